@@ -1,0 +1,163 @@
+"""The compiled revision: what a gateway judges by and what `apply` publishes.
+
+Made by `compile`, read by gateway, reconcile and cli. Immutable, without a secret in clear, and
+encoded in one canonical form whose SHA-256 is its digest: equal files give equal digests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+import msgspec
+
+Verb = Literal["GET", "POST"]
+
+
+class EnvSecret(msgspec.Struct, frozen=True, kw_only=True, tag="env"):
+    name: str
+
+
+class FileSecret(msgspec.Struct, frozen=True, kw_only=True, tag="file"):
+    path: str
+
+
+class HashedSecret(msgspec.Struct, frozen=True, kw_only=True, tag="hash"):
+    """`sha256:HEX` for tokens, `$argon2id$…` for passwords."""
+
+    value: str
+
+
+Secret = EnvSecret | FileSecret | HashedSecret
+
+
+class NoAuth(msgspec.Struct, frozen=True, kw_only=True, tag="none"):
+    pass
+
+
+class TokenAuth(msgspec.Struct, frozen=True, kw_only=True, tag="token"):
+    """Name of the caller to the secrets that open the door for it: two while one is rotated out.
+
+    `{token: SECRET}` compiles to the one name `token`.
+    """
+
+    tokens: dict[str, tuple[Secret, ...]]
+
+
+class UserAuth(msgspec.Struct, frozen=True, kw_only=True, tag="user"):
+    users: dict[str, tuple[Secret, ...]]
+
+
+class AnyAuth(msgspec.Struct, frozen=True, kw_only=True, tag="any"):
+    any: tuple[NoAuth | TokenAuth | UserAuth, ...]
+
+
+Auth = NoAuth | TokenAuth | UserAuth | AnyAuth
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    body: int = 1024 * 1024
+    """Bytes."""
+    rate: float | None = None
+    """Calls a second over all gateways; absent: unlimited."""
+    burst: int | None = None
+    """Calls at once before `rate` bites; absent: one second's worth, at least one."""
+    queued: int = 10_000
+    """Runs accepted and not yet ended that wait to be taken."""
+    running: int | None = None
+    """Runs held by workers at once; absent: unlimited."""
+
+
+class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
+    header: str = "Idempotency-Key"
+    ttl_s: float = 86_400.0
+
+
+class Api(msgspec.Struct, frozen=True, kw_only=True):
+    """One method of one module, with every default filled in."""
+
+    id: str
+    """`module/method`."""
+    description: str = ""
+    verbs: tuple[Verb, ...] = ("POST",)
+    workflow: str
+    """`namespace/name:version`, resolved."""
+    program: str
+    """Digest of the workflow's definition: what a run of this API is pinned to."""
+    enabled: bool | None = None
+    """What git says; None leaves it to `iogate enable`, starting disabled."""
+    auth: Auth
+    input_from: Literal["body", "request"] = "body"
+    input_schema: Any = None
+    """JSON Schema 2020-12 that the gateway judges the input by; None: anything goes."""
+    limits: Limits = Limits()
+    idempotency: Idempotency = Idempotency()
+    timeout_s: float | None = None
+    retention_s: float = 604_800.0
+    protect: bool = False
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, Any] = {}
+    source: str = ""
+    """File that declares it, relative to the project; not part of the digest."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of what a gateway must know to judge a call; a stale one is refused by the store."""
+        return digest_of(msgspec.structs.replace(self, source=""))
+
+
+class Workflow(msgspec.Struct, frozen=True, kw_only=True):
+    program: str
+    title: str = ""
+    summary: str = ""
+    source: str = ""
+
+
+class Revision(msgspec.Struct, frozen=True, kw_only=True):
+    """All compiled documents of a project. Its number is given by the store when it is published."""
+
+    format: Literal[1] = 1
+    apis: dict[str, Api]
+    workflows: dict[str, Workflow]
+    """`namespace/name:version` to its program."""
+    resources: dict[str, str] = {}
+    """Absolute URI of a document that a workflow names to the digest of its stored content."""
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self)
+
+
+class Bundle(msgspec.Struct, frozen=True, kw_only=True):
+    """A revision with all that it points to: what `apply` sends to the store."""
+
+    revision: Revision
+    programs: dict[str, bytes]
+    """Digest to the canonical JSON of a workflow's definition."""
+    contents: dict[str, bytes] = {}
+    """Digest to the content of a resource."""
+
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_decoder = msgspec.json.Decoder(Revision)
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys and no spaces: equal values give equal bytes."""
+    return _encoder.encode(value)
+
+
+def digest_of(value: Any) -> str:
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def encode(revision: Revision) -> bytes:
+    return canonical(revision)
+
+
+def decode(data: bytes) -> Revision:
+    """Load a published revision.
+
+    Raises msgspec.ValidationError for one that a newer release wrote.
+    """
+    return _decoder.decode(data)

@@ -1,0 +1,139 @@
+"""What passes between the engine and the worker: what has happened goes in, what must happen comes out.
+
+All plain frozen dataclasses. Effects carry evaluated arguments, secrets included, and live in memory
+only: a frame stores that an effect is under way, never its arguments, and `advance` evaluates them
+again after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from iogate.errors import WorkflowError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authentication:
+    """A resolved policy: `scheme` is basic, bearer or digest (or oauth2, oidc); `parameters` its evaluated members."""
+
+    scheme: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallHttp:
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, Any] = field(default_factory=dict)
+    body: Any = None
+    has_body: bool = False
+    output: Literal["raw", "content", "response"] = "content"
+    redirect: bool = False
+    authentication: Authentication | None = None
+    computed: bool = False
+    """True where the host came out of an expression or a template: `allow_hosts` then applies."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunProcess:
+    """A shell command or a script, in a process of its own."""
+
+    kind: Literal["shell", "script"]
+    language: str = ""
+    code: str = ""
+    """The shell command, or the script's text."""
+    source: str | None = None
+    """Absolute URI of an external script, stored with the revision."""
+    stdin: str | None = None
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    returns: Literal["stdout", "stderr", "code", "all", "none"] = "stdout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFunction:
+    """A registered Python function, `name:version@default`."""
+
+    name: str
+    version: str
+    arguments: Mapping[str, Any]
+
+
+Effect = CallHttp | RunProcess | CallFunction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Perform:
+    """Do this outside and report `Performed` for the same frame."""
+
+    frame: int
+    reference: str
+    """Pointer of the task with every loop index, as in the idempotency key."""
+    effect: Effect
+    idempotency_key: str
+    """`{uid}{pointer with every loop index}/{try attempts, outermost first}/{n}`; n rises only after a
+    definite answer."""
+    deadline_ms: int | None = None
+    """Epoch milliseconds after which the engine will have given up."""
+    await_result: bool = True
+    """False for `await: false`: start it, do not wait; the engine has gone on already."""
+    at_most_once: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performed:
+    """The outcome of an effect: `output`, or the error that it raises in the task."""
+
+    frame: int
+    output: Any = None
+    error: WorkflowError | None = None
+    definite: bool = True
+    """False where the outside may not know of it (broken connection): the key's n stays."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """The state was loaded by another worker: ask again for every effect that is under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """Someone asked for the run's end; nothing catches it."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expired:
+    """The whole run's deadline passed: faults with the standard's timeout error; nothing catches it."""
+
+
+Happening = Performed | Resumed | Cancelled | Expired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """A line for the journal and the task table; for people, never for recovery."""
+
+    kind: Literal[
+        "workflow.started",
+        "workflow.completed",
+        "workflow.faulted",
+        "workflow.cancelled",
+        "task.started",
+        "task.completed",
+        "task.faulted",
+        "task.skipped",
+        "task.cancelled",
+        "task.retried",
+        "task.waiting",
+    ]
+    at_ms: int
+    reference: str = ""
+    """Static pointer of the task (`/do/2/charge`), without loop indexes: one row a task."""
+    name: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    """Small facts: the error, the branch taken, the loop index, the due time. Never whole data."""

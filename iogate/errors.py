@@ -1,0 +1,129 @@
+"""Every failure that this product raises: one tree, stable codes, an exit code each.
+
+    IogateError
+    ├── InvalidFiles        3   documents or settings that do not hold
+    ├── Refused             4   a guard said no: prune, stale plan, protected, disabled
+    ├── NotTaken            5   committed, but a gateway has not taken it yet
+    ├── Unreachable         6   store or gateway out of reach
+    │   └── WrongStore      6   a store that must not be used: other version, unsafe settings
+    ├── RunFailed           7   the run waited for faulted or was cancelled
+    ├── NotFound            8
+    ├── ExpectationFailed   9   a debug expectation did not hold
+    ├── Misused            64   options or arguments that do not fit
+    └── StillRunning      124   a deadline passed first
+
+    WorkflowError               what a task raises inside a run (RFC 7807); no exit code, it is data
+
+Codes are `IOG` and three digits: 1xx reading and API documents, 2xx workflow documents, 3xx across
+documents, 4xx valid but not executed by this release, 5xx lint, 6xx at run time. `iogate explain CODE`
+reads their sections in `explanations.md`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class IogateError(Exception):
+    """Something a person can act on: what failed, where, and what to do.
+
+    `hint` says what to do next; the command line prints it on a line of its own.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, code: str = "IOG600", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.hint = hint
+
+
+class InvalidFiles(IogateError):
+    exit_code = 3
+
+
+class Refused(IogateError):
+    exit_code = 4
+
+
+class NotTaken(IogateError):
+    exit_code = 5
+
+
+class Unreachable(IogateError):
+    exit_code = 6
+
+
+class WrongStore(Unreachable):
+    pass
+
+
+class RunFailed(IogateError):
+    exit_code = 7
+
+
+class NotFound(IogateError):
+    exit_code = 8
+
+
+class ExpectationFailed(IogateError):
+    exit_code = 9
+
+
+class Misused(IogateError):
+    exit_code = 64
+
+
+class StillRunning(IogateError):
+    exit_code = 124
+
+
+ERROR_TYPES = "https://open-workflow-specification.org/spec/1.0.0/errors/"
+"""The URI family of the standard's error types (dsl-reference.md, Standard Error Types)."""
+
+STANDARD_STATUS = {
+    "configuration": 400,
+    "validation": 400,
+    "expression": 400,
+    "authentication": 401,
+    "authorization": 403,
+    "timeout": 408,
+    "communication": 500,
+    "runtime": 500,
+}
+
+
+class WorkflowError(Exception):
+    """An error of a task, as RFC 7807 describes it; catchable by the workflow's `try`.
+
+    `kind` is one of the standard's types ("communication") or a whole URI; `instance` is the JSON
+    Pointer of the task, which the engine sets where it is absent.
+    """
+
+    def __init__(
+        self,
+        kind: str = "runtime",
+        *,
+        status: int | None = None,
+        title: str | None = None,
+        detail: str | None = None,
+        instance: str | None = None,
+    ) -> None:
+        super().__init__(detail or title or kind)
+        self.type = ERROR_TYPES + kind if kind in STANDARD_STATUS else kind
+        self.status = status if status is not None else STANDARD_STATUS.get(kind, 500)
+        self.title = title
+        self.detail = detail
+        self.instance = instance
+
+    def to_json(self) -> dict[str, Any]:
+        """The error as the DSL's error object, without absent members."""
+        members = {
+            "type": self.type,
+            "status": self.status,
+            "title": self.title,
+            "detail": self.detail,
+            "instance": self.instance,
+        }
+        return {name: value for name, value in members.items() if value is not None}
