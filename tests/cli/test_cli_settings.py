@@ -1,0 +1,163 @@
+"""Settings: the order of their sources, and what a wrong one is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from iogate import settings
+from iogate.errors import InvalidFiles
+from iogate.settings import Settings
+
+
+def fault(**sources: object) -> str:
+    with pytest.raises(InvalidFiles) as caught:
+        settings.read(**sources)  # type: ignore[arg-type]  # each case gives the sources it is about
+    return caught.value.message
+
+
+def test_nothing_given_gives_the_defaults() -> None:
+    assert settings.read() == Settings()
+
+
+def test_flags_beat_environment_which_beats_the_file() -> None:
+    file = {"port": 1, "host": "a", "workers": 2}
+    environment = {"IOGATE_PORT": "3", "IOGATE_HOST": "b"}
+    read = settings.read(file, environment, {"port": 4, "host": None})
+    assert (read.port, read.host, read.workers) == (4, "b", 2)
+
+
+def test_lists_and_maps_are_json_in_the_environment() -> None:
+    environment = {
+        "IOGATE_ALLOW_RUN": '["script", "shell", "script"]',
+        "IOGATE_SECRETS": '{"db": {"env": "DB"}}',
+        "IOGATE_ENDPOINTS": '{"https://a.example/": "http://localhost:1/"}',
+    }
+    read = settings.read(environment=environment)
+    assert read.allow_run == ("script", "shell")
+    assert read.secrets == {"db": {"env": "DB"}}
+    assert read.endpoints == {"https://a.example/": "http://localhost:1/"}
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    assert settings.read({"port": 81}, {"IOGATE_PORT": ""}).port == 81
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        (
+            {"file": {"port": "80x"}, "lines": {"port": 7}},
+            'iogate.yaml:7: port: expected a whole number from 1 to 65535, got "80x"',
+        ),
+        ({"file": {"port": True}}, "iogate.yaml: port: expected a whole number from 1 to 65535, got true"),
+        (
+            {"file": {"prot": 80}},
+            'iogate.yaml: unknown setting "prot"; did you mean "port"?',
+        ),
+        (
+            {"environment": {"IOGATE_WORKERS": "many"}},
+            'IOGATE_WORKERS: expected a whole number from 1 to 256, got "many"',
+        ),
+        (
+            {"environment": {"IOGATE_ALLOW_RUN": "script"}},
+            'IOGATE_ALLOW_RUN: expected a list in JSON, got "script"',
+        ),
+        (
+            {"file": {"allow_run": ["scripts"]}},
+            'iogate.yaml: allow_run: expected a list of script, shell, container, got ["scripts"]',
+        ),
+        ({"flags": {"log_format": "xml"}}, '--log-format: expected one of text, json, got "xml"'),
+        (
+            {"file": {"public_url": "example.org"}},
+            'iogate.yaml: public_url: expected a URL with http:// or https://, got "example.org"',
+        ),
+        (
+            {"file": {"endpoints": {"a": "b"}}},
+            "iogate.yaml: endpoints: expected a map of URL prefix to URL prefix, each with http:// or https://,"
+            ' got {"a": "b"}',
+        ),
+        (
+            {"environment": {"IOGATE_PORT": "tcp://10.0.0.1:8000"}},
+            "IOGATE_PORT (from a Kubernetes Service of this name? enableServiceLinks: false stops that):"
+            ' expected a whole number from 1 to 65535, got "tcp://10.0.0.1:8000"',
+        ),
+    ],
+)
+def test_a_fault_names_place_expectation_and_value(sources: dict[str, object], message: str) -> None:
+    assert fault(**sources) == message
+
+
+def test_all_faults_are_told_at_once() -> None:
+    assert len(fault(file={"port": "x", "workers": 0}, environment={"IOGATE_HOST": "a b"}).splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        {"secrets": {"db": "hunter2-hunter2"}},
+        {"link_key": "hunter2-hunter2"},
+        {"redis_url": "http://u:hunter2-hunter2@h"},
+        {"events": {"token": "hunter2-hunter2"}},
+    ],
+)
+def test_no_message_repeats_a_secret(file: dict[str, object]) -> None:
+    assert "hunter2" not in fault(file=file)
+
+
+def test_repr_shows_neither_password_nor_key() -> None:
+    read = settings.read({"redis_url": "redis://:hunter2@h", "link_key": "hunter2" * 6})
+    assert "hunter2" not in repr(read)
+
+
+def test_a_child_reads_what_its_parent_had() -> None:
+    parent = settings.read(
+        {"port": 81, "allow_run": ["shell"], "secrets": {"a": {"file": "f"}}, "link_key": "k" * 32}
+    )
+    child = settings.from_environment(settings.to_environment(parent))
+    assert child.data_dir == Path(".iogate").absolute()
+    assert (child.port, child.allow_run, child.secrets, child.link_key) == (
+        81,
+        ("shell",),
+        {"a": {"file": "f"}},
+        "k" * 32,
+    )
+
+
+def test_every_setting_survives_the_handover() -> None:
+    whole = Settings(
+        redis_url="redis://h/1",
+        data_dir=Path("/d"),
+        host="::1",
+        port=2,
+        public_url="https://p",
+        gateways=2,
+        workers=3,
+        concurrency=4,
+        functions=("a.b",),
+        secrets={"s": {"env": "S"}},
+        allow_run=("container",),
+        python="/usr/bin/python3",
+        allow_hosts=("h:1",),
+        endpoints={"http://a": "http://b"},
+        link_key="k" * 40,
+        events={"auth": "none"},
+        log_format="json",
+    )
+    assert settings.from_environment(settings.to_environment(whole)) == whole
+
+
+def test_without_a_parent_the_variables_count() -> None:
+    assert settings.from_environment({"IOGATE_PORT": "82"}).port == 82
+
+
+def test_a_nearly_right_variable_is_told() -> None:
+    found = settings.misspelt({"IOGATE_REDISURL": "x", "IOGATE_SERVICE_HOST": "x", "IOGATE_PORT": "1"})
+    assert found == ['IOGATE_REDISURL: no such setting; did you mean "IOGATE_REDIS_URL"?']
+
+
+def test_the_schema_knows_every_setting() -> None:
+    assert tuple(settings.schema()["properties"]) == settings.NAMES
+    json.dumps(settings.schema())
