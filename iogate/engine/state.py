@@ -1,0 +1,183 @@
+"""The state of a run: a tree of immutable frames, enough to go on anywhere, and nothing else.
+
+Made and read by `advance`; the worker stores each frame as one hash field and writes only those
+that changed. Two kinds of frames alternate from the root to the leaves:
+
+    task    one execution of a task (the root: of the workflow). Written once when it starts, so a
+            loop's list is stored once however many turns it takes; rewritten only while it waits.
+    scope   a position in a list of tasks, with the data that flows through it.
+
+Invariant: frames hold JSON values, numbers, strings and booleans only, and `frame_from_json` gives
+back an equal frame for what `frame_to_json` wrote. No value in a frame is ever mutated: frames share
+parts of the run's data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal
+
+Status = Literal["pending", "running", "waiting", "completed", "faulted", "cancelled"]
+Phase = Literal["inside", "effect", "timer", "retry", "event", "child"]
+Kind = Literal["queue", "limit", "timer", "event", "retry", "child"]
+
+FORMAT = 1
+"""Raised when a release writes states that earlier ones cannot continue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    id: int
+    parent: int | None = None
+    kind: Literal["task", "scope"]
+    pointer: str = ""
+    """Static: of the task, or of the list of tasks (`/do`, `/do/0/loop/for/do`)."""
+
+    # of a task
+    phase: Phase = "inside"
+    """What the task is at: its inner scopes, or what it waits for."""
+    raw: Any = None
+    """The task's input before `input.from`."""
+    input: Any = None
+    """The task's input after `input.from`."""
+    items: Any = None
+    """What a `for` goes over; evaluated once."""
+    started_ms: int = 0
+    due_ms: int | None = None
+    """When a timer or the delay before a retry is over."""
+    deadline_ms: int | None = None
+    """When the task's own timeout strikes."""
+    calls: int = 0
+    """Definite answers so far: the last part of the idempotency key."""
+    attempt: int = 0
+    """Retries of a `try` so far."""
+
+    # of a scope
+    position: int = 0
+    """Index of the task that runs now, or next."""
+    turn: int | None = None
+    """Index of a loop's iteration."""
+    value: Any = None
+    """What flows: the input of the next task, the last one's output."""
+    owns_context: bool = False
+    """True for the workflow's scope and for branches: `$context` lives here."""
+    context: Any = None
+    error: Any = None
+    """What a `catch` caught, for its handler's scope."""
+    variables: Any = None
+    """What expressions inside know besides the standard's arguments, by name, where it is not
+    derivable from the task above."""
+
+
+_DEFAULTS = {
+    each.name: each.default for each in fields(Frame) if each.default is not MISSING and each.name != "id"
+}
+_NAMES = tuple(each.name for each in fields(Frame))
+
+
+def frame_to_json(frame: Frame) -> dict[str, Any]:
+    """Attributes that differ from their default, values shared with the frame, not copied."""
+    data: dict[str, Any] = {}
+    for name in _NAMES:
+        value = getattr(frame, name)
+        if name not in _DEFAULTS or not _is_default(value, _DEFAULTS[name]):
+            data[name] = value
+    return data
+
+
+def _is_default(value: object, default: object) -> bool:
+    """Equality of scalars that keeps `False`, `0` and `0.0` apart, without walking big values."""
+    return value is default or (
+        type(value) is type(default) and type(value) in (str, int) and value == default
+    )
+
+
+def frame_from_json(data: Mapping[str, Any]) -> Frame:
+    """The frame that `frame_to_json` described.
+
+    Raises TypeError for attributes that this release does not know: a newer one wrote them.
+    """
+    return Frame(**data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingFor:
+    kind: Kind
+    task: str
+    """Static pointer of the task that waits."""
+    until_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    frames: Mapping[int, Frame] = field(default_factory=dict)
+    """By id. Empty once the run has ended."""
+    next_id: int = 1
+    status: Status = "pending"
+    output: Any = None
+    error: Mapping[str, Any] | None = None
+    """RFC 7807, of a faulted run."""
+
+    @property
+    def ended(self) -> bool:
+        return self.status in {"completed", "faulted", "cancelled"}
+
+    @property
+    def in_flight(self) -> bool:
+        """True while an effect is under way: the run belongs to a worker."""
+        return any(frame.phase == "effect" for frame in self.frames.values())
+
+    @property
+    def due_ms(self) -> int | None:
+        """The earliest moment at which `advance` has something to do without news from outside."""
+        moments = [
+            moment
+            for frame in self.frames.values()
+            for moment in (frame.due_ms, frame.deadline_ms)
+            if moment is not None
+        ]
+        return min(moments, default=None)
+
+    @property
+    def waiting_for(self) -> WaitingFor | None:
+        """What a run without effects under way waits for: the leaf that is due first."""
+        waits = [
+            WaitingFor(kind=frame.phase, task=frame.pointer, until_ms=frame.due_ms)
+            for frame in self.frames.values()
+            if frame.phase not in {"inside", "effect"}
+        ]
+        return min(waits, key=lambda wait: (wait.until_ms is None, wait.until_ms or 0), default=None)
+
+
+def changes(before: State | None, after: State) -> tuple[dict[int, Frame], tuple[int, ...]]:
+    """Frames of `after` that `before` did not have so, and ids of those that are gone."""
+    old: Mapping[int, Frame] = before.frames if before is not None else {}
+    changed = {key: frame for key, frame in after.frames.items() if old.get(key) is not frame}
+    return changed, tuple(key for key in old if key not in after.frames)
+
+
+def head_to_json(state: State) -> dict[str, Any]:
+    """All of a state but its frames."""
+    head: dict[str, Any] = {"format": FORMAT, "next_id": state.next_id, "status": state.status}
+    if state.output is not None:
+        head["output"] = state.output
+    if state.error is not None:
+        head["error"] = dict(state.error)
+    return head
+
+
+def state_from_json(head: Mapping[str, Any], frames: Mapping[int, Mapping[str, Any]]) -> State:
+    """The state whose head and frames were stored.
+
+    Raises ValueError for a format that a newer release wrote.
+    """
+    if head.get("format") != FORMAT:
+        raise ValueError(f"state has format {head.get('format')!r}, this release reads {FORMAT}")
+    return State(
+        frames={key: frame_from_json(data) for key, data in frames.items()},
+        next_id=head["next_id"],
+        status=head["status"],
+        output=head.get("output"),
+        error=head.get("error"),
+    )
