@@ -16,7 +16,7 @@ from iogate.errors import WorkflowError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authentication:
-    """A resolved policy: `scheme` is basic, bearer or digest (or oauth2, oidc); `parameters` its evaluated members."""
+    """A resolved policy: `scheme` is basic, bearer or digest; `parameters` its members, evaluated."""
 
     scheme: str
     parameters: Mapping[str, Any]

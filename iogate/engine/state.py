@@ -145,7 +145,7 @@ class State:
         waits = [
             WaitingFor(kind=frame.phase, task=frame.pointer, until_ms=frame.due_ms)
             for frame in self.frames.values()
-            if frame.phase not in {"inside", "effect"}
+            if frame.phase != "inside" and frame.phase != "effect"  # noqa: PLR1714 - mypy narrows only this form
         ]
         return min(waits, key=lambda wait: (wait.until_ms is None, wait.until_ms or 0), default=None)
 
