@@ -1,0 +1,85 @@
+"""Log records for people on a terminal and for machines elsewhere.
+
+Set up once by each process. A record says what happened in its message, and in `extra` an `action`
+(`run.faulted`, `child.hung`) that tools can count on, with small facts beside it. Invariant: no
+record holds a secret: what was registered with `hide` is replaced in every text that is written.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import sys
+from collections.abc import Iterable
+from typing import Any, Final, Literal, TextIO
+
+_PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""What every record has; the rest came in `extra`."""
+HIDDEN: Final = "[secret]"
+
+_secrets: set[str] = set()
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """Never write these texts to a log."""
+    _secrets.update(secret for secret in secrets if secret)
+
+
+def _scrubbed(text: str) -> str:
+    for secret in _secrets:
+        if secret in text:
+            text = text.replace(secret, HIDDEN)
+    return text
+
+
+def _facts(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _PLAIN}
+
+
+def _moment(record: logging.LogRecord) -> str:
+    at = dt.datetime.fromtimestamp(record.created, tz=dt.UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": _moment(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_facts(record),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return _scrubbed(json.dumps(line, default=str, ensure_ascii=False))
+
+
+class TextFormatter(logging.Formatter):
+    """Time, level and message, with the facts behind it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = dt.datetime.fromtimestamp(record.created, tz=dt.UTC).astimezone()
+        facts = " ".join(f"{name}={value}" for name, value in _facts(record).items())
+        line = f"{at:%H:%M:%S} {record.levelname.lower():7} {record.getMessage()}"
+        if facts:
+            line = f"{line}  {facts}"
+        if record.exc_info:
+            line = f"{line}\n{self.formatException(record.exc_info)}"
+        return _scrubbed(line)
+
+
+def set_up(form: Literal["text", "json"] | None = None, *, stream: TextIO | None = None) -> None:
+    """Write this process's log to standard error; without a form, text on a terminal and else JSON."""
+    stream = stream or sys.stderr
+    if form is None:
+        form = "text" if stream.isatty() else "json"
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(TextFormatter() if form == "text" else JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("iogate").setLevel(logging.INFO)

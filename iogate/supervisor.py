@@ -1,0 +1,373 @@
+"""Child processes kept alive: spawn, watch, replace, stop in two deadlines.
+
+Called by `up`, `serve` and `worker`, and by whatever else keeps processes. Knows command lines only,
+neither store nor HTTP. Invariant: no child outlives its parent, and a child that hangs is replaced.
+
+    waiting ──spawn──▶ running ──exit──▶ callback ──backoff──▶ waiting
+                          │  no tick for `tick_s`: SIGKILL
+                          └──stop──▶ SIGTERM ──`grace_s`──▶ SIGKILL
+
+A child is a group of its own: Ctrl-C on the terminal reaches the parent alone, which forwards it once
+as SIGTERM, and what a dead child leaves behind is killed with its group. `PR_SET_PDEATHSIG` is set
+by a shim between fork and the child's program: code between fork and exec in a process with threads
+may deadlock, and a child that sets it for itself is too late for a parent that is already dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Literal, Self
+
+log = logging.getLogger(__name__)
+
+IDENTITY = "IOGATE_CHILD"
+"""Environment variable that tells a child its identity: unique to each process, not to its name."""
+TICK_FD = "IOGATE_TICK_FD"
+"""Environment variable that names the inherited file descriptor of the pipe for ticks."""
+
+_FIRST_BACKOFF_S = 0.1
+_LONGEST_BACKOFF_S = 10.0
+_STABLE_S = 10.0
+"""A child that lived this long starts again without a backoff."""
+
+# `-I -S`: nothing of the project or of the environment is read before exec. 15 ms.
+_SHIM = """
+import os, sys
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None, use_errno=True).prctl(1, 9)
+    if os.getppid() != int(sys.argv[1]):
+        os._exit(1)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Child:
+    """What to keep running."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to the parent's own."""
+    ticks: bool = False
+    """The child calls `tick` at least each second; silence is a hang."""
+    tick_s: float = 10.0
+    start_s: float = 30.0
+    """Time until the first tick."""
+    grace_s: float = 25.0
+    """Time between SIGTERM and SIGKILL."""
+    restart: bool = True
+    """False: a child that ends by itself with code 0 is done; one that dies is started again."""
+    stage: int = 0
+    """Higher stages are stopped first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exit:
+    """A child is gone."""
+
+    name: str
+    identity: str
+    pid: int
+    code: int
+    """Exit status; negative: the signal."""
+    reason: Literal["exited", "stopped", "hung"]
+    """`stopped`: it was asked to."""
+    lived_s: float
+
+
+@dataclass(kw_only=True)
+class _Kept:
+    child: Child
+    task: asyncio.Task[None] | None = None
+    process: asyncio.subprocess.Process | None = None
+    identity: str = ""
+    ticked_at: float | None = None
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    hung: bool = False
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Supervisor:
+    """Keeps children while its context is open; leaving it stops them all.
+
+    Use it in the main thread: Linux ties the parent-death signal to the thread that spawned.
+    `exited` runs after each exit and before the replacement starts; what it raises is logged.
+    """
+
+    def __init__(self, *, exited: Callable[[Exit], Awaitable[None]] | None = None) -> None:
+        self._exited = exited
+        self._kept: dict[str, _Kept] = {}
+        self._signals: asyncio.Queue[int] = asyncio.Queue()
+        self._handled: list[int] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    def add(self, child: Child) -> None:
+        """Start a child and keep it; a name that is already kept stays as it is."""
+        if child.name in self._kept:
+            return
+        kept = _Kept(child=child)
+        self._kept[child.name] = kept
+        kept.task = asyncio.create_task(self._keep(kept), name=f"keep {child.name}")
+
+    async def scale(self, children: tuple[Child, ...], *, prefix: str) -> None:
+        """Keep exactly these among the children whose name starts with `prefix`."""
+        wanted = {child.name for child in children}
+        surplus = [name for name in self._kept if name.startswith(prefix) and name not in wanted]
+        for child in children:
+            self.add(child)
+        await asyncio.gather(*(self.remove(name) for name in surplus))
+
+    async def remove(self, name: str) -> None:
+        """Stop one child: SIGTERM, then SIGKILL after its grace."""
+        kept = self._kept.get(name)
+        if kept is None or kept.task is None:
+            return
+        if not kept.stopping.is_set():
+            kept.stopping.set()
+            _send(kept.process, signal.SIGTERM)
+        done, _ = await asyncio.wait({kept.task}, timeout=kept.child.grace_s)
+        if not done:
+            log.warning(
+                "%s did not end within %g s of SIGTERM, killed",
+                name,
+                kept.child.grace_s,
+                extra={"action": "child.killed", "child": name},
+            )
+            _kill_group(kept.process)
+            await asyncio.wait({kept.task})
+
+    async def stop(self) -> None:
+        """Stop every child, highest stage first; a signal that arrives meanwhile kills at once."""
+        hurry = asyncio.create_task(self._hurry())
+        try:
+            while stages := {kept.child.stage for kept in self._kept.values()}:
+                last = max(stages)
+                names = [name for name, kept in self._kept.items() if kept.child.stage == last]
+                await asyncio.gather(*(self.remove(name) for name in names))
+        finally:
+            hurry.cancel()
+            await asyncio.gather(hurry, return_exceptions=True)
+            loop = asyncio.get_running_loop()
+            for number in self._handled:
+                loop.remove_signal_handler(number)
+            self._handled.clear()
+
+    async def until_signal(self) -> int:
+        """Wait for SIGTERM or SIGINT, and return which. The next one kills without grace."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if number not in self._handled:
+                loop.add_signal_handler(number, self._signals.put_nowait, number)
+                self._handled.append(number)
+        return await self._signals.get()
+
+    async def ready(self, timeout_s: float) -> bool:
+        """Whether every ticking child has ticked, once, within the time."""
+        waits = [asyncio.create_task(k.ready.wait()) for k in self._kept.values() if k.child.ticks]
+        if not waits:
+            return True
+        _, pending = await asyncio.wait(waits, timeout=timeout_s)
+        for wait in pending:
+            wait.cancel()
+        return not pending
+
+    def pids(self) -> dict[str, int]:
+        """The live process of each child."""
+        return {name: kept.process.pid for name, kept in self._kept.items() if kept.process is not None}
+
+    async def _hurry(self) -> None:
+        await self._signals.get()
+        log.warning("second signal: children are killed", extra={"action": "children.killed"})
+        for kept in self._kept.values():
+            kept.stopping.set()
+            _kill_group(kept.process)
+
+    async def _keep(self, kept: _Kept) -> None:
+        child = kept.child
+        backoff_s = 0.0
+        try:
+            while not kept.stopping.is_set():
+                gone = await self._live(kept)
+                _report(gone)
+                if self._exited is not None:
+                    try:
+                        await self._exited(gone)
+                    except Exception:
+                        log.exception(
+                            "what follows the exit of %s failed",
+                            child.name,
+                            extra={"action": "child.exit_failed"},
+                        )
+                if not child.restart and gone.code == 0 and gone.reason == "exited":
+                    return
+                stable = gone.lived_s >= _STABLE_S
+                backoff_s = (
+                    _FIRST_BACKOFF_S if stable or not backoff_s else min(_LONGEST_BACKOFF_S, backoff_s * 2)
+                )
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(kept.stopping.wait(), backoff_s)
+        finally:
+            self._kept.pop(child.name, None)
+
+    async def _live(self, kept: _Kept) -> Exit:
+        """One life of a child, from its spawn to its exit."""
+        child = kept.child
+        started = time.monotonic()
+        kept.identity = f"{socket.gethostname()}.{child.name}.{secrets.token_hex(4)}"
+        kept.hung, kept.ticked_at = False, None
+        environment = {**os.environ, **child.environment, IDENTITY: kept.identity}
+        read_fd, write_fd = os.pipe() if child.ticks else (-1, -1)
+        if child.ticks:
+            environment[TICK_FD] = str(write_fd)
+        try:
+            shim = (sys.executable, "-I", "-S", "-c", _SHIM, str(os.getpid()))
+            kept.process = process = await asyncio.create_subprocess_exec(
+                *shim,
+                *child.command,
+                env=environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(write_fd,) if child.ticks else (),
+                process_group=0,
+            )
+        except OSError as error:
+            log.error(  # noqa: TRY400 - the message says all; a traceback of ours helps nobody
+                "%s cannot be started: %s",
+                child.name,
+                error,
+                extra={"action": "child.unstartable", "child": child.name},
+            )
+            if child.ticks:
+                os.close(read_fd)
+            return Exit(
+                name=child.name, identity=kept.identity, pid=0, code=127, reason="exited", lived_s=0.0
+            )
+        finally:
+            if child.ticks:
+                os.close(write_fd)
+        if kept.stopping.is_set():
+            _send(process, signal.SIGTERM)
+        watch = asyncio.create_task(self._watch(kept, read_fd)) if child.ticks else None
+        try:
+            code = await process.wait()
+        finally:
+            if watch is not None:
+                watch.cancel()
+                await asyncio.gather(watch, return_exceptions=True)
+            _kill_group(process)
+            kept.process = None
+        reason: Literal["exited", "stopped", "hung"] = "hung" if kept.hung else "exited"
+        if kept.stopping.is_set():
+            reason = "stopped"
+        return Exit(
+            name=child.name,
+            identity=kept.identity,
+            pid=process.pid,
+            code=code,
+            reason=reason,
+            lived_s=time.monotonic() - started,
+        )
+
+    async def _watch(self, kept: _Kept, read_fd: int) -> None:
+        """Read ticks; kill the child once they stop."""
+        loop = asyncio.get_running_loop()
+        os.set_blocking(read_fd, False)
+
+        def on_ticks() -> None:
+            with contextlib.suppress(BlockingIOError):
+                if os.read(read_fd, 4096):
+                    kept.ticked_at = loop.time()
+                    kept.ready.set()
+                else:
+                    loop.remove_reader(read_fd)
+
+        child = kept.child
+        started = loop.time()
+        loop.add_reader(read_fd, on_ticks)
+        try:
+            while True:
+                limit = started + child.start_s if kept.ticked_at is None else kept.ticked_at + child.tick_s
+                left = limit - loop.time()
+                if left <= 0:
+                    break
+                await asyncio.sleep(min(left, child.tick_s / 4))
+            kept.hung = True
+            log.error(
+                "%s has not ticked for %g s, killed",
+                child.name,
+                child.tick_s if kept.ticked_at is not None else child.start_s,
+                extra={"action": "child.hung", "child": child.name},
+            )
+            _kill_group(kept.process)
+        finally:
+            loop.remove_reader(read_fd)
+            os.close(read_fd)
+
+
+def identity() -> str | None:
+    """In a child: who it is to its parent; None in a process that nobody supervises."""
+    return os.environ.get(IDENTITY)
+
+
+def tick() -> None:
+    """In a child: say that it is alive. A parent that is gone takes the child with it."""
+    fd = os.environ.get(TICK_FD)
+    if fd is None:
+        return
+    try:
+        os.set_blocking(int(fd), False)
+        os.write(int(fd), b".")
+    except BlockingIOError:
+        pass  # the parent is busy and has ticks enough to read
+    except BrokenPipeError:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def keep_ticking(every_s: float = 1.0) -> None:
+    """In a child: tick for as long as its event loop turns."""
+    while True:
+        tick()
+        await asyncio.sleep(every_s)
+
+
+def _send(process: asyncio.subprocess.Process | None, number: signal.Signals) -> None:
+    if process is not None and process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(number)
+
+
+def _kill_group(process: asyncio.subprocess.Process | None) -> None:
+    if process is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _report(gone: Exit) -> None:
+    facts = {"action": "child.exited", "child": gone.name, "pid": gone.pid, "code": gone.code}
+    if gone.reason == "stopped" or gone.code == 0:
+        log.info("%s ended", gone.name, extra=facts)
+    elif gone.reason == "exited":
+        how = f"by signal {-gone.code}" if gone.code < 0 else f"with code {gone.code}"
+        log.warning("%s ended %s, it is replaced", gone.name, how, extra=facts)

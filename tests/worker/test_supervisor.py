@@ -1,0 +1,171 @@
+"""The supervisor keeps children: real processes, no store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from iogate.supervisor import Child, Exit, Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+SLEEP = (sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)")
+STUBBORN = (
+    sys.executable,
+    "-I",
+    "-S",
+    "-c",
+    "import signal, time, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); open(sys.argv[1], 'w').close();"
+    " time.sleep(60)",
+)
+# Ticks for as long as the file named by its argument does not exist, then hangs.
+TICKER = (
+    sys.executable,
+    "-I",
+    "-S",
+    "-c",
+    "import os, sys, time\n"
+    "fd = int(os.environ['IOGATE_TICK_FD'])\n"
+    "while not os.path.exists(sys.argv[1]):\n"
+    "    os.write(fd, b'.'); time.sleep(0.05)\n"
+    "time.sleep(60)",
+)
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        await asyncio.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+@pytest.fixture
+def exits() -> list[Exit]:
+    return []
+
+
+@pytest.fixture
+async def supervisor(exits: list[Exit]) -> AsyncIterator[Supervisor]:
+    async def exited(gone: Exit) -> None:
+        exits.append(gone)
+
+    async with Supervisor(exited=exited) as kept:
+        yield kept
+
+
+async def test_supervisor_replaces_a_killed_child_and_names_each_life_anew(
+    supervisor: Supervisor, exits: list[Exit]
+) -> None:
+    supervisor.add(Child(name="sleeper", command=SLEEP))
+    await until(lambda: "sleeper" in supervisor.pids())
+    first = supervisor.pids()["sleeper"]
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: supervisor.pids().get("sleeper", first) != first)
+    await supervisor.remove("sleeper")
+    assert [(gone.reason, gone.code) for gone in exits] == [("exited", -9), ("stopped", -15)]
+    assert exits[0].identity != exits[1].identity
+
+
+async def test_supervisor_kills_a_child_that_stops_ticking(
+    supervisor: Supervisor, exits: list[Exit], tmp_path: Path
+) -> None:
+    hang = tmp_path / "hang"
+    supervisor.add(Child(name="ticker", command=(*TICKER, str(hang)), ticks=True, tick_s=0.5, restart=False))
+    assert await supervisor.ready(10)
+    hang.touch()
+    await until(lambda: bool(exits))
+    assert (exits[0].reason, exits[0].code) == ("hung", -9)
+
+
+async def test_supervisor_kills_a_child_that_ignores_sigterm_after_its_grace(
+    supervisor: Supervisor, exits: list[Exit], tmp_path: Path
+) -> None:
+    deaf = tmp_path / "deaf"
+    supervisor.add(Child(name="stubborn", command=(*STUBBORN, str(deaf)), grace_s=0.2))
+    await until(deaf.exists)
+    await supervisor.remove("stubborn")
+    assert [gone.code for gone in exits] == [-9]
+
+
+async def test_supervisor_scales_named_children_up_and_down(supervisor: Supervisor) -> None:
+    def children(count: int) -> tuple[Child, ...]:
+        return tuple(Child(name=f"worker-{n}", command=SLEEP) for n in range(1, count + 1))
+
+    await supervisor.scale(children(3), prefix="worker-")
+    await until(lambda: set(supervisor.pids()) == {"worker-1", "worker-2", "worker-3"})
+    await supervisor.scale(children(1), prefix="worker-")
+    assert set(supervisor.pids()) == {"worker-1"}
+
+
+async def test_supervisor_leaves_a_child_alone_that_is_done_and_must_not_restart(
+    supervisor: Supervisor, exits: list[Exit]
+) -> None:
+    done = Child(name="once", command=(sys.executable, "-I", "-S", "-c", ""), restart=False)
+    supervisor.add(done)
+    await until(lambda: bool(exits))
+    await until(lambda: not supervisor._kept)
+    supervisor.add(done)
+    await until(lambda: len(exits) == 2)
+
+
+async def test_supervisor_stops_higher_stages_first(supervisor: Supervisor, exits: list[Exit]) -> None:
+    supervisor.add(Child(name="store", command=SLEEP, stage=0))
+    supervisor.add(Child(name="gateway", command=SLEEP, stage=2))
+    supervisor.add(Child(name="worker", command=SLEEP, stage=1))
+    await until(lambda: len(supervisor.pids()) == 3)
+    await supervisor.stop()
+    assert [gone.name for gone in exits] == ["gateway", "worker", "store"]
+
+
+async def test_supervisor_reports_a_command_that_does_not_exist(
+    supervisor: Supervisor, exits: list[Exit]
+) -> None:
+    supervisor.add(Child(name="absent", command=("/does/not/exist",)))
+    await until(lambda: len(exits) > 1)
+    assert exits[0].code != 0
+
+
+PARENT = """
+import asyncio, sys
+from iogate.supervisor import Child, Supervisor
+
+async def main():
+    async with Supervisor() as supervisor:
+        supervisor.add(Child(name="sleeper", command=(sys.executable, "-c", "import time; time.sleep(60)")))
+        while not supervisor.pids():
+            await asyncio.sleep(0.01)
+        print(supervisor.pids()["sleeper"], flush=True)
+        await supervisor.until_signal()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_supervisor_leaves_no_orphan_however_it_ends(number: signal.Signals) -> None:
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PARENT, stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    child = int(await parent.stdout.readline())
+    assert alive(child)
+    parent.send_signal(number)
+    code = await parent.wait()
+    await until(lambda: not alive(child))
+    assert code == (0 if number == signal.SIGTERM else -9)
