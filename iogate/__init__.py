@@ -1,3 +1,31 @@
-"""iogate: the gateway that turns YAML in git into durable, asynchronous HTTP APIs."""
+"""iogate: the gateway that turns YAML in git into durable, asynchronous HTTP APIs.
+
+For authors of functions: `function`, `Context` and `WorkflowError`. They load on first use, so that the
+command line and the processes pay for what they need only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from iogate.errors import WorkflowError
+    from iogate.functions import Context, function
+
+__all__ = ["Context", "WorkflowError", "__version__", "function"]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    match name:
+        case "function" | "Context":
+            from iogate import functions  # noqa: PLC0415 - on first use, see above
+
+            return getattr(functions, name)
+        case "WorkflowError":
+            from iogate.errors import WorkflowError  # noqa: PLC0415 - on first use, see above
+
+            return WorkflowError
+        case _:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

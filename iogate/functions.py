@@ -1,0 +1,288 @@
+"""Python functions that workflows may call: marked by a decorator, found in the modules that settings name.
+
+Callers: authors (`@iogate.function`), the compiler (which functions exist, what they take), effects (the
+call). Invariant: a workflow can only name what a listed module registered, never an import.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from iogate.errors import InvalidFiles, IogateError, WorkflowError
+
+_Callable = TypeVar("_Callable", bound=Callable[..., Any])
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-_.]{0,61}[A-Za-z0-9])?")
+_SEMVER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?")
+_MARK = "__iogate_function__"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a function may know about the call that it serves: give it a parameter `ctx` to get one."""
+
+    idempotency_key: str
+    """The same for each repetition of one effect; pass it on to whatever must not happen twice."""
+    attempt: int = 1
+    run_id: str = ""
+    deadline: float | None = None
+    """Seconds since 1970 after which nobody waits for the result any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    name: str
+    version: str
+    idempotent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """A registered function, with the JSON Schemas that its annotations amount to."""
+
+    name: str
+    version: str
+    idempotent: bool
+    """False: a worker that died in the middle of the call does not make it again."""
+    callable: Callable[..., Any]
+    is_async: bool
+    wants_context: bool
+    parameters: Mapping[str, Any] = field(repr=False)
+    """Name to annotation, without `ctx`."""
+    open: bool = False
+    """It takes `**kwargs`: arguments beyond `parameters` are passed on."""
+    input_schema: Mapping[str, Any] = field(repr=False)
+    output_schema: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def reference(self) -> str:
+        """As a workflow's `call` names it."""
+        return f"{self.name}:{self.version}@default"
+
+    def bind(self, arguments: Mapping[str, Any], context: Context) -> dict[str, Any]:
+        """JSON arguments as keyword arguments of the annotated types.
+
+        Raises WorkflowError (validation) for arguments that do not fit the signature.
+        """
+        bound: dict[str, Any] = {}
+        for name, value in arguments.items():
+            if name in self.parameters:
+                try:
+                    bound[name] = msgspec.convert(value, self.parameters[name])
+                except msgspec.ValidationError as error:
+                    raise self._misfit(f"argument {name!r}: {error}") from error
+            elif self.open:
+                bound[name] = value
+            else:
+                known = ", ".join(self.parameters) or "none"
+                raise self._misfit(f"unknown argument {name!r}; its arguments are: {known}")
+        missing = [name for name in self.input_schema.get("required", ()) if name not in bound]
+        if missing:
+            raise self._misfit(f"missing argument {missing[0]!r}")
+        if self.wants_context:
+            bound["ctx"] = context
+        return bound
+
+    def result(self, value: Any) -> Any:
+        """The returned value as JSON values: dataclasses become objects, tuples become arrays.
+
+        Raises WorkflowError (runtime) for a value that JSON cannot hold.
+        """
+        try:
+            return msgspec.to_builtins(value, str_keys=True)
+        except TypeError as error:
+            raise WorkflowError(
+                "runtime",
+                title="Function returned no JSON value",
+                detail=f"{self.reference} returned a {type(value).__name__}: {error}",
+            ) from error
+
+    def _misfit(self, detail: str) -> WorkflowError:
+        return WorkflowError(
+            "validation", title="Arguments do not fit the function", detail=f"{self.reference}: {detail}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """All functions that this project's settings let workflows call."""
+
+    functions: Mapping[tuple[str, str], Function] = field(default_factory=dict)
+
+    def get(self, name: str, version: str) -> Function | None:
+        return self.functions.get((name, version))
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted({name for name, _ in self.functions}))
+
+    def versions(self, name: str) -> tuple[str, ...]:
+        return tuple(sorted(version for known, version in self.functions if known == name))
+
+    def __iter__(self) -> typing.Iterator[Function]:
+        return iter(self.functions[key] for key in sorted(self.functions))
+
+    def __len__(self) -> int:
+        return len(self.functions)
+
+
+def function(
+    name: str | None = None, *, version: str = "1.0.0", idempotent: bool = True
+) -> Callable[[_Callable], _Callable]:
+    """Let workflows call the decorated function as `name:version@default`.
+
+    The function stays an ordinary one; without a name it goes by its own. Say `idempotent=False` where
+    a repetition after a crash would do harm and `ctx.idempotency_key` cannot prevent it.
+    """
+    if name is not None and not isinstance(name, str):
+        raise TypeError('write @iogate.function("name") or @iogate.function(), with parentheses')
+
+    def mark(target: _Callable) -> _Callable:
+        chosen = name if name is not None else target.__name__
+        if not _NAME.fullmatch(chosen):
+            raise InvalidFiles(
+                f"function name {chosen!r} does not hold: letters, digits, '-', '_' and '.', at most 63",
+                code="IOG322",
+            )
+        if not _SEMVER.fullmatch(version):
+            raise InvalidFiles(
+                f"version {version!r} of function {chosen!r} is no semantic version; write 1.0.0",
+                code="IOG322",
+            )
+        setattr(target, _MARK, _Mark(chosen, version, idempotent))
+        return target
+
+    return mark
+
+
+def load(modules: Iterable[str], root: Path) -> Registry:
+    """Import the modules, with the project's folder on the path, and collect what they registered.
+
+    Raises InvalidFiles for a module that cannot be imported, a signature that JSON arguments cannot
+    serve, or two functions of one name and version.
+    """
+    folder = str(root.resolve())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    found: dict[tuple[str, str], Function] = {}
+    for module_name in modules:
+        module = _import(module_name)
+        for value in list(vars(module).values()):
+            mark = getattr(value, _MARK, None) if callable(value) else None
+            if not isinstance(mark, _Mark):
+                continue
+            key = (mark.name, mark.version)
+            if key in found:
+                if found[key].callable is value:
+                    continue
+                raise InvalidFiles(
+                    f"function {mark.name}:{mark.version} is registered twice: by "
+                    f"{_place(found[key].callable)} and by {_place(value)}",
+                    code="IOG322",
+                    hint="give one of them another version",
+                )
+            found[key] = describe(value, mark.name, mark.version, idempotent=mark.idempotent)
+    return Registry(found)
+
+
+def describe(target: Callable[..., Any], name: str, version: str, *, idempotent: bool = True) -> Function:
+    """Read a callable's signature as JSON Schemas."""
+    label = f"{name}:{version} ({_place(target)})"
+    try:
+        hints = typing.get_type_hints(target, include_extras=True)
+    except Exception as error:  # annotations are the author's code: anything may come out of them
+        raise InvalidFiles(
+            f"annotations of function {label} cannot be read: {error}", code="IOG322"
+        ) from error
+    parameters: dict[str, Any] = {}
+    required: list[str] = []
+    wants_context = open_ended = False
+    for parameter in inspect.signature(target).parameters.values():
+        annotation = hints.get(parameter.name, Any)
+        if parameter.name == "ctx" or annotation is Context:
+            if parameter.name != "ctx":
+                raise InvalidFiles(
+                    f'parameter "{parameter.name}" of function {label} takes the context: call it "ctx"',
+                    code="IOG322",
+                )
+            wants_context = True
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            open_ended = True
+        elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
+            raise InvalidFiles(
+                f'parameter "{parameter.name}" of function {label} has no name to be called by: '
+                "`with` passes keyword arguments",
+                code="IOG322",
+            )
+        else:
+            parameters[parameter.name] = annotation
+            if parameter.default is parameter.empty:
+                required.append(parameter.name)
+    properties, definitions = _schemas(parameters, label)
+    output, output_definitions = _schemas({"return": hints.get("return", Any)}, label)
+    return Function(
+        name=name,
+        version=version,
+        idempotent=idempotent,
+        callable=target,
+        is_async=inspect.iscoroutinefunction(inspect.unwrap(target)),
+        wants_context=wants_context,
+        parameters=parameters,
+        open=open_ended,
+        input_schema={
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": open_ended,
+            **({"$defs": definitions} if definitions else {}),
+        },
+        output_schema={**output["return"], **({"$defs": output_definitions} if output_definitions else {})},
+    )
+
+
+def _schemas(annotations: Mapping[str, Any], label: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    names: Sequence[str] = tuple(annotations)
+    for name in names:
+        try:
+            msgspec.json.schema(annotations[name])
+        except (TypeError, NotImplementedError) as error:
+            what = "the result" if name == "return" else f'parameter "{name}"'
+            raise InvalidFiles(
+                f"{what} of function {label} has a type that JSON cannot hold: {annotations[name]!r}",
+                code="IOG322",
+                hint="use str, int, float, bool, None, list, dict, Literal, a TypedDict or a dataclass",
+            ) from error
+    schemas, definitions = msgspec.json.schema_components(
+        tuple(annotations.values()), ref_template="#/$defs/{name}"
+    )
+    return dict(zip(names, schemas, strict=True)), definitions
+
+
+def _import(name: str) -> types.ModuleType:
+    try:
+        return importlib.import_module(name)
+    except IogateError:
+        raise
+    except Exception as error:  # a module is the author's code: anything may come out of it
+        missing = isinstance(error, ModuleNotFoundError) and error.name == name.partition(".")[0]
+        raise InvalidFiles(
+            f'cannot import "{name}", which the setting functions names: {type(error).__name__}: {error}',
+            code="IOG322",
+            hint=f"write {name.replace('.', '/')}.py in the project's folder, or correct the name"
+            if missing
+            else "",
+        ) from error
+
+
+def _place(target: Callable[..., Any]) -> str:
+    return f"{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', '?')}"

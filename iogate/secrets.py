@@ -1,0 +1,262 @@
+"""Secrets: where they come from, how they are stored and how a presented one is judged.
+
+Callers: the compiler hashes literals, the gateway verifies credentials, workers resolve what a
+workflow's `use.secrets` names, the command line makes tokens. Invariant: no message, no `repr` and no
+exception of this module ever carries a secret, and a judgement takes no longer for a near miss than
+for a far one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import os
+import re
+import secrets as entropy
+import string
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import Type, hash_secret, verify_secret
+
+from iogate.errors import IogateError
+
+Kind = Literal["env", "file", "hash"]
+
+MEMORY_KIB = 19 * 1024
+"""Argon2id as OWASP recommends it for interactive logins: 19 MiB, two passes, one lane."""
+PASSES = 2
+LANES = 1
+REMEMBERED_S = 60.0
+"""How long a password that was right once need not be hashed again."""
+REMEMBERED_MAX = 4096
+HASHERS = 2
+"""Argon2 computations at once in a process: each takes 19 MiB and a core."""
+
+_SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
+_ALPHABET = string.digits + string.ascii_letters
+_PREFIX = "iog_"
+_BODY = 30  # base-62 characters: 178 bits
+_CHECK = 6  # holds a CRC-32
+
+
+class Unset(IogateError):
+    """A secret that a document refers to and this machine does not have."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, kind: Kind, name: str, hint: str) -> None:
+        super().__init__(message, code="IOG620", hint=hint)
+        self.kind = kind
+        self.name = name
+
+
+def resolve(kind: Kind, value: str, *, root: Path | None = None) -> str:
+    """The text that `{env: NAME}` or `{file: PATH}` stands for; a hash stands for itself.
+
+    Raises Unset for a variable or file that is absent, unreadable or empty: an empty token would open
+    the door to everyone who sends an empty header. A file's last line break is not part of its secret.
+    """
+    match kind:
+        case "hash":
+            return value
+        case "env":
+            text = os.environ.get(value, "")
+            if not text:
+                state = "empty" if value in os.environ else "not set"
+                raise Unset(
+                    f"environment variable {value} is {state}",
+                    kind=kind,
+                    name=value,
+                    hint=f"set {value} in the environment of the process that needs it",
+                )
+            return text
+        case "file":
+            path = Path(value) if root is None else root / value
+            try:
+                text = path.read_text(encoding="utf-8")
+            except FileNotFoundError:
+                reason = "does not exist"
+            except UnicodeDecodeError:
+                reason = "is not UTF-8 text"
+            except OSError as error:
+                reason = f"cannot be read: {error.strerror}"
+            else:
+                text = text.removesuffix("\n").removesuffix("\r")
+                if text:
+                    return text
+                reason = "is empty"
+            raise Unset(
+                f"secret file {value} {reason}",
+                kind=kind,
+                name=value,
+                hint=f"write the secret to {value}, readable by the process that needs it",
+            )
+
+
+def hash_token(text: str) -> str:
+    """`sha256:HEX`: enough for a token, which has more entropy than anyone can search."""
+    return "sha256:" + hashlib.sha256(_encode(text)).hexdigest()
+
+
+def hash_password(text: str, *, salt: bytes | None = None) -> str:
+    """`$argon2id$…`; the compiler gives a salt of its own, so that equal files compile equally."""
+    return hash_secret(
+        _encode(text),
+        salt if salt is not None else entropy.token_bytes(16),
+        time_cost=PASSES,
+        memory_cost=MEMORY_KIB,
+        parallelism=LANES,
+        hash_len=32,
+        type=Type.ID,
+    ).decode("ascii")
+
+
+def hash_fault(text: str) -> str | None:
+    """Say what is wrong with the text of `{hash: …}`; None: nothing."""
+    if text.startswith("$argon2id$"):
+        try:
+            verify_secret(text.encode("ascii"), b"", Type.ID)
+        except (InvalidHashError, UnicodeEncodeError):
+            return "not a complete argon2id hash"
+        except VerificationError as error:
+            # A well-formed hash answers "does not match"; a broken one says why it cannot be read.
+            return None if "match" in str(error) else "not a complete argon2id hash"
+        return None
+    if _SHA256.fullmatch(text):
+        return None
+    if text.startswith("sha256:"):
+        return '"sha256:" must be followed by 64 lower-case hexadecimal digits'
+    return 'expected "sha256:…" or "$argon2id$…"'
+
+
+def generate_token() -> str:
+    """A new token: a prefix that scanners of repositories find, 178 bits, and a checksum."""
+    body = "".join(entropy.choice(_ALPHABET) for _ in range(_BODY))
+    return _PREFIX + body + _checksum(body)
+
+
+def is_token(text: str) -> bool:
+    """Tell whether `generate_token` made this text: its checksum holds."""
+    body = text.removeprefix(_PREFIX)
+    return (
+        text.startswith(_PREFIX)
+        and len(body) == _BODY + _CHECK
+        and hmac.compare_digest(_encode(_checksum(body[:_BODY])), _encode(body[_BODY:]))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """One accepted value: the SHA-256 of a clear one or of a token, or an Argon2 hash."""
+
+    caller: str
+    sha256: bytes = b""
+    argon2: bytes = b""
+
+
+class Verifier:
+    """Judges presented credentials against the accepted values of one API.
+
+    `credentials` maps the name of each caller (or user) to its values, clear or hashed: several while
+    one is rotated out. Clear values are kept as SHA-256 only.
+    """
+
+    def __init__(
+        self,
+        credentials: Mapping[str, Sequence[str]],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._expected = tuple(
+            _expect(caller, value) for caller, values in credentials.items() for value in values
+        )
+        self._slow = any(expected.argon2 for expected in self._expected)
+        self._monotonic = monotonic
+        self._key = entropy.token_bytes(32)
+        self._remembered: dict[bytes, float] = {}
+        self._hashers: asyncio.Semaphore | None = None
+
+    async def token(self, presented: str) -> str | None:
+        """Name of the caller whose token this is; None: nobody's."""
+        return await self._judge(self._expected, _encode(presented))
+
+    async def password(self, user: str, presented: str) -> str | None:
+        """The user's name if the password is theirs; None otherwise, after as much work."""
+        mine = tuple(expected for expected in self._expected if expected.caller == user)
+        if not mine:
+            mine = (_Expected("", argon2=_dummy()),) if self._slow else (_Expected("", sha256=bytes(32)),)
+            await self._judge(mine, _encode(presented))
+            return None
+        return await self._judge(mine, _encode(presented))
+
+    async def _judge(self, candidates: Sequence[_Expected], presented: bytes) -> str | None:
+        digest = hashlib.sha256(presented).digest()
+        found: str | None = None
+        for expected in candidates:
+            # No early exit: how many values were compared must not tell which one was right.
+            if expected.sha256 and hmac.compare_digest(expected.sha256, digest):
+                found = expected.caller
+        if found is not None or not self._slow:
+            return found
+        for expected in candidates:
+            if expected.argon2 and await self._argon2(expected.argon2, presented, digest):
+                found = expected.caller
+        return found
+
+    async def _argon2(self, hashed: bytes, presented: bytes, digest: bytes) -> bool:
+        # Keyed anew in each process: a core dump does not hold a fast hash of a slow secret's text.
+        memory = hmac.digest(self._key, hashed + digest, "sha256")
+        now = self._monotonic()
+        if self._remembered.get(memory, 0.0) > now:
+            return True
+        if self._hashers is None:
+            self._hashers = asyncio.Semaphore(HASHERS)
+        async with self._hashers:
+            right = await asyncio.to_thread(_matches, hashed, presented)
+        if right:
+            if len(self._remembered) >= REMEMBERED_MAX:
+                self._remembered = {key: until for key, until in self._remembered.items() if until > now}
+            if len(self._remembered) < REMEMBERED_MAX:
+                self._remembered[memory] = now + REMEMBERED_S
+        return right
+
+
+def _expect(caller: str, value: str) -> _Expected:
+    if value.startswith("$argon2id$"):
+        return _Expected(caller, argon2=_encode(value))
+    if _SHA256.fullmatch(value):
+        return _Expected(caller, sha256=bytes.fromhex(value.removeprefix("sha256:")))
+    return _Expected(caller, sha256=hashlib.sha256(_encode(value)).digest())
+
+
+def _matches(hashed: bytes, presented: bytes) -> bool:
+    try:
+        return verify_secret(hashed, presented, Type.ID)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+@cache
+def _dummy() -> bytes:
+    return hash_password(entropy.token_hex(16)).encode("ascii")
+
+
+def _checksum(body: str) -> str:
+    rest, digits = zlib.crc32(body.encode("utf-8", "surrogatepass")), ""
+    for _ in range(_CHECK):
+        rest, digit = divmod(rest, len(_ALPHABET))
+        digits = _ALPHABET[digit] + digits
+    return digits
+
+
+def _encode(text: str) -> bytes:
+    # Headers arrive as Latin-1 or with surrogates; no presented text may raise.
+    return text.encode("utf-8", "surrogatepass")
