@@ -1,0 +1,22 @@
+"""Runtime expressions: jq inside `${ … }`, and the trees of definitions that hold them.
+
+Called by the compiler, which checks, and by the engine, which evaluates. Invariants: only text of
+a definition is ever compiled, never data; values pass through unmutated; nothing of the process
+(environment, clock, files, inputs) is in reach of an expression.
+"""
+
+from iogate.expressions.arguments import Arguments, Values
+from iogate.expressions.language import Expression, check, expression
+from iogate.expressions.templates import Template, bare, embedded, template
+
+__all__ = [
+    "Arguments",
+    "Expression",
+    "Template",
+    "Values",
+    "bare",
+    "check",
+    "embedded",
+    "expression",
+    "template",
+]

@@ -1,0 +1,32 @@
+"""What an expression may name with `$`: looked up only when it does, since most name little."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class Arguments(Protocol):
+    """Values by name, without the `$`, and the time that `now` gives."""
+
+    @property
+    def now_ms(self) -> int: ...
+
+    def __contains__(self, name: object, /) -> bool: ...
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Values:
+    """Arguments that are at hand already."""
+
+    now_ms: int = 0
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.values
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]

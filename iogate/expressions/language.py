@@ -1,0 +1,180 @@
+"""One expression of the language, compiled once: natively where it is plain, else by jq.
+
+Called by `templates`, the compiler's checks and the engine. Compiling in jq costs about 2 ms and
+binding arguments forces a new compile, so the text is wrapped once in a program that takes its
+arguments as data:
+
+    . as [$__i,$__now,$context] | {} as $ENV | def env: {}; … $__i | (TEXT
+    )
+
+Invariant: before it is wrapped, the text has compiled on its own, so `.a) | (.b` cannot pass, and
+not at the start of a program, so that `import` and `include` are syntax errors there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+import jq
+
+from iogate.errors import WorkflowError
+from iogate.expressions import paths
+from iogate.expressions.arguments import Arguments
+
+_RESULTS = 1_000_000
+"""More results than this are an error, before `repeat(1)` takes all memory."""
+
+_REFUSED = ("input", "inputs", "halt", "halt_error", "halt_error(f)", "modulemeta")
+_SHUT = (
+    "{} as $ENV|def env:{};"
+    "def debug:.;def debug(f):.;def stderr:.;"
+    "def input_filename:null;def input_line_number:0;def get_search_list:[];"
+    "def get_jq_origin:null;def get_prog_origin:null;"
+    # the machine's zone is environment, too
+    "def localtime:gmtime;def strflocaltime(f):strftime(f);"
+    "def now:$__now;"
+) + "".join(f'def {name}:error("{name} is not available in workflows");' for name in _REFUSED)
+
+_NAMED = re.compile(r"\$\s*([A-Za-z_][A-Za-z0-9_]*)")
+_PLACE = re.compile(r" at <top-level>, line (\d+), column (\d+):?$")
+_PAIR = re.compile(r"^(\w+) \(.*\) and (\w+) \(.*\) (cannot be \w+.*)$", re.DOTALL)
+_SINGLE = re.compile(r"^(\w+) \(.*\) ((?:cannot|is not|has no|cannot be|must)\b.*)$", re.DOTALL)
+_INDEX = re.compile(r"^Cannot (index|iterate over|use) (\w+)\b.*$", re.DOTALL)
+_WITH = re.compile(r'^Cannot index \w+ with (?:string )?\(?("[^"]*")\)?$')
+
+
+class Expression:
+    """jq text that was found in a definition."""
+
+    __slots__ = ("_mentions", "_plain", "_programs", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text.strip()
+        self._plain = paths.parse(self.text)
+        self._mentions = tuple(sorted(set(_NAMED.findall(self.text)))) if self._plain is None else ()
+        self._programs: dict[tuple[str, ...], Any] = {}
+
+    def __repr__(self) -> str:
+        return f"Expression({self.text!r})"
+
+    def evaluate(self, value: Any, arguments: Arguments) -> Any:
+        """The one result on `value`; null where there is none, an array of them where there are many.
+
+        Raises WorkflowError of type `expression`, whose detail shows the text and never the data.
+        """
+        plain = self._plain
+        if plain.__class__ is paths.Path:
+            assert isinstance(plain, paths.Path)
+            if plain.variable is not None:
+                value = self._argument(plain.variable, arguments)
+            try:
+                return plain.of(value)
+            except paths.UnfitError as unfit:
+                raise self._failure(str(unfit)) from None
+        if isinstance(plain, paths.Constant):
+            return plain.value
+        return self._run(value, arguments)
+
+    def _run(self, value: Any, arguments: Arguments) -> Any:
+        names = tuple([name for name in self._mentions if name in arguments])
+        program = self._programs.get(names)
+        if program is None:
+            try:
+                program = self._programs[names] = _compile(self.text, names)
+            except ValueError as error:
+                raise self._failure(_compile_fault(error, names)) from None
+        data = [value, arguments.now_ms / 1000]
+        data.extend([self._argument(name, arguments) for name in names])
+        try:
+            results = list(islice(iter(program.input_value(data)), _RESULTS + 1))
+        except ValueError as error:
+            raise self._failure(_without_data(str(error), self.text)) from None
+        except RecursionError:
+            raise self._failure("the data is nested too deeply") from None
+        if len(results) == 1:
+            return results[0]
+        if len(results) > _RESULTS:
+            raise self._failure(f"it gives more than {_RESULTS} results")
+        return results or None
+
+    def _argument(self, name: str, arguments: Arguments) -> Any:
+        if name not in arguments:
+            raise self._failure(f"${name} is not defined")
+        return arguments[name]
+
+    def _failure(self, why: str) -> WorkflowError:
+        text = self.text if len(self.text) <= 120 else self.text[:119] + "…"
+        return WorkflowError("expression", detail=f"expression ${{ {text} }} failed: {why}")
+
+
+@lru_cache(maxsize=4096)
+def expression(text: str) -> Expression:
+    """The expression of that text; the same object each time, so that it is compiled once."""
+    return Expression(text)
+
+
+def check(text: str, variables: Iterable[str]) -> str | None:
+    """Why the expression could not be compiled where `variables` are known; None where it can."""
+    known = tuple(sorted(variables))
+    text = text.strip()
+    plain = paths.parse(text)
+    if isinstance(plain, paths.Constant):
+        return None
+    if isinstance(plain, paths.Path):
+        variable = plain.variable
+        return None if variable is None or variable in known else _unknown(variable, known)
+    try:
+        _compile_bare(text, tuple(name for name in known if name in set(_NAMED.findall(text))))
+    except ValueError as error:
+        return _compile_fault(error, known)
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _compile(text: str, names: tuple[str, ...]) -> Any:
+    _compile_bare(text, names)
+    bound = ",".join(["$__i", "$__now", *(f"${name}" for name in names)])
+    return jq.compile(f". as [{bound}]|{_SHUT}$__i|({text}\n)")
+
+
+def _compile_bare(text: str, names: tuple[str, ...]) -> None:
+    if not text:
+        raise ValueError("jq: error: it is empty")
+    if "__loc__" in text:
+        raise ValueError("jq: error: $__loc__ is not available in workflows")
+    bound = ",".join(f"${name}" for name in names)
+    jq.compile(f". as [{bound}]|\n{text}\n" if names else f".|\n{text}\n")
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> str:
+    return f"${name} is not defined here; known are " + (", ".join(f"${each}" for each in known) or "none")
+
+
+def _compile_fault(error: ValueError, known: tuple[str, ...]) -> str:
+    """The first thing that jq says about a text, in its own lines and columns."""
+    first = str(error).split("\n", 1)[0].removeprefix("jq: error: ")
+    place = _PLACE.search(first)
+    what = first[: place.start()] if place else first
+    if what.startswith("$") and what.endswith(" is not defined"):
+        return _unknown(what[1 : -len(" is not defined")], known)
+    if place is None:
+        return what
+    return f"{what} (line {max(int(place[1]) - 1, 1)}, column {place[2]})"
+
+
+def _without_data(message: str, text: str) -> str:
+    """What jq says about a failure, less the data that it quotes; what the author said by `error` stays."""
+    message = message.split(" (while parsing", 1)[0]
+    if pair := _PAIR.match(message):
+        return f"{pair[1]} and {pair[2]} {pair[3]}"
+    if single := _SINGLE.match(message):
+        return f"{single[1]} {single[2]}"
+    if (key := _WITH.match(message)) and key[1].strip('"') in text:
+        return f"c{message[1:]}"
+    if index := _INDEX.match(message):
+        return f"cannot {index[1]} {index[2]}"
+    return message if len(message) <= 200 else message[:199] + "…"

@@ -1,0 +1,102 @@
+"""Plain paths and literals, evaluated without jq: exact integers, and a tenth of the time.
+
+Called by `language`. Invariant: for what `parse` takes, the result equals jq's, but for integers
+beyond 2^53, which jq rounds and this keeps.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+_STEP = r"""\.?\[\s*(?:-?[0-9]{1,9}|"[^"\\]*")\s*\]|\.(?:[A-Za-z_][A-Za-z0-9_]*|"[^"\\]*")"""
+_PATH = re.compile(rf"(?:\$(?P<variable>[A-Za-z][A-Za-z0-9_]*))?(?P<steps>(?:{_STEP})*)")
+_EACH = re.compile(_STEP)
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+(?:[eE][+-]?[0-9]+)?")
+_STRING = re.compile(r'"([^"\\]*)"')
+_WORDS = {"null": None, "true": True, "false": False}
+
+
+class UnfitError(Exception):
+    """A step does not fit the value; the message is jq's, and shows no data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    variable: str | None
+    """None: from the input."""
+    steps: tuple[str | int, ...]
+
+    def of(self, value: Any) -> Any:
+        """The part of `value` that the steps lead to; parts that are absent read as null."""
+        for step in self.steps:
+            if value is None:
+                return None
+            if type(step) is str:
+                if not isinstance(value, dict):
+                    raise UnfitError(f'cannot index {type_name(value)} with "{step}"')
+                value = value.get(step)
+            else:
+                if not isinstance(value, list):
+                    raise UnfitError(f"cannot index {type_name(value)} with number")
+                value = value[step] if -len(value) <= step < len(value) else None  # type: ignore[operator,index] # an int, as the other branch took str
+        return value
+
+
+def parse(text: str) -> Path | Constant | None:
+    """The plain path or literal that `text` is; None where only jq can tell."""
+    text = text.strip()
+    if text == ".":
+        return Path(None, ())
+    if text in _WORDS:
+        return Constant(_WORDS[text])
+    if _INTEGER.fullmatch(text):
+        return Constant(int(text)) if text != "-0" else None
+    if _DECIMAL.fullmatch(text):
+        number = float(text)
+        return Constant(number) if math.isfinite(number) else None
+    if string := _STRING.fullmatch(text):
+        return Constant(string[1])
+    found = _PATH.fullmatch(text)
+    if (
+        found is None
+        or not text
+        or (found["variable"] is None and text[0] != ".")
+        or found["variable"] == "ENV"
+    ):
+        return None
+    return Path(found["variable"], tuple(_step(each) for each in _EACH.findall(found["steps"])))
+
+
+def _step(text: str) -> str | int:
+    inner = text.removeprefix(".")
+    if inner[0] == "[":
+        inner = inner[1:-1].strip()
+        if inner[0] != '"':
+            return int(inner)
+    return inner[1:-1] if inner[0] == '"' else inner
+
+
+def type_name(value: Any) -> str:
+    """The name that jq and people give to the type of a JSON value."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int() | float():
+            return "number"
+        case str():
+            return "string"
+        case list() | tuple():
+            return "array"
+        case _:
+            return "object"

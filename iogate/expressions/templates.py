@@ -1,0 +1,162 @@
+"""Trees of a definition in which strings may be expressions, evaluated as a whole.
+
+Called by `compiler.program`, which builds them once, and by the engine. Four kinds of nodes:
+literals, expressions, strings with expressions inside, and containers of these. A literal part of
+a definition is returned as it is: nobody may mutate a result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from iogate.expressions.arguments import Arguments
+from iogate.expressions.language import Expression, expression
+
+
+class Template(Protocol):
+    def evaluate(self, value: Any, arguments: Arguments, /) -> Any:
+        """The tree with each expression replaced by its result on `value`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    value: Any
+
+    def evaluate(self, value: Any, arguments: Arguments) -> Any:
+        del value, arguments
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Interpolation:
+    """`Hello ${ .name }`: text in which expressions stand."""
+
+    parts: tuple[str | Expression, ...]
+
+    def evaluate(self, value: Any, arguments: Arguments) -> str:
+        return "".join(
+            part if isinstance(part, str) else _text(part.evaluate(value, arguments)) for part in self.parts
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    members: tuple[tuple[str, Template], ...]
+
+    def evaluate(self, value: Any, arguments: Arguments) -> dict[str, Any]:
+        return {name: member.evaluate(value, arguments) for name, member in self.members}
+
+
+@dataclass(frozen=True, slots=True)
+class Elements:
+    elements: tuple[Template, ...]
+
+    def evaluate(self, value: Any, arguments: Arguments) -> list[Any]:
+        return [element.evaluate(value, arguments) for element in self.elements]
+
+
+def template(source: Any) -> Template:
+    """The template of a free value: strings are expressions where they say `${ … }`."""
+    match source:
+        case str():
+            return _string(source)
+        case Mapping():
+            members = tuple((str(name), template(member)) for name, member in source.items())
+            return (
+                Literal(source) if all(isinstance(each[1], Literal) for each in members) else Members(members)
+            )
+        case list() | tuple():
+            elements = tuple(template(element) for element in source)
+            return (
+                Literal(source) if all(isinstance(each, Literal) for each in elements) else Elements(elements)
+            )
+        case _:
+            return Literal(source)
+
+
+def bare(source: Any) -> Template:
+    """The template of a property that is an expression by its type: a string needs no `${ … }`."""
+    if not isinstance(source, str):
+        return template(source)
+    return expression(whole(source) or source)
+
+
+def whole(text: str) -> str | None:
+    """The expression of a string that is nothing but one `${ … }`."""
+    stripped = text.strip()
+    if not stripped.startswith("${"):
+        return None
+    end = _closing(stripped, 2)
+    return stripped[2:end] if end == len(stripped) - 1 else None
+
+
+def embedded(text: str) -> tuple[str, ...]:
+    """Every expression in a free string."""
+    return tuple(part.text for part in _parts(text) if isinstance(part, Expression))
+
+
+def _string(text: str) -> Template:
+    if "${" not in text:
+        return Literal(text)
+    inner = whole(text)
+    if inner is not None:
+        return expression(inner)
+    parts = tuple(_parts(text))
+    return Interpolation(parts) if any(isinstance(part, Expression) for part in parts) else Literal(text)
+
+
+def _parts(text: str) -> Iterator[str | Expression]:
+    at = 0
+    while (start := text.find("${", at)) >= 0:
+        end = _closing(text, start + 2)
+        if end < 0:
+            break
+        if start > at:
+            yield text[at:start]
+        yield expression(text[start + 2 : end])
+        at = end + 1
+    if at < len(text):
+        yield text[at:]
+
+
+def _closing(text: str, at: int) -> int:
+    """Index of the brace that closes an expression that starts at `at`; -1 where none does.
+
+    Knows jq's strings, what they interpolate, and comments: braces there do not count.
+    """
+    open_ones: list[str] = []
+    while at < len(text):
+        character = text[at]
+        inside_string = bool(open_ones) and open_ones[-1] == '"'
+        if inside_string:
+            if character == '"':
+                open_ones.pop()
+            elif character == "\\":
+                at += 1
+                if text[at : at + 1] == "(":
+                    open_ones.append(")")
+        elif character == '"':
+            open_ones.append('"')
+        elif character in "({[":
+            open_ones.append({"(": ")", "{": "}", "[": "]"}[character])
+        elif character in ")}]":
+            if not open_ones:
+                return at if character == "}" else -1
+            if open_ones.pop() != character:
+                return -1
+        elif character == "#":
+            newline = text.find("\n", at)
+            # a comment without an end of line would swallow the closing brace
+            at = newline if newline >= 0 else at
+        at += 1
+    return -1
+
+
+def _text(result: Any) -> str:
+    """A result as it reads inside a text: strings as they are, all else as JSON, as jq's `tostring` does."""
+    return (
+        result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, separators=(",", ":"))
+    )
