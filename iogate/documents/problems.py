@@ -1,0 +1,111 @@
+"""What is wrong in a file, and how it is told: one line, then the source line with a caret.
+
+Made by documents and by the compiler's checks, shown by the command line. A problem is plain data;
+the text of a secret never enters one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from iogate.documents.source import Source
+
+Severity = Literal["error", "warning"]
+
+_WIDEST_SNIPPET = 160
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One fault at one place. `line` and `column` count from 1; `hint` stands beside the caret."""
+
+    severity: Severity = "error"
+    code: str
+    message: str
+    path: str
+    line: int
+    column: int
+    length: int = 1
+    hint: str = ""
+
+    @property
+    def place(self) -> tuple[str, int, int, str, str]:
+        """What problems are ordered by."""
+        return (self.path, self.line, self.column, self.code, self.message)
+
+
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """By file, line and column, each once."""
+    return tuple(sorted(set(problems), key=lambda problem: problem.place))
+
+
+def render(problem: Problem, source: Source | None) -> str:
+    """The problem as people read it; with its source line where the source is at hand."""
+    head = (
+        f"{printable(problem.path)}:{problem.line}:{problem.column}: "
+        f"{problem.severity} {problem.code}: {problem.message}"
+    )
+    text = source.line(problem.line) if source is not None else None
+    if text is None or not text.strip():
+        return f"{head}\n  {problem.hint}" if problem.hint else head
+    start = min(problem.column - 1, len(text))
+    stop = min(start + max(problem.length, 1), max(len(text), start + 1))
+    first = max(0, start - _WIDEST_SNIPPET // 2)
+    shown = text[first : first + _WIDEST_SNIPPET]
+    gutter = " " * len(str(problem.line))
+    lead = "".join(_blank(char) for char in text[first:start])
+    marked = text[start : min(stop, first + _WIDEST_SNIPPET)]
+    caret = "^" * max(1, sum(_width(char) for char in marked))
+    hint = f" {problem.hint}" if problem.hint else ""
+    return f"{head}\n  {problem.line} | {printable(shown)}\n  {gutter} | {lead}{caret}{hint}"
+
+
+def render_all(problems: Iterable[Problem], sources: Mapping[str, Source]) -> str:
+    """All problems in order, a line break after each; empty where there are none."""
+    return "".join(f"{render(problem, sources.get(problem.path))}\n" for problem in in_order(problems))
+
+
+def quoted(text: object) -> str:
+    """A name from a file, in double quotes, cut where it is long, and safe for a terminal."""
+    shown = str(text)
+    return printable(json.dumps(shown if len(shown) <= 80 else shown[:77] + "…", ensure_ascii=False))
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a, b or c`."""
+    *rest, last = names
+    return f"{', '.join(rest)} or {last}" if rest else last
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """The choice that a person most likely meant by `word`, if one is near."""
+    if len(word) > 60:
+        return None
+    by_lower = {choice.lower(): choice for choice in choices}
+    lower = word.lower()
+    if lower in by_lower:
+        return by_lower[lower]
+    found = difflib.get_close_matches(lower, by_lower, n=1, cutoff=0.66)
+    return by_lower[found[0]] if found else None
+
+
+def printable(text: str) -> str:
+    """The text without characters that would act on a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def _width(char: str) -> int:
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def _blank(char: str) -> str:
+    return "\t" if char == "\t" else " " * _width(char)

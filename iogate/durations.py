@@ -1,0 +1,156 @@
+"""Lengths of time as people and the DSL write them: `5m`, `1h30m`, `PT5M`, `P1M`, `{minutes: 5}`.
+
+Used by documents and compiler (limits, timeouts, retention) and by the engine (waits, retries). Pure:
+a calendar part needs an instant to have a length, and that instant is handed in.
+"""
+
+from __future__ import annotations
+
+import calendar
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+FORMS: Final = "a duration such as 5m, 1h30m, 7d, 250ms or PT5M"
+
+_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_OBJECT: Final = {"days": "d", "hours": "h", "minutes": "m", "seconds": "s", "milliseconds": "ms"}
+
+_SHORT = re.compile(
+    r"(?:([0-9]+(?:\.[0-9]+)?)w)?(?:([0-9]+(?:\.[0-9]+)?)d)?(?:([0-9]+(?:\.[0-9]+)?)h)?"
+    r"(?:([0-9]+(?:\.[0-9]+)?)m)?(?:([0-9]+(?:\.[0-9]+)?)s)?(?:([0-9]+(?:\.[0-9]+)?)ms)?"
+)
+_NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
+_ISO = re.compile(
+    rf"P(?!$)(?:{_NUMBER}Y)?(?:{_NUMBER}M)?(?:{_NUMBER}W)?(?:{_NUMBER}D)?"
+    rf"(?:T(?=[0-9])(?:{_NUMBER}H)?(?:{_NUMBER}M)?(?:{_NUMBER}S)?)?"
+)
+_LONGEST: Final = 100
+# Ten thousand years: beyond it neither calendars nor 64-bit clocks mean anything.
+_MOST_MS: Final = 10_000 * 366 * _MS["d"]
+_MEAN_MONTH_MS: Final = 2_629_746_000
+
+
+class InvalidDuration(ValueError):
+    """A text or object that is no duration; the message says what was expected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duration:
+    """Whole calendar months, and milliseconds beside them."""
+
+    months: int = 0
+    milliseconds: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """The length in seconds.
+
+        Raises InvalidDuration where it holds months: they have a length only from a given instant.
+        """
+        if self.months:
+            raise InvalidDuration(f"{format_duration(self)} has no fixed length; use days")
+        return self.milliseconds / 1000
+
+    def after_ms(self, instant_ms: int) -> int:
+        """The instant this long after another, both in milliseconds since 1970, in UTC.
+
+        The 31st plus a month is the last day of the next month. Months go first, then the rest.
+        """
+        if not self.months:
+            return instant_ms + self.milliseconds
+        at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=instant_ms)
+        year, month = divmod(at.year * 12 + at.month - 1 + self.months, 12)
+        if not 1 <= year <= 9999:
+            raise InvalidDuration(f"{format_duration(self)} reaches beyond the year 9999")
+        day = min(at.day, calendar.monthrange(year, month + 1)[1])
+        moved = at.replace(year=year, month=month + 1, day=day)
+        return instant_ms + (moved - at) // timedelta(milliseconds=1) + self.milliseconds
+
+
+def parse_duration(text: str) -> Duration:
+    """Read ISO 8601 (`PT5M`, `P1Y2M`, `P2W`, fractions) or the short form (`5m`, `1h30m`, `250ms`)."""
+    if not text or len(text) > _LONGEST:
+        raise InvalidDuration(f"expected {FORMS}")
+    return parse_iso(text) if text[0] == "P" else _short(text)
+
+
+def parse_iso(text: str) -> Duration:
+    """Read an ISO 8601 duration, the only text form of the DSL."""
+    found = _ISO.fullmatch(text) if len(text) <= _LONGEST else None
+    if found is None:
+        raise InvalidDuration("expected an ISO 8601 duration such as PT5M, PT0.5S or P1DT12H")
+    years, months, *rest = found.groups()
+    whole = _part(years, 12) + _part(months, 1)
+    if any(value for value in rest) or not whole.is_integer():
+        # A fraction of a month has no calendar meaning: it counts as so much of a mean month.
+        fraction, whole = math.modf(whole)
+    else:
+        fraction = 0.0
+    units = ("w", "d", "h", "m", "s")
+    total = sum(_part(value, _MS[unit]) for value, unit in zip(rest, units, strict=True))
+    return _bounded(int(whole), total + fraction * _MEAN_MONTH_MS)
+
+
+def from_object(parts: Mapping[str, object]) -> Duration:
+    """Read the DSL's duration object, such as `{minutes: 1, seconds: 30}`."""
+    total = 0.0
+    for name, value in parts.items():
+        if name not in _OBJECT:
+            raise InvalidDuration(f"a duration has no {name!r}; it has {', '.join(_OBJECT)}")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InvalidDuration(f"{name} of a duration must be a number")
+        total += value * _MS[_OBJECT[name]]
+    return _bounded(0, total)
+
+
+def read_duration(value: object) -> Duration:
+    """Read what a DSL duration may be once expressions are evaluated: text or object."""
+    if isinstance(value, str):
+        return parse_duration(value)
+    if isinstance(value, Mapping):
+        return from_object(value)
+    raise InvalidDuration(f"expected {FORMS}, or an object such as {{minutes: 5}}")
+
+
+def format_duration(duration: Duration) -> str:
+    """The shortest text that reads back as the same duration: `1h30m`, or ISO 8601 with months."""
+    if duration.months:
+        years, months = divmod(duration.months, 12)
+        date = (f"{years}Y" if years else "") + (f"{months}M" if months else "")
+        rest = f"T{duration.milliseconds / 1000:.3f}".rstrip("0").rstrip(".") + "S"
+        return f"P{date}{rest if duration.milliseconds else ''}"
+    left = abs(duration.milliseconds)
+    text = ""
+    for unit in ("d", "h", "m", "s", "ms"):
+        count, left = divmod(left, _MS[unit])
+        if count:
+            text += f"{count}{unit}"
+    return ("-" if duration.milliseconds < 0 else "") + (text or "0s")
+
+
+def format_seconds(seconds: float) -> str:
+    """A length in seconds, as text for people."""
+    return format_duration(Duration(milliseconds=round(seconds * 1000)))
+
+
+def _short(text: str) -> Duration:
+    found = _SHORT.fullmatch(text)
+    if found is None:
+        raise InvalidDuration(f"expected {FORMS}")
+    units = ("w", "d", "h", "m", "s", "ms")
+    total = sum(_part(value, _MS[unit]) for value, unit in zip(found.groups(), units, strict=True))
+    return _bounded(0, total)
+
+
+def _part(text: str | None, scale: int) -> float:
+    return float(text) * scale if text else 0.0
+
+
+def _bounded(months: int, milliseconds: float) -> Duration:
+    if not abs(milliseconds) + months * _MEAN_MONTH_MS <= _MOST_MS:
+        raise InvalidDuration("the duration is longer than ten thousand years")
+    return Duration(months=months, milliseconds=round(milliseconds))
