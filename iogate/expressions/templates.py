@@ -93,6 +93,12 @@ def whole(text: str) -> str | None:
     return stripped[2:end] if end == len(stripped) - 1 else None
 
 
+def pieces(text: str) -> tuple[str | Expression, ...]:
+    """A string as the texts and the expressions that it is made of."""
+    inner = whole(text)
+    return tuple(_parts(text)) if inner is None else (expression(inner),)
+
+
 def embedded(text: str) -> tuple[str, ...]:
     """Every expression in a free string."""
     return tuple(part.text for part in _parts(text) if isinstance(part, Expression))

@@ -1,0 +1,49 @@
+"""A workflow's definition as the engine walks it: every task addressable, every name resolved.
+
+`load` is called by workers, once a digest, and by the compiler, whose checks walk the tasks.
+Invariants: immutable, pure, and complete: what a definition names is in the program or is marked
+as missing, and raises the standard's configuration error when it is reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from iogate.compiler.program_builder import Builder
+from iogate.compiler.tasks import Flow, Task, TaskList
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    definition: Mapping[str, Any]
+    """The document, as `$workflow.definition` shows it."""
+    flow: Flow
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+    """Every task by its static pointer; those of functions under `/use/functions/NAME`."""
+    lists: Mapping[str, TaskList] = field(default_factory=dict)
+    """Every list of tasks by its static pointer; `/do` is the workflow's."""
+    secrets: tuple[str, ...] = ()
+    """Names that `use.secrets` declares."""
+
+    @property
+    def name(self) -> str:
+        document = self.definition["document"]
+        return f"{document['namespace']}/{document['name']}:{document['version']}"
+
+
+def load(definition: Mapping[str, Any], resources: Mapping[str, Any] | None = None) -> Program:
+    """The program of a valid definition, given as JSON.
+
+    `resources` holds the decoded JSON documents that it names, by absolute URI.
+    """
+    builder = Builder(definition, resources or {})
+    builder.build()
+    return Program(
+        definition=definition,
+        flow=builder.flow(definition),
+        tasks=builder.tasks,
+        lists=builder.lists,
+        secrets=tuple(builder.use.get("secrets") or ()),
+    )

@@ -1,0 +1,180 @@
+"""The kinds of tasks, as the engine executes them: expressions found, names resolved, nothing evaluated.
+
+Made by `program_builder`, read by the engine. All frozen; no pydantic, so that a worker loads a
+stored definition at the cost of walking it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from iogate.expressions import Template
+
+Target = int | Literal["continue", "exit", "end"]
+"""Where a flow directive leads: an index in the same list, or a directive."""
+
+
+@dataclass(frozen=True, eq=False, weakref_slot=True, slots=True)
+class Schema:
+    """A JSON Schema, inline or loaded with the revision; compared by identity, compiled once."""
+
+    document: Any
+    missing: str = ""
+    """The URI of a document that should have come with the program, and did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    tasks: TaskList
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    value: Template
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    name: str
+    when: Template | None
+    then: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    cases: tuple[Case, ...]
+    """Those with a condition, as declared."""
+    default: Case | None
+
+
+@dataclass(frozen=True, slots=True)
+class For:
+    each: str
+    at: str
+    items: Template
+    condition: Template | None
+    """`while`."""
+    tasks: TaskList
+
+
+@dataclass(frozen=True, slots=True)
+class Raise:
+    error: Template | None
+    missing: str = ""
+    """The name in `use.errors` that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    duration: Template
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """An authentication policy: its members are evaluated, or come whole out of a secret."""
+
+    scheme: str
+    members: Template | None
+    secret: str = ""
+    missing: str = ""
+    """The name in `use.authentications` that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a call goes: parts of an address, each a URI template or an expression."""
+
+    parts: tuple[str | Template, ...]
+    computed: bool
+    """True where data may choose the host."""
+    policy: Policy | None
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    method: str
+    endpoint: Endpoint
+    headers: Template
+    query: Template
+    body: Template | None
+    output: Literal["raw", "content", "response"]
+    redirect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A registered Python function, `name:version@default`."""
+
+    name: str
+    version: str
+    arguments: Template
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """A function of `use.functions`: a task with an input of its own."""
+
+    name: str
+    arguments: Template
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    kind: Literal["shell", "script"]
+    language: str
+    code: Template
+    source: str | None
+    stdin: Template | None
+    arguments: Template
+    environment: Template
+    awaits: bool
+    returns: Literal["stdout", "stderr", "code", "all", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A task that the compiler refuses; kept so that a program can be loaded and looked at."""
+
+    what: str
+
+
+Body = Do | Set | Switch | For | Raise | Wait | Http | Function | Inline | Process | Unsupported
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """How data passes through a task, or through the workflow."""
+
+    input_schema: Schema | None = None
+    input_from: Template | None = None
+    output_as: Template | None = None
+    output_schema: Schema | None = None
+    export_as: Template | None = None
+    export_schema: Schema | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Task:
+    pointer: str
+    """Static: `/do/2/charge`."""
+    name: str
+    kind: str
+    """The keyword that makes it: `set`, `call`, `run`."""
+    definition: Mapping[str, Any]
+    condition: Template | None
+    flow: Flow
+    plain: bool
+    """True where `flow` changes nothing: most tasks."""
+    then: Target
+    body: Body
+    at_most_once: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TaskList:
+    """A scope: tasks one after the other, which may go to one another by name."""
+
+    pointer: str
+    tasks: tuple[Task, ...] = field(default=())
