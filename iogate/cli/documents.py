@@ -1,0 +1,155 @@
+"""`iogate validate`, `schema`, `explain`: what the files say, before anything is live."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from iogate.cli.render import Output, Table, coloured, console
+from iogate.cli.session import Session, command
+from iogate.errors import InvalidFiles, NotFound
+
+if TYPE_CHECKING:
+    from iogate.documents.problems import Problem
+    from iogate.documents.source import Source
+
+PANEL = "Documents"
+
+Kind = Literal["api", "workflow", "settings"]
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "validate", rich_help_panel=PANEL)(validate)
+    command(app, "schema", rich_help_panel=PANEL)(schema)
+    command(app, "explain", rich_help_panel=PANEL)(explain)
+
+
+def validate(
+    session: Session,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PATHS]...", help="Files or folders; without: apis.d and workflows.d."),
+    ] = None,
+) -> None:
+    """Check documents: every error of every file, with its place."""
+    from iogate.cli.checking import check
+
+    checked = check(session.settings(), paths or None)
+    errors = sum(problem.severity == "error" for problem in checked.problems)
+    warnings = len(checked.problems) - errors
+    if session.screen.output is Output.TEXT:
+        show_problems(checked.problems, checked.sources, sys.stdout)
+    else:
+        session.screen.data(
+            "validate",
+            {
+                "ok": errors == 0,
+                "files": len(checked.sources),
+                "errors": errors,
+                "warnings": warnings,
+                "problems": [problem_json(each) for each in checked.problems],
+            },
+        )
+    session.screen.note(
+        f"{_count(len(checked.sources), 'file')}: {_count(errors, 'error')}, {_count(warnings, 'warning')}"
+    )
+    if errors:
+        raise InvalidFiles(
+            "the documents do not hold", hint="iogate explain CODE tells more about each error"
+        )
+
+
+def show_problems(problems: Iterable[Problem], sources: dict[str, Source], stream: Any) -> None:
+    """Problems in the one format, coloured where people read."""
+    from iogate.documents.problems import in_order, render
+
+    for problem in in_order(problems):
+        shown = render(problem, sources.get(problem.path))
+        if not coloured(stream):
+            print(shown, file=stream)
+            continue
+        from rich.text import Text
+
+        text = Text(shown)
+        first, _, _ = shown.partition("\n")
+        text.stylize("bold", 0, len(first))
+        colour = "red" if problem.severity == "error" else "yellow"
+        text.highlight_regex(rf"{problem.severity} {problem.code}", style=f"bold {colour}")
+        text.highlight_regex(r"(?m)^ +\| +\^+", style=colour)
+        console(stream).print(text, soft_wrap=True)
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    return {
+        "severity": problem.severity,
+        "code": problem.code,
+        "message": problem.message,
+        "path": problem.path,
+        "line": problem.line,
+        "column": problem.column,
+        "length": problem.length,
+        "hint": problem.hint,
+    }
+
+
+def schema(
+    session: Session,
+    kind: Annotated[Kind, typer.Argument(help="Which document.")],
+) -> None:
+    """Print the JSON Schema of a kind of document, for editors."""
+    from iogate import documents, settings
+
+    value = settings.schema() if kind == "settings" else documents.schema(kind)
+    if session.screen.output is Output.YAML:
+        from iogate.cli.render import to_yaml
+
+        print(to_yaml(value), end="")
+    else:
+        # Bare, without the `schema` envelope of other commands: editors read this file as it is.
+        print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def explain(
+    session: Session,
+    code: Annotated[str | None, typer.Argument(help="For example IOG101; without: all of them.")] = None,
+) -> None:
+    """Tell more about an error's code: what it means, an example, what to do."""
+    sections = explanations()
+    if code is None:
+        session.screen.data(
+            "explain",
+            {"codes": [{"code": each, "title": title} for each, (title, _) in sections.items()]},
+            [Table(columns=("code", "title"), rows=[(each, title) for each, (title, _) in sections.items()])],
+        )
+        return
+    wanted = code.upper()
+    if wanted not in sections:
+        raise NotFound(f"no code {code}", hint='"iogate explain" lists all codes')
+    title, text = sections[wanted]
+    if session.screen.output is Output.TEXT and coloured(sys.stdout):
+        from rich.markdown import Markdown
+
+        console(sys.stdout).print(Markdown(f"## {wanted}: {title}\n\n{text}"))
+        return
+    session.screen.data(
+        "explain", {"code": wanted, "title": title, "text": text}, [f"{wanted}: {title}\n\n{text}"]
+    )
+
+
+def explanations() -> dict[str, tuple[str, str]]:
+    """Code to its title and text, by number."""
+    text = resources.files("iogate").joinpath("explanations.md").read_text(encoding="utf-8")
+    parts = re.split(r"(?m)^## +(IOG\d{3})[ :—-]*(.*)$", text)
+    found = zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
+    return dict(sorted((code, (title.strip(), body.strip())) for code, title, body in found))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

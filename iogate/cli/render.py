@@ -1,0 +1,212 @@
+"""What people and programs read: tables and colours on a terminal, plain aligned text in a pipe, JSON, YAML.
+
+Used by every command through its session. Invariant: data goes to stdout, all else to stderr; machine
+output carries its schema's name and camelCase keys, and never depends on the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import IO, TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STYLES: Mapping[str, str] = {
+    "completed": "green",
+    "enabled": "green",
+    "passed": "green",
+    "ok": "green",
+    "faulted": "red",
+    "failed": "red",
+    "error": "red",
+    "cancelled": "yellow",
+    "disabled": "yellow",
+    "warning": "yellow",
+    "running": "cyan",
+    "waiting": "blue",
+    "suspended": "magenta",
+    "pending": "bright_black",
+    "skipped": "bright_black",
+}
+"""Colour of a word that stands alone in a cell."""
+
+
+class Output(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+    YAML = "yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows under a heading; `numbers` are right-aligned columns, `styles` colours by column of a value."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[object]]
+    numbers: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Screen:
+    """Both streams of one command."""
+
+    output: Output = Output.TEXT
+    quiet: bool = False
+
+    def data(self, schema: str, value: Mapping[str, Any], text: Iterable[Table | str] = ()) -> None:
+        """The command's result: `value` for programs, `text` for people."""
+        match self.output:
+            case Output.JSON:
+                document = {"schema": f"iogate.{schema}/v1", **value}
+                _write(json.dumps(document, ensure_ascii=False, indent=2))
+            case Output.YAML:
+                _write(to_yaml({"schema": f"iogate.{schema}/v1", **value}).rstrip("\n"))
+            case Output.TEXT:
+                for part in text:
+                    self.show(part)
+
+    def show(self, part: Table | str) -> None:
+        """One part of a text result, on stdout."""
+        if isinstance(part, str):
+            if coloured(sys.stdout):
+                console(sys.stdout).print(part, markup=False, highlight=False, soft_wrap=True)
+            else:
+                _write(part)
+        elif coloured(sys.stdout):
+            console(sys.stdout).print(_rich_table(part))
+        else:
+            _write(plain_table(part))
+
+    def note(self, text: str, *, style: str = "") -> None:
+        """A remark on stderr; `--quiet` leaves it out."""
+        if not self.quiet:
+            say(text, style=style)
+
+    def warn(self, text: str) -> None:
+        """A warning on stderr, `--quiet` or not."""
+        say(f"warning: {text}", style="yellow")
+
+
+def say(text: str, *, style: str = "") -> None:
+    """A line on stderr."""
+    if style and coloured(sys.stderr):
+        console(sys.stderr).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    else:
+        print(text, file=sys.stderr, flush=True)
+
+
+def coloured(stream: IO[str]) -> bool:
+    """Whether people read this stream on a terminal that shows colours."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def console(stream: IO[str]) -> Console:
+    """Rich on one stream; it honours `NO_COLOR` by itself."""
+    from rich.console import Console
+
+    return Console(file=stream)
+
+
+def plain_table(table: Table) -> str:
+    """Columns padded with spaces, two between them, nothing cut: made for grep, awk and logs."""
+    lines = [[column.upper() for column in table.columns]]
+    lines += [[_cell(value) for value in row] for row in table.rows]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(table.columns))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if column in table.numbers else cell.ljust(width)
+            for cell, width, column in zip(line, widths, table.columns, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _rich_table(table: Table) -> object:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in table.columns:
+        shown.add_column(
+            column, justify="right" if column in table.numbers else "left", overflow="fold", no_wrap=False
+        )
+    for row in table.rows:
+        cells = [_cell(value) for value in row]
+        shown.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
+    return shown
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case str():
+            return " ".join(value.split()) if "\n" in value else value
+        case list() | tuple():
+            return " ".join(str(each) for each in value) or "-"
+        case dict():
+            return json.dumps(value, ensure_ascii=False)
+        case _:
+            return str(value)
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has what it wanted (`| head`): nothing to tell it, and nothing left to flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit from None
+
+
+_PLAIN = re.compile(r"[A-Za-z_/][\w /.@+-]*")
+_RESERVED = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
+
+
+def to_yaml(value: Any, indent: int = 0) -> str:
+    """YAML that every YAML reader understands alike: block style, text in double quotes where in doubt."""
+    space = " " * indent
+    match value:
+        case Mapping() if value:
+            return "".join(
+                f"{space}{_scalar(str(key))}:{_nested(each, indent)}" for key, each in value.items()
+            )
+        case list() | tuple() if value:
+            lines = []
+            for each in value:
+                nested = to_yaml(each, indent + 2)
+                lines.append(f"{space}- {nested.lstrip(' ')}")
+            return "".join(lines)
+        case _:
+            return f"{space}{_scalar(value)}\n"
+
+
+def _nested(value: Any, indent: int) -> str:
+    if isinstance(value, Mapping | list | tuple) and value:
+        return "\n" + to_yaml(value, indent + 2)
+    return f" {_scalar(value)}\n"
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, str):
+        plain = _PLAIN.fullmatch(value) and value.lower() not in _RESERVED and value == value.strip()
+        return value if plain else json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def mask(url: str) -> str:
+    """A store's URL without its password."""
+    return re.sub(r"(//[^/@:]*):[^@]*@", r"\1:***@", url)

@@ -1,0 +1,153 @@
+"""The texts that `init` and `new` write: small documents that run as they are.
+
+Plain text with values put in; what is written is read and checked like any other document.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from textwrap import indent
+
+DSL = "1.0.3"
+
+SETTINGS = """\
+# Settings of this project; each has an environment variable IOGATE_… of the same name.
+allow_run: [script]        # what workflows may start as processes: script, shell, container
+"""
+
+HELLO_API = """\
+module: hello
+description: A first API, to try out and to delete
+auth: none                 # anyone may call; `iogate secret new` makes a token
+methods:
+  greet:
+    description: Greet someone by name
+    verbs: [GET, POST]
+    workflow: hello/greet
+    enabled: true
+    input:
+      schema:
+        type: object
+        properties: {name: {type: string, maxLength: 100}}
+    timeout: 1m
+    debug:
+      - name: by name
+        body: {name: Ada}
+        expect: {http: 202, status: completed, output: {greeting: "Hello, Ada!"}}
+      - name: nobody in particular
+        body: {}
+        expect: {http: 202, status: completed, output: {greeting: "Hello, world!"}}
+"""
+
+HELLO_WORKFLOW = f"""\
+document:
+  dsl: '{DSL}'
+  namespace: hello
+  name: greet
+  version: 1.0.0
+do:
+  - greet:
+      set:
+        greeting: '${{ "Hello, " + (.name // "world") + "!" }}'
+"""
+
+
+def api(module: str, method: str, workflow: str, *, case: str) -> str:
+    """A module with one method."""
+    return f"""\
+module: {module}
+auth: {{token: {{env: {_variable(module)}_TOKEN}}}}
+methods:
+{indent(method_block(method, workflow, case=case), "  ")}"""
+
+
+def method_block(method: str, workflow: str, *, case: str) -> str:
+    """One method, to stand under `methods`."""
+    return f"""\
+{method}:
+  verbs: [POST]
+  workflow: {workflow}
+  timeout: 5m
+  debug:
+{indent(case, "    ")}"""
+
+
+def workflow(namespace: str, name: str, task: str) -> str:
+    """A workflow of one task."""
+    return f"""\
+document:
+  dsl: '{DSL}'
+  namespace: {namespace}
+  name: {name}
+  version: 1.0.0
+do:
+{indent(task, "  ")}"""
+
+
+def set_task() -> tuple[str, str]:
+    """A task that answers with its input, and its debug case."""
+    task = """\
+- answer:
+    set:
+      received: ${ . }
+"""
+    case = """\
+- name: happy path
+  body: {hello: world}
+  expect: {http: 202, status: completed, output: {received: {hello: world}}}
+"""
+    return task, case
+
+
+def script_task(endpoint: str) -> tuple[str, str]:
+    """A task that runs a Python script: input as JSON on its stdin, its stdout as output."""
+    task = f"""\
+- run:
+    run:
+      script:
+        language: python
+        source: {{endpoint: {json.dumps(endpoint)}}}
+        stdin: ${{ tojson }}           # the input, as JSON
+    output:
+      as: ${{ (fromjson? // .) }}      # what it prints: JSON, else text
+"""
+    return task, _plain_case()
+
+
+def function_task(reference: str, parameters: Sequence[str]) -> tuple[str, str]:
+    """A task that calls a Python function with the members of the input."""
+    arguments = "".join(f"      {name}: ${{ .{name} }}\n" for name in parameters)
+    task = f"- call:\n    call: {reference}@default\n" + (f"    with:\n{arguments}" if arguments else "")
+    return task, _plain_case(dict.fromkeys(parameters))
+
+
+def http_task(url: str) -> tuple[str, str]:
+    """A task that posts the input to a URL; the debug case mocks the answer."""
+    task = f"""\
+- call:
+    call: http
+    with:
+      method: post
+      endpoint: {json.dumps(url)}
+      body: ${{ . }}
+"""
+    case = """\
+- name: happy path
+  body: {}
+  mocks: {/do/0/call: {output: {ok: true}}}
+  expect: {http: 202, status: completed, output: {ok: true}}
+"""
+    return task, case
+
+
+def _plain_case(body: dict[str, None] | None = None) -> str:
+    return f"""\
+- name: happy path
+  body: {json.dumps(body or {})}
+  expect: {{http: 202, status: completed}}
+"""
+
+
+def _variable(module: str) -> str:
+    return "".join(char if char.isalnum() else "_" for char in module).upper()
