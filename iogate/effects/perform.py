@@ -1,0 +1,160 @@
+"""The one door to the outside: hands each effect to what performs it and brings back `Performed`.
+
+Called by the worker, `iogate run` and the test harness. Invariant: `perform` raises nothing but
+CancelledError, and after that nothing of the effect is left: the connection is closed, the process tree dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, assert_never
+
+from iogate.effects import calls
+from iogate.effects.http import CallFailed, HttpCalls
+from iogate.effects.programs import Programs
+from iogate.engine.commands import CallFunction, CallHttp, Perform, Performed, RunProcess
+from iogate.errors import WorkflowError
+from iogate.functions import Context, Registry
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from iogate.settings import Settings
+
+log = logging.getLogger("iogate.effects")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectContext:
+    """The run that an effect belongs to."""
+
+    uid: str
+    attempt: int = 1
+    program: str = ""
+    """Digest of its program: which revision's resources it reads."""
+
+
+Resources = Callable[[EffectContext, str], Awaitable[bytes]]
+"""Gives the stored content of a document that a workflow names; raises KeyError for an unknown one."""
+
+
+async def no_resources(_: EffectContext, uri: str) -> bytes:
+    """Know no document: for workflows whose scripts stand in them."""
+    raise KeyError(uri)
+
+
+class Effects:
+    """All that leaves one worker process; an async context manager."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        resources: Resources = no_resources,
+        functions: Registry | None = None,
+    ) -> None:
+        self._http = HttpCalls(
+            allow_hosts=settings.allow_hosts, endpoints=settings.endpoints, redis_url=settings.redis_url
+        )
+        self._programs = Programs(python=settings.python, allow_run=settings.allow_run)
+        self._functions = functions if functions is not None else Registry()
+        self._resources = resources
+        self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="iogate-function")
+        self._unawaited: set[asyncio.Task[Performed]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End what nobody waits for and give all back; effects under way are for their tasks to cancel."""
+        for task in self._unawaited:
+            task.cancel()
+        await asyncio.gather(*self._unawaited, return_exceptions=True)
+        await self._http.close()
+        self._programs.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def covers(self, url: str) -> bool:
+        """Say whether the setting `endpoints` sends a call to this URL elsewhere."""
+        return self._http.covers(url)
+
+    async def perform(self, perform: Perform, *, run: EffectContext) -> Performed:
+        """Perform an effect; with `await: false`, start it and answer at once."""
+        if perform.await_result:
+            return await self._perform(perform, run)
+        task = asyncio.create_task(self._perform(perform, run))
+        self._unawaited.add(task)
+        task.add_done_callback(self._unawaited.discard)
+        task.add_done_callback(lambda task: _report(task, perform, run))
+        return Performed(frame=perform.frame)
+
+    async def _perform(self, perform: Perform, run: EffectContext) -> Performed:
+        try:
+            return Performed(frame=perform.frame, output=await self._output(perform, run))
+        except CallFailed as failed:
+            return Performed(frame=perform.frame, error=failed.error, definite=failed.definite)
+        except WorkflowError as error:
+            return Performed(frame=perform.frame, error=error)
+        except Exception as fault:  # a defect of ours must fault one run, not stop the worker
+            log.exception(
+                "effect failed unexpectedly",
+                extra={"action": "effect.failed", "run": run.uid, "task": perform.reference},
+            )
+            unexpected = WorkflowError(
+                "runtime",
+                title="Effect failed",
+                detail=f"unexpected {type(fault).__name__}; the worker's log has the traceback",
+            )
+            return Performed(frame=perform.frame, error=unexpected, definite=False)
+
+    async def _output(self, perform: Perform, run: EffectContext) -> Any:
+        match perform.effect:
+            case CallHttp() as call:
+                return await self._http.call(call, idempotency_key=perform.idempotency_key)
+            case RunProcess() as process:
+                identity = {"IOGATE_RUN_ID": run.uid, "IOGATE_IDEMPOTENCY_KEY": perform.idempotency_key}
+                return await self._programs.run(process, identity=identity, load=self._loader(run))
+            case CallFunction() as call:
+                context = Context(
+                    idempotency_key=perform.idempotency_key,
+                    attempt=run.attempt,
+                    run_id=run.uid,
+                    deadline=None if perform.deadline_ms is None else perform.deadline_ms / 1000,
+                )
+                return await calls.call(call, context, functions=self._functions, threads=self._threads)
+            case unknown:
+                assert_never(unknown)
+
+    def _loader(self, run: EffectContext) -> Callable[[str], Awaitable[bytes]]:
+        async def load(uri: str) -> bytes:
+            try:
+                return await self._resources(run, uri)
+            except KeyError:
+                raise WorkflowError(
+                    "configuration",
+                    title="Resource not found",
+                    detail=f"{uri} is not stored with this workflow's revision; apply it again",
+                ) from None
+
+        return load
+
+
+def _report(task: asyncio.Task[Performed], perform: Perform, run: EffectContext) -> None:
+    """Log how something ended that no task waits for."""
+    if not task.cancelled() and (error := task.result().error) is not None:
+        log.warning(
+            "%s was not awaited and failed: %s",
+            perform.reference,
+            error.detail,
+            extra={"action": "effect.unawaited", "run": run.uid},
+        )

@@ -1,0 +1,170 @@
+"""Builds the request that a `call: http` describes: URL with query, headers, body, credentials, key.
+
+Called by `http`. Invariant: a header never frames the message (that is the client's), and after a redirect
+to another origin only harmless ones are left.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlencode
+
+from multidict import CIMultiDict
+from yarl import URL
+
+import iogate
+from iogate.errors import WorkflowError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from iogate.engine.commands import Authentication, CallHttp
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
+
+KEPT_ACROSS_ORIGINS: Final = frozenset(
+    {"accept", "accept-encoding", "accept-language", "content-type", "user-agent", "idempotency-key"}
+)
+SECRET_NAME: Final = re.compile(
+    r"auth|cookie|token|secret|passw|signature|credential|session|api.?key", re.IGNORECASE
+)
+"""Names of headers and query parameters whose values are left out of a `response` output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    method: str
+    url: URL
+    headers: CIMultiDict[str]
+    body: bytes | None
+
+    def redirected(self, url: URL, *, status: int, same_origin: bool) -> Request:
+        """Give the request that follows a redirect: 307 and 308 repeat method and body, others become GET."""
+        method, body, headers = self.method, self.body, self.headers.copy()
+        if not same_origin:
+            headers = CIMultiDict((n, v) for n, v in headers.items() if n.lower() in KEPT_ACROSS_ORIGINS)
+        if status not in {307, 308} and method not in {"GET", "HEAD"}:
+            method, body = "GET", None
+            headers.popall("Content-Type", None)
+            headers.popall("Idempotency-Key", None)
+        return replace(self, method=method, url=url, headers=headers, body=body)
+
+    def shown(self) -> dict[str, Any]:
+        """Give the request as a `response` output carries it, without what looks like a secret."""
+        query = [(n, "***" if SECRET_NAME.search(n) else v) for n, v in self.url.query.items()]
+        url = self.url.with_user(None).with_fragment(None)
+        return {
+            "method": self.method.lower(),
+            "uri": str(url.with_query(query) if query else url),
+            "headers": {n: v for n, v in self.headers.items() if not SECRET_NAME.search(n)},
+        }
+
+
+def configuration(detail: str) -> WorkflowError:
+    return WorkflowError("configuration", title="HTTP call cannot be made", detail=detail)
+
+
+def build(call: CallHttp, *, idempotency_key: str) -> Request:
+    """Build the first request of a call.
+
+    Raises WorkflowError, of type configuration, for one that cannot be sent as it is described.
+    """
+    method = call.method.upper()
+    if not TOKEN.fullmatch(method):
+        raise configuration("the method is not an HTTP method")
+    url = parse_url(call.url)
+    pairs = list(_query(call.query))
+    if pairs:
+        url = url.extend_query(pairs)
+    headers: CIMultiDict[str] = CIMultiDict(
+        {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": f"iogate/{iogate.__version__}"}
+    )
+    body, content_type = _body(call)
+    if content_type:
+        headers["Content-Type"] = content_type
+    if method not in SAFE_METHODS:
+        # Task names are free text: what a header cannot hold is percent-encoded.
+        headers["Idempotency-Key"] = quote(idempotency_key, safe="!#$&'()*+,/:;=?@[]~")
+    if call.authentication is not None:
+        headers["Authorization"] = _authorization(call.authentication)
+    for name, value in call.headers.items():
+        _check_header(name, value)
+        headers[name] = value
+    return Request(method=method, url=url, headers=headers, body=body)
+
+
+def parse_url(text: str) -> URL:
+    """Read an absolute http(s) URL; the message never repeats it."""
+    try:
+        url = URL(text.strip())
+        valid = url.scheme in {"http", "https"} and bool(url.raw_host) and url.port is not None
+    except ValueError:
+        valid = False
+    if not valid:
+        raise configuration("the endpoint is not an absolute http:// or https:// URL")
+    return url.with_fragment(None)
+
+
+def _query(query: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in query.items():
+        for item in value if isinstance(value, list) else [value]:
+            match item:
+                case None:
+                    continue
+                case bool():
+                    yield name, "true" if item else "false"
+                case str() | int() | float():
+                    yield name, str(item)
+                case _:
+                    raise configuration(f'query parameter "{name}" is an object; use text, numbers or a list')
+
+
+def _body(call: CallHttp) -> tuple[bytes | None, str | None]:
+    """Encode the body: text as it stands, a form where the author says so, anything else as JSON."""
+    if not call.has_body:
+        return None, None
+    declared = next((v for n, v in call.headers.items() if n.lower() == "content-type"), "")
+    kind = declared.partition(";")[0].strip().lower()
+    if isinstance(call.body, str):
+        return call.body.encode(), "text/plain; charset=utf-8"
+    if kind == "application/x-www-form-urlencoded" and isinstance(call.body, dict):
+        return urlencode(list(_query(call.body))).encode(), kind
+    return json.dumps(call.body, ensure_ascii=False, separators=(",", ":")).encode(), "application/json"
+
+
+def _authorization(authentication: Authentication) -> str:
+    match authentication.scheme.lower():
+        case "basic":
+            user, password = (_text(authentication, name) for name in ("username", "password"))
+            if ":" in user:
+                raise configuration("the user name of basic authentication must not contain a colon")
+            return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+        case "bearer":
+            token = _text(authentication, "token")
+            if not token.isascii() or not token.isprintable():
+                raise configuration("the bearer token holds characters that a header cannot carry")
+            return f"Bearer {token}"
+        case scheme:
+            raise configuration(f'authentication by "{scheme}" is not executed by this release')
+
+
+def _text(authentication: Authentication, name: str) -> str:
+    value = authentication.parameters.get(name)
+    if not isinstance(value, str):
+        raise configuration(f'{authentication.scheme} authentication needs "{name}", as text')
+    return value
+
+
+def _check_header(name: str, value: str) -> None:
+    if not TOKEN.fullmatch(name):
+        raise configuration("the name of a header is not a valid one")
+    if name.lower() in FRAMING:
+        raise configuration(f'header "{name}" is set by the client itself; leave it out')
+    if any(c in value for c in "\r\n\0"):
+        raise configuration(f'the value of header "{name}" holds a line break')
