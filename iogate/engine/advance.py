@@ -1,0 +1,101 @@
+"""The engine's two entry points: `start` a run, and `advance` it by what has happened.
+
+Called by the worker, the harness of `testing` and `iogate run`; nothing else in the engine is. Both
+are pure functions: equal arguments give equal results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from iogate.compiler.program import Program
+from iogate.engine import raising
+from iogate.engine.commands import Cancelled, Expired, Happening, Note, Perform, Performed, Resumed
+from iogate.engine.frames import Tree
+from iogate.engine.scope import Environment, RunFacts
+from iogate.engine.state import State
+from iogate.engine.walk import Walk
+from iogate.errors import WorkflowError
+
+BUDGET = 200
+"""Steps between two moments at which a worker can do something else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advance:
+    state: State
+    """An effect whose frame is no longer in it is not waited for any more: end it."""
+    performs: tuple[Perform, ...] = ()
+    notes: tuple[Note, ...] = ()
+    more: bool = False
+    """True: the budget was used up, call again with nothing happened."""
+
+
+def start(program: Program, facts: RunFacts, now_ms: int) -> State:
+    """The state of a run that has not begun; the first `advance` takes its input."""
+    del program, facts, now_ms
+    return State()
+
+
+def advance(
+    program: Program,
+    state: State,
+    happened: Sequence[Happening],
+    now_ms: int,
+    facts: RunFacts,
+    environment: Environment | None = None,
+    budget: int = BUDGET,
+) -> Advance:
+    """Walk on as far as the news, the time and the budget allow."""
+    if state.ended:
+        return Advance(state=state)
+    walk = Walk(
+        program=program,
+        facts=facts,
+        environment=environment or Environment(),
+        now_ms=now_ms,
+        tree=Tree(state.frames, state.next_id),
+        budget=budget,
+    )
+    _happen(walk, state, happened)
+    if walk.ended is None:
+        walk.wake()
+    if walk.ended is None:
+        walk.run()
+    return _result(walk)
+
+
+def _happen(walk: Walk, state: State, happened: Sequence[Happening]) -> None:
+    """Take in the news: an end first, then answers, then what was lost with another worker."""
+    for each in happened:
+        if isinstance(each, Cancelled):
+            walk.end_cancelled(each.reason)
+            return
+    if any(isinstance(each, Expired) for each in happened):
+        expired = WorkflowError("timeout", detail="the run took longer than it may")
+        walk.end_faulted(raising.problem(expired, "/"))
+        return
+    if state.status == "pending":
+        walk.begin_run()
+    for each in happened:
+        if isinstance(each, Performed) and walk.ended is None:
+            walk.answered(each)
+    if walk.ended is None and any(isinstance(each, Resumed) for each in happened):
+        walk.asked_again()
+
+
+def _result(walk: Walk) -> Advance:
+    if walk.ended is not None:
+        state = State(next_id=walk.tree.next_id, status=walk.ended, output=walk.output, error=walk.error)
+        return Advance(state=state, performs=_unawaited(walk), notes=tuple(walk.notes))
+    frames = walk.tree.frames
+    moving = walk.more or any(frame.phase == "effect" for frame in frames.values())
+    state = State(frames=frames, next_id=walk.tree.next_id, status="running" if moving else "waiting")
+    performs = tuple(each for each in walk.performs if each.frame in walk.tree or not each.await_result)
+    return Advance(state=state, performs=performs, notes=tuple(walk.notes), more=walk.more)
+
+
+def _unawaited(walk: Walk) -> tuple[Perform, ...]:
+    """Effects that nobody waits for happen even where the run has ended since."""
+    return tuple(each for each in walk.performs if not each.await_result)

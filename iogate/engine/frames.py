@@ -1,0 +1,126 @@
+"""The frames of one run while a walk moves through them.
+
+Used by `walk`. Holds a mapping of its own over frames that it shares with the state it came from,
+so a walk that fails leaves that state as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from iogate.compiler.program import Program
+from iogate.compiler.tasks import For
+from iogate.engine.state import Frame, Phase
+
+
+class Tree:
+    def __init__(self, frames: Mapping[int, Frame], next_id: int) -> None:
+        self._frames = dict(frames)
+        self.next_id = next_id
+
+    def __contains__(self, key: int) -> bool:
+        return key in self._frames
+
+    def __getitem__(self, key: int) -> Frame:
+        return self._frames[key]
+
+    def get(self, key: int) -> Frame | None:
+        return self._frames.get(key)
+
+    @property
+    def frames(self) -> Mapping[int, Frame]:
+        return self._frames
+
+    def add(self, frame: Frame) -> Frame:
+        """Take in a new frame, made with `next_id`."""
+        self._frames[frame.id] = frame
+        self.next_id = frame.id + 1
+        return frame
+
+    def put(self, frame: Frame) -> None:
+        self._frames[frame.id] = frame
+
+    def parent(self, frame: Frame) -> Frame:
+        assert frame.parent is not None
+        return self._frames[frame.parent]
+
+    def remove(self, frame: Frame) -> Frame:
+        """Take out a frame without children; gives its parent."""
+        del self._frames[frame.id]
+        return self.parent(frame)
+
+    def remove_below(self, frame: Frame) -> None:
+        """Take out everything inside a frame. Ids rise towards the leaves, so one pass finds it."""
+        gone = {frame.id}
+        for key in sorted(self._frames):
+            if self._frames[key].parent in gone:
+                gone.add(key)
+        for key in gone - {frame.id}:
+            del self._frames[key]
+
+    def clear(self) -> tuple[Frame, ...]:
+        """Take out all; gives what was there, leaves first."""
+        gone = tuple(reversed(self._frames.values()))
+        self._frames = {}
+        return gone
+
+    def leaves(self) -> tuple[int, ...]:
+        """Scopes that nothing runs inside of: those that can move."""
+        parents = {frame.parent for frame in self._frames.values()}
+        return tuple(
+            frame.id for frame in self._frames.values() if frame.kind == "scope" and frame.id not in parents
+        )
+
+    def in_phase(self, phase: Phase) -> tuple[Frame, ...]:
+        return tuple(frame for frame in self._frames.values() if frame.phase == phase)
+
+    def owner(self, scope: Frame) -> Frame:
+        """The scope around that holds `$context`: the branch's, else the workflow's."""
+        while not scope.owns_context:
+            scope = self.parent(self.parent(scope))
+        return scope
+
+    def variables(self, scope: Frame, program: Program) -> dict[str, Any]:
+        """What loops and handlers around a scope bind; the inner wins, and functions see none."""
+        bound: dict[str, Any] = {}
+        while True:
+            for name, value in (scope.variables or {}).items():
+                bound.setdefault(name, value)
+            task = self.parent(scope)
+            if task.parent is None or is_function(scope.pointer):
+                return bound
+            if scope.turn is not None:
+                body = program.tasks[task.pointer].body
+                assert isinstance(body, For)
+                bound.setdefault(body.each, task.items[scope.turn])
+                bound.setdefault(body.at, scope.turn)
+            scope = self.parent(task)
+
+    def functions_around(self, scope: Frame) -> int:
+        """How many functions a scope is inside of."""
+        count = 0
+        while (task := self.parent(scope)).parent is not None:
+            count += is_function(scope.pointer)
+            scope = self.parent(task)
+        return count
+
+    def path(self, scope: Frame) -> str:
+        """Pointer of a scope with the index of every turn around it: `/do/0/loop/for/3/do`."""
+        parts: list[str] = []
+        while (task := self.parent(scope)).parent is not None:
+            if scope.turn is not None:
+                parts.append(f"/for/{scope.turn}/do")
+            elif is_function(scope.pointer):
+                parts.append(scope.pointer)
+            else:
+                parts.append(scope.pointer[len(task.pointer) :])
+            scope = self.parent(task)
+            parts.append(task.pointer[len(scope.pointer) :])
+        parts.append(scope.pointer)
+        return "".join(reversed(parts))
+
+
+def is_function(pointer: str) -> bool:
+    """True for the scope that a function of `use.functions` runs in."""
+    return pointer.startswith("/use/functions/") and pointer.count("/") == 3

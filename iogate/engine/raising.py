@@ -1,0 +1,59 @@
+"""Errors on their way: made by `raise`, given a place, and turned into the data that a run keeps.
+
+Used by `walk`. A person who reads one learns which task failed and why, and sees no data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from iogate.compiler.tasks import Raise, Task
+from iogate.engine.scope import Scope
+from iogate.engine.state import Frame
+from iogate.errors import WorkflowError
+from iogate.expressions.paths import type_name
+
+
+class RaisedError(WorkflowError):
+    """What a `raise` task raises: its words are the author's, and stay as they are."""
+
+
+def raised(body: Raise, scope: Scope) -> WorkflowError:
+    """The error that a `raise` task describes, or the one of failing to do so."""
+    if body.error is None:
+        return WorkflowError("configuration", detail=f'error "{body.missing}" is not defined in use.errors')
+    described = body.error.evaluate(scope.input, scope)
+    if not isinstance(described, Mapping):
+        return WorkflowError(
+            "expression", detail=f"raise.error must give an object, not {type_name(described)}"
+        )
+    kind, status = described.get("type"), described.get("status")
+    if not isinstance(kind, str):
+        return WorkflowError(
+            "expression", detail=f"the type of an error must be a URI, not {type_name(kind)}"
+        )
+    if isinstance(status, bool) or not isinstance(status, int):
+        return WorkflowError(
+            "expression", detail=f"the status of an error must be a whole number, not {type_name(status)}"
+        )
+    title, detail = described.get("title"), described.get("detail")
+    return RaisedError(kind, status=status, title=_text(title), detail=_text(detail))
+
+
+def placed(error: WorkflowError, task: Task, scope: Frame) -> dict[str, Any]:
+    """The error of a task as data; what the engine says gets the task's name and turn in front."""
+    described = problem(error, task.pointer)
+    if not isinstance(error, RaisedError):
+        turn = f" (turn {scope.turn})" if scope.turn is not None else ""
+        described["detail"] = f'task "{task.name}"{turn}: {error.detail or error.title or "failed"}'
+    return described
+
+
+def problem(error: WorkflowError, pointer: str) -> dict[str, Any]:
+    """The error as data (RFC 7807); the runtime says where it comes from, whatever the author wrote."""
+    return {**error.to_json(), "instance": pointer}
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else str(value)

@@ -1,0 +1,54 @@
+"""JSON Schemas of the data flow, compiled once a program and kept as long as it.
+
+Called by `flow`. Invariants: validation reads nothing but schema and value (references to the
+network are refused), and what it says shows no data.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import jsonschema_rs
+
+from iogate.compiler.tasks import Schema
+from iogate.errors import WorkflowError
+
+_validators: WeakKeyDictionary[Schema, jsonschema_rs.Validator] = WeakKeyDictionary()
+
+
+def require(schema: Schema, value: Any, what: str) -> None:
+    """Hold `value` against the schema; `what` names it for people, as in `input`.
+
+    Raises WorkflowError: `validation` where it does not hold, `configuration` where the schema is
+    none, or did not come with the program.
+    """
+    validator = _validators.get(schema)
+    if validator is None:
+        validator = _validators[schema] = _compile(schema, what)
+    try:
+        validator.validate(value)
+    except jsonschema_rs.ValidationError as error:
+        where = "".join(f"/{part}" for part in error.instance_path)
+        raise WorkflowError(
+            "validation",
+            detail=f"{what} does not match its schema: at {where or 'its root'}: {error.message}",
+        ) from None
+
+
+def _compile(schema: Schema, what: str) -> jsonschema_rs.Validator:
+    if schema.missing:
+        raise WorkflowError(
+            "configuration", detail=f"the schema of the {what} is not in the revision: {schema.missing}"
+        )
+    try:
+        return jsonschema_rs.validator_for(schema.document, mask="the value", retriever=_refuse)
+    except (ValueError, jsonschema_rs.ValidationError) as error:
+        reason = getattr(error, "message", None) or str(error).split("\n", 1)[0]
+        raise WorkflowError(
+            "configuration", detail=f"the schema of the {what} is no JSON Schema: {reason}"
+        ) from None
+
+
+def _refuse(uri: str) -> Any:
+    raise ValueError(f"a schema may refer only to itself, not to {uri}")

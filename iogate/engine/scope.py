@@ -1,0 +1,166 @@
+"""What expressions know at each stage of a task: the standard's arguments, looked up when named.
+
+Used by `walk` and `calls`. Invariant: a stage sees exactly what the standard's table gives it, and
+the variables of the loops and handlers around the task, but none from outside a function.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from iogate.compiler.program import Program
+from iogate.compiler.tasks import Task
+from iogate.engine.commands import Authentication
+from iogate.errors import WorkflowError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+WORKFLOW = frozenset({"secrets", "workflow", "runtime"})
+WORKFLOW_OUTPUT = WORKFLOW | {"context"}
+BEFORE = WORKFLOW_OUTPUT | {"task"}
+INSIDE = BEFORE | {"input", "authorization"}
+EXPORT = INSIDE | {"output"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What a run was accepted with."""
+
+    uid: str
+    started_at_ms: int
+    input: Any
+    """Raw."""
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What is around a run now; given to each call, never stored."""
+
+    secrets: Mapping[str, Any] = field(default_factory=dict)
+    """Resolved, of the names that the workflow declares; those that cannot be resolved are absent."""
+    runtime: Mapping[str, Any] = field(default_factory=lambda: {"name": "iogate"})
+
+
+@dataclass(slots=True, kw_only=True)
+class Scope:
+    """The arguments of one stage of one task; `at` moves it to the next stage."""
+
+    program: Program
+    facts: RunFacts
+    environment: Environment
+    now_ms: int
+    stage: frozenset[str]
+    context: Any
+    locals: Callable[[], Mapping[str, Any]]
+    """Variables of loops and handlers around the task."""
+    task: Task | None = None
+    started_ms: int = 0
+    raw: Any = None
+    input: Any = None
+    raw_output: Any = None
+    output: Any = None
+    authenticate: Callable[[], Authentication | None] | None = None
+    idempotency_key: str | None = None
+    _variables: Mapping[str, Any] | None = None
+
+    def at(self, stage: frozenset[str]) -> Scope:
+        self.stage = stage
+        return self
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.stage or name in self._known()
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._known():
+            return self._known()[name]
+        match name:
+            case "context":
+                return self.context
+            case "input":
+                return self.input
+            case "output":
+                return self.output
+            case "secrets":
+                return self.secrets()
+            case "workflow":
+                return self._workflow()
+            case "task":
+                return self._task()
+            case "runtime":
+                return self._runtime()
+            case "authorization":
+                return self._authorization()
+            case _:
+                raise KeyError(name)
+
+    def _known(self) -> Mapping[str, Any]:
+        if self._variables is None:
+            self._variables = self.locals()
+        return self._variables
+
+    def secrets(self) -> Mapping[str, Any]:
+        """Declared secrets, all of them.
+
+        Raises WorkflowError `authorization` where one is declared and not to be had.
+        """
+        held = self.environment.secrets
+        for name in self.program.secrets:
+            if name not in held:
+                raise WorkflowError(
+                    "authorization",
+                    detail=f'secret "{name}" is not available to workers: define it in the setting `secrets`',
+                )
+        return {name: held[name] for name in self.program.secrets}
+
+    def _workflow(self) -> dict[str, Any]:
+        return {
+            "id": self.facts.uid,
+            "definition": self.program.definition,
+            "input": self.facts.input,
+            "startedAt": moment(self.facts.started_at_ms),
+        }
+
+    def _task(self) -> dict[str, Any] | None:
+        if self.task is None:
+            return None
+        descriptor = {
+            "name": self.task.name,
+            "reference": self.task.pointer,
+            "definition": self.task.definition,
+            "input": self.raw,
+            "startedAt": moment(self.started_ms),
+        }
+        if self.raw_output is not None:
+            descriptor["output"] = self.raw_output
+        return descriptor
+
+    def _runtime(self) -> dict[str, Any]:
+        runtime = dict(self.environment.runtime)
+        if self.idempotency_key is not None:
+            runtime["metadata"] = {**(runtime.get("metadata") or {}), "idempotencyKey": self.idempotency_key}
+        return runtime
+
+    def _authorization(self) -> dict[str, Any] | None:
+        policy = self.authenticate() if self.authenticate is not None else None
+        match policy:
+            case Authentication(scheme="basic", parameters=members):
+                pair = f"{members.get('username', '')}:{members.get('password', '')}"
+                return {"scheme": "Basic", "parameter": base64.b64encode(pair.encode()).decode()}
+            case Authentication(scheme="bearer", parameters=members):
+                return {"scheme": "Bearer", "parameter": members.get("token")}
+            case Authentication(scheme=scheme):
+                return {"scheme": scheme.capitalize(), "parameter": None}
+            case _:
+                return None
+
+
+def moment(at_ms: int) -> dict[str, Any]:
+    """The standard's descriptor of a point in time."""
+    at = _EPOCH + timedelta(milliseconds=at_ms)
+    text = at.strftime("%Y-%m-%dT%H:%M:%S") + f".{at_ms % 1000:03d}Z"
+    return {"iso8601": text, "epoch": {"seconds": at_ms // 1000, "milliseconds": at_ms}}
