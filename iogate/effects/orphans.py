@@ -3,8 +3,9 @@
 Every process of an effect carries IOGATE_PROCESS in its environment, and its children inherit it, so that
 they can be found wherever they have fled to. `process` sweeps after a cancelled effect. Run as a script,
 this module is the watch that outlives a worker: it waits for the end of its standard input, which the
-worker's death brings, and then sweeps all that was the worker's; a byte instead is the worker's farewell. It imports only the standard
-library. Where there is no /proc, sweeping finds nothing, and killing the process group must do.
+worker's death brings, and then sweeps all that was the worker's; a byte instead is the worker's farewell.
+It imports only the standard library. Where there is no /proc, sweeping finds nothing, and killing the
+process group must do.
 """
 
 from __future__ import annotations

@@ -1,0 +1,155 @@
+"""A small HTTP client for commands that talk to a gateway; not for workflows' calls, which `http` makes.
+
+Called by the command line (`api call`, `debug`, `runs`). It speaks to the address that a person configured,
+so no address is forbidden; it follows no redirects and keeps no cookies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+import iogate
+from iogate.errors import Unreachable
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    """Names as one likes to write them: look-ups ignore case."""
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", errors="replace")
+
+    def json(self) -> Any:
+        """Give the body as JSON; raises ValueError where it is none."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One server-sent event."""
+
+    name: str
+    data: str
+
+
+class Client:
+    """An async context manager over one gateway's base URL."""
+
+    def __init__(self, base_url: str, *, timeout_s: float = 30.0) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._timeout_s = timeout_s
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            cookie_jar=aiohttp.DummyCookieJar(), headers={"User-Agent": f"iogate/{iogate.__version__}"}
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        timeout_s: float | None = None,
+    ) -> Answer:
+        """Send one request to a path below the base URL, or to an absolute URL, and read the whole answer.
+
+        A body without a Content-Type header is labelled JSON. Raises Unreachable where no answer comes.
+        """
+        try:
+            async with self._send(method, path, headers, query, body, timeout_s) as response:
+                body_read = await response.read()
+                return Answer(status=response.status, headers=response.headers.copy(), body=body_read)
+        except (aiohttp.ClientError, OSError) as fault:
+            raise self._unreachable(fault) from fault
+
+    async def events(
+        self, path: str, *, headers: Mapping[str, str] | None = None, timeout_s: float | None = None
+    ) -> AsyncIterator[Event]:
+        """Follow server-sent events until the gateway ends them.
+
+        Raises Unreachable where they break off or the path gives none.
+        """
+        try:
+            async with self._send("GET", path, headers, None, None, timeout_s) as response:
+                if response.status != 200:
+                    raise Unreachable(f"{self._base_url} answered {response.status} instead of events")
+                name, data = "message", list[str]()
+                async for raw in response.content:
+                    line = raw.decode("utf-8", errors="replace").rstrip("\r\n")
+                    field, _, value = line.partition(":")
+                    value = value.removeprefix(" ")
+                    if not line:
+                        if data:
+                            yield Event(name=name, data="\n".join(data))
+                        name, data = "message", []
+                    elif field == "event":
+                        name = value
+                    elif field == "data":
+                        data.append(value)
+        except (aiohttp.ClientError, OSError) as fault:
+            raise self._unreachable(fault) from fault
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None,
+        query: Mapping[str, str] | None,
+        body: bytes | None,
+        timeout_s: float | None,
+    ) -> aiohttp.client._RequestContextManager:
+        if self._session is None:
+            raise RuntimeError("use the client as an async context manager")
+        sent = dict(headers or {})
+        if body is not None and not any(name.lower() == "content-type" for name in sent):
+            sent["Content-Type"] = "application/json"
+        total = self._timeout_s if timeout_s is None else timeout_s
+        return self._session.request(
+            method,
+            path if "://" in path else self._base_url + path,
+            headers=sent,
+            params=query,
+            data=body,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=total, sock_connect=5),
+        )
+
+    def _unreachable(self, fault: Exception) -> Unreachable:
+        if isinstance(fault, TimeoutError):
+            reason = "no answer in time"
+        elif isinstance(fault, aiohttp.ClientConnectorError) and (fault.os_error.errno or 0) > 0:
+            reason = os.strerror(fault.os_error.errno or 0)
+        elif isinstance(fault, aiohttp.ServerDisconnectedError):
+            reason = "it closed the connection"
+        else:
+            reason = str(fault) or type(fault).__name__
+        return Unreachable(
+            f"cannot reach the gateway at {self._base_url}: {reason}",
+            hint='is it running? start it with "iogate up", or name it with host, port or public_url',
+        )
