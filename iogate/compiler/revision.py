@@ -13,6 +13,9 @@ import msgspec
 
 Verb = Literal["GET", "POST"]
 
+RETENTION_S = 604_800.0
+"""How long a finished run is kept where its API does not say: seven days."""
+
 
 class EnvSecret(msgspec.Struct, frozen=True, kw_only=True, tag="env"):
     name: str
@@ -93,7 +96,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     idempotency: Idempotency = Idempotency()
     timeout_s: float | None = None
-    retention_s: float = 604_800.0
+    retention_s: float = RETENTION_S
     protect: bool = False
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = {}
@@ -121,7 +124,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     workflows: dict[str, Workflow]
     """`namespace/name:version` to its program."""
     resources: dict[str, str] = {}
-    """Absolute URI of a document that a workflow names to the digest of its stored content."""
+    """URI of a file that a workflow names to the digest of its stored content: `project:///PATH#DIGEST`."""
 
     @property
     def digest(self) -> str:

@@ -1,1 +1,5 @@
-"""What must hold across documents, and what a document may ask of this release: one check a file."""
+"""What a document must hold beyond its shape: one check a file.
+
+A check is a generator of problems and changes nothing. Those of a workflow get its document and its
+surroundings; `ORDER` is the order in which compile runs them, which nobody may rely on.
+"""

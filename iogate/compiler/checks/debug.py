@@ -1,0 +1,85 @@
+"""Debug cases can be replayed: their verb is the API's, their file is there, their mocks meet a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from iogate.compiler import walk
+from iogate.compiler.faults import Placed, did_you_mean, fault
+from iogate.compiler.walk import Pointer
+from iogate.documents.api import DebugCase, Method
+from iogate.documents.problems import Problem, listed, nearest, quoted
+
+
+def check(
+    document: Placed,
+    pointer: Pointer,
+    method: Method,
+    definition: Mapping[str, Any] | None,
+    exists: Callable[[str], bool],
+) -> Iterator[Problem]:
+    """Check the cases of the method at `pointer`; without a definition, mocks are not checked."""
+    names: dict[str, int] = {}
+    references = None if definition is None else _references(definition)
+    for index, case in enumerate(method.debug or ()):
+        at = (*pointer, "debug", index)
+        first = names.setdefault(case.name, index)
+        if first != index:
+            yield fault(
+                document,
+                (*at, "name"),
+                "IOG317",
+                f"debug case {quoted(case.name)} stands twice in this method",
+                hint="give one of them another name",
+            )
+        yield from _request(document, at, case, method)
+        if case.body_file is not None and not exists(case.body_file):
+            yield fault(
+                document,
+                (*at, "body_file"),
+                "IOG306",
+                f"{case.body_file} does not exist",
+                hint="body_file is relative to the project",
+            )
+        if references is not None:
+            yield from _mocks(document, at, case, references)
+
+
+def _request(document: Placed, at: Pointer, case: DebugCase, method: Method) -> Iterator[Problem]:
+    verbs = method.verbs or ["POST"]
+    verb = case.verb or verbs[0]
+    if verb not in verbs:
+        yield fault(
+            document,
+            (*at, "verb"),
+            "IOG317",
+            f"this API does not take {verb}: its verbs are {listed(verbs)}",
+            hint=did_you_mean(verbs[0]),
+        )
+    elif verb == "GET" and (case.has_body or case.body_file is not None):
+        yield fault(
+            document,
+            (*at, "body" if case.has_body else "body_file"),
+            "IOG317",
+            "a GET has no body: its input is its query",
+            key=True,
+            hint='write "query", or "verb: POST"' if "POST" in verbs else 'write "query"',
+        )
+
+
+def _mocks(document: Placed, at: Pointer, case: DebugCase, references: tuple[str, ...]) -> Iterator[Problem]:
+    for reference in case.mocks or ():
+        if reference not in references:
+            yield fault(
+                document,
+                (*at, "mocks", reference),
+                "IOG318",
+                f"no task at {quoted(reference)} in this API's workflow; it has {listed(references[:8])}",
+                key=True,
+                hint=did_you_mean(nearest(reference, references)),
+            )
+
+
+def _references(definition: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(task.reference_text() for task in walk.tasks(definition))

@@ -1,0 +1,173 @@
+"""Expressions compile, and name only what exists where they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from iogate import expressions as language
+from iogate.compiler import walk
+from iogate.compiler.faults import Placed, Surroundings, fault
+from iogate.compiler.walk import Pointer
+from iogate.documents.problems import Problem
+from iogate.expressions.templates import whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An expression without its `${ }`."""
+
+    pointer: Pointer
+    text: str
+    variables: frozenset[str]
+    inside: str = ""
+    """The whole string where the expression is only a part of it."""
+
+
+def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
+    del surroundings
+    if (document.data.get("evaluate") or {}).get("language", "jq") != "jq":
+        return
+    for found in expressions(document.data):
+        why = language.check(found.text, found.variables)
+        if why is not None:
+            yield fault(
+                document,
+                found.pointer,
+                "IOG314",
+                f"the expression does not compile: {why}",
+                hint=_hint(found),
+            )
+    for pointer, text in _unclosed(document.data):
+        yield fault(
+            document,
+            pointer,
+            "IOG314",
+            'the expression does not compile: "${" is never closed by "}"',
+            hint=f"{text!r} would be plain text" if len(text) <= 40 else "",
+        )
+
+
+def expressions(definition: Mapping[str, Any]) -> Iterator[Found]:
+    """Every expression of the definition, in typed properties also without `${ }`."""
+    for pointer, value, typed, variables in _places(definition):
+        yield from _within(pointer, value, variables, typed=typed)
+
+
+def _hint(found: Found) -> str:
+    if found.pointer[-2:] == ("shell", "command"):
+        return "a shell variable without braces, $NAME, is left to the shell"
+    return ""
+
+
+def _within(
+    pointer: Pointer, value: Any, variables: frozenset[str], *, typed: bool = False
+) -> Iterator[Found]:
+    match value:
+        case str():
+            inner = whole(value)
+            if inner is not None:
+                yield Found(pointer=pointer, text=inner, variables=variables)
+            elif typed:
+                yield Found(pointer=pointer, text=value, variables=variables)
+            else:
+                for text in language.embedded(value):
+                    yield Found(pointer=pointer, text=text, variables=variables, inside=value)
+        case Mapping():
+            for name, member in value.items():
+                yield from _within((*pointer, name), member, variables)
+        case list():
+            for index, element in enumerate(value):
+                yield from _within((*pointer, index), element, variables)
+
+
+def _unclosed(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, str]]:
+    for pointer, value, _, _ in _places(definition):
+        for place, text in _strings(pointer, value):
+            if text.lstrip().startswith("${") and whole(text) is None and not language.embedded(text):
+                yield place, text
+
+
+def _strings(pointer: Pointer, value: Any) -> Iterator[tuple[Pointer, str]]:
+    match value:
+        case str():
+            yield pointer, value
+        case Mapping():
+            for name, member in value.items():
+                yield from _strings((*pointer, name), member)
+        case list():
+            for index, element in enumerate(value):
+                yield from _strings((*pointer, index), element)
+
+
+_Place = tuple[Pointer, Any, bool, frozenset[str]]
+"""Pointer, value, whether a string there is an expression by its type, and what it may name."""
+
+
+def _places(definition: Mapping[str, Any]) -> Iterator[_Place]:
+    yield from _flows((), definition, walk.ARGUMENTS)
+    for name, error in ((definition.get("use") or {}).get("errors") or {}).items():
+        yield ("use", "errors", name), error, False, walk.ARGUMENTS
+    for name, policy in ((definition.get("use") or {}).get("authentications") or {}).items():
+        yield ("use", "authentications", name), policy, False, walk.ARGUMENTS
+    for task in walk.tasks(definition):
+        yield from _of_task(task)
+
+
+def _flows(pointer: Pointer, holder: Mapping[str, Any], variables: frozenset[str]) -> Iterator[_Place]:
+    for flow, key in (("input", "from"), ("output", "as"), ("export", "as")):
+        value = holder.get(flow)
+        if isinstance(value, Mapping) and key in value:
+            yield (*pointer, flow, key), value[key], True, variables
+
+
+def _of_task(task: walk.Task) -> Iterator[_Place]:
+    data, at, known = task.data, task.pointer, task.variables
+    yield from _flows(at, data, known)
+    if "if" in data:
+        yield (*at, "if"), data["if"], True, known
+    match task.kind:
+        case "call":
+            yield (*at, "with"), data.get("with"), False, known
+        case "set":
+            yield (*at, "set"), data["set"], True, known
+        case "for":
+            yield (*at, "for", "in"), data["for"].get("in"), True, known
+            if "while" in data:
+                yield (*at, "while"), data["while"], True, known | walk.loop_variables(data)
+        case "switch":
+            for index, item in enumerate(data["switch"]):
+                for name, case in item.items():
+                    if "when" in case:
+                        yield (*at, "switch", index, name, "when"), case["when"], True, known
+        case "raise":
+            yield (*at, "raise", "error"), data["raise"].get("error"), False, known
+        case "wait":
+            yield (*at, "wait"), data["wait"], False, known
+        case "emit":
+            yield (*at, "emit"), data["emit"], False, known
+        case "run":
+            yield from _of_run(data["run"], at, known)
+        case "try":
+            catch = data.get("catch") or {}
+            for key in ("when", "exceptWhen"):
+                if key in catch:
+                    yield (*at, "catch", key), catch[key], True, known | {walk.caught(data)}
+        case _:
+            pass
+
+
+def _of_run(run: Mapping[str, Any], at: Pointer, known: frozenset[str]) -> Iterator[_Place]:
+    for kind in ("script", "shell", "container", "workflow"):
+        process = run.get(kind)
+        if isinstance(process, Mapping):
+            for key, value in process.items():
+                # A script's text is in its own language: `${…}` there is not ours.
+                if key not in ("code", "source"):
+                    yield (*at, "run", kind, key), value, False, known
+
+
+def holds_expression(value: Any) -> bool:
+    """Tell whether evaluating `value` may give something other than itself."""
+    return any(True for _ in _within((), value, frozenset()))

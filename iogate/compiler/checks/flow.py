@@ -1,0 +1,50 @@
+"""Every `then` leads somewhere: on, out, to the end, or to a task of the same list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from iogate.compiler import walk
+from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault
+from iogate.compiler.walk import Pointer
+from iogate.documents.problems import Problem, listed, nearest, quoted
+
+DIRECTIVES = ("continue", "exit", "end")
+
+
+def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
+    del surroundings
+    for found in walk.lists(document.data):
+        reachable = found.names if found.sequential else ()
+        for task in found.tasks:
+            for pointer, target in _targets(task):
+                if target not in DIRECTIVES and target not in reachable:
+                    yield _lost(document, pointer, target, reachable)
+
+
+def _targets(task: walk.Task) -> Iterator[tuple[Pointer, str]]:
+    if "then" in task.data:
+        yield (*task.pointer, "then"), task.data["then"]
+    if "switch" in task.data:
+        for index, item in enumerate(task.data["switch"]):
+            for name, case in item.items():
+                if "then" in case:
+                    yield (*task.pointer, "switch", index, name, "then"), case["then"]
+    if "try" in task.data and "then" in (task.data.get("catch") or {}):
+        yield (*task.pointer, "catch", "then"), task.data["catch"]["then"]
+
+
+def _lost(document: Placed, pointer: Pointer, target: str, reachable: tuple[str, ...]) -> Problem:
+    if reachable:
+        where = f"no task of this list; its tasks are {listed(reachable)}"
+    else:
+        where = "not possible here, where no list goes on"
+    return fault(
+        document,
+        pointer,
+        "IOG311",
+        f'"then: {target}" is {where}; else write continue, exit or end'
+        if target.isprintable()
+        else f'"then" names {quoted(target)}, which is {where}',
+        hint=did_you_mean(nearest(target, (*reachable, *DIRECTIVES))),
+    )

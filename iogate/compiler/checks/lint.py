@@ -1,0 +1,97 @@
+"""What is valid and probably not meant: warnings about workflows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from iogate.compiler import walk
+from iogate.compiler.checks.expressions import expressions
+from iogate.compiler.faults import Placed, Surroundings, warning
+from iogate.compiler.walk import Pointer
+from iogate.documents.problems import Problem, quoted
+
+_SECRETS = re.compile(r"\$secrets\b")
+_KEEPING = frozenset({"set", "output", "export", "input"})
+
+
+def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
+    del surroundings
+    yield from _shell(document)
+    yield from _copied_secrets(document)
+    yield from _unreachable(document)
+
+
+def _shell(document: Placed) -> Iterator[Problem]:
+    for found in expressions(document.data):
+        if found.pointer[-2:] == ("shell", "command"):
+            yield warning(
+                document,
+                found.pointer,
+                "IOG504",
+                "an expression becomes part of this shell command: whoever sends its data can run commands",
+                hint="pass it in arguments, where it is $1, or in environment",
+            )
+
+
+def _copied_secrets(document: Placed) -> Iterator[Problem]:
+    for found in expressions(document.data):
+        if _SECRETS.search(found.text) and _kept(found.pointer):
+            yield warning(
+                document,
+                found.pointer,
+                "IOG506",
+                "the expression copies a secret into the data of the run, where it is stored and shown",
+                hint="use $secrets where the call needs it",
+            )
+
+
+def _kept(pointer: Pointer) -> bool:
+    # What follows an index is the name of a task, and a task may be called "set".
+    return any(
+        step in _KEEPING and not isinstance(before, int)
+        for before, step in zip(("", *pointer), pointer, strict=False)
+    )
+
+
+def _unreachable(document: Placed) -> Iterator[Problem]:
+    """Tasks that nothing leads to: what stands before them always goes elsewhere."""
+    for found in walk.lists(document.data):
+        if not found.sequential:
+            continue
+        targets = {target for task in found.tasks for target in _leads_to(task)}
+        for before, task in zip(found.tasks, found.tasks[1:], strict=False):
+            if _always_leaves(before) and task.name not in targets:
+                yield warning(
+                    document,
+                    task.pointer,
+                    "IOG507",
+                    f"nothing leads to task {quoted(task.name)}: {quoted(before.name)} before it always "
+                    "goes elsewhere",
+                    key=True,
+                )
+
+
+def _leads_to(task: walk.Task) -> Iterator[str]:
+    if "then" in task.data:
+        yield task.data["then"]
+    for item in task.data.get("switch") or ():
+        for case in item.values():
+            yield case.get("then") or "continue"
+    if "then" in (task.data.get("catch") or {}):
+        yield task.data["catch"]["then"]
+
+
+def _always_leaves(task: walk.Task) -> bool:
+    if "if" in task.data:
+        return False
+    if "raise" in task.data:
+        return True
+    then = task.data.get("then") or "continue"
+    if "switch" not in task.data:
+        return bool(then != "continue")
+    cases = [case for item in task.data["switch"] for case in item.values()]
+    ways = [case.get("then") or "continue" for case in cases]
+    if all("when" in case for case in cases):
+        ways.append(then)
+    return "continue" not in ways

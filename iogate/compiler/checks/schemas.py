@@ -1,0 +1,118 @@
+"""JSON Schemas hold: they fit their own standard, their patterns compile, their references resolve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Never
+
+import jsonschema_rs
+
+from iogate.compiler import features
+from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, warning
+from iogate.compiler.walk import Pointer
+from iogate.documents.problems import Problem, listed, nearest, quoted
+
+_TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
+_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
+_ONES = (
+    "items",
+    "contains",
+    "additionalProperties",
+    "propertyNames",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "not",
+    "if",
+    "then",
+    "else",
+)
+_KEYWORDS = frozenset(
+    (
+        *_MAPS,
+        *_LISTS,
+        *_ONES,
+        *("$schema", "$id", "$ref", "$anchor", "$dynamicRef", "$dynamicAnchor", "$vocabulary", "$comment"),
+        *("type", "enum", "const", "multipleOf", "maximum", "exclusiveMaximum", "minimum"),
+        *("exclusiveMinimum", "maxLength", "minLength", "pattern", "maxItems", "minItems", "uniqueItems"),
+        *("maxContains", "minContains", "maxProperties", "minProperties", "required"),
+        *("dependentRequired", "title", "description", "default", "deprecated", "readOnly", "writeOnly"),
+        *("examples", "format", "contentEncoding", "contentMediaType", "contentSchema"),
+        *("nullable", "example", "discriminator", "xml", "externalDocs", "dependencies", "additionalItems"),
+    )
+)
+
+
+def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
+    """Of a workflow: every inline schema. External ones are judged where they are read."""
+    del surroundings
+    for pointer, schema in features.schemas(document.data):
+        if "document" in schema and str(schema.get("format", "json")).partition(":")[0] == "json":
+            yield from faults(document, (*pointer, "document"), schema["document"])
+
+
+def faults(document: Placed, pointer: Pointer, schema: Any) -> Iterator[Problem]:
+    """What is wrong with the schema that stands at `pointer`."""
+    found = first_fault(schema)
+    if found is None:
+        yield from _strangers(document, pointer, schema)
+        return
+    path, why = found
+    value: Any = schema
+    for step in path:
+        value = value[step]
+    near = nearest(value, _TYPES) if path[-1:] == ("type",) and isinstance(value, str) else None
+    yield fault(document, (*pointer, *path), "IOG304", f"not a JSON Schema: {why}", hint=did_you_mean(near))
+
+
+def first_fault(schema: Any) -> tuple[Pointer, str] | None:
+    """Where and why `schema` is none; None: it is one."""
+    try:
+        jsonschema_rs.Draft202012Validator(schema, validate_formats=False, retriever=_nothing)
+    except jsonschema_rs.ValidationError as error:
+        return tuple(error.instance_path), _readable(error)
+    except (ValueError, jsonschema_rs.ReferencingError) as error:
+        return (), str(error).partition("\n")[0]
+    return None
+
+
+def _readable(error: jsonschema_rs.ValidationError) -> str:
+    message = error.message
+    if error.instance_path[-1:] == ["type"] and "anyOf" in message:
+        return f"{message.partition(' is not valid')[0]} is no type; types are {listed(_TYPES)}"
+    if "is not present in a registry" in message:
+        reference = message.split("'")[1]
+        return (
+            f"{quoted(reference)} is outside the schema, and references are never fetched; put it under $defs"
+        )
+    return message
+
+
+def _nothing(uri: str) -> Never:
+    raise ValueError(f"references are not fetched: {uri}")
+
+
+def _strangers(document: Placed, pointer: Pointer, schema: Any) -> Iterator[Problem]:
+    """Keywords that the standard ignores in silence, and that look like ones it knows."""
+    if not isinstance(schema, Mapping):
+        return
+    for key, value in schema.items():
+        if key not in _KEYWORDS:
+            near = nearest(key, _KEYWORDS)
+            if near is not None and not key.startswith("x-"):
+                yield warning(
+                    document,
+                    (*pointer, key),
+                    "IOG505",
+                    f"{quoted(key)} is no keyword of JSON Schema: it has no effect",
+                    key=True,
+                    hint=did_you_mean(near),
+                )
+        elif key in _MAPS and isinstance(value, Mapping):
+            for name, member in value.items():
+                yield from _strangers(document, (*pointer, key, name), member)
+        elif key in _LISTS and isinstance(value, list):
+            for index, member in enumerate(value):
+                yield from _strangers(document, (*pointer, key, index), member)
+        elif key in _ONES:
+            yield from _strangers(document, (*pointer, key), value)

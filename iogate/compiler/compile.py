@@ -1,0 +1,244 @@
+"""Documents become a revision here, or problems with their places.
+
+Called by validate, apply, run, up and test. Equal files give an equal digest, whatever their order;
+the only reading beyond the documents is of the resources that they name, through `read`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from iogate.compiler import features, resources
+from iogate.compiler.auth import Reader
+from iogate.compiler.checks import (
+    debug,
+    expressions,
+    flow,
+    functions,
+    lint,
+    names,
+    processes,
+    references,
+    routes,
+    schemas,
+)
+from iogate.compiler.faults import Placed, Purpose, Surroundings
+from iogate.compiler.revision import (
+    RETENTION_S,
+    Api,
+    Bundle,
+    Idempotency,
+    Limits,
+    Revision,
+    Workflow,
+    canonical,
+    digest_of,
+)
+from iogate.compiler.walk import Pointer
+from iogate.compiler.workflows import Workflows
+from iogate.documents import ApiDocument, Documents
+from iogate.documents.api import Method
+from iogate.documents.problems import Problem, in_order
+from iogate.functions import Registry
+from iogate.settings import Settings
+
+
+class _Check(Protocol):
+    def __call__(self, document: Placed, surroundings: Surroundings, /) -> Iterator[Problem]: ...
+
+
+WORKFLOW_CHECKS: tuple[_Check, ...] = (
+    features.check,
+    names.check,
+    flow.check,
+    references.check,
+    expressions.check,
+    functions.check,
+    processes.check,
+    schemas.check,
+    lint.check,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    bundle: Bundle | None
+    """None where a problem is an error."""
+    problems: tuple[Problem, ...]
+    """Those of reading and of compiling, in the order of files and lines."""
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.severity == "error")
+
+
+def compile_documents(
+    documents: Documents,
+    settings: Settings,
+    *,
+    root: Path,
+    purpose: Purpose = "apply",
+    functions: Registry | None = None,
+    partial: bool = False,
+) -> Compiled:
+    """Check the documents and compile them.
+
+    `partial` says that these are only some files of a project, so a workflow that is not among them
+    is no error.
+    """
+    surroundings = Surroundings(settings=settings, purpose=purpose, functions=functions)
+    return _Compiler(documents, surroundings, root, partial=partial).compile()
+
+
+class _Compiler:
+    def __init__(
+        self, documents: Documents, surroundings: Surroundings, root: Path, *, partial: bool
+    ) -> None:
+        self.documents = documents
+        self.surroundings = surroundings
+        self.root = root.resolve()
+        self.partial = partial
+        self.problems: list[Problem] = list(documents.problems)
+        self.workflows = Workflows(documents.workflows)
+        self.problems.extend(self.workflows.problems)
+        self.taken = resources.Taken()
+        self.definitions: dict[str, Mapping[str, Any]] = {}
+        self.routes = routes.Routes()
+
+    def compile(self) -> Compiled:
+        workflows = self._workflows()
+        apis: dict[str, Api] = {}
+        for document in self.documents.apis:
+            for name, method in document.model.methods.items():
+                api = self._api(document, name, method, workflows)
+                if api is not None:
+                    apis[api.id] = api
+        problems = in_order(self.problems)
+        if any(problem.severity == "error" for problem in problems):
+            return Compiled(bundle=None, problems=problems)
+        revision = Revision(
+            apis=apis,
+            workflows={name: workflow for name, (workflow, _) in workflows.items()},
+            resources=self.taken.uris,
+        )
+        return Compiled(
+            bundle=Bundle(
+                revision=revision,
+                programs={workflow.program: program for workflow, program in workflows.values()},
+                contents=self.taken.contents,
+            ),
+            problems=problems,
+        )
+
+    def _workflows(self) -> dict[str, tuple[Workflow, bytes]]:
+        compiled: dict[str, tuple[Workflow, bytes]] = {}
+        for document in self.documents.workflows:
+            for check in WORKFLOW_CHECKS:
+                self.problems.extend(check(document, self.surroundings))
+        for name, document in self.workflows:
+            definition, faults = resources.take(document, self._read, self.taken)
+            self.problems.extend(faults)
+            self.definitions[name] = definition
+            head = definition["document"]
+            compiled[name] = (
+                Workflow(
+                    program=digest_of(definition),
+                    title=head.get("title") or "",
+                    summary=head.get("summary") or "",
+                    source=document.path,
+                ),
+                canonical(definition),
+            )
+        return compiled
+
+    def _api(
+        self,
+        document: ApiDocument,
+        name: str,
+        method: Method,
+        workflows: Mapping[str, tuple[Workflow, bytes]],
+    ) -> Api | None:
+        identity = f"{document.model.module}/{name}"
+        at: Pointer = ("methods", name)
+        taken = self.routes.enter(identity, document, at)
+        if taken is not None:
+            self.problems.append(taken)
+        resolved = self._workflow_of(document, (*at, "workflow"), method.workflow)
+        definition = None if resolved is None else self.definitions[resolved]
+        self.problems.extend(debug.check(document, at, method, definition, self._exists))
+        input_ = method.input
+        given = input_.schema_ if input_ is not None else None
+        if given is not None:
+            self.problems.extend(schemas.faults(document, (*at, "input", "schema"), given))
+        schema = given if given is not None else _input_schema(definition)
+        if definition is not None:
+            self.problems.extend(routes.check(document, at, method, schema))
+        reader = Reader(document, self.surroundings, identity)
+        auth = reader.read(method.auth, _auth_pointer(document, name, at))
+        self.problems.extend(reader.problems)
+        if resolved is None or auth is None:
+            return None
+        limits, idempotency = method.limits, method.idempotency
+        return Api(
+            id=identity,
+            description=method.description or "",
+            verbs=tuple(sorted(method.verbs or ("POST",))),
+            workflow=resolved,
+            program=workflows[resolved][0].program,
+            enabled=method.enabled,
+            auth=auth,
+            input_from=input_.from_ if input_ is not None else "body",
+            input_schema=schema,
+            limits=Limits(**limits.model_dump()) if limits is not None else Limits(),
+            idempotency=Idempotency(header=idempotency.header, ttl_s=idempotency.ttl)
+            if idempotency is not None
+            else Idempotency(),
+            timeout_s=method.timeout,
+            retention_s=method.retention if method.retention is not None else RETENTION_S,
+            protect=bool(method.protect),
+            tags=tuple(method.tags or ()),
+            metadata=method.metadata or {},
+            source=document.path,
+        )
+
+    def _workflow_of(self, document: ApiDocument, pointer: Pointer, reference: str) -> str | None:
+        resolved = self.workflows.resolve(reference)
+        if resolved is None and not self.partial and not self._was_unreadable(reference):
+            self.problems.append(self.workflows.unknown(document, pointer, reference))
+        return resolved
+
+    def _was_unreadable(self, reference: str) -> bool:
+        """A file with an error may have been this workflow's: one fault is told once."""
+        name = reference.partition("/")[2].partition(":")[0]
+        broken = {problem.path for problem in self.documents.problems if problem.severity == "error"}
+        return any(
+            name in self.documents.sources[path].text
+            for path in broken - {api.path for api in self.documents.apis}
+            if path in self.documents.sources
+        )
+
+    def _read(self, path: str) -> bytes:
+        file = (self.root / path).resolve()
+        if not file.is_relative_to(self.root):  # a link may lead out of the project
+            raise FileNotFoundError(path)
+        with file.open("rb") as stream:
+            return stream.read(resources.MAX_BYTES + 1)
+
+    def _exists(self, path: str) -> bool:
+        return (self.root / path).is_file()
+
+
+def _input_schema(definition: Mapping[str, Any] | None) -> Any:
+    schema = ((definition or {}).get("input") or {}).get("schema") or {}
+    return schema.get("document")
+
+
+def _auth_pointer(document: ApiDocument, name: str, at: Pointer) -> Pointer:
+    methods: Mapping[str, Any] = document.data["methods"]
+    own = (methods.get(name) or {}).get("auth") is not None
+    if own or document.data.get("auth") is None:
+        return (*at, "auth") if own else at
+    return ("auth",)

@@ -1,0 +1,74 @@
+"""Problems that the compiler finds, put where they stand in their document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from iogate.compiler.walk import Pointer
+from iogate.documents.problems import Problem, Severity
+from iogate.documents.source import Span
+from iogate.functions import Registry
+from iogate.settings import Settings
+
+Purpose = Literal["validate", "apply", "run"]
+"""What the result is for. `validate` warns of what this release does not execute, `apply` and `run`
+refuse it; `apply` also refuses what the settings forbid, `run` allows it."""
+
+
+class Placed(Protocol):
+    """A document, as far as problems need it."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def data(self) -> Mapping[str, Any]: ...
+
+    def at(self, pointer: Pointer, *, key: bool = False) -> Span: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a document is checked against, beside itself."""
+
+    settings: Settings
+    purpose: Purpose
+    functions: Registry | None = None
+    """None: not loaded, so calls of functions are not checked."""
+
+
+def fault(
+    document: Placed,
+    pointer: Pointer,
+    code: str,
+    message: str,
+    *,
+    key: bool = False,
+    hint: str = "",
+    severity: Severity = "error",
+) -> Problem:
+    """The problem at what stands at `pointer`, or at its key."""
+    span = document.at(pointer, key=key)
+    return Problem(
+        severity=severity,
+        code=code,
+        message=message,
+        path=document.path,
+        line=span.line,
+        column=span.column,
+        length=span.length,
+        hint=hint,
+    )
+
+
+def warning(
+    document: Placed, pointer: Pointer, code: str, message: str, *, key: bool = False, hint: str = ""
+) -> Problem:
+    return fault(document, pointer, code, message, key=key, hint=hint, severity="warning")
+
+
+def did_you_mean(choice: str | None) -> str:
+    """The hint that stands beside the caret; empty where nothing is near."""
+    return f'did you mean "{choice}"?' if choice else ""

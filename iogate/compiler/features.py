@@ -1,0 +1,229 @@
+"""What the DSL and API documents can say and this release does not execute yet: one table.
+
+Called by compile. As the engine grows, rows are deleted here and in `explanations.md`, nowhere else.
+`validate` warns of a row's use, `apply` and `run` refuse it, so nothing unexecuted reaches the engine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from iogate.compiler import walk
+from iogate.compiler.faults import Placed, Surroundings, fault
+from iogate.compiler.walk import Pointer
+from iogate.documents.problems import Problem
+
+Finder = Callable[[Mapping[str, Any]], Iterator[Pointer]]
+"""From a workflow's definition to where it uses the feature."""
+
+PROTOCOLS = ("http", "openapi", "grpc", "asyncapi", "a2a", "mcp")
+CATALOGED = re.compile(r"(?P<name>[^:@/\s]+):(?P<version>[^:@/\s]+)@(?P<catalog>[^@/\s]+)")
+REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    code: str
+    name: str
+    found: Finder
+
+
+def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
+    """A problem for each use of a feature of the table."""
+    for feature in FEATURES:
+        for pointer in feature.found(document.data):
+            yield unexecuted(document, pointer, feature.code, feature.name, surroundings)
+
+
+def unexecuted(
+    document: Placed, pointer: Pointer, code: str, name: str, surroundings: Surroundings
+) -> Problem:
+    return fault(
+        document,
+        pointer,
+        code,
+        f"{name} is valid, but this release does not execute it",
+        key=True,
+        severity="warning" if surroundings.purpose == "validate" else "error",
+    )
+
+
+def _kind(key: str) -> Finder:
+    def find(definition: Mapping[str, Any]) -> Iterator[Pointer]:
+        for task in walk.tasks(definition):
+            if task.kind == key:
+                yield (*task.pointer, key)
+
+    return find
+
+
+def _call(matches: Callable[[str, Mapping[str, Any]], bool]) -> Finder:
+    def find(definition: Mapping[str, Any]) -> Iterator[Pointer]:
+        for task in walk.tasks(definition):
+            if task.kind == "call" and matches(task.data["call"], definition):
+                yield (*task.pointer, "call")
+
+    return find
+
+
+def _protocol(name: str) -> Finder:
+    return _call(lambda call, _: call == name)
+
+
+def _by_url(call: str, definition: Mapping[str, Any]) -> bool:
+    return "://" in call and call not in _use(definition, "functions")
+
+
+def _foreign_catalog(call: str, definition: Mapping[str, Any]) -> bool:
+    found = CATALOGED.fullmatch(call)
+    return found is not None and found["catalog"] != "default" and call not in _use(definition, "functions")
+
+
+def _run(kind: str) -> Finder:
+    def find(definition: Mapping[str, Any]) -> Iterator[Pointer]:
+        for task in walk.tasks(definition):
+            if task.kind == "run" and kind in task.data["run"]:
+                yield (*task.pointer, "run", kind)
+
+    return find
+
+
+def _foreign_script(definition: Mapping[str, Any]) -> Iterator[Pointer]:
+    for pointer in _run("script")(definition):
+        if str(_at(definition, pointer).get("language")).lower() != "python":
+            yield (*pointer, "language")
+
+
+def _root(*path: str) -> Finder:
+    def find(definition: Mapping[str, Any]) -> Iterator[Pointer]:
+        value: Any = definition
+        for step in path:
+            if not isinstance(value, Mapping) or not value.get(step):
+                return
+            value = value[step]
+        yield path
+
+    return find
+
+
+def _task_timeout(definition: Mapping[str, Any]) -> Iterator[Pointer]:
+    for task in walk.tasks(definition):
+        if "timeout" in task.data:
+            yield (*task.pointer, "timeout")
+
+
+def _policy(scheme: str) -> Finder:
+    def find(definition: Mapping[str, Any]) -> Iterator[Pointer]:
+        for pointer, policy in policies(definition):
+            if scheme in policy:
+                yield (*pointer, scheme)
+
+    return find
+
+
+def _loose(definition: Mapping[str, Any]) -> Iterator[Pointer]:
+    if (definition.get("evaluate") or {}).get("mode") == "loose":
+        yield ("evaluate", "mode")
+
+
+def _other_language(definition: Mapping[str, Any]) -> Iterator[Pointer]:
+    if (definition.get("evaluate") or {}).get("language", "jq") != "jq":
+        yield ("evaluate", "language")
+
+
+def _remote_resource(definition: Mapping[str, Any]) -> Iterator[Pointer]:
+    """Resources that are no file of the project: to be fetched, or named by an expression."""
+    for pointer, resource in resources(definition):
+        uri = endpoint_uri(resource)
+        if not isinstance(uri, str) or "${" in uri or "{" in uri or REMOTE.match(uri):
+            yield (*pointer, "endpoint")
+
+
+def _foreign_schema(definition: Mapping[str, Any]) -> Iterator[Pointer]:
+    for pointer, schema in schemas(definition):
+        if str(schema.get("format", "json")).partition(":")[0] != "json":
+            yield (*pointer, "format")
+
+
+def policies(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, Mapping[str, Any]]]:
+    """Every authentication policy, reusable ones and those of HTTP calls."""
+    for name, policy in _use(definition, "authentications").items():
+        yield ("use", "authentications", name), policy
+    for task in walk.tasks(definition):
+        endpoint = (task.data.get("with") or {}).get("endpoint") if task.data.get("call") == "http" else None
+        if isinstance(endpoint, Mapping) and isinstance(endpoint.get("authentication"), Mapping):
+            yield (*task.pointer, "with", "endpoint", "authentication"), endpoint["authentication"]
+
+
+def schemas(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, Mapping[str, Any]]]:
+    """Every schema: of the workflow's input and output, and of each task's input, output and export."""
+    holders: list[tuple[Pointer, Mapping[str, Any]]] = [((), definition)]
+    holders += [(task.pointer, task.data) for task in walk.tasks(definition)]
+    for pointer, holder in holders:
+        for flow in ("input", "output", "export"):
+            value = holder.get(flow)
+            if isinstance(value, Mapping) and isinstance(value.get("schema"), Mapping):
+                yield (*pointer, flow, "schema"), value["schema"]
+
+
+def resources(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, Mapping[str, Any]]]:
+    """Every external resource that becomes part of the revision: scripts and schemas."""
+    for pointer in _run("script")(definition):
+        source = _at(definition, pointer).get("source")
+        if isinstance(source, Mapping):
+            yield (*pointer, "source"), source
+    for pointer, schema in schemas(definition):
+        if isinstance(schema.get("resource"), Mapping):
+            yield (*pointer, "resource"), schema["resource"]
+
+
+def endpoint_uri(resource: Mapping[str, Any]) -> Any:
+    """The URI of a resource, in either of its two forms; None where it wants authentication."""
+    endpoint = resource.get("endpoint")
+    if isinstance(endpoint, Mapping):
+        return None if endpoint.get("authentication") else endpoint.get("uri")
+    return endpoint
+
+
+def _use(definition: Mapping[str, Any], section: str) -> Mapping[str, Any]:
+    return (definition.get("use") or {}).get(section) or {}
+
+
+def _at(definition: Mapping[str, Any], pointer: Pointer) -> Any:
+    value: Any = definition
+    for step in pointer:
+        value = value[step]
+    return value
+
+
+FEATURES = (
+    Feature("IOG410", '"fork"', _kind("fork")),
+    Feature("IOG411", '"try"', _kind("try")),
+    Feature("IOG412", '"listen"', _kind("listen")),
+    Feature("IOG413", '"emit"', _kind("emit")),
+    Feature("IOG414", "a call of OpenAPI", _protocol("openapi")),
+    Feature("IOG415", "a call of gRPC", _protocol("grpc")),
+    Feature("IOG416", "a call of AsyncAPI", _protocol("asyncapi")),
+    Feature("IOG417", "a call of an A2A agent", _protocol("a2a")),
+    Feature("IOG418", "a call of an MCP server", _protocol("mcp")),
+    Feature("IOG419", "a function named by its URL", _call(_by_url)),
+    Feature("IOG420", "a function of a catalog other than default", _call(_foreign_catalog)),
+    Feature("IOG421", "running a container", _run("container")),
+    Feature("IOG422", "running another workflow", _run("workflow")),
+    Feature("IOG423", "a script in a language other than python", _foreign_script),
+    Feature("IOG430", '"schedule"', _root("schedule")),
+    Feature("IOG431", 'the timeout of a workflow (an API has its own, "timeout")', _root("timeout")),
+    Feature("IOG432", "the timeout of a task", _task_timeout),
+    Feature("IOG433", '"extensions"', _root("use", "extensions")),
+    Feature("IOG434", '"catalogs"', _root("use", "catalogs")),
+    Feature("IOG435", "digest authentication", _policy("digest")),
+    Feature("IOG436", "OAuth 2.0 authentication", _policy("oauth2")),
+    Feature("IOG437", "OpenID Connect authentication", _policy("oidc")),
+    Feature("IOG438", "loose evaluation", _loose),
+    Feature("IOG439", "an expression language other than jq", _other_language),
+    Feature("IOG440", "a resource that is no file of the project", _remote_resource),
+    Feature("IOG441", "a schema format other than json", _foreign_schema),
+)

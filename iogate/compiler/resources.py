@@ -1,0 +1,131 @@
+"""External documents that workflows name, taken into the revision: workers need no checkout.
+
+Called by compile. A relative URI resolves against the document's file and stays in the project. A
+script's content is kept beside the programs, under a URI that carries its digest, so that a run
+pinned to a program is pinned to the script as well; a schema becomes part of the program.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import quote, unquote
+
+from iogate.compiler import features
+from iogate.compiler.checks import schemas
+from iogate.compiler.faults import Placed, fault
+from iogate.compiler.walk import Pointer
+from iogate.documents.problems import Problem, quoted
+
+MAX_BYTES = 5 * 1024 * 1024
+
+Read = Callable[[str], bytes]
+"""Content of a file, by its path relative to the project; raises OSError."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """What has been read so far, over all workflows."""
+
+    uris: dict[str, str] = field(default_factory=dict)
+    """URI to digest."""
+    contents: dict[str, bytes] = field(default_factory=dict)
+    """Digest to content."""
+
+    def keep(self, path: str, content: bytes) -> str:
+        digest = hashlib.sha256(content).hexdigest()
+        uri = f"project:///{quote(path)}#{digest}"
+        self.uris[uri] = digest
+        self.contents[digest] = content
+        return uri
+
+
+def take(document: Placed, read: Read, taken: Taken) -> tuple[dict[str, Any], list[Problem]]:
+    """The definition with its resources bound to their content, and what was wrong with them."""
+    found = [
+        (pointer, path)
+        for pointer, resource in features.resources(document.data)
+        if (path := _path(document, features.endpoint_uri(resource))) is not None
+    ]
+    definition = deepcopy(dict(document.data)) if found else dict(document.data)
+    problems: list[Problem] = []
+    for pointer, path in found:
+        problems.extend(_bind(document, definition, pointer, path, read, taken))
+    return definition, problems
+
+
+def _path(document: Placed, uri: Any) -> str | None:
+    """The path in the project that a URI means; None: it is no file, another check says so."""
+    if not isinstance(uri, str) or "${" in uri or "{" in uri or features.REMOTE.match(uri):
+        return None
+    folder = posixpath.dirname(document.path)
+    if uri.startswith("file:"):
+        path = uri.removeprefix("file:")
+        path = path.removeprefix("//") if path.startswith("//") else path
+    else:
+        path = uri
+    return posixpath.normpath(posixpath.join(folder, unquote(path)))
+
+
+def _bind(
+    document: Placed, definition: dict[str, Any], pointer: Pointer, path: str, read: Read, taken: Taken
+) -> Iterator[Problem]:
+    at = (*pointer, "endpoint")
+    if path.startswith("../") or PurePosixPath(path).is_absolute():
+        yield fault(
+            document,
+            at,
+            "IOG306",
+            f"{quoted(path)} is outside the project; only files of the project become part of a revision",
+        )
+        return
+    try:
+        content = read(path)
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        yield fault(document, at, "IOG306", f"{path} is not UTF-8 text")
+        return
+    except OSError as error:
+        why = (
+            "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        )
+        yield fault(document, at, "IOG306", f"{path} {why}", hint="a path is relative to this file")
+        return
+    if len(content) > MAX_BYTES:
+        yield fault(document, at, "IOG306", f"{path} is over 5 MiB")
+        return
+    holder = _at(definition, pointer[:-1])
+    if pointer[-1] == "source":
+        holder["source"] = {"endpoint": taken.keep(path, content)}
+        return
+    try:
+        schema = json.loads(text)
+    except ValueError as error:
+        yield fault(document, at, "IOG306", f"{path} is not JSON: {error}")
+        return
+    why_not = schemas.first_fault(schema)
+    if why_not is not None:
+        place, why = why_not
+        where = "/".join(map(str, place))
+        yield fault(
+            document,
+            at,
+            "IOG304",
+            f"{path} is not a JSON Schema: {why}" + (f" (at {where})" if where else ""),
+        )
+        return
+    del holder["resource"]
+    holder["document"] = schema
+
+
+def _at(definition: Mapping[str, Any], pointer: Pointer) -> Any:
+    value: Any = definition
+    for step in pointer:
+        value = value[step]
+    return value

@@ -1,0 +1,98 @@
+"""The workflows of a project by name, and which one a reference means. Called by compile."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar
+
+from iogate.compiler.faults import Placed, did_you_mean, fault
+from iogate.compiler.walk import Pointer
+from iogate.documents.problems import Problem, listed, nearest, quoted
+
+_Document = TypeVar("_Document", bound=Placed)
+
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-([^+]+))?(?:\+.*)?")
+
+
+class Workflows(Generic[_Document]):
+    """`namespace/name` to its versions to its document; a name that stands twice keeps its first."""
+
+    def __init__(self, documents: Iterable[_Document]) -> None:
+        self._versions: dict[str, dict[str, _Document]] = {}
+        self.problems: list[Problem] = []
+        for document in documents:
+            name, version = name_of(document)
+            first = self._versions.setdefault(name, {}).setdefault(version, document)
+            if first is not document:
+                self.problems.append(_twice(document, first))
+
+    def __iter__(self) -> Iterator[tuple[str, _Document]]:
+        """Each workflow as `namespace/name:version`, with its document."""
+        for name, versions in self._versions.items():
+            for version, document in versions.items():
+                yield f"{name}:{version}", document
+
+    def resolve(self, reference: str) -> str | None:
+        """`namespace/name[:version]` with its version, the highest where none is said; None: unknown."""
+        name, _, version = reference.partition(":")
+        versions = self._versions.get(name, {})
+        if not version:
+            return f"{name}:{max(versions, key=precedence)}" if versions else None
+        return reference if version in versions else None
+
+    def document(self, resolved: str) -> _Document:
+        name, _, version = resolved.partition(":")
+        return self._versions[name][version]
+
+    def unknown(self, user: Placed, pointer: Pointer, reference: str) -> Problem:
+        """The problem of a reference that does not resolve."""
+        name, _, version = reference.partition(":")
+        versions = self._versions.get(name)
+        if versions:
+            known = sorted(versions, key=precedence)
+            message = f"workflow {quoted(name)} has no version {quoted(version)}; it has {listed(known)}"
+            near: str | None = f"{name}:{known[-1]}"
+        elif self._versions:
+            message = f"no workflow {quoted(reference)}"
+            near = nearest(name, self._versions)
+            if near is None:
+                same = [full for full in self._versions if full.partition("/")[2] == name.partition("/")[2]]
+                near = same[0] if same else None
+            if near is None:
+                message += f"; there is {listed(sorted(self._versions)[:8])}"
+        else:
+            message, near = f"no workflow {quoted(reference)}; there is none at all in workflows.d", None
+        return fault(user, pointer, "IOG303", message, hint=did_you_mean(near))
+
+
+def name_of(document: Placed) -> tuple[str, str]:
+    """`namespace/name` and version of a workflow's document."""
+    head = document.data["document"]
+    return f"{head['namespace']}/{head['name']}", str(head["version"])
+
+
+def precedence(version: str) -> tuple[tuple[int, ...], bool, tuple[tuple[bool, int, str], ...], str]:
+    """Order of semantic versions; the text itself decides where precedence is equal."""
+    found = _VERSION.fullmatch(version)
+    if found is None:
+        return (-1,), False, (), version
+    numbers = tuple(int(found[index]) for index in (1, 2, 3))
+    before = tuple(
+        (not part.isdecimal(), int(part) if part.isdecimal() else 0, part)
+        for part in (found[4] or "").split(".")
+        if part
+    )
+    return numbers, not before, before, version
+
+
+def _twice(document: Placed, first: Placed) -> Problem:
+    name, version = name_of(document)
+    line = first.at(("document", "name"), key=True).line
+    return fault(
+        document,
+        ("document", "name"),
+        "IOG302",
+        f"workflow {name}:{version} is declared twice: first in {first.path}:{line}",
+        hint="give one of them another name or version",
+    )
