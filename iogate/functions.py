@@ -199,7 +199,10 @@ def describe(target: Callable[..., Any], name: str, version: str, *, idempotent:
     """Read a callable's signature as JSON Schemas."""
     label = f"{name}:{version} ({_place(target)})"
     try:
-        hints = typing.get_type_hints(target, include_extras=True)
+        hints = {
+            name: Any if hint is object else hint
+            for name, hint in typing.get_type_hints(target, include_extras=True).items()
+        }
     except Exception as error:  # annotations are the author's code: anything may come out of them
         raise InvalidFiles(
             f"annotations of function {label} cannot be read: {error}", code="IOG322"
