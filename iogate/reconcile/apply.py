@@ -1,0 +1,130 @@
+"""Publishes a bundle: compare, guard, set, and wait until the running gateways judge by it.
+
+    read live ──► difference ──► guard ──► publish if live is still the one read ──► wait for gateways
+        ▲                                        │ moved, and the caller named no revision
+        └────────────────────────────────────────┘ at most ATTEMPTS times
+
+Invariant: what was guarded is what is replaced: a revision that goes live in between is never
+overwritten unseen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from iogate.compiler.revision import Bundle, Revision
+from iogate.errors import NotTaken, Refused, WrongStore
+from iogate.reconcile import guard
+from iogate.reconcile.diff import Difference, difference
+from iogate.store.connection import Store
+from iogate.store.revisions import Conflict
+
+ATTEMPTS = 5
+"""Others may publish in between; each time the difference and the guard are judged anew, at once."""
+WAIT_S = 5.0
+BUSY = "IOG632"
+LATE = "IOG633"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    number: int
+    digest: str
+    previous: int | None
+    """The revision that was live before; None: there was none."""
+    difference: Difference
+
+    @property
+    def changed(self) -> bool:
+        """False where the live revision was the same to the last byte: nothing was published."""
+        return self.number != self.previous
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "revision": self.number,
+            "digest": self.digest,
+            "previous": self.previous,
+            "changed": self.changed,
+            **self.difference.to_json(),
+        }
+
+
+class LateGateways(NotTaken):
+    """Published, and some gateway still judges by an older revision. What was published stays."""
+
+    def __init__(self, applied: Applied, gateways: tuple[str, ...], wait_s: float) -> None:
+        noun = "gateway" if len(gateways) == 1 else "gateways"
+        has = "has" if len(gateways) == 1 else "have"
+        super().__init__(
+            f"revision {applied.number} is live, but {noun} {', '.join(gateways)} {has} not taken it "
+            f"after {wait_s:g} s",
+            code=LATE,
+            hint="it takes it once it reaches the store again; `iogate status` shows who has",
+        )
+        self.applied = applied
+        self.gateways = gateways
+
+
+async def apply(
+    store: Store,
+    bundle: Bundle,
+    *,
+    expected: int | None = None,
+    allow_empty: bool = False,
+    wait_s: float = WAIT_S,
+) -> Applied:
+    """Make the bundle live and wait, `wait_s` at most, until every running gateway has taken it.
+
+    With `expected` it replaces that revision or nothing (0: only where there is none yet). Raises
+    Refused (guard, stale `expected`), LateGateways, StoreUnavailable.
+    """
+    applied = await _publish(store, bundle, expected=expected, allow_empty=allow_empty)
+    late = await store.revisions.wait_taken(applied.number, wait_s)
+    if late:
+        raise LateGateways(applied, tuple(late), wait_s)
+    return applied
+
+
+async def live(store: Store) -> tuple[int, Revision] | None:
+    """The live revision with its number; None: nothing was ever applied."""
+    found = await store.revisions.live()
+    if found is None:
+        return None
+    number, _ = found
+    try:
+        return number, await store.revisions.load(number)
+    except msgspec.ValidationError as error:
+        raise WrongStore(
+            f"revision {number} in the store was written by another release of iogate: {error}",
+            code="IOG634",
+            hint="use the release that wrote it, or a newer one",
+        ) from error
+
+
+async def _publish(store: Store, bundle: Bundle, *, expected: int | None, allow_empty: bool) -> Applied:
+    conflict: Conflict | None = None
+    for _ in range(ATTEMPTS):
+        before = await live(store)
+        number, revision = before if before is not None else (0, None)
+        if expected is not None and number != expected:
+            raise Conflict(number, expected)
+        guard.check(revision, bundle.revision, allow_empty=allow_empty)
+        try:
+            published = await store.revisions.publish(bundle, expected=number)
+        except Conflict as error:
+            conflict = error
+            continue
+        return Applied(
+            number=published,
+            digest=bundle.revision.digest,
+            previous=number or None,
+            difference=difference(revision, bundle.revision),
+        )
+    raise Refused(
+        f"the live revision changed {ATTEMPTS} times while this apply was under way",
+        code=BUSY,
+        hint="let one place apply, or pass the revision that this apply is meant to replace",
+    ) from conflict
