@@ -84,12 +84,8 @@ def parse_iso(text: str) -> Duration:
     if found is None:
         raise InvalidDuration("expected an ISO 8601 duration such as PT5M, PT0.5S or P1DT12H")
     years, months, *rest = found.groups()
-    whole = _part(years, 12) + _part(months, 1)
-    if any(value for value in rest) or not whole.is_integer():
-        # A fraction of a month has no calendar meaning: it counts as so much of a mean month.
-        fraction, whole = math.modf(whole)
-    else:
-        fraction = 0.0
+    # A fraction of a month has no calendar meaning: it counts as so much of a mean month.
+    fraction, whole = math.modf(_part(years, 12) + _part(months, 1))
     units = ("w", "d", "h", "m", "s")
     total = sum(_part(value, _MS[unit]) for value, unit in zip(rest, units, strict=True))
     return _bounded(int(whole), total + fraction * _MEAN_MONTH_MS)

@@ -1,0 +1,221 @@
+"""Who may call: the forms of `auth`, and the forms of a secret in it.
+
+A literal secret is a SecretStr, so that no representation of a model shows it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, SecretStr, WithJsonSchema
+
+from iogate.documents.problems import listed
+from iogate.documents.shape import Maybe, Shape, as_tag, branch, fault, rule, type_name, wrong_type
+from iogate.documents.values import IsList, IsMapping, Seconds, Text, TextList, matching
+
+_SECRET_FORMS = "{env: NAME}, {file: PATH}, {hash: …} or a literal text"
+_AUTH_KEYS = ("token", "tokens", "user", "users", "signature", "jwt", "any")
+
+
+class EnvSecret(Shape):
+    env: Annotated[Text, AfterValidator(matching(r"[A-Za-z_][A-Za-z0-9_]*", "the name of a variable"))]
+    """The environment variable that holds the secret."""
+
+
+class FileSecret(Shape):
+    file: Annotated[Text, AfterValidator(matching(r"(?s)[^\0]+", "the path of a file"))]
+    """The file that holds the secret; its trailing line break does not count."""
+
+
+_HASH = r"sha256:[0-9a-f]{64}|\$argon2id\$v=[0-9]+\$m=[0-9]+,t=[0-9]+,p=[0-9]+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+"
+
+
+class HashSecret(Shape):
+    hash: Annotated[
+        Text,
+        AfterValidator(matching(_HASH, "sha256: and 64 hex digits, or $argon2id$…, as `iogate secret hash` writes it")),
+    ]
+    """The secret's hash, as `iogate secret hash` prints it."""
+
+
+def _secret_branch(value: Any) -> str | None:
+    match value:
+        case str():
+            return branch("literal")
+        case dict():
+            for key in ("env", "file", "hash"):
+                if key in value:
+                    return branch(key)
+    return None
+
+
+def _secret(value: Any) -> Any:
+    match value:
+        case str() if not value:
+            raise rule("the secret is empty", code=8, hint=f"give {_SECRET_FORMS}")
+        case bool() | int() | float():
+            raise rule(
+                f"a secret must be text, not {type_name(value)}",
+                code=8,
+                hint="quote it: a YAML number loses leading zeros and signs",
+            )
+        case dict() if _secret_branch(value) is None:
+            raise rule("this is no form of a secret", code=8, hint=f"give {_SECRET_FORMS}")
+        case str() | dict():
+            return value
+    raise wrong_type(_SECRET_FORMS, value)
+
+
+Secret = Annotated[
+    Annotated[EnvSecret, as_tag("env")]
+    | Annotated[FileSecret, as_tag("file")]
+    | Annotated[HashSecret, as_tag("hash")]
+    | Annotated[SecretStr, as_tag("literal")],
+    Discriminator(_secret_branch),
+    BeforeValidator(_secret),
+]
+
+
+def _rotation(value: Any) -> Any:
+    if not isinstance(value, list):
+        return [value]
+    if len(value) != 2:
+        raise rule("a list of secrets holds two: the old one and the new one", code=8)
+    return value
+
+
+_secret_schema: dict[str, Any] = {
+    "description": "{env: NAME}, {file: PATH}, {hash: …}, a literal text, or a list of two while one is rotated out",
+    "$ref": "#/$defs/Secrets",
+}
+
+Secrets = Annotated[list[Secret], BeforeValidator(_rotation)]
+"""One secret, or two while one is rotated out; always a list here."""
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, dict) and not value:
+        raise rule("at least one name is needed", code=6)
+    return value
+
+
+_CallerName = Annotated[
+    Text, AfterValidator(matching(r"[^\s:\x00-\x1f\x7f]{1,128}", "a name without spaces and colons"))
+]
+_NamedSecrets = Annotated[dict[_CallerName, Secrets], BeforeValidator(_named), IsMapping]
+
+
+class TokenAuth(Shape):
+    token: Secrets
+    """One token opens the door."""
+
+
+class TokensAuth(Shape):
+    tokens: _NamedSecrets
+    """A token for each named caller."""
+
+
+class UserAuth(Shape):
+    near: ClassVar = {"username": "user", "name": "user", "pass": "password", "secret": "password"}
+
+    user: _CallerName
+    password: Secrets
+
+
+class UsersAuth(Shape):
+    users: _NamedSecrets
+    """A password for each user."""
+
+
+class Signature(Shape):
+    scheme: Literal["standard-webhooks", "github"]
+    """How the body is signed: Standard Webhooks, or GitHub's X-Hub-Signature-256."""
+    secret: Secrets
+    tolerance: Maybe[Seconds] = None
+    """How old a signed timestamp may be; default 5m."""
+
+
+class SignatureAuth(Shape):
+    signature: Signature
+
+
+class Jwt(Shape):
+    issuer: Text
+    """What `iss` must be; its OpenID configuration gives the keys where neither `jwks` nor `secret` does."""
+    audience: Text
+    """What `aud` must hold."""
+    jwks: Maybe[Text] = None
+    """URL of the issuer's key set."""
+    secret: Maybe[Secrets] = None
+    """Shared secret of the HS algorithms."""
+    algorithms: Maybe[
+        Annotated[
+            list[Literal["RS256", "RS384", "RS512", "ES256", "ES384", "EdDSA", "HS256", "HS384", "HS512"]],
+            IsList,
+        ]
+    ] = None
+    claims: Maybe[Annotated[dict[str, Any], IsMapping]] = None
+    """Claims that must have these values."""
+    scopes: Maybe[TextList] = None
+    caller: Maybe[Text] = None
+    """The claim that names the caller; default `sub`."""
+    leeway: Maybe[Seconds] = None
+
+
+class JwtAuth(Shape):
+    jwt: Jwt
+
+
+class AnyAuth(Shape):
+    any: Annotated[list[Auth], Field(min_length=1), IsList]
+    """The first form that the caller's credentials fit."""
+
+
+def _auth_branch(value: Any) -> str | None:
+    if value == "none":
+        return branch("none")
+    if isinstance(value, dict):
+        for key in _AUTH_KEYS:
+            if key in value:
+                return branch(key)
+        if "password" in value or "username" in value:
+            return branch("user")
+    return None
+
+
+def _auth(value: Any) -> Any:
+    forms = "none, or a mapping with " + listed(_AUTH_KEYS)
+    if value is None:
+        raise fault("iogate_null", expected=forms)
+    if isinstance(value, str) and value != "none":
+        raise fault("iogate_format", expected=forms, got=None)
+    if not isinstance(value, str | dict):
+        raise wrong_type(forms, value)
+    if _auth_branch(value) is None:
+        key = next(iter(value), None)
+        raise fault("iogate_unknown", allowed=list(_AUTH_KEYS), meant=None, tip=None, key=key)
+    found = [key for key in _AUTH_KEYS if key in value] if isinstance(value, dict) else []
+    if len(found) > 1:
+        raise rule(
+            f"one form of authentication, not {' and '.join(found)}",
+            code=6,
+            hint="say {any: [ … ]} to accept either",
+            key=found[1],
+        )
+    return value
+
+
+Auth = Annotated[
+    Annotated[Literal["none"], as_tag("none")]
+    | Annotated[TokenAuth, as_tag("token")]
+    | Annotated[TokensAuth, as_tag("tokens")]
+    | Annotated[UserAuth, as_tag("user")]
+    | Annotated[UsersAuth, as_tag("users")]
+    | Annotated[SignatureAuth, as_tag("signature")]
+    | Annotated[JwtAuth, as_tag("jwt")]
+    | Annotated[AnyAuth, as_tag("any")],
+    Discriminator(_auth_branch),
+    BeforeValidator(_auth),
+]
+
+AnyAuth.model_rebuild()

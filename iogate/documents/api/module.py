@@ -1,0 +1,206 @@
+"""A module and its methods, each method complete: module defaults and our own are filled in.
+
+`limits`, `idempotency` and `metadata` of a method add to the module's key by key; every other key
+replaces it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from iogate.documents.api.auth import Auth
+from iogate.documents.api.debug import DebugCase
+from iogate.documents.shape import Maybe, Shape, rule, wrong_type
+from iogate.documents.values import (
+    Flag,
+    FreeMap,
+    IsList,
+    IsMapping,
+    Positive,
+    Rate,
+    Seconds,
+    Size,
+    Text,
+    TextList,
+    matching,
+)
+
+_ROUTE_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_VERSION = r"[0-9]+\.[0-9]+\.[0-9]+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?"
+
+RouteName = Annotated[
+    Text,
+    AfterValidator(
+        matching(_ROUTE_NAME, "1 to 63 letters, digits, - or _, with a letter or digit at both ends")
+    ),
+    WithJsonSchema({"type": "string", "pattern": f"^{_ROUTE_NAME}$"}),
+]
+WorkflowName = Annotated[
+    Text,
+    AfterValidator(
+        matching(rf"{_LABEL}/{_LABEL}(?::{_VERSION})?", "namespace/name or namespace/name:version")
+    ),
+    WithJsonSchema({"type": "string", "pattern": f"^{_LABEL}/{_LABEL}(:{_VERSION})?$"}),
+]
+_HeaderName = Annotated[
+    Text, AfterValidator(matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", "the name of a header"))
+]
+
+
+def _json_schema(value: Any) -> Any:
+    if not isinstance(value, dict | bool):
+        raise wrong_type("a JSON Schema: a mapping, true or false", value)
+    return value
+
+
+def _verbs(value: list[Any]) -> list[Any]:
+    if not value:
+        raise rule("verbs is empty", code=6, hint="name GET, POST or both")
+    if len(set(value)) < len(value):
+        raise rule("a verb stands twice", code=9)
+    return value
+
+
+_Verbs = Annotated[list[Literal["GET", "POST"]], AfterValidator(_verbs), IsList]
+
+
+class Input(Shape):
+    from_: Literal["body", "request"] = "body"
+    """What becomes the workflow's input: the body, or {method, headers, query, body}."""
+    schema_: Maybe[
+        Annotated[
+            dict[str, Any] | bool, BeforeValidator(_json_schema), WithJsonSchema({"type": ["object", "boolean"]})
+        ]
+    ] = None
+    """JSON Schema 2020-12; absent: the workflow's input.schema."""
+
+
+class Limits(Shape):
+    near: ClassVar = {"rps": "rate", "concurrency": "running", "size": "body", "queue": "queued"}
+
+    body: Size = 1024 * 1024
+    """Largest request body."""
+    rate: Maybe[Rate] = None
+    """Calls accepted, over all gateways; absent: unlimited."""
+    burst: Maybe[Positive] = None
+    """Calls at once before the rate bites."""
+    queued: Positive = 10_000
+    """Runs that may wait."""
+    running: Maybe[Positive] = None
+    """Runs at once; absent: unlimited."""
+
+
+class Idempotency(Shape):
+    header: _HeaderName = "Idempotency-Key"
+    ttl: Seconds = 86_400.0
+    """How long a key is remembered."""
+
+
+class Method(Shape):
+    """One route. In a loaded document nothing is left open that the module or a default can say."""
+
+    near: ClassVar = {
+        "methods": "verbs",
+        "method": "verbs",
+        "http_methods": "verbs",
+        "authentication": "auth",
+        "flow": "workflow",
+        "run": "workflow",
+        "tests": "debug",
+        "cases": "debug",
+    }
+    elsewhere: ClassVar = {
+        "schema": 'it belongs under "input"',
+        "rate": 'it belongs under "limits"',
+        "burst": 'it belongs under "limits"',
+        "queued": 'it belongs under "limits"',
+        "running": 'it belongs under "limits"',
+        "token": 'it belongs under "auth"',
+        "password": 'it belongs under "auth"',
+    }
+
+    description: Maybe[Text] = None
+    verbs: Maybe[_Verbs] = None
+    workflow: WorkflowName
+    """namespace/name, optionally :version."""
+    enabled: Maybe[Flag] = None
+    """Absent: owned by `iogate enable`, starting disabled."""
+    auth: Maybe[Auth] = None
+    input: Maybe[Input] = None
+    limits: Maybe[Limits] = None
+    idempotency: Maybe[Idempotency] = None
+    timeout: Maybe[Seconds] = None
+    """Of the whole run."""
+    retention: Maybe[Seconds] = None
+    """Of finished runs; default 7d."""
+    protect: Maybe[Flag] = None
+    """Never deleted by an apply."""
+    tags: Maybe[TextList] = None
+    metadata: Maybe[FreeMap] = None
+    debug: Maybe[Annotated[list[DebugCase], IsList]] = None
+
+
+_INHERITED: Final = (
+    "verbs",
+    "auth",
+    "limits",
+    "idempotency",
+    "timeout",
+    "retention",
+    "protect",
+    "tags",
+    "metadata",
+)
+_RETENTION_S: Final = 604_800.0
+
+
+class ApiModule(Shape):
+    near: ClassVar = {"routes": "methods", "endpoints": "methods", "name": "module", "authentication": "auth"}
+    elsewhere: ClassVar = dict.fromkeys(("workflow", "enabled", "input", "debug"), "it belongs on a method")
+
+    module: RouteName
+    """First part of the path of all methods."""
+    description: Maybe[Text] = None
+    verbs: Maybe[_Verbs] = None
+    auth: Maybe[Auth] = None
+    limits: Maybe[Limits] = None
+    idempotency: Maybe[Idempotency] = None
+    timeout: Maybe[Seconds] = None
+    retention: Maybe[Seconds] = None
+    protect: Maybe[Flag] = None
+    tags: Maybe[TextList] = None
+    metadata: Maybe[FreeMap] = None
+    methods: Annotated[dict[RouteName, Method], Field(min_length=1), IsMapping]
+    """The routes of this module, by their name."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        """Hand the module's defaults, and ours, down to each method."""
+        complete = {name: self._with_defaults(method) for name, method in self.methods.items()}
+        self.methods.clear()
+        self.methods.update(complete)
+        return self
+
+    def _with_defaults(self, method: Method) -> Method:
+        filled = {
+            name: getattr(self, name) for name in _INHERITED if getattr(method, name) is None
+        }
+        filled["limits"] = _joined(Limits(), self.limits, method.limits)
+        filled["idempotency"] = _joined(Idempotency(), self.idempotency, method.idempotency)
+        filled["metadata"] = {**(self.metadata or {}), **(method.metadata or {})}
+        filled["verbs"] = method.verbs or self.verbs or ["POST"]
+        filled["input"] = method.input or Input()
+        filled["retention"] = method.retention or self.retention or _RETENTION_S
+        for name, default in (("protect", False), ("tags", []), ("debug", [])):
+            if getattr(method, name) is None:
+                filled[name] = filled.get(name) or default
+        return method.model_copy(update=filled)
+
+
+def _joined(default: Any, *given: Any) -> Any:
+    """The last value given for each key."""
+    update = {name: getattr(one, name) for one in given if one is not None for name in one.model_fields_set}
+    return default.model_copy(update=update)

@@ -1,0 +1,129 @@
+"""What the models cannot say about one document alone: missing authentication, repeated names, lint.
+
+Judges the plain data, so that it speaks up whether or not the rest of the document holds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from iogate.documents.dsl.workflow import Workflow
+from iogate.documents.problems import Problem, nearest, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from iogate.documents.nodes import Node, Pointer
+    from iogate.documents.problems import Severity
+
+
+def check_api(data: dict[str, Any], root: Node, path: str) -> Iterator[Problem]:
+    """Authentication is said; debug cases have names of their own; literal secrets are pointed out."""
+    yield from _literal_secrets(data.get("auth"), ("auth",), root, path)
+    methods = data.get("methods")
+    if not isinstance(methods, dict):
+        return
+    module = data.get("module")
+    for name, method in methods.items():
+        at: Pointer = ("methods", name)
+        if not isinstance(method, dict):
+            continue
+        route = f"{module}/{name}"
+        if "auth" not in data and "auth" not in method:
+            yield _problem(
+                "IOG107",
+                f"method {route} does not say who may call it",
+                root,
+                path,
+                at,
+                hint='add "auth", here or on the module; "auth: none" opens it to everyone',
+            )
+        yield from _literal_secrets(method.get("auth"), (*at, "auth"), root, path)
+        yield from _repeated_cases(method.get("debug"), (*at, "debug"), root, path)
+        if "timeout" not in data and "timeout" not in method:
+            yield _problem(
+                "IOG502",
+                f"runs of {route} have no timeout",
+                root,
+                path,
+                at,
+                hint="add one, such as timeout: 5m",
+                severity="warning",
+            )
+
+
+def check_workflow(data: dict[str, Any], root: Node, path: str) -> Iterator[Problem]:
+    """The root of a workflow lets unknown keys pass; a misspelt one is still worth a word."""
+    known = Workflow.keys()
+    for key in data:
+        meant = None if key in known else nearest(key, [name for name in known if name not in data])
+        if meant:
+            message = f"the key {quoted(key)} has no meaning in a workflow"
+            hint = f'did you mean "{meant}"?'
+            yield _problem("IOG503", message, root, path, (key,), hint=hint, severity="warning")
+
+
+def _literal_secrets(auth: Any, at: Pointer, root: Node, path: str) -> Iterator[Problem]:
+    if not isinstance(auth, dict):
+        return
+    for key in ("token", "password", "secret"):
+        yield from _literals(auth.get(key), (*at, key), root, path)
+    for key in ("tokens", "users"):
+        named = auth.get(key)
+        for name, secret in named.items() if isinstance(named, dict) else ():
+            yield from _literals(secret, (*at, key, name), root, path)
+    for key in ("signature", "jwt"):
+        yield from _literal_secrets(auth.get(key), (*at, key), root, path)
+    several = auth.get("any")
+    for number, one in enumerate(several if isinstance(several, list) else ()):
+        yield from _literal_secrets(one, (*at, "any", number), root, path)
+
+
+def _literals(secret: Any, at: Pointer, root: Node, path: str) -> Iterator[Problem]:
+    if isinstance(secret, list):
+        for number, one in enumerate(secret):
+            yield from _literals(one, (*at, number), root, path)
+    elif isinstance(secret, str) and secret:
+        message = "a secret stands in the file in clear"
+        hint = "use {env: NAME}, {file: PATH} or {hash: …}"
+        yield _problem("IOG501", message, root, path, at, hint=hint, severity="warning")
+
+
+def _repeated_cases(cases: Any, at: Pointer, root: Node, path: str) -> Iterator[Problem]:
+    names: dict[str, int] = {}
+    for number, case in enumerate(cases if isinstance(cases, list) else ()):
+        name = case.get("name") if isinstance(case, dict) else None
+        if not isinstance(name, str):
+            continue
+        if name in names:
+            first = root.place((*at, names[name], "name")).line
+            message = f"two debug cases are called {quoted(name)}"
+            yield _problem(
+                "IOG109", message, root, path, (*at, number, "name"), hint=f"the first on line {first}"
+            )
+        else:
+            names[name] = number
+
+
+def _problem(
+    code: str,
+    message: str,
+    root: Node,
+    path: str,
+    pointer: Pointer,
+    *,
+    hint: str,
+    severity: Severity = "error",
+) -> Problem:
+    # A method or a key without further place is what the problem is about: point at its name.
+    span = root.place(pointer, key=code not in {"IOG109", "IOG501"})
+    return Problem(
+        severity=severity,
+        code=code,
+        message=message,
+        path=path,
+        line=span.line,
+        column=span.column,
+        length=span.length,
+        hint=hint,
+    )

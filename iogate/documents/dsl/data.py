@@ -1,0 +1,89 @@
+"""Data flow and what documents point at: input, output, export, schema, endpoint, external resource."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Discriminator
+
+from iogate.documents.dsl.auth import ReferableAuthentication
+from iogate.documents.dsl.form import DslShape, either
+from iogate.documents.dsl.text import Duration, UriOrExpression
+from iogate.documents.shape import Maybe, as_tag, by_type, wrong_type
+from iogate.documents.values import FreeMap, Text
+
+
+def text_or_mapping(expected: str = "an expression or a mapping") -> BeforeValidator:
+    """Names what may stand here before a union is asked."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, str | dict):
+            raise wrong_type(expected, value)
+        return value
+
+    return BeforeValidator(check)
+
+
+TextOrTree = Annotated[
+    Annotated[Text, as_tag("text")] | Annotated[FreeMap, as_tag("tree")],
+    Discriminator(by_type(str="text", dict="tree")),
+    text_or_mapping(),
+]
+"""An expression, or a tree with expressions in it."""
+
+
+class EndpointParts(DslShape):
+    uri: UriOrExpression
+    authentication: Maybe[ReferableAuthentication] = None
+
+
+Endpoint = Annotated[
+    Annotated[UriOrExpression, as_tag("text")] | Annotated[EndpointParts, as_tag("parts")],
+    Discriminator(by_type(str="text", dict="parts")),
+    text_or_mapping("a URI, or a mapping with uri"),
+]
+
+
+class ExternalResource(DslShape):
+    name: Maybe[Text] = None
+    endpoint: Endpoint
+
+
+class SchemaParts(DslShape):
+    format: Maybe[Text] = None
+    """json, or format:version."""
+    document: Any = None
+    resource: Maybe[ExternalResource] = None
+
+
+Schema = Annotated[SchemaParts, BeforeValidator(either("document", "resource", of="a schema"))]
+
+
+class Input(DslShape):
+    schema_: Maybe[Schema] = None
+    from_: Maybe[TextOrTree] = None
+
+
+class Output(DslShape):
+    schema_: Maybe[Schema] = None
+    as_: Maybe[TextOrTree] = None
+
+
+class Export(DslShape):
+    schema_: Maybe[Schema] = None
+    as_: Maybe[TextOrTree] = None
+
+
+class TimeoutParts(DslShape):
+    after: Duration
+
+
+Timeout = Annotated[
+    Annotated[TimeoutParts, as_tag("parts")] | Annotated[Text, as_tag("name")],
+    Discriminator(by_type(dict="parts", str="name")),
+    text_or_mapping("the name of a timeout in use.timeouts, or a mapping with after"),
+]
+
+
+class Catalog(DslShape):
+    endpoint: Endpoint

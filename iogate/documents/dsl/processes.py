@@ -1,0 +1,90 @@
+"""What `run` starts: a container, a script, a shell command, another workflow."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator
+
+from iogate.documents.dsl.data import ExternalResource
+from iogate.documents.dsl.form import DslShape, either
+from iogate.documents.dsl.text import Duration
+from iogate.documents.shape import Maybe, rule
+from iogate.documents.values import Flag, FreeMap, Text, TextList
+
+
+class LifetimeParts(DslShape):
+    cleanup: Literal["always", "never", "eventually"]
+    after: Maybe[Duration] = None
+
+
+def _after_eventually(value: Any) -> Any:
+    if isinstance(value, dict) and "cleanup" in value:
+        eventually = value["cleanup"] == "eventually"
+        if eventually and "after" not in value:
+            raise rule('cleanup "eventually" needs "after"', code=2, hint="say when: after: {minutes: 30}")
+        if not eventually and "after" in value:
+            raise rule('"after" goes with cleanup "eventually" only', code=6, key="after")
+    return value
+
+
+class Container(DslShape):
+    image: Text
+    name: Maybe[Text] = None
+    command: Maybe[Text] = None
+    ports: Maybe[FreeMap] = None
+    volumes: Maybe[FreeMap] = None
+    environment: Maybe[FreeMap] = None
+    stdin: Maybe[Text] = None
+    arguments: Maybe[TextList] = None
+    lifetime: Maybe[Annotated[LifetimeParts, BeforeValidator(_after_eventually)]] = None
+    pull_policy: Maybe[Literal["ifNotPresent", "always", "never"]] = None
+
+
+class ScriptParts(DslShape):
+    near: ClassVar = {"lang": "language", "script": "code", "args": "arguments", "env": "environment"}
+
+    language: Text
+    stdin: Maybe[Text] = None
+    arguments: Maybe[TextList] = None
+    environment: Maybe[FreeMap] = None
+    code: Maybe[Text] = None
+    source: Maybe[ExternalResource] = None
+
+
+Script = Annotated[ScriptParts, BeforeValidator(either("code", "source", of="a script"))]
+
+
+class Shell(DslShape):
+    near: ClassVar = {"cmd": "command", "args": "arguments", "env": "environment"}
+
+    command: Text
+    stdin: Maybe[Text] = None
+    arguments: Maybe[TextList] = None
+    environment: Maybe[FreeMap] = None
+
+
+class Subflow(DslShape):
+    namespace: Text
+    name: Text
+    version: Text
+    input: Maybe[FreeMap] = None
+
+
+class RunParts(DslShape):
+    elsewhere: ClassVar = dict.fromkeys(
+        ("command", "code", "language", "image", "stdin", "arguments", "environment"),
+        'it belongs under "shell", "script" or "container"',
+    )
+
+    await_: Maybe[Flag] = None
+    return_: Maybe[Literal["stdout", "stderr", "code", "all", "none"]] = None
+    container: Maybe[Container] = None
+    script: Maybe[Script] = None
+    shell: Maybe[Shell] = None
+    workflow: Maybe[Subflow] = None
+
+
+Process = Annotated[
+    RunParts, BeforeValidator(either("container", "script", "shell", "workflow", of="run"))
+]

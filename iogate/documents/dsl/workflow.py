@@ -1,0 +1,109 @@
+"""A whole workflow document: what it is called, what it reuses, what it does and when."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from iogate.documents.dsl.auth import Authentication
+from iogate.documents.dsl.data import Catalog, Input, Output, Timeout, TimeoutParts
+from iogate.documents.dsl.events import EventStrategy
+from iogate.documents.dsl.faults import Error, RetryPolicy
+from iogate.documents.dsl.form import DslShape, OpenDslShape
+from iogate.documents.dsl.tasks import AnyTask, TaskList
+from iogate.documents.dsl.text import Duration, Label, SemanticVersion
+from iogate.documents.shape import Maybe, rule, wrong_type
+from iogate.documents.values import FreeMap, IsList, IsMapping, Text, TextList
+
+
+class Document(DslShape):
+    near: ClassVar = {"description": "summary", "id": "name"}
+
+    dsl: SemanticVersion
+    """Version of the DSL: 1.0.x."""
+    namespace: Label
+    name: Label
+    version: SemanticVersion
+    title: Maybe[Text] = None
+    summary: Maybe[Text] = None
+    tags: Maybe[FreeMap] = None
+    metadata: Maybe[FreeMap] = None
+
+
+class Extension(DslShape):
+    extend: Literal[
+        "call",
+        "composite",
+        "emit",
+        "for",
+        "listen",
+        "raise",
+        "run",
+        "set",
+        "switch",
+        "try",
+        "wait",
+        "all",
+    ]
+    when: Maybe[Text] = None
+    before: Maybe[TaskList] = None
+    after: Maybe[TaskList] = None
+
+
+def _one_extension(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise wrong_type("an extension: its name, and its definition below", value)
+    names = list(value)
+    if len(names) != 1:
+        second = names[1] if names else None
+        raise rule("each item of extensions is one named extension", code=9, key=second)
+    return value
+
+
+_NamedExtension = Annotated[
+    dict[str, Extension], Field(min_length=1, max_length=1), BeforeValidator(_one_extension)
+]
+
+
+class Use(DslShape):
+    authentications: Maybe[Annotated[dict[str, Authentication], IsMapping]] = None
+    errors: Maybe[Annotated[dict[str, Error], IsMapping]] = None
+    extensions: Maybe[Annotated[list[_NamedExtension], IsList]] = None
+    functions: Maybe[Annotated[dict[str, AnyTask], IsMapping]] = None
+    retries: Maybe[Annotated[dict[str, RetryPolicy], IsMapping]] = None
+    secrets: Maybe[TextList] = None
+    timeouts: Maybe[Annotated[dict[str, TimeoutParts], IsMapping]] = None
+    catalogs: Maybe[Annotated[dict[str, Catalog], IsMapping]] = None
+
+
+class ScheduleParts(DslShape):
+    every: Maybe[Duration] = None
+    cron: Maybe[Text] = None
+    after: Maybe[Duration] = None
+    on: Maybe[EventStrategy] = None
+    read: Maybe[Literal["data", "envelope", "raw"]] = None
+
+
+def _read_of_on(value: Any) -> Any:
+    if isinstance(value, dict) and "read" in value and "on" not in value:
+        raise rule('"read" says how the events of "on" are read, and there is no "on"', code=6, key="read")
+    return value
+
+
+class Evaluate(DslShape):
+    language: Maybe[Text] = None
+    mode: Maybe[Literal["strict", "loose"]] = None
+
+
+class Workflow(OpenDslShape):
+    """The root lets unknown keys pass, as the schema does."""
+
+    document: Document
+    input: Maybe[Input] = None
+    use: Maybe[Use] = None
+    do: TaskList
+    timeout: Maybe[Timeout] = None
+    output: Maybe[Output] = None
+    schedule: Maybe[Annotated[ScheduleParts, BeforeValidator(_read_of_on)]] = None
+    evaluate: Maybe[Evaluate] = None

@@ -1,0 +1,200 @@
+"""Files and folders to documents: which files, which kind each is, and all that is wrong with them.
+
+Called by the command line and the compiler's callers. One pass: every problem of every file is
+collected, none ends the reading of the others.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+
+from iogate.documents.api import ApiModule
+from iogate.documents.checks import check_api, check_workflow
+from iogate.documents.dsl import Workflow
+from iogate.documents.problems import Problem, in_order, quoted
+from iogate.documents.reader import MAX_PROBLEMS, Reading, read_file, read_text
+from iogate.documents.wording import problems_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from iogate.documents.nodes import Node, Pointer
+    from iogate.documents.source import Source, Span
+    from iogate.documents.wording import Family
+
+FOLDERS: Final = ("apis.d", "workflows.d")
+SUFFIXES: Final = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Positioned:
+    path: str
+    """Relative to the project, with forward slashes; what problems call the file."""
+    data: dict[str, Any]
+    """The document as plain JSON values."""
+    root: Node
+    source: Source
+
+    def at(self, pointer: Pointer, *, key: bool = False) -> Span:
+        """The place of a value, or of its key; of what is above it where it does not exist."""
+        return self.root.place(pointer, key=key)
+
+    def problem(  # noqa: PLR0913 - a problem has that many parts
+        self,
+        code: str,
+        message: str,
+        pointer: Pointer,
+        *,
+        key: bool = False,
+        hint: str = "",
+        warning: bool = False,
+    ) -> Problem:
+        """A problem of this document at `pointer`, for checks that come later."""
+        span = self.at(pointer, key=key)
+        return Problem(
+            severity="warning" if warning else "error",
+            code=code,
+            message=message,
+            path=self.path,
+            line=span.line,
+            column=span.column,
+            length=span.length,
+            hint=hint,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ApiDocument(_Positioned):
+    model: ApiModule
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WorkflowDocument(_Positioned):
+    model: Workflow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Documents:
+    """All documents of a project that hold, and the problems of those that do not."""
+
+    apis: tuple[ApiDocument, ...] = ()
+    workflows: tuple[WorkflowDocument, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    sources: dict[str, Source] = field(default_factory=dict)
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.severity == "error")
+
+
+def load(root: Path, paths: Sequence[Path] | None = None) -> Documents:
+    """Read a project's two folders, or the files and folders given."""
+    given = [root / folder for folder in FOLDERS if (root / folder).is_dir()] if paths is None else paths
+    collected = _Collected()
+    seen: set[Path] = set()
+    for path in given:
+        for file in _files(path):
+            real = file.resolve()
+            if real not in seen:
+                seen.add(real)
+                name = _name(file, root)
+                collected.add(read_file(file, name))
+    return collected.documents()
+
+
+def load_text(text: str, path: str = "document.yaml") -> Documents:
+    """Read one document from text, as if it were the file `path`."""
+    collected = _Collected()
+    collected.add(read_text(text, path))
+    return collected.documents()
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """The YAML files of a folder and its subfolders, without hidden ones; a file named is read as it is."""
+    if not path.is_dir():
+        yield path
+        return
+    for folder, folders, files in os.walk(path):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if name.endswith(SUFFIXES) and not name.startswith("."):
+                yield Path(folder) / name
+
+
+def _name(file: Path, root: Path) -> str:
+    try:
+        return file.resolve().relative_to(root.resolve()).as_posix()
+    except ValueError:
+        return file.as_posix()
+
+
+def family_of(data: Any) -> Family | None:
+    """What a document is, by what it holds and not by where it lies."""
+    if not isinstance(data, dict):
+        return None
+    if "document" in data and ("do" in data or "module" not in data):
+        return "workflow"
+    if "module" in data or "methods" in data:
+        return "api"
+    if "do" in data:
+        return "workflow"
+    return None
+
+
+class _Collected:
+    def __init__(self) -> None:
+        self._apis: list[ApiDocument] = []
+        self._workflows: list[WorkflowDocument] = []
+        self._problems: list[Problem] = []
+        self._sources: dict[str, Source] = {}
+
+    def add(self, reading: Reading) -> None:
+        self._sources[reading.source.path] = reading.source
+        problems = list(reading.problems)
+        if reading.root is not None:
+            problems += self._judge(reading, reading.root)
+        self._problems += in_order(problems)[:MAX_PROBLEMS]
+
+    def _judge(self, reading: Reading, root: Node) -> Iterable[Problem]:
+        """Add the document where it holds; the problems that it has either way."""
+        path, data = reading.source.path, reading.data
+        family = family_of(data)
+        if family is None:
+            message = "neither an API nor a workflow"
+            hint = 'an API has "module" and "methods", a workflow "document" and "do"'
+            if isinstance(data, dict) and data:
+                message += f": it starts with {quoted(next(iter(data)))}"
+            span = root.span
+            return [Problem(code="IOG135", message=message, path=path, line=span.line, column=span.column, hint=hint)]
+        sound = not reading.problems
+        try:
+            if family == "api":
+                module = ApiModule.model_validate(data)
+                found = list(check_api(data, root, path))
+                if sound and not any(problem.severity == "error" for problem in found):
+                    self._apis.append(
+                        ApiDocument(path=path, data=data, root=root, source=reading.source, model=module)
+                    )
+                return found
+            workflow = Workflow.model_validate(data)
+            if sound:
+                self._workflows.append(
+                    WorkflowDocument(path=path, data=data, root=root, source=reading.source, model=workflow)
+                )
+            return list(check_workflow(data, root, path))
+        except ValidationError as error:
+            checks = check_api if family == "api" else check_workflow
+            return [*problems_of(error, root, path, family), *checks(data, root, path)]
+
+    def documents(self) -> Documents:
+        return Documents(
+            apis=tuple(self._apis),
+            workflows=tuple(self._workflows),
+            problems=in_order(self._problems),
+            sources=self._sources,
+        )

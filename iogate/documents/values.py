@@ -1,0 +1,149 @@
+"""The scalar values of documents: text, whole numbers, durations, sizes, rates, names.
+
+Each type refuses with the form that it expects; none converts silently. Used by all models.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+
+from iogate.documents.shape import FORMAT, fault, wrong_type
+from iogate.durations import FORMS, InvalidDuration, parse_duration
+
+_SIZES: Final = {
+    "": 1,
+    "B": 1,
+    "kB": 10**3,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+}
+_SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?(B|[kKMG]B|[KMG]iB|)")
+_RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?/ ?(s|m|h|d)")
+_RATE_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZE_FORMS: Final = "a size such as 1MiB, 64KiB or 500kB"
+_RATE_FORMS: Final = "a rate such as 50/s, 100/m or 1000/h"
+
+
+def _whole(value: Any) -> Any:
+    """JSON Schema's integer: 1 and 1.0, never true."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise wrong_type("a whole number", value)
+    return value
+
+
+def _text(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise wrong_type("text", value)
+    return value
+
+
+def _flag(value: Any) -> Any:
+    if not isinstance(value, bool):
+        raise wrong_type("true or false", value)
+    return value
+
+
+def _mapping(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise wrong_type("a mapping", value)
+    return value
+
+
+def _list(value: Any) -> Any:
+    if not isinstance(value, list):
+        raise wrong_type("a list", value)
+    return value
+
+
+def matching(pattern: str, expected: str) -> Callable[[str], str]:
+    """A check that the whole text matches. `\\Z` and not `$`, which lets a line break pass."""
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if compiled.fullmatch(value) is None:
+            raise fault(FORMAT, expected=expected, got=value)
+        return value
+
+    return check
+
+
+IsMapping: Final = BeforeValidator(_mapping)
+IsList: Final = BeforeValidator(_list)
+
+Text = Annotated[str, BeforeValidator(_text)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Whole = Annotated[int, BeforeValidator(_whole), WithJsonSchema({"type": "integer"})]
+FreeMap = Annotated[dict[str, Any], IsMapping]
+TextMap = Annotated[dict[str, Text], IsMapping]
+TextList = Annotated[list[Text], IsList]
+
+
+def _seconds(value: Any) -> float:
+    if not isinstance(value, str):
+        raise wrong_type(FORMS, value)
+    try:
+        seconds = parse_duration(value).seconds
+    except InvalidDuration as error:
+        expected = FORMS if str(error).startswith("expected") else f"{FORMS} ({error})"
+        raise fault(FORMAT, expected=expected, got=value) from None
+    if seconds <= 0:
+        raise fault(FORMAT, expected="longer than nothing", got=value)
+    return seconds
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise wrong_type(_SIZE_FORMS, value)
+    found = _SIZE.fullmatch(value)
+    size = int(float(found[1]) * _SIZES[found[2]]) if found else 0
+    if size <= 0:
+        raise fault(FORMAT, expected=_SIZE_FORMS, got=value)
+    return size
+
+
+def _rate(value: Any) -> float:
+    if not isinstance(value, str):
+        raise wrong_type(_RATE_FORMS, value)
+    found = _RATE.fullmatch(value)
+    rate = float(found[1]) / _RATE_S[found[2]] if found else 0.0
+    if rate <= 0:
+        raise fault(FORMAT, expected=_RATE_FORMS, got=value)
+    return rate
+
+
+def _positive(value: int) -> int:
+    if value < 1:
+        raise fault(FORMAT, expected="at least 1", got=str(value))
+    return value
+
+
+Seconds = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    WithJsonSchema({"type": "string", "examples": ["5m", "1h30m", "7d", "PT5M"]}),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": f"^{_SIZE.pattern}$", "examples": ["1MiB"]}),
+]
+Rate = Annotated[
+    float,
+    BeforeValidator(_rate),
+    WithJsonSchema({"type": "string", "pattern": f"^{_RATE.pattern}$", "examples": ["50/s"]}),
+]
+Positive = Annotated[
+    int, BeforeValidator(_whole), AfterValidator(_positive), WithJsonSchema({"type": "integer", "minimum": 1})
+]
