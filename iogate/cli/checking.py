@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from iogate.errors import InvalidFiles, NotFound
 
+if TYPE_CHECKING:
+    from iogate.compiler.faults import Purpose
+    from iogate.compiler.revision import Bundle
+    from iogate.documents import Documents
     from iogate.documents.problems import Problem
     from iogate.documents.source import Source
     from iogate.settings import Settings
@@ -16,10 +20,61 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
+    documents: Documents
+    bundle: Bundle | None
+    """None where a problem is an error."""
     problems: tuple[Problem, ...]
-    sources: Mapping[str, Source]
-    """Each file that was read, by the path that problems name."""
+
+    @property
+    def sources(self) -> Mapping[str, Source]:
+        """Each file that was read, by the path that problems name."""
+        return self.documents.sources
+
+    @property
+    def errors(self) -> int:
+        return sum(problem.severity == "error" for problem in self.problems)
 
 
-def check(settings: Settings, paths: Sequence[Path] | None) -> Checked:
-    raise SystemExit(settings, paths)
+def check(
+    settings: Settings, *, purpose: Purpose = "validate", paths: Sequence[Path] | None = None
+) -> Checked:
+    """Read and compile the project, or, with `paths`, only these files, which need not be a whole project."""
+    from iogate.compiler.compile import compile_documents
+    from iogate.documents import load
+    from iogate.functions import load as load_functions
+
+    root = Path.cwd()
+    for path in paths or ():
+        if not path.exists():
+            raise NotFound(f"{path}: no such file or folder")
+    documents = load(root, paths)
+    compiled = compile_documents(
+        documents,
+        settings,
+        root=root,
+        purpose=purpose,
+        functions=load_functions(settings.functions, root),
+        partial=paths is not None,
+    )
+    return Checked(documents=documents, bundle=compiled.bundle, problems=compiled.problems)
+
+
+def compiled(settings: Settings, *, purpose: Purpose, paths: Sequence[Path] | None = None) -> Checked:
+    """As `check`, for commands that cannot go on with errors: those are told on stderr, then raised."""
+    import sys
+
+    from iogate.cli.documents import show_problems
+
+    checked = check(settings, purpose=purpose, paths=paths)
+    show_problems(checked.problems, checked.sources, sys.stderr)
+    if checked.bundle is None:
+        raise InvalidFiles(
+            f"the documents do not hold: {counted(checked.errors, 'error')}",
+            hint='"iogate explain CODE" tells more about each',
+        )
+    return checked
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from iogate.cli.checking import check, counted
 from iogate.cli.render import Output, Table, coloured, console
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles, NotFound
@@ -39,10 +40,8 @@ def validate(
     ] = None,
 ) -> None:
     """Check documents: every error of every file, with its place."""
-    from iogate.cli.checking import check
-
-    checked = check(session.settings(), paths or None)
-    errors = sum(problem.severity == "error" for problem in checked.problems)
+    checked = check(session.settings(), paths=paths or None)
+    errors = checked.errors
     warnings = len(checked.problems) - errors
     if session.screen.output is Output.TEXT:
         show_problems(checked.problems, checked.sources, sys.stdout)
@@ -58,7 +57,7 @@ def validate(
             },
         )
     session.screen.note(
-        f"{_count(len(checked.sources), 'file')}: {_count(errors, 'error')}, {_count(warnings, 'warning')}"
+        f"{counted(len(checked.sources), 'file')}: {counted(errors, 'error')}, {counted(warnings, 'warning')}"
     )
     if errors:
         raise InvalidFiles(
@@ -66,7 +65,7 @@ def validate(
         )
 
 
-def show_problems(problems: Iterable[Problem], sources: dict[str, Source], stream: Any) -> None:
+def show_problems(problems: Iterable[Problem], sources: Mapping[str, Source], stream: Any) -> None:
     """Problems in the one format, coloured where people read."""
     from iogate.documents.problems import in_order, render
 
@@ -149,7 +148,3 @@ def explanations() -> dict[str, tuple[str, str]]:
     parts = re.split(r"(?m)^## +(IOG\d{3})[ :—-]*(.*)$", text)
     found = zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
     return dict(sorted((code, (title.strip(), body.strip())) for code, title, body in found))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -132,9 +132,11 @@ def new_workflow(
 def split_api(api: str) -> tuple[str, str]:
     """The two parts of an API's id, which are parts of a URL's path too."""
     module, slash, method = api.partition("/")
-    part = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
+    part = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
     if not slash or not part.fullmatch(module) or not part.fullmatch(method):
-        raise Misused(f"{api}: expected MODULE/METHOD, each of letters, digits, _, - and .")
+        raise Misused(
+            f"{api}: expected MODULE/METHOD, each of 1 to 63 letters, digits, - or _, ends without - and _"
+        )
     return module, method
 
 

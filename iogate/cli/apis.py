@@ -1,0 +1,303 @@
+"""`iogate api` and `workflow`: what is live, and calling it as its callers would."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from iogate.cli import credentials
+from iogate.cli.options import InputOption, pair, read_input, seconds
+from iogate.cli.render import Table
+from iogate.cli.runs import details, found, raise_outcome, until_end, whole
+from iogate.cli.session import Session, command
+from iogate.errors import Misused, NotFound, Refused, Unreachable
+
+if TYPE_CHECKING:
+    from iogate.compiler.revision import Api, Revision
+    from iogate.effects.client import Answer
+    from iogate.settings import Settings
+    from iogate.store.connection import Store
+    from iogate.store.gates import Gate
+
+PANEL = "Live"
+
+group = typer.Typer(help="List, show and call the live APIs.", no_args_is_help=True)
+workflows = typer.Typer(help="List and show the live workflows.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(group, name="api", rich_help_panel=PANEL)
+    app.add_typer(workflows, name="workflow", rich_help_panel=PANEL)
+
+
+ApiArgument = Annotated[str, typer.Argument(metavar="MODULE/METHOD", help="Id of the API.")]
+
+
+@command(group, "list")
+async def list_(session: Session) -> None:
+    """List the live APIs: how they are called, and whether they are enabled."""
+    async with session.store(session.settings()) as store:
+        number, revision = await live(store)
+        gates = await store.gates.states()
+    rows = [api_json(api, gates.get(api.id)) for _, api in sorted(revision.apis.items())]
+    session.screen.data(
+        "api.list",
+        {"revision": number, "apis": rows},
+        [
+            Table(
+                columns=("api", "verbs", "auth", "state", "workflow", "queued", "running"),
+                rows=[
+                    (
+                        row["api"],
+                        ", ".join(row["verbs"]),
+                        row["auth"],
+                        "enabled" if row["enabled"] else "disabled",
+                        row["workflow"],
+                        row["queued"],
+                        row["running"],
+                    )
+                    for row in rows
+                ],
+                numbers=frozenset({"queued", "running"}),
+            )
+        ],
+    )
+
+
+@command(group, "show")
+async def show(session: Session, api: ApiArgument) -> None:
+    """Show one live API: everything that its callers meet."""
+    async with session.store(session.settings()) as store:
+        number, revision = await live(store)
+        gates = await store.gates.states()
+    known = find(revision, api)
+    value = {"revision": number, **api_json(known, gates.get(api)), **more_json(known)}
+    lines = [
+        f"{name:<12} {each if isinstance(each, str) else json.dumps(each, ensure_ascii=False)}"
+        for name, each in value.items()
+        if each not in (None, "", [], {})
+    ]
+    session.screen.data("api.show", value, ["\n".join(lines)])
+
+
+@command(group, "call")
+async def call(
+    session: Session,
+    api: ApiArgument,
+    input_: InputOption = None,
+    header: Annotated[
+        list[str] | None, typer.Option("--header", "-H", metavar="NAME:VALUE", help="Send this header too.")
+    ] = None,
+    get: Annotated[bool, typer.Option("--get", help="Call with GET, the input as query string.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the run's end.")] = False,
+    limit: Annotated[
+        str | None, typer.Option("--timeout", metavar="TIME", help="Stop waiting after this time, exit 124.")
+    ] = None,
+    from_run: Annotated[
+        str | None, typer.Option("--from-run", metavar="UID", help="Take the input of an earlier run.")
+    ] = None,
+) -> None:
+    """Call a live API through the gateway, with its own credentials."""
+    if from_run is not None and input_ is not None:
+        raise Misused("--from-run and --input exclude each other: give one of them")
+    settings = session.settings()
+    timeout_s = seconds(limit, "--timeout")
+    async with session.store(settings, changes=True) as store:
+        _, revision = await live(store)
+        known = find(revision, api)
+        if from_run is not None:
+            value = json.loads((await found(store, from_run)).input)
+        else:
+            value = read_input(input_)
+        given = dict(pair(each, "--header", ":") for each in header or ())
+        answer = await send(settings, known, value, given, get=get)
+        uid = accepted(answer, api)
+        if not wait:
+            session.screen.data("api.call", {"uid": uid, "api": api}, [uid])
+            return
+        run = whole(await until_end(session, store, uid, timeout_s))
+    session.screen.data("api.call", run, details(run))
+    raise_outcome(run, limit)
+
+
+async def send(settings: Settings, api: Api, value: Any, given: Mapping[str, str], *, get: bool) -> Answer:
+    """One request to the gateway; headers given by hand replace the API's credentials."""
+    from iogate.effects.client import Client
+
+    headers = dict(given)
+    if not {name.lower() for name in given} & {"token", "user", "authorization"}:
+        headers |= credentials.headers(auth_of(api), api=api.id)
+    path = f"/v1/api/{api.id}/async"
+    verb = "GET" if get or "POST" not in api.verbs else "POST"
+    async with Client(gateway_url(settings)) as client:
+        if verb == "GET":
+            if not isinstance(value, dict):
+                raise Misused("the input of a GET must be an object: it becomes the query string")
+            query = {
+                name: each if isinstance(each, str) else json.dumps(each) for name, each in value.items()
+            }
+            return await client.request("GET", path, headers=headers, query=query)
+        body = json.dumps(value).encode()
+        return await client.request("POST", path, headers=headers, body=body)
+
+
+def auth_of(api: Api) -> Any:
+    """`auth` of an API as its document here says it, else as the live revision does."""
+    return local_auth(Path.cwd(), api) or credentials.of_revision(api.auth)
+
+
+def local_auth(root: Path, api: Api) -> Any:
+    """`auth` in the document that declares the API; None where the file is not here."""
+    from iogate.documents.reader import read_file
+
+    path = root / api.source
+    if not api.source or not path.is_file():
+        return None
+    data = read_file(path, api.source).data
+    module, _, method = api.id.partition("/")
+    if not isinstance(data, dict) or data.get("module") != module:
+        return None
+    own = (data.get("methods") or {}).get(method)
+    return (own.get("auth") if isinstance(own, dict) else None) or data.get("auth")
+
+
+def gateway_url(settings: Settings) -> str:
+    """Where the gateway of these settings answers."""
+    if settings.public_url:
+        return settings.public_url
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 — compared
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+def accepted(answer: Answer, api: str) -> str:
+    """The uid of a 202; every other answer is raised as what it means here."""
+    try:
+        response = answer.json()["response"]
+    except (ValueError, KeyError, TypeError):
+        raise Unreachable(
+            f"{api}: status {answer.status} and no answer of iogate's: is this the gateway?"
+        ) from None
+    if answer.status == 202:
+        return str(response["uid"])
+    error = response.get("error", {})
+    message = f"{api}: {answer.status} {error.get('code')}: {error.get('message')}"
+    if answer.status == 404:
+        raise NotFound(message)
+    if answer.status >= 500:
+        raise Unreachable(message)
+    hint = f"iogate enable {api}" if error.get("code") == "requestError.notEnabled" else ""
+    raise Refused(message, hint=hint)
+
+
+@command(workflows, "list")
+async def list_workflows(session: Session) -> None:
+    """List the live workflows and the APIs that start them."""
+    async with session.store(session.settings()) as store:
+        number, revision = await live(store)
+    rows = [
+        {
+            "workflow": name,
+            "title": workflow.title,
+            "apis": sorted(api.id for api in revision.apis.values() if api.workflow == name),
+            "source": workflow.source,
+        }
+        for name, workflow in sorted(revision.workflows.items())
+    ]
+    session.screen.data(
+        "workflow.list",
+        {"revision": number, "workflows": rows},
+        [
+            Table(
+                columns=("workflow", "apis", "title", "source"),
+                rows=[(row["workflow"], row["apis"], row["title"], row["source"]) for row in rows],
+            )
+        ],
+    )
+
+
+@command(workflows, "show")
+async def show_workflow(
+    session: Session,
+    workflow: Annotated[str, typer.Argument(metavar="NAMESPACE/NAME[:VERSION]")],
+) -> None:
+    """Show the definition of a live workflow, as runs of it are pinned to."""
+    from iogate.cli.render import to_yaml
+
+    async with session.store(session.settings()) as store:
+        number, revision = await live(store)
+        names = [
+            name for name in sorted(revision.workflows) if name == workflow or name.startswith(workflow + ":")
+        ]
+        if not names:
+            raise NotFound(f"no live workflow {workflow}", hint='"iogate workflow list" shows them')
+        name = names[-1]
+        definition = json.loads(await store.revisions.program(revision.workflows[name].program))
+    session.screen.data(
+        "workflow.show",
+        {"workflow": name, "revision": number, "definition": definition},
+        [to_yaml(definition).rstrip("\n")],
+    )
+
+
+async def live(store: Store) -> tuple[int, Revision]:
+    """The live revision and its number."""
+    found_ = await store.revisions.live()
+    if found_ is None:
+        raise NotFound("nothing is live yet", hint='"iogate apply" publishes ./apis.d and ./workflows.d')
+    return found_[0], await store.revisions.load(found_[0])
+
+
+def find(revision: Revision, api: str) -> Api:
+    """An API of the live revision."""
+    known = revision.apis.get(api)
+    if known is None:
+        from iogate.documents.problems import nearest
+
+        near = nearest(api, revision.apis)
+        raise NotFound(
+            f"no live API {api}" + (f'; did you mean "{near}"?' if near else ""),
+            hint='"iogate api list" shows them, "iogate apply" publishes new ones',
+        )
+    return known
+
+
+def api_json(api: Api, gate: Gate | None) -> dict[str, Any]:
+    """An API in a list."""
+    return {
+        "api": api.id,
+        "verbs": list(api.verbs),
+        "path": f"/v1/api/{api.id}",
+        "auth": credentials.describe(api.auth),
+        "enabled": gate.enabled if gate is not None else False,
+        "workflow": api.workflow,
+        "queued": gate.queued if gate is not None else 0,
+        "running": gate.running if gate is not None else 0,
+        "description": api.description,
+        "tags": list(api.tags),
+    }
+
+
+def more_json(api: Api) -> dict[str, Any]:
+    """What a list leaves out."""
+    return {
+        "inputFrom": api.input_from,
+        "inputSchema": api.input_schema,
+        "limits": {
+            "body": api.limits.body,
+            "rate": api.limits.rate,
+            "burst": api.limits.burst,
+            "queued": api.limits.queued,
+            "running": api.limits.running,
+        },
+        "idempotency": {"header": api.idempotency.header, "ttlS": api.idempotency.ttl_s},
+        "timeoutS": api.timeout_s,
+        "retentionS": api.retention_s,
+        "protect": api.protect,
+        "metadata": api.metadata,
+        "source": api.source,
+        "program": api.program,
+    }

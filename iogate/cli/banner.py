@@ -1,0 +1,111 @@
+"""What `up` prints once it serves: revision, store, URL, a row per API, and one curl line that works."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from iogate.cli.render import Table, mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One API as a person who just started it needs to see it."""
+
+    api: str
+    verbs: tuple[str, ...]
+    auth: str
+    enabled: bool
+    unset: tuple[str, ...] = ()
+    """What is missing of its secrets."""
+    auth_data: Any = None
+    """`auth` in the form of documents."""
+    body: Any = None
+    """Body of its first debug case; None: none."""
+
+    @property
+    def path(self) -> str:
+        return f"/v1/api/{self.api}/async"
+
+    @property
+    def state(self) -> str:
+        if self.unset:
+            return "; ".join(self.unset)
+        return "enabled" if self.enabled else f"iogate enable {self.api}"
+
+
+def parts(*, url: str, store: str, revision: int | None, rows: Iterable[Row]) -> list[Table | str]:
+    """The whole banner, for a screen to show."""
+    rows = list(rows)
+    head = [
+        "",
+        f"revision  {revision if revision is not None else 'none yet'}",
+        f"store     {mask(store)}",
+        f"URL       {url}",
+        "",
+    ]
+    if not rows:
+        return ["\n".join(head), 'no APIs yet: "iogate init" writes a first one']
+    table = Table(
+        columns=("verbs", "path", "auth", "state"),
+        rows=[(", ".join(row.verbs), row.path, row.auth, row.state) for row in rows],
+    )
+    line = next((curl for row in _by_ease(rows) if (curl := curl_line(row, url)) is not None), None)
+    return ["\n".join(head), table, *(["", line, ""] if line else [])]
+
+
+def _by_ease(rows: Iterable[Row]) -> list[Row]:
+    """Those that need the least first: enabled, then without credentials."""
+    return sorted(
+        (row for row in rows if not row.unset), key=lambda row: (not row.enabled, row.auth_data != "none")
+    )
+
+
+def curl_line(row: Row, url: str) -> str | None:
+    """A call that works when pasted; None where it would need a secret in clear."""
+    headers = _headers(row.auth_data)
+    if headers is None:
+        return None
+    address = url.removeprefix("http://") + row.path
+    data = ""
+    if "POST" in row.verbs:
+        body = row.body if isinstance(row.body, dict | list) else {}
+        data = f"-d {shlex.quote(json.dumps(body, ensure_ascii=False))} "
+    call = f"curl {headers}{data}{address}"
+    return call if row.enabled else f"iogate enable {row.api} && {call}"
+
+
+def _headers(auth: Any) -> str | None:
+    """Options of curl that read each secret where it is; None where that cannot be written."""
+    match auth:
+        case "none":
+            return ""
+        case {"token": secret}:
+            return _header("token", secret)
+        case {"tokens": Mapping() as tokens}:
+            return next((made for each in tokens.values() if (made := _header("token", each))), None)
+        case {"user": str(user), "password": secret}:
+            return _user(user, secret)
+        case {"users": Mapping() as users}:
+            return next((made for user, each in users.items() if (made := _user(user, each))), None)
+        case {"any": list() as forms}:
+            return next((made for form in forms if (made := _headers(form)) is not None), None)
+    return None
+
+
+def _user(user: str, secret: Any) -> str | None:
+    password = _header("password", secret)
+    return f"-H {shlex.quote('user: ' + user)} {password}" if password else None
+
+
+def _header(name: str, secret: Any) -> str | None:
+    for each in secret if isinstance(secret, list) else [secret]:
+        match each:
+            case {"env": str(variable)}:
+                return f'-H "{name}: ${variable}" '
+            case {"file": str(path)}:
+                return f'-H "{name}: $(cat {shlex.quote(path)})" '
+    return None

@@ -1,0 +1,105 @@
+"""Options and arguments that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from iogate.errors import Misused, NotFound
+
+InputOption = Annotated[
+    str | None,
+    typer.Option("--input", metavar="JSON|@FILE|-", help="The input: JSON, a file, or stdin."),
+]
+UidArgument = Annotated[str, typer.Argument(metavar="UID", help="Id of the run.")]
+ApiFilter = Annotated[
+    str | None, typer.Option("--api", metavar="MODULE/METHOD", help="Only runs of this API.")
+]
+StatusFilter = Annotated[
+    str | None, typer.Option("--status", metavar="STATUS", help="Only runs in this status.")
+]
+SinceFilter = Annotated[
+    str | None,
+    typer.Option("--since", metavar="WHEN", help="Only runs accepted since: 1h, 2d, or a date and time."),
+]
+
+
+def read_input(text: str | None) -> Any:
+    """The value that `--input` gives; without it, an empty object."""
+    if text is None:
+        return {}
+    where = "--input"
+    if text == "-":
+        where, text = "stdin", sys.stdin.read()
+    elif text.startswith("@"):
+        where = text[1:]
+        try:
+            text = Path(where).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise NotFound(f"--input @{where}: no such file") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise Misused(f"--input @{where}: cannot be read: {error}") from None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        hint = (
+            ""
+            if where != "--input"
+            else """give JSON, for example --input '{"name": "Ada"}', or @FILE, or -"""
+        )
+        raise Misused(f"{where}: not JSON: {error}", hint=hint) from None
+
+
+def seconds(text: str | None, option: str) -> float | None:
+    """A length of time such as 30, 30s, 5m or PT5M."""
+    from iogate.durations import InvalidDuration, parse_duration
+
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        duration = parse_duration(text)
+    except InvalidDuration as error:
+        raise Misused(f"{option} {text}: {error}") from None
+    if duration.months or duration.milliseconds <= 0:
+        raise Misused(f"{option} {text}: expected a length such as 30s, 5m or 2d, without months")
+    return duration.milliseconds / 1000
+
+
+def moment_ms(text: str | None, option: str) -> int | None:
+    """A moment, as a date and time or as how long ago it was."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        ago = seconds(text, option)
+        assert ago is not None
+        return int((time.time() - ago) * 1000)
+    return int(at.astimezone().timestamp() * 1000)
+
+
+def statuses(text: str | None) -> tuple[str, ...]:
+    """The statuses that a filter names: all where there is none, or a fault that lists them."""
+    from iogate.store.keys import STATUSES
+
+    wanted = tuple(text.split(",")) if text is not None else ()
+    for each in wanted:
+        if each not in STATUSES:
+            raise Misused(f"--status {each}: expected one of {', '.join(STATUSES)}")
+    return wanted
+
+
+def pair(text: str, option: str, separator: str) -> tuple[str, str]:
+    """`NAME:VALUE` or `NAME=VALUE`."""
+    name, found, value = text.partition(separator)
+    if not found or not name.strip():
+        raise Misused(f"{option}: expected NAME{separator}VALUE")  # not repeated: it may be a secret
+    return name.strip(), value.strip()

@@ -1,0 +1,251 @@
+"""`iogate runs`: list, show, wait for, follow and cancel runs, straight from the store."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from iogate.cli.options import (
+    ApiFilter,
+    SinceFilter,
+    StatusFilter,
+    UidArgument,
+    moment_ms,
+    seconds,
+    statuses,
+)
+from iogate.cli.render import Table
+from iogate.cli.session import Session, command
+from iogate.cli.watching import ENDED, Watching, headline, task_table, took
+from iogate.errors import Misused, NotFound, RunFailed, StillRunning
+
+if TYPE_CHECKING:
+    from iogate.store.connection import Store
+    from iogate.store.runs import RunView, Summary
+
+GLANCE_S = 0.3
+"""How often a live display looks again."""
+LOOK_S = 30.0
+BULK = 100_000
+
+group = typer.Typer(help="List, show, wait for, follow and cancel runs.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(group, name="runs", rich_help_panel="Runs")
+
+
+@command(group, "list")
+async def list_(
+    session: Session,
+    api: ApiFilter = None,
+    status_: StatusFilter = None,
+    since: SinceFilter = None,
+    limit: Annotated[int, typer.Option(help="How many at most, newest first.", min=1, max=10_000)] = 50,
+) -> None:
+    """List runs, newest first."""
+    async with session.store(session.settings()) as store:
+        listed = await store.runs.list(
+            api=api, statuses=statuses(status_), since_ms=moment_ms(since, "--since"), limit=limit
+        )
+    runs = [brief(each) for each in listed]
+    session.screen.data(
+        "runs.list",
+        {"runs": runs},
+        [
+            Table(
+                columns=("uid", "api", "status", "created", "took"),
+                rows=[
+                    (each["uid"], each["api"], each["status"], each["createdAt"], took(each)) for each in runs
+                ],
+            )
+        ],
+    )
+
+
+@command(group, "show")
+async def show(session: Session, uid: UidArgument) -> None:
+    """Show one run: its data, its error, its tasks."""
+    async with session.store(session.settings()) as store:
+        run = whole(await found(store, uid))
+    session.screen.data("runs.show", run, details(run))
+
+
+@command(group, "wait")
+async def wait(
+    session: Session,
+    uid: UidArgument,
+    limit: Annotated[
+        str | None,
+        typer.Option("--timeout", metavar="TIME", help="Stop waiting after this time, with exit 124."),
+    ] = None,
+) -> None:
+    """Wait for a run's end, its tasks shown live; exit 7 where it faulted or was cancelled."""
+    timeout_s = seconds(limit, "--timeout")
+    async with session.store(session.settings()) as store:
+        run = whole(await until_end(session, store, uid, timeout_s))
+    session.screen.data("runs.wait", run, details(run))
+    raise_outcome(run, limit)
+
+
+@command(group, "logs")
+async def logs(
+    session: Session,
+    uid: UidArgument,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run's end.")] = False,
+) -> None:
+    """Print a run's journal: what happened, line by line."""
+    from iogate.cli.render import Output
+
+    async with session.store(session.settings()) as store:
+        await found(store, uid)
+        if not follow:
+            lines = [entry(raw) for raw in await store.runs.journal(uid)]
+            session.screen.data("runs.logs", {"uid": uid, "entries": lines}, [told(each) for each in lines])
+            return
+        async for raw in store.runs.follow(uid):
+            line = entry(raw)
+            # A stream of documents, one a line: whoever reads JSON of something that goes on reads lines.
+            print(told(line) if session.screen.output is Output.TEXT else json.dumps(line), flush=True)
+
+
+@command(group, "cancel")
+async def cancel(
+    session: Session,
+    uids: Annotated[list[str] | None, typer.Argument(metavar="[UID]...", help="Ids of the runs.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; stands in the run's journal.")] = "",
+    api: ApiFilter = None,
+    status_: StatusFilter = None,
+    since: SinceFilter = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Cancel all that the filters match.")] = False,
+) -> None:
+    """Cancel runs, by id or by filter."""
+    filtered = api is not None or status_ is not None or since is not None
+    if bool(uids) == filtered:
+        raise Misused("name the runs to cancel, or filter them by --api, --status or --since: one of both")
+    async with session.store(session.settings(), changes=True) as store:
+        wanted = list(uids or ())
+        if filtered:
+            listed = await store.runs.list(
+                api=api, statuses=statuses(status_), since_ms=moment_ms(since, "--since"), limit=BULK
+            )
+            wanted = [each.uid for each in listed if each.status not in ENDED]
+            if not yes:
+                raise Misused(f"this cancels {len(wanted)} runs", hint="add --yes to do so")
+        cancelled: list[str] = []
+        for uid in wanted:
+            match await store.runs.cancel(uid, reason):
+                case "unknown":
+                    raise no_run(uid)
+                case "ended":
+                    session.screen.note(f"{uid} has ended already")
+                case _:
+                    cancelled.append(uid)
+    session.screen.data("runs.cancel", {"cancelled": cancelled}, [f"cancelled {uid}" for uid in cancelled])
+
+
+async def found(store: Store, uid: str) -> RunView:
+    """The run, or a NotFound that says why it may be gone."""
+    view = await store.runs.show(uid) if uid.isascii() and uid.isdigit() else None
+    if view is None:
+        raise no_run(uid)
+    return view
+
+
+def no_run(uid: str) -> NotFound:
+    return NotFound(f"no run {uid}", hint="finished runs are kept for the retention of their API")
+
+
+async def until_end(session: Session, store: Store, uid: str, timeout_s: float | None) -> RunView:
+    """The run at its end or at the time-out, with its tasks shown meanwhile."""
+    view = await found(store, uid)
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    with Watching(session.screen) as watching:
+        while view.status not in ENDED:
+            watching.show(whole(view))
+            pause_s = GLANCE_S if watching.active else LOOK_S
+            if deadline is not None:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    break
+                pause_s = min(pause_s, left_s)
+            view = await store.runs.wait(uid, pause_s) or view
+    return view
+
+
+def raise_outcome(run: dict[str, Any], limit: str | None) -> None:
+    """The failure that an unsuccessful end amounts to."""
+    match run["status"]:
+        case "completed":
+            return
+        case "faulted" | "cancelled":
+            error = run.get("error") or {}
+            text = f": {error['message']}" if error.get("message") else ""
+            raise RunFailed(f"run {run['uid']} {ended(run['status'])}{text}")
+        case still:
+            raise StillRunning(f"run {run['uid']} is still {still} after {limit}")
+
+
+def ended(status_: str) -> str:
+    return "was cancelled" if status_ == "cancelled" else status_
+
+
+def whole(view: RunView) -> dict[str, Any]:
+    """A run as the HTTP API shows it."""
+    import msgspec
+
+    from iogate.gateway import views
+
+    decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(views.whole(view)))
+    return decoded
+
+
+def brief(run: Summary) -> dict[str, Any]:
+    """A run without its data."""
+    from iogate.gateway.views import moment
+
+    return {
+        "uid": run.uid,
+        "status": run.status,
+        "api": run.api,
+        "workflow": run.workflow,
+        "revision": run.revision,
+        "createdAt": moment(run.created_at_ms),
+        "startedAt": moment(run.started_at_ms),
+        "endedAt": moment(run.ended_at_ms),
+        "attempt": run.attempt,
+        "caller": run.caller or None,
+    }
+
+
+def details(run: dict[str, Any]) -> list[Table | str]:
+    """A run as people read it."""
+    lines = [headline(run)]
+    fields = ("api", "workflow", "revision", "caller", "attempt", "createdAt", "startedAt", "endedAt")
+    lines += [f"{name:<10} {run[name]}" for name in fields if run.get(name) is not None]
+    lines += [
+        f"{name:<10} {json.dumps(run[name], ensure_ascii=False)}"
+        for name in ("input", "output", "error")
+        if run.get(name) is not None
+    ]
+    return ["\n".join(lines), *(["", task_table(run["tasks"])] if run.get("tasks") else [])]
+
+
+def entry(raw: bytes) -> dict[str, Any]:
+    """A line of the journal, its time as people read it."""
+    from iogate.gateway.views import moment
+
+    line: dict[str, Any] = json.loads(raw)
+    line["at"] = moment(line["at"])
+    return line
+
+
+def told(line: dict[str, Any]) -> str:
+    parts = [str(line["at"]), str(line["kind"]).ljust(18), str(line.get("reference", ""))]
+    detail = line.get("detail")
+    if detail:
+        parts.append(json.dumps(detail, ensure_ascii=False))
+    return "  ".join(part for part in parts if part).rstrip()
