@@ -1,0 +1,259 @@
+"""The store that `up` starts for itself: a Redis server on a unix socket in `data_dir`.
+
+Called by the supervising parents and by `run` and `test`. Invariant: never two servers on one folder. The
+server inherits the folder's lock, so the lock lasts exactly as long as the server does, also when the
+process that started it is gone.
+
+    starter: lock free? --yes--> start, wait until it answers --> Embedded(adopted=False)
+                        --no---> a server lives (or is starting): wait until it answers --> adopted=True
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import redis
+from redis.exceptions import RedisError
+
+from iogate.errors import Unreachable, WrongStore
+from iogate.store import server as servers
+
+SOCKET_BYTES = 100
+"""Unix socket paths end at 104 bytes on some systems."""
+START_S = 30.0
+STOP_S = 30.0
+
+Fsync = Literal["always", "everysec"]
+
+
+@dataclass(kw_only=True)
+class Embedded:
+    """A running server. `adopted`: someone else had started it."""
+
+    url: str
+    pid: int
+    folder: Path
+    server: servers.Server
+    adopted: bool = False
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def alive(self) -> bool:
+        if self.process is not None:
+            return self.process.poll() is None
+        return _runs(self.pid)
+
+    def stop(self, timeout_s: float = STOP_S) -> None:
+        """Write everything down and end; safe to repeat."""
+        with contextlib.suppress(RedisError, OSError), _client(self.url, timeout_s) as client:
+            client.shutdown(save=False) if _throwaway(client) else client.shutdown()
+        _wait_gone(self, timeout_s)
+
+
+def start_embedded(data_dir: Path, *, appendfsync: Fsync = "always", timeout_s: float = START_S) -> Embedded:
+    """Start the folder's server, or adopt the one that runs; ready when this returns.
+
+    Raises WrongStore for a folder that another or a newer server wrote, Unreachable where none can run.
+    """
+    folder = data_dir.resolve() / "redis"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    until = time.monotonic() + timeout_s
+    while True:
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            found = _living(folder)
+            if found is not None:
+                return found
+            if time.monotonic() > until:
+                raise _silent(folder) from None
+            time.sleep(0.02)
+            continue
+        try:
+            return _start(folder, lock, appendfsync, until)
+        finally:
+            os.close(lock)
+
+
+def find_embedded(data_dir: Path) -> str | None:
+    """The address of the folder's server, or None where none runs."""
+    folder = data_dir.resolve() / "redis"
+    found = _living(folder) if folder.is_dir() else None
+    return None if found is None else found.url
+
+
+@contextlib.contextmanager
+def throwaway(server: servers.Server | None = None) -> Iterator[Embedded]:
+    """A server in memory only, gone with everything in it afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="iogate-", dir="/tmp" if os.path.isdir("/tmp") else None))  # noqa: S108, PTH112 -- short, for the socket's path; mkdtemp makes it private
+    chosen = server or servers.choose()
+    process = subprocess.Popen(
+        [chosen.path, *_options(folder / "redis.sock", folder), "--save", "", "--appendonly", "no"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        cwd=folder,
+        start_new_session=True,
+    )
+    embedded = Embedded(
+        url=f"unix://{folder / 'redis.sock'}", pid=process.pid, folder=folder, server=chosen, process=process
+    )
+    try:
+        _wait_ready(embedded, time.monotonic() + START_S)
+        yield embedded
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def socket_path(folder: Path) -> Path:
+    """In the folder; where that is too long for a socket, in a private runtime directory named after it."""
+    path = folder / "redis.sock"
+    if len(os.fsencode(path)) <= SOCKET_BYTES:
+        return path
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    runtime = base / f"iogate-{os.getuid()}-{name}"
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    status = runtime.lstat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise WrongStore(
+            f"{runtime} is not private: another user could pose as the store",
+            code="IOG622",
+            hint=f"remove it, or set data_dir to a path of at most {SOCKET_BYTES - 17} bytes",
+        )
+    return runtime / "redis.sock"
+
+
+def _options(socket: Path, folder: Path) -> list[str]:
+    return [
+        "--port", "0",
+        "--unixsocket", str(socket),
+        "--unixsocketperm", "600",
+        "--dir", str(folder),
+        "--daemonize", "no",
+        "--maxmemory-policy", "noeviction",
+        # RQ's results are one-entry streams; a server allocates a whole node for each.
+        "--stream-node-max-bytes", "512",
+        "--tcp-keepalive", "60",
+    ]  # fmt: skip
+
+
+def _start(folder: Path, lock: int, appendfsync: Fsync, until: float) -> Embedded:
+    chosen = servers.choose_for(folder)
+    socket = socket_path(folder)
+    socket.unlink(missing_ok=True)
+    with (folder / "server.log").open("ab") as log:
+        process = subprocess.Popen(
+            [
+                chosen.path,
+                *_options(socket, folder),
+                "--appendonly", "yes",
+                "--appendfsync", appendfsync,
+                "--no-appendfsync-on-rewrite", "no",
+                "--save", "",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            start_new_session=True,
+            pass_fds=(lock,),
+        )  # fmt: skip
+    embedded = Embedded(
+        url=f"unix://{socket}", pid=process.pid, folder=folder, server=chosen, process=process
+    )
+    try:
+        _wait_ready(embedded, until)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    servers.record(folder, chosen)
+    return embedded
+
+
+def _living(folder: Path) -> Embedded | None:
+    """The server behind the folder's socket, if it answers."""
+    socket = socket_path(folder)
+    if not socket.exists():
+        return None
+    url = f"unix://{socket}"
+    try:
+        with _client(url, 1.0) as client:
+            pid = int(client.info("server")["process_id"])
+    except (RedisError, OSError):
+        return None
+    writer = servers.written_by(folder)
+    if writer is None:
+        return None
+    return Embedded(url=url, pid=pid, folder=folder, server=writer, adopted=True)
+
+
+def _wait_ready(embedded: Embedded, until: float) -> None:
+    """Until it answers: a server that still loads its files refuses everything but PING's error."""
+    while True:
+        if embedded.process is not None and embedded.process.poll() is not None:
+            raise Unreachable(
+                f"{embedded.server} ended at once, with exit code {embedded.process.returncode}",
+                code="IOG623",
+                hint=f"its log is {embedded.folder / 'server.log'}",
+            )
+        with contextlib.suppress(RedisError, OSError), _client(embedded.url, 1.0) as client:
+            client.ping()
+            return
+        if time.monotonic() > until:
+            raise _silent(embedded.folder)
+        time.sleep(0.01)
+
+
+def _wait_gone(embedded: Embedded, timeout_s: float) -> None:
+    until = time.monotonic() + timeout_s
+    while embedded.alive:
+        if time.monotonic() > until:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(embedded.pid, signal.SIGTERM)
+            raise Unreachable(
+                f"the store (process {embedded.pid}) did not stop within {timeout_s:g} s", code="IOG624"
+            )
+        time.sleep(0.01)
+
+
+def _silent(folder: Path) -> Unreachable:
+    return Unreachable(
+        f"a server holds {folder} but does not answer",
+        code="IOG623",
+        hint=f"its log is {folder / 'server.log'}",
+    )
+
+
+def _throwaway(client: redis.Redis) -> bool:
+    return client.config_get("appendonly").get("appendonly") == "no"
+
+
+def _client(url: str, timeout_s: float) -> redis.Redis:
+    return redis.Redis.from_url(url, socket_timeout=timeout_s, decode_responses=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,134 @@
+"""Gates: whether an API may be called, who switched it, and how loaded it is.
+
+Written by `enable` and `disable`, watched by gateways. Invariant: accept reads the gate itself, so a
+switch is effective when the command returns, whether or not a gateway has heard of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+
+from iogate.errors import NotFound
+from iogate.store import keys
+from iogate.store.line import Line, StoreUnavailable
+from iogate.store.signals import Doorbell, Signals
+
+POLL_S = 1.0
+
+
+class Override(msgspec.Struct, frozen=True, kw_only=True):
+    enabled: bool
+    author: str
+    reason: str
+    set_at_ms: int
+    expires_at_ms: int | None
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    api: str
+    enabled: bool
+    digest: str
+    git: bool | None
+    """What git says; None: left to `iogate enable`."""
+    override: Override | None
+    queued: int
+    running: int
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    revision: int
+    changes: int
+    """Counts up with each change of revision or gates."""
+
+
+class Gates:
+    def __init__(self, line: Line, signals: Signals) -> None:
+        self._line = line
+        self._signals = signals
+
+    async def set_enabled(
+        self,
+        apis: Sequence[str],
+        enabled: bool,  # noqa: FBT001 -- the operation's object, not a flag
+        *,
+        author: str,
+        reason: str = "",
+        ttl_s: float | None = None,
+    ) -> None:
+        """Switch all of them, or none where one is unknown (NotFound)."""
+        if not apis:
+            return
+        ttl = "" if ttl_s is None else max(1, int(ttl_s * 1000))
+        unknown = await self._line.run("enable", int(enabled), author, reason, ttl, *apis)
+        if unknown:
+            names = ", ".join(name.decode() for name in unknown)
+            raise NotFound(
+                f"no such API in the live revision: {names}",
+                code="IOG616",
+                hint="`iogate api list` shows them",
+            )
+
+    async def clear_overrides(self, apis: Sequence[str]) -> None:
+        """Back to what git says."""
+        if apis:
+            await self._line.run("restore", *apis)
+
+    async def overrides(self) -> dict[str, Override]:
+        """APIs that differ from git at present."""
+        return {
+            api: gate.override for api, gate in (await self.states()).items() if gate.override is not None
+        }
+
+    async def states(self) -> dict[str, Gate]:
+        """Every gate of the live revision, by API."""
+        apis, clock = await self._line.calls([("SMEMBERS", keys.GATES), ("TIME",)])
+        names = sorted(api.decode() for api in apis)
+        rows = await self._line.calls([("HGETALL", keys.GATE + name) for name in names])
+        now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
+        return {name: _gate(name, row, now_ms) for name, row in zip(names, rows, strict=True)}
+
+    async def watch(self) -> AsyncIterator[Change]:
+        """The state now, then each change within a second, also over lost connections."""
+        bell = Doorbell()
+        seen: Change | None = None
+        async with self._signals.listening(keys.CHANGE_CHANNEL, bell.ring):
+            while True:
+                try:
+                    change = await self._change()
+                except StoreUnavailable:
+                    change = seen
+                if change is not None and change != seen:
+                    seen = change
+                    yield change
+                await bell.wait(POLL_S)
+
+    async def _change(self) -> Change:
+        number, changes = await self._line.call("HMGET", keys.LIVE, "number", "changes")
+        return Change(revision=int(number or 0), changes=int(changes or 0))
+
+
+def _gate(api: str, row: list[bytes], now_ms: int) -> Gate:
+    items = iter(row)
+    fields = {name.decode(): value.decode() for name, value in zip(items, items, strict=True)}
+    expires = int(fields["until"]) if fields.get("until") else None
+    expired = expires is not None and now_ms >= expires
+    override = None
+    if fields.get("override") and not expired:
+        override = Override(
+            enabled=fields["override"] == "1",
+            author=fields.get("author", ""),
+            reason=fields.get("reason", ""),
+            set_at_ms=int(fields.get("at", 0)),
+            expires_at_ms=expires,
+        )
+    return Gate(
+        api=api,
+        enabled=fields["base" if expired else "on"] == "1",
+        digest=fields["digest"],
+        git=None if fields["git"] == "" else fields["git"] == "1",
+        override=override,
+        queued=int(fields.get("inq", 0)) + int(fields.get("bl", 0)),
+        running=int(fields.get("run", 0)),
+    )

@@ -1,0 +1,260 @@
+"""The way in for calls: durable acceptance, in groups.
+
+Called by the gateway for each request. Concurrent requests share one MULTI/EXEC of at most 64 scripts,
+so that they share one fsync. Invariant: `Accepted` means stored as durably as the server is set up to;
+a StoreUnavailable means that nobody knows, and the caller must not answer 202. Sending again after a
+lost reply is safe, since the script knows this process's nonce in the run's facts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections import deque
+from typing import Any, Literal
+
+import hiredis
+import msgspec
+
+from iogate.store import keys, scripts
+from iogate.store.line import CommandFailed, Line, StoreUnavailable, is_missing_script, pack
+from iogate.store.uids import UidSource
+
+GROUP = 64
+DEADLINE_S = 1.0
+WATERMARK = 0.9
+"""Share of the server's maxmemory above which nothing is accepted: running work needs the rest."""
+
+_MULTI = pack("MULTI")
+_EXEC = pack("EXEC")
+
+Reason = Literal["mismatch", "disabled", "stale", "queue_full", "rate", "memory", "taken"]
+
+
+class AcceptRequest(msgspec.Struct, frozen=True, kw_only=True):
+    uid: str
+    api: str
+    digest: str
+    """Of the API as the gateway judged the call; the store refuses a stale one."""
+    revision: int
+    workflow: str
+    program: str
+    input: bytes
+    caller: str = ""
+    retention_s: float = 604_800.0
+    timeout_s: float | None = None
+    idempotency_key: str | None = None
+    idempotency_ttl_s: float = 86_400.0
+    fingerprint: str = ""
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    uid: str
+    replayed: bool = False
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    reason: Reason
+    retry_after_s: float = 0.0
+
+
+class Facts(msgspec.Struct, frozen=True, array_like=True):
+    """What never changes in a run's record, as one JSON field."""
+
+    revision: int
+    workflow: str
+    program: str
+    caller: str
+    timeout_s: float | None
+    nonce: str
+
+
+class _Waiting:
+    __slots__ = ("answer", "deadline", "packed", "request", "tries")
+
+    def __init__(self, request: AcceptRequest, packed: bytes, deadline: float) -> None:
+        self.request = request
+        self.packed = packed
+        self.deadline = deadline
+        self.tries = 0
+        self.answer: asyncio.Future[Accepted | Refusal] = asyncio.get_running_loop().create_future()
+
+
+class Intake:
+    """One a gateway process; any number of concurrent accepts."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._uids = UidSource()
+        self._nonce = secrets.token_hex(4)
+        self._queue: deque[_Waiting] = deque()
+        self._sender: asyncio.Task[None] | None = None
+        self._memory_checked = 0.0
+
+    def uid(self) -> str:
+        """Draw an id for a request."""
+        return self._uids.next()
+
+    async def accept(self, request: AcceptRequest) -> Accepted | Refusal:
+        """Store a run, or say why not.
+
+        Raises StoreUnavailable after a second without an answer: the outcome is unknown.
+        """
+        deadline = time.monotonic() + DEADLINE_S
+        waiting = _Waiting(request, self._pack(request), deadline)
+        self._queue.append(waiting)
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send_all(), name="intake")
+        return await waiting.answer
+
+    async def close(self) -> None:
+        if self._sender is not None:
+            self._sender.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sender
+        self._fail(list(self._queue), StoreUnavailable("closed"))
+        self._queue.clear()
+        await self._line.close()
+
+    def _pack(self, request: AcceptRequest) -> bytes:
+        facts = Facts(
+            request.revision,
+            request.workflow,
+            request.program,
+            request.caller,
+            request.timeout_s,
+            self._nonce,
+        )
+        key = request.idempotency_key
+        return hiredis.pack_command(
+            (
+                "EVALSHA",
+                scripts.script("accept").sha,
+                0,
+                request.uid,
+                request.api,
+                request.digest,
+                msgspec.json.encode(facts),
+                request.input,
+                max(1, int(request.retention_s * 1000)),
+                "" if key is None else keys.idempotency(request.api, request.caller, key),
+                max(1, int(request.idempotency_ttl_s * 1000)),
+                request.fingerprint,
+            )
+        )
+
+    async def _send_all(self) -> None:
+        # Let the requests of this turn of the loop join the group.
+        await asyncio.sleep(0)
+        while self._queue:
+            group = [self._queue.popleft() for _ in range(min(GROUP, len(self._queue)))]
+            try:
+                await self._send(group)
+            except Exception as error:  # noqa: BLE001 -- whatever it is, these callers must hear of it
+                self._fail(group, error)
+
+    async def _send(self, group: list[_Waiting]) -> None:
+        now = time.monotonic()
+        group = [waiting for waiting in group if not self._expired(waiting, now)]
+        if not group:
+            return
+        try:
+            await self._check_memory(now)
+            replies = await self._transact(group, group[0].deadline - now)
+        except StoreUnavailable:
+            self._again(group)
+            return
+        missing = False
+        for waiting, reply in zip(group, replies, strict=True):
+            if is_missing_script(reply):
+                missing = True
+                self._queue.append(waiting)
+            else:
+                self._answer(waiting, reply)
+        if missing:
+            await self._line.load()
+
+    async def _transact(self, group: list[_Waiting], timeout_s: float) -> list[Any]:
+        """One transaction; its scripts' replies, errors among them."""
+        if len(group) == 1:
+            return await self._line.send(group[0].packed, 1, timeout_s=timeout_s)
+        packed = b"".join([_MULTI, *(waiting.packed for waiting in group), _EXEC])
+        *queued, done = await self._line.send(packed, len(group) + 2, timeout_s=timeout_s)
+        if isinstance(done, hiredis.ReplyError):
+            # Nothing ran: a command was refused before EXEC (a full or loading server).
+            first = next((q for q in queued if isinstance(q, hiredis.ReplyError)), done)
+            return [first] * len(group)
+        replies: list[Any] = done
+        return replies
+
+    def _answer(self, waiting: _Waiting, reply: Any) -> None:
+        if isinstance(reply, hiredis.ReplyError):
+            text = str(reply)
+            if text.startswith("OOM"):
+                self._set(waiting, Refusal(reason="memory", retry_after_s=1.0))
+            elif text.startswith(("LOADING", "MASTERDOWN", "BUSY", "READONLY", "MISCONF", "NOREPLICAS")):
+                self._fail([waiting], StoreUnavailable(text))
+            else:
+                self._fail([waiting], CommandFailed(text))
+            return
+        code = reply[0]
+        if code == b"ok":
+            self._set(waiting, Accepted(uid=reply[1].decode()))
+        elif code == b"replayed":
+            self._set(waiting, Accepted(uid=reply[1].decode(), replayed=True))
+        elif code == b"taken":
+            self._redraw(waiting)
+        elif code == b"rate":
+            self._set(waiting, Refusal(reason="rate", retry_after_s=reply[1] / 1000))
+        else:
+            self._set(waiting, Refusal(reason=code.decode()))
+
+    def _redraw(self, waiting: _Waiting) -> None:
+        """Another gateway has drawn the same uid: once in millions of calls."""
+        waiting.request = msgspec.structs.replace(waiting.request, uid=self._uids.next())
+        waiting.packed = self._pack(waiting.request)
+        self._queue.append(waiting)
+
+    def _again(self, group: list[_Waiting]) -> None:
+        """After a broken connection: the script answers a repeated call as the first time."""
+        now = time.monotonic()
+        for waiting in reversed(group):
+            waiting.tries += 1
+            if waiting.tries > 1:
+                self._fail([waiting], StoreUnavailable(f"{self._line.address} did not answer"))
+            elif not self._expired(waiting, now):
+                self._queue.appendleft(waiting)
+
+    def _expired(self, waiting: _Waiting, now: float) -> bool:
+        if waiting.answer.done():
+            return True
+        if now < waiting.deadline:
+            return False
+        self._fail(
+            [waiting], StoreUnavailable(f"{self._line.address} gave no answer within {DEADLINE_S:g} s")
+        )
+        return True
+
+    async def _check_memory(self, now: float) -> None:
+        """Raise or keep the flag that the accept script reads; a server without a limit never fills."""
+        if now - self._memory_checked < 1.0:
+            return
+        self._memory_checked = now
+        info: bytes = await self._line.call("INFO", "memory")
+        sizes = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
+        limit = int(sizes.get("maxmemory", 0))
+        if limit and int(sizes["used_memory"]) > limit * WATERMARK:
+            await self._line.call("SET", keys.FULL, "1", "EX", keys.FULL_S)
+
+    @staticmethod
+    def _set(waiting: _Waiting, outcome: Accepted | Refusal) -> None:
+        if not waiting.answer.done():
+            waiting.answer.set_result(outcome)
+
+    @staticmethod
+    def _fail(group: list[_Waiting], error: Exception) -> None:
+        for waiting in group:
+            if not waiting.answer.done():
+                waiting.answer.set_exception(error)

@@ -1,0 +1,136 @@
+"""Every key of the store and how long it lives; nothing else in the package spells a key.
+
+The Lua operations read the names and numbers of `LUA` as `$name`, which `scripts` replaces by
+literals when it loads them, so that a key has one spelling in both languages.
+
+    key                        type    holds                                          lives
+    iogate:run:UID             hash    record of a run that has not ended             until it ends
+    iogate:frames:UID          hash    head and frames, a field each                  until it ends
+    iogate:values:UID          hash    digest to a value over 64 KiB                  until it ends
+    iogate:tasks:UID           hash    reference to a packed row                      until it ends
+    iogate:journal:UID         list    the last JOURNAL_ENTRIES lines                 until it ends
+    iogate:end:UID             string  the whole record of an ended run, packed       retention
+    iogate:big:UID             hash    its large parts                                retention
+    iogate:runs:STATUS         zset    uid by creation: index of lists and counts     as the run; audit
+    iogate:backlog:API         list    new runs that may not be in the RQ queue yet   until promoted
+    iogate:woken:API           list    woken runs, likewise; they go first            until promoted
+    iogate:timers              zset    parked uid by due time                         until due
+    iogate:leases              zset    leased uid by the lease's end                  until the commit
+    iogate:suspects            list    runs of a dead worker                          until taken alone
+    iogate:taken:WORKER        string  last answer to this worker's take              TAKEN_S
+    iogate:idem:API:HASH       string  uid and fingerprint                            the API's ttl
+    iogate:gate:API            hash    what accept judges by, and the API's load      until pruned
+    iogate:gates               set     ids of all APIs that have a gate               as the gates
+    iogate:deleted             set     ids of APIs that were deleted                  until they return
+    iogate:full                string  set while memory is over the watermark         FULL_S
+    iogate:live                hash    live revision: number, digest; change counter  for ever
+    iogate:revision:N          hash    a published revision                           REVISIONS_KEPT
+    iogate:revisions           list    their numbers, newest first                    REVISIONS_KEPT
+    iogate:program:DIGEST      string  canonical JSON of a workflow's definition      while needed; audit
+    iogate:content:DIGEST      string  content of a resource                          while needed; audit
+    iogate:process:KIND:ID     string  announcement of a gateway or worker            PROCESS_S
+    iogate:processes:KIND      zset    ids by last announcement                       PROCESS_S
+
+RQ's own keys carry RQ's own lifetimes: job, result and finished entry RQ_RESULT_S after the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+QUEUE: Final = "iogate"
+"""The one RQ queue."""
+JOB_FUNCTION: Final = "iogate.worker.job.advance"
+
+LEASE_MS: Final = 15_000
+QUEUED_IN_RQ: Final = 64
+"""Runs of one API in the RQ queue at once; the rest wait in its backlog."""
+JOURNAL_ENTRIES: Final = 1_000
+TASK_ROWS: Final = 1_000
+DEATHS: Final = 3
+"""Deaths of a solitary worker after which a run is poisoned."""
+RQ_RESULT_S: Final = 500
+RQ_HEARTBEAT_S: Final = 90
+"""Lifetime of RQ's execution: its monitoring interval of 30 s plus a minute."""
+RQ_RESULTS_KEPT: Final = 20_000
+"""A one-entry stream costs up to 4.3 KB where the server preallocates: beyond this many, results are
+left out, and RQ shows the job's status without a result."""
+RQ_FINISHED_KEPT: Final = 100_000
+"""Beyond this many finished jobs in RQ_RESULT_S, RQ's job is deleted at once (its `result_ttl=0`)."""
+INLINE_BYTES: Final = 4_096
+"""Parts of an ended run above this stand beside its record, so that lists stay cheap to read."""
+TAKEN_S: Final = 60
+FULL_S: Final = 10
+PROCESS_S: Final = 15
+REVISIONS_KEPT: Final = 50
+
+RUN: Final = "iogate:run:"
+FRAMES: Final = "iogate:frames:"
+VALUES: Final = "iogate:values:"
+TASKS: Final = "iogate:tasks:"
+JOURNAL: Final = "iogate:journal:"
+END: Final = "iogate:end:"
+BIG: Final = "iogate:big:"
+INDEX: Final = "iogate:runs:"
+BACKLOG: Final = "iogate:backlog:"
+WOKEN: Final = "iogate:woken:"
+TIMERS: Final = "iogate:timers"
+LEASES: Final = "iogate:leases"
+SUSPECTS: Final = "iogate:suspects"
+TAKEN: Final = "iogate:taken:"
+IDEMPOTENCY: Final = "iogate:idem:"
+GATE: Final = "iogate:gate:"
+GATES: Final = "iogate:gates"
+DELETED: Final = "iogate:deleted"
+FULL: Final = "iogate:full"
+LIVE: Final = "iogate:live"
+REVISION: Final = "iogate:revision:"
+REVISIONS: Final = "iogate:revisions"
+PROGRAM: Final = "iogate:program:"
+CONTENT: Final = "iogate:content:"
+PROCESS: Final = "iogate:process:"
+PROCESSES: Final = "iogate:processes:"
+
+WAKE_CHANNEL: Final = "iogate:wake"
+"""Doorbell of the workers: the RQ queue was empty and is not any more."""
+ENDED_CHANNEL: Final = "iogate:ended"
+"""Uids that ended, space-separated."""
+CANCEL_CHANNEL: Final = "iogate:cancel"
+"""A uid under lease whose end someone asked for."""
+CHANGE_CHANNEL: Final = "iogate:change"
+"""Revision or gates changed."""
+
+RQ_QUEUES: Final = "rq:queues"
+RQ_QUEUE: Final = f"rq:queue:{QUEUE}"
+RQ_JOB: Final = "rq:job:"
+RQ_RESULTS: Final = "rq:results:"
+RQ_EXECUTION: Final = "rq:execution:"
+RQ_EXECUTIONS: Final = "rq:executions:"
+RQ_WORKER: Final = "rq:worker:"
+RQ_WORKERS: Final = "rq:workers"
+RQ_WORKERS_OF_QUEUE: Final = f"rq:workers:{QUEUE}"
+RQ_STARTED: Final = f"rq:wip:{QUEUE}"
+RQ_FINISHED: Final = f"rq:finished:{QUEUE}"
+RQ_FAILED: Final = f"rq:failed:{QUEUE}"
+RQ_CANCELED: Final = f"rq:canceled:{QUEUE}"
+RQ_DEFERRED: Final = f"rq:deferred:{QUEUE}"
+RQ_SCHEDULED: Final = f"rq:scheduled:{QUEUE}"
+RQ_READY: Final = f"rq:ready:{QUEUE}"
+RQ_SUSPENDED: Final = "rq:suspended"
+
+STATUSES: Final = ("pending", "running", "waiting", "suspended", "cancelled", "faulted", "completed")
+ENDED: Final = frozenset({"cancelled", "faulted", "completed"})
+
+LUA: Final[dict[str, str | int]] = {
+    name.lower(): value
+    for name, value in dict(globals()).items()
+    if name.isupper() and isinstance(value, str | int)
+}
+"""What `$name` in a Lua file stands for."""
+
+
+def idempotency(api: str, caller: str, key: str) -> str:
+    """One namespace a caller of an API; hashed, since a client chooses the key's length."""
+    digest = hashlib.sha256(f"{caller}\0{key}".encode()).hexdigest()[:40]
+    return f"{IDEMPOTENCY}{api}:{digest}"

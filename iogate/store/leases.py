@@ -1,0 +1,278 @@
+"""A worker's right to advance runs: take, commit, renew, hand back; and what is left of a dead worker.
+
+Called by worker processes and by the parent that supervises them. Invariant: a run is leased by one
+token at a time, and a commit with an older token or a wrong sequence number changes nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from iogate.errors import WorkflowError
+from iogate.store import keys
+from iogate.store.intake import Facts
+from iogate.store.line import Line
+from iogate.store.signals import Doorbell, Signals
+
+Move = Literal["keep", "park", "queue", "end"]
+COMMITS = 256
+"""Commits in one script: a script holds the server up for as long as it runs."""
+
+_facts = msgspec.json.Decoder(Facts)
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that this worker may advance, with all that the engine needs to go on."""
+
+    uid: str
+    token: int
+    seq: int
+    api: str
+    workflow: str
+    program: str
+    revision: int
+    caller: str
+    input: bytes
+    created_at_ms: int
+    started_at_ms: int
+    deadline_ms: int | None
+    timeout_s: float | None
+    retention_s: float
+    attempt: int
+    deaths: int
+    cancelled: bool
+    reason: str
+    head: bytes | None
+    frames: dict[str, bytes]
+    values: dict[str, bytes]
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    now_ms: int
+    claims: tuple[Claim, ...]
+    suspended: bool
+    suspects: int
+    """Runs that wait for a solitary worker."""
+
+
+class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
+    """News of one task; the store adds `count` up and keeps the first start."""
+
+    reference: str
+    name: str
+    status: str
+    started_at_ms: int
+    ended_at_ms: int | None = None
+    attempt: int = 1
+    count: int = 1
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    uid: str
+    token: int
+    seq: int
+    """One more than the claim's, then one more with each commit."""
+    move: Move
+    status: str
+    due_ms: int | None = None
+    waiting_for: bytes | None = None
+    deadline_ms: int | None = None
+    head: bytes | None = None
+    frames: Mapping[str, bytes] = {}
+    frames_gone: Sequence[str] = ()
+    values: Mapping[str, bytes] = {}
+    values_gone: Sequence[str] = ()
+    tasks: Sequence[TaskRow] = ()
+    journal: Sequence[bytes] = ()
+    output: bytes | None = None
+    error: bytes | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    applied: bool
+    cancelled: bool = False
+    woken: bool = False
+    """It was to be parked, but what it waits for has come: it is queued again."""
+
+
+class Renewed(msgspec.Struct, frozen=True, kw_only=True):
+    lost: frozenset[str]
+    cancelled: frozenset[str]
+
+
+def _rq_text(error: bytes | None) -> str:
+    """The error as RQ stores an exception."""
+    return base64.b64encode(zlib.compress(error)).decode() if error else ""
+
+
+POISONED = json.dumps(
+    WorkflowError(
+        "runtime",
+        status=500,
+        title="poisoned",
+        detail=f"the worker that ran this run alone died {keys.DEATHS} times",
+    ).to_json()
+).encode()
+_POISON = (POISONED, _rq_text(POISONED))
+_VERDICTS = tuple(Verdict(applied=bool(n & 1), cancelled=bool(n & 2), woken=bool(n & 4)) for n in range(8))
+
+
+class Leases:
+    def __init__(self, line: Line, signals: Signals) -> None:
+        self._line = line
+        self._signals = signals
+        self._take_id: str | None = None
+
+    async def take(
+        self, worker: str, limit: int, *, lease_ms: int = keys.LEASE_MS, solitary: bool = False
+    ) -> Taken:
+        """Move what is due, then lease up to `limit` runs; alone, exactly one suspect.
+
+        After a StoreUnavailable the next call asks again for the answer that was lost.
+        """
+        self._take_id = self._take_id or secrets.token_hex(6)
+        now, suspended, suspects, *claims = await self._line.run(
+            "take", worker, limit, lease_ms, int(solitary), self._take_id, *_POISON
+        )
+        self._take_id = None
+        return Taken(
+            now_ms=now,
+            suspended=bool(suspended),
+            suspects=suspects,
+            claims=tuple(_claim(claim) for claim in claims),
+        )
+
+    async def commit(self, commits: Sequence[Commit], *, lease_ms: int = keys.LEASE_MS) -> list[Verdict]:
+        """Apply what was done; safe to repeat."""
+        verdicts: list[Verdict] = []
+        for first in range(0, len(commits), COMMITS):
+            batch = _encoder.encode([_packed(commit) for commit in commits[first : first + COMMITS]])
+            _, *codes = await self._line.run("commit", lease_ms, batch)
+            verdicts.extend(_VERDICTS[code] for code in codes)
+        return verdicts
+
+    async def renew(self, worker: str, held: Mapping[str, int], *, lease_ms: int = keys.LEASE_MS) -> Renewed:
+        """Keep leases for another `lease_ms`; which ones are lost, and which runs shall end."""
+        lost, cancelled = await self._line.run("renew", worker, lease_ms, *_flat(held))
+        return Renewed(
+            lost=frozenset(uid.decode() for uid in lost),
+            cancelled=frozenset(uid.decode() for uid in cancelled),
+        )
+
+    async def hand_back(self, worker: str, held: Mapping[str, int]) -> None:
+        """Give leases up without a commit: the runs go ahead of new ones."""
+        await self._line.run("hand_back", worker, *_flat(held))
+
+    async def bury(self, worker: str) -> int:
+        """Make suspects of all that a dead worker held, and forget it in RQ; how many there were."""
+        buried: int = await self._line.run("bury", worker, *_POISON)
+        return buried
+
+    async def suspects(self) -> int:
+        """Runs that wait for a solitary worker."""
+        waiting: int = await self._line.call("LLEN", keys.SUSPECTS)
+        return waiting
+
+    def doorbell(self) -> tuple[Doorbell, Any]:
+        """A bell that rings when runs arrive in an empty queue, and the context that keeps it wired."""
+        bell = Doorbell()
+        return bell, self._signals.listening(keys.WAKE_CHANNEL, bell.ring)
+
+    def cancellations(self, listener: Any) -> Any:
+        """Context in which `listener(uid)` is called when someone cancels a leased run; a hint only."""
+        return self._signals.listening(keys.CANCEL_CHANNEL, listener)
+
+
+def _claim(fields: list[Any]) -> Claim:
+    (uid, token, seq, api, packed, data, created, started, deadline, attempt, deaths, retention, reason, frames,
+     values) = fields  # fmt: skip
+    facts = _facts.decode(packed)
+    stored = _pairs(frames)
+    return Claim(
+        uid=uid.decode(),
+        token=token,
+        seq=seq,
+        api=api.decode(),
+        workflow=facts.workflow,
+        program=facts.program,
+        revision=facts.revision,
+        caller=facts.caller,
+        input=data,
+        created_at_ms=created,
+        started_at_ms=started,
+        deadline_ms=deadline or None,
+        timeout_s=facts.timeout_s,
+        retention_s=retention / 1000,
+        attempt=attempt,
+        deaths=deaths,
+        cancelled=reason is not None,
+        reason="" if reason is None else reason.decode(),
+        head=stored.pop("head", None),
+        frames=stored,
+        values=_pairs(values),
+    )
+
+
+def _pairs(flat: list[bytes]) -> dict[str, bytes]:
+    if not flat:
+        return {}
+    items = iter(flat)
+    return {name.decode(): value for name, value in zip(items, items, strict=True)}
+
+
+def _flat(held: Mapping[str, int]) -> list[str | int]:
+    return [part for pair in held.items() for part in pair]
+
+
+def _text(data: bytes | None) -> msgspec.Raw | str:
+    """Bytes as MessagePack's string: Redis's Lua reads no binary type."""
+    if not data:
+        return ""
+    size = len(data)
+    if size < 32:
+        head = bytes((0xA0 | size,))
+    elif size < 256:
+        head = bytes((0xD9, size))
+    elif size < 65_536:
+        head = b"\xda" + size.to_bytes(2, "big")
+    else:
+        head = b"\xdb" + size.to_bytes(4, "big")
+    return msgspec.Raw(head + data)
+
+
+def _flat_bytes(values: Mapping[str, bytes]) -> list[str | msgspec.Raw]:
+    return [part for name, data in values.items() for part in (name, _text(data))]
+
+
+def _packed(c: Commit) -> tuple[Any, ...]:
+    return (
+        c.uid,
+        c.token,
+        c.seq,
+        c.move,
+        c.status,
+        c.due_ms or 0,
+        _text(c.waiting_for),
+        c.deadline_ms or 0,
+        _text(c.head),
+        _flat_bytes(c.frames),
+        c.frames_gone,
+        _flat_bytes(c.values),
+        c.values_gone,
+        [
+            (t.reference, t.name, t.status, t.started_at_ms, t.ended_at_ms or 0, t.attempt, t.count)
+            for t in c.tasks
+        ],
+        [_text(line) for line in c.journal],
+        _text(c.output),
+        _text(c.error),
+        _rq_text(c.error) if c.status == "faulted" else "",
+    )

@@ -1,0 +1,72 @@
+-- Admits a call and stores its run, or says why not. All or nothing.
+-- keys: run, end, gate, idempotency, index, RQ queue and job, backlog
+-- args: uid, api, digest, facts, input, retention ms, idempotency key ('' none), its ttl ms, fingerprint
+-- returns: {'ok'|'replayed', uid} | {'mismatch'|'disabled'|'stale'|'queue_full'|'memory'|'taken'} | {'rate', ms}
+-- invariant: repeated with the same arguments it answers as before and stores nothing twice: `facts`
+--   carries the gateway's own nonce, so a taken uid that is ours is known from another's.
+-- include: time index rq places
+local uid, api, digest, facts, input = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local retention, idempotency, fingerprint = ARGV[6], ARGV[7], ARGV[9]
+
+local function ours()
+  local stored = redis.call('HGET', $run .. uid, 'f')
+  if not stored then
+    local blob = redis.call('GET', $end .. uid)
+    if not blob then return nil end
+    stored = cmsgpack.unpack(blob)[3]
+  end
+  return stored == facts
+end
+
+if idempotency ~= '' then
+  local known = redis.call('GET', idempotency)
+  if known then
+    local first, print = string.match(known, '^(%d+) (.*)$')
+    if print ~= fingerprint then return {'mismatch'} end
+    if first == uid then return {'ok', uid} end
+    return {'replayed', first}
+  end
+end
+
+local g = redis.call('HMGET', $gate .. api,
+  'on', 'until', 'base', 'digest', 'interval', 'slack', 'tat', 'queued', 'inq', 'run', 'bl', 'rl')
+local on = g[1]
+if g[2] and g[2] ~= '' and now_ms >= tonumber(g[2]) then on = g[3] end
+local own = ours()
+if own then return {'ok', uid} end
+if on ~= '1' then return {'disabled'} end
+if g[4] ~= digest then return {'stale'} end
+
+-- GCRA: tat is when the next call would be due at an even rate; slack is how far it may run ahead.
+local tat
+if g[5] and g[5] ~= '' then
+  local exact = now_s * 1000 + now_us / 1000
+  tat = math.max(tonumber(g[7]) or 0, exact)
+  local early = tat - exact - tonumber(g[6])
+  if early > 0 then return {'rate', math.ceil(early)} end
+  tat = tat + tonumber(g[5])
+end
+
+local load = {inq = tonumber(g[9]) or 0, run = tonumber(g[10]) or 0, bl = tonumber(g[11]) or 0,
+  limit = tonumber(g[12]) or math.huge}
+if load.inq + load.bl >= tonumber(g[8]) then return {'queue_full'} end
+if redis.call('EXISTS', $full) == 1 then return {'memory'} end
+if own == false then return {'taken'} end
+
+local queued = load.bl == 0 and may_queue(load)
+redis.call('HSET', $run .. uid, 'api', api, 'f', facts, 'in', input, 'crt', now_ms, 'ret', retention,
+  'st', 'pending', 'pl', queued and 'queue' or 'backlog')
+redis.call('ZADD', $index .. 'pending', now_ms, uid)
+if queued then
+  redis.call('HINCRBY', $gate .. api, 'inq', 1)
+  rq_enqueue(uid, false)
+  ring()
+else
+  redis.call('HINCRBY', $gate .. api, 'bl', 1)
+  redis.call('RPUSH', $backlog .. api, uid)
+end
+if tat then redis.call('HSET', $gate .. api, 'tat', string.format('%.3f', tat)) end
+if idempotency ~= '' then
+  redis.call('SET', idempotency, uid .. ' ' .. fingerprint, 'PX', ARGV[8])
+end
+return {'ok', uid}

@@ -1,0 +1,24 @@
+-- A worker died: what it held becomes suspect at once, without waiting for the leases to end.
+-- keys: leases, suspects, per run: run and all beside it; RQ's worker and registries
+-- args: worker, error and RQ text of a poisoned run
+-- returns: how many runs it held
+-- invariant: repeated, it finds nothing more.
+-- include: time index rq places record finish outcome suspect
+local worker = ARGV[1]
+local count = 0
+for _, uid in ipairs(redis.call('ZRANGE', $leases, 0, -1)) do
+  if redis.call('HGET', $run .. uid, 'wkr') == worker then
+    count = count + 1
+    suspect(uid, ARGV[2], ARGV[3])
+  end
+end
+rq_save_executions()
+save_loads()
+save_index()
+announce_ended()
+ring()
+local key = $rq_worker .. worker
+redis.call('SREM', $rq_workers, key)
+redis.call('SREM', $rq_workers_of_queue, key)
+redis.call('DEL', key, key .. ':executions', $taken .. worker)
+return count

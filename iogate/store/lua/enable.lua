@@ -1,0 +1,31 @@
+-- Enables or disables APIs: accept obeys from the next call on.
+-- keys: gates, gate of each API, live
+-- args: '1' or '0', author, reason, ttl ms ('' none), api…
+-- returns: apis that have no gate; where there is one, nothing was changed
+-- invariant: an API that git leaves open is simply switched; against git, or for a time, it is an override.
+-- include: time
+local wanted, author, reason, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local unknown = {}
+for i = 5, #ARGV do
+  if redis.call('SISMEMBER', $gates, ARGV[i]) == 0 then unknown[#unknown + 1] = ARGV[i] end
+end
+if #unknown > 0 then return unknown end
+
+for i = 5, #ARGV do
+  local key = $gate .. ARGV[i]
+  local g = redis.call('HMGET', key, 'git', 'own')
+  local git, own = g[1], g[2]
+  local override, expires = wanted, ''
+  if ttl ~= '' then
+    expires = now_ms + tonumber(ttl)
+  elseif git == '' then
+    own, override = wanted, ''
+  elseif git == wanted then
+    override = ''
+  end
+  redis.call('HSET', key, 'own', own, 'base', git == '' and own or git, 'override', override, 'until', expires,
+    'on', wanted, 'author', author, 'reason', reason, 'at', now_ms)
+end
+redis.call('HINCRBY', $live, 'changes', 1)
+redis.call('PUBLISH', $change_channel, 'gates')
+return {}

@@ -1,0 +1,30 @@
+-- A worker that stops gives its runs back: they go ahead of new ones.
+-- keys: per run: run, RQ's; leases, gates, index, RQ queue, woken
+-- args: worker, uid, token, uid, token…
+-- returns: how many were handed back
+-- invariant: only a lease with this token is given up; nothing of the run's progress changes.
+-- include: time index rq places record
+local count = 0
+for i = 2, #ARGV, 2 do
+  local uid, token = ARGV[i], tonumber(ARGV[i + 1])
+  local r = record(uid)
+  if r and r.place == 'lease' and r.token == token then
+    count = count + 1
+    redis.call('ZREM', $leases, uid)
+    local load = load_of(r.api)
+    load.run = math.max(0, load.run - 1)
+    rq_end_execution(uid, token, r.worker)
+    redis.call('HSET', $run .. uid, 'wkr', '')
+    if r.seq == 0 then
+      redis.call('HSET', $run .. uid, 'st', 'pending')
+      redis.call('HDEL', $run .. uid, 'sta')
+      index(uid, r.created, r.status, 'pending')
+    end
+    wake(uid, r.api)
+  end
+end
+rq_save_executions()
+save_loads()
+save_index()
+ring()
+return count

@@ -1,0 +1,65 @@
+-- Where a run that wants a worker stands: in the RQ queue while its API has fewer than $queued_in_rq
+-- there and `running` allows it, else in the API's woken or backlog list.
+--
+--     accept -> backlog -> queue -> lease -> end
+--                 woken --^  ^        |--> timer --> queue or woken
+--                            '--------'--> suspect -> lease (solitary)
+--
+-- The load of an API (inq: in the RQ queue, run: leased, bl: in its two lists) is read once a script
+-- and written back by save_loads.
+local loads = {}
+
+local function load_of(api)
+  local load = loads[api]
+  if not load then
+    local v = redis.call('HMGET', $gate .. api, 'inq', 'run', 'bl', 'rl')
+    load = {inq = tonumber(v[1]) or 0, run = tonumber(v[2]) or 0, bl = tonumber(v[3]) or 0,
+      limit = tonumber(v[4]) or math.huge}
+    loads[api] = load
+  end
+  return load
+end
+
+local function may_queue(load)
+  return load.inq < $queued_in_rq and load.inq + load.run < load.limit
+end
+
+-- Runs move from the API's lists into the RQ queue while there is room.
+local function promote(api, load)
+  while load.bl > 0 and may_queue(load) do
+    local woken = redis.call('LPOP', $woken .. api)
+    local uid = woken or redis.call('LPOP', $backlog .. api)
+    if not uid then
+      load.bl = 0
+      return
+    end
+    load.bl = load.bl - 1
+    if redis.call('EXISTS', $run .. uid) == 1 then
+      load.inq = load.inq + 1
+      redis.call('HSET', $run .. uid, 'pl', 'queue')
+      rq_enqueue(uid, woken)
+    end
+  end
+end
+
+-- A run that goes on (a timer that is due, a lease handed back): ahead of new ones.
+local function wake(uid, api)
+  local load = load_of(api)
+  rq_forget(uid)
+  if may_queue(load) then
+    load.inq = load.inq + 1
+    redis.call('HSET', $run .. uid, 'pl', 'queue')
+    rq_enqueue(uid, true)
+  else
+    load.bl = load.bl + 1
+    redis.call('HSET', $run .. uid, 'pl', 'woken')
+    redis.call('RPUSH', $woken .. api, uid)
+  end
+end
+
+local function save_loads()
+  for api, load in pairs(loads) do
+    promote(api, load)
+    redis.call('HSET', $gate .. api, 'inq', load.inq, 'run', load.run, 'bl', load.bl)
+  end
+end

@@ -1,0 +1,25 @@
+-- Redis's own clock, read once a script: the one clock of leases, timers and RQ's stamps.
+local clock = redis.call('TIME')
+local now_s, now_us = tonumber(clock[1]), tonumber(clock[2])
+local now_ms = now_s * 1000 + math.floor(now_us / 1000)
+local now_float = string.format('%d.%06d', now_s, now_us)
+
+-- RQ's time format. Days to a civil date by Hinnant's algorithm, since Redis's Lua has no os.date.
+local stamp_cache
+local function stamp()
+  if stamp_cache then return stamp_cache end
+  local days = math.floor(now_s / 86400)
+  local rest = now_s - days * 86400
+  local z = days + 719468
+  local era = math.floor(z / 146097)
+  local doe = z - era * 146097
+  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+  local mp = math.floor((5 * doy + 2) / 153)
+  local day = doy - math.floor((153 * mp + 2) / 5) + 1
+  local month = mp < 10 and mp + 3 or mp - 9
+  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+  stamp_cache = string.format('%04d-%02d-%02dT%02d:%02d:%02d.%06dZ', year, month, day,
+    math.floor(rest / 3600), math.floor(rest / 60) % 60, rest % 60, now_us)
+  return stamp_cache
+end

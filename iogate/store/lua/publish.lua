@@ -1,0 +1,49 @@
+-- Makes a revision live, with the gates of its APIs, if the live one is still the expected one.
+-- keys: live, revision, revisions, gates, gate of each API, deleted
+-- args: expected number ('' any), digest, revision, MessagePack list of [api, digest, git's enabled ('' none,
+--   '0', '1'), queued, GCRA interval ms or '', slack ms, running or ''], how many revisions are kept
+-- returns: {'ok', number} | {'conflict', live number}
+-- invariant: programs and contents are stored before; all of a revision's gates change in one step; an API
+--   that was deleted and comes back is disabled until someone enables it.
+-- include: time
+local live = redis.call('HMGET', $live, 'number', 'digest')
+local number = tonumber(live[1]) or 0
+if live[2] == ARGV[2] then return {'ok', number} end
+if ARGV[1] ~= '' and tonumber(ARGV[1]) ~= number then return {'conflict', number} end
+
+number = number + 1
+redis.call('HSET', $revision .. number, 'digest', ARGV[2], 'data', ARGV[3], 'at', now_ms)
+redis.call('LPUSH', $revisions, number)
+local kept = tonumber(ARGV[5])
+for _, old in ipairs(redis.call('LRANGE', $revisions, kept, -1)) do redis.call('DEL', $revision .. old) end
+redis.call('LTRIM', $revisions, 0, kept - 1)
+
+local named = {}
+for _, g in ipairs(cmsgpack.unpack(ARGV[4])) do
+  local api, git = g[1], g[3]
+  local key = $gate .. api
+  named[api] = true
+  local was = redis.call('HMGET', key, 'own', 'override', 'until')
+  local own, override, expires = was[1] or '0', was[2] or '', was[3] or ''
+  if redis.call('SREM', $deleted, api) == 1 then
+    own, override, expires = '0', git == '1' and '0' or '', ''
+    redis.call('HSET', key, 'author', 'iogate', 'reason', 'it was deleted and came back', 'at', now_ms)
+  end
+  local base = git == '' and own or git
+  redis.call('HSET', key, 'git', git, 'own', own, 'override', override, 'until', expires, 'base', base,
+    'on', override == '' and base or override, 'digest', g[2], 'queued', g[4], 'interval', g[5], 'slack', g[6])
+  if g[7] == '' then redis.call('HDEL', key, 'rl') else redis.call('HSET', key, 'rl', g[7]) end
+  redis.call('SADD', $gates, api)
+end
+for _, api in ipairs(redis.call('SMEMBERS', $gates)) do
+  if not named[api] then
+    redis.call('HDEL', $gate .. api, 'on', 'base', 'git', 'own', 'override', 'until', 'digest', 'rl', 'author',
+      'reason', 'at', 'tat', 'interval', 'slack', 'queued')
+    redis.call('SREM', $gates, api)
+    redis.call('SADD', $deleted, api)
+  end
+end
+redis.call('HSET', $live, 'number', number, 'digest', ARGV[2])
+redis.call('HINCRBY', $live, 'changes', 1)
+redis.call('PUBLISH', $change_channel, number)
+return {'ok', number}

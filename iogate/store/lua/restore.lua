@@ -1,0 +1,20 @@
+-- Ends overrides: the APIs are again as git says.
+-- keys: gate of each API, live
+-- args: api…
+-- returns: how many had an override
+-- invariant: an API that git leaves open keeps its own switch.
+-- include: time
+local count = 0
+for _, api in ipairs(ARGV) do
+  local g = redis.call('HMGET', $gate .. api, 'override', 'base')
+  if g[1] and g[1] ~= '' then
+    count = count + 1
+    redis.call('HSET', $gate .. api, 'override', '', 'until', '', 'on', g[2])
+    redis.call('HDEL', $gate .. api, 'author', 'reason', 'at')
+  end
+end
+if count > 0 then
+  redis.call('HINCRBY', $live, 'changes', 1)
+  redis.call('PUBLISH', $change_channel, 'gates')
+end
+return count

@@ -1,0 +1,123 @@
+-- Moves due timers and expired leases, then leases runs to a worker.
+-- keys: timers, leases, RQ queue, suspects; per run: run, frames, values, RQ's job and execution; gates
+-- args: worker, limit, lease ms, '1' where solitary, id of this take, error and RQ text of a poisoned run
+-- returns: {now ms, suspended, suspects, claim…}; a claim is {uid, token, seq, api, facts, input, created,
+--   started, deadline, attempt, deaths, retention, reason or nil, {frame field, bytes…}, {digest, value…}}
+-- invariant: a run is leased from the queue or the suspects alone, with a token one higher than before; a
+--   repeated take id answers with the same claims and takes nothing more.
+-- include: time index rq places record finish outcome suspect
+local worker, limit, lease_ms, solitary = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
+local take_id, poison, exc = ARGV[5], ARGV[6], ARGV[7]
+
+for _, uid in ipairs(redis.call('ZRANGEBYSCORE', $timers, '-inf', now_ms, 'LIMIT', 0, 256)) do
+  redis.call('ZREM', $timers, uid)
+  local r = record(uid)
+  if r and r.place == 'timer' then wake(uid, r.api) end
+end
+for _, uid in ipairs(redis.call('ZRANGEBYSCORE', $leases, '-inf', now_ms, 'LIMIT', 0, 256)) do
+  suspect(uid, poison, exc)
+end
+
+local claims, taken = {}, {}
+local leases, started, executions = {}, {}, {}
+
+local function claim(uid, r)
+  local frames, values = {}, {}
+  if r.seq > 0 then
+    frames = redis.call('HGETALL', $frames .. uid)
+    values = redis.call('HGETALL', $values .. uid)
+  end
+  claims[#claims + 1] = {uid, r.token, r.seq, r.api, r.facts, redis.call('HGET', $run .. uid, 'in'), r.created,
+    r.started, r.deadline or 0, r.attempt, r.deaths, r.retention, r.cancelled, frames, values}
+  taken[#taken + 1] = uid .. ':' .. r.token
+end
+
+local function lease(uid, r)
+  local load = load_of(r.api)
+  load.run = load.run + 1
+  r.token = r.token + 1
+  if r.started == 0 then r.started = now_ms end
+  redis.call('HSET', $run .. uid, 'pl', 'lease', 'tok', r.token, 'wkr', worker, 'st', 'running',
+    'sta', r.started, 'lst', now_float, 'sol', solitary and 1 or 0)
+  index(uid, r.created, r.status, 'running')
+  leases[#leases + 1] = now_ms + lease_ms
+  leases[#leases + 1] = uid
+
+  local job = {'status', 'started', 'started_at', stamp(), 'last_heartbeat', stamp(), 'worker_name', worker}
+  if redis.call('HSET', $rq_job .. uid, unpack(job)) > 0 then
+    rq_job(uid)
+    redis.call('HSET', $rq_job .. uid, unpack(job))
+  end
+  local id = rq_execution(r.token)
+  local execution = uid .. ':' .. id
+  redis.call('HSET', $rq_execution .. execution, 'id', id, 'job_id', uid, 'created_at', now_float,
+    'last_heartbeat', now_float, 'worker_name', worker)
+  redis.call('EXPIRE', $rq_execution .. execution, $rq_heartbeat_s)
+  redis.call('ZADD', $rq_executions .. uid, now_s + $rq_heartbeat_s + 60, id)
+  redis.call('EXPIRE', $rq_executions .. uid, $rq_heartbeat_s + 60)
+  started[#started + 1] = now_s + $rq_heartbeat_s
+  started[#started + 1] = execution
+  executions[#executions + 1] = execution
+  claim(uid, r)
+end
+
+local suspended = redis.call('EXISTS', $rq_suspended)
+local repeated = false
+local before = redis.call('GET', $taken .. worker)
+if before and string.match(before, '^(%S+)') == take_id then
+  repeated = true
+  for uid, token in string.gmatch(before, '(%d+):(%d+)') do
+    local r = record(uid)
+    if r and r.place == 'lease' and r.token == tonumber(token) then claim(uid, r) end
+  end
+elseif suspended == 0 and limit > 0 and solitary then
+  local uid = redis.call('LPOP', $suspects)
+  local r = uid and record(uid)
+  if r and r.place == 'suspect' then
+    local load = load_of(r.api)
+    if load.run < load.limit then
+      lease(uid, r)
+    else
+      redis.call('RPUSH', $suspects, uid)
+    end
+  end
+elseif suspended == 0 and limit > 0 then
+  for _, uid in ipairs(redis.call('LPOP', $rq_queue, limit) or {}) do
+    local r = record(uid)
+    if r and r.place == 'queue' then
+      local load = load_of(r.api)
+      load.inq = math.max(0, load.inq - 1)
+      if load.run < load.limit then
+        lease(uid, r)
+      else
+        load.bl = load.bl + 1
+        redis.call('LPUSH', $woken .. r.api, uid)
+        redis.call('HSET', $run .. uid, 'pl', 'woken')
+        redis.call('DEL', $rq_job .. uid)
+      end
+    elseif not r and redis.call('EXISTS', $end .. uid) == 0 then
+      redis.call('DEL', $rq_job .. uid)
+    end
+  end
+end
+
+if #leases > 0 then
+  redis.call('ZADD', $leases, unpack(leases))
+  redis.call('ZADD', $rq_started, unpack(started))
+  local key = $rq_worker .. worker
+  redis.call('SADD', key .. ':executions', unpack(executions))
+  redis.call('EXPIRE', key .. ':executions', $rq_heartbeat_s)
+  if redis.call('EXISTS', key) == 1 then
+    redis.call('HSET', key, 'state', 'busy', 'last_heartbeat', stamp())
+    redis.call('EXPIRE', key, $rq_heartbeat_s)
+  end
+end
+if #taken > 0 and not repeated then
+  redis.call('SET', $taken .. worker, take_id .. ' ' .. table.concat(taken, ' '), 'EX', $taken_s)
+end
+rq_save_executions()
+save_loads()
+save_index()
+announce_ended()
+ring()
+return {now_ms, suspended, redis.call('LLEN', $suspects), unpack(claims)}

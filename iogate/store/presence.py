@@ -1,0 +1,66 @@
+"""Which gateways and workers are there, and which revision each has taken.
+
+Written by each process every few seconds, read by `apply`, `status` and `doctor`. Invariant: a process
+that stops announcing itself is gone after PROCESS_S.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final, Literal
+
+import msgspec
+
+from iogate.store import keys
+from iogate.store.line import Line
+
+Kind = Literal["gateway", "worker"]
+GATEWAY: Final = "gateway"
+WORKER: Final = "worker"
+
+
+class Process(msgspec.Struct, frozen=True, kw_only=True):
+    kind: Kind
+    id: str
+    pid: int
+    host: str
+    started_at_ms: int
+    revision: int = 0
+    """The revision taken; 0: none yet."""
+    detail: dict[str, str] = {}
+
+
+_decoder = msgspec.json.Decoder(Process)
+
+
+class Presence:
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    async def announce(self, process: Process) -> None:
+        index = keys.PROCESSES + process.kind
+        await self._line.calls(
+            [
+                ("SET", _key(process.kind, process.id), msgspec.json.encode(process), "EX", keys.PROCESS_S),
+                ("ZADD", index, int(time.time()), process.id),
+                ("EXPIRE", index, keys.PROCESS_S * 4),
+            ]
+        )
+
+    async def leave(self, kind: Kind, process_id: str) -> None:
+        await self._line.calls([("DEL", _key(kind, process_id)), ("ZREM", keys.PROCESSES + kind, process_id)])
+
+    async def list(self, kind: Kind) -> list[Process]:
+        """Those that are there, by id."""
+        ids = [name.decode() for name in await self._line.call("ZRANGE", keys.PROCESSES + kind, 0, -1)]
+        if not ids:
+            return []
+        found = await self._line.call("MGET", *(_key(kind, name) for name in ids))
+        gone = [name for name, data in zip(ids, found, strict=True) if data is None]
+        if gone:
+            await self._line.call("ZREM", keys.PROCESSES + kind, *gone)
+        return sorted((_decoder.decode(data) for data in found if data is not None), key=lambda p: p.id)
+
+
+def _key(kind: Kind, process_id: str) -> str:
+    return f"{keys.PROCESS}{kind}:{process_id}"

@@ -1,0 +1,52 @@
+"""Loads the Lua operations: one a file, with the fragments that its `-- include:` line names.
+
+Called by `line` when it connects. Invariant: a script's text, and so its SHA-1, depends only on the
+installed package; every process of one release calls the same scripts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from iogate.store import keys
+
+_NAME = re.compile(r"\$([a-z_]+)")
+_INCLUDE = re.compile(r"^-- include: (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    name: str
+    text: str
+    sha: str
+
+
+def _literal(match: re.Match[str]) -> str:
+    value = keys.LUA[match[1]]
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def _read(name: str) -> str:
+    return files(__package__).joinpath("lua", name).read_text(encoding="utf-8")
+
+
+@cache
+def script(name: str) -> Script:
+    """The operation `lua/NAME.lua` with its fragments before it and every `$name` filled in."""
+    text = _read(f"{name}.lua")
+    included = _INCLUDE.search(text)
+    fragments = included[1].split() if included else []
+    whole = "\n".join([*(_read(f"include/{fragment}.lua") for fragment in fragments), text])
+    whole = _NAME.sub(_literal, whole)
+    return Script(name=name, text=whole, sha=hashlib.sha1(whole.encode(), usedforsecurity=False).hexdigest())
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """All operations, sorted."""
+    folder = files(__package__).joinpath("lua")
+    return tuple(sorted(f.name.removesuffix(".lua") for f in folder.iterdir() if f.name.endswith(".lua")))

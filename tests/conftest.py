@@ -1,0 +1,80 @@
+"""Real Redis servers for every suite.
+
+`redis_server` is one throw-away server a session and kind: the bundled one, and a newer one where PATH has
+one. A test that only needs a store takes `store` (empty, on the bundled or first server); one that proves
+something about the store itself takes `each_store` and runs on all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from iogate.store import server as servers
+from iogate.store.connection import Store, open_store
+from iogate.store.embedded import Embedded, throwaway
+
+
+def _kinds() -> dict[str, servers.Server]:
+    """Release to server, oldest first."""
+    found = [servers.inspect(binary) for binary in servers.candidates()]
+    usable = sorted((s for s in found if s is not None), key=lambda s: s.release)
+    return {f"{s.kind}-{s.version}": s for s in usable}
+
+
+KINDS = _kinds()
+
+
+@pytest.fixture(scope="session")
+def redis_servers() -> Iterator[dict[str, Embedded]]:
+    """Started when first asked for, one of each kind."""
+    with ExitStack() as stack:
+        yield _Lazily(stack)
+
+
+class _Lazily(dict[str, Embedded]):
+    def __init__(self, stack: ExitStack) -> None:
+        super().__init__()
+        self._stack = stack
+
+    def __missing__(self, kind: str) -> Embedded:
+        started = self[kind] = self._stack.enter_context(throwaway(KINDS[kind]))
+        return started
+
+
+@pytest.fixture
+def redis_server(redis_servers: dict[str, Embedded]) -> Embedded:
+    """The oldest server of this machine."""
+    return redis_servers[next(iter(KINDS))]
+
+
+@pytest.fixture
+def redis_url(redis_server: Embedded) -> str:
+    return redis_server.url
+
+
+@pytest.fixture(params=list(KINDS))
+def each_redis(request: pytest.FixtureRequest, redis_servers: dict[str, Embedded]) -> Embedded:
+    """Each server of this machine in turn."""
+    found: Embedded = redis_servers[request.param]
+    return found
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[Store]:
+    """An empty store."""
+    opened = await open_store(redis_url, client_name="test")
+    await opened.call("FLUSHALL")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def each_store(each_redis: Embedded) -> AsyncIterator[Store]:
+    """An empty store on each server in turn."""
+    opened = await open_store(each_redis.url, client_name="test")
+    await opened.call("FLUSHALL")
+    yield opened
+    await opened.close()

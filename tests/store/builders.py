@@ -1,0 +1,63 @@
+"""Small revisions, requests and commits for the store's tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from iogate.compiler.revision import Api, Bundle, Limits, NoAuth, Revision
+from iogate.store.connection import Store
+from iogate.store.intake import Accepted, AcceptRequest, Intake
+from iogate.store.leases import Claim, Commit
+
+ORDERS = Api(id="orders/submit", workflow="shop/orders:1", program="p1", auth=NoAuth(), enabled=True)
+
+
+def api(name: str = "orders/submit", *, limits: Limits | None = None, enabled: bool | None = True) -> Api:
+    return Api(
+        id=name,
+        workflow="shop/orders:1",
+        program="p1",
+        auth=NoAuth(),
+        enabled=enabled,
+        limits=limits or Limits(),
+    )
+
+
+def bundle(*apis: Api) -> Bundle:
+    return Bundle(revision=Revision(apis={a.id: a for a in apis}, workflows={}), programs={"p1": b"{}"})
+
+
+async def publish(store: Store, *apis: Api) -> int:
+    return await store.revisions.publish(bundle(*(apis or (ORDERS,))))
+
+
+def request(intake: Intake, of: Api = ORDERS, **changes: Any) -> AcceptRequest:
+    given: dict[str, Any] = {
+        "uid": intake.uid(),
+        "api": of.id,
+        "digest": of.digest,
+        "revision": 1,
+        "workflow": of.workflow,
+        "program": of.program,
+        "input": b'{"sku":"A-1"}',
+        "retention_s": of.retention_s,
+    }
+    return AcceptRequest(**(given | changes))
+
+
+async def accepted(intake: Intake, of: Api = ORDERS, **changes: Any) -> str:
+    outcome = await intake.accept(request(intake, of, **changes))
+    assert isinstance(outcome, Accepted), outcome
+    return outcome.uid
+
+
+def commit(claim: Claim, move: str = "end", status: str | None = None, **changes: Any) -> Commit:
+    ends = {"end": "completed", "park": "waiting", "keep": "running", "queue": "running"}
+    given: dict[str, Any] = {
+        "uid": claim.uid,
+        "token": claim.token,
+        "seq": claim.seq + 1,
+        "move": move,
+        "status": status or ends[move],
+    }
+    return Commit(**(given | changes))
