@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 
 from iogate import secrets
-from iogate.compiler.faults import Placed, Surroundings, fault, warning
+from iogate.compiler.faults import Placed, Surroundings
 from iogate.compiler.features import unexecuted
 from iogate.compiler.revision import (
     AnyAuth,
@@ -43,20 +43,8 @@ class Reader:
     """Id of the API: part of the salts of its passwords."""
     problems: list[Problem] = field(default_factory=list)
 
-    def read(self, auth: documents.Auth | None, pointer: Pointer) -> Auth | None:
-        """The compiled form; None, with a problem, where there is none."""
-        if auth is None:
-            self.problems.append(
-                fault(
-                    self.document,
-                    pointer,
-                    "IOG305",
-                    f"{self.api} does not say who may call it",
-                    key=True,
-                    hint='write "auth" on the method or the module; "auth: none" opens it to everyone',
-                )
-            )
-            return None
+    def read(self, auth: documents.Auth, pointer: Pointer) -> Auth | None:
+        """The compiled form; None, with a problem, where this release executes none of it."""
         parts = tuple(self._parts(auth, pointer))
         if not isinstance(auth, documents.AnyAuth):
             return parts[0] if parts else None
@@ -67,24 +55,14 @@ class Reader:
             case "none":
                 yield NoAuth()
             case documents.TokenAuth():
-                yield TokenAuth(tokens={"token": self._tokens(auth.token, (*pointer, "token"))})
+                yield TokenAuth(tokens={"token": _tokens(auth.token)})
             case documents.TokensAuth():
-                yield TokenAuth(
-                    tokens={
-                        name: self._tokens(values, (*pointer, "tokens", name))
-                        for name, values in auth.tokens.items()
-                    }
-                )
+                yield TokenAuth(tokens={name: _tokens(values) for name, values in auth.tokens.items()})
             case documents.UserAuth():
-                yield UserAuth(
-                    users={auth.user: self._passwords(auth.user, auth.password, (*pointer, "password"))}
-                )
+                yield UserAuth(users={auth.user: self._passwords(auth.user, auth.password)})
             case documents.UsersAuth():
                 yield UserAuth(
-                    users={
-                        user: self._passwords(user, values, (*pointer, "users", user))
-                        for user, values in auth.users.items()
-                    }
+                    users={user: self._passwords(user, values) for user, values in auth.users.items()}
                 )
             case documents.SignatureAuth():
                 self._unexecuted((*pointer, "signature"), "IOG401", "authentication by signature")
@@ -94,39 +72,26 @@ class Reader:
                 for index, part in enumerate(auth.any):
                     yield from self._parts(part, (*pointer, "any", index))
 
-    def _tokens(self, values: Iterable[documents.Secret], pointer: Pointer) -> tuple[Secret, ...]:
-        return tuple(
-            HashedSecret(value=secrets.hash_token(self._literal(value, pointer)))
-            if isinstance(value, SecretStr)
-            else _reference(value)
-            for value in values
-        )
-
-    def _passwords(
-        self, user: str, values: Iterable[documents.Secret], pointer: Pointer
-    ) -> tuple[Secret, ...]:
+    def _passwords(self, user: str, values: Iterable[documents.Secret]) -> tuple[Secret, ...]:
         salt = hashlib.sha256(f"{self.api}\0{user}".encode()).digest()[:16]
         return tuple(
-            HashedSecret(value=secrets.hash_password(self._literal(value, pointer), salt=salt))
+            HashedSecret(value=secrets.hash_password(value.get_secret_value(), salt=salt))
             if isinstance(value, SecretStr)
             else _reference(value)
             for value in values
         )
-
-    def _literal(self, value: SecretStr, pointer: Pointer) -> str:
-        self.problems.append(
-            warning(
-                self.document,
-                pointer,
-                "IOG501",
-                "a secret stands in the file: whoever reads the repository has it",
-                hint="write {env: NAME} or {file: PATH}, or {hash: …} from `iogate secret hash`",
-            )
-        )
-        return value.get_secret_value()
 
     def _unexecuted(self, pointer: Pointer, code: str, name: str) -> None:
         self.problems.append(unexecuted(self.document, pointer, code, name, self.surroundings))
+
+
+def _tokens(values: Iterable[documents.Secret]) -> tuple[Secret, ...]:
+    return tuple(
+        HashedSecret(value=secrets.hash_token(value.get_secret_value()))
+        if isinstance(value, SecretStr)
+        else _reference(value)
+        for value in values
+    )
 
 
 def _reference(value: documents.EnvSecret | documents.FileSecret | documents.HashSecret) -> Secret:

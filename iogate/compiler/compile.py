@@ -174,9 +174,8 @@ class _Compiler:
         if given is not None:
             self.problems.extend(schemas.faults(document, (*at, "input", "schema"), given))
         schema = given if given is not None else _input_schema(definition)
-        if definition is not None:
-            self.problems.extend(routes.check(document, at, method, schema))
         reader = Reader(document, self.surroundings, identity)
+        assert method.auth is not None  # a document without is not handed over
         auth = reader.read(method.auth, _auth_pointer(document, name, at))
         self.problems.extend(reader.problems)
         if resolved is None or auth is None:
@@ -237,8 +236,4 @@ def _input_schema(definition: Mapping[str, Any] | None) -> Any:
 
 
 def _auth_pointer(document: ApiDocument, name: str, at: Pointer) -> Pointer:
-    methods: Mapping[str, Any] = document.data["methods"]
-    own = (methods.get(name) or {}).get("auth") is not None
-    if own or document.data.get("auth") is None:
-        return (*at, "auth") if own else at
-    return ("auth",)
+    return (*at, "auth") if "auth" in document.data["methods"][name] else ("auth",)

@@ -20,19 +20,9 @@ def check(
     exists: Callable[[str], bool],
 ) -> Iterator[Problem]:
     """Check the cases of the method at `pointer`; without a definition, mocks are not checked."""
-    names: dict[str, int] = {}
     references = None if definition is None else _references(definition)
     for index, case in enumerate(method.debug or ()):
         at = (*pointer, "debug", index)
-        first = names.setdefault(case.name, index)
-        if first != index:
-            yield fault(
-                document,
-                (*at, "name"),
-                "IOG317",
-                f"debug case {quoted(case.name)} stands twice in this method",
-                hint="give one of them another name",
-            )
         yield from _request(document, at, case, method)
         if case.body_file is not None and not exists(case.body_file):
             yield fault(
@@ -48,23 +38,23 @@ def check(
 
 def _request(document: Placed, at: Pointer, case: DebugCase, method: Method) -> Iterator[Problem]:
     verbs = method.verbs or ["POST"]
-    verb = case.verb or verbs[0]
-    if verb not in verbs:
+    has_body = case.has_body or case.body_file is not None
+    if case.verb is not None and case.verb not in verbs:
         yield fault(
             document,
             (*at, "verb"),
             "IOG317",
-            f"this API does not take {verb}: its verbs are {listed(verbs)}",
+            f"this API does not take {case.verb}: its verbs are {listed(verbs)}",
             hint=did_you_mean(verbs[0]),
         )
-    elif verb == "GET" and (case.has_body or case.body_file is not None):
+    elif has_body and (case.verb == "GET" or verbs == ["GET"]):
         yield fault(
             document,
             (*at, "body" if case.has_body else "body_file"),
             "IOG317",
             "a GET has no body: its input is its query",
             key=True,
-            hint='write "query", or "verb: POST"' if "POST" in verbs else 'write "query"',
+            hint='write "query"' + (', or "verb: POST"' if "POST" in verbs else ""),
         )
 
 

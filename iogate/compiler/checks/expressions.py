@@ -129,7 +129,10 @@ def _of_task(task: walk.Task) -> Iterator[_Place]:
         yield (*at, "if"), data["if"], True, known
     match task.kind:
         case "call":
-            yield (*at, "with"), data.get("with"), False, known
+            for key, value in (data.get("with") or {}).items():
+                # A subscription holds tasks, and they are visited on their own.
+                if key != "subscription":
+                    yield (*at, "with", key), value, False, known
         case "set":
             yield (*at, "set"), data["set"], True, known
         case "for":

@@ -1,14 +1,10 @@
-"""APIs are worth publishing as they stand: no two of one path, and warnings where one is likely unwise."""
+"""No two APIs answer one path."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
-from iogate.compiler.faults import Placed, fault, warning
+from iogate.compiler.faults import Placed, fault
 from iogate.compiler.walk import Pointer
-from iogate.documents.api import Method
-from iogate.documents.problems import Problem, quoted
+from iogate.documents.problems import Problem
 
 
 class Routes:
@@ -30,25 +26,3 @@ class Routes:
             else f"API {identity} differs only in case from {other} in {where}"
         )
         return fault(document, pointer, "IOG301", message, key=True, hint="give one of them another name")
-
-
-def check(document: Placed, pointer: Pointer, method: Method, input_schema: Any) -> Iterator[Problem]:
-    """Lint one method, given the schema that the gateway will judge its input by."""
-    if method.timeout is None:
-        yield warning(
-            document,
-            pointer,
-            "IOG502",
-            "no timeout: a run of this API may last forever",
-            key=True,
-            hint='write "timeout: 5m" on the method or the module',
-        )
-    if "GET" in (method.verbs or ()) and input_schema in (None, {}, True):
-        yield warning(
-            document,
-            pointer,
-            "IOG503",
-            "GET without a schema: every value of the query reaches the workflow as text",
-            key=True,
-            hint=f"describe the query under {quoted('input')}: {{schema: …}}",
-        )
