@@ -33,6 +33,7 @@ from iogate.compiler.tasks import (
     Wait,
 )
 from iogate.expressions import Template, bare, template
+from iogate.expressions.templates import Literal as Text
 from iogate.expressions.templates import pieces
 
 _KINDS = ("for", "try", "call", "do", "emit", "fork", "listen", "raise", "run", "set", "switch", "wait")
@@ -244,7 +245,8 @@ def _run(run: Mapping[str, Any]) -> Body:
     return Process(
         kind=kind,
         language=process.get("language") or "",
-        code=template(process.get("command" if kind == "shell" else "code") or ""),
+        # a script's text is in its own language: `${…}` there is not ours
+        code=template(process["command"]) if kind == "shell" else Text(process.get("code") or ""),
         source=address(process["source"]) if process.get("source") else None,
         stdin=None if stdin is None else template(stdin),
         arguments=template(process.get("arguments") or []),

@@ -18,6 +18,8 @@ from iogate.engine.state import State
 from iogate.engine.walk import Walk
 from iogate.errors import WorkflowError
 
+__all__ = ["BUDGET", "Advance", "Environment", "RunFacts", "advance", "start"]
+
 BUDGET = 200
 """Steps between two moments at which a worker can do something else."""
 

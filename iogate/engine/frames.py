@@ -7,10 +7,11 @@ so a walk that fails leaves that state as it was.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from iogate.compiler.program import Program
-from iogate.compiler.tasks import For
+from iogate.compiler.tasks import For, Task
 from iogate.engine.state import Frame, Phase
 
 
@@ -105,7 +106,31 @@ class Tree:
             scope = self.parent(task)
         return count
 
-    def path(self, scope: Frame) -> str:
+    def deadline(self, frame: Frame) -> int | None:
+        """The earliest deadline of a task or of any around it."""
+        earliest: int | None = None
+        at: Frame | None = frame
+        while at is not None:
+            if at.deadline_ms is not None and (earliest is None or at.deadline_ms < earliest):
+                earliest = at.deadline_ms
+            at = self._frames[at.parent] if at.parent is not None else None
+        return earliest
+
+    def count_answer(self, scope: Frame) -> None:
+        """Note a definite answer: the next call of this branch gets a key of its own."""
+        owner = self.owner(scope)
+        self.put(replace(owner, calls=owner.calls + 1))
+
+    def identity(self, scope: Frame, task: Task, uid: str) -> tuple[str, str]:
+        """Reference of a task with every loop index, and the idempotency key of its effect.
+
+        The last part of the key counts the branch's definite answers: it stays while an effect is
+        under way, also after a crash, and differs where `then` leads to the same task again.
+        """
+        reference = self._path(scope) + task.pointer[len(scope.pointer) :]
+        return reference, f"{uid}{reference}/{self.owner(scope).calls}"
+
+    def _path(self, scope: Frame) -> str:
         """Pointer of a scope with the index of every turn around it: `/do/0/loop/for/3/do`."""
         parts: list[str] = []
         while (task := self.parent(scope)).parent is not None:

@@ -19,12 +19,6 @@ from iogate.errors import WorkflowError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-WORKFLOW = frozenset({"secrets", "workflow", "runtime"})
-WORKFLOW_OUTPUT = WORKFLOW | {"context"}
-BEFORE = WORKFLOW_OUTPUT | {"task"}
-INSIDE = BEFORE | {"input", "authorization"}
-EXPORT = INSIDE | {"output"}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
@@ -48,7 +42,7 @@ class Environment:
 
 @dataclass(slots=True, kw_only=True)
 class Scope:
-    """The arguments of one stage of one task; `at` moves it to the next stage."""
+    """The arguments of one task; `stage` moves on as the task does."""
 
     program: Program
     facts: RunFacts
@@ -63,14 +57,11 @@ class Scope:
     raw: Any = None
     input: Any = None
     raw_output: Any = None
+    has_output: bool = False
     output: Any = None
     authenticate: Callable[[], Authentication | None] | None = None
     idempotency_key: str | None = None
     _variables: Mapping[str, Any] | None = None
-
-    def at(self, stage: frozenset[str]) -> Scope:
-        self.stage = stage
-        return self
 
     def __contains__(self, name: object) -> bool:
         return name in self.stage or name in self._known()
@@ -135,7 +126,7 @@ class Scope:
             "input": self.raw,
             "startedAt": moment(self.started_ms),
         }
-        if self.raw_output is not None:
+        if self.has_output:
             descriptor["output"] = self.raw_output
         return descriptor
 

@@ -1,0 +1,177 @@
+"""What each kind of task does once it has its input: ends at once, opens a scope, or waits.
+
+Called by `walk`, which owns the frames and the way from task to task. Each function gives the id of
+the scope to go on in, or None where the branch has to wait. What fails is a WorkflowError, which
+`walk` carries to what catches it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, assert_never
+
+from iogate import durations
+from iogate.compiler.tasks import (
+    Do,
+    For,
+    Function,
+    Http,
+    Inline,
+    Process,
+    Raise,
+    Set,
+    Switch,
+    Task,
+    Unsupported,
+    Wait,
+)
+from iogate.engine import calls, raising
+from iogate.engine.commands import Perform
+from iogate.engine.scope import Scope
+from iogate.engine.state import Frame
+from iogate.errors import WorkflowError
+from iogate.expressions.paths import type_name
+
+if TYPE_CHECKING:
+    from iogate.engine.walk import Walk
+
+_FUNCTIONS_DEEP = 32
+"""Functions inside functions; beyond it they call each other in a circle."""
+
+
+def begin(walk: Walk, scope: Frame, task: Task, arguments: Scope) -> int | None:
+    """Let the task do what it is there for; `arguments` hold its input."""
+    body, data = task.body, arguments.input
+    match body:
+        case Set(value):
+            return walk.complete(scope, task, arguments, value.evaluate(data, arguments))
+        case Switch():
+            return _switch(walk, scope, task, body, arguments)
+        case Do(tasks):
+            return walk.enter(walk.open(scope, arguments), tasks.pointer, value=data)
+        case For():
+            return _loop(walk, scope, task, body, arguments)
+        case Raise():
+            raise raising.raised(body, arguments)
+        case Wait(duration):
+            return _wait(walk, scope, task, arguments, duration.evaluate(data, arguments))
+        case Http() | Function() | Process():
+            return _outside(walk, scope, task, arguments)
+        case Inline():
+            return _function(walk, scope, body, arguments)
+        case Unsupported(what):
+            raise WorkflowError("configuration", detail=f"{what} is not executed by this release")
+        case _:
+            assert_never(body)
+
+
+def leave(walk: Walk, scope: Frame, frame: Frame, task: Task) -> int | None:
+    """The list of tasks in `scope` is through: the next turn, or the end of the task around it."""
+    body = task.body
+    if isinstance(body, For) and scope.turn is not None and scope.turn + 1 < len(frame.items):
+        walk.tree.put(replace(scope, position=0, turn=scope.turn + 1))
+        return turn(walk, scope.id, task, body)
+    return walk.done(scope)
+
+
+def truthy(result: Any) -> bool:
+    """What counts as true in conditions: as in jq, all but false and null."""
+    return result is not None and result is not False
+
+
+def _switch(walk: Walk, scope: Frame, task: Task, body: Switch, arguments: Scope) -> int | None:
+    data = arguments.input
+    for case in body.cases:
+        if case.when is not None and truthy(case.when.evaluate(data, arguments)):
+            chosen = case
+            break
+    else:
+        if body.default is None:
+            return walk.complete(scope, task, arguments, data)
+        chosen = body.default
+    return walk.complete(scope, task, arguments, data, chosen.then, {"case": chosen.name})
+
+
+def _loop(walk: Walk, scope: Frame, task: Task, body: For, arguments: Scope) -> int | None:
+    items = body.items.evaluate(arguments.input, arguments)
+    if not isinstance(items, list):
+        raise WorkflowError("expression", detail=f"for.in must give an array, not {type_name(items)}")
+    if not items:
+        return walk.complete(scope, task, arguments, arguments.input)
+    frame = walk.open(scope, arguments, items=items)
+    return turn(walk, walk.enter(frame, body.tasks.pointer, value=frame.input, turn=0), task, body)
+
+
+def turn(walk: Walk, at: int, task: Task, body: For) -> int | None:
+    """Let the turn begin that the scope stands before, where `while` holds; end the loop otherwise."""
+    if body.condition is None:
+        return at
+    inner = walk.tree[at]
+    frame = walk.tree.parent(inner)
+    arguments = walk.arguments(inner, task, frame)
+    try:
+        holds = truthy(body.condition.evaluate(inner.value, arguments))
+    except WorkflowError as error:
+        described = raising.placed(error, task, inner)
+        outer = walk.tree.remove(walk.tree.remove(inner))
+        return walk.fault(outer.id, task, described)
+    return at if holds else walk.done(inner)
+
+
+def _function(walk: Walk, scope: Frame, body: Inline, arguments: Scope) -> int:
+    if walk.tree.functions_around(scope) >= _FUNCTIONS_DEEP:
+        raise WorkflowError("runtime", detail=f"more than {_FUNCTIONS_DEEP} functions call one another")
+    given = body.arguments.evaluate(arguments.input, arguments)
+    return walk.enter(walk.open(scope, arguments), f"/use/functions/{body.name}", value=given)
+
+
+def _wait(walk: Walk, scope: Frame, task: Task, arguments: Scope, duration: Any) -> int | None:
+    try:
+        due_ms = durations.read_duration(duration).after_ms(walk.now_ms)
+    except durations.InvalidDuration as error:
+        raise WorkflowError("expression", detail=f"wait: {error}") from None
+    if due_ms <= walk.now_ms:
+        return walk.complete(scope, task, arguments, arguments.input)
+    walk.open(scope, arguments, phase="timer", due_ms=due_ms)
+    walk.note("task.waiting", task, {"due_ms": due_ms})
+    return None
+
+
+def _outside(walk: Walk, scope: Frame, task: Task, arguments: Scope) -> int | None:
+    frame = walk.open(scope, arguments, phase="effect")
+    try:
+        awaits = perform(walk, scope, task, frame)
+    except WorkflowError:
+        walk.tree.remove(frame)
+        raise
+    if awaits:
+        return None
+    walk.tree.remove(frame)
+    return walk.complete(scope, task, arguments, arguments.input)
+
+
+def perform(walk: Walk, scope: Frame, task: Task, frame: Frame, *, again: bool = False) -> bool:
+    """Ask for the task's effect; tells whether the task waits for its outcome.
+
+    The time that its expressions see is the task's start, so that asking again says the same.
+    """
+    if again and task.at_most_once:
+        raise WorkflowError("runtime", detail="its outcome is unknown, and it must happen at most once")
+    body = task.body
+    assert isinstance(body, Http | Function | Process)
+    reference, key = walk.tree.identity(scope, task, walk.facts.uid)
+    arguments = walk.arguments(scope, task, frame)
+    arguments.now_ms, arguments.idempotency_key = frame.started_ms, key
+    awaits = not isinstance(body, Process) or body.awaits
+    walk.performs.append(
+        Perform(
+            frame=frame.id,
+            reference=reference,
+            effect=calls.effect(body, arguments),
+            idempotency_key=key,
+            deadline_ms=walk.tree.deadline(frame),
+            await_result=awaits,
+            at_most_once=task.at_most_once,
+        )
+    )
+    return awaits
