@@ -1,0 +1,113 @@
+"""`python -m iogate.gateway`: one gateway process, its settings handed over in the environment."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ipaddress
+import logging
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from iogate import logs, settings
+from iogate.errors import IogateError, Unreachable
+from iogate.gateway import app, process, sockets
+from iogate.gateway.calls import Calls
+from iogate.gateway.links import Links
+from iogate.gateway.live import Live
+from iogate.gateway.refresh import Refresher
+from iogate.store.uids import UidSource
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from litestar import Litestar
+
+    from iogate.settings import Settings
+
+log = logging.getLogger("iogate.gateway")
+
+LINK_KEY = "link_key"
+"""File in `data_dir` that holds the key of signed links where the settings have none."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens here."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def link_key(chosen: Settings) -> str | None:
+    """The key of signed links, None where nobody made one."""
+    if chosen.link_key:
+        return chosen.link_key
+    try:
+        return (chosen.data_dir / LINK_KEY).read_text(encoding="ascii").strip() or None
+    except OSError:
+        return None
+
+
+def find_store(chosen: Settings) -> str:
+    """Where the store is; the embedded one may come up later than its gateway."""
+    from iogate.store.embedded import find_embedded  # noqa: PLC0415 - not needed beside a redis_url
+
+    url = chosen.redis_url or find_embedded(chosen.data_dir)
+    if url is None:
+        raise Unreachable(
+            f"no store: none is running in {chosen.data_dir}",
+            hint='set redis_url, or start one with "iogate up"',
+        )
+    return url
+
+
+async def run(chosen: Settings) -> None:
+    """Put the gateway together and serve until a signal ends it."""
+    bracketed = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
+    live = Live(
+        links=Links(link_key(chosen)),
+        loopback=is_loopback(chosen.host),
+        public_url=chosen.public_url or f"http://{bracketed}:{chosen.port}",
+    )
+    refresher = Refresher(live, lambda: find_store(chosen))
+
+    @asynccontextmanager
+    async def refreshed(_: Litestar) -> AsyncIterator[None]:
+        refreshing = asyncio.create_task(refresher.run(), name="refresh")
+        try:
+            yield
+        finally:
+            refreshing.cancel()
+            await asyncio.gather(refreshing, return_exceptions=True)
+            await refresher.close()
+
+    listening = sockets.inherited_or_own(chosen.host, chosen.port)
+    application = app.build(live, Calls(live, refresher, UidSource()), refreshed)
+    log.info(
+        "listening on %s:%d",
+        chosen.host,
+        listening.getsockname()[1],
+        extra={"action": "gateway.listening", "port": listening.getsockname()[1]},
+    )
+    await process.serve(application, listening, live.draining)
+
+
+def main() -> int:
+    chosen = settings.from_environment()
+    logs.set_up(chosen.log_format)
+    # What was loaded until here lives as long as the process: the collector need not look at it.
+    gc.freeze()
+    try:
+        asyncio.run(run(chosen))
+    except IogateError as error:
+        log.error("%s", error.message, extra={"action": "gateway.failed"})  # noqa: TRY400 - for people
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

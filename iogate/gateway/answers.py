@@ -1,0 +1,145 @@
+"""What goes over the wire: the one shape of errors, and ASGI messages built once.
+
+Used by every route. Invariant: each answer carries `Cache-Control: no-store`, and an error of any route
+is `{"response":{"error":{"code","message"}}}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Send
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+NO_STORE = (b"cache-control", b"no-store")
+JSON = (b"content-type", b"application/json")
+
+_encode = msgspec.json.Encoder(order=None, decimal_format="number").encode
+
+
+class Answer:
+    """A complete answer, ready to be sent any number of times."""
+
+    __slots__ = ("_body", "_start", "content", "headers", "status")
+
+    def __init__(self, status: int, content: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        self.status = status
+        self.content = content
+        self.headers: Headers = [
+            JSON,
+            NO_STORE,
+            (b"content-length", str(len(content)).encode()),
+            *headers,
+        ]
+        self._start: HTTPResponseStartEvent = {
+            "type": "http.response.start",
+            "status": status,
+            "headers": self.headers,
+        }
+        self._body: HTTPResponseBodyEvent = {
+            "type": "http.response.body",
+            "body": content,
+            "more_body": False,
+        }
+
+    async def send(self, send: Send) -> None:
+        await send(self._start)
+        await send(self._body)
+
+
+class ErrorAnswer(Answer):
+    """An answer in the one shape of errors."""
+
+    __slots__ = ("code", "message")
+
+    def __init__(
+        self, status: int, code: str, message: str, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
+        super().__init__(status, error_body(code, message), headers)
+        self.code = code
+        self.message = message
+
+
+class Failed(Exception):
+    """Carries the answer of a check that failed out of the functions that judge."""
+
+    def __init__(self, answer: ErrorAnswer) -> None:
+        super().__init__(answer.message)
+        self.answer = answer
+
+
+def error_body(code: str, message: str) -> bytes:
+    return _encode({"response": {"error": {"code": code, "message": message}}})
+
+
+def response(value: Any, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> Answer:
+    """`{"response": value}`."""
+    return Answer(status, _encode({"response": value}), headers)
+
+
+def with_headers(answer: ErrorAnswer, headers: Mapping[str, str]) -> ErrorAnswer:
+    """The same error with further headers, as one call needs them."""
+    more = tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items())
+    return ErrorAnswer(answer.status, answer.code, answer.message, more)
+
+
+def invalid(message: str) -> Failed:
+    """400: the content does not hold."""
+    return Failed(ErrorAnswer(400, "requestError.invalidParams", message))
+
+
+def too_large(limit: int) -> Failed:
+    return Failed(ErrorAnswer(413, "requestError.tooLarge", f"The body is larger than {limit} bytes"))
+
+
+def unsupported(message: str) -> Failed:
+    return Failed(ErrorAnswer(415, "requestError.unsupportedMediaType", message))
+
+
+def not_allowed(verb: str, allowed: str) -> ErrorAnswer:
+    return ErrorAnswer(
+        405,
+        "requestError.methodNotAllowed",
+        f"The method {verb} is not allowed here; expected {allowed}",
+        [(b"allow", allowed.encode())],
+    )
+
+
+def too_many(message: str, retry_after_s: float) -> ErrorAnswer:
+    seconds = max(1, -int(-retry_after_s // 1))
+    return ErrorAnswer(
+        429,
+        "requestError.tooManyRequests",
+        f"{message}; retry in {seconds} s",
+        [(b"retry-after", str(seconds).encode())],
+    )
+
+
+def unavailable(message: str) -> ErrorAnswer:
+    return ErrorAnswer(503, "serverError.unavailable", message, [(b"retry-after", b"1")])
+
+
+NO_ROUTE = ErrorAnswer(404, "requestError.notFound", "There is no such interface")
+NO_RUN = ErrorAnswer(
+    404, "requestError.notFound", "There is no such run, or these credentials may not see it"
+)
+NO_PATH = ErrorAnswer(404, "requestError.notFound", "There is nothing at this path")
+NOT_ENABLED = ErrorAnswer(403, "requestError.notEnabled", "The interface is not enabled")
+TIMED_OUT = ErrorAnswer(
+    408, "requestError.timeout", "The body did not arrive in time", [(b"connection", b"close")]
+)
+HEADERS_TOO_LARGE = ErrorAnswer(
+    431,
+    "requestError.headersTooLarge",
+    "The headers are larger than 32768 bytes",
+    [(b"connection", b"close")],
+)
+STORE_DOWN = unavailable("The store is out of reach; nothing was accepted")
+STORE_FULL = unavailable("The store has no memory left; nothing was accepted")
+NO_REVISION = unavailable("No revision is loaded yet")
+STALE = unavailable("The interface changed while this call was judged; call again")
+UNCONFIGURED = unavailable("The credentials of this interface are not configured on this gateway")
+CRASHED = ErrorAnswer(500, "serverError.internal", "The gateway failed on this call; its log says why")

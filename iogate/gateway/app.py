@@ -1,0 +1,76 @@
+"""The Litestar application: the hot path mounted as bare ASGI, and a handler for every other route.
+
+Put together by `__main__`. Invariant: whatever goes wrong on whatever route, the answer has the one
+shape of errors.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from litestar import Litestar, Request, Response, asgi
+from litestar.enums import ScopeType
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+
+from iogate.gateway import answers, observation, runs
+from iogate.gateway.answers import ErrorAnswer, Failed, not_allowed
+from iogate.gateway.sending import as_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from litestar.types import Receive, Scope, Send
+
+    from iogate.gateway.calls import Calls
+    from iogate.gateway.live import Live
+
+log = logging.getLogger(__name__)
+
+
+def build(
+    live: Live, calls: Calls, lifespan: Callable[[Litestar], AbstractAsyncContextManager[None]] | None = None
+) -> Litestar:
+    """Compose the application around what is live."""
+
+    @asgi("/v1/api", is_mount=True, copy_scope=False)
+    async def api(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == ScopeType.HTTP:
+            await calls(scope, receive, send)
+
+    return Litestar(
+        route_handlers=[api, *runs.handlers(live), *observation.handlers(live)],
+        exception_handlers={Exception: _on_error},
+        lifespan=[lifespan] if lifespan is not None else [],
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+    )
+
+
+def _on_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    return as_response(_answer(request, error))
+
+
+def _answer(request: Request[Any, Any, Any], error: Exception) -> ErrorAnswer:
+    match error:
+        case Failed():
+            return error.answer
+        case NotFoundException():
+            return answers.NO_PATH
+        case MethodNotAllowedException():
+            allowed = (error.headers or {}).get("allow", "")
+            verbs = sorted(verb.strip() for verb in allowed.split(",") if verb.strip())
+            return not_allowed(request.method[:20], ", ".join(verbs))
+        case HTTPException() if error.status_code < 500:
+            return ErrorAnswer(error.status_code, "requestError.invalidParams", error.detail or "Bad request")
+        case _:
+            log.error(
+                "%s %s failed",
+                request.method,
+                request.scope["path"],
+                exc_info=error,
+                extra={"action": "call.failed"},
+            )
+            return answers.CRASHED

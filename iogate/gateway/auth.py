@@ -1,0 +1,188 @@
+"""Who calls: reads credentials from headers and has them judged.
+
+One `Guard` per API, built when a revision is taken. Invariant: no credential is logged, stored or named
+in an answer, and comparison is constant-time (`iogate.secrets.Verifier`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, assert_never
+
+from iogate import secrets
+from iogate.compiler.revision import AnyAuth, EnvSecret, FileSecret, HashedSecret, NoAuth, TokenAuth, UserAuth
+from iogate.gateway.answers import UNCONFIGURED, ErrorAnswer, Failed, invalid
+from iogate.secrets import Verifier
+
+if TYPE_CHECKING:
+    from iogate.compiler.revision import Auth, Secret
+
+RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
+
+NOBODY = ""
+"""The caller of an API that asks for no credentials."""
+
+_BEARER = (b"www-authenticate", b'Bearer realm="iogate"')
+_BASIC = (b"www-authenticate", b'Basic realm="iogate", charset="UTF-8"')
+_TOKEN, _USER = "Token", "User/Password"
+_CREDENTIALS = frozenset({b"authorization", b"token", b"user", b"password"})
+
+
+class Absent(Failed):
+    """No credentials of a kind that this API takes."""
+
+
+class Wrong(Failed):
+    """Credentials that open nothing here."""
+
+
+def index(headers: RawHeaders) -> tuple[dict[bytes, bytes], frozenset[bytes]]:
+    """Headers by name, and the names that appear more than once."""
+    found = dict(headers)
+    if isinstance(headers, list) and len(found) == len(headers):
+        return found, frozenset()
+    seen: set[bytes] = set()
+    repeated: set[bytes] = set()
+    for name, _ in headers:
+        (repeated if name in seen else seen).add(name)
+    return found, frozenset(repeated)
+
+
+class Guard:
+    """The credentials that open one API."""
+
+    def __init__(self, auth: Auth, *, root: Path | None = None) -> None:
+        self.unset: tuple[str, ...] = ()
+        """What this API's secrets refer to and this machine does not have."""
+        self.opens_to_all = False
+        self._token: Verifier | None = None
+        self._user: Verifier | None = None
+        tokens: dict[str, list[str]] = {}
+        users: dict[str, list[str]] = {}
+        for part in _parts(auth):
+            match part:
+                case NoAuth():
+                    self.opens_to_all = True
+                case TokenAuth():
+                    self._resolve(part.tokens, tokens, root)
+                case UserAuth():
+                    self._resolve(part.users, users, root)
+                case _:
+                    assert_never(part)
+        if tokens:
+            self._token = Verifier(tokens)
+        if users:
+            self._user = Verifier(users)
+        kinds = [kind for kind, verifier in ((_TOKEN, self._token), (_USER, self._user)) if verifier]
+        self._challenges = [
+            header for header, verifier in ((_BEARER, self._token), (_BASIC, self._user)) if verifier
+        ]
+        self._absent = ErrorAnswer(
+            401, "requestError.invalidParams", " or ".join(kinds) + " is required", self._challenges
+        )
+        self._wrong = {
+            kind: ErrorAnswer(401, "requestError.unauthorized", f"{kind} is invalid", self._challenges)
+            for kind in kinds
+        }
+        self.stripped = frozenset(
+            {b"authorization", b"proxy-authorization", b"cookie"}
+            | ({b"token"} if self._token else set())
+            | ({b"user", b"password"} if self._user else set())
+        )
+        """Headers that no run may see."""
+
+    def _resolve(
+        self, named: Mapping[str, tuple[Secret, ...]], into: dict[str, list[str]], root: Path | None
+    ) -> None:
+        for name, values in named.items():
+            accepted = into.setdefault(name, [])
+            for secret in values:
+                try:
+                    accepted.append(_resolve(secret, root))
+                except secrets.Unset as unset:
+                    self.unset += (unset.message,)
+
+    async def judge(self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> str:
+        """Name of the caller. Raises Absent or Wrong, or the 400 for credentials that contradict."""
+        if self.unset:
+            raise Failed(UNCONFIGURED)
+        if self._token is None and self._user is None:
+            return NOBODY
+        if repeated and (twice := sorted(repeated & _CREDENTIALS)):
+            raise invalid(f"The header {twice[0].decode()} is given more than once")
+        try:
+            return await self._judge(headers)
+        except (Absent, Wrong):
+            if self.opens_to_all:
+                return NOBODY
+            raise
+
+    async def _judge(self, headers: Mapping[bytes, bytes]) -> str:
+        scheme, _, rest = headers.get(b"authorization", b"").partition(b" ")
+        scheme, rest = scheme.lower(), rest.strip()
+        token = _one_token(headers, rest if scheme == b"bearer" else b"") if self._token else b""
+        user = _one_user(headers, rest if scheme == b"basic" else b"") if self._user else None
+        if token and user:
+            raise invalid("Credentials are given as a token and as user and password; send one of them")
+        if token:
+            assert self._token is not None
+            caller = await self._token.token(_text(token))
+            if caller is None:
+                raise Wrong(self._wrong[_TOKEN])
+            return caller
+        if user:
+            assert self._user is not None
+            caller = await self._user.password(_text(user[0]), _text(user[1]))
+            if caller is None:
+                raise Wrong(self._wrong[_USER])
+            return caller
+        raise Absent(self._absent)
+
+
+def _one_token(headers: Mapping[bytes, bytes], bearer: bytes) -> bytes:
+    plain = headers.get(b"token", b"")
+    if plain and bearer and plain != bearer:
+        raise invalid("The headers token and Authorization name different tokens")
+    return plain or bearer
+
+
+def _one_user(headers: Mapping[bytes, bytes], basic: bytes) -> tuple[bytes, bytes] | None:
+    user, password = headers.get(b"user", b""), headers.get(b"password", b"")
+    plain = (user, password) if user and password else None
+    if not basic:
+        return plain
+    try:
+        name, colon, secret = base64.b64decode(basic, validate=True).partition(b":")
+    except binascii.Error:
+        name, colon, secret = b"", b"", b""
+    # What cannot be read is wrong rather than absent: nobody has an empty password.
+    decoded = (name, secret) if colon else (b"", b"")
+    if plain is not None and plain != decoded:
+        raise invalid("The headers user and password contradict Authorization")
+    return decoded
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def _parts(auth: Auth) -> tuple[NoAuth | TokenAuth | UserAuth, ...]:
+    return auth.any if isinstance(auth, AnyAuth) else (auth,)
+
+
+def _resolve(secret: Secret, root: Path | None) -> str:
+    match secret:
+        case EnvSecret():
+            return secrets.resolve("env", secret.name)
+        case FileSecret():
+            return secrets.resolve("file", secret.path, root=root)
+        case HashedSecret():
+            return secrets.resolve("hash", secret.value)
+        case _:
+            assert_never(secret)

@@ -1,0 +1,48 @@
+"""Reads a request's body under a limit of bytes and a deadline.
+
+Invariant: never holds more than the limit and one chunk, and never waits longer than the deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from litestar.types import Receive
+
+from iogate.gateway.answers import TIMED_OUT, Failed, too_large
+
+DEADLINE_S = 20.0
+"""For a whole body; each MiB of the limit adds a second."""
+
+
+class Disconnected(Exception):
+    """The caller closed the connection before its body was complete."""
+
+
+async def read(receive: Receive, *, limit: int, length: int | None, deadline_s: float = DEADLINE_S) -> bytes:
+    """The whole body. `length` is what Content-Length promises, None without one."""
+    if length == 0:
+        return b""
+    if length is not None and length > limit:
+        raise too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(deadline_s + limit / 1_048_576):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise Disconnected
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                if size > limit:
+                    raise too_large(limit)
+                # The server says `more_body` after the last byte too: the length spares a turn.
+                if size == length or not message.get("more_body"):
+                    if not chunks:
+                        return chunk
+                    chunks.append(chunk)
+                    return b"".join(chunks)
+                chunks.append(chunk)
+    except TimeoutError:
+        raise Failed(TIMED_OUT) from None

@@ -1,0 +1,221 @@
+"""The hot path: `/v1/api/{module}/{method}/async` and `/sync`, as a bare ASGI application.
+
+Mounted in the Litestar application by `app`. The checks stand in the order of the contract, and the
+first that fails answers:
+
+    route → enabled → verb → credentials → rate → size, type → content → store (one script)
+
+Invariant: a 202 is sent only after the store has answered that the run is stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import time
+from typing import TYPE_CHECKING, Any, assert_never
+
+import msgspec
+
+from iogate.errors import Unreachable
+from iogate.gateway import answers, auth, body, content
+from iogate.gateway.answers import Answer, ErrorAnswer, Failed
+from iogate.gateway.waiting import sync_answer
+from iogate.store.intake import Accepted, AcceptRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from litestar.types import HTTPScope, Receive, Send
+
+    from iogate.gateway.live import Live
+    from iogate.gateway.refresh import Refresher
+    from iogate.gateway.routes import Route, Table
+    from iogate.store.intake import Refusal
+    from iogate.store.uids import UidSource
+
+log = logging.getLogger(__name__)
+
+MAX_HEADERS = 32_768
+SYNC_S = 30.0
+SYNC_MOST_S = 300.0
+
+_PREFER_WAIT = re.compile(rb"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
+_REPLAYED = (b"idempotent-replayed", b"true")
+_encode = msgspec.json.Encoder().encode
+_encode_sorted = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Calls:
+    """Judges and accepts calls."""
+
+    def __init__(self, live: Live, refresher: Refresher, uids: UidSource) -> None:
+        self._live = live
+        self._refresher = refresher
+        self._uids = uids
+
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        table = self._live.table
+        if table is None:
+            await answers.NO_REVISION.send(send)
+            return
+        found = table.paths.get(scope["raw_path"])
+        if found is None:
+            await answers.NO_ROUTE.send(send)
+            return
+        route, sync = found
+        try:
+            answer = await self._answer(table, route, scope, receive, sync=sync)
+        except Failed as failed:
+            answer = failed.answer
+        except body.Disconnected:
+            return
+        if isinstance(answer, ErrorAnswer):
+            route.counts.refuse(answer.code)
+        elif answer.status == 202:
+            route.counts.took(time.perf_counter() - started)
+        await answer.send(send)
+
+    async def _answer(
+        self, table: Table, route: Route, scope: HTTPScope, receive: Receive, *, sync: bool
+    ) -> Answer:
+        headers, repeated = auth.index(scope["headers"])
+        verb = scope["method"]
+        if not route.enabled and not await self._refresher.is_enabled(route):
+            return answers.NOT_ENABLED
+        if verb not in route.verbs:
+            return route.refuse_verb(verb)
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADERS:
+            return answers.HEADERS_TOO_LARGE
+        caller = await route.guard.judge(headers, repeated)
+        if (refusal := route.check_rate()) is not None:
+            return refusal
+        sent = b""
+        if verb == "POST":
+            content.check_encoding(headers)
+            sent = await body.read(receive, limit=route.api.limits.body, length=_length(headers))
+        for attempt in (1, 2):
+            value = content.read(route, scope, headers, sent)
+            accepted = await self._accept(table, route, caller, value, headers, repeated)
+            if isinstance(accepted, Accepted):
+                return await self._accepted(table, route, accepted, headers, sync=sync)
+            if accepted is not answers.STALE or attempt == 2:
+                return accepted
+            # The revision moved while this call was judged: by the new one it is judged from the start.
+            await self._refresher.reload()
+            newer = self._live.table
+            if newer is None or newer is table:
+                return answers.STALE
+            table = newer
+            found = table.paths.get(scope["raw_path"])
+            if found is None:
+                return answers.NO_ROUTE
+            route, sync = found
+            if verb not in route.verbs:
+                return route.refuse_verb(verb)
+            caller = await route.guard.judge(headers, repeated)
+            if len(sent) > route.api.limits.body:
+                raise answers.too_large(route.api.limits.body)
+        raise AssertionError("the second attempt always answers")
+
+    async def _accept(
+        self,
+        table: Table,
+        route: Route,
+        caller: str,
+        value: Any,
+        headers: Mapping[bytes, bytes],
+        repeated: frozenset[bytes],
+    ) -> Accepted | Answer:
+        api = route.api
+        key = content.check_key(route.idempotency_header, headers, repeated)
+        intake = self._live.intake
+        if intake is None:
+            return answers.STORE_DOWN
+        request = AcceptRequest(
+            uid=self._uids.next(),
+            api=api.id,
+            digest=route.digest,
+            revision=table.number,
+            workflow=api.workflow,
+            program=api.program,
+            input=_encode(value),
+            caller=caller,
+            retention_s=api.retention_s,
+            timeout_s=api.timeout_s,
+            idempotency_key=key,
+            idempotency_ttl_s=api.idempotency.ttl_s,
+            fingerprint="" if key is None else _fingerprint(route, value),
+        )
+        try:
+            verdict = await intake.accept(request)
+        except Unreachable:
+            return answers.STORE_DOWN
+        if isinstance(verdict, Accepted):
+            if verdict.replayed:
+                route.counts.replayed += 1
+            elif route.bucket is not None:
+                route.bucket.took()
+            route.counts.accepted += 1
+            return verdict
+        return _refused(route, verdict)
+
+    async def _accepted(
+        self, table: Table, route: Route, accepted: Accepted, headers: Mapping[bytes, bytes], *, sync: bool
+    ) -> Answer:
+        uid = accepted.uid
+        expires_s = time.time() + route.api.retention_s + (route.api.timeout_s or 0.0)
+        more = [(b"location", self._live.links.location(uid, expires_s)), table.header]
+        if accepted.replayed:
+            more.append(_REPLAYED)
+        if sync and (store := self._live.store) is not None:
+            limit_s = SYNC_S
+            if asked := _PREFER_WAIT.search(headers.get(b"prefer", b"")):
+                limit_s = min(float(asked[1]), SYNC_MOST_S)
+                more.append((b"preference-applied", b"wait=%d" % int(limit_s)))
+            answer = await sync_answer(self._live, store, uid, limit_s, more)
+            if answer is not None:
+                return answer
+        return Answer(202, b'{"response":{"uid":"%s"}}' % uid.encode(), more)
+
+
+def _length(headers: Mapping[bytes, bytes]) -> int | None:
+    value = headers.get(b"content-length")
+    if value is None or b"transfer-encoding" in headers:
+        return None
+    return int(value) if value.isdigit() and len(value) < 19 else None
+
+
+def _fingerprint(route: Route, value: Any) -> str:
+    """What makes a repeated call the same: its input, without headers, which differ from try to try."""
+    if route.api.input_from == "request":
+        value = {name: item for name, item in value.items() if name != "headers"}
+    return hashlib.sha256(_encode_sorted(value)).hexdigest()
+
+
+def _refused(route: Route, refusal: Refusal) -> Answer:
+    match refusal.reason:
+        case "mismatch":
+            return ErrorAnswer(
+                422,
+                "requestError.idempotencyMismatch",
+                f"The {route.api.idempotency.header} was used for a request with another input",
+            )
+        case "disabled":
+            return answers.NOT_ENABLED
+        case "stale":
+            return answers.STALE
+        case "rate":
+            if route.bucket is not None:
+                route.bucket.refused(refusal.retry_after_s)
+            return answers.too_many("The interface is called too often", refusal.retry_after_s)
+        case "queue_full":
+            return answers.too_many("Too many runs of the interface are waiting", refusal.retry_after_s)
+        case "memory":
+            return answers.STORE_FULL
+        case "taken":
+            return answers.STORE_DOWN
+        case _:
+            assert_never(refusal.reason)

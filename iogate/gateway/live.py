@@ -1,0 +1,58 @@
+"""What this gateway process works with right now: one reference each, swapped as a whole.
+
+Written by `refresh` and `process`, read by every route.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from iogate.errors import Unreachable
+from iogate.gateway.answers import STORE_DOWN, Failed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from iogate.gateway.links import Links
+    from iogate.gateway.metrics import Counts
+    from iogate.gateway.routes import Table
+    from iogate.store.connection import Store
+    from iogate.store.intake import Intake
+
+ANSWER_S = 0.9
+"""How long a route waits for the store: with the rest of the call, less than a second."""
+
+
+@dataclass(kw_only=True)
+class Live:
+    """See the module."""
+
+    links: Links
+    loopback: bool
+    """Whether only this machine can reach the gateway."""
+    public_url: str
+    root: Path | None = None
+    """Folder that paths of secret files are relative to."""
+    store: Store | None = None
+    """None until it was reached for the first time."""
+    intake: Intake | None = None
+    table: Table | None = None
+    """None until a revision was taken."""
+    counts: dict[str, Counts] = field(default_factory=dict)
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    """The process is about to end: whoever waits for a run is answered now."""
+
+    @asynccontextmanager
+    async def reach(self) -> AsyncIterator[Store]:
+        """The store, for one short exchange; a store that is out of reach is a 503 within a second."""
+        if self.store is None:
+            raise Failed(STORE_DOWN)
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                yield self.store
+        except (TimeoutError, Unreachable):
+            raise Failed(STORE_DOWN) from None

@@ -1,0 +1,104 @@
+"""One gateway process: its socket, its HTTP server, its signals and its end.
+
+Called by `python -m iogate.gateway`. Several processes serve one port and none depends on another's
+life: the supervising parent replaces one that dies, the others serve on.
+
+    serving ──SIGTERM──▶ not ready, waiters let go ──▶ stops accepting ──▶ requests in flight end ──▶ exit
+                                                                    └──`GRACE_S`──▶ exit
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import resource
+import signal
+from typing import TYPE_CHECKING, Any
+
+from granian._granian import SocketHolder
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+from iogate import supervisor
+from iogate.gateway.sockets import BACKLOG
+
+if TYPE_CHECKING:
+    import socket
+log = logging.getLogger(__name__)
+
+GRACE_S = 20.0
+CONNECTIONS = 10_000
+HEADERS_S = 10
+HEADERS_BUFFER = 131_072
+"""What the server holds of a head before it refuses it; `calls` refuses smaller ones with a message."""
+
+
+class _Server(Server):
+    """granian in this process's own loop, on a socket that is bound already."""
+
+    def __init__(self, app: Any, listening: socket.socket) -> None:
+        super().__init__(
+            app,
+            interface=Interfaces.ASGI,
+            http=HTTPModes.http1,
+            websockets=False,
+            backlog=BACKLOG,
+            backpressure=CONNECTIONS,
+            http1_settings=HTTP1Settings(
+                header_read_timeout=HEADERS_S * 1000, max_buffer_size=HEADERS_BUFFER, pipeline_flush=True
+            ),
+            log_dictconfig=_LOGGING,
+        )
+        self._listening = listening
+
+    def _init_shared_socket(self) -> None:
+        holder: Any = SocketHolder
+        self._shd = holder(self._listening.fileno(), False, BACKLOG)
+        self._ssp = None
+
+
+_LOGGING: dict[str, Any] = {
+    "version": 1,
+    "incremental": False,
+    "disable_existing_loggers": False,
+    "loggers": {"_granian": {"level": "ERROR"}, "granian.access": {"level": "ERROR"}},
+}
+
+
+def _raise_file_limit() -> None:
+    """A connection is a file: as many as the system lets us have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def serve(app: Any, listening: socket.socket, draining: asyncio.Event) -> None:
+    """Serve until SIGTERM or SIGINT, then end without dropping a request."""
+    _raise_file_limit()
+    server = _Server(app, listening)
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    serving = asyncio.create_task(server.serve())
+    ticking = asyncio.create_task(supervisor.keep_ticking())
+    stopped = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done():
+            draining.set()
+            server.signal_handler_interrupt()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(serving), GRACE_S)
+        if serving.done():
+            serving.result()
+        else:
+            log.warning("requests were still open after %g s", GRACE_S, extra={"action": "gateway.cut"})
+    finally:
+        for task in (ticking, stopped, serving):
+            task.cancel()
+        await asyncio.gather(ticking, stopped, serving, return_exceptions=True)
+        listening.close()

@@ -1,0 +1,38 @@
+"""Takes secrets out of inputs before they are shown.
+
+Pure. A backstop for `GET /v1/runs/{uid}`: credentials of iogate itself are never stored at all.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+REDACTED = "***"
+
+_SECRET = re.compile(
+    r"pass(?:word|wd|phrase|code)?|pwd|secrets?|.*tokens?|api_?keys?|.*_secret|.*_password|access_?keys?"
+    r"|private_?keys?|client_?secret|authorization|proxy_?authorization|(?:set_)?cookies?|credentials?"
+    r"|signature|x_hub_signature.*|session(?:_?id)?|sid|jwt|bearer|otp|pin|cvv|cvc|.*_api_?key|.*_key_secret",
+    re.IGNORECASE,
+)
+_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[-.\s]+")
+
+
+def is_secret(name: str) -> bool:
+    """Whether a member of this name looks like one that holds a secret."""
+    return _SECRET.fullmatch(_WORDS.sub("_", name)) is not None
+
+
+def redact(value: Any) -> Any:
+    """A copy in which members that look like secrets say `***`, at any depth."""
+    match value:
+        case dict():
+            return {
+                name: REDACTED if item not in (None, "") and is_secret(name) else redact(item)
+                for name, item in value.items()
+            }
+        case list():
+            return [redact(item) for item in value]
+        case _:
+            return value

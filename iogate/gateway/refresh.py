@@ -1,0 +1,199 @@
+"""Keeps this process on the live revision: takes a new one without a restart, within a second.
+
+Runs beside the server for as long as the process lives. Invariant: a table goes live only when it is
+complete; whatever fails, the last good one stays and the attempt is repeated.
+
+    unreachable ──store answers──▶ watching ──revision changed──▶ build ──▶ swap ──▶ announce
+         ▲                            │    └──gates changed──▶ set enabled
+         └──────store is lost─────────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from iogate import supervisor
+from iogate.errors import IogateError, Unreachable
+from iogate.gateway import routes
+from iogate.gateway.live import ANSWER_S
+from iogate.store.connection import open_store
+from iogate.store.presence import GATEWAY, Process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from iogate.gateway.live import Live
+    from iogate.gateway.routes import Route
+    from iogate.store.connection import Store
+
+log = logging.getLogger(__name__)
+
+AGAIN_S = 0.25
+ANNOUNCE_S = 4.0
+UNSET_S = 2.0
+"""How often an API that lacks a secret is looked at again: a file may have come."""
+
+
+class Refresher:
+    """Owns `live.table`, `live.store` and `live.intake`."""
+
+    def __init__(self, live: Live, find_store: Callable[[], str]) -> None:
+        self._live = live
+        self._find_store = find_store
+        self._reading: asyncio.Task[None] | None = None
+        self._gates: asyncio.Task[None] | None = None
+        self._failed: str = ""
+        self._started_at_ms = int(time.time() * 1000)
+        self.id = supervisor.identity() or f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                store = await self._connect()
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._watch(store))
+                    group.create_task(self._announce_often(store))
+            except* (IogateError, TimeoutError) as errors:
+                self._report(errors.exceptions[0])
+            await asyncio.sleep(AGAIN_S)
+
+    async def close(self) -> None:
+        """Leave: nobody waits for this process any more."""
+        store, self._live.intake = self._live.store, None
+        if store is None:
+            return
+        with contextlib.suppress(Unreachable, TimeoutError):
+            async with asyncio.timeout(ANSWER_S):
+                await store.presence.leave(GATEWAY, self.id)
+        await store.close()
+
+    async def _connect(self) -> Store:
+        if self._live.store is None:
+            url = await asyncio.to_thread(self._find_store)
+            async with asyncio.timeout(2):
+                store = await open_store(url, client_name=f"iogate-gateway-{os.getpid()}")
+            self._live.intake = store.intake()
+            self._live.store = store
+        return self._live.store
+
+    async def _watch(self, store: Store) -> None:
+        async for _ in store.gates.watch():
+            while True:
+                try:
+                    await self.reload()
+                except (IogateError, TimeoutError) as error:
+                    # The last good table serves on; a broken revision is looked at again, not for ever fast.
+                    self._report(error)
+                    await asyncio.sleep(AGAIN_S)
+                else:
+                    break
+
+    async def reload(self) -> None:
+        """Take what is live now; concurrent calls share one reading of the store.
+
+        Raises Unreachable or TimeoutError where that cannot be done.
+        """
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read())
+        await asyncio.shield(self._reading)
+
+    async def _read(self) -> None:
+        live, store = self._live, self._live.store
+        if store is None:
+            raise TimeoutError
+        async with asyncio.timeout(ANSWER_S * 2):
+            current = await store.revisions.live()
+            table = live.table
+            if current is not None and (table is None or table.number != current[0]):
+                revision = await store.revisions.load(current[0])
+                table = routes.build(
+                    current[0], revision, counts=live.counts, before=live.table, root=live.root
+                )
+                await self._set_enabled(store, table)
+                live.table = table
+                self._log_taken(table)
+                await self._announce(store)
+            elif table is not None:
+                await self._set_enabled(store, table)
+
+    @staticmethod
+    async def _set_enabled(store: Store, table: routes.Table) -> None:
+        states = await store.gates.states()
+        table.enable(name for name, gate in states.items() if gate.enabled)
+
+    async def is_enabled(self, route: Route) -> bool:
+        """Ask the store about an API that is disabled as far as this process knows.
+
+        Whoever was just told that it is enabled must not hear 403 from a gateway that hears of it later.
+        All callers of a moment share one question, and a store that is away leaves things as they are.
+        """
+        # A question that began before this call may carry an older answer: one more follows it.
+        if (before := self._gates) is not None and not before.done():
+            await asyncio.wait({before})
+            if route.enabled:
+                return True
+        if self._gates is before:
+            self._gates = asyncio.create_task(self._ask_gates())
+        if self._gates is not None:
+            await asyncio.wait({self._gates})
+        return route.enabled
+
+    async def _ask_gates(self) -> None:
+        store, table = self._live.store, self._live.table
+        if store is None or table is None:
+            return
+        with contextlib.suppress(Unreachable, TimeoutError):
+            async with asyncio.timeout(ANSWER_S / 2):
+                await self._set_enabled(store, table)
+
+    async def _announce_often(self, store: Store) -> None:
+        while True:
+            await self._announce(store)
+            await asyncio.sleep(ANNOUNCE_S)
+
+    async def _announce(self, store: Store) -> None:
+        table = self._live.table
+        unset = table.unset if table is not None else {}
+        await store.presence.announce(
+            Process(
+                kind=GATEWAY,
+                id=self.id,
+                pid=os.getpid(),
+                host=socket.gethostname(),
+                started_at_ms=self._started_at_ms,
+                revision=table.number if table is not None else 0,
+                detail={"url": self._live.public_url}
+                | {f"unset:{name}": "; ".join(lacks) for name, lacks in unset.items()},
+            )
+        )
+
+    def _log_taken(self, table: routes.Table) -> None:
+        self._failed = ""
+        log.info(
+            "revision %d taken: %d APIs",
+            table.number,
+            len(table.routes),
+            extra={"action": "revision.taken", "revision": table.number},
+        )
+        for name, lacks in table.unset.items():
+            log.warning(
+                "%s answers 503: %s",
+                name,
+                "; ".join(lacks),
+                extra={"action": "api.unconfigured", "api": name},
+            )
+
+    def _report(self, error: BaseException) -> None:
+        """Say it once, not four times a second."""
+        text = str(error) or "the store gave no answer in time"
+        if text != self._failed:
+            self._failed = text
+            log.warning("%s", text, extra={"action": "store.unreachable"})

@@ -1,0 +1,128 @@
+"""Routes of runs: show, wait, follow, cancel.
+
+A run opens to the credentials of the API that started it and to its signed link. Invariant: whoever
+has neither learns nothing, except of a run of an API without credentials its status and times.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from litestar import HttpMethod, Request, Response, post, route
+from litestar.response import Stream
+
+from iogate.errors import Unreachable
+from iogate.gateway import auth, events, views, waiting
+from iogate.gateway.answers import NO_REVISION, NO_RUN, STORE_DOWN, ErrorAnswer, Failed, invalid, response
+from iogate.gateway.sending import as_response
+
+if TYPE_CHECKING:
+    from litestar.handlers import HTTPRouteHandler
+
+    from iogate.gateway.live import Live
+    from iogate.store.runs import RunView
+
+WAIT_MOST_S = 60
+_READ = [HttpMethod.GET, HttpMethod.HEAD]
+_UID = re.compile(r"[0-9]{1,19}", re.ASCII)
+_BAD_LINK = ErrorAnswer(401, "requestError.unauthorized", "The link is invalid or has expired")
+_BAD_WAIT = f"The query parameter wait must be a whole number of seconds from 0 to {WAIT_MOST_S}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A run and how much of it the caller may see."""
+
+    run: RunView
+    whole: bool
+
+
+def handlers(live: Live) -> list[HTTPRouteHandler]:
+    """The routes, bound to what is live."""
+
+    @route("/v1/runs/{uid:str}", http_method=_READ)
+    async def show(request: Request[Any, Any, Any], uid: str) -> Response[bytes]:
+        opened = await _open(live, request, uid)
+        run = opened.run
+        if (limit_s := _wait_s(request)) and not run.ended:
+            run = await _wait(live, uid, limit_s) or run
+        return as_response(response(views.whole(run) if opened.whole else views.times(run)))
+
+    @route("/v1/runs/{uid:str}/events", http_method=_READ)
+    async def follow(request: Request[Any, Any, Any], uid: str) -> Response[Any]:
+        opened = await _open(live, request, uid)
+        if not opened.whole:
+            raise Failed(NO_RUN)
+        if live.store is None:
+            raise Failed(STORE_DOWN)
+        after = request.headers.get("last-event-id", "")
+        return Stream(
+            events.stream(live, live.store, uid, after=int(after) if _UID.fullmatch(after) else 0),
+            media_type="text/event-stream",
+            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+        )
+
+    @post("/v1/runs/{uid:str}/cancel", status_code=202)
+    async def cancel(request: Request[Any, Any, Any], uid: str) -> Response[bytes]:
+        opened = await _open(live, request, uid)
+        if not opened.whole:
+            raise Failed(NO_RUN)
+        run = opened.run
+        if run.status in ("completed", "faulted"):
+            raise Failed(ErrorAnswer(409, "requestError.conflict", f"The run has ended: it is {run.status}"))
+        if run.status != "cancelled":
+            async with live.reach() as store:
+                await store.runs.cancel(uid, "cancelled by its caller")
+        return as_response(response({"uid": uid}, 202))
+
+    found: list[Any] = [show, follow, cancel]
+    return found
+
+
+async def _open(live: Live, request: Request[Any, Any, Any], uid: str) -> Opened:
+    """The run, if this request may see it."""
+    signature = request.query_params.get("sig")
+    if not _UID.fullmatch(uid):
+        raise Failed(NO_RUN)
+    if signature is not None and not live.links.holds(uid, signature, time.time()):
+        raise Failed(_BAD_LINK)
+    async with live.reach() as store:
+        run = await store.runs.show(uid)
+    if run is None:
+        raise Failed(NO_RUN)
+    if signature is not None:
+        return Opened(run=run, whole=True)
+    table = live.table
+    if table is None:
+        raise Failed(NO_REVISION)
+    started_by = table.routes.get(run.api)
+    if started_by is None:
+        raise Failed(NO_RUN)
+    headers, repeated = auth.index(request.scope["headers"])
+    try:
+        caller = await started_by.guard.judge(headers, repeated)
+    except auth.Wrong:
+        raise Failed(NO_RUN) from None
+    return Opened(run=run, whole=live.loopback or caller != auth.NOBODY)
+
+
+async def _wait(live: Live, uid: str, limit_s: float) -> RunView | None:
+    if live.store is None:
+        raise Failed(STORE_DOWN)
+    try:
+        return await waiting.until_end(live, live.store, uid, limit_s)
+    except Unreachable:
+        raise Failed(STORE_DOWN) from None
+
+
+def _wait_s(request: Request[Any, Any, Any]) -> int:
+    text = request.query_params.get("wait")
+    if text is None:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise invalid(_BAD_WAIT)
+    # Longer is not an error: the answer comes earlier than asked, and the caller asks again.
+    return min(int(text), WAIT_MOST_S)

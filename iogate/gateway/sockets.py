@@ -1,0 +1,51 @@
+"""The listening socket of the gateways.
+
+Called by a gateway process for its own, and by a parent that opens one for all of its gateways. Of the
+two the inherited one is better: what waits in it when a gateway dies is accepted by another.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from iogate.errors import Misused
+
+LISTEN_FD = "IOGATE_LISTEN_FD"
+"""Environment variable that names an inherited listening socket."""
+BACKLOG = 2_048
+
+
+def listen(host: str, port: int, *, share_port: bool = False) -> socket.socket:
+    """Bind and listen; a name that has several addresses binds its first.
+
+    `share_port` lets further processes bind the same port (SO_REUSEPORT): the kernel spreads new
+    connections over those that live.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise Misused(f"cannot listen on {host}: {error.strerror}", hint="set host to an address") from None
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share_port:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise Misused(
+            f"cannot listen on {host}:{port}: {error.strerror}", hint="set port to one that is free"
+        ) from None
+    return listening
+
+
+def inherited_or_own(host: str, port: int) -> socket.socket:
+    """The socket that a parent handed down, else one of our own."""
+    number = os.environ.get(LISTEN_FD)
+    listening = socket.socket(fileno=int(number)) if number else listen(host, port, share_port=True)
+    listening.setblocking(False)
+    return listening

@@ -1,0 +1,66 @@
+"""Waits for the end of a run on behalf of a caller.
+
+Invariant: nobody waits longer than asked, and a process that ends lets everyone go first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from iogate.errors import Unreachable
+from iogate.gateway import views
+from iogate.gateway.answers import Answer, response
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from iogate.gateway.live import Live
+    from iogate.store.connection import Store
+    from iogate.store.runs import RunView
+
+
+async def until_end(live: Live, store: Store, uid: str, limit_s: float) -> RunView | None:
+    """The run at its end or at the limit, whichever is first; None when the process is about to end."""
+    drained = asyncio.ensure_future(live.draining.wait())
+    waited = asyncio.ensure_future(store.runs.wait(uid, limit_s))
+    try:
+        await asyncio.wait({drained, waited}, return_when=asyncio.FIRST_COMPLETED)
+        return waited.result() if waited.done() else None
+    finally:
+        for task in (drained, waited):
+            task.cancel()
+        await asyncio.gather(drained, waited, return_exceptions=True)
+
+
+async def sync_answer(
+    live: Live, store: Store, uid: str, limit_s: float, headers: Iterable[tuple[bytes, bytes]]
+) -> Answer | None:
+    """The end of a run as `/sync` answers it; None when it has not ended, which is a 202."""
+    try:
+        run = await until_end(live, store, uid, limit_s)
+    except Unreachable:
+        # The run is stored: that is what the 202 says.
+        return None
+    if run is None:
+        return None
+    match run.status:
+        case "completed":
+            value: dict[str, Any] = {"code": 0, "msg": "", "data": views.raw(run.output), "uid": uid}
+            return response(value, 200, headers)
+        case "faulted":
+            error = views.error(run.error)
+            value = {
+                "code": error["status"],
+                "msg": error["message"],
+                "data": None,
+                "uid": uid,
+                "error": error,
+            }
+            return response(value, 500, headers)
+        case "cancelled":
+            error = views.error(run.error, status=409, message="The run was cancelled")
+            value = {"code": 409, "msg": error["message"], "data": None, "uid": uid, "error": error}
+            return response(value, 409, headers)
+        case _:
+            return None

@@ -1,0 +1,78 @@
+"""A signed link opens one run until it expires, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from iogate.gateway.links import Links
+from iogate.gateway.redact import redact
+
+UID = "213996969363910656"
+
+
+def signature(links: Links, uid: str = UID, expires_s: float = 1000.0) -> str:
+    path, _, sig = links.location(uid, expires_s).decode().partition("?sig=")
+    assert path == f"/v1/runs/{uid}"
+    return sig
+
+
+def test_a_signature_holds_until_its_expiry() -> None:
+    links = Links("key")
+    sig = signature(links)
+    assert links.holds(UID, sig, 999)
+    assert links.holds(UID, sig, 1000)
+    assert not links.holds(UID, sig, 1001)
+
+
+def test_a_signature_holds_for_its_uid_and_key_alone() -> None:
+    sig = signature(Links("key"))
+    assert not Links("key").holds(UID[:-1] + "7", sig, 0)
+    assert not Links("other").holds(UID, sig, 0)
+    assert not Links(None).holds(UID, sig, 0)
+
+
+@pytest.mark.parametrize("sig", ["", "=", "x", "ä", "A" * 34, "%00", "\ud800", "A" * 100_000])
+def test_malformed_signatures_open_nothing(sig: str) -> None:
+    assert not Links("key").holds(UID, sig, 0)
+
+
+def test_every_changed_character_breaks_a_signature() -> None:
+    links = Links("key")
+    sig = signature(links)
+    for place, character in enumerate(sig[:-1]):
+        changed = sig[:place] + ("A" if character != "A" else "B") + sig[place + 1 :]
+        assert not links.holds(UID, changed, 0)
+
+
+def test_without_a_key_a_location_is_not_signed() -> None:
+    assert Links(None).location(UID, 1) == f"/v1/runs/{UID}".encode()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "password",
+        "PASSWORD",
+        "apiKey",
+        "api_key",
+        "api-key",
+        "X-Api-Key",
+        "accessToken",
+        "client_secret",
+        "Cookie",
+        "set-cookie",
+        "authorization",
+        "db_password",
+        "dbPassword",
+        "x-hub-signature-256",
+        "token",
+        "privateKey",
+    ],
+)
+def test_members_that_look_like_secrets_are_redacted_at_any_depth(name: str) -> None:
+    assert redact({"a": [{name: "s3cret", "b": 1}]}) == {"a": [{name: "***", "b": 1}]}
+
+
+@pytest.mark.parametrize("name", ["sku", "passenger", "secretary", "keyboard", "author", "pinned", "compass"])
+def test_other_members_are_shown(name: str) -> None:
+    assert redact({name: "x"}) == {name: "x"}

@@ -1,0 +1,127 @@
+"""Inputs are judged by the API's schema; messages say where and what was expected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from iogate.gateway.answers import Failed
+from iogate.gateway.decoding import File
+from iogate.gateway.schema import Schema, plain
+
+
+def fault(schema: Any, value: Any) -> str:
+    with pytest.raises(Failed) as caught:
+        Schema(schema).check(value)
+    assert caught.value.answer.status == 400
+    assert caught.value.answer.code == "requestError.invalidParams"
+    return caught.value.answer.message
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "message"),
+    [
+        ({"required": ["sku"]}, {}, 'The input is invalid at its root: "sku" is a required property'),
+        (
+            {"properties": {"qty": {"type": "integer"}}},
+            {"qty": "x"},
+            'The input is invalid at /qty: "x" is not of type "integer"',
+        ),
+        (
+            {"properties": {"a/b": {"items": {"minimum": 1}}}},
+            {"a/b": [1, 0]},
+            "The input is invalid at /a~1b/1: 0 is less than the minimum of 1",
+        ),
+        (
+            {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["b"]},
+            {"a": 1},
+            'The input is invalid at its root: "b" is a required property; at /a: 1 is not of type "string"',
+        ),
+        (False, {}, "The input is invalid at its root: False schema does not allow {}"),
+    ],
+)
+def test_a_message_says_where_and_what_was_expected(schema: Any, value: Any, message: str) -> None:
+    assert fault(schema, value) == message
+
+
+def test_a_message_is_bounded_in_faults_and_length() -> None:
+    many = {"additionalProperties": {"type": "string"}}
+    assert fault(many, {str(n): n for n in range(50)}).endswith("; at …")
+    assert len(fault({"type": "object"}, "x" * 100_000)) < 500
+
+
+SCHEMA = {
+    "$defs": {"count": {"type": "integer"}},
+    "properties": {
+        "n": {"type": "integer"},
+        "x": {"type": "number"},
+        "b": {"type": "boolean"},
+        "s": {"type": "string"},
+        "z": {"type": ["null", "integer"]},
+        "l": {"type": "array", "items": {"type": "integer"}},
+        "o": {"type": "object"},
+        "e": {"enum": [1, 2]},
+        "c": {"const": True},
+        "r": {"$ref": "#/$defs/count"},
+        "u": {"anyOf": [{"type": "integer"}, {"type": "boolean"}]},
+        "f": {"type": "string"},
+    },
+    "allOf": [{"properties": {"later": {"type": "integer"}}}],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("n", "12", 12),
+        ("n", "-0", 0),
+        ("n", "12345678901234567890123", 12345678901234567890123),
+        ("n", "012", "012"),
+        ("n", "1.5", "1.5"),
+        ("n", "\u0661", "\u0661"),
+        ("n", " 1", " 1"),
+        ("x", "1.5", 1.5),
+        ("x", "3", 3),
+        ("x", "1e3", 1000.0),
+        ("x", "nan", "nan"),
+        ("x", "1e999", "1e999"),
+        ("b", "true", True),
+        ("b", "False", "False"),
+        ("s", "12", "12"),
+        ("z", "", None),
+        ("z", "null", None),
+        ("l", "1", [1]),
+        ("l", ["1", "x"], [1, "x"]),
+        ("o", '{"a": 1}', {"a": 1}),
+        ("o", '{"a": 1, "a": 2}', '{"a": 1, "a": 2}'),
+        ("e", "2", 2),
+        ("c", "true", True),
+        ("r", "4", 4),
+        ("u", "true", True),
+        ("u", "5", 5),
+        ("later", "6", 6),
+        ("unknown", "7", "7"),
+    ],
+)
+def test_strings_are_read_as_the_schema_says_and_else_stay_strings(name: str, text: Any, value: Any) -> None:
+    read = Schema(SCHEMA).read({name: text})[name]
+    assert read == value
+    assert type(read) is type(value)
+
+
+def test_files_become_text_where_a_string_is_asked_for_and_objects_elsewhere() -> None:
+    file = File(filename="a.csv", content_type="text/csv", content=b"x")
+    assert Schema(SCHEMA).read({"f": file}) == {"f": "x"}
+    assert Schema(SCHEMA).read({"o": file})["o"]["content"] == "x"
+    assert plain({"f": [file, "a"]})["f"][0]["filename"] == "a.csv"
+
+
+def test_a_schema_is_never_fetched_from_elsewhere() -> None:
+    with pytest.raises(Exception, match="does not fetch"):
+        Schema({"$ref": "https://example.com/schema.json"})
+
+
+def test_fields_below_a_property_are_read_by_its_schema() -> None:
+    schema = {"properties": {"query": {"properties": {"n": {"type": "integer"}}}}}
+    assert Schema(schema).read({"n": "1"}, "query") == {"n": 1}
