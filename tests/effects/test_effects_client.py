@@ -1,0 +1,60 @@
+"""The commands' client: answers as they are, events as they come, and one error for silence."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiohttp import web
+
+from iogate.effects.client import Client, Event
+from iogate.errors import Unreachable
+from tests.effects.conftest import Site
+
+
+async def test_an_answer_comes_back_whole_whatever_its_status(site: Site) -> None:
+    site.answer("/v1/x", status=403, body=b'{"a":1}', headers={"X-Seen": "yes"})
+    async with Client(site.url + "/") as client:
+        answer = await client.request("POST", "/v1/x", headers={"token": "t"}, query={"q": "1"}, body=b"{}")
+    assert (answer.status, answer.json(), answer.text) == (403, {"a": 1}, '{"a":1}')
+    assert answer.headers["x-seen"] == "yes"
+    assert site.seen[0].headers["Content-Type"] == "application/json"
+    assert (site.seen[0].query, site.seen[0].headers["token"]) == ([("q", "1")], "t")
+
+
+async def test_a_redirect_is_an_answer(site: Site) -> None:
+    site.redirect("/a", "/b")
+    async with Client(site.url) as client:
+        assert (await client.request("GET", site.url + "/a")).status == 302
+
+
+async def test_events_come_one_by_one(site: Site) -> None:
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b": comment\n\nevent: note\ndata: 1\ndata: 2\n\ndata: {}\r\n\r\n")
+        return response
+
+    site.handlers["/events"] = stream
+    async with Client(site.url) as client:
+        events = [event async for event in client.events("/events")]
+    assert events == [Event(name="note", data="1\n2"), Event(name="message", data="{}")]
+
+
+async def test_a_gateway_that_is_not_there_is_unreachable() -> None:
+    async with Client("http://127.0.0.1:1") as client:
+        with pytest.raises(Unreachable) as caught:
+            await client.request("GET", "/")
+    assert caught.value.message == "cannot reach the gateway at http://127.0.0.1:1: Connection refused"
+    assert "iogate up" in caught.value.hint
+
+
+async def test_a_gateway_that_does_not_answer_is_unreachable(site: Site) -> None:
+    async def never(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        return web.Response()
+
+    site.handlers["/a"] = never
+    async with Client(site.url, timeout_s=0.05) as client:
+        with pytest.raises(Unreachable, match=r": no answer in time$"):
+            await client.request("GET", "/a")

@@ -1,0 +1,113 @@
+"""Python functions: called with their context, and whatever they do ends in a value or an error."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import iogate.functions
+from iogate.effects import Effects
+from iogate.engine.commands import CallFunction
+from iogate.errors import WorkflowError
+from iogate.functions import Context, Registry
+from iogate.settings import Settings
+from tests.effects.conftest import KEY, do, failure
+
+
+def registered(function: Callable[..., Any]) -> Effects:
+    described = iogate.functions.describe(function, "f", "1.0.0")
+    return Effects(settings=Settings(), functions=Registry({("f", "1.0.0"): described}))
+
+
+def call(**arguments: Any) -> CallFunction:
+    return CallFunction(name="f", version="1.0.0", arguments=arguments)
+
+
+async def test_a_plain_function_runs_in_a_thread_with_its_context() -> None:
+    seen: list[Context] = []
+
+    def add(a: int, b: int = 1, *, ctx: Context) -> dict[str, int]:
+        assert threading.current_thread() is not threading.main_thread()
+        seen.append(ctx)
+        return {"sum": a + b}
+
+    async with registered(add) as effects:
+        assert (await do(effects, call(a=2), deadline_ms=5_000)).output == {"sum": 3}
+    assert seen == [Context(idempotency_key=KEY, attempt=2, run_id="213996969363910656", deadline=5.0)]
+
+
+async def test_a_coroutine_runs_on_the_loop_and_is_cancelled_with_its_task() -> None:
+    started, ended = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with registered(wait) as effects:
+        task = asyncio.create_task(do(effects, call()))
+        await started.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert ended.is_set()
+
+
+async def test_a_workflow_error_passes_as_it_is() -> None:
+    def refuse() -> None:
+        raise WorkflowError("authorization", title="No", detail="not today")
+
+    async with registered(refuse) as effects:
+        performed = await do(effects, call())
+    assert failure(performed) == ("authorization", 403, "not today")
+
+
+async def test_any_other_exception_shows_its_type_and_nothing_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def leak() -> None:
+        raise ValueError("swordfish")
+
+    async with registered(leak) as effects:
+        performed = await do(effects, call())
+    said = "f:1.0.0@default raised ValueError; the worker's log has the traceback"
+    assert failure(performed) == ("runtime", 500, said)
+    assert caplog.records[0].exc_info is not None
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (float("nan"), "f:1.0.0@default returned what JSON cannot hold: nan is not a JSON number"),
+        ("\ud800", "a text holds half a surrogate pair, which UTF-8 cannot encode"),
+        (object(), "f:1.0.0@default returned a object"),
+    ],
+)
+async def test_a_result_must_be_a_json_value(value: object, said: str) -> None:
+    async with registered(lambda: value) as effects:
+        kind, status, detail = failure(await do(effects, call()))
+    assert (kind, status) == ("runtime", 500)
+    assert said in detail
+
+
+async def test_a_function_that_this_worker_lacks_is_named() -> None:
+    async with Effects(settings=Settings()) as effects:
+        performed = await do(effects, call())
+    said = 'this worker has no function f:1.0.0; list the module that registers it in the setting "functions"'
+    assert failure(performed) == ("configuration", 400, said)
+
+
+async def test_arguments_that_do_not_fit_are_a_validation_error() -> None:
+    def add(a: int) -> int:
+        return a
+
+    async with registered(add) as effects:
+        kind, status, detail = failure(await do(effects, call(a="two")))
+    assert (kind, status) == ("validation", 400)
+    assert "argument 'a'" in detail

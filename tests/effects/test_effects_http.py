@@ -1,0 +1,270 @@
+"""Calls: what is sent, what becomes of the answer, and what an error says."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import json
+import zlib
+
+import pytest
+from aiohttp import web
+
+from iogate.effects import Effects
+from iogate.engine.commands import Authentication, CallHttp
+from iogate.settings import Settings
+from tests.effects.conftest import KEY, Site, do, failure, get, until
+
+
+async def test_json_content_is_parsed_whatever_its_json_type(site: Site, effects: Effects) -> None:
+    url = site.answer(
+        "/a", body=b'{"big": 12345678901234567890, "t": "\\u00e9"}', content_type="application/problem+json"
+    )
+    performed = await do(effects, get(url))
+    assert (performed.frame, performed.error, performed.definite) == (7, None, True)
+    assert performed.output == {"big": 12345678901234567890, "t": "é"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "output"),
+    [
+        ({"text": "grüße", "content_type": "text/plain", "charset": "latin-1"}, "grüße"),
+        ({"body": b"<a/>", "content_type": "application/xml"}, "<a/>"),
+        ({"body": b"\xff\xfe", "content_type": "image/png"}, "//4="),
+        ({"body": b"\xffx", "content_type": "text/plain"}, "\ufffdx"),
+        ({"status": 204}, None),
+        ({"body": b"", "content_type": "application/json"}, None),
+    ],
+)
+async def test_content_follows_its_content_type(
+    site: Site, effects: Effects, answer: dict[str, object], output: object
+) -> None:
+    assert (await do(effects, get(site.answer("/a", **answer)))).output == output
+
+
+async def test_raw_is_base64_of_the_decompressed_body(site: Site, effects: Effects) -> None:
+    url = site.answer("/a", body=gzip.compress(b"plain"), headers={"Content-Encoding": "gzip"})
+    assert (await do(effects, get(url, output="raw"))).output == base64.b64encode(b"plain").decode()
+
+
+@pytest.mark.parametrize("wbits", [15, -15], ids=["zlib", "bare"])
+async def test_deflate_is_read_in_both_its_forms(site: Site, effects: Effects, wbits: int) -> None:
+    squeeze = zlib.compressobj(wbits=wbits)
+    body = squeeze.compress(b"plain") + squeeze.flush()
+    url = site.answer("/a", body=body, headers={"Content-Encoding": "deflate"}, content_type="text/plain")
+    assert (await do(effects, get(url))).output == "plain"
+
+
+async def test_response_carries_request_status_headers_and_content_but_no_secret(
+    site: Site, effects: Effects
+) -> None:
+    url = site.answer(
+        "/a", body=b"[1]", content_type="application/json", headers={"x-seen": "yes"}, status=201
+    )
+    call = get(
+        url + "?page=2&api_key=swordfish",
+        output="response",
+        headers={"X-Kind": "test", "X-Auth-Token": "swordfish"},
+        authentication=Authentication(scheme="bearer", parameters={"token": "swordfish"}),
+    )
+    output = (await do(effects, call)).output
+    assert output["request"]["method"] == "get"
+    assert output["request"]["uri"] == f"{url}?page=2&api_key=***"
+    assert output["request"]["headers"]["X-Kind"] == "test"
+    assert (output["statusCode"], output["content"]) == (201, [1])
+    assert output["headers"]["X-Seen"] == "yes"
+    assert "swordfish" not in json.dumps(output)
+    assert site.seen[0].headers["X-Auth-Token"] == "swordfish"
+    assert site.seen[0].headers["Authorization"] == "Bearer swordfish"
+
+
+async def test_basic_authentication_is_sent(site: Site, effects: Effects) -> None:
+    parameters = {"username": "iolinker", "password": "grüße"}
+    await do(effects, get(site.url, authentication=Authentication(scheme="basic", parameters=parameters)))
+    expected = base64.b64encode("iolinker:grüße".encode()).decode()
+    assert site.seen[0].headers["Authorization"] == f"Basic {expected}"
+
+
+async def test_only_unsafe_methods_carry_the_idempotency_key(site: Site, effects: Effects) -> None:
+    for method in ("get", "post", "DELETE", "head"):
+        await do(effects, CallHttp(method=method, url=site.url))
+    assert [s.headers.get("Idempotency-Key") for s in site.seen] == [None, KEY, KEY, None]
+
+
+async def test_an_authors_idempotency_key_stands(site: Site, effects: Effects) -> None:
+    await do(effects, CallHttp(method="post", url=site.url, headers={"idempotency-key": "mine"}))
+    assert [s.headers["Idempotency-Key"] for s in site.seen] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "sent", "kind"),
+    [
+        ({"a": "é"}, {}, '{"a":"é"}'.encode(), "application/json"),
+        (None, {}, b"null", "application/json"),
+        ("as it is", {}, b"as it is", "text/plain; charset=utf-8"),
+        ('{"a":1}', {"content-type": "application/json"}, b'{"a":1}', "application/json"),
+        (
+            {"a": [1, True], "b": "x y"},
+            {"Content-Type": "application/x-www-form-urlencoded"},
+            b"a=1&a=true&b=x+y",
+            "application/x-www-form-urlencoded",
+        ),
+    ],
+)
+async def test_bodies_are_encoded_as_their_type_says(
+    site: Site, effects: Effects, body: object, headers: dict[str, str], sent: bytes, kind: str
+) -> None:
+    await do(effects, CallHttp(method="post", url=site.url, body=body, has_body=True, headers=headers))
+    assert (site.seen[0].body, site.seen[0].headers["Content-Type"]) == (sent, kind)
+
+
+async def test_query_joins_what_the_url_has(site: Site, effects: Effects) -> None:
+    await do(effects, get(site.url + "/?a=1", query={"b": [1, False], "c": "x&y", "gone": None}))
+    assert site.seen[0].query == [("a", "1"), ("b", "1"), ("b", "false"), ("c", "x&y")]
+
+
+async def test_a_status_outside_2xx_is_an_error_that_repeats_no_body_and_no_query(
+    site: Site, effects: Effects
+) -> None:
+    url = site.answer("/pay", status=503, text="swordfish")
+    performed = await do(effects, get(url + "?key=swordfish"))
+    assert failure(performed) == ("communication", 503, f"GET {url} answered 503 Service Unavailable")
+    assert performed.definite
+
+
+async def test_the_path_of_a_computed_url_stays_out_of_the_error(site: Site) -> None:
+    url = site.answer("/hooks/swordfish", status=404)
+    async with Effects(settings=Settings(allow_hosts=("127.0.0.1",))) as effects:
+        performed = await do(effects, get(url, computed=True))
+    assert failure(performed) == ("communication", 404, f"GET {site.url} answered 404 Not Found")
+
+
+async def test_a_refused_connection_leaves_the_outcome_open(effects: Effects) -> None:
+    performed = await do(effects, get("http://127.0.0.1:1/x?key=swordfish"))
+    detail = "GET http://127.0.0.1:1/x failed: cannot connect: Connection refused"
+    assert failure(performed) == ("communication", 500, detail)
+    assert not performed.definite
+
+
+async def test_a_connection_that_breaks_before_the_answer_leaves_the_outcome_open(
+    site: Site, effects: Effects
+) -> None:
+    async def hang_up(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.close()
+        return web.Response()
+
+    site.handlers["/a"] = hang_up
+    performed = await do(effects, CallHttp(method="post", url=site.url + "/a"))
+    detail = f"POST {site.url}/a failed: the server closed the connection"
+    assert failure(performed) == ("communication", 500, detail)
+    assert not performed.definite
+
+
+async def test_an_answer_that_breaks_off_leaves_the_outcome_open(site: Site, effects: Effects) -> None:
+    async def half(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b"half")
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    site.handlers["/a"] = half
+    performed = await do(effects, get(site.url + "/a"))
+    assert failure(performed)[2] == f"GET {site.url}/a failed: the connection broke within the answer"
+    assert not performed.definite
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"{", "Expecting property name enclosed in double quotes at line 1, column 2"),
+        (b"[NaN]", "NaN is not a JSON number"),
+        (b"1e999", "a number is out of range"),
+        (b'"\\ud800"', "a text holds half a surrogate pair, which UTF-8 cannot encode"),
+        (b"[" * 300 + b"]" * 300, "it is nested deeper than 256 levels"),
+        (b"[" * 100_000, "it is nested deeper than 256 levels"),
+        (b'"\xff"', "it is not valid UTF-8"),
+    ],
+)
+async def test_json_that_is_none_is_a_definite_error(
+    site: Site, effects: Effects, body: bytes, said: str
+) -> None:
+    url = site.answer("/a", body=body, content_type="application/json")
+    performed = await do(effects, get(url))
+    detail = f"GET {url} answered, but its body is not the JSON that its Content-Type promises: {said}"
+    assert failure(performed) == ("communication", 500, detail)
+    assert performed.definite
+
+
+async def test_a_body_over_the_cap_is_refused(site: Site, effects: Effects) -> None:
+    url = site.answer("/a", body=bytes(10 * 1024 * 1024 + 1))
+    performed = await do(effects, get(url))
+    assert failure(performed)[2] == f"GET {url} answered, but its body is larger than 10485760 bytes"
+
+
+async def test_a_decompression_bomb_is_refused_before_it_unfolds(site: Site, effects: Effects) -> None:
+    bomb = gzip.compress(bytes(512 * 1024 * 1024), compresslevel=1)
+    url = site.answer("/a", body=bomb, headers={"Content-Encoding": "gzip"})
+    performed = await do(effects, get(url))
+    assert failure(performed)[2] == f"GET {url} answered, but its body is larger than 10485760 bytes"
+
+
+async def test_an_encoding_nobody_asked_for_is_refused(site: Site, effects: Effects) -> None:
+    url = site.answer("/a", body=b"x", headers={"Content-Encoding": "br"})
+    said = f'GET {url} answered, but its Content-Encoding "br" was not asked for'
+    assert failure(await do(effects, get(url)))[2] == said
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (get("ftp://h/"), "the endpoint is not an absolute http:// or https:// URL"),
+        (get("/relative"), "the endpoint is not an absolute http:// or https:// URL"),
+        (get("http://[::1"), "the endpoint is not an absolute http:// or https:// URL"),
+        (get("http://h/", headers={"X": "a\r\nY: b"}), 'the value of header "X" holds a line break'),
+        (get("http://h/", headers={"X Y": "a"}), "the name of a header is not a valid one"),
+        (
+            get("http://h/", headers={"Content-Length": "1"}),
+            'header "Content-Length" is set by the client itself; leave it out',
+        ),
+        (get("http://h/", query={"q": {}}), 'query parameter "q" is an object; use text, numbers or a list'),
+        (CallHttp(method="no method", url="http://h/"), "the method is not an HTTP method"),
+        (
+            get("http://h/", authentication=Authentication(scheme="digest", parameters={})),
+            'authentication by "digest" is not executed by this release',
+        ),
+        (
+            get("http://h/", authentication=Authentication(scheme="bearer", parameters={"token": 5})),
+            'bearer authentication needs "token", as text',
+        ),
+    ],
+)
+async def test_a_call_that_cannot_be_sent_says_why(effects: Effects, call: CallHttp, said: str) -> None:
+    assert failure(await do(effects, call)) == ("configuration", 400, said)
+
+
+async def test_a_cancelled_call_closes_its_connection(site: Site, effects: Effects) -> None:
+    async def never(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        return web.Response()
+
+    site.handlers["/a"] = never
+    task = asyncio.create_task(do(effects, get(site.url + "/a")))
+    await until(lambda: site.seen)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until(lambda: site.left == 1, deadline_s=1)
+
+
+async def test_endpoints_send_calls_elsewhere_at_a_path_boundary_only(site: Site) -> None:
+    endpoints = {"https://api.example.com/v1": site.url + "/staging"}
+    async with Effects(settings=Settings(endpoints=endpoints)) as effects:
+        performed = await do(effects, get("https://api.example.com/v1/pay?x=1", computed=True))
+        assert performed.output == {"path": "/staging/pay"}
+        assert effects.covers("https://api.example.com/v1")
+        assert not effects.covers("https://api.example.com/v10/pay")
+        assert not effects.covers("https://api.example.com.evil.example/v1")

@@ -1,0 +1,299 @@
+"""Processes: what they get, what becomes of their output, and that nothing of them is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iogate.effects import EffectContext, Effects, orphans
+from iogate.engine.commands import Performed, RunProcess
+from iogate.settings import Settings
+from tests.effects.conftest import KEY, do, failure, until
+
+
+def shell(code: str, **run: Any) -> RunProcess:
+    return RunProcess(kind="shell", code=code, **run)
+
+
+def python(code: str, **run: Any) -> RunProcess:
+    return RunProcess(kind="script", language="python", code=code, **run)
+
+
+def alive(pid: int) -> bool:
+    """Say whether a process runs; a zombie that waits for its reaper does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def pids(file: Path) -> list[int]:
+    return [int(word) for word in file.read_text().split()] if file.exists() else []
+
+
+def exists(path: str) -> bool:
+    return Path(path).exists()
+
+
+def start(argv: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(argv, env=environment)
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_output_is_the_text_as_it_was_written(effects: Effects) -> None:
+    assert (await do(effects, shell("echo out; echo err >&2"))).output == "out\n"
+    assert (await do(effects, shell("echo out; echo err >&2", returns="stderr"))).output == "err\n"
+    assert (await do(effects, shell("echo out", returns="none"))).output is None
+
+
+async def test_arguments_are_positional_and_never_parsed(effects: Effects) -> None:
+    hostile = ("a b", "$(touch /tmp/never); `id`", "'", "-n", "")
+    code = 'echo $#; for a in "$@"; do echo "[$a]"; done; echo "$0"'
+    output = (await do(effects, shell(code, arguments=hostile))).output
+    assert output.splitlines() == ["5", *(f"[{a}]" for a in hostile), "sh"]
+
+
+async def test_a_command_that_starts_with_a_dash_is_a_command(effects: Effects) -> None:
+    performed = await do(effects, shell("-x", returns="all"))
+    assert performed.output["code"] == 127
+
+
+async def test_a_script_gets_argv_and_stdin(effects: Effects) -> None:
+    code = "import sys; print(sys.argv[1:], sys.stdin.read())"
+    performed = await do(effects, python(code, arguments=("a b", "c"), stdin="grüße"))
+    assert performed.output == "['a b', 'c'] grüße\n"
+
+
+async def test_a_script_is_read_from_the_revision() -> None:
+    asked = []
+
+    async def stored(run: EffectContext, uri: str) -> bytes:
+        asked.append((run.uid, uri))
+        if uri != "file:///project/a.py":
+            raise KeyError(uri)
+        return b"print('stored')"
+
+    async with Effects(settings=Settings(allow_run=("script",)), resources=stored) as effects:
+        assert (await do(effects, python("", source="file:///project/a.py"))).output == "stored\n"
+        performed = await do(effects, python("", source="file:///project/b.py"))
+    assert asked[0] == ("213996969363910656", "file:///project/a.py")
+    said = "file:///project/b.py is not stored with this workflow's revision; apply it again"
+    assert failure(performed) == ("configuration", 400, said)
+
+
+async def test_the_environment_is_clean(effects: Effects, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDERS_TOKEN", "swordfish")
+    environment = {"MINE": "1", "IOGATE_RUN_ID": "forged"}
+    output = (await do(effects, shell("env -0", environment=environment))).output
+    seen = dict(entry.split("=", 1) for entry in output.split("\0") if entry)
+    seen.pop("_", None)
+    assert set(seen) == {
+        *("PATH", "LANG", "HOME", "TMPDIR", "PWD", "MINE"),
+        *("IOGATE_RUN_ID", "IOGATE_IDEMPOTENCY_KEY", "IOGATE_PROCESS"),
+    }
+    assert (seen["MINE"], seen["IOGATE_IDEMPOTENCY_KEY"]) == ("1", KEY)
+    assert seen["IOGATE_RUN_ID"] == "213996969363910656"
+    assert seen["PWD"] == seen["HOME"] == seen["TMPDIR"]
+    assert not exists(seen["HOME"])
+
+
+async def test_a_failure_says_the_code_and_the_end_of_stderr(effects: Effects) -> None:
+    performed = await do(effects, shell("echo reason >&2; exit 3"))
+    said = "the shell ended with code 3; its stderr ends: reason"
+    assert failure(performed) == ("runtime", 500, said)
+    assert performed.definite
+    long = await do(effects, shell("yes word | head -c 100000 >&2; exit 1"))
+    assert len(failure(long)[2]) < 1100
+
+
+@pytest.mark.parametrize(("returns", "output"), [("code", 137), ("all", None)])
+async def test_a_code_is_no_failure_where_it_is_asked_for(
+    effects: Effects, returns: Any, output: int | None
+) -> None:
+    """Death by a signal counts as 128 and its number, as in a shell."""
+    performed = await do(effects, shell("echo x; kill -9 $$", returns=returns))
+    assert performed.output == (output or {"code": 137, "stdout": "x\n", "stderr": ""})
+
+
+async def test_bytes_that_are_no_utf8_become_the_replacement_character(effects: Effects) -> None:
+    assert (await do(effects, shell(r"printf 'a\377b'"))).output == "a\ufffdb"
+
+
+async def test_large_input_and_output_do_not_block_each_other(effects: Effects) -> None:
+    text = "x" * 3_000_000
+    performed = await do(effects, shell("tee /dev/stderr", stdin=text, returns="all"))
+    assert performed.output == {"code": 0, "stdout": text, "stderr": text}
+
+
+async def test_input_that_nobody_reads_is_no_error(effects: Effects) -> None:
+    assert (await do(effects, shell("exec <&-; echo done", stdin="x" * 1_000_000))).output == "done\n"
+
+
+async def test_output_over_the_cap_ends_the_process(effects: Effects) -> None:
+    began = time.monotonic()
+    performed = await do(effects, shell("yes"))
+    assert failure(performed) == ("runtime", 500, "the shell wrote more than 10485760 bytes to stdout")
+    assert time.monotonic() - began < 5
+
+
+async def test_a_stream_that_is_not_the_output_has_no_cap(effects: Effects) -> None:
+    performed = await do(effects, shell("head -c 20000000 /dev/zero >&2; echo fine"))
+    assert performed.output == "fine\n"
+
+
+async def test_a_child_left_in_the_background_ends_with_the_process(effects: Effects, tmp_path: Path) -> None:
+    file = tmp_path / "pids"
+    began = time.monotonic()
+    performed = await do(effects, shell(f"sleep 300 & echo $! > {file}; echo done"))
+    assert performed.output == "done\n"
+    assert time.monotonic() - began < 5
+    (child,) = pids(file)
+    await until(lambda: not alive(child), deadline_s=1)
+
+
+async def test_cancelling_kills_the_whole_tree_within_a_second(effects: Effects, tmp_path: Path) -> None:
+    """A grandchild, one in a session of its own, and one that ignores SIGTERM, all with closed pipes."""
+    file = tmp_path / "pids"
+    code = f"""
+        trap '' TERM
+        (sleep 300 >/dev/null 2>&1 & echo $! >> {file}; wait) &
+        setsid sh -c 'echo $$ >> {file}; trap "" TERM; sleep 300; sleep 300' >/dev/null 2>&1 &
+        echo $$ >> {file}
+        wait
+        sleep 300
+    """
+    task = asyncio.create_task(do(effects, shell(code)))
+    await until(lambda: len(pids(file)) == 3)
+    assert all(map(alive, pids(file)))
+    began = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until(lambda: not any(map(alive, pids(file))), deadline_s=1)
+    assert time.monotonic() - began < 1
+
+
+async def test_a_process_may_tidy_up_when_it_is_cancelled(effects: Effects, tmp_path: Path) -> None:
+    ready, tidied = tmp_path / "ready", tmp_path / "tidied"
+    code = f"trap 'touch {tidied}; exit' TERM; touch {ready}; while :; do sleep 0.01; done"
+    task = asyncio.create_task(do(effects, shell(code)))
+    await until(ready.exists)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert tidied.exists()
+
+
+async def test_what_is_not_awaited_goes_on_and_ends_with_the_worker(tmp_path: Path) -> None:
+    file, done = tmp_path / "pids", tmp_path / "done"
+    async with Effects(settings=Settings(allow_run=("shell",))) as effects:
+        code = f"echo $$ > {file}; sleep 0.05; touch {done}; sleep 300"
+        performed = await do(effects, shell(code), await_result=False)
+        assert performed == Performed(frame=7)
+        await until(done.exists)
+    assert not alive(pids(file)[0])
+
+
+async def test_a_failure_that_nobody_awaits_is_logged(
+    effects: Effects, caplog: pytest.LogCaptureFixture
+) -> None:
+    await do(effects, shell("exit 3"), await_result=False)
+    await until(lambda: caplog.records)
+    assert caplog.messages == ["/do/0/step was not awaited and failed: the shell ended with code 3"]
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        (
+            shell("echo 'a\0b'"),
+            "the shell's command, arguments or environment hold a NUL character or a bad name",
+        ),
+        (
+            shell("true", arguments=("x" * 200_000,)),
+            "the shell's command, arguments and environment are too long for a process; "
+            'hand large data over in "stdin"',
+        ),
+        (
+            RunProcess(kind="script", language="js", code=""),
+            'scripts in "js" are not executed by this release',
+        ),
+    ],
+)
+async def test_a_process_that_cannot_be_started_says_why(
+    effects: Effects, run: RunProcess, said: str
+) -> None:
+    assert failure(await do(effects, run)) == ("configuration", 400, said)
+
+
+async def test_a_missing_interpreter_is_named() -> None:
+    async with Effects(settings=Settings(python="python-of-nowhere", allow_run=("script",))) as effects:
+        performed = await do(effects, python("print()"))
+    said = '"python-of-nowhere" is not installed on this worker; set "python" to an interpreter'
+    assert failure(performed) == ("configuration", 400, said)
+
+
+async def test_a_worker_runs_only_what_its_own_settings_allow() -> None:
+    async with Effects(settings=Settings()) as effects:
+        performed = await do(effects, shell("true"))
+    said = 'this worker runs no shell; add "shell" to its setting "allow_run"'
+    assert failure(performed) == ("configuration", 400, said)
+
+
+async def test_no_core_files_and_few_descriptors(effects: Effects) -> None:
+    output = (await do(effects, shell("sleep 0.1; ulimit -c; ulimit -n"))).output
+    core, files = output.split()
+    assert (core, int(files) <= 1024) == ("0", True)
+
+
+WORKER = f"""
+import asyncio, sys
+from iogate.effects import EffectContext, Effects
+from iogate.engine.commands import Perform, RunProcess
+from iogate.settings import Settings
+
+async def main():
+    async with Effects(settings=Settings(allow_run=("shell",))) as effects:
+        run = RunProcess(kind="shell", code=sys.argv[1])
+        perform = Perform(frame=1, reference="/do/0/x", effect=run, idempotency_key={KEY!r})
+        await effects.perform(perform, run=EffectContext(uid="1"))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not orphans.PROC.is_dir(), reason="finds processes through /proc")
+async def test_what_a_killed_worker_ran_dies_with_it(tmp_path: Path) -> None:
+    """Nobody is left to tell it: the watch does, also to what has left the process group."""
+    file = tmp_path / "pids"
+    code = f"echo $HOME > {tmp_path}/home; setsid sleep 300 & echo $! > {file}; echo $$ >> {file}; sleep 300"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    worker = start([sys.executable, "-c", WORKER, code], environment)
+    try:
+        await until(lambda: len(pids(file)) == 2, deadline_s=10)
+        home = (tmp_path / "home").read_text().strip()
+        assert exists(home)
+    finally:
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+    await until(lambda: not any(map(alive, pids(file))), deadline_s=2)
+    await until(lambda: not exists(home))
+
+
+async def test_a_hundred_processes_at_once_leave_no_descriptor_behind(effects: Effects) -> None:
+    await do(effects, shell("true"))
+    before = descriptors()
+    outputs = await asyncio.gather(*(do(effects, shell("cat", stdin=str(n))) for n in range(100)))
+    assert [performed.output for performed in outputs] == [str(n) for n in range(100)]
+    assert descriptors() == before
