@@ -61,6 +61,8 @@ class Child:
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to the parent's own."""
+    directory: str | None = None
+    """Where it runs; None: where the parent does."""
     ticks: bool = False
     """The child calls `tick` at least each second; silence is a hang."""
     tick_s: float = 10.0
@@ -248,6 +250,7 @@ class Supervisor:
                 *shim,
                 *child.command,
                 env=environment,
+                cwd=child.directory,
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(write_fd,) if child.ticks else (),
                 process_group=0,

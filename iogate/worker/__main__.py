@@ -1,0 +1,46 @@
+"""`python -m iogate.worker`: one worker process, as a supervising parent starts it.
+
+The settings come in the environment, the project's folder is the current one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+from iogate import logs
+from iogate.errors import IogateError
+from iogate.settings import from_environment
+from iogate.worker import process
+
+
+def main() -> int:
+    """Run the worker; its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m iogate.worker", description=__doc__)
+    parser.add_argument(
+        "--solitary",
+        action="store_true",
+        help="take suspects only, one at a time, and end when there are none",
+    )
+    arguments = parser.parse_args()
+    try:
+        settings = from_environment()
+        logs.set_up(settings.log_format)
+        asyncio.run(process.work(settings, Path.cwd(), solitary=arguments.solitary))
+    except IogateError as error:
+        logs.set_up()
+        logging.getLogger("iogate.worker").exception(
+            "%s%s",
+            error.message,
+            f" ({error.hint})" if error.hint else "",
+            extra={"action": "worker.refused", "code": error.code},
+        )
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

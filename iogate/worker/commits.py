@@ -1,0 +1,116 @@
+"""Gathers the commits of many runs into one call of the store: one script, one write to its log.
+
+Used by `drive`. Batches form by themselves: what arrives while a call is under way goes with the next.
+Invariant: each commit that was added is answered once, by the store's verdict or, when the store stays
+out of reach until the lease must be presumed lost, by `lost`. A commit may be sent any number of times: the
+store applies sequence n+1 and answers a repeated n as it did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from iogate.store.leases import Commit, Leases, Verdict
+from iogate.store.line import CommandFailed, StoreUnavailable
+from iogate.worker.active import Run
+
+log = logging.getLogger(__name__)
+
+BATCH = 64
+BATCH_BYTES = 4 * 1024 * 1024
+FIRST_BACKOFF_S = 0.05
+LONGEST_BACKOFF_S = 1.0
+
+
+class Commits:
+    def __init__(
+        self,
+        leases: Leases,
+        *,
+        settled: Callable[[Run, Verdict], None],
+        lost: Callable[[Run, str], None],
+        presumed_lost: Callable[[Run], bool],
+    ) -> None:
+        self._leases = leases
+        self._settled = settled
+        self._lost = lost
+        self._presumed_lost = presumed_lost
+        self._waiting: deque[tuple[Run, Commit]] = deque()
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def add(self, run: Run, commit: Commit) -> None:
+        self._waiting.append((run, commit))
+        self._arrived.set()
+        self._idle.clear()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def flushed(self) -> None:
+        """Wait until every commit is answered."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Send batches for ever."""
+        while True:
+            await self._arrived.wait()
+            while self._waiting:
+                await self._send(self._batch())
+            self._arrived.clear()
+            self._idle.set()
+
+    def _batch(self) -> list[tuple[Run, Commit]]:
+        batch: list[tuple[Run, Commit]] = []
+        size = 0
+        while self._waiting and len(batch) < BATCH and size < BATCH_BYTES:
+            run, commit = self._waiting.popleft()
+            if run.gone:
+                continue
+            size += _size(commit)
+            batch.append((run, commit))
+        return batch
+
+    async def _send(self, batch: list[tuple[Run, Commit]]) -> None:
+        backoff_s = FIRST_BACKOFF_S
+        while batch:
+            try:
+                verdicts = await self._leases.commit([commit for _, commit in batch])
+            except StoreUnavailable as error:
+                reason = str(error)
+            except CommandFailed as error:
+                reason = str(error)
+                if len(batch) > 1:
+                    # One of them may be what the store cannot take: the others must not wait for it.
+                    for entry in batch:
+                        await self._send([entry])
+                    return
+                log.error(  # noqa: TRY400 - the store's answer says all
+                    "run %s: the store refused a commit: %s",
+                    batch[0][0].uid,
+                    reason,
+                    extra={"action": "commit.refused", "uid": batch[0][0].uid},
+                )
+            else:
+                for (run, _), verdict in zip(batch, verdicts, strict=True):
+                    self._settled(run, verdict)
+                return
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(LONGEST_BACKOFF_S, backoff_s * 2)
+            for run, _ in batch:
+                if not run.gone and self._presumed_lost(run):
+                    self._lost(run, reason)
+            batch = [(run, commit) for run, commit in batch if not run.gone]
+
+
+def _size(commit: Commit) -> int:
+    size = len(commit.output or b"")
+    for part in commit.frames.values():
+        size += len(part)
+    for part in commit.values.values():
+        size += len(part)
+    return size

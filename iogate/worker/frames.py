@@ -1,0 +1,124 @@
+"""A run's state as bytes and back: a head, a field for each frame, big values apart.
+
+Used by `run`. Invariant: a commit carries what changed since the last one, and a value over 64 KiB is
+written once a run, however many frames hold it and however often those are written.
+
+    head    msgspec JSON of `head_to_json`
+    frame   its attributes that differ from their defaults; `"$values": {attribute: digest}` stands for
+            those that are stored apart (attributes are a closed set, so data cannot look like it)
+    value   JSON, by the first 32 hex digits of its SHA-256
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from iogate.engine.state import Frame, State, changes, frame_to_json, head_to_json, state_from_json
+
+BIG = 64 * 1024
+"""Bytes of JSON from which a value is stored apart."""
+_VALUES = "$values"
+
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """What a commit must write."""
+
+    head: bytes
+    frames: dict[str, bytes]
+    frames_gone: list[str]
+    values: dict[str, bytes]
+    values_gone: list[str]
+
+
+@dataclass(slots=True)
+class Codec:
+    """Knows what the store has of one run, so that it writes the difference."""
+
+    stored: State | None = None
+    """The state of the last commit."""
+    _known: set[str] = field(default_factory=set)
+    """Digests in the store."""
+    _used: dict[int, frozenset[str]] = field(default_factory=dict)
+    """Digests that a frame refers to."""
+    _big: dict[int, tuple[Any, str]] = field(default_factory=dict)
+    """Big values by identity, held so that the identity stays theirs: a scope frame that moves on
+    does not encode again what flows through it."""
+
+    def load(self, head: bytes, frames: Mapping[str, bytes], values: Mapping[str, bytes]) -> State:
+        """The state that the store holds.
+
+        Raises ValueError or TypeError for one that a newer release wrote.
+        """
+        decoded: dict[str, Any] = {}
+        parsed: dict[int, Mapping[str, Any]] = {}
+        for key, data in frames.items():
+            frame = decode(data)
+            apart = frame.pop(_VALUES, None)
+            if apart:
+                for attribute, digest in apart.items():
+                    if digest not in decoded:
+                        decoded[digest] = value = decode(values[digest])
+                        self._big[id(value)] = (value, digest)
+                    frame[attribute] = decoded[digest]
+                self._used[int(key)] = frozenset(apart.values())
+            parsed[int(key)] = frame
+        self._known = set(values)
+        self.stored = state_from_json(decode(head), parsed)
+        return self.stored
+
+    def delta(self, state: State) -> Delta:
+        """What differs from the last commit; call `settle` once the store has it."""
+        changed, gone = changes(self.stored, state)
+        values: dict[str, bytes] = {}
+        frames = {str(key): self._frame(frame, values) for key, frame in changed.items()}
+        for key in gone:
+            self._used.pop(key, None)
+        values_gone: list[str] = []
+        if self._known or values:
+            used = frozenset[str]().union(*self._used.values())
+            values_gone = sorted(self._known - used)
+            self._known = (self._known | values.keys()) & used
+            self._big = {key: entry for key, entry in self._big.items() if entry[1] in used}
+        self.stored = state
+        return Delta(
+            head=encode(head_to_json(state)),
+            frames=frames,
+            frames_gone=[str(key) for key in gone],
+            values=values,
+            values_gone=values_gone,
+        )
+
+    def _frame(self, frame: Frame, values: dict[str, bytes]) -> bytes:
+        data = frame_to_json(frame)
+        apart: dict[str, str] = {}
+        if self._big:
+            for attribute, value in data.items():
+                if id(value) in self._big:
+                    apart[attribute] = self._big[id(value)][1]
+            for attribute in apart:
+                del data[attribute]
+        encoded = encode(data)
+        if len(encoded) > BIG:
+            for attribute in list(data):
+                value = data[attribute]
+                if isinstance(value, dict | list | str) and len(text := encode(value)) > BIG:
+                    digest = hashlib.sha256(text).hexdigest()[:32]
+                    self._big[id(value)] = (value, digest)
+                    if digest not in self._known:
+                        values[digest] = text
+                    apart[attribute] = digest
+                    del data[attribute]
+        if apart:
+            self._used[frame.id] = frozenset(apart.values())
+            return encode({**data, _VALUES: apart})
+        self._used.pop(frame.id, None)
+        return encoded

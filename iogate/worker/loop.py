@@ -1,0 +1,251 @@
+"""The worker's loop: takes runs while there is room, keeps their leases, hears bells, ends in good order.
+
+Put together by `process`. Invariants: no error of the store ends the loop; a lease that the store does
+not confirm in time is presumed lost; what this worker still holds when it ends is handed back, not left
+to expire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from iogate.store.connection import Store
+from iogate.store.leases import Taken
+from iogate.store.line import CommandFailed, StoreUnavailable
+from iogate.worker.drive import Drive
+from iogate.worker.moment import StoreTime
+
+log = logging.getLogger(__name__)
+
+LEASE_S = 15.0
+RENEW_S = 2.0
+POLL_S = 0.25
+BATCH = 50
+"""Runs of one take: the store does nothing else meanwhile."""
+FIRST_BACKOFF_S = 0.05
+LONGEST_BACKOFF_S = 1.0
+SOLITARY_IDLE_S = 1.0
+HAND_BACK_S = 3.0
+PRESUMED_LOST_S = 45.0
+"""Beyond the lease's end. While nobody can reach the store, nobody can take the run either, and no
+effect starts without a commit: to stop what goes on at once would only repeat it."""
+
+
+class Loop:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        name: str,
+        concurrency: int,
+        solitary: bool,
+        time: StoreTime,
+        drive: Callable[[Callable[[], None]], Drive],
+    ) -> None:
+        self._store = store
+        self._name = name
+        self._concurrency = 1 if solitary else concurrency
+        self._solitary = solitary
+        self._time = time
+        self._bell, self._wired = store.leases.doorbell()
+        self._left = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._full = False
+        self._doubtful = False
+        """The store was out of reach: leases are renewed before anything is taken."""
+        self._stops: set[asyncio.Task[None]] = set()
+        self.suspended = False
+        self.drive = drive(self._released)
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    def stop(self) -> None:
+        """Take nothing more, end in good order; called again, at once."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+        self._bell.ring()
+
+    def hear(self, kind: str, uid: str) -> None:
+        """A command through RQ."""
+        match kind:
+            case "stop" if uid in self.drive.runs:
+                task = asyncio.create_task(self._stop_run(uid))
+                self._stops.add(task)
+                task.add_done_callback(self._stops.discard)
+            case "stop":
+                log.warning(
+                    "run %s is not here, stop-job is ignored", uid, extra={"action": "command.ignored"}
+                )
+            case "shutdown":
+                log.info("shutdown asked for through RQ", extra={"action": "worker.shutdown"})
+                self.stop()
+
+    async def run(self, grace_s: float) -> None:
+        """Work until `stop`, then drain."""
+        commits = asyncio.create_task(self.drive.commits.run(), name="commits")
+        renewing = asyncio.create_task(self._renew_for_ever(), name="renew")
+        try:
+            async with self._wired, self._store.leases.cancellations(self.drive.cancel):
+                await self._take_for_ever()
+                await self._drain(grace_s)
+        finally:
+            for task in (commits, renewing, *self._stops):
+                task.cancel()
+            await asyncio.gather(commits, renewing, *self._stops, return_exceptions=True)
+
+    # Taking.
+
+    def _room(self) -> int:
+        drive = self.drive
+        held = len(drive.runs) + len(drive.loading)
+        return min(self._concurrency - held + drive.leaving, 2 * self._concurrency - held)
+
+    def _released(self) -> None:
+        if self._full:
+            self._full = False
+            self._bell.ring()
+        self._left.set()
+
+    async def _take_for_ever(self) -> None:
+        backoff_s = FIRST_BACKOFF_S
+        loop = asyncio.get_running_loop()
+        empty_since: float | None = None
+        while not self._stopping.is_set():
+            limit = min(self._room(), BATCH)
+            if limit <= 0:
+                self._full = True
+                await self._bell.wait(POLL_S)
+                continue
+            asked_at = loop.time()
+            try:
+                if self._doubtful:
+                    await self._renew()
+                    self._doubtful = False
+                    log.info("the store is back", extra={"action": "store.back"})
+                taken = await self._store.leases.take(
+                    self._name, limit, lease_ms=int(LEASE_S * 1000), solitary=self._solitary
+                )
+            except (StoreUnavailable, CommandFailed) as error:
+                self._out_of_reach(error)
+                await self._bell.wait(backoff_s)
+                backoff_s = min(LONGEST_BACKOFF_S, backoff_s * 2)
+                continue
+            backoff_s = FIRST_BACKOFF_S
+            self._begin(taken, asked_at)
+            if self._solitary:
+                idle = self.drive.idle and not taken.claims
+                empty_since = (empty_since or loop.time()) if idle else None
+                if empty_since is not None and loop.time() - empty_since >= SOLITARY_IDLE_S:
+                    return
+            if len(taken.claims) < limit:
+                await self._bell.wait(POLL_S)
+            else:
+                await asyncio.sleep(0)
+
+    def _begin(self, taken: Taken, asked_at: float) -> None:
+        self._time.set(taken.now_ms)
+        if taken.suspended != self.suspended:
+            self.suspended = taken.suspended
+            log.info(
+                "suspended through RQ, nothing is taken" if taken.suspended else "resumed through RQ",
+                extra={"action": "worker.suspended" if taken.suspended else "worker.resumed"},
+            )
+        for claim in taken.claims:
+            self.drive.begin(claim, asked_at + LEASE_S)
+
+    def _out_of_reach(self, error: Exception) -> None:
+        if not self._doubtful:
+            self._doubtful = True
+            log.warning("%s; the worker waits for it", error, extra={"action": "store.lost"})
+
+    # Leases.
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            try:
+                await self._renew()
+            except (StoreUnavailable, CommandFailed) as error:
+                self._out_of_reach(error)
+                for run in list(self.drive.runs.values()):
+                    if self.drive.presumed_lost(run):
+                        self.drive.lose(run, "the store has been out of reach for too long")
+
+    async def _renew(self) -> None:
+        """Keep what is held; learn what was lost, and whose end was asked for."""
+        drive = self.drive
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
+        fresh = asked_at + LEASE_S - RENEW_S / 2
+        runs = [run for run in drive.runs.values() if self._doubtful or run.held_until < fresh]
+        held = {run.uid: run.claim.token for run in runs}
+        held |= {uid: claim.token for uid, claim in drive.loading.items()}
+        if not held:
+            return
+        renewed = await self._store.leases.renew(self._name, held)
+        for run in runs:
+            if run.uid in renewed.lost:
+                # A commit on its way has an answer of its own, and it may have ended the run.
+                if run.committing is None:
+                    drive.lose(run, "another worker may have the run")
+                continue
+            run.held_until = asked_at + LEASE_S
+            if run.uid in renewed.cancelled:
+                drive.cancel(run.uid)
+        for uid in renewed.lost & drive.loading.keys():
+            del drive.loading[uid]
+
+    async def _stop_run(self, uid: str) -> None:
+        while uid in self.drive.runs:
+            try:
+                await self._store.runs.cancel(uid, "stopped through RQ")
+            except (StoreUnavailable, CommandFailed):
+                await asyncio.sleep(LONGEST_BACKOFF_S)
+            else:
+                self.drive.cancel(uid)
+                return
+
+    # The end.
+
+    async def _drain(self, grace_s: float) -> None:
+        """Let runs finish or park; hand the rest back, which is no one's fault: they are not suspects."""
+        drive = self.drive
+        drive.drain()
+        hurry = asyncio.create_task(self._hurry.wait())
+        try:
+            async with asyncio.timeout(grace_s):
+                while not drive.idle and not hurry.done():
+                    self._left.clear()
+                    left = asyncio.create_task(self._left.wait())
+                    await asyncio.wait({left, hurry}, return_when=asyncio.FIRST_COMPLETED)
+                    left.cancel()
+        except TimeoutError:
+            pass
+        finally:
+            hurry.cancel()
+        held = drive.abandon()
+        if not held:
+            return
+        log.info(
+            "%d runs are handed back", len(held), extra={"action": "runs.handed_back", "runs": len(held)}
+        )
+        try:
+            async with asyncio.timeout(HAND_BACK_S):
+                while True:
+                    try:
+                        await self._store.leases.hand_back(self._name, held)
+                    except StoreUnavailable:
+                        await asyncio.sleep(FIRST_BACKOFF_S)
+                    else:
+                        return
+        except (TimeoutError, CommandFailed):
+            log.warning(
+                "the store was out of reach, the runs' leases expire instead",
+                extra={"action": "runs.left", "runs": len(held)},
+            )

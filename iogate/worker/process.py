@@ -1,0 +1,136 @@
+"""A worker process, from its settings to its exit; live objects are put together here.
+
+Called by `python -m iogate.worker`. Its exit codes: 0 after a good end, 3 for settings or functions
+that do not hold, 6 for a store that must not be used. A store that is only out of reach is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+from pathlib import Path
+
+from redis import RedisError
+
+from iogate import functions, supervisor
+from iogate.effects.perform import Effects
+from iogate.errors import Misused
+from iogate.settings import Settings
+from iogate.store.connection import Store, StoreUnavailable, open_store
+from iogate.worker.drive import Drive
+from iogate.worker.loop import PRESUMED_LOST_S, Loop
+from iogate.worker.moment import StoreTime
+from iogate.worker.programs import Programs
+from iogate.worker.upkeep import Upkeep
+from iogate.worker.vault import Vault
+from iogate.worker.worker import WorkflowWorker
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 20.0
+"""From SIGTERM until what still runs is handed back."""
+RETRY_S = 0.5
+
+
+def new_name() -> str:
+    """Who this process is: what its parent says, or a name of its own."""
+    return supervisor.identity() or f"{socket.gethostname()}.worker.{os.getpid()}.{secrets.token_hex(2)}"
+
+
+async def work(settings: Settings, root: Path, *, solitary: bool = False, grace_s: float = GRACE_S) -> None:
+    """Work until SIGTERM, SIGINT or RQ's `shutdown`; solitary: until there is nothing to do."""
+    if settings.redis_url is None:
+        raise Misused(
+            "a worker needs a store: redis_url is not set",
+            hint='set redis_url, or use "iogate worker", which starts a store in data_dir',
+        )
+    name = new_name()
+    ticking = asyncio.create_task(supervisor.keep_ticking())
+    registry = functions.load(settings.functions, root)
+    stopped = asyncio.Event()
+    store = await _reach(settings.redis_url, name, stopped)
+    if store is None:
+        ticking.cancel()
+        return
+    vault = Vault(settings, root)
+    programs = Programs(store.revisions)
+    try:
+        async with Effects(settings=settings, resources=programs.resource, functions=registry) as effects:
+            time = StoreTime()
+            loop = Loop(
+                store=store,
+                name=name,
+                concurrency=settings.concurrency,
+                solitary=solitary,
+                time=time,
+                drive=lambda released: Drive(
+                    leases=store.leases,
+                    programs=programs,
+                    effects=effects,
+                    vault=vault,
+                    time=time,
+                    released=released,
+                    presumed_lost_s=PRESUMED_LOST_S,
+                ),
+            )
+            _stop_on_signals(loop.stop)
+            registration = asyncio.create_task(_register(settings.redis_url, name, loop))
+            upkeep = asyncio.create_task(
+                Upkeep(
+                    store=store, name=name, vault=vault, facts=lambda: {"runs": str(len(loop.drive.runs))}
+                ).run()
+            )
+            log.info("worker %s takes runs", name, extra={"action": "worker.started", "worker": name})
+            try:
+                await loop.run(grace_s)
+            finally:
+                upkeep.cancel()
+                registration.cancel()
+                await asyncio.gather(upkeep, registration, return_exceptions=True)
+    finally:
+        await store.close()
+        ticking.cancel()
+    log.info("worker %s ended", name, extra={"action": "worker.ended", "worker": name})
+
+
+async def _reach(url: str, name: str, stopped: asyncio.Event) -> Store | None:
+    """Open the store, however long it takes; None when the process is told to end first."""
+    _stop_on_signals(stopped.set)
+    said = False
+    while not stopped.is_set():
+        try:
+            return await open_store(url, client_name=name)
+        except StoreUnavailable as error:
+            if not said:
+                log.warning("%s; the worker waits for it", error, extra={"action": "store.lost"})
+                said = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), RETRY_S)
+    return None
+
+
+async def _register(url: str, name: str, loop: Loop) -> None:
+    """Be a worker to RQ for as long as the loop runs."""
+    while True:
+        try:
+            worker = await asyncio.to_thread(WorkflowWorker, name, url)
+            break
+        except (RedisError, OSError):
+            await asyncio.sleep(RETRY_S)
+    worker.attend(loop.hear)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await worker.leave()
+
+
+def _stop_on_signals(stop: object) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        assert callable(stop)
+        loop.add_signal_handler(number, stop)

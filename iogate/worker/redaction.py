@@ -1,0 +1,101 @@
+"""Takes secrets out of what is written for people: journal, errors, details.
+
+Used by `run` and `journal`. Outputs are the author's data and stay as they are; a workflow that copies
+a secret into its data is warned of when it is compiled. Invariant: no text that went through `scrub`
+holds a known secret, neither in clear nor in base64 nor URL-encoded, wherever in a text it stands.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import quote, quote_plus
+
+from iogate.errors import WorkflowError
+
+HIDDEN: Final = "[secret]"
+_SHORTEST_CORE: Final = 6
+"""Characters of base64 below which a match says nothing."""
+
+
+def leaves(value: Any) -> Iterable[str]:
+    """The texts in a secret, which may be a whole JSON object."""
+    match value:
+        case str():
+            yield value
+        case Mapping():
+            for member in value.values():
+                yield from leaves(member)
+        case list() | tuple():
+            for member in value:
+                yield from leaves(member)
+        case bool() | None:
+            pass
+        case _:
+            yield str(value)
+
+
+def _forms(secret: str) -> Iterable[str]:
+    yield secret
+    yield quote(secret, safe="")
+    yield quote(secret)
+    yield quote_plus(secret)
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    raw = secret.encode("utf-8", "surrogatepass")
+    # Inside of a longer text ("user:secret") three bytes make four characters, so that a secret has
+    # three images; the characters at their ends are shared with the neighbours.
+    for before in range(3):
+        image = base64.b64encode(b"\0" * before + raw).rstrip(b"=").decode("ascii")
+        start = (0, 2, 3)[before]
+        whole = (before + len(raw)) % 3 == 0
+        core = image[start:] if whole else image[start:-1]
+        if len(core) >= _SHORTEST_CORE:
+            yield core
+            yield core.replace("+", "-").replace("/", "_")
+
+
+class Redaction:
+    """Scrubs a set of secrets; without any it costs nothing."""
+
+    def __init__(self, secrets: Iterable[Any] = ()) -> None:
+        forms = {form for secret in secrets for text in leaves(secret) if text for form in _forms(text)}
+        ordered = sorted(forms, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+    @property
+    def idle(self) -> bool:
+        """There is nothing to hide."""
+        return self._pattern is None
+
+    def text(self, text: str) -> str:
+        return text if self._pattern is None else self._pattern.sub(HIDDEN, text)
+
+    def scrub(self, value: Any) -> Any:
+        """A JSON value without secrets in its texts and keys."""
+        if self._pattern is None:
+            return value
+        match value:
+            case str():
+                return self._pattern.sub(HIDDEN, value)
+            case Mapping():
+                return {self.text(str(key)): self.scrub(member) for key, member in value.items()}
+            case list() | tuple():
+                return [self.scrub(member) for member in value]
+            case _:
+                return value
+
+    def error(self, error: WorkflowError) -> WorkflowError:
+        """An error whose title and detail are clean: it enters frames, and `catch` sees it."""
+        if self._pattern is None:
+            return error
+        return WorkflowError(
+            self.text(error.type),
+            status=error.status,
+            title=None if error.title is None else self.text(error.title),
+            detail=None if error.detail is None else self.text(error.detail),
+            instance=error.instance,
+        )

@@ -1,0 +1,74 @@
+"""What a worker does beside its runs, slowly: say that it is there, repair what outsiders did.
+
+Used by `process`. Named tasks, each on its own; an error of the store postpones one turn of one task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import time
+from collections.abc import Awaitable, Callable
+
+from iogate.store.connection import Store
+from iogate.store.line import CommandFailed, StoreUnavailable
+from iogate.store.presence import WORKER, Process
+from iogate.worker.vault import Vault
+
+log = logging.getLogger(__name__)
+
+ANNOUNCE_S = 4.0
+AUDIT_S = 20.0
+SECRETS_S = 30.0
+
+
+class Upkeep:
+    def __init__(self, *, store: Store, name: str, vault: Vault, facts: Callable[[], dict[str, str]]) -> None:
+        self._store = store
+        self._name = name
+        self._vault = vault
+        self._facts = facts
+        self._started_at_ms = int(time.time() * 1000)
+
+    async def run(self) -> None:
+        """Do all of it for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._every(ANNOUNCE_S, self._announce), name="announce")
+            tasks.create_task(self._every(AUDIT_S, self._audit), name="audit")
+            tasks.create_task(self._every(SECRETS_S, self._refresh), name="secrets")
+
+    async def _every(self, period_s: float, do: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await do()
+            except (StoreUnavailable, CommandFailed) as error:
+                log.debug("upkeep: %s", error, extra={"action": "upkeep.postponed"})
+            # Apart from each other, though many workers start together.
+            await asyncio.sleep(period_s * random.uniform(0.9, 1.1))  # noqa: S311 - no secret is drawn
+
+    async def _announce(self) -> None:
+        await self._store.presence.announce(
+            Process(
+                kind=WORKER,
+                id=self._name,
+                pid=os.getpid(),
+                host=socket.gethostname(),
+                started_at_ms=self._started_at_ms,
+                detail=self._facts(),
+            )
+        )
+
+    async def _audit(self) -> None:
+        repaired = await self._store.leases.audit()
+        if repaired:
+            log.warning(
+                "%d runs were out of place and are repaired: something else writes to the store",
+                repaired,
+                extra={"action": "audit.repaired", "runs": repaired},
+            )
+
+    async def _refresh(self) -> None:
+        self._vault.refresh()

@@ -1,0 +1,113 @@
+"""The parent's part of the work: which workers to keep, what follows a death, who takes suspects.
+
+Used by `up` and `worker` with a Supervisor. Invariant: the runs of a worker that died are somebody
+else's to take as soon as the parent sees it die, and a run that kills workers meets nobody but itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+from iogate.settings import Settings, to_environment
+from iogate.store.connection import Store, StoreUnavailable, open_store
+from iogate.store.line import CommandFailed
+from iogate.supervisor import Child, Exit, Supervisor
+
+log = logging.getLogger(__name__)
+
+PREFIX = "worker-"
+SOLITARY_PREFIX = "solitary-"
+SOLITARY = 4
+"""Suspects that are tried at once, each in a process of its own."""
+LOOK_S = 0.5
+BURY_S = 20.0
+"""Beyond that, the leases have expired by themselves."""
+GRACE_S = 25.0
+
+
+class Workforce:
+    """Workers and solitary workers of one parent; `settings.redis_url` is set."""
+
+    def __init__(self, settings: Settings, root: Path) -> None:
+        self._settings = settings
+        self._root = root
+        self._store: Store | None = None
+        self._burials: set[asyncio.Task[None]] = set()
+        self._graves: set[str] = set()
+
+    def children(self, count: int | None = None) -> tuple[Child, ...]:
+        """The workers that the settings ask for."""
+        wanted = self._settings.workers if count is None else count
+        return tuple(self._child(f"{PREFIX}{n}") for n in range(1, wanted + 1))
+
+    async def exited(self, gone: Exit) -> None:
+        """After each exit of a child: what a worker held goes to others."""
+        if not gone.name.startswith((PREFIX, SOLITARY_PREFIX)):
+            return
+        task = asyncio.create_task(self._bury(gone.identity))
+        self._burials.add(task)
+        task.add_done_callback(self._burials.discard)
+
+    async def watch(self, supervisor: Supervisor) -> None:
+        """Keep as many solitary workers as there are suspects, until cancelled."""
+        try:
+            while True:
+                try:
+                    waiting = await (await self._open()).leases.suspects()
+                except (StoreUnavailable, CommandFailed):
+                    waiting = 0
+                for n in range(1, min(waiting, SOLITARY) + 1):
+                    supervisor.add(self._child(f"{SOLITARY_PREFIX}{n}", solitary=True))
+                await asyncio.sleep(LOOK_S)
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """End what is left of burials, and the connection."""
+        if self._burials:
+            _, pending = await asyncio.wait(self._burials, timeout=1)
+            for task in pending:
+                task.cancel()
+        if self._store is not None:
+            await self._store.close()
+            self._store = None
+
+    def _child(self, name: str, *, solitary: bool = False) -> Child:
+        return Child(
+            name=name,
+            command=(sys.executable, "-m", "iogate.worker", *(("--solitary",) if solitary else ())),
+            environment=to_environment(self._settings),
+            directory=str(self._root),
+            ticks=True,
+            grace_s=GRACE_S,
+            restart=not solitary,
+            stage=1,
+        )
+
+    async def _open(self) -> Store:
+        if self._store is None:
+            assert self._settings.redis_url is not None
+            self._store = await open_store(self._settings.redis_url, client_name="iogate-parent")
+        return self._store
+
+    async def _bury(self, worker: str) -> None:
+        try:
+            async with asyncio.timeout(BURY_S):
+                while True:
+                    try:
+                        runs = await (await self._open()).leases.bury(worker)
+                        break
+                    except (StoreUnavailable, CommandFailed):
+                        await asyncio.sleep(LOOK_S)
+        except TimeoutError:
+            return
+        if runs:
+            log.warning(
+                "%d runs of %s go on in processes of their own",
+                runs,
+                worker,
+                extra={"action": "worker.buried", "worker": worker, "runs": runs},
+            )

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from iogate.settings import Settings
+from tests.worker.site import Site
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from iogate.store.connection import Store
+
+
+@pytest.fixture
+async def site(store: Store, redis_url: str, tmp_path: Path) -> AsyncIterator[Site]:
+    """An empty store, and workers on it that end with the test."""
+    settings = Settings(redis_url=redis_url, allow_run=("script", "shell"), log_format="json")
+    made = Site(store=store, intake=store.intake(), settings=settings, folder=tmp_path)
+    yield made
+    await made.close()

@@ -1,0 +1,170 @@
+"""A store with workflows, and real worker processes on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from iogate.compiler.revision import Api, Bundle, Limits, NoAuth, Revision, Workflow, canonical, digest_of
+from iogate.settings import Settings, to_environment
+from iogate.store.intake import Accepted, AcceptRequest, Intake
+from iogate.supervisor import IDENTITY
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from iogate.store.connection import Store
+    from iogate.store.runs import RunView
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def workflow(name: str, *tasks: dict[str, Any], **members: Any) -> dict[str, Any]:
+    document = {"dsl": "1.0.0", "namespace": "test", "name": name, "version": "1.0.0"}
+    return {"document": document, "do": list(tasks), **members}
+
+
+NOOP = workflow("noop", {"done": {"set": {"ok": True}}})
+
+
+async def until(
+    condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 10.0, what: str = "the condition"
+) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        outcome = condition()
+        if not isinstance(outcome, bool):
+            outcome = await outcome
+        if outcome:
+            return
+        assert time.monotonic() < deadline, f"{what} did not come true within {timeout_s:g} s"
+        await asyncio.sleep(0.01)
+
+
+@dataclass(eq=False)
+class Worker:
+    """A worker process and what it wrote to its log."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    async def wait(self, timeout_s: float = 15.0) -> int:
+        async with asyncio.timeout(timeout_s):
+            return await self.process.wait()
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+
+@dataclass(eq=False)
+class Site:
+    store: Store
+    intake: Intake
+    settings: Settings
+    folder: Path
+    apis: dict[str, Api] = field(default_factory=dict)
+    workers: list[Worker] = field(default_factory=list)
+    revision: int = 0
+
+    async def publish(
+        self, *definitions: dict[str, Any], limits: Limits | None = None, **options: Any
+    ) -> None:
+        """One API for each workflow, of the same name."""
+        programs = {digest_of(definition): canonical(definition) for definition in definitions}
+        workflows, apis = {}, {}
+        for definition in definitions:
+            name = definition["document"]["name"]
+            full = f"test/{name}:1.0.0"
+            workflows[full] = Workflow(program=digest_of(definition))
+            apis[f"test/{name}"] = Api(
+                id=f"test/{name}",
+                workflow=full,
+                program=digest_of(definition),
+                auth=NoAuth(),
+                enabled=True,
+                limits=limits or Limits(),
+                **options,
+            )
+        revision = Revision(apis=apis, workflows=workflows)
+        self.revision = await self.store.revisions.publish(Bundle(revision=revision, programs=programs))
+        self.apis = apis
+
+    async def call(self, name: str = "noop", data: Any = None) -> str:
+        api = self.apis[f"test/{name}"]
+        outcome = await self.intake.accept(
+            AcceptRequest(
+                uid=self.intake.uid(),
+                api=api.id,
+                digest=api.digest,
+                revision=self.revision,
+                workflow=api.workflow,
+                program=api.program,
+                input=msgspec.json.encode({} if data is None else data),
+                retention_s=api.retention_s,
+                timeout_s=api.timeout_s,
+            )
+        )
+        assert isinstance(outcome, Accepted), outcome
+        return outcome.uid
+
+    async def worker(self, *arguments: str, ready: bool = True, **changes: Any) -> Worker:
+        """Start one, and wait until it takes runs."""
+        name = f"test-{len(self.workers) + 1}"
+        log = self.folder / f"{name}.log"
+        environment = {**os.environ, **to_environment(replace(self.settings, **changes)), IDENTITY: name}
+        with log.open("wb") as stderr:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "iogate.worker",
+                *arguments,
+                cwd=self.folder,
+                env={**environment, "PYTHONPATH": str(ROOT)},
+                stderr=stderr,
+            )
+        worker = Worker(name=name, process=process, log=log)
+        self.workers.append(worker)
+        if ready:
+            await until(lambda: "worker.started" in worker.said(), 20, "a started worker")
+        return worker
+
+    async def view(self, uid: str) -> RunView:
+        view = await self.store.runs.show(uid)
+        assert view is not None
+        return view
+
+    async def ended(self, uid: str, timeout_s: float = 15.0) -> RunView:
+        view = await self.store.runs.wait(uid, timeout_s)
+        assert view is not None
+        assert view.ended, f"run {uid} is {view.status} at {view.place} after {timeout_s:g} s"
+        return view
+
+    async def all_ended(self, uids: list[str], timeout_s: float = 15.0) -> list[RunView]:
+        return [await self.ended(uid, timeout_s) for uid in uids]
+
+    async def close(self) -> None:
+        for worker in self.workers:
+            with contextlib.suppress(ProcessLookupError):
+                worker.process.kill()
+            await worker.process.wait()
+
+
+def decoded(data: bytes | None) -> Any:
+    return None if data is None else msgspec.json.decode(data)
