@@ -79,7 +79,12 @@ def _by_url(call: str, definition: Mapping[str, Any]) -> bool:
 
 def _foreign_catalog(call: str, definition: Mapping[str, Any]) -> bool:
     found = CATALOGED.fullmatch(call)
-    return found is not None and found["catalog"] != "default" and call not in _use(definition, "functions")
+    return (
+        found is not None
+        and found["catalog"] != "default"
+        and found["catalog"] in _use(definition, "catalogs")
+        and call not in _use(definition, "functions")
+    )
 
 
 def _run(kind: str) -> Finder:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from iogate.compiler import walk
 from iogate.compiler.checks.expressions import expressions
+from iogate.compiler.checks.flow import DIRECTIVES
 from iogate.compiler.faults import Placed, Surroundings, warning
 from iogate.compiler.walk import Pointer
 from iogate.documents.problems import Problem, quoted
@@ -60,6 +61,8 @@ def _unreachable(document: Placed) -> Iterator[Problem]:
         if not found.sequential:
             continue
         targets = {target for task in found.tasks for target in _leads_to(task)}
+        if not targets <= {*found.names, *DIRECTIVES}:
+            continue  # a misspelt target is an error, and likely the very one that leads here
         for before, task in zip(found.tasks, found.tasks[1:], strict=False):
             if _always_leaves(before) and task.name not in targets:
                 yield warning(

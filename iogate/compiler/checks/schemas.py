@@ -70,10 +70,29 @@ def first_fault(schema: Any) -> tuple[Pointer, str] | None:
     try:
         jsonschema_rs.Draft202012Validator(schema, validate_formats=False, retriever=_nothing)
     except jsonschema_rs.ValidationError as error:
-        return tuple(error.instance_path), _readable(error)
+        return tuple(error.instance_path) or _reference(schema, error.message), _readable(error)
     except (ValueError, jsonschema_rs.ReferencingError) as error:
         return (), str(error).partition("\n")[0]
     return None
+
+
+def _reference(schema: Any, message: str) -> Pointer:
+    """Where the `$ref` stands that could not be resolved; the error itself does not say."""
+    match schema:
+        case Mapping():
+            reference = schema.get("$ref")
+            if isinstance(reference, str) and f"'{reference.removeprefix('#')}'" in message:
+                return ("$ref",)
+            steps: Any = schema.items()
+        case list():
+            steps = enumerate(schema)
+        case _:
+            return ()
+    for step, member in steps:
+        below = _reference(member, message)
+        if below:
+            return (step, *below)
+    return ()
 
 
 def _readable(error: jsonschema_rs.ValidationError) -> str:
