@@ -63,6 +63,8 @@ class Child:
     """Added to the parent's own."""
     directory: str | None = None
     """Where it runs; None: where the parent does."""
+    files: tuple[int, ...] = ()
+    """Open file descriptors that it inherits under the same numbers, such as a listening socket."""
     ticks: bool = False
     """The child calls `tick` at least each second; silence is a hang."""
     tick_s: float = 10.0
@@ -252,7 +254,7 @@ class Supervisor:
                 env=environment,
                 cwd=child.directory,
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(write_fd,) if child.ticks else (),
+                pass_fds=(*child.files, write_fd) if child.ticks else child.files,
                 process_group=0,
             )
         except OSError as error:
