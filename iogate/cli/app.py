@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from iogate import __version__
-from iogate.cli import documents, project, secrets
+from iogate.cli import apis, documents, processes, project, runs, secrets
 from iogate.cli.render import say
 from iogate.cli.session import DirectoryOption, Everywhere, OutputOption, QuietOption, enter
 from iogate.errors import IogateError, Misused
@@ -57,7 +57,7 @@ def root(
         print(ctx.get_help())
 
 
-for module in (project, documents, secrets):
+for module in (project, documents, secrets, apis, runs, processes):
     module.register(app)
 
 

@@ -36,6 +36,16 @@ class Row:
             return "; ".join(self.unset)
         return "enabled" if self.enabled else f"iogate enable {self.api}"
 
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "api": self.api,
+            "verbs": list(self.verbs),
+            "path": self.path,
+            "auth": self.auth,
+            "enabled": self.enabled,
+            "unset": list(self.unset),
+        }
+
 
 def parts(*, url: str, store: str, revision: int | None, rows: Iterable[Row]) -> list[Table | str]:
     """The whole banner, for a screen to show."""
@@ -53,8 +63,13 @@ def parts(*, url: str, store: str, revision: int | None, rows: Iterable[Row]) ->
         columns=("verbs", "path", "auth", "state"),
         rows=[(", ".join(row.verbs), row.path, row.auth, row.state) for row in rows],
     )
-    line = next((curl for row in _by_ease(rows) if (curl := curl_line(row, url)) is not None), None)
+    line = easiest(rows, url)
     return ["\n".join(head), table, *(["", line, ""] if line else [])]
+
+
+def easiest(rows: Iterable[Row], url: str) -> str | None:
+    """The curl line that needs the least; None where each would need a secret in clear."""
+    return next((line for row in _by_ease(rows) if (line := curl_line(row, url)) is not None), None)
 
 
 def _by_ease(rows: Iterable[Row]) -> list[Row]:

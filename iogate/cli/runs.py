@@ -231,7 +231,10 @@ def details(run: dict[str, Any]) -> list[Table | str]:
         for name in ("input", "output", "error")
         if run.get(name) is not None
     ]
-    return ["\n".join(lines), *(["", task_table(run["tasks"])] if run.get("tasks") else [])]
+    text: list[Table | str] = ["\n".join(lines)]
+    if run.get("tasks"):
+        text += ["", task_table(run["tasks"])]
+    return text
 
 
 def entry(raw: bytes) -> dict[str, Any]:

@@ -1,0 +1,343 @@
+"""`iogate up`, `serve`, `worker`: a supervising parent with its children, put together here.
+
+    signals ◀── store ◀── apply ◀── gateways, workers ◀── banner ◀── until a signal, watching
+                                                                     │
+    exit ◀── store ends, unless others use it ◀── children end, workers first
+
+Invariant: whatever ends the parent, no child outlives it; the next parent adopts a store left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from iogate.cli import banner, credentials
+from iogate.cli.apis import gateway_url, local_auth
+from iogate.cli.render import say
+from iogate.cli.session import Session, command
+
+if TYPE_CHECKING:
+    from iogate.cli.checking import Checked
+    from iogate.settings import Settings
+    from iogate.store.connection import Store
+    from iogate.supervisor import Child, Supervisor
+
+PANEL = "Processes"
+READY_S = 30.0
+LOOK_S = 0.05
+
+HostOption = Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on.")]
+PortOption = Annotated[int | None, typer.Option(metavar="PORT", help="Port to listen on.")]
+GatewaysOption = Annotated[int | None, typer.Option(metavar="N", help="Gateway processes.")]
+WorkersOption = Annotated[int | None, typer.Option(metavar="N", help="Worker processes.")]
+ConcurrencyOption = Annotated[int | None, typer.Option(metavar="N", help="Runs at once per worker.")]
+RedisOption = Annotated[str | None, typer.Option(metavar="URL", help="The store.")]
+LogsOption = Annotated[str | None, typer.Option(metavar="text|json", help="Form of the log on stderr.")]
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "up", rich_help_panel=PANEL)(up)
+    command(app, "serve", rich_help_panel=PANEL)(serve)
+    command(app, "worker", rich_help_panel=PANEL)(worker)
+
+
+async def up(
+    session: Session,
+    host: HostOption = None,
+    port: PortOption = None,
+    gateways: GatewaysOption = None,
+    workers: WorkersOption = None,
+    concurrency: ConcurrencyOption = None,
+    redis_url: RedisOption = None,
+    log_format: LogsOption = None,
+    no_apply: Annotated[bool, typer.Option("--no-apply", help="Serve what is live already.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Apply again on each change of a file.")] = False,
+) -> None:
+    """Start everything on this machine: store, gateway, workers, and an apply of the two folders."""
+    flags = {
+        "host": host,
+        "port": port,
+        "gateways": gateways,
+        "workers": workers,
+        "concurrency": concurrency,
+        "redis_url": redis_url,
+        "log_format": log_format,
+    }
+    await _run(session, flags, _Parts(gateways=True, workers=True, apply=not no_apply, watch=watch))
+
+
+async def serve(
+    session: Session,
+    host: HostOption = None,
+    port: PortOption = None,
+    gateways: GatewaysOption = None,
+    redis_url: RedisOption = None,
+    log_format: LogsOption = None,
+) -> None:
+    """Start gateways: they answer calls and serve what is live in the store."""
+    flags = {
+        "host": host,
+        "port": port,
+        "gateways": gateways,
+        "redis_url": redis_url,
+        "log_format": log_format,
+    }
+    await _run(session, flags, _Parts(gateways=True))
+
+
+async def worker(
+    session: Session,
+    workers: WorkersOption = None,
+    concurrency: ConcurrencyOption = None,
+    redis_url: RedisOption = None,
+    log_format: LogsOption = None,
+) -> None:
+    """Start workers: they execute the runs in the store."""
+    flags = {
+        "workers": workers,
+        "concurrency": concurrency,
+        "redis_url": redis_url,
+        "log_format": log_format,
+    }
+    await _run(session, flags, _Parts(workers=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What a parent keeps."""
+
+    gateways: bool = False
+    workers: bool = False
+    apply: bool = False
+    watch: bool = False
+
+
+async def _run(session: Session, flags: dict[str, Any], parts: _Parts) -> None:
+    from iogate import logs
+    from iogate.cli.checking import compiled
+    from iogate.supervisor import Supervisor
+
+    def read_settings() -> Settings:
+        return session.settings(flags)
+
+    settings = read_settings()
+    logs.set_up(settings.log_format)
+    checked = compiled(settings, purpose="apply") if parts.apply else None
+    gone: list[Any] = []
+    supervisor = Supervisor(exited=lambda left: gone[0](left) if gone else _nothing())
+    signalled = asyncio.create_task(supervisor.until_signal(), name="signals")
+    place = _Place(session, settings, parts, checked, supervisor, gone)
+    living = asyncio.create_task(place.live(read_settings), name="place")
+    try:
+        await asyncio.wait({signalled, living}, return_when=asyncio.FIRST_COMPLETED)
+        if living.done():
+            await living
+    finally:
+        living.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await living
+        signalled.cancel()
+    if signalled.done() and not signalled.cancelled() and signalled.result() == signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+async def _nothing() -> None:
+    """What follows the exit of a child that nobody mourns."""
+
+
+@dataclass(frozen=True, kw_only=False)
+class _Place:
+    """One parent at work."""
+
+    session: Session
+    settings: Settings
+    parts: _Parts
+    checked: Checked | None
+    supervisor: Supervisor
+    mourners: list[Any]
+
+    async def live(self, read_settings: Any) -> None:
+        """From the store to the last child, until cancelled."""
+        from iogate.cli.embedded import kept_store
+        from iogate.store.connection import open_store
+
+        with _listening(self.settings, self.parts) as files:
+            async with kept_store(self.settings) as url:
+                settings = replace(self.settings, redis_url=url)
+                say(f"store: {self._named(url)}", style="bright_black")
+                store = await open_store(url, client_name="iogate-parent")
+                try:
+                    number = await self._apply(store)
+                    async with self._children(settings, files):
+                        await self._serving(store, settings, number)
+                        if self.parts.watch:
+                            await self._watch(store, read_settings)
+                        await asyncio.Event().wait()
+                finally:
+                    await store.close()
+
+    def _named(self, url: str) -> str:
+        from iogate.cli.render import mask
+
+        return mask(url) + ("" if self.settings.redis_url else f" (embedded in {self.settings.data_dir})")
+
+    async def _apply(self, store: Store) -> int | None:
+        """Publish the folders before the first call can come; the number of what is live."""
+        from iogate.cli.publishing import publish, told
+        from iogate.reconcile.apply import LateGateways
+
+        if self.checked is not None:
+            try:
+                applied = await publish(store, self.checked, wait_s=0)
+            except LateGateways as late:
+                applied = late.applied  # gateways of other machines, or of a parent that was killed just now
+            self.session.screen.note(told(applied))
+            return applied.number
+        live = await store.revisions.live()
+        return live[0] if live is not None else None
+
+    @asynccontextmanager
+    async def _children(self, settings: Settings, files: tuple[int, ...]) -> AsyncIterator[None]:
+        from iogate.worker.workforce import Workforce
+
+        async with self.supervisor:
+            watching: asyncio.Task[None] | None = None
+            if self.parts.workers:
+                workforce = Workforce(settings, Path.cwd())
+                self.mourners.append(workforce.exited)
+                for child in workforce.children():
+                    self.supervisor.add(child)
+                watching = asyncio.create_task(workforce.watch(self.supervisor), name="suspects")
+            if self.parts.gateways:
+                for child in _gateways(settings, files):
+                    self.supervisor.add(child)
+            try:
+                yield
+            finally:
+                await self.supervisor.stop()
+                if watching is not None:
+                    watching.cancel()
+                    await asyncio.gather(watching, return_exceptions=True)
+
+    async def _serving(self, store: Store, settings: Settings, number: int | None) -> None:
+        """Wait until the children are up and judge by the revision, then say so."""
+        screen = self.session.screen
+        until = time.monotonic() + READY_S
+        ready = await self.supervisor.ready(READY_S)
+        while ready and self.parts.gateways and number is not None:
+            pids = set(self.supervisor.pids().values())
+            taken = [each.revision for each in await store.presence.list("gateway") if each.pid in pids]
+            if len(taken) >= settings.gateways and min(taken) >= number:
+                break
+            if time.monotonic() > until:
+                ready = False
+            await asyncio.sleep(LOOK_S)
+        if not ready:
+            screen.warn(f"not all processes are ready after {READY_S:g} s; they are still tried")
+        if not self.parts.gateways:
+            screen.note(f"working: {settings.workers * settings.concurrency} runs at once")
+            return
+        url = gateway_url(settings)
+        rows = await _rows(store, number, self.checked)
+        assert settings.redis_url is not None
+        easy = banner.easiest(rows, url)
+        screen.data(
+            "up" if self.parts.workers else "serve",
+            {
+                "revision": number,
+                "store": self._named(settings.redis_url),
+                "url": url,
+                "apis": [row.to_json() for row in rows],
+                "curl": easy,
+            },
+            banner.parts(url=url, store=self._named(settings.redis_url), revision=number, rows=rows),
+        )
+
+    async def _watch(self, store: Store, read_settings: Any) -> None:
+        from iogate.cli.publishing import watch
+
+        self.session.screen.note("watching: a change of a file is applied at once")
+        await watch(self.session.screen, store, read_settings, lambda _: None)
+
+
+@contextlib.contextmanager
+def _listening(settings: Settings, parts: _Parts) -> Any:
+    """The gateways' socket: opened here, a call that waits in it survives the gateway that was to take it."""
+    if not parts.gateways:
+        yield ()
+        return
+    from iogate.gateway.sockets import listen
+
+    link_key(settings)
+    with listen(settings.host, settings.port) as listening:
+        yield (listening.fileno(),)
+
+
+def _gateways(settings: Settings, files: tuple[int, ...]) -> tuple[Child, ...]:
+    from iogate.gateway.sockets import LISTEN_FD
+    from iogate.settings import to_environment
+    from iogate.supervisor import Child
+
+    return tuple(
+        Child(
+            name=f"gateway-{number}",
+            command=(sys.executable, "-m", "iogate.gateway"),
+            environment={**to_environment(settings), LISTEN_FD: str(files[0])},
+            files=files,
+            ticks=True,
+        )
+        for number in range(1, settings.gateways + 1)
+    )
+
+
+def link_key(settings: Settings) -> None:
+    """Make the key of signed links where there is none; only its owner may read it."""
+    if settings.link_key is not None:
+        return
+    from iogate.gateway.__main__ import LINK_KEY
+
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = settings.data_dir / LINK_KEY
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+
+
+async def _rows(store: Store, number: int | None, checked: Checked | None) -> list[banner.Row]:
+    """What is live, as the banner shows it."""
+    if number is None:
+        return []
+    revision = await store.revisions.load(number)
+    gates = await store.gates.states()
+    bodies = {
+        f"{document.model.module}/{name}": method.debug[0].body
+        for document in (checked.documents.apis if checked is not None else ())
+        for name, method in document.model.methods.items()
+        if method.debug
+    }
+    return [
+        banner.Row(
+            api=api.id,
+            verbs=api.verbs,
+            auth=credentials.describe(api.auth),
+            enabled=api.id in gates and gates[api.id].enabled,
+            unset=tuple(credentials.unset(api.auth)),
+            auth_data=local_auth(Path.cwd(), api) or credentials.of_revision(api.auth),
+            body=bodies.get(api.id),
+        )
+        for _, api in sorted(revision.apis.items())
+    ]

@@ -1,0 +1,81 @@
+"""Files to a live revision, for `apply`, for `up`, and again on each change for `up --watch`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iogate.cli.checking import compiled
+from iogate.errors import IogateError
+
+if TYPE_CHECKING:
+    from iogate.cli.checking import Checked
+    from iogate.cli.render import Screen
+    from iogate.reconcile.apply import Applied
+    from iogate.settings import Settings
+    from iogate.store.connection import Store
+
+LOOK_S = 0.5
+LEFT_OUT = frozenset({"node_modules", "__pycache__", "venv"})
+MOST_FILES = 20_000
+
+Stamp = frozenset[tuple[str, int, int]]
+
+
+async def publish(
+    store: Store, checked: Checked, *, allow_empty: bool = False, wait_s: float = 5.0
+) -> Applied:
+    """Make what was compiled live."""
+    from iogate.reconcile.apply import apply
+
+    assert checked.bundle is not None, "compiled() raises where there is none"
+    return await apply(store, checked.bundle, allow_empty=allow_empty, wait_s=wait_s)
+
+
+def told(applied: Applied) -> str:
+    """What an apply came to, in one line."""
+    if not applied.changed:
+        return f"revision {applied.number}: no changes"
+    return f"revision {applied.number}: {applied.difference.summary()}"
+
+
+async def watch(
+    screen: Screen, store: Store, read_settings: Callable[[], Settings], published: Callable[[Applied], None]
+) -> None:
+    """Publish again whenever a file changes, until cancelled; what does not hold is told and left out."""
+    seen = await asyncio.to_thread(stamp, Path.cwd())
+    while True:
+        await asyncio.sleep(LOOK_S)
+        now = await asyncio.to_thread(stamp, Path.cwd())
+        if now == seen:
+            continue
+        seen = now
+        try:
+            checked = await asyncio.to_thread(lambda: compiled(read_settings(), purpose="apply"))
+            applied = await publish(store, checked)
+        except IogateError as error:
+            screen.warn(f"{error.message}; what is live stays as it is")
+            continue
+        if applied.changed:
+            screen.note(told(applied), style="green")
+            published(applied)
+
+
+def stamp(root: Path) -> Stamp:
+    """What tells one state of the project's files from another: names, times and sizes."""
+    found: set[tuple[str, int, int]] = set()
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in LEFT_OUT]
+        for name in files:
+            path = os.path.join(folder, name)  # noqa: PTH118 — twice as fast, twice a second
+            try:
+                status = os.stat(path)  # noqa: PTH116 — as above
+            except OSError:
+                continue
+            found.add((path, status.st_mtime_ns, status.st_size))
+            if len(found) >= MOST_FILES:
+                return frozenset(found)
+    return frozenset(found)
