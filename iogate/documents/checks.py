@@ -54,7 +54,7 @@ def check_api(data: dict[str, Any], root: Node, path: str) -> Iterator[Problem]:
 
 def check_workflow(data: dict[str, Any], root: Node, path: str) -> Iterator[Problem]:
     """The root of a workflow lets unknown keys pass; a misspelt one is still worth a word."""
-    known = Workflow.keys()
+    known = Workflow.key_names()
     for key in data:
         meant = None if key in known else nearest(key, [name for name in known if name not in data])
         if meant:

@@ -44,7 +44,7 @@ class _Positioned:
         """The place of a value, or of its key; of what is above it where it does not exist."""
         return self.root.place(pointer, key=key)
 
-    def problem(  # noqa: PLR0913 - a problem has that many parts
+    def problem(
         self,
         code: str,
         message: str,
@@ -170,7 +170,11 @@ class _Collected:
             if isinstance(data, dict) and data:
                 message += f": it starts with {quoted(next(iter(data)))}"
             span = root.span
-            return [Problem(code="IOG135", message=message, path=path, line=span.line, column=span.column, hint=hint)]
+            return [
+                Problem(
+                    code="IOG135", message=message, path=path, line=span.line, column=span.column, hint=hint
+                )
+            ]
         sound = not reading.problems
         try:
             if family == "api":

@@ -32,7 +32,6 @@ class Node:
     """Of a mapping: the key's place and the value."""
     points: bool = True
     """The span is worth pointing at: false of block collections and of values left out."""
-    end_line: int = 0
 
     def child(self, step: str | int) -> tuple[Span | None, Node] | None:
         """One step down: the key's place (none for items) and the node."""

@@ -100,7 +100,9 @@ def printable(text: str) -> str:
     """The text without characters that would act on a terminal."""
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return "".join(
+        char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text
+    )
 
 
 def _width(char: str) -> int:

@@ -54,7 +54,9 @@ class Reading:
         return self.root.value if self.root is not None else None
 
 
-class _Stop(Exception):  # noqa: N818 - leaves the composer, is never seen outside
+class _Stop(Exception):
+    """Leaves the composer at once; never seen outside this module."""
+
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
         self.problem = problem
@@ -210,7 +212,7 @@ class _Composer:
             value = self._tagged(event, span)
         if key in _SECRET_KEYS and value is not None:
             self._mask(event)
-        return Node(span=span, value=value, points=not empty, end_line=event.end_mark.line + 1)
+        return Node(span=span, value=value, points=not empty)
 
     def _tagged(self, event: yaml.ScalarEvent, span: Span) -> Any:
         """The value of a scalar that says its type, such as `!!str 42`."""
@@ -319,7 +321,7 @@ class _Composer:
         return span, f"\0{span.line}:{span.column}"
 
     def _mask(self, event: yaml.ScalarEvent) -> None:
-        start, end = event.start_mark, event.end_mark
+        start, end = _marks(event)
         for line in range(start.line, end.line + 1):
             first = start.column if line == start.line else 0
             last = end.column if line == end.line else 0
@@ -328,6 +330,14 @@ class _Composer:
 
 
 def _span(event: yaml.Event) -> Span:
-    start, end = event.start_mark, event.end_mark
+    start, end = _marks(event)
     length = end.column - start.column if end.line == start.line else 1
     return Span(start.line + 1, start.column + 1, max(length, 1))
+
+
+def _marks(event: yaml.Event) -> tuple[Any, Any]:
+    """Where the event starts and ends; events of a text always know."""
+    start, end = event.start_mark, event.end_mark
+    assert start is not None
+    assert end is not None
+    return start, end

@@ -48,9 +48,9 @@ def resolve(text: str) -> Plain:
     if _INTEGER.fullmatch(text):
         return _bounded(int(text))
     if _OCTAL.fullmatch(text):
-        return _bounded(int(text[2:], 8))
+        return _bounded(int(text, 0))
     if _HEXADECIMAL.fullmatch(text):
-        return _bounded(int(text[2:], 16))
+        return _bounded(int(text, 0))
     if _FLOAT.fullmatch(text):
         number = float(text)
         if math.isinf(number):

@@ -33,12 +33,13 @@ RULE: Final = "iogate_rule"
 
 _MOST_FAULTS = 200
 _MOST_SUGGESTIONS = 20
+_YAML_1_1: Final = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 T = TypeVar("T")
 
 
 def fault(kind: str, **context: Any) -> PydanticCustomError:
-    return PydanticCustomError(kind, "{kind}", {"kind": kind, **context})  # type: ignore[arg-type]  # not a literal
+    return PydanticCustomError(kind, "{kind}", {"kind": kind, **context})
 
 
 def rule(message: str, *, code: int = 5, hint: str = "", key: str | int | None = None) -> PydanticCustomError:
@@ -68,7 +69,18 @@ def type_name(value: object) -> str:
 def wrong_type(expected: str, value: object) -> PydanticCustomError:
     if value is None:
         return fault(NULL, expected=expected)
-    return fault(TYPE, expected=expected, got=type_name(value), scalar=not isinstance(value, list | dict))
+    return fault(TYPE, expected=expected, got=type_name(value), hint=_hint(expected, value))
+
+
+def _hint(expected: str, value: object) -> str:
+    if expected == "text" and not isinstance(value, list | dict):
+        return "put it in quotes"
+    if expected == "true or false" and isinstance(value, str):
+        meant = _YAML_1_1.get(value.lower())
+        return f"YAML 1.2 reads {value} as text: write {meant}" if meant else ""
+    if expected == "a list" and not isinstance(value, dict):
+        return "a list of one is written in brackets: [ … ]"
+    return ""
 
 
 def _refuse_null(value: Any) -> Any:
@@ -119,7 +131,7 @@ class Shape(BaseModel):
     """Keys that exist, but not here: what to do about them."""
 
     @classmethod
-    def keys(cls) -> tuple[str, ...]:
+    def key_names(cls) -> tuple[str, ...]:
         return tuple(field.alias or name for name, field in cls.model_fields.items())
 
     @model_validator(mode="wrap")
@@ -139,20 +151,22 @@ class OpenShape(Shape):
     model_config = ConfigDict(extra="allow")
 
 
-def _restated(
-    shape: type[Shape], data: Mapping[str, Any], error: ValidationError
-) -> list[InitErrorDetails]:
+def _restated(shape: type[Shape], data: Mapping[str, Any], error: ValidationError) -> list[InitErrorDetails]:
     faults = error.errors(include_url=False)[:_MOST_FAULTS]
     own = [item for item in faults if len(item["loc"]) == 1]
     unknown = [str(item["loc"][0]) for item in own if item["type"] == "extra_forbidden"]
-    free = [key for key in shape.keys() if key not in data]
+    free = [key for key in shape.key_names() if key not in data]
     meant = dict(_suggestions(shape, unknown[:_MOST_SUGGESTIONS], free))
     told: list[InitErrorDetails] = []
     for item in faults:
         loc, kind = item["loc"], item["type"]
         if len(loc) == 1 and kind == "extra_forbidden":
             key = str(loc[0])
-            context = {"allowed": list(shape.keys()), "meant": meant.get(key), "tip": shape.elsewhere.get(key)}
+            context = {
+                "allowed": list(shape.key_names()),
+                "meant": meant.get(key),
+                "tip": shape.elsewhere.get(key),
+            }
             told.append({"type": fault(UNKNOWN, **context), "loc": loc, "input": None})
         elif len(loc) == 1 and kind == "missing":
             # A misspelt key is one mistake, not an unknown key and a missing one.
@@ -183,4 +197,3 @@ def _suggestions(
         meant = known if known in free else nearest(word, free)
         if meant:
             yield word, meant
-

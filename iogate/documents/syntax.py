@@ -82,7 +82,7 @@ def syntax_problem(error: yaml.MarkedYAMLError, source: Source) -> Problem:
 
 
 def _start_of_key(colon: Span, source: Source) -> Span:
-    """libyaml points at the colon; what is wrong is the key before it."""
+    """Step back from the colon that libyaml points at: what is wrong is the key before it."""
     if colon.line > len(source.lines):
         return colon
     before = source.lines[colon.line - 1][: colon.column - 1]

@@ -66,7 +66,7 @@ def _list(value: Any) -> Any:
 
 
 def matching(pattern: str, expected: str) -> Callable[[str], str]:
-    """A check that the whole text matches. `\\Z` and not `$`, which lets a line break pass."""
+    """A check that the whole text matches: unlike `$`, it lets no line break pass at the end."""
     compiled = re.compile(pattern)
 
     def check(value: str) -> str:

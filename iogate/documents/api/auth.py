@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, SecretStr, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, SecretStr
 
 from iogate.documents.problems import listed
 from iogate.documents.shape import Maybe, Shape, as_tag, branch, fault, rule, type_name, wrong_type
 from iogate.documents.values import IsList, IsMapping, Seconds, Text, TextList, matching
 
-_SECRET_FORMS = "{env: NAME}, {file: PATH}, {hash: …} or a literal text"
+_FORMS = "{env: NAME}, {file: PATH}, {hash: …} or a literal text"
 _AUTH_KEYS = ("token", "tokens", "user", "users", "signature", "jwt", "any")
 
 
@@ -27,13 +27,17 @@ class FileSecret(Shape):
     """The file that holds the secret; its trailing line break does not count."""
 
 
-_HASH = r"sha256:[0-9a-f]{64}|\$argon2id\$v=[0-9]+\$m=[0-9]+,t=[0-9]+,p=[0-9]+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+"
+_HASH = (
+    r"sha256:[0-9a-f]{64}|\$argon2id\$v=[0-9]+\$m=[0-9]+,t=[0-9]+,p=[0-9]+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+"
+)
 
 
 class HashSecret(Shape):
     hash: Annotated[
         Text,
-        AfterValidator(matching(_HASH, "sha256: and 64 hex digits, or $argon2id$…, as `iogate secret hash` writes it")),
+        AfterValidator(
+            matching(_HASH, "sha256: and 64 hex digits, or $argon2id$…, as `iogate secret hash` writes it")
+        ),
     ]
     """The secret's hash, as `iogate secret hash` prints it."""
 
@@ -52,7 +56,7 @@ def _secret_branch(value: Any) -> str | None:
 def _secret(value: Any) -> Any:
     match value:
         case str() if not value:
-            raise rule("the secret is empty", code=8, hint=f"give {_SECRET_FORMS}")
+            raise rule("the secret is empty", code=8, hint=f"give {_FORMS}")
         case bool() | int() | float():
             raise rule(
                 f"a secret must be text, not {type_name(value)}",
@@ -60,10 +64,10 @@ def _secret(value: Any) -> Any:
                 hint="quote it: a YAML number loses leading zeros and signs",
             )
         case dict() if _secret_branch(value) is None:
-            raise rule("this is no form of a secret", code=8, hint=f"give {_SECRET_FORMS}")
+            raise rule("this is no form of a secret", code=8, hint=f"give {_FORMS}")
         case str() | dict():
             return value
-    raise wrong_type(_SECRET_FORMS, value)
+    raise wrong_type(_FORMS, value)
 
 
 Secret = Annotated[
@@ -83,11 +87,6 @@ def _rotation(value: Any) -> Any:
         raise rule("a list of secrets holds two: the old one and the new one", code=8)
     return value
 
-
-_secret_schema: dict[str, Any] = {
-    "description": "{env: NAME}, {file: PATH}, {hash: …}, a literal text, or a list of two while one is rotated out",
-    "$ref": "#/$defs/Secrets",
-}
 
 Secrets = Annotated[list[Secret], BeforeValidator(_rotation)]
 """One secret, or two while one is rotated out; always a list here."""

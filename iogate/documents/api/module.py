@@ -72,7 +72,9 @@ class Input(Shape):
     """What becomes the workflow's input: the body, or {method, headers, query, body}."""
     schema_: Maybe[
         Annotated[
-            dict[str, Any] | bool, BeforeValidator(_json_schema), WithJsonSchema({"type": ["object", "boolean"]})
+            dict[str, Any] | bool,
+            BeforeValidator(_json_schema),
+            WithJsonSchema({"type": ["object", "boolean"]}),
         ]
     ] = None
     """JSON Schema 2020-12; absent: the workflow's input.schema."""
@@ -185,9 +187,7 @@ class ApiModule(Shape):
         return self
 
     def _with_defaults(self, method: Method) -> Method:
-        filled = {
-            name: getattr(self, name) for name in _INHERITED if getattr(method, name) is None
-        }
+        filled = {name: getattr(self, name) for name in _INHERITED if getattr(method, name) is None}
         filled["limits"] = _joined(Limits(), self.limits, method.limits)
         filled["idempotency"] = _joined(Idempotency(), self.idempotency, method.idempotency)
         filled["metadata"] = {**(self.metadata or {}), **(method.metadata or {})}

@@ -80,7 +80,7 @@ def _some_parameter(value: Any) -> Any:
     return value
 
 
-class A2aArguments(OpenDslShape):
+class A2aArguments(DslShape):
     agent_card: Maybe[ExternalResource] = None
     server: Maybe[Endpoint] = None
     method: Literal[
@@ -155,6 +155,4 @@ class ConsumptionParts(DslShape):
     until: Maybe[Expression] = None
 
 
-Consumption = Annotated[
-    ConsumptionParts, BeforeValidator(either("amount", "while", "until", of="consume"))
-]
+Consumption = Annotated[ConsumptionParts, BeforeValidator(either("amount", "while", "until", of="consume"))]

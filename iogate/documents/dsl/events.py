@@ -16,8 +16,6 @@ from iogate.documents.values import IsList, IsMapping, Text
 class EventProperties(OpenDslShape):
     """CloudEvents attributes; extension attributes are free."""
 
-    model_config = {"alias_generator": None}
-
     id: Maybe[Text] = None
     source: Maybe[UriOrExpression] = None
     type: Maybe[Text] = None

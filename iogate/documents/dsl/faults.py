@@ -72,9 +72,7 @@ class RetryPolicy(DslShape):
     except_when: Maybe[Text] = None
     delay: Maybe[Duration] = None
     backoff: Maybe[
-        Annotated[
-            BackoffParts, BeforeValidator(either("constant", "exponential", "linear", of="a backoff"))
-        ]
+        Annotated[BackoffParts, BeforeValidator(either("constant", "exponential", "linear", of="a backoff"))]
     ] = None
     limit: Maybe[RetryLimit] = None
     jitter: Maybe[Jitter] = None

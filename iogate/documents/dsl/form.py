@@ -47,5 +47,7 @@ def alternatives(value: dict[str, Any], keys: tuple[str, ...], of: str) -> Excep
     for key in value:
         meant = nearest(str(key), keys)
         if meant:
-            return rule(f"unknown key {quoted(key)} in {of}", code=1, hint=f'did you mean "{meant}"?', key=key)
+            return rule(
+                f"unknown key {quoted(key)} in {of}", code=1, hint=f'did you mean "{meant}"?', key=key
+            )
     return rule(f"{of} needs one of {listed(keys)}", code=6)

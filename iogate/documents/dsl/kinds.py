@@ -10,7 +10,7 @@ from typing import Any, Final
 from iogate.documents.problems import nearest, quoted
 from iogate.documents.shape import branch, rule, wrong_type
 
-KINDS: Final = (
+KINDS: Final[tuple[str, ...]] = (
     "call",
     "do",
     "emit",

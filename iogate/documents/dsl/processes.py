@@ -85,6 +85,4 @@ class RunParts(DslShape):
     workflow: Maybe[Subflow] = None
 
 
-Process = Annotated[
-    RunParts, BeforeValidator(either("container", "script", "shell", "workflow", of="run"))
-]
+Process = Annotated[RunParts, BeforeValidator(either("container", "script", "shell", "workflow", of="run"))]

@@ -247,7 +247,9 @@ def _one_case(value: Any) -> Any:
     names = list(value)
     if len(names) != 1:
         second = names[1] if names else None
-        raise rule("each item of switch is one named case", code=9, hint="- name: {when: …, then: …}", key=second)
+        raise rule(
+            "each item of switch is one named case", code=9, hint="- name: {when: …, then: …}", key=second
+        )
     return value
 
 

@@ -11,9 +11,7 @@ from iogate.documents.shape import Maybe, as_tag, by_type, rule, wrong_type
 from iogate.documents.values import Text, Whole, matching
 
 _EXPRESSION: Final = r"\s*\$\{.+\}\s*"
-_URI: Final = (
-    r"(?!\s*\$\{)(?=\S)(([^:/?#]+):)?(//([^/?#\s]*))?([^?#\s]*)(\?([^#\s]*))?(#(\S*))?"
-)
+_URI: Final = r"(?!\s*\$\{)(?=\S)(([^:/?#]+):)?(//([^/?#\s]*))?([^?#\s]*)(\?([^#\s]*))?(#(\S*))?"
 _ISO: Final = (
     r"P(?!$)([0-9]+(?:\.[0-9]+)?Y)?([0-9]+(?:\.[0-9]+)?M)?([0-9]+(?:\.[0-9]+)?W)?([0-9]+(?:\.[0-9]+)?D)?"
     r"(T(?=[0-9])([0-9]+(?:\.[0-9]+)?H)?([0-9]+(?:\.[0-9]+)?M)?([0-9]+(?:\.[0-9]+)?S)?)?"
