@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from iogate.errors import WrongStore
+from iogate.store.audit import Audit, audit
+from iogate.store.checkup import Finding, findings, too_old
 from iogate.store.gates import Gates
 from iogate.store.intake import Intake
 from iogate.store.leases import Leases
-from iogate.store.line import Line, StoreUnavailable
+from iogate.store.line import CommandFailed, Line, StoreUnavailable
 from iogate.store.presence import Presence
 from iogate.store.revisions import Revisions
 from iogate.store.runs import Runs
@@ -55,6 +58,14 @@ class Store:
         pairs = (line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
         return {name: value.strip() for name, value in pairs}
 
+    async def findings(self) -> list[Finding]:
+        """What is unsafe in the server's settings; for `doctor`."""
+        return await findings(self._line)
+
+    async def audit(self) -> Audit:
+        """One slow round of repair; the supervising parent's task, every minute or so."""
+        return await audit(self._line)
+
     async def call(self, *arguments: Any) -> Any:
         """One raw command, for `doctor` and tests."""
         return await self._line.call(*arguments)
@@ -73,8 +84,23 @@ async def open_store(url: str, *, client_name: str = "iogate") -> Store:
     """
     store = Store(url, client_name=client_name)
     try:
-        await store.ping()
+        await _check_version(store)
     except BaseException:
         await store.close()
         raise
     return store
+
+
+async def _check_version(store: Store) -> None:
+    try:
+        info = await store.server_info()
+    except CommandFailed:
+        # A user who may not ask for INFO; the scripts have been loaded all the same.
+        return
+    version = info.get("redis_version", "")
+    if version and too_old(version):
+        raise WrongStore(
+            f"the store at {store.address} is Redis {version}; iogate needs 6.2 or later",
+            code="IOG612",
+            hint="upgrade it, or set redis_url to a newer server",
+        )

@@ -99,17 +99,17 @@ def find_embedded(data_dir: Path) -> str | None:
 @contextlib.contextmanager
 def throwaway(server: servers.Server | None = None) -> Iterator[Embedded]:
     """A server in memory only, gone with everything in it afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="iogate-", dir="/tmp" if os.path.isdir("/tmp") else None))  # noqa: S108, PTH112 -- short, for the socket's path; mkdtemp makes it private
+    folder = Path(tempfile.mkdtemp(prefix="iogate-"))
     chosen = server or servers.choose()
-    process = subprocess.Popen(
-        [chosen.path, *_options(folder / "redis.sock", folder), "--save", "", "--appendonly", "no"],
+    process = subprocess.Popen(  # noqa: S603 -- the binary that server.choose found
+        [chosen.path, *_options(socket_path(folder), folder), "--save", "", "--appendonly", "no"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         cwd=folder,
         start_new_session=True,
     )
     embedded = Embedded(
-        url=f"unix://{folder / 'redis.sock'}", pid=process.pid, folder=folder, server=chosen, process=process
+        url=f"unix://{socket_path(folder)}", pid=process.pid, folder=folder, server=chosen, process=process
     )
     try:
         _wait_ready(embedded, time.monotonic() + START_S)
@@ -158,7 +158,7 @@ def _start(folder: Path, lock: int, appendfsync: Fsync, until: float) -> Embedde
     socket = socket_path(folder)
     socket.unlink(missing_ok=True)
     with (folder / "server.log").open("ab") as log:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 -- the binary that server.choose found
             [
                 chosen.path,
                 *_options(socket, folder),

@@ -6,6 +6,7 @@ switch is effective when the command returns, whether or not a gateway has heard
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
@@ -95,13 +96,11 @@ class Gates:
         seen: Change | None = None
         async with self._signals.listening(keys.CHANGE_CHANNEL, bell.ring):
             while True:
-                try:
+                with contextlib.suppress(StoreUnavailable):
                     change = await self._change()
-                except StoreUnavailable:
-                    change = seen
-                if change is not None and change != seen:
-                    seen = change
-                    yield change
+                    if change != seen:
+                        seen = change
+                        yield change
                 await bell.wait(POLL_S)
 
     async def _change(self) -> Change:

@@ -23,7 +23,10 @@ from iogate.store.line import CommandFailed, Line, StoreUnavailable, is_missing_
 from iogate.store.uids import UidSource
 
 GROUP = 64
-DEADLINE_S = 1.0
+TRIES = 2
+"""A refused connection is not worth a second of retries; a broken one is worth another go."""
+DEADLINE_S = 0.9
+"""The gateway answers 503 within a second."""
 WATERMARK = 0.9
 """Share of the server's maxmemory above which nothing is accepted: running work needs the rest."""
 
@@ -100,7 +103,7 @@ class Intake:
     async def accept(self, request: AcceptRequest) -> Accepted | Refusal:
         """Store a run, or say why not.
 
-        Raises StoreUnavailable after a second without an answer: the outcome is unknown.
+        Raises StoreUnavailable when there is no answer in time: the outcome is unknown.
         """
         deadline = time.monotonic() + DEADLINE_S
         waiting = _Waiting(request, self._pack(request), deadline)
@@ -128,21 +131,19 @@ class Intake:
             self._nonce,
         )
         key = request.idempotency_key
-        return hiredis.pack_command(
-            (
-                "EVALSHA",
-                scripts.script("accept").sha,
-                0,
-                request.uid,
-                request.api,
-                request.digest,
-                msgspec.json.encode(facts),
-                request.input,
-                max(1, int(request.retention_s * 1000)),
-                "" if key is None else keys.idempotency(request.api, request.caller, key),
-                max(1, int(request.idempotency_ttl_s * 1000)),
-                request.fingerprint,
-            )
+        return pack(
+            "EVALSHA",
+            scripts.script("accept").sha,
+            0,
+            request.uid,
+            request.api,
+            request.digest,
+            msgspec.json.encode(facts),
+            request.input,
+            max(1, int(request.retention_s * 1000)),
+            "" if key is None else keys.idempotency(request.api, request.caller, key),
+            max(1, int(request.idempotency_ttl_s * 1000)),
+            request.fingerprint,
         )
 
     async def _send_all(self) -> None:
@@ -163,8 +164,8 @@ class Intake:
         try:
             await self._check_memory(now)
             replies = await self._transact(group, group[0].deadline - now)
-        except StoreUnavailable:
-            self._again(group)
+        except StoreUnavailable as error:
+            self._again(group, error)
             return
         missing = False
         for waiting, reply in zip(group, replies, strict=True):
@@ -217,13 +218,13 @@ class Intake:
         waiting.packed = self._pack(waiting.request)
         self._queue.append(waiting)
 
-    def _again(self, group: list[_Waiting]) -> None:
+    def _again(self, group: list[_Waiting], error: StoreUnavailable) -> None:
         """After a broken connection: the script answers a repeated call as the first time."""
         now = time.monotonic()
         for waiting in reversed(group):
             waiting.tries += 1
-            if waiting.tries > 1:
-                self._fail([waiting], StoreUnavailable(f"{self._line.address} did not answer"))
+            if waiting.tries > TRIES:
+                self._fail([waiting], error)
             elif not self._expired(waiting, now):
                 self._queue.appendleft(waiting)
 

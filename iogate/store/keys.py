@@ -28,6 +28,7 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:revisions           list    their numbers, newest first                    REVISIONS_KEPT
     iogate:program:DIGEST      string  canonical JSON of a workflow's definition      while needed; audit
     iogate:content:DIGEST      string  content of a resource                          while needed; audit
+    iogate:blobs               zset    keys of programs and contents by last publish  as they
     iogate:process:KIND:ID     string  announcement of a gateway or worker            PROCESS_S
     iogate:processes:KIND      zset    ids by last announcement                       PROCESS_S
 
@@ -89,6 +90,7 @@ REVISION: Final = "iogate:revision:"
 REVISIONS: Final = "iogate:revisions"
 PROGRAM: Final = "iogate:program:"
 CONTENT: Final = "iogate:content:"
+BLOBS: Final = "iogate:blobs"
 PROCESS: Final = "iogate:process:"
 PROCESSES: Final = "iogate:processes:"
 

@@ -192,8 +192,8 @@ class Leases:
 
 
 def _claim(fields: list[Any]) -> Claim:
-    (uid, token, seq, api, packed, data, created, started, deadline, attempt, deaths, retention, reason, frames,
-     values) = fields  # fmt: skip
+    uid, token, seq, api, packed, data, *times, attempt, deaths, retention, reason, frames, values = fields
+    created, started, deadline = times
     facts = _facts.decode(packed)
     stored = _pairs(frames)
     return Claim(

@@ -9,7 +9,6 @@ asked for it; after a deadline or a broken reply the connection is closed, never
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 from collections import deque
 from collections.abc import Sequence
@@ -93,7 +92,9 @@ class _Wire(asyncio.Protocol):
 
 
 def pack(*arguments: Argument) -> bytes:
-    return hiredis.pack_command(arguments)
+    """A command as Redis reads it."""
+    packed: bytes = hiredis.pack_command(arguments)  # type: ignore[arg-type] # its stub means tuple[X, ...]
+    return packed
 
 
 class Line:
@@ -105,7 +106,7 @@ class Line:
         self._wire: _Wire | None = None
         self._connecting = asyncio.Lock()
         try:
-            self._where = dict(parse_url(url))
+            self._where: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call] # redis-py's own
         except ValueError as error:
             raise Misused(
                 f"redis_url is not a Redis address: {error}",
@@ -236,8 +237,7 @@ def _tls(where: dict[str, Any]) -> ssl.SSLContext | None:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if where.get("ssl_certfile"):
-        with contextlib.suppress(KeyError):
-            context.load_cert_chain(where["ssl_certfile"], where.get("ssl_keyfile"))
+        context.load_cert_chain(where["ssl_certfile"], where.get("ssl_keyfile"))
     return context
 
 

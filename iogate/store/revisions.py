@@ -52,11 +52,11 @@ class Revisions:
         Raises Conflict when the live revision is not `expected` (0: none yet; None: whatever is live).
         """
         revision = bundle.revision
-        blobs: list[tuple[str, str, bytes]] = [
-            *(("SET", keys.PROGRAM + digest, data) for digest, data in bundle.programs.items()),
-            *(("SET", keys.CONTENT + digest, data) for digest, data in bundle.contents.items()),
-        ]
-        await self._line.calls(blobs)
+        blobs = {keys.PROGRAM + digest: data for digest, data in bundle.programs.items()}
+        blobs |= {keys.CONTENT + digest: data for digest, data in bundle.contents.items()}
+        now = int(time.time())
+        commands: list[tuple[bytes | str | int, ...]] = [("SET", key, data) for key, data in blobs.items()]
+        await self._line.calls([*commands, *(("ZADD", keys.BLOBS, now, key) for key in blobs)])
         code, number = await self._line.run(
             "publish",
             "" if expected is None else expected,

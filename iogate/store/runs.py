@@ -108,6 +108,9 @@ class Ended(msgspec.Struct, frozen=True, array_like=True):
     big: int
 
 
+Summaries = list[Summary]
+Lines = list[bytes]
+
 _ended = msgspec.msgpack.Decoder(Ended)
 _rows = msgspec.msgpack.Decoder(list[tuple[int, str, str, str, int, int, int, int]])
 _row = msgspec.msgpack.Decoder(dict[str, Any])
@@ -141,7 +144,7 @@ class Runs:
         statuses: Sequence[str] = (),
         since_ms: int | None = None,
         limit: int = 50,
-    ) -> list[Summary]:
+    ) -> Summaries:
         """The newest runs first."""
         found: list[Summary] = []
         before: dict[str, int] = dict.fromkeys(statuses or keys.STATUSES, 0)
@@ -185,7 +188,7 @@ class Runs:
                     return view
                 await bell.wait(min(left, LOOK_AGAIN_S))
 
-    async def journal(self, uid: str) -> list[bytes]:
+    async def journal(self, uid: str) -> Lines:
         """The lines of the journal so far."""
         lines, blob, part = await self._line.calls(
             [
@@ -240,7 +243,7 @@ class Runs:
         age_s = (now_ms - float(oldest[1])) / 1000 if oldest else 0.0
         return Depth(depth=queued + suspects + sum(lengths), oldest_s=max(0.0, age_s))
 
-    async def _summaries(self, uids: Sequence[str]) -> list[Summary]:
+    async def _summaries(self, uids: Sequence[str]) -> Summaries:
         commands: list[tuple[str, ...]] = []
         for uid in uids:
             commands.append(("HMGET", keys.RUN + uid, "st", "api", "f", "att", "crt", "sta"))
@@ -261,7 +264,7 @@ class Runs:
         return found
 
 
-def _summary(  # noqa: PLR0913 -- one column each
+def _summary(
     uid: str,
     status: str,
     api: str,
@@ -291,7 +294,7 @@ def _pairs(flat: list[bytes]) -> dict[str, bytes]:
     return {name.decode(): value for name, value in zip(items, items, strict=True)}
 
 
-def _news(sent: list[bytes], lines: list[bytes]) -> list[bytes]:
+def _news(sent: list[bytes], lines: list[bytes]) -> Lines:
     """What is new where the oldest lines may have been dropped."""
     if lines[: len(sent)] == sent:
         return lines[len(sent) :]
@@ -365,7 +368,7 @@ def _over(uid: str, e: Ended, big: dict[str, bytes]) -> RunView:
     )
 
 
-def _task(  # noqa: PLR0913 -- the columns of a stored row
+def _task(
     reference: str, name: str, status: str, begun: int, ended: int, attempt: int, count: int
 ) -> TaskView:
     return TaskView(

@@ -95,8 +95,9 @@ elseif suspended == 0 and limit > 0 then
         redis.call('HSET', $run .. uid, 'pl', 'woken')
         redis.call('DEL', $rq_job .. uid)
       end
-    elseif not r and redis.call('EXISTS', $end .. uid) == 0 then
-      redis.call('DEL', $rq_job .. uid)
+    elseif not r or r.place ~= 'lease' then
+      -- An outsider put it there (`rq requeue`): there is nothing to wake.
+      rq_forget(uid)
     end
   end
 end

@@ -1,0 +1,94 @@
+"""The slow look at everything: repairs what outsiders did, and forgets what has expired.
+
+Called now and then by one process (the supervising parent). `rq empty`, a deleted job, a requeued one or
+a flushed registry are put right here; the moves of runs never wait for it. Invariant: works in small
+scripts, so that it never holds the server up.
+"""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from iogate.compiler import revision as compiled
+from iogate.store import keys
+from iogate.store.intake import Facts
+from iogate.store.line import Line
+
+PAGE = 500
+BLOB_GRACE_S = 3_600
+"""A program stored for a publish that is under way is in no revision yet."""
+
+_facts = msgspec.json.Decoder(Facts)
+
+
+class Audit(msgspec.Struct, frozen=True, kw_only=True):
+    restored: int
+    """Runs that were not where their record says."""
+    recounted: int
+    """APIs whose load was counted wrong."""
+    forgotten: int
+    """Entries of the index whose run has expired."""
+    dropped: int
+    """Programs and contents that nothing needs any more."""
+
+
+async def audit(line: Line) -> Audit:
+    """One round over all runs."""
+    restored = forgotten = 0
+    for status in keys.STATUSES:
+        found, gone = await _audit_status(line, status)
+        restored += found
+        forgotten += gone
+    recounted = await line.run("recount")
+    return Audit(restored=restored, forgotten=forgotten, recounted=recounted, dropped=await _drop_blobs(line))
+
+
+async def _audit_status(line: Line, status: str) -> tuple[int, int]:
+    restored = forgotten = start = 0
+    while True:
+        uids = await line.call("ZRANGE", keys.INDEX + status, start, start + PAGE - 1)
+        if not uids:
+            return restored, forgotten
+        found, gone = await line.run("audit", status, *uids)
+        restored += found
+        forgotten += gone
+        start += len(uids) - gone
+
+
+async def _drop_blobs(line: Line) -> int:
+    before = int(time.time()) - BLOB_GRACE_S
+    old = [name.decode() for name in await line.call("ZRANGEBYSCORE", keys.BLOBS, "-inf", before)]
+    if not old:
+        return 0
+    unneeded = [name for name in old if name not in await _needed(line)]
+    if unneeded:
+        await line.calls([("DEL", *unneeded), ("ZREM", keys.BLOBS, *unneeded)])
+    return len(unneeded)
+
+
+async def _needed(line: Line) -> set[str]:
+    """Keys of the blobs that kept revisions and live runs name."""
+    needed: set[str] = set()
+    for number in await line.call("LRANGE", keys.REVISIONS, 0, -1):
+        data = await line.call("HGET", keys.REVISION + number.decode(), "data")
+        if data is not None:
+            revision = compiled.decode(data)
+            needed.update(keys.PROGRAM + api.program for api in revision.apis.values())
+            needed.update(keys.PROGRAM + workflow.program for workflow in revision.workflows.values())
+            needed.update(keys.CONTENT + digest for digest in revision.resources.values())
+    for status in keys.STATUSES:
+        if status not in keys.ENDED:
+            needed.update(await _programs_of(line, status))
+    return needed
+
+
+async def _programs_of(line: Line, status: str) -> set[str]:
+    programs: set[str] = set()
+    start = 0
+    while uids := await line.call("ZRANGE", keys.INDEX + status, start, start + PAGE - 1):
+        facts = await line.calls([("HGET", keys.RUN + uid.decode(), "f") for uid in uids])
+        programs.update(keys.PROGRAM + _facts.decode(packed).program for packed in facts if packed)
+        start += len(uids)
+    return programs

@@ -1,0 +1,101 @@
+"""Judges whether a server is set up so that an accepted call is never lost.
+
+Used by `doctor` and `up`. Invariant: changes nothing; what it cannot read it says.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from iogate.store.line import CommandFailed, Line
+from iogate.store.server import OLDEST
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    level: Literal["error", "warning"]
+    setting: str
+    message: str
+    hint: str
+
+
+async def findings(line: Line) -> list[Finding]:
+    """What is unsafe, errors first."""
+    try:
+        settings = await _settings(line)
+    except CommandFailed as error:
+        return [
+            Finding(
+                level="warning",
+                setting="config",
+                message=f"the server does not show its settings ({error}): durability is unknown",
+                hint="allow `CONFIG GET` to this user, or check the settings by hand",
+            )
+        ]
+    found = [finding for finding in _judge(settings) if finding is not None]
+    return sorted(found, key=lambda finding: finding.level)
+
+
+async def _settings(line: Line) -> dict[str, str]:
+    settings: dict[str, str] = {}
+    for name in ("appendonly", "appendfsync", "maxmemory-policy", "no-appendfsync-on-rewrite", "maxmemory"):
+        reply = await line.call("CONFIG", "GET", name)
+        if reply:
+            settings[name] = reply[1].decode()
+    return settings
+
+
+def _judge(settings: dict[str, str]) -> list[Finding | None]:
+    return [
+        _unless(
+            settings.get("appendonly", "yes") == "yes",
+            "error",
+            "appendonly",
+            "appendonly is no: accepted runs are lost when the server ends",
+            "CONFIG SET appendonly yes, and in its configuration file",
+        ),
+        _unless(
+            settings.get("appendfsync", "always") != "no",
+            "error",
+            "appendfsync",
+            "appendfsync is no: accepted runs are lost with the power",
+            "CONFIG SET appendfsync always",
+        ),
+        _unless(
+            settings.get("appendfsync", "always") != "everysec",
+            "warning",
+            "appendfsync",
+            "appendfsync is everysec: up to about two seconds of accepted runs are lost with the power",
+            "CONFIG SET appendfsync always, for zero loss",
+        ),
+        _unless(
+            settings.get("maxmemory-policy", "noeviction") == "noeviction",
+            "error",
+            "maxmemory-policy",
+            f"maxmemory-policy is {settings.get('maxmemory-policy')}: a full server throws runs away",
+            "CONFIG SET maxmemory-policy noeviction",
+        ),
+        _unless(
+            settings.get("no-appendfsync-on-rewrite", "no") == "no",
+            "error",
+            "no-appendfsync-on-rewrite",
+            "no-appendfsync-on-rewrite is yes: while it rewrites its file, accepted runs are not safe",
+            "CONFIG SET no-appendfsync-on-rewrite no",
+        ),
+    ]
+
+
+def _unless(
+    fine: bool,  # noqa: FBT001 -- the judgement itself
+    level: Literal["error", "warning"],
+    setting: str,
+    message: str,
+    hint: str,
+) -> Finding | None:
+    return None if fine else Finding(level=level, setting=setting, message=message, hint=hint)
+
+
+def too_old(version: str) -> bool:
+    """Whether INFO's redis_version lacks commands that the store uses."""
+    return tuple(int(part) for part in version.split(".")[:2]) < OLDEST

@@ -1,0 +1,41 @@
+-- Counts each API's load again from the places themselves, and ends what RQ keeps too long.
+-- keys: gates, deleted, gate of each API, RQ queue, leases, backlog, woken, RQ's registries
+-- args: none
+-- returns: how many counts were wrong
+-- invariant: reads and writes in one step, so that a move in between cannot be lost.
+-- include: time rq places
+local true_loads = {}
+local function count(uid, place, name)
+  local v = redis.call('HMGET', $run .. uid, 'api', 'pl')
+  if v[1] and v[2] == place then
+    local load = true_loads[v[1]] or {inq = 0, run = 0}
+    true_loads[v[1]] = load
+    load[name] = load[name] + 1
+  end
+end
+local seen = {}
+for _, uid in ipairs(redis.call('LRANGE', $rq_queue, 0, -1)) do
+  if not seen[uid] then count(uid, 'queue', 'inq') end
+  seen[uid] = true
+end
+for _, uid in ipairs(redis.call('ZRANGE', $leases, 0, -1)) do count(uid, 'lease', 'run') end
+
+local wrong = 0
+for _, set in ipairs({$gates, $deleted}) do
+  for _, api in ipairs(redis.call('SMEMBERS', set)) do
+    local load = load_of(api)
+    local truth = true_loads[api] or {inq = 0, run = 0}
+    local bl = redis.call('LLEN', $backlog .. api) + redis.call('LLEN', $woken .. api)
+    if load.inq ~= truth.inq or load.run ~= truth.run or load.bl ~= bl then wrong = wrong + 1 end
+    load.inq, load.run, load.bl = truth.inq, truth.run, bl
+    if set == $deleted and truth.inq + truth.run + bl == 0 then
+      redis.call('DEL', $gate .. api)
+      loads[api] = nil
+    end
+  end
+end
+save_loads()
+ring()
+for _, key in ipairs({$rq_finished, $rq_failed}) do redis.call('ZREMRANGEBYSCORE', key, '-inf', now_s) end
+redis.call('ZREMRANGEBYSCORE', $rq_canceled, '-inf', now_s - $rq_result_s)
+return wrong

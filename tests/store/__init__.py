@@ -1,0 +1,1 @@
+"""Properties of the store, on every Redis server of this machine."""
