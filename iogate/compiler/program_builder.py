@@ -40,7 +40,7 @@ _KINDS = ("for", "try", "call", "do", "emit", "fork", "listen", "raise", "run", 
 """Keywords that make a task; `for` and `try` come first, since theirs have a `do` or `catch` beside them."""
 
 _FUNCTION = re.compile(r"(?P<name>[^:@/]+):(?P<version>[^:@/]+)@default")
-_LITERAL_HOST = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#{]+(?:[/?#]|$)")
+_LITERAL_HOST = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#{$]+(?:[/?#]|\Z)")
 _EMPTY: Mapping[str, Any] = {}
 
 
@@ -184,9 +184,7 @@ class Builder:
                 policy = self._policy(source["authentication"])
             source = source["uri"]
         text = str(source)
-        return Endpoint(
-            pieces(text), computed=_LITERAL_HOST.match(text.split("${", 1)[0]) is None, policy=policy
-        )
+        return Endpoint(pieces(text), computed=_LITERAL_HOST.match(text) is None, policy=policy)
 
     def _policy(self, source: Any) -> Policy:
         name = source if isinstance(source, str) else source.get("use")

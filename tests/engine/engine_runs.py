@@ -1,0 +1,118 @@
+"""Runs workflows in tests: a definition in YAML, its input, and what effects answer; no clock, no sleep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from iogate.compiler.program import Program, load
+from iogate.engine.advance import Environment, RunFacts, advance, start
+from iogate.engine.commands import Happening, Note, Perform, Performed
+from iogate.engine.state import State, frame_to_json, head_to_json, state_from_json
+from iogate.errors import WorkflowError
+
+NOW_MS = 1_700_000_000_123
+HEADER = {"dsl": "1.0.3", "namespace": "test", "name": "sample", "version": "1.0.0"}
+
+Answer = Callable[[Perform], Any]
+
+
+def program(text: str, resources: Mapping[str, Any] | None = None) -> Program:
+    definition = yaml.safe_load(text)
+    return load({"document": HEADER, **definition}, resources)
+
+
+def stored(state: State) -> State:
+    """The state after it went through the store."""
+    head = json.loads(json.dumps(head_to_json(state)))
+    frames = {key: json.loads(json.dumps(frame_to_json(frame))) for key, frame in state.frames.items()}
+    return state_from_json(head, frames)
+
+
+@dataclass
+class Run:
+    """One run, driven by hand."""
+
+    program: Program
+    input: Any = None
+    environment: Environment = field(default_factory=Environment)
+    now_ms: int = NOW_MS
+    budget: int = 200
+    stores: bool = False
+    """Load the state anew before each call."""
+    performs: list[Perform] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    state: State = field(init=False)
+    facts: RunFacts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.facts = RunFacts(uid="42", started_at_ms=self.now_ms, input=self.input)
+        self.state = start(self.program, self.facts, self.now_ms)
+
+    def tell(self, *happened: Happening) -> tuple[Perform, ...]:
+        """Advance until the budget suffices; gives what was asked for meanwhile."""
+        news: tuple[Happening, ...] = happened
+        asked: list[Perform] = []
+        while True:
+            if self.stores:
+                self.state = stored(self.state)
+            result = advance(
+                self.program, self.state, news, self.now_ms, self.facts, self.environment, self.budget
+            )
+            self.state, news = result.state, ()
+            self.notes.extend(result.notes)
+            asked.extend(result.performs)
+            if not result.more:
+                self.performs.extend(asked)
+                return tuple(asked)
+
+    def finish(self, answer: Answer) -> State:
+        """Answer every effect and let every wait pass, until the run ends."""
+        waiting = list(self.tell())
+        while not self.state.ended:
+            if waiting:
+                perform = waiting.pop(0)
+                if not perform.await_result:
+                    continue
+                try:
+                    performed = Performed(frame=perform.frame, output=answer(perform))
+                except WorkflowError as error:
+                    performed = Performed(frame=perform.frame, error=error)
+                waiting.extend(self.tell(performed))
+            else:
+                assert self.state.due_ms is not None, "the run waits for nothing"
+                self.now_ms = max(self.now_ms, self.state.due_ms)
+                waiting.extend(self.tell())
+        return self.state
+
+    def happened(self, *kinds: str) -> list[tuple[str, str]]:
+        """Kind and name of the notes of these kinds, in order."""
+        return [(note.kind, note.name) for note in self.notes if note.kind in kinds]
+
+
+def no_effects(perform: Perform) -> Any:
+    raise AssertionError(f"unexpected effect: {perform}")
+
+
+def outcome(text: str, data: Any = None, answer: Answer = no_effects, **options: Any) -> State:
+    """How the workflow ends with this input."""
+    return Run(program(text), input=data, **options).finish(answer)
+
+
+def output(text: str, data: Any = None, answer: Answer = no_effects, **options: Any) -> Any:
+    """What the workflow gives; it has to complete."""
+    state = outcome(text, data, answer, **options)
+    assert state.status == "completed", state.error
+    return state.output
+
+
+def error(text: str, data: Any = None, answer: Answer = no_effects, **options: Any) -> dict[str, Any]:
+    """What the workflow fails with; it has to."""
+    state = outcome(text, data, answer, **options)
+    assert state.status == "faulted", state.output
+    assert state.error is not None
+    return dict(state.error)

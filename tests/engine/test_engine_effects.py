@@ -1,0 +1,348 @@
+"""What tasks ask of the outside: evaluated arguments, stable keys, and every way that it can go on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from iogate.engine.advance import Environment
+from iogate.engine.commands import (
+    Authentication,
+    CallFunction,
+    CallHttp,
+    Cancelled,
+    Effect,
+    Expired,
+    Perform,
+    Performed,
+    Resumed,
+    RunProcess,
+)
+from iogate.errors import ERROR_TYPES, WorkflowError
+from tests.engine.engine_runs import NOW_MS, Run, error, output, program, stored
+
+
+def asked(text: str, data: Any = None, secrets: dict[str, Any] | None = None) -> Effect:
+    """The one effect that the workflow asks for first."""
+    run = Run(program(text), input=data, environment=Environment(secrets=secrets or {}))
+    performs = run.tell()
+    assert len(performs) == 1, run.state.error
+    return performs[0].effect
+
+
+def http(text: str, data: Any = None, secrets: dict[str, Any] | None = None) -> CallHttp:
+    effect = asked(f"do: [{{c: {{call: http, with: {text}}}}}]", data, secrets)
+    assert isinstance(effect, CallHttp)
+    return effect
+
+
+def test_http_evaluates_all_of_its_parts() -> None:
+    effect = http(
+        "{method: post, endpoint: 'https://h/{id}', headers: {X-N: '${ .n }', X-No: '${ .nothing }'},"
+        " query: {q: '${ .n }', many: ['a', '${ .n }'], no: '${ .nothing }'}, body: {v: '${ .n }'},"
+        " output: response, redirect: true}",
+        {"id": "a/b c", "n": 5},
+    )
+    assert effect == CallHttp(
+        method="POST",
+        url="https://h/a%2Fb%20c",
+        headers={"X-N": "5"},
+        query={"q": "5", "many": ["a", "5"]},
+        body={"v": 5},
+        has_body=True,
+        output="response",
+        redirect=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "url", "computed"),
+    [
+        ("'https://h/p'", "https://h/p", False),
+        ("'https://h/{s}/{n}/{b}/{missing}x'", "https://h/v%20w/1.5/true/x", False),
+        ("'https://h/{a.b}'", "https://h/dotted", False),
+        ("'https://{s}/x'", "https://v%20w/x", True),
+        ("'${ .u }'", "https://d/{s}", True),
+        ("'https://h/${ .n }/{s}'", "https://h/1.5/v%20w", False),
+        ("'https://${ .s }/x'", "https://v w/x", True),
+        ("{uri: 'https://h/{s}'}", "https://h/v%20w", False),
+        ("'http://h'", "http://h", False),
+        ("'http://h${ .s }'", "http://hv w", True),
+        ("'http://h{s}'", "http://hv%20w", True),
+    ],
+)
+def test_endpoints_expand_what_the_author_wrote_and_never_data(
+    endpoint: str,
+    url: str,
+    computed: bool,  # noqa: FBT001 - a parameter of the table, passed by name
+) -> None:
+    data = {"s": "v w", "n": 1.5, "b": True, "a.b": "dotted", "u": "https://d/{s}"}
+    effect = http(f"{{method: get, endpoint: {endpoint}}}", data)
+    assert (effect.url, effect.computed) == (url, computed)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "detail"),
+    [
+        (
+            "{method: get, endpoint: 'https://h/{o}'}",
+            "{o} in the endpoint must be text, a number or a boolean, not object",
+        ),
+        (
+            "{method: get, endpoint: '${ .o }'}",
+            "the endpoint must be text, a number or a boolean, not object",
+        ),
+        ("{method: get, endpoint: '${ .no }'}", "the endpoint is empty"),
+        ("{method: get, endpoint: 'https://h', headers: '${ .n }'}", "headers must be an object, not number"),
+        ("{method: get, endpoint: 'https://h', query: {q: '${ .o }'}}", 'query parameter "q" must be text'),
+    ],
+)
+def test_arguments_that_data_makes_unfit_are_expression_errors(arguments: str, detail: str) -> None:
+    fault = error(f"do: [{{c: {{call: http, with: {arguments}}}}}]", {"o": {"x": 1}, "n": 1})
+    assert fault["type"] == ERROR_TYPES + "expression"
+    assert fault["detail"].startswith('task "c": ')
+    assert detail in fault["detail"]
+
+
+BASIC = Authentication(scheme="basic", parameters={"username": "u", "password": "p"})
+BEARER = Authentication(scheme="bearer", parameters={"token": "t"})
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("{basic: {username: '${ .u }', password: '${ $secrets.pass }'}}", BASIC),
+        ("{basic: {use: pair}}", BASIC),
+        ("{bearer: {token: t}}", BEARER),
+        ("{bearer: {use: token}}", BEARER),
+        ("{use: named}", BEARER),
+    ],
+)
+def test_authentication_comes_inline_by_name_or_out_of_a_secret(
+    policy: str, expected: Authentication
+) -> None:
+    effect = asked(
+        "use: {secrets: [pass, pair, token], authentications: {named: {bearer: {use: token}}}}\n"
+        f"do: [{{c: {{call: http, with: {{method: get, endpoint: {{uri: 'https://h',"
+        f" authentication: {policy}}}}}}}}}]",
+        {"u": "u"},
+        {"pass": "p", "pair": {"username": "u", "password": "p"}, "token": "t"},
+    )
+    assert isinstance(effect, CallHttp)
+    assert effect.authentication == expected
+
+
+def test_the_authorization_descriptor_is_there_while_the_task_runs_and_never_stored() -> None:
+    text = (
+        "use: {secrets: [token]}\ndo: [{c: {call: http, with: {method: get,"
+        " headers: {X: '${ $authorization.parameter }'},"
+        " endpoint: {uri: 'https://h', authentication: {bearer: {use: token}}}},"
+        " output: {as: $authorization.scheme}}}]"
+    )
+    run = Run(program(text), environment=Environment(secrets={"token": "hush"}))
+    (perform,) = run.tell()
+    assert isinstance(perform.effect, CallHttp)
+    assert perform.effect.headers == {"X": "hush"}
+    assert "hush" not in str(run.state)
+    run.tell(Performed(frame=perform.frame, output=1))
+    assert run.state.output == "Bearer"
+
+
+def test_a_secret_that_is_not_to_be_had_is_an_authorization_error() -> None:
+    fault = error("use: {secrets: [token]}\ndo: [{a: {set: $secrets.token}}]")
+    assert fault["type"] == ERROR_TYPES + "authorization"
+    assert fault["status"] == 403
+    assert fault["detail"] == (
+        'task "a": secret "token" is not available to workers: define it in the setting `secrets`'
+    )
+
+
+def test_secrets_that_are_not_declared_are_not_shown() -> None:
+    run = Run(
+        program("use: {secrets: [a]}\ndo: [{x: {set: $secrets}}]"),
+        environment=Environment(secrets={"a": "1", "b": "2"}),
+    )
+    run.tell()
+    assert run.state.output == {"a": "1"}
+
+
+def test_a_shell_command_gets_text_arguments_and_json_on_its_standard_input() -> None:
+    effect = asked(
+        "do: [{s: {run: {shell: {command: 'echo ${ .n }', arguments: [a, '${ .n }'], stdin: '${ . }',"
+        " environment: {N: '${ .n }'}}, return: all}}}]",
+        {"n": 5},
+    )
+    assert effect == RunProcess(
+        kind="shell",
+        code="echo 5",
+        stdin='{"n":5}',
+        arguments=("a", "5"),
+        environment={"N": "5"},
+        returns="all",
+    )
+
+
+def test_a_script_s_text_is_its_own() -> None:
+    effect = asked("do: [{s: {run: {script: {language: python, code: 'print(\"${ .n }\")'}}}}]", {"n": 5})
+    assert effect == RunProcess(kind="script", language="python", code='print("${ .n }")')
+
+
+def test_a_script_from_a_resource_keeps_its_address() -> None:
+    effect = asked("do: [{s: {run: {script: {language: python, source: {endpoint: 'file:///s.py'}}}}}]")
+    assert effect == RunProcess(kind="script", language="python", source="file:///s.py")
+
+
+def test_a_python_function_gets_its_arguments() -> None:
+    effect = asked("do: [{f: {call: 'greet:1.0.0@default', with: {name: '${ .n }'}}}]", {"n": "Ada"})
+    assert effect == CallFunction(name="greet", version="1.0.0", arguments={"name": "Ada"})
+
+
+def test_a_process_that_is_not_awaited_gives_the_input_and_is_still_asked_for() -> None:
+    run = Run(program("do: [{s: {run: {shell: {command: x}, await: false}}}]"), input={"n": 1})
+    (perform,) = run.tell()
+    assert perform.await_result is False
+    assert run.state.output == {"n": 1}
+    assert run.state.status == "completed"
+
+
+CALLS = "{call: http, with: {method: post, endpoint: 'https://h', body: '${ . }'}}"
+
+
+def test_keys_carry_every_turn_and_count_answers() -> None:
+    inner = f"{{m: {{for: {{in: '[1]'}}, do: [{{c: {CALLS}}}]}}}}"
+    text = f"do: [{{l: {{for: {{in: '[1,2]'}}, do: [{inner}]}}}}, {{z: {CALLS}}}]"
+    run = Run(program(text))
+    run.finish(lambda _: {})
+    assert [(each.reference, each.idempotency_key) for each in run.performs] == [
+        ("/do/0/l/for/0/do/0/m/for/0/do/0/c", "42/do/0/l/for/0/do/0/m/for/0/do/0/c/0"),
+        ("/do/0/l/for/1/do/0/m/for/0/do/0/c", "42/do/0/l/for/1/do/0/m/for/0/do/0/c/1"),
+        ("/do/1/z", "42/do/1/z/2"),
+    ]
+
+
+def test_a_task_that_is_reached_again_has_another_key() -> None:
+    run = Run(
+        program(f"do: [{{c: {CALLS}}}, {{s: {{switch: [{{again: {{when: . < 3, then: c}}}}]}}}}]"), input=0
+    )
+
+    def answer(perform: Perform) -> Any:
+        assert isinstance(perform.effect, CallHttp)
+        return perform.effect.body + 1
+
+    run.finish(answer)
+    keys = [perform.idempotency_key for perform in run.performs]
+    assert len(keys) == len(set(keys)) == 3
+
+
+def test_the_key_can_be_read_by_the_task() -> None:
+    effect = asked("do: [{f: {call: 'f:1.0.0@default', with: {k: '${ $runtime.metadata.idempotencyKey }'}}}]")
+    assert effect == CallFunction(name="f", version="1.0.0", arguments={"k": "42/do/0/f/0"})
+
+
+def test_after_a_crash_the_same_effect_is_asked_for_again_to_the_letter() -> None:
+    call = "{call: http, with: {method: post, endpoint: 'https://h/${ now }', body: {i: '${ $item }'}}}"
+    run = Run(program(f"do: [{{l: {{for: {{in: '[1,2]'}}, do: [{{c: {call}}}]}}}}]"))
+    (first,) = run.tell()
+    run.state = stored(run.state)
+    run.now_ms += 60_000
+    assert run.tell(Resumed()) == (first,)
+    run.now_ms += 60_000
+    assert run.tell(Resumed()) == (first,)
+    (second,) = run.tell(Performed(frame=first.frame, output=1))
+    assert second.idempotency_key == "42/do/0/l/for/1/do/0/c/1"
+
+
+def test_an_outcome_that_is_not_definite_keeps_the_key() -> None:
+    run = Run(program(f"do: [{{c: {CALLS}}}]"))
+    (perform,) = run.tell()
+    lost = WorkflowError("communication", detail="the connection broke")
+    run.tell(Performed(frame=perform.frame, error=lost, definite=False))
+    assert run.state.error == {
+        "type": ERROR_TYPES + "communication",
+        "status": 500,
+        "detail": "the connection broke",
+        "instance": "/do/0/c",
+    }
+
+
+def test_at_most_once_faults_instead_of_asking_again() -> None:
+    text = "do: [{c: {call: 'f:1.0.0@default', metadata: {iogate: {atMostOnce: true}}}}]"
+    run = Run(program(text))
+    (perform,) = run.tell()
+    assert perform.at_most_once
+    assert run.tell(Resumed()) == ()
+    assert run.state.error is not None
+    assert run.state.error["type"] == ERROR_TYPES + "runtime"
+    assert run.state.error["detail"] == 'task "c": its outcome is unknown, and it must happen at most once'
+
+
+def test_an_answer_that_nobody_waits_for_changes_nothing() -> None:
+    run = Run(program(f"do: [{{c: {CALLS}}}]"))
+    run.tell()
+    before = run.state
+    run.tell(Performed(frame=99, output=1))
+    assert run.state == before
+
+
+def test_while_an_effect_is_under_way_the_run_is_running() -> None:
+    run = Run(program(f"do: [{{c: {CALLS}}}]"))
+    run.tell()
+    assert run.state.status == "running"
+    assert run.state.in_flight
+    assert run.state.waiting_for is None
+    assert run.state.due_ms is None
+
+
+@pytest.mark.parametrize("task", [CALLS, "{wait: PT1H}"])
+def test_cancelling_ends_everything(task: str) -> None:
+    run = Run(program(f"do: [{{o: {{do: [{{c: {task}}}]}}}}]"))
+    run.tell()
+    assert run.tell(Cancelled(reason="enough")) == ()
+    assert run.state.status == "cancelled"
+    assert run.state.frames == {}
+    assert run.happened("task.cancelled") == [("task.cancelled", "c"), ("task.cancelled", "o")]
+    assert dict(run.notes[-1].detail) == {"reason": "enough"}
+
+
+def test_a_run_that_is_cancelled_before_it_begins_never_begins() -> None:
+    run = Run(program(f"do: [{{c: {CALLS}}}]"))
+    assert run.tell(Cancelled()) == ()
+    assert run.state.status == "cancelled"
+    assert run.happened("workflow.started") == []
+
+
+def test_the_deadline_of_a_run_faults_it() -> None:
+    run = Run(program("do: [{w: {wait: PT1H}}]"))
+    run.tell()
+    run.tell(Expired())
+    assert run.state.status == "faulted"
+    assert run.state.error == {
+        "type": ERROR_TYPES + "timeout",
+        "status": 408,
+        "detail": "the run took longer than it may",
+        "instance": "/",
+    }
+
+
+def test_an_ended_run_hears_nothing() -> None:
+    run = Run(program("do: [{a: {set: '1'}}]"))
+    run.tell()
+    ended = run.state
+    run.tell(Cancelled(), Expired(), Resumed(), Performed(frame=1))
+    assert run.state is ended
+
+
+def test_the_same_time_is_seen_by_one_effect_whenever_it_is_asked_for() -> None:
+    effect = asked("do: [{f: {call: 'f:1.0.0@default', with: {t: '${ now }'}}}]")
+    assert effect == CallFunction(name="f", version="1.0.0", arguments={"t": NOW_MS / 1000})
+
+
+def test_outputs_of_effects_flow_on() -> None:
+    def answer(perform: Perform) -> Any:
+        assert isinstance(perform.effect, CallHttp)
+        return {"price": 7}
+
+    call = f"{{{CALLS[1:-1]}, output: {{as: .price}}, export: {{as: '{{p: .}}'}}}}"
+    text = f"do: [{{c: {call}}}, {{s: {{set: '[., $context.p]'}}}}]"
+    assert output(text, {}, answer) == [7, 7]
