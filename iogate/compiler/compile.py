@@ -219,9 +219,10 @@ class _Compiler:
             if path in self.documents.sources
         )
 
-    def _read(self, path: str) -> bytes:
-        file = (self.root / path).resolve()
-        if not file.is_relative_to(self.root):  # a link may lead out of the project
+    def _read(self, folder: str, path: str) -> bytes:
+        bounds = self.root / folder
+        file = (bounds / path).resolve()
+        if not file.is_relative_to(bounds.resolve()):  # a link may lead out
             raise FileNotFoundError(path)
         with file.open("rb") as stream:
             return stream.read(resources.MAX_BYTES + 1)

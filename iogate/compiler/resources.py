@@ -8,7 +8,6 @@ pinned to a program is pinned to the script as well; a schema becomes part of th
 from __future__ import annotations
 
 import hashlib
-import json
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
@@ -22,11 +21,12 @@ from iogate.compiler.checks import schemas
 from iogate.compiler.faults import Placed, fault
 from iogate.compiler.walk import Pointer
 from iogate.documents.problems import Problem, quoted
+from iogate.documents.reader import read_text
 
 MAX_BYTES = 5 * 1024 * 1024
 
-Read = Callable[[str], bytes]
-"""Content of a file, by its path relative to the project; raises OSError."""
+Read = Callable[[str, str], bytes]
+"""Content of a file, by the folder that bounds it (empty: the project) and its path there; raises OSError."""
 
 
 @dataclass(slots=True)
@@ -48,33 +48,42 @@ class Taken:
 
 def take(document: Placed, read: Read, taken: Taken) -> tuple[dict[str, Any], list[Problem]]:
     """The definition with its resources bound to their content, and what was wrong with them."""
+    folder, start = _bounds(document)
     found = [
         (pointer, path)
         for pointer, resource in features.resources(document.data)
-        if (path := _path(document, features.endpoint_uri(resource))) is not None
+        if (path := _path(start, features.endpoint_uri(resource))) is not None
     ]
     definition = deepcopy(dict(document.data)) if found else dict(document.data)
     problems: list[Problem] = []
     for pointer, path in found:
-        problems.extend(_bind(document, definition, pointer, path, read, taken))
+        problems.extend(_bind(document, definition, pointer, path, lambda path: read(folder, path), taken))
     return definition, problems
 
 
-def _path(document: Placed, uri: Any) -> str | None:
-    """The path in the project that a URI means; None: it is no file, another check says so."""
+def _bounds(document: Placed) -> tuple[str, str]:
+    """The folder that resources may not leave, and where in it relative paths start."""
+    folder = posixpath.dirname(document.path)
+    # A file outside the project, named on the command line, is a project of its own.
+    return (folder, "") if posixpath.isabs(document.path) else ("", folder)
+
+
+def _path(start: str, uri: Any) -> str | None:
+    """The path that a URI means; None: it is no file, another check says so."""
     if not isinstance(uri, str) or "${" in uri or "{" in uri or features.REMOTE.match(uri):
         return None
-    folder = posixpath.dirname(document.path)
-    if uri.startswith("file:"):
-        path = uri.removeprefix("file:")
-        path = path.removeprefix("//") if path.startswith("//") else path
-    else:
-        path = uri
-    return posixpath.normpath(posixpath.join(folder, unquote(path)))
+    path = uri.removeprefix("file:")
+    path = path.removeprefix("//") if uri != path and path.startswith("//") else path
+    return posixpath.normpath(posixpath.join(start, unquote(path)))
 
 
 def _bind(
-    document: Placed, definition: dict[str, Any], pointer: Pointer, path: str, read: Read, taken: Taken
+    document: Placed,
+    definition: dict[str, Any],
+    pointer: Pointer,
+    path: str,
+    read: Callable[[str], bytes],
+    taken: Taken,
 ) -> Iterator[Problem]:
     at = (*pointer, "endpoint")
     if path.startswith("../") or PurePosixPath(path).is_absolute():
@@ -87,7 +96,7 @@ def _bind(
         return
     try:
         content = read(path)
-        text = content.decode("utf-8")
+        text = content.decode("utf-8") if len(content) <= MAX_BYTES else ""
     except UnicodeDecodeError:
         yield fault(document, at, "IOG306", f"{path} is not UTF-8 text")
         return
@@ -104,11 +113,12 @@ def _bind(
     if pointer[-1] == "source":
         holder["source"] = {"endpoint": taken.keep(path, content)}
         return
-    try:
-        schema = json.loads(text)
-    except ValueError as error:
-        yield fault(document, at, "IOG306", f"{path} is not JSON: {error}")
+    reading = read_text(text, path)
+    if reading.problems:
+        first = reading.problems[0]
+        yield fault(document, at, "IOG306", f"{path}:{first.line}:{first.column}: {first.message}")
         return
+    schema = reading.data
     why_not = schemas.first_fault(schema)
     if why_not is not None:
         place, why = why_not

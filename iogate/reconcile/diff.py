@@ -114,7 +114,7 @@ def _part(
 def _fields(before: Api | Workflow | str, after: Api | Workflow | str) -> tuple[Field, ...]:
     if before == after:
         return ()
-    old, new = msgspec.to_builtins(before), msgspec.to_builtins(after)
+    old, new = _plain(before), _plain(after)
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return (Field(name="content", before=old, after=new),)
     return tuple(
@@ -122,6 +122,10 @@ def _fields(before: Api | Workflow | str, after: Api | Workflow | str) -> tuple[
         for name in sorted(old.keys() | new.keys())
         if name not in _UNSEEN and old.get(name) != new.get(name)
     )
+
+
+def _plain(value: Api | Workflow | str) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def _count(part: Part, one: str, many: str) -> str:

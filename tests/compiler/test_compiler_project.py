@@ -1,0 +1,272 @@
+"""What only shows over several documents: references, doubles, inheritance, authentication."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from iogate import secrets
+from iogate.compiler.revision import (
+    AnyAuth,
+    EnvSecret,
+    FileSecret,
+    HashedSecret,
+    NoAuth,
+    TokenAuth,
+    UserAuth,
+)
+from tests.compiler.projects import api, bundle, compiled, told, workflow
+
+PATHS = {"apis.d/orders.yaml": api(), "workflows.d/order.yaml": workflow()}
+
+
+def test_an_api_is_complete_in_the_revision(tmp_path: Path) -> None:
+    made = bundle(
+        tmp_path,
+        {
+            **PATHS,
+            "apis.d/orders.yaml": """\
+module: orders
+auth: {token: {env: ORDERS_TOKEN}}
+verbs: [POST, GET]
+limits: {body: 2MiB, rate: 50/s}
+timeout: 5m
+tags: [billing]
+metadata: {owner: a, region: eu}
+methods:
+  submit:
+    description: Take an order
+    workflow: shop/order
+    enabled: true
+    limits: {rate: 10/s, running: 3}
+    metadata: {owner: b}
+    input: {from: request, schema: {type: object}}
+    protect: true
+    retention: 1h
+""",
+        },
+    )
+    found = made.revision.apis["orders/submit"]
+    assert found.verbs == ("GET", "POST")
+    assert found.auth == TokenAuth(tokens={"token": (EnvSecret(name="ORDERS_TOKEN"),)})
+    assert (found.limits.body, found.limits.rate, found.limits.queued, found.limits.running) == (
+        2 * 1024 * 1024,
+        10.0,
+        10_000,
+        3,
+    )
+    assert (found.timeout_s, found.retention_s, found.protect, found.enabled) == (300.0, 3600.0, True, True)
+    assert (found.tags, found.metadata) == (("billing",), {"owner": "b", "region": "eu"})
+    assert (found.input_from, found.input_schema) == ("request", {"type": "object"})
+    assert (found.idempotency.header, found.idempotency.ttl_s) == ("Idempotency-Key", 86_400.0)
+    assert found.workflow == "shop/order:1.0.0"
+    assert json.loads(made.programs[found.program])["document"]["name"] == "order"
+    assert found.source == "apis.d/orders.yaml"
+
+
+def test_without_a_version_the_highest_release_is_meant(tmp_path: Path) -> None:
+    versions = ("1.9.0", "1.10.0", "2.0.0-rc.1", "0.1.0")
+    made = bundle(
+        tmp_path,
+        {
+            **{f"workflows.d/{version}.yaml": workflow(version=version) for version in versions},
+            "apis.d/a.yaml": api("a"),
+            "apis.d/b.yaml": api("b", workflow="shop/order:1.9.0"),
+        },
+    )
+    assert made.revision.apis["a/submit"].workflow == "shop/order:2.0.0-rc.1"
+    assert made.revision.apis["b/submit"].workflow == "shop/order:1.9.0"
+    assert set(made.revision.workflows) == {f"shop/order:{version}" for version in versions}
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected", "hint"),
+    [
+        ("shop/ordr", 'no workflow "shop/ordr"', 'did you mean "shop/order"?'),
+        ("store/order", 'no workflow "store/order"', 'did you mean "shop/order"?'),
+        (
+            "shop/order:2.0.0",
+            'workflow "shop/order" has no version "2.0.0"; it has 1.0.0',
+            'did you mean "shop/order:1.0.0"?',
+        ),
+        ("x/unlike", 'no workflow "x/unlike"; there is shop/order', ""),
+    ],
+)
+def test_a_missing_workflow_is_told_where_it_is_named(
+    tmp_path: Path, reference: str, expected: str, hint: str
+) -> None:
+    result = compiled(tmp_path, {**PATHS, "apis.d/orders.yaml": api(workflow=reference)})
+    assert result.bundle is None
+    assert told(result) == [f"apis.d/orders.yaml:5:15 IOG303 {expected}"]
+    assert result.problems[0].hint == hint
+
+
+def test_a_workflow_that_cannot_be_read_is_not_also_missing(tmp_path: Path) -> None:
+    result = compiled(tmp_path, {**PATHS, "workflows.d/order.yaml": workflow() + "  - done: [\n"})
+    assert "IOG303" not in {problem.code for problem in result.problems}
+    assert result.bundle is None
+
+
+def test_without_any_workflow_the_folder_is_named(tmp_path: Path) -> None:
+    result = compiled(tmp_path, {"apis.d/orders.yaml": api()})
+    assert told(result) == [
+        'apis.d/orders.yaml:5:15 IOG303 no workflow "shop/order"; there is none at all in workflows.d'
+    ]
+
+
+def test_a_route_stands_once_over_all_files_whatever_its_case(tmp_path: Path) -> None:
+    result = compiled(
+        tmp_path,
+        {**PATHS, "apis.d/more/again.yaml": api(), "apis.d/zed.yaml": api(module="Orders", method="Submit")},
+    )
+    assert told(result) == [
+        "apis.d/more/again.yaml:4:3 IOG301 API orders/submit is declared twice: "
+        "first in apis.d/orders.yaml:4",
+        "apis.d/zed.yaml:4:3 IOG301 API Orders/Submit differs only in case from orders/submit "
+        "in apis.d/orders.yaml:4",
+    ]
+
+
+def test_a_module_may_stand_in_two_files(tmp_path: Path) -> None:
+    made = bundle(tmp_path, {**PATHS, "apis.d/more.yaml": api(method="cancel")})
+    assert sorted(made.revision.apis) == ["orders/cancel", "orders/submit"]
+
+
+def test_a_workflow_stands_once(tmp_path: Path) -> None:
+    result = compiled(tmp_path, {**PATHS, "workflows.d/z.yaml": workflow()})
+    assert told(result) == [
+        "workflows.d/z.yaml:1:49 IOG302 workflow shop/order:1.0.0 is declared twice: "
+        "first in workflows.d/order.yaml:1"
+    ]
+
+
+def test_the_workflows_schema_is_the_apis_where_it_has_none(tmp_path: Path) -> None:
+    with_schema = workflow() + "input: {schema: {document: {type: object, required: [sku]}}}\n"
+    files = {
+        "workflows.d/order.yaml": with_schema,
+        "apis.d/a.yaml": api("a"),
+        "apis.d/b.yaml": api("b") + "    input: {schema: {}}\n",
+    }
+    apis = bundle(tmp_path, files).revision.apis
+    assert apis["a/submit"].input_schema == {"type": "object", "required": ["sku"]}
+    assert apis["b/submit"].input_schema == {}
+
+
+def test_a_broken_schema_of_an_api_is_placed(tmp_path: Path) -> None:
+    result = compiled(
+        tmp_path,
+        {**PATHS, "apis.d/orders.yaml": api() + "    input:\n      schema:\n        type: strin\n"},
+    )
+    assert told(result)[0].startswith('apis.d/orders.yaml:9:15 IOG304 not a JSON Schema: "strin" is no type')
+    assert result.problems[0].hint == 'did you mean "string"?'
+
+
+@pytest.mark.parametrize(
+    ("auth", "expected"),
+    [
+        ("none", NoAuth()),
+        (
+            "{token: [{env: NEW}, {file: old.txt}]}",
+            TokenAuth(tokens={"token": (EnvSecret(name="NEW"), FileSecret(path="old.txt"))}),
+        ),
+        (
+            "{tokens: {shop: {env: A}, till: {env: B}}}",
+            TokenAuth(tokens={"shop": (EnvSecret(name="A"),), "till": (EnvSecret(name="B"),)}),
+        ),
+        ("{user: ann, password: {env: A}}", UserAuth(users={"ann": (EnvSecret(name="A"),)})),
+        (
+            "{any: [none, {token: {env: A}}, {users: {ann: {env: B}}}]}",
+            AnyAuth(
+                any=(
+                    NoAuth(),
+                    TokenAuth(tokens={"token": (EnvSecret(name="A"),)}),
+                    UserAuth(users={"ann": (EnvSecret(name="B"),)}),
+                )
+            ),
+        ),
+        (
+            '{token: "123456"}',
+            TokenAuth(tokens={"token": (HashedSecret(value=secrets.hash_token("123456")),)}),
+        ),
+    ],
+)
+def test_authentication_is_compiled(tmp_path: Path, auth: str, expected: object) -> None:
+    made = bundle(tmp_path, {**PATHS, "apis.d/orders.yaml": api(auth=auth)})
+    assert made.revision.apis["orders/submit"].auth == expected
+
+
+async def test_a_literal_password_is_hashed_the_same_each_time_and_opens_the_door(tmp_path: Path) -> None:
+    files = {**PATHS, "apis.d/orders.yaml": api(auth='{user: ann, password: "123456"}')}
+    auths = [bundle(tmp_path, files).revision.apis["orders/submit"].auth for _ in range(2)]
+    assert auths[0] == auths[1]
+    assert isinstance(auths[0], UserAuth)
+    (hashed,) = auths[0].users["ann"]
+    assert isinstance(hashed, HashedSecret)
+    assert hashed.value.startswith("$argon2id$")
+    assert await secrets.Verifier({"ann": (hashed.value,)}).password("ann", "123456") == "ann"
+
+
+@pytest.mark.parametrize(
+    ("auth", "code"),
+    [
+        ("{signature: {scheme: github, secret: {env: A}}}", "IOG401"),
+        ("{jwt: {issuer: 'https://example.com', audience: orders}}", "IOG402"),
+        ("{any: [none, {signature: {scheme: github, secret: {env: A}}}]}", "IOG401"),
+    ],
+)
+def test_authentication_to_come_is_a_warning_and_an_error_of_apply(
+    tmp_path: Path, auth: str, code: str
+) -> None:
+    files = {**PATHS, "apis.d/orders.yaml": api(auth=auth)}
+    severities = {
+        purpose: [
+            problem.severity
+            for problem in compiled(tmp_path, files, purpose=purpose).problems
+            if problem.code == code
+        ]
+        for purpose in ("validate", "apply", "run")
+    }
+    assert severities == {"validate": ["warning"], "apply": ["error"], "run": ["error"]}
+
+
+def test_debug_cases_are_checked_against_api_and_workflow(tmp_path: Path) -> None:
+    result = compiled(
+        tmp_path,
+        {
+            **PATHS,
+            "apis.d/orders.yaml": api()
+            + """\
+    debug:
+      - name: wrong verb
+        verb: GET
+      - name: no file
+        body_file: samples/none.json
+      - name: no task
+        mocks:
+          /do/0/don: {output: {}}
+          /do/0/done: {output: {}}
+""",
+        },
+    )
+    assert told(result) == [
+        "apis.d/orders.yaml:9:15 IOG317 this API does not take GET: its verbs are POST",
+        "apis.d/orders.yaml:11:20 IOG306 samples/none.json does not exist",
+        'apis.d/orders.yaml:14:11 IOG318 no task at "/do/0/don" in this API\'s workflow; it has /do/0/done',
+    ]
+
+
+def test_a_get_case_has_no_body(tmp_path: Path) -> None:
+    case = "    verbs: [GET, POST]\n    debug: [{name: a, verb: GET, body: {}}, {name: b, body: {}}]\n"
+    result = compiled(tmp_path, {**PATHS, "apis.d/orders.yaml": api() + case})
+    assert told(result) == ["apis.d/orders.yaml:8:34 IOG317 a GET has no body: its input is its query"]
+
+
+def test_run_allows_what_apply_refuses_by_its_settings(tmp_path: Path) -> None:
+    shell = workflow().replace("set: {ok: true}", "run: {shell: {command: ls}}")
+    files = {**PATHS, "workflows.d/order.yaml": shell}
+    assert compiled(tmp_path, files, purpose="run").errors == ()
+    (error,) = compiled(tmp_path, files).errors
+    assert error.code == "IOG316"
+    assert error.message == 'running a shell is not allowed by the setting "allow_run"'

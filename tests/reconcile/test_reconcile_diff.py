@@ -1,0 +1,70 @@
+"""The difference of two revisions is complete, ordered and empty only where nothing changes."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iogate.compiler.revision import EnvSecret, Revision, TokenAuth
+from iogate.reconcile.diff import Field, difference
+from tests.reconcile.revisions import api, revision
+
+
+def test_what_came_went_and_changed_is_named() -> None:
+    before = revision(api("a/gone"), api("a/kept"), api("a/new-auth"), workflows={"s/a:1.0.0": "p1"}, x="1")
+    after = revision(
+        api("a/came"),
+        api("a/kept"),
+        api("a/new-auth", auth=TokenAuth(tokens={"token": (EnvSecret(name="T"),)}), timeout_s=5.0),
+        workflows={"s/a:1.0.0": "p2", "s/b:1.0.0": "p1"},
+        x="2",
+    )
+    found = difference(before, after)
+    assert (found.apis.added, found.apis.removed) == (("a/came",), ("a/gone",))
+    (changed,) = found.apis.changed
+    assert changed.id == "a/new-auth"
+    assert changed.fields == (
+        Field(
+            name="auth",
+            before={"type": "none"},
+            after={"type": "token", "tokens": {"token": [{"type": "env", "name": "T"}]}},
+        ),
+        Field(name="timeout_s", before=None, after=5.0),
+    )
+    assert found.workflows.added == ("s/b:1.0.0",)
+    assert found.workflows.changed[0].fields == (Field(name="program", before="p1", after="p2"),)
+    assert found.resources.changed[0].fields == (Field(name="content", before="1", after="2"),)
+    assert found.summary() == (
+        "1 API added, 1 changed, 1 removed; 1 workflow added, 1 changed; 1 resource changed"
+    )
+
+
+def test_where_a_file_lies_is_no_difference() -> None:
+    found = difference(revision(api(source="a.yaml")), revision(api(source="b.yaml")))
+    assert not found
+    assert found.summary() == "no changes"
+
+
+def test_against_nothing_all_is_new() -> None:
+    found = difference(None, revision(api("a/b"), api("a/c"), workflows={"s/a:1.0.0": "p"}))
+    assert found.summary() == "2 APIs added; 1 workflow added"
+
+
+revisions = st.builds(
+    lambda apis, workflows: revision(
+        *(api(name, timeout_s=time) for name, time in apis.items()), workflows=workflows
+    ),
+    st.dictionaries(st.sampled_from(["a/a", "a/b", "a/c"]), st.sampled_from([1.0, 2.0])),
+    st.dictionaries(st.sampled_from(["s/a:1.0.0", "s/b:1.0.0"]), st.sampled_from(["p1", "p2"])),
+)
+
+
+@given(revisions, revisions)
+def test_it_is_empty_exactly_for_equal_revisions_and_turns_round(before: Revision, after: Revision) -> None:
+    forth, back = difference(before, after), difference(after, before)
+    assert bool(forth) is (before.digest != after.digest)
+    assert forth.apis.added == back.apis.removed
+    assert [one.id for one in forth.apis.changed] == [one.id for one in back.apis.changed]
+    json.dumps(forth.to_json())
