@@ -73,6 +73,13 @@ def read_file(path: Path, name: str) -> Reading:
     return read_bytes(raw, name)
 
 
+def read_yaml(given: Path | str, name: str | None = None) -> Reading:
+    """Read a file by its path, or YAML text: settings, inputs, anything that is no document."""
+    if isinstance(given, str):
+        return read_text(given, name or "input.yaml")
+    return read_file(given, name or given.as_posix())
+
+
 def read_bytes(raw: bytes, name: str) -> Reading:
     if len(raw) > MAX_BYTES:
         return _refused(name, "IOG126", "the file is over 5 MiB")

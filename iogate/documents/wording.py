@@ -1,7 +1,7 @@
 """Faults that the models found, in words and at their place in the file.
 
 Called by the loader with pydantic's error and the positioned tree. Codes are 1xx in API documents and
-2xx in workflows with the same last digits, so that one explanation serves both.
+2xx in workflows; 01 to 06 and 10 mean the same in both.
 """
 
 from __future__ import annotations

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    GetJsonSchemaHandler,
+    SecretStr,
+)
+from pydantic_core import CoreSchema
 
 from iogate.documents.problems import listed
 from iogate.documents.shape import Maybe, Shape, as_tag, branch, fault, rule, type_name, wrong_type
@@ -88,7 +96,15 @@ def _rotation(value: Any) -> Any:
     return value
 
 
-Secrets = Annotated[list[Secret], BeforeValidator(_rotation)]
+class _OneOrTwo:
+    """Tells editors that a secret may stand without its list."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        listed_schema = handler(core)
+        return {"anyOf": [listed_schema["items"], {**listed_schema, "minItems": 2, "maxItems": 2}]}
+
+
+Secrets = Annotated[list[Secret], BeforeValidator(_rotation), _OneOrTwo()]
 """One secret, or two while one is rotated out; always a list here."""
 
 

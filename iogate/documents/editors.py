@@ -1,0 +1,57 @@
+"""JSON Schemas of the documents, for completion and checks while a person types.
+
+Called by `iogate schema`. Where JSON Schema has no words for a rule they are looser than the models:
+`iogate validate` has the last word.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from iogate.documents.api import ApiModule
+from iogate.documents.dsl import Workflow
+
+Kind = Literal["api", "workflow"]
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_TITLES: Final = {"api": "iogate API document", "workflow": "Open Workflow DSL document"}
+
+
+def schema(kind: Kind) -> dict[str, Any]:
+    """The JSON Schema 2020-12 of one kind of document."""
+    model = ApiModule if kind == "api" else Workflow
+    made = _plain(model.model_json_schema(by_alias=True))
+    return {"$schema": _DIALECT, **made, "title": _TITLES[kind]}
+
+
+def _plain(schema: Any) -> Any:
+    """Without what pydantic adds for Python's sake: null for what may be left out, titles, parsed defaults."""
+    if isinstance(schema, list):
+        return [_plain(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key == "discriminator" or (key == "title" and isinstance(value, str)):
+            continue
+        if key == "default" and not isinstance(value, str):
+            continue
+        if key in {"properties", "$defs"}:
+            kept[key] = {name: _plain(inner) for name, inner in value.items()}
+        elif key == "oneOf":
+            # The branches are told apart by code; a call of a function also looks like any other call.
+            kept["anyOf"] = _plain(value)
+        else:
+            kept[key] = _plain(value)
+    return _without_null(kept)
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    choices = schema.get("anyOf")
+    if not isinstance(choices, list):
+        return schema
+    real = [choice for choice in choices if choice != {"type": "null"}]
+    rest = {key: value for key, value in schema.items() if key != "anyOf"}
+    if len(real) == 1:
+        return {**real[0], **rest}
+    return {**rest, "anyOf": real}

@@ -1,0 +1,93 @@
+"""Our verdict on workflows is the official schema's: on each example, and on what goes wrong in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+
+from iogate.documents import load, schema
+from tests.documents.corpus import EXAMPLES, data_of, holds, needs_standard, official
+from tests.documents.mutations import mutations
+
+RICH = Path(__file__).parent / "rich.yaml"
+
+# The schema tells a literal time or instance from an expression by `format`, which its dialect does not
+# assert: taken at its word it refuses every expression there. The standard's text allows them, so do we.
+DEVIATIONS = ("'time') to '${ .x }'", "'instance') to '${ .x }'")
+
+
+@needs_standard
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_each_example_loads_without_an_error(path: Path) -> None:
+    documents = load(path.parent, [path])
+    assert documents.errors == ()
+    assert len(documents.workflows) == 1
+
+
+@needs_standard
+def test_there_are_68_examples() -> None:
+    assert len(EXAMPLES) == 68
+
+
+@needs_standard
+@pytest.mark.parametrize("part", range(8))
+def test_verdicts_agree_on_mutations_of_the_examples(part: int) -> None:
+    """Tens of thousands of mutations; every fifth by turns, which is some ten thousand a run."""
+    judge, count, disagreements = official(), 0, []
+    for path in EXAMPLES[part::8]:
+        for number, (what, document) in enumerate(mutations(data_of(path))):
+            if number % 5:
+                continue
+            count += 1
+            if judge.is_valid(document) != holds(document):
+                disagreements.append(f"{path.name}: {what}")
+    assert disagreements == []
+    assert count > 1_000
+
+
+@needs_standard
+def test_verdicts_agree_on_mutations_of_a_workflow_with_every_key() -> None:
+    judge, count, disagreements, deviations = official(), 0, [], 0
+    document = data_of(RICH)
+    assert judge.is_valid(document)
+    assert holds(document)
+    for number, (what, changed) in enumerate(mutations(document)):
+        deliberate = what.endswith(DEVIATIONS)
+        if not deliberate and number % 4:
+            continue
+        count += 1
+        if judge.is_valid(changed) != holds(changed):
+            if deliberate and holds(changed):
+                deviations += 1
+            else:
+                disagreements.append(what)
+    assert disagreements == []
+    assert count > 4_000
+    assert deviations == 4
+
+
+def test_a_policy_of_two_kinds_is_refused_though_the_schema_overlooks_a_broken_second_one() -> None:
+    """The other deliberate deviation: `basic` beside an invalid `bearer` passes the schema."""
+    document = data_of(RICH)
+    document["use"]["authentications"]["k"]["bearer"] = 3
+    assert not holds(document)
+
+
+@needs_standard
+def test_the_editors_schema_accepts_every_example() -> None:
+    validator = jsonschema_rs.Draft202012Validator(schema("workflow"))
+    refused = [path.name for path in EXAMPLES if not validator.is_valid(data_of(path))]
+    assert refused == []
+
+
+def test_the_editors_schemas_are_schemas_and_refuse_unknown_keys() -> None:
+    for kind in ("api", "workflow"):
+        jsonschema_rs.meta.validate(schema(kind))
+    api = jsonschema_rs.Draft202012Validator(schema("api"))
+    method = {"workflow": "shop/fulfil", "timeout": "5m", "limits": {"rate": "5/s", "body": "1MiB"}}
+    module = {"module": "orders", "auth": {"token": {"env": "T"}}, "methods": {"submit": method}}
+    assert api.is_valid(module)
+    assert api.is_valid(module | {"auth": {"token": [{"env": "T"}, {"env": "U"}]}})
+    assert not api.is_valid(module | {"methods": {"submit": method | {"verb": "GET"}}})
