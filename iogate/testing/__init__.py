@@ -1,0 +1,29 @@
+"""Run workflows in a test: the real engine, real scripts and functions, time that passes when it is told to.
+
+Public: `iogate test` is built on it, and a project's own tests may use it, without Redis or a gateway.
+
+    harness = Harness.load(Path("."))
+    outcome = await harness.run("shop/fulfil-order", {"sku": "A-1"}, mocks={"/do/0/charge": Mock(output=…)})
+    assert outcome.output == {"ok": True}
+
+Invariant: no HTTP call leaves a test unless the setting `endpoints` covers it or the test says so.
+"""
+
+from iogate.testing.clock import FakeClock
+from iogate.testing.comparison import differences
+from iogate.testing.harness import Called, Harness, Mock, Outcome, Unmocked
+from iogate.testing.replay import Replayed, Sent, replay, request_of
+
+__all__ = [
+    "Called",
+    "FakeClock",
+    "Harness",
+    "Mock",
+    "Outcome",
+    "Replayed",
+    "Sent",
+    "Unmocked",
+    "differences",
+    "replay",
+    "request_of",
+]

@@ -1,0 +1,141 @@
+"""Replays debug cases without a gateway: the request judged as the gateway would, the run in the harness.
+
+Called by the command `test`; `request_of` also by `debug`, so that both send the same. Credentials and
+`enabled` are not judged: a test needs neither.
+"""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from iogate.errors import NotFound
+from iogate.gateway import content
+from iogate.gateway.answers import Failed, not_allowed, too_large
+from iogate.gateway.metrics import Counts
+from iogate.gateway.routes import Route
+from iogate.testing.comparison import differences
+from iogate.testing.harness import Harness, Mock, Outcome
+
+if TYPE_CHECKING:
+    from iogate.compiler.revision import Api
+    from iogate.documents.api import DebugCase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """The request that a debug case stores, as it goes over the wire."""
+
+    verb: str
+    query: str
+    """Encoded, without a question mark."""
+    headers: Mapping[str, str]
+    body: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replayed:
+    sent: Sent
+    http: int
+    message: str
+    """Why the request was refused, else empty."""
+    outcome: Outcome | None
+    """The run, of a request that was not refused."""
+    failures: tuple[str, ...]
+    """What is not as the case expects; empty where the case holds."""
+
+
+def request_of(case: DebugCase, api: Api, *, root: Path) -> Sent:
+    """Build a case's request: its verb, else POST where it has a body, else the API's first verb."""
+    has_body = case.has_body or case.body_file is not None
+    verb = case.verb or ("POST" if (has_body or "GET" not in api.verbs) and "POST" in api.verbs else "GET")
+    headers = dict(case.headers or {})
+    label = next((value for name, value in headers.items() if name.lower() == "content-type"), None)
+    body: bytes | None = None
+    if case.body_file is not None:
+        path = root / case.body_file
+        body = path.read_bytes()
+        guessed = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        headers |= {} if label else {"Content-Type": guessed}
+    elif case.has_body:
+        as_it_is = isinstance(case.body, str) and label is not None and "json" not in label
+        body = case.body.encode() if as_it_is else json.dumps(case.body, ensure_ascii=False).encode()
+        headers |= {} if label else {"Content-Type": "application/json"}
+    query = {
+        name: [_text(each) for each in (value if isinstance(value, list) else [value])]
+        for name, value in (case.query or {}).items()
+    }
+    return Sent(verb=verb, query=urlencode(query, doseq=True), headers=headers, body=body)
+
+
+async def replay(harness: Harness, api_id: str, case: DebugCase) -> Replayed:
+    """Replay one case and hold it against its `expect`.
+
+    Raises Unmocked where the run calls out and nothing stands in for the outside.
+    """
+    api = harness.bundle.revision.apis.get(api_id)
+    if api is None:
+        raise NotFound(f"no API {api_id}; there are: {', '.join(sorted(harness.bundle.revision.apis))}")
+    sent = request_of(case, api, root=harness.root)
+    http, message, outcome = 202, "", None
+    try:
+        value = _input(api, sent, harness.root)
+    except Failed as refused:
+        http, message = refused.answer.status, refused.answer.message
+    else:
+        mocks = {
+            reference: Mock(output=mock.output, error=mock.error)
+            for reference, mock in (case.mocks or {}).items()
+        }
+        outcome = await harness.run(api.workflow, value, mocks=mocks)
+    return Replayed(
+        sent=sent,
+        http=http,
+        message=message,
+        outcome=outcome,
+        failures=tuple(_failures(case, http, message, outcome)),
+    )
+
+
+def _input(api: Api, sent: Sent, root: Path) -> Any:
+    """Judge the request by the gateway's own rules and give the run's input."""
+    if sent.verb not in api.verbs:
+        raise Failed(not_allowed(sent.verb, ", ".join(api.verbs)))
+    body = sent.body or b""
+    if len(body) > api.limits.body:
+        raise too_large(api.limits.body)
+    raw = [
+        (name.lower().encode(), value.encode("latin-1", "replace")) for name, value in sent.headers.items()
+    ]
+    # An ASGI scope, as far as its judge looks at it.
+    scope: Any = {"method": sent.verb, "query_string": sent.query.encode(), "headers": raw}
+    route = Route(api, counts=Counts(), root=root)
+    return content.read(route, scope, dict(raw), body)
+
+
+def _failures(case: DebugCase, http: int, message: str, outcome: Outcome | None) -> list[str]:
+    expect = case.expect
+    found: list[str] = []
+    wanted = expect.http if expect is not None and expect.http is not None else None
+    if wanted is not None and wanted != http:
+        found.append(f"http: expected {wanted}, got {http}" + (f": {message}" if message else ""))
+    if outcome is None:
+        if wanted is None:
+            found.append(f"http: the request was refused with {http}: {message}")
+        return found
+    status = expect.status if expect is not None and expect.status is not None else "completed"
+    if outcome.status != status:
+        detail = (outcome.error or {}).get("detail") or (outcome.error or {}).get("title")
+        found.append(f"status: expected {status}, got {outcome.status}" + (f": {detail}" if detail else ""))
+    elif expect is not None and expect.has_output:
+        found.extend(differences(expect.output, outcome.output))
+    return found
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

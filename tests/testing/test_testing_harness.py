@@ -1,0 +1,131 @@
+"""The harness: a run in a test is a run of production, but for the outside and the clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from textwrap import dedent, indent
+from typing import Any
+
+import pytest
+
+from iogate.engine.commands import Perform
+from iogate.errors import InvalidFiles, NotFound, StillRunning
+from iogate.settings import Settings
+from iogate.testing import FakeClock, Harness, Mock, Unmocked
+
+
+def project(root: Path, do: str, *, use: str = "", **settings: Any) -> Harness:
+    """Make a project with one workflow `t/w` of these tasks."""
+    (root / "workflows.d").mkdir(exist_ok=True)
+    head = 'document: {dsl: 1.0.3, namespace: t, name: w, version: "VERSION"}\n' + use + "do:\n"
+    for version in ("1.0.0", "1.10.0", "1.9.0"):
+        text = head.replace("VERSION", version) + indent(dedent(do), "  ")
+        (root / "workflows.d" / f"w{version}.yaml").write_text(text.replace("$VERSION", version))
+    return Harness.load(root, settings=Settings(**{"allow_run": ("shell",), **settings}))
+
+
+CALL = """
+    - call:
+        call: http
+        with: {method: post, endpoint: "https://api.example.com/pay", body: {n: 1}}
+"""
+
+
+async def test_waits_take_no_time(tmp_path: Path) -> None:
+    harness = project(tmp_path, "- nap: {wait: {days: 3}}\n- say: {set: {at: '${ now }'}}\n")
+    clock = FakeClock(datetime(2026, 5, 1, tzinfo=UTC))
+    outcome = await harness.run("t/w", clock=clock)
+    assert (outcome.status, outcome.elapsed_s) == ("completed", 3 * 86_400)
+    assert outcome.output == {"at": datetime(2026, 5, 4, tzinfo=UTC).timestamp()}
+    assert clock.now == datetime(2026, 5, 4, tzinfo=UTC)
+
+
+async def test_the_newest_version_runs_unless_one_is_named(tmp_path: Path) -> None:
+    harness = project(tmp_path, "- say: {set: {version: $VERSION}}\n")
+    assert (await harness.run("t/w")).output == {"version": "1.10.0"}
+    assert (await harness.run("t/w:1.9.0")).output == {"version": "1.9.0"}
+    with pytest.raises(NotFound, match=r"^no workflow t/x; there are: t/w:1\.0\.0, "):
+        await harness.run("t/x")
+
+
+async def test_a_mock_stands_in_and_is_remembered(tmp_path: Path) -> None:
+    harness = project(tmp_path, CALL)
+    outcome = await harness.run("t/w", mocks={"/do/0/call": Mock(output={"paid": True})})
+    assert outcome.output == {"paid": True}
+    (called,) = outcome.calls
+    assert called.mocked
+    assert called.perform.idempotency_key.startswith(f"{outcome.uid}/do/0/call/")
+
+
+async def test_a_mocked_error_is_the_tasks_error(tmp_path: Path) -> None:
+    error = {"type": "communication", "status": 503, "detail": "down"}
+    outcome = await project(tmp_path, CALL).run("t/w", mocks={"/do/0/call": Mock(error=error)})
+    assert outcome.status == "faulted"
+    assert outcome.error is not None
+    assert (outcome.error["status"], outcome.error["detail"]) == (503, "down")
+    assert outcome.error["instance"] == "/do/0/call"
+
+
+async def test_a_call_that_nothing_stands_in_for_ends_the_test(tmp_path: Path) -> None:
+    with pytest.raises(Unmocked) as caught:
+        await project(tmp_path, CALL).run("t/w")
+    assert caught.value.message == "/do/0/call calls out, and nothing stands in for it"
+    assert "mocks: {/do/0/call: {output: …}}" in caught.value.hint
+
+
+async def test_endpoints_let_calls_out_to_a_test_host(tmp_path: Path) -> None:
+    harness = project(tmp_path, CALL, endpoints={"https://api.example.com": "http://127.0.0.1:1"})
+    outcome = await harness.run("t/w")
+    assert outcome.error is not None
+    assert "127.0.0.1:1/pay failed: cannot connect" in outcome.error["detail"]
+
+
+async def test_a_mock_may_answer_each_turn_of_a_loop(tmp_path: Path) -> None:
+    harness = project(
+        tmp_path,
+        """
+        - loop:
+            for: {in: '${ [1, 2, 3] }'}
+            do:
+              - call:
+                  call: http
+                  with: {method: get, endpoint: "https://api.example.com/"}
+        """,
+    )
+
+    def answer(perform: Perform) -> Mock:
+        return Mock(output=perform.reference)
+
+    each = "/do/0/loop/for/do/0/call"
+    special = "/do/0/loop/for/1/do/0/call"
+    outcome = await harness.run("t/w", mocks={each: answer, special: Mock(output="special")})
+    assert [called.performed.output for called in outcome.calls] == [
+        "/do/0/loop/for/0/do/0/call",
+        "special",
+        "/do/0/loop/for/2/do/0/call",
+    ]
+
+
+async def test_shell_commands_are_run(tmp_path: Path) -> None:
+    harness = project(tmp_path, "- run: {run: {shell: {command: 'echo $1', arguments: ['${ .n }']}}}\n")
+    assert (await harness.run("t/w", {"n": "five"})).output == "five\n"
+
+
+async def test_declared_secrets_have_placeholders_unless_given(tmp_path: Path) -> None:
+    do = "- say: {set: {key: '${ $secrets.apiKey }'}}\n"
+    harness = project(tmp_path, do, use="use: {secrets: [apiKey]}\n", secrets={"apiKey": {"env": "NO_SUCH"}})
+    assert (await harness.run("t/w")).output == {"key": "secret apiKey"}
+    harness.secrets = {"apiKey": "k"}
+    assert (await harness.run("t/w")).output == {"key": "k"}
+
+
+async def test_a_run_that_does_not_end_is_given_up(tmp_path: Path) -> None:
+    harness = project(tmp_path, "- again: {set: {a: 1}, then: again}\n")
+    with pytest.raises(StillRunning, match=r"^t/w is still running after 0\.05 s$"):
+        await harness.run("t/w", limit_s=0.05)
+
+
+def test_files_that_do_not_hold_are_refused_with_their_places(tmp_path: Path) -> None:
+    with pytest.raises(InvalidFiles, match=r"workflows\.d/w1\.0\.0\.yaml:3:\d+: error"):
+        project(tmp_path, "- say: {sett: {}}\n")
