@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from iogate import __version__
-from iogate.cli import apis, documents, processes, project, runs, secrets
+from iogate.cli import apis, doctor, documents, processes, project, revisions, runs, secrets, status
 from iogate.cli.render import say
 from iogate.cli.session import DirectoryOption, Everywhere, OutputOption, QuietOption, enter
 from iogate.errors import IogateError, Misused
@@ -57,7 +57,7 @@ def root(
         print(ctx.get_help())
 
 
-for module in (project, documents, secrets, apis, runs, processes):
+for module in (project, documents, secrets, revisions, apis, runs, processes, status, doctor):
     module.register(app)
 
 

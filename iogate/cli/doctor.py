@@ -1,0 +1,322 @@
+"""`iogate doctor`: looks for what will hurt later, and says what to do about it.
+
+Each check is a function that yields findings; none stops the others. Reads only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import platform
+import resource
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import typer
+
+from iogate import __version__
+from iogate.cli import credentials
+from iogate.cli.checking import check, counted
+from iogate.cli.render import Table
+from iogate.cli.session import Session, command
+from iogate.cli.status import lacking
+from iogate.errors import InvalidFiles, IogateError, Unreachable
+
+if TYPE_CHECKING:
+    from iogate.cli.checking import Checked
+    from iogate.settings import Settings
+    from iogate.store.connection import Store
+
+DRIFT_S = 1.0
+FILES = 4096
+
+Verdict = Literal["ok", "warning", "error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    about: str
+    verdict: Verdict
+    message: str
+    hint: str = ""
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "doctor", rich_help_panel="Processes")(doctor)
+
+
+async def doctor(session: Session) -> None:
+    """Check settings, files, secrets, the store's safety and the clock."""
+    settings = session.settings()
+    findings = [*machine(settings)]
+    checked: Checked | None = None
+    try:
+        checked = check(settings, purpose="apply")
+    except IogateError as error:
+        findings.append(Finding(about="files", verdict="error", message=error.message, hint=error.hint))
+    if checked is not None:
+        findings += files(checked)
+    findings += secrets_of(settings, checked)
+    failed: IogateError | None = None
+    try:
+        async with session.store(settings) as store:
+            findings += await store_of(store)
+            findings += await processes(store)
+    except IogateError as error:
+        failed = error
+        findings.append(Finding(about="store", verdict="error", message=error.message, hint=error.hint))
+    session.screen.data(
+        "doctor",
+        {
+            "findings": [
+                {"about": each.about, "verdict": each.verdict, "message": each.message, "hint": each.hint}
+                for each in findings
+            ]
+        },
+        [
+            Table(
+                columns=("about", "verdict", "what", "what to do"),
+                rows=[(each.about, each.verdict, each.message, each.hint) for each in findings],
+            )
+        ],
+    )
+    if failed is not None:
+        raise Unreachable("the store is out of reach or refused us")
+    wrong = [each for each in findings if each.verdict == "error"]
+    if any(each.about == "store" for each in wrong):
+        raise Unreachable("the store is not safe to use")
+    if wrong:
+        raise InvalidFiles(f"{counted(len(wrong), 'finding')} to mend")
+
+
+def machine(settings: Settings) -> Iterator[Finding]:
+    """Versions, limits and what the settings point at."""
+    python = platform.python_version()
+    yield Finding(
+        about="iogate", verdict="ok", message=f"{__version__} on Python {python}, {platform.system()}"
+    )
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < FILES:
+        yield Finding(
+            about="limits",
+            verdict="warning",
+            message=f"{soft} open files a process",
+            hint=f"ulimit -n {FILES}: each connection is a file",
+        )
+    if "script" in settings.allow_run and settings.python is not None and not shutil.which(settings.python):
+        yield Finding(
+            about="python",
+            verdict="error",
+            message=f"{settings.python} is no interpreter",
+            hint="set python to one, or leave it out for the worker's own",
+        )
+    allowed = ", ".join(settings.allow_run) or "nothing"
+    yield Finding(about="allow_run", verdict="ok", message=f"workflows may start: {allowed}")
+    if not _loopback(settings.host):
+        if settings.link_key is None:
+            yield Finding(
+                about="link_key",
+                verdict="warning",
+                message="not set: each machine makes its own",
+                hint="set the same link_key on all machines, or links to runs hold on one only",
+            )
+        if settings.public_url is None:
+            yield Finding(
+                about="public_url",
+                verdict="warning",
+                message=f"not set: links start with http://{settings.host}:{settings.port}",
+                hint="set public_url to where callers reach the gateway",
+            )
+    key = settings.data_dir / "link_key"
+    if key.exists() and key.stat().st_mode & 0o077:
+        yield Finding(
+            about="link_key", verdict="error", message=f"others may read {key}", hint=f"chmod 600 {key}"
+        )
+
+
+def files(checked: Checked) -> Iterator[Finding]:
+    """What `apply` would say."""
+    warnings = len(checked.problems) - checked.errors
+    yield Finding(
+        about="files",
+        verdict="error" if checked.errors else "warning" if warnings else "ok",
+        message=(
+            f"{counted(len(checked.sources), 'file')}: {counted(checked.errors, 'error')},"
+            f" {counted(warnings, 'warning')}"
+        ),
+        hint="iogate validate" if checked.problems else "",
+    )
+
+
+def secrets_of(settings: Settings, checked: Checked | None) -> Iterator[Finding]:
+    """Secrets that this shell cannot resolve; the gateways' own view comes with `processes`."""
+    from iogate.secrets import Unset, resolve
+
+    missing = 0
+    for name, reference in settings.secrets.items():
+        ((kind, value),) = reference.items()
+        try:
+            resolve(kind, value, root=Path.cwd())
+        except Unset as error:
+            missing += 1
+            message = f"{name}: {error.message}"
+            yield Finding(about="secrets", verdict="warning", message=message, hint=error.hint)
+    bundle = checked.bundle if checked is not None else None
+    for api in bundle.revision.apis.values() if bundle is not None else ():
+        for message in credentials.unset(api.auth):
+            missing += 1
+            yield Finding(
+                about="secrets",
+                verdict="warning",
+                message=f"{api.id}: {message}",
+                hint="until then it answers 503",
+            )
+    if not missing:
+        yield Finding(about="secrets", verdict="ok", message="all that the files name are set here")
+
+
+async def store_of(store: Store) -> list[Finding]:
+    """Whether the store keeps what it is given, and whether its clock is ours."""
+    info = await store.server_info()
+    found = [
+        Finding(
+            about="store",
+            verdict="ok",
+            message=f"{store.address}, {info.get('server_name', 'redis')} {info.get('redis_version', '?')}",
+        )
+    ]
+    if info.get("aof_enabled") != "1":
+        found.append(
+            Finding(
+                about="store",
+                verdict="warning",
+                message="appendonly is off: a crash of the store loses accepted calls",
+                hint="set appendonly yes in the server",
+            )
+        )
+    elif await _config(store, "appendfsync") not in {"always", None}:
+        found.append(
+            Finding(
+                about="store",
+                verdict="warning",
+                message="appendfsync is not always: a crash may lose the last second",
+                hint="set appendfsync always in the server",
+            )
+        )
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        found.append(
+            Finding(
+                about="store",
+                verdict="error",
+                message=f"maxmemory-policy is {policy}: the store throws runs away when it is full",
+                hint="set maxmemory-policy noeviction in the server",
+            )
+        )
+    if info.get("role") == "slave":
+        found.append(
+            Finding(
+                about="store", verdict="error", message="it is a replica", hint="set redis_url to the primary"
+            )
+        )
+    if info.get("redis_mode") == "cluster":
+        found.append(
+            Finding(
+                about="store",
+                verdict="error",
+                message="it is a cluster: runs are moved by scripts over many keys",
+                hint="set redis_url to a server that is no cluster",
+            )
+        )
+    if info.get("aof_last_write_status", "ok") != "ok":
+        found.append(
+            Finding(
+                about="store",
+                verdict="error",
+                message="its last write to disk failed",
+                hint="make room on its disk, look at its log",
+            )
+        )
+    used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    if most and used > most * 0.8:
+        found.append(
+            Finding(
+                about="store",
+                verdict="warning",
+                message=f"{used * 100 // most} % of its memory is used; calls are refused above 90 %",
+                hint="raise maxmemory, or shorten retention",
+            )
+        )
+    before = time.time()
+    seconds, microseconds = await store.call("TIME")
+    drift_s = int(seconds) + int(microseconds) / 1e6 - (before + time.time()) / 2
+    found.append(
+        Finding(
+            about="clock",
+            verdict="ok" if abs(drift_s) < DRIFT_S else "warning",
+            message=f"{drift_s:+.3f}s from here to the store",
+            hint="" if abs(drift_s) < DRIFT_S else "run a time service on both: deadlines are the store's",
+        )
+    )
+    return found
+
+
+async def processes(store: Store) -> list[Finding]:
+    """Who is there, and what they lack."""
+    live, gateways, workers = await asyncio.gather(
+        store.revisions.live(), store.presence.list("gateway"), store.presence.list("worker")
+    )
+    found = [
+        Finding(
+            about=kind,
+            verdict="ok" if there else "warning",
+            message=f"{len(there)} there",
+            hint="" if there else "iogate up",
+        )
+        for kind, there in (("gateways", gateways), ("workers", workers))
+    ]
+    number = live[0] if live is not None else 0
+    found += [
+        Finding(
+            about="gateways",
+            verdict="warning",
+            message=f"{each.id} has revision {each.revision}, live is {number}",
+            hint="look at its log: it keeps the last one that it could take",
+        )
+        for each in gateways
+        if each.revision != number
+    ]
+    found += [
+        Finding(
+            about="gateways",
+            verdict="warning",
+            message=f"{api} answers 503: {'; '.join(lacks)}",
+            hint="set it in the environment of the gateways",
+        )
+        for api, lacks in lacking(gateways).items()
+    ]
+    return found
+
+
+async def _config(store: Store, name: str) -> str | None:
+    """A setting of the server; None where it does not tell."""
+    from iogate.store.line import CommandFailed
+
+    try:
+        pair: list[Any] = await store.call("CONFIG", "GET", name)
+    except CommandFailed:  # many hosted servers forbid it
+        return None
+    return pair[1].decode() if len(pair) == 2 else None
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

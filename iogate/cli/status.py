@@ -1,0 +1,125 @@
+"""`iogate status`: what is live, what runs, and who does it, at a glance."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from iogate.cli.render import Table
+from iogate.cli.session import Session, command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from iogate.store.presence import Process
+
+PANEL = "Processes"
+UNSET = "unset:"
+"""Prefix under which a gateway announces what one of its APIs lacks."""
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "status", rich_help_panel=PANEL)(status)
+
+
+async def status(session: Session) -> None:
+    """Show the live revision, runs and queue, APIs, gateways and workers."""
+    async with session.store(session.settings()) as store:
+        found, counts, queue, gates, gateways, workers = await asyncio.gather(
+            store.revisions.live(),
+            store.runs.counts(),
+            store.runs.queue(),
+            store.gates.states(),
+            store.presence.list("gateway"),
+            store.presence.list("worker"),
+        )
+        address = store.address
+    lacks = lacking(gateways)
+    apis = [
+        {
+            "api": gate.api,
+            "enabled": gate.enabled,
+            "queued": gate.queued,
+            "running": gate.running,
+            "overridden": gate.override is not None,
+            "unset": lacks.get(gate.api, []),
+        }
+        for gate in gates.values()
+    ]
+    value = {
+        "store": address,
+        "revision": found[0] if found is not None else None,
+        "digest": found[1] if found is not None else None,
+        "runs": counts,
+        "queue": {"depth": queue.depth, "oldestS": round(queue.oldest_s, 3)},
+        "apis": apis,
+        "gateways": [_process_json(each) for each in gateways],
+        "workers": [_process_json(each) for each in workers],
+    }
+    session.screen.data("status", value, _text(value))
+
+
+def lacking(gateways: Iterable[Process]) -> dict[str, list[str]]:
+    """By API, what gateways say that they lack of its secrets."""
+    lacks: dict[str, list[str]] = {}
+    for gateway in gateways:
+        for name, text in gateway.detail.items():
+            if name.startswith(UNSET):
+                known = lacks.setdefault(name.removeprefix(UNSET), [])
+                known += [each for each in text.split("; ") if each not in known]
+    return lacks
+
+
+def _process_json(process: Process) -> dict[str, Any]:
+    from iogate.gateway.views import moment
+
+    detail = {name: value for name, value in process.detail.items() if not name.startswith(UNSET)}
+    return {
+        "id": process.id,
+        "host": process.host,
+        "pid": process.pid,
+        "startedAt": moment(process.started_at_ms),
+        "revision": process.revision,
+        **detail,
+    }
+
+
+def _text(value: dict[str, Any]) -> list[Table | str]:
+    runs = ", ".join(f"{number} {name}" for name, number in value["runs"].items() if number)
+    queue = value["queue"]
+    head = [
+        f"store     {value['store']}",
+        f"revision  {value['revision'] if value['revision'] is not None else 'none yet'}",
+        f"runs      {runs or 'none'}",
+        f"queue     {queue['depth']}"
+        + (f", the oldest for {queue['oldestS']:.1f}s" if queue["depth"] else ""),
+    ]
+    parts: list[Table | str] = ["\n".join(head)]
+    if value["apis"]:
+        table = Table(
+            columns=("api", "state", "queued", "running", "lacks"),
+            rows=[
+                (
+                    api["api"],
+                    "enabled" if api["enabled"] else "disabled",
+                    api["queued"],
+                    api["running"],
+                    "; ".join(api["unset"]) or None,
+                )
+                for api in value["apis"]
+            ],
+            numbers=frozenset({"queued", "running"}),
+        )
+        parts += ["", table]
+    rows = [
+        (kind, each["id"], each["host"], each["pid"], each["startedAt"], each["revision"] or None)
+        for kind in ("gateway", "worker")
+        for each in value[f"{kind}s"]
+    ]
+    if rows:
+        parts += ["", Table(columns=("process", "id", "host", "pid", "started", "revision"), rows=rows)]
+    else:
+        parts += ["", 'no gateway and no worker is running: "iogate up" starts both']
+    return parts
