@@ -14,7 +14,21 @@ from typing import Annotated, Any
 import typer
 
 from iogate import __version__
-from iogate.cli import apis, doctor, documents, processes, project, revisions, runs, secrets, status
+from iogate.cli import (
+    apis,
+    debug,
+    doctor,
+    documents,
+    processes,
+    project,
+    revisions,
+    runs,
+    secrets,
+    status,
+)
+from iogate.cli import (
+    run as running,
+)
 from iogate.cli.render import say
 from iogate.cli.session import DirectoryOption, Everywhere, OutputOption, QuietOption, enter
 from iogate.errors import IogateError, Misused
@@ -57,7 +71,19 @@ def root(
         print(ctx.get_help())
 
 
-for module in (project, documents, secrets, revisions, apis, runs, processes, status, doctor):
+for module in (
+    project,
+    documents,
+    secrets,
+    debug,
+    revisions,
+    apis,
+    running,
+    runs,
+    processes,
+    status,
+    doctor,
+):
     module.register(app)
 
 

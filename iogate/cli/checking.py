@@ -36,14 +36,18 @@ class Checked:
 
 
 def check(
-    settings: Settings, *, purpose: Purpose = "validate", paths: Sequence[Path] | None = None
+    settings: Settings,
+    *,
+    purpose: Purpose = "validate",
+    paths: Sequence[Path] | None = None,
+    root: Path | None = None,
 ) -> Checked:
     """Read and compile the project, or, with `paths`, only these files, which need not be a whole project."""
     from iogate.compiler.compile import compile_documents
     from iogate.documents import load
     from iogate.functions import load as load_functions
 
-    root = Path.cwd()
+    root = root or Path.cwd()
     for path in paths or ():
         if not path.exists():
             raise NotFound(f"{path}: no such file or folder")
@@ -59,13 +63,15 @@ def check(
     return Checked(documents=documents, bundle=compiled.bundle, problems=compiled.problems)
 
 
-def compiled(settings: Settings, *, purpose: Purpose, paths: Sequence[Path] | None = None) -> Checked:
+def compiled(
+    settings: Settings, *, purpose: Purpose, paths: Sequence[Path] | None = None, root: Path | None = None
+) -> Checked:
     """As `check`, for commands that cannot go on with errors: those are told on stderr, then raised."""
     import sys
 
     from iogate.cli.documents import show_problems
 
-    checked = check(settings, purpose=purpose, paths=paths)
+    checked = check(settings, purpose=purpose, paths=paths, root=root)
     show_problems(checked.problems, checked.sources, sys.stderr)
     if checked.bundle is None:
         raise InvalidFiles(

@@ -116,7 +116,7 @@ def machine(settings: Settings) -> Iterator[Finding]:
         )
     allowed = ", ".join(settings.allow_run) or "nothing"
     yield Finding(about="allow_run", verdict="ok", message=f"workflows may start: {allowed}")
-    if not _loopback(settings.host):
+    if not is_loopback(settings.host):
         if settings.link_key is None:
             yield Finding(
                 about="link_key",
@@ -313,7 +313,7 @@ async def _config(store: Store, name: str) -> str | None:
     return pair[1].decode() if len(pair) == 2 else None
 
 
-def _loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:

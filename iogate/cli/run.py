@@ -1,0 +1,140 @@
+"""`iogate run FILE`: one workflow file, here and now, in a store of its own that is thrown away.
+
+The real store, worker and engine, in this process; nothing of the project's live state is touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from iogate.cli.checking import compiled
+from iogate.cli.options import InputOption, read_input, seconds
+from iogate.cli.render import Output, coloured
+from iogate.cli.runs import raise_outcome, until_end, whole
+from iogate.cli.session import Session, command
+from iogate.errors import InvalidFiles, NotFound, Unreachable
+
+if TYPE_CHECKING:
+    from iogate.cli.checking import Checked
+    from iogate.compiler.revision import Api, Bundle
+    from iogate.settings import Settings
+    from iogate.store.connection import Store
+
+API = "run/file"
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "run", rich_help_panel="Runs")(run)
+
+
+async def run(
+    session: Session,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A workflow document.")],
+    input_: InputOption = None,
+    limit: Annotated[
+        str | None, typer.Option("--timeout", metavar="TIME", help="Stop after this time, with exit 124.")
+    ] = None,
+) -> None:
+    """Run one workflow file and print its output; exit 7 where it faults."""
+    value = read_input(input_)
+    timeout_s = seconds(limit, "--timeout")
+    if not file.is_file():
+        raise NotFound(f"{file}: no such file")
+    # Whoever runs a file by hand means it: nothing is forbidden to it.
+    settings = replace(session.settings(), allow_run=("script", "shell", "container"))
+    root = Path.cwd() if file.resolve().is_relative_to(Path.cwd().resolve()) else file.resolve().parent
+    bundle, api = _bundle(compiled(settings, purpose="run", paths=[file], root=root), file)
+    async with _working(replace(settings, concurrency=1), root) as store:
+        await store.revisions.publish(bundle)
+        uid = await _accept(store, api, value)
+        ended = whole(await until_end(session, store, uid, timeout_s))
+    shown = {name: ended[name] for name in ("uid", "status", "output", "error")}
+    session.screen.data("run", shown)
+    if session.screen.output is Output.TEXT and ended["status"] == "completed":
+        pretty = 2 if coloured(sys.stdout) else None
+        session.screen.show(json.dumps(ended["output"], ensure_ascii=False, indent=pretty))
+    raise_outcome(ended, limit)
+
+
+def _bundle(checked: Checked, file: Path) -> tuple[Bundle, Api]:
+    """The file's workflow behind an API of its own."""
+    from iogate.compiler.revision import Api, Bundle, NoAuth, Revision
+
+    bundle = checked.bundle
+    assert bundle is not None, "compiled() raises where there is none"
+    if not bundle.revision.workflows:
+        raise InvalidFiles(
+            f"{file} is no workflow document", hint="a workflow has `document` and `do` at its top"
+        )
+    ((name, workflow), *_) = bundle.revision.workflows.items()
+    api = Api(id=API, workflow=name, program=workflow.program, enabled=True, auth=NoAuth())
+    revision = Revision(
+        apis={API: api}, workflows=bundle.revision.workflows, resources=bundle.revision.resources
+    )
+    return Bundle(revision=revision, programs=bundle.programs, contents=bundle.contents), api
+
+
+async def _accept(store: Store, api: Api, value: Any) -> str:
+    from iogate.store.intake import Accepted, AcceptRequest
+    from iogate.store.uids import UidSource
+
+    intake = store.intake()
+    answer = await intake.accept(
+        AcceptRequest(
+            uid=UidSource().next(),
+            api=api.id,
+            digest=api.digest,
+            revision=1,
+            workflow=api.workflow,
+            program=api.program,
+            input=json.dumps(value).encode(),
+            caller="command line",
+        )
+    )
+    if not isinstance(answer, Accepted):
+        raise Unreachable(f"the throw-away store refused the run: {answer.reason}")
+    return answer.uid
+
+
+@asynccontextmanager
+async def _working(settings: Settings, root: Path) -> AsyncIterator[Store]:
+    """A throw-away store with a worker in this process."""
+    import logging
+
+    from iogate.store.connection import open_store
+    from iogate.store.embedded import throwaway
+    from iogate.worker.process import work
+
+    logging.getLogger("iogate").setLevel(logging.ERROR)
+    with throwaway() as embedded:
+        mine = asyncio.current_task()
+        working = asyncio.create_task(work(replace(settings, redis_url=embedded.url), root), name="worker")
+
+        def interrupted(_: asyncio.Task[None]) -> None:
+            # The worker ends early on Ctrl-C only: it holds the signals while it works.
+            if mine is not None and not closing:
+                mine.cancel()
+
+        closing = False
+        working.add_done_callback(interrupted)
+        store = await open_store(embedded.url, client_name="iogate-run")
+        try:
+            yield store
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+        finally:
+            closing = True
+            await store.close()
+            working.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await working
