@@ -43,6 +43,7 @@ def build(
         route_handlers=[api, *runs.handlers(live), *observation.handlers(live)],
         exception_handlers={Exception: _on_error},
         lifespan=[lifespan] if lifespan is not None else [],
+        response_headers={"cache-control": "no-store"},
         openapi_config=None,
         logging_config=None,
         debug=False,

@@ -44,7 +44,8 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
     """The routes, bound to what is live."""
 
     @route("/v1/runs/{uid:str}", http_method=_READ)
-    async def show(request: Request[Any, Any, Any], uid: str) -> Response[bytes]:
+    async def show(request: Request[Any, Any, Any]) -> Response[bytes]:
+        uid = str(request.path_params["uid"])
         opened = await _open(live, request, uid)
         run = opened.run
         if (limit_s := _wait_s(request)) and not run.ended:
@@ -52,7 +53,8 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
         return as_response(response(views.whole(run) if opened.whole else views.times(run)))
 
     @route("/v1/runs/{uid:str}/events", http_method=_READ)
-    async def follow(request: Request[Any, Any, Any], uid: str) -> Response[Any]:
+    async def follow(request: Request[Any, Any, Any]) -> Response[Any]:
+        uid = str(request.path_params["uid"])
         opened = await _open(live, request, uid)
         if not opened.whole:
             raise Failed(NO_RUN)
@@ -66,7 +68,8 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
         )
 
     @post("/v1/runs/{uid:str}/cancel", status_code=202)
-    async def cancel(request: Request[Any, Any, Any], uid: str) -> Response[bytes]:
+    async def cancel(request: Request[Any, Any, Any]) -> Response[bytes]:
+        uid = str(request.path_params["uid"])
         opened = await _open(live, request, uid)
         if not opened.whole:
             raise Failed(NO_RUN)

@@ -1,0 +1,231 @@
+"""Drives the application in this process, and real gateways in theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from litestar import Litestar
+
+from iogate import secrets
+from iogate.compiler.revision import (
+    Api,
+    Auth,
+    Bundle,
+    HashedSecret,
+    NoAuth,
+    Revision,
+    TokenAuth,
+    UserAuth,
+    Workflow,
+)
+from iogate.gateway import app, sockets
+from iogate.gateway.calls import Calls
+from iogate.gateway.links import Links
+from iogate.gateway.live import Live
+from iogate.gateway.refresh import Refresher
+from iogate.store.connection import Store
+from iogate.store.leases import Claim, Commit
+from iogate.store.uids import UidSource
+
+TOKEN = TokenAuth(tokens={"token": (HashedSecret(value=secrets.hash_token("123456")),)})
+OTHER = TokenAuth(tokens={"robot": (HashedSecret(value=secrets.hash_token("other")),)})
+USER = UserAuth(
+    users={"iolinker": (HashedSecret(value=secrets.hash_password("123456", salt=b"0123456789abcdef")),)}
+)
+LINK_KEY = "a key for links that nobody guesses"
+
+
+def api(name: str, auth: Auth | None = None, **more: Any) -> Api:
+    given: dict[str, Any] = {"verbs": ("GET", "POST"), "enabled": True} | more
+    return Api(id=name, workflow="test/echo:1", program="p1", auth=auth or NoAuth(), **given)
+
+
+async def publish(store: Store, *apis: Api) -> int:
+    revision = Revision(
+        apis={each.id: each for each in apis}, workflows={"test/echo:1": Workflow(program="p1")}
+    )
+    return await store.revisions.publish(Bundle(revision=revision, programs={"p1": b"{}"}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)["response"]
+
+    @property
+    def uid(self) -> str:
+        assert self.status == 202, self.body
+        uid: str = self.json["uid"]
+        return uid
+
+    @property
+    def code(self) -> str:
+        code: str = self.json["error"]["code"]
+        return code
+
+    @property
+    def message(self) -> str:
+        message: str = self.json["error"]["message"]
+        return message
+
+
+@dataclass(kw_only=True)
+class World:
+    """A gateway in this process."""
+
+    store: Store
+    live: Live
+    refresher: Refresher
+    application: Litestar
+    sent: list[bytes] = field(default_factory=list)
+
+    async def ask(
+        self,
+        path: str,
+        method: str = "GET",
+        headers: Iterable[tuple[str, str]] | dict[str, str] = (),
+        body: bytes | Iterable[bytes] = b"",
+        raw: bytes | None = None,
+    ) -> Reply:
+        """One request through the whole application."""
+        target, _, query = path.partition("?")
+        chunks = [body] if isinstance(body, bytes) else list(body)
+        pairs = headers.items() if isinstance(headers, dict) else headers
+        scope: dict[str, Any] = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": target,
+            "raw_path": raw if raw is not None else target.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in pairs],
+            "server": ("127.0.0.1", 80),
+            "client": ("127.0.0.1", 50_000),
+            "state": {},
+        }
+        answers: list[Any] = []
+        answered = asyncio.Event()
+
+        async def receive() -> Any:
+            if chunks:
+                return {"type": "http.request", "body": chunks.pop(0), "more_body": bool(chunks)}
+            await answered.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            answers.append(message)
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                answered.set()
+
+        await self.application(scope, receive, send)  # type: ignore[arg-type]  # a plain mapping is a scope
+        start, *rest = answers
+        received = {name.decode().lower(): value.decode() for name, value in start["headers"]}
+        return Reply(
+            status=start["status"],
+            headers=received,
+            body=b"".join(bytes(message.get("body", b"")) for message in rest),
+        )
+
+    async def call(self, name: str, body: bytes = b"{}", **headers: str) -> Reply:
+        """POST to an API, `/async`."""
+        given = {key.replace("_", "-"): value for key, value in headers.items()}
+        return await self.ask(f"/v1/api/{name}/async", "POST", given, body)
+
+    async def publish(self, *apis: Api) -> int:
+        """Make a revision live, here too."""
+        number = await publish(self.store, *apis)
+        await self.refresher.reload()
+        return number
+
+    async def finish(self, uid: str, status: str = "completed", **more: Any) -> None:
+        """End a run as a worker does."""
+        claim = await self.claim(uid)
+        (verdict,) = await self.store.leases.commit(
+            [Commit(uid=uid, token=claim.token, seq=claim.seq + 1, move="end", status=status, **more)]
+        )
+        assert verdict.applied
+
+    async def claim(self, uid: str) -> Claim:
+        taken = await self.store.leases.take("w1", 100)
+        (claim,) = [claim for claim in taken.claims if claim.uid == uid]
+        return claim
+
+
+@asynccontextmanager
+async def opened(store: Store, *, loopback: bool = True, root: Path | None = None) -> AsyncIterator[World]:
+    """A gateway in this process on the given store; nothing refreshes it but `reload`."""
+    live = Live(links=Links(LINK_KEY), loopback=loopback, public_url="http://gateway.test", root=root)
+    live.store, live.intake = store, store.intake()
+    refresher = Refresher(live, lambda: store.url)
+    application = app.build(live, Calls(live, refresher, UidSource()))
+    yield World(store=store, live=live, refresher=refresher, application=application)
+
+
+async def until(condition: Callable[[], Awaitable[Any]], timeout_s: float = 10.0) -> Any:
+    """Poll until the condition gives something true."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        if found := await condition():
+            return found
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        await asyncio.sleep(0.02)
+
+
+@dataclass(kw_only=True)
+class Gateway:
+    """A real process."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+
+
+def listening() -> socket.socket:
+    return sockets.listen("127.0.0.1", 0)
+
+
+def spawn(redis_url: str, on: socket.socket, folder: Path, **settings: Any) -> Gateway:
+    """`python -m iogate.gateway` on an inherited socket."""
+    log = folder / f"gateway-{time.monotonic_ns()}.log"
+    given = {"redis_url": redis_url, "link_key": LINK_KEY, "log_format": "text"} | settings
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("IOGATE_")}
+    environment |= {f"IOGATE_{name.upper()}": str(value) for name, value in given.items()}
+    environment[sockets.LISTEN_FD] = str(on.fileno())
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "iogate.gateway"],
+            env=environment,
+            stderr=output,
+            stdout=output,
+            pass_fds=[on.fileno()],
+            cwd=folder,
+        )
+    return Gateway(process=process, port=on.getsockname()[1], log=log)

@@ -1,0 +1,198 @@
+"""A run opens to its API's credentials and to its signed link, and to nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from iogate.compiler.revision import AnyAuth, NoAuth
+from iogate.gateway.links import Links
+from iogate.store.leases import Commit, TaskRow
+from tests.gateway.driver import LINK_KEY, OTHER, TOKEN, World, api
+
+RIGHT = {"token": "123456"}
+
+
+async def test_a_run_reads_as_the_contract_says(world: World) -> None:
+    number = await world.publish(api("a/b", TOKEN))
+    uid = (await world.call("a/b", b'{"sku":"A-1","password":"geheim","deep":[{"apiKey":"k"}]}', **RIGHT)).uid
+    claim = await world.claim(uid)
+    row = TaskRow(
+        reference="/do/0/charge",
+        name="charge",
+        status="completed",
+        started_at_ms=claim.created_at_ms,
+        ended_at_ms=claim.created_at_ms + 5,
+    )
+    commit = Commit(
+        uid=uid, token=claim.token, seq=claim.seq + 1, move="end", status="completed", tasks=[row]
+    )
+    await world.store.leases.commit([commit])
+    reply = await world.ask(f"/v1/runs/{uid}", headers=RIGHT)
+    assert reply.status == 200
+    assert reply.headers["cache-control"] == "no-store"
+    run = reply.json
+    assert set(run) == {
+        "uid", "status", "api", "workflow", "revision", "createdAt", "startedAt", "endedAt", "attempt", "caller",
+        "input", "output", "error", "waitingFor", "tasks",
+    }  # fmt: skip
+    assert (run["uid"], run["status"], run["api"], run["revision"]) == (uid, "completed", "a/b", number)
+    assert (run["workflow"], run["caller"], run["attempt"]) == ("test/echo:1", "token", 1)
+    assert run["input"] == {"sku": "A-1", "password": "***", "deep": [{"apiKey": "***"}]}
+    assert (run["output"], run["error"], run["waitingFor"]) == (None, None, None)
+    assert run["createdAt"].endswith("Z")
+    assert run["createdAt"] <= run["startedAt"] <= run["endedAt"]
+    (task,) = run["tasks"]
+    assert (task["name"], task["reference"], task["status"]) == ("charge", "/do/0/charge", "completed")
+    assert task["startedAt"].endswith("Z")
+    assert task["attempt"] == 1
+
+
+async def test_a_faulted_run_shows_its_error_with_code_and_message(world: World) -> None:
+    await world.publish(api("a/b"))
+    uid = (await world.call("a/b")).uid
+    error = {"type": "https://x/errors/timeout", "status": 408, "title": "Too late"}
+    await world.finish(uid, "faulted", error=json.dumps(error).encode())
+    shown = (await world.ask(f"/v1/runs/{uid}")).json["error"]
+    assert shown == error | {"code": "timeout", "message": "Too late"}
+
+
+@pytest.mark.parametrize("path", ["", "/events", "/cancel"])
+async def test_only_the_api_that_started_it_and_its_link_open_a_run(world: World, path: str) -> None:
+    await world.publish(api("a/b", TOKEN), api("o/o", OTHER))
+    started = await world.call("a/b", **RIGHT)
+    uid, signed = started.uid, started.headers["location"].partition("?")[2]
+    method = "POST" if path == "/cancel" else "GET"
+    target = f"/v1/runs/{uid}{path}"
+
+    async def status(query: str = "", **headers: str) -> tuple[int, str]:
+        reply = await world.ask(target + query, method, headers)
+        return reply.status, reply.code
+
+    assert await status() == (401, "requestError.invalidParams")
+    assert await status(token="other") == (404, "requestError.notFound")
+    assert await status(token="nobody's") == (404, "requestError.notFound")
+    assert await status("?sig=") == (401, "requestError.unauthorized")
+    assert await status("?sig=AAAA", **RIGHT) == (401, "requestError.unauthorized")
+    other = Links("another key").location(uid, 2**32).decode().partition("?")[2]
+    assert await status(f"?{other}") == (401, "requestError.unauthorized")
+    expired = Links(LINK_KEY).location(uid, 1).decode().partition("?")[2]
+    assert await status(f"?{expired}") == (401, "requestError.unauthorized")
+    if path != "/events":
+        for query, headers in ((f"?{signed}", {}), ("", RIGHT)):
+            reply = await world.ask(target + query, method, headers)
+            assert reply.status == (202 if path == "/cancel" else 200)
+            assert reply.json["uid"] == uid
+
+
+async def test_another_apis_credentials_read_like_a_run_that_is_not_there(world: World) -> None:
+    await world.publish(api("a/b", TOKEN), api("o/o", OTHER))
+    uid = (await world.call("a/b", **RIGHT)).uid
+    there = await world.ask(f"/v1/runs/{uid}", headers={"token": "other"})
+    nowhere = await world.ask("/v1/runs/1", headers={"token": "other"})
+    assert (there.status, there.body) == (nowhere.status, nowhere.body)
+
+
+async def test_a_run_of_a_deleted_api_opens_by_its_link_alone(world: World) -> None:
+    await world.publish(api("a/b", TOKEN), api("o/o"))
+    started = await world.call("a/b", **RIGHT)
+    await world.publish(api("o/o"))
+    assert (await world.ask(f"/v1/runs/{started.uid}", headers=RIGHT)).status == 404
+    assert (await world.ask(started.headers["location"])).status == 200
+
+
+async def test_an_open_apis_run_shows_everything_on_loopback(world: World) -> None:
+    await world.publish(api("a/b"))
+    uid = (await world.call("a/b", b'{"sku":1}')).uid
+    assert (await world.ask(f"/v1/runs/{uid}")).json["input"] == {"sku": 1}
+
+
+async def test_an_open_apis_run_shows_status_and_times_elsewhere(public_world: World) -> None:
+    either = AnyAuth(any=(NoAuth(), TOKEN))
+    await public_world.publish(api("a/b"), api("e/e", either))
+    started = await public_world.call("a/b", b'{"sku":1}')
+    shown = (await public_world.ask(f"/v1/runs/{started.uid}")).json
+    assert set(shown) == {"uid", "status", "createdAt", "startedAt", "endedAt"}
+    for path, method in (("/events", "GET"), ("/cancel", "POST")):
+        assert (await public_world.ask(f"/v1/runs/{started.uid}{path}", method)).status == 404
+    assert (await public_world.ask(started.headers["location"])).json["input"] == {"sku": 1}
+    uid = (await public_world.call("e/e", **RIGHT)).uid
+    assert "input" not in (await public_world.ask(f"/v1/runs/{uid}")).json
+    assert "input" in (await public_world.ask(f"/v1/runs/{uid}", headers=RIGHT)).json
+
+
+@pytest.mark.parametrize("uid", ["0", "x", "1" * 20, "-1", "1.0", "\u0661", "1%00", "iogate:live"])
+async def test_what_is_not_a_uid_is_a_404(world: World, uid: str) -> None:
+    await world.publish(api("a/b"))
+    for path, method in (("", "GET"), ("/events", "GET"), ("/cancel", "POST")):
+        reply = await world.ask(f"/v1/runs/{uid}{path}", method)
+        assert (reply.status, reply.code) == (404, "requestError.notFound")
+
+
+async def test_wait_holds_the_answer_until_the_end(world: World) -> None:
+    await world.publish(api("a/b"))
+    uid = (await world.call("a/b")).uid
+    assert (await world.ask(f"/v1/runs/{uid}?wait=0")).json["status"] == "pending"
+    waiting = asyncio.create_task(world.ask(f"/v1/runs/{uid}?wait=1000"))
+    await asyncio.sleep(0)
+    await world.finish(uid, output=b"[1]")
+    reply = await waiting
+    assert (reply.json["status"], reply.json["output"]) == ("completed", [1])
+    assert (await world.ask(f"/v1/runs/{uid}?wait=60")).json["status"] == "completed"
+
+
+@pytest.mark.parametrize("wait", ["x", "-1", "1.5", "", "1e3", "\u0661", "1" * 30])
+async def test_a_wait_that_is_no_number_of_seconds_is_a_400(world: World, wait: str) -> None:
+    await world.publish(api("a/b"))
+    uid = (await world.call("a/b")).uid
+    reply = await world.ask(f"/v1/runs/{uid}?wait={wait}")
+    assert (reply.status, reply.code) == (400, "requestError.invalidParams")
+    assert reply.message == "The query parameter wait must be a whole number of seconds from 0 to 60"
+
+
+async def test_cancelling_is_a_202_and_of_an_ended_run_a_409(world: World) -> None:
+    await world.publish(api("a/b"))
+    uid = (await world.call("a/b")).uid
+    for _ in range(2):
+        reply = await world.ask(f"/v1/runs/{uid}/cancel", "POST")
+        assert (reply.status, reply.json) == (202, {"uid": uid})
+    assert (await world.ask(f"/v1/runs/{uid}")).json["status"] == "cancelled"
+    done = (await world.call("a/b")).uid
+    await world.finish(done)
+    reply = await world.ask(f"/v1/runs/{done}/cancel", "POST")
+    assert (reply.status, reply.code) == (409, "requestError.conflict")
+    assert reply.message == "The run has ended: it is completed"
+
+
+async def test_events_are_the_journal_so_far_then_live_then_the_end(world: World) -> None:
+    await world.publish(api("a/b"))
+    uid = (await world.call("a/b")).uid
+    claim = await world.claim(uid)
+
+    def step(seq: int, move: str, line: bytes) -> Commit:
+        status = "completed" if move == "end" else "running"
+        return Commit(
+            uid=uid,
+            token=claim.token,
+            seq=claim.seq + seq,
+            move=move,
+            status=status,
+            journal=[line],  # type: ignore[arg-type]  # one of its literals
+        )
+
+    await world.store.leases.commit([step(1, "keep", b'{"n":1}')])
+    following = asyncio.create_task(world.ask(f"/v1/runs/{uid}/events"))
+    await asyncio.sleep(0)
+    await world.store.leases.commit([step(2, "keep", b'{"n":2}')])
+    await world.store.leases.commit([step(3, "end", b'{"n":3}')])
+    reply = await following
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    assert reply.headers["cache-control"] == "no-store"
+    *journal, end, rest = reply.body.decode().split("\n\n")
+    assert journal == [f'id: {n}\nevent: journal\ndata: {{"n":{n}}}' for n in (1, 2, 3)]
+    assert end.startswith(f'event: end\ndata: {{"uid":"{uid}","status":"completed"')
+    assert rest == ""
+    again = await world.ask(f"/v1/runs/{uid}/events", headers={"last-event-id": "2"})
+    assert again.body.decode().split("\n\n")[0] == 'id: 3\nevent: journal\ndata: {"n":3}'
