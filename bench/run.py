@@ -1,0 +1,157 @@
+"""`make bench`: iogate beside what one writes by hand with RQ, on one Redis with `appendfsync always`.
+
+Three questions, each answered by the median of several rounds in which both sides take turns:
+
+    accept      calls answered 202 a second, token and JSON Schema on, 64 connections
+    run         no-op runs a second of one worker process, its queue full
+    end to end  runs a second from the first call to the last completed run, one gateway and one worker
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.site import TOKEN, Site, redis_server, wait_for
+
+BODY = '{"sku":"A-1","quantity":3}'
+OURS = "/v1/api/bench/noop/async"
+PEERS = "/noop"
+
+
+def load(
+    port: int, path: str, *, seconds: float, requests: int | None = None, connections: int = 64
+) -> dict[str, Any]:
+    command = [
+        sys.executable, "-m", "bench.load", "--port", str(port), "--path", path,
+        "--header", f"token: {TOKEN}", "--body", BODY, "--seconds", str(seconds), "--connections", str(connections),
+    ]  # fmt: skip
+    if requests is not None:
+        command += ["--requests", str(requests)]
+    done = subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parent.parent)
+    result: dict[str, Any] = json.loads(done.stdout)
+    if result["bad"]:
+        raise RuntimeError(f"{path} answered otherwise: {result['bad']}")
+    return result
+
+
+class Bench:
+    def __init__(self, site: Site, *, rounds: int, seconds: float) -> None:
+        self.site = site
+        self.rounds = rounds
+        self.seconds = seconds
+
+    def ours_ended(self) -> int:
+        return int(self.site.store.zcard("rq:finished:iogate"))
+
+    def peers_ended(self) -> int:
+        return int(self.site.store.zcard("rq:finished:peer"))
+
+    def clear(self) -> None:
+        """An empty store with the revision in it: no round pays for the one before."""
+        self.site.store.flushall()
+        self.site.apply()
+
+    def accept(self) -> tuple[list[float], list[float]]:
+        ours, peers = [], []
+        for _ in range(self.rounds):
+            self.clear()
+            with self.site.gateway() as port:
+                load(port, OURS, seconds=1)
+                ours.append(load(port, OURS, seconds=self.seconds)["per_second"])
+            self.clear()
+            with self.site.endpoint() as port:
+                load(port, PEERS, seconds=1)
+                peers.append(load(port, PEERS, seconds=self.seconds)["per_second"])
+        return ours, peers
+
+    def run(self) -> tuple[list[float], list[float]]:
+        ours, peers = [], []
+        for _ in range(self.rounds):
+            self.clear()
+            with self.site.gateway() as port:
+                load(port, OURS, seconds=60, requests=int(8000 * self.seconds))
+            with self.site.worker():
+                ours.append(self.rate(self.ours_ended, share=int(8000 * self.seconds)))
+            self.clear()
+            with self.site.endpoint() as port:
+                load(port, PEERS, seconds=60, requests=int(300 * self.seconds))
+            with self.site.simple_worker():
+                peers.append(self.rate(self.peers_ended, share=int(300 * self.seconds)))
+        return ours, peers
+
+    def rate(self, ended: Callable[[], int], *, share: int) -> float:
+        """Ends a second between the first tenth and nine tenths of `share`: neither start nor tail."""
+        low, high = share // 10, share * 9 // 10
+        wait_for(lambda: ended() >= low, "first tenth", 120)
+        first, started = ended(), time.perf_counter()
+        wait_for(lambda: ended() >= high, "nine tenths", 120)
+        return round((ended() - first) / (time.perf_counter() - started), 1)
+
+    def end_to_end(self) -> tuple[list[float], list[float]]:
+        ours, peers = [], []
+        for _ in range(self.rounds):
+            self.clear()
+            with self.site.gateway() as port, self.site.worker():
+                load(port, OURS, seconds=10, requests=200)
+                wait_for(lambda: self.ours_ended() >= 200, "warm-up")
+                ours.append(self.flow(port, OURS, self.ours_ended, requests=int(2500 * self.seconds)))
+            self.clear()
+            with self.site.endpoint() as port, self.site.simple_worker():
+                load(port, PEERS, seconds=10, requests=70)
+                wait_for(lambda: self.peers_ended() >= 70, "warm-up")
+                peers.append(self.flow(port, PEERS, self.peers_ended, requests=int(150 * self.seconds)))
+        return ours, peers
+
+    def flow(self, port: int, path: str, ended: Callable[[], int], *, requests: int) -> float:
+        before, started = ended(), time.perf_counter()
+        load(port, path, seconds=120, requests=requests)
+        wait_for(lambda: ended() - before >= requests, "all completed", 120)
+        return round(requests / (time.perf_counter() - started), 1)
+
+
+def describe(question: str, row: dict[str, Any]) -> str:
+    return (
+        f"{question:<12} iogate {row['iogate']:>9}/s   by hand {row['byHand']:>9}/s   {row['ratio']} times"
+        f"   rounds {row['iogateRounds']} {row['byHandRounds']}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--only", choices=["accept", "run", "end_to_end"])
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="iogate-bench-") as name, redis_server(Path(name)) as store:
+        bench = Bench(Site(Path(name), store), rounds=arguments.rounds, seconds=arguments.seconds)
+        figures = {}
+        for question in ("accept", "run", "end_to_end"):
+            if arguments.only in (None, question):
+                ours, peers = getattr(bench, question)()
+                figures[question] = {
+                    "iogate": statistics.median(ours),
+                    "byHand": statistics.median(peers),
+                    "ratio": round(statistics.median(ours) / statistics.median(peers), 1),
+                    "iogateRounds": ours,
+                    "byHandRounds": peers,
+                }
+                if not arguments.json:
+                    print(describe(question, figures[question]), flush=True)
+        if arguments.json:
+            print(json.dumps({"schema": "iogate.bench/v1", **figures}))
+
+
+if __name__ == "__main__":
+    main()

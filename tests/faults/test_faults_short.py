@@ -1,0 +1,21 @@
+"""The short form of `make faults`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.chaos import report, session_of_kills
+
+
+@pytest.mark.timeout(240)
+async def test_nothing_accepted_is_lost_and_nothing_committed_repeats_whatever_is_killed(
+    tmp_path: Path,
+) -> None:
+    """Worker, parent, gateway and store are killed at random under load; the seed is in the report."""
+    outcome = await session_of_kills(tmp_path / "site", kills=6, seed=20261123, rps=20)
+    assert outcome.kills.total() == 6, report(outcome)
+    assert outcome.accepted, report(outcome)
+    assert outcome.holds, report(outcome)
+    assert set(outcome.statuses) == {"completed"}, report(outcome)
