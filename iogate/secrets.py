@@ -53,7 +53,7 @@ class Unset(IogateError):
     exit_code = 3
 
     def __init__(self, message: str, *, kind: Kind, name: str, hint: str) -> None:
-        super().__init__(message, code="IOG620", hint=hint)
+        super().__init__(message, code="IOG650", hint=hint)
         self.kind = kind
         self.name = name
 

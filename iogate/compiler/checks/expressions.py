@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from iogate import expressions as language
 from iogate.compiler import walk
-from iogate.compiler.faults import Placed, Surroundings, fault
+from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault
 from iogate.compiler.walk import Pointer
-from iogate.documents.problems import Problem
+from iogate.documents.problems import Problem, nearest
 from iogate.expressions.templates import whole
+
+
+_UNKNOWN = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*) is not defined")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +41,7 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
                 found.pointer,
                 "IOG314",
                 f"the expression does not compile: {why}",
-                hint=_hint(found),
+                hint=_hint(found, why),
             )
     for pointer, text in _unclosed(document.data):
         yield fault(
@@ -55,10 +59,12 @@ def expressions(definition: Mapping[str, Any]) -> Iterator[Found]:
         yield from _within(pointer, value, variables, typed=typed)
 
 
-def _hint(found: Found) -> str:
+def _hint(found: Found, why: str) -> str:
     if found.pointer[-2:] == ("shell", "command"):
         return "a shell variable without braces, $NAME, is left to the shell"
-    return ""
+    unknown = _UNKNOWN.match(why)
+    near = nearest(unknown[1], found.variables) if unknown else None
+    return did_you_mean(f"${near}" if near else None)
 
 
 def _within(
@@ -111,6 +117,10 @@ def _places(definition: Mapping[str, Any]) -> Iterator[_Place]:
         yield ("use", "errors", name), error, False, walk.ARGUMENTS
     for name, policy in ((definition.get("use") or {}).get("authentications") or {}).items():
         yield ("use", "authentications", name), policy, False, walk.ARGUMENTS
+    for name, retry in ((definition.get("use") or {}).get("retries") or {}).items():
+        yield from _conditions(("use", "retries", name), retry, walk.ARGUMENTS | {"error"})
+    if isinstance((definition.get("schedule") or {}).get("on"), Mapping):
+        yield from _of_events(("schedule", "on"), definition["schedule"]["on"], walk.ARGUMENTS)
     for task in walk.tasks(definition):
         yield from _of_task(task)
 
@@ -154,11 +164,40 @@ def _of_task(task: walk.Task) -> Iterator[_Place]:
             yield from _of_run(data["run"], at, known)
         case "try":
             catch = data.get("catch") or {}
-            for key in ("when", "exceptWhen"):
-                if key in catch:
-                    yield (*at, "catch", key), catch[key], True, known | {walk.caught(data)}
+            inside = known | {walk.caught(data)}
+            yield from _conditions((*at, "catch"), catch, inside)
+            if isinstance(catch.get("retry"), Mapping):
+                yield from _conditions((*at, "catch", "retry"), catch["retry"], inside)
+        case "listen":
+            yield from _of_events((*at, "listen", "to"), data["listen"].get("to") or {}, known)
         case _:
             pass
+
+
+def _conditions(at: Pointer, holder: Mapping[str, Any], known: frozenset[str]) -> Iterator[_Place]:
+    for key in ("when", "exceptWhen"):
+        if key in holder:
+            yield (*at, key), holder[key], True, known
+
+
+def _of_events(at: Pointer, strategy: Mapping[str, Any], known: frozenset[str]) -> Iterator[_Place]:
+    filters: list[tuple[Pointer, Mapping[str, Any]]] = []
+    for key, value in strategy.items():
+        match key, value:
+            case (("all" | "any"), list()):
+                filters += [((*at, key, index), one) for index, one in enumerate(value)]
+            case "one", Mapping():
+                filters.append(((*at, key), value))
+            case "until", str():
+                yield (*at, key), value, True, known
+            case "until", Mapping():
+                yield from _of_events((*at, key), value, known)
+    for place, one in filters:
+        yield (*place, "with"), one.get("with"), False, known
+        for name, correlation in (one.get("correlate") or {}).items():
+            for key in ("from", "expect"):
+                if key in correlation:
+                    yield (*place, "correlate", name, key), correlation[key], key == "from", known
 
 
 def _of_run(run: Mapping[str, Any], at: Pointer, known: frozenset[str]) -> Iterator[_Place]:
