@@ -32,7 +32,8 @@ def load(
 ) -> dict[str, Any]:
     command = [
         sys.executable, "-m", "bench.load", "--port", str(port), "--path", path,
-        "--header", f"token: {TOKEN}", "--body", BODY, "--seconds", str(seconds), "--connections", str(connections),
+        "--header", f"token: {TOKEN}", "--body", BODY,
+        "--seconds", str(seconds), "--connections", str(connections),
     ]  # fmt: skip
     if requests is not None:
         command += ["--requests", str(requests)]

@@ -1,0 +1,165 @@
+"""Every `console` block of the README and the guides runs as a reader would run it, and prints what it says.
+
+A line that begins with `$ ` is typed; the lines below it are what it prints, `…` standing for anything
+within a line and a line of `…` alone for any lines. `make run` goes on in the background, as in a terminal
+of its own; the port is a free one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.faults.site import free_port
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SERVERS = ("make run",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    line: int
+    command: str
+    expected: str
+
+
+def steps(page: Path) -> list[Step]:
+    """The typed commands of a page, in order, each with what it is said to print."""
+    text = page.read_text()
+    found: list[Step] = []
+    for block in BLOCK.finditer(text):
+        first = text.count("\n", 0, block.start(1)) + 1
+        command: str | None = None
+        expected: list[str] = []
+        at = first
+        for number, line in enumerate(block.group(1).splitlines(), first):
+            if line.startswith("$ "):
+                if command is not None:
+                    found.append(Step(line=at, command=command, expected="\n".join(expected)))
+                command, expected, at = line[2:], [], number
+            elif command is not None and not expected and command.endswith("\\"):
+                command += "\n" + line
+            else:
+                expected.append(line)
+        assert command is not None, f"{page.name}:{first}: a console block types nothing"
+        found.append(Step(line=at, command=command, expected="\n".join(expected)))
+    return found
+
+
+def matches(expected: str, printed: str) -> bool:
+    """Whether `printed` is what the page says, with `…` standing for anything."""
+    pattern = ""
+    for line in expected.strip().splitlines():
+        if line.strip() == "…":
+            pattern += r"(?:.*\n)*?"
+        else:
+            pattern += ".*".join(
+                re.escape(part.rstrip() if i else part) for i, part in enumerate(line.split("…"))
+            )
+            pattern += r"[ \t]*\n"
+    return re.fullmatch(pattern, printed.strip() + "\n" if printed.strip() else "") is not None
+
+
+def test_a_page_that_lies_is_caught() -> None:
+    assert matches('{"response":{"uid":"…"}}', '{"response":{"uid":"1"}}')
+    assert matches("a\n…\nb", "a\nx\ny\nb")
+    assert not matches('{"response":{"uid":"…"}}', '{"response":{"error":"1"}}')
+    assert not matches("a", "")
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The files of the project as git has them, with this environment as its virtual environment."""
+    target = tmp_path / "iogate"
+    tracked = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    for name in tracked:
+        source = ROOT / name
+        if source.is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target / name)
+    (target / ".venv").symlink_to(Path(sys.prefix))
+    return target
+
+
+@contextlib.contextmanager
+def background(command: str, clone: Path, environment: dict[str, str], port: int) -> Iterator[None]:
+    """A server of the page: ready when its gateway says so, stopped as by Ctrl-C."""
+    log = clone.parent / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["bash", "-c", command],
+            cwd=clone,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=1)
+                break
+            time.sleep(0.1)  # a poll with a deadline
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("page", ["README.md"])
+def test_the_blocks_of_the_page_do_what_they_say(page: str, clone: Path) -> None:
+    port = free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("IOGATE_")} | {
+        "IOGATE_PORT": str(port),
+        "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "NO_COLOR": "1",
+        "COLUMNS": "110",
+    }
+    with contextlib.ExitStack() as servers:
+        for step in steps(ROOT / page):
+            command = step.command.replace("localhost:8000", f"127.0.0.1:{port}")
+            if command in SERVERS:
+                servers.enter_context(background(command, clone, environment, port))
+                continue
+            if command.startswith(("git clone", "make test")):
+                continue  # the clone is here, and this is its test
+            done = subprocess.run(
+                ["bash", "-c", command],
+                cwd=clone,
+                env=environment,
+                check=False,
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                timeout=60,
+            )
+            expected = step.expected.replace("localhost:8000", f"127.0.0.1:{port}")
+            assert matches(expected, done.stdout), (
+                f"{page}:{step.line}: $ {step.command}\nsays:\n{step.expected}\n"
+                f"printed:\n{done.stdout}\n{done.stderr}"
+            )
