@@ -8,6 +8,7 @@ to expire.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -68,6 +69,8 @@ class Loop:
         """Take nothing more, end in good order; called again, at once."""
         if self._stopping.is_set():
             self._hurry.set()
+        else:
+            log.info("worker takes nothing more", extra={"action": "worker.stopping"})
         self._stopping.set()
         self._bell.ring()
 
@@ -116,37 +119,56 @@ class Loop:
         backoff_s = FIRST_BACKOFF_S
         loop = asyncio.get_running_loop()
         empty_since: float | None = None
+        next_take: asyncio.Task[tuple[Taken, float]] | None = None
+        limit = 0
         while not self._stopping.is_set():
-            limit = min(self._room(), BATCH)
-            if limit <= 0:
-                self._full = True
-                await self._bell.wait(POLL_S)
-                continue
-            asked_at = loop.time()
+            if next_take is None:
+                limit = min(self._room(), BATCH)
+                if limit <= 0:
+                    self._full = True
+                    await self._bell.wait(POLL_S)
+                    continue
+                next_take = asyncio.create_task(self._take(limit))
             try:
-                if self._doubtful:
-                    await self._renew()
-                    self._doubtful = False
-                    log.info("the store is back", extra={"action": "store.back"})
-                taken = await self._store.leases.take(
-                    self._name, limit, lease_ms=int(LEASE_S * 1000), solitary=self._solitary
-                )
+                taken, asked_at = await next_take
             except (StoreUnavailable, CommandFailed) as error:
                 self._out_of_reach(error)
                 await self._bell.wait(backoff_s)
                 backoff_s = min(LONGEST_BACKOFF_S, backoff_s * 2)
                 continue
+            finally:
+                next_take = None
             backoff_s = FIRST_BACKOFF_S
+            full = len(taken.claims) >= limit
+            limit = min(self._room() - len(taken.claims), BATCH)
+            if full and limit >= BATCH // 2 and not self._solitary and not self._stopping.is_set():
+                # The store takes the next ones while this process is busy with these.
+                next_take = asyncio.create_task(self._take(limit))
+                await asyncio.sleep(0)
             self._begin(taken, asked_at)
             if self._solitary:
                 idle = self.drive.idle and not taken.claims
                 empty_since = (empty_since or loop.time()) if idle else None
                 if empty_since is not None and loop.time() - empty_since >= SOLITARY_IDLE_S:
                     return
-            if len(taken.claims) < limit:
+            if not full:
                 await self._bell.wait(POLL_S)
             else:
                 await asyncio.sleep(0)
+        if next_take is not None:
+            with contextlib.suppress(StoreUnavailable, CommandFailed):
+                self._begin(*await next_take)
+
+    async def _take(self, limit: int) -> tuple[Taken, float]:
+        if self._doubtful:
+            await self._renew()
+            self._doubtful = False
+            log.info("the store is back", extra={"action": "store.back"})
+        asked_at = asyncio.get_running_loop().time()
+        taken = await self._store.leases.take(
+            self._name, limit, lease_ms=int(LEASE_S * 1000), solitary=self._solitary
+        )
+        return taken, asked_at
 
     def _begin(self, taken: Taken, asked_at: float) -> None:
         self._time.set(taken.now_ms)

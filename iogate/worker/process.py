@@ -80,18 +80,22 @@ async def work(settings: Settings, root: Path, *, solitary: bool = False, grace_
             )
             _stop_on_signals(loop.stop)
             registration = asyncio.create_task(_register(settings.redis_url, name, loop))
-            upkeep = asyncio.create_task(
-                Upkeep(
-                    store=store, name=name, vault=vault, facts=lambda: {"runs": str(len(loop.drive.runs))}
-                ).run()
+            upkeep = Upkeep(
+                store=store,
+                name=name,
+                vault=vault,
+                audits=not solitary,
+                facts=lambda: {"runs": str(len(loop.drive.runs))},
             )
+            keeping = asyncio.create_task(upkeep.run())
             log.info("worker %s takes runs", name, extra={"action": "worker.started", "worker": name})
             try:
                 await loop.run(grace_s)
             finally:
-                upkeep.cancel()
+                keeping.cancel()
                 registration.cancel()
-                await asyncio.gather(upkeep, registration, return_exceptions=True)
+                await asyncio.gather(keeping, registration, return_exceptions=True)
+                await upkeep.leave()
     finally:
         await store.close()
         ticking.cancel()

@@ -35,6 +35,7 @@ class Workforce:
         self._settings = settings
         self._root = root
         self._store: Store | None = None
+        self._opening = asyncio.Lock()
         self._burials: set[asyncio.Task[None]] = set()
         self._graves: set[str] = set()
 
@@ -88,10 +89,11 @@ class Workforce:
         )
 
     async def _open(self) -> Store:
-        if self._store is None:
-            assert self._settings.redis_url is not None
-            self._store = await open_store(self._settings.redis_url, client_name="iogate-parent")
-        return self._store
+        async with self._opening:
+            if self._store is None:
+                assert self._settings.redis_url is not None
+                self._store = await open_store(self._settings.redis_url, client_name="iogate-parent")
+            return self._store
 
     async def _bury(self, worker: str) -> None:
         try:

@@ -1,0 +1,74 @@
+"""Waits: short ones stay in the worker, longer ones survive it."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from tests.worker.site import decoded, until, workflow
+
+if TYPE_CHECKING:
+    from tests.worker.site import Site
+
+
+def waits(milliseconds: int) -> dict[str, object]:
+    return workflow(
+        "waits", {"pause": {"wait": {"milliseconds": milliseconds}}}, {"done": {"set": {"waited": True}}}
+    )
+
+
+async def test_short_wait_is_one_commit(site: Site) -> None:
+    await site.publish(waits(300))
+    await site.worker()
+    uid = await site.call("waits")
+    await until(lambda: site.worker is not None)
+    run = await site.ended(uid)
+    assert decoded(run.output) == {"waited": True}
+    assert run.ended_at_ms is not None
+    assert run.started_at_ms is not None
+    assert run.ended_at_ms - run.started_at_ms >= 300
+
+
+async def test_long_wait_parks_and_another_worker_goes_on(site: Site) -> None:
+    await site.publish(waits(2000))
+    first = await site.worker()
+    uid = await site.call("waits")
+
+    async def parked() -> bool:
+        return (await site.view(uid)).place == "timer"
+
+    await until(parked, what="a parked run")
+    view = await site.view(uid)
+    assert view.status == "waiting"
+    waiting = decoded(view.waiting_for)
+    assert (waiting["kind"], waiting["task"]) == ("timer", "/do/0/pause")
+    first.signal(signal.SIGKILL)
+    await first.wait()
+    await site.worker()
+    run = await site.ended(uid, 10)
+    assert run.status == "completed"
+    assert run.ended_at_ms is not None
+    assert run.started_at_ms is not None
+    assert 2000 <= run.ended_at_ms - run.started_at_ms < 4000
+
+
+async def test_cancel_ends_a_parked_run(site: Site) -> None:
+    await site.publish(waits(60_000))
+    await site.worker()
+    uid = await site.call("waits")
+
+    async def parked() -> bool:
+        return (await site.view(uid)).place == "timer"
+
+    await until(parked, what="a parked run")
+    await site.store.runs.cancel(uid, "enough")
+    run = await site.ended(uid, 5)
+    assert (run.status, run.cancel_reason) == ("cancelled", "enough")
+
+
+async def test_run_deadline_strikes_while_it_is_parked(site: Site) -> None:
+    await site.publish(waits(60_000), timeout_s=1.5)
+    await site.worker()
+    uid = await site.call("waits")
+    run = await site.ended(uid, 8)
+    assert (run.status, decoded(run.error)["status"]) == ("faulted", 408)
