@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from iogate.errors import WrongStore
-from iogate.store.audit import Audit, audit
 from iogate.store.checkup import Finding, findings, too_old
 from iogate.store.gates import Gates
 from iogate.store.intake import Intake
@@ -61,10 +60,6 @@ class Store:
     async def findings(self) -> list[Finding]:
         """What is unsafe in the server's settings; for `doctor`."""
         return await findings(self._line)
-
-    async def audit(self) -> Audit:
-        """One slow round of repair; the supervising parent's task, every minute or so."""
-        return await audit(self._line)
 
     async def call(self, *arguments: Any) -> Any:
         """One raw command, for `doctor` and tests."""

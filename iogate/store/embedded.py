@@ -53,12 +53,12 @@ class Embedded:
     def alive(self) -> bool:
         if self.process is not None:
             return self.process.poll() is None
-        return _runs(self.pid)
+        return _holds_lock(self.folder)
 
     def stop(self, timeout_s: float = STOP_S) -> None:
         """Write everything down and end; safe to repeat."""
         with contextlib.suppress(RedisError, OSError), _client(self.url, timeout_s) as client:
-            client.shutdown(save=False) if _throwaway(client) else client.shutdown()
+            client.shutdown()
         _wait_gone(self, timeout_s)
 
 
@@ -157,6 +157,8 @@ def _start(folder: Path, lock: int, appendfsync: Fsync, until: float) -> Embedde
     chosen = servers.choose_for(folder)
     socket = socket_path(folder)
     socket.unlink(missing_ok=True)
+    # Before it writes: a folder without a name would be opened by any server.
+    servers.record(folder, chosen)
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 -- the binary that server.choose found
             [
@@ -183,7 +185,6 @@ def _start(folder: Path, lock: int, appendfsync: Fsync, until: float) -> Embedde
         process.kill()
         process.wait()
         raise
-    servers.record(folder, chosen)
     return embedded
 
 
@@ -195,13 +196,11 @@ def _living(folder: Path) -> Embedded | None:
     url = f"unix://{socket}"
     try:
         with _client(url, 1.0) as client:
-            pid = int(client.info("server")["process_id"])
+            info = client.info("server")
     except (RedisError, OSError):
         return None
-    writer = servers.written_by(folder)
-    if writer is None:
-        return None
-    return Embedded(url=url, pid=pid, folder=folder, server=writer, adopted=True)
+    writer = servers.written_by(folder) or servers.describe(info)
+    return Embedded(url=url, pid=int(info["process_id"]), folder=folder, server=writer, adopted=True)
 
 
 def _wait_ready(embedded: Embedded, until: float) -> None:
@@ -241,19 +240,15 @@ def _silent(folder: Path) -> Unreachable:
     )
 
 
-def _throwaway(client: redis.Redis) -> bool:
-    return client.config_get("appendonly").get("appendonly") == "no"
-
-
 def _client(url: str, timeout_s: float) -> redis.Redis:
     return redis.Redis.from_url(url, socket_timeout=timeout_s, decode_responses=True)
 
 
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _holds_lock(folder: Path) -> bool:
+    """Whether some server has the folder: its process id may be a zombie's, or another's by now."""
+    with (folder / "lock").open("r+b") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

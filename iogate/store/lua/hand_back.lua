@@ -1,4 +1,4 @@
--- A worker that stops gives its runs back: they go ahead of new ones.
+-- A worker that stops gives its runs back: they go ahead of new ones, a suspect back to its like.
 -- keys: per run: run, RQ's; leases, gates, index, RQ queue, woken
 -- args: worker, uid, token, uid, token…
 -- returns: how many were handed back
@@ -20,7 +20,13 @@ for i = 2, #ARGV, 2 do
       redis.call('HDEL', $run .. uid, 'sta')
       index(uid, r.created, r.status, 'pending')
     end
-    wake(uid, r.api)
+    if r.solitary then
+      rq_forget(uid)
+      redis.call('HSET', $run .. uid, 'pl', 'suspect')
+      redis.call('RPUSH', $suspects, uid)
+    else
+      wake(uid, r.api)
+    end
   end
 end
 rq_save_executions()

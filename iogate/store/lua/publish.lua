@@ -3,9 +3,9 @@
 -- args: expected number ('' any), digest, revision, MessagePack list of [api, digest, git's enabled ('' none,
 --   '0', '1'), queued, GCRA interval ms or '', slack ms, running or ''], how many revisions are kept
 -- returns: {'ok', number} | {'conflict', live number}
--- invariant: programs and contents are stored before; all of a revision's gates change in one step; an API
---   that was deleted and comes back is disabled until someone enables it.
--- include: time
+-- invariant: programs and contents are stored before; all of a revision's gates change in one step, and wider
+--   limits let waiting runs in; an API that was deleted and comes back is disabled until someone enables it.
+-- include: time rq places
 local live = redis.call('HMGET', $live, 'number', 'digest')
 local number = tonumber(live[1]) or 0
 if live[2] == ARGV[2] then return {'ok', number} end
@@ -34,6 +34,7 @@ for _, g in ipairs(cmsgpack.unpack(ARGV[4])) do
     'on', override == '' and base or override, 'digest', g[2], 'queued', g[4], 'interval', g[5], 'slack', g[6])
   if g[7] == '' then redis.call('HDEL', key, 'rl') else redis.call('HSET', key, 'rl', g[7]) end
   redis.call('SADD', $gates, api)
+  load_of(api)
 end
 for _, api in ipairs(redis.call('SMEMBERS', $gates)) do
   if not named[api] then
@@ -43,6 +44,8 @@ for _, api in ipairs(redis.call('SMEMBERS', $gates)) do
     redis.call('SADD', $deleted, api)
   end
 end
+save_loads()
+ring()
 redis.call('HSET', $live, 'number', number, 'digest', ARGV[2])
 redis.call('HINCRBY', $live, 'changes', 1)
 redis.call('PUBLISH', $change_channel, number)
