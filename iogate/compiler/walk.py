@@ -14,12 +14,10 @@ from typing import Any
 
 Pointer = tuple[str | int, ...]
 
-ARGUMENTS = frozenset(
-    {"context", "input", "output", "secrets", "authorization", "task", "workflow", "runtime"}
-)
-"""What every expression of a workflow may name."""
-
 KINDS = ("call", "do", "fork", "emit", "for", "listen", "raise", "run", "set", "switch", "try", "wait")
+
+
+_NONE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +43,7 @@ class Task:
     reference: Pointer
     data: Mapping[str, Any]
     variables: frozenset[str]
+    """Names that the loops and handlers around it give; those of the standard come on top, by stage."""
     lists: tuple[TaskList, ...]
     """The lists inside it."""
 
@@ -80,14 +79,14 @@ def _below(found: TaskList) -> Iterator[TaskList]:
 
 
 def _roots(definition: Mapping[str, Any]) -> Iterator[TaskList]:
-    yield _list(definition.get("do") or [], ("do",), ("do",), ARGUMENTS)
+    yield _list(definition.get("do") or [], ("do",), ("do",), _NONE)
     use = definition.get("use") or {}
     for name, data in (use.get("functions") or {}).items():
         pointer: Pointer = ("use", "functions", name)
         yield TaskList(
             pointer=pointer[:2],
             reference=pointer[:2],
-            tasks=(_task("", data, pointer, pointer, ARGUMENTS),),
+            tasks=(_task("", data, pointer, pointer, _NONE),),
             sequential=False,
         )
     for index, item in enumerate(use.get("extensions") or []):
@@ -95,7 +94,7 @@ def _roots(definition: Mapping[str, Any]) -> Iterator[TaskList]:
             for moment in ("before", "after"):
                 pointer = ("use", "extensions", index, name, moment)
                 if moment in extension:
-                    yield _list(extension[moment] or [], pointer, pointer, ARGUMENTS)
+                    yield _list(extension[moment] or [], pointer, pointer, _NONE)
 
 
 def _list(

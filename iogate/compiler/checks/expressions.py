@@ -10,10 +10,10 @@ from typing import Any
 from iogate import expressions as language
 from iogate.compiler import walk
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault
+from iogate.compiler.stages import BEFORE, EXPORT, INSIDE, WORKFLOW_INPUT, WORKFLOW_OUTPUT
 from iogate.compiler.walk import Pointer
 from iogate.documents.problems import Problem, nearest
 from iogate.expressions.templates import whole
-
 
 _UNKNOWN = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*) is not defined")
 
@@ -112,31 +112,37 @@ _Place = tuple[Pointer, Any, bool, frozenset[str]]
 
 
 def _places(definition: Mapping[str, Any]) -> Iterator[_Place]:
-    yield from _flows((), definition, walk.ARGUMENTS)
+    yield from _flows((), definition, WORKFLOW_INPUT, WORKFLOW_OUTPUT, EXPORT)
     for name, error in ((definition.get("use") or {}).get("errors") or {}).items():
-        yield ("use", "errors", name), error, False, walk.ARGUMENTS
+        yield ("use", "errors", name), error, False, INSIDE
     for name, policy in ((definition.get("use") or {}).get("authentications") or {}).items():
-        yield ("use", "authentications", name), policy, False, walk.ARGUMENTS
+        yield ("use", "authentications", name), policy, False, INSIDE
     for name, retry in ((definition.get("use") or {}).get("retries") or {}).items():
-        yield from _conditions(("use", "retries", name), retry, walk.ARGUMENTS | {"error"})
+        yield from _conditions(("use", "retries", name), retry, INSIDE | {"error"})
     if isinstance((definition.get("schedule") or {}).get("on"), Mapping):
-        yield from _of_events(("schedule", "on"), definition["schedule"]["on"], walk.ARGUMENTS)
+        yield from _of_events(("schedule", "on"), definition["schedule"]["on"], INSIDE)
     for task in walk.tasks(definition):
         yield from _of_task(task)
 
 
-def _flows(pointer: Pointer, holder: Mapping[str, Any], variables: frozenset[str]) -> Iterator[_Place]:
-    for flow, key in (("input", "from"), ("output", "as"), ("export", "as")):
+def _flows(
+    pointer: Pointer,
+    holder: Mapping[str, Any],
+    before: frozenset[str],
+    after: frozenset[str],
+    export: frozenset[str],
+) -> Iterator[_Place]:
+    for flow, key, known in (("input", "from", before), ("output", "as", after), ("export", "as", export)):
         value = holder.get(flow)
         if isinstance(value, Mapping) and key in value:
-            yield (*pointer, flow, key), value[key], True, variables
+            yield (*pointer, flow, key), value[key], True, known
 
 
 def _of_task(task: walk.Task) -> Iterator[_Place]:
-    data, at, known = task.data, task.pointer, task.variables
-    yield from _flows(at, data, known)
+    data, at, known = task.data, task.pointer, task.variables | INSIDE
+    yield from _flows(at, data, task.variables | BEFORE, known, task.variables | EXPORT)
     if "if" in data:
-        yield (*at, "if"), data["if"], True, known
+        yield (*at, "if"), data["if"], True, task.variables | BEFORE
     match task.kind:
         case "call":
             for key, value in (data.get("with") or {}).items():

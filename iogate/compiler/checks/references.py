@@ -8,7 +8,7 @@ from typing import Any
 
 from iogate.compiler import features, walk
 from iogate.compiler.checks.expressions import expressions
-from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault
+from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, warning
 from iogate.compiler.walk import Pointer
 from iogate.documents.problems import Problem, listed, nearest, quoted
 
@@ -26,13 +26,21 @@ _NOUNS = {
 
 
 def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
-    del surroundings
     use: Mapping[str, Any] = document.data.get("use") or {}
     for section, pointer, name in _named(document.data):
         known: Iterable[str] = use.get(section) or ()
         if name not in known:
             yield _unknown(document, pointer, section, name, tuple(known))
     declared = tuple(use.get("secrets") or ())
+    for index, name in enumerate(declared):
+        if name not in surroundings.settings.secrets:
+            yield warning(
+                document,
+                ("use", "secrets", index),
+                "IOG321",
+                f'the setting "secrets" does not say where secret {quoted(name)} comes from',
+                hint=f"write secrets: {{{name}: {{env: NAME}}}} in iogate.yaml",
+            )
     for found in expressions(document.data):
         for match in _SECRET.finditer(found.text):
             name = match[1] or match[2] or match[3]
