@@ -14,10 +14,11 @@ from iogate.effects import values
 from iogate.errors import WorkflowError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from concurrent.futures import Executor
 
     from iogate.engine.commands import CallFunction
-    from iogate.functions import Context, Registry
+    from iogate.functions import Context, Function, Registry
 
 log = logging.getLogger("iogate.effects")
 
@@ -37,25 +38,16 @@ async def call(call: CallFunction, context: Context, *, functions: Registry, thr
         )
     arguments = function.bind(call.arguments, context)
     try:
-        if function.is_async:
-            result = await function.callable(**arguments)
-        else:
-            loop = asyncio.get_running_loop()
-            result = await loop.run_in_executor(threads, lambda: function.callable(**arguments))
+        result = function.result(await _returned(function, arguments, threads))
     except WorkflowError:
         raise
-    except Exception as fault:  # the author's code: anything may come out of it
-        log.exception(
-            "function %s failed",
-            function.reference,
-            extra={"action": "function.failed", "run": context.run_id},
-        )
-        raise WorkflowError(
-            "runtime",
-            title="Function failed",
-            detail=f"{function.reference} raised {type(fault).__name__}; the worker's log has the traceback",
-        ) from None
-    result = function.result(result)
+    except asyncio.CancelledError as fault:
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise
+        # The function let out a cancellation of its own: that is a failure, not somebody's wish.
+        raise _failed(function, context, fault) from None
+    except (Exception, SystemExit) as fault:  # noqa: BLE001 - the author's code: anything may come out of it
+        raise _failed(function, context, fault) from None
     try:
         values.check(result)
     except ValueError as fault:
@@ -65,3 +57,35 @@ async def call(call: CallFunction, context: Context, *, functions: Registry, thr
             detail=f"{function.reference} returned what JSON cannot hold: {fault}",
         ) from None
     return result
+
+
+async def _returned(function: Function, arguments: Mapping[str, Any], threads: Executor) -> Any:
+    if function.is_async:
+        return await function.callable(**arguments)
+    loop = asyncio.get_running_loop()
+    value, fault = await loop.run_in_executor(threads, _caught, function, arguments)
+    if fault is not None:
+        raise fault
+    return value
+
+
+def _caught(function: Function, arguments: Mapping[str, Any]) -> tuple[Any, BaseException | None]:
+    """Carry any exception out of a thread by hand: a future cannot hold StopIteration and would hang."""
+    try:
+        return function.callable(**arguments), None
+    except BaseException as fault:  # noqa: BLE001 - raised again by the caller
+        return None, fault
+
+
+def _failed(function: Function, context: Context, fault: BaseException) -> WorkflowError:
+    log.error(
+        "function %s failed",
+        function.reference,
+        exc_info=fault,
+        extra={"action": "function.failed", "run": context.run_id},
+    )
+    return WorkflowError(
+        "runtime",
+        title="Function failed",
+        detail=f"{function.reference} raised {type(fault).__name__}; the worker's log has the traceback",
+    )

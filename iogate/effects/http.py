@@ -7,9 +7,11 @@ carries a query string, a header, a body or, for computed URLs, a path, since an
 from __future__ import annotations
 
 import os
+import ssl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -82,7 +84,10 @@ class HttpCalls:
 
     def covers(self, url: str) -> bool:
         """Say whether the setting `endpoints` sends this URL elsewhere."""
-        return self._endpoints.rewrite(URL(url)) is not None
+        try:
+            return self._endpoints.rewrite(URL(url)) is not None
+        except ValueError:
+            return False
 
     async def close(self) -> None:
         sessions, self._sessions = self._sessions, {}
@@ -99,11 +104,11 @@ class HttpCalls:
         except WorkflowError as error:
             raise CallFailed(error, definite=False) from None
         trust = Trust.COMPUTED if call.computed else Trust.REVIEWED
-        for _ in range(MAX_REDIRECTS + 1):
+        for hop in range(MAX_REDIRECTS + 1):
             written, target = request.url, self._endpoints.rewrite(request.url)
             hop_trust = Trust.REVIEWED if target is not None else trust
             url = target if target is not None else written
-            shown = _shown(request.method, url, path=not call.computed)
+            shown = _shown(request.method, url, path=not call.computed and hop == 0)
             async with _failures(shown):
                 outcome = await self._hop(call, request, url, hop_trust)
             match outcome:
@@ -122,7 +127,7 @@ class HttpCalls:
             request.method,
             url,
             headers=request.headers,
-            data=request.body,
+            data=_stream(request.body),
             allow_redirects=False,
             skip_auto_headers=("Content-Type",),
         ) as response:
@@ -168,6 +173,11 @@ class _Refused(Exception):
 
 class _BadRedirect(Exception):
     pass
+
+
+def _stream(body: bytes | None) -> bytes | BytesIO | None:
+    """Hand a large body over as a file: it is then written in pieces, and others have their turn."""
+    return BytesIO(body) if body is not None and len(body) > 2**16 else body
 
 
 def _join(url: URL, location: str) -> URL:
@@ -219,6 +229,8 @@ def _failed(detail: str, *, status: int = 500, definite: bool) -> CallFailed:
 
 
 def _os_reason(fault: OSError) -> str:
+    if isinstance(fault, ssl.SSLError):
+        return f"TLS: {(fault.reason or 'unknown').lower().replace('_', ' ')}"
     if fault.errno is not None and fault.errno > 0:
         return os.strerror(fault.errno)
     return fault.strerror or type(fault).__name__

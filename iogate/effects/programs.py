@@ -37,7 +37,10 @@ class Programs:
     """The processes of one worker."""
 
     def __init__(self, *, python: str | None, allow_run: Sequence[str]) -> None:
-        self._python = python or sys.executable
+        # A path is meant from where the worker was started, not from a process's own folder.
+        self._python = (
+            str(Path(python).absolute()) if python and os.sep in python else python or sys.executable
+        )
         self._allow_run = frozenset(allow_run)
         self._instance = uuid4().hex
         self._numbers = count(1)
@@ -88,7 +91,7 @@ class Programs:
         self, run: RunProcess, folder: Path, load: Callable[[str], Awaitable[bytes]]
     ) -> list[str]:
         if run.kind == "shell":
-            return ["sh", "-c", "--", run.code, "sh", *run.arguments]
+            return ["/bin/sh", "-c", "--", run.code, "sh", *run.arguments]
         if run.language != "python":
             raise _configuration(f'scripts in "{run.language}" are not executed by this release')
         file = folder / ".script.py"
@@ -123,13 +126,15 @@ class Programs:
 
     def _home(self) -> Path:
         """Give the folder of this worker's processes; the first call also starts the watch over them."""
-        if self._folder is None:
+        if self._folder is None or not self._folder.is_dir():
+            # A cleaner of temporary files takes folders that have long lain idle.
             self._folder = Path(tempfile.mkdtemp(prefix="iogate-"))
         if self._watch is None or self._watch.poll() is not None:
             self._watch = subprocess.Popen(  # noqa: S603 - our own module, our own arguments
                 [sys.executable, "-I", "-S", orphans.__file__, f"{self._instance}.", str(self._folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
                 start_new_session=True,
                 cwd="/",
                 env={},

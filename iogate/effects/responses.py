@@ -50,6 +50,7 @@ async def read(response: ClientResponse, *, cap: int) -> bytes:
         body += inflate.feed(chunk, room=cap - len(body))
         if len(body) > cap:
             raise BadResponse(f"its body is larger than {cap} bytes")
+    inflate.finish()
     return bytes(body)
 
 
@@ -58,35 +59,52 @@ class _Inflate:
 
     def __init__(self, encoding: str, cap: int) -> None:
         self._cap = cap
-        self._inflater: Any = None  # zlib's class has no public name
-        self._raw_allowed = False
+        self._wbits = 0
+        self._begun = False
         match encoding.strip().lower():
             case "" | "identity":
                 pass
             case "gzip" | "x-gzip":
-                self._inflater = zlib.decompressobj(wbits=31)
+                self._wbits = 31
             case "deflate":
-                self._inflater = zlib.decompressobj()
-                self._raw_allowed = True
+                self._wbits = 15
             case other:
-                raise BadResponse(f'its Content-Encoding "{other[:40]}" was not asked for')
+                raise BadResponse(f'its Content-Encoding is "{other[:40]}"; gzip and deflate are read')
+        self._inflater = zlib.decompressobj(self._wbits or 15)
 
     def feed(self, chunk: bytes, *, room: int) -> bytes:
-        if self._inflater is None:
+        if not self._wbits:
             return chunk
+        parts: list[bytes] = []
+        while chunk:
+            if self._inflater.eof:
+                if self._wbits != 31:
+                    break  # what follows the end of a deflated body means nothing
+                self._inflater = zlib.decompressobj(self._wbits)  # a gzip body may have several members
+            part = self._inflate(chunk, room)
+            parts.append(part)
+            room -= len(part)
+            if self._inflater.unconsumed_tail:
+                raise BadResponse(f"its body is larger than {self._cap} bytes")
+            chunk = self._inflater.unused_data
+        return b"".join(parts)
+
+    def _inflate(self, chunk: bytes, room: int) -> bytes:
+        begun, self._begun = self._begun, True
         try:
-            data: bytes = self._inflater.decompress(chunk, room + 1)
+            return self._inflater.decompress(chunk, max(room, 0) + 1)
         except zlib.error:
             # Some servers send "deflate" without the zlib wrapper that the standard asks for.
-            if not self._raw_allowed:
+            if begun or self._wbits != 15:
                 raise BadResponse("its compressed body is broken") from None
-            self._raw_allowed = False
-            self._inflater = zlib.decompressobj(wbits=-15)
-            return self.feed(chunk, room=room)
-        self._raw_allowed = False
-        if self._inflater.unconsumed_tail:
-            raise BadResponse(f"its body is larger than {self._cap} bytes")
-        return data
+            self._wbits = -15
+            self._inflater = zlib.decompressobj(self._wbits)
+            return self._inflate(chunk, room)
+
+    def finish(self) -> None:
+        """Raise BadResponse for a compressed body that broke off."""
+        if self._begun and not self._inflater.eof:
+            raise BadResponse("its compressed body is broken")
 
 
 def output(

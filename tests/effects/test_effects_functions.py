@@ -81,6 +81,21 @@ async def test_any_other_exception_shows_its_type_and_nothing_else(
     assert caplog.records[0].exc_info is not None
 
 
+@pytest.mark.parametrize("fault", [SystemExit(3), asyncio.CancelledError(), StopIteration()])
+@pytest.mark.parametrize("threaded", [True, False])
+async def test_no_exception_of_a_function_reaches_the_worker(fault: BaseException, *, threaded: bool) -> None:
+    def plain() -> None:
+        raise fault
+
+    async def coroutine() -> None:
+        raise fault
+
+    async with registered(plain if threaded else coroutine) as effects:
+        kind, status, detail = failure(await do(effects, call()))
+    assert (kind, status) == ("runtime", 500)
+    assert detail.startswith("f:1.0.0@default raised ")
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [

@@ -119,6 +119,18 @@ async def test_bodies_are_encoded_as_their_type_says(
     assert (site.seen[0].body, site.seen[0].headers["Content-Type"]) == (sent, kind)
 
 
+async def test_a_large_body_arrives_whole(site: Site, effects: Effects) -> None:
+    await do(effects, CallHttp(method="put", url=site.url, body="x" * 3_000_000, has_body=True))
+    assert (len(site.seen[0].body), site.seen[0].headers["Content-Length"]) == (3_000_000, "3000000")
+
+
+async def test_a_server_that_speaks_no_tls_is_named_so(site: Site, effects: Effects) -> None:
+    url = site.url.replace("http:", "https:")
+    kind, status, detail = failure(await do(effects, get(url)))
+    assert (kind, status) == ("communication", 500)
+    assert detail.startswith(f"GET {url}/ failed: cannot connect: TLS: ")
+
+
 async def test_query_joins_what_the_url_has(site: Site, effects: Effects) -> None:
     await do(effects, get(site.url + "/?a=1", query={"b": [1, False], "c": "x&y", "gone": None}))
     assert site.seen[0].query == [("a", "1"), ("b", "1"), ("b", "false"), ("c", "x&y")]
@@ -212,9 +224,24 @@ async def test_a_decompression_bomb_is_refused_before_it_unfolds(site: Site, eff
     assert failure(performed)[2] == f"GET {url} answered, but its body is larger than 10485760 bytes"
 
 
+async def test_a_gzip_body_may_have_several_members(site: Site, effects: Effects) -> None:
+    body = gzip.compress(b"one ") + gzip.compress(b"two")
+    url = site.answer("/a", body=body, headers={"Content-Encoding": "gzip"}, content_type="text/plain")
+    assert (await do(effects, get(url))).output == "one two"
+
+
+@pytest.mark.parametrize("body", [gzip.compress(b"x" * 1000)[:-4], b"plain"], ids=["cut", "none"])
+async def test_a_compressed_body_that_is_broken_is_an_error(
+    site: Site, effects: Effects, body: bytes
+) -> None:
+    url = site.answer("/a", body=body, headers={"Content-Encoding": "gzip"})
+    said = f"GET {url} answered, but its compressed body is broken"
+    assert failure(await do(effects, get(url)))[2] == said
+
+
 async def test_an_encoding_nobody_asked_for_is_refused(site: Site, effects: Effects) -> None:
     url = site.answer("/a", body=b"x", headers={"Content-Encoding": "br"})
-    said = f'GET {url} answered, but its Content-Encoding "br" was not asked for'
+    said = f'GET {url} answered, but its Content-Encoding is "br"; gzip and deflate are read'
     assert failure(await do(effects, get(url)))[2] == said
 
 

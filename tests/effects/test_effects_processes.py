@@ -43,6 +43,14 @@ def exists(path: str) -> bool:
     return Path(path).exists()
 
 
+def remove(home: str) -> None:
+    Path(home).parent.rmdir()
+
+
+def relative_python() -> str:
+    return os.path.relpath(sys.executable)
+
+
 def start(argv: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(argv, env=environment)
 
@@ -242,6 +250,17 @@ async def test_a_missing_interpreter_is_named() -> None:
         performed = await do(effects, python("print()"))
     said = '"python-of-nowhere" is not installed on this worker; set "python" to an interpreter'
     assert failure(performed) == ("configuration", 400, said)
+
+
+async def test_an_interpreter_is_found_from_where_the_worker_was_started() -> None:
+    async with Effects(settings=Settings(python=relative_python(), allow_run=("script",))) as effects:
+        assert (await do(effects, python("print('found')"))).output == "found\n"
+
+
+async def test_a_cleaner_of_temporary_files_stops_nothing(effects: Effects) -> None:
+    home = (await do(effects, shell('echo "$HOME"'))).output.strip()
+    remove(home)
+    assert (await do(effects, shell("echo again"))).output == "again\n"
 
 
 async def test_a_worker_runs_only_what_its_own_settings_allow() -> None:
