@@ -11,13 +11,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from iogate.effects import calls
 from iogate.effects.http import CallFailed, HttpCalls
 from iogate.effects.programs import Programs
 from iogate.engine.commands import CallFunction, CallHttp, Perform, Performed, RunProcess
-from iogate.errors import WorkflowError
+from iogate.errors import Unreachable, WorkflowError
 from iogate.functions import Context, Registry
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from iogate.settings import Settings
+
+STORE_RETRY_S: Final = 0.5
 
 log = logging.getLogger("iogate.effects")
 
@@ -137,14 +139,19 @@ class Effects:
 
     def _loader(self, run: EffectContext) -> Callable[[str], Awaitable[bytes]]:
         async def load(uri: str) -> bytes:
-            try:
-                return await self._resources(run, uri)
-            except KeyError:
-                raise WorkflowError(
-                    "configuration",
-                    title="Resource not found",
-                    detail=f"{uri} is not stored with this workflow's revision; apply it again",
-                ) from None
+            while True:
+                try:
+                    return await self._resources(run, uri)
+                except KeyError:
+                    raise WorkflowError(
+                        "configuration",
+                        title="Resource not found",
+                        detail=f"{uri} is not stored with this workflow's revision; apply it again",
+                    ) from None
+                except Unreachable:
+                    # Nothing has begun, so nothing has failed: the store comes back, or the lease is lost
+                    # and the worker cancels this.
+                    await asyncio.sleep(STORE_RETRY_S)
 
         return load
 

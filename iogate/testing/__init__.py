@@ -12,7 +12,7 @@ Invariant: no HTTP call leaves a test unless the setting `endpoints` covers it o
 from iogate.testing.clock import FakeClock
 from iogate.testing.comparison import differences
 from iogate.testing.harness import Called, Harness, Mock, Outcome, Unmocked
-from iogate.testing.replay import Replayed, Sent, replay, request_of
+from iogate.testing.replay import Replayed, Sent, failures, replay, request_of
 
 __all__ = [
     "Called",
@@ -24,6 +24,7 @@ __all__ = [
     "Sent",
     "Unmocked",
     "differences",
+    "failures",
     "replay",
     "request_of",
 ]

@@ -98,7 +98,7 @@ async def replay(harness: Harness, api_id: str, case: DebugCase) -> Replayed:
         http=http,
         message=message,
         outcome=outcome,
-        failures=tuple(_failures(case, http, message, outcome)),
+        failures=tuple(failures(case, http, message, outcome)),
     )
 
 
@@ -118,7 +118,8 @@ def _input(api: Api, sent: Sent, root: Path) -> Any:
     return content.read(route, scope, dict(raw), body)
 
 
-def _failures(case: DebugCase, http: int, message: str, outcome: Outcome | None) -> list[str]:
+def failures(case: DebugCase, http: int, message: str, outcome: Outcome | None) -> list[str]:
+    """Hold an answer, and the run of one that was not refused, against what a case expects."""
     expect = case.expect
     found: list[str] = []
     wanted = expect.http if expect is not None and expect.http is not None else None

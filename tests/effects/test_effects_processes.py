@@ -15,6 +15,7 @@ import pytest
 
 from iogate.effects import EffectContext, Effects, orphans
 from iogate.engine.commands import Performed, RunProcess
+from iogate.errors import Unreachable
 from iogate.settings import Settings
 from tests.effects.conftest import KEY, do, failure, until
 
@@ -98,6 +99,21 @@ async def test_a_script_is_read_from_the_revision() -> None:
     assert asked[0] == ("213996969363910656", "file:///project/a.py")
     said = "file:///project/b.py is not stored with this workflow's revision; apply it again"
     assert failure(performed) == ("configuration", 400, said)
+
+
+async def test_a_script_waits_for_a_store_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iogate.effects.perform.STORE_RETRY_S", 0)
+    answers: list[bytes | Unreachable] = [Unreachable("away"), Unreachable("away"), b"print('back')"]
+
+    async def stored(_: EffectContext, __: str) -> bytes:
+        match answers.pop(0):
+            case bytes() as content:
+                return content
+            case away:
+                raise away
+
+    async with Effects(settings=Settings(allow_run=("script",)), resources=stored) as effects:
+        assert (await do(effects, python("", source="project:///a.py"))).output == "back\n"
 
 
 async def test_the_environment_is_clean(effects: Effects, monkeypatch: pytest.MonkeyPatch) -> None:
