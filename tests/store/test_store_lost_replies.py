@@ -1,0 +1,126 @@
+"""R14, short form: a reply that is lost on the way makes no run twice and loses none.
+
+A proxy between client and server passes every request on and then, for some, cuts the line instead of
+passing the answer. The seed is printed, and each test asserts that the fault fired.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from iogate.store.connection import Store, StoreUnavailable, open_store
+from iogate.store.embedded import Embedded
+from iogate.store.leases import Claim, Taken
+from tests.store.builders import accepted, commit, publish
+
+SEED = 20
+
+
+class Proxy:
+    """Cuts the connection when an answer to a script is due and the die says so."""
+
+    def __init__(self, target: str, socket: str, rate: float) -> None:
+        self.socket = socket
+        self.cuts = 0
+        self._target = target
+        self._rate = rate
+        self._die = random.Random(SEED)
+        self._lines: set[asyncio.Task[None]] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream, upwriter = await asyncio.open_unix_connection(self._target)
+        marked = False
+
+        async def forward() -> None:
+            nonlocal marked
+            while data := await reader.read(65_536):
+                marked = b"EVALSHA" in data and self._die.random() < self._rate
+                upwriter.write(data)
+
+        async def back() -> None:
+            while data := await upstream.read(65_536):
+                if marked:
+                    self.cuts += 1
+                    return
+                writer.write(data)
+
+        tasks = [asyncio.create_task(forward()), asyncio.create_task(back())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            writer.transport.abort()
+            upwriter.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def proxied(redis: Embedded, folder: str, rate: float) -> AsyncIterator[tuple[Store, Proxy]]:
+    proxy = Proxy(redis.url.removeprefix("unix://"), f"{folder}/p.sock", rate)
+    server = await asyncio.start_unix_server(proxy.serve, proxy.socket)
+    store = await open_store(f"unix://{proxy.socket}")
+    try:
+        yield store, proxy
+    finally:
+        await store.close()
+        server.close()
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("p"))
+
+
+async def insist(store: Store, worker: str) -> Taken:
+    while True:
+        with contextlib.suppress(StoreUnavailable):
+            return await store.leases.take(worker, 3)
+
+
+async def finish(store: Store, claims: tuple[Claim, ...]) -> int:
+    commits = [commit(claim) for claim in claims]
+    while True:
+        with contextlib.suppress(StoreUnavailable):
+            return sum(v.applied for v in await store.leases.commit(commits))
+
+
+async def test_no_accept_is_doubled(each_store: Store, each_redis: Embedded, folder: str) -> None:
+    """An answered call is one run; an unanswered one is one run or none."""
+    await publish(each_store)
+    async with proxied(each_redis, folder, 0.3) as (store, proxy):
+        intake = store.intake()
+        outcomes = []
+        for _ in range(60):
+            outcomes += await asyncio.gather(*(accepted(intake) for _ in range(5)), return_exceptions=True)
+        answered = [o for o in outcomes if isinstance(o, str)]
+        lost = [o for o in outcomes if isinstance(o, StoreUnavailable)]
+        assert proxy.cuts > 20, SEED
+    assert len(answered) + len(lost) == 300
+    assert len(set(answered)) == len(answered)
+    stored = {s.uid for s in await each_store.runs.list(limit=1000)}
+    assert set(answered) <= stored
+    assert len(stored) <= len(answered) + len(lost)
+
+
+async def test_no_run_is_taken_twice_or_left_behind_and_no_commit_is_doubled(
+    each_store: Store, each_redis: Embedded, folder: str
+) -> None:
+    await publish(each_store)
+    intake = each_store.intake()
+    uids = [await accepted(intake) for _ in range(120)]
+    seen: list[str] = []
+    async with proxied(each_redis, folder, 0.3) as (store, proxy):
+        while len(seen) < len(uids):
+            taken = await insist(store, "worker-1")
+            assert await finish(store, taken.claims) == len(taken.claims)
+            seen += [claim.uid for claim in taken.claims]
+        assert proxy.cuts > 20, SEED
+    assert seen == uids
+    assert (await each_store.runs.counts())["completed"] == len(uids)
+    assert await each_store.leases.suspects() == 0
