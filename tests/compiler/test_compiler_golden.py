@@ -25,7 +25,7 @@ def problems_of(file: Path) -> str:
     documents = load(GOLDEN, [file])
     compiled = compile_documents(
         documents,
-        Settings(allow_run=("script",)),
+        Settings(allow_run=("script",), secrets={"key": {"env": "KEY"}}),
         root=GOLDEN,
         purpose="apply",
         functions=FUNCTIONS,

@@ -1,0 +1,75 @@
+"""What passes the checks is what the engine executes; and no valid document makes a check fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from iogate.compiler import program, resources
+from iogate.compiler.compile import WORKFLOW_CHECKS
+from iogate.compiler.faults import Surroundings
+from iogate.compiler.tasks import Raise, Unsupported
+from iogate.compiler.walk import Pointer, tasks
+from iogate.documents import Span
+from iogate.documents.problems import Problem
+from iogate.settings import Settings
+from tests.documents.corpus import EXAMPLES, data_of, holds, needs_standard
+from tests.documents.mutations import mutations
+
+
+@dataclass
+class Unplaced:
+    """A document whose places nobody asks for."""
+
+    data: Mapping[str, Any]
+    path: str = "workflows.d/mutated.yaml"
+
+    def at(self, pointer: Pointer, *, key: bool = False) -> Span:
+        del pointer, key
+        return Span(1, 1)
+
+
+def absent(folder: str, path: str) -> bytes:
+    raise FileNotFoundError(path)
+
+
+def problems(definition: Mapping[str, Any]) -> Iterator[Problem]:
+    document = Unplaced(definition)
+    surroundings = Surroundings(
+        settings=Settings(allow_run=("script", "shell", "container")), purpose="apply"
+    )
+    for check in WORKFLOW_CHECKS:
+        yield from check(document, surroundings)
+    yield from resources.take(document, absent, resources.Taken())[1]
+
+
+@needs_standard
+@pytest.mark.parametrize("part", range(3))
+def test_mutations_either_have_an_error_or_only_what_the_engine_executes(part: int) -> None:
+    judged = sound = 0
+    for path in EXAMPLES[part::12]:
+        for number, (what, definition) in enumerate(mutations(data_of(path))):
+            if number % 7 or not holds(definition):
+                continue
+            judged += 1
+            if any(problem.severity == "error" for problem in problems(definition)):
+                continue
+            sound += 1
+            loaded = program.load(definition)
+            for task in loaded.tasks.values():
+                assert not isinstance(task.body, Unsupported), f"{path.name}: {what}: {task.pointer}"
+                assert not (isinstance(task.body, Raise) and task.body.missing), f"{path.name}: {what}"
+    assert judged > 30
+    assert sound > 10
+
+
+@needs_standard
+def test_checks_and_engine_refer_to_a_task_alike() -> None:
+    for path in EXAMPLES:
+        definition = data_of(path)
+        walked = {task.reference_text() for task in tasks(definition)}
+        unsupported = program.load(definition)
+        assert unsupported.tasks.keys() <= walked, path.name
