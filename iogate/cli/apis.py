@@ -235,7 +235,11 @@ async def show_workflow(
         if not names:
             raise NotFound(f"no live workflow {workflow}", hint='"iogate workflow list" shows them')
         name = names[-1]
-        definition = json.loads(await store.revisions.program(revision.workflows[name].program))
+        stored = json.loads(await store.revisions.program(revision.workflows[name].program))
+    # The stored form is sorted by name; people read a document from its head to its tasks.
+    head = {key: stored[key] for key in ("document", "input", "use") if key in stored}
+    definition = head | {key: value for key, value in stored.items() if key not in {*head, "do"}}
+    definition["do"] = stored["do"]
     session.screen.data(
         "workflow.show",
         {"workflow": name, "revision": number, "definition": definition},

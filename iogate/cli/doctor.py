@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -189,34 +189,10 @@ async def store_of(store: Store) -> list[Finding]:
             message=f"{store.address}, {info.get('server_name', 'redis')} {info.get('redis_version', '?')}",
         )
     ]
-    if info.get("aof_enabled") != "1":
-        found.append(
-            Finding(
-                about="store",
-                verdict="warning",
-                message="appendonly is off: a crash of the store loses accepted calls",
-                hint="set appendonly yes in the server",
-            )
-        )
-    elif await _config(store, "appendfsync") not in {"always", None}:
-        found.append(
-            Finding(
-                about="store",
-                verdict="warning",
-                message="appendfsync is not always: a crash may lose the last second",
-                hint="set appendfsync always in the server",
-            )
-        )
-    policy = info.get("maxmemory_policy", "noeviction")
-    if policy != "noeviction":
-        found.append(
-            Finding(
-                about="store",
-                verdict="error",
-                message=f"maxmemory-policy is {policy}: the store throws runs away when it is full",
-                hint="set maxmemory-policy noeviction in the server",
-            )
-        )
+    found += [
+        Finding(about="store", verdict=each.level, message=each.message, hint=each.hint)
+        for each in await store.findings()
+    ]
     if info.get("role") == "slave":
         found.append(
             Finding(
@@ -300,17 +276,6 @@ async def processes(store: Store) -> list[Finding]:
         for api, lacks in lacking(gateways).items()
     ]
     return found
-
-
-async def _config(store: Store, name: str) -> str | None:
-    """A setting of the server; None where it does not tell."""
-    from iogate.store.line import CommandFailed
-
-    try:
-        pair: list[Any] = await store.call("CONFIG", "GET", name)
-    except CommandFailed:  # many hosted servers forbid it
-        return None
-    return pair[1].decode() if len(pair) == 2 else None
 
 
 def is_loopback(host: str) -> bool:

@@ -180,6 +180,8 @@ class _Place:
                 say(f"store: {self._named(url)}", style="bright_black")
                 store = await open_store(url, client_name="iogate-parent")
                 try:
+                    for finding in await store.findings() if self.settings.redis_url else ():
+                        self.session.screen.warn(f"{finding.message}; {finding.hint}")
                     number = await self._apply(store)
                     async with self._children(settings, files):
                         await self._serving(store, settings, number)

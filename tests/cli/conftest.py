@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from iogate.cli import app
+from tests.cli.place import ENVIRONMENT, Place, up, write_project
 
 
 @dataclass(frozen=True)
@@ -55,3 +57,23 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
         monkeypatch.delenv(name)
     monkeypatch.setenv("NO_COLOR", "1")
     return Cli(tmp_path, capsys)
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """One project, served by `iogate up` for the whole session."""
+    root = tmp_path_factory.mktemp("shop")
+    write_project(root)
+    with up(root) as place:
+        yield place
+
+
+@pytest.fixture
+def live(shop: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Runs commands in the folder of the served project."""
+    monkeypatch.chdir(shop.root)
+    for name in [name for name in os.environ if name.startswith("IOGATE_")]:
+        monkeypatch.delenv(name)
+    for name, value in {**ENVIRONMENT, "IOGATE_PORT": str(shop.port), "NO_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    return Cli(shop.root, capsys)

@@ -1,0 +1,176 @@
+"""A project that `iogate up` serves, as a real process, for tests of the commands that look at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+API = """\
+module: shop
+auth: none
+methods:
+  buy:
+    verbs: [GET, POST]
+    workflow: shop/buy
+    enabled: true
+    timeout: 1m
+    debug:
+      - name: one
+        body: {sku: A-1}
+        expect: {http: 202, status: completed, output: {bought: A-1}}
+      - name: wrong on purpose
+        body: {sku: A-1}
+        expect: {output: {bought: B-2}}
+  guarded:
+    workflow: shop/buy
+    auth: {token: {env: SHOP_TOKEN}}
+    enabled: true
+    timeout: 1m
+    debug:
+      - name: with its token
+        body: {sku: A-2}
+  hashed:
+    workflow: shop/buy
+    auth: {token: {hash: "sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"}}
+    timeout: 1m
+  lacking:
+    workflow: shop/buy
+    auth: {token: {env: NOBODY_SETS_THIS}}
+    enabled: true
+    timeout: 1m
+  fail:
+    workflow: shop/fail
+    enabled: true
+    timeout: 1m
+  sleep:
+    workflow: shop/sleep
+    enabled: true
+    timeout: 10m
+"""
+
+WORKFLOW = """\
+document: {{dsl: '1.0.3', namespace: shop, name: {name}, version: 1.0.0}}
+do:
+  - {task}
+"""
+
+TASKS = {
+    "buy": "buy: {set: {bought: '${ .sku }'}}",
+    "fail": (
+        "stop: {raise: {error: {type: 'https://shop.example/errors/sold-out', status: 410, title: Sold out}}}"
+    ),
+    "sleep": "nap: {wait: {minutes: 5}}",
+}
+
+ENVIRONMENT = {"SHOP_TOKEN": "iog_shop"}
+
+
+@dataclass(kw_only=True)
+class Place:
+    """A running `iogate up`."""
+
+    root: Path
+    port: int
+    process: subprocess.Popen[bytes]
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def out(self) -> str:
+        return (self.root / "up.out").read_text()
+
+    @property
+    def err(self) -> str:
+        return (self.root / "up.err").read_text()
+
+    def call(self, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+        request = urllib.request.Request(
+            self.url + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", **(headers or {})},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return answer.status, json.load(answer)["response"]
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)["response"]
+
+    def buy(self, path: str = "buy") -> str:
+        status, response = self.call(f"/v1/api/shop/{path}/async", {"sku": "A-1"})
+        assert status == 202, response
+        return str(response["uid"])
+
+
+def write_project(root: Path) -> None:
+    (root / "apis.d").mkdir()
+    (root / "workflows.d").mkdir()
+    (root / "apis.d/shop.yaml").write_text(API)
+    for name, task in TASKS.items():
+        (root / f"workflows.d/{name}.yaml").write_text(WORKFLOW.format(name=name, task=task))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def until(look: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+    """What `look` gives once it is true."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < deadline, "not within time"
+        time.sleep(0.05)
+
+
+def environment() -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("IOGATE_")}
+    return own | ENVIRONMENT | {"NO_COLOR": "1"}
+
+
+def start(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    with (root / "up.out").open("wb") as out, (root / "up.err").open("wb") as err:
+        return subprocess.Popen(
+            [sys.executable, "-m", "iogate", *arguments],
+            cwd=root,
+            stdout=out,
+            stderr=err,
+            env=environment(),
+            start_new_session=True,
+        )
+
+
+@contextmanager
+def up(root: Path, *arguments: str) -> Iterator[Place]:
+    """`iogate up` in `root` until the end of the block, ready when it begins."""
+    port = free_port()
+    process = start(root, "up", "--port", str(port), *arguments)
+    place = Place(root=root, port=port, process=process)
+    try:
+        until(lambda: "curl" in place.out or process.poll() is not None or None)
+        assert process.poll() is None, place.err
+        yield place
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.wait(20)

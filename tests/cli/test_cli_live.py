@@ -1,0 +1,264 @@
+"""Commands that look at and change what is live, against a real `iogate up`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.cli.place import Place
+
+
+def test_commands_that_need_a_store_say_how_to_get_one(cli: Cli) -> None:
+    for command in (["runs", "list"], ["status"], ["api", "list"], ["enable", "a/b"], ["override", "list"]):
+        ran = cli(*command, code=6)
+        assert ran.err == 'iogate: no store: set redis_url, or start one with "iogate up"\n', command
+        assert ran.out == ""
+
+
+def test_a_store_out_of_reach_exits_6_without_its_password(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IOGATE_REDIS_URL", "redis://:hunter2@127.0.0.1:1/0")
+    ran = cli("enable", "a/b", code=6)
+    assert ran.err.startswith("store: redis://:***@127.0.0.1:1/0\n")
+    assert "hunter2" not in ran.err
+
+
+def test_up_prints_revision_store_url_a_row_per_api_and_a_curl_line(shop: Place) -> None:
+    lines = shop.out.splitlines()
+    assert "revision  1" in lines
+    assert f"URL       {shop.url}" in lines
+    rows = {line.split()[-1 if "set" not in line else 1]: line for line in lines if "/v1/api/" in line}
+    assert any(
+        "/v1/api/shop/hashed/async" in line and "iogate enable shop/hashed" in line for line in rows.values()
+    )
+    assert any("environment variable NOBODY_SETS_THIS is not set" in line for line in lines)
+    curl = f'curl -d \'{{"sku": "A-1"}}\' 127.0.0.1:{shop.port}/v1/api/shop/buy/async'
+    assert curl in lines
+
+
+def test_the_link_key_is_for_its_owner_only(shop: Place) -> None:
+    key = shop.root / ".iogate/link_key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert len(key.read_text().strip()) >= 32
+
+
+def test_api_list_shows_who_is_enabled(live: Cli) -> None:
+    found = live("api", "list", "-o", "json").json
+    assert found["schema"] == "iogate.api.list/v1"
+    rows = {row["api"]: row for row in found["apis"]}
+    assert rows["shop/buy"]["enabled"] is True
+    assert rows["shop/hashed"]["enabled"] is False
+    assert rows["shop/buy"]["verbs"] == ["GET", "POST"]
+    assert rows["shop/guarded"]["auth"] == "token"
+
+
+def test_api_show_tells_everything_but_secrets(live: Cli) -> None:
+    shown = live("api", "show", "shop/guarded", "-o", "json").json
+    assert shown["timeoutS"] == 60
+    assert shown["limits"]["queued"] == 10_000
+    assert "iog_shop" not in live("api", "show", "shop/guarded").out
+
+
+def test_an_unknown_api_is_named_with_the_nearest(live: Cli) -> None:
+    ran = live("api", "show", "shop/bye", code=8)
+    assert ran.err.startswith('iogate: no live API shop/bye; did you mean "shop/buy"?\n')
+
+
+def test_api_call_gives_a_uid_and_can_wait(live: Cli) -> None:
+    uid = live("api", "call", "shop/buy", "--input", '{"sku": "X"}').out.strip()
+    assert uid.isdigit()
+    waited = live("api", "call", "shop/guarded", "--input", '{"sku": "Y"}', "--wait", "-o", "json").json
+    assert waited["output"] == {"bought": "Y"}
+    assert waited["caller"] == "token"
+    again = live("api", "call", "shop/buy", "--from-run", uid, "--wait", "-o", "json").json
+    assert again["output"] == {"bought": "X"}
+    assert again["uid"] != uid
+
+
+def test_api_call_by_get_sends_a_query_string(live: Cli) -> None:
+    called = live("api", "call", "shop/buy", "--get", "--input", '{"sku": "Q"}', "-w", "-o", "json").json
+    assert called["output"] == {"bought": "Q"}
+
+
+def test_api_call_exits_7_where_the_run_faults(live: Cli) -> None:
+    ran = live("api", "call", "shop/fail", "--wait", code=7)
+    assert "faulted" in ran.err
+
+
+def test_a_hash_opens_no_door_but_a_header_does(live: Cli) -> None:
+    live("enable", "shop/hashed")
+    ran = live("api", "call", "shop/hashed", code=64)
+    assert ran.err.splitlines()[1:] == [
+        "iogate: shop/hashed: only a hash of the secret is at hand, and a hash opens no door",
+        "  give the secret with --header token:… (or user:… and password:…)",
+    ]
+    assert live("api", "call", "shop/hashed", "-H", "token: x").out.strip().isdigit()
+    live("disable", "shop/hashed")
+
+
+def test_enable_and_disable_hold_once_they_return(live: Cli, shop: Place) -> None:
+    ran = live("disable", "shop/buy", "shop/guarded", "--reason", "stocktaking", "--ttl", "10m")
+    assert ran.err.startswith("store: unix://")
+    assert ran.out == "disabled shop/buy for 10m\ndisabled shop/guarded for 10m\n"
+    assert shop.call("/v1/api/shop/buy/async", {})[0] == 403
+    (row, _) = live("override", "list", "-o", "json").json["overrides"]
+    assert (row["api"], row["enabled"], row["reason"]) == ("shop/buy", False, "stocktaking")
+    assert row["expiresAt"] > row["setAt"]
+    ran = live("api", "call", "shop/buy", code=4)
+    assert "403 requestError.notEnabled: The interface is not enabled" in ran.err
+    assert ran.err.endswith("  iogate enable shop/buy\n")
+    assert live("override", "clear", "shop/buy", "shop/guarded").out == (
+        "cleared shop/buy\ncleared shop/guarded\n"
+    )
+    assert shop.call("/v1/api/shop/buy/async", {})[0] == 202
+
+
+def test_enable_switches_all_or_none(live: Cli) -> None:
+    ran = live("enable", "shop/hashed", "shop/none", code=8)
+    assert "no live API shop/none" in ran.err
+    rows = {row["api"]: row for row in live("api", "list", "-o", "json").json["apis"]}
+    assert rows["shop/hashed"]["enabled"] is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["enable", "shop/buy", "--ttl", "soon"], "--ttl soon: expected"),
+        (["override", "clear"], "name the APIs to clear, or give --all: one of both"),
+        (["runs", "list", "--status", "done"], "--status done: expected one of pending, running"),
+        (["runs", "list", "--since", "later"], "--since later: expected"),
+        (["runs", "cancel"], "name the runs to cancel, or filter them by --api, --status or --since"),
+        (["api", "call", "shop/buy", "--input", "{"], "--input: not JSON:"),
+        (["api", "call", "shop/buy", "-H", "x"], "--header: expected NAME:VALUE"),
+        (["api", "call", "shop/buy", "--input", "{}", "--from-run", "1"], "--from-run and --input exclude"),
+    ],
+)
+def test_a_wrong_option_says_what_was_expected(live: Cli, arguments: list[str], message: str) -> None:
+    assert f"iogate: {message}" in live(*arguments, code=64).err
+
+
+def test_a_run_is_listed_shown_and_waited_for(live: Cli, shop: Place) -> None:
+    uid = shop.buy()
+    waited = live("runs", "wait", uid, "-o", "json").json
+    assert waited["schema"] == "iogate.runs.wait/v1"
+    assert (waited["status"], waited["output"]) == ("completed", {"bought": "A-1"})
+    assert [task["reference"] for task in waited["tasks"]] == ["/do/0/buy"]
+    shown = live("runs", "show", uid, "-o", "json").json
+    assert {**shown, "schema": ""} == {**waited, "schema": ""}
+    listed = live("runs", "list", "--api", "shop/buy", "--since", "1h", "-o", "json").json["runs"]
+    assert uid in [run["uid"] for run in listed]
+    assert uid in live("runs", "list", "--status", "completed").out
+    assert "/do/0/buy" in live("runs", "show", uid).out
+
+
+def test_waiting_exits_by_the_end_of_the_run(live: Cli, shop: Place) -> None:
+    assert "Sold out" in live("runs", "wait", shop.buy("fail"), code=7).err
+    uid = shop.buy("sleep")
+    ran = live("runs", "wait", uid, "--timeout", "1", code=124)
+    assert ran.err == f"iogate: run {uid} is still waiting after 1\n"
+    assert live("runs", "cancel", uid, "--reason", "enough").out == f"cancelled {uid}\n"
+    assert "was cancelled" in live("runs", "wait", uid, code=7).err
+    assert live("runs", "cancel", uid).err.endswith(f"{uid} has ended already\n")
+
+
+def test_a_run_that_is_not_there_exits_8(live: Cli) -> None:
+    for command in ("show", "wait", "logs", "cancel"):
+        ran = live("runs", command, "12345", code=8)
+        assert "iogate: no run 12345\n  finished runs are kept for the retention of their API\n" in ran.err
+    assert "no run x" in live("runs", "show", "x", code=8).err
+
+
+def test_logs_are_the_journal_and_can_be_followed(live: Cli, shop: Place) -> None:
+    uid = shop.buy()
+    followed = live("runs", "logs", uid, "--follow").out
+    assert followed.splitlines()[-1].endswith("workflow.completed")
+    entries = live("runs", "logs", uid, "-o", "json").json["entries"]
+    assert entries[0]["kind"] == "workflow.started"
+    assert entries[0]["at"].endswith("Z")
+
+
+def test_many_runs_are_cancelled_only_with_yes(live: Cli, shop: Place) -> None:
+    uids = [shop.buy("sleep") for _ in range(3)]
+    filters = ("--api", "shop/sleep", "--since", "1h")
+    assert "this cancels 3 runs\n  add --yes to do so" in live("runs", "cancel", *filters, code=64).err
+    assert sorted(live("runs", "cancel", *filters, "--yes", "-o", "json").json["cancelled"]) == sorted(uids)
+
+
+def test_status_names_what_an_api_lacks(live: Cli) -> None:
+    found = live("status", "-o", "json").json
+    assert found["schema"] == "iogate.status/v1"
+    assert {"revision", "runs", "queue", "apis", "gateways", "workers"} <= set(found)
+    assert set(found["queue"]) == {"depth", "oldestS"}
+    assert len(found["gateways"]) == len(found["workers"]) == 1
+    lacking = {api["api"]: api["unset"] for api in found["apis"] if api["unset"]}
+    assert lacking == {"shop/lacking": ["environment variable NOBODY_SETS_THIS is not set"]}
+    assert "NOBODY_SETS_THIS" in live("status").out
+
+
+def test_doctor_finds_what_will_hurt(live: Cli) -> None:
+    findings = live("doctor", "-o", "json").json["findings"]
+    by_verdict = {(each["about"], each["verdict"]) for each in findings}
+    assert {("store", "ok"), ("clock", "ok"), ("gateways", "ok"), ("workers", "ok")} <= by_verdict
+    assert any("shop/lacking" in each["message"] for each in findings if each["about"] == "secrets")
+
+
+def test_doctor_without_a_store_exits_6(cli: Cli) -> None:
+    cli("init")
+    ran = cli("doctor", code=6)
+    assert 'no store: set redis_url, or start one with "iogate up"' in ran.out
+
+
+def test_workflows_are_listed_and_shown(live: Cli) -> None:
+    rows = {row["workflow"]: row for row in live("workflow", "list", "-o", "json").json["workflows"]}
+    assert rows["shop/fail:1.0.0"]["apis"] == ["shop/fail"]
+    assert rows["shop/buy:1.0.0"]["apis"] == ["shop/buy", "shop/guarded", "shop/hashed", "shop/lacking"]
+    definition = live("workflow", "show", "shop/buy", "-o", "json").json["definition"]
+    assert definition["do"] == [{"buy": {"set": {"bought": "${ .sku }"}}}]
+    assert live("workflow", "show", "shop/x", code=8).err.startswith("iogate: no live workflow shop/x\n")
+
+
+def test_debug_shows_each_result_beside_its_expect(live: Cli) -> None:
+    ran = live("debug", "shop/buy", "-o", "json", code=9)
+    assert ran.err.startswith("gateway: http://127.0.0.1:")
+    first, second = ran.json["cases"]
+    assert (first["name"], first["passed"], first["http"], first["status"]) == ("one", True, 202, "completed")
+    assert second["failures"] == ['output.bought: expected "B-2", got "A-1"']
+    assert ran.err.endswith("iogate: 1 case of 2 failed\n")
+    text = live("debug", "shop/buy", "--name", "one").out
+    assert 'shop/buy: one  passed   202 completed {"bought": "A-1"}  202 completed {"bought": "A-1"}' in text
+
+
+def test_debug_uses_the_apis_own_credentials(live: Cli) -> None:
+    assert live("debug", "shop/guarded", "-o", "json").json["passed"] == 1
+
+
+def test_debug_of_a_disabled_api_names_test(live: Cli) -> None:
+    live("disable", "shop/buy")
+    ran = live("debug", "shop/buy", code=4)
+    assert ran.err.splitlines()[1:] == [
+        "iogate: shop/buy is disabled: debug calls what is live",
+        '  "iogate test shop/buy" needs no enabling; "iogate enable shop/buy" opens it',
+    ]
+    live("override", "clear", "--all")
+
+
+def test_debug_off_this_machine_needs_a_choice(live: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IOGATE_PUBLIC_URL", "https://api.example")
+    ran = live("debug", "shop/buy", code=64)
+    assert ran.err == (
+        "iogate: https://api.example is not on this machine: its runs may have real effects\n"
+        "  choose cases with --name, or say --all\n"
+    )
+
+
+def test_debug_names_cases_and_apis_that_are_not_there(live: Cli) -> None:
+    assert (
+        "no debug case is called 'two'\n  there are: one, wrong on purpose"
+        in live("debug", "shop/buy", "--name", "two", code=8).err
+    )
+    assert "no API shop/x in the files" in live("debug", "shop/x", code=8).err
+    assert "shop/fail: no debug cases" in live("debug", "shop/fail", code=8).err
+
+
+def test_debug_without_a_gateway_exits_6(live: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IOGATE_PORT", "1")
+    assert "cannot reach the gateway at http://127.0.0.1:1" in live("debug", "shop/buy", code=6).err
