@@ -1,0 +1,155 @@
+"""What an outsider does to RQ's keys delays a run; it never loses one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+from rq import Queue
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from iogate.compiler.revision import Limits
+from iogate.store import audit, keys
+from iogate.store.connection import Store
+from iogate.store.embedded import Embedded
+from tests.store.builders import ORDERS, accepted, api, bundle, commit, place, publish
+
+
+@pytest.fixture
+def plain(each_redis: Embedded) -> Iterator[Redis]:
+    client = Redis.from_url(each_redis.url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def queue(plain: Redis) -> Queue:
+    return Queue(keys.QUEUE, connection=plain, serializer=JSONSerializer)
+
+
+async def test_emptying_rqs_queue_loses_no_run(each_store: Store, queue: Queue) -> None:
+    await publish(each_store)
+    intake = each_store.intake()
+    uids = [await accepted(intake) for _ in range(70)]
+    queue.empty()
+    assert (await each_store.leases.take("w", 100)).claims == ()
+    assert await each_store.leases.audit() == 64
+    assert await each_store.leases.audit() == 0
+    seen = []
+    while claims := (await each_store.leases.take("w", 100)).claims:
+        await each_store.leases.commit([commit(claim) for claim in claims])
+        seen += [claim.uid for claim in claims]
+    assert sorted(seen) == uids
+
+
+async def test_a_deleted_job_is_written_again(each_store: Store, plain: Redis, queue: Queue) -> None:
+    await publish(each_store)
+    intake = each_store.intake()
+    queued, unqueued = await accepted(intake), await accepted(intake)
+    plain.delete(keys.RQ_JOB + queued)
+    Job.fetch(unqueued, connection=plain, serializer=JSONSerializer).delete()
+    assert await each_store.leases.audit() == 2
+    assert set(queue.job_ids) == {queued, unqueued}
+    assert Job.fetch(queued, connection=plain, serializer=JSONSerializer).is_queued
+
+
+async def test_a_job_deleted_while_its_run_is_leased_changes_nothing(each_store: Store, plain: Redis) -> None:
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+    plain.delete(keys.RQ_JOB + uid)
+    (claim,) = (await each_store.leases.take("w", 1)).claims
+    assert Job.fetch(uid, connection=plain, serializer=JSONSerializer).is_started
+    plain.delete(keys.RQ_JOB + uid)
+    (verdict,) = await each_store.leases.commit([commit(claim)])
+    assert verdict.applied
+    assert plain.exists(keys.RQ_JOB + uid) == 0
+
+
+async def test_requeueing_an_ended_run_through_rq_does_not_run_it_again(
+    each_store: Store, plain: Redis, queue: Queue
+) -> None:
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+    (claim,) = (await each_store.leases.take("w", 1)).claims
+    await each_store.leases.commit([commit(claim, status="faulted", error=b"{}")])
+    queue.failed_job_registry.requeue(uid)
+    assert queue.job_ids == [uid]
+    assert (await each_store.leases.take("w", 1)).claims == ()
+    assert queue.job_ids == []
+    assert plain.exists(keys.RQ_JOB + uid) == 0
+    view = await each_store.runs.show(uid)
+    assert view is not None
+    assert view.status == "faulted"
+
+
+async def test_a_stranger_in_the_queue_is_thrown_out(each_store: Store, queue: Queue) -> None:
+    """S9: whoever writes to Redis cannot make a worker run anything."""
+    await publish(each_store)
+    mine = await accepted(each_store.intake())
+    queue.enqueue("os.system", "true", job_id="evil")
+    claims = (await each_store.leases.take("w", 10)).claims
+    assert [claim.uid for claim in claims] == [mine]
+    assert queue.job_ids == []
+
+
+async def test_a_lost_lease_timer_or_suspect_entry_is_put_back(each_store: Store) -> None:
+    await publish(each_store)
+    intake = each_store.intake()
+    uids = [await accepted(intake) for _ in range(3)]
+    held, parked, dead = (await each_store.leases.take("w", 3)).claims
+    await each_store.leases.commit([commit(parked, "park", due_ms=held.created_at_ms + 600_000)])
+    await each_store.leases.take("w2", 1)
+    await each_store.leases.bury("w")
+    (alone,) = (await each_store.leases.take("alone", 1, solitary=True)).claims
+    await each_store.call("DEL", keys.LEASES, keys.TIMERS, keys.SUSPECTS)
+    assert await each_store.leases.audit() == 3
+    places = {uid: await place(each_store, uid) for uid in uids}
+    assert places == {alone.uid: "lease", parked.uid: "timer", dead.uid: "suspect"}
+    assert await each_store.call("ZCARD", keys.TIMERS) == 1
+    assert await each_store.leases.suspects() == 1
+
+
+async def test_wrong_counts_are_counted_again_and_let_runs_in(each_store: Store) -> None:
+    one = api(limits=Limits(running=1))
+    await publish(each_store, one)
+    intake = each_store.intake()
+    await accepted(intake, one)
+    await accepted(intake, one)
+    (claim,) = (await each_store.leases.take("w", 5)).claims
+    await each_store.call("HSET", keys.GATE + one.id, "run", 7, "inq", 9, "bl", 0)
+    assert (await audit.audit(each_store._line)).recounted == 1
+    state = (await each_store.gates.states())[one.id]
+    assert (state.queued, state.running) == (1, 1)
+    await each_store.leases.commit([commit(claim)])
+    assert len((await each_store.leases.take("w", 5)).claims) == 1
+
+
+async def test_expired_runs_leave_the_index(each_store: Store) -> None:
+    await publish(each_store)
+    uid = await accepted(each_store.intake(), retention_s=0.01)
+    (claim,) = (await each_store.leases.take("w", 1)).claims
+    await each_store.leases.commit([commit(claim)])
+    await asyncio.sleep(0.02)
+    assert await each_store.runs.show(uid) is None
+    assert (await audit.audit(each_store._line)).forgotten == 1
+    assert sum((await each_store.runs.counts()).values()) == 0
+
+
+async def test_programs_that_nothing_needs_any_more_are_dropped_and_no_others(
+    each_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "BLOB_GRACE_S", -1)
+    monkeypatch.setattr(keys, "REVISIONS_KEPT", 1)
+    await publish(each_store)
+    await accepted(each_store.intake())
+    await each_store.revisions.publish(bundle())
+    assert (await audit.audit(each_store._line)).dropped == 0
+    (claim,) = (await each_store.leases.take("w", 1)).claims
+    assert await each_store.revisions.program(claim.program) == b"{}"
+    await each_store.leases.commit([commit(claim)])
+    assert (await audit.audit(each_store._line)).dropped == 1
+    assert (await each_store.gates.states()) == {}
+    assert await each_store.call("EXISTS", keys.GATE + ORDERS.id) == 0

@@ -1,0 +1,89 @@
+"""Runs as people see them: listed, waited for, followed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from iogate.store.connection import Store
+from iogate.store.uids import UidSource, created_ms
+from tests.store.builders import ORDERS, accepted, api, commit, publish
+
+
+async def test_lists_are_newest_first_and_filter_by_api_status_and_time(each_store: Store) -> None:
+    other = api("other/one")
+    await publish(each_store, ORDERS, other)
+    intake = each_store.intake()
+    uids = [await accepted(intake, ORDERS if n % 10 else other) for n in range(130)]
+    for claim in (await each_store.leases.take("w", 20)).claims:
+        await each_store.leases.commit([commit(claim)])
+    newest = uids[::-1]
+    assert [s.uid for s in await each_store.runs.list(limit=5)] == newest[:5]
+    assert [s.uid for s in await each_store.runs.list(limit=1000)] == newest
+    assert [s.uid for s in await each_store.runs.list(api="other/one", limit=7)] == newest[9::10][:7]
+    done = await each_store.runs.list(statuses=["completed"], limit=50)
+    assert [s.uid for s in done] == uids[:20][::-1]
+    assert {s.status for s in done} == {"completed"}
+    assert await each_store.runs.list(since_ms=int(time.time() * 1000) + 60_000) == []
+    counts = await each_store.runs.counts()
+    assert (counts["completed"], counts["pending"]) == (20, 110)
+
+
+async def test_a_wait_ends_with_the_run_and_at_its_deadline(each_store: Store) -> None:
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+    waits = [asyncio.create_task(each_store.runs.wait(uid, 10)) for _ in range(20)]
+    view = await each_store.runs.wait(uid, 0.02)
+    assert view is not None
+    assert view.status == "pending"
+    (claim,) = (await each_store.leases.take("w", 1)).claims
+    begun = time.monotonic()
+    await each_store.leases.commit([commit(claim, output=b"1")])
+    views = await asyncio.gather(*waits)
+    assert {v.status for v in views if v} == {"completed"}
+    assert len(views) == 20
+    assert time.monotonic() - begun < 2
+    assert await each_store.runs.wait("1", 10) is None
+
+
+async def test_following_gives_each_line_once_and_stops_at_the_end(each_store: Store) -> None:
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+    (claim,) = (await each_store.leases.take("w", 1)).claims
+    await each_store.leases.commit([commit(claim, "keep", journal=[b"1", b"2"])])
+    follow = each_store.runs.follow(uid)
+    assert [await anext(follow), await anext(follow)] == [b"1", b"2"]
+    await each_store.leases.commit([commit(claim, "keep", seq=2, journal=[b"3"])])
+    assert await anext(follow) == b"3"
+    await each_store.leases.commit([commit(claim, seq=3, journal=[b"4"])])
+    assert [line async for line in follow] == [b"4"]
+
+
+async def test_the_queues_depth_and_age_count_everything_that_waits(each_store: Store) -> None:
+    await publish(each_store)
+    intake = each_store.intake()
+    assert (await each_store.runs.queue()).depth == 0
+    await asyncio.gather(*(accepted(intake) for _ in range(100)))
+    await asyncio.sleep(0.01)
+    depth = await each_store.runs.queue()
+    assert depth.depth == 100
+    assert 0.01 <= depth.oldest_s < 10
+
+
+def test_uids_rise_with_time_and_fit_19_digits() -> None:
+    source = UidSource()
+    drawn = [int(source.next()) for _ in range(10_000)]
+    assert drawn == sorted(set(drawn))
+    assert all(len(str(uid)) <= 19 for uid in drawn)
+    assert abs(created_ms(str(drawn[0])) - time.time() * 1000) < 5_000
+
+
+def test_a_clock_that_is_set_back_repeats_no_uid() -> None:
+    from unittest.mock import patch
+
+    source = UidSource()
+    with patch(
+        "iogate.store.uids.epoch_ms", side_effect=[2_000_000_000_000, 1_900_000_000_000, 2_000_000_000_000]
+    ):
+        drawn = [int(source.next()) for _ in range(3)]
+    assert drawn[0] < drawn[1] < drawn[2]
