@@ -116,6 +116,7 @@ class Supervisor:
         self._kept: dict[str, _Kept] = {}
         self._signals: asyncio.Queue[int] = asyncio.Queue()
         self._handled: list[int] = []
+        self._ending = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -129,8 +130,8 @@ class Supervisor:
         await self.stop()
 
     def add(self, child: Child) -> None:
-        """Start a child and keep it; a name that is already kept stays as it is."""
-        if child.name in self._kept:
+        """Start a child and keep it. A name that is kept already stays as it is; none starts at the end."""
+        if child.name in self._kept or self._ending:
             return
         kept = _Kept(child=child)
         self._kept[child.name] = kept
@@ -165,6 +166,7 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stop every child, highest stage first; a signal that arrives meanwhile kills at once."""
+        self._ending = True
         hurry = asyncio.create_task(self._hurry())
         try:
             while stages := {kept.child.stage for kept in self._kept.values()}:

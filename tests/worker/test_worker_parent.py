@@ -46,6 +46,7 @@ async def parent(
             assert await supervisor.ready(15)
             yield supervisor
         finally:
+            await supervisor.stop()
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
 
