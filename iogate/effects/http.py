@@ -1,7 +1,9 @@
 """Performs `call: http`: one request, its redirects where they are wanted, one output or one error.
 
-Called by `perform`. Invariants: every hop is admitted by the address policy before a byte leaves; no error
-carries a query string, a header, a body or, for computed URLs, a path, since any of them may hold a secret.
+Called by `perform`. Invariants: every hop is admitted by the address policy before a byte leaves; an error
+names method and origin and nothing else of the request, since path, query, headers and body may each hold a
+secret (the web hooks of chat services have theirs in the path), and errors are stored. Which call it was, the
+error's `instance` says.
 """
 
 from __future__ import annotations
@@ -104,11 +106,11 @@ class HttpCalls:
         except WorkflowError as error:
             raise CallFailed(error, definite=False) from None
         trust = Trust.COMPUTED if call.computed else Trust.REVIEWED
-        for hop in range(MAX_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             written, target = request.url, self._endpoints.rewrite(request.url)
             hop_trust = Trust.REVIEWED if target is not None else trust
             url = target if target is not None else written
-            shown = _shown(request.method, url, path=not call.computed and hop == 0)
+            shown = f"{request.method} {url.origin()}"
             async with _failures(shown):
                 outcome = await self._hop(call, request, url, hop_trust)
             match outcome:
@@ -234,10 +236,6 @@ def _os_reason(fault: OSError) -> str:
     if fault.errno is not None and fault.errno > 0:
         return os.strerror(fault.errno)
     return fault.strerror or type(fault).__name__
-
-
-def _shown(method: str, url: URL, *, path: bool) -> str:
-    return f"{method} {url.origin()}{url.raw_path if path else ''}"
 
 
 def _phrase(status: int) -> str:

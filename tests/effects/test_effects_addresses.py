@@ -206,7 +206,7 @@ def test_special_addresses_are_not_public() -> None:
 async def test_a_redirect_is_an_error_unless_wanted(site: Site, effects: Effects) -> None:
     url = site.redirect("/old", "/new?key=swordfish")
     performed = await do(effects, get(url))
-    said = f'GET {url} answered 302 Found; set "redirect: true" to follow it'
+    said = f'GET {site.url} answered 302 Found; set "redirect: true" to follow it'
     assert failure(performed) == ("communication", 302, said)
     assert [seen.path for seen in site.seen] == ["/old"]
 
@@ -265,4 +265,4 @@ async def test_a_circle_of_redirects_ends(site: Site, effects: Effects) -> None:
 async def test_a_redirect_to_another_scheme_is_an_error(site: Site, effects: Effects) -> None:
     url = site.redirect("/a", "file:///etc/passwd")
     performed = await do(effects, get(url, redirect=True))
-    assert failure(performed)[2] == f"GET {url} redirected to something that is no http(s) URL"
+    assert failure(performed)[2] == f"GET {site.url} redirected to something that is no http(s) URL"
