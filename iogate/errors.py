@@ -94,6 +94,26 @@ STANDARD_STATUS = {
 }
 
 
+_FAMILIES = (
+    ERROR_TYPES,
+    "https://open-workflow-specification.org/dsl/errors/types/",
+    "https://serverlessworkflow.io/spec/1.0.0/errors/",
+    "https://serverlessworkflow.io/dsl/errors/types/",
+)
+
+
+def same_type(wanted: str, found: str) -> bool:
+    """Tell whether two type URIs name one error: the standard's have had several families of names."""
+    return _plain_type(wanted) == _plain_type(found)
+
+
+def _plain_type(uri: str) -> str:
+    for family in _FAMILIES:
+        if uri.startswith(family):
+            return uri[len(family) :]
+    return uri
+
+
 class WorkflowError(Exception):
     """An error of a task, as RFC 7807 describes it; catchable by the workflow's `try`.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from iogate.compiler.program_builder import Builder
-from iogate.compiler.tasks import Flow, Task, TaskList
+from iogate.compiler.tasks import Flow, Task, TaskList, Timeout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,7 @@ class Program:
     definition: Mapping[str, Any]
     """The document, as `$workflow.definition` shows it."""
     flow: Flow
+    timeout: Timeout | None = None
     tasks: Mapping[str, Task] = field(default_factory=dict)
     """Every task by its static pointer; those of functions under `/use/functions/NAME`."""
     lists: Mapping[str, TaskList] = field(default_factory=dict)
@@ -43,6 +44,7 @@ def load(definition: Mapping[str, Any], resources: Mapping[str, Any] | None = No
     return Program(
         definition=definition,
         flow=builder.flow(definition),
+        timeout=builder.timeout(definition),
         tasks=builder.tasks,
         lists=builder.lists,
         secrets=tuple(builder.use.get("secrets") or ()),

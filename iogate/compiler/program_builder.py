@@ -17,18 +17,22 @@ from iogate.compiler.tasks import (
     Endpoint,
     Flow,
     For,
+    Fork,
     Function,
     Http,
     Inline,
     Policy,
     Process,
     Raise,
+    Retry,
     Schema,
     Set,
     Switch,
     Target,
     Task,
     TaskList,
+    Timeout,
+    Try,
     Unsupported,
     Wait,
 )
@@ -87,6 +91,7 @@ class Builder:
             plain=flow is _PLAIN,
             then=_target(definition.get("then"), places),
             body=self._body(kind, pointer, definition, places),
+            timeout=self.timeout(definition),
             at_most_once=(metadata.get("iogate") or _EMPTY).get("atMostOnce") is True,
         )
         self.tasks[pointer] = task
@@ -129,6 +134,10 @@ class Builder:
                 return _switch(definition["switch"], places)
             case "for":
                 return self._for(pointer, definition)
+            case "try":
+                return self._try(pointer, definition, places)
+            case "fork":
+                return self._fork(pointer, definition["fork"])
             case "raise":
                 return self._raise(definition["raise"]["error"])
             case "wait":
@@ -150,6 +159,57 @@ class Builder:
             condition=None if condition is None else bare(condition),
             tasks=self._list(f"{pointer}/for/do", definition["do"]),
         )
+
+    def _try(self, pointer: str, definition: Mapping[str, Any], places: dict[str, int]) -> Try:
+        catch = definition["catch"] or _EMPTY
+        retry = catch.get("retry")
+        then = catch.get("then")
+        return Try(
+            tasks=self._list(f"{pointer}/try", definition["try"]),
+            errors=(catch.get("errors") or _EMPTY).get("with") or _EMPTY,
+            name=catch.get("as") or "error",
+            when=_optional(catch.get("when")),
+            except_when=_optional(catch.get("exceptWhen")),
+            retry=None if retry is None else self._retry(retry),
+            handler=self._list(f"{pointer}/catch/do", catch["do"]) if catch.get("do") else None,
+            then=None if then is None else _target(then, places),
+        )
+
+    def _retry(self, source: Any) -> Retry:
+        if isinstance(source, str):
+            named = (self.use.get("retries") or {}).get(source)
+            return Retry(missing=source) if named is None else self._retry(named)
+        limit, jitter = source.get("limit") or _EMPTY, source.get("jitter") or _EMPTY
+        attempt = limit.get("attempt") or _EMPTY
+        backoff = next(iter(source.get("backoff") or ()), "constant")
+        return Retry(
+            when=_optional(source.get("when")),
+            except_when=_optional(source.get("exceptWhen")),
+            delay=_free(source.get("delay")),
+            backoff=cast("Literal['constant', 'linear', 'exponential']", backoff),
+            jitter_from=_free(jitter.get("from")),
+            jitter_to=_free(jitter.get("to")),
+            count=attempt.get("count"),
+            attempt_after=_free(attempt.get("duration")),
+            overall=_free(limit.get("duration")),
+        )
+
+    def _fork(self, pointer: str, fork: Mapping[str, Any]) -> Fork:
+        branches = []
+        for index, entry in enumerate(fork["branches"]):
+            ((name, definition),) = entry.items()
+            at = f"{pointer}/fork/branches/{index}"
+            self.lists[at] = TaskList(at, (self._task(f"{at}/{_escape(name)}", name, definition, {}),))
+            branches.append(self.lists[at])
+        return Fork(tuple(branches), compete=fork.get("compete") is True)
+
+    def timeout(self, definition: Mapping[str, Any]) -> Timeout | None:
+        """Timeout of a task or of the workflow, inline or by name."""
+        source = definition.get("timeout")
+        if isinstance(source, str):
+            named = (self.use.get("timeouts") or {}).get(source)
+            return Timeout(None, missing=source) if named is None else Timeout(template(named["after"]))
+        return None if source is None else Timeout(template(source["after"]))
 
     def _raise(self, error: Any) -> Raise:
         if isinstance(error, str):
@@ -201,6 +261,10 @@ _PLAIN = Flow()
 
 def _optional(source: Any) -> Template | None:
     return None if source is None else bare(source)
+
+
+def _free(source: Any) -> Template | None:
+    return None if source is None else template(source)
 
 
 def _target(then: Any, places: dict[str, int]) -> Target:

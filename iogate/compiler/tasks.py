@@ -134,13 +134,60 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class Timeout:
+    after: Template | None
+    missing: str = ""
+    """The name in `use.timeouts` that is not there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    when: Template | None = None
+    except_when: Template | None = None
+    delay: Template | None = None
+    backoff: Literal["constant", "linear", "exponential"] = "constant"
+    jitter_from: Template | None = None
+    jitter_to: Template | None = None
+    count: int | None = None
+    """Retries after the first attempt; None: without end."""
+    attempt_after: Template | None = None
+    """Timeout of each attempt."""
+    overall: Template | None = None
+    """No retry begins later than this after the task's start."""
+    missing: str = ""
+    """The name in `use.retries` that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    tasks: TaskList
+    errors: Mapping[str, Any]
+    """Members that a caught error must have; empty: any error."""
+    name: str
+    """The variable that holds the error: `as`."""
+    when: Template | None
+    except_when: Template | None
+    retry: Retry | None
+    handler: TaskList | None
+    then: Target | None
+    """Where the caught error leads; None: where the task itself says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    branches: tuple[TaskList, ...]
+    """Each of one task."""
+    compete: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Unsupported:
     """A task that the compiler refuses; kept so that a program can be loaded and looked at."""
 
     what: str
 
 
-Body = Do | Set | Switch | For | Raise | Wait | Http | Function | Inline | Process | Unsupported
+Body = Do | Set | Switch | For | Fork | Try | Raise | Wait | Http | Function | Inline | Process | Unsupported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +216,7 @@ class Task:
     """True where `flow` changes nothing: most tasks."""
     then: Target
     body: Body
+    timeout: Timeout | None = None
     at_most_once: bool = False
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, assert_never
 
-from iogate import durations
 from iogate.compiler.tasks import (
     Do,
     For,
+    Fork,
     Function,
     Http,
     Inline,
@@ -22,13 +22,15 @@ from iogate.compiler.tasks import (
     Set,
     Switch,
     Task,
+    Try,
     Unsupported,
     Wait,
 )
-from iogate.engine import calls, raising
+from iogate.engine import attempts, branches, calls, raising
 from iogate.engine.commands import Perform
-from iogate.engine.scope import Scope
+from iogate.engine.scope import Scope, truthy
 from iogate.engine.state import Frame
+from iogate.engine.waits import moment_after
 from iogate.errors import WorkflowError
 from iogate.expressions.paths import type_name
 
@@ -51,6 +53,11 @@ def begin(walk: Walk, scope: Frame, task: Task, arguments: Scope) -> int | None:
             return walk.enter(walk.open(scope, arguments), tasks.pointer, value=data)
         case For():
             return _loop(walk, scope, task, body, arguments)
+        case Try():
+            return attempts.begin(walk, scope, body, arguments)
+        case Fork():
+            branches.begin(walk, scope, body, arguments)
+            return None
         case Raise():
             raise raising.raised(body, arguments)
         case Wait(duration):
@@ -68,15 +75,16 @@ def begin(walk: Walk, scope: Frame, task: Task, arguments: Scope) -> int | None:
 def leave(walk: Walk, scope: Frame, frame: Frame, task: Task) -> int | None:
     """The list of tasks in `scope` is through: the next turn, or the end of the task around it."""
     body = task.body
-    if isinstance(body, For) and scope.turn is not None and scope.turn + 1 < len(frame.items):
-        walk.tree.put(replace(scope, position=0, turn=scope.turn + 1))
-        return turn(walk, scope.id, task, body)
-    return walk.done(scope)
-
-
-def truthy(result: Any) -> bool:
-    """What counts as true in conditions: as in jq, all but false and null."""
-    return result is not None and result is not False
+    match body:
+        case For() if scope.turn is not None and scope.turn + 1 < len(frame.items):
+            walk.tree.put(replace(scope, position=0, turn=scope.turn + 1))
+            return turn(walk, scope.id, task, body)
+        case Try():
+            return attempts.leave(walk, scope, frame, body)
+        case Fork():
+            return branches.leave(walk, scope, frame, body)
+        case _:
+            return walk.done(scope)
 
 
 def _switch(walk: Walk, scope: Frame, task: Task, body: Switch, arguments: Scope) -> int | None:
@@ -126,10 +134,7 @@ def _function(walk: Walk, scope: Frame, body: Inline, arguments: Scope) -> int:
 
 
 def _wait(walk: Walk, scope: Frame, task: Task, arguments: Scope, duration: Any) -> int | None:
-    try:
-        due_ms = durations.read_duration(duration).after_ms(walk.now_ms)
-    except durations.InvalidDuration as error:
-        raise WorkflowError("expression", detail=f"wait: {error}") from None
+    due_ms = moment_after(duration, walk.now_ms, "wait")
     if due_ms <= walk.now_ms:
         return walk.complete(scope, task, arguments, arguments.input)
     walk.open(scope, arguments, phase="timer", due_ms=due_ms)

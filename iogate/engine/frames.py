@@ -51,14 +51,41 @@ class Tree:
         del self._frames[frame.id]
         return self.parent(frame)
 
-    def remove_below(self, frame: Frame) -> None:
-        """Take out everything inside a frame. Ids rise towards the leaves, so one pass finds it."""
-        gone = {frame.id}
+    def take(self, frame: Frame) -> Frame:
+        """Take out a frame without children; gives it."""
+        del self._frames[frame.id]
+        return frame
+
+    def in_time(self, now_ms: int) -> list[tuple[int, bool, int]]:
+        """Moments that have come: when, whether it is a deadline, and the frame; earliest first.
+
+        Where a wait ends at the moment of a deadline, the wait is first.
+        """
+        moments = [
+            (moment, is_deadline, frame.id)
+            for frame in self._frames.values()
+            for moment, is_deadline in ((frame.due_ms, False), (frame.deadline_ms, True))
+            if moment is not None and moment <= now_ms
+        ]
+        return sorted(moments)
+
+    def remove_below(self, frame: Frame) -> tuple[Frame, ...]:
+        """Take out everything inside a frame; gives it, leaves first.
+
+        Ids rise towards the leaves, so one pass finds it all.
+        """
+        inside: dict[int, Frame] = {}
         for key in sorted(self._frames):
-            if self._frames[key].parent in gone:
-                gone.add(key)
-        for key in gone - {frame.id}:
+            parent = self._frames[key].parent
+            if parent == frame.id or parent in inside:
+                inside[key] = self._frames[key]
+        for key in inside:
             del self._frames[key]
+        return tuple(reversed(inside.values()))
+
+    def children(self, frame: Frame) -> tuple[Frame, ...]:
+        """What is right inside a frame, in the order in which it came."""
+        return tuple(each for _, each in sorted(self._frames.items()) if each.parent == frame.id)
 
     def clear(self) -> tuple[Frame, ...]:
         """Take out all; gives what was there, leaves first."""
@@ -70,7 +97,9 @@ class Tree:
         """Scopes that nothing runs inside of: those that can move."""
         parents = {frame.parent for frame in self._frames.values()}
         return tuple(
-            frame.id for frame in self._frames.values() if frame.kind == "scope" and frame.id not in parents
+            frame.id
+            for frame in self._frames.values()
+            if frame.kind == "scope" and frame.phase == "inside" and frame.id not in parents
         )
 
     def in_phase(self, phase: Phase) -> tuple[Frame, ...]:
@@ -128,7 +157,17 @@ class Tree:
         under way, also after a crash, and differs where `then` leads to the same task again.
         """
         reference = self._path(scope) + task.pointer[len(scope.pointer) :]
-        return reference, f"{uid}{reference}/{self.owner(scope).calls}"
+        numbers = [*self._attempts(scope), self.owner(scope).calls]
+        return reference, uid + reference + "".join(f"/{number}" for number in numbers)
+
+    def _attempts(self, scope: Frame) -> list[int]:
+        """For each `try` around a scope, outermost first, its retries after definite answers."""
+        attempts: list[int] = []
+        while (task := self.parent(scope)).parent is not None:
+            if scope.pointer in {f"{task.pointer}/try", f"{task.pointer}/catch/do"}:
+                attempts.append(task.definite)
+            scope = self.parent(task)
+        return attempts[::-1]
 
     def _path(self, scope: Frame) -> str:
         """Pointer of a scope with the index of every turn around it: `/do/0/loop/for/3/do`."""

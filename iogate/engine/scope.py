@@ -54,6 +54,7 @@ class Scope:
     """Variables of loops and handlers around the task."""
     task: Task | None = None
     started_ms: int = 0
+    deadline_ms: int | None = None
     raw: Any = None
     input: Any = None
     raw_output: Any = None
@@ -155,3 +156,8 @@ def moment(at_ms: int) -> dict[str, Any]:
     at = _EPOCH + timedelta(milliseconds=at_ms)
     text = at.strftime("%Y-%m-%dT%H:%M:%S") + f".{at_ms % 1000:03d}Z"
     return {"iso8601": text, "epoch": {"seconds": at_ms // 1000, "milliseconds": at_ms}}
+
+
+def truthy(result: Any) -> bool:
+    """What counts as true in conditions: as in jq, all but false and null."""
+    return result is not None and result is not False

@@ -19,8 +19,10 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
 
 Status = Literal["pending", "running", "waiting", "completed", "faulted", "cancelled"]
-Phase = Literal["inside", "effect", "timer", "retry", "event", "child"]
+Phase = Literal["inside", "effect", "timer", "retry", "event", "child", "done"]
 Kind = Literal["queue", "limit", "timer", "event", "retry", "child"]
+
+WAITS: Mapping[Phase, Kind] = {"timer": "timer", "retry": "retry", "event": "event", "child": "child"}
 
 FORMAT = 1
 """Raised when a release writes states that earlier ones cannot continue."""
@@ -36,7 +38,7 @@ class Frame:
 
     # of a task
     phase: Phase = "inside"
-    """What the task is at: its inner scopes, or what it waits for."""
+    """What the task is at: its inner scopes, or what it waits for. A branch's scope may be `done`."""
     raw: Any = None
     """The task's input before `input.from`."""
     input: Any = None
@@ -47,11 +49,15 @@ class Frame:
     due_ms: int | None = None
     """When a timer or the delay before a retry is over."""
     deadline_ms: int | None = None
-    """When the task's own timeout strikes."""
-    calls: int = 0
-    """Definite answers so far: the last part of the idempotency key."""
+    """When the task's own timeout strikes; on the scope of a `try`: that of one attempt."""
     attempt: int = 0
     """Retries of a `try` so far."""
+    definite: int = 0
+    """Those of them that followed a definite answer: part of the idempotency key."""
+    calls_before: int = 0
+    """`calls` of the branch when a `try` began: each attempt counts from there."""
+    calls_most: int = 0
+    """The most that one of its attempts came to."""
 
     # of a scope
     position: int = 0
@@ -63,11 +69,10 @@ class Frame:
     owns_context: bool = False
     """True for the workflow's scope and for branches: `$context` lives here."""
     context: Any = None
-    error: Any = None
-    """What a `catch` caught, for its handler's scope."""
+    calls: int = 0
+    """Definite answers in this branch so far: the last part of the idempotency key."""
     variables: Any = None
-    """What expressions inside know besides the standard's arguments, by name, where it is not
-    derivable from the task above."""
+    """What a handler's expressions know besides the standard's arguments: the error, by its name."""
 
 
 _DEFAULTS = {
@@ -143,9 +148,9 @@ class State:
     def waiting_for(self) -> WaitingFor | None:
         """What a run without effects under way waits for: the leaf that is due first."""
         waits = [
-            WaitingFor(kind=frame.phase, task=frame.pointer, until_ms=frame.due_ms)
+            WaitingFor(kind=WAITS[frame.phase], task=frame.pointer, until_ms=frame.due_ms)
             for frame in self.frames.values()
-            if frame.phase != "inside" and frame.phase != "effect"  # noqa: PLR1714 - mypy narrows only this form
+            if frame.phase in WAITS
         ]
         return min(waits, key=lambda wait: (wait.until_ms is None, wait.until_ms or 0), default=None)
 

@@ -15,21 +15,24 @@ owns just the tree that holds them.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 from iogate.compiler.program import Program
 from iogate.compiler.stages import BEFORE, EXPORT, INSIDE, WORKFLOW_INPUT, WORKFLOW_OUTPUT
-from iogate.compiler.tasks import Target, Task
-from iogate.engine import bodies, calls, raising, schemas
+from iogate.compiler.tasks import Fork, Target, Task, Try
+from iogate.engine import attempts, bodies, branches, calls, raising, schemas, waits
 from iogate.engine.commands import Note, Perform, Performed
 from iogate.engine.frames import Tree
-from iogate.engine.scope import Environment, RunFacts, Scope
+from iogate.engine.scope import Environment, RunFacts, Scope, truthy
 from iogate.engine.state import Frame
 from iogate.errors import WorkflowError
 
 _NOTHING: Mapping[str, Any] = {}
+_SHARE = 20
+"""Steps of one branch before the next has its turn."""
 
 
 class Walk:
@@ -50,6 +53,8 @@ class Walk:
         self.tree = tree
         self.budget = budget
         self.more = False
+        self.ready: deque[int] = deque()
+        """Scopes that can move."""
         self.notes: list[Note] = []
         self.performs: list[Perform] = []
         self.ended: Literal["completed", "faulted", "cancelled"] | None = None
@@ -65,12 +70,16 @@ class Walk:
         try:
             if flow.input_schema is not None:
                 schemas.require(flow.input_schema, value, "input of the workflow")
+            arguments = self._workflow(WORKFLOW_INPUT, None)
             if flow.input_from is not None:
-                value = flow.input_from.evaluate(value, self._workflow(WORKFLOW_INPUT, None))
+                value = flow.input_from.evaluate(value, arguments)
+            deadline_ms = waits.deadline(self.program.timeout, value, arguments, self.now_ms)
         except WorkflowError as error:
             self.end_faulted(raising.problem(error, "/input"))
             return
-        root = Frame(id=self.tree.next_id, kind="task", input=value, started_ms=self.now_ms)
+        root = Frame(
+            id=self.tree.next_id, kind="task", input=value, started_ms=self.now_ms, deadline_ms=deadline_ms
+        )
         self.tree.add(root)
         self.enter(root, "/do", value=value, context={})
 
@@ -121,9 +130,10 @@ class Walk:
         if performed.definite:
             self.tree.count_answer(scope)
         if performed.error is not None:
-            self.fault(scope.id, task, raising.problem(performed.error, task.pointer))
+            described = raising.problem(performed.error, task.pointer)
+            self.fault(scope.id, task, described, definite=performed.definite)
         else:
-            self._complete_frame(frame, task, performed.output)
+            self.complete_frame(frame, task, performed.output)
 
     def asked_again(self) -> None:
         """Ask once more for every effect under way, with the same keys and arguments."""
@@ -138,22 +148,56 @@ class Walk:
                 self.fault(scope.id, task, raising.placed(error, task, scope))
 
     def wake(self) -> None:
-        """Go on with every wait that is over."""
-        for frame in self.tree.in_phase("timer"):
-            if frame.due_ms is not None and frame.due_ms <= self.now_ms and frame.id in self.tree:
-                self.tree.remove(frame)
-                self._complete_frame(frame, self.program.tasks[frame.pointer], frame.input)
+        """Let every moment happen that has come, in the order of time: ends of waits, timeouts."""
+        for _, is_deadline, key in self.tree.in_time(self.now_ms):
+            frame = self.tree.get(key)
+            if frame is None or self.ended is not None:
+                continue
+            if is_deadline:
+                self._time_out(frame)
+                continue
+            task = self.program.tasks[frame.pointer]
+            if frame.phase == "timer":
+                self.complete_frame(self.tree.take(frame), task, frame.input)
+            elif frame.phase == "retry":
+                try:
+                    attempts.again(self, frame, task)
+                except WorkflowError as error:
+                    scope = self.tree.parent(frame)
+                    self.cancelled(self.tree.remove_below(frame))
+                    self.tree.take(frame)
+                    self.fault(scope.id, task, raising.placed(error, task, scope))
+
+    def _time_out(self, frame: Frame) -> None:
+        """End what is inside a frame whose time is over, and raise the standard's error there."""
+        late = WorkflowError("timeout", detail="it took longer than its timeout allows")
+        if frame.parent is None:
+            self.end_faulted(raising.problem(late, "/"))
+            return
+        self.cancelled(self.tree.remove_below(frame))
+        if frame.kind == "scope":  # one attempt of a `try`: the error comes from inside it
+            scope, task = frame, self.program.tasks[self.tree.parent(frame).pointer]
+        else:
+            scope, task = self.tree.remove(frame), self.program.tasks[frame.pointer]
+        self.fault(scope.id, task, raising.placed(late, task, scope), definite=False)
 
     # the walk
 
     def run(self) -> None:
         """Move every leaf that can until it waits; `more` says that the budget ended first."""
-        for leaf in self.tree.leaves():
-            at: int | None = leaf
-            while at is not None and self.ended is None and at in self.tree:
+        self.ready = deque(self.tree.leaves())
+        share = max(1, min(_SHARE, self.budget // max(len(self.ready), 1)))
+        while self.ready and self.ended is None:
+            at: int | None = self.ready.popleft()
+            left = share
+            while at is not None and at in self.tree:
                 if self.budget <= 0:
                     self.more = True
                     return
+                if left <= 0:
+                    self.ready.append(at)
+                    break
+                left -= 1
                 self.budget -= 1
                 at = self._step(self.tree[at])
 
@@ -175,10 +219,11 @@ class Walk:
         data = scope.value
         arguments = self._arguments(scope, task, BEFORE)
         arguments.raw, arguments.started_ms = data, self.now_ms
-        if task.condition is not None and not bodies.truthy(task.condition.evaluate(data, arguments)):
+        if task.condition is not None and not truthy(task.condition.evaluate(data, arguments)):
             self.note("task.skipped", task)
             return self._move(scope.id, data, "continue")
         self.note("task.started", task, _NOTHING if scope.turn is None else {"turn": scope.turn})
+        arguments.deadline_ms = waits.deadline(task.timeout, data, arguments, self.now_ms)
         if not task.plain:
             if task.flow.input_schema is not None:
                 schemas.require(task.flow.input_schema, data, "input")
@@ -201,6 +246,7 @@ class Walk:
                 raw=arguments.raw,
                 input=arguments.input,
                 started_ms=arguments.started_ms,
+                deadline_ms=arguments.deadline_ms,
                 **attributes,
             )
         )
@@ -214,17 +260,16 @@ class Walk:
         )
         return self.tree.add(scope).id
 
-    def done(self, scope: Frame) -> int | None:
+    def done(self, scope: Frame, then: Target | None = None) -> int | None:
         """The task around `scope` has its output: what flowed out of it."""
-        frame = self.tree.remove(scope)
-        self.tree.remove(frame)
-        return self._complete_frame(frame, self.program.tasks[frame.pointer], scope.value)
+        frame = self.tree.take(self.tree.remove(scope))
+        return self.complete_frame(frame, self.program.tasks[frame.pointer], scope.value, then)
 
-    def _complete_frame(self, frame: Frame, task: Task, output: Any) -> int | None:
+    def complete_frame(self, frame: Frame, task: Task, output: Any, then: Target | None = None) -> int | None:
         """Complete the task of a frame that was taken out of the tree."""
         scope = self.tree.parent(frame)
         try:
-            return self.complete(scope, task, self.arguments(scope, task, frame), output)
+            return self.complete(scope, task, self.arguments(scope, task, frame), output, then)
         except WorkflowError as error:
             return self.fault(scope.id, task, raising.placed(error, task, scope))
 
@@ -274,13 +319,30 @@ class Walk:
         self.tree.put(replace(scope, position=position, value=value))
         return at
 
-    def fault(self, at: int, task: Task, error: dict[str, Any]) -> int | None:
-        """Carry the error up from the task in scope `at` to what catches it; to the run's end otherwise."""
+    def fault(self, at: int, task: Task, error: dict[str, Any], *, definite: bool = True) -> int | None:
+        """Carry the error up from the task in scope `at` to what catches it; to the run's end otherwise.
+
+        `definite` is False where something outside may or may not have happened.
+        """
         self.note("task.faulted", task, {"error": error})
         scope = self.tree[at]
         while (frame := self.tree.parent(scope)).parent is not None:
-            self.note("task.faulted", self.program.tasks[frame.pointer], {"error": error})
-            self.tree.remove_below(frame)
+            around = self.program.tasks[frame.pointer]
+            match around.body:
+                case Try() as body if scope.pointer == body.tasks.pointer:
+                    try:
+                        caught = attempts.catch(self, frame, around, error, definite=definite)
+                    except WorkflowError as second:
+                        error = raising.placed(second, around, self.tree.parent(frame))
+                    else:
+                        if caught is not None:
+                            return caught.at
+                case Fork(compete=True) if branches.others_go_on(self, scope, frame):
+                    return None
+                case _:
+                    pass
+            self.cancelled(self.tree.remove_below(frame))
+            self.note("task.faulted", around, {"error": error})
             scope = self.tree.remove(frame)
         self.tree.remove_below(frame)
         self.end_faulted(error)
@@ -288,9 +350,11 @@ class Walk:
 
     # what expressions see
 
-    def arguments(self, scope: Frame, task: Task, frame: Frame) -> Scope:
+    def arguments(self, scope: Frame, task: Task, frame: Frame, more: Mapping[str, Any] = _NOTHING) -> Scope:
         """What the task's own expressions see while its frame is, or was, in the tree."""
         arguments = self._arguments(scope, task, INSIDE)
+        if more:
+            arguments.locals = lambda: {**self.tree.variables(scope, self.program), **more}
         arguments.raw, arguments.input, arguments.started_ms = frame.raw, frame.input, frame.started_ms
         return arguments
 

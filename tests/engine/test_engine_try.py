@@ -1,0 +1,315 @@
+"""`try` catches what it says, tries again as it says, and hands on what it does not handle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from iogate.engine.commands import CallHttp, Perform, Performed, Resumed
+from iogate.errors import ERROR_TYPES, WorkflowError
+from tests.engine.engine_runs import NOW_MS, Run, error, output, program, stored
+
+RAISE = "{raise: {error: {type: 'https://x/e', status: 418, title: Tea, detail: D}}}"
+
+
+def tried(catch: str, failing: str = RAISE, after: str = "") -> str:
+    return (
+        f"do: [{{t: {{try: [{{s: {{set: '{{n: (.n + 1)}}'}}}}, {{f: {failing}}}], catch: {catch}}}}}{after}]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("catch", "expected"),
+    [
+        (
+            "{do: [{h: {set: '${ $error }'}}]}",
+            {
+                "type": "https://x/e",
+                "status": 418,
+                "title": "Tea",
+                "detail": "D",
+                "instance": "/do/0/t/try/1/f",
+            },
+        ),
+        ("{as: problem, do: [{h: {set: '[$problem.status, .]'}}]}", [418, {"n": 0}]),
+        ("{}", {"n": 0}),
+        ("{errors: {with: {status: 418}}}", {"n": 0}),
+        ("{errors: {with: {type: 'https://x/e', title: Tea, details: D}}}", {"n": 0}),
+        ("{when: .status == 418}", {"n": 0}),
+        ("{when: $error.status == 418 and $input.n == 0}", {"n": 0}),
+        ("{exceptWhen: .status == 500}", {"n": 0}),
+        ("{retry: {limit: {attempt: {count: 2}}}, do: [{h: {set: '\"gave up\"'}}]}", "gave up"),
+    ],
+)
+def test_a_caught_error_is_handled(catch: str, expected: Any) -> None:
+    assert output(tried(catch), {"n": 0}) == expected
+
+
+@pytest.mark.parametrize(
+    "catch",
+    [
+        "{errors: {with: {status: 500}}}",
+        "{errors: {with: {type: 'https://x/other'}}}",
+        "{errors: {with: {instance: /elsewhere}}}",
+        "{when: .status == 500}",
+        "{exceptWhen: .status == 418}",
+        "{retry: {limit: {attempt: {count: 2}}}}",
+        "{retry: {when: .status == 500}}",
+        "{retry: {exceptWhen: .status == 418}}",
+    ],
+)
+def test_an_error_that_is_not_handled_goes_up(catch: str) -> None:
+    fault = error(tried(catch), {"n": 0})
+    assert (fault["type"], fault["instance"]) == ("https://x/e", "/do/0/t/try/1/f")
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        "https://serverlessworkflow.io/spec/1.0.0/errors/",
+        "https://serverlessworkflow.io/dsl/errors/types/",
+        "https://open-workflow-specification.org/dsl/errors/types/",
+        ERROR_TYPES,
+    ],
+)
+def test_the_standard_s_errors_match_in_every_family_of_names(family: str) -> None:
+    catch = f"{{errors: {{with: {{type: '{family}expression'}}}}}}"
+    assert output(tried(catch, "{set: .n.x}"), {"n": 0}) == {"n": 0}
+
+
+def test_catch_then_leads_on_after_the_handler_and_only_then() -> None:
+    after = ", {a: {set: '\"a\"', then: end}}, {b: {set: '. + {b: true}'}}"
+    assert output(tried("{then: b}", after=after), {"n": 0}) == {"n": 0, "b": True}
+    assert output(tried("{do: [{h: {set: '{h: 1}'}}], then: b}", after=after), {"n": 0}) == {
+        "h": 1,
+        "b": True,
+    }
+    assert output(tried("{then: b}", "{set: .}", after=after), {"n": 0}) == "a"
+
+
+def test_an_error_of_the_handler_goes_up_and_not_round() -> None:
+    fault = error(tried("{do: [{h: {raise: {error: {type: 'https://x/h', status: 500}}}}]}"), {"n": 0})
+    assert (fault["type"], fault["instance"]) == ("https://x/h", "/do/0/t/catch/do/0/h")
+
+
+def test_an_error_of_the_condition_takes_the_place_of_the_first() -> None:
+    fault = error(tried("{when: .status.x}"), {"n": 0})
+    assert fault["type"] == ERROR_TYPES + "expression"
+    assert fault["instance"] == "/do/0/t"
+
+
+def test_the_output_of_a_try_is_transformed_like_any_other() -> None:
+    text = f"do: [{{t: {{try: [{{f: {RAISE}}}], catch: {{}}, output: {{as: '{{o: .}}'}}}}}}]"
+    assert output(text, 1) == {"o": 1}
+
+
+def test_an_error_passes_through_loops_up_to_the_try_around_them() -> None:
+    text = (
+        "do: [{t: {try: [{l: {for: {in: '[1,2,3]'}, do: [{d: {do: [{f: {if: $item == 2, "
+        f"{RAISE[1:-1]}}}}}]}}}}]}}}}], catch: {{do: [{{h: {{set: $error.instance}}}}]}}}}}}]"
+    )
+    assert output(text, 1) == "/do/0/t/try/0/l/for/do/0/d/do/0/f"
+
+
+def delays(retry: str, failures: int, uid: str = "42") -> list[int]:
+    """The delays before each retry of a call that fails so often."""
+    run = Run(program(f"do: [{{t: {{try: [{{f: {RAISE}}}], catch: {{retry: {retry}}}}}}}]"))
+    found = []
+    run.tell()
+    for _ in range(failures):
+        waiting = run.state.waiting_for
+        assert waiting is not None
+        assert waiting.kind == "retry"
+        assert waiting.task == "/do/0/t"
+        assert waiting.until_ms is not None
+        found.append(waiting.until_ms - run.now_ms)
+        run.state = stored(run.state)
+        run.now_ms = waiting.until_ms
+        run.tell()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("retry", "expected"),
+    [
+        ("{delay: {seconds: 2}}", [2000, 2000, 2000, 2000]),
+        ("{delay: PT2S, backoff: {constant: {}}}", [2000, 2000, 2000, 2000]),
+        ("{delay: {seconds: 2}, backoff: {linear: {}}}", [2000, 4000, 6000, 8000]),
+        ("{delay: {seconds: 2}, backoff: {exponential: {}}}", [2000, 4000, 8000, 16000]),
+    ],
+)
+def test_delays_grow_by_their_backoff(retry: str, expected: list[int]) -> None:
+    assert delays(retry, 4) == expected
+
+
+def test_jitter_stays_in_its_range_and_is_the_same_each_time() -> None:
+    retry = "{delay: {seconds: 1}, jitter: {from: {milliseconds: 100}, to: {milliseconds: 200}}}"
+    first = delays(retry, 5)
+    assert first == delays(retry, 5)
+    assert all(1_100 <= delay <= 1_200 for delay in first)
+    assert len(set(first)) > 1
+
+
+def test_no_retry_begins_after_the_limit_s_duration() -> None:
+    text = tried("{retry: {delay: {seconds: 2}, limit: {duration: {seconds: 5}}}, do: [{h: {set: now}}]}")
+    assert output(text, {"n": 0}) == NOW_MS / 1000 + 4
+
+
+def test_a_retry_begins_with_the_original_input_and_a_named_policy() -> None:
+    text = (
+        "use: {retries: {often: {delay: {seconds: 1}, limit: {attempt: {count: 5}}}}}\n"
+        "do: [{t: {try: [{s: {set: '{n: (.n + 1)}'}}, {c: {call: 'f:1.0.0@default', with: {n: '${ .n }'}}}],"
+        " catch: {retry: often}}}]"
+    )
+    seen = []
+
+    def answer(perform: Perform) -> Any:
+        seen.append(perform.effect)
+        if len(seen) < 4:
+            raise WorkflowError("communication", status=503)
+        return "ok"
+
+    run = Run(program(text), input={"n": 0}, stores=True)
+    assert run.finish(answer).output == "ok"
+    assert len(seen) == 4
+    assert len(set(map(str, seen))) == 1
+    assert [dict(note.detail)["attempt"] for note in run.notes if note.kind == "task.retried"] == [1, 2, 3]
+
+
+def test_a_policy_that_is_not_there_is_a_configuration_error() -> None:
+    fault = error(tried("{retry: lost}"), {"n": 0})
+    assert fault["type"] == ERROR_TYPES + "configuration"
+    assert 'retry policy "lost" is not defined in use.retries' in fault["detail"]
+
+
+CALL = "{call: http, with: {method: post, endpoint: 'https://h/%s'}}"
+TWO = (
+    f"do: [{{t: {{try: [{{a: {CALL % 'a'}}}, {{b: {CALL % 'b'}}}],"
+    f" catch: {{retry: {{limit: {{attempt: {{count: 3}}}}}}}}}}}}, {{z: {CALL % 'z'}}}]"
+)
+
+
+@pytest.mark.parametrize("definite", [True, False])
+def test_keys_of_a_retry_are_new_after_a_definite_answer_and_the_same_otherwise(definite: bool) -> None:  # noqa: FBT001 - a parameter of the table, passed by name
+    run = Run(program(TWO), stores=True)
+    keys: list[str] = []
+
+    def tell(*happened: Any) -> Perform:
+        (perform,) = run.tell(*happened)
+        keys.append(perform.idempotency_key)
+        return perform
+
+    a = tell()
+    b = tell(Performed(frame=a.frame, output=1))
+    a = tell(Performed(frame=b.frame, error=WorkflowError("communication"), definite=definite))
+    b = tell(Performed(frame=a.frame, output=1))
+    tell(Performed(frame=b.frame, output=1))
+    again = "1" if definite else "0"
+    assert keys == [
+        "42/do/0/t/try/0/a/0/0",
+        "42/do/0/t/try/1/b/0/1",
+        f"42/do/0/t/try/0/a/{again}/0",
+        f"42/do/0/t/try/1/b/{again}/1",
+        "42/do/1/z/2",
+    ]
+
+
+def test_no_key_is_used_twice_after_jumps_and_definite_answers() -> None:
+    call = "{call: http, with: {method: post, endpoint: 'https://h', body: '${ . }'}}"
+    text = (
+        f"do: [{{t: {{try: [{{a: {call}}}, {{b: {call}}}, {{c: {call}}}],"
+        " catch: {retry: {limit: {attempt: {count: 2}}}}}},"
+        " {s: {switch: [{again: {when: . < 20, then: t}}]}}]"
+    )
+    run = Run(program(text), input=0)
+    count = 0
+
+    def answer(perform: Perform) -> Any:
+        nonlocal count
+        count += 1
+        assert isinstance(perform.effect, CallHttp)
+        if count % 5 == 0:
+            raise WorkflowError("communication", status=503)
+        return count
+
+    run.finish(answer)
+    assert run.state.status == "completed"
+    keys = [perform.idempotency_key for perform in run.performs]
+    assert len(keys) == len(set(keys)) > 20
+
+
+TIMEOUT = "{timeout: {after: {seconds: 5}}, %s}"
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "wait: PT1H",
+        "call: http, with: {method: get, endpoint: 'https://h'}",
+        "do: [{w: {wait: PT1H}}]",
+        "for: {in: '[1,2,3]'}, do: [{w: {wait: PT2S}}]",
+        "try: [{f: {raise: {error: {type: x, status: 500}}}}], catch: {retry: {delay: {seconds: 2}}}",
+        "fork: {branches: [{a: {wait: PT1S}}, {b: {wait: PT1H}}]}",
+    ],
+)
+def test_a_task_that_takes_too_long_is_interrupted_and_can_be_caught(task: str) -> None:
+    handler = "{h: {set: '[$error.status, $error.instance, now]'}}"
+    text = f"do: [{{t: {{try: [{{s: {TIMEOUT % task}}}], catch: {{do: [{handler}]}}}}}}]"
+    run = Run(program(text), stores=True)
+    run.tell()
+    while run.state.status != "completed":
+        assert run.state.due_ms is not None
+        run.now_ms = run.state.due_ms
+        run.tell()
+    assert run.state.output == [408, "/do/0/t/try/0/s", NOW_MS / 1000 + 5]
+
+
+def test_the_deadline_goes_with_the_effect() -> None:
+    text = f"do: [{{s: {TIMEOUT % CALL[1:-1] % 'x'}}}]\ntimeout: {{after: {{seconds: 3}}}}"
+    (perform,) = Run(program(text)).tell()
+    assert perform.deadline_ms == NOW_MS + 3_000
+
+
+def test_moments_that_passed_together_happen_in_their_order() -> None:
+    """A worker that was away finds a wait and a deadline over: the earlier of them counts."""
+    for wait, status in ((3, "completed"), (7, "faulted")):
+        run = Run(program(f"do: [{{s: {TIMEOUT % f'wait: PT{wait}S'}}}]"))
+        run.tell()
+        run.now_ms += 60_000
+        run.tell(Resumed())
+        assert run.state.status == status
+
+
+def test_a_workflow_that_takes_too_long_faults_and_nothing_catches_it() -> None:
+    for timeout in ("{after: {seconds: 5}}", "short"):
+        text = (
+            f"use: {{timeouts: {{short: {{after: {{seconds: 5}}}}}}}}\ntimeout: {timeout}\n"
+            "do: [{t: {try: [{w: {wait: PT1H}}], catch: {}}}]"
+        )
+        run = Run(program(text))
+        run.tell()
+        assert run.state.due_ms == NOW_MS + 5_000
+        run.now_ms += 5_000
+        run.tell()
+        assert run.state.error == {
+            "type": ERROR_TYPES + "timeout",
+            "status": 408,
+            "detail": "it took longer than its timeout allows",
+            "instance": "/",
+        }
+
+
+def test_an_attempt_that_takes_too_long_is_tried_again() -> None:
+    text = (
+        "do: [{t: {try: [{w: {wait: PT1H}}], catch: {retry: {limit: {attempt: {count: 2,"
+        " duration: {seconds: 5}}}},"
+        " do: [{h: {set: '[$error.status, now]'}}]}}}]"
+    )
+    assert output(text) == [408, NOW_MS / 1000 + 15]
+
+
+def test_a_timeout_that_is_not_there_is_a_configuration_error() -> None:
+    fault = error("do: [{w: {wait: PT1S, timeout: lost}}]")
+    assert fault["type"] == ERROR_TYPES + "configuration"
+    assert fault["detail"] == 'task "w": timeout "lost" is not defined in use.timeouts'
