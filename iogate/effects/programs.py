@@ -1,8 +1,9 @@
 """Performs `run: shell` and `run: script`: what is started, in which environment, and what its end means.
 
-Called by `perform`. Each process gets a folder of its own as home, working and temporary directory, which
-goes when it ends, and an environment of PATH, LANG, what the author sets and the two IOGATE_ names: nothing
-of the worker's own environment, where secrets live.
+Called by `perform`. A process works in the directory where its worker was started, the project's, so that
+`./ship.sh` is what one expects. It gets a folder of its own as home and for temporary files, which goes when
+it ends, and an environment of PATH, LANG, what the author sets and the IOGATE_ names: nothing of the
+worker's own environment, where secrets live.
 
 Output is text exactly as it was written, a final line feed included; bytes that are no UTF-8 become the
 replacement character. A script's text never stands on a command line, where other users could read it.
@@ -41,6 +42,7 @@ class Programs:
         self._python = (
             str(Path(python).absolute()) if python and os.sep in python else python or sys.executable
         )
+        self._place = Path.cwd()
         self._allow_run = frozenset(allow_run)
         self._instance = uuid4().hex
         self._numbers = count(1)
@@ -68,7 +70,7 @@ class Programs:
             command = process.Command(
                 argv=await self._argv(run, folder, load),
                 environment=_environment(run, folder, {**identity, orphans.VARIABLE: mark}),
-                folder=folder,
+                folder=self._place,
                 stdin=None if run.stdin is None else run.stdin.encode("utf-8", "replace"),
                 keep=_KEPT[run.returns],
                 mark=mark,
@@ -106,6 +108,8 @@ class Programs:
                 "runtime", title="Process wrote too much", detail=f"the {run.kind} {fault}"
             ) from None
         except FileNotFoundError:
+            if not command.folder.is_dir():
+                raise _configuration(f"the worker's own directory, {command.folder}, is gone") from None
             hint = ' set "python" to an interpreter' if run.kind == "script" else ""
             raise _configuration(
                 f'"{command.argv[0]}" is not installed on this worker;{hint}'.rstrip(";")

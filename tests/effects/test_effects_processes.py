@@ -44,6 +44,11 @@ def exists(path: str) -> bool:
     return Path(path).exists()
 
 
+def make(place: Path, name: str, text: str) -> None:
+    place.mkdir()
+    (place / name).write_text(text)
+
+
 def remove(home: str) -> None:
     Path(home).parent.rmdir()
 
@@ -128,8 +133,22 @@ async def test_the_environment_is_clean(effects: Effects, monkeypatch: pytest.Mo
     }
     assert (seen["MINE"], seen["IOGATE_IDEMPOTENCY_KEY"]) == ("1", KEY)
     assert seen["IOGATE_RUN_ID"] == "213996969363910656"
-    assert seen["PWD"] == seen["HOME"] == seen["TMPDIR"]
+    assert seen["HOME"] == seen["TMPDIR"]
     assert not exists(seen["HOME"])
+
+
+async def test_a_process_works_where_its_worker_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "place"
+    make(place, "ship.sh", "echo shipped")
+    monkeypatch.chdir(place)
+    async with Effects(settings=Settings(allow_run=("shell", "script"))) as effects:
+        assert (await do(effects, shell("sh ./ship.sh"))).output == "shipped\n"
+        assert (await do(effects, python("print(open('ship.sh').read())"))).output == "echo shipped\n"
+        await asyncio.to_thread(place.rename, tmp_path / "moved")
+        performed = await do(effects, shell("true"))
+    assert failure(performed)[2] == f"the worker's own directory, {place}, is gone"
 
 
 async def test_a_failure_says_the_code_and_the_end_of_stderr(effects: Effects) -> None:
