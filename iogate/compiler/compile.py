@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from iogate.compiler import features, resources
 from iogate.compiler.auth import Reader
 from iogate.compiler.checks import (
+    calls,
     debug,
     expressions,
     flow,
@@ -57,6 +58,7 @@ WORKFLOW_CHECKS: tuple[_Check, ...] = (
     references.check,
     expressions.check,
     functions.check,
+    calls.check,
     processes.check,
     schemas.check,
     lint.check,

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from iogate.compiler.walk import Pointer
 from iogate.documents.problems import Problem, Severity
-from iogate.documents.source import Span
+from iogate.documents.source import Source, Span
 from iogate.functions import Registry
 from iogate.settings import Settings
 
@@ -25,6 +25,9 @@ class Placed(Protocol):
 
     @property
     def data(self) -> Mapping[str, Any]: ...
+
+    @property
+    def source(self) -> Source: ...
 
     def at(self, pointer: Pointer, *, key: bool = False) -> Span: ...
 
@@ -67,6 +70,14 @@ def warning(
     document: Placed, pointer: Pointer, code: str, message: str, *, key: bool = False, hint: str = ""
 ) -> Problem:
     return fault(document, pointer, code, message, key=key, hint=hint, severity="warning")
+
+
+def conceal(document: Placed, pointer: Pointer) -> None:
+    """Keep what stands at `pointer` out of every rendered line: it is a secret, by its place."""
+    span = document.at(pointer)
+    mask = (span.line, span.column - 1, span.column - 1 + span.length)
+    if mask not in document.source.masks:
+        document.source.masks.append(mask)
 
 
 def did_you_mean(choice: str | None) -> str:

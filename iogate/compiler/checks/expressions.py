@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from iogate import expressions as language
@@ -34,7 +35,7 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
     if (document.data.get("evaluate") or {}).get("language", "jq") != "jq":
         return
     for found in expressions(document.data):
-        why = language.check(found.text, found.variables)
+        why = _verdict(found.text, found.variables)
         if why is not None:
             yield fault(
                 document,
@@ -51,6 +52,12 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
             'the expression does not compile: "${" is never closed by "}"',
             hint=f"{text!r} would be plain text" if len(text) <= 40 else "",
         )
+
+
+@lru_cache(maxsize=8192)
+def _verdict(text: str, variables: frozenset[str]) -> str | None:
+    # Compiling in jq costs milliseconds; `up --watch` judges the same texts at every change.
+    return language.check(text, variables)
 
 
 def expressions(definition: Mapping[str, Any]) -> Iterator[Found]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from iogate.compiler import walk
-from iogate.compiler.checks.expressions import expressions
+from iogate.compiler import features, walk
+from iogate.compiler.checks.expressions import expressions, holds_expression
 from iogate.compiler.checks.flow import DIRECTIVES
-from iogate.compiler.faults import Placed, Surroundings, warning
+from iogate.compiler.faults import Placed, Surroundings, conceal, warning
 from iogate.compiler.walk import Pointer
 from iogate.documents.problems import Problem, quoted
 
@@ -20,6 +21,7 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
     del surroundings
     yield from _shell(document)
     yield from _copied_secrets(document)
+    yield from _literal_secrets(document)
     yield from _unreachable(document)
 
 
@@ -45,6 +47,35 @@ def _copied_secrets(document: Placed) -> Iterator[Problem]:
                 "the expression copies a secret into the data of the run, where it is stored and shown",
                 hint="use $secrets where the call needs it",
             )
+
+
+def _literal_secrets(document: Placed) -> Iterator[Problem]:
+    for pointer, value in _secret_places(document.data):
+        if value and not holds_expression(value):
+            conceal(document, pointer)
+            yield warning(
+                document,
+                pointer,
+                "IOG501",
+                "a secret stands in the file in clear",
+                hint="name it in use.secrets, and write ${ $secrets.NAME } here",
+            )
+
+
+def _secret_places(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, Any]]:
+    for pointer, policy in features.policies(definition):
+        for scheme, members in policy.items():
+            if isinstance(members, Mapping):
+                for key in ("password", "token"):
+                    if key in members:
+                        yield (*pointer, scheme, key), members[key]
+                if "secret" in (members.get("client") or {}):
+                    yield (*pointer, scheme, "client", "secret"), members["client"]["secret"]
+    for task in walk.tasks(definition):
+        headers = (task.data.get("with") or {}).get("headers") if task.data.get("call") == "http" else None
+        for name, value in headers.items() if isinstance(headers, Mapping) else ():
+            if name.lower() in ("authorization", "proxy-authorization", "x-api-key", "cookie"):
+                yield (*task.pointer, "with", "headers", name), value
 
 
 def _kept(pointer: Pointer) -> bool:

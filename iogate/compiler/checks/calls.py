@@ -1,0 +1,61 @@
+"""HTTP calls can be made: a literal address is one of the web, and its method is one that servers know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from iogate.compiler import walk
+from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, warning
+from iogate.compiler.walk import Pointer
+from iogate.documents.problems import Problem, listed, nearest, quoted
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+_ABSOLUTE = re.compile(r"https?://[^/?#\s]", re.IGNORECASE)
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+
+
+def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
+    del surroundings
+    for task in walk.tasks(document.data):
+        if task.data.get("call") != "http":
+            continue
+        call: Mapping[str, Any] = task.data["with"]
+        at = (*task.pointer, "with")
+        yield from _method(document, (*at, "method"), call["method"])
+        endpoint = call["endpoint"]
+        if isinstance(endpoint, Mapping):
+            yield from _address(document, (*at, "endpoint", "uri"), endpoint["uri"])
+        else:
+            yield from _address(document, (*at, "endpoint"), endpoint)
+
+
+def _method(document: Placed, pointer: Pointer, method: str) -> Iterator[Problem]:
+    if method.upper() not in METHODS:
+        yield warning(
+            document,
+            pointer,
+            "IOG509",
+            f"{quoted(method)} is no usual method of HTTP; those are {listed(METHODS)}",
+            hint=did_you_mean(nearest(method, [known.lower() for known in METHODS])),
+        )
+
+
+def _address(document: Placed, pointer: Pointer, address: str) -> Iterator[Problem]:
+    if address.lstrip().startswith(("${", "{")) or _ABSOLUTE.match(address):
+        return
+    scheme = _SCHEME.match(address)
+    near = None
+    if scheme and "://" in address:
+        name = nearest(scheme[1], ("http", "https"))
+        near = f"{name}{address[scheme.end() - 1 :]}" if name else None
+    yield fault(
+        document,
+        pointer,
+        "IOG320",
+        f"{quoted(address)} is no address that can be called: it must start with http:// or https://, "
+        "followed by a host",
+        hint=did_you_mean(near),
+    )
