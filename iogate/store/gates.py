@@ -7,7 +7,7 @@ switch is effective when the command returns, whether or not a gateway has heard
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
@@ -90,7 +90,7 @@ class Gates:
         now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
         return {name: _gate(name, row, now_ms) for name, row in zip(names, rows, strict=True)}
 
-    async def watch(self) -> AsyncIterator[Change]:
+    async def watch(self) -> AsyncGenerator[Change, None]:
         """The state now, then each change within a second, also over lost connections."""
         bell = Doorbell()
         seen: Change | None = None

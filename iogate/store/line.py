@@ -212,7 +212,11 @@ class Line:
         if where.get("db"):
             commands.append(("SELECT", where["db"]))
         commands.append(("CLIENT", "SETNAME", self._name))
-        commands.extend(("SCRIPT", "LOAD", scripts.script(name).text) for name in scripts.names())
+        await self._insist(wire, commands)
+        # Apart from the login: a server cuts off who sends much before having logged in.
+        await self._insist(wire, [("SCRIPT", "LOAD", scripts.script(name).text) for name in scripts.names()])
+
+    async def _insist(self, wire: _Wire, commands: Sequence[Sequence[Argument]]) -> None:
         packed = b"".join(pack(*command) for command in commands)
         for command, reply in zip(commands, await wire.ask(packed, len(commands)), strict=True):
             if isinstance(reply, hiredis.ReplyError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import msgspec
@@ -203,7 +203,7 @@ class Runs:
             return text.split(b"\n") if text else []
         return list(lines)
 
-    async def follow(self, uid: str) -> AsyncIterator[bytes]:
+    async def follow(self, uid: str) -> AsyncGenerator[bytes, None]:
         """The journal so far, then each new line, until the run has ended."""
         sent: list[bytes] = []
         while True:

