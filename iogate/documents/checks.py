@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from iogate.documents.nodes import Node, Pointer
     from iogate.documents.problems import Severity
 
+_MOST_ROOT_KEYS = 100
+
 
 def check_api(data: dict[str, Any], root: Node, path: str) -> Iterator[Problem]:
     """Authentication is said; debug cases have names of their own; literal secrets are pointed out."""
@@ -55,8 +57,9 @@ def check_api(data: dict[str, Any], root: Node, path: str) -> Iterator[Problem]:
 def check_workflow(data: dict[str, Any], root: Node, path: str) -> Iterator[Problem]:
     """The root of a workflow lets unknown keys pass; a misspelt one is still worth a word."""
     known = Workflow.key_names()
-    for key in data:
-        meant = None if key in known else nearest(key, [name for name in known if name not in data])
+    free = [name for name in known if name not in data]
+    for key in list(data)[:_MOST_ROOT_KEYS]:
+        meant = None if key in known else nearest(key, free)
         if meant:
             message = f"the key {quoted(key)} has no meaning in a workflow"
             hint = f'did you mean "{meant}"?'

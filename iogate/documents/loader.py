@@ -21,7 +21,7 @@ from iogate.documents.reader import MAX_PROBLEMS, Reading, read_file, read_text
 from iogate.documents.wording import problems_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from iogate.documents.nodes import Node, Pointer
     from iogate.documents.source import Source, Span
@@ -95,10 +95,10 @@ class Documents:
 def load(root: Path, paths: Sequence[Path] | None = None) -> Documents:
     """Read a project's two folders, or the files and folders given."""
     given = [root / folder for folder in FOLDERS if (root / folder).is_dir()] if paths is None else paths
-    collected = _Collected()
+    collected = _Collected(root)
     seen: set[Path] = set()
     for path in given:
-        for file in _files(path):
+        for file in _files(path, collected.unreadable):
             real = file.resolve()
             if real not in seen:
                 seen.add(real)
@@ -109,28 +109,32 @@ def load(root: Path, paths: Sequence[Path] | None = None) -> Documents:
 
 def load_text(text: str, path: str = "document.yaml") -> Documents:
     """Read one document from text, as if it were the file `path`."""
-    collected = _Collected()
+    collected = _Collected(Path())
     collected.add(read_text(text, path))
     return collected.documents()
 
 
-def _files(path: Path) -> Iterator[Path]:
+def _files(path: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
     """The YAML files of a folder and its subfolders, without hidden ones; a file named is read as it is."""
     if not path.is_dir():
         yield path
         return
-    for folder, folders, files in os.walk(path):
+    for folder, folders, files in os.walk(path, onerror=on_error):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if name.endswith(SUFFIXES) and not name.startswith("."):
-                yield Path(folder) / name
+            file = Path(folder) / name
+            # A pipe or device would block; a broken link is read, and told of.
+            special = file.exists() and not file.is_file()
+            if name.endswith(SUFFIXES) and not name.startswith(".") and not special:
+                yield file
 
 
 def _name(file: Path, root: Path) -> str:
-    try:
-        return file.resolve().relative_to(root.resolve()).as_posix()
-    except ValueError:
-        return file.as_posix()
+    """What problems call the file: its path from the project where it lies in it, as clean text."""
+    # Absolute and not resolved: a link is called by its own name.
+    absolute, top = file.absolute(), root.absolute()
+    name = absolute.relative_to(top) if absolute.is_relative_to(top) else file
+    return name.as_posix().encode(errors="replace").decode()
 
 
 def family_of(data: Any) -> Family | None:
@@ -147,7 +151,8 @@ def family_of(data: Any) -> Family | None:
 
 
 class _Collected:
-    def __init__(self) -> None:
+    def __init__(self, root: Path) -> None:
+        self._root = root
         self._apis: list[ApiDocument] = []
         self._workflows: list[WorkflowDocument] = []
         self._problems: list[Problem] = []
@@ -159,6 +164,12 @@ class _Collected:
         if reading.root is not None:
             problems += self._judge(reading, reading.root)
         self._problems += in_order(problems)[:MAX_PROBLEMS]
+
+    def unreadable(self, error: OSError) -> None:
+        """A folder that cannot be listed."""
+        name = _name(Path(str(error.filename)), self._root)
+        message = f"cannot read the folder: {error.strerror or type(error).__name__}"
+        self._problems.append(Problem(code="IOG134", message=message, path=name, line=1, column=1))
 
     def _judge(self, reading: Reading, root: Node) -> Iterable[Problem]:
         """Add the document where it holds; the problems that it has either way."""

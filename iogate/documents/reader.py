@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES: Final = 5 * 1024 * 1024
 MAX_DEPTH: Final = 64
-MAX_NODES: Final = 100_000
-"""Values in a file with all aliases written out."""
+MAX_NODES: Final = 50_000
+"""Keys and values in a file with all aliases written out."""
 MAX_PROBLEMS: Final = 1_000
 """Problems told of one file."""
 _MAX_TAG_DIRECTIVES: Final = 16
@@ -187,7 +187,7 @@ class _Composer:
     def _grow(self, by: int, event: yaml.Event) -> None:
         self._count += by
         if self._count > MAX_NODES:
-            message = f"more than {MAX_NODES:,} values once all aliases are written out"
+            message = f"more than {MAX_NODES:,} keys and values once all aliases are written out"
             raise _Stop(self._problem("IOG124", message, _span(event)))
 
     def _alias(self, event: yaml.AliasEvent, depth: int) -> Node:
@@ -282,11 +282,12 @@ class _Composer:
         for inner in self._events:
             if isinstance(inner, yaml.MappingEndEvent):
                 break
-            self._grow(1, inner)
             span, name = self._key(inner, depth)
             # Names of callers are free; what they map to is a secret.
-            under = "secret" if key in _SECRET_MAPS else name
+            under = "secret" if key in _SECRET_MAPS else (name or "")
             node = self._node(next(self._events), depth + 1, under)
+            if name is None:
+                continue
             size += node.size + 1
             height = max(height, node.height + 1)
             if name in entries:
@@ -309,23 +310,25 @@ class _Composer:
             points=bool(event.flow_style),
         )
 
-    def _key(self, event: yaml.Event, depth: int) -> tuple[Span, str]:
-        """A mapping's key. Whole numbers count as the text they are written as, as in JSON."""
+    def _key(self, event: yaml.Event, depth: int) -> tuple[Span, str | None]:
+        """A mapping's key, None where it is none. A whole number counts as the text it is written as."""
         span = _span(event)
         node = self._node(event, depth + 1, "")
         if isinstance(event, yaml.ScalarEvent):
             text = str(event.value)
             if not event.style and text == "<<":
                 self.note("IOG131", "YAML 1.2 has no merge keys", span, "write the keys out")
-            elif not isinstance(node.value, str) and not (
+                return span, None
+            if not isinstance(node.value, str) and not (
                 isinstance(node.value, int) and not isinstance(node.value, bool)
             ):
                 self.note("IOG132", f"the key {quoted(text)} is not text", span, "put it in quotes")
+                return span, None
             return span, text
         if isinstance(node.value, str):
             return span, node.value
         self.note("IOG132", "a key must be text, not a list or mapping", span)
-        return span, f"\0{span.line}:{span.column}"
+        return span, None
 
     def _mask(self, event: yaml.ScalarEvent) -> None:
         start, end = _marks(event)

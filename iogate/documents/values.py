@@ -37,6 +37,8 @@ def _whole(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
+        if isinstance(value, float):
+            raise fault(FORMAT, expected="a whole number", got=str(value))
         raise wrong_type("a whole number", value)
     return value
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 Pointer = tuple[str | int, ...]
@@ -61,49 +62,55 @@ ADDITIONS: dict[str, Any] = {
     "with": {},
 }
 
-Mutation = tuple[str, Any]
+Mutation = tuple[str, Callable[[], Any]]
 
 
 def mutations(document: Any) -> Iterator[Mutation]:
-    """What was done, and the document after it."""
+    """What is done, and how to get the document after it: most are never made, so copies wait."""
     for pointer in _pointers(document):
         value = _at(document, pointer)
         if pointer:
-            yield from _of_place(document, pointer)
+            for replacement in REPLACEMENTS:
+                what = f"set {pointer} to {replacement!r}"
+                yield what, partial(_changed, document, pointer[:-1], partial(_put, pointer[-1], replacement))
+            yield f"delete {pointer}", partial(_changed, document, pointer[:-1], partial(_drop, pointer[-1]))
+            if isinstance(pointer[-1], str):
+                for name in NAMES:
+                    rename = partial(_rename, pointer[-1], name)
+                    yield f"rename {pointer} to {name}", partial(_changed, document, pointer[:-1], rename)
         if isinstance(value, dict):
-            yield from _of_mapping(document, pointer, value)
+            for name, addition in ADDITIONS.items():
+                if name not in value:
+                    add = partial(_put, name, addition)
+                    yield f"add {name} to {pointer}", partial(_changed, document, pointer, add)
         elif isinstance(value, list):
             for what, item in (("again", value[0] if value else 1), ("text", "x")):
-                changed = copy.deepcopy(document)
-                _at(changed, pointer).append(copy.deepcopy(item))
-                yield f"append {what} to {pointer}", changed
+                append = partial(_append, copy.deepcopy(item))
+                yield f"append {what} to {pointer}", partial(_changed, document, pointer, append)
 
 
-def _of_place(document: Any, pointer: Pointer) -> Iterator[Mutation]:
-    *above, last = pointer
-    for value in REPLACEMENTS:
-        changed = copy.deepcopy(document)
-        _at(changed, above)[last] = value
-        yield f"set {pointer} to {value!r}", changed
+def _changed(document: Any, pointer: Pointer, change: Callable[[Any], None]) -> Any:
     changed = copy.deepcopy(document)
-    del _at(changed, above)[last]
-    yield f"delete {pointer}", changed
-    if isinstance(last, str):
-        for name in NAMES:
-            changed = copy.deepcopy(document)
-            holder = _at(changed, above)
-            renamed = {name if key == last else key: value for key, value in holder.items()}
-            holder.clear()
-            holder.update(renamed)
-            yield f"rename {pointer} to {name}", changed
+    change(_at(changed, pointer))
+    return changed
 
 
-def _of_mapping(document: Any, pointer: Pointer, value: dict[str, Any]) -> Iterator[Mutation]:
-    for name, addition in ADDITIONS.items():
-        if name not in value:
-            changed = copy.deepcopy(document)
-            _at(changed, pointer)[name] = addition
-            yield f"add {name} to {pointer}", changed
+def _put(step: str | int, value: Any, holder: Any) -> None:
+    holder[step] = value
+
+
+def _drop(step: str | int, holder: Any) -> None:
+    del holder[step]
+
+
+def _append(item: Any, holder: list[Any]) -> None:
+    holder.append(item)
+
+
+def _rename(old: str, new: str, holder: dict[str, Any]) -> None:
+    renamed = {new if key == old else key: value for key, value in holder.items()}
+    holder.clear()
+    holder.update(renamed)
 
 
 def _pointers(value: Any, at: Pointer = ()) -> Iterator[Pointer]:
@@ -116,7 +123,7 @@ def _pointers(value: Any, at: Pointer = ()) -> Iterator[Pointer]:
             yield from _pointers(inner, (*at, index))
 
 
-def _at(value: Any, pointer: Any) -> Any:
+def _at(value: Any, pointer: Pointer) -> Any:
     for step in pointer:
         value = value[step]
     return value

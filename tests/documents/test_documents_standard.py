@@ -37,10 +37,11 @@ def test_verdicts_agree_on_mutations_of_the_examples(part: int) -> None:
     """Tens of thousands of mutations; every fifth by turns, which is some ten thousand a run."""
     judge, count, disagreements = official(), 0, []
     for path in EXAMPLES[part::8]:
-        for number, (what, document) in enumerate(mutations(data_of(path))):
+        for number, (what, mutated) in enumerate(mutations(data_of(path))):
             if number % 5:
                 continue
             count += 1
+            document = mutated()
             if judge.is_valid(document) != holds(document):
                 disagreements.append(f"{path.name}: {what}")
     assert disagreements == []
@@ -53,18 +54,19 @@ def test_verdicts_agree_on_mutations_of_a_workflow_with_every_key() -> None:
     document = data_of(RICH)
     assert judge.is_valid(document)
     assert holds(document)
-    for number, (what, changed) in enumerate(mutations(document)):
+    for number, (what, mutated) in enumerate(mutations(document)):
         deliberate = what.endswith(DEVIATIONS)
-        if not deliberate and number % 4:
+        if not deliberate and number % 7:
             continue
         count += 1
+        changed = mutated()
         if judge.is_valid(changed) != holds(changed):
             if deliberate and holds(changed):
                 deviations += 1
             else:
                 disagreements.append(what)
     assert disagreements == []
-    assert count > 4_000
+    assert count > 2_000
     assert deviations == 4
 
 

@@ -6,12 +6,14 @@ replaces it.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from iogate.documents.api.auth import Auth
 from iogate.documents.api.debug import DebugCase
+from iogate.documents.problems import quoted
 from iogate.documents.shape import Maybe, Shape, rule, wrong_type
 from iogate.documents.values import (
     Flag,
@@ -159,6 +161,18 @@ _INHERITED: Final = (
 _RETENTION_S: Final = 604_800.0
 
 
+def _indented(value: Any) -> Any:
+    """A method without a value followed by one of its own keys has lost its indentation."""
+    if isinstance(value, dict):
+        names = list(value)
+        for name, following in pairwise(names):
+            lost = following in Method.key_names() and not isinstance(value[following], dict)
+            if value[name] is None and lost:
+                message = f"the definition of method {quoted(name)} is not indented below its name"
+                raise rule(message, code=11, hint=f"indent it deeper than {quoted(name)}", key=following)
+    return value
+
+
 class ApiModule(Shape):
     near: ClassVar = {"routes": "methods", "endpoints": "methods", "name": "module", "authentication": "auth"}
     elsewhere: ClassVar = dict.fromkeys(("workflow", "enabled", "input", "debug"), "it belongs on a method")
@@ -175,7 +189,7 @@ class ApiModule(Shape):
     protect: Maybe[Flag] = None
     tags: Maybe[TextList] = None
     metadata: Maybe[FreeMap] = None
-    methods: Annotated[dict[RouteName, Method], Field(min_length=1), IsMapping]
+    methods: Annotated[dict[RouteName, Method], Field(min_length=1), BeforeValidator(_indented), IsMapping]
     """The routes of this module, by their name."""
 
     @model_validator(mode="after")

@@ -33,7 +33,7 @@ from iogate.documents.dsl.kinds import branch_of, check_entry, check_kind
 from iogate.documents.dsl.processes import Process
 from iogate.documents.dsl.text import Duration, Expression
 from iogate.documents.shape import Maybe, as_tag, by_type, rule, wrong_type
-from iogate.documents.values import Flag, FreeMap, IsList, IsMapping, Text
+from iogate.documents.values import Flag, FreeMap, IsList, Text
 
 _IN_WITH = 'it belongs under "with"'
 
@@ -310,9 +310,7 @@ AnyTask = Annotated[
     BeforeValidator(check_kind),
 ]
 
-TaskEntry = Annotated[
-    dict[str, AnyTask], Field(min_length=1, max_length=1), BeforeValidator(check_entry), IsMapping
-]
+TaskEntry = Annotated[dict[str, AnyTask], Field(min_length=1, max_length=1), BeforeValidator(check_entry)]
 TaskList = Annotated[list[TaskEntry], IsList]
 
 for _shape in (Iterator, DoTask, ForkParts, ForTask, Catch, TryTask):
