@@ -162,6 +162,9 @@ class _Expected:
     argon2: bytes = b""
 
 
+_NOBODY = _Expected("", sha256=bytes(32))
+
+
 class Verifier:
     """Judges presented credentials against the accepted values of one API.
 
@@ -191,11 +194,12 @@ class Verifier:
     async def password(self, user: str, presented: str) -> str | None:
         """The user's name if the password is theirs; None otherwise, after as much work."""
         mine = tuple(expected for expected in self._expected if expected.caller == user)
-        if not mine:
-            mine = (_Expected("", argon2=_dummy()),) if self._slow else (_Expected("", sha256=bytes(32)),)
-            await self._judge(mine, _encode(presented))
-            return None
-        return await self._judge(mine, _encode(presented))
+        text = _encode(presented)
+        found = await self._judge(mine or (_NOBODY,), text)
+        if found is None and self._slow and not any(expected.argon2 for expected in mine):
+            # A wrong answer takes as long whether or not there is such a user.
+            await self._judge((_Expected("", argon2=_dummy()),), text)
+        return found if mine else None
 
     async def _judge(self, candidates: Sequence[_Expected], presented: bytes) -> str | None:
         digest = hashlib.sha256(presented).digest()
