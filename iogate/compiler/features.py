@@ -114,12 +114,6 @@ def _root(*path: str) -> Finder:
     return find
 
 
-def _task_timeout(definition: Mapping[str, Any]) -> Iterator[Pointer]:
-    for task in walk.tasks(definition):
-        if "timeout" in task.data:
-            yield (*task.pointer, "timeout")
-
-
 def _policy(scheme: str) -> Finder:
     def find(definition: Mapping[str, Any]) -> Iterator[Pointer]:
         for pointer, policy in policies(definition):
@@ -205,8 +199,6 @@ def _at(definition: Mapping[str, Any], pointer: Pointer) -> Any:
 
 
 FEATURES = (
-    Feature("IOG410", '"fork"', _kind("fork")),
-    Feature("IOG411", '"try"', _kind("try")),
     Feature("IOG412", '"listen"', _kind("listen")),
     Feature("IOG413", '"emit"', _kind("emit")),
     Feature("IOG414", "a call of OpenAPI", _protocol("openapi")),
@@ -220,8 +212,6 @@ FEATURES = (
     Feature("IOG422", "running another workflow", _run("workflow")),
     Feature("IOG423", "a script in a language other than python", _foreign_script),
     Feature("IOG430", '"schedule"', _root("schedule")),
-    Feature("IOG431", 'the timeout of a workflow (an API has its own, "timeout")', _root("timeout")),
-    Feature("IOG432", "the timeout of a task", _task_timeout),
     Feature("IOG433", '"extensions"', _root("use", "extensions")),
     Feature("IOG434", '"catalogs"', _root("use", "catalogs")),
     Feature("IOG435", "digest authentication", _policy("digest")),

@@ -77,7 +77,8 @@ def catch(walk: Walk, frame: Frame, task: Task, error: dict[str, Any], *, defini
     body = task.body
     assert isinstance(body, Try)
     scope = walk.tree.parent(frame)
-    arguments = walk.arguments(scope, task, frame, {body.name: error})
+    # reusable policies know the error by the standard's name only
+    arguments = walk.arguments(scope, task, frame, {"error": error, body.name: error})
     if not (_matches(body.errors, error) and _wanted(body, error, arguments)):
         return None
     used_up = False
