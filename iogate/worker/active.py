@@ -7,6 +7,7 @@ is what the store has, and at most one commit of a run is under way.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +15,13 @@ from iogate.compiler.program import Program
 from iogate.engine.commands import Happening, Note, Perform
 from iogate.engine.scope import Environment, RunFacts
 from iogate.engine.state import State, WaitingFor
-from iogate.store.leases import Claim, Commit, Move
+from iogate.store.leases import Claim, Commit, Move, TaskRow
 from iogate.worker.frames import Codec, encode
-from iogate.worker.journal import lines, rows
+from iogate.worker.journal import KEPT, gather, lines
 from iogate.worker.redaction import Redaction
+
+MANY = 4_096
+"""Notes of one run in memory."""
 
 
 @dataclass(slots=True, eq=False)
@@ -38,7 +42,10 @@ class Run:
     inbox: list[Happening] = field(default_factory=list)
     """What happened and was not told to the engine yet."""
     notes: list[Note] = field(default_factory=list)
-    """Since the last commit."""
+    """Since the last commit; of a long loop, the last ones."""
+    told: list[Note] = field(default_factory=list)
+    """Older ones, which the rows have counted."""
+    rows: dict[str, TaskRow] = field(default_factory=dict)
     performs: list[Perform] = field(default_factory=list)
     """What must happen outside, once the commit that records it is applied."""
     effects: dict[int, asyncio.Task[None]] = field(default_factory=dict)
@@ -58,6 +65,14 @@ class Run:
     def uid(self) -> str:
         return self.claim.uid
 
+    def note(self, notes: Sequence[Note]) -> None:
+        """Remember for the next commit, in bounded memory."""
+        self.notes.extend(notes)
+        if len(self.notes) > MANY:
+            gather(self.rows, self.notes)
+            # Counted in the rows from here on, and still lines of the journal.
+            self.told, self.notes = self.notes[-KEPT:], []
+
     def forget(self) -> None:
         """Stop everything that goes on for the run in this process."""
         self.gone = True
@@ -73,7 +88,10 @@ class Run:
         state = self.state
         self.seq += 1
         self.committing = move
-        notes, self.notes = self.notes, []
+        rows, self.rows = self.rows, {}
+        gather(rows, self.notes)
+        notes = [*self.told, *self.notes] if self.told else self.notes
+        self.told, self.notes = [], []
         ended = move == "end"
         error: Any = None
         if ended and state.error is not None:
@@ -92,7 +110,7 @@ class Run:
             frames_gone=[] if delta is None else delta.frames_gone,
             values={} if delta is None else delta.values,
             values_gone=[] if delta is None else delta.values_gone,
-            tasks=rows(notes),
+            tasks=list(rows.values()),
             journal=lines(notes, redaction),
             output=encode(state.output) if ended and state.status == "completed" else None,
             error=None if error is None else encode(error),

@@ -187,7 +187,7 @@ class Drive:
             return
         state = run.state = result.state
         if result.notes:
-            run.notes.extend(result.notes)
+            run.note(result.notes)
         if result.performs:
             run.performs.extend(result.performs)
         run.unfinished = result.more

@@ -38,10 +38,15 @@ _STATUS = {
     "task.waiting": "waiting",
 }
 _OVER = frozenset({"completed", "faulted", "skipped", "cancelled"})
+_STARTS = frozenset({"task.started", "task.skipped"})
+KEPT = 1_000
+"""Lines of a journal."""
 
 
 def lines(notes: list[Note], redaction: Redaction) -> list[bytes]:
-    """One JSON object a note."""
+    """One JSON object a note; no more than the store keeps."""
+    if len(notes) > KEPT:
+        notes = notes[-KEPT:]
     if redaction.idle:
         return [
             _encode(Line(note.at_ms, note.kind, note.reference, note.name, note.detail or None))
@@ -53,33 +58,22 @@ def lines(notes: list[Note], redaction: Redaction) -> list[bytes]:
     ]
 
 
-def rows(notes: list[Note]) -> list[TaskRow]:
-    """One row a task: its latest status, and how often it started since the last commit."""
-    latest: dict[str, list[Any]] = {}
+def gather(rows: dict[str, TaskRow], notes: list[Note]) -> None:
+    """Bring rows up to date: the latest status of each task, and how often it started."""
     for note in notes:
         status = _STATUS.get(note.kind)
         if status is None:
             continue
         at_ms = note.at_ms
-        row = latest.get(note.reference)
-        if row is None:
-            row = latest[note.reference] = [note.name, status, at_ms, None, 1, 0]
-        row[1] = status
-        row[3] = at_ms if status in _OVER else None
-        if note.kind in {"task.started", "task.skipped"}:
-            row[5] += 1
-        attempt = note.detail.get("attempt")
-        if isinstance(attempt, int):
-            row[4] = attempt
-    return [
-        TaskRow(
+        reference = note.reference
+        row = rows.get(reference)
+        attempt = note.detail.get("attempt", 1) if note.detail else 1
+        rows[reference] = TaskRow(
             reference=reference,
-            name=name,
+            name=note.name,
             status=status,
-            started_at_ms=started_ms,
-            ended_at_ms=ended_ms,
-            attempt=attempt,
-            count=count,
+            started_at_ms=at_ms if row is None else row.started_at_ms,
+            ended_at_ms=at_ms if status in _OVER else None,
+            attempt=attempt if row is None or attempt > row.attempt else row.attempt,
+            count=(note.kind in _STARTS) + (0 if row is None else row.count),
         )
-        for reference, (name, status, started_ms, ended_ms, attempt, count) in latest.items()
-    ]

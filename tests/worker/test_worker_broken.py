@@ -1,0 +1,66 @@
+"""What cannot be run faults its run and leaves the worker alive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.worker.site import NOOP, decoded, workflow
+
+if TYPE_CHECKING:
+    from tests.worker.site import Site
+
+
+async def test_program_that_cannot_be_loaded_faults_its_runs_alone(site: Site) -> None:
+    broken = workflow("broken")
+    del broken["do"]
+    await site.publish(broken, NOOP)
+    await site.worker()
+    uid = await site.call("broken")
+    run = await site.ended(uid)
+    error = decoded(run.error)
+    assert (run.status, error["status"]) == ("faulted", 400)
+    assert error["detail"].startswith("this release cannot load the workflow's definition ")
+    assert [decoded(line)["kind"] for line in await site.store.runs.journal(uid)] == ["workflow.faulted"]
+    assert (await site.ended(await site.call())).status == "completed"
+
+
+async def test_program_that_is_gone_faults_its_runs(site: Site) -> None:
+    await site.publish(NOOP)
+    uid = await site.call()
+    await site.store.call("DEL", f"iogate:program:{site.apis['test/noop'].program}")
+    await site.worker()
+    run = await site.ended(uid)
+    assert run.status == "faulted"
+    assert "in the store" in decoded(run.error)["detail"]
+
+
+async def test_state_that_cannot_be_loaded_faults_the_run(site: Site) -> None:
+    await site.publish(workflow("waits", {"pause": {"wait": {"seconds": 2}}}))
+    await site.worker()
+    uid = await site.call("waits")
+
+    view = await site.view(uid)
+    while view.place != "timer":
+        view = await site.view(uid)
+    await site.store.call(
+        "HSET", f"iogate:frames:{uid}", "head", '{"format":99,"next_id":1,"status":"waiting"}'
+    )
+    run = await site.ended(uid)
+    assert run.status == "faulted"
+    assert "its stored state cannot be loaded" in decoded(run.error)["detail"]
+
+
+async def test_many_runs_of_a_long_loop_share_the_worker(site: Site) -> None:
+    """A loop of thousands of turns does not keep a short run waiting, and grows no state."""
+    loop = {"for": {"each": "n", "in": "${ [range(30000)] }"}, "do": [{"add": {"set": {"n": "${ $n }"}}}]}
+    await site.publish(workflow("long", {"loop": loop}), NOOP)
+    await site.worker()
+    long = await site.call("long")
+    short = await site.ended(await site.call(), 5)
+    assert short.status == "completed"
+    run = await site.ended(long, 25)
+    assert (run.status, decoded(run.output)) == ("completed", {"n": 29999})
+    assert [(task.reference, task.count) for task in run.tasks] == [
+        ("/do/0/loop", 1),
+        ("/do/0/loop/for/do/0/add", 30000),
+    ]

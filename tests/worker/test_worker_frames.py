@@ -1,0 +1,119 @@
+"""The codec writes what changed, big values once, and reads back what it wrote."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iogate.engine.state import Frame, State
+from iogate.worker.frames import BIG, Codec, Delta
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+
+
+class Stored:
+    """What a store would hold of a run."""
+
+    def __init__(self) -> None:
+        self.head = b""
+        self.frames: dict[str, bytes] = {}
+        self.values: dict[str, bytes] = {}
+
+    def apply(self, delta: Delta) -> None:
+        self.head = delta.head
+        self.frames |= delta.frames
+        self.values |= delta.values
+        for key in delta.frames_gone:
+            del self.frames[key]
+        for digest in delta.values_gone:
+            del self.values[digest]
+
+    def load(self) -> State:
+        return Codec().load(self.head, self.frames, self.values)
+
+
+def state(*frames: Frame) -> State:
+    return State(frames={frame.id: frame for frame in frames}, next_id=9, status="running")
+
+
+@given(JSON, JSON)
+def test_any_json_value_survives(value: object, context: object) -> None:
+    before = state(Frame(id=1, kind="scope", pointer="/do", value=value, context=context, turn=0))
+    stored = Stored()
+    stored.apply(Codec().delta(before))
+    assert stored.load() == before
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**63), 2**64 - 1, 2**64, 10**40])
+def test_big_integers_stay_exact(number: int) -> None:
+    before = state(Frame(id=1, kind="scope", value={"n": number}))
+    stored = Stored()
+    stored.apply(Codec().delta(before))
+    assert stored.load() == before
+
+
+def test_only_changed_frames_are_written() -> None:
+    codec, still, moving = Codec(), Frame(id=1, kind="task"), Frame(id=2, kind="scope", position=0)
+    codec.delta(state(still, moving))
+    delta = codec.delta(state(still, replace(moving, position=1)))
+    assert (list(delta.frames), delta.frames_gone) == (["2"], [])
+    assert codec.delta(state(still)).frames_gone == ["2"]
+
+
+def test_big_value_is_written_once_however_many_frames_hold_it() -> None:
+    big = ["x" * BIG]
+    codec, stored = Codec(), Stored()
+    first = codec.delta(state(Frame(id=1, kind="task", items=big), Frame(id=2, kind="scope", value=big)))
+    stored.apply(first)
+    assert len(first.values) == 1
+    assert all(len(frame) < 1000 for frame in first.frames.values())
+    second = codec.delta(
+        state(Frame(id=1, kind="task", items=big), Frame(id=2, kind="scope", value=big, position=1))
+    )
+    stored.apply(second)
+    assert second.values == {}
+    assert stored.load().frames[2].value == big
+
+
+def test_big_value_that_nothing_holds_any_more_goes() -> None:
+    big = "x" * BIG
+    codec, stored = Codec(), Stored()
+    stored.apply(codec.delta(state(Frame(id=1, kind="scope", value=big))))
+    stored.apply(codec.delta(state(Frame(id=1, kind="scope", value="small"))))
+    assert stored.values == {}
+    stored.apply(codec.delta(state(Frame(id=1, kind="scope", value=big))))
+    assert stored.load().frames[1].value == big
+
+
+def test_loaded_codec_goes_on_where_the_store_is() -> None:
+    big = "x" * BIG
+    codec, stored = Codec(), Stored()
+    stored.apply(codec.delta(state(Frame(id=1, kind="task", input=big), Frame(id=2, kind="scope"))))
+    again = Codec()
+    loaded = again.load(stored.head, stored.frames, stored.values)
+    delta = again.delta(
+        replace(loaded, frames={1: loaded.frames[1], 3: Frame(id=3, kind="scope", value=big)})
+    )
+    assert (list(delta.frames), delta.frames_gone) == (["3"], ["2"])
+    stored.apply(delta)
+    assert stored.load().frames[3].value == big
+
+
+def test_data_cannot_pass_for_a_reference() -> None:
+    sly = {"$values": {"input": "0"}, "$value": "0"}
+    before = state(Frame(id=1, kind="scope", value=sly))
+    stored = Stored()
+    stored.apply(Codec().delta(before))
+    assert stored.load() == before
+
+
+def test_state_of_a_newer_release_is_refused() -> None:
+    with pytest.raises(ValueError, match="format 99"):
+        Codec().load(b'{"format":99,"next_id":1,"status":"running"}', {}, {})
