@@ -6,6 +6,7 @@ libyaml reports where it gave up; the mistake is often where the construct began
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import yaml
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from iogate.documents.source import Source
 
 _TAB_INDENT = re.compile(r"^[ ]*\t[ \t]*(?=\S)")
+# Far more than a legal file has; what follows is not worth the time.
+_MOST_TOKENS = 100_000
+
 _BEFORE_KEY = re.compile(r"(?:.*(?::|-)[ ]+|[ ]*)(?=\S)")
 
 _AT_CONTEXT = {
@@ -68,6 +72,10 @@ def syntax_problem(error: yaml.MarkedYAMLError, source: Source) -> Problem:
         began = Span(error.context_mark.line + 1, error.context_mark.column + 1)
         if context.startswith("while scanning") or began.line != span.line:
             return _problem(source, began, "IOG120", _AT_CONTEXT[context])
+    at_end = span.line >= len(source.lines) and span.column > len(source.lines[-1])
+    if at_end and (opened := _unclosed(source)):
+        bracket = source.lines[opened.line - 1][opened.column - 1]
+        return _problem(source, opened, "IOG120", f"this {quoted(bracket)} is never closed")
     if problem == "found character that cannot start any token":
         text = source.lines[span.line - 1][span.column - 1 :][:1] if span.line <= len(source.lines) else ""
         return _problem(
@@ -89,6 +97,21 @@ def _start_of_key(colon: Span, source: Source) -> Span:
     lead = _BEFORE_KEY.match(before)
     column = (lead.end() if lead else 0) + 1
     return Span(colon.line, min(column, colon.column), max(1, colon.column - column))
+
+
+def _unclosed(source: Source) -> Span | None:
+    """The innermost bracket or brace that is still open where the text ends."""
+    opened: list[Span] = []
+    try:
+        tokens = yaml.scan(source.text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        for token in islice(tokens, _MOST_TOKENS):
+            if isinstance(token, yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken):
+                opened.append(Span(token.start_mark.line + 1, token.start_mark.column + 1))
+            elif isinstance(token, yaml.FlowSequenceEndToken | yaml.FlowMappingEndToken) and opened:
+                opened.pop()
+    except yaml.YAMLError:
+        pass
+    return opened[-1] if opened else None
 
 
 def _tab(span: Span, source: Source) -> Span | None:
