@@ -41,7 +41,7 @@ check: setup ## Format, lint, types, layers and the quick tests: under a minute
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest -n 2 -x -m "not slow" tests/documents tests/compiler tests/engine tests/expressions tests/cli
+	@$(BIN)/python -m pytest -n 2 -x tests/documents tests/compiler tests/engine tests/expressions tests/secrets tests/reconcile
 
 fmt: setup ## Format, and fix what can be fixed
 	@$(BIN)/ruff format .
@@ -51,4 +51,4 @@ bench: setup ## Measure accepting and executing against plain Litestar and RQ
 	@$(BIN)/python -m bench $(ARGS)
 
 faults: setup ## Kill workers, parents, gateways and the store under load, and count what is lost: nothing
-	@$(BIN)/python -m pytest -n 0 -m faults tests/faults $(ARGS)
+	@$(BIN)/python -m tests.faults.chaos --kills 100 $(ARGS)

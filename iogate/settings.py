@@ -26,6 +26,9 @@ PREFIX = "IOGATE_"
 HANDOVER = "IOGATE_SETTINGS"
 """Carries the whole settings, as JSON, from a parent to the processes that it starts."""
 
+LINK_KEY_FILE = "link_key"
+"""File in `data_dir` that holds the generated `link_key`."""
+
 UNKNOWN_SETTING = "IOG190"
 WRONG_SETTING = "IOG191"
 

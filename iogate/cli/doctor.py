@@ -25,6 +25,7 @@ from iogate.cli.render import Table
 from iogate.cli.session import Session, command
 from iogate.cli.status import lacking
 from iogate.errors import InvalidFiles, IogateError, Unreachable
+from iogate.settings import LINK_KEY_FILE
 
 if TYPE_CHECKING:
     from iogate.cli.checking import Checked
@@ -131,7 +132,7 @@ def machine(settings: Settings) -> Iterator[Finding]:
                 message=f"not set: links start with http://{settings.host}:{settings.port}",
                 hint="set public_url to where callers reach the gateway",
             )
-    key = settings.data_dir / "link_key"
+    key = settings.data_dir / LINK_KEY_FILE
     if key.exists() and key.stat().st_mode & 0o077:
         yield Finding(
             about="link_key", verdict="error", message=f"others may read {key}", hint=f"chmod 600 {key}"

@@ -309,10 +309,10 @@ def link_key(settings: Settings) -> None:
     """Make the key of signed links where there is none; only its owner may read it."""
     if settings.link_key is not None:
         return
-    from iogate.gateway.__main__ import LINK_KEY
+    from iogate.settings import LINK_KEY_FILE
 
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = settings.data_dir / LINK_KEY
+    path = settings.data_dir / LINK_KEY_FILE
     with contextlib.suppress(FileExistsError):
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with os.fdopen(descriptor, "w") as file:

@@ -148,9 +148,11 @@ def environment() -> dict[str, str]:
     return own | ENVIRONMENT | {"NO_COLOR": "1"}
 
 
-def start(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
+@contextmanager
+def started(root: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`iogate …` in `root`, ended with the block; its output goes to `up.out` and `up.err`."""
     with (root / "up.out").open("wb") as out, (root / "up.err").open("wb") as err:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "iogate", *arguments],
             cwd=root,
             stdout=out,
@@ -158,19 +160,20 @@ def start(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
             env=environment(),
             start_new_session=True,
         )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.wait(20)
 
 
 @contextmanager
 def up(root: Path, *arguments: str) -> Iterator[Place]:
     """`iogate up` in `root` until the end of the block, ready when it begins."""
     port = free_port()
-    process = start(root, "up", "--port", str(port), *arguments)
-    place = Place(root=root, port=port, process=process)
-    try:
-        until(lambda: "curl" in place.out or process.poll() is not None or None)
+    with started(root, "up", "--port", str(port), *arguments) as process:
+        place = Place(root=root, port=port, process=process)
+        until(lambda: "curl" in place.out or process.poll() is not None)
         assert process.poll() is None, place.err
         yield place
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        process.wait(20)

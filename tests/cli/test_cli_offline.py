@@ -1,0 +1,178 @@
+"""`validate`, `schema`, `explain`, `test`, `run`: what needs no server."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from iogate.cli import debug
+from tests.cli.conftest import Cli
+from tests.cli.place import write_project
+
+CALLING = """\
+document: {dsl: '1.0.3', namespace: n, name: calling, version: 1.0.0}
+do:
+  - call: {call: http, with: {method: get, endpoint: 'http://shop.example/'}}
+"""
+
+
+def test_a_first_project_holds(cli: Cli) -> None:
+    cli("init")
+    ran = cli("validate", "-o", "json")
+    assert ran.json == {
+        "schema": "iogate.validate/v1",
+        "ok": True,
+        "files": 2,
+        "errors": 0,
+        "warnings": 0,
+        "problems": [],
+    }
+    assert ran.err == "2 files: 0 errors, 0 warnings\n"
+    assert cli("validate", "--quiet").err == ""
+
+
+@pytest.mark.parametrize("how", [[], ["--http", "https://shop.example/x"], ["--script", "s.py"]])
+def test_what_new_writes_holds_and_passes_its_own_test(cli: Cli, how: list[str]) -> None:
+    cli("init")
+    cli.write("s.py", "import sys, json; print(json.dumps(json.load(sys.stdin)))\n")
+    cli("new", "api", "shop/ask", *how)
+    cli("new", "api", "shop/ask_again", *how)
+    assert cli("validate", "-o", "json").json["errors"] == 0
+    assert cli("test", "-o", "json").json["failed"] == 0
+
+
+def test_new_from_a_function_passes_its_own_test(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.write(
+        "iogate_test_offline.py",
+        "import iogate\n@iogate.function('double', version='1.0.0')\n"
+        "def double(n: int | None) -> int:\n    return 2 * (n or 0)\n",
+    )
+    cli.write("iogate.yaml", "functions: [iogate_test_offline]\n")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    cli("new", "api", "maths/double", "--function", "double:1.0.0")
+    assert cli("validate", "-o", "json").json["errors"] == 0
+    assert cli("test", "-o", "json").json["failed"] == 0
+
+
+def test_validate_shows_each_problem_at_its_place(cli: Cli) -> None:
+    cli("init")
+    text = (cli.root / "apis.d/hello.yaml").read_text().replace("verbs:", "methods:")
+    cli.write("apis.d/hello.yaml", text)
+    ran = cli("validate", code=3)
+    assert 'apis.d/hello.yaml:7:5: error IOG101: unknown key "methods"' in ran.out
+    assert '  7 |     methods: [GET, POST]\n    |     ^^^^^^^ did you mean "verbs"?\n' in ran.out
+    assert ran.err.splitlines()[-2:] == [
+        "iogate: the documents do not hold",
+        "  iogate explain CODE tells more about each error",
+    ]
+    (problem,) = cli("validate", "-o", "json", code=3).json["problems"]
+    assert (problem["path"], problem["line"], problem["column"]) == ("apis.d/hello.yaml", 7, 5)
+
+
+def test_validate_of_single_files_does_not_miss_the_others(cli: Cli) -> None:
+    cli("init")
+    cli("validate", "apis.d/hello.yaml")
+    assert cli("validate", "none.yaml", code=8).err == "iogate: none.yaml: no such file or folder\n"
+
+
+@pytest.mark.parametrize("kind", ["api", "workflow", "settings"])
+def test_schemas_are_plain_json_schema(cli: Cli, kind: str) -> None:
+    schema = json.loads(cli("schema", kind).out)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["type"] == "object"
+
+
+def test_explain_lists_and_tells(cli: Cli) -> None:
+    codes = {each["code"]: each["title"] for each in cli("explain", "-o", "json").json["codes"]}
+    assert "IOG101" in codes
+    assert list(codes) == sorted(codes)
+    told = cli("explain", "iog101", "-o", "json").json
+    assert told["title"] == codes["IOG101"]
+    assert len(told["text"]) > 40
+    assert cli("explain", "IOG999", code=8).err == (
+        'iogate: no code IOG999\n  "iogate explain" lists all codes\n'
+    )
+
+
+def test_test_judges_offline_and_exits_9(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_project(cli.root)
+    monkeypatch.delenv("SHOP_TOKEN", raising=False)
+    ran = cli("test", "-o", "json", code=9)
+    assert (ran.json["passed"], ran.json["failed"]) == (2, 1)
+    assert ran.err.endswith("iogate: 1 case of 3 failed\n")
+    text = cli("test", "shop/buy", code=9).out
+    assert 'shop/buy: wrong on purpose\n  output.bought: expected "B-2", got "A-1"\n' in text
+
+
+def test_a_call_that_nothing_stands_in_for_fails_the_case(cli: Cli) -> None:
+    cli.write("workflows.d/calling.yaml", CALLING)
+    cli.write(
+        "apis.d/n.yaml",
+        "module: n\nauth: none\nmethods:\n  calling:\n    workflow: n/calling\n    timeout: 1m\n"
+        "    debug: [{name: out, body: {}}]\n",
+    )
+    (case,) = cli("test", "-o", "json", code=9).json["cases"]
+    assert case["failures"][0].startswith("/do/0/call calls out, and nothing stands in for it; mock it:")
+
+
+def test_run_prints_the_output_alone_on_stdout(cli: Cli) -> None:
+    write_project(cli.root)
+    assert cli("run", "workflows.d/buy.yaml", "--input", '{"sku": "Z"}').out == '{"bought": "Z"}\n'
+    cli.write("in.json", '{"sku": "F"}')
+    shown = cli("run", "workflows.d/buy.yaml", "--input", "@in.json", "-o", "json").json
+    assert set(shown) == {"schema", "uid", "status", "output", "error"}
+    assert (shown["schema"], shown["status"], shown["error"]) == ("iogate.run/v1", "completed", None)
+    assert not (cli.root / ".iogate").exists()
+
+
+def test_run_exits_7_where_the_workflow_faults(cli: Cli) -> None:
+    write_project(cli.root)
+    ran = cli("run", "workflows.d/fail.yaml", "-o", "json", code=7)
+    assert ran.json["status"] == "faulted"
+    assert ran.json["error"]["status"] == 410
+    assert "Sold out" in ran.err
+
+
+def test_run_allows_what_the_settings_forbid(cli: Cli) -> None:
+    cli.write(
+        "w.yaml",
+        "document: {dsl: '1.0.3', namespace: n, name: w, version: 1.0.0}\n"
+        "do:\n  - sh: {run: {shell: {command: 'echo hello'}}}\n",
+    )
+    assert "hello" in cli("run", "w.yaml").out
+
+
+def test_run_stops_at_its_timeout(cli: Cli) -> None:
+    write_project(cli.root)
+    assert (
+        "is still waiting after 1s" in cli("run", "workflows.d/sleep.yaml", "--timeout", "1s", code=124).err
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["none.yaml"], 8, "none.yaml: no such file"),
+        (["apis.d/shop.yaml"], 3, "apis.d/shop.yaml is no workflow document"),
+        (["workflows.d/buy.yaml", "--input", "x"], 64, "--input: not JSON: Expecting value"),
+        (["workflows.d/buy.yaml", "--input", "@none"], 8, "--input @none: no such file"),
+    ],
+)
+def test_run_says_what_it_cannot_run(cli: Cli, arguments: list[str], code: int, message: str) -> None:
+    write_project(cli.root)
+    assert f"iogate: {message}" in cli("run", *arguments, code=code).err
+
+
+def test_run_reads_stdin(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    write_project(cli.root)
+    (tmp_path / "stdin").write_text('{"sku": "S"}')
+    with (tmp_path / "stdin").open() as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert cli("run", "workflows.d/buy.yaml", "--input", "-").out == '{"bought": "S"}\n'
+
+
+def test_long_values_are_cut_in_tables_only() -> None:
+    assert len(debug._short("x" * 100)) == 60
