@@ -160,10 +160,13 @@ def perform(walk: Walk, scope: Frame, task: Task, frame: Frame, *, again: bool =
 
     The time that its expressions see is the task's start, so that asking again says the same.
     """
-    if again and task.at_most_once:
-        raise WorkflowError("runtime", detail="its outcome is unknown, and it must happen at most once")
     body = task.body
     assert isinstance(body, Http | Function | Process)
+    at_most_once = task.at_most_once or (
+        isinstance(body, Function) and f"{body.name}:{body.version}" in walk.environment.once
+    )
+    if again and at_most_once:
+        raise raising.UnknownOutcomeError
     reference, key = walk.tree.identity(scope, task, walk.facts.uid)
     arguments = walk.arguments(scope, task, frame)
     arguments.now_ms, arguments.idempotency_key = frame.started_ms, key
@@ -176,7 +179,7 @@ def perform(walk: Walk, scope: Frame, task: Task, frame: Frame, *, again: bool =
             idempotency_key=key,
             deadline_ms=walk.tree.deadline(frame),
             await_result=awaits,
-            at_most_once=task.at_most_once,
+            at_most_once=at_most_once,
         )
     )
     return awaits

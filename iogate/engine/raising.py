@@ -19,6 +19,13 @@ class RaisedError(WorkflowError):
     """What a `raise` task raises: its words are the author's, and stay as they are."""
 
 
+class UnknownOutcomeError(WorkflowError):
+    """An effect was under way when its worker died, and must happen at most once."""
+
+    def __init__(self) -> None:
+        super().__init__("runtime", detail="its outcome is unknown, and it must happen at most once")
+
+
 def raised(body: Raise, scope: Scope) -> WorkflowError:
     """The error that a `raise` task describes, or the one of failing to do so."""
     if body.error is None:

@@ -37,6 +37,8 @@ class Environment:
 
     secrets: Mapping[str, Any] = field(default_factory=dict)
     """Resolved, of the names that the workflow declares; those that cannot be resolved are absent."""
+    once: frozenset[str] = frozenset()
+    """Functions (`name:version`) that must not be called again where the outcome of a call is unknown."""
     runtime: Mapping[str, Any] = field(default_factory=lambda: {"name": "iogate"})
 
 

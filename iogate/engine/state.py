@@ -40,7 +40,7 @@ class Frame:
     phase: Phase = "inside"
     """What the task is at: its inner scopes, or what it waits for. A branch's scope may be `done`."""
     raw: Any = None
-    """The task's input before `input.from`."""
+    """The task's input before `input.from`, where it has one; the same as after it otherwise."""
     input: Any = None
     """The task's input after `input.from`."""
     items: Any = None

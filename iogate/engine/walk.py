@@ -145,7 +145,8 @@ class Walk:
                 bodies.perform(self, scope, task, frame, again=True)
             except WorkflowError as error:
                 self.tree.remove(frame)
-                self.fault(scope.id, task, raising.placed(error, task, scope))
+                definite = not isinstance(error, raising.UnknownOutcomeError)
+                self.fault(scope.id, task, raising.placed(error, task, scope), definite=definite)
 
     def wake(self) -> None:
         """Let every moment happen that has come, in the order of time: ends of waits, timeouts."""
@@ -236,14 +237,15 @@ class Walk:
 
     def open(self, scope: Frame, arguments: Scope, **attributes: Any) -> Frame:
         """A frame for the task that `arguments` are of: it has an inside, or has to wait."""
-        assert arguments.task is not None
+        task = arguments.task
+        assert task is not None
         return self.tree.add(
             Frame(
                 id=self.tree.next_id,
                 parent=scope.id,
                 kind="task",
-                pointer=arguments.task.pointer,
-                raw=arguments.raw,
+                pointer=task.pointer,
+                raw=arguments.raw if task.flow.input_from is not None else None,
                 input=arguments.input,
                 started_ms=arguments.started_ms,
                 deadline_ms=arguments.deadline_ms,
@@ -355,7 +357,8 @@ class Walk:
         arguments = self._arguments(scope, task, INSIDE)
         if more:
             arguments.locals = lambda: {**self.tree.variables(scope, self.program), **more}
-        arguments.raw, arguments.input, arguments.started_ms = frame.raw, frame.input, frame.started_ms
+        arguments.raw = frame.raw if task.flow.input_from is not None else frame.input
+        arguments.input, arguments.started_ms = frame.input, frame.started_ms
         return arguments
 
     def _arguments(self, scope: Frame, task: Task, stage: frozenset[str]) -> Scope:

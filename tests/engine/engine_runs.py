@@ -72,22 +72,28 @@ class Run:
 
     def finish(self, answer: Answer) -> State:
         """Answer every effect and let every wait pass, until the run ends."""
-        waiting = list(self.tell())
+        self.tell()
         while not self.state.ended:
-            if waiting:
-                perform = waiting.pop(0)
-                if not perform.await_result:
-                    continue
+            perform = self.under_way()
+            if perform is not None:
                 try:
                     performed = Performed(frame=perform.frame, output=answer(perform))
                 except WorkflowError as error:
                     performed = Performed(frame=perform.frame, error=error)
-                waiting.extend(self.tell(performed))
+                self.tell(performed)
             else:
                 assert self.state.due_ms is not None, "the run waits for nothing"
                 self.now_ms = max(self.now_ms, self.state.due_ms)
-                waiting.extend(self.tell())
+                self.tell()
         return self.state
+
+    def under_way(self) -> Perform | None:
+        """The first effect that was asked for and is still waited for."""
+        for perform in self.performs:
+            frame = self.state.frames.get(perform.frame)
+            if frame is not None and frame.phase == "effect":
+                return perform
+        return None
 
     def happened(self, *kinds: str) -> list[tuple[str, str]]:
         """Kind and name of the notes of these kinds, in order."""

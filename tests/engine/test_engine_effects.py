@@ -266,9 +266,14 @@ def test_an_outcome_that_is_not_definite_keeps_the_key() -> None:
     }
 
 
-def test_at_most_once_faults_instead_of_asking_again() -> None:
-    text = "do: [{c: {call: 'f:1.0.0@default', metadata: {iogate: {atMostOnce: true}}}}]"
-    run = Run(program(text))
+@pytest.mark.parametrize("by_task", [True, False])
+def test_at_most_once_faults_instead_of_asking_again(
+    by_task: bool,  # noqa: FBT001 - a parameter of the table, passed by name
+) -> None:
+    metadata = "{iogate: {atMostOnce: true}}" if by_task else "{}"
+    once = frozenset() if by_task else frozenset({"f:1.0.0"})
+    text = f"do: [{{c: {{call: 'f:1.0.0@default', metadata: {metadata}}}}}]"
+    run = Run(program(text), environment=Environment(once=once))
     (perform,) = run.tell()
     assert perform.at_most_once
     assert run.tell(Resumed()) == ()
