@@ -51,9 +51,11 @@ class Embedded:
 
     @property
     def alive(self) -> bool:
-        if self.process is not None:
-            return self.process.poll() is None
-        return _holds_lock(self.folder)
+        if self.process is not None and self.process.poll() is not None:
+            return False
+        # The lock, not the process id: that may be a zombie's, or another's by now.
+        lock = self.folder / "lock"
+        return not lock.exists() or _is_locked(lock)
 
     def stop(self, timeout_s: float = STOP_S) -> None:
         """Write everything down and end; safe to repeat."""
@@ -244,9 +246,8 @@ def _client(url: str, timeout_s: float) -> redis.Redis:
     return redis.Redis.from_url(url, socket_timeout=timeout_s, decode_responses=True)
 
 
-def _holds_lock(folder: Path) -> bool:
-    """Whether some server has the folder: its process id may be a zombie's, or another's by now."""
-    with (folder / "lock").open("r+b") as lock:
+def _is_locked(path: Path) -> bool:
+    with path.open("r+b") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

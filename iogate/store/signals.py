@@ -1,7 +1,7 @@
 """Doorbells: publish/subscribe as a hint that something happened, never as the news itself.
 
-Used by waits, watches and workers. Invariant: whoever waits looks again by itself after `at_most_s`, so
-a message lost with a connection delays but never loses anything.
+Used by waits, watches and workers. Invariant: whoever waits looks again by itself after a while, so a
+message lost with a connection delays but never loses anything.
 """
 
 from __future__ import annotations
@@ -12,35 +12,42 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 Listener = Callable[[str], None]
 
+BROKEN = (RedisError, OSError, TimeoutError)
+CONNECT_S = 1.0
+
 
 class Signals:
-    """One subscription for the process, opened with the first listener and kept alive."""
+    """One subscription for the process, opened with the first listener and kept alive.
+
+    A channel once wanted stays subscribed: the next wait on it starts at once.
+    """
 
     def __init__(self, url: str, *, name: str) -> None:
         self._url = url
         self._name = f"{name.replace(' ', '-')}-signals"
         self._listeners: defaultdict[str, set[Listener]] = defaultdict(set)
         self._task: asyncio.Task[None] | None = None
-        self._subscribed = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._subscription: PubSub | None = None
+        self._subscribed: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     @contextlib.asynccontextmanager
     async def listening(self, channel: str, listener: Listener) -> AsyncIterator[None]:
         """Call `listener` with each message; waits a moment for the subscription to stand."""
-        new = not self._listeners[channel]
+        new = channel not in self._listeners
         self._listeners[channel].add(listener)
-        if new:
-            self._subscribed.clear()
-            self._changed.set()
         if self._task is None:
             self._task = asyncio.create_task(self._listen(), name="store signals")
+        elif new and self._subscription is not None:
+            with contextlib.suppress(*BROKEN):
+                await self._subscription.subscribe(channel)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1):
-                await self._subscribed.wait()
+            async with asyncio.timeout(CONNECT_S):
+                await self._subscribed[channel].wait()
         try:
             yield
         finally:
@@ -55,29 +62,38 @@ class Signals:
 
     async def _listen(self) -> None:
         while True:
-            with contextlib.suppress(RedisError, OSError, asyncio.TimeoutError):
+            with contextlib.suppress(*BROKEN):
                 await self._session()
-            self._subscribed.clear()
             await asyncio.sleep(0.2)
 
     async def _session(self) -> None:
-        client = Redis.from_url(self._url, client_name=self._name, socket_connect_timeout=1, protocol=2)
+        client = Redis.from_url(
+            self._url, client_name=self._name, socket_connect_timeout=CONNECT_S, protocol=2
+        )
         try:
-            async with client.pubsub(ignore_subscribe_messages=True) as subscription:
+            async with client.pubsub() as subscription:
+                await subscription.subscribe(*list(self._listeners))
+                self._subscription = subscription
                 while True:
-                    self._changed.clear()
-                    await subscription.subscribe(*list(self._listeners))
-                    self._subscribed.set()
-                    while not self._changed.is_set():
-                        message = await subscription.get_message(timeout=0.25)
-                        if message is not None:
-                            self._tell(message["channel"].decode(), message["data"].decode())
+                    message = await subscription.get_message(timeout=5)
+                    if message is not None:
+                        self._tell(message)
         finally:
+            self._subscription = None
+            self._subscribed.clear()
             await client.aclose()
 
-    def _tell(self, channel: str, text: str) -> None:
-        for listener in tuple(self._listeners[channel]):
-            listener(text)
+    def _tell(self, message: dict[str, bytes | str]) -> None:
+        channel = _text(message["channel"])
+        if message["type"] == "subscribe":
+            self._subscribed[channel].set()
+        elif message["type"] == "message":
+            for listener in tuple(self._listeners[channel]):
+                listener(_text(message["data"]))
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 class Doorbell:

@@ -28,7 +28,7 @@ ACTIONS = (
     "expire", "bury", "hand_back", "cancel", "empty", "audit", "limits", "repeat",
 )  # fmt: skip
 
-operations = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 7)), min_size=5, max_size=60)
+operations = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 7)), min_size=20, max_size=60)
 
 
 @dataclass
@@ -166,7 +166,7 @@ async def finish(world: World) -> None:
 
 
 @settings(
-    max_examples=25,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

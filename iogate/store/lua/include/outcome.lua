@@ -1,4 +1,5 @@
 -- What RQ shows of a job that ended: status, registry and result, for $rq_result_s.
+local finished = {}
 local succeeded, failed, worked, finished_now, counted = 0, 0, 0, nil, nil
 
 local function rq_result(uid, kind, r, exc)
@@ -36,7 +37,8 @@ local function rq_outcome(uid, r, status, exc)
     rq_result(uid, 1, r, '')
     if finished_now < $rq_finished_kept then
       rq_close(uid, 'finished')
-      redis.call('ZADD', $rq_finished, now_s + $rq_result_s, uid)
+      finished[#finished + 1] = now_s + $rq_result_s
+      finished[#finished + 1] = uid
       finished_now = finished_now + 1
     else
       redis.call('DEL', $rq_job .. uid)
@@ -55,6 +57,7 @@ end
 
 -- The runs of one batch belong to one worker.
 local function rq_count()
+  if #finished > 0 then redis.call('ZADD', $rq_finished, unpack(finished)) end
   if succeeded + failed == 0 or redis.call('EXISTS', $rq_worker .. counted) == 0 then return end
   if succeeded > 0 then redis.call('HINCRBY', $rq_worker .. counted, 'successful_job_count', succeeded) end
   if failed > 0 then redis.call('HINCRBY', $rq_worker .. counted, 'failed_job_count', failed) end
