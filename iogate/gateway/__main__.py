@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import ipaddress
 import logging
 import sys
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from iogate import logs, settings
@@ -20,14 +20,11 @@ from iogate.gateway.refresh import Refresher
 from iogate.store.uids import UidSource
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from litestar import Litestar
-
     from iogate.settings import Settings
 
 log = logging.getLogger("iogate.gateway")
 
+FIRST_S = 3.0
 LINK_KEY = "link_key"
 """File in `data_dir` that holds the key of signed links where the settings have none."""
 
@@ -74,26 +71,24 @@ async def run(chosen: Settings) -> None:
         public_url=chosen.public_url or f"http://{bracketed}:{chosen.port}",
     )
     refresher = Refresher(live, lambda: find_store(chosen))
-
-    @asynccontextmanager
-    async def refreshed(_: Litestar) -> AsyncIterator[None]:
-        refreshing = asyncio.create_task(refresher.run(), name="refresh")
-        try:
-            yield
-        finally:
-            refreshing.cancel()
-            await asyncio.gather(refreshing, return_exceptions=True)
-            await refresher.close()
-
     listening = sockets.inherited_or_own(chosen.host, chosen.port)
-    application = app.build(live, Calls(live, refresher, UidSource()), refreshed)
+    application = app.build(live, Calls(live, refresher, UidSource()))
+    refreshing = asyncio.create_task(refresher.run(), name="refresh")
+    # Beside others on the same socket, a gateway that accepts before it knows the revision would refuse.
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(refresher.tried.wait(), FIRST_S)
     log.info(
         "listening on %s:%d",
         chosen.host,
         listening.getsockname()[1],
         extra={"action": "gateway.listening", "port": listening.getsockname()[1]},
     )
-    await process.serve(application, listening, live.draining)
+    try:
+        await process.serve(application, listening, live.draining)
+    finally:
+        refreshing.cancel()
+        await asyncio.gather(refreshing, return_exceptions=True)
+        await refresher.close()
 
 
 def main() -> int:

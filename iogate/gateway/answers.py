@@ -14,6 +14,7 @@ from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Send
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
+CLOSE = (b"connection", b"close")
 NO_STORE = (b"cache-control", b"no-store")
 JSON = (b"content-type", b"application/json")
 
@@ -44,6 +45,11 @@ class Answer:
             "body": content,
             "more_body": False,
         }
+
+    async def send_last(self, send: Send) -> None:
+        """Send, and end the connection: this process does."""
+        await send({**self._start, "headers": [*self.headers, CLOSE]})
+        await send(self._body)
 
     async def send(self, send: Send) -> None:
         await send(self._start)
@@ -128,14 +134,12 @@ NO_RUN = ErrorAnswer(
 )
 NO_PATH = ErrorAnswer(404, "requestError.notFound", "There is nothing at this path")
 NOT_ENABLED = ErrorAnswer(403, "requestError.notEnabled", "The interface is not enabled")
-TIMED_OUT = ErrorAnswer(
-    408, "requestError.timeout", "The body did not arrive in time", [(b"connection", b"close")]
-)
+TIMED_OUT = ErrorAnswer(408, "requestError.timeout", "The body did not arrive in time", [CLOSE])
 HEADERS_TOO_LARGE = ErrorAnswer(
     431,
     "requestError.headersTooLarge",
     "The headers are larger than 32768 bytes",
-    [(b"connection", b"close")],
+    [CLOSE],
 )
 STORE_DOWN = unavailable("The store is out of reach; nothing was accepted")
 STORE_FULL = unavailable("The store has no memory left; nothing was accepted")

@@ -18,9 +18,6 @@ from iogate.gateway.answers import ErrorAnswer, Failed, not_allowed
 from iogate.gateway.sending import as_response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager
-
     from litestar.types import Receive, Scope, Send
 
     from iogate.gateway.calls import Calls
@@ -29,9 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def build(
-    live: Live, calls: Calls, lifespan: Callable[[Litestar], AbstractAsyncContextManager[None]] | None = None
-) -> Litestar:
+def build(live: Live, calls: Calls) -> Litestar:
     """Compose the application around what is live."""
 
     @asgi("/v1/api", is_mount=True, copy_scope=False)
@@ -39,10 +34,15 @@ def build(
         if scope["type"] == ScopeType.HTTP:
             await calls(scope, receive, send)
 
+    def last(answered: Response[Any]) -> Response[Any]:
+        if live.draining.is_set():
+            answered.headers["connection"] = "close"
+        return answered
+
     return Litestar(
         route_handlers=[api, *runs.handlers(live), *observation.handlers(live)],
+        after_request=last,
         exception_handlers={Exception: _on_error},
-        lifespan=[lifespan] if lifespan is not None else [],
         response_headers={"cache-control": "no-store"},
         openapi_config=None,
         logging_config=None,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
 
-from iogate.errors import Unreachable
+from iogate.errors import IogateError, Unreachable
 from iogate.gateway import answers, auth, body, content
 from iogate.gateway.answers import Answer, ErrorAnswer, Failed
 from iogate.gateway.waiting import sync_answer
@@ -76,7 +76,10 @@ class Calls:
             route.counts.refuse(answer.code)
         elif answer.status == 202:
             route.counts.took(time.perf_counter() - started)
-        await answer.send(send)
+        if self._live.draining.is_set():
+            await answer.send_last(send)
+        else:
+            await answer.send(send)
 
     async def _answer(
         self, table: Table, route: Route, scope: HTTPScope, receive: Receive, *, sync: bool
@@ -104,8 +107,7 @@ class Calls:
             if accepted is not answers.STALE or attempt == 2:
                 return accepted
             # The revision moved while this call was judged: by the new one it is judged from the start.
-            await self._refresher.reload()
-            newer = self._live.table
+            newer = await self._newer()
             if newer is None or newer is table:
                 return answers.STALE
             table = newer
@@ -119,6 +121,13 @@ class Calls:
             if len(sent) > route.api.limits.body:
                 raise answers.too_large(route.api.limits.body)
         raise AssertionError("the second attempt always answers")
+
+    async def _newer(self) -> Table | None:
+        try:
+            await self._refresher.reload()
+        except (IogateError, TimeoutError):
+            return None
+        return self._live.table
 
     async def _accept(
         self,

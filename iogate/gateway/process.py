@@ -12,23 +12,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import resource
 import signal
-from typing import TYPE_CHECKING, Any
+import socket
+import sys
+from pathlib import Path
+from typing import Any
 
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
+from granian.log import LogLevels
 from granian.server.embed import Server
 
 from iogate import supervisor
 from iogate.gateway.sockets import BACKLOG
 
-if TYPE_CHECKING:
-    import socket
 log = logging.getLogger(__name__)
 
 GRACE_S = 20.0
+SETTLE_S = 0.3
+"""Time for connections that were just accepted, and for those kept alive to hear that they end."""
 CONNECTIONS = 10_000
 HEADERS_S = 10
 HEADERS_BUFFER = 131_072
@@ -49,21 +54,45 @@ class _Server(Server):
             http1_settings=HTTP1Settings(
                 header_read_timeout=HEADERS_S * 1000, max_buffer_size=HEADERS_BUFFER, pipeline_flush=True
             ),
+            log_level=LogLevels.error,
             log_dictconfig=_LOGGING,
         )
         self._listening = listening
+        self._inode = os.fstat(listening.fileno()).st_ino
 
     def _init_shared_socket(self) -> None:
+        # granian owns the descriptor from here on, and closes it.
         holder: Any = SocketHolder
-        self._shd = holder(self._listening.fileno(), False, BACKLOG)
+        self._shd = holder(self._listening.detach(), False, BACKLOG)
         self._ssp = None
 
+    def stop_accepting(self) -> None:
+        """Leave what comes from now on to those who share the socket.
 
+        granian would close connections whose first request it has accepted but not read yet. So its
+        descriptors get another listener, one that nobody knows, and it has time to read.
+        """
+        with socket.socket() as nobodys:
+            nobodys.bind(("127.0.0.1", 0))
+            nobodys.listen(1)
+            nobodys.setblocking(False)
+            for number in [int(entry.name) for entry in Path("/dev/fd").iterdir()]:
+                with contextlib.suppress(OSError):
+                    if os.fstat(number).st_ino == self._inode:
+                        os.dup2(nobodys.fileno(), number, inheritable=False)
+
+    def interrupt(self) -> None:
+        """Stop accepting, and end once the requests in flight have."""
+        self.interrupt_signal = True
+        self.main_loop_interrupt.set()
+
+
+# Its records go to our handlers; what it says on a good day, `__main__` says.
 _LOGGING: dict[str, Any] = {
     "version": 1,
     "incremental": False,
     "disable_existing_loggers": False,
-    "loggers": {"_granian": {"level": "ERROR"}, "granian.access": {"level": "ERROR"}},
+    "loggers": {"_granian": {}, "granian.access": {}},
 }
 
 
@@ -90,7 +119,10 @@ async def serve(app: Any, listening: socket.socket, draining: asyncio.Event) -> 
         await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
             draining.set()
-            server.signal_handler_interrupt()
+            if sys.platform == "linux":
+                server.stop_accepting()
+                await asyncio.sleep(SETTLE_S)
+            server.interrupt()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(serving), GRACE_S)
         if serving.done():
@@ -101,4 +133,3 @@ async def serve(app: Any, listening: socket.socket, draining: asyncio.Event) -> 
         for task in (ticking, stopped, serving):
             task.cancel()
         await asyncio.gather(ticking, stopped, serving, return_exceptions=True)
-        listening.close()

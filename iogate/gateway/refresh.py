@@ -20,7 +20,7 @@ import time
 from typing import TYPE_CHECKING
 
 from iogate import supervisor
-from iogate.errors import IogateError, Unreachable
+from iogate.errors import IogateError, Unreachable, WrongStore
 from iogate.gateway import routes
 from iogate.gateway.live import ANSWER_S
 from iogate.store.connection import open_store
@@ -29,6 +29,7 @@ from iogate.store.presence import GATEWAY, Process
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from iogate.compiler.revision import Revision
     from iogate.gateway.live import Live
     from iogate.gateway.routes import Route
     from iogate.store.connection import Store
@@ -50,6 +51,8 @@ class Refresher:
         self._reading: asyncio.Task[None] | None = None
         self._gates: asyncio.Task[None] | None = None
         self._failed: str = ""
+        self.tried = asyncio.Event()
+        """Set once the revision was taken, or could not be."""
         self._started_at_ms = int(time.time() * 1000)
         self.id = supervisor.identity() or f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
 
@@ -61,6 +64,7 @@ class Refresher:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._watch(store))
                     group.create_task(self._announce_often(store))
+                    group.create_task(self._look_for_secrets())
             except* (IogateError, TimeoutError) as errors:
                 self._report(errors.exceptions[0])
             await asyncio.sleep(AGAIN_S)
@@ -94,6 +98,7 @@ class Refresher:
                     self._report(error)
                     await asyncio.sleep(AGAIN_S)
                 else:
+                    self.tried.set()
                     break
 
     async def reload(self) -> None:
@@ -112,17 +117,28 @@ class Refresher:
         async with asyncio.timeout(ANSWER_S * 2):
             current = await store.revisions.live()
             table = live.table
-            if current is not None and (table is None or table.number != current[0]):
+            if current is not None and (table is None or (table.number, table.digest) != current):
                 revision = await store.revisions.load(current[0])
-                table = routes.build(
-                    current[0], revision, counts=live.counts, before=live.table, root=live.root
-                )
+                table = self._build(*current, revision)
                 await self._set_enabled(store, table)
                 live.table = table
                 self._log_taken(table)
                 await self._announce(store)
             elif table is not None:
                 await self._set_enabled(store, table)
+
+    def _build(self, number: int, digest: str, revision: Revision) -> routes.Table:
+        live = self._live
+        try:
+            return routes.build(
+                number, digest, revision, counts=live.counts, before=live.table, root=live.root
+            )
+        except ValueError as error:
+            # What the compiler lets through builds; another release may have compiled this one.
+            serves = f"{live.table.number} serves on" if live.table is not None else "nothing is served"
+            raise WrongStore(
+                f"revision {number} cannot be used, {serves}: {str(error).splitlines()[0]}"
+            ) from error
 
     @staticmethod
     async def _set_enabled(store: Store, table: routes.Table) -> None:
@@ -153,6 +169,19 @@ class Refresher:
         with contextlib.suppress(Unreachable, TimeoutError):
             async with asyncio.timeout(ANSWER_S / 2):
                 await self._set_enabled(store, table)
+
+    async def _look_for_secrets(self) -> None:
+        """An API that lacks a secret opens once the file that holds it is there."""
+        while True:
+            await asyncio.sleep(UNSET_S)
+            table = self._live.table
+            if table is None or not table.unset:
+                continue
+            newer = self._build(table.number, table.digest, table.revision)
+            if newer.unset != table.unset and self._live.table is table:
+                newer.enable(name for name, route in table.routes.items() if route.enabled)
+                self._live.table = newer
+                self._log_taken(newer)
 
     async def _announce_often(self, store: Store) -> None:
         while True:
@@ -193,6 +222,7 @@ class Refresher:
 
     def _report(self, error: BaseException) -> None:
         """Say it once, not four times a second."""
+        self.tried.set()
         text = str(error) or "the store gave no answer in time"
         if text != self._failed:
             self._failed = text

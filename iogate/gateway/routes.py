@@ -100,8 +100,9 @@ class Route:
 class Table:
     """All routes of one revision."""
 
-    def __init__(self, number: int, revision: Revision, routes: Iterable[Route]) -> None:
+    def __init__(self, number: int, digest: str, revision: Revision, routes: Iterable[Route]) -> None:
         self.number = number
+        self.digest = digest
         self.revision = revision
         self.routes = {route.api.id: route for route in routes}
         self.header = (b"x-iogate-revision", str(number).encode())
@@ -129,6 +130,7 @@ class Table:
 
 def build(
     number: int,
+    digest: str,
     revision: Revision,
     *,
     counts: dict[str, Counts],
@@ -143,4 +145,4 @@ def build(
             routes.append(old)
         else:
             routes.append(Route(api, counts=counts.setdefault(name, Counts()), root=root))
-    return Table(number, revision, routes)
+    return Table(number, digest, revision, routes)

@@ -145,7 +145,7 @@ class World:
             body=b"".join(bytes(message.get("body", b"")) for message in rest),
         )
 
-    async def call(self, name: str, body: bytes = b"{}", **headers: str) -> Reply:
+    async def call(self, name: str, body: bytes = b"{}", /, **headers: str) -> Reply:
         """POST to an API, `/async`."""
         given = {key.replace("_", "-"): value for key, value in headers.items()}
         return await self.ask(f"/v1/api/{name}/async", "POST", given, body)
@@ -188,6 +188,12 @@ async def until(condition: Callable[[], Awaitable[Any]], timeout_s: float = 10.0
             return found
         assert time.monotonic() < deadline, "the condition did not come true in time"
         await asyncio.sleep(0.02)
+
+
+async def announced(store: Store, *gateways: Gateway) -> bool:
+    """Whether these processes have taken a revision."""
+    taken = {process.pid for process in await store.presence.list("gateway") if process.revision}
+    return {gateway.process.pid for gateway in gateways} <= taken
 
 
 @dataclass(kw_only=True)

@@ -1,0 +1,418 @@
+"""Real gateway processes over real HTTP: bad input, a slow client, a lost store, a signal, a kill."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from iogate.compiler.revision import Limits
+from iogate.store.connection import Store
+from iogate.store.embedded import Embedded, throwaway
+from tests.gateway.driver import TOKEN, Gateway, announced, api, listening, publish, spawn, until
+
+SCHEMA = {"type": "object", "properties": {"sku": {"type": "string"}}}
+APIS = (
+    api("a/b"),
+    api("t/t", TOKEN, input_schema=SCHEMA),
+    api("big/x", limits=Limits(body=64 * 1024 * 1024)),
+)
+
+
+@pytest.fixture(scope="module")
+def socket_of_gateways() -> Iterator[socket.socket]:
+    with listening() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    redis_servers: dict[str, Embedded],
+    socket_of_gateways: socket.socket,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Gateway]:
+    """One process for the tests that do not hurt it; each test publishes anew."""
+    from tests.conftest import KINDS
+
+    url = redis_servers[next(iter(KINDS))].url
+    started = spawn(url, socket_of_gateways, tmp_path_factory.mktemp("gateway"))
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+async def client(gateway: Gateway, store: Store) -> AsyncIterator[httpx.AsyncClient]:
+    number = await publish(store, *APIS)
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=20) as opened:
+
+        async def taken() -> bool:
+            try:
+                reply = await opened.post("/v1/api/a/b/async")
+            except httpx.TransportError:
+                return False
+            return reply.status_code == 202 and reply.headers["x-iogate-revision"] == str(number)
+
+        await until(taken)
+        yield opened
+
+
+async def exchange(port: int, data: bytes, timeout_s: float = 15) -> bytes:
+    """Send bytes as they are, and read until the server closes or answers."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(data)
+        async with asyncio.timeout(timeout_s):
+            return await reader.read(65536)
+    finally:
+        writer.close()
+
+
+async def test_the_calls_of_the_contract_over_the_wire(client: httpx.AsyncClient) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    reply = await client.post("/v1/api/a/b/async", content=b"{}", headers=form)
+    uid = reply.json()["response"]["uid"]
+    assert (reply.status_code, reply.text) == (202, f'{{"response":{{"uid":"{uid}"}}}}')
+    assert reply.headers["cache-control"] == "no-store"
+    reply = await client.get("/v1/api/t/t/async")
+    assert reply.text == (
+        '{"response":{"error":{"code":"requestError.invalidParams","message":"Token is required"}}}'
+    )
+    assert (await client.get("/v1/api/t/t/async", headers={"token": "123456"})).status_code == 202
+
+
+async def test_uids_rise_with_time_and_never_repeat(client: httpx.AsyncClient) -> None:
+    async def one() -> str:
+        return str((await client.post("/v1/api/a/b/async")).json()["response"]["uid"])
+
+    in_a_row = [int(await one()) for _ in range(20)]
+    assert in_a_row == sorted(in_a_row)
+    at_once = await asyncio.gather(*(one() for _ in range(200)))
+    assert len(set(at_once)) == 200
+    assert all(uid.isdigit() and len(uid) <= 19 for uid in at_once)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+        b"[" * 900_000,
+        b"{",
+        b'{"a":1,"a":2}',
+        b"NaN",
+        b'"\xff"',
+        b"1" * 100_000,
+        b'{"sku":1}',
+    ],
+)
+async def test_bad_json_is_a_400_and_the_process_lives(
+    client: httpx.AsyncClient, gateway: Gateway, store: Store, content: bytes
+) -> None:
+    before = sum((await store.runs.counts()).values())
+    reply = await client.post("/v1/api/t/t/async", content=content, headers={"token": "123456"})
+    assert (reply.status_code, reply.json()["response"]["error"]["code"]) == (
+        400,
+        "requestError.invalidParams",
+    )
+    assert gateway.process.poll() is None
+    assert sum((await store.runs.counts()).values()) == before
+
+
+async def test_a_body_over_the_limit_is_a_413_before_it_is_read(client: httpx.AsyncClient) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"x" * 65536
+
+    head = b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999\r\n\r\n"
+    assert b"413" in (await exchange(client.base_url.port or 0, head)).split(b"\r\n")[0]
+    try:
+        reply = await client.post("/v1/api/a/b/async", content=chunks())
+    except httpx.TransportError:
+        return  # the answer came and the connection went while we were still sending
+    assert reply.status_code == 413
+
+
+async def test_large_headers_are_a_4xx(client: httpx.AsyncClient, gateway: Gateway) -> None:
+    for size in (40_000, 65_536, 200_000, 1_000_000):
+        head = b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nx: %s\r\n\r\n" % (
+            b"y" * size
+        )
+        try:
+            answer = await exchange(gateway.port, head)
+        except ConnectionError:
+            continue  # closed in our face, which is an answer too
+        assert answer.startswith(b"HTTP/1.1 4") or not answer
+    assert (await client.post("/v1/api/a/b/async")).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET /v1/api/a/b/async\x00 HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n{}",
+        b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n{}",
+        b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"nonsense\r\n\r\n",
+        b"GET /v1/api/a/b/async HTTP/1.1\r\nhost : x\r\n\r\n",
+        b"GET /v1/api/a/b/async HTTP/1.1\r\n\x00: x\r\n\r\n",
+        b"POST http://[ HTTP/1.1\r\nhost: x\r\n\r\n",
+    ],
+)
+async def test_broken_http_starts_nothing(
+    client: httpx.AsyncClient, gateway: Gateway, store: Store, data: bytes
+) -> None:
+    before = sum((await store.runs.counts()).values())
+    answer = await exchange(gateway.port, data)
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+    assert sum((await store.runs.counts()).values()) == before
+
+
+async def test_null_bytes_and_encodings_in_a_path_are_a_404(
+    client: httpx.AsyncClient, gateway: Gateway
+) -> None:
+    for path in (
+        b"/v1/api/a%00/b/async",
+        b"/v1/api/%61/b/async",
+        b"/v1/api/a/b/async/",
+        b"//v1/api/a/b/async",
+    ):
+        answer = await exchange(
+            gateway.port, b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n" % path
+        )
+        assert answer.startswith(b"HTTP/1.1 404")
+
+
+async def test_head_answers_without_a_body(client: httpx.AsyncClient) -> None:
+    for path in ("/health/live", "/health/ready", "/metrics", "/openapi.json"):
+        reply = await client.head(path)
+        assert (reply.status_code, reply.content) == (200, b"")
+
+
+async def test_events_stream_over_the_wire_and_end(client: httpx.AsyncClient, store: Store) -> None:
+    uid = (await client.post("/v1/api/a/b/async")).json()["response"]["uid"]
+    asked = asyncio.create_task(client.get(f"/v1/runs/{uid}/events"))
+    await store.runs.cancel(uid, "enough")
+    reply = await asked
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    assert f'event: end\ndata: {{"uid":"{uid}","status":"cancelled"' in reply.text
+
+
+async def test_a_client_that_goes_away_leaves_the_process_well(
+    client: httpx.AsyncClient, gateway: Gateway
+) -> None:
+    for _ in range(20):
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        await writer.drain()
+        writer.transport.abort()
+    assert (await client.post("/v1/api/a/b/async")).status_code == 202
+    assert "Traceback" not in gateway.log.read_text()
+
+
+@pytest.fixture
+def own_redis() -> Iterator[Embedded]:
+    """A server that a test may stop."""
+    with throwaway() as found:
+        yield found
+
+
+async def test_a_lost_store_is_a_503_within_a_second_and_comes_back(
+    own_redis: Embedded, tmp_path: Path
+) -> None:
+    with listening() as on:
+        gateway = spawn(own_redis.url, on, tmp_path)
+        store = Store(own_redis.url, client_name="test")
+        try:
+            await publish(store, *APIS)
+            async with httpx.AsyncClient(base_url=gateway.url, timeout=10) as client:
+
+                async def accepted() -> bool:
+                    try:
+                        return (await client.post("/v1/api/a/b/async")).status_code == 202
+                    except httpx.TransportError:
+                        return False
+
+                await until(accepted)
+                uid = (await client.post("/v1/api/a/b/async")).json()["response"]["uid"]
+                os.kill(own_redis.pid, signal.SIGSTOP)
+                try:
+                    for path, method in (
+                        ("/v1/api/a/b/async", "POST"),
+                        (f"/v1/runs/{uid}", "GET"),
+                        (f"/v1/runs/{uid}/cancel", "POST"),
+                        (f"/v1/runs/{uid}/events", "GET"),
+                        ("/health/ready", "GET"),
+                    ):
+                        started = time.monotonic()
+                        reply = await client.request(method, path)
+                        assert (reply.status_code, reply.headers["retry-after"]) == (503, "1"), path
+                        assert time.monotonic() - started < 1.5, path
+                    assert (await client.get("/health/live")).status_code == 200
+                finally:
+                    os.kill(own_redis.pid, signal.SIGCONT)
+                await until(accepted)
+        finally:
+            await store.close()
+            gateway.stop()
+
+
+async def test_a_gateway_starts_before_its_store(tmp_path: Path) -> None:
+    with throwaway() as known, listening() as on:
+        folder = Path(known.url.removeprefix("unix://")).parent
+        late = folder / "late.sock"
+        gateway = spawn(f"unix://{late}", on, tmp_path)
+        try:
+            async with httpx.AsyncClient(base_url=gateway.url, timeout=10) as client:
+
+                async def refused() -> bool:
+                    try:
+                        reply = await client.post("/v1/api/a/b/async")
+                    except httpx.TransportError:
+                        return False
+                    assert reply.status_code == 503
+                    return True
+
+                await until(refused)
+                store = Store(known.url, client_name="test")
+                await publish(store, *APIS)
+                await store.close()
+                late.symlink_to(known.url.removeprefix("unix://"))
+
+                async def ready() -> bool:
+                    return (await client.get("/health/ready")).status_code == 200
+
+                await until(ready)
+                assert (await client.post("/v1/api/a/b/async")).status_code == 202
+        finally:
+            gateway.stop()
+
+
+async def test_sigterm_finishes_what_is_in_flight_and_drops_nothing(
+    redis_url: str, store: Store, tmp_path: Path
+) -> None:
+    """Two processes on one socket; one is told to end under load and then replaced."""
+    await publish(store, *APIS)
+    with listening() as on:
+        first, second = (spawn(redis_url, on, tmp_path) for _ in range(2))
+        statuses: list[int] = []
+        stop = asyncio.Event()
+
+        async def load(headers: dict[str, str]) -> None:
+            async with httpx.AsyncClient(base_url=first.url, timeout=20) as client:
+                while not stop.is_set():
+                    reply = await client.post("/v1/api/a/b/async", headers=headers)
+                    statuses.append(reply.status_code)
+
+        try:
+            await until(lambda: announced(store, first, second))
+            # Kept connections, and a new one each time: the hardest case for a listener that goes away.
+            ways: list[dict[str, str]] = [{}, {"connection": "close"}]
+            loading = [asyncio.create_task(load(ways[n % 2])) for n in range(8)]
+
+            async def more() -> None:
+                least = len(statuses) + 50
+
+                async def served() -> bool:
+                    return len(statuses) > least
+
+                await until(served)
+
+            await more()
+            first.process.terminate()
+            assert await asyncio.to_thread(first.process.wait, 10) == 0
+            await more()
+            first = spawn(redis_url, on, tmp_path)
+            await until(lambda: announced(store, first))
+            second.process.terminate()
+            assert await asyncio.to_thread(second.process.wait, 10) == 0
+            await more()
+            stop.set()
+            await asyncio.gather(*loading)
+            assert set(statuses) == {202}
+            assert sum((await store.runs.counts()).values()) == len(statuses)
+        finally:
+            stop.set()
+            first.stop()
+            second.stop()
+
+
+async def test_sigterm_lets_waiting_callers_go_and_ends_soon(
+    redis_url: str, store: Store, tmp_path: Path
+) -> None:
+    await publish(store, *APIS)
+    with listening() as on:
+        gateway = spawn(redis_url, on, tmp_path)
+        try:
+            async with httpx.AsyncClient(base_url=gateway.url, timeout=20) as client:
+
+                async def ready() -> bool:
+                    try:
+                        return (await client.get("/health/ready")).status_code == 200
+                    except httpx.TransportError:
+                        return False
+
+                await until(ready)
+                waiting = asyncio.create_task(client.post("/v1/api/a/b/sync"))
+
+                async def begun() -> bool:
+                    return bool(await store.runs.list())
+
+                await until(begun)
+                started = time.monotonic()
+                gateway.process.terminate()
+                reply = await waiting
+                assert (reply.status_code, len(reply.json()["response"]["uid"])) == (202, 18)
+                assert await asyncio.to_thread(gateway.process.wait, 10) == 0
+                assert time.monotonic() - started < 5
+                assert gateway.process.pid not in [p.pid for p in await store.presence.list("gateway")]
+        finally:
+            gateway.stop()
+
+
+async def test_one_killed_process_leaves_the_others_serving(
+    redis_url: str, store: Store, tmp_path: Path
+) -> None:
+    await publish(store, *APIS)
+    with listening() as on:
+        gateways = [spawn(redis_url, on, tmp_path) for _ in range(2)]
+        try:
+            await until(lambda: announced(store, *gateways))
+            gateways[0].process.kill()
+            gateways[0].process.wait(10)
+            async with httpx.AsyncClient(base_url=gateways[1].url, timeout=20) as client:
+                for _ in range(20):
+                    reply = await client.post("/v1/api/a/b/async", headers={"connection": "close"})
+                    assert reply.status_code == 202
+        finally:
+            for gateway in gateways:
+                gateway.stop()
+
+
+def test_a_taken_port_is_said_with_what_to_do(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        from iogate.errors import Misused
+        from iogate.gateway import sockets
+
+        with pytest.raises(
+            Misused, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"
+        ) as caught:
+            sockets.listen("127.0.0.1", port)
+    assert caught.value.hint == "set port to one that is free"
+
+
+async def test_json_of_one_run_survives_the_way(client: httpx.AsyncClient) -> None:
+    value = {"n": 123456789012345678901234567890, "f": 0.1, "t": "ä\u0000\U0001f600", "l": [None, True, {}]}
+    content = json.dumps(value).encode()
+    uid = (await client.post("/v1/api/a/b/async", content=content)).json()["response"]["uid"]
+    assert json.loads((await client.get(f"/v1/runs/{uid}")).text)["response"]["input"] == value

@@ -1,0 +1,121 @@
+"""A gateway follows the live revision without a restart, and keeps the last good one on any failure."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from iogate.compiler.revision import EnvSecret, FileSecret, TokenAuth
+from iogate.gateway.refresh import Refresher
+from iogate.store.connection import Store
+from tests.gateway.driver import TOKEN, World, api, opened, publish, until
+
+
+@asynccontextmanager
+async def running(world: World) -> AsyncIterator[Refresher]:
+    """The refresher as a process runs it."""
+    task = asyncio.create_task(world.refresher.run())
+    try:
+        yield world.refresher
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def taken(world: World, number: int) -> None:
+    """Wait until this gateway is known to have taken the revision."""
+
+    async def announced() -> bool:
+        return number in [process.revision for process in await world.store.presence.list("gateway")]
+
+    await until(announced)
+    assert await world.store.revisions.wait_taken(number, 5) == []
+
+
+async def test_a_new_revision_is_taken_within_a_second_and_acknowledged(world: World) -> None:
+    async with running(world):
+        for number, auth in ((1, None), (2, TOKEN), (3, None)):
+            assert await publish(world.store, api("a/b", auth)) == number
+            started = time.monotonic()
+            await taken(world, number)
+            if number > 1:
+                assert time.monotonic() - started < 1
+                assert (await world.call("a/b")).status == (401 if auth else 202)
+        (process,) = await world.store.presence.list("gateway")
+        assert (process.id, process.revision) == (world.refresher.id, 3)
+
+
+async def test_switching_is_seen_within_a_second(world: World) -> None:
+    await publish(world.store, api("a/b", TOKEN, enabled=None))
+    async with running(world):
+
+        async def status(expected: int) -> bool:
+            return (await world.call("a/b")).status == expected
+
+        await until(lambda: status(403))
+        for enabled, expected in ((True, 401), (False, 403)):
+            await world.store.gates.set_enabled(["a/b"], enabled, author="me")
+            started = time.monotonic()
+            await until(lambda wanted=expected: status(wanted))  # type: ignore[misc]  # a lambda has no types
+            assert time.monotonic() - started < 1
+
+
+async def test_a_revision_that_cannot_be_taken_leaves_the_last_good_one(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await publish(world.store, api("a/b"))
+    async with running(world):
+        await taken(world, 1)
+        await publish(world.store, api("a/b", input_schema={"type": "no such type"}), api("c/d"))
+
+        async def complained() -> bool:
+            return "revision 2 cannot be used, 1 serves on" in caplog.text
+
+        await until(complained)
+        assert world.live.table is not None
+        assert world.live.table.number == 1
+        assert (await world.call("c/d")).status == 404
+        assert (await world.call("a/b")).status in (202, 503)
+        await publish(world.store, api("a/b"), api("c/d"))
+        await taken(world, 3)
+        assert (await world.call("c/d")).status == 202
+
+
+async def test_what_an_api_lacks_is_announced_by_name(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ORDERS_TOKEN", raising=False)
+    lacking = TokenAuth(tokens={"token": (EnvSecret(name="ORDERS_TOKEN"),)})
+    await publish(world.store, api("a/b", lacking))
+    async with running(world):
+        await taken(world, 1)
+        (process,) = await world.store.presence.list("gateway")
+        assert process.detail["unset:a/b"] == "environment variable ORDERS_TOKEN is not set"
+
+
+async def test_a_secret_file_that_comes_later_opens_its_api(store: Store, tmp_path: Path) -> None:
+    lacking = TokenAuth(tokens={"token": (FileSecret(path="token"),)})
+    await publish(store, api("a/b", lacking))
+    async with opened(store, root=tmp_path) as world, running(world):
+        await taken(world, 1)
+        assert (await world.call("a/b", token="s3cret")).status == 503
+        (tmp_path / "token").write_text("s3cret\n")
+
+        async def open_again() -> bool:
+            return (await world.call("a/b", token="s3cret")).status == 202
+
+        await until(open_again)
+
+
+async def test_routes_that_did_not_change_stay_as_they_are(world: World) -> None:
+    await world.publish(api("a/b"), api("c/d"))
+    assert world.live.table is not None
+    before = world.live.table.routes
+    await world.publish(api("a/b", TOKEN), api("c/d"))
+    after = world.live.table.routes
+    assert after["c/d"] is before["c/d"]
+    assert after["a/b"] is not before["a/b"]
+    assert after["a/b"].counts is before["a/b"].counts
