@@ -125,7 +125,11 @@ def _places(definition: Mapping[str, Any]) -> Iterator[_Place]:
     for name, policy in ((definition.get("use") or {}).get("authentications") or {}).items():
         yield ("use", "authentications", name), policy, False, INSIDE
     for name, retry in ((definition.get("use") or {}).get("retries") or {}).items():
-        yield from _conditions(("use", "retries", name), retry, INSIDE | {"error"})
+        yield from _of_retry(("use", "retries", name), retry, INSIDE | {"error"})
+    for name, timeout in ((definition.get("use") or {}).get("timeouts") or {}).items():
+        yield ("use", "timeouts", name), timeout, False, INSIDE
+    if isinstance(definition.get("timeout"), Mapping):
+        yield ("timeout",), definition["timeout"], False, WORKFLOW_INPUT
     if isinstance((definition.get("schedule") or {}).get("on"), Mapping):
         yield from _of_events(("schedule", "on"), definition["schedule"]["on"], INSIDE)
     for task in walk.tasks(definition):
@@ -150,6 +154,8 @@ def _of_task(task: walk.Task) -> Iterator[_Place]:
     yield from _flows(at, data, task.variables | BEFORE, known, task.variables | EXPORT)
     if "if" in data:
         yield (*at, "if"), data["if"], True, task.variables | BEFORE
+    if isinstance(data.get("timeout"), Mapping):
+        yield (*at, "timeout"), data["timeout"], False, known
     match task.kind:
         case "call":
             for key, value in (data.get("with") or {}).items():
@@ -180,7 +186,7 @@ def _of_task(task: walk.Task) -> Iterator[_Place]:
             inside = known | {walk.caught(data)}
             yield from _conditions((*at, "catch"), catch, inside)
             if isinstance(catch.get("retry"), Mapping):
-                yield from _conditions((*at, "catch", "retry"), catch["retry"], inside)
+                yield from _of_retry((*at, "catch", "retry"), catch["retry"], inside)
         case "listen":
             yield from _of_events((*at, "listen", "to"), data["listen"].get("to") or {}, known)
         case _:
@@ -191,6 +197,13 @@ def _conditions(at: Pointer, holder: Mapping[str, Any], known: frozenset[str]) -
     for key in ("when", "exceptWhen"):
         if key in holder:
             yield (*at, key), holder[key], True, known
+
+
+def _of_retry(at: Pointer, retry: Mapping[str, Any], known: frozenset[str]) -> Iterator[_Place]:
+    yield from _conditions(at, retry, known)
+    for key in ("delay", "backoff", "limit", "jitter"):
+        if key in retry:
+            yield (*at, key), retry[key], False, known
 
 
 def _of_events(at: Pointer, strategy: Mapping[str, Any], known: frozenset[str]) -> Iterator[_Place]:
