@@ -1,0 +1,42 @@
+"""Every code of documents is explained, and what the explanations show is true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import iogate
+from iogate.documents import load_text
+
+PACKAGE = Path(iogate.__file__).parent
+SECTIONS = dict(
+    re.findall(
+        r"(?ms)^## (IOG\d{3}) [^\n]+\n(.*?)(?=^## |\Z)",
+        (PACKAGE / "explanations.md").read_text(encoding="utf-8"),
+    )
+)
+EXAMPLES = {
+    code: blocks
+    for code, section in SECTIONS.items()
+    if (code[3] in "12" or code == "IOG503") and (blocks := re.findall(r"(?ms)^```yaml\n(.*?)^```", section))
+}
+
+
+def test_every_code_that_documents_raise_is_explained() -> None:
+    """Read from the sources: literal codes, and the last digits that models give."""
+    text = "".join(file.read_text(encoding="utf-8") for file in (PACKAGE / "documents").rglob("*.py"))
+    raised = set(re.findall(r"\"(IOG\d{3})\"", text))
+    digits = {int(found) for found in re.findall(r"code=(\d+)\b", text)} | set(range(1, 7)) | {10}
+    assert digits == {*range(1, 4), *range(4, 7), 7, 8, 9, 10, 11}
+    raised |= {f"IOG2{digit:02}" for digit in digits - {11}} | {f"IOG1{digit:02}" for digit in digits}
+    assert len(raised) > 35
+    assert raised - set(SECTIONS) == set()
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_the_first_example_has_the_problem_and_the_second_has_not(code: str) -> None:
+    wrong, right = EXAMPLES[code]
+    assert code in {problem.code for problem in load_text(wrong).problems}
+    assert code not in {problem.code for problem in load_text(right).problems}
