@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from iogate.compiler.tasks import Retry, Task, Try
 from iogate.engine.scope import Scope, truthy
-from iogate.engine.state import Frame
+from iogate.engine.state import Frame, changed
 from iogate.engine.waits import moment_after
 from iogate.errors import WorkflowError, same_type
 
@@ -49,7 +49,7 @@ def begin(walk: Walk, scope: Frame, body: Try, arguments: Scope) -> int:
 def again(walk: Walk, frame: Frame, task: Task) -> int:
     """The delay is over: try once more, from the original input."""
     assert isinstance(task.body, Try)
-    frame = replace(frame, phase="inside", due_ms=None)
+    frame = changed(frame, phase="inside", due_ms=None)
     walk.tree.put(frame)
     return _attempt(walk, frame, task.body, walk.arguments(walk.tree.parent(frame), task, frame))
 
@@ -101,7 +101,7 @@ def catch(walk: Walk, frame: Frame, task: Task, error: dict[str, Any], *, defini
 def _schedule(walk: Walk, frame: Frame, task: Task, due_ms: int, *, definite: bool) -> int | None:
     walk.cancelled(walk.tree.remove_below(frame))
     owner = walk.tree.owner(walk.tree.parent(frame))
-    waiting = replace(
+    waiting = changed(
         frame,
         phase="retry",
         due_ms=due_ms,
@@ -109,7 +109,7 @@ def _schedule(walk: Walk, frame: Frame, task: Task, due_ms: int, *, definite: bo
         definite=frame.definite + definite,
         calls_most=max(frame.calls_most, owner.calls),
     )
-    walk.tree.put(replace(owner, calls=frame.calls_before))
+    walk.tree.put(changed(owner, calls=frame.calls_before))
     walk.tree.put(waiting)
     walk.note("task.retried", task, {"attempt": waiting.attempt, "due_ms": due_ms})
     return again(walk, waiting, task) if due_ms <= walk.now_ms else None
@@ -119,7 +119,7 @@ def _count_on(walk: Walk, frame: Frame) -> None:
     """After the `try`, keys go on from the highest count that any attempt came to."""
     owner = walk.tree.owner(walk.tree.parent(frame))
     if frame.calls_most > owner.calls:
-        walk.tree.put(replace(owner, calls=frame.calls_most))
+        walk.tree.put(changed(owner, calls=frame.calls_most))
 
 
 def _matches(wanted: Mapping[str, Any], error: Mapping[str, Any]) -> bool:

@@ -7,7 +7,6 @@ the scope to go on in, or None where the branch has to wait. What fails is a Wor
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, assert_never
 
 from iogate.compiler.tasks import (
@@ -29,7 +28,7 @@ from iogate.compiler.tasks import (
 from iogate.engine import attempts, branches, calls, raising
 from iogate.engine.commands import Perform
 from iogate.engine.scope import Scope, truthy
-from iogate.engine.state import Frame
+from iogate.engine.state import Frame, changed
 from iogate.engine.waits import moment_after
 from iogate.errors import WorkflowError
 from iogate.expressions.paths import type_name
@@ -77,7 +76,7 @@ def leave(walk: Walk, scope: Frame, frame: Frame, task: Task) -> int | None:
     body = task.body
     match body:
         case For() if scope.turn is not None and scope.turn + 1 < len(frame.items):
-            walk.tree.put(replace(scope, position=0, turn=scope.turn + 1))
+            walk.tree.put(changed(scope, position=0, turn=scope.turn + 1))
             return turn(walk, scope.id, task, body)
         case Try():
             return attempts.leave(walk, scope, frame, body)

@@ -8,12 +8,11 @@ exports is its own until the join, which merges changed top-level keys in declar
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from iogate.compiler.tasks import Fork
 from iogate.engine.scope import Scope
-from iogate.engine.state import Frame
+from iogate.engine.state import Frame, changed
 
 if TYPE_CHECKING:
     from iogate.engine.walk import Walk
@@ -31,7 +30,7 @@ def begin(walk: Walk, scope: Frame, body: Fork, arguments: Scope) -> None:
 
 def leave(walk: Walk, scope: Frame, frame: Frame, body: Fork) -> int | None:
     """A branch is through: the first wins where they compete; otherwise the last joins them all."""
-    walk.tree.put(replace(scope, phase="done"))
+    walk.tree.put(changed(scope, phase="done"))
     ended = (scope,) if body.compete else walk.tree.children(frame)
     if not body.compete and any(branch.phase != "done" for branch in ended):
         return None
@@ -59,7 +58,7 @@ def _join(walk: Walk, frame: Frame, branches: tuple[Frame, ...]) -> None:
     for branch in branches:
         context = _merged(context, owner.context, branch.context)
     calls = max([owner.calls, *(each.calls for each in walk.tree.children(frame))])
-    walk.tree.put(replace(owner, context=context, calls=calls))
+    walk.tree.put(changed(owner, context=context, calls=calls))
 
 
 def _merged(into: Any, before: Any, after: Any) -> Any:
@@ -69,10 +68,8 @@ def _merged(into: Any, before: Any, after: Any) -> Any:
     if not (isinstance(into, dict) and isinstance(after, dict)):
         return after
     known = before if isinstance(before, dict) else {}
-    changed = {
-        name: value for name, value in after.items() if name not in known or not _same(known[name], value)
-    }
-    return {**into, **changed}
+    new = {name: value for name, value in after.items() if name not in known or not _same(known[name], value)}
+    return {**into, **new}
 
 
 def _same(first: Any, second: Any) -> bool:

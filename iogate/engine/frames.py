@@ -7,12 +7,11 @@ so a walk that fails leaves that state as it was.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from iogate.compiler.program import Program
 from iogate.compiler.tasks import For, Task
-from iogate.engine.state import Frame, Phase
+from iogate.engine.state import Frame, Phase, changed
 
 
 class Tree:
@@ -148,7 +147,7 @@ class Tree:
     def count_answer(self, scope: Frame) -> None:
         """Note a definite answer: the next call of this branch gets a key of its own."""
         owner = self.owner(scope)
-        self.put(replace(owner, calls=owner.calls + 1))
+        self.put(changed(owner, calls=owner.calls + 1))
 
     def identity(self, scope: Frame, task: Task, uid: str) -> tuple[str, str]:
         """Reference of a task with every loop index, and the idempotency key of its effect.

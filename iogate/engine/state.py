@@ -79,6 +79,22 @@ _DEFAULTS = {
     each.name: each.default for each in fields(Frame) if each.default is not MISSING and each.name != "id"
 }
 _NAMES = tuple(each.name for each in fields(Frame))
+_READ = tuple(Frame.__dict__[name].__get__ for name in _NAMES)
+_WRITE = {name: Frame.__dict__[name].__set__ for name in _NAMES}
+_COPY = tuple(zip(_READ, _WRITE.values(), strict=True))
+
+
+def changed(frame: Frame, **attributes: Any) -> Frame:
+    """A frame that differs in these attributes: `dataclasses.replace`, at half its cost.
+
+    Each step of a run makes one, so this is where a worker spends its time.
+    """
+    made: Frame = object.__new__(Frame)
+    for read, write in _COPY:
+        write(made, read(frame))
+    for name, value in attributes.items():
+        _WRITE[name](made, value)
+    return made
 
 
 def frame_to_json(frame: Frame) -> dict[str, Any]:

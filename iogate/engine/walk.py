@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 from iogate.compiler.program import Program
@@ -27,7 +26,7 @@ from iogate.engine import attempts, bodies, branches, calls, raising, schemas, w
 from iogate.engine.commands import Note, Perform, Performed
 from iogate.engine.frames import Tree
 from iogate.engine.scope import Environment, RunFacts, Scope, truthy
-from iogate.engine.state import Frame
+from iogate.engine.state import Frame, changed
 from iogate.errors import WorkflowError
 
 _NOTHING: Mapping[str, Any] = {}
@@ -77,9 +76,7 @@ class Walk:
         except WorkflowError as error:
             self.end_faulted(raising.problem(error, "/input"))
             return
-        root = Frame(
-            id=self.tree.next_id, kind="task", input=value, started_ms=self.now_ms, deadline_ms=deadline_ms
-        )
+        root = Frame(id=self.tree.next_id, kind="task", started_ms=self.now_ms, deadline_ms=deadline_ms)
         self.tree.add(root)
         self.enter(root, "/do", value=value, context={})
 
@@ -303,7 +300,7 @@ class Walk:
             context = flow.export_as.evaluate(output, arguments)
             if flow.export_schema is not None:
                 schemas.require(flow.export_schema, context, "context")
-            self.tree.put(replace(self.tree.owner(self.tree[scope.id]), context=context))
+            self.tree.put(changed(self.tree.owner(self.tree[scope.id]), context=context))
         return output
 
     def _move(self, at: int, value: Any, then: Target) -> int | None:
@@ -318,7 +315,7 @@ class Walk:
                 return None
             case _:
                 position = then
-        self.tree.put(replace(scope, position=position, value=value))
+        self.tree.put(changed(scope, position=position, value=value))
         return at
 
     def fault(self, at: int, task: Task, error: dict[str, Any], *, definite: bool = True) -> int | None:
