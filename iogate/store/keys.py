@@ -17,6 +17,7 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:timers              zset    parked uid by due time                         until due
     iogate:leases              zset    leased uid by the lease's end                  until the commit
     iogate:suspects            list    runs of a dead worker                          until taken alone
+    iogate:upkeep              string  when timers and leases were last looked at     for ever
     iogate:taken:WORKER        string  last answer to this worker's take              TAKEN_S
     iogate:idem:API:HASH       string  uid and fingerprint                            the API's ttl
     iogate:gate:API            hash    what accept judges by, and the API's load      until pruned
@@ -45,6 +46,9 @@ QUEUE: Final = "iogate"
 JOB_FUNCTION: Final = "iogate.worker.job.advance"
 
 LEASE_MS: Final = 15_000
+SILENCE_MS: Final = 5_000
+"""Every worker takes at least each 250 ms. When none has for this long, the store itself was away, and the
+leases of workers that could not renew get another LEASE_MS."""
 QUEUED_IN_RQ: Final = 64
 """Runs of one API in the RQ queue at once; the rest wait in its backlog."""
 JOURNAL_ENTRIES: Final = 1_000
@@ -79,6 +83,7 @@ WOKEN: Final = "iogate:woken:"
 TIMERS: Final = "iogate:timers"
 LEASES: Final = "iogate:leases"
 SUSPECTS: Final = "iogate:suspects"
+UPKEEP: Final = "iogate:upkeep"
 TAKEN: Final = "iogate:taken:"
 IDEMPOTENCY: Final = "iogate:idem:"
 GATE: Final = "iogate:gate:"

@@ -9,74 +9,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any
 
 import msgspec
 
-from iogate.store import keys
-from iogate.store.intake import Facts
+from iogate.store import keys, views
 from iogate.store.line import Line
 from iogate.store.signals import Doorbell, Signals
+from iogate.store.views import RunView, Summary, TaskView
+
+__all__ = ["Depth", "RunView", "Runs", "Summary", "TaskView"]
 
 LOOK_AGAIN_S = 1.0
 FOLLOW_S = 0.2
-
-_facts = msgspec.json.Decoder(Facts)
-
-
-class TaskView(msgspec.Struct, frozen=True, kw_only=True):
-    reference: str
-    name: str
-    status: str
-    started_at_ms: int
-    ended_at_ms: int | None
-    attempt: int
-    count: int
-
-
-class RunView(msgspec.Struct, frozen=True, kw_only=True):
-    uid: str
-    status: str
-    place: str
-    """backlog, queue, woken, lease, timer, suspect or end."""
-    api: str
-    workflow: str
-    program: str
-    revision: int
-    caller: str
-    attempt: int
-    created_at_ms: int
-    started_at_ms: int | None
-    ended_at_ms: int | None
-    deadline_ms: int | None
-    retention_s: float
-    input: bytes
-    output: bytes | None
-    error: bytes | None
-    waiting_for: bytes | None
-    cancel_reason: str | None
-    worker: str
-    deaths: int
-    tasks: tuple[TaskView, ...]
-
-    @property
-    def ended(self) -> bool:
-        return self.status in keys.ENDED
-
-
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of a list."""
-
-    uid: str
-    status: str
-    api: str
-    workflow: str
-    revision: int
-    caller: str
-    attempt: int
-    created_at_ms: int
-    started_at_ms: int | None
-    ended_at_ms: int | None
 
 
 class Depth(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,35 +29,8 @@ class Depth(msgspec.Struct, frozen=True, kw_only=True):
     oldest_s: float
 
 
-class Ended(msgspec.Struct, frozen=True, array_like=True):
-    """The packed record that `finish.lua` writes; the order is its own."""
-
-    status: str
-    api: str
-    facts: str
-    created: int
-    started: int
-    ended: int
-    attempt: int
-    token: int
-    seq: int
-    retention: int | str
-    deaths: int
-    reason: str
-    input: str
-    output: str
-    error: str
-    tasks: list[tuple[int, str, str, str, int, int, int, int]]
-    journal: str
-    big: int
-
-
 Summaries = list[Summary]
 Lines = list[bytes]
-
-_ended = msgspec.msgpack.Decoder(Ended)
-_rows = msgspec.msgpack.Decoder(list[tuple[int, str, str, str, int, int, int, int]])
-_row = msgspec.msgpack.Decoder(dict[str, Any])
 
 
 class Runs:
@@ -132,9 +49,9 @@ class Runs:
             ]
         )
         if fields:
-            return _live(uid, _pairs(fields), _pairs(tasks))
+            return views.live(uid, views.pairs(fields), views.pairs(tasks))
         if blob:
-            return _over(uid, _ended.decode(blob), _pairs(big))
+            return views.over(uid, views.ended.decode(blob), views.pairs(big))
         return None
 
     async def list(
@@ -199,7 +116,7 @@ class Runs:
             ]
         )
         if blob:
-            text = part or _ended.decode(blob).journal.encode()
+            text = part or views.ended.decode(blob).journal.encode()
             return text.split(b"\n") if text else []
         return list(lines)
 
@@ -255,44 +172,14 @@ class Runs:
             if live[0] is not None:
                 status, api, packed, attempt, created, started = live
                 found.append(
-                    _summary(uid, status.decode(), api.decode(), packed, attempt or 1, created, started)
+                    views.summary(uid, status.decode(), api.decode(), packed, attempt or 1, created, started)
                 )
             elif blob is not None:
-                e = _ended.decode(blob)
+                e = views.ended.decode(blob)
                 found.append(
-                    _summary(uid, e.status, e.api, e.facts, e.attempt, e.created, e.started, e.ended)
+                    views.summary(uid, e.status, e.api, e.facts, e.attempt, e.created, e.started, e.ended)
                 )
         return found
-
-
-def _summary(
-    uid: str,
-    status: str,
-    api: str,
-    packed: bytes | str,
-    attempt: Any,
-    created: Any,
-    started: Any,
-    ended: int = 0,
-) -> Summary:
-    facts = _facts.decode(packed)
-    return Summary(
-        uid=uid,
-        status=status,
-        api=api,
-        workflow=facts.workflow,
-        revision=facts.revision,
-        caller=facts.caller,
-        attempt=int(attempt),
-        created_at_ms=int(created),
-        started_at_ms=int(started or 0) or None,
-        ended_at_ms=ended or None,
-    )
-
-
-def _pairs(flat: list[bytes]) -> dict[str, bytes]:
-    items = iter(flat)
-    return {name.decode(): value for name, value in zip(items, items, strict=True)}
 
 
 def _news(sent: list[bytes], lines: list[bytes]) -> Lines:
@@ -304,80 +191,3 @@ def _news(sent: list[bytes], lines: list[bytes]) -> Lines:
         if lines[: len(kept)] == kept:
             return lines[len(kept) :]
     return lines
-
-
-def _live(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunView:
-    facts = _facts.decode(run["f"])
-    tasks = sorted(
-        ((reference, _row.decode(row)) for reference, row in rows.items()), key=lambda t: t[1]["o"]
-    )
-    reason = run.get("cxl")
-    return RunView(
-        uid=uid,
-        status=run["st"].decode(),
-        place=run["pl"].decode(),
-        api=run["api"].decode(),
-        workflow=facts.workflow,
-        program=facts.program,
-        revision=facts.revision,
-        caller=facts.caller,
-        attempt=int(run.get("att", 1)),
-        created_at_ms=int(run["crt"]),
-        started_at_ms=int(run["sta"]) if "sta" in run else None,
-        ended_at_ms=None,
-        deadline_ms=int(run["ddl"]) if "ddl" in run else None,
-        retention_s=int(run["ret"]) / 1000,
-        input=run["in"],
-        output=None,
-        error=None,
-        waiting_for=(run.get("wt") or None) if run["pl"] == b"timer" else None,
-        cancel_reason=None if reason is None else reason.decode(),
-        worker=run.get("wkr", b"").decode(),
-        deaths=int(run.get("dth", 0)),
-        tasks=tuple(
-            _task(reference, r["n"], r["s"], r["b"], r["e"], r["a"], r["c"]) for reference, r in tasks
-        ),
-    )
-
-
-def _over(uid: str, e: Ended, big: dict[str, bytes]) -> RunView:
-    facts = _facts.decode(e.facts)
-    rows = _rows.decode(big["tasks"]) if "tasks" in big else e.tasks
-    return RunView(
-        uid=uid,
-        status=e.status,
-        place="end",
-        api=e.api,
-        workflow=facts.workflow,
-        program=facts.program,
-        revision=facts.revision,
-        caller=facts.caller,
-        attempt=e.attempt,
-        created_at_ms=e.created,
-        started_at_ms=e.started or None,
-        ended_at_ms=e.ended,
-        deadline_ms=None,
-        retention_s=int(e.retention) / 1000,
-        input=big.get("input", e.input.encode()),
-        output=big.get("output", e.output.encode()) or None,
-        error=big.get("error", e.error.encode()) or None,
-        waiting_for=None,
-        cancel_reason=e.reason if e.status == "cancelled" else None,
-        worker="",
-        deaths=e.deaths,
-        tasks=tuple(_task(*row[1:]) for row in rows),
-    )
-
-
-def _task(
-    reference: str, name: str, status: str, begun: int, ended: int, attempt: int, count: int
-) -> TaskView:
-    return TaskView(
-        reference=reference,
-        name=name,
-        status=status,
-        started_at_ms=int(begun),
-        ended_at_ms=int(ended) or None,
-        attempt=int(attempt),
-        count=int(count),
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from iogate.store import keys
 from iogate.store.connection import Store
 from tests.store.builders import accepted, commit, place, publish, until
 
@@ -79,3 +80,20 @@ async def test_one_bad_commit_does_not_spoil_its_batch(each_store: Store) -> Non
     a, b, c = (await each_store.leases.take(WORKER, 3)).claims
     verdicts = await each_store.leases.commit([commit(a), commit(b, token=9), commit(c)])
     assert [v.applied for v in verdicts] == [True, False, True]
+
+
+async def test_leases_that_nobody_could_renew_while_the_store_was_away_get_another_term(
+    each_store: Store,
+) -> None:
+    """R6: a restart of the store makes no suspects of runs whose workers live."""
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+    (claim,) = (await each_store.leases.take(WORKER, 1)).claims
+    await each_store.call("ZADD", keys.LEASES, claim.created_at_ms - 20_000, uid)
+    await each_store.call("SET", keys.UPKEEP, claim.created_at_ms - 35_000)
+    await each_store.leases.take("worker-2", 1)
+    assert await place(each_store, uid) == "lease"
+    assert (await each_store.leases.renew(WORKER, {uid: claim.token})).lost == frozenset()
+    await each_store.call("ZADD", keys.LEASES, claim.created_at_ms - 20_000, uid)
+    await each_store.leases.take("worker-2", 1)
+    assert await place(each_store, uid) == "suspect"

@@ -14,8 +14,11 @@ for _, uid in ipairs(redis.call('ZRANGEBYSCORE', $timers, '-inf', now_ms, 'LIMIT
   local r = record(uid)
   if r and r.place == 'timer' then wake(uid, r.api) end
 end
-for _, uid in ipairs(redis.call('ZRANGEBYSCORE', $leases, '-inf', now_ms, 'LIMIT', 0, 256)) do
-  suspect(uid, poison, exc)
+-- After a silence the store was away, not the workers: they get the time to renew.
+local silent = now_ms - tonumber(redis.call('GET', $upkeep) or now_ms) > $silence_ms
+redis.call('SET', $upkeep, now_ms)
+for _, uid in ipairs(redis.call('ZRANGEBYSCORE', $leases, '-inf', now_ms, 'LIMIT', 0, silent and -1 or 256)) do
+  if silent then redis.call('ZADD', $leases, now_ms + lease_ms, uid) else suspect(uid, poison, exc) end
 end
 
 local claims, taken = {}, {}
