@@ -56,6 +56,7 @@ class Run:
     """The engine's budget was used up: it has more to do."""
     dirty: bool = False
     """A result of an effect is in the state and not in the store."""
+    refused: bool = False
     expired: bool = False
     cancelled: bool = False
     gone: bool = False

@@ -1,15 +1,17 @@
 """Gathers the commits of many runs into one call of the store: one script, one write to its log.
 
 Used by `drive`. Batches form by themselves: what arrives while a call is under way goes with the next.
-Invariant: each commit that was added is answered once, by the store's verdict or, when the store stays
-out of reach until the lease must be presumed lost, by `lost`. A commit may be sent any number of times: the
-store applies sequence n+1 and answers a repeated n as it did.
+Invariant: each commit
+that was added is answered once: by the store's verdict; by `refused` where the store takes others and not
+this one; or by `lost` when the store stays out of reach until the lease must be presumed lost. A commit
+may be sent any number of times: the store applies sequence n+1 and answers a repeated n as it did.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import deque
 from collections.abc import Callable
 
@@ -23,6 +25,8 @@ BATCH = 64
 BATCH_BYTES = 4 * 1024 * 1024
 FIRST_BACKOFF_S = 0.05
 LONGEST_BACKOFF_S = 1.0
+FULL = re.compile(r"\b(OOM|MISCONF|NOREPLICAS)\b")
+"""Refusals that have nothing to do with what is written and pass: no memory, no disk, no replica."""
 
 
 class Commits:
@@ -32,11 +36,13 @@ class Commits:
         *,
         settled: Callable[[Run, Verdict], None],
         lost: Callable[[Run, str], None],
+        refused: Callable[[Run, str], None],
         presumed_lost: Callable[[Run], bool],
     ) -> None:
         self._leases = leases
         self._settled = settled
         self._lost = lost
+        self._refused = refused
         self._presumed_lost = presumed_lost
         self._waiting: deque[tuple[Run, Commit]] = deque()
         self._arrived = asyncio.Event()
@@ -84,17 +90,15 @@ class Commits:
                 reason = str(error)
             except CommandFailed as error:
                 reason = str(error)
-                if len(batch) > 1:
-                    # One of them may be what the store cannot take: the others must not wait for it.
+                if not FULL.search(reason):
+                    if len(batch) == 1:
+                        self._refused(batch[0][0], reason)
+                        return
+                    # One of them is what the store cannot take: the others must not wait for it.
                     for entry in batch:
                         await self._send([entry])
                     return
-                log.error(  # noqa: TRY400 - the store's answer says all
-                    "run %s: the store refused a commit: %s",
-                    batch[0][0].uid,
-                    reason,
-                    extra={"action": "commit.refused", "uid": batch[0][0].uid},
-                )
+                log.warning("the store is full: %s", reason, extra={"action": "store.full"})
             else:
                 for (run, _), verdict in zip(batch, verdicts, strict=True):
                     self._settled(run, verdict)

@@ -64,7 +64,11 @@ class Drive:
         self._loop = asyncio.get_running_loop()
         self._detached: set[asyncio.Task[None]] = set()
         self.commits = Commits(
-            leases, settled=self._settled, lost=self.lose, presumed_lost=self.presumed_lost
+            leases,
+            settled=self._settled,
+            lost=self.lose,
+            refused=self._refused,
+            presumed_lost=self.presumed_lost,
         )
         self.runs: dict[str, Run] = {}
         self.loading: dict[str, Claim] = {}
@@ -196,7 +200,9 @@ class Drive:
         if state.ended:
             self._commit(run, "end", None)
         elif result.more:
-            if self._overdue(run):
+            if self.draining:
+                self._commit(run, "queue", None)
+            elif self._overdue(run):
                 self._commit(run, "keep", None)
             else:
                 self._loop.call_soon(self.step, run)
@@ -308,6 +314,24 @@ class Drive:
     def _begin_loaded(self, claim: Claim, held_until: float) -> None:
         if self.loading.pop(claim.uid, None) is not None:
             self.begin(claim, held_until)
+
+    def _refused(self, run: Run, reason: str) -> None:
+        """The store takes others' commits and not this one: the run cannot go on, and should say so."""
+        log.error(
+            "run %s: the store refused its commit: %s",
+            run.uid,
+            reason,
+            extra={"action": "commit.refused", "uid": run.uid},
+        )
+        if run.refused:
+            self.lose(run, "the store refuses even its end")
+            return
+        run.refused = True
+        run.seq -= 1  # nothing was applied under it
+        if run.committing != "keep":
+            self.leaving -= 1
+        run.performs.clear()
+        self._fault(run, "runtime", f"the store refused the run's state: {reason}")
 
     def _broken(self, run: Run, what: str, error: Exception) -> None:
         log.error(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import secrets
@@ -88,6 +89,8 @@ async def work(settings: Settings, root: Path, *, solitary: bool = False, grace_
                 facts=lambda: {"runs": str(len(loop.drive.runs))},
             )
             keeping = asyncio.create_task(upkeep.run())
+            # What lives now lives as long as the process: no collection need look at it again.
+            gc.freeze()
             log.info("worker %s takes runs", name, extra={"action": "worker.started", "worker": name})
             try:
                 await loop.run(grace_s)

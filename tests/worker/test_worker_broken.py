@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.worker.site import NOOP, decoded, workflow
+from tests.faults.counting import CountingServer
+from tests.worker.site import NOOP, decoded, until, workflow
+from tests.worker.test_worker_faults import two_calls
 
 if TYPE_CHECKING:
     from tests.worker.site import Site
@@ -48,6 +50,34 @@ async def test_state_that_cannot_be_loaded_faults_the_run(site: Site) -> None:
     run = await site.ended(uid)
     assert run.status == "faulted"
     assert "its stored state cannot be loaded" in decoded(run.error)["detail"]
+
+
+async def test_run_whose_state_the_store_refuses_faults_and_its_neighbours_go_on(site: Site) -> None:
+    async with CountingServer() as server:
+        await site.publish(two_calls(server))
+        refused, other = await site.call("two-calls"), await site.call("two-calls")
+        await site.store.call("SET", f"iogate:frames:{refused}", "not a table")
+        await site.worker()
+        run = await site.ended(refused, 5)
+        assert run.status == "faulted"
+        assert decoded(run.error)["detail"].startswith("the store refused the run's state: ")
+        assert refused not in server.calls
+        assert (await site.ended(other, 5)).status == "completed"
+
+
+async def test_run_goes_on_once_a_full_store_has_room_again(site: Site) -> None:
+    async with CountingServer(delay_s=0.5) as server:
+        await site.publish(two_calls(server))
+        worker = await site.worker()
+        uid = await site.call("two-calls")
+        await until(lambda: uid in server.calls)
+        await site.store.call("CONFIG", "SET", "maxmemory", "1")
+        try:
+            await until(lambda: "store.full" in worker.said(), 5, "a full store")
+        finally:
+            await site.store.call("CONFIG", "SET", "maxmemory", "0")
+        assert (await site.ended(uid, 5)).status == "completed"
+        assert [call.path for call in server.calls[uid]] == ["/first", "/second"]
 
 
 async def test_many_runs_of_a_long_loop_share_the_worker(site: Site) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iogate.engine.state import Frame, State
@@ -43,6 +43,7 @@ def state(*frames: Frame) -> State:
     return State(frames={frame.id: frame for frame in frames}, next_id=9, status="running")
 
 
+@settings(max_examples=60)
 @given(JSON, JSON)
 def test_any_json_value_survives(value: object, context: object) -> None:
     before = state(Frame(id=1, kind="scope", pointer="/do", value=value, context=context, turn=0))
