@@ -30,15 +30,19 @@ _AT_CONTEXT = {
     "while parsing a flow mapping": 'this "{" is never closed, or a comma is missing in it',
 }
 
+_FITS_NOTHING = (
+    "this line fits neither the mapping above nor anything inside it",
+    "indent keys of one mapping alike",
+)
+
+# What libyaml says, and after it what PyYAML's own parser says, where their words differ.
 _AT_PROBLEM = {
-    "mapping values are not allowed in this context": (
+    "mapping values are not allowed": (
         "a second key on this line, or an indentation that fits nothing above",
         'quote a value that has ": " in it; indent keys of one mapping alike',
     ),
-    "did not find expected key": (
-        "this line fits neither the mapping above nor anything inside it",
-        "indent keys of one mapping alike",
-    ),
+    "did not find expected key": _FITS_NOTHING,
+    "expected <block end>": _FITS_NOTHING,
     "did not find expected '-' indicator": (
         'this line is no item of the list above: it does not start with "-"',
         "indent the items of a list alike",

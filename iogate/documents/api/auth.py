@@ -120,6 +120,21 @@ _CallerName = Annotated[
 _NamedSecrets = Annotated[dict[_CallerName, Secrets], BeforeValidator(_named), IsMapping]
 
 
+def _clear(value: list[Any]) -> list[Any]:
+    for number, secret in enumerate(value):
+        if isinstance(secret, HashSecret):
+            raise rule(
+                "a signature is checked with the secret itself, a hash of it will not do",
+                code=8,
+                hint="give {env: NAME} or {file: PATH}",
+                key=number if len(value) > 1 else None,
+            )
+    return value
+
+
+_ClearSecrets = Annotated[Secrets, AfterValidator(_clear)]
+
+
 class TokenAuth(Shape):
     token: Secrets
     """One token opens the door."""
@@ -145,7 +160,7 @@ class UsersAuth(Shape):
 class Signature(Shape):
     scheme: Literal["standard-webhooks", "github"]
     """How the body is signed: Standard Webhooks, or GitHub's X-Hub-Signature-256."""
-    secret: Secrets
+    secret: _ClearSecrets
     tolerance: Maybe[Seconds] = None
     """How old a signed timestamp may be; default 5m."""
 
@@ -161,7 +176,7 @@ class Jwt(Shape):
     """What `aud` must hold."""
     jwks: Maybe[Text] = None
     """URL of the issuer's key set."""
-    secret: Maybe[Secrets] = None
+    secret: Maybe[_ClearSecrets] = None
     """Shared secret of the HS algorithms."""
     algorithms: Maybe[
         Annotated[
@@ -181,8 +196,15 @@ class JwtAuth(Shape):
     jwt: Jwt
 
 
+def _flat(value: Any) -> Any:
+    for number, one in enumerate(value if isinstance(value, list) else ()):
+        if isinstance(one, dict) and "any" in one:
+            raise rule('"any" stands inside of "any"', code=6, hint="list its forms here", key=number)
+    return value
+
+
 class AnyAuth(Shape):
-    any: Annotated[list[Auth], Field(min_length=1), IsList]
+    any: Annotated[list[Auth], Field(min_length=1), BeforeValidator(_flat), IsList]
     """The first form that the caller's credentials fit."""
 
 
