@@ -23,7 +23,9 @@ _secrets: set[str] = set()
 
 def hide(secrets: Iterable[str]) -> None:
     """Never write these texts to a log."""
-    _secrets.update(secret for secret in secrets if secret)
+    for secret in secrets:
+        if secret:
+            _secrets.update((secret, json.dumps(secret, ensure_ascii=False)[1:-1]))
 
 
 def _scrubbed(text: str) -> str:

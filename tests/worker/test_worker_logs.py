@@ -1,0 +1,70 @@
+"""Log lines: text for people, JSON for machines, secrets for nobody."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from iogate import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def root_logger() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def written(form: str | None) -> tuple[logging.Logger, io.StringIO]:
+    stream = io.StringIO()
+    logs.set_up("json" if form == "json" else "text" if form == "text" else None, stream=stream)
+    return logging.getLogger("iogate.test"), stream
+
+
+def test_json_line_carries_action_and_facts() -> None:
+    log, stream = written("json")
+    log.warning("run %s faulted", 7, extra={"action": "run.faulted", "uid": "7"})
+    line = json.loads(stream.getvalue())
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "level": "warning",
+        "logger": "iogate.test",
+        "message": "run 7 faulted",
+        "action": "run.faulted",
+        "uid": "7",
+    }
+
+
+def test_form_is_json_away_from_a_terminal() -> None:
+    log, stream = written(None)
+    log.info("here")
+    assert json.loads(stream.getvalue())["message"] == "here"
+
+
+def test_text_line_reads_from_left_to_right() -> None:
+    log, stream = written("text")
+    log.info("worker started", extra={"action": "worker.started"})
+    assert stream.getvalue().split(maxsplit=1)[1] == "info    worker started  action=worker.started\n"
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_no_line_holds_a_hidden_text_not_even_a_traceback(form: str) -> None:
+    log, stream = written(form)
+    logs.hide(["correct-horse", 'quote"d'])
+    try:
+        int("correct-horse")
+    except ValueError:
+        log.exception('with correct-horse and quote"d', extra={"action": "correct-horse"})
+    assert "correct-horse" not in stream.getvalue()
+    assert "quote" not in stream.getvalue()
+    assert "[secret]" in stream.getvalue()
+    assert "Traceback" in stream.getvalue()
