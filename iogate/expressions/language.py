@@ -42,9 +42,8 @@ _SHUT = (
 _NAMED = re.compile(r"\$\s*([A-Za-z_][A-Za-z0-9_]*)")
 _PLACE = re.compile(r" at <top-level>, line (\d+), column (\d+):?$")
 _PAIR = re.compile(r"^(\w+) \(.*\) and (\w+) \(.*\) (cannot be \w+.*)$", re.DOTALL)
-_SINGLE = re.compile(r"^(\w+) \(.*\) ((?:cannot|is not|has no|cannot be|must)\b.*)$", re.DOTALL)
-_INDEX = re.compile(r"^Cannot (index|iterate over|use) (\w+)\b.*$", re.DOTALL)
-_WITH = re.compile(r'^Cannot index \w+ with (?:string )?\(?("[^"]*")\)?$')
+_VALUE = re.compile(r"\b(null|boolean|number|string|array|object) \((.*)\)", re.DOTALL)
+_QUOTE = re.compile(r'"(.*)"', re.DOTALL)
 
 
 class Expression:
@@ -167,14 +166,16 @@ def _compile_fault(error: ValueError, known: tuple[str, ...]) -> str:
 
 
 def _without_data(message: str, text: str) -> str:
-    """What jq says about a failure, less the data that it quotes; what the author said by `error` stays."""
+    """What jq says about a failure, less the data that it quotes.
+
+    What stands in the text itself stays, and so does what the author says by `error`.
+    """
     message = message.split(" (while parsing", 1)[0]
     if pair := _PAIR.match(message):
         return f"{pair[1]} and {pair[2]} {pair[3]}"
-    if single := _SINGLE.match(message):
-        return f"{single[1]} {single[2]}"
-    if (key := _WITH.match(message)) and key[1].strip('"') in text:
-        return f"c{message[1:]}"
-    if index := _INDEX.match(message):
-        return f"cannot {index[1]} {index[2]}"
+    message = _VALUE.sub(lambda value: value[0] if value[2] in text else value[1], message)
+    if "error" not in text:
+        message = _QUOTE.sub(lambda quote: quote[0] if quote[1] in text else "…", message)
+    if message.startswith("Cannot "):
+        message = f"c{message[1:]}"
     return message if len(message) <= 200 else message[:199] + "…"
