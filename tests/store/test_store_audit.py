@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +14,7 @@ from iogate.compiler.revision import Limits
 from iogate.store import audit, keys
 from iogate.store.connection import Store
 from iogate.store.embedded import Embedded
-from tests.store.builders import ORDERS, accepted, api, bundle, commit, place, publish
+from tests.store.builders import ORDERS, accepted, api, bundle, commit, place, publish, until
 
 
 @pytest.fixture
@@ -132,8 +131,11 @@ async def test_expired_runs_leave_the_index(each_store: Store) -> None:
     uid = await accepted(each_store.intake(), retention_s=0.01)
     (claim,) = (await each_store.leases.take("w", 1)).claims
     await each_store.leases.commit([commit(claim)])
-    await asyncio.sleep(0.02)
-    assert await each_store.runs.show(uid) is None
+
+    async def gone() -> bool:
+        return await each_store.runs.show(uid) is None
+
+    await until(gone)
     assert (await audit.audit(each_store._line)).forgotten == 1
     assert sum((await each_store.runs.counts()).values()) == 0
 

@@ -17,7 +17,7 @@ from iogate.store import keys
 from iogate.store.connection import Store, StoreUnavailable, open_store
 from iogate.store.embedded import Embedded, start_embedded, throwaway
 from iogate.store.intake import GROUP, Accepted, Refusal
-from tests.store.builders import ORDERS, accepted, api, commit, publish, request
+from tests.store.builders import ORDERS, accepted, api, commit, publish, request, until
 
 
 async def test_fifty_duplicates_through_four_gateways_make_one_run_a_key(each_store: Store) -> None:
@@ -48,8 +48,11 @@ async def test_a_key_is_its_callers_and_its_apis_own_and_ends_with_its_ttl(each_
     assert await accepted(intake, idempotency_key="k", caller="b") != first
     assert await accepted(intake, other, idempotency_key="k", caller="a") != first
     short = await accepted(intake, idempotency_key="s", idempotency_ttl_s=0.001)
-    await asyncio.sleep(0.005)
-    assert await accepted(intake, idempotency_key="s") != short
+
+    async def over() -> bool:
+        return await accepted(intake, idempotency_key="s", idempotency_ttl_s=0.001) != short
+
+    await until(over)
 
 
 async def test_a_replay_answers_even_when_the_api_is_disabled_by_then(each_store: Store) -> None:
@@ -105,8 +108,11 @@ async def test_rate_lets_a_burst_through_and_then_an_even_stream(each_store: Sto
     assert sum(isinstance(o, Accepted) for o in outcomes) == 5
     waits = [o.retry_after_s for o in outcomes if isinstance(o, Refusal)]
     assert all(0 < wait <= 0.05 for wait in waits)
-    await asyncio.sleep(max(waits) + 0.002)
-    await accepted(intake, few)
+
+    async def let_in() -> bool:
+        return isinstance(await intake.accept(request(intake, few)), Accepted)
+
+    await until(let_in)
 
 
 async def test_a_uid_that_another_gateway_drew_is_drawn_again(each_store: Store) -> None:
@@ -220,16 +226,14 @@ async def test_accepting_goes_on_across_a_restart_and_no_accepted_run_is_lost(tm
                 after += restarted.is_set()
             except StoreUnavailable:
                 failed += 1
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # as a client would, before it tries again
 
     callers = [asyncio.create_task(caller()) for _ in range(30)]
-    while len(answered) < 200:
-        await asyncio.sleep(0.001)
+    await until(lambda: true(len(answered) >= 200))
     os.kill(first.pid, signal.SIGKILL)
     assert first.process is not None
     await asyncio.to_thread(first.process.wait)
-    while failed == 0:
-        await asyncio.sleep(0.001)
+    await until(lambda: true(failed > 0))
     second = await asyncio.to_thread(start_embedded, tmp_path)
     restarted.set()
     await asyncio.gather(*callers)
@@ -238,6 +242,10 @@ async def test_accepting_goes_on_across_a_restart_and_no_accepted_run_is_lost(tm
         assert await store.runs.show(uid) is not None
     await store.close()
     await asyncio.to_thread(second.stop)
+
+
+async def true(condition: bool) -> bool:  # noqa: FBT001 -- a value to wait for
+    return condition
 
 
 async def test_a_closed_port_is_said_with_its_address_and_what_to_do(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from iogate.store.gates import Change
 from iogate.store.intake import Accepted, Refusal
 from iogate.store.presence import GATEWAY, Process
 from iogate.store.revisions import Conflict
-from tests.store.builders import ORDERS, api, bundle, publish, request
+from tests.store.builders import ORDERS, api, bundle, publish, request, until
 
 
 async def test_equal_files_publish_no_new_revision(each_store: Store) -> None:
@@ -76,8 +76,11 @@ async def test_an_override_against_git_has_author_reason_and_end(each_store: Sto
     override = (await each_store.gates.overrides())[ORDERS.id]
     assert (override.enabled, override.author, override.reason) == (False, "ann", "incident 7")
     assert await intake.accept(request(intake)) == Refusal(reason="disabled")
-    await asyncio.sleep(0.06)
-    assert isinstance(await intake.accept(request(intake)), Accepted)
+
+    async def over() -> bool:
+        return isinstance(await intake.accept(request(intake)), Accepted)
+
+    await until(over)
     assert await each_store.gates.overrides() == {}
 
     await each_store.gates.set_enabled([ORDERS.id], False, author="ann")
