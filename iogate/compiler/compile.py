@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 from iogate.compiler import features, resources
 from iogate.compiler.auth import Reader
 from iogate.compiler.checks import (
@@ -35,7 +37,6 @@ from iogate.compiler.revision import (
     Limits,
     Revision,
     Workflow,
-    canonical,
     digest_of,
 )
 from iogate.compiler.walk import Pointer
@@ -152,7 +153,9 @@ class _Compiler:
                     summary=head.get("summary") or "",
                     source=document.path,
                 ),
-                canonical(definition),
+                # As the author wrote it: the members of a result keep their order. The digest is of the
+                # canonical form, which two files that differ in order alone share.
+                msgspec.json.encode(definition),
             )
         return compiled
 

@@ -136,7 +136,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
 
     revision: Revision
     programs: dict[str, bytes]
-    """Digest to the canonical JSON of a workflow's definition."""
+    """Digest to the JSON of a workflow's definition, its members in the author's order."""
     contents: dict[str, bytes] = {}
     """Digest to the content of a resource."""
 
