@@ -1,0 +1,75 @@
+"""A store behind TLS: trusted by its certificate, refused without."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from iogate.store.connection import StoreUnavailable, open_store
+from tests.conftest import KINDS
+from tests.store.builders import accepted, publish, until
+
+OPENSSL = shutil.which("openssl")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """Address and certificate of a server that speaks nothing but TLS."""
+    if OPENSSL is None:
+        pytest.skip("needs openssl to make a certificate")
+    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    make = [OPENSSL, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
+    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*make, *names], check=True, capture_output=True)
+    port = free_port()
+    own = ["--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-auth-clients", "no"]
+    newest = list(KINDS.values())[-1].path
+    server = subprocess.Popen(
+        [newest, "--port", "0", "--tls-port", str(port), *own, "--save", "", "--dir", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 5
+    while server.poll() is None and time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+    if server.poll() is not None:
+        pytest.skip("this server was built without TLS")
+    yield f"rediss://localhost:{port}/1", certificate
+    server.kill()
+    server.wait()
+
+
+async def test_the_whole_path_works_behind_tls(tls: tuple[str, Path]) -> None:
+    url, certificate = tls
+    store = await open_store(f"{url}?ssl_ca_certs={certificate}")
+    await publish(store)
+    uid = await accepted(store.intake())
+    _, wired = store.leases.doorbell()
+    async with wired:
+        await accepted(store.intake())
+
+    async def taken() -> bool:
+        return uid in {claim.uid for claim in (await store.leases.take("w", 9)).claims}
+
+    await until(taken)
+    assert b"db1" in await store.call("INFO", "keyspace")
+    await store.close()
+
+
+async def test_an_unknown_certificate_is_not_trusted(tls: tuple[str, Path]) -> None:
+    with pytest.raises(StoreUnavailable, match="certificate verify failed"):
+        await open_store(tls[0])
