@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from iogate.documents.dsl.workflow import Workflow
-from iogate.documents.problems import Problem, nearest, quoted
+from iogate.documents.problems import Problem, nearest, printable, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ def check_api(data: dict[str, Any], root: Node, path: str) -> Iterator[Problem]:
         at: Pointer = ("methods", name)
         if not isinstance(method, dict):
             continue
-        route = f"{module}/{name}"
+        route = printable(f"{module}/{name}"[:160])
         if "auth" not in data and "auth" not in method:
             yield _problem(
                 "IOG107",

@@ -78,8 +78,8 @@ def _hint(expected: str, value: object) -> str:
     if expected == "true or false" and isinstance(value, str):
         meant = _YAML_1_1.get(value.lower())
         return f"YAML 1.2 reads {value} as text: write {meant}" if meant else ""
-    if expected == "a list" and not isinstance(value, dict):
-        return "a list of one is written in brackets: [ … ]"
+    if expected == "a list":
+        return 'start each item with "- "' if isinstance(value, dict) else "put it in brackets: [ … ]"
     return ""
 
 

@@ -85,12 +85,22 @@ def syntax_problem(error: yaml.MarkedYAMLError, source: Source) -> Problem:
         return _problem(
             source, span, "IOG120", f"a value cannot start with {quoted(text)}", "put the value in quotes"
         )
+    if problem.startswith(("did not find expected ','", "expected ',' or")):
+        message = "a comma or the closing bracket is missing before this"
+        hint = "quote a value that has brackets, braces or commas in it"
+        return _problem(source, _start_of_expression(span, source), "IOG120", message, hint)
     for known, (message, hint) in _AT_PROBLEM.items():
         if problem.startswith(known):
             place = _start_of_key(span, source) if known.startswith("mapping values") else span
             return _problem(source, place, "IOG120", message, hint)
     said = ", ".join(part for part in (problem, context) if part) or "not YAML"
     return _problem(source, span, "IOG120", f"the YAML does not hold: {said}")
+
+
+def _start_of_expression(brace: Span, source: Source) -> Span:
+    """Step back from the brace of an unquoted `${ … }`, which YAML takes for a mapping."""
+    before = source.lines[brace.line - 1][: brace.column - 1] if brace.line <= len(source.lines) else ""
+    return Span(brace.line, brace.column - 1, 2) if before.endswith("$") else brace
 
 
 def _start_of_key(colon: Span, source: Source) -> Span:

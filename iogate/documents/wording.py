@@ -155,10 +155,11 @@ def _label(pointer: Pointer, root: Node, family: Family) -> tuple[str, Pointer]:
 
 def _api_label(pointer: Pointer, root: Node) -> tuple[str, Pointer]:
     found = root.child("module")
-    module = found[1].value if found is not None and isinstance(found[1].value, str) else "?"
+    module = found[1].value if found is not None and isinstance(found[1].value, str) else None
     if len(pointer) >= 2 and pointer[0] == "methods":
-        return f"method {_plain(module)}/{_plain(pointer[1])}", pointer[2:]
-    return f"module {_plain(module)}", pointer
+        route = f"{_plain(module)}/{_plain(pointer[1])}" if module is not None else _plain(pointer[1])
+        return f"method {route}", pointer[2:]
+    return (f"module {_plain(module)}" if module is not None else "the module"), pointer
 
 
 def _task_label(pointer: Pointer) -> tuple[str, Pointer]:

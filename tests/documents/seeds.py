@@ -195,6 +195,7 @@ SEEDS = (
     _api("an anchor that is nowhere", "owner: team-a", "owner: ⟦*team", "IOG123"),
     _api("a merge key", "    protect: false", "    ⟦<<: {protect: false}", "IOG131"),
     _api("a tag of a language", "owner: team-a", "owner: ⟦!!python/name:os.system x", "IOG122"),
+    _workflow("an expression in braces without quotes", '"${ .sku }"', "⟦${ .sku }", "IOG120"),
     # duplicates
     _api("a key twice", "    retention: 7d", "    retention: 7d\n    ⟦retention: 8d", "IOG121"),
     _api("a method twice", "  cancel:\n", "  ⟦submit:\n    workflow: a/b\n  cancel:\n", "IOG121"),
@@ -288,6 +289,13 @@ SEEDS = (
     _workflow("a content that is none", "output: content", "output: ⟦body", "IOG204"),
     _workflow("a misspelt choice", "        read: data", "        read: ⟦date", "IOG204"),
     # wrong places
+    _api("a workflow among the methods", "  cancel:\n", "  ⟦workflow: a/b\n  cancel:\n", "IOG111"),
+    _workflow(
+        "a JSON Schema without document",
+        "  schema:\n    document: {type: object}",
+        "  ⟦schema:\n    type: object",
+        "IOG206",
+    ),
     _api("a limit on the method", "    protect: false", "    protect: false\n    ⟦rate: 5/s", "IOG101"),
     _api("a workflow on the module", "timeout: 5m", "timeout: 5m\n⟦workflow: a/b", "IOG101"),
     _workflow(

@@ -118,6 +118,9 @@ class Method(Shape):
     }
     elsewhere: ClassVar = {
         "schema": 'it belongs under "input"',
+        "body": 'it belongs under "limits" or in a case of "debug"',
+        "expect": 'it belongs in a case of "debug"',
+        "mocks": 'it belongs in a case of "debug"',
         "rate": 'it belongs under "limits"',
         "burst": 'it belongs under "limits"',
         "queued": 'it belongs under "limits"',
@@ -163,13 +166,16 @@ _RETENTION_S: Final = 604_800.0
 
 def _indented(value: Any) -> Any:
     """A method without a value followed by one of its own keys has lost its indentation."""
-    if isinstance(value, dict):
-        names = list(value)
+    if isinstance(value, dict) and value:
+        names = ["", *value]
         for name, following in pairwise(names):
             lost = following in Method.key_names() and not isinstance(value[following], dict)
-            if value[name] is None and lost:
+            if lost and name and value[name] is None:
                 message = f"the definition of method {quoted(name)} is not indented below its name"
                 raise rule(message, code=11, hint=f"indent it deeper than {quoted(name)}", key=following)
+            if lost and value[following] is not None:
+                message = f"{quoted(following)} stands among the names of methods"
+                raise rule(message, code=11, hint="indent it below the name of its method", key=following)
     return value
 
 

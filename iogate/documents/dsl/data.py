@@ -56,7 +56,9 @@ class SchemaParts(DslShape):
     resource: Maybe[ExternalResource] = None
 
 
-Schema = Annotated[SchemaParts, BeforeValidator(either("document", "resource", of="a schema"))]
+_check_schema = either("document", "resource", of="a schema", hint='a JSON Schema stands below "document"')
+
+Schema = Annotated[SchemaParts, BeforeValidator(_check_schema)]
 
 
 class Input(DslShape):

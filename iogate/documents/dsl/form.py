@@ -25,8 +25,8 @@ class OpenDslShape(DslShape):
     model_config = ConfigDict(extra="allow")
 
 
-def either(*keys: str, of: str, needed: bool = True) -> Any:
-    """A check of the raw mapping: one of `keys`, and only one, is there."""
+def either(*keys: str, of: str, hint: str = "") -> Any:
+    """A check of the raw mapping: one of `keys`, and only one, is there; `hint` helps where none is."""
 
     def check(value: Any) -> Any:
         if not isinstance(value, dict):
@@ -35,14 +35,14 @@ def either(*keys: str, of: str, needed: bool = True) -> Any:
         if len(found) > 1:
             message = f"{of} has one of {', '.join(keys)}, not {' and '.join(found)}"
             raise rule(message, code=6, key=found[1])
-        if not found and needed:
-            raise alternatives(value, keys, of)
+        if not found:
+            raise _none_of(value, keys, of, hint)
         return value
 
     return check
 
 
-def alternatives(value: dict[str, Any], keys: tuple[str, ...], of: str) -> Exception:
+def _none_of(value: dict[str, Any], keys: tuple[str, ...], of: str, hint: str) -> Exception:
     """Why none of `keys` is there: most likely one is misspelt."""
     for key in value:
         meant = nearest(str(key), keys)
@@ -50,4 +50,4 @@ def alternatives(value: dict[str, Any], keys: tuple[str, ...], of: str) -> Excep
             return rule(
                 f"unknown key {quoted(key)} in {of}", code=1, hint=f'did you mean "{meant}"?', key=key
             )
-    return rule(f"{of} needs one of {listed(keys)}", code=6)
+    return rule(f"{of} needs one of {listed(keys)}", code=6, hint=hint)
