@@ -42,6 +42,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     changes: int
     """Counts up with each change of revision or gates."""
+    expired: int = 0
+    """Overrides whose time is over."""
 
 
 class Gates:
@@ -104,8 +106,16 @@ class Gates:
                 await bell.wait(POLL_S)
 
     async def _change(self) -> Change:
-        number, changes = await self._line.call("HMGET", keys.LIVE, "number", "changes")
-        return Change(revision=int(number or 0), changes=int(changes or 0))
+        (number, changes), clock, ends = await self._line.calls(
+            [
+                ("HMGET", keys.LIVE, "number", "changes"),
+                ("TIME",),
+                ("ZRANGE", keys.EXPIRIES, 0, -1, "WITHSCORES"),
+            ]
+        )
+        now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
+        expired = sum(float(end) <= now_ms for end in ends[1::2])
+        return Change(revision=int(number or 0), changes=int(changes or 0), expired=expired)
 
 
 def _gate(api: str, row: list[bytes], now_ms: int) -> Gate:

@@ -243,7 +243,11 @@ class Intake:
         if now - self._memory_checked < 1.0:
             return
         self._memory_checked = now
-        info: bytes = await self._line.call("INFO", "memory")
+        try:
+            info: bytes = await self._line.call("INFO", "memory")
+        except CommandFailed:
+            # A user who may not ask: a full server still refuses by itself.
+            return
         sizes = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
         limit = int(sizes.get("maxmemory", 0))
         if limit and int(sizes["used_memory"]) > limit * WATERMARK:

@@ -23,6 +23,7 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:gate:API            hash    what accept judges by, and the API's load      until pruned
     iogate:gates               set     ids of all APIs that have a gate               as the gates
     iogate:deleted             set     ids of APIs that were deleted                  until they return
+    iogate:expiries            zset    API by the end of its override                 until published
     iogate:full                string  set while memory is over the watermark         FULL_S
     iogate:live                hash    live revision: number, digest; change counter  for ever
     iogate:revision:N          hash    a published revision                           REVISIONS_KEPT
@@ -89,6 +90,7 @@ IDEMPOTENCY: Final = "iogate:idem:"
 GATE: Final = "iogate:gate:"
 GATES: Final = "iogate:gates"
 DELETED: Final = "iogate:deleted"
+EXPIRIES: Final = "iogate:expiries"
 FULL: Final = "iogate:full"
 LIVE: Final = "iogate:live"
 REVISION: Final = "iogate:revision:"

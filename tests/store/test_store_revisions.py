@@ -125,6 +125,29 @@ async def test_a_watcher_hears_of_revisions_and_switches(each_store: Store) -> N
     await watch.aclose()
 
 
+async def test_a_watcher_hears_that_an_override_is_over(each_store: Store) -> None:
+    await publish(each_store)
+    await each_store.gates.set_enabled([ORDERS.id], False, author="me", ttl_s=0.3)
+    watch = each_store.gates.watch()
+    assert await anext(watch) == Change(revision=1, changes=2, expired=0)
+    assert await anext(watch) == Change(revision=1, changes=2, expired=1)
+    assert (await each_store.gates.states())[ORDERS.id].enabled
+    await watch.aclose()
+
+
+async def test_an_override_that_git_agrees_with_by_now_is_none(each_store: Store) -> None:
+    await publish(each_store)
+    await each_store.gates.set_enabled([ORDERS.id], False, author="me")
+    await publish(each_store, api(enabled=False))
+    assert await each_store.gates.overrides() == {}
+    await publish(each_store)
+    assert (await each_store.gates.states())[ORDERS.id].enabled
+    await each_store.gates.set_enabled([ORDERS.id], False, author="me")
+    await publish(each_store, api(enabled=None))
+    gate = (await each_store.gates.states())[ORDERS.id]
+    assert (gate.enabled, gate.override) == (False, None)
+
+
 async def test_apply_learns_which_gateway_has_not_taken_its_revision(each_store: Store) -> None:
     def process(name: str, revision: int) -> Process:
         return Process(kind=GATEWAY, id=name, pid=1, host="h", started_at_ms=0, revision=revision)

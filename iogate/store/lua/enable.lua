@@ -1,5 +1,5 @@
 -- Enables or disables APIs: accept obeys from the next call on.
--- keys: gates, gate of each API, live
+-- keys: gates, gate of each API, expiries, live
 -- args: '1' or '0', author, reason, ttl ms ('' none), api…
 -- returns: apis that have no gate; where there is one, nothing was changed
 -- invariant: an API that git leaves open is simply switched; against git, or for a time, it is an override.
@@ -16,8 +16,10 @@ for i = 5, #ARGV do
   local g = redis.call('HMGET', key, 'git', 'own')
   local git, own = g[1], g[2]
   local override, expires = wanted, ''
+  redis.call('ZREM', $expiries, ARGV[i])
   if ttl ~= '' then
     expires = now_ms + tonumber(ttl)
+    redis.call('ZADD', $expiries, expires, ARGV[i])
   elseif git == '' then
     own, override = wanted, ''
   elseif git == wanted then

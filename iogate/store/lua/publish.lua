@@ -1,5 +1,5 @@
 -- Makes a revision live, with the gates of its APIs, if the live one is still the expected one.
--- keys: live, revision, revisions, gates, gate of each API, deleted
+-- keys: live, revision, revisions, gates, gate of each API, deleted, expiries
 -- args: expected number ('' any), digest, revision, MessagePack list of [api, digest, git's enabled ('' none,
 --   '0', '1'), queued, GCRA interval ms or '', slack ms, running or ''], how many revisions are kept
 -- returns: {'ok', number} | {'conflict', live number}
@@ -29,6 +29,13 @@ for _, g in ipairs(cmsgpack.unpack(ARGV[4])) do
     own, override, expires = '0', git == '1' and '0' or '', ''
     redis.call('HSET', key, 'author', 'iogate', 'reason', 'it was deleted and came back', 'at', now_ms)
   end
+  if expires ~= '' and now_ms >= tonumber(expires) then override, expires = '', '' end
+  if override ~= '' and expires == '' then
+    -- What git says by now, or leaves open, is no override any more.
+    if git == '' then own = override end
+    if git == '' or git == override then override = '' end
+  end
+  if expires == '' then redis.call('ZREM', $expiries, api) end
   local base = git == '' and own or git
   redis.call('HSET', key, 'git', git, 'own', own, 'override', override, 'until', expires, 'base', base,
     'on', override == '' and base or override, 'digest', g[2], 'queued', g[4], 'interval', g[5], 'slack', g[6])
@@ -41,6 +48,7 @@ for _, api in ipairs(redis.call('SMEMBERS', $gates)) do
     redis.call('HDEL', $gate .. api, 'on', 'base', 'git', 'own', 'override', 'until', 'digest', 'rl', 'author',
       'reason', 'at', 'tat', 'interval', 'slack', 'queued')
     redis.call('SREM', $gates, api)
+    redis.call('ZREM', $expiries, api)
     redis.call('SADD', $deleted, api)
   end
 end

@@ -1,5 +1,5 @@
 -- Ends overrides: the APIs are again as git says.
--- keys: gate of each API, live
+-- keys: gate of each API, expiries, live
 -- args: api…
 -- returns: how many had an override
 -- invariant: an API that git leaves open keeps its own switch.
@@ -9,6 +9,7 @@ for _, api in ipairs(ARGV) do
   local g = redis.call('HMGET', $gate .. api, 'override', 'base')
   if g[1] and g[1] ~= '' then
     count = count + 1
+    redis.call('ZREM', $expiries, api)
     redis.call('HSET', $gate .. api, 'override', '', 'until', '', 'on', g[2])
     redis.call('HDEL', $gate .. api, 'author', 'reason', 'at')
   end
