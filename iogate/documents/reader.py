@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from iogate.documents.masking import hides, room_below
 from iogate.documents.nodes import Node
 from iogate.documents.problems import Problem, quoted
 from iogate.documents.scalars import BOOLEANS, NULLS, UnfitNumber, resolve
@@ -37,8 +38,6 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TAG_DIRECTIVE = re.compile(r"^%TAG\b", re.MULTILINE)
 _CORE = "tag:yaml.org,2002:"
-_SECRET_KEYS = frozenset({"token", "password", "secret", "assertion"})
-_SECRET_MAPS = frozenset({"tokens", "users"})
 
 
 @dataclass(kw_only=True)
@@ -217,7 +216,7 @@ class _Composer:
                     self.note("IOG133", str(error), span, "quote it to keep it as text")
         elif event.tag != "!":
             value = self._tagged(event, span)
-        if key in _SECRET_KEYS and value is not None:
+        if hides(key, value):
             self._mask(event)
         return Node(span=span, value=value, points=not empty)
 
@@ -283,8 +282,7 @@ class _Composer:
             if isinstance(inner, yaml.MappingEndEvent):
                 break
             span, name = self._key(inner, depth)
-            # Names of callers are free; what they map to is a secret.
-            under = "secret" if key in _SECRET_MAPS else (name or "")
+            under = room_below(key, name or "")
             node = self._node(next(self._events), depth + 1, under)
             if name is None:
                 continue

@@ -9,13 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from iogate.documents.masking import mask_by_shape
+
 # libyaml counts exactly these as line breaks; positions must agree with it.
 _BREAKS = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
-
-# Where the syntax does not hold there is no tree to find secrets by: mask what looks like one.
-_LOOKS_SECRET = re.compile(
-    r"""(?ix) ((?:token|password|secret|assertion)["']?\s*:\s+) (?![\[{&*|>\#]) ([^\s,}\]\#][^,}\]\#]*) """
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,7 @@ class Source:
             return None
         text = self.lines[number - 1]
         if not self.read:
-            text = _LOOKS_SECRET.sub(lambda match: match[1] + "*" * len(match[2]), text)
+            text = mask_by_shape(self.lines, number - 1)
         for line, start, stop in self.masks:
             if line == number:
                 end = stop or len(text)

@@ -180,3 +180,32 @@ def test_a_long_line_is_shown_around_the_fault_and_nothing_acts_on_the_terminal(
 def test_a_problem_without_a_source_line_still_gives_its_hint() -> None:
     problem = Problem(code="IOG134", message="cannot read", path="a.yaml", line=1, column=1, hint="look")
     assert render(problem, None) == "a.yaml:1:1: error IOG134: cannot read\n  look"
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        "{tokn: hush}",
+        "hush",
+        "{token: hush, zzz: 1}",
+        "{token: {vault: hush}}",
+        "{tokens: {ann: hush, bob: [hush, hush]}, zzz: 1}",
+        "{users: {ann: 'hush'}}, zzz: 1}",
+        "{any: [{token: hush}, {user: ann, password: hush}], zzz: 1}",
+        "{signature: {scheme: github, secrt: hush}}",
+        "\n  tokens:\n    ann: hush\n    ann: hush\n",
+        "\n  tokens:\n    ann: hush\n    bob: [hush\n",
+        "\n  password: |\n    hush\n  - hush\n",
+        "\n  tokens:\n    ann: hush\n   bob: hush\n",
+        "{token: hush",
+        "{user: ann, password: 'hush",
+        "{tokens: {ann: @hush}}",
+    ],
+)
+def test_no_secret_is_shown_however_its_document_is_broken(auth: str) -> None:
+    documents = load_text(f"module: a\nauth: {auth}\nmethods: {{run: {{workflow: a/b}}}}\n", "a.yaml")
+    told = render_all(documents.problems, documents.sources)
+    assert documents.problems
+    assert "hush" not in told
+    for number in range(1, 9):
+        assert "hush" not in (documents.sources["a.yaml"].line(number) or "")

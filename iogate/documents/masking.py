@@ -1,0 +1,87 @@
+"""Which values of a document are secrets, by where they stand, so that no snippet shows one.
+
+The reader asks for each scalar; a source asks for lines of a file that could not be read. What is
+misspelt counts as a secret too: `auth: {tokn: …}` must not show its value while saying so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+_SECRETS: Final = frozenset({"token", "password", "secret", "assertion"})
+_BY_NAME: Final = frozenset({"tokens", "users"})
+_SOURCES: Final = frozenset({"env", "file", "hash"})
+_FORMS: Final = frozenset({"any", "signature", "jwt"})
+_SHOWN: Final = frozenset(
+    {
+        "user",
+        "scheme",
+        "tolerance",
+        "issuer",
+        "audience",
+        "jwks",
+        "algorithms",
+        "claims",
+        "scopes",
+        "caller",
+        "leeway",
+    }
+)
+
+
+def room_below(room: str, key: str) -> str:
+    """The room of a value: what `key` means in a mapping that stands in `room`; "" is the open."""
+    if room in _BY_NAME:
+        return "secret"
+    if room in _SECRETS:
+        return "" if key in _SOURCES else "secret"
+    if room == "auth":
+        if key in _FORMS:
+            return "auth"
+        if key in _SHOWN:
+            return ""
+        return key if key in _SECRETS or key in _BY_NAME else "secret"
+    return key
+
+
+def hides(room: str, value: Any) -> bool:
+    """A scalar in this room is not to be shown."""
+    if value is None or value == "":
+        return False
+    return room in _SECRETS or (room == "auth" and value != "none")
+
+
+_SECRET_KEY = re.compile(r"""(?i)(?:token|password|secret|assertion|tokens|users|auth)["']?\s*:(?:\s|$)""")
+_VALUE = re.compile(r"""(["']?[\w.-]+["']?\s*:\s+)?(\S.*)""")
+_OWN_SOURCE = re.compile(r"""["']?(?:env|file|hash)["']?\s*:""")
+
+
+def mask_by_shape(lines: Sequence[str], number: int) -> str:
+    """A line of a file without a tree: whatever stands behind or below a secret's key is masked."""
+    text = lines[number]
+    found = _SECRET_KEY.search(text)
+    if found:
+        return text[: found.end()] + re.sub(r"[^\s{}\[\],]", "*", text[found.end() :])
+    indent = _indent(text)
+    for above in range(number - 1, max(-1, number - 500), -1):
+        line = lines[above]
+        if not line.strip() or _indent(line) >= indent:
+            continue
+        indent = _indent(line)
+        if _SECRET_KEY.search(line):
+            return _masked(text)
+    return text
+
+
+def _masked(text: str) -> str:
+    lead = text[: len(text) - len(text.lstrip())]
+    found = _VALUE.match(text, len(lead))
+    if found is None or _OWN_SOURCE.match(text, len(lead)):
+        return text
+    return f"{lead}{found[1] or ''}{'*' * len(found[2])}"
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" -"))
