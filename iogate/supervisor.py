@@ -38,6 +38,8 @@ TICK_FD = "IOGATE_TICK_FD"
 
 _FIRST_BACKOFF_S = 0.1
 _LONGEST_BACKOFF_S = 10.0
+_LONGEST_BACKOFF_OF_WORKING_S = 1.0
+"""Of a child that had started well before it died: it serves others who wait for it."""
 _STABLE_S = 10.0
 """A child that lived this long starts again without a backoff."""
 
@@ -230,9 +232,8 @@ class Supervisor:
                 if not child.restart and gone.code == 0 and gone.reason == "exited":
                     return
                 stable = gone.lived_s >= _STABLE_S
-                backoff_s = (
-                    _FIRST_BACKOFF_S if stable or not backoff_s else min(_LONGEST_BACKOFF_S, backoff_s * 2)
-                )
+                longest_s = _LONGEST_BACKOFF_S if kept.ticked_at is None else _LONGEST_BACKOFF_OF_WORKING_S
+                backoff_s = min(longest_s, backoff_s * 2) if backoff_s and not stable else _FIRST_BACKOFF_S
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(kept.stopping.wait(), backoff_s)
         finally:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 from tests.faults.counting import CountingServer
-from tests.worker.site import NOOP, decoded, workflow
+from tests.worker.site import NOOP, decoded, until, workflow
 
 if TYPE_CHECKING:
     from tests.worker.site import Site
@@ -33,3 +34,54 @@ async def test_run_calls_http_with_a_key_of_its_own(site: Site) -> None:
         run = await site.ended(uid)
         assert run.status == "completed", run.error
         assert [call.key for call in server.calls[uid]] == [f"{uid}/do/0/call/0"]
+
+
+async def test_run_calls_a_function_of_the_project(site: Site) -> None:
+    (site.folder / "acme_tasks.py").write_text(
+        "import iogate\n\n"
+        '@iogate.function("greet", version="1.0.0")\n'
+        "def greet(name: str, ctx: iogate.Context) -> dict:\n"
+        '    return {"text": f"Hello, {name}", "run": ctx.run_id}\n'
+    )
+    call = {"call": "greet:1.0.0@default", "with": {"name": "${ .name }"}}
+    await site.publish(workflow("greet", {"greet": call}))
+    await site.worker(functions=("acme_tasks",))
+    uid = await site.call("greet", {"name": "Ada"})
+    run = await site.ended(uid)
+    assert decoded(run.output) == {"text": "Hello, Ada", "run": uid}, run.error
+
+
+async def test_run_with_big_data_goes_on_in_another_worker(site: Site) -> None:
+    big = workflow(
+        "big",
+        {"make": {"set": {"words": "${ [range(30000) | tostring] }"}}},
+        {"pause": {"wait": {"milliseconds": 1500}}},
+        {"count": {"set": {"count": "${ .words | length }"}}},
+    )
+    await site.publish(big)
+    first = await site.worker()
+    uid = await site.call("big")
+
+    async def parked() -> bool:
+        return (await site.view(uid)).place == "timer"
+
+    await until(parked, what="a parked run")
+    assert await site.store.call("HLEN", f"iogate:values:{uid}") == 1
+    first.signal(signal.SIGKILL)
+    await first.wait()
+    await site.worker()
+    assert decoded((await site.ended(uid)).output) == {"count": 30000}
+
+
+async def test_many_runs_at_once_wait_for_each_other_in_no_way(site: Site) -> None:
+    """A hundred calls of half a second each end in less than a few seconds."""
+    async with CountingServer(delay_s=0.5) as server:
+        post = {"method": "post", "endpoint": f"{server.url}/first", "body": {"uid": "${ $workflow.id }"}}
+        await site.publish(workflow("http", {"call": {"call": "http", "with": post}}))
+        await site.worker(concurrency=100)
+        uids = [await site.call("http") for _ in range(100)]
+        runs = await site.all_ended(uids, 10)
+        started = min(run.started_at_ms or 0 for run in runs)
+        ended = max(run.ended_at_ms or 0 for run in runs)
+        assert {run.status for run in runs} == {"completed"}
+        assert ended - started < 8000
