@@ -10,6 +10,7 @@ import difflib
 import json
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -86,8 +87,11 @@ def listed(names: Iterable[str]) -> str:
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """The choice that a person most likely meant by `word`, if one is near."""
-    if len(word) > 60:
-        return None
+    return _nearest(word, tuple(choices)) if len(word) <= 60 else None
+
+
+@lru_cache(maxsize=4096)
+def _nearest(word: str, choices: tuple[str, ...]) -> str | None:
     by_lower = {choice.lower(): choice for choice in choices}
     lower = word.lower()
     if lower in by_lower:

@@ -7,6 +7,7 @@ into ones that carry what a message needs (the keys allowed, the key meant). `fa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Self, TypeVar
 
 from pydantic import (
@@ -132,7 +133,7 @@ class Shape(BaseModel):
 
     @classmethod
     def key_names(cls) -> tuple[str, ...]:
-        return tuple(field.alias or name for name, field in cls.model_fields.items())
+        return _key_names(cls)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -149,6 +150,11 @@ class OpenShape(Shape):
     """A mapping that may hold more than the keys that have a meaning."""
 
     model_config = ConfigDict(extra="allow")
+
+
+@cache
+def _key_names(shape: type[Shape]) -> tuple[str, ...]:
+    return tuple(field.alias or name for name, field in shape.model_fields.items())
 
 
 def _restated(shape: type[Shape], data: Mapping[str, Any], error: ValidationError) -> list[InitErrorDetails]:
