@@ -48,7 +48,8 @@ class Answer:
 
     async def send_last(self, send: Send) -> None:
         """Send, and end the connection: this process does."""
-        await send({**self._start, "headers": [*self.headers, CLOSE]})
+        last = self.headers if CLOSE in self.headers else [*self.headers, CLOSE]
+        await send({**self._start, "headers": last})
         await send(self._body)
 
     async def send(self, send: Send) -> None:

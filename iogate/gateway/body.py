@@ -19,8 +19,18 @@ class Disconnected(Exception):
     """The caller closed the connection before its body was complete."""
 
 
-async def read(receive: Receive, *, limit: int, length: int | None, deadline_s: float = DEADLINE_S) -> bytes:
-    """The whole body. `length` is what Content-Length promises, None without one."""
+async def read(
+    receive: Receive,
+    *,
+    limit: int,
+    length: int | None,
+    reading: set[asyncio.Timeout],
+    deadline_s: float = DEADLINE_S,
+) -> bytes:
+    """The whole body. `length` is what Content-Length promises, None without one.
+
+    `reading` holds the deadline meanwhile, for a process that must end earlier.
+    """
     if length == 0:
         return b""
     if length is not None and length > limit:
@@ -28,7 +38,8 @@ async def read(receive: Receive, *, limit: int, length: int | None, deadline_s: 
     chunks: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(deadline_s + limit / 1_048_576):
+        async with asyncio.timeout(deadline_s + limit / 1_048_576) as deadline:
+            reading.add(deadline)
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
@@ -46,3 +57,5 @@ async def read(receive: Receive, *, limit: int, length: int | None, deadline_s: 
                 chunks.append(chunk)
     except TimeoutError:
         raise Failed(TIMED_OUT) from None
+    finally:
+        reading.discard(deadline)

@@ -90,7 +90,7 @@ class Calls:
             return answers.NOT_ENABLED
         if verb not in route.verbs:
             return route.refuse_verb(verb)
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADERS:
+        if sum(map(len, headers)) + sum(map(len, headers.values())) > MAX_HEADERS:
             return answers.HEADERS_TOO_LARGE
         caller = await route.guard.judge(headers, repeated)
         if (refusal := route.check_rate()) is not None:
@@ -98,7 +98,9 @@ class Calls:
         sent = b""
         if verb == "POST":
             content.check_encoding(headers)
-            sent = await body.read(receive, limit=route.api.limits.body, length=_length(headers))
+            sent = await body.read(
+                receive, limit=route.api.limits.body, length=_length(headers), reading=self._live.reading
+            )
         for attempt in (1, 2):
             value = content.read(route, scope, headers, sent)
             accepted = await self._accept(table, route, caller, value, headers, repeated)

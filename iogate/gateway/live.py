@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from iogate.store.connection import Store
     from iogate.store.intake import Intake
 
+LAST_BODY_S = 5.0
 ANSWER_S = 0.9
 """How long a route waits for the store: with the rest of the call, less than a second."""
 
@@ -45,6 +46,18 @@ class Live:
     counts: dict[str, Counts] = field(default_factory=dict)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     """The process is about to end: whoever waits for a run is answered now."""
+
+    reading: set[asyncio.Timeout] = field(default_factory=set)
+    """Deadlines of the bodies that are being read."""
+
+    def drain(self) -> None:
+        """Let everyone who waits go, and give those who still send a few seconds."""
+        self.draining.set()
+        latest = asyncio.get_running_loop().time() + LAST_BODY_S
+        for deadline in self.reading:
+            due = deadline.when()
+            if due is None or due > latest:
+                deadline.reschedule(latest)
 
     @asynccontextmanager
     async def reach(self) -> AsyncIterator[Store]:

@@ -17,6 +17,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class _Server(Server):
     def __init__(self, app: Any, listening: socket.socket) -> None:
         super().__init__(
             app,
-            interface=Interfaces.ASGI,
+            interface=Interfaces.ASGINL,
             http=HTTPModes.http1,
             websockets=False,
             backlog=BACKLOG,
@@ -104,7 +105,7 @@ def _raise_file_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def serve(app: Any, listening: socket.socket, draining: asyncio.Event) -> None:
+async def serve(app: Any, listening: socket.socket, drain: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT, then end without dropping a request."""
     _raise_file_limit()
     server = _Server(app, listening)
@@ -118,7 +119,7 @@ async def serve(app: Any, listening: socket.socket, draining: asyncio.Event) -> 
     try:
         await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
-            draining.set()
+            drain()
             if sys.platform == "linux":
                 server.stop_accepting()
                 await asyncio.sleep(SETTLE_S)

@@ -54,17 +54,17 @@ def one_shape(reply: Reply) -> None:
     assert len(error["message"]) > 5
 
 
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path[:30])
-async def test_every_method_on_every_path(world: World, method: str, path: str) -> None:
+async def test_every_method_on_every_path(world: World, path: str) -> None:
     await world.publish(api("a/b", TOKEN))
-    reply = await world.ask(path, method, body=b"{}")
-    assert reply.status < 500
-    if reply.status >= 400 and method != "HEAD":
-        one_shape(reply)
-    if reply.status == 405:
-        assert reply.headers["allow"]
-    assert reply.headers["cache-control"] == "no-store"
+    for method in METHODS:
+        reply = await world.ask(path, method, body=b"{}")
+        assert reply.status < 500, method
+        if reply.status >= 400 and method != "HEAD":
+            one_shape(reply)
+        if reply.status == 405:
+            assert reply.headers["allow"]
+        assert reply.headers["cache-control"] == "no-store", method
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics", "/openapi.json"])

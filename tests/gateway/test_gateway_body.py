@@ -1,0 +1,80 @@
+"""A body is read under a limit and a deadline; a rate is refused as soon as it is known."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from iogate.gateway import body
+from iogate.gateway.answers import Failed
+from iogate.gateway.links import Links
+from iogate.gateway.live import Live
+from iogate.gateway.routes import Bucket
+
+
+def sending(*messages: dict[str, Any]) -> Any:
+    left = list(messages)
+
+    async def receive() -> Any:
+        if left:
+            return left.pop(0)
+        return await asyncio.Event().wait()
+
+    return receive
+
+
+def chunk(content: bytes, *, more: bool = True) -> dict[str, Any]:
+    return {"type": "http.request", "body": content, "more_body": more}
+
+
+async def test_a_slow_body_is_a_408_at_its_deadline() -> None:
+    with pytest.raises(Failed) as caught:
+        await body.read(sending(chunk(b"{")), limit=10, length=2, reading=set(), deadline_s=0.02)
+    assert (caught.value.answer.status, caught.value.answer.code) == (408, "requestError.timeout")
+    assert caught.value.answer.message == "The body did not arrive in time"
+
+
+async def test_a_client_that_goes_away_is_told_nothing() -> None:
+    with pytest.raises(body.Disconnected):
+        await body.read(sending(chunk(b"{"), {"type": "http.disconnect"}), limit=10, length=2, reading=set())
+
+
+async def test_a_body_ends_with_its_length_or_its_last_chunk() -> None:
+    whole = await body.read(sending(chunk(b"ab"), chunk(b"c")), limit=10, length=3, reading=set())
+    assert whole == b"abc"
+    parts = sending(chunk(b"ab"), chunk(b"", more=False))
+    assert await body.read(parts, limit=10, length=None, reading=set()) == b"ab"
+    assert await body.read(sending(), limit=10, length=0, reading=set()) == b""
+
+
+async def test_a_process_that_ends_shortens_the_deadlines_of_bodies() -> None:
+    live = Live(links=Links(None), loopback=True, public_url="")
+    reading = asyncio.create_task(
+        body.read(sending(chunk(b"{")), limit=10, length=2, reading=live.reading, deadline_s=100)
+    )
+    await asyncio.sleep(0)
+    (deadline,) = live.reading
+    live.drain()
+    left_s = (deadline.when() or 0) - asyncio.get_running_loop().time()
+    assert left_s <= 5
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    assert not live.reading
+
+
+def test_a_bucket_refuses_what_this_gateway_alone_has_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("iogate.gateway.routes.time.monotonic", lambda: now[0])
+    bucket = Bucket(rate=2.0, burst=2)
+    for _ in range(2):
+        assert bucket.wait_s() == 0
+        bucket.took()
+    assert bucket.wait_s() == pytest.approx(0.5)
+    now[0] += 0.5
+    assert bucket.wait_s() == 0
+    bucket.refused(3.0)
+    assert bucket.wait_s() == pytest.approx(3.0)
+    now[0] += 3.0
+    assert bucket.wait_s() == 0
