@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from iogate.store.connection import Store
 
 API = "run/file"
+GRACE_S = 0.2
+"""Whoever presses Ctrl-C wants the end, not a good end: the store goes with the run."""
 
 
 def register(app: typer.Typer) -> None:
@@ -118,7 +120,9 @@ async def _working(settings: Settings, root: Path) -> AsyncIterator[Store]:
     logging.getLogger("iogate").setLevel(logging.ERROR)
     with throwaway() as embedded:
         mine = asyncio.current_task()
-        working = asyncio.create_task(work(replace(settings, redis_url=embedded.url), root), name="worker")
+        working = asyncio.create_task(
+            work(replace(settings, redis_url=embedded.url), root, grace_s=GRACE_S), name="worker"
+        )
 
         def interrupted(_: asyncio.Task[None]) -> None:
             # The worker ends early on Ctrl-C only: it holds the signals while it works.
