@@ -6,6 +6,7 @@ token at a time, and a commit with an older token or a wrong sequence number cha
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import secrets
@@ -131,6 +132,7 @@ class Leases:
         self._line = line
         self._signals = signals
         self._take_id: str | None = None
+        self._taking = asyncio.Lock()
 
     async def take(
         self, worker: str, limit: int, *, lease_ms: int = keys.LEASE_MS, solitary: bool = False
@@ -139,11 +141,13 @@ class Leases:
 
         After a StoreUnavailable the next call asks again for the answer that was lost.
         """
-        self._take_id = self._take_id or secrets.token_hex(6)
-        now, suspended, suspects, *claims = await self._line.run(
-            "take", worker, limit, lease_ms, int(solitary), self._take_id, *_POISON
-        )
-        self._take_id = None
+        # One at a time: two takes with one id would both get the same runs.
+        async with self._taking:
+            self._take_id = self._take_id or secrets.token_hex(6)
+            now, suspended, suspects, *claims = await self._line.run(
+                "take", worker, limit, lease_ms, int(solitary), self._take_id, *_POISON
+            )
+            self._take_id = None
         return Taken(
             now_ms=now,
             suspended=bool(suspended),

@@ -264,3 +264,11 @@ async def test_two_takers_never_get_the_same_run(store: Store) -> None:
         found = await asyncio.gather(*(taker.take(f"w{n}", 7) for n, taker in enumerate(takers)))
         taken += [c.uid for answer in found for c in answer.claims]
     assert sorted(taken) == sorted(uids)
+
+
+async def test_takes_of_one_worker_at_once_share_no_run(each_store: Store) -> None:
+    await publish(each_store)
+    intake = each_store.intake()
+    uids = await asyncio.gather(*(accepted(intake) for _ in range(20)))
+    found = await asyncio.gather(*(each_store.leases.take(WORKER, 5) for _ in range(4)))
+    assert sorted(c.uid for taken in found for c in taken.claims) == sorted(uids)
