@@ -57,7 +57,8 @@ def check_api(data: dict[str, Any], root: Node, path: str) -> Iterator[Problem]:
 def check_workflow(data: dict[str, Any], root: Node, path: str) -> Iterator[Problem]:
     """The root of a workflow lets unknown keys pass; a misspelt one is still worth a word."""
     known = Workflow.key_names()
-    free = [name for name in known if name not in data]
+    # A key that has to be there is an error of the model already.
+    free = [name for name in known if name not in data and name not in {"document", "do"}]
     for key in list(data)[:_MOST_ROOT_KEYS]:
         meant = None if key in known else nearest(key, free)
         if meant:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from iogate.documents.api import ApiModule
 from iogate.documents.checks import check_api, check_workflow
 from iogate.documents.dsl import Workflow
-from iogate.documents.problems import Problem, in_order, quoted
+from iogate.documents.problems import Problem, in_order, nearest, quoted
 from iogate.documents.reader import MAX_PROBLEMS, Reading, read_file, read_text
 from iogate.documents.wording import problems_of
 
@@ -150,6 +150,15 @@ def family_of(data: Any) -> Family | None:
     return None
 
 
+def _meant(data: dict[str, Any]) -> tuple[str | None, str | None]:
+    """A key that was to be one of those that documents are told apart by."""
+    for key in list(data)[:20]:
+        found = nearest(key, ("module", "methods", "document", "do"))
+        if found:
+            return key, found
+    return None, None
+
+
 class _Collected:
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -178,9 +187,12 @@ class _Collected:
         if family is None:
             message = "neither an API nor a workflow"
             hint = 'an API has "module" and "methods", a workflow "document" and "do"'
+            span = root.span
             if isinstance(data, dict) and data:
                 message += f": it starts with {quoted(next(iter(data)))}"
-            span = root.span
+                key, meant = _meant(data)
+                if key is not None:
+                    span, hint = root.place((key,), key=True), f'did you mean "{meant}"?'
             return [
                 Problem(
                     code="IOG135", message=message, path=path, line=span.line, column=span.column, hint=hint

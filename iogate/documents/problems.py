@@ -87,7 +87,7 @@ def listed(names: Iterable[str]) -> str:
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """The choice that a person most likely meant by `word`, if one is near."""
-    return _nearest(word, tuple(choices)) if len(word) <= 60 else None
+    return _nearest(word, tuple(choices)) if 2 <= len(word) <= 60 else None
 
 
 @lru_cache(maxsize=4096)

@@ -176,11 +176,23 @@ def _restated(shape: type[Shape], data: Mapping[str, Any], error: ValidationErro
             told.append({"type": fault(UNKNOWN, **context), "loc": loc, "input": None})
         elif len(loc) == 1 and kind == "missing":
             # A misspelt key is one mistake, not an unknown key and a missing one.
-            if loc[0] not in meant.values():
+            misspelt = _misspelt(shape, data, str(loc[0]))
+            if misspelt is not None:
+                again = fault(UNKNOWN, allowed=[], meant=loc[0], tip=None)
+                told.append({"type": again, "loc": (misspelt,), "input": None})
+            elif loc[0] not in meant.values():
                 told.append({"type": fault(MISSING), "loc": loc, "input": None})
         else:
             told.append(_again(item))
     return told
+
+
+def _misspelt(shape: type[Shape], data: Mapping[str, Any], missing: str) -> str | None:
+    """In a mapping that lets unknown keys pass, the one that was to be `missing`."""
+    if shape.model_config.get("extra") != "allow":
+        return None
+    unknown = [key for key in data if key not in shape.key_names()]
+    return next((key for key in unknown[:_MOST_SUGGESTIONS] if nearest(key, (missing,))), None)
 
 
 def _again(item: Any) -> InitErrorDetails:

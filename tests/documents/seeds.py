@@ -153,6 +153,8 @@ SEEDS = (
     _workflow("a misspelt backoff", "        exponential: {}", "        ⟦exponentiel: {}", "IOG201"),
     _workflow("a misspelt strategy", "          one: {with", "          ⟦onne: {with", "IOG201"),
     _workflow("a misspelt duration unit", "{minutes: 5}", "{⟦minuts: 5}", "IOG201"),
+    _workflow("a misspelt document", "document:\n  dsl", "⟦documnt:\n  dsl", "IOG201"),
+    Seed("a misspelt kind of document", "module: a\n", "module", "⟦modul", "IOG135"),
     # wrong indentation
     _api("a key indented too far", "    enabled: true", "      ⟦enabled: true", "IOG120"),
     _api(
