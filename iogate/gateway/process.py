@@ -53,7 +53,7 @@ class _Server(Server):
             backlog=BACKLOG,
             backpressure=CONNECTIONS,
             http1_settings=HTTP1Settings(
-                header_read_timeout=HEADERS_S * 1000, max_buffer_size=HEADERS_BUFFER, pipeline_flush=True
+                header_read_timeout=HEADERS_S * 1000, max_buffer_size=HEADERS_BUFFER
             ),
             log_level=LogLevels.error,
             log_dictconfig=_LOGGING,
