@@ -62,6 +62,8 @@ class Embedded:
         with contextlib.suppress(RedisError, OSError), _client(self.url, timeout_s) as client:
             client.shutdown()
         _wait_gone(self, timeout_s)
+        if self.process is not None:
+            self.process.wait()
 
 
 def start_embedded(data_dir: Path, *, appendfsync: Fsync = "always", timeout_s: float = START_S) -> Embedded:
