@@ -15,8 +15,9 @@ import re
 from collections import deque
 from collections.abc import Callable
 
+from iogate.errors import Unreachable
 from iogate.store.leases import Commit, Leases, Verdict
-from iogate.store.line import CommandFailed, StoreUnavailable
+from iogate.store.line import CommandFailed
 from iogate.worker.active import Run
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class Commits:
         while batch:
             try:
                 verdicts = await self._leases.commit([commit for _, commit in batch])
-            except StoreUnavailable as error:
+            except Unreachable as error:
                 reason = str(error)
             except CommandFailed as error:
                 reason = str(error)

@@ -12,9 +12,10 @@ import contextlib
 import logging
 from collections.abc import Callable
 
+from iogate.errors import Unreachable
 from iogate.store.connection import Store
 from iogate.store.leases import Taken
-from iogate.store.line import CommandFailed, StoreUnavailable
+from iogate.store.line import CommandFailed
 from iogate.worker.drive import Drive
 from iogate.worker.moment import StoreTime
 
@@ -131,7 +132,7 @@ class Loop:
                 next_take = asyncio.create_task(self._take(limit))
             try:
                 taken, asked_at = await next_take
-            except (StoreUnavailable, CommandFailed) as error:
+            except (Unreachable, CommandFailed) as error:
                 self._out_of_reach(error)
                 await self._bell.wait(backoff_s)
                 backoff_s = min(LONGEST_BACKOFF_S, backoff_s * 2)
@@ -147,7 +148,7 @@ class Loop:
                 await asyncio.sleep(0)
             self._begin(taken, asked_at)
             if self._solitary:
-                idle = self.drive.idle and not taken.claims
+                idle = self.drive.idle and not taken.claims and not taken.suspects
                 empty_since = (empty_since or loop.time()) if idle else None
                 if empty_since is not None and loop.time() - empty_since >= SOLITARY_IDLE_S:
                     return
@@ -156,7 +157,7 @@ class Loop:
             else:
                 await asyncio.sleep(0)
         if next_take is not None:
-            with contextlib.suppress(StoreUnavailable, CommandFailed):
+            with contextlib.suppress(Unreachable, CommandFailed):
                 self._begin(*await next_take)
 
     async def _take(self, limit: int) -> tuple[Taken, float]:
@@ -193,7 +194,7 @@ class Loop:
             await asyncio.sleep(RENEW_S)
             try:
                 await self._renew()
-            except (StoreUnavailable, CommandFailed) as error:
+            except (Unreachable, CommandFailed) as error:
                 self._out_of_reach(error)
                 for run in list(self.drive.runs.values()):
                     if self.drive.presumed_lost(run):
@@ -227,7 +228,7 @@ class Loop:
         while uid in self.drive.runs:
             try:
                 await self._store.runs.cancel(uid, "stopped through RQ")
-            except (StoreUnavailable, CommandFailed):
+            except (Unreachable, CommandFailed):
                 await asyncio.sleep(LONGEST_BACKOFF_S)
             else:
                 self.drive.cancel(uid)
@@ -262,7 +263,7 @@ class Loop:
                 while True:
                     try:
                         await self._store.leases.hand_back(self._name, held)
-                    except StoreUnavailable:
+                    except Unreachable:
                         await asyncio.sleep(FIRST_BACKOFF_S)
                     else:
                         return

@@ -14,6 +14,7 @@ import os
 import secrets
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from redis import RedisError
@@ -136,8 +137,7 @@ async def _register(url: str, name: str, loop: Loop) -> None:
         await worker.leave()
 
 
-def _stop_on_signals(stop: object) -> None:
+def _stop_on_signals(stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        assert callable(stop)
         loop.add_signal_handler(number, stop)

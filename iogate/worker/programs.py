@@ -17,8 +17,8 @@ import msgspec
 
 from iogate.compiler.program import Program, load
 from iogate.effects.perform import EffectContext
-from iogate.errors import NotFound
-from iogate.store.line import CommandFailed, StoreUnavailable
+from iogate.errors import NotFound, Unreachable
+from iogate.store.line import CommandFailed
 from iogate.store.revisions import Revisions
 from iogate.worker.frames import decode
 
@@ -78,7 +78,7 @@ class Programs:
             except NotFound as error:
                 loaded = Unloadable(reason=error.message)
                 break
-            except (StoreUnavailable, CommandFailed):
+            except (Unreachable, CommandFailed):
                 await asyncio.sleep(RETRY_S)
         self._seen[digest] = revision
         self._kept[key] = loaded

@@ -13,8 +13,9 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 
+from iogate.errors import Unreachable
 from iogate.store.connection import Store
-from iogate.store.line import CommandFailed, StoreUnavailable
+from iogate.store.line import CommandFailed
 from iogate.store.presence import WORKER, Process
 from iogate.worker.vault import Vault
 
@@ -59,7 +60,7 @@ class Upkeep:
         while True:
             try:
                 await do()
-            except (StoreUnavailable, CommandFailed) as error:
+            except (Unreachable, CommandFailed) as error:
                 log.debug("upkeep: %s", error, extra={"action": "upkeep.postponed"})
             except Exception:
                 log.exception("upkeep failed", extra={"action": "upkeep.failed"})
@@ -105,5 +106,5 @@ class Upkeep:
         """Say that the worker is gone, if anybody listens."""
         try:
             await self._store.presence.leave(WORKER, self._name)
-        except (StoreUnavailable, CommandFailed) as error:
+        except (Unreachable, CommandFailed) as error:
             log.debug("upkeep: %s", error, extra={"action": "upkeep.postponed"})

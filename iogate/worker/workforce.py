@@ -11,8 +11,9 @@ import logging
 import sys
 from pathlib import Path
 
+from iogate.errors import Unreachable
 from iogate.settings import Settings, to_environment
-from iogate.store.connection import Store, StoreUnavailable, open_store
+from iogate.store.connection import Store, open_store
 from iogate.store.line import CommandFailed
 from iogate.supervisor import Child, Exit, Supervisor
 
@@ -58,7 +59,7 @@ class Workforce:
             while True:
                 try:
                     waiting = await (await self._open()).leases.suspects()
-                except (StoreUnavailable, CommandFailed):
+                except (Unreachable, CommandFailed):
                     waiting = 0
                 for n in range(1, min(waiting, SOLITARY) + 1):
                     supervisor.add(self._child(f"{SOLITARY_PREFIX}{n}", solitary=True))
@@ -102,7 +103,7 @@ class Workforce:
                     try:
                         runs = await (await self._open()).leases.bury(worker)
                         break
-                    except (StoreUnavailable, CommandFailed):
+                    except (Unreachable, CommandFailed):
                         await asyncio.sleep(LOOK_S)
         except TimeoutError:
             return
