@@ -135,6 +135,7 @@ NO_RUN = ErrorAnswer(
 )
 NO_PATH = ErrorAnswer(404, "requestError.notFound", "There is nothing at this path")
 NOT_ENABLED = ErrorAnswer(403, "requestError.notEnabled", "The interface is not enabled")
+BROKEN_OFF = ErrorAnswer(400, "requestError.invalidParams", "The body ended before it was complete", [CLOSE])
 TIMED_OUT = ErrorAnswer(408, "requestError.timeout", "The body did not arrive in time", [CLOSE])
 HEADERS_TOO_LARGE = ErrorAnswer(
     431,

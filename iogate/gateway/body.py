@@ -9,14 +9,10 @@ import asyncio
 
 from litestar.types import Receive
 
-from iogate.gateway.answers import TIMED_OUT, Failed, too_large
+from iogate.gateway.answers import BROKEN_OFF, TIMED_OUT, Failed, too_large
 
 DEADLINE_S = 20.0
 """For a whole body; each MiB of the limit adds a second."""
-
-
-class Disconnected(Exception):
-    """The caller closed the connection before its body was complete."""
 
 
 async def read(
@@ -43,7 +39,7 @@ async def read(
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
-                    raise Disconnected
+                    raise Failed(BROKEN_OFF)
                 chunk = message.get("body", b"")
                 size += len(chunk)
                 if size > limit:

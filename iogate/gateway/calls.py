@@ -70,8 +70,6 @@ class Calls:
             answer = await self._answer(table, route, scope, receive, sync=sync)
         except Failed as failed:
             answer = failed.answer
-        except body.Disconnected:
-            return
         if isinstance(answer, ErrorAnswer):
             route.counts.refuse(answer.code)
         elif answer.status == 202:

@@ -36,9 +36,11 @@ async def test_a_slow_body_is_a_408_at_its_deadline() -> None:
     assert caught.value.answer.message == "The body did not arrive in time"
 
 
-async def test_a_client_that_goes_away_is_told_nothing() -> None:
-    with pytest.raises(body.Disconnected):
+async def test_a_body_that_breaks_off_is_a_400() -> None:
+    with pytest.raises(Failed) as caught:
         await body.read(sending(chunk(b"{"), {"type": "http.disconnect"}), limit=10, length=2, reading=set())
+    assert caught.value.answer.status == 400
+    assert caught.value.answer.message == "The body ended before it was complete"
 
 
 async def test_a_body_ends_with_its_length_or_its_last_chunk() -> None:
