@@ -125,22 +125,33 @@ def throwaway(server: servers.Server | None = None) -> Iterator[Embedded]:
 
 
 def socket_path(folder: Path) -> Path:
-    """In the folder; where that is too long for a socket, in a private runtime directory named after it."""
+    """In the folder; where that is too long for a socket, in a private runtime directory named there."""
     path = folder / "redis.sock"
     if len(os.fsencode(path)) <= SOCKET_BYTES:
         return path
-    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-    runtime = base / f"iogate-{os.getuid()}-{name}"
-    runtime.mkdir(mode=0o700, exist_ok=True)
-    status = runtime.lstat()
+    # Written down, since another process may have another environment.
+    named = folder / "socket"
+    if not named.exists():
+        temporary = folder / f"socket.{os.getpid()}"
+        temporary.write_text(f"{_runtime_socket(folder)}\n", encoding="utf-8")
+        temporary.replace(named)
+    socket = Path(named.read_text(encoding="utf-8").strip())
+    socket.parent.mkdir(mode=0o700, exist_ok=True)
+    status = socket.parent.lstat()
     if status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise WrongStore(
-            f"{runtime} is not private: another user could pose as the store",
+            f"{socket.parent} is not private: another user could pose as the store",
             code="IOG622",
             hint=f"remove it, or set data_dir to a path of at most {SOCKET_BYTES - 17} bytes",
         )
-    return runtime / "redis.sock"
+    return socket
+
+
+def _runtime_socket(folder: Path) -> Path:
+    name = f"iogate-{os.getuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"
+    bases = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"]  # noqa: S108 -- made private
+    sockets = [Path(base) / name / "redis.sock" for base in bases if base]
+    return next((socket for socket in sockets if len(os.fsencode(socket)) <= SOCKET_BYTES), sockets[-1])
 
 
 def _options(socket: Path, folder: Path) -> list[str]:

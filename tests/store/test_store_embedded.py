@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,21 +150,24 @@ def test_the_lock_outlives_a_starter_that_is_killed(start: Starter, folder: Path
     assert not fresh.adopted
 
 
-def test_a_long_path_gets_a_private_runtime_folder(
-    start: Starter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_long_path_gets_a_private_runtime_folder_that_every_process_finds(
+    start: Starter, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    deep = tmp_path.joinpath(*["a" * 40] * 3)
+    deep = folder.joinpath(*["a" * 40] * 3)
     deep.mkdir(parents=True)
-    first = start(deep)
-    socket = socket_path(deep / "redis")
-    assert first.url == f"unix://{socket}"
-    assert socket.parent.stat().st_mode & 0o777 == 0o700
-    assert find_embedded(deep) == first.url
-    first.stop()
-    socket.parent.chmod(0o755)
-    with pytest.raises(WrongStore, match="is not private: another user could pose as the store"):
-        start(deep)
+    with tempfile.TemporaryDirectory() as short:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", short)
+        first = start(deep)
+        socket = socket_path(deep / "redis")
+        assert first.url == f"unix://{socket}"
+        assert socket.is_relative_to(short)
+        assert socket.parent.stat().st_mode & 0o777 == 0o700
+        monkeypatch.delenv("XDG_RUNTIME_DIR")
+        assert find_embedded(deep) == first.url
+        first.stop()
+        socket.parent.chmod(0o755)
+        with pytest.raises(WrongStore, match="is not private: another user could pose as the store"):
+            start(deep)
 
 
 def write_server(folder: Path, kind: str, version: str) -> None:
