@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("iogate.gateway")
 
 FIRST_S = 3.0
-LINK_KEY = "link_key"
-"""File in `data_dir` that holds the key of signed links where the settings have none."""
 
 
 def is_loopback(host: str) -> bool:
@@ -44,7 +42,7 @@ def link_key(chosen: Settings) -> str | None:
     if chosen.link_key:
         return chosen.link_key
     try:
-        return (chosen.data_dir / LINK_KEY).read_text(encoding="ascii").strip() or None
+        return (chosen.data_dir / settings.LINK_KEY_FILE).read_text(encoding="ascii").strip() or None
     except OSError:
         return None
 

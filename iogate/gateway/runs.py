@@ -50,7 +50,9 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
         run = opened.run
         if (limit_s := _wait_s(request)) and not run.ended:
             run = await _wait(live, uid, limit_s) or run
-        return as_response(response(views.whole(run) if opened.whole else views.times(run)))
+        return as_response(
+            response(views.whole(run, limited=_limited(live, run)) if opened.whole else views.times(run))
+        )
 
     @route("/v1/runs/{uid:str}/events", http_method=_READ)
     async def follow(request: Request[Any, Any, Any]) -> Response[Any]:
@@ -110,6 +112,11 @@ async def _open(live: Live, request: Request[Any, Any, Any], uid: str) -> Opened
     except auth.Wrong:
         raise Failed(NO_RUN) from None
     return Opened(run=run, whole=live.loopback or caller != auth.NOBODY)
+
+
+def _limited(live: Live, run: RunView) -> bool:
+    started_by = live.table.routes.get(run.api) if live.table is not None else None
+    return started_by is not None and started_by.api.limits.running is not None
 
 
 async def _wait(live: Live, uid: str, limit_s: float) -> RunView | None:

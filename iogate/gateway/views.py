@@ -42,8 +42,8 @@ def times(run: RunView) -> dict[str, Any]:
     }
 
 
-def whole(run: RunView) -> dict[str, Any]:
-    """All of a run."""
+def whole(run: RunView, *, limited: bool) -> dict[str, Any]:
+    """All of a run. `limited`: its API may have only so many running at once."""
     return {
         "uid": run.uid,
         "status": run.status,
@@ -58,7 +58,7 @@ def whole(run: RunView) -> dict[str, Any]:
         "input": redact(msgspec.json.decode(run.input)) if run.input else None,
         "output": raw(run.output),
         "error": error(run.error) if run.error else None,
-        "waitingFor": _waiting_for(run.waiting_for),
+        "waitingFor": _waiting_for(run, limited=limited),
         "tasks": [_task(row) for row in run.tasks],
     }
 
@@ -74,10 +74,13 @@ def error(stored: bytes | None, *, status: int = 500, message: str = "The run fa
     return problem
 
 
-def _waiting_for(stored: bytes | None) -> dict[str, Any] | None:
-    if not stored:
+def _waiting_for(run: RunView, *, limited: bool) -> dict[str, Any] | None:
+    if run.place in ("queue", "backlog", "woken", "suspect"):
+        held = limited and run.place in ("backlog", "woken")
+        return {"kind": "limit" if held else "queue", "task": None, "until": None}
+    if not run.waiting_for:
         return None
-    found = msgspec.json.decode(stored)
+    found = msgspec.json.decode(run.waiting_for)
     if not isinstance(found, dict):
         return None
     until = found.get("until", found.get("until_ms"))

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from iogate.compiler.revision import AnyAuth, NoAuth
+from iogate.compiler.revision import AnyAuth, Limits, NoAuth
 from iogate.gateway.links import Links
 from iogate.store.leases import Commit, TaskRow
 from tests.gateway.driver import LINK_KEY, OTHER, TOKEN, World, api
@@ -47,6 +47,30 @@ async def test_a_run_reads_as_the_contract_says(world: World) -> None:
     assert (task["name"], task["reference"], task["status"]) == ("charge", "/do/0/charge", "completed")
     assert task["startedAt"].endswith("Z")
     assert task["attempt"] == 1
+
+
+async def test_a_run_says_what_it_waits_for(world: World) -> None:
+    await world.publish(api("a/b", limits=Limits(running=1)))
+    first, second = (await world.call("a/b")).uid, (await world.call("a/b")).uid
+    shown = [(await world.ask(f"/v1/runs/{uid}")).json["waitingFor"] for uid in (first, second)]
+    assert shown == [{"kind": kind, "task": None, "until": None} for kind in ("queue", "limit")]
+    claim = await world.claim(first)
+    assert (await world.ask(f"/v1/runs/{first}")).json["waitingFor"] is None
+    parked = Commit(
+        uid=first,
+        token=claim.token,
+        seq=claim.seq + 1,
+        move="park",
+        status="waiting",
+        due_ms=2_000_000_000_000,
+        waiting_for=b'{"kind":"timer","task":"/do/0/pause","until_ms":2000000000000}',
+    )
+    await world.store.leases.commit([parked])
+    assert (await world.ask(f"/v1/runs/{first}")).json["waitingFor"] == {
+        "kind": "timer",
+        "task": "/do/0/pause",
+        "until": "2033-05-18T03:33:20.000Z",
+    }
 
 
 async def test_a_faulted_run_shows_its_error_with_code_and_message(world: World) -> None:
