@@ -87,21 +87,17 @@ class Run:
     def commit(self, move: Move, due_ms: int | None, redaction: Redaction) -> Commit:
         """The next commit; the state that it writes counts as stored from here on."""
         state = self.state
-        self.seq += 1
-        self.committing = move
-        rows, self.rows = self.rows, {}
-        gather(rows, self.notes)
+        gather(self.rows, self.notes)
         notes = [*self.told, *self.notes] if self.told else self.notes
-        self.told, self.notes = [], []
         ended = move == "end"
         error: Any = None
         if ended and state.error is not None:
             error = redaction.scrub(dict(state.error))
         delta = None if ended else self.codec.delta(state)
-        return Commit(
+        commit = Commit(
             uid=self.uid,
             token=self.claim.token,
-            seq=self.seq,
+            seq=self.seq + 1,
             move=move,
             status=state.status,
             due_ms=due_ms,
@@ -111,12 +107,20 @@ class Run:
             frames_gone=[] if delta is None else delta.frames_gone,
             values={} if delta is None else delta.values,
             values_gone=[] if delta is None else delta.values_gone,
-            tasks=list(rows.values()),
+            tasks=list(self.rows.values()),
             journal=lines(notes, redaction),
             output=encode(state.output) if ended and state.status == "completed" else None,
             error=None if error is None else encode(error),
             deadline_ms=self.deadline_ms,
         )
+        self.seq += 1
+        self.committing = move
+        self.hush()
+        return commit
+
+    def hush(self) -> None:
+        """Forget what was to be said."""
+        self.notes, self.told, self.rows = [], [], {}
 
 
 def waiting(wait: WaitingFor | None) -> bytes | None:

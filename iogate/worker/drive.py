@@ -90,18 +90,13 @@ class Drive:
             self.loading[claim.uid] = claim
             self._programs.fetch(claim.program, claim.revision, lambda: self._begin_loaded(claim, held_until))
             return
-        now_ms = self._time.now_ms()
-        facts = RunFacts(
-            uid=claim.uid,
-            started_at_ms=claim.started_at_ms,
-            input=decode(claim.input),
-            attempt=claim.attempt,
-        )
         run = Run(
             claim=claim,
             program=None if isinstance(program, Unloadable) else program,
             environment=self._vault.environment(() if isinstance(program, Unloadable) else program.secrets),
-            facts=facts,
+            facts=RunFacts(
+                uid=claim.uid, started_at_ms=claim.started_at_ms, input=None, attempt=claim.attempt
+            ),
             state=State(),
             deadline_ms=claim.deadline_ms,
             held_until=held_until,
@@ -115,13 +110,14 @@ class Drive:
         if run.deadline_ms is None and claim.timeout_s is not None:
             run.deadline_ms = claim.started_at_ms + int(claim.timeout_s * 1000)
         try:
+            run.facts = replace(run.facts, input=decode(claim.input))
             if claim.head is None:
-                run.state = start(program, facts, now_ms)
+                run.state = start(program, run.facts, self._time.now_ms())
             else:
                 run.state = run.codec.load(claim.head, claim.frames, claim.values)
                 run.inbox.append(Resumed())
         except Exception as error:  # noqa: BLE001 - a defect of ours faults one run, not the worker
-            self._broken(run, "its stored state cannot be loaded", error)
+            self._broken(run, "what is stored of it cannot be loaded", error)
             return
         if claim.cancelled:
             run.cancelled = True
@@ -200,15 +196,14 @@ class Drive:
         if state.ended:
             self._commit(run, "end", None)
         elif result.more:
-            if self.draining:
+            if self.draining and not run.effects:
                 self._commit(run, "queue", None)
             elif self._overdue(run):
                 self._commit(run, "keep", None)
             else:
                 self._loop.call_soon(self.step, run)
         elif run.performs:
-            put_back = self.draining and not any(perform.at_most_once for perform in run.performs)
-            self._commit(run, "queue" if put_back else "keep", None)
+            self._commit(run, "queue" if self.draining and _can_wait(run) else "keep", None)
         elif state.in_flight:
             self._rest(run)
         else:
@@ -232,9 +227,18 @@ class Drive:
         return self._loop.time() - run.committed_at >= UNCOMMITTED_S
 
     def _commit(self, run: Run, move: Move, due_ms: int | None) -> None:
+        try:
+            commit = run.commit(move, due_ms, self._vault.redaction)
+        except Exception as error:  # noqa: BLE001 - text that is no Unicode, say: one run's fault
+            if run.refused:
+                self.lose(run, "not even its end can be stored")
+                return
+            run.refused = True
+            self._broken(run, "its state cannot be stored", error)
+            return
         if move != "keep":
             self.leaving += 1
-        self.commits.add(run, run.commit(move, due_ms, self._vault.redaction))
+        self.commits.add(run, commit)
 
     def _settled(self, run: Run, verdict: Verdict) -> None:
         """The store has answered a commit."""
@@ -261,7 +265,9 @@ class Drive:
             performs, run.performs = run.performs, []
             if not run.cancelled:
                 for perform in performs:
-                    self._start(run, perform)
+                    # A later slice may have left the task again: a branch that lost, a time that is over.
+                    if perform.frame in run.state.frames or not perform.await_result:
+                        self._start(run, perform)
         if run.inbox or run.unfinished:
             self._loop.call_soon(self.step, run)
         else:
@@ -344,6 +350,8 @@ class Drive:
         self._fault(run, "runtime", f"internal error: {what}: {type(error).__name__}: {error}")
 
     def _fault(self, run: Run, kind: str, detail: str) -> None:
+        if run.refused:
+            run.hush()
         error: Mapping[str, Any] = WorkflowError(kind, detail=detail, instance="/").to_json()
         run.state = State(status="faulted", error=error)
         run.notes.append(Note(kind="workflow.faulted", at_ms=self._time.now_ms(), detail={"error": error}))
@@ -357,6 +365,11 @@ def _cancel_given_up(run: Run) -> None:
         frame = frames.get(key)
         if frame is None or frame.phase != "effect":
             run.effects.pop(key).cancel()
+
+
+def _can_wait(run: Run) -> bool:
+    """Whether nothing goes on outside, and what would begin may as well begin in another worker."""
+    return not run.effects and not any(perform.at_most_once for perform in run.performs)
 
 
 def _earliest(first: int | None, second: int | None) -> int | None:

@@ -49,7 +49,7 @@ async def test_state_that_cannot_be_loaded_faults_the_run(site: Site) -> None:
     )
     run = await site.ended(uid)
     assert run.status == "faulted"
-    assert "its stored state cannot be loaded" in decoded(run.error)["detail"]
+    assert "what is stored of it cannot be loaded" in decoded(run.error)["detail"]
 
 
 async def test_run_whose_state_the_store_refuses_faults_and_its_neighbours_go_on(site: Site) -> None:
@@ -78,6 +78,32 @@ async def test_run_goes_on_once_a_full_store_has_room_again(site: Site) -> None:
             await site.store.call("CONFIG", "SET", "maxmemory", "0")
         assert (await site.ended(uid, 5)).status == "completed"
         assert [call.path for call in server.calls[uid]] == ["/first", "/second"]
+
+
+async def test_output_that_is_no_unicode_faults_its_run_alone(site: Site) -> None:
+    (site.folder / "odd.py").write_text(
+        "import iogate\n\n"
+        '@iogate.function("odd", version="1.0.0")\n'
+        "def odd() -> dict:\n"
+        '    return {"text": chr(0xD800)}\n'
+    )
+    await site.publish(workflow("odd", {"odd": {"call": "odd:1.0.0@default"}}), NOOP)
+    worker = await site.worker(functions=("odd",))
+    run = await site.ended(await site.call("odd"), 5)
+    assert run.status == "faulted"
+    assert (await site.ended(await site.call())).status == "completed"
+    assert worker.process.returncode is None
+
+
+async def test_input_that_cannot_be_read_faults_its_run_alone(site: Site) -> None:
+    await site.publish(NOOP)
+    uid = await site.call()
+    await site.store.call("HSET", f"iogate:run:{uid}", "in", "{broken")
+    await site.worker()
+    run = await site.ended(uid, 5)
+    assert run.status == "faulted"
+    assert "what is stored of it cannot be loaded" in decoded(run.error)["detail"]
+    assert (await site.ended(await site.call())).status == "completed"
 
 
 async def test_many_runs_of_a_long_loop_share_the_worker(site: Site) -> None:

@@ -83,6 +83,22 @@ async def test_frozen_worker_writes_nothing_after_its_lease(site: Site) -> None:
         assert_each_call_once_but_in_flight(server, [uid])
 
 
+async def test_call_that_may_happen_once_only_is_not_sent_again(site: Site) -> None:
+    async with CountingServer(delay_s=30) as server:
+        task = {**post(server, "/first"), "metadata": {"iogate": {"atMostOnce": True}}}
+        await site.publish(workflow("once", {"first": task}))
+        worker = await site.worker()
+        uid = await site.call("once")
+        await until(lambda: uid in server.calls)
+        worker.signal(signal.SIGKILL)
+        await worker.wait()
+        assert await site.store.leases.bury(worker.name) == 1
+        await site.worker("--solitary", ready=False)
+        run = await site.ended(uid)
+        assert run.status == "faulted"
+        assert len(server.calls[uid]) == 1
+
+
 async def test_sigterm_finishes_what_runs_and_takes_nothing_more(site: Site) -> None:
     async with CountingServer(delay_s=0.5) as server:
         await site.publish(workflow("one-call", {"first": post(server, "/first")}), NOOP)
