@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iogate.cli import credentials
-from iogate.cli.options import InputOption, pair, read_input, seconds
+from iogate.cli.options import HeaderOption, InputOption, pair, read_input, seconds
 from iogate.cli.render import Table
 from iogate.cli.runs import details, found, raise_outcome, until_end, whole
 from iogate.cli.session import Session, command
@@ -89,9 +89,7 @@ async def call(
     session: Session,
     api: ApiArgument,
     input_: InputOption = None,
-    header: Annotated[
-        list[str] | None, typer.Option("--header", "-H", metavar="NAME:VALUE", help="Send this header too.")
-    ] = None,
+    header: HeaderOption = None,
     get: Annotated[bool, typer.Option("--get", help="Call with GET, the input as query string.")] = False,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the run's end.")] = False,
     limit: Annotated[
@@ -128,9 +126,7 @@ async def send(settings: Settings, api: Api, value: Any, given: Mapping[str, str
     """One request to the gateway; headers given by hand replace the API's credentials."""
     from iogate.effects.client import Client
 
-    headers = dict(given)
-    if not {name.lower() for name in given} & {"token", "user", "authorization"}:
-        headers |= credentials.headers(auth_of(api), api=api.id)
+    headers = with_credentials(api, given)
     path = f"/v1/api/{api.id}/async"
     verb = "GET" if get or "POST" not in api.verbs else "POST"
     async with Client(gateway_url(settings)) as client:
@@ -143,6 +139,13 @@ async def send(settings: Settings, api: Api, value: Any, given: Mapping[str, str
             return await client.request("GET", path, headers=headers, query=query)
         body = json.dumps(value).encode()
         return await client.request("POST", path, headers=headers, body=body)
+
+
+def with_credentials(api: Api, given: Mapping[str, str]) -> dict[str, str]:
+    """The headers given, and the API's own credentials where they hold none."""
+    if {name.lower() for name in given} & {"token", "user", "password", "authorization"}:
+        return dict(given)
+    return credentials.headers(auth_of(api), api=api.id) | dict(given)
 
 
 def auth_of(api: Api) -> Any:

@@ -16,11 +16,10 @@ from urllib.parse import urlsplit
 
 import typer
 
-from iogate.cli import credentials
-from iogate.cli.apis import auth_of, gateway_url
+from iogate.cli.apis import gateway_url, with_credentials
 from iogate.cli.checking import Checked, compiled, counted
 from iogate.cli.doctor import is_loopback
-from iogate.cli.options import seconds
+from iogate.cli.options import HeaderOption, pair, seconds
 from iogate.cli.render import Screen, Table, say
 from iogate.cli.session import Session, command
 from iogate.cli.watching import ENDED, Watching
@@ -87,6 +86,7 @@ async def debug(
     api: Annotated[str, typer.Argument(metavar="MODULE/METHOD", help="Id of the API.")],
     name: Annotated[list[str] | None, typer.Option("--name", help="Only the case of this name.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="All cases, on a gateway that is not local.")] = False,
+    header: HeaderOption = None,
     limit: Annotated[str, typer.Option("--timeout", metavar="TIME", help="How long a run may take.")] = "5m",
 ) -> None:
     """Replay an API's debug cases against the running gateway, and hold each result against its `expect`."""
@@ -101,9 +101,10 @@ async def debug(
             hint="choose cases with --name, or say --all",
         )
     cases = _select(compiled(settings, purpose="validate"), [api], name)
+    given = dict(pair(each, "--header", ":") for each in header or ())
     say(f"gateway: {url}", style="bright_black")
     async with Client(url) as client:
-        results = [await _live(session.screen, client, case, timeout_s) for case in cases]
+        results = [await _live(session.screen, client, case, given, timeout_s) for case in cases]
     _report(session.screen, "debug", results)
 
 
@@ -181,13 +182,15 @@ def _of_outcome(outcome: Outcome | None) -> Mapping[str, Any]:
     return {"status": outcome.status, "output": outcome.output, "error": outcome.error}
 
 
-async def _live(screen: Screen, client: Client, case: Case, timeout_s: float) -> Result:
+async def _live(
+    screen: Screen, client: Client, case: Case, given: Mapping[str, str], timeout_s: float
+) -> Result:
     """Send one case and follow its run."""
     from iogate.testing import Outcome, failures, request_of
 
     started = time.monotonic()
     sent = request_of(case.stored, case.api, root=Path.cwd())
-    headers = credentials.headers(auth_of(case.api), api=case.api.id) | dict(sent.headers)
+    headers = with_credentials(case.api, {**given, **sent.headers})
     query = f"?{sent.query}" if sent.query else ""
     answer = await client.request(
         sent.verb, f"/v1/api/{case.api.id}/async{query}", headers=headers, body=sent.body

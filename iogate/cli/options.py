@@ -17,6 +17,10 @@ InputOption = Annotated[
     str | None,
     typer.Option("--input", metavar="JSON|@FILE|-", help="The input: JSON, a file, or stdin."),
 ]
+HeaderOption = Annotated[
+    list[str] | None,
+    typer.Option("--header", "-H", metavar="NAME:VALUE", help="Send this header too, such as a token."),
+]
 UidArgument = Annotated[str, typer.Argument(metavar="UID", help="Id of the run.")]
 ApiFilter = Annotated[
     str | None, typer.Option("--api", metavar="MODULE/METHOD", help="Only runs of this API.")

@@ -70,7 +70,8 @@ async def list_(
 async def show(session: Session, uid: UidArgument) -> None:
     """Show one run: its data, its error, its tasks."""
     async with session.store(session.settings()) as store:
-        run = whole(await found(store, uid))
+        view = await found(store, uid)
+        run = whole(view, limited=await is_limited(store, view))
     session.screen.data("runs.show", run, details(run))
 
 
@@ -165,7 +166,8 @@ async def until_end(session: Session, store: Store, uid: str, timeout_s: float |
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     with Watching(session.screen) as watching:
         while view.status not in ENDED:
-            watching.show(whole(view))
+            if watching.active:
+                watching.show(whole(view, limited=await is_limited(store, view)))
             pause_s = GLANCE_S if watching.active else LOOK_S
             if deadline is not None:
                 left_s = deadline - time.monotonic()
@@ -193,13 +195,22 @@ def ended(status_: str) -> str:
     return "was cancelled" if status_ == "cancelled" else status_
 
 
-def whole(view: RunView) -> dict[str, Any]:
+async def is_limited(store: Store, view: RunView) -> bool:
+    """Whether a run that is kept back waits for its API's `running`, not for a worker."""
+    if view.place not in {"backlog", "woken"}:
+        return False
+    live = await store.revisions.live()
+    api = (await store.revisions.load(live[0])).apis.get(view.api) if live is not None else None
+    return api is not None and api.limits.running is not None
+
+
+def whole(view: RunView, *, limited: bool = False) -> dict[str, Any]:
     """A run as the HTTP API shows it."""
     import msgspec
 
     from iogate.gateway import views
 
-    decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(views.whole(view)))
+    decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(views.whole(view, limited=limited)))
     return decoded
 
 

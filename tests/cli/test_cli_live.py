@@ -231,6 +231,12 @@ def test_debug_uses_the_apis_own_credentials(live: Cli) -> None:
     assert live("debug", "shop/guarded", "-o", "json").json["passed"] == 1
 
 
+def test_debug_sends_headers_given_by_hand_instead_of_credentials(live: Cli) -> None:
+    """Of the API itself, or of the case: one kind of credentials in a request."""
+    (case,) = live("debug", "shop/guarded", "-H", "Token: wrong", "-o", "json", code=9).json["cases"]
+    assert (case["http"], case["message"]) == (401, "Token is invalid")
+
+
 def test_debug_of_a_disabled_api_names_test(live: Cli) -> None:
     live("disable", "shop/buy")
     ran = live("debug", "shop/buy", code=4)
