@@ -225,6 +225,8 @@ def spawn(redis_url: str, on: socket.socket, folder: Path, **settings: Any) -> G
     environment = {name: value for name, value in os.environ.items() if not name.startswith("IOGATE_")}
     environment |= {f"IOGATE_{name.upper()}": str(value) for name, value in given.items()}
     environment[sockets.LISTEN_FD] = str(on.fileno())
+    # The code under test is the one beside the tests, whatever the interpreter has installed.
+    environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "iogate.gateway"],
