@@ -272,7 +272,7 @@ class _Place:
         from iogate.cli.publishing import watch
 
         self.session.screen.note("watching: a change of a file is applied at once")
-        await watch(self.session.screen, store, read_settings, lambda _: None)
+        await watch(self.session.screen, store, read_settings)
 
 
 @contextlib.contextmanager

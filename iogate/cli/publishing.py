@@ -42,11 +42,10 @@ def told(applied: Applied) -> str:
     return f"revision {applied.number}: {applied.difference.summary()}"
 
 
-async def watch(
-    screen: Screen, store: Store, read_settings: Callable[[], Settings], published: Callable[[Applied], None]
-) -> None:
+async def watch(screen: Screen, store: Store, read_settings: Callable[[], Settings]) -> None:
     """Publish again whenever a file changes, until cancelled; what does not hold is told and left out."""
     seen = await asyncio.to_thread(stamp, Path.cwd())
+    settings = read_settings()
     while True:
         await asyncio.sleep(LOOK_S)
         now = await asyncio.to_thread(stamp, Path.cwd())
@@ -54,14 +53,16 @@ async def watch(
             continue
         seen = now
         try:
-            checked = await asyncio.to_thread(lambda: compiled(read_settings(), purpose="apply"))
+            if read_settings() != settings:
+                # Half of a change would be worse than none: gateways and workers have theirs since the start.
+                screen.warn("the settings have changed: restart to take them")
+            checked = await asyncio.to_thread(compiled, settings, purpose="apply")
             applied = await publish(store, checked)
         except IogateError as error:
             screen.warn(f"{error.message}; what is live stays as it is")
             continue
         if applied.changed:
             screen.note(told(applied), style="green")
-            published(applied)
 
 
 def stamp(root: Path) -> Stamp:

@@ -111,6 +111,8 @@ def test_watch_applies_a_change_and_keeps_what_is_live_when_it_does_not_hold(tmp
         until(lambda: "revision 2: 1 API added, 1 removed" in place.err)
         assert place.call("/v1/api/shop/buy/async", {})[0] == 404
         assert place.call("/v1/api/shop/purchase/async", {})[0] == 202
+        (tmp_path / "iogate.yaml").write_text("concurrency: 7\n")
+        until(lambda: "the settings have changed: restart to take them" in place.err)
 
 
 def test_an_empty_folder_deletes_nothing_by_mistake(cli: Cli) -> None:
