@@ -1,8 +1,8 @@
 """Every `console` block of the README and the guides runs as a reader would run it, and prints what it says.
 
-A line that begins with `$ ` is typed; the lines below it are what it prints, `…` standing for anything
-within a line and a line of `…` alone for any lines. `make run` goes on in the background, as in a terminal
-of its own; the port is a free one.
+A line that begins with `$ ` is typed, and goes on in lines that begin with `> `; the lines below it are
+what it prints, `…` standing for anything within a line and a line of `…` alone for any lines. `make run`
+goes on in the background, as in a terminal of its own; the port is a free one.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ from tests.faults.site import free_port
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SERVERS = ("make run",)
+PAGES = [
+    page.relative_to(ROOT).as_posix()
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if BLOCK.search(page.read_text())
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,8 @@ def steps(page: Path) -> list[Step]:
                 command, expected, at = line[2:], [], number
             elif command is not None and not expected and command.endswith("\\"):
                 command += "\n" + line
+            elif command is not None and not expected and line.startswith("> "):
+                command += "\n" + line[2:]
             else:
                 expected.append(line)
         assert command is not None, f"{page.name}:{first}: a console block types nothing"
@@ -93,7 +100,13 @@ def clone(tmp_path: Path) -> Path:
         if source.is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target / name)
-    (target / ".venv").symlink_to(Path(sys.prefix))
+    # Its own stamp is younger than what it copied: `make` must not install a clone into this environment.
+    environment = target / ".venv"
+    environment.mkdir()
+    for entry in Path(sys.prefix).iterdir():
+        if entry.name != ".installed":
+            (environment / entry.name).symlink_to(entry)
+    (environment / ".installed").touch()
     return target
 
 
@@ -103,7 +116,8 @@ def background(command: str, clone: Path, environment: dict[str, str], port: int
     log = clone.parent / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["bash", "-c", command],
+            # The environment is installed already, and is not this clone's to install into.
+            ["bash", "-c", command.replace("make ", "make --assume-old=.venv/.installed ")],
             cwd=clone,
             env=environment,
             stdout=output,
@@ -131,12 +145,14 @@ def background(command: str, clone: Path, environment: dict[str, str], port: int
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("page", ["README.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_the_blocks_of_the_page_do_what_they_say(page: str, clone: Path) -> None:
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("IOGATE_")} | {
         "IOGATE_PORT": str(port),
+        "IOGATE_ENDPOINTS": f'{{"http://127.0.0.1:8000": "http://127.0.0.1:{port}"}}',
         "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(clone),
         "NO_COLOR": "1",
         "COLUMNS": "110",
     }

@@ -1,0 +1,137 @@
+"""The page of documents has the keys that the models have, and what is not executed is said there."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from iogate.compiler.features import FEATURES
+from iogate.documents import api
+from tests.docs.pages import DOCS, names, rows, sections
+
+PAGE = DOCS / "reference" / "documents.md"
+
+TABLES: dict[str, type[BaseModel]] = {
+    "Module": api.ApiModule,
+    "Method": api.Method,
+    "Input": api.Input,
+    "Limits": api.Limits,
+    "Idempotency": api.Idempotency,
+    "Debug cases": api.DebugCase,
+    "Mocks": api.Mock,
+    "Expectations": api.Expect,
+}
+FORMS = (
+    api.TokenAuth,
+    api.TokensAuth,
+    api.UserAuth,
+    api.UsersAuth,
+    api.AnyAuth,
+    api.SignatureAuth,
+    api.Signature,
+    api.JwtAuth,
+    api.Jwt,
+)
+SECRETS = (api.EnvSecret, api.FileSecret, api.HashSecret)
+
+
+def keys(model: type[BaseModel]) -> set[str]:
+    return {field.alias or name for name, field in model.model_fields.items()}
+
+
+def first_column(section: str) -> list[str]:
+    return [name for cells in rows(section) for name in names(cells[0])]
+
+
+@pytest.mark.parametrize("heading", sorted(TABLES))
+def test_a_table_has_the_keys_of_its_model(heading: str) -> None:
+    told = first_column(sections(PAGE)[heading])
+    assert sorted(told) == sorted(keys(TABLES[heading]))
+
+
+def test_every_model_of_api_documents_is_in_a_table() -> None:
+    known = {*TABLES.values(), *FORMS, *SECRETS}
+    models = {each for each in vars(api).values() if isinstance(each, type) and issubclass(each, BaseModel)}
+    assert models == known
+
+
+@pytest.mark.parametrize("model", FORMS, ids=lambda model: model.__name__)
+def test_every_form_of_auth_is_told_with_its_keys(model: type[BaseModel]) -> None:
+    forms = " ".join(first_column(sections(PAGE)["Who may call"]))
+    assert keys(model) <= set(re.findall(r"[a-z]+", forms))
+
+
+@pytest.mark.parametrize("model", SECRETS, ids=lambda model: model.__name__)
+def test_every_form_of_a_secret_is_told(model: type[BaseModel]) -> None:
+    forms = " ".join(first_column(sections(PAGE)["Secrets"]))
+    assert keys(model) <= set(re.findall(r"[a-z]+", forms))
+
+
+@pytest.mark.parametrize(
+    ("heading", "key", "default"),
+    [
+        ("Limits", "body", "1MiB"),
+        ("Limits", "queued", str(api.Limits().queued)),
+        ("Idempotency", "header", api.Idempotency().header),
+        ("Idempotency", "ttl", "24h"),
+        ("Method", "retention", "7d"),
+    ],
+)
+def test_defaults_are_those_of_the_models(heading: str, key: str, default: str) -> None:
+    (told,) = [cells[1] for cells in rows(sections(PAGE)[heading]) if names(cells[0]) == [key]]
+    assert names(told) == [default]
+    model: Any = TABLES[heading]
+    if key not in {"header", "queued"}:
+        whole = api.ApiModule.model_validate(
+            {"module": "m", "auth": "none", "methods": {"a": {"workflow": "n/w"}}}
+        ).methods["a"]
+        stated = api.ApiModule.model_validate(
+            {
+                "module": "m",
+                "auth": "none",
+                "methods": {
+                    "a": {
+                        "workflow": "n/w",
+                        **({key: default} if model is api.Method else {heading.lower(): {key: default}}),
+                    }
+                },
+            }
+        ).methods["a"]
+        assert whole == stated
+
+
+def test_what_is_not_executed_is_said() -> None:
+    """A word of each feature that `apply` refuses stands in the paragraph about them."""
+    section = " ".join(sections(PAGE)["Workflows"].split()).lower()
+    paragraph = section[section.index("does not yet execute") :]
+    words = {
+        "IOG412": "listen",
+        "IOG413": "emit",
+        "IOG414": "openapi",
+        "IOG415": "grpc",
+        "IOG416": "asyncapi",
+        "IOG417": "a2a",
+        "IOG418": "mcp",
+        "IOG419": "functions named by a url",
+        "IOG420": "catalogs other than",
+        "IOG421": "containers",
+        "IOG422": "child workflows",
+        "IOG423": "scripts in javascript",
+        "IOG430": "schedule",
+        "IOG433": "extensions",
+        "IOG434": "catalogs",
+        "IOG435": "digest",
+        "IOG436": "oauth 2.0",
+        "IOG437": "openid connect",
+        "IOG438": "loose evaluation",
+        "IOG439": "languages other than jq",
+        "IOG440": "no file of the project",
+        "IOG441": "formats other than json",
+    }
+    for feature in FEATURES:
+        assert words[feature.code] in paragraph, feature.name
+    executed = words.keys() - {feature.code for feature in FEATURES}
+    assert not executed, f"these are executed now: {executed}"
