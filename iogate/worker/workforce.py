@@ -15,7 +15,9 @@ from iogate.errors import Unreachable
 from iogate.settings import Settings, to_environment
 from iogate.store.connection import Store, open_store
 from iogate.store.line import CommandFailed
+from iogate.store.presence import WORKER
 from iogate.supervisor import Child, Exit, Supervisor
+from iogate.worker.place import is_dead, place
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ class Workforce:
     async def watch(self, supervisor: Supervisor) -> None:
         """Keep as many solitary workers as there are suspects, until cancelled."""
         try:
+            await self._bury_strays()
             while True:
                 try:
                     waiting = await (await self._open()).leases.suspects()
@@ -76,6 +79,16 @@ class Workforce:
         if self._store is not None:
             await self._store.close()
             self._store = None
+
+    async def _bury_strays(self) -> None:
+        """What a parent that was killed could not do: its workers died with it, and nobody noticed."""
+        try:
+            known = await (await self._open()).presence.list(WORKER)
+        except (Unreachable, CommandFailed):
+            return
+        for process in known:
+            if place() and process.detail.get("place") == place() and is_dead(process.pid):
+                await self._bury(process.id)
 
     def _child(self, name: str, *, solitary: bool = False) -> Child:
         return Child(
@@ -101,7 +114,9 @@ class Workforce:
             async with asyncio.timeout(BURY_S):
                 while True:
                     try:
-                        runs = await (await self._open()).leases.bury(worker)
+                        store = await self._open()
+                        runs = await store.leases.bury(worker)
+                        await store.presence.leave(WORKER, worker)
                         break
                     except (Unreachable, CommandFailed):
                         await asyncio.sleep(LOOK_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -62,6 +63,23 @@ async def test_runs_of_a_killed_worker_go_on_within_seconds(
         runs = await site.all_ended(uids, 10)
         assert [(run.status, run.deaths, run.attempt) for run in runs] == [("completed", 0, 1)] * 5
         assert not server.repeated_after_commit()
+
+
+async def test_new_parent_goes_on_with_the_runs_of_a_parent_that_was_killed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not wait for leases to end: the workers of the old one are seen to be dead."""
+    async with CountingServer(delay_s=0.5) as server:
+        await site.publish(two_calls(server))
+        orphan = await site.worker()
+        uid = await site.call("two-calls")
+        await until(lambda: uid in server.calls)
+        orphan.signal(signal.SIGKILL)
+        await orphan.wait()
+        killed_at = time.monotonic()
+        async with parent(site, monkeypatch):
+            assert (await site.ended(uid, 12)).status == "completed"
+            assert time.monotonic() - killed_at < 12
 
 
 @pytest.mark.timeout(60)
