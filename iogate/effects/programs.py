@@ -94,7 +94,7 @@ class Programs:
     ) -> list[str]:
         if run.kind == "shell":
             return ["/bin/sh", "-c", "--", run.code, "sh", *run.arguments]
-        if run.language != "python":
+        if run.language.lower() != "python":  # as the compiler reads it
             raise _configuration(f'scripts in "{run.language}" are not executed by this release')
         file = folder / ".script.py"
         file.write_bytes(run.code.encode() if run.source is None else await load(run.source))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import iogate
 from iogate.compiler.program import Program
 from iogate.compiler.tasks import Task
 from iogate.engine.commands import Authentication
@@ -39,7 +40,9 @@ class Environment:
     """Resolved, of the names that the workflow declares; those that cannot be resolved are absent."""
     once: frozenset[str] = frozenset()
     """Functions (`name:version`) that must not be called again where the outcome of a call is unknown."""
-    runtime: Mapping[str, Any] = field(default_factory=lambda: {"name": "iogate"})
+    runtime: Mapping[str, Any] = field(
+        default_factory=lambda: {"name": "iogate", "version": iogate.__version__}
+    )
 
 
 @dataclass(slots=True, kw_only=True)

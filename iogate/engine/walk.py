@@ -221,13 +221,13 @@ class Walk:
             self.note("task.skipped", task)
             return self._move(scope.id, data, "continue")
         self.note("task.started", task, _NOTHING if scope.turn is None else {"turn": scope.turn})
-        arguments.deadline_ms = waits.deadline(task.timeout, data, arguments, self.now_ms)
         if not task.plain:
             if task.flow.input_schema is not None:
                 schemas.require(task.flow.input_schema, data, "input")
             if task.flow.input_from is not None:
                 data = task.flow.input_from.evaluate(data, arguments)
         arguments.input, arguments.stage = data, INSIDE
+        arguments.deadline_ms = waits.deadline(task.timeout, data, arguments, self.now_ms)
         return bodies.begin(self, scope, task, arguments)
 
     # in and out of tasks
@@ -295,12 +295,15 @@ class Walk:
             output = flow.output_as.evaluate(output, arguments)
         if flow.output_schema is not None:
             schemas.require(flow.output_schema, output, "output")
+        owner = self.tree.owner(self.tree[scope.id])
+        context = owner.context
         if flow.export_as is not None:
             arguments.output, arguments.stage = output, EXPORT
             context = flow.export_as.evaluate(output, arguments)
-            if flow.export_schema is not None:
-                schemas.require(flow.export_schema, context, "context")
-            self.tree.put(changed(self.tree.owner(self.tree[scope.id]), context=context))
+        if flow.export_schema is not None:
+            schemas.require(flow.export_schema, context, "context")
+        if context is not owner.context:
+            self.tree.put(changed(owner, context=context))
         return output
 
     def _move(self, at: int, value: Any, then: Target) -> int | None:

@@ -1,0 +1,166 @@
+"""Reads conformance cases and runs them: a workflow, its input, and what the standard says comes of it.
+
+A case is compiled as `iogate apply` compiles it and driven by the engine and effects of production under a
+clock of its own, so that waits take no time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from iogate import documents, functions
+from iogate.compiler.compile import compile_documents
+from iogate.documents.problems import render_all
+from iogate.documents.reader import read_bytes
+from iogate.settings import Settings
+from iogate.testing import Harness, Outcome, differences
+from tests.conformance.remote import Remote, serving
+
+CASES = Path(__file__).parent / "cases"
+DOCUMENT = {"dsl": "1.0.3", "namespace": "conformance", "name": "case", "version": "1.0.0"}
+MODULE = "tests.conformance.registered"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One property, and the workflow that shows it."""
+
+    property: str
+    workflow: Mapping[str, Any]
+    input: Any = field(default_factory=dict)
+    site: Mapping[str, Any] = field(default_factory=dict)
+    """Answers of the outside, by path."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Files of the project, by their paths."""
+    secrets: Mapping[str, Any] | None = None
+    result: Mapping[str, Any]
+    """What is expected, by the names of `judge`, or `refused`, the code of the compiler's error."""
+
+
+RESULTS = frozenset(
+    {"gives", "has", "fails", "refused", "ran", "took", "delays", "sent", "notes", "requests", "waits"}
+)
+
+
+def read_cases(name: str) -> list[Case]:
+    """All cases of a file: what is no member of a case is a part of its workflow."""
+    reading = read_bytes((CASES / name).read_bytes(), name)
+    assert not reading.problems, reading.problems
+    return [_case(each) for each in reading.data]
+
+
+def _case(source: dict[str, Any]) -> Case:
+    rest = dict(source)
+    result = {key: rest.pop(key) for key in list(rest) if key in RESULTS}
+    assert result, f"{source['property']}: it expects nothing"
+    given: dict[str, Any] = {key: rest.pop(key) for key in ("property", "site", "files", "secrets") if key in rest}
+    if "given" in rest:
+        given["input"] = rest.pop("given")
+    return Case(workflow={"document": DOCUMENT, **rest}, result=result, **given)
+
+
+def harness(case: Case, root: Path, endpoints: Mapping[str, str]) -> Harness | str:
+    """The compiled case; its problems, where the compiler refuses it."""
+    for path, text in case.files.items():
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    folder = root / "workflows.d"
+    folder.mkdir(exist_ok=True)
+    file = folder / "case.yaml"
+    file.write_text(json.dumps(case.workflow), encoding="utf-8")  # JSON is YAML, and keeps every quote
+    return load(file, root, endpoints, case.secrets)
+
+
+def load(
+    file: Path, root: Path, endpoints: Mapping[str, str], secrets: Mapping[str, Any] | None = None
+) -> Harness | str:
+    settings = Settings(
+        allow_run=("script", "shell"),
+        endpoints=endpoints,
+        functions=(MODULE,),
+        secrets={name: {"env": name} for name in secrets or ()},
+    )
+    registry = functions.load(settings.functions, root)
+    read = documents.load(root, [file])
+    made = compile_documents(read, settings, root=root, functions=registry)
+    if made.bundle is None:
+        return render_all(made.errors, read.sources)
+    return Harness(bundle=made.bundle, settings=settings, functions=registry, secrets=secrets, root=root)
+
+
+async def check(case: Case, root: Path) -> None:
+    """Run the case and hold its outcome against what it expects."""
+    async with serving(case.site) as remote:
+        made = harness(case, root, remote.endpoints)
+        if isinstance(made, str):
+            assert "refused" in case.result, made
+            assert case.result["refused"] in made, made
+            return
+        assert "refused" not in case.result, "the compiler takes it"
+        outcome = await made.run("conformance/case", case.input, offline=False)
+    wrong = judge(case.result, outcome, remote)
+    assert not wrong, "\n".join((*wrong, f"status: {outcome.status}, error: {outcome.error}"))
+
+
+def judge(expected: Mapping[str, Any], outcome: Outcome, remote: Remote) -> tuple[str, ...]:
+    """What is not as expected."""
+    found: list[str] = []
+    for name, value in expected.items():
+        match name:
+            case "gives":
+                found += exactly(value, outcome.output, "output")
+                found += exactly("completed", outcome.status, "status")
+            case "has":
+                found += differences(value, outcome.output)
+                found += exactly("completed", outcome.status, "status")
+            case "fails":
+                found += _failure(value, outcome)
+            case "ran":
+                found += exactly(value, _names(outcome, "task.started"), "tasks")
+            case "notes":
+                for kind, names in value.items():
+                    found += exactly(names, _names(outcome, kind), kind)
+            case "took":
+                found += exactly(float(value), outcome.elapsed_s, "seconds")
+            case "delays":
+                notes = [note for note in outcome.notes if note.kind == "task.retried"]
+                delays = [(note.detail["due_ms"] - note.at_ms) / 1000 for note in notes]
+                found += exactly([float(each) for each in value], delays, "delays")
+            case "waits":
+                notes = [note for note in outcome.notes if note.kind == "task.waiting"]
+                waits = [(note.detail["due_ms"] - note.at_ms) / 1000 for note in notes]
+                found += exactly([float(each) for each in value], waits, "waits")
+            case "sent":
+                found += differences(value, remote.seen, "sent")
+            case "requests":
+                found += exactly(value, len(remote.seen), "requests")
+    return tuple(found)
+
+
+def exactly(expected: Any, actual: Any, at: str) -> Sequence[str]:
+    """Equality of JSON values, in which an object has no more members than expected."""
+    if json.dumps(expected, sort_keys=True) == json.dumps(actual, sort_keys=True):
+        return ()
+    return differences(expected, actual, at) or (f"{at}: expected {expected!r}, got {actual!r}",)
+
+
+def _failure(expected: Mapping[str, Any], outcome: Outcome) -> Sequence[str]:
+    if outcome.error is None:
+        return [f"expected an error, got {outcome.status} with {outcome.output!r}"]
+    wanted, error = dict(expected), dict(outcome.error)
+    found: list[str] = []
+    said = wanted.pop("says", "")
+    if said not in str(error.get("detail")):
+        found.append(f"error.detail: expected {said!r} in {error.get('detail')!r}")
+    if "/" not in wanted.get("type", "/"):
+        wanted["type"] = f"https://open-workflow-specification.org/spec/1.0.0/errors/{wanted['type']}"
+    return found + list(differences(wanted, error, "error"))
+
+
+def _names(outcome: Outcome, kind: str) -> list[str]:
+    return [note.name for note in outcome.notes if note.kind == kind]
