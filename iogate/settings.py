@@ -277,7 +277,7 @@ def schema() -> dict[str, Any]:
     """JSON Schema of `iogate.yaml` for editors."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "iogate settings",
+        "title": "Settings of iogate",
         "type": "object",
         "properties": {name: dict(kind.schema) for name, kind in _KINDS.items()},
         "additionalProperties": False,

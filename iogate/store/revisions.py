@@ -29,7 +29,7 @@ class Conflict(Refused):
         super().__init__(
             f"the live revision is {live}, not {expected}: someone else applied in between",
             code="IOG613",
-            hint="look at `iogate plan` again, then apply",
+            hint="fetch what they committed, then apply again",
         )
         self.live = live
 
@@ -79,7 +79,7 @@ class Revisions:
         data = await self._line.call("HGET", f"{keys.REVISION}{number}", "data")
         if data is None:
             raise NotFound(
-                f"there is no revision {number}", code="IOG614", hint="`iogate history` lists them"
+                f"there is no revision {number}", code="IOG614", hint="`iogate status` shows the live one"
             )
         return compiled.decode(data)
 

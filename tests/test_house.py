@@ -1,0 +1,137 @@
+"""The rules of the house that no linter knows."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+import iogate
+from iogate.cli.app import app
+
+PACKAGE = Path(iogate.__file__).parent
+EXPLANATIONS = (PACKAGE / "explanations.md").read_text(encoding="utf-8")
+SOURCES = {
+    file.relative_to(PACKAGE).as_posix(): file.read_text(encoding="utf-8")
+    for file in sorted(PACKAGE.rglob("*"))
+    if file.suffix in {".py", ".lua"}
+}
+MOST_LINES = 400
+
+
+def codes() -> set[str]:
+    """What the sources name, and what documents make of the digits that models give."""
+    named = set(re.findall(r"\bIOG\d{3}\b", "\n".join(SOURCES.values())))
+    for name, text in SOURCES.items():
+        if name.startswith("documents/"):
+            digits = {int(found) for found in re.findall(r"code=(\d+)\b", text)}
+            families = "1" if "/api/" in name else "2" if "/dsl/" in name else "12"
+            named |= {f"IOG{family}{digit:02}" for family in families for digit in digits}
+    return named | {f"IOG{family}{digit:02}" for family in "12" for digit in (*range(1, 7), 10)}
+
+
+def test_every_code_has_one_section_and_every_section_a_code() -> None:
+    sections = re.findall(r"(?m)^## (IOG\d{3}) \S", EXPLANATIONS)
+    assert sorted(sections) == sorted(codes())
+
+
+def test_the_sections_stand_in_the_order_of_their_codes() -> None:
+    sections = re.findall(r"(?m)^## (IOG\d{3})", EXPLANATIONS)
+    assert sections == sorted(sections)
+
+
+def test_no_file_is_too_long_to_read() -> None:
+    lengths = {name: text.count("\n") for name, text in SOURCES.items()}
+    assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
+
+
+@pytest.mark.parametrize("word", ["TODO", "FIXME", "XXX", r"raise NotImplementedError"])
+def test_nothing_is_left_for_later(word: str) -> None:
+    pattern = re.compile(rf"\b{word}\b")
+    assert [name for name, text in SOURCES.items() if pattern.search(text)] == []
+
+
+# What people are told to type.
+
+
+def walk(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command and group, by its name."""
+    yield name, command
+    for each, found in getattr(command, "commands", {}).items():
+        yield from walk(found, f"{name} {each}".strip())
+
+
+COMMANDS = dict(walk(typer.main.get_command(app)))
+EVERYWHERE = {*(option for each in COMMANDS[""].params for option in each.opts), "-h", "--help"}
+OPTIONS = {
+    name: EVERYWHERE | {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
+    for name, command in COMMANDS.items()
+}
+
+
+def strings(text: str) -> Iterator[str]:
+    """Every text that is no docstring, with … where values go."""
+    tree = ast.parse(text)
+    plain = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = [each.value if isinstance(each, ast.Constant) else "…" for each in node.values]
+            plain.update(id(each) for each in node.values)
+            yield "".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in plain:
+            yield node.value
+
+
+def typed(text: str) -> list[str]:
+    """Command lines in a text: it begins with one, or has it in quotes, or after another."""
+    return re.findall(r"""(?:^|["`']|&& )iogate ([a-z][^"`'\n]*)""", text)
+
+
+def faults(line: str) -> list[str]:
+    """What of a command line, after `iogate`, does not exist."""
+    words = line.split()
+    name = " ".join(words[:2]) if " ".join(words[:2]) in COMMANDS else words[0].rstrip(",;:.")
+    if name not in COMMANDS:
+        return [f"iogate {name}"]
+    below = getattr(COMMANDS[name], "commands", None)
+    if below is not None and len(words) > 1 and re.fullmatch(r"[a-z]+", words[1]):
+        return [f"iogate {name} {words[1]}"]
+    options = [word for word in words if re.fullmatch(r"--?[a-z][a-z-]*", word)]
+    return [f"iogate {name} {option}" for option in options if option not in OPTIONS[name]]
+
+
+def test_a_command_that_does_not_exist_is_found() -> None:
+    assert typed('try "iogate run x", `iogate api list` or iogate itself') == ["run x", "api list"]
+    assert faults("plan again") == ["iogate plan"]
+    assert faults("api remove") == ["iogate api remove"]
+    assert faults("apply --force") == ["iogate apply --force"]
+    assert faults("debug --name N shop/buy") == []
+
+
+def test_every_command_that_a_text_names_exists() -> None:
+    texts = [(name, each) for name, text in SOURCES.items() if name.endswith(".py") for each in strings(text)]
+    texts.append(("explanations.md", EXPLANATIONS))
+    lines = [(name, line) for name, text in texts for line in typed(text)]
+    assert len(lines) > 30
+    assert [(name, wrong) for name, line in lines for wrong in faults(line)] == []
+
+
+def test_every_option_that_a_hint_names_exists() -> None:
+    known = set().union(*OPTIONS.values())
+    named = [
+        (name, option)
+        for name, text in SOURCES.items()
+        if name.endswith(".py")
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.keyword) and node.arg == "hint"
+        for hint in strings(ast.unparse(node.value))
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", hint)
+    ]
+    assert [each for each in named if each[1] not in known] == []
+    told = set(re.findall(r"`(--[a-z][a-z-]*)", EXPLANATIONS))
+    assert told - known == set()
