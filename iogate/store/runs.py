@@ -20,6 +20,8 @@ from iogate.store.views import RunView, Summary, TaskView
 __all__ = ["Depth", "RunView", "Runs", "Summary", "TaskView"]
 
 LOOK_AGAIN_S = 1.0
+LOOK_AGAIN_AT_LATEST_S = 5.0
+"""Each look takes twice as long to come: a message is hardly ever lost, and there may be many waiters."""
 FOLLOW_S = 0.2
 
 
@@ -37,6 +39,8 @@ class Runs:
     def __init__(self, line: Line, signals: Signals) -> None:
         self._line = line
         self._signals = signals
+        self._waiters: dict[str, set[Doorbell]] = {}
+        """By uid, so that a message costs what its own runs' waiters cost, however many wait for others."""
 
     async def show(self, uid: str) -> RunView | None:
         """The run, or None where there is none or its retention is over."""
@@ -89,22 +93,32 @@ class Runs:
     async def wait(self, uid: str, timeout_s: float) -> RunView | None:
         """The run once it has ended, or as it is when the time has passed; None where there is none."""
         until = time.monotonic() + timeout_s
-        bell = Doorbell()
-
-        def heard(uids: str) -> None:
-            if uid in uids:
-                bell.ring()
-
         view = await self.show(uid)
         if view is None or view.ended or timeout_s <= 0:
             return view
-        async with self._signals.listening(keys.ENDED_CHANNEL, heard):
-            while True:
-                view = await self.show(uid)
-                left = until - time.monotonic()
-                if view is None or view.ended or left <= 0:
-                    return view
-                await bell.wait(min(left, LOOK_AGAIN_S))
+        bell = Doorbell()
+        waiters = self._waiters.setdefault(uid, set())
+        waiters.add(bell)
+        look_again_s = LOOK_AGAIN_S
+        try:
+            async with self._signals.listening(keys.ENDED_CHANNEL, self._tell):
+                while True:
+                    view = await self.show(uid)
+                    left = until - time.monotonic()
+                    if view is None or view.ended or left <= 0:
+                        return view
+                    await bell.wait(min(left, look_again_s))
+                    look_again_s = min(look_again_s * 2, LOOK_AGAIN_AT_LATEST_S)
+        finally:
+            waiters.discard(bell)
+            if not waiters and self._waiters.get(uid) is waiters:
+                del self._waiters[uid]
+
+    def _tell(self, ended: str) -> None:
+        """Ring for those who wait for one of these runs."""
+        for uid in ended.split():
+            for bell in self._waiters.get(uid, ()):
+                bell.ring()
 
     async def journal(self, uid: str) -> Lines:
         """The lines of the journal so far."""

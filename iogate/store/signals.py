@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 
 from redis.asyncio import Redis
@@ -30,16 +30,20 @@ class Signals:
     def __init__(self, url: str, *, name: str) -> None:
         self._url = url
         self._name = f"{name.replace(' ', '-')}-signals"
-        self._listeners: defaultdict[str, set[Listener]] = defaultdict(set)
+        self._listeners: defaultdict[str, Counter[Listener]] = defaultdict(Counter)
         self._task: asyncio.Task[None] | None = None
         self._subscription: PubSub | None = None
         self._subscribed: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     @contextlib.asynccontextmanager
     async def listening(self, channel: str, listener: Listener) -> AsyncIterator[None]:
-        """Call `listener` with each message; waits a moment for the subscription to stand."""
+        """Call `listener` with each message; waits a moment for the subscription to stand.
+
+        One listener may listen several times over: it is called once, until the last of them leaves.
+        """
         new = channel not in self._listeners
-        self._listeners[channel].add(listener)
+        listeners = self._listeners[channel]
+        listeners[listener] += 1
         if self._task is None:
             self._task = asyncio.create_task(self._listen(), name="store signals")
         elif new and self._subscription is not None:
@@ -51,7 +55,9 @@ class Signals:
         try:
             yield
         finally:
-            self._listeners[channel].discard(listener)
+            listeners[listener] -= 1
+            if not listeners[listener]:
+                del listeners[listener]
 
     async def close(self) -> None:
         if self._task is not None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 
+import pytest
+
+from iogate.store import runs
 from iogate.store.connection import Store
+from iogate.store.runs import RunView
 from iogate.store.uids import UidSource, created_ms
 from tests.store.builders import ORDERS, accepted, api, commit, publish, until
 
@@ -44,6 +49,45 @@ async def test_a_wait_ends_with_the_run_and_at_its_deadline(each_store: Store) -
     assert len(views) == 20
     assert time.monotonic() - begun < 2
     assert await each_store.runs.wait("1", 10) is None
+
+
+async def test_a_message_wakes_those_who_wait_for_its_runs_and_nobody_else(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the message alone: without it they would look again long after the test's deadline."""
+    monkeypatch.setattr(runs, "LOOK_AGAIN_S", 60.0)
+    looks: Counter[str] = Counter()
+
+    async def show(uid: str) -> RunView | None:
+        looks[uid] += 1
+        return await show_run(uid)
+
+    show_run = store.runs.show
+    monkeypatch.setattr(store.runs, "show", show)
+    await publish(store)
+    intake = store.intake()
+    uids = [await accepted(intake) for _ in range(30)]
+    impatient = await store.runs.wait(uids[0], 0.02)
+    assert impatient is not None
+    assert not impatient.ended
+    looks.clear()
+    waits = {uid: [asyncio.create_task(store.runs.wait(uid, 50)) for _ in range(2)] for uid in uids}
+
+    async def all_wait() -> bool:
+        return all(looks[uid] == 4 for uid in uids)
+
+    await until(all_wait)
+    going = [claim.uid for claim in (await store.leases.take("w", 15)).claims]
+    ending = (await store.leases.take("w", 15)).claims
+    waits[ending[0].uid].pop().cancel()
+    looks.clear()
+    await store.leases.commit([commit(claim) for claim in ending])
+    views = await asyncio.gather(*(task for claim in ending for task in waits[claim.uid]))
+    assert {view.status for view in views if view} == {"completed"}
+    assert set(looks) == {claim.uid for claim in ending}
+    for uid in going:
+        for task in waits[uid]:
+            task.cancel()
 
 
 async def test_following_gives_each_line_once_and_stops_at_the_end(each_store: Store) -> None:
