@@ -250,10 +250,8 @@ class Supervisor:
         if child.ticks:
             environment[TICK_FD] = str(write_fd)
         try:
-            shim = (sys.executable, "-I", "-S", "-c", _SHIM, str(os.getpid()))
             kept.process = process = await asyncio.create_subprocess_exec(
-                *shim,
-                *child.command,
+                *tied(*child.command),
                 env=environment,
                 cwd=child.directory,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -332,6 +330,14 @@ class Supervisor:
         finally:
             loop.remove_reader(read_fd)
             os.close(read_fd)
+
+
+def tied(*command: str) -> tuple[str, ...]:
+    """The command line that runs `command` in a process that dies with this one, where the system can.
+
+    Spawn it in the main thread: Linux means the thread that spawned when it says parent.
+    """
+    return (sys.executable, "-I", "-S", "-c", _SHIM, str(os.getpid()), *command)
 
 
 def identity() -> str | None:

@@ -29,6 +29,7 @@ from redis.exceptions import RedisError
 
 from iogate.errors import Unreachable, WrongStore
 from iogate.store import server as servers
+from iogate.supervisor import tied
 
 SOCKET_BYTES = 100
 """Unix socket paths end at 104 bytes on some systems."""
@@ -102,11 +103,11 @@ def find_embedded(data_dir: Path) -> str | None:
 
 @contextlib.contextmanager
 def throwaway(server: servers.Server | None = None) -> Iterator[Embedded]:
-    """A server in memory only, gone with everything in it afterwards."""
+    """A server in memory only, gone with everything in it afterwards, also when this process is killed."""
     folder = Path(tempfile.mkdtemp(prefix="iogate-"))
     chosen = server or servers.choose()
     process = subprocess.Popen(  # noqa: S603 -- the binary that server.choose found
-        [chosen.path, *_options(socket_path(folder), folder), "--save", "", "--appendonly", "no"],
+        tied(chosen.path, *_options(socket_path(folder), folder), "--save", "", "--appendonly", "no"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         cwd=folder,

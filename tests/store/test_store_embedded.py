@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -254,3 +255,31 @@ async def test_a_server_that_loads_is_waited_for(start: Starter, folder: Path) -
     store = await open_store(second.url)
     assert await store.call("DBSIZE") == 20
     await store.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
+def test_a_throw_away_server_dies_with_the_process_that_was_killed_over_it() -> None:
+    code = (
+        "import time\nfrom iogate.store.embedded import throwaway\n"
+        "with throwaway() as own:\n    print(own.url, flush=True)\n    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        url = starter.stdout.readline().strip()
+        with redis.Redis.from_url(url) as plain:
+            assert plain.ping()
+            starter.kill()
+            starter.wait()
+            deadline = time.monotonic() + 5
+            while answers(plain):
+                assert time.monotonic() < deadline, "the server lives on"
+                time.sleep(0.01)
+    shutil.rmtree(Path(url.removeprefix("unix://")).parent)
+
+
+def answers(plain: redis.Redis) -> bool:
+    try:
+        plain.ping()
+    except redis.ConnectionError:
+        return False
+    return True
