@@ -150,8 +150,10 @@ async def main():
         supervisor.add(Child(name="sleeper", command=(sys.executable, "-c", "import time; time.sleep(60)")))
         while not supervisor.pids():
             await asyncio.sleep(0.01)
+        signalled = asyncio.create_task(supervisor.until_signal())
+        await asyncio.sleep(0)  # its handlers stand before anybody can know whom to signal
         print(supervisor.pids()["sleeper"], flush=True)
-        await supervisor.until_signal()
+        await signalled
 
 asyncio.run(main())
 """
