@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from datetime import datetime
@@ -21,6 +22,12 @@ HeaderOption = Annotated[
     list[str] | None,
     typer.Option("--header", "-H", metavar="NAME:VALUE", help="Send this header too, such as a token."),
 ]
+EndpointOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--endpoint", metavar="FROM=TO", help="Send calls for a URL prefix to another; may be repeated."
+    ),
+]
 UidArgument = Annotated[str, typer.Argument(metavar="UID", help="Id of the run.")]
 ApiFilter = Annotated[
     str | None, typer.Option("--api", metavar="MODULE/METHOD", help="Only runs of this API.")
@@ -32,6 +39,8 @@ SinceFilter = Annotated[
     str | None,
     typer.Option("--since", metavar="WHEN", help="Only runs accepted since: 1h, 2d, or a date and time."),
 ]
+
+_PREFIX = r"https?://[^\s/?#=]+[^\s?#=]*"
 
 
 def read_input(text: str | None) -> Any:
@@ -99,6 +108,20 @@ def statuses(text: str | None) -> tuple[str, ...]:
         if each not in STATUSES:
             raise Misused(f"--status {each}: expected one of {', '.join(STATUSES)}")
     return wanted
+
+
+def endpoints(texts: list[str] | None) -> dict[str, str]:
+    """What `--endpoint FROM=TO` adds to the setting `endpoints`."""
+    found: dict[str, str] = {}
+    for text in texts or ():
+        parts = re.fullmatch(rf"({_PREFIX})=({_PREFIX})", text)
+        if parts is None:
+            raise Misused(
+                "--endpoint: expected FROM=TO, two URL prefixes that begin with http:// or https://",
+                hint="for example --endpoint https://api.example.com=http://localhost:8080",
+            )
+        found[parts[1]] = parts[2]
+    return found
 
 
 def pair(text: str, option: str, separator: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iogate.cli.checking import compiled
-from iogate.cli.options import InputOption, read_input, seconds
+from iogate.cli.options import EndpointOption, InputOption, endpoints, read_input, seconds
 from iogate.cli.render import Output, coloured
 from iogate.cli.runs import raise_outcome, until_end, whole
 from iogate.cli.session import Session, command
@@ -46,6 +46,7 @@ async def run(
     limit: Annotated[
         str | None, typer.Option("--timeout", metavar="TIME", help="Stop after this time, with exit 124.")
     ] = None,
+    endpoint: EndpointOption = None,
 ) -> None:
     """Run one workflow file and print its output; exit 7 where it faults."""
     value = read_input(input_)
@@ -53,7 +54,12 @@ async def run(
     if not file.is_file():
         raise NotFound(f"{file}: no such file")
     # Whoever runs a file by hand means it: nothing is forbidden to it.
-    settings = replace(session.settings(), allow_run=("script", "shell", "container"))
+    settings = session.settings()
+    settings = replace(
+        settings,
+        allow_run=("script", "shell", "container"),
+        endpoints={**settings.endpoints, **endpoints(endpoint)},
+    )
     root = Path.cwd() if file.resolve().is_relative_to(Path.cwd().resolve()) else file.resolve().parent
     bundle, api = _bundle(compiled(settings, purpose="run", paths=[file], root=root), file)
     async with _working(replace(settings, concurrency=1), root) as store:

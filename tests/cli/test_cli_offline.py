@@ -176,3 +176,22 @@ def test_run_reads_stdin(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 def test_long_values_are_cut_in_tables_only() -> None:
     assert len(debug._short("x" * 100)) == 60
+
+
+def test_run_sends_calls_where_an_option_says(cli: Cli) -> None:
+    cli.write("w.yaml", CALLING)
+    refused = "--endpoint=http://shop.example=http://127.0.0.1:9"
+    ran = cli("run", "w.yaml", refused, "-o", "json", code=7)
+    assert "GET http://127.0.0.1:9 failed: cannot connect" in ran.json["error"]["detail"]
+    cli.write("iogate.yaml", "endpoints: {'http://shop.example': 'http://127.0.0.1:1'}\n")
+    assert "GET http://127.0.0.1:9" in cli("run", "w.yaml", refused, "-o", "json", code=7).out
+
+
+@pytest.mark.parametrize(
+    "text", ["http://shop.example", "shop=http://x", "http://a=ftp://b", "=", "http://=x"]
+)
+def test_run_explains_an_endpoint_that_is_none(cli: Cli, text: str) -> None:
+    cli.write("w.yaml", CALLING)
+    ran = cli("run", "w.yaml", f"--endpoint={text}", code=64)
+    assert "iogate: --endpoint: expected FROM=TO, two URL prefixes" in ran.err
+    assert "--endpoint https://api.example.com=http://localhost:8080" in ran.err

@@ -6,6 +6,7 @@ answer after the other, the last for good. Paths of the standard's own examples 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -34,6 +35,8 @@ class Remote:
     answers: Mapping[str, Any] = field(default_factory=dict)
     seen: list[dict[str, Any]] = field(default_factory=list)
     given: dict[str, int] = field(default_factory=dict)
+    left: int = 0
+    """Callers that went away before their answer."""
 
     @property
     def endpoints(self) -> dict[str, str]:
@@ -54,7 +57,13 @@ class Remote:
             answers = answers if isinstance(answers, list) else [answers]
             turn = self.given.get(request.path, 0)
             self.given[request.path] = turn + 1
-            return _answer(answers[min(turn, len(answers) - 1)])
+            answer = answers[min(turn, len(answers) - 1)]
+            try:
+                await asyncio.sleep(answer.get("after_s", 0))
+            except asyncio.CancelledError:
+                self.left += 1
+                raise
+            return _answer(answer)
         if request.path == "/echo":
             return web.json_response(seen)
         return _service(request)

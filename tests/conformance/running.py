@@ -57,7 +57,8 @@ def _case(source: dict[str, Any]) -> Case:
     rest = dict(source)
     result = {key: rest.pop(key) for key in list(rest) if key in RESULTS}
     assert result, f"{source['property']}: it expects nothing"
-    given: dict[str, Any] = {key: rest.pop(key) for key in ("property", "site", "files", "secrets") if key in rest}
+    own = ("property", "site", "files", "secrets")
+    given: dict[str, Any] = {key: rest.pop(key) for key in own if key in rest}
     if "given" in rest:
         given["input"] = rest.pop("given")
     return Case(workflow={"document": DOCUMENT, **rest}, result=result, **given)
@@ -80,7 +81,7 @@ def load(
     file: Path, root: Path, endpoints: Mapping[str, str], secrets: Mapping[str, Any] | None = None
 ) -> Harness | str:
     settings = Settings(
-        allow_run=("script", "shell"),
+        allow_run=("script", "shell", "container"),
         endpoints=endpoints,
         functions=(MODULE,),
         secrets={name: {"env": name} for name in secrets or ()},
