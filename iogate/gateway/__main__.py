@@ -1,4 +1,7 @@
-"""`python -m iogate.gateway`: one gateway process, its settings handed over in the environment."""
+"""`python -m iogate.gateway`: one gateway process, as a supervising parent starts it.
+
+The settings come in the environment, the project's folder is the current one.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import gc
 import ipaddress
 import logging
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iogate import logs, settings
@@ -67,6 +71,7 @@ async def run(chosen: Settings) -> None:
         links=Links(link_key(chosen)),
         loopback=is_loopback(chosen.host),
         public_url=chosen.public_url or f"http://{bracketed}:{chosen.port}",
+        root=Path.cwd(),
     )
     refresher = Refresher(live, lambda: find_store(chosen))
     listening = sockets.inherited_or_own(chosen.host, chosen.port)

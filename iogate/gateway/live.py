@@ -37,7 +37,7 @@ class Live:
     """Whether only this machine can reach the gateway."""
     public_url: str
     root: Path | None = None
-    """Folder that paths of secret files are relative to."""
+    """The project's folder, which paths of secret files are relative to."""
     store: Store | None = None
     """None until it was reached for the first time."""
     intake: Intake | None = None
