@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +9,7 @@ import typer
 from iogate.cli.apis import find, live
 from iogate.cli.options import seconds
 from iogate.cli.render import Table
-from iogate.cli.session import Session, command
+from iogate.cli.session import Session, author, command
 from iogate.errors import Misused
 
 if TYPE_CHECKING:
@@ -157,17 +155,8 @@ async def clear(
         session.screen.note("nothing was overridden")
 
 
-def author() -> str:
-    """Who works here, for others to see."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container without a name for its user
-        user = "someone"
-    return f"{user}@{socket.gethostname()}"
-
-
 def _json(api: str, override: Override) -> dict[str, Any]:
-    from iogate.gateway.views import moment
+    from iogate.store.reading import moment
 
     return {
         "api": api,

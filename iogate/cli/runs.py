@@ -18,13 +18,13 @@ from iogate.cli.options import (
     statuses,
 )
 from iogate.cli.render import Table
-from iogate.cli.session import Session, command
+from iogate.cli.session import Session, author, command
 from iogate.cli.watching import ENDED, Watching, headline, task_table, took
 from iogate.errors import Misused, NotFound, RunFailed, StillRunning
 
 if TYPE_CHECKING:
     from iogate.store.connection import Store
-    from iogate.store.runs import RunView, Summary
+    from iogate.store.runs import RunView
 
 GLANCE_S = 0.3
 """How often a live display looks again."""
@@ -47,6 +47,8 @@ async def list_(
     limit: Annotated[int, typer.Option(help="How many at most, newest first.", min=1, max=10_000)] = 50,
 ) -> None:
     """List runs, newest first."""
+    from iogate.store.reading import brief
+
     async with session.store(session.settings()) as store:
         listed = await store.runs.list(
             api=api, statuses=statuses(status_), since_ms=moment_ms(since, "--since"), limit=limit
@@ -100,6 +102,7 @@ async def logs(
 ) -> None:
     """Print a run's journal: what happened, line by line."""
     from iogate.cli.render import Output
+    from iogate.store.reading import entry
 
     async with session.store(session.settings()) as store:
         await found(store, uid)
@@ -107,7 +110,7 @@ async def logs(
             lines = [entry(raw) for raw in await store.runs.journal(uid)]
             session.screen.data("runs.logs", {"uid": uid, "entries": lines}, [told(each) for each in lines])
             return
-        async for raw in store.runs.follow(uid):
+        async for _, raw in store.runs.follow(uid):
             line = entry(raw)
             # A stream of documents, one a line: whoever reads JSON of something that goes on reads lines.
             print(told(line) if session.screen.output is Output.TEXT else json.dumps(line), flush=True)
@@ -117,7 +120,7 @@ async def logs(
 async def cancel(
     session: Session,
     uids: Annotated[list[str] | None, typer.Argument(metavar="[UID]...", help="Ids of the runs.")] = None,
-    reason: Annotated[str, typer.Option(help="Why; stands in the run's journal.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; stands in the run's error and journal.")] = "",
     api: ApiFilter = None,
     status_: StatusFilter = None,
     since: SinceFilter = None,
@@ -137,8 +140,9 @@ async def cancel(
             if not yes:
                 raise Misused(f"this cancels {len(wanted)} runs", hint="add --yes to do so")
         cancelled: list[str] = []
+        why = f"{author()}: {reason}" if reason else f"{author()} asked for it"
         for uid in wanted:
-            match await store.runs.cancel(uid, reason):
+            match await store.runs.cancel(uid, why):
                 case "unknown":
                     raise no_run(uid)
                 case "ended":
@@ -185,8 +189,8 @@ def raise_outcome(run: dict[str, Any], limit: str | None) -> None:
             return
         case "faulted" | "cancelled":
             error = run.get("error") or {}
-            text = f": {error['message']}" if error.get("message") else ""
-            raise RunFailed(f"run {run['uid']} {ended(run['status'])}{text}")
+            cause = error.get("detail" if run["status"] == "cancelled" else "message")
+            raise RunFailed(f"run {run['uid']} {ended(run['status'])}" + (f": {cause}" if cause else ""))
         case still:
             raise StillRunning(f"run {run['uid']} is still {still} after {limit}")
 
@@ -208,28 +212,10 @@ def whole(view: RunView, *, limited: bool = False) -> dict[str, Any]:
     """A run as the HTTP API shows it."""
     import msgspec
 
-    from iogate.gateway import views
+    from iogate.store import reading
 
-    decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(views.whole(view, limited=limited)))
+    decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(reading.whole(view, limited=limited)))
     return decoded
-
-
-def brief(run: Summary) -> dict[str, Any]:
-    """A run without its data."""
-    from iogate.gateway.views import moment
-
-    return {
-        "uid": run.uid,
-        "status": run.status,
-        "api": run.api,
-        "workflow": run.workflow,
-        "revision": run.revision,
-        "createdAt": moment(run.created_at_ms),
-        "startedAt": moment(run.started_at_ms),
-        "endedAt": moment(run.ended_at_ms),
-        "attempt": run.attempt,
-        "caller": run.caller or None,
-    }
 
 
 def details(run: dict[str, Any]) -> list[Table | str]:
@@ -246,15 +232,6 @@ def details(run: dict[str, Any]) -> list[Table | str]:
     if run.get("tasks"):
         text += ["", task_table(run["tasks"])]
     return text
-
-
-def entry(raw: bytes) -> dict[str, Any]:
-    """A line of the journal, its time as people read it."""
-    from iogate.gateway.views import moment
-
-    line: dict[str, Any] = json.loads(raw)
-    line["at"] = moment(line["at"])
-    return line
 
 
 def told(line: dict[str, Any]) -> str:

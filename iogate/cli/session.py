@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import getpass
 import inspect
 import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -147,6 +149,15 @@ def command(
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, kind, annotation=annotation, default=default)
+
+
+def author() -> str:
+    """Who works here, for others to see."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container without a name for its user
+        user = "someone"
+    return f"{user}@{socket.gethostname()}"
 
 
 @dataclass(frozen=True, kw_only=True)

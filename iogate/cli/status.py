@@ -73,7 +73,7 @@ def lacking(gateways: Iterable[Process]) -> dict[str, list[str]]:
 
 
 def _process_json(process: Process) -> dict[str, Any]:
-    from iogate.gateway.views import moment
+    from iogate.store.reading import moment
 
     detail = {name: value for name, value in process.detail.items() if not name.startswith(UNSET)}
     return {

@@ -131,7 +131,9 @@ def unavailable(message: str) -> ErrorAnswer:
 
 NO_ROUTE = ErrorAnswer(404, "requestError.notFound", "There is no such interface")
 NO_RUN = ErrorAnswer(
-    404, "requestError.notFound", "There is no such run, or these credentials may not see it"
+    404,
+    "requestError.notFound",
+    "There is no such run, or it takes the credentials of its API or its signed link to see it",
 )
 NO_PATH = ErrorAnswer(404, "requestError.notFound", "There is nothing at this path")
 NOT_ENABLED = ErrorAnswer(403, "requestError.notEnabled", "The interface is not enabled")

@@ -17,7 +17,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+CONTENT_TYPE = "text/plain; version=0.0.4"
+"""The server adds the charset."""
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 

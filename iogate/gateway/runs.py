@@ -1,7 +1,8 @@
 """Routes of runs: show, wait, follow, cancel.
 
 A run opens to the credentials of the API that started it and to its signed link. Invariant: whoever
-has neither learns nothing, except of a run of an API without credentials its status and times.
+has neither learns nothing, not even whether there is such a run, except of a run of an API without
+credentials its status and times.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from litestar import HttpMethod, Request, Response, post, route
 from litestar.response import Stream
 
 from iogate.errors import Unreachable
-from iogate.gateway import auth, events, views, waiting
+from iogate.gateway import auth, events, waiting
 from iogate.gateway.answers import NO_REVISION, NO_RUN, STORE_DOWN, ErrorAnswer, Failed, invalid, response
 from iogate.gateway.sending import as_response
+from iogate.store import reading
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
@@ -51,7 +53,7 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
         if (limit_s := _wait_s(request)) and not run.ended:
             run = await _wait(live, uid, limit_s) or run
         return as_response(
-            response(views.whole(run, limited=_limited(live, run)) if opened.whole else views.times(run))
+            response(reading.whole(run, limited=_limited(live, run)) if opened.whole else reading.times(run))
         )
 
     @route("/v1/runs/{uid:str}/events", http_method=_READ)
@@ -80,7 +82,7 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
             raise Failed(ErrorAnswer(409, "requestError.conflict", f"The run has ended: it is {run.status}"))
         if run.status != "cancelled":
             async with live.reach() as store:
-                await store.runs.cancel(uid, "cancelled by its caller")
+                await store.runs.cancel(uid, "its caller asked for it")
         return as_response(response({"uid": uid}, 202))
 
     found: list[Any] = [show, follow, cancel]
@@ -94,22 +96,23 @@ async def _open(live: Live, request: Request[Any, Any, Any], uid: str) -> Opened
         raise Failed(NO_RUN)
     if signature is not None and not live.links.holds(uid, signature, time.time()):
         raise Failed(_BAD_LINK)
+    table = live.table
+    if table is None and signature is None:
+        raise Failed(NO_REVISION)
     async with live.reach() as store:
         run = await store.runs.show(uid)
     if run is None:
         raise Failed(NO_RUN)
     if signature is not None:
         return Opened(run=run, whole=True)
-    table = live.table
-    if table is None:
-        raise Failed(NO_REVISION)
-    started_by = table.routes.get(run.api)
+    started_by = table.routes.get(run.api) if table is not None else None
     if started_by is None:
         raise Failed(NO_RUN)
     headers, repeated = auth.index(request.scope["headers"])
     try:
         caller = await started_by.guard.judge(headers, repeated)
-    except auth.Wrong:
+    except Failed:
+        # Whatever is wrong with the credentials: to say it would say that there is such a run.
         raise Failed(NO_RUN) from None
     return Opened(run=run, whole=live.loopback or caller != auth.NOBODY)
 

@@ -9,8 +9,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from iogate.errors import Unreachable
-from iogate.gateway import views
 from iogate.gateway.answers import Answer, response
+from iogate.store import reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,10 +46,10 @@ async def sync_answer(
         return None
     match run.status:
         case "completed":
-            value: dict[str, Any] = {"code": 0, "msg": "", "data": views.raw(run.output), "uid": uid}
+            value: dict[str, Any] = {"code": 0, "msg": "", "data": reading.raw(run.output), "uid": uid}
             return response(value, 200, headers)
-        case "faulted":
-            error = views.error(run.error)
+        case "faulted" | "cancelled":
+            error = reading.error(run) or {}
             value = {
                 "code": error["status"],
                 "msg": error["message"],
@@ -57,10 +57,6 @@ async def sync_answer(
                 "uid": uid,
                 "error": error,
             }
-            return response(value, 500, headers)
-        case "cancelled":
-            error = views.error(run.error, status=409, message="The run was cancelled")
-            value = {"code": 409, "msg": error["message"], "data": None, "uid": uid, "error": error}
-            return response(value, 409, headers)
+            return response(value, 500 if run.status == "faulted" else 409, headers)
         case _:
             return None

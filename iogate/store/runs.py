@@ -121,31 +121,41 @@ class Runs:
                 bell.ring()
 
     async def journal(self, uid: str) -> Lines:
-        """The lines of the journal so far."""
-        lines, blob, part = await self._line.calls(
-            [
-                ("LRANGE", keys.JOURNAL + uid, 0, -1),
-                ("GET", keys.END + uid),
-                ("HGET", keys.BIG + uid, "journal"),
-            ]
-        )
-        if blob:
-            text = part or views.ended.decode(blob).journal.encode()
-            return text.split(b"\n") if text else []
-        return list(lines)
+        """The lines of the journal that are kept."""
+        _, lines = await self._numbered(uid)
+        return lines
 
-    async def follow(self, uid: str) -> AsyncGenerator[bytes, None]:
-        """The journal so far, then each new line, until the run has ended."""
-        sent: list[bytes] = []
+    async def follow(self, uid: str, after: int = 0) -> AsyncGenerator[tuple[int, bytes], None]:
+        """The lines behind the one of number `after`, with their numbers, until the run has ended."""
         while True:
             place = await self._line.call("HGET", keys.RUN + uid, "pl")
-            lines = await self.journal(uid)
-            for line in _news(sent, lines):
-                yield line
-            sent = lines
+            first, lines = await self._numbered(uid)
+            for number, line in enumerate(lines, first):
+                if number > after:
+                    after = number
+                    yield number, line
             if place is None:
                 return
             await asyncio.sleep(FOLLOW_S)
+
+    async def _numbered(self, uid: str) -> tuple[int, Lines]:
+        """The lines that are kept and the number of the first: 1, plus how many were dropped before it."""
+        # One transaction: between two answers lines may be dropped, and the run may end.
+        *_, (lines, dropped, blob, part) = await self._line.calls(
+            [
+                ("MULTI",),
+                ("LRANGE", keys.JOURNAL + uid, 0, -1),
+                ("HGET", keys.RUN + uid, "jdr"),
+                ("GET", keys.END + uid),
+                ("HGET", keys.BIG + uid, "journal"),
+                ("EXEC",),
+            ]
+        )
+        if not blob:
+            return int(dropped or 0) + 1, list(lines)
+        record = views.ended.decode(blob)
+        text = part or record.journal.encode()
+        return record.dropped + 1, text.split(b"\n") if text else []
 
     async def cancel(self, uid: str, reason: str = "") -> str:
         """Ask for the run's end: `unknown`, `ended` already, `asked`, or `cancelled` at once."""
@@ -194,14 +204,3 @@ class Runs:
                     views.summary(uid, e.status, e.api, e.facts, e.attempt, e.created, e.started, e.ended)
                 )
         return found
-
-
-def _news(sent: list[bytes], lines: list[bytes]) -> Lines:
-    """What is new where the oldest lines may have been dropped."""
-    if lines[: len(sent)] == sent:
-        return lines[len(sent) :]
-    for start in range(len(sent)):
-        kept = sent[start:]
-        if lines[: len(kept)] == kept:
-            return lines[len(kept) :]
-    return lines

@@ -91,6 +91,8 @@ class Ended(msgspec.Struct, frozen=True, array_like=True):
     tasks: list[tuple[int, str, str, str, int, int, int, int]]
     journal: str
     big: int
+    dropped: int = 0
+    """Lines of the journal that made room for later ones."""
 
 
 ended = msgspec.msgpack.Decoder(Ended)

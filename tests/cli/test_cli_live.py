@@ -156,7 +156,10 @@ def test_waiting_exits_by_the_end_of_the_run(live: Cli, shop: Place) -> None:
     ran = live("runs", "wait", uid, "--timeout", "1", code=124)
     assert ran.err == f"iogate: run {uid} is still waiting after 1\n"
     assert live("runs", "cancel", uid, "--reason", "enough").out == f"cancelled {uid}\n"
-    assert "was cancelled" in live("runs", "wait", uid, code=7).err
+    ran = live("runs", "wait", uid, "-o", "json", code=7)
+    assert ran.json["error"]["code"] == "cancelled"
+    assert ran.json["error"]["detail"].endswith(": enough")
+    assert ran.err == f"iogate: run {uid} was cancelled: {ran.json['error']['detail']}\n"
     assert live("runs", "cancel", uid).err.endswith(f"{uid} has ended already\n")
 
 

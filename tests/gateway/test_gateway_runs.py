@@ -94,7 +94,7 @@ async def test_only_the_api_that_started_it_and_its_link_open_a_run(world: World
         reply = await world.ask(target + query, method, headers)
         return reply.status, reply.code
 
-    assert await status() == (401, "requestError.invalidParams")
+    assert await status() == (404, "requestError.notFound")
     assert await status(token="other") == (404, "requestError.notFound")
     assert await status(token="nobody's") == (404, "requestError.notFound")
     assert await status("?sig=") == (401, "requestError.unauthorized")
@@ -110,12 +110,24 @@ async def test_only_the_api_that_started_it_and_its_link_open_a_run(world: World
             assert reply.json["uid"] == uid
 
 
-async def test_another_apis_credentials_read_like_a_run_that_is_not_there(world: World) -> None:
+NO_CREDENTIALS: list[tuple[str, str]] = []
+TWICE = [("token", "123456"), ("token", "123456")]
+
+
+@pytest.mark.parametrize("path", ["", "/events", "/cancel"])
+@pytest.mark.parametrize("headers", [NO_CREDENTIALS, [("token", "other")], [("user", "a")], TWICE])
+async def test_whoever_may_not_see_a_run_cannot_tell_whether_there_is_one(
+    world: World, path: str, headers: list[tuple[str, str]]
+) -> None:
     await world.publish(api("a/b", TOKEN), api("o/o", OTHER))
     uid = (await world.call("a/b", **RIGHT)).uid
-    there = await world.ask(f"/v1/runs/{uid}", headers={"token": "other"})
-    nowhere = await world.ask("/v1/runs/1", headers={"token": "other"})
-    assert (there.status, there.body) == (nowhere.status, nowhere.body)
+    method = "POST" if path == "/cancel" else "GET"
+    there = await world.ask(f"/v1/runs/{uid}{path}", method, headers)
+    nowhere = await world.ask(f"/v1/runs/1{path}", method, headers)
+    assert (there.status, there.body) == (nowhere.status, nowhere.body) == (404, there.body)
+    assert there.message == (
+        "There is no such run, or it takes the credentials of its API or its signed link to see it"
+    )
 
 
 async def test_a_run_of_a_deleted_api_opens_by_its_link_alone(world: World) -> None:
@@ -181,7 +193,16 @@ async def test_cancelling_is_a_202_and_of_an_ended_run_a_409(world: World) -> No
     for _ in range(2):
         reply = await world.ask(f"/v1/runs/{uid}/cancel", "POST")
         assert (reply.status, reply.json) == (202, {"uid": uid})
-    assert (await world.ask(f"/v1/runs/{uid}")).json["status"] == "cancelled"
+    run = (await world.ask(f"/v1/runs/{uid}")).json
+    assert run["status"] == "cancelled"
+    assert run["error"] == {
+        "type": "about:blank",
+        "status": 409,
+        "title": "The run was cancelled",
+        "detail": "its caller asked for it",
+        "code": "cancelled",
+        "message": "The run was cancelled: its caller asked for it",
+    }
     done = (await world.call("a/b")).uid
     await world.finish(done)
     reply = await world.ask(f"/v1/runs/{done}/cancel", "POST")
@@ -205,7 +226,7 @@ async def test_events_are_the_journal_so_far_then_live_then_the_end(world: World
             journal=[line],
         )
 
-    await world.store.leases.commit([step(1, "keep", b'{"n":1}')])
+    await world.store.leases.commit([step(1, "keep", b'{"at":1500000000123,"kind":"x"}')])
     following = asyncio.create_task(world.ask(f"/v1/runs/{uid}/events"))
     await asyncio.sleep(0)
     await world.store.leases.commit([step(2, "keep", b'{"n":2}')])
@@ -214,7 +235,11 @@ async def test_events_are_the_journal_so_far_then_live_then_the_end(world: World
     assert reply.headers["content-type"].startswith("text/event-stream")
     assert reply.headers["cache-control"] == "no-store"
     *journal, end, rest = reply.body.decode().split("\n\n")
-    assert journal == [f'id: {n}\nevent: journal\ndata: {{"n":{n}}}' for n in (1, 2, 3)]
+    assert journal == [
+        'id: 1\nevent: journal\ndata: {"at":"2017-07-14T02:40:00.123Z","kind":"x"}',
+        'id: 2\nevent: journal\ndata: {"n":2}',
+        'id: 3\nevent: journal\ndata: {"n":3}',
+    ]
     assert end.startswith(f'event: end\ndata: {{"uid":"{uid}","status":"completed"')
     assert rest == ""
     again = await world.ask(f"/v1/runs/{uid}/events", headers={"last-event-id": "2"})

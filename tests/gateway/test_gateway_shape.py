@@ -132,7 +132,9 @@ async def test_metrics_count_accepted_and_refused_calls_by_api(world: World) -> 
     await world.call("a/b", b'{"a":1}')
     first = await world.call("a/b", idempotency_key="k")
     assert (await world.call("a/b", idempotency_key="k")).uid == first.uid
-    text = (await world.ask("/metrics")).body.decode()
+    reply = await world.ask("/metrics")
+    assert reply.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    text = reply.body.decode()
     for line in (
         'iogate_calls_accepted_total{api="a/b"} 3.0',
         'iogate_calls_replayed_total{api="a/b"} 1.0',

@@ -52,7 +52,10 @@ async def test_sync_of_a_cancelled_run_is_a_409(world: World) -> None:
     assert reply.status == 409
     assert reply.json["code"] == 409
     assert reply.json["data"] is None
-    assert reply.json["msg"] == reply.json["error"]["message"]
+    assert reply.json["msg"] == "The run was cancelled: no longer wanted"
+    shown = (await world.ask(f"/v1/runs/{found[0].uid}")).json
+    assert reply.json["error"] == shown["error"]
+    assert (shown["error"]["code"], shown["error"]["detail"]) == ("cancelled", "no longer wanted")
 
 
 async def test_sync_past_its_deadline_is_the_202_of_async(world: World) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from iogate.store import runs
+from iogate.store import keys, runs
 from iogate.store.connection import Store
 from iogate.store.runs import RunView
 from iogate.store.uids import UidSource, created_ms
@@ -96,11 +96,30 @@ async def test_following_gives_each_line_once_and_stops_at_the_end(each_store: S
     (claim,) = (await each_store.leases.take("w", 1)).claims
     await each_store.leases.commit([commit(claim, "keep", journal=[b"1", b"2"])])
     follow = each_store.runs.follow(uid)
-    assert [await anext(follow), await anext(follow)] == [b"1", b"2"]
+    assert [await anext(follow), await anext(follow)] == [(1, b"1"), (2, b"2")]
     await each_store.leases.commit([commit(claim, "keep", seq=2, journal=[b"3"])])
-    assert await anext(follow) == b"3"
+    assert await anext(follow) == (3, b"3")
     await each_store.leases.commit([commit(claim, seq=3, journal=[b"4"])])
-    assert [line async for line in follow] == [b"4"]
+    assert [line async for line in follow] == [(4, b"4")]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_line_keeps_its_number_when_older_ones_are_dropped(each_store: Store, *, ended: bool) -> None:
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+    (claim,) = (await each_store.leases.take("w", 1)).claims
+    many = [b"%d" % number for number in range(1, keys.JOURNAL_ENTRIES + 501)]
+    await each_store.leases.commit([commit(claim, "keep", journal=many[:600])])
+    await each_store.leases.commit([commit(claim, "keep", seq=2, journal=many[600:1100])])
+    await each_store.leases.commit([commit(claim, "keep", seq=3, journal=many[1100:])])
+    if ended:
+        await each_store.leases.commit([commit(claim, seq=4, journal=[b"1501"])])
+    follow = each_store.runs.follow(uid)
+    assert await anext(follow) == ((502, b"502") if ended else (501, b"501"))
+    behind = each_store.runs.follow(uid, after=1498)
+    assert [await anext(behind), await anext(behind)] == [(1499, b"1499"), (1500, b"1500")]
+    await follow.aclose()
+    await behind.aclose()
 
 
 async def test_the_queues_depth_and_age_count_everything_that_waits(each_store: Store) -> None:

@@ -36,8 +36,10 @@ end
 
 local function store(uid, c)
   if #c[14] > 0 then merge_tasks(uid, c[3], c[14]) end
-  if #c[15] > 0 and redis.call('RPUSH', $journal .. uid, unpack(c[15])) > $journal_entries then
+  local dropped = #c[15] > 0 and redis.call('RPUSH', $journal .. uid, unpack(c[15])) - $journal_entries or 0
+  if dropped > 0 then
     redis.call('LTRIM', $journal .. uid, -$journal_entries, -1)
+    redis.call('HINCRBY', $run .. uid, 'jdr', dropped)
   end
 end
 

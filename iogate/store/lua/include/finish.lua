@@ -18,7 +18,8 @@ local function fold_journal(uid)
 end
 
 local function finish(uid, r, status, output, err, tasks, journal)
-  local parts = {input = redis.call('HGET', $run .. uid, 'in') or '', output = output, error = err,
+  local own = redis.call('HMGET', $run .. uid, 'in', 'jdr')
+  local parts = {input = own[1] or '', output = output, error = err,
     tasks = #tasks > 16 and cmsgpack.pack(tasks) or '', journal = journal}
   local big = {}
   for name, part in pairs(parts) do
@@ -35,7 +36,7 @@ local function finish(uid, r, status, output, err, tasks, journal)
   if #tasks > 16 and parts.tasks == '' then tasks = {} end
   redis.call('SET', $end .. uid, cmsgpack.pack({status, r.api, r.facts, r.created, r.started, now_ms,
     r.attempt, r.token, r.seq, r.retention, r.deaths, r.reason, parts.input, parts.output, parts.error,
-    tasks, parts.journal, #big > 0 and 1 or 0}), 'PX', r.retention)
+    tasks, parts.journal, #big > 0 and 1 or 0, tonumber(own[2]) or 0}), 'PX', r.retention)
   redis.call('DEL', $run .. uid, $frames .. uid, $values .. uid, $tasks .. uid, $journal .. uid)
   ended[#ended + 1] = uid
 end

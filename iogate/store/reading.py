@@ -1,6 +1,7 @@
-"""A run as callers see it.
+"""A run as people and programs read it: one form for HTTP and the command line.
 
-Pure. Invariant: `input` leaves redacted; whoever may not see a run in full sees its status and times.
+Called by gateway and cli with what `runs` gives. Pure. Invariants: `input` leaves redacted, and every time
+is RFC 3339, UTC; whoever may not see a run in full sees its status and times.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from iogate.gateway.redact import redact
+from iogate.store.redact import redact
 
 if TYPE_CHECKING:
-    from iogate.store.runs import RunView, TaskView
+    from iogate.store.views import RunView, Summary, TaskView
 
 NOTHING = msgspec.Raw(b"null")
 
@@ -42,6 +43,22 @@ def times(run: RunView) -> dict[str, Any]:
     }
 
 
+def brief(run: Summary) -> dict[str, Any]:
+    """A run in a list: all but its data."""
+    return {
+        "uid": run.uid,
+        "status": run.status,
+        "api": run.api,
+        "workflow": run.workflow,
+        "revision": run.revision,
+        "createdAt": moment(run.created_at_ms),
+        "startedAt": moment(run.started_at_ms),
+        "endedAt": moment(run.ended_at_ms),
+        "attempt": run.attempt,
+        "caller": run.caller or None,
+    }
+
+
 def whole(run: RunView, *, limited: bool) -> dict[str, Any]:
     """All of a run. `limited`: its API may have only so many running at once."""
     return {
@@ -57,21 +74,42 @@ def whole(run: RunView, *, limited: bool) -> dict[str, Any]:
         "caller": run.caller or None,
         "input": redact(msgspec.json.decode(run.input)) if run.input else None,
         "output": raw(run.output),
-        "error": error(run.error) if run.error else None,
+        "error": error(run),
         "waitingFor": _waiting_for(run, limited=limited),
         "tasks": [_task(row) for row in run.tasks],
     }
 
 
-def error(stored: bytes | None, *, status: int = 500, message: str = "The run faulted") -> dict[str, Any]:
-    """RFC 7807 with `code` and `message` beside it."""
-    found = msgspec.json.decode(stored) if stored else {}
+def error(run: RunView) -> dict[str, Any] | None:
+    """Why a run did not complete: RFC 7807 with `code` and `message` beside it; None where it did."""
+    if run.status == "cancelled":
+        return _cancelled(run.cancel_reason or "")
+    if run.status != "faulted":
+        return None
+    found = msgspec.json.decode(run.error) if run.error else {}
     problem: dict[str, Any] = found if isinstance(found, dict) else {}
-    problem.setdefault("status", status)
+    problem.setdefault("status", 500)
     kind = str(problem.get("type") or "")
     problem.setdefault("code", kind.rstrip("/").rpartition("/")[2] or "runtime")
-    problem.setdefault("message", problem.get("detail") or problem.get("title") or message)
+    problem.setdefault("message", problem.get("detail") or problem.get("title") or "The run faulted")
     return problem
+
+
+def _cancelled(reason: str) -> dict[str, Any]:
+    # The standard has no type for it: RFC 7807's own says what the status says and no more.
+    title = "The run was cancelled"
+    problem: dict[str, Any] = {"type": "about:blank", "status": 409, "title": title}
+    if reason:
+        problem["detail"] = reason
+    return problem | {"code": "cancelled", "message": f"{title}: {reason}" if reason else title}
+
+
+def entry(line: bytes) -> dict[str, Any]:
+    """A line of the journal."""
+    found: dict[str, Any] = msgspec.json.decode(line)
+    if isinstance(at := found.get("at"), int):
+        found["at"] = moment(at)
+    return found
 
 
 def _waiting_for(run: RunView, *, limited: bool) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """Takes secrets out of inputs before they are shown.
 
-Pure. A backstop for `GET /v1/runs/{uid}`: credentials of iogate itself are never stored at all.
+Pure; used by `reading`. A backstop: credentials of iogate itself are never stored at all.
 """
 
 from __future__ import annotations
