@@ -14,11 +14,12 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from iogate.compiler import features
 from iogate.compiler.checks import schemas
 from iogate.compiler.faults import Placed, fault
+from iogate.compiler.revision import resource_uri
 from iogate.compiler.walk import Pointer
 from iogate.documents.problems import Problem, quoted
 from iogate.documents.reader import read_text
@@ -40,7 +41,7 @@ class Taken:
 
     def keep(self, path: str, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
-        uri = f"project:///{quote(path)}#{digest}"
+        uri = resource_uri(path, digest)
         self.uris[uri] = digest
         self.contents[digest] = content
         return uri

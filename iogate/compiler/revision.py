@@ -7,7 +7,9 @@ encoded in one canonical form whose SHA-256 is its digest: equal files give equa
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any, Literal
+from urllib.parse import quote
 
 import msgspec
 
@@ -152,6 +154,25 @@ def canonical(value: Any) -> bytes:
 
 def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical(value)).hexdigest()
+
+
+_RESOURCE = re.compile(rb'project:///[^"#\\]*#([0-9a-f]{64})')
+
+
+def resource_uri(path: str, digest: str) -> str:
+    """How a program names a file of its project: by its content, so that the two are pinned together."""
+    return f"project:///{quote(path)}#{digest}"
+
+
+def resource_digest(uri: str) -> str | None:
+    """The digest in such a URI; None for any other."""
+    found = _RESOURCE.fullmatch(uri.encode())
+    return None if found is None else found[1].decode()
+
+
+def contents_of(program: bytes) -> set[str]:
+    """Digests of all contents that the JSON of a program names."""
+    return {digest.decode() for digest in _RESOURCE.findall(program)}
 
 
 def encode(revision: Revision) -> bytes:

@@ -78,10 +78,16 @@ async def _needed(line: Line) -> set[str]:
             needed.update(keys.PROGRAM + api.program for api in revision.apis.values())
             needed.update(keys.PROGRAM + workflow.program for workflow in revision.workflows.values())
             needed.update(keys.CONTENT + digest for digest in revision.resources.values())
+    pinned: set[str] = set()
     for status in keys.STATUSES:
         if status not in keys.ENDED:
-            needed.update(await _programs_of(line, status))
-    return needed
+            pinned |= await _programs_of(line, status)
+    # What a kept revision's programs name is among its resources; these may be of a revision that is gone.
+    for program in pinned - needed:
+        needed.update(
+            keys.CONTENT + digest for digest in compiled.contents_of(await line.call("GET", program) or b"")
+        )
+    return needed | pinned
 
 
 async def _programs_of(line: Line, status: str) -> set[str]:

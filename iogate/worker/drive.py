@@ -85,10 +85,10 @@ class Drive:
         if known is not None:
             # Its old lease is void: the store has given the run anew, and to this worker.
             self._let_go(known)
-        program = self._programs.get(claim.program, claim.revision)
+        program = self._programs.get(claim.program)
         if program is None:
             self.loading[claim.uid] = claim
-            self._programs.fetch(claim.program, claim.revision, lambda: self._begin_loaded(claim, held_until))
+            self._programs.fetch(claim.program, lambda: self._begin_loaded(claim, held_until))
             return
         run = Run(
             claim=claim,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +11,8 @@ from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from iogate.compiler.revision import Limits
+from iogate.compiler.revision import Bundle, Limits, Revision, canonical, resource_uri
+from iogate.errors import NotFound
 from iogate.store import audit, keys
 from iogate.store.connection import Store
 from iogate.store.embedded import Embedded
@@ -155,3 +157,28 @@ async def test_programs_that_nothing_needs_any_more_are_dropped_and_no_others(
     assert (await audit.audit(each_store._line)).dropped == 1
     assert (await each_store.gates.states()) == {}
     assert await each_store.call("EXISTS", keys.GATE + ORDERS.id) == 0
+
+
+async def test_contents_live_as_long_as_a_run_whose_program_names_them(
+    each_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also once no kept revision does: the run is pinned to its script as it is to its program."""
+    monkeypatch.setattr(audit, "BLOB_GRACE_S", -1)
+    monkeypatch.setattr(keys, "REVISIONS_KEPT", 1)
+    digest = hashlib.sha256(b"print(1)").hexdigest()
+    uri = resource_uri("scripts/a b.py", digest)
+    source = {"run": {"script": {"language": "python", "source": {"endpoint": uri}}}}
+    revision = Revision(apis={ORDERS.id: ORDERS}, workflows={}, resources={uri: digest})
+    programs = {"p1": canonical({"do": [{"one": source}]})}
+    contents = {digest: b"print(1)"}
+    await each_store.revisions.publish(Bundle(revision=revision, programs=programs, contents=contents))
+    await accepted(each_store.intake())
+    nothing = Bundle(revision=Revision(apis={}, workflows={}), programs={})
+    await each_store.revisions.publish(nothing)
+    assert (await audit.audit(each_store._line)).dropped == 0
+    assert await each_store.revisions.content(digest) == b"print(1)"
+    (claim,) = (await each_store.leases.take("w", 1)).claims
+    await each_store.leases.commit([commit(claim)])
+    assert (await audit.audit(each_store._line)).dropped == 2
+    with pytest.raises(NotFound, match=f"there is no content {digest[:12]}… in the store"):
+        await each_store.revisions.content(digest)

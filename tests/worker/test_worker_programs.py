@@ -1,0 +1,55 @@
+"""What a run is pinned to: its program and the files that this names, whatever has become of the revision."""
+
+from __future__ import annotations
+
+import hashlib
+
+from iogate.compiler.revision import (
+    Api,
+    Bundle,
+    NoAuth,
+    Revision,
+    Workflow,
+    canonical,
+    digest_of,
+    resource_uri,
+)
+from iogate.store import keys
+from tests.worker.site import Site, decoded, workflow
+
+
+async def test_a_script_is_found_by_its_digest_though_its_revision_is_gone(site: Site) -> None:
+    script = b"print('pinned', end='')"
+    digest = hashlib.sha256(script).hexdigest()
+    uri = resource_uri("scripts/a b.py", digest)
+    definition = workflow(
+        "scripted", {"one": {"run": {"script": {"language": "python", "source": {"endpoint": uri}}}}}
+    )
+    program = digest_of(definition)
+    name = "test/scripted"
+    api = Api(id=name, workflow=f"{name}:1.0.0", program=program, auth=NoAuth(), enabled=True)
+    revision = Revision(
+        apis={name: api}, workflows={f"{name}:1.0.0": Workflow(program=program)}, resources={uri: digest}
+    )
+    site.revision = await site.store.revisions.publish(
+        Bundle(revision=revision, programs={program: canonical(definition)}, contents={digest: script})
+    )
+    site.apis = {name: api}
+    uid = await site.call("scripted")
+    await site.store.call("DEL", f"{keys.REVISION}{site.revision}")
+    await site.worker(allow_run=("script",))
+    run = await site.ended(uid)
+    assert (run.status, decoded(run.output)) == ("completed", "pinned"), run.error
+
+
+async def test_a_script_that_the_store_has_lost_faults_the_run_and_says_so(site: Site) -> None:
+    uri = resource_uri("scripts/lost.py", hashlib.sha256(b"").hexdigest())
+    await site.publish(
+        workflow("lost", {"one": {"run": {"script": {"language": "python", "source": {"endpoint": uri}}}}})
+    )
+    await site.worker(allow_run=("script",))
+    run = await site.ended(await site.call("lost"))
+    assert run.status == "faulted"
+    error = decoded(run.error)
+    assert error["title"] == "Resource not found"
+    assert error["detail"] == f"{uri} is not stored with this workflow's revision; apply it again"
