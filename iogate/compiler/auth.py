@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from iogate import secrets
 from iogate.compiler.faults import Placed, Surroundings
 from iogate.compiler.features import unexecuted
+from iogate.compiler.outline import Pointer
 from iogate.compiler.revision import (
     AnyAuth,
     Auth,
@@ -26,7 +27,6 @@ from iogate.compiler.revision import (
     TokenAuth,
     UserAuth,
 )
-from iogate.compiler.walk import Pointer
 from iogate.documents import api as documents
 from iogate.documents.problems import Problem
 

@@ -29,6 +29,7 @@ from iogate.compiler.checks import (
     schemas,
 )
 from iogate.compiler.faults import Placed, Purpose, Surroundings
+from iogate.compiler.outline import Pointer
 from iogate.compiler.revision import (
     RETENTION_S,
     Api,
@@ -39,7 +40,6 @@ from iogate.compiler.revision import (
     Workflow,
     digest_of,
 )
-from iogate.compiler.walk import Pointer
 from iogate.compiler.workflows import Workflows
 from iogate.documents import ApiDocument, Documents
 from iogate.documents.api import Method

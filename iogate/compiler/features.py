@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from iogate.compiler import walk
+from iogate.compiler import outline
 from iogate.compiler.faults import Placed, Surroundings, fault
-from iogate.compiler.walk import Pointer
+from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem
 
 Finder = Callable[[Mapping[str, Any]], Iterator[Pointer]]
@@ -53,7 +53,7 @@ def unexecuted(
 
 def _kind(key: str) -> Finder:
     def find(definition: Mapping[str, Any]) -> Iterator[Pointer]:
-        for task in walk.tasks(definition):
+        for task in outline.tasks(definition):
             if task.kind == key:
                 yield (*task.pointer, key)
 
@@ -62,7 +62,7 @@ def _kind(key: str) -> Finder:
 
 def _call(matches: Callable[[str, Mapping[str, Any]], bool]) -> Finder:
     def find(definition: Mapping[str, Any]) -> Iterator[Pointer]:
-        for task in walk.tasks(definition):
+        for task in outline.tasks(definition):
             if task.kind == "call" and matches(task.data["call"], definition):
                 yield (*task.pointer, "call")
 
@@ -89,7 +89,7 @@ def _foreign_catalog(call: str, definition: Mapping[str, Any]) -> bool:
 
 def _run(kind: str) -> Finder:
     def find(definition: Mapping[str, Any]) -> Iterator[Pointer]:
-        for task in walk.tasks(definition):
+        for task in outline.tasks(definition):
             if task.kind == "run" and kind in task.data["run"]:
                 yield (*task.pointer, "run", kind)
 
@@ -98,7 +98,7 @@ def _run(kind: str) -> Finder:
 
 def _foreign_script(definition: Mapping[str, Any]) -> Iterator[Pointer]:
     for pointer in _run("script")(definition):
-        if str(_at(definition, pointer).get("language")).lower() != "python":
+        if str(outline.at(definition, pointer).get("language")).lower() != "python":
             yield (*pointer, "language")
 
 
@@ -151,7 +151,7 @@ def policies(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, Mapping[s
     """Every authentication policy, reusable ones and those of HTTP calls."""
     for name, policy in _use(definition, "authentications").items():
         yield ("use", "authentications", name), policy
-    for task in walk.tasks(definition):
+    for task in outline.tasks(definition):
         endpoint = (task.data.get("with") or {}).get("endpoint") if task.data.get("call") == "http" else None
         if isinstance(endpoint, Mapping) and isinstance(endpoint.get("authentication"), Mapping):
             yield (*task.pointer, "with", "endpoint", "authentication"), endpoint["authentication"]
@@ -160,7 +160,7 @@ def policies(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, Mapping[s
 def schemas(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, Mapping[str, Any]]]:
     """Every schema: of the workflow's input and output, and of each task's input, output and export."""
     holders: list[tuple[Pointer, Mapping[str, Any]]] = [((), definition)]
-    holders += [(task.pointer, task.data) for task in walk.tasks(definition)]
+    holders += [(task.pointer, task.data) for task in outline.tasks(definition)]
     for pointer, holder in holders:
         for flow in ("input", "output", "export"):
             value = holder.get(flow)
@@ -171,7 +171,7 @@ def schemas(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, Mapping[st
 def resources(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, Mapping[str, Any]]]:
     """Every external resource that becomes part of the revision: scripts and schemas."""
     for pointer in _run("script")(definition):
-        source = _at(definition, pointer).get("source")
+        source = outline.at(definition, pointer).get("source")
         if isinstance(source, Mapping):
             yield (*pointer, "source"), source
     for pointer, schema in schemas(definition):
@@ -189,13 +189,6 @@ def endpoint_uri(resource: Mapping[str, Any]) -> Any:
 
 def _use(definition: Mapping[str, Any], section: str) -> Mapping[str, Any]:
     return (definition.get("use") or {}).get(section) or {}
-
-
-def _at(definition: Mapping[str, Any], pointer: Pointer) -> Any:
-    value: Any = definition
-    for step in pointer:
-        value = value[step]
-    return value
 
 
 FEATURES = (

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
+from iogate.compiler.outline import escape, kind_of
 from iogate.compiler.tasks import (
     Body,
     Case,
@@ -40,9 +41,6 @@ from iogate.expressions import Template, bare, template
 from iogate.expressions.templates import Literal as Text
 from iogate.expressions.templates import pieces
 
-_KINDS = ("for", "try", "call", "do", "emit", "fork", "listen", "raise", "run", "set", "switch", "wait")
-"""Keywords that make a task; `for` and `try` come first, since theirs have a `do` or `catch` beside them."""
-
 _FUNCTION = re.compile(r"(?P<name>[^:@/]+):(?P<version>[^:@/]+)@default")
 _LITERAL_HOST = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#{$]+(?:[/?#]|\Z)")
 _EMPTY: Mapping[str, Any] = {}
@@ -70,14 +68,14 @@ class Builder:
         named = [next(iter(entry.items())) for entry in entries]
         places = {name: index for index, (name, _) in enumerate(named)}
         tasks = tuple(
-            self._task(f"{pointer}/{index}/{_escape(name)}", name, definition, places)
+            self._task(f"{pointer}/{index}/{escape(name)}", name, definition, places)
             for index, (name, definition) in enumerate(named)
         )
         self.lists[pointer] = made = TaskList(pointer, tasks)
         return made
 
     def _task(self, pointer: str, name: str, definition: Mapping[str, Any], places: dict[str, int]) -> Task:
-        kind = next((each for each in _KINDS if each in definition), "")
+        kind = kind_of(definition)
         condition = definition.get("if")
         flow = self.flow(definition)
         metadata = definition.get("metadata") or _EMPTY
@@ -199,7 +197,7 @@ class Builder:
         for index, entry in enumerate(fork["branches"]):
             ((name, definition),) = entry.items()
             at = f"{pointer}/fork/branches/{index}"
-            self.lists[at] = TaskList(at, (self._task(f"{at}/{_escape(name)}", name, definition, {}),))
+            self.lists[at] = TaskList(at, (self._task(f"{at}/{escape(name)}", name, definition, {}),))
             branches.append(self.lists[at])
         return Fork(tuple(branches), compete=fork.get("compete") is True)
 
@@ -323,8 +321,3 @@ def address(resource: Any) -> str:
     while isinstance(resource, Mapping):
         resource = resource.get("endpoint", resource.get("uri"))
     return str(resource)
-
-
-def _escape(name: str) -> str:
-    """A name as a reference token of a JSON Pointer (RFC 6901)."""
-    return name.replace("~", "~0").replace("/", "~1")

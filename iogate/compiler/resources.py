@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
-from iogate.compiler import features
+from iogate.compiler import features, outline
 from iogate.compiler.checks import schemas
 from iogate.compiler.faults import Placed, fault
+from iogate.compiler.outline import Pointer
 from iogate.compiler.revision import resource_uri
-from iogate.compiler.walk import Pointer
 from iogate.documents.problems import Problem, quoted
 from iogate.documents.reader import read_text
 
@@ -110,7 +110,7 @@ def _bind(
     if len(content) > MAX_BYTES:
         yield fault(document, at, "IOG306", f"{path} is over 5 MiB")
         return
-    holder = _at(definition, pointer[:-1])
+    holder = outline.at(definition, pointer[:-1])
     if pointer[-1] == "source":
         holder["source"] = {"endpoint": taken.keep(path, content)}
         return
@@ -133,10 +133,3 @@ def _bind(
         return
     del holder["resource"]
     holder["document"] = schema
-
-
-def _at(definition: Mapping[str, Any], pointer: Pointer) -> Any:
-    value: Any = definition
-    for step in pointer:
-        value = value[step]
-    return value

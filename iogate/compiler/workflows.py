@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
 from iogate.compiler.faults import Placed, did_you_mean, fault
-from iogate.compiler.walk import Pointer
+from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem, listed, nearest, quoted
 
 _Document = TypeVar("_Document", bound=Placed)

@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from iogate.effects import calls
+from iogate.effects.functions import call as call_function
 from iogate.effects.http import CallFailed, HttpCalls
-from iogate.effects.programs import Programs
+from iogate.effects.processes import Processes
 from iogate.engine.commands import CallFunction, CallHttp, Perform, Performed, RunProcess
 from iogate.errors import Unreachable, WorkflowError
 from iogate.functions import Context, Registry
@@ -63,7 +63,7 @@ class Effects:
         self._http = HttpCalls(
             allow_hosts=settings.allow_hosts, endpoints=settings.endpoints, redis_url=settings.redis_url
         )
-        self._programs = Programs(python=settings.python, allow_run=settings.allow_run)
+        self._processes = Processes(python=settings.python, allow_run=settings.allow_run)
         self._functions = functions if functions is not None else Registry()
         self._resources = resources
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="iogate-function")
@@ -83,7 +83,7 @@ class Effects:
             task.cancel()
         await asyncio.gather(*self._unawaited, return_exceptions=True)
         await self._http.close()
-        self._programs.close()
+        self._processes.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def covers(self, url: str) -> bool:
@@ -125,7 +125,7 @@ class Effects:
                 return await self._http.call(call, idempotency_key=perform.idempotency_key)
             case RunProcess() as process:
                 identity = {"IOGATE_RUN_ID": run.uid, "IOGATE_IDEMPOTENCY_KEY": perform.idempotency_key}
-                return await self._programs.run(process, identity=identity, load=self._loader(run))
+                return await self._processes.run(process, identity=identity, load=self._loader(run))
             case CallFunction() as call:
                 context = Context(
                     idempotency_key=perform.idempotency_key,
@@ -133,7 +133,7 @@ class Effects:
                     run_id=run.uid,
                     deadline=None if perform.deadline_ms is None else perform.deadline_ms / 1000,
                 )
-                return await calls.call(call, context, functions=self._functions, threads=self._threads)
+                return await call_function(call, context, functions=self._functions, threads=self._threads)
             case unknown:
                 assert_never(unknown)
 

@@ -22,6 +22,7 @@ from iogate.compiler import program as programs
 from iogate.compiler.compile import compile_documents
 from iogate.compiler.program import Program
 from iogate.compiler.revision import Bundle
+from iogate.compiler.workflows import precedence
 from iogate.documents.problems import render_all
 from iogate.effects import EffectContext, Effects
 from iogate.engine.advance import Environment, RunFacts, advance, start
@@ -138,7 +139,7 @@ class Harness:
         named = [name for name in known if name == workflow or name.startswith(workflow + ":")]
         if not named:
             raise NotFound(f"no workflow {workflow}; there are: {', '.join(sorted(known)) or 'none'}")
-        return known[max(named, key=_version)].program
+        return known[max(named, key=lambda name: precedence(name.rpartition(":")[2]))].program
 
     def _program(self, digest: str) -> Program:
         if digest not in self._programs:
@@ -147,11 +148,6 @@ class Harness:
 
     async def _resource(self, _: EffectContext, uri: str) -> bytes:
         return self.bundle.contents[self.bundle.revision.resources[uri]]
-
-
-def _version(name: str) -> tuple[tuple[int, ...], bool]:
-    numbers, _, early = name.rpartition(":")[2].partition("-")
-    return tuple(int(part) for part in numbers.split(".") if part.isdigit()), not early
 
 
 @dataclass(kw_only=True)

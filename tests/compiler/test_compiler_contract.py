@@ -11,8 +11,8 @@ import pytest
 from iogate.compiler import program, resources
 from iogate.compiler.compile import WORKFLOW_CHECKS
 from iogate.compiler.faults import Surroundings
+from iogate.compiler.outline import Pointer, tasks
 from iogate.compiler.tasks import Raise, Unsupported
-from iogate.compiler.walk import Pointer, tasks
 from iogate.documents import Source, Span
 from iogate.documents.problems import Problem
 from iogate.settings import Settings

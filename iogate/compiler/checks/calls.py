@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from iogate.compiler import walk
+from iogate.compiler import outline
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, warning
-from iogate.compiler.walk import Pointer
+from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem, listed, nearest, quoted
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -19,7 +19,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
     del surroundings
-    for task in walk.tasks(document.data):
+    for task in outline.tasks(document.data):
         if task.data.get("call") != "http":
             continue
         call: Mapping[str, Any] = task.data["with"]

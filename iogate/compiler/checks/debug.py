@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from iogate.compiler import walk
+from iogate.compiler import outline
 from iogate.compiler.faults import Placed, did_you_mean, fault
-from iogate.compiler.walk import Pointer
+from iogate.compiler.outline import Pointer
 from iogate.documents.api import DebugCase, Method
 from iogate.documents.problems import Problem, listed, nearest, quoted
 
@@ -72,4 +72,4 @@ def _mocks(document: Placed, at: Pointer, case: DebugCase, references: tuple[str
 
 
 def _references(definition: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(task.reference_text() for task in walk.tasks(definition))
+    return tuple(task.reference_text() for task in outline.tasks(definition))

@@ -9,10 +9,10 @@ from functools import lru_cache
 from typing import Any
 
 from iogate import expressions as language
-from iogate.compiler import walk
+from iogate.compiler import outline
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault
+from iogate.compiler.outline import Pointer
 from iogate.compiler.stages import BEFORE, EXPORT, INSIDE, WORKFLOW_INPUT, WORKFLOW_OUTPUT
-from iogate.compiler.walk import Pointer
 from iogate.documents.problems import Problem, nearest
 from iogate.expressions.templates import whole
 
@@ -132,7 +132,7 @@ def _places(definition: Mapping[str, Any]) -> Iterator[_Place]:
         yield ("timeout",), definition["timeout"], False, WORKFLOW_INPUT
     if isinstance((definition.get("schedule") or {}).get("on"), Mapping):
         yield from _of_events(("schedule", "on"), definition["schedule"]["on"], INSIDE)
-    for task in walk.tasks(definition):
+    for task in outline.tasks(definition):
         yield from _of_task(task)
 
 
@@ -149,7 +149,7 @@ def _flows(
             yield (*pointer, flow, key), value[key], True, known
 
 
-def _of_task(task: walk.Task) -> Iterator[_Place]:
+def _of_task(task: outline.Task) -> Iterator[_Place]:
     data, at, known = task.data, task.pointer, task.variables | INSIDE
     yield from _flows(at, data, task.variables | BEFORE, known, task.variables | EXPORT)
     if "if" in data:
@@ -167,7 +167,7 @@ def _of_task(task: walk.Task) -> Iterator[_Place]:
         case "for":
             yield (*at, "for", "in"), data["for"].get("in"), True, known
             if "while" in data:
-                yield (*at, "while"), data["while"], True, known | walk.loop_variables(data)
+                yield (*at, "while"), data["while"], True, known | outline.loop_variables(data)
         case "switch":
             for index, item in enumerate(data["switch"]):
                 for name, case in item.items():
@@ -183,7 +183,7 @@ def _of_task(task: walk.Task) -> Iterator[_Place]:
             yield from _of_run(data["run"], at, known)
         case "try":
             catch = data.get("catch") or {}
-            inside = known | {walk.caught(data)}
+            inside = known | {outline.caught(data)}
             yield from _conditions((*at, "catch"), catch, inside)
             if isinstance(catch.get("retry"), Mapping):
                 yield from _of_retry((*at, "catch", "retry"), catch["retry"], inside)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from iogate.compiler import walk
+from iogate.compiler import outline
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault
-from iogate.compiler.walk import Pointer
+from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem, listed, nearest, quoted
 
 DIRECTIVES = ("continue", "exit", "end")
@@ -14,7 +14,7 @@ DIRECTIVES = ("continue", "exit", "end")
 
 def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
     del surroundings
-    for found in walk.lists(document.data):
+    for found in outline.lists(document.data):
         reachable = found.names if found.sequential else ()
         for task in found.tasks:
             for pointer, target in _targets(task):
@@ -22,7 +22,7 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
                     yield _lost(document, pointer, target, reachable)
 
 
-def _targets(task: walk.Task) -> Iterator[tuple[Pointer, str]]:
+def _targets(task: outline.Task) -> Iterator[tuple[Pointer, str]]:
     if "then" in task.data:
         yield (*task.pointer, "then"), task.data["then"]
     if "switch" in task.data:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from iogate.compiler import walk
+from iogate.compiler import outline
 from iogate.compiler.checks.expressions import holds_expression
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault
 from iogate.compiler.features import CATALOGED, PROTOCOLS
@@ -17,7 +17,7 @@ from iogate.functions import Function, Registry
 
 def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
     reusable: Mapping[str, Any] = (document.data.get("use") or {}).get("functions") or {}
-    for task in walk.tasks(document.data):
+    for task in outline.tasks(document.data):
         call = task.data.get("call")
         if not isinstance(call, str) or call in PROTOCOLS or call in reusable or "://" in call:
             continue
@@ -43,7 +43,7 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
             )
 
 
-def _unknown(document: Placed, task: walk.Task, call: str, reusable: tuple[str, ...]) -> Problem:
+def _unknown(document: Placed, task: outline.Task, call: str, reusable: tuple[str, ...]) -> Problem:
     name, colon, version = call.partition(":")
     return fault(
         document,
@@ -57,7 +57,9 @@ def _unknown(document: Placed, task: walk.Task, call: str, reusable: tuple[str, 
     )
 
 
-def _unregistered(document: Placed, task: walk.Task, name: str, version: str, registry: Registry) -> Problem:
+def _unregistered(
+    document: Placed, task: outline.Task, name: str, version: str, registry: Registry
+) -> Problem:
     versions = registry.versions(name)
     if versions:
         message = f"function {quoted(name)} has no version {quoted(version)}; it has {listed(versions)}"
@@ -74,7 +76,7 @@ def _unregistered(document: Placed, task: walk.Task, name: str, version: str, re
     return fault(document, (*task.pointer, "call"), "IOG315", message, hint=did_you_mean(choice or None))
 
 
-def _arguments(document: Placed, task: walk.Task, function: Function) -> Iterator[Problem]:
+def _arguments(document: Placed, task: outline.Task, function: Function) -> Iterator[Problem]:
     given: Mapping[str, Any] = task.data.get("with") or {}
     at = (*task.pointer, "with")
     for name, value in given.items():

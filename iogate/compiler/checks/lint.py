@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from iogate.compiler import features, walk
+from iogate.compiler import features, outline
 from iogate.compiler.checks.expressions import expressions, holds_expression
 from iogate.compiler.checks.flow import DIRECTIVES
 from iogate.compiler.faults import Placed, Surroundings, conceal, warning
-from iogate.compiler.walk import Pointer
+from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem, quoted
 
 _SECRETS = re.compile(r"\$secrets\b")
@@ -71,7 +71,7 @@ def _secret_places(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, Any
                         yield (*pointer, scheme, key), members[key]
                 if "secret" in (members.get("client") or {}):
                     yield (*pointer, scheme, "client", "secret"), members["client"]["secret"]
-    for task in walk.tasks(definition):
+    for task in outline.tasks(definition):
         headers = (task.data.get("with") or {}).get("headers") if task.data.get("call") == "http" else None
         for name, value in headers.items() if isinstance(headers, Mapping) else ():
             if name.lower() in ("authorization", "proxy-authorization", "x-api-key", "cookie"):
@@ -88,7 +88,7 @@ def _kept(pointer: Pointer) -> bool:
 
 def _unreachable(document: Placed) -> Iterator[Problem]:
     """Tasks that nothing leads to: what stands before them always goes elsewhere."""
-    for found in walk.lists(document.data):
+    for found in outline.lists(document.data):
         if not found.sequential:
             continue
         targets = {target for task in found.tasks for target in _leads_to(task)}
@@ -106,7 +106,7 @@ def _unreachable(document: Placed) -> Iterator[Problem]:
                 )
 
 
-def _leads_to(task: walk.Task) -> Iterator[str]:
+def _leads_to(task: outline.Task) -> Iterator[str]:
     if "then" in task.data:
         yield task.data["then"]
     for item in task.data.get("switch") or ():
@@ -116,7 +116,7 @@ def _leads_to(task: walk.Task) -> Iterator[str]:
         yield task.data["catch"]["then"]
 
 
-def _always_leaves(task: walk.Task) -> bool:
+def _always_leaves(task: outline.Task) -> bool:
     if "if" in task.data:
         return False
     if "raise" in task.data:

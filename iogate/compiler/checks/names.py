@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from iogate.compiler import walk
+from iogate.compiler import outline
 from iogate.compiler.faults import Placed, Surroundings, fault
 from iogate.documents.problems import Problem, quoted
 
 
 def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
     del surroundings
-    for found in walk.lists(document.data):
+    for found in outline.lists(document.data):
         yield from _twice(document, found)
         if not found.tasks and not _may_be_empty(found):
             yield _empty(document, found)
 
 
-def _twice(document: Placed, found: walk.TaskList) -> Iterator[Problem]:
-    seen: dict[str, walk.Task] = {}
+def _twice(document: Placed, found: outline.TaskList) -> Iterator[Problem]:
+    seen: dict[str, outline.Task] = {}
     for task in found.tasks:
         first = seen.setdefault(task.name, task)
         if first is not task:
@@ -34,12 +34,12 @@ def _twice(document: Placed, found: walk.TaskList) -> Iterator[Problem]:
             )
 
 
-def _may_be_empty(found: walk.TaskList) -> bool:
+def _may_be_empty(found: outline.TaskList) -> bool:
     """Handling an error by doing nothing is handling it, and extensions may add nothing."""
     return found.pointer[-2:] == ("catch", "do") or found.pointer[:2] == ("use", "extensions")
 
 
-def _empty(document: Placed, found: walk.TaskList) -> Problem:
+def _empty(document: Placed, found: outline.TaskList) -> Problem:
     what = '"branches"' if found.pointer[-1] == "branches" else f'"{found.pointer[-1]}"'
     return fault(
         document,

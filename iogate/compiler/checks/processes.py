@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import get_args
 
-from iogate.compiler import walk
+from iogate.compiler import outline
 from iogate.compiler.faults import Placed, Surroundings, fault
 from iogate.documents.problems import Problem
 from iogate.settings import Runnable
@@ -15,7 +15,7 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
     if surroundings.purpose != "apply":
         return
     allowed = surroundings.settings.allow_run
-    for task in walk.tasks(document.data):
+    for task in outline.tasks(document.data):
         for kind in get_args(Runnable):
             if kind in (task.data.get("run") or {}) and kind not in allowed:
                 wanted = ", ".join((*allowed, kind))

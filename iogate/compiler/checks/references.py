@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from iogate.compiler import features, walk
+from iogate.compiler import features, outline
 from iogate.compiler.checks.expressions import expressions
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, warning
-from iogate.compiler.walk import Pointer
+from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem, listed, nearest, quoted
 
 _SECRET = re.compile(
@@ -51,7 +51,7 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
 def _named(definition: Mapping[str, Any]) -> Iterator[tuple[str, Pointer, str]]:
     if isinstance(definition.get("timeout"), str):
         yield "timeouts", ("timeout",), definition["timeout"]
-    for task in walk.tasks(definition):
+    for task in outline.tasks(definition):
         if isinstance(task.data.get("timeout"), str):
             yield "timeouts", (*task.pointer, "timeout"), task.data["timeout"]
         if "raise" in task.data and isinstance(task.data["raise"].get("error"), str):

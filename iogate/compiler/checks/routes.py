@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from iogate.compiler.faults import Placed, fault
-from iogate.compiler.walk import Pointer
+from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem
 
 

@@ -9,7 +9,7 @@ import jsonschema_rs
 
 from iogate.compiler import features
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, warning
-from iogate.compiler.walk import Pointer
+from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem, listed, nearest, quoted
 
 _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")

@@ -34,7 +34,7 @@ STDERR_SHOWN: Final = 1000
 """Characters of a failed process's standard error that its error quotes."""
 
 
-class Programs:
+class Processes:
     """The processes of one worker."""
 
     def __init__(self, *, python: str | None, allow_run: Sequence[str]) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 Pointer = tuple[str | int, ...]
 
-KINDS = ("call", "do", "fork", "emit", "for", "listen", "raise", "run", "set", "switch", "try", "wait")
-
+_KINDS = ("for", "try", "call", "do", "emit", "fork", "listen", "raise", "run", "set", "switch", "wait")
+"""Keywords that make a task; `for` and `try` come first, since theirs have a `do` or `catch` beside them."""
 
 _NONE: frozenset[str] = frozenset()
 
@@ -49,14 +49,29 @@ class Task:
 
     @property
     def kind(self) -> str:
-        # `for`, `try` and `listen` tasks have a `do` or `foreach` beside the key that names them.
-        if "for" in self.data:
-            return "for"
-        return next((kind for kind in KINDS if kind in self.data), "")
+        return kind_of(self.data)
 
     def reference_text(self) -> str:
         """The reference as a JSON Pointer: `/do/2/charge`."""
-        return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in self.reference)
+        return "".join(f"/{escape(str(step))}" for step in self.reference)
+
+
+def kind_of(task: Mapping[str, Any]) -> str:
+    """The keyword that makes the task; empty where there is none."""
+    return next((kind for kind in _KINDS if kind in task), "")
+
+
+def escape(name: str) -> str:
+    """A name as a reference token of a JSON Pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def at(definition: Mapping[str, Any], pointer: Pointer) -> Any:
+    """What stands at a pointer that is known to lead somewhere."""
+    value: Any = definition
+    for step in pointer:
+        value = value[step]
+    return value
 
 
 def lists(definition: Mapping[str, Any]) -> Iterator[TaskList]:
