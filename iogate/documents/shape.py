@@ -26,7 +26,6 @@ from iogate.documents.problems import nearest
 UNKNOWN: Final = "iogate_unknown"
 MISSING: Final = "iogate_missing"
 TYPE: Final = "iogate_type"
-CHOICE: Final = "iogate_choice"
 FORMAT: Final = "iogate_format"
 NULL: Final = "iogate_null"
 RULE: Final = "iogate_rule"
@@ -144,12 +143,6 @@ class Shape(BaseModel):
             return handler(data)
         except ValidationError as error:
             raise ValidationError.from_exception_data(cls.__name__, _restated(cls, data, error)) from None
-
-
-class OpenShape(Shape):
-    """A mapping that may hold more than the keys that have a meaning."""
-
-    model_config = ConfigDict(extra="allow")
 
 
 @cache
