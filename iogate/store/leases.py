@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 import secrets
 import zlib
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,8 @@ from iogate.store.audit import audit
 from iogate.store.intake import Facts
 from iogate.store.line import Line
 from iogate.store.signals import Doorbell, Signals
+
+log = logging.getLogger(__name__)
 
 Move = Literal["keep", "park", "queue", "end"]
 COMMITS = 256
@@ -152,7 +155,7 @@ class Leases:
             now_ms=now,
             suspended=bool(suspended),
             suspects=suspects,
-            claims=tuple(_claim(claim) for claim in claims),
+            claims=tuple(claim for fields in claims if (claim := _readable(fields)) is not None),
         )
 
     async def commit(self, commits: Sequence[Commit], *, lease_ms: int = keys.LEASE_MS) -> list[Verdict]:
@@ -198,6 +201,20 @@ class Leases:
     def cancellations(self, listener: Any) -> Any:
         """Context in which `listener(uid)` is called when someone cancels a leased run; a hint only."""
         return self._signals.listening(keys.CANCEL_CHANNEL, listener)
+
+
+def _readable(fields: list[Any]) -> Claim | None:
+    """A claim, None for what no gateway and no worker wrote: its lease runs out, and in the end it faults."""
+    try:
+        return _claim(fields)
+    except (ValueError, TypeError, AttributeError, msgspec.MsgspecError) as error:
+        log.warning(
+            "run %.40r cannot be read (%s): something else writes to the store",
+            fields[0],
+            type(error).__name__,
+            extra={"action": "claim.unreadable"},
+        )
+        return None
 
 
 def _claim(fields: list[Any]) -> Claim:

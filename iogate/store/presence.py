@@ -52,14 +52,23 @@ class Presence:
 
     async def list(self, kind: Kind) -> list[Process]:
         """Those that are there, by id."""
-        ids = [name.decode() for name in await self._line.call("ZRANGE", keys.PROCESSES + kind, 0, -1)]
-        if not ids:
+        names = await self._line.call("ZRANGE", keys.PROCESSES + kind, 0, -1)
+        if not names:
             return []
-        found = await self._line.call("MGET", *(_key(kind, name) for name in ids))
-        gone = [name for name, data in zip(ids, found, strict=True) if data is None]
+        found = await self._line.call("MGET", *(_key(kind, "").encode() + name for name in names))
+        processes = {name: _decoded(data) for name, data in zip(names, found, strict=True)}
+        gone = [name for name, process in processes.items() if process is None]
         if gone:
             await self._line.call("ZREM", keys.PROCESSES + kind, *gone)
-        return sorted((_decoder.decode(data) for data in found if data is not None), key=lambda p: p.id)
+        return sorted((process for process in processes.values() if process is not None), key=lambda p: p.id)
+
+
+def _decoded(data: bytes | None) -> Process | None:
+    """An announcement; None where it has expired, or is none."""
+    try:
+        return None if data is None else _decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
 
 
 def _key(kind: Kind, process_id: str) -> str:

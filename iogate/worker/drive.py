@@ -111,6 +111,9 @@ class Drive:
             run.deadline_ms = claim.started_at_ms + int(claim.timeout_s * 1000)
         try:
             run.facts = replace(run.facts, input=decode(claim.input))
+            if claim.head is None and claim.seq:
+                # Starting anew would repeat what has been done.
+                raise ValueError("its frames are gone")  # noqa: TRY301 - the same end as for what cannot be decoded
             if claim.head is None:
                 run.state = start(program, run.facts, self._time.now_ms())
             else:

@@ -4,7 +4,8 @@
 -- returns: {now ms, suspended, suspects, claim…}; a claim is {uid, token, seq, api, facts, input, created,
 --   started, deadline, attempt, deaths, retention, reason or nil, {frame field, bytes…}, {digest, value…}}
 -- invariant: a run is leased from the queue or the suspects alone, with a token one higher than before; a
---   repeated take id answers with the same claims and takes nothing more.
+--   repeated take id answers with the same claims and takes nothing more. What fails for one run, since an
+--   outsider put something else where its keys belong, fails for that run alone (`pcall`).
 -- include: time index rq places record finish outcome suspect
 local worker, limit, lease_ms, solitary = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local take_id, poison, exc = ARGV[5], ARGV[6], ARGV[7]
@@ -12,13 +13,13 @@ local take_id, poison, exc = ARGV[5], ARGV[6], ARGV[7]
 for _, uid in ipairs(redis.call('ZRANGEBYSCORE', $timers, '-inf', now_ms, 'LIMIT', 0, 256)) do
   redis.call('ZREM', $timers, uid)
   local r = record(uid)
-  if r and r.place == 'timer' then wake(uid, r.api) end
+  if r and r.place == 'timer' then pcall(wake, uid, r.api) end
 end
 -- After a silence the store was away, not the workers: they get the time to renew.
-local silent = now_ms - tonumber(redis.call('GET', $upkeep) or now_ms) > $silence_ms
+local silent = now_ms - (tonumber(redis.pcall('GET', $upkeep)) or now_ms) > $silence_ms
 redis.call('SET', $upkeep, now_ms)
 for _, uid in ipairs(redis.call('ZRANGEBYSCORE', $leases, '-inf', now_ms, 'LIMIT', 0, silent and -1 or 256)) do
-  if silent then redis.call('ZADD', $leases, now_ms + lease_ms, uid) else suspect(uid, poison, exc) end
+  if silent then redis.call('ZADD', $leases, now_ms + lease_ms, uid) else pcall(suspect, uid, poison, exc) end
 end
 
 local claims, taken = {}, {}
@@ -64,14 +65,33 @@ local function lease(uid, r)
   claim(uid, r)
 end
 
+local function take(uid)
+  local r = record(uid)
+  if r and r.place == 'queue' then
+    local load = load_of(r.api)
+    load.inq = math.max(0, load.inq - 1)
+    if load.run < load.limit then
+      lease(uid, r)
+    else
+      load.bl = load.bl + 1
+      redis.call('LPUSH', $woken .. r.api, uid)
+      redis.call('HSET', $run .. uid, 'pl', 'woken')
+      redis.call('DEL', $rq_job .. uid)
+    end
+  elseif not r or r.place ~= 'lease' then
+    -- An outsider put it there (`rq requeue`): there is nothing to wake.
+    rq_forget(uid)
+  end
+end
+
 local suspended = redis.call('EXISTS', $rq_suspended)
 local repeated = false
-local before = redis.call('GET', $taken .. worker)
-if before and string.match(before, '^(%S+)') == take_id then
+local before = redis.pcall('GET', $taken .. worker)
+if type(before) == 'string' and string.match(before, '^(%S+)') == take_id then
   repeated = true
   for uid, token in string.gmatch(before, '(%d+):(%d+)') do
     local r = record(uid)
-    if r and r.place == 'lease' and r.token == tonumber(token) then claim(uid, r) end
+    if r and r.place == 'lease' and r.token == tonumber(token) then pcall(claim, uid, r) end
   end
 elseif suspended == 0 and limit > 0 and solitary then
   local uid = redis.call('LPOP', $suspects)
@@ -79,30 +99,13 @@ elseif suspended == 0 and limit > 0 and solitary then
   if r and r.place == 'suspect' then
     local load = load_of(r.api)
     if load.run < load.limit then
-      lease(uid, r)
+      pcall(lease, uid, r)
     else
       redis.call('RPUSH', $suspects, uid)
     end
   end
 elseif suspended == 0 and limit > 0 then
-  for _, uid in ipairs(redis.call('LPOP', $rq_queue, limit) or {}) do
-    local r = record(uid)
-    if r and r.place == 'queue' then
-      local load = load_of(r.api)
-      load.inq = math.max(0, load.inq - 1)
-      if load.run < load.limit then
-        lease(uid, r)
-      else
-        load.bl = load.bl + 1
-        redis.call('LPUSH', $woken .. r.api, uid)
-        redis.call('HSET', $run .. uid, 'pl', 'woken')
-        redis.call('DEL', $rq_job .. uid)
-      end
-    elseif not r or r.place ~= 'lease' then
-      -- An outsider put it there (`rq requeue`): there is nothing to wake.
-      rq_forget(uid)
-    end
-  end
+  for _, uid in ipairs(redis.call('LPOP', $rq_queue, limit) or {}) do pcall(take, uid) end
 end
 
 if #leases > 0 then
