@@ -312,9 +312,7 @@ class Drive:
         if run.gone or run.effects.get(perform.frame) is not asyncio.current_task():
             return
         del run.effects[perform.frame]
-        if performed.error is not None and not self._vault.redaction.idle:
-            performed = replace(performed, error=self._vault.redaction.error(performed.error))
-        run.inbox.append(performed)
+        run.inbox.append(self._vault.redaction.outcome(perform, performed))
         run.dirty = True
         self.step(run)
 

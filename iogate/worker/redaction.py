@@ -11,12 +11,18 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
-from iogate.errors import WorkflowError
+from iogate.engine.commands import CallHttp, Perform, Performed
+from iogate.errors import ERROR_TYPES, STANDARD_STATUS, WorkflowError
 
 HIDDEN: Final = "[secret]"
+SHORTEST: Final = 4
+"""Bytes below which a text is no secret, but a port or a flag beside one: to hide each "1" would
+make errors and logs unreadable and hide nothing."""
+_STANDARD: Final = frozenset(ERROR_TYPES + kind for kind in STANDARD_STATUS)
 _SHORTEST_CORE: Final = 6
 """Characters of base64 below which a match says nothing."""
 
@@ -38,6 +44,21 @@ def leaves(value: Any) -> Iterable[str]:
             yield str(value)
 
 
+def disguises(secrets: Iterable[Any]) -> set[str]:
+    """Every form in which these secrets may stand in a text."""
+    return {
+        form
+        for secret in secrets
+        for text in leaves(secret)
+        if len(_bytes(text)) >= SHORTEST
+        for form in _forms(text)
+    }
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
 def _forms(secret: str) -> Iterable[str]:
     yield secret
     yield quote(secret, safe="")
@@ -45,7 +66,7 @@ def _forms(secret: str) -> Iterable[str]:
     yield quote_plus(secret)
     yield json.dumps(secret)[1:-1]
     yield json.dumps(secret, ensure_ascii=False)[1:-1]
-    raw = secret.encode("utf-8", "surrogatepass")
+    raw = _bytes(secret)
     # Inside of a longer text ("user:secret") three bytes make four characters, so that a secret has
     # three images; the characters at their ends are shared with the neighbours.
     for before in range(3):
@@ -62,8 +83,7 @@ class Redaction:
     """Scrubs a set of secrets; without any it costs nothing."""
 
     def __init__(self, secrets: Iterable[Any] = ()) -> None:
-        forms = {form for secret in secrets for text in leaves(secret) if text for form in _forms(text)}
-        ordered = sorted(forms, key=len, reverse=True)
+        ordered = sorted(disguises(secrets), key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
     @property
@@ -72,7 +92,10 @@ class Redaction:
         return self._pattern is None
 
     def text(self, text: str) -> str:
-        return text if self._pattern is None else self._pattern.sub(HIDDEN, text)
+        # What `catch` compares must stay what it is: the standard's names hide nothing.
+        if self._pattern is None or text in _STANDARD:
+            return text
+        return self._pattern.sub(HIDDEN, text)
 
     def scrub(self, value: Any) -> Any:
         """A JSON value without secrets in its texts and keys."""
@@ -80,13 +103,28 @@ class Redaction:
             return value
         match value:
             case str():
-                return self._pattern.sub(HIDDEN, value)
+                return self.text(value)
             case Mapping():
                 return {self.text(str(key)): self.scrub(member) for key, member in value.items()}
             case list() | tuple():
                 return [self.scrub(member) for member in value]
             case _:
                 return value
+
+    def outcome(self, perform: Perform, performed: Performed) -> Performed:
+        """What an effect gave, clean where it is our word: its error, and the request it shows.
+
+        `output: response` repeats what the author put into headers and query; the answer is data.
+        """
+        if self._pattern is None:
+            return performed
+        if performed.error is not None:
+            return replace(performed, error=self.error(performed.error))
+        match perform.effect, performed.output:
+            case CallHttp(output="response"), {"request": request, **answer}:
+                return replace(performed, output={"request": self.scrub(request), **answer})
+            case _:
+                return performed
 
     def error(self, error: WorkflowError) -> WorkflowError:
         """An error whose title and detail are clean: it enters frames, and `catch` sees it."""

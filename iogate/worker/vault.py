@@ -19,7 +19,7 @@ from iogate import logs
 from iogate.engine.scope import Environment
 from iogate.secrets import Unset, resolve
 from iogate.settings import Settings
-from iogate.worker.redaction import Redaction, leaves
+from iogate.worker.redaction import Redaction, disguises
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Vault:
             self._resolved = resolved
             self._environments.clear()
             self.redaction = Redaction(texts)
-            logs.hide(leaf for text in texts for leaf in leaves(text))
+            logs.hide(disguises(texts))
 
     def environment(self, names: tuple[str, ...]) -> Environment:
         """What is around the runs of a workflow that declares these secrets."""
