@@ -296,7 +296,7 @@ def _gateways(settings: Settings, files: tuple[int, ...]) -> tuple[Child, ...]:
     return tuple(
         Child(
             name=f"gateway-{number}",
-            command=(sys.executable, "-m", "iogate.gateway"),
+            command=(sys.executable, "-P", "-m", "iogate.gateway"),
             environment={**to_environment(settings), LISTEN_FD: str(files[0])},
             files=files,
             ticks=True,

@@ -93,7 +93,7 @@ class Workforce:
     def _child(self, name: str, *, solitary: bool = False) -> Child:
         return Child(
             name=name,
-            command=(sys.executable, "-m", "iogate.worker", *(("--solitary",) if solitary else ())),
+            command=(sys.executable, "-P", "-m", "iogate.worker", *(("--solitary",) if solitary else ())),
             environment=to_environment(self._settings),
             directory=str(self._root),
             ticks=True,
