@@ -9,6 +9,7 @@ this thread keeps a run from going on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import threading
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from redis import Redis, RedisError
 from redis.client import PubSub
 from rq import Queue
+from rq.command import send_command
 from rq.serializers import JSONSerializer
 from rq.suspension import is_suspended
 from rq.worker import BaseWorker
@@ -32,6 +34,8 @@ HEARTBEAT_S = 5.0
 LISTEN_S = 1.0
 RETRY_S = 0.5
 TIMEOUT_S = 5.0
+LEAVE = "leave"
+"""A command to oneself."""
 
 
 class WorkflowWorker(BaseWorker):
@@ -71,7 +75,13 @@ class WorkflowWorker(BaseWorker):
         """Register the worker's death, as well as the store can be reached, and stop listening."""
         self._closing.set()
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, TIMEOUT_S)
+            await asyncio.to_thread(self._join, self._thread)
+
+    def _join(self, thread: threading.Thread) -> None:
+        # It waits for a command: this one is heard at once.
+        with contextlib.suppress(RedisError, OSError):
+            send_command(self.connection, self.name, LEAVE)
+        thread.join(TIMEOUT_S)
 
     # The thread's side.
 
@@ -125,6 +135,8 @@ class WorkflowWorker(BaseWorker):
             log.warning("a command that is none was ignored", extra={"action": "command.ignored"})
             return
         match command:
+            case _ if self._closing.is_set():
+                pass  # LEAVE has done what it is for; anything else comes too late
             case "shutdown":
                 self._tell("shutdown")
             case "stop-job" | "stop-execution":

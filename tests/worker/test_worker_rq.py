@@ -16,6 +16,7 @@ from rq.serializers import JSONSerializer
 from rq.suspension import resume, suspend
 from rq.worker import BaseWorker
 
+from iogate.worker import worker as worker_of_rq
 from iogate.worker.job import advance
 from tests.faults.counting import CountingServer
 from tests.worker.site import NOOP, until
@@ -79,6 +80,20 @@ async def test_rq_shutdown_ends_the_worker_in_good_order(site: Site, redis: Redi
     await until(lambda: len(workers(redis)) == 1)
     send_shutdown_command(redis, worker.name)
     assert await worker.wait(10) == 0
+
+
+async def test_the_worker_leaves_rq_at_once_though_it_waits_for_a_command(
+    redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_of_rq, "LISTEN_S", 60.0)
+    redis.flushall()
+    worker = worker_of_rq.WorkflowWorker("prompt", redis_url)
+    heard: list[str] = []
+    worker.attend(lambda kind, _: heard.append(kind))
+    await until(lambda: [each.get_state() for each in workers(redis)] == ["idle"])
+    await worker.leave()
+    assert workers(redis) == []
+    assert not heard
 
 
 def test_rq_job_refuses_to_run_outside_of_iogate() -> None:
