@@ -14,7 +14,7 @@ from pathlib import Path
 from iogate import logs
 from iogate.errors import IogateError
 from iogate.settings import from_environment
-from iogate.worker import process
+from iogate.worker import process, signs
 
 
 def main() -> int:
@@ -29,7 +29,9 @@ def main() -> int:
     try:
         settings = from_environment()
         logs.set_up(settings.log_format)
-        asyncio.run(process.work(settings, Path.cwd(), solitary=arguments.solitary))
+        name = process.new_name()
+        with signs.held(settings.data_dir, name):
+            asyncio.run(process.work(settings, Path.cwd(), name=name, solitary=arguments.solitary))
     except IogateError as error:
         logs.set_up()
         logging.getLogger("iogate.worker").exception(

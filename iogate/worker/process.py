@@ -44,14 +44,21 @@ def new_name() -> str:
     return supervisor.identity() or f"{socket.gethostname()}.worker.{os.getpid()}.{secrets.token_hex(2)}"
 
 
-async def work(settings: Settings, root: Path, *, solitary: bool = False, grace_s: float = GRACE_S) -> None:
+async def work(
+    settings: Settings,
+    root: Path,
+    *,
+    name: str | None = None,
+    solitary: bool = False,
+    grace_s: float = GRACE_S,
+) -> None:
     """Work until SIGTERM, SIGINT or RQ's `shutdown`; solitary: until there is nothing to do."""
     if settings.redis_url is None:
         raise Misused(
             "a worker needs a store: redis_url is not set",
             hint='set redis_url, or use "iogate worker", which starts a store in data_dir',
         )
-    name = new_name()
+    name = name or new_name()
     ticking = asyncio.create_task(supervisor.keep_ticking())
     registry = functions.load(settings.functions, root)
     stopped = asyncio.Event()

@@ -17,7 +17,6 @@ from iogate.errors import Unreachable
 from iogate.store.connection import Store
 from iogate.store.line import CommandFailed
 from iogate.store.presence import WORKER, Process
-from iogate.worker.place import place
 from iogate.worker.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -76,7 +75,7 @@ class Upkeep:
                 pid=os.getpid(),
                 host=socket.gethostname(),
                 started_at_ms=self._started_at_ms,
-                detail={**self._facts(), "audits": str(self._audits).lower(), "place": place()},
+                detail={**self._facts(), "audits": str(self._audits).lower()},
             )
         )
 

@@ -17,7 +17,7 @@ from iogate.store.connection import Store, open_store
 from iogate.store.line import CommandFailed
 from iogate.store.presence import WORKER
 from iogate.supervisor import Child, Exit, Supervisor
-from iogate.worker.place import is_dead, place
+from iogate.worker import signs
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +37,10 @@ class Workforce:
     def __init__(self, settings: Settings, root: Path) -> None:
         self._settings = settings
         self._root = root
+        self._data_dir = root / settings.data_dir
         self._store: Store | None = None
         self._opening = asyncio.Lock()
         self._burials: set[asyncio.Task[None]] = set()
-        self._graves: set[str] = set()
 
     def children(self, count: int | None = None) -> tuple[Child, ...]:
         """The workers that the settings ask for."""
@@ -58,7 +58,7 @@ class Workforce:
     async def watch(self, supervisor: Supervisor) -> None:
         """Keep as many solitary workers as there are suspects, until cancelled."""
         try:
-            await self._bury_strays()
+            await self._bury_abandoned()
             while True:
                 try:
                     waiting = await (await self._open()).leases.suspects()
@@ -80,15 +80,10 @@ class Workforce:
             await self._store.close()
             self._store = None
 
-    async def _bury_strays(self) -> None:
+    async def _bury_abandoned(self) -> None:
         """What a parent that was killed could not do: its workers died with it, and nobody noticed."""
-        try:
-            known = await (await self._open()).presence.list(WORKER)
-        except (Unreachable, CommandFailed):
-            return
-        for process in known:
-            if place() and process.detail.get("place") == place() and is_dead(process.pid):
-                await self._bury(process.id)
+        dead = await asyncio.to_thread(signs.abandoned, self._data_dir)
+        await asyncio.gather(*(self._bury(worker) for worker in dead))
 
     def _child(self, name: str, *, solitary: bool = False) -> Child:
         return Child(
@@ -122,6 +117,7 @@ class Workforce:
                         await asyncio.sleep(LOOK_S)
         except TimeoutError:
             return
+        signs.forget(self._data_dir, worker)
         if runs:
             log.warning(
                 "%d runs of %s go on in processes of their own",

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 @pytest.fixture
 async def site(store: Store, redis_url: str, tmp_path: Path) -> AsyncIterator[Site]:
     """An empty store, and workers on it that end with the test."""
-    settings = Settings(redis_url=redis_url, allow_run=("script", "shell"), log_format="json")
+    settings = Settings(
+        redis_url=redis_url,
+        data_dir=tmp_path / ".iogate",
+        allow_run=("script", "shell"),
+        log_format="json",
+    )
     made = Site(store=store, intake=store.intake(), settings=settings, folder=tmp_path)
     yield made
     await made.close()

@@ -1,0 +1,52 @@
+"""Which workers died without a word can be told from their locks, by anyone who has the folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from iogate.worker import signs
+
+HOLDER = (
+    "import sys, time\nfrom pathlib import Path\nfrom iogate.worker import signs\n"
+    "with signs.held(Path(sys.argv[1]), sys.argv[2]):\n    print('held', flush=True)\n    time.sleep(60)\n"
+)
+
+
+def holder(folder: Path, worker: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder), worker], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_the_dead_are_told_from_the_living_until_they_are_forgotten(tmp_path: Path) -> None:
+    with holder(tmp_path, "host.worker-1.a") as dead, holder(tmp_path, "host.worker-2.b") as alive:
+        assert signs.abandoned(tmp_path) == []
+        dead.kill()
+        dead.wait()
+        assert signs.abandoned(tmp_path) == ["host.worker-1.a"]
+        signs.forget(tmp_path, "host.worker-1.a")
+        assert signs.abandoned(tmp_path) == []
+        alive.kill()
+        alive.wait()
+        assert signs.abandoned(tmp_path) == ["host.worker-2.b"]
+
+
+def test_who_ends_by_itself_leaves_nothing(tmp_path: Path) -> None:
+    with signs.held(tmp_path, "host.worker-1.a"):
+        assert [path.name for path in (tmp_path / signs.FOLDER).iterdir()] == ["host.worker-1.a"]
+        assert signs.abandoned(tmp_path) == []
+    assert list((tmp_path / signs.FOLDER).iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_hinders_nobody(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with signs.held(tmp_path / "file", "host.worker-1.a"):
+        pass
+    signs.forget(tmp_path / "file", "host.worker-1.a")
+    assert signs.abandoned(tmp_path / "file") == []
+    assert signs.abandoned(tmp_path / "absent") == []
