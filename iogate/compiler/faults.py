@@ -54,16 +54,7 @@ def fault(
 ) -> Problem:
     """The problem at what stands at `pointer`, or at its key."""
     span = document.at(pointer, key=key)
-    return Problem(
-        severity=severity,
-        code=code,
-        message=message,
-        path=document.path,
-        line=span.line,
-        column=span.column,
-        length=span.length,
-        hint=hint,
-    )
+    return Problem.at(span, path=document.path, code=code, message=message, hint=hint, severity=severity)
 
 
 def warning(

@@ -121,13 +121,4 @@ def _problem(
 ) -> Problem:
     # A method or a key without further place is what the problem is about: point at its name.
     span = root.place(pointer, key=code not in {"IOG109", "IOG501"})
-    return Problem(
-        severity=severity,
-        code=code,
-        message=message,
-        path=path,
-        line=span.line,
-        column=span.column,
-        length=span.length,
-        hint=hint,
-    )
+    return Problem.at(span, path=path, code=code, message=message, hint=hint, severity=severity)

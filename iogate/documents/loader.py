@@ -44,29 +44,6 @@ class _Positioned:
         """The place of a value, or of its key; of what is above it where it does not exist."""
         return self.root.place(pointer, key=key)
 
-    def problem(
-        self,
-        code: str,
-        message: str,
-        pointer: Pointer,
-        *,
-        key: bool = False,
-        hint: str = "",
-        warning: bool = False,
-    ) -> Problem:
-        """A problem of this document at `pointer`, for checks that come later."""
-        span = self.at(pointer, key=key)
-        return Problem(
-            severity="warning" if warning else "error",
-            code=code,
-            message=message,
-            path=self.path,
-            line=span.line,
-            column=span.column,
-            length=span.length,
-            hint=hint,
-        )
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ApiDocument(_Positioned):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from iogate.documents.source import Source
+    from iogate.documents.source import Source, Span
 
 Severity = Literal["error", "warning"]
 
@@ -35,6 +35,22 @@ class Problem:
     column: int
     length: int = 1
     hint: str = ""
+
+    @classmethod
+    def at(
+        cls, span: Span, *, path: str, code: str, message: str, hint: str = "", severity: Severity = "error"
+    ) -> Problem:
+        """The problem of what stands at `span` in the file `path`."""
+        return cls(
+            severity=severity,
+            code=code,
+            message=message,
+            path=path,
+            line=span.line,
+            column=span.column,
+            length=span.length,
+            hint=hint,
+        )
 
     @property
     def place(self) -> tuple[str, int, int, str, str]:

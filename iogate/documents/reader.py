@@ -150,15 +150,7 @@ class _Composer:
             self._reading.problems.append(self._problem(code, message, span, hint))
 
     def _problem(self, code: str, message: str, span: Span, hint: str = "") -> Problem:
-        return Problem(
-            code=code,
-            message=message,
-            path=self._source.path,
-            line=span.line,
-            column=span.column,
-            length=span.length,
-            hint=hint,
-        )
+        return Problem.at(span, path=self._source.path, code=code, message=message, hint=hint)
 
     def _node(self, event: yaml.Event, depth: int, key: str) -> Node:
         """The value that starts with `event`, under the mapping key `key`."""

@@ -139,12 +139,4 @@ def _tab(span: Span, source: Source) -> Span | None:
 
 
 def _problem(source: Source, span: Span, code: str, message: str, hint: str = "") -> Problem:
-    return Problem(
-        code=code,
-        message=message,
-        path=source.path,
-        line=span.line,
-        column=span.column,
-        length=span.length,
-        hint=hint,
-    )
+    return Problem.at(span, path=source.path, code=code, message=message, hint=hint)

@@ -36,15 +36,7 @@ def problems_of(error: ValidationError, root: Node, path: str, family: Family) -
         pointer = _existing(root, loc[:-1] if on_key else loc)
         code, message, hint, at, key = _told(item, pointer, root, family)
         span = root.place(at, key=key or on_key)
-        yield Problem(
-            code=f"IOG{_DIGIT[family]}{code:02}",
-            message=message,
-            path=path,
-            line=span.line,
-            column=span.column,
-            length=span.length,
-            hint=hint,
-        )
+        yield Problem.at(span, path=path, code=f"IOG{_DIGIT[family]}{code:02}", message=message, hint=hint)
 
 
 def _existing(root: Node, loc: Sequence[str | int]) -> Pointer:

@@ -148,7 +148,8 @@ def test_rates_read_as_calls_a_second(text: str, rate: float) -> None:
 
 def test_a_document_places_later_problems() -> None:
     (workflow,) = load_text(WORKFLOW, "w.yaml").workflows
-    problem = workflow.problem("IOG301", "no such thing", ("do", 0, "x"), key=True, hint="try y")
+    span = workflow.at(("do", 0, "x"), key=True)
+    problem = Problem.at(span, path=workflow.path, code="IOG301", message="no such thing", hint="try y")
     assert (problem.line, problem.column, problem.length) == (2, 7, 1)
     assert render(problem, workflow.source) == (
         "w.yaml:2:7: error IOG301: no such thing\n  2 | do: [{x: {set: {y: 1}}}]\n    |       ^ try y"
