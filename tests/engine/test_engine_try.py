@@ -215,6 +215,53 @@ def test_keys_of_a_retry_are_new_after_a_definite_answer_and_the_same_otherwise(
     ]
 
 
+def test_a_timeout_is_no_definite_answer_so_the_retry_sends_the_same_key() -> None:
+    """Whether the receiver has done its work is unknown: it must be able to recognise the call."""
+    timed = f"{{timeout: {{after: {{seconds: 5}}}}, {CALL[1:-1] % 'a'}}}"
+    run = Run(
+        program(
+            f"do: [{{t: {{try: [{{a: {timed}}}], catch: {{retry: {{limit: {{attempt: {{count: 1}}}}}}}}}}}}]"
+        )
+    )
+    (first,) = run.tell()
+    run.now_ms += 5_000
+    (second,) = run.tell()
+    assert second.idempotency_key == first.idempotency_key
+
+
+def test_a_key_names_the_attempts_of_the_outermost_try_first() -> None:
+    catch = "{errors: {with: {status: 503}}, retry: {}}"
+    inner = f"{{try: [{{a: {CALL % 'a'}}}, {{b: {RAISE}}}], catch: {catch}}}"
+    run = Run(
+        program(
+            f"do: [{{t: {{try: [{{u: {inner}}}], catch: {{retry: {{limit: {{attempt: {{count: 1}}}}}}}}}}}}]"
+        )
+    )
+    (first,) = run.tell()
+    (second,) = run.tell(Performed(frame=first.frame, output=1))
+    assert first.idempotency_key == "42/do/0/t/try/0/u/try/0/a/0/0/0"
+    assert second.idempotency_key == "42/do/0/t/try/0/u/try/0/a/1/0/0"
+
+
+def test_keys_go_on_from_the_attempt_that_came_furthest() -> None:
+    """An attempt that ends early does not take back the numbers that a longer one has used."""
+    call = CALL % "x"
+    text = (
+        f"do: [{{t: {{try: [{{e: {{if: $context.tried, set: ., then: exit}}}}, {{a: {call}}},"
+        f" {{b: {{export: {{as: '{{tried: true}}'}}, set: .}}}}, {{c: {call}}}],"
+        f" catch: {{retry: {{limit: {{attempt: {{count: 1}}}}}}}}}}}}, {{z: {call}}}]"
+    )
+    run = Run(program(text), stores=True)
+    (a,) = run.tell()
+    (c,) = run.tell(Performed(frame=a.frame, output=1))
+    (z,) = run.tell(Performed(frame=c.frame, error=WorkflowError("communication"), definite=False))
+    assert [a.idempotency_key, c.idempotency_key, z.idempotency_key] == [
+        "42/do/0/t/try/1/a/0/0",
+        "42/do/0/t/try/3/c/0/1",
+        "42/do/1/z/1",
+    ]
+
+
 def test_no_key_is_used_twice_after_jumps_and_definite_answers() -> None:
     call = "{call: http, with: {method: post, endpoint: 'https://h', body: '${ . }'}}"
     text = (
