@@ -9,6 +9,7 @@ message and no repr shows.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import json
 import os
 import re
@@ -128,7 +129,7 @@ def _map(
 
 
 _URL = r"https?://[^\s/?#]+[^\s?#]*"
-_HOST = r"[^\s/:]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?"
+_HOST = r"[^\s/:]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?|[0-9A-Fa-f.:]+/\d{1,3}"
 _SECRET_SCHEMA = {
     "type": "object",
     "minProperties": 1,
@@ -160,6 +161,17 @@ def _event_member(name: str, value: Any) -> Any:
     return value
 
 
+def _read_host(value: Any) -> str:
+    text: str = _pattern("a host", _HOST).read(value)
+    if "/" in text:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError:
+            raise _UnexpectedError("a network") from None
+    return text
+
+
+_host = _Kind(read=_read_host, form="text", schema={"type": "string", "pattern": f"^(?:{_HOST})$"})
 _text = _pattern("text that is not empty", r"(?s).*\S.*")
 _module = _pattern("a dotted module name", r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
@@ -176,9 +188,7 @@ _KINDS: Mapping[str, _Kind] = {
     "secrets": _map(_secret, "a map of name to {env: NAME} or {file: PATH}", _SECRET_SCHEMA),
     "allow_run": _list(_choice("script", "shell", "container"), "a list of script, shell, container"),
     "python": _text,
-    "allow_hosts": _list(
-        _pattern("a host", _HOST), "a list of hosts, each HOST or HOST:PORT without a scheme"
-    ),
+    "allow_hosts": _list(_host, "a list of hosts, each HOST, HOST:PORT or NETWORK/BITS, without a scheme"),
     "endpoints": _map(_endpoint, "a map of URL prefix to URL prefix", {"type": "string", "pattern": _URL}),
     "link_key": _pattern("text of at least 32 characters", r"(?s).{32,}"),
     "events": _map(_event_member, "{auth: AUTH}"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from iogate.store.gates import Gate
 
 PANEL = "Live"
+
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 — not listened on, only read
+"""Hosts that say to listen on every address, and how this machine reaches who does."""
 
 group = typer.Typer(help="List, show and call the live APIs.", no_args_is_help=True)
 workflows = typer.Typer(help="List and show the live workflows.", no_args_is_help=True)
@@ -112,7 +118,7 @@ async def call(
         else:
             value = read_input(input_)
         given = dict(pair(each, "--header", ":") for each in header or ())
-        answer = await send(settings, known, value, given, get=get)
+        answer = await send(await live_gateway_url(store, settings), known, value, given, get=get)
         uid = accepted(answer, api)
         if not wait:
             session.screen.data("api.call", {"uid": uid, "api": api}, [uid])
@@ -122,14 +128,14 @@ async def call(
     raise_outcome(run, limit)
 
 
-async def send(settings: Settings, api: Api, value: Any, given: Mapping[str, str], *, get: bool) -> Answer:
+async def send(url: str, api: Api, value: Any, given: Mapping[str, str], *, get: bool) -> Answer:
     """One request to the gateway; headers given by hand replace the API's credentials."""
     from iogate.effects.client import Client
 
     headers = with_credentials(api, given)
     path = f"/v1/api/{api.id}/async"
     verb = "GET" if get or "POST" not in api.verbs else "POST"
-    async with Client(gateway_url(settings)) as client:
+    async with Client(url) as client:
         if verb == "GET":
             if not isinstance(value, dict):
                 raise Misused("the input of a GET must be an object: it becomes the query string")
@@ -172,8 +178,42 @@ def gateway_url(settings: Settings) -> str:
     """Where the gateway of these settings answers."""
     if settings.public_url:
         return settings.public_url
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 — compared
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+    bracketed = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{_EVERYWHERE.get(settings.host, bracketed)}:{settings.port}"
+
+
+async def live_gateway_url(store: Store, settings: Settings) -> str:
+    """Where calls go: `public_url`, else what a live gateway announced, else what the settings make of it."""
+    own = gateway_url(settings)
+    if settings.public_url:
+        return own
+    said = [
+        url
+        for process in await store.presence.list("gateway")
+        if (url := reachable(process.detail.get("url", ""), process.host))
+    ]
+    return own if own in said or not said else said[0]
+
+
+def reachable(url: str, host: str) -> str | None:
+    """The URL that a gateway on `host` announced, as this machine can use it; None where it cannot."""
+    parts = urlsplit(url)
+    name = parts.hostname or ""
+    here = host == socket.gethostname()
+    if is_loopback(name):
+        return url if here else None
+    if name in _EVERYWHERE:
+        return f"{parts.scheme}://{_EVERYWHERE[name] if here else host}:{parts.port}"
+    return url or None
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def accepted(answer: Answer, api: str) -> str:
@@ -277,7 +317,7 @@ def api_json(api: Api, gate: Gate | None) -> dict[str, Any]:
     return {
         "api": api.id,
         "verbs": list(api.verbs),
-        "path": f"/v1/api/{api.id}",
+        "path": f"/v1/api/{api.id}/async",
         "auth": credentials.describe(api.auth),
         "enabled": gate.enabled if gate is not None else False,
         "workflow": api.workflow,

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from iogate.cli.problems import show_problems
+from iogate.cli.session import read_settings_file
 from iogate.errors import InvalidFiles, NotFound
+from iogate.settings import FILE_NAME, variable
 
 if TYPE_CHECKING:
     from iogate.compiler.faults import Purpose
@@ -24,11 +27,8 @@ class Checked:
     bundle: Bundle | None
     """None where a problem is an error."""
     problems: tuple[Problem, ...]
-
-    @property
-    def sources(self) -> Mapping[str, Source]:
-        """Each file that was read, by the path that problems name."""
-        return self.documents.sources
+    sources: Mapping[str, Source]
+    """Each file that a problem may name, by its path."""
 
     @property
     def errors(self) -> int:
@@ -60,7 +60,48 @@ def check(
         functions=load_functions(settings.functions, root),
         partial=paths is not None,
     )
-    return Checked(documents=documents, bundle=compiled.bundle, problems=compiled.problems)
+    # A run by hand is allowed all kinds of processes without anyone's having said so.
+    idle, sources = without_effect(settings) if purpose != "run" else ((), {})
+    return Checked(
+        documents=documents,
+        bundle=compiled.bundle,
+        problems=(*idle, *compiled.problems),
+        sources={**documents.sources, **sources},
+    )
+
+
+def without_effect(settings: Settings) -> tuple[tuple[Problem, ...], Mapping[str, Source]]:
+    """A warning for each setting that is given and that this release does not execute."""
+    from iogate.documents.problems import Problem
+
+    given = {
+        name: (code, what)
+        for name, code, what, found in (
+            ("events", "IOG450", "events: a way in for CloudEvents", bool(settings.events)),
+            ("allow_run", "IOG451", "allow_run: container", "container" in settings.allow_run),
+        )
+        if found
+    }
+    if not given:
+        return (), {}
+    reading = read_settings_file(Path(FILE_NAME))
+    places = (reading.root.entries if reading is not None and reading.root is not None else None) or {}
+    problems = []
+    for name, (code, what) in given.items():
+        span = places[name][0] if name in places else None
+        problems.append(
+            Problem(
+                severity="warning",
+                code=code,
+                message=f"{what} is valid, but this release does not execute it",
+                path=FILE_NAME if span is not None else variable(name),
+                line=span.line if span is not None else 1,
+                column=span.column if span is not None else 1,
+                length=len(name),
+                hint="without effect until a later release; leave it out to be rid of this",
+            )
+        )
+    return tuple(problems), {} if reading is None else {FILE_NAME: reading.source}
 
 
 def compiled(
@@ -68,8 +109,6 @@ def compiled(
 ) -> Checked:
     """As `check`, for commands that cannot go on with errors: those are told on stderr, then raised."""
     import sys
-
-    from iogate.cli.documents import show_problems
 
     checked = check(settings, purpose=purpose, paths=paths, root=root)
     show_problems(checked.problems, checked.sources, sys.stderr)

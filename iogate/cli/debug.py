@@ -16,9 +16,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from iogate.cli.apis import gateway_url, with_credentials
+from iogate.cli.apis import gateway_url, is_loopback, live_gateway_url, with_credentials
 from iogate.cli.checking import Checked, compiled, counted
-from iogate.cli.doctor import is_loopback
 from iogate.cli.options import HeaderOption, pair, seconds
 from iogate.cli.render import Screen, Table, say
 from iogate.cli.session import Session, command
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from iogate.compiler.revision import Api
     from iogate.documents.api import DebugCase
     from iogate.effects.client import Answer, Client
+    from iogate.settings import Settings
     from iogate.testing import Outcome
 
 PANEL = "Debug cases"
@@ -94,7 +94,7 @@ async def debug(
 
     settings = session.settings()
     timeout_s = seconds(limit, "--timeout") or 0
-    url = gateway_url(settings)
+    url = await _gateway(session, settings)
     if not is_loopback(urlsplit(url).hostname or "") and not name and not all_:
         raise Misused(
             f"{url} is not on this machine: its runs may have real effects",
@@ -128,6 +128,15 @@ async def offline(
     )
     results = [await _offline(harness, case) for case in _select(checked, apis or [], name)]
     _report(session.screen, "test", results)
+
+
+async def _gateway(session: Session, settings: Settings) -> str:
+    """Where to send cases: what a live gateway announced, if its store can be seen from here."""
+    try:
+        async with session.store(settings) as store:
+            return await live_gateway_url(store, settings)
+    except Unreachable:
+        return gateway_url(settings)
 
 
 def _select(checked: Checked, apis: list[str], names: list[str] | None) -> list[Case]:

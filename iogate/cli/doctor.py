@@ -6,7 +6,6 @@ Each check is a function that yields findings; none stops the others. Reads only
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import platform
 import resource
 import shutil
@@ -20,7 +19,8 @@ import typer
 
 from iogate import __version__
 from iogate.cli import credentials
-from iogate.cli.checking import check, counted
+from iogate.cli.apis import is_loopback
+from iogate.cli.checking import check, counted, without_effect
 from iogate.cli.render import Table
 from iogate.cli.session import Session, command
 from iogate.cli.status import lacking
@@ -61,6 +61,7 @@ async def doctor(session: Session) -> None:
         findings.append(Finding(about="files", verdict="error", message=error.message, hint=error.hint))
     if checked is not None:
         findings += files(checked)
+    findings += idle(settings)
     findings += secrets_of(settings, checked)
     failed: IogateError | None = None
     try:
@@ -146,11 +147,22 @@ def files(checked: Checked) -> Iterator[Finding]:
         about="files",
         verdict="error" if checked.errors else "warning" if warnings else "ok",
         message=(
-            f"{counted(len(checked.sources), 'file')}: {counted(checked.errors, 'error')},"
+            f"{counted(len(checked.documents.sources), 'file')}: {counted(checked.errors, 'error')},"
             f" {counted(warnings, 'warning')}"
         ),
         hint="iogate validate" if checked.problems else "",
     )
+
+
+def idle(settings: Settings) -> Iterator[Finding]:
+    """Settings that are given and have no effect."""
+    for problem in without_effect(settings)[0]:
+        yield Finding(
+            about="settings",
+            verdict="warning",
+            message=f"{problem.code}: {problem.message}",
+            hint=f"iogate explain {problem.code}",
+        )
 
 
 def secrets_of(settings: Settings, checked: Checked | None) -> Iterator[Finding]:
@@ -277,12 +289,3 @@ async def processes(store: Store) -> list[Finding]:
         for api, lacks in lacking(gateways).items()
     ]
     return found
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from iogate.cli.checking import check, counted
+from iogate.cli.problems import problem_json, show_problems
 from iogate.cli.render import Output, Table, coloured, console
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles, NotFound
-
-if TYPE_CHECKING:
-    from iogate.documents.problems import Problem
-    from iogate.documents.source import Source
 
 PANEL = "Documents"
 
@@ -41,7 +37,7 @@ def validate(
 ) -> None:
     """Check documents: every error of every file, with its place."""
     checked = check(session.settings(), paths=paths or None)
-    errors = checked.errors
+    files, errors = len(checked.documents.sources), checked.errors
     warnings = len(checked.problems) - errors
     if session.screen.output is Output.TEXT:
         show_problems(checked.problems, checked.sources, sys.stdout)
@@ -50,52 +46,19 @@ def validate(
             "validate",
             {
                 "ok": errors == 0,
-                "files": len(checked.sources),
+                "files": files,
                 "errors": errors,
                 "warnings": warnings,
                 "problems": [problem_json(each) for each in checked.problems],
             },
         )
     session.screen.note(
-        f"{counted(len(checked.sources), 'file')}: {counted(errors, 'error')}, {counted(warnings, 'warning')}"
+        f"{counted(files, 'file')}: {counted(errors, 'error')}, {counted(warnings, 'warning')}"
     )
     if errors:
         raise InvalidFiles(
             "the documents do not hold", hint="iogate explain CODE tells more about each error"
         )
-
-
-def show_problems(problems: Iterable[Problem], sources: Mapping[str, Source], stream: Any) -> None:
-    """Problems in the one format, coloured where people read."""
-    from iogate.documents.problems import in_order, render
-
-    for problem in in_order(problems):
-        shown = render(problem, sources.get(problem.path))
-        if not coloured(stream):
-            print(shown, file=stream)
-            continue
-        from rich.text import Text
-
-        text = Text(shown)
-        first, _, _ = shown.partition("\n")
-        text.stylize("bold", 0, len(first))
-        colour = "red" if problem.severity == "error" else "yellow"
-        text.highlight_regex(rf"{problem.severity} {problem.code}", style=f"bold {colour}")
-        text.highlight_regex(r"(?m)^ +\| +\^+", style=colour)
-        console(stream).print(text, soft_wrap=True)
-
-
-def problem_json(problem: Problem) -> dict[str, Any]:
-    return {
-        "severity": problem.severity,
-        "code": problem.code,
-        "message": problem.message,
-        "path": problem.path,
-        "line": problem.line,
-        "column": problem.column,
-        "length": problem.length,
-        "hint": problem.hint,
-    }
 
 
 def schema(

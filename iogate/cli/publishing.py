@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,7 @@ async def watch(screen: Screen, store: Store, read_settings: Callable[[], Settin
 def stamp(root: Path) -> Stamp:
     """What tells one state of the project's files from another: names, times and sizes."""
     found: set[tuple[str, int, int]] = set()
+    own = _outputs()
     for folder, folders, files in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".") and name not in LEFT_OUT]
         for name in files:
@@ -76,7 +78,19 @@ def stamp(root: Path) -> Stamp:
                 status = os.stat(path)  # noqa: PTH116 — as above
             except OSError:
                 continue
+            if (status.st_dev, status.st_ino) in own:
+                continue
             found.add((path, status.st_mtime_ns, status.st_size))
             if len(found) >= MOST_FILES:
                 return frozenset(found)
+    return frozenset(found)
+
+
+def _outputs() -> frozenset[tuple[int, int]]:
+    """The files that this process writes to: what it says of a change must not be another change."""
+    found = set()
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):
+            status = os.fstat(descriptor)
+            found.add((status.st_dev, status.st_ino))
     return frozenset(found)

@@ -110,7 +110,7 @@ def script_task(endpoint: str) -> tuple[str, str]:
         source: {{endpoint: {json.dumps(endpoint)}}}
         stdin: ${{ tojson }}           # the input, as JSON
     output:
-      as: ${{ (fromjson? // .) }}      # what it prints: JSON, else text
+      as: ${{ . as $text | try fromjson catch $text }}   # what it prints: JSON, else text
 """
     return task, _plain_case()
 

@@ -26,6 +26,7 @@ from iogate.errors import InvalidFiles, Misused, Unreachable
 from iogate.settings import FILE_NAME, Settings
 
 if TYPE_CHECKING:
+    from iogate.documents.reader import Reading
     from iogate.store.connection import Store
 
 NO_STORE = 'no store: set redis_url, or start one with "iogate up"'
@@ -87,12 +88,11 @@ class Session:
 
 def _settings_file(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     """The mapping in `iogate.yaml` and the line of each key; empty where there is no such file."""
-    if not path.exists():
+    reading = read_settings_file(path)
+    if reading is None:
         return {}, {}
     from iogate.documents.problems import render_all
-    from iogate.documents.reader import read_file
 
-    reading = read_file(path, FILE_NAME)
     problems = [each for each in reading.problems if each.code != "IOG129"]  # an empty file is fine here
     if problems:
         told = render_all(problems, {FILE_NAME: reading.source})
@@ -102,6 +102,15 @@ def _settings_file(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     if reading.root.entries is None:
         raise InvalidFiles(f"{FILE_NAME}: expected a map of settings", code=settings_module.WRONG_SETTING)
     return reading.data, {name: span.line for name, (span, _) in reading.root.entries.items()}
+
+
+def read_settings_file(path: Path) -> Reading | None:
+    """The file of settings with its places; None where there is none."""
+    if not path.exists():
+        return None
+    from iogate.documents.reader import read_file
+
+    return read_file(path, FILE_NAME)
 
 
 def command(

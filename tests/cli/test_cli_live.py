@@ -74,6 +74,20 @@ def test_api_call_gives_a_uid_and_can_wait(live: Cli) -> None:
     assert again["uid"] != uid
 
 
+def test_commands_find_the_gateway_where_it_announced_itself(
+    live: Cli, shop: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("IOGATE_PORT")
+    assert live("api", "call", "shop/buy").out.strip().isdigit()
+    ran = live("debug", "shop/buy", "--name", "one")
+    assert f"gateway: {shop.url}\n" in ran.err
+
+
+def test_the_path_that_is_shown_can_be_called(live: Cli, shop: Place) -> None:
+    path = live("api", "show", "shop/buy", "-o", "json").json["path"]
+    assert shop.call(path, {"sku": "A-1"})[0] == 202
+
+
 def test_api_call_by_get_sends_a_query_string(live: Cli) -> None:
     called = live("api", "call", "shop/buy", "--get", "--input", '{"sku": "Q"}', "-w", "-o", "json").json
     assert called["output"] == {"bought": "Q"}
@@ -269,5 +283,5 @@ def test_debug_names_cases_and_apis_that_are_not_there(live: Cli) -> None:
 
 
 def test_debug_without_a_gateway_exits_6(live: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("IOGATE_PORT", "1")
+    monkeypatch.setenv("IOGATE_PUBLIC_URL", "http://127.0.0.1:1")
     assert "cannot reach the gateway at http://127.0.0.1:1" in live("debug", "shop/buy", code=6).err

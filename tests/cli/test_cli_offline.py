@@ -57,6 +57,45 @@ def test_new_from_a_function_passes_its_own_test(cli: Cli, monkeypatch: pytest.M
     assert cli("test", "-o", "json").json["failed"] == 0
 
 
+@pytest.mark.parametrize(
+    ("printed", "output"), [("false", False), ("null", None), ("[1]", [1]), ("not JSON", "not JSON\n")]
+)
+def test_a_new_apis_script_answers_with_the_json_that_it_prints(
+    cli: Cli, printed: str, output: object
+) -> None:
+    cli.write("s.py", f"print({printed!r})\n")
+    cli("new", "api", "shop/ask", "--script", "s.py")
+    ran = cli("run", "workflows.d/shop/ask.yaml", "-o", "json").json
+    assert ran["output"] == output
+
+
+def test_settings_without_effect_are_warned_about_at_their_place(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("init")
+    cli.write("iogate.yaml", "port: 81\nallow_run: [script, container]\nevents: {auth: none}\n")
+    ran = cli("validate")
+    assert ran.out.splitlines()[:6] == [
+        "iogate.yaml:2:1: warning IOG451: allow_run: container is valid,"
+        " but this release does not execute it",
+        "  2 | allow_run: [script, container]",
+        "    | ^^^^^^^^^ without effect until a later release; leave it out to be rid of this",
+        "iogate.yaml:3:1: warning IOG450: events: a way in for CloudEvents is valid,"
+        " but this release does not execute it",
+        "  3 | events: {auth: none}",
+        "    | ^^^^^^ without effect until a later release; leave it out to be rid of this",
+    ]
+    assert ran.err == "2 files: 0 errors, 2 warnings\n"
+    found = cli("doctor", "-o", "json", code=6).json["findings"]
+    assert [each["message"].partition(":")[0] for each in found if each["about"] == "settings"] == [
+        "IOG450",
+        "IOG451",
+    ]
+    cli.write("iogate.yaml", "")
+    monkeypatch.setenv("IOGATE_ALLOW_RUN", '["container"]')
+    assert cli("validate").out.startswith("IOGATE_ALLOW_RUN:1:1: warning IOG451: ")
+
+
 def test_validate_shows_each_problem_at_its_place(cli: Cli) -> None:
     cli("init")
     text = (cli.root / "apis.d/hello.yaml").read_text().replace("verbs:", "methods:")

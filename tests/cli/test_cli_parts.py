@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from iogate.cli import banner, credentials, options
+from iogate.cli.apis import reachable
 from iogate.cli.banner import Row
 from iogate.cli.publishing import stamp
 from iogate.compiler.revision import AnyAuth, EnvSecret, FileSecret, HashedSecret, NoAuth, TokenAuth, UserAuth
@@ -125,8 +128,49 @@ def test_a_change_of_any_file_is_seen_but_not_of_what_is_hidden(tmp_path: Path) 
     assert stamp(tmp_path) != before
 
 
+def test_what_a_process_says_into_its_own_folder_is_no_change(tmp_path: Path) -> None:
+    """Else a log beside the files would make watching go round for ever."""
+    code = (
+        "import pathlib, sys; from iogate.cli.publishing import stamp;"
+        "before = stamp(pathlib.Path()); print('said', flush=True); print('said', file=sys.stderr, flush=True);"
+        "sys.exit(stamp(pathlib.Path()) != before)"
+    )
+    with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
+        root = Path(__file__).parents[2]
+        ran = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            stdout=out,
+            stderr=err,
+            env={"PYTHONPATH": str(root)},
+            check=False,
+        )
+    assert ran.returncode == 0
+
+
 def test_make_alone_lists_its_targets() -> None:
     root = Path(__file__).parents[2]
     ran = subprocess.run(["make", "-C", str(root)], capture_output=True, text=True, check=True)
     for target in ("setup", "run", "test", "check", "fmt", "bench", "faults"):
         assert f"make {target} " in ran.stdout
+
+
+HERE = socket.gethostname()
+
+
+@pytest.mark.parametrize(
+    ("announced", "host", "url"),
+    [
+        ("http://127.0.0.1:8000", HERE, "http://127.0.0.1:8000"),
+        ("http://127.0.0.1:8000", "elsewhere", None),
+        ("http://0.0.0.0:8000", HERE, "http://127.0.0.1:8000"),
+        ("http://[::]:8000", HERE, "http://[::1]:8000"),
+        ("http://0.0.0.0:8000", "elsewhere", "http://elsewhere:8000"),
+        ("https://api.example.com", "elsewhere", "https://api.example.com"),
+        ("", "elsewhere", None),
+    ],
+)
+def test_a_gateway_is_called_where_it_can_be_reached_from_here(
+    announced: str, host: str, url: str | None
+) -> None:
+    assert reachable(announced, host) == url

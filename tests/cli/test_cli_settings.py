@@ -153,6 +153,15 @@ def test_without_a_parent_the_variables_count() -> None:
     assert settings.from_environment({"IOGATE_PORT": "82"}).port == 82
 
 
+def test_allow_hosts_takes_hosts_ports_patterns_and_networks() -> None:
+    hosts = ("h", "h:1", "*.internal", "*", "10.0.0.0/8", "fd00::/8", "[::1]:80")
+    assert settings.read({"allow_hosts": list(hosts)}).allow_hosts == hosts
+    for wrong in ("http://h", "10.0.0.0/33", "10.1.2.3/8", "h/8"):
+        assert "expected a list of hosts, each HOST, HOST:PORT or NETWORK/BITS, without a scheme" in fault(
+            file={"allow_hosts": [wrong]}
+        )
+
+
 def test_a_nearly_right_variable_is_told() -> None:
     found = settings.misspelt({"IOGATE_REDISURL": "x", "IOGATE_SERVICE_HOST": "x", "IOGATE_PORT": "1"})
     assert found == ['IOGATE_REDISURL: no such setting; did you mean "IOGATE_REDIS_URL"?']

@@ -54,7 +54,7 @@ class DebugCase(Shape):
 
     name: Annotated[Text, Field(min_length=1)]
     verb: Maybe[Literal["GET", "POST"]] = None
-    """Absent: the method's first."""
+    """Absent: POST where there is a body or the method takes no GET, else GET."""
     query: Maybe[FreeMap] = None
     headers: Maybe[TextMap] = None
     body: Any = None
