@@ -34,7 +34,14 @@ async def kept_store(settings: Settings) -> AsyncIterator[str]:
         return
     from iogate.store.embedded import start_embedded
 
-    embedded = await asyncio.to_thread(start_embedded, settings.data_dir)
+    starting = asyncio.ensure_future(asyncio.to_thread(start_embedded, settings.data_dir))
+    try:
+        embedded = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # Told to end while it starts: what comes of it would be left running.
+        with contextlib.suppress(IogateError, OSError):
+            await _Keeper(settings, await starting).stop()
+        raise
     if embedded.adopted:
         log.info("a store was running in %s already, it is used", settings.data_dir)
     keeper = _Keeper(settings, embedded)
@@ -66,11 +73,12 @@ class _Keeper:
                 starting = asyncio.ensure_future(asyncio.to_thread(start_embedded, self._settings.data_dir))
                 self._embedded = await asyncio.shield(starting)
             except asyncio.CancelledError:
-                with contextlib.suppress(IogateError):
+                with contextlib.suppress(IogateError, OSError):
                     self._embedded = await starting
                 raise
-            except IogateError as error:
-                log.error("%s", error.message, extra={"action": "store.unstartable"})  # noqa: TRY400 — for people
+            except (IogateError, OSError) as error:
+                # Whatever it is, such as a disk that is full: it may pass, and nobody else starts the store.
+                log.error("%s", error, extra={"action": "store.unstartable"})  # noqa: TRY400 — for people
                 await asyncio.sleep(AGAIN_S)
 
     async def stop(self) -> None:

@@ -26,8 +26,10 @@ import typer
 
 from iogate.cli import banner, credentials
 from iogate.cli.apis import gateway_url, local_auth
+from iogate.cli.patience import LIMIT_S, patiently
 from iogate.cli.render import say
 from iogate.cli.session import Session, command
+from iogate.errors import Unreachable
 
 if TYPE_CHECKING:
     from iogate.cli.checking import Checked
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 PANEL = "Processes"
 READY_S = 30.0
 LOOK_S = 0.05
+PORT_S = 3.0
+"""The gateways of a parent that was killed die with it, a moment later: the port is waited for."""
 
 HostOption = Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on.")]
 PortOption = Annotated[int | None, typer.Option(metavar="PORT", help="Port to listen on.")]
@@ -172,24 +176,29 @@ class _Place:
     async def live(self, read_settings: Any) -> None:
         """From the store to the last child, until cancelled."""
         from iogate.cli.embedded import kept_store
+
+        async with _listening(self.settings, self.parts) as files, kept_store(self.settings) as url:
+            settings = replace(self.settings, redis_url=url)
+            say(f"store: {self._named(url)}", style="bright_black")
+            store = await self._opened(url)
+            try:
+                for finding in await patiently(store.findings) if self.settings.redis_url else ():
+                    self.session.screen.warn(f"{finding.message}; {finding.hint}")
+                number = await self._apply(store)
+                async with self._children(settings, files):
+                    await self._serving_or_told(store, settings, number)
+                    if self.parts.watch:
+                        await self._watch(store, read_settings)
+                    await asyncio.Event().wait()
+            finally:
+                await store.close()
+
+    async def _opened(self, url: str) -> Store:
+        """A store of our own comes back when it dies; of another's, a wrong address is told at once."""
         from iogate.store.connection import open_store
 
-        with _listening(self.settings, self.parts) as files:
-            async with kept_store(self.settings) as url:
-                settings = replace(self.settings, redis_url=url)
-                say(f"store: {self._named(url)}", style="bright_black")
-                store = await open_store(url, client_name="iogate-parent")
-                try:
-                    for finding in await store.findings() if self.settings.redis_url else ():
-                        self.session.screen.warn(f"{finding.message}; {finding.hint}")
-                    number = await self._apply(store)
-                    async with self._children(settings, files):
-                        await self._serving(store, settings, number)
-                        if self.parts.watch:
-                            await self._watch(store, read_settings)
-                        await asyncio.Event().wait()
-                finally:
-                    await store.close()
+        limit_s = 0.0 if self.settings.redis_url else LIMIT_S
+        return await patiently(lambda: open_store(url, client_name="iogate-parent"), limit_s=limit_s)
 
     def _named(self, url: str) -> str:
         from iogate.cli.render import mask
@@ -201,14 +210,14 @@ class _Place:
         from iogate.cli.publishing import publish, told
         from iogate.reconcile.apply import LateGateways
 
-        if self.checked is not None:
+        if (checked := self.checked) is not None:
             try:
-                applied = await publish(store, self.checked, wait_s=0)
+                applied = await patiently(lambda: publish(store, checked, wait_s=0))
             except LateGateways as late:
                 applied = late.applied  # gateways of other machines, or of a parent that was killed just now
             self.session.screen.note(told(applied))
             return applied.number
-        live = await store.revisions.live()
+        live = await patiently(store.revisions.live)
         return live[0] if live is not None else None
 
     @asynccontextmanager
@@ -234,6 +243,13 @@ class _Place:
                     watching.cancel()
                     await asyncio.gather(watching, return_exceptions=True)
 
+    async def _serving_or_told(self, store: Store, settings: Settings, number: int | None) -> None:
+        """A store that stays away delays the banner for a while, but ends nobody: all wait for it."""
+        try:
+            await self._serving(store, settings, number)
+        except Unreachable as error:
+            self.session.screen.warn(f"{error.message}; the processes wait for it")
+
     async def _serving(self, store: Store, settings: Settings, number: int | None) -> None:
         """Wait until the children are up and judge by the revision, then say so."""
         screen = self.session.screen
@@ -241,7 +257,8 @@ class _Place:
         ready = await self.supervisor.ready(READY_S)
         while ready and self.parts.gateways and number is not None:
             pids = set(self.supervisor.pids().values())
-            taken = [each.revision for each in await store.presence.list("gateway") if each.pid in pids]
+            known = await patiently(lambda: store.presence.list("gateway"))
+            taken = [each.revision for each in known if each.pid in pids]
             if len(taken) >= settings.gateways and min(taken) >= number:
                 break
             if time.monotonic() > until:
@@ -253,7 +270,7 @@ class _Place:
             screen.note(f"working: {settings.workers * settings.concurrency} runs at once")
             return
         url = gateway_url(settings)
-        rows = await _rows(store, number, self.checked)
+        rows = await patiently(lambda: _rows(store, number, self.checked))
         assert settings.redis_url is not None
         easy = banner.easiest(rows, url)
         screen.data(
@@ -275,16 +292,25 @@ class _Place:
         await watch(self.session.screen, store, read_settings)
 
 
-@contextlib.contextmanager
-def _listening(settings: Settings, parts: _Parts) -> Any:
+@asynccontextmanager
+async def _listening(settings: Settings, parts: _Parts) -> AsyncIterator[tuple[int, ...]]:
     """The gateways' socket: opened here, a call that waits in it survives the gateway that was to take it."""
     if not parts.gateways:
         yield ()
         return
-    from iogate.gateway.sockets import listen
+    from iogate.gateway.sockets import PortTaken, listen
 
     link_key(settings)
-    with listen(settings.host, settings.port) as listening:
+    until = time.monotonic() + PORT_S
+    while True:
+        try:
+            listening = listen(settings.host, settings.port)
+            break
+        except PortTaken:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(LOOK_S)
+    with listening:
         yield (listening.fileno(),)
 
 

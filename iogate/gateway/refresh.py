@@ -20,10 +20,11 @@ import time
 from typing import TYPE_CHECKING
 
 from iogate import supervisor
-from iogate.errors import IogateError, Unreachable, WrongStore
+from iogate.errors import IogateError, WrongStore
 from iogate.gateway import routes
 from iogate.gateway.live import ANSWER_S
 from iogate.store.connection import open_store
+from iogate.store.line import CommandFailed
 from iogate.store.presence import GATEWAY, Process
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+BROKEN = (IogateError, CommandFailed, TimeoutError)
+"""What passes: a store that is away, one that is full and refuses writes, a revision that does not hold."""
 AGAIN_S = 0.25
 ANNOUNCE_S = 4.0
 UNSET_S = 2.0
@@ -65,7 +68,7 @@ class Refresher:
                     group.create_task(self._watch(store))
                     group.create_task(self._announce_often(store))
                     group.create_task(self._look_for_secrets())
-            except* (IogateError, TimeoutError) as errors:
+            except* BROKEN as errors:
                 self._report(errors.exceptions[0])
             await asyncio.sleep(AGAIN_S)
 
@@ -74,7 +77,7 @@ class Refresher:
         store, self._live.intake = self._live.store, None
         if store is None:
             return
-        with contextlib.suppress(Unreachable, TimeoutError):
+        with contextlib.suppress(*BROKEN):
             async with asyncio.timeout(ANSWER_S):
                 await store.presence.leave(GATEWAY, self.id)
         await store.close()
@@ -93,7 +96,7 @@ class Refresher:
             while True:
                 try:
                     await self.reload()
-                except (IogateError, TimeoutError) as error:
+                except BROKEN as error:
                     # The last good table serves on; a broken revision is looked at again, not for ever fast.
                     self._report(error)
                     await asyncio.sleep(AGAIN_S)
@@ -166,7 +169,7 @@ class Refresher:
         store, table = self._live.store, self._live.table
         if store is None or table is None:
             return
-        with contextlib.suppress(Unreachable, TimeoutError):
+        with contextlib.suppress(*BROKEN):
             async with asyncio.timeout(ANSWER_S / 2):
                 await self._set_enabled(store, table)
 

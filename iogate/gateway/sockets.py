@@ -6,6 +6,7 @@ two the inherited one is better: what waits in it when a gateway dies is accepte
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 
@@ -14,6 +15,10 @@ from iogate.errors import Misused
 LISTEN_FD = "IOGATE_LISTEN_FD"
 """Environment variable that names an inherited listening socket."""
 BACKLOG = 2_048
+
+
+class PortTaken(Misused):
+    """Somebody listens there."""
 
 
 def listen(host: str, port: int, *, share_port: bool = False) -> socket.socket:
@@ -37,7 +42,8 @@ def listen(host: str, port: int, *, share_port: bool = False) -> socket.socket:
         listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
-        raise Misused(
+        refused = PortTaken if error.errno == errno.EADDRINUSE else Misused
+        raise refused(
             f"cannot listen on {host}:{port}: {error.strerror}", hint="set port to one that is free"
         ) from None
     return listening

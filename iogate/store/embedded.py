@@ -5,6 +5,8 @@ server inherits the folder's lock, so the lock lasts exactly as long as the serv
 process that started it is gone.
 
     starter: lock free? --yes--> start, wait until it answers --> Embedded(adopted=False)
+                ▲                   └─ killed meanwhile ─┐
+                └────────────────────────────────────────┘
                         --no---> a server lives (or is starting): wait until it answers --> adopted=True
 """
 
@@ -25,7 +27,7 @@ from pathlib import Path
 from typing import Literal
 
 import redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from iogate.errors import Unreachable, WrongStore
 from iogate.store import server as servers
@@ -35,8 +37,13 @@ SOCKET_BYTES = 100
 """Unix socket paths end at 104 bytes on some systems."""
 START_S = 30.0
 STOP_S = 30.0
+AGAIN_S = 0.1
 
 Fsync = Literal["always", "everysec"]
+
+
+class _Killed(Unreachable):
+    """A signal ended the server while it was starting: that says nothing against the next try."""
 
 
 @dataclass(kw_only=True)
@@ -82,7 +89,7 @@ def start_embedded(data_dir: Path, *, appendfsync: Fsync = "always", timeout_s: 
         except BlockingIOError:
             os.close(lock)
             found = _living(folder)
-            if found is not None:
+            if found is not None and _serves(found.url):
                 return found
             if time.monotonic() > until:
                 raise _silent(folder) from None
@@ -90,8 +97,12 @@ def start_embedded(data_dir: Path, *, appendfsync: Fsync = "always", timeout_s: 
             continue
         try:
             return _start(folder, lock, appendfsync, until)
+        except _Killed:
+            if time.monotonic() > until:
+                raise
         finally:
             os.close(lock)
+        time.sleep(AGAIN_S)
 
 
 def find_embedded(data_dir: Path) -> str | None:
@@ -219,17 +230,30 @@ def _living(folder: Path) -> Embedded | None:
     return Embedded(url=url, pid=int(info["process_id"]), folder=folder, server=writer, adopted=True)
 
 
+def _serves(url: str) -> bool:
+    """Whether it answers. One that still loads its files refuses all; one whose disk is full, only writes."""
+    try:
+        with _client(url, 1.0) as client:
+            client.ping()
+    except ResponseError:
+        return True
+    except (RedisError, OSError):
+        return False
+    return True
+
+
 def _wait_ready(embedded: Embedded, until: float) -> None:
-    """Until it answers: a server that still loads its files refuses everything but PING's error."""
+    """Until it serves."""
     while True:
-        if embedded.process is not None and embedded.process.poll() is not None:
-            raise Unreachable(
-                f"{embedded.server} ended at once, with exit code {embedded.process.returncode}",
+        code = embedded.process.poll() if embedded.process is not None else None
+        if code is not None:
+            how = f"with exit code {code}" if code >= 0 else f"by signal {-code}"
+            raise (Unreachable if code >= 0 else _Killed)(
+                f"{embedded.server} ended at once, {how}",
                 code="IOG623",
                 hint=f"its log is {embedded.folder / 'server.log'}",
             )
-        with contextlib.suppress(RedisError, OSError), _client(embedded.url, 1.0) as client:
-            client.ping()
+        if _serves(embedded.url):
             return
         if time.monotonic() > until:
             raise _silent(embedded.folder)

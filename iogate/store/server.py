@@ -138,6 +138,9 @@ def describe(info: Mapping[str, Any]) -> Server:
 
 
 def record(folder: Path, server: Server) -> None:
+    """Write down who opens the folder; no write where that stands there, since the disk may be full."""
+    if written_by(folder) == server:
+        return
     temporary = folder / "server.json.new"
     temporary.write_text(json.dumps(asdict(server)) + "\n", encoding="utf-8")
     temporary.replace(folder / "server.json")

@@ -13,6 +13,8 @@ import pytest
 from iogate.compiler.revision import EnvSecret, FileSecret, TokenAuth
 from iogate.gateway.refresh import Refresher
 from iogate.store.connection import Store
+from iogate.store.line import CommandFailed
+from iogate.store.presence import Presence, Process
 from tests.gateway.driver import TOKEN, World, api, opened, publish, until
 
 
@@ -84,6 +86,29 @@ async def test_a_revision_that_cannot_be_taken_leaves_the_last_good_one(
         await publish(world.store, api("a/b"), api("c/d"))
         await taken(world, 3)
         assert (await world.call("c/d")).status == 202
+
+
+async def test_a_store_that_is_full_ends_nobody_and_the_next_revision_is_taken(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It refuses the announcement: that is repeated, and until then the gateway judges as before."""
+    refused: list[int] = []
+    announce = Presence.announce
+
+    async def full(presence: Presence, process: Process) -> None:
+        if len(refused) < 3:
+            refused.append(process.revision)
+            raise CommandFailed("OOM command not allowed when used memory > 'maxmemory'.")
+        await announce(presence, process)
+
+    monkeypatch.setattr(Presence, "announce", full)
+    async with running(world):
+        await publish(world.store, api("a/b"))
+        await taken(world, 1)
+        assert len(refused) == 3
+        await publish(world.store, api("a/b", TOKEN))
+        await taken(world, 2)
+        assert (await world.call("a/b")).status == 401
 
 
 async def test_what_an_api_lacks_is_announced_by_name(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

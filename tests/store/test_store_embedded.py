@@ -7,9 +7,11 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -255,6 +257,54 @@ async def test_a_server_that_loads_is_waited_for(start: Starter, folder: Path) -
     store = await open_store(second.url)
     assert await store.call("DBSIZE") == 20
     await store.close()
+
+
+def test_a_server_that_is_killed_while_it_starts_is_started_again(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_ready = embedded._wait_ready
+    killed: list[int] = []
+
+    def first_ones_die(of: Embedded, until: float) -> None:
+        if len(killed) < 2:
+            killed.append(of.pid)
+            kill(of)
+        wait_ready(of, until)
+
+    monkeypatch.setattr(embedded, "_wait_ready", first_ones_die)
+    started = start()
+    assert len(killed) == 2
+    assert started.pid not in killed
+    with client(started) as plain:
+        assert plain.ping()
+
+
+@pytest.mark.parametrize(
+    ("reply", "serves"), [("LOADING Redis is loading", False), ("MISCONF cannot write", True)]
+)
+def test_a_server_that_loads_does_not_serve_yet_and_one_that_cannot_write_does(
+    tmp_path: Path, reply: str, *, serves: bool
+) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+
+        def answer() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                with connection:
+                    while connection.recv(4096):
+                        connection.sendall(f"-{reply}\r\n".encode())
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        assert embedded._serves(f"unix://{path}") is serves
+        listening.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
