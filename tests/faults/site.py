@@ -1,18 +1,25 @@
-"""A running `iogate up` whose processes can be found and killed."""
+"""A running `iogate up` whose processes can be found, frozen and killed, and whose own exits are noticed."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from iogate.supervisor import IDENTITY
+
 Kind = Literal["worker", "parent", "gateway", "store"]
+
+MARKS = {"worker": "iogate.worker", "gateway": "iogate.gateway", "store": "redis-server"}
+TAIL = 4_000
 
 
 def free_port() -> int:
@@ -36,78 +43,118 @@ def _processes() -> Iterator[tuple[int, int, str]]:
             yield int(entry.name), int(fields[1]), command
 
 
-class Site:
-    """One project folder and the `up` that serves it; `up` is started again by `ensure_parent`."""
+def identity_of(pid: int) -> str:
+    """The name under which a worker or gateway is known to the store; empty where it cannot be read."""
+    try:
+        pairs = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    mark = f"{IDENTITY}=".encode()
+    return next((pair[len(mark) :].decode() for pair in pairs if pair.startswith(mark)), "")
 
-    def __init__(self, folder: Path, port: int) -> None:
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """An `up` that ended without being told to."""
+
+    code: int
+    log: str
+
+
+class Site:
+    """One project folder and the `up` that serves it; `up` is started again by `ensure_parent`.
+
+    `bundled`: no other server than the one of the wheel is to be found.
+    """
+
+    def __init__(self, folder: Path, port: int, *, bundled: bool = False) -> None:
         self.folder = folder
         self.port = port
         self.parent: subprocess.Popen[bytes] | None = None
-        self.store_pids: set[int] = set()
+        self.ended: list[Ended] = []
+        self._told_to_end = False
+        self._environment = {**os.environ, **({"PATH": f"{sys.prefix}/bin"} if bundled else {})}
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "up.log"
 
     def ensure_parent(self) -> None:
-        if self.parent is None or self.parent.poll() is not None:
-            with (self.folder / "up.log").open("ab") as log:
-                self.parent = subprocess.Popen(
-                    [sys.executable, "-m", "iogate", "-C", str(self.folder), "up"],
-                    stdout=log,
-                    stderr=log,
-                    stdin=subprocess.DEVNULL,
-                )
+        """Start `up` where none runs; one that ended by itself is put on record."""
+        parent = self.parent
+        if parent is not None:
+            code = parent.poll()
+            if code is None:
+                return
+            if not self._told_to_end:
+                self.ended.append(Ended(code=code, log=self.log.read_text()[-TAIL:]))
+        self._told_to_end = False
+        with self.log.open("ab") as log:
+            self.parent = subprocess.Popen(
+                [sys.executable, "-m", "iogate", "-C", str(self.folder), "up"],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=self._environment,
+            )
+
+    async def keep(self) -> None:
+        """What an init system does: start `up` again whenever it is gone, until cancelled."""
+        while True:
+            self.ensure_parent()
+            await asyncio.sleep(0.05)
 
     def pids(self, kind: Kind) -> list[int]:
         """Live processes of that kind that belong to this site."""
-        if self.parent is None:
-            return []
         if kind == "parent":
-            return [self.parent.pid] if self.parent.poll() is None else []
-        everyone = list(_processes())
-        family = {self.parent.pid}
-        while True:
-            more = {pid for pid, parent, _ in everyone if parent in family} - family
-            if not more:
-                break
-            family |= more
-        mark = {"worker": "iogate.worker", "gateway": "iogate.gateway", "store": "redis-server"}[kind]
-        found = [
-            pid
-            for pid, _, command in everyone
-            if mark in command and (pid in family or (kind == "store" and self._is_ours(pid)))
-        ]
-        if kind == "store":
-            self.store_pids.update(found)
-        return found
+            return [self.parent.pid] if self.parent is not None and self.parent.poll() is None else []
+        return sorted(pid for pid, command in self._ours() if MARKS[kind] in command)
 
-    def _is_ours(self, pid: int) -> bool:
-        """A store that outlived its parent still works in the site's folder."""
-        try:
-            return str(self.folder) in str(Path(f"/proc/{pid}/cwd").readlink())
-        except OSError:
-            return False
+    def left(self) -> list[str]:
+        """The command lines of all that runs in the site's folder."""
+        return [command for _, command in self._ours()]
 
-    def kill(self, kind: Kind, choose: int) -> int | None:
-        """SIGKILL one process of that kind; its pid, or None where none was alive."""
-        found = sorted(self.pids(kind))
+    def kill(self, kind: Kind, choose: int, number: signal.Signals = signal.SIGKILL) -> int | None:
+        """Send a signal to one process of that kind; its pid, or None where none was alive."""
+        found = self.pids(kind)
         if not found:
             return None
         pid = found[choose % len(found)]
+        if kind == "parent":
+            self._told_to_end = True
         try:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
         except ProcessLookupError:
             return None
+        if kind == "parent" and self.parent is not None:
+            self.parent.wait()
         return pid
 
     async def stop(self) -> None:
         """End `up` as a person would, and what outlived it."""
-        self.pids("store")
+        self._told_to_end = True
         if self.parent is not None and self.parent.poll() is None:
             self.parent.send_signal(signal.SIGTERM)
-            deadline = asyncio.get_running_loop().time() + 40
-            while self.parent.poll() is None and asyncio.get_running_loop().time() < deadline:
-                await asyncio.sleep(0.05)
-            if self.parent.poll() is None:
+            try:
+                await asyncio.to_thread(self.parent.wait, 40)
+            except subprocess.TimeoutExpired:
                 self.parent.kill()
                 self.parent.wait()
-        for pid in self.store_pids:
-            if self._is_ours(pid):
+
+    def sweep(self) -> None:
+        """Kill what is left."""
+        for pid, _ in list(self._ours()):
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    def _ours(self) -> Iterator[tuple[int, str]]:
+        """All but the parent: whoever started them, they work in the site's folder."""
+        for pid, _, command in _processes():
+            if self.parent is not None and pid == self.parent.pid:
+                continue
+            try:
+                where = Path(f"/proc/{pid}/cwd").readlink()
+            except OSError:
+                continue
+            if where == self.folder or self.folder in where.parents:
+                yield pid, command

@@ -1,0 +1,136 @@
+"""Looks into the store of a site: when the runs of killed workers went on, and what is left at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from iogate.store import keys
+from iogate.store.embedded import find_embedded
+
+LOOK_S = 0.2
+SETTLE_S = 20.0
+
+LIVING = (keys.RUN, keys.FRAMES, keys.VALUES, keys.TASKS, keys.JOURNAL, keys.BACKLOG, keys.WOKEN)
+"""Prefixes of which nothing may be left once every run has ended."""
+EMPTY = (
+    keys.TIMERS,
+    keys.LEASES,
+    keys.SUSPECTS,
+    keys.RQ_QUEUE,
+    keys.RQ_STARTED,
+    keys.RQ_DEFERRED,
+    keys.RQ_SCHEDULED,
+    keys.RQ_READY,
+    *(keys.INDEX + status for status in keys.STATUSES if status not in keys.ENDED),
+)
+LASTING = (
+    *(keys.END, keys.BIG, keys.INDEX, keys.UPKEEP, keys.TAKEN, keys.IDEMPOTENCY, keys.GATE, keys.GATES),
+    *(keys.DELETED, keys.EXPIRIES, keys.FULL, keys.LIVE, keys.REVISION, keys.REVISIONS, keys.PROGRAM),
+    *(keys.CONTENT, keys.BLOBS, keys.PROCESS, keys.PROCESSES),
+    *(keys.RQ_QUEUES, keys.RQ_JOB, keys.RQ_RESULTS, keys.RQ_WORKER, keys.RQ_WORKERS, keys.RQ_FINISHED),
+    *(keys.RQ_FAILED, keys.RQ_CANCELED),
+)
+EXPIRING = (keys.END, keys.BIG, keys.TAKEN, keys.PROCESS, keys.RQ_JOB, keys.RQ_RESULTS)
+"""Prefixes whose keys all have an end."""
+
+
+def _client(folder: Path) -> Any:
+    """Typed by hand where it matters: redis-py says of every answer that it may be anything."""
+    url = find_embedded(folder / ".iogate")
+    return None if url is None else Redis.from_url(url, decode_responses=True, socket_timeout=1)
+
+
+@dataclass
+class Recovery:
+    """For each run under lease of a worker that was killed: how long until it took its next step."""
+
+    folder: Path
+    took_s: list[float] = field(default_factory=list)
+    _open: dict[str, tuple[float, int]] = field(default_factory=dict)
+
+    async def note(self, workers: Sequence[str]) -> None:
+        """These workers are about to be killed; a store that is away leaves it unmeasured."""
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            client = await asyncio.to_thread(_client, self.folder)
+            if client is None:
+                return
+            async with client, asyncio.timeout(1):
+                for uid in await client.zrange(keys.LEASES, 0, -1):
+                    worker, seq = await client.hmget(keys.RUN + uid, "wkr", "seq")
+                    if worker in workers and uid not in self._open:
+                        self._open[uid] = (time.monotonic(), int(seq or 0))
+
+    async def watch(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self._open:
+                with contextlib.suppress(RedisError, OSError, TimeoutError):
+                    await self._look()
+
+    async def _look(self) -> None:
+        client = await asyncio.to_thread(_client, self.folder)
+        if client is None:
+            return
+        async with client, asyncio.timeout(2):
+            for uid, (killed_at, seq) in list(self._open.items()):
+                now = await client.hget(keys.RUN + uid, "seq")
+                # No record: it has ended. A loading server answers nothing at all.
+                if now is None or int(now) > seq:
+                    del self._open[uid]
+                    self.took_s.append(time.monotonic() - killed_at)
+
+    @property
+    def longest_s(self) -> float:
+        """Of those that went on, and of those that have not."""
+        now = time.monotonic()
+        return max([*self.took_s, *(now - killed_at for killed_at, _ in self._open.values())], default=0.0)
+
+
+async def leftovers(folder: Path) -> tuple[list[str], dict[str, int]]:
+    """What is still there though every run has ended, after a while to settle; and the keys of each kind."""
+    until = time.monotonic() + SETTLE_S
+    while True:
+        client = await asyncio.to_thread(_client, folder)
+        if client is None:
+            return ["no store"], {}
+        async with client:
+            found, counts = await _leftovers(client)
+        if not found or time.monotonic() > until:
+            return found, counts
+        await asyncio.sleep(0.5)
+
+
+async def _leftovers(client: Any) -> tuple[list[str], dict[str, int]]:
+    found: list[str] = []
+    counts: Counter[str] = Counter()
+    for key in EMPTY:
+        kind = await client.type(key)
+        if kind != "none":
+            size = await (client.llen(key) if kind == "list" else client.zcard(key))
+            if size:
+                found.append(f"{key}: {size}")
+    async for key in client.scan_iter(count=1_000):
+        known = [prefix for prefix in (*LIVING, *EMPTY, *LASTING) if key.startswith(prefix)]
+        kind = max(known, key=len, default="")
+        counts[kind or key] += 1
+        if kind in LIVING or key.startswith((keys.RQ_EXECUTION, keys.RQ_EXECUTIONS)) or not kind:
+            found.append(key)
+        elif kind in EXPIRING and await client.ttl(key) == -1:
+            found.append(f"{key} has no end")
+    for api in await client.smembers(keys.GATES):
+        loads: dict[str, Any] = await client.hgetall(keys.GATE + api)
+        wrong = {name: loads[name] for name in ("inq", "run", "bl") if int(loads.get(name, 0))}
+        if wrong:
+            found.append(f"{keys.GATE}{api}: {wrong}")
+    return found[:20], dict(counts)
