@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from iogate.store import keys
-from tests.worker.site import NOOP, workflow
+from tests.worker.site import NOOP, until, workflow
 
 if TYPE_CHECKING:
     from tests.worker.site import Site
@@ -72,7 +72,11 @@ async def _clock_of_another_type(site: Site) -> None:
 async def _announce(site: Site) -> None:
     await site.store.call("SET", f"{keys.PROCESS}worker:evil", b"\xff")
     await site.store.call("ZADD", f"{keys.PROCESSES}worker", 1, "evil", 2, b"\xff")
-    assert [process.id for process in await site.store.presence.list("worker")] == ["test-1"]
+
+    async def known() -> bool:
+        return [process.id for process in await site.store.presence.list("worker")] == ["test-1"]
+
+    await until(known, what="the worker's own announcement")
 
 
 Attack = Callable[["Site"], Awaitable[Any]]
@@ -111,7 +115,7 @@ async def test_a_worker_survives_what_it_finds_and_others_runs_go_on(site: Site,
     await ATTACKS[name](site)
     after = [await site.call() for _ in range(3)]
     await site.store.call("DEL", keys.RQ_SUSPENDED)
-    for run in await site.all_ended([*before, *after], 5):
+    for run in await site.all_ended([*before, *after], 10):
         assert (run.status, run.attempt) == ("completed", 1)
     assert worker.process.returncode is None
 
@@ -121,8 +125,11 @@ async def test_a_run_whose_frames_are_gone_is_not_started_anew(site: Site) -> No
     await site.publish(BEHIND)
     worker = await site.worker()
     uid = await site.call("behind")
-    while (await site.view(uid)).place != "timer":
-        pass
+
+    async def parked() -> bool:
+        return (await site.view(uid)).place == "timer"
+
+    await until(parked, what="the run's wait")
     await site.store.call("DEL", keys.FRAMES + uid)
     await site.store.call("ZADD", keys.TIMERS, 1, uid)
     run = await site.ended(uid)
