@@ -1,7 +1,7 @@
 """The store's clock, followed from afar.
 
 Leases, timers and due times are in milliseconds of the store's own clock, so that hosts whose clocks
-differ agree. A process learns that time with each answer and goes on from it by the monotonic clock,
+differ agree. A worker learns that time with each take and goes on from it by the monotonic clock,
 which no administrator can set back.
 """
 
@@ -16,17 +16,14 @@ def epoch_ms() -> int:
 
 
 class StoreClock:
-    """The store's time as of the last answer, plus what has passed here since."""
+    """The store's time as of the last answer, plus what has passed here since; at first, this host's own."""
 
     def __init__(self) -> None:
-        self._offset_ms: float | None = None
+        self.observe(epoch_ms())
 
     def observe(self, store_now_ms: int) -> None:
-        """Take over the time that an answer carried."""
+        """Take over what an answer said. It took its time: this clock is late, never early."""
         self._offset_ms = store_now_ms - time.monotonic() * 1000
 
     def now_ms(self) -> int:
-        """The store's time; this host's own until the first answer."""
-        if self._offset_ms is None:
-            return epoch_ms()
         return int(self._offset_ms + time.monotonic() * 1000)

@@ -1,6 +1,6 @@
 """The slow look at everything: repairs what outsiders did, and forgets what has expired.
 
-Called now and then by one process (the supervising parent). `rq empty`, a deleted job, a requeued one or
+Called now and then by one worker, the eldest. `rq empty`, a deleted job, a requeued one or
 a flushed registry are put right here; the moves of runs never wait for it. Invariant: works in small
 scripts, so that it never holds the server up.
 """
@@ -62,7 +62,8 @@ async def _drop_blobs(line: Line) -> int:
     old = [name.decode() for name in await line.call("ZRANGEBYSCORE", keys.BLOBS, "-inf", before)]
     if not old:
         return 0
-    unneeded = [name for name in old if name not in await _needed(line)]
+    needed = await _needed(line)
+    unneeded = [name for name in old if name not in needed]
     if unneeded:
         await line.calls([("DEL", *unneeded), ("ZREM", keys.BLOBS, *unneeded)])
     return len(unneeded)

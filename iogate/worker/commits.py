@@ -1,10 +1,10 @@
 """Gathers the commits of many runs into one call of the store: one script, one write to its log.
 
 Used by `drive`. Batches form by themselves: what arrives while a call is under way goes with the next.
-Invariant: each commit
-that was added is answered once: by the store's verdict; by `refused` where the store takes others and not
-this one; or by `lost` when the store stays out of reach until the lease must be presumed lost. A commit
-may be sent any number of times: the store applies sequence n+1 and answers a repeated n as it did.
+Invariant: each commit that was added is answered once: by the store's verdict; by `refused` where the store
+takes others and not this one; or by `lost` when the store stays out of reach until the lease must be
+presumed lost. A commit may be sent any number of times: the store applies sequence n+1 and answers a
+repeated n as it did.
 """
 
 from __future__ import annotations
@@ -47,20 +47,10 @@ class Commits:
         self._presumed_lost = presumed_lost
         self._waiting: deque[tuple[Run, Commit]] = deque()
         self._arrived = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     def add(self, run: Run, commit: Commit) -> None:
         self._waiting.append((run, commit))
         self._arrived.set()
-        self._idle.clear()
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    async def flushed(self) -> None:
-        """Wait until every commit is answered."""
-        await self._idle.wait()
 
     async def run(self) -> None:
         """Send batches for ever."""
@@ -69,7 +59,6 @@ class Commits:
             while self._waiting:
                 await self._send(self._batch())
             self._arrived.clear()
-            self._idle.set()
 
     def _batch(self) -> list[tuple[Run, Commit]]:
         batch: list[tuple[Run, Commit]] = []

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from iogate.clock import StoreClock
 from iogate.effects.perform import EffectContext, Effects
 from iogate.engine.advance import advance, start
 from iogate.engine.commands import Cancelled, Expired, Note, Perform, Performed, Resumed
@@ -29,7 +30,6 @@ from iogate.store.leases import Claim, Leases, Move, Verdict
 from iogate.worker.active import Run
 from iogate.worker.commits import Commits
 from iogate.worker.frames import decode
-from iogate.worker.moment import StoreTime
 from iogate.worker.programs import Programs, Unloadable
 from iogate.worker.vault import Vault
 
@@ -51,14 +51,14 @@ class Drive:
         programs: Programs,
         effects: Effects,
         vault: Vault,
-        time: StoreTime,
+        clock: StoreClock,
         released: Callable[[], None],
         presumed_lost_s: float,
     ) -> None:
         self._programs = programs
         self._effects = effects
         self._vault = vault
-        self._time = time
+        self._clock = clock
         self._released = released
         self._presumed_lost_s = presumed_lost_s
         self._loop = asyncio.get_running_loop()
@@ -115,7 +115,7 @@ class Drive:
                 # Starting anew would repeat what has been done.
                 raise ValueError("its frames are gone")  # noqa: TRY301 - the same end as for what cannot be decoded
             if claim.head is None:
-                run.state = start(program, run.facts, self._time.now_ms())
+                run.state = start(program, run.facts, self._clock.now_ms())
             else:
                 run.state = run.codec.load(claim.head, claim.frames, claim.values)
                 run.inbox.append(Resumed())
@@ -177,7 +177,7 @@ class Drive:
         if run.timer is not None:
             run.timer.cancel()
             run.timer = None
-        now_ms = self._time.now_ms()
+        now_ms = self._clock.now_ms()
         if run.deadline_ms is not None and now_ms >= run.deadline_ms and not run.expired:
             run.expired = True
             run.inbox.append(Expired())
@@ -223,7 +223,7 @@ class Drive:
             return
         due_ms = _earliest(run.state.due_ms, run.deadline_ms)
         if due_ms is not None:
-            delay_s = max(0.001, (due_ms - self._time.now_ms()) / 1000)
+            delay_s = max(0.001, (due_ms - self._clock.now_ms()) / 1000)
             run.timer = self._loop.call_later(delay_s, self.step, run)
 
     def _overdue(self, run: Run) -> bool:
@@ -355,7 +355,7 @@ class Drive:
             run.hush()
         error: Mapping[str, Any] = WorkflowError(kind, detail=detail, instance="/").to_json()
         run.state = State(status="faulted", error=error)
-        run.notes.append(Note(kind="workflow.faulted", at_ms=self._time.now_ms(), detail={"error": error}))
+        run.notes.append(Note(kind="workflow.faulted", at_ms=self._clock.now_ms(), detail={"error": error}))
         self._commit(run, "end", None)
 
 

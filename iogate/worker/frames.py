@@ -1,6 +1,6 @@
 """A run's state as bytes and back: a head, a field for each frame, big values apart.
 
-Used by `run`. Invariant: a commit carries what changed since the last one, and a value over 64 KiB is
+Used by `active`. Invariant: a commit carries what changed since the last one, and a value over 64 KiB is
 written once a run, however many frames hold it and however often those are written.
 
     head    msgspec JSON of `head_to_json`

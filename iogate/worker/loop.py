@@ -12,12 +12,12 @@ import contextlib
 import logging
 from collections.abc import Callable
 
+from iogate.clock import StoreClock
 from iogate.errors import Unreachable
 from iogate.store.connection import Store
 from iogate.store.leases import Taken
 from iogate.store.line import CommandFailed
 from iogate.worker.drive import Drive
-from iogate.worker.moment import StoreTime
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +43,14 @@ class Loop:
         name: str,
         concurrency: int,
         solitary: bool,
-        time: StoreTime,
+        clock: StoreClock,
         drive: Callable[[Callable[[], None]], Drive],
     ) -> None:
         self._store = store
         self._name = name
         self._concurrency = 1 if solitary else concurrency
         self._solitary = solitary
-        self._time = time
+        self._clock = clock
         self._bell, self._wired = store.leases.doorbell()
         self._left = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -172,7 +172,7 @@ class Loop:
         return taken, asked_at
 
     def _begin(self, taken: Taken, asked_at: float) -> None:
-        self._time.set(taken.now_ms)
+        self._clock.observe(taken.now_ms)
         if taken.suspended != self.suspended:
             self.suspended = taken.suspended
             log.info(

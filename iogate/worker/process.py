@@ -20,13 +20,13 @@ from pathlib import Path
 from redis import RedisError
 
 from iogate import functions, supervisor
+from iogate.clock import StoreClock
 from iogate.effects.perform import Effects
 from iogate.errors import Misused
 from iogate.settings import Settings
 from iogate.store.connection import Store, StoreUnavailable, open_store
 from iogate.worker.drive import Drive
 from iogate.worker.loop import PRESUMED_LOST_S, Loop
-from iogate.worker.moment import StoreTime
 from iogate.worker.programs import Programs
 from iogate.worker.upkeep import Upkeep
 from iogate.worker.vault import Vault
@@ -70,19 +70,19 @@ async def work(
     programs = Programs(store.revisions)
     try:
         async with Effects(settings=settings, resources=programs.resource, functions=registry) as effects:
-            time = StoreTime()
+            clock = StoreClock()
             loop = Loop(
                 store=store,
                 name=name,
                 concurrency=settings.concurrency,
                 solitary=solitary,
-                time=time,
+                clock=clock,
                 drive=lambda released: Drive(
                     leases=store.leases,
                     programs=programs,
                     effects=effects,
                     vault=vault,
-                    time=time,
+                    clock=clock,
                     released=released,
                     presumed_lost_s=PRESUMED_LOST_S,
                 ),

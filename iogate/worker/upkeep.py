@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 
+from iogate.clock import epoch_ms
 from iogate.errors import Unreachable
 from iogate.store.connection import Store
 from iogate.store.line import CommandFailed
@@ -45,7 +46,7 @@ class Upkeep:
         self._vault = vault
         self._audits = audits
         self._facts = facts
-        self._started_at_ms = int(time.time() * 1000)
+        self._started_at_ms = epoch_ms()
         self._next_audit = 0.0
 
     async def run(self) -> None:

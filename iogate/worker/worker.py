@@ -1,9 +1,8 @@
 """`WorkflowWorker`: an iogate worker as RQ sees it, for `rq info`, `rq suspend` and RQ's commands.
 
 Used by `process`. RQ's client is synchronous, so all of it happens in one thread of its own; the commands
-that it hears go to the event loop. Invariant: nothing here takes,
-runs, finishes or retries a job: RQ's `work` and all below it never run, and no answer or failure of
-this thread keeps a run from going on.
+that it hears go to the event loop. Invariant: nothing here takes, runs, finishes or retries a job: RQ's
+`work` and all below it never run, and no answer or failure of this thread keeps a run from going on.
 """
 
 from __future__ import annotations
