@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -103,10 +102,8 @@ def test_help_is_fast_because_commands_import_late() -> None:
         "heavy = {'redis', 'rq', 'litestar', 'pydantic', 'aiohttp', 'jq', 'rich', 'msgspec', 'yaml'};"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
-    started = time.monotonic()
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stderr == "[]\n"
-    assert time.monotonic() - started < 3  # a generous roof: the list above is the real check
 
 
 def test_the_module_runs_as_the_script_does(tmp_path: Path) -> None:

