@@ -99,7 +99,8 @@ class Signals:
 
 
 def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    # Anyone may publish anything: what is no text is no uid, and no reason to stop listening.
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 class Doorbell:

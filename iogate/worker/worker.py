@@ -130,7 +130,7 @@ class WorkflowWorker(BaseWorker):
         try:
             payload = json.loads(data)
             command, uid = str(payload["command"]), str(payload.get("job_id", ""))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             log.warning("a command that is none was ignored", extra={"action": "command.ignored"})
             return
         match command:

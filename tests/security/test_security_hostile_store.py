@@ -136,3 +136,24 @@ async def test_a_run_whose_frames_are_gone_is_not_started_anew(site: Site) -> No
     assert run.status == "faulted"
     assert b"what is stored of it cannot be loaded" in (run.error or b"")
     assert worker.process.returncode is None
+
+
+async def test_what_is_published_by_others_deafens_no_one(site: Site) -> None:
+    """A message that is no text once ended the listening for good; each call then waited for a poll."""
+    await site.publish(NOOP)
+    worker = await site.worker()
+    heard: list[str] = []
+    _, wired = site.store.leases.doorbell()
+    async with wired, site.store.leases.cancellations(heard.append):
+        for channel in (keys.WAKE_CHANNEL, keys.CANCEL_CHANNEL, keys.ENDED_CHANNEL, keys.CHANGE_CHANNEL):
+            await site.store.call("PUBLISH", channel, b"\xff\xfe")
+        await site.store.call("PUBLISH", keys.CANCEL_CHANNEL, FORGED)
+        await until(lambda: FORGED in heard, 5, "a message after one that is no text")
+    subscribed = f"rq:pubsub:{worker.name}"
+
+    async def reaches_the_worker() -> bool:
+        return bool(await site.store.call("PUBLISH", subscribed, "[" * 200_000))
+
+    await until(reaches_the_worker, what="the worker's ear for RQ's commands")
+    await site.store.call("PUBLISH", subscribed, json.dumps({"command": "shutdown"}))
+    assert await worker.wait() == 0
