@@ -26,6 +26,8 @@ SOLITARY_PREFIX = "solitary-"
 SOLITARY = 4
 """Suspects that are tried at once, each in a process of its own."""
 LOOK_S = 0.5
+READY_S = 10.0
+"""Suspects wait no longer for a worker or gateway that does not come up."""
 BURY_S = 20.0
 """Beyond that, the leases have expired by themselves."""
 GRACE_S = 25.0
@@ -56,19 +58,28 @@ class Workforce:
         task.add_done_callback(self._burials.discard)
 
     async def watch(self, supervisor: Supervisor) -> None:
-        """Keep as many solitary workers as there are suspects, until cancelled."""
+        """Start a solitary worker while suspects wait, until cancelled.
+
+        One start at a time, after those who serve everybody else: a crash leaves many suspects at once,
+        and the start of a process costs a second of a core.
+        """
+        names = [f"{SOLITARY_PREFIX}{n}" for n in range(1, SOLITARY + 1)]
         try:
             await self._bury_abandoned()
+            await supervisor.ready(READY_S)
             while True:
-                try:
-                    waiting = await (await self._open()).leases.suspects()
-                except (Unreachable, CommandFailed):
-                    waiting = 0
-                for n in range(1, min(waiting, SOLITARY) + 1):
-                    supervisor.add(self._child(f"{SOLITARY_PREFIX}{n}", solitary=True))
                 await asyncio.sleep(LOOK_S)
+                free = [name for name in names if name not in supervisor.pids()]
+                if free and await self._suspects() and await supervisor.ready(LOOK_S):
+                    supervisor.add(self._child(free[0], solitary=True))
         finally:
             await self.close()
+
+    async def _suspects(self) -> int:
+        try:
+            return await (await self._open()).leases.suspects()
+        except (Unreachable, CommandFailed):
+            return 0
 
     async def close(self) -> None:
         """End what is left of burials, and the connection."""
