@@ -96,10 +96,11 @@ class _Session:
         kind = self.chance.choice(KINDS)
         choose = self.chance.randrange(1000)
         workers = self.site.pids("worker")
-        if kind == "worker" and workers:
-            await self.recovery.note([identity_of(workers[choose % len(workers)])])
-        elif kind == "parent":
-            await self.recovery.note([identity_of(pid) for pid in workers])
+        if kind == "worker":
+            workers = [workers[choose % len(workers)]] if workers else []
+        await self.recovery.note(
+            [identity_of(pid) for pid in workers] if kind in ("worker", "parent") else []
+        )
         if self.site.kill(kind, choose) is None:
             return False
         self.outcome.kills[kind] += 1

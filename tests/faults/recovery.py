@@ -52,14 +52,20 @@ def _client(folder: Path) -> Any:
 
 @dataclass
 class Recovery:
-    """For each run under lease of a worker that was killed: how long until it took its next step."""
+    """For each run under lease of a worker that was killed: how long until it took its next step.
+
+    A further kill of anything starts the clocks again: what is promised is the time after the last one.
+    """
 
     folder: Path
     took_s: list[float] = field(default_factory=list)
     _open: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     async def note(self, workers: Sequence[str]) -> None:
-        """These workers are about to be killed; a store that is away leaves it unmeasured."""
+        """These workers, or something else, are about to be killed; a store that is away is not measured."""
+        self._open = {uid: (time.monotonic(), seq) for uid, (_, seq) in self._open.items()}
+        if not workers:
+            return
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             client = await asyncio.to_thread(_client, self.folder)
             if client is None:
