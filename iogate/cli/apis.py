@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
@@ -276,7 +276,11 @@ async def show_workflow(
             name for name in sorted(revision.workflows) if name == workflow or name.startswith(workflow + ":")
         ]
         if not names:
-            raise NotFound(f"no live workflow {workflow}", hint='"iogate workflow list" shows them')
+            plain = {name.partition(":")[0] for name in revision.workflows}
+            raise NotFound(
+                f"no live workflow {workflow}{did_you_mean(workflow, plain)}",
+                hint='"iogate workflow list" shows them',
+            )
         name = names[-1]
         stored = json.loads(await store.revisions.program(revision.workflows[name].program))
     # The stored form is sorted by name; people read a document from its head to its tasks.
@@ -302,14 +306,19 @@ def find(revision: Revision, api: str) -> Api:
     """An API of the live revision."""
     known = revision.apis.get(api)
     if known is None:
-        from iogate.documents.problems import nearest
-
-        near = nearest(api, revision.apis)
         raise NotFound(
-            f"no live API {api}" + (f'; did you mean "{near}"?' if near else ""),
+            f"no live API {api}{did_you_mean(api, revision.apis)}",
             hint='"iogate api list" shows them, "iogate apply" publishes new ones',
         )
     return known
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What to add to a message about a name that is nowhere; empty where none is near."""
+    from iogate.documents.problems import nearest
+
+    near = nearest(name, known)
+    return f'; did you mean "{near}"?' if near else ""
 
 
 def api_json(api: Api, gate: Gate | None) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def run(arguments: list[str]) -> int:
         tell(error)
         return error.exit_code
     except UsageError as error:
-        message = error.format_message()
+        message = error.format_message().replace("Value error, ", "")
         if message.startswith("Usage:"):  # a group without a command
             say(message)
             return Misused.exit_code

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from iogate.cli.apis import gateway_url, is_loopback, live_gateway_url, with_credentials
+from iogate.cli.apis import did_you_mean, gateway_url, is_loopback, live_gateway_url, with_credentials
 from iogate.cli.checking import Checked, compiled, counted
 from iogate.cli.options import HeaderOption, pair, seconds
 from iogate.cli.render import Screen, Table, say
@@ -146,7 +146,8 @@ def _select(checked: Checked, apis: list[str], names: list[str] | None) -> list[
     for api in apis:
         if api not in known:
             raise NotFound(
-                f"no API {api} in the files", hint=f"there are {', '.join(sorted(known)) or 'none'}"
+                f"no API {api} in the files{did_you_mean(api, known)}",
+                hint=f"there are {', '.join(sorted(known)) or 'none'}",
             )
     cases = [
         Case(api=known[f"{document.model.module}/{method}"], stored=stored)

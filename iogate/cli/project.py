@@ -176,7 +176,7 @@ def _function(settings: Settings, reference: str) -> tuple[str, str]:
             f"--function {reference}: no such function; "
             + (f"there are {known}" if known else 'the setting "functions" names no module that has any'),
         )
-    return scaffold.function_task(reference, tuple(function.parameters))
+    return scaffold.function_task(reference, function.input_schema)
 
 
 def _with_method(path: Path, before: str, method: str, block: str) -> str:

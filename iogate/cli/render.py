@@ -81,8 +81,8 @@ class Screen:
                 console(sys.stdout).print(part, markup=False, highlight=False, soft_wrap=True)
             else:
                 _write(part)
-        elif coloured(sys.stdout):
-            console(sys.stdout).print(_rich_table(part))
+        elif coloured(sys.stdout) and (fitting := _fitting(part, console(sys.stdout))) is not None:
+            console(sys.stdout).print(fitting)
         else:
             _write(plain_table(part))
 
@@ -130,19 +130,38 @@ def plain_table(table: Table) -> str:
     )
 
 
-def _rich_table(table: Table) -> object:
+PROSE = 16
+"""The narrowest that a column of several words may become."""
+
+
+def _fitting(table: Table, screen: Console) -> object | None:
+    """The table for a terminal; None where it is too narrow for it.
+
+    Prose wraps between words. An id that is broken over lines cannot be copied, so nothing else wraps:
+    the plain table, which the terminal itself wraps, serves better then.
+    """
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
+    cells = [[_cell(value) for value in row] for row in table.rows]
     shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in table.columns:
+    narrowest = 0
+    for at, column in enumerate(table.columns):
+        words = [column, *(word for row in cells for word in row[at].split(" "))]
+        longest = max(map(len, words))
+        prose = any(" " in row[at] for row in cells)
+        narrowest += max(longest, PROSE if prose else 0) + len("   ")
         shown.add_column(
-            column, justify="right" if column in table.numbers else "left", overflow="fold", no_wrap=False
+            column,
+            justify="right" if column in table.numbers else "left",
+            no_wrap=not prose,
+            min_width=longest,
         )
-    for row in table.rows:
-        cells = [_cell(value) for value in row]
-        shown.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
+    if narrowest > screen.width:
+        return None
+    for row in cells:
+        shown.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
     return shown
 
 

@@ -54,6 +54,9 @@ async def list_(
             api=api, statuses=statuses(status_), since_ms=moment_ms(since, "--since"), limit=limit
         )
     runs = [brief(each) for each in listed]
+    if not runs:
+        filtered = any(each is not None for each in (api, status_, since))
+        session.screen.note("no run matches the filters" if filtered else "no runs yet")
     session.screen.data(
         "runs.list",
         {"runs": runs},
@@ -101,7 +104,7 @@ async def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run's end.")] = False,
 ) -> None:
     """Print a run's journal: what happened, line by line."""
-    from iogate.cli.render import Output
+    from iogate.cli.render import Output, to_yaml
     from iogate.store.reading import entry
 
     async with session.store(session.settings()) as store:
@@ -112,8 +115,14 @@ async def logs(
             return
         async for _, raw in store.runs.follow(uid):
             line = entry(raw)
-            # A stream of documents, one a line: whoever reads JSON of something that goes on reads lines.
-            print(told(line) if session.screen.output is Output.TEXT else json.dumps(line), flush=True)
+            # Whoever reads what goes on reads one document after the other: a line each, or behind `---`.
+            match session.screen.output:
+                case Output.TEXT:
+                    print(told(line), flush=True)
+                case Output.JSON:
+                    print(json.dumps(line, ensure_ascii=False), flush=True)
+                case Output.YAML:
+                    print(f"---\n{to_yaml(line)}", end="", flush=True)
 
 
 @command(group, "cancel")

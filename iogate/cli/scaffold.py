@@ -6,8 +6,9 @@ Plain text with values put in; what is written is read and checked like any othe
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from textwrap import indent
+from typing import Any
 
 DSL = "1.0.3"
 
@@ -115,11 +116,44 @@ def script_task(endpoint: str) -> tuple[str, str]:
     return task, _plain_case()
 
 
-def function_task(reference: str, parameters: Sequence[str]) -> tuple[str, str]:
-    """A task that calls a Python function with the members of the input."""
-    arguments = "".join(f"      {name}: ${{ .{name} }}\n" for name in parameters)
-    task = f"- call:\n    call: {reference}@default\n" + (f"    with:\n{arguments}" if arguments else "")
-    return task, _plain_case(dict.fromkeys(parameters))
+def function_task(reference: str, schema: Mapping[str, Any]) -> tuple[str, str]:
+    """A task that calls a Python function with members of the input, by the schema of its arguments."""
+    required = schema["required"]
+    arguments = "".join(f"      {name}: ${{ .{name} }}\n" for name in required)
+    head = "    with:\n" if required else ""
+    optional = [name for name in schema["properties"] if name not in required]
+    spare = "".join(f"      # {name}: ${{ .{name} }}   # optional\n" for name in optional)
+    if optional and not required:
+        head = "    # with:\n"
+    task = f"- call:\n    call: {reference}@default\n{head}{arguments}{spare}"
+    body = {name: _sample(schema["properties"][name], schema.get("$defs", {})) for name in required}
+    return task, _plain_case(body)
+
+
+_SAMPLES: Mapping[str, Any] = {
+    "string": "text",
+    "integer": 1,
+    "number": 1.5,
+    "boolean": True,
+    "array": [],
+    "object": {},
+}
+
+
+def _sample(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any:
+    """A value that the schema takes, as far as a schema of annotations goes."""
+    match schema:
+        case {"$ref": str(reference)}:
+            return _sample(definitions.get(reference.rpartition("/")[2], {}), definitions)
+        case {"enum": [first, *_]} | {"const": first}:
+            return first
+        case {"anyOf": [first, *_]}:
+            return _sample(first, definitions)
+        case {"properties": Mapping() as properties}:
+            return {name: _sample(properties[name], definitions) for name in schema.get("required", ())}
+        case {"type": str(kind)}:
+            return _SAMPLES.get(kind)
+    return None
 
 
 def http_task(url: str) -> tuple[str, str]:
@@ -141,7 +175,7 @@ def http_task(url: str) -> tuple[str, str]:
     return task, case
 
 
-def _plain_case(body: dict[str, None] | None = None) -> str:
+def _plain_case(body: Mapping[str, Any] | None = None) -> str:
     return f"""\
 - name: happy path
   body: {json.dumps(body or {})}

@@ -109,6 +109,9 @@ def entry(line: bytes) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.json.decode(line)
     if isinstance(at := found.get("at"), int):
         found["at"] = moment(at)
+    detail = found.get("detail")
+    if isinstance(detail, dict) and isinstance(due := detail.pop("due_ms", None), int):
+        detail["until"] = moment(due)
     return found
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.cli.conftest import Cli
-from tests.cli.place import Place
+from tests.cli.place import Place, until
 
 
 def test_commands_that_need_a_store_say_how_to_get_one(cli: Cli) -> None:
@@ -61,6 +63,11 @@ def test_api_show_tells_everything_but_secrets(live: Cli) -> None:
 def test_an_unknown_api_is_named_with_the_nearest(live: Cli) -> None:
     ran = live("api", "show", "shop/bye", code=8)
     assert ran.err.startswith('iogate: no live API shop/bye; did you mean "shop/buy"?\n')
+
+
+def test_an_unknown_workflow_is_named_with_the_nearest(live: Cli) -> None:
+    ran = live("workflow", "show", "shop/bye", code=8)
+    assert ran.err.startswith('iogate: no live workflow shop/bye; did you mean "shop/buy"?\n')
 
 
 def test_api_call_gives_a_uid_and_can_wait(live: Cli) -> None:
@@ -193,6 +200,24 @@ def test_logs_are_the_journal_and_can_be_followed(live: Cli, shop: Place) -> Non
     assert entries[0]["at"].endswith("Z")
 
 
+def test_a_followed_journal_is_documents_that_a_program_can_read(live: Cli, shop: Place) -> None:
+    uid = shop.buy()
+    lines = [json.loads(line) for line in live("runs", "logs", uid, "-f", "-o", "json").out.splitlines()]
+    assert [line["kind"] for line in lines][0::3] == ["workflow.started", "workflow.completed"]
+    documents = live("runs", "logs", uid, "-f", "-o", "yaml").out.split("---\n")
+    assert documents[1].splitlines()[1] == "kind: workflow.started"
+    asleep = shop.buy("sleep")
+    until(lambda: live("runs", "show", asleep, "-o", "json").json["status"] == "waiting")
+    entries = live("runs", "logs", asleep, "-o", "json").json["entries"]
+    (waiting,) = (line for line in entries if line["kind"] == "task.waiting")
+    assert waiting["detail"]["until"].endswith("Z")
+    live("runs", "cancel", asleep, "-q")
+
+
+def test_an_empty_list_says_so(live: Cli) -> None:
+    assert live("runs", "list", "--api", "shop/none").err == "no run matches the filters\n"
+
+
 def test_many_runs_are_cancelled_only_with_yes(live: Cli, shop: Place) -> None:
     uids = [shop.buy("sleep") for _ in range(3)]
     filters = ("--api", "shop/sleep", "--since", "1h")
@@ -230,7 +255,7 @@ def test_workflows_are_listed_and_shown(live: Cli) -> None:
     assert rows["shop/buy:1.0.0"]["apis"] == ["shop/buy", "shop/guarded", "shop/hashed", "shop/lacking"]
     definition = live("workflow", "show", "shop/buy", "-o", "json").json["definition"]
     assert definition["do"] == [{"buy": {"set": {"bought": "${ .sku }"}}}]
-    assert live("workflow", "show", "shop/x", code=8).err.startswith("iogate: no live workflow shop/x\n")
+    assert live("workflow", "show", "nothing", code=8).err.startswith("iogate: no live workflow nothing\n")
 
 
 def test_debug_shows_each_result_beside_its_expect(live: Cli) -> None:
@@ -278,7 +303,7 @@ def test_debug_names_cases_and_apis_that_are_not_there(live: Cli) -> None:
         "no debug case is called 'two'\n  there are: one, wrong on purpose"
         in live("debug", "shop/buy", "--name", "two", code=8).err
     )
-    assert "no API shop/x in the files" in live("debug", "shop/x", code=8).err
+    assert 'no API shop/bu in the files; did you mean "shop/buy"?' in live("debug", "shop/bu", code=8).err
     assert "shop/fail: no debug cases" in live("debug", "shop/fail", code=8).err
 
 

@@ -47,12 +47,17 @@ def test_what_new_writes_holds_and_passes_its_own_test(cli: Cli, how: list[str])
 def test_new_from_a_function_passes_its_own_test(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli.write(
         "iogate_test_offline.py",
-        "import iogate\n@iogate.function('double', version='1.0.0')\n"
-        "def double(n: int | None) -> int:\n    return 2 * (n or 0)\n",
+        "from typing import Literal\nimport iogate\n@iogate.function('double', version='1.0.0')\n"
+        "def double(n: int, unit: Literal['m', 'km'], note: str = '') -> int:\n    return 2 * n\n",
     )
     cli.write("iogate.yaml", "functions: [iogate_test_offline]\n")
     monkeypatch.setattr(sys, "path", list(sys.path))
     cli("new", "api", "maths/double", "--function", "double:1.0.0")
+    assert (
+        (cli.root / "workflows.d/maths/double.yaml")
+        .read_text()
+        .endswith("        n: ${ .n }\n        unit: ${ .unit }\n        # note: ${ .note }   # optional\n")
+    )
     assert cli("validate", "-o", "json").json["errors"] == 0
     assert cli("test", "-o", "json").json["failed"] == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from iogate.cli import banner, credentials, options
 from iogate.cli.apis import reachable
 from iogate.cli.banner import Row
 from iogate.cli.publishing import stamp
+from iogate.cli.render import Screen, Table
 from iogate.compiler.revision import AnyAuth, EnvSecret, FileSecret, HashedSecret, NoAuth, TokenAuth, UserAuth
 from iogate.errors import IogateError, Misused
 from iogate.secrets import Unset
@@ -128,11 +130,30 @@ def test_a_change_of_any_file_is_seen_but_not_of_what_is_hidden(tmp_path: Path) 
     assert stamp(tmp_path) != before
 
 
+@pytest.mark.parametrize("columns", [100, 60, 30])
+def test_no_id_is_broken_over_lines_however_narrow_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    uid, at = "912864883622363542", "2026-11-24T00:39:08.464Z"
+    Screen().show(Table(columns=("uid", "what", "created"), rows=[(uid, "a text of several words", at)]))
+    text = terminal.getvalue()
+    assert uid in text
+    assert at in text
+
+
 def test_what_a_process_says_into_its_own_folder_is_no_change(tmp_path: Path) -> None:
     """Else a log beside the files would make watching go round for ever."""
     code = (
         "import pathlib, sys; from iogate.cli.publishing import stamp;"
-        "before = stamp(pathlib.Path()); print('said', flush=True); print('said', file=sys.stderr, flush=True);"
+        "before = stamp(pathlib.Path()); print('said', flush=True);"
+        "print('said', file=sys.stderr, flush=True);"
         "sys.exit(stamp(pathlib.Path()) != before)"
     )
     with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
