@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import uvloop
+
 from iogate import logs, settings
 from iogate.errors import IogateError, Unreachable
 from iogate.gateway import app, process, sockets
@@ -102,7 +104,9 @@ def main() -> int:
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
     try:
-        asyncio.run(run(chosen))
+        # The server's threads wake the loop twice a call: one in C is worth a quarter of the call.
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(chosen))
     except IogateError as error:
         log.error("%s", error.message, extra={"action": "gateway.failed"})  # noqa: TRY400 - for people
         return error.exit_code
