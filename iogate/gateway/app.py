@@ -1,4 +1,4 @@
-"""The Litestar application: the hot path mounted as bare ASGI, and a handler for every other route.
+"""The Litestar application: the hot path as bare ASGI, and a handler for every other route.
 
 Put together by `__main__`. Invariant: whatever goes wrong on whatever route, the answer has the one
 shape of errors.
@@ -25,10 +25,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_CALLS = b"/v1/api/"
 
-def build(live: Live, calls: Calls) -> Litestar:
+
+class Application:
+    """Litestar, and a way past its routing: to a mount that way costs a fifth of a call."""
+
+    def __init__(self, calls: Calls, others: Litestar) -> None:
+        self._calls = calls
+        self._others = others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == ScopeType.HTTP and scope["raw_path"].startswith(_CALLS):
+            await self._calls(scope, receive, send)
+        else:
+            await self._others(scope, receive, send)
+
+
+def build(live: Live, calls: Calls) -> Application:
     """Compose the application around what is live."""
 
+    # For paths that look like a call's only once they are decoded: there is no such interface.
     @asgi("/v1/api", is_mount=True, copy_scope=False)
     async def api(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP:
@@ -39,7 +56,7 @@ def build(live: Live, calls: Calls) -> Litestar:
             answered.headers["connection"] = "close"
         return answered
 
-    return Litestar(
+    others = Litestar(
         route_handlers=[api, *runs.handlers(live), *observation.handlers(live)],
         after_request=last,
         exception_handlers={Exception: _on_error},
@@ -48,6 +65,7 @@ def build(live: Live, calls: Calls) -> Litestar:
         logging_config=None,
         debug=False,
     )
+    return Application(calls, others)
 
 
 def _on_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -1,7 +1,7 @@
 """The hot path: `/v1/api/{module}/{method}/async` and `/sync`, as a bare ASGI application.
 
-Mounted in the Litestar application by `app`. The checks stand in the order of the contract, and the
-first that fails answers:
+Called by `app`, past Litestar's routing. The checks stand in the order of the contract, and the first
+that fails answers:
 
     route → enabled → verb → credentials → rate → size, type → content → store (one script)
 
@@ -70,6 +70,9 @@ class Calls:
             answer = await self._answer(table, route, scope, receive, sync=sync)
         except Failed as failed:
             answer = failed.answer
+        except Exception:
+            log.exception("%s %s failed", scope["method"], scope["path"], extra={"action": "call.failed"})
+            answer = answers.CRASHED
         if isinstance(answer, ErrorAnswer):
             route.counts.refuse(answer.code)
         elif answer.status == 202:
@@ -97,7 +100,7 @@ class Calls:
         if verb == "POST":
             content.check_encoding(headers)
             sent = await body.read(
-                receive, limit=route.api.limits.body, length=_length(headers), reading=self._live.reading
+                receive, limit=route.api.limits.body, length=_length(headers), deadlines=self._live.deadlines
             )
         for attempt in (1, 2):
             value = content.read(route, scope, headers, sent)

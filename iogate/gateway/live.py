@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from iogate.errors import Unreachable
 from iogate.gateway.answers import STORE_DOWN, Failed
+from iogate.gateway.body import Deadlines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,17 +48,13 @@ class Live:
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     """The process is about to end: whoever waits for a run is answered now."""
 
-    reading: set[asyncio.Timeout] = field(default_factory=set)
-    """Deadlines of the bodies that are being read."""
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    """Of the bodies that are being read."""
 
     def drain(self) -> None:
         """Let everyone who waits go, and give those who still send a few seconds."""
         self.draining.set()
-        latest = asyncio.get_running_loop().time() + LAST_BODY_S
-        for deadline in self.reading:
-            due = deadline.when()
-            if due is None or due > latest:
-                deadline.reschedule(latest)
+        self.deadlines.shorten(LAST_BODY_S)
 
     @asynccontextmanager
     async def reach(self) -> AsyncIterator[Store]:

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from litestar import Litestar
-
 from iogate import secrets
 from iogate.compiler.revision import (
     Api,
@@ -30,6 +28,7 @@ from iogate.compiler.revision import (
     Workflow,
 )
 from iogate.gateway import app, sockets
+from iogate.gateway.app import Application
 from iogate.gateway.calls import Calls
 from iogate.gateway.links import Links
 from iogate.gateway.live import Live
@@ -92,7 +91,7 @@ class World:
     store: Store
     live: Live
     refresher: Refresher
-    application: Litestar
+    application: Application
     sent: list[bytes] = field(default_factory=list)
 
     async def ask(
