@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from iogate.compiler.program import Program
-from iogate.engine import raising
+from iogate.engine import raising, steps
 from iogate.engine.commands import Cancelled, Expired, Happening, Note, Perform, Performed, Resumed
 from iogate.engine.frames import Tree
 from iogate.engine.scope import Environment, RunFacts
@@ -62,9 +62,9 @@ def advance(
     )
     _happen(walk, state, happened)
     if walk.ended is None:
-        walk.wake()
+        steps.wake(walk)
     if walk.ended is None:
-        walk.run()
+        steps.run(walk)
     return _result(walk)
 
 
@@ -82,9 +82,9 @@ def _happen(walk: Walk, state: State, happened: Sequence[Happening]) -> None:
         walk.begin_run()
     for each in happened:
         if isinstance(each, Performed) and walk.ended is None:
-            walk.answered(each)
+            steps.answered(walk, each)
     if walk.ended is None and any(isinstance(each, Resumed) for each in happened):
-        walk.asked_again()
+        steps.asked_again(walk)
 
 
 def _result(walk: Walk) -> Advance:

@@ -1,6 +1,6 @@
 """`try`: which errors it catches, when it tries again, and what becomes of an error that it caught.
 
-Used by `bodies` and `walk`.
+Used by `kinds` and `steps`.
 
     try list ── error ─► caught? ── no ─────────────────────────► up
                            │ yes
@@ -17,16 +17,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from iogate.compiler.tasks import Retry, Task, Try
 from iogate.engine.scope import Scope, truthy
 from iogate.engine.state import Frame, changed
 from iogate.engine.waits import moment_after
+from iogate.engine.walk import Walk
 from iogate.errors import WorkflowError, same_type
-
-if TYPE_CHECKING:
-    from iogate.engine.walk import Walk
 
 _LONGEST_DOUBLING = 40
 """2^40 times any delay is beyond every calendar."""

@@ -1,6 +1,6 @@
 """`fork`: branches side by side, each with its own `$context`, and how they come together.
 
-Used by `bodies` and `walk`. A branch is a scope of one task. All get the same input; the output is
+Used by `kinds` and `steps`. A branch is a scope of one task. All get the same input; the output is
 the array of theirs in declared order, or, where they compete, that of the first to end. What a branch
 exports is its own until the join, which merges changed top-level keys in declared order.
 """
@@ -8,14 +8,12 @@ exports is its own until the join, which merges changed top-level keys in declar
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from iogate.compiler.tasks import Fork
 from iogate.engine.scope import Scope
 from iogate.engine.state import Frame, changed
-
-if TYPE_CHECKING:
-    from iogate.engine.walk import Walk
+from iogate.engine.walk import Walk
 
 
 def begin(walk: Walk, scope: Frame, body: Fork, arguments: Scope) -> None:

@@ -1,6 +1,6 @@
 """From a task that reaches outside to the effect with every argument evaluated.
 
-Called by `walk` when such a task starts, and again after a restart: same frame, same time, hence
+Called by `kinds` when such a task starts, and again after a restart: same frame, same time, hence
 the same arguments. What a shape forbids after evaluation is the author's error: `expression`
 where data does not fit, `configuration` where the definition does not.
 """

@@ -1,6 +1,7 @@
 """Errors on their way: made by `raise`, given a place, and turned into the data that a run keeps.
 
-Used by `walk`. A person who reads one learns which task failed and why, and sees no data.
+Used by `walk`, `steps` and the kinds of tasks. A person who reads one learns which task failed and why,
+and sees no data.
 """
 
 from __future__ import annotations

@@ -1,16 +1,8 @@
-"""One walk over a program: from the leaves that can move, task by task, until all wait or time is up.
+"""What one walk over a program holds, and the moves that all kinds of tasks make in it.
 
-Used by `advance` only, which makes one for each call. Frames are replaced, never changed; the walk
-owns just the tree that holds them.
-
-    begin ── if false ──────────────────────────────► move      (skipped: nothing of it applies)
-      │ input.schema, input.from
-      ├─ set, switch, raise ──► complete                         one step
-      ├─ do, for, function ───► scope … leave ──► complete       frames: task, scope below it
-      └─ wait, call, run ─────► parked … wake, answer ──► complete
-                                   │ output.as, export.as
-    complete ──► move: next, named, exit (past the last), end (the run)
-    a WorkflowError anywhere ──► fault: up the tree to what catches it, else the run
+Made by `advance` for each call, moved by `steps`, used by the kinds of tasks. Frames are replaced, never
+changed; the walk owns just the tree that holds them. Invariant: a move that fails raises, and leaves the
+tree as `steps` has to find it: with the task's frame out of it (Fault), or as before (WorkflowError).
 """
 
 from __future__ import annotations
@@ -20,21 +12,35 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from iogate.compiler.program import Program
-from iogate.compiler.stages import BEFORE, EXPORT, INSIDE, WORKFLOW_INPUT, WORKFLOW_OUTPUT
-from iogate.compiler.tasks import Fork, Target, Task, Try
-from iogate.engine import attempts, bodies, branches, calls, raising, schemas, waits
-from iogate.engine.commands import Note, Perform, Performed
+from iogate.compiler.stages import EXPORT, INSIDE, WORKFLOW_INPUT, WORKFLOW_OUTPUT
+from iogate.compiler.tasks import Target, Task
+from iogate.engine import calls, raising, schemas, waits
+from iogate.engine.commands import Note, Perform
 from iogate.engine.frames import Tree
-from iogate.engine.scope import Environment, RunFacts, Scope, truthy
+from iogate.engine.scope import Environment, RunFacts, Scope
 from iogate.engine.state import Frame, changed
 from iogate.errors import WorkflowError
 
-_NOTHING: Mapping[str, Any] = {}
-_SHARE = 20
-"""Steps of one branch before the next has its turn."""
+NOTHING: Mapping[str, Any] = {}
+
+
+class Fault(Exception):
+    """The error of the task in scope `at`, on its way up to what catches it.
+
+    `definite` is False where something outside may or may not have happened.
+    """
+
+    def __init__(self, at: int, task: Task, error: dict[str, Any], *, definite: bool = True) -> None:
+        super().__init__(error.get("detail"))
+        self.at = at
+        self.task = task
+        self.error = error
+        self.definite = definite
 
 
 class Walk:
+    """The tree of one run while it moves, and what has come of it so far."""
+
     def __init__(
         self,
         *,
@@ -103,7 +109,7 @@ class Walk:
 
     def end_cancelled(self, reason: str) -> None:
         self._end("cancelled")
-        self.note("workflow.cancelled", detail={"reason": reason} if reason else _NOTHING)
+        self.note("workflow.cancelled", detail={"reason": reason} if reason else NOTHING)
 
     def _end(self, status: Literal["completed", "faulted", "cancelled"]) -> None:
         self.cancelled(self.tree.clear())
@@ -114,121 +120,6 @@ class Walk:
         for frame in frames:
             if frame.kind == "task" and frame.pointer:
                 self.note("task.cancelled", self.program.tasks[frame.pointer])
-
-    # news from outside
-
-    def answered(self, performed: Performed) -> None:
-        """Go on with the task whose effect has an outcome; one that nobody waits for is ignored."""
-        frame = self.tree.get(performed.frame)
-        if frame is None or frame.phase != "effect":
-            return
-        task = self.program.tasks[frame.pointer]
-        scope = self.tree.remove(frame)
-        if performed.definite:
-            self.tree.count_answer(scope)
-        if performed.error is not None:
-            described = raising.problem(performed.error, task.pointer)
-            self.fault(scope.id, task, described, definite=performed.definite)
-        else:
-            self.complete_frame(frame, task, performed.output)
-
-    def asked_again(self) -> None:
-        """Ask once more for every effect under way, with the same keys and arguments."""
-        for frame in self.tree.in_phase("effect"):
-            if frame.id not in self.tree:
-                continue  # the fault of an earlier one has ended it
-            task, scope = self.program.tasks[frame.pointer], self.tree.parent(frame)
-            try:
-                bodies.perform(self, scope, task, frame, again=True)
-            except WorkflowError as error:
-                self.tree.remove(frame)
-                definite = not isinstance(error, raising.UnknownOutcomeError)
-                self.fault(scope.id, task, raising.placed(error, task, scope), definite=definite)
-
-    def wake(self) -> None:
-        """Let every moment happen that has come, in the order of time: ends of waits, timeouts."""
-        for _, is_deadline, key in self.tree.in_time(self.now_ms):
-            frame = self.tree.get(key)
-            if frame is None or self.ended is not None:
-                continue
-            if is_deadline:
-                self._time_out(frame)
-                continue
-            task = self.program.tasks[frame.pointer]
-            if frame.phase == "timer":
-                self.complete_frame(self.tree.take(frame), task, frame.input)
-            elif frame.phase == "retry":
-                try:
-                    attempts.again(self, frame, task)
-                except WorkflowError as error:
-                    scope = self.tree.parent(frame)
-                    self.cancelled(self.tree.remove_below(frame))
-                    self.tree.take(frame)
-                    self.fault(scope.id, task, raising.placed(error, task, scope))
-
-    def _time_out(self, frame: Frame) -> None:
-        """End what is inside a frame whose time is over, and raise the standard's error there."""
-        late = WorkflowError("timeout", detail="it took longer than its timeout allows")
-        if frame.parent is None:
-            self.end_faulted(raising.problem(late, "/"))
-            return
-        self.cancelled(self.tree.remove_below(frame))
-        if frame.kind == "scope":  # one attempt of a `try`: the error comes from inside it
-            scope, task = frame, self.program.tasks[self.tree.parent(frame).pointer]
-        else:
-            scope, task = self.tree.remove(frame), self.program.tasks[frame.pointer]
-        self.fault(scope.id, task, raising.placed(late, task, scope), definite=False)
-
-    # the walk
-
-    def run(self) -> None:
-        """Move every leaf that can until it waits; `more` says that the budget ended first."""
-        self.ready = deque(self.tree.leaves())
-        share = max(1, min(_SHARE, self.budget // max(len(self.ready), 1)))
-        while self.ready and self.ended is None:
-            at: int | None = self.ready.popleft()
-            left = share
-            while at is not None and at in self.tree:
-                if self.budget <= 0:
-                    self.more = True
-                    return
-                if left <= 0:
-                    self.ready.append(at)
-                    break
-                left -= 1
-                self.budget -= 1
-                at = self._step(self.tree[at])
-
-    def _step(self, scope: Frame) -> int | None:
-        tasks = self.program.lists[scope.pointer].tasks
-        if scope.position < len(tasks):
-            task = tasks[scope.position]
-            try:
-                return self._begin(scope, task)
-            except WorkflowError as error:
-                return self.fault(scope.id, task, raising.placed(error, task, scope))
-        frame = self.tree.parent(scope)
-        if frame.parent is None:
-            self.end_completed(scope.value, scope.context)
-            return None
-        return bodies.leave(self, scope, frame, self.program.tasks[frame.pointer])
-
-    def _begin(self, scope: Frame, task: Task) -> int | None:
-        data = scope.value
-        arguments = self._arguments(scope, task, BEFORE)
-        arguments.raw, arguments.started_ms = data, self.now_ms
-        if task.condition is not None and not truthy(task.condition.evaluate(data, arguments)):
-            self.note("task.skipped", task)
-            return self._move(scope.id, data, "continue")
-        self.note("task.started", task, _NOTHING if scope.turn is None else {"turn": scope.turn})
-        if not task.plain:
-            if task.flow.input_schema is not None:
-                schemas.require(task.flow.input_schema, data, "input")
-            if task.flow.input_from is not None:
-                data = task.flow.input_from.evaluate(data, arguments)
-        arguments.input, arguments.stage = data, INSIDE
-        arguments.deadline_ms = waits.deadline(task.timeout, data, arguments, self.now_ms)
-        return bodies.begin(self, scope, task, arguments)
 
     # in and out of tasks
 
@@ -265,12 +156,12 @@ class Walk:
         return self.complete_frame(frame, self.program.tasks[frame.pointer], scope.value, then)
 
     def complete_frame(self, frame: Frame, task: Task, output: Any, then: Target | None = None) -> int | None:
-        """Complete the task of a frame that was taken out of the tree."""
+        """Complete the task of a frame that was taken out of the tree; a Fault where that fails."""
         scope = self.tree.parent(frame)
         try:
             return self.complete(scope, task, self.arguments(scope, task, frame), output, then)
         except WorkflowError as error:
-            return self.fault(scope.id, task, raising.placed(error, task, scope))
+            raise Fault(scope.id, task, raising.placed(error, task, scope)) from None
 
     def complete(
         self,
@@ -279,13 +170,13 @@ class Walk:
         arguments: Scope,
         output: Any,
         then: Target | None = None,
-        detail: Mapping[str, Any] = _NOTHING,
+        detail: Mapping[str, Any] = NOTHING,
     ) -> int | None:
         """The task has its raw output: transform it, export, and go where it says."""
         if not task.plain:
             output = self._export(scope, task, arguments, output)
         self.note("task.completed", task, detail)
-        return self._move(scope.id, output, task.then if then is None else then)
+        return self.move(scope.id, output, task.then if then is None else then)
 
     def _export(self, scope: Frame, task: Task, arguments: Scope, output: Any) -> Any:
         flow = task.flow
@@ -306,7 +197,8 @@ class Walk:
             self.tree.put(changed(owner, context=context))
         return output
 
-    def _move(self, at: int, value: Any, then: Target) -> int | None:
+    def move(self, at: int, value: Any, then: Target) -> int | None:
+        """Go from the task in scope `at` to where it says, with what flows out of it."""
         scope = self.tree[at]
         match then:
             case "continue":
@@ -321,47 +213,19 @@ class Walk:
         self.tree.put(changed(scope, position=position, value=value))
         return at
 
-    def fault(self, at: int, task: Task, error: dict[str, Any], *, definite: bool = True) -> int | None:
-        """Carry the error up from the task in scope `at` to what catches it; to the run's end otherwise.
-
-        `definite` is False where something outside may or may not have happened.
-        """
-        self.note("task.faulted", task, {"error": error})
-        scope = self.tree[at]
-        while (frame := self.tree.parent(scope)).parent is not None:
-            around = self.program.tasks[frame.pointer]
-            match around.body:
-                case Try() as body if scope.pointer == body.tasks.pointer:
-                    try:
-                        caught = attempts.catch(self, frame, around, error, definite=definite)
-                    except WorkflowError as second:
-                        error = raising.placed(second, around, self.tree.parent(frame))
-                    else:
-                        if caught is not None:
-                            return caught.at
-                case Fork(compete=True) if branches.others_go_on(self, scope, frame):
-                    return None
-                case _:
-                    pass
-            self.cancelled(self.tree.remove_below(frame))
-            self.note("task.faulted", around, {"error": error})
-            scope = self.tree.remove(frame)
-        self.tree.remove_below(frame)
-        self.end_faulted(error)
-        return None
-
     # what expressions see
 
-    def arguments(self, scope: Frame, task: Task, frame: Frame, more: Mapping[str, Any] = _NOTHING) -> Scope:
+    def arguments(self, scope: Frame, task: Task, frame: Frame, more: Mapping[str, Any] = NOTHING) -> Scope:
         """What the task's own expressions see while its frame is, or was, in the tree."""
-        arguments = self._arguments(scope, task, INSIDE)
+        arguments = self.arguments_at(scope, task, INSIDE)
         if more:
             arguments.locals = lambda: {**self.tree.variables(scope, self.program), **more}
         arguments.raw = frame.raw if task.flow.input_from is not None else frame.input
         arguments.input, arguments.started_ms = frame.input, frame.started_ms
         return arguments
 
-    def _arguments(self, scope: Frame, task: Task, stage: frozenset[str]) -> Scope:
+    def arguments_at(self, scope: Frame, task: Task, stage: frozenset[str]) -> Scope:
+        """What the task's expressions may name at a stage, before anything of its own data is known."""
         return Scope(
             program=self.program,
             facts=self.facts,
@@ -384,7 +248,7 @@ class Walk:
             locals=dict,
         )
 
-    def note(self, kind: Any, task: Task | None = None, detail: Mapping[str, Any] = _NOTHING) -> None:
+    def note(self, kind: Any, task: Task | None = None, detail: Mapping[str, Any] = NOTHING) -> None:
         """Write down a transition, for people."""
         pointer, name = ("", "") if task is None else (task.pointer, task.name)
         self.notes.append(Note(kind=kind, at_ms=self.now_ms, reference=pointer, name=name, detail=detail))

@@ -1,13 +1,13 @@
 """What each kind of task does once it has its input: ends at once, opens a scope, or waits.
 
-Called by `walk`, which owns the frames and the way from task to task. Each function gives the id of
-the scope to go on in, or None where the branch has to wait. What fails is a WorkflowError, which
-`walk` carries to what catches it.
+Called by `steps`, which knows the way from task to task. Each function gives the id of the scope to go
+on in, or None where the branch has to wait. What fails is a WorkflowError of this task, or a Fault of
+the one around, which `steps` carries to what catches it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import Any, assert_never
 
 from iogate.compiler.tasks import (
     Do,
@@ -30,11 +30,9 @@ from iogate.engine.commands import Perform
 from iogate.engine.scope import Scope, truthy
 from iogate.engine.state import Frame, changed
 from iogate.engine.waits import moment_after
+from iogate.engine.walk import Fault, Walk
 from iogate.errors import WorkflowError
 from iogate.expressions.paths import type_name
-
-if TYPE_CHECKING:
-    from iogate.engine.walk import Walk
 
 _FUNCTIONS_DEEP = 32
 """Functions inside functions; beyond it they call each other in a circle."""
@@ -121,7 +119,7 @@ def turn(walk: Walk, at: int, task: Task, body: For) -> int | None:
     except WorkflowError as error:
         described = raising.placed(error, task, inner)
         outer = walk.tree.remove(walk.tree.remove(inner))
-        return walk.fault(outer.id, task, described)
+        raise Fault(outer.id, task, described) from None
     return at if holds else walk.done(inner)
 
 

@@ -1,0 +1,193 @@
+"""Moves a walk: from the leaves that can move, task by task, until all wait or the budget is used up.
+
+Used by `advance` only. On top of the kinds of tasks, which know nothing of what is around theirs.
+
+    begin ── if false ──────────────────────────────► move      (skipped: nothing of it applies)
+      │ input.schema, input.from
+      ├─ set, switch, raise ──► complete                         one step
+      ├─ do, for, function ───► scope … leave ──► complete       frames: task, scope below it
+      └─ wait, call, run ─────► parked … wake, answer ──► complete
+                                   │ output.as, export.as
+    complete ──► move: next, named, exit (past the last), end (the run)
+    an error anywhere ──► carried up the tree to what catches it, else the run faults
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from iogate.compiler.stages import BEFORE, INSIDE
+from iogate.compiler.tasks import Fork, Task, Try
+from iogate.engine import attempts, branches, kinds, raising, schemas, waits
+from iogate.engine.commands import Performed
+from iogate.engine.scope import truthy
+from iogate.engine.state import Frame
+from iogate.engine.walk import NOTHING, Fault, Walk
+from iogate.errors import WorkflowError
+
+_SHARE = 20
+"""Steps of one branch before the next has its turn."""
+
+
+def answered(walk: Walk, performed: Performed) -> None:
+    """Go on with the task whose effect has an outcome; one that nobody waits for is ignored."""
+    frame = walk.tree.get(performed.frame)
+    if frame is None or frame.phase != "effect":
+        return
+    task = walk.program.tasks[frame.pointer]
+    scope = walk.tree.remove(frame)
+    if performed.definite:
+        walk.tree.count_answer(scope)
+    if performed.error is not None:
+        described = raising.problem(performed.error, task.pointer)
+        _carry(walk, Fault(scope.id, task, described, definite=performed.definite))
+    else:
+        _complete(walk, frame, task, performed.output)
+
+
+def asked_again(walk: Walk) -> None:
+    """Ask once more for every effect under way, with the same keys and arguments."""
+    for frame in walk.tree.in_phase("effect"):
+        if frame.id not in walk.tree:
+            continue  # the fault of an earlier one has ended it
+        task, scope = walk.program.tasks[frame.pointer], walk.tree.parent(frame)
+        try:
+            kinds.perform(walk, scope, task, frame, again=True)
+        except WorkflowError as error:
+            walk.tree.remove(frame)
+            definite = not isinstance(error, raising.UnknownOutcomeError)
+            _carry(walk, Fault(scope.id, task, raising.placed(error, task, scope), definite=definite))
+
+
+def wake(walk: Walk) -> None:
+    """Let every moment happen that has come, in the order of time: ends of waits, timeouts."""
+    for _, is_deadline, key in walk.tree.in_time(walk.now_ms):
+        frame = walk.tree.get(key)
+        if frame is None or walk.ended is not None:
+            continue
+        if is_deadline:
+            _time_out(walk, frame)
+            continue
+        task = walk.program.tasks[frame.pointer]
+        if frame.phase == "timer":
+            _complete(walk, walk.tree.take(frame), task, frame.input)
+        elif frame.phase == "retry":
+            try:
+                attempts.again(walk, frame, task)
+            except WorkflowError as error:
+                scope = walk.tree.parent(frame)
+                walk.cancelled(walk.tree.remove_below(frame))
+                walk.tree.take(frame)
+                _carry(walk, Fault(scope.id, task, raising.placed(error, task, scope)))
+
+
+def run(walk: Walk) -> None:
+    """Move every leaf that can until it waits; `more` says that the budget ended first."""
+    walk.ready = deque(walk.tree.leaves())
+    share = max(1, min(_SHARE, walk.budget // max(len(walk.ready), 1)))
+    while walk.ready and walk.ended is None:
+        at: int | None = walk.ready.popleft()
+        left = share
+        while at is not None and at in walk.tree:
+            if walk.budget <= 0:
+                walk.more = True
+                return
+            if left <= 0:
+                walk.ready.append(at)
+                break
+            left -= 1
+            walk.budget -= 1
+            try:
+                at = _step(walk, walk.tree[at])
+            except Fault as fault:
+                at = _carry(walk, fault)
+
+
+def _step(walk: Walk, scope: Frame) -> int | None:
+    tasks = walk.program.lists[scope.pointer].tasks
+    if scope.position < len(tasks):
+        task = tasks[scope.position]
+        try:
+            return _begin(walk, scope, task)
+        except WorkflowError as error:
+            raise Fault(scope.id, task, raising.placed(error, task, scope)) from None
+    frame = walk.tree.parent(scope)
+    if frame.parent is None:
+        walk.end_completed(scope.value, scope.context)
+        return None
+    return kinds.leave(walk, scope, frame, walk.program.tasks[frame.pointer])
+
+
+def _begin(walk: Walk, scope: Frame, task: Task) -> int | None:
+    data = scope.value
+    arguments = walk.arguments_at(scope, task, BEFORE)
+    arguments.raw, arguments.started_ms = data, walk.now_ms
+    if task.condition is not None and not truthy(task.condition.evaluate(data, arguments)):
+        walk.note("task.skipped", task)
+        return walk.move(scope.id, data, "continue")
+    walk.note("task.started", task, NOTHING if scope.turn is None else {"turn": scope.turn})
+    if not task.plain:
+        if task.flow.input_schema is not None:
+            schemas.require(task.flow.input_schema, data, "input")
+        if task.flow.input_from is not None:
+            data = task.flow.input_from.evaluate(data, arguments)
+    arguments.input, arguments.stage = data, INSIDE
+    arguments.deadline_ms = waits.deadline(task.timeout, data, arguments, walk.now_ms)
+    return kinds.begin(walk, scope, task, arguments)
+
+
+def _complete(walk: Walk, frame: Frame, task: Task, output: object) -> None:
+    try:
+        walk.complete_frame(frame, task, output)
+    except Fault as fault:
+        _carry(walk, fault)
+
+
+def _time_out(walk: Walk, frame: Frame) -> None:
+    """End what is inside a frame whose time is over, and raise the standard's error there."""
+    late = WorkflowError("timeout", detail="it took longer than its timeout allows")
+    if frame.parent is None:
+        walk.end_faulted(raising.problem(late, "/"))
+        return
+    walk.cancelled(walk.tree.remove_below(frame))
+    if frame.kind == "scope":  # one attempt of a `try`: the error comes from inside it
+        scope, task = frame, walk.program.tasks[walk.tree.parent(frame).pointer]
+    else:
+        scope, task = walk.tree.remove(frame), walk.program.tasks[frame.pointer]
+    _carry(walk, Fault(scope.id, task, raising.placed(late, task, scope), definite=False))
+
+
+def _carry(walk: Walk, fault: Fault) -> int | None:
+    """Carry an error up to what catches it, to the run's end otherwise; gives the scope to go on in."""
+    while True:
+        try:
+            return _up(walk, fault)
+        except Fault as further:  # what caught it has failed in turn
+            fault = further
+
+
+def _up(walk: Walk, fault: Fault) -> int | None:
+    error = fault.error
+    walk.note("task.faulted", fault.task, {"error": error})
+    scope = walk.tree[fault.at]
+    while (frame := walk.tree.parent(scope)).parent is not None:
+        around = walk.program.tasks[frame.pointer]
+        match around.body:
+            case Try() as body if scope.pointer == body.tasks.pointer:
+                try:
+                    caught = attempts.catch(walk, frame, around, error, definite=fault.definite)
+                except WorkflowError as second:
+                    error = raising.placed(second, around, walk.tree.parent(frame))
+                else:
+                    if caught is not None:
+                        return caught.at
+            case Fork(compete=True) if branches.others_go_on(walk, scope, frame):
+                return None
+            case _:
+                pass
+        walk.cancelled(walk.tree.remove_below(frame))
+        walk.note("task.faulted", around, {"error": error})
+        scope = walk.tree.remove(frame)
+    walk.tree.remove_below(frame)
+    walk.end_faulted(error)
+    return None
