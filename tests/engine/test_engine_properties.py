@@ -323,7 +323,7 @@ def test_a_loop_of_100_000_turns_is_fast_and_its_state_does_not_grow() -> None:
     facts = RunFacts(uid="1", started_at_ms=NOW_MS, input=None)
     state, more, most = start(program, facts, NOW_MS), True, 0
     items: Any = None
-    began = time.perf_counter()
+    began = time.process_time()
     while more:
         result = advance(program, state, (), NOW_MS, facts)
         most = max(most, len(result.state.frames))
@@ -338,4 +338,4 @@ def test_a_loop_of_100_000_turns_is_fast_and_its_state_does_not_grow() -> None:
         state, more = result.state, result.more
     assert state.output == 99_999
     assert most == 4
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20

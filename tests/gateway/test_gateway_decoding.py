@@ -104,9 +104,9 @@ def test_many_brackets_side_by_side_are_not_deep() -> None:
     ],
 )
 def test_hostile_json_of_a_megabyte_is_refused_in_time(content: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert refused(content)[0] == 400
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(
