@@ -56,9 +56,7 @@ def validate(
         f"{counted(files, 'file')}: {counted(errors, 'error')}, {counted(warnings, 'warning')}"
     )
     if errors:
-        raise InvalidFiles(
-            "the documents do not hold", hint="iogate explain CODE tells more about each error"
-        )
+        raise InvalidFiles("the documents do not hold", hint='"iogate explain CODE" tells more about each')
 
 
 def schema(

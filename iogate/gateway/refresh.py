@@ -210,9 +210,10 @@ class Refresher:
     def _log_taken(self, table: routes.Table) -> None:
         self._failed = ""
         log.info(
-            "revision %d taken: %d APIs",
+            "revision %d taken, with %d API%s",
             table.number,
             len(table.routes),
+            "" if len(table.routes) == 1 else "s",
             extra={"action": "revision.taken", "revision": table.number},
         )
         for name, lacks in table.unset.items():

@@ -110,7 +110,7 @@ def test_validate_shows_each_problem_at_its_place(cli: Cli) -> None:
     assert '  7 |     methods: [GET, POST]\n    |     ^^^^^^^ did you mean "verbs"?\n' in ran.out
     assert ran.err.splitlines()[-2:] == [
         "iogate: the documents do not hold",
-        "  iogate explain CODE tells more about each error",
+        '  "iogate explain CODE" tells more about each',
     ]
     (problem,) = cli("validate", "-o", "json", code=3).json["problems"]
     assert (problem["path"], problem["line"], problem["column"]) == ("apis.d/hello.yaml", 7, 5)
