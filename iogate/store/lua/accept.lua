@@ -4,7 +4,7 @@
 -- returns: {'ok'|'replayed', uid} | {'mismatch'|'disabled'|'stale'|'queue_full'|'memory'|'taken'} | {'rate', ms}
 -- invariant: repeated with the same arguments it answers as before and stores nothing twice: `facts`
 --   carries the gateway's own nonce, so a taken uid that is ours is known from another's.
--- include: time index rq places
+-- include: time rq places
 local uid, api, digest, facts, input = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local retention, idempotency, fingerprint = ARGV[6], ARGV[7], ARGV[9]
 
@@ -32,7 +32,10 @@ local g = redis.call('HMGET', $gate .. api,
   'on', 'until', 'base', 'digest', 'interval', 'slack', 'tat', 'queued', 'inq', 'run', 'bl', 'rl')
 local on = g[1]
 if g[2] and g[2] ~= '' and now_ms >= tonumber(g[2]) then on = g[3] end
-local own = ours()
+-- One look for what is seldom there: this uid, taken or ours, and the memory's mark.
+local seen = redis.call('EXISTS', $run .. uid, $end .. uid, $full) > 0
+local own
+if seen then own = ours() end
 if own then return {'ok', uid} end
 if on ~= '1' then return {'disabled'} end
 if g[4] ~= digest then return {'stale'} end
@@ -50,7 +53,7 @@ end
 local load = {inq = tonumber(g[9]) or 0, run = tonumber(g[10]) or 0, bl = tonumber(g[11]) or 0,
   limit = tonumber(g[12]) or math.huge}
 if load.inq + load.bl >= tonumber(g[8]) then return {'queue_full'} end
-if redis.call('EXISTS', $full) == 1 then return {'memory'} end
+if seen and redis.call('EXISTS', $full) == 1 then return {'memory'} end
 if own == false then return {'taken'} end
 
 local queued = load.bl == 0 and may_queue(load)
