@@ -1,7 +1,7 @@
-"""The engine's two entry points: `start` a run, and `advance` it by what has happened.
+"""The engine's entry point: `advance` a run by what has happened; a run that has not begun is a `State()`.
 
-Called by the worker, the harness of `testing` and `iogate run`; nothing else in the engine is. Both
-are pure functions: equal arguments give equal results.
+Called by the worker, the harness of `testing` and `iogate run`; nothing else in the engine is. It is a
+pure function: equal arguments give equal results.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from iogate.engine.state import State
 from iogate.engine.walk import Walk
 from iogate.errors import WorkflowError
 
-__all__ = ["BUDGET", "Advance", "Environment", "RunFacts", "advance", "start"]
+__all__ = ["BUDGET", "Advance", "Environment", "RunFacts", "advance"]
 
 BUDGET = 200
 """Steps between two moments at which a worker can do something else."""
@@ -32,12 +32,6 @@ class Advance:
     notes: tuple[Note, ...] = ()
     more: bool = False
     """True: the budget was used up, call again with nothing happened."""
-
-
-def start(program: Program, facts: RunFacts, now_ms: int) -> State:
-    """The state of a run that has not begun; the first `advance` takes its input."""
-    del program, facts, now_ms
-    return State()
 
 
 def advance(

@@ -25,7 +25,7 @@ from iogate.compiler.revision import Bundle
 from iogate.compiler.workflows import precedence
 from iogate.documents.problems import render_all
 from iogate.effects import EffectContext, Effects
-from iogate.engine.advance import Environment, RunFacts, advance, start
+from iogate.engine.advance import Environment, RunFacts, advance
 from iogate.engine.commands import CallHttp, Happening, Note, Perform, Performed
 from iogate.engine.state import State, WaitingFor
 from iogate.errors import ExpectationFailed, InvalidFiles, NotFound, StillRunning, WorkflowError
@@ -169,7 +169,7 @@ class _Run:
         if secrets is None:
             secrets = {name: f"secret {name}" for name in self.program.secrets}
         environment = Environment(secrets=secrets)
-        state = start(self.program, facts, began_ms)
+        state = State()
         happened: Sequence[Happening] = ()
         try:
             while True:

@@ -21,7 +21,7 @@ from typing import Any
 
 from iogate.clock import StoreClock
 from iogate.effects.perform import EffectContext, Effects
-from iogate.engine.advance import advance, start
+from iogate.engine.advance import advance
 from iogate.engine.commands import Cancelled, Expired, Note, Perform, Performed, Resumed
 from iogate.engine.scope import RunFacts
 from iogate.engine.state import State
@@ -111,14 +111,12 @@ class Drive:
             run.deadline_ms = claim.started_at_ms + int(claim.timeout_s * 1000)
         try:
             run.facts = replace(run.facts, input=decode(claim.input))
-            if claim.head is None and claim.seq:
-                # Starting anew would repeat what has been done.
-                raise ValueError("its frames are gone")  # noqa: TRY301 - the same end as for what cannot be decoded
-            if claim.head is None:
-                run.state = start(program, run.facts, self._clock.now_ms())
-            else:
+            if claim.head is not None:
                 run.state = run.codec.load(claim.head, claim.frames, claim.values)
                 run.inbox.append(Resumed())
+            elif claim.seq:
+                # Starting anew would repeat what has been done.
+                raise ValueError("its frames are gone")  # noqa: TRY301 - the same end as for what cannot be decoded
         except Exception as error:  # noqa: BLE001 - a defect of ours faults one run, not the worker
             self._broken(run, "what is stored of it cannot be loaded", error)
             return

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from iogate.compiler.program import Program, load
-from iogate.engine.advance import Environment, RunFacts, advance, start
+from iogate.engine.advance import Environment, RunFacts, advance
 from iogate.engine.commands import Happening, Note, Perform, Performed
 from iogate.engine.state import State, frame_to_json, head_to_json, state_from_json
 from iogate.errors import WorkflowError
@@ -51,7 +51,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.facts = RunFacts(uid="42", started_at_ms=self.now_ms, input=self.input)
-        self.state = start(self.program, self.facts, self.now_ms)
+        self.state = State()
 
     def tell(self, *happened: Happening) -> tuple[Perform, ...]:
         """Advance until the budget suffices; gives what was asked for meanwhile."""

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iogate.compiler.program import load
-from iogate.engine.advance import RunFacts, advance, start
+from iogate.engine.advance import RunFacts, advance
 from iogate.engine.commands import Perform, Performed, Resumed
-from iogate.engine.state import changes, frame_from_json, frame_to_json
+from iogate.engine.state import State, changes, frame_from_json, frame_to_json
 from tests.engine.engine_runs import HEADER, NOW_MS, Run, no_effects
 
 # A naive interpreter of pure tasks: recursive, by the book, without frames.
@@ -255,7 +255,7 @@ def test_slices_tell_the_same_story_and_never_mutate_a_state(tree: list[dict[str
     ]
     assert told[0] == told[1]
     facts = RunFacts(uid="1", started_at_ms=NOW_MS, input=value)
-    state, more = start(program, facts, NOW_MS), True
+    state, more = State(), True
     while more:
         before = json.dumps([frame_to_json(frame) for frame in state.frames.values()])
         result = advance(program, state, (), NOW_MS, facts, budget=1)
@@ -321,7 +321,7 @@ def test_a_loop_of_100_000_turns_is_fast_and_its_state_does_not_grow() -> None:
         }
     )
     facts = RunFacts(uid="1", started_at_ms=NOW_MS, input=None)
-    state, more, most = start(program, facts, NOW_MS), True, 0
+    state, more, most = State(), True, 0
     items: Any = None
     began = time.process_time()
     while more:
