@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -101,6 +102,19 @@ class Recovery:
         """Of those that went on, and of those that have not."""
         now = time.monotonic()
         return max([*self.took_s, *(now - killed_at for killed_at, _ in self._open.values())], default=0.0)
+
+
+async def announced(folder: Path, kind: str) -> set[int]:
+    """The pids of the gateways or workers that have said that they are there."""
+    client = await asyncio.to_thread(_client, folder)
+    if client is None:
+        return set()
+    async with client:
+        found = [
+            await client.get(f"{keys.PROCESS}{kind}:{name}")
+            for name in await client.zrange(keys.PROCESSES + kind, 0, -1)
+        ]
+    return {int(json.loads(each)["pid"]) for each in found if each is not None}
 
 
 async def leftovers(folder: Path) -> tuple[list[str], dict[str, int]]:

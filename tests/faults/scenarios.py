@@ -1,7 +1,7 @@
 """Faults one at a time, each with its own promise: frozen processes, a rolling restart, a full disk, poison.
 
-`python -m tests.faults.scenarios freeze|workers|rolling|disk|poison` prints what it saw as JSON; exit 1 where a
-promise was broken. `disk` needs root: it mounts a small file system.
+`python -m tests.faults.scenarios freeze|workers|rolling|disk|poison` prints what it saw as JSON and ends
+with 1 where a promise was broken. `disk` needs root: it mounts a small file system.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import aiohttp
 
 from tests.faults import load, project
 from tests.faults.counting import CountingServer
-from tests.faults.recovery import Recovery, leftovers
+from tests.faults.recovery import Recovery, announced, leftovers
 from tests.faults.site import TAIL, Kind, Site, free_port, identity_of
 
 SERVING_S = 60.0
@@ -144,20 +144,14 @@ async def workers(folder: Path, *, bundled: bool, rounds: int = 6) -> dict[str, 
 async def rolling(folder: Path, *, bundled: bool, rounds: int = 5) -> dict[str, Any]:
     """SIGTERM to each worker and gateway in turn, under load: no call is refused or dropped."""
     async with staged(folder, rps=100, gateways=2, bundled=bundled) as stage:
-        kept = load.session(fresh=False)
-        async with kept:
-            second = load.Load(kept, stage.load.url, 50)
-            second.start()
-            signals = 0
-            for _ in range(rounds):
-                for kind in ("gateway", "worker"):
-                    for pid in stage.site.pids("gateway" if kind == "gateway" else "worker"):
-                        os.kill(pid, signal.SIGTERM)
-                        signals += 1
-                        await _replaced(stage.site, "gateway" if kind == "gateway" else "worker", pid)
-            await second.stop()
-            stage.load.accepted.extend(second.accepted)
-            stage.load.refused.update(second.refused)
+        signals = 0
+        kinds: tuple[Kind, ...] = ("gateway", "worker")
+        for _ in range(rounds):
+            for kind in kinds:
+                for pid in stage.site.pids(kind):
+                    os.kill(pid, signal.SIGTERM)
+                    signals += 1
+                    await _replaced(stage.site, kind, pid)
         seen = await stage.end()
         seen["signals"] = signals
         seen["wrong"]["refused"] = dict(stage.load.refused)
@@ -165,13 +159,15 @@ async def rolling(folder: Path, *, bundled: bool, rounds: int = 5) -> dict[str, 
 
 
 async def _replaced(site: Site, kind: Kind, pid: int, limit_s: float = 60.0) -> None:
-    """Until the process is gone, its successor is there, and that has had time to serve."""
+    """Until the process is gone, and its successor is there and says so."""
     until = time.monotonic() + limit_s
     count = len(site.pids(kind))
-    while pid in site.pids(kind) or len(site.pids(kind)) < count:
+    while True:
+        now = site.pids(kind)
+        if pid not in now and len(now) >= count and await announced(site.folder, kind) >= set(now):
+            return
         assert time.monotonic() < until, f"{kind} {pid} was not replaced"
-        await asyncio.sleep(0.05)
-    await asyncio.sleep(3)
+        await asyncio.sleep(0.1)
 
 
 async def disk(folder: Path, *, bundled: bool, full_s: float = 15.0) -> dict[str, Any]:
