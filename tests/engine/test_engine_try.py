@@ -244,12 +244,12 @@ def test_a_key_names_the_attempts_of_the_outermost_try_first() -> None:
 
 
 def test_keys_go_on_from_the_attempt_that_came_furthest() -> None:
-    """An attempt that ends early does not take back the numbers that a longer one has used."""
+    """Attempts that end early do not take back the numbers that a longer one has used."""
     call = CALL % "x"
     text = (
-        f"do: [{{t: {{try: [{{e: {{if: $context.tried, set: ., then: exit}}}}, {{a: {call}}},"
+        f"do: [{{t: {{try: [{{e: {{if: $context.tried, {RAISE[1:-1]}}}}}, {{a: {call}}},"
         f" {{b: {{export: {{as: '{{tried: true}}'}}, set: .}}}}, {{c: {call}}}],"
-        f" catch: {{retry: {{limit: {{attempt: {{count: 1}}}}}}}}}}}}, {{z: {call}}}]"
+        f" catch: {{retry: {{limit: {{attempt: {{count: 2}}}}}}, then: continue}}}}}}, {{z: {call}}}]"
     )
     run = Run(program(text), stores=True)
     (a,) = run.tell()
