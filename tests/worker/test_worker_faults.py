@@ -130,6 +130,20 @@ async def test_sigterm_hands_back_before_the_next_effect_and_another_goes_on(sit
         assert [call.path for call in server.calls[uid]] == ["/first", "/second"]
 
 
+async def test_sigterm_does_itself_what_may_happen_once_only(site: Site) -> None:
+    """To another worker its outcome would be unknown, though it never began."""
+    async with CountingServer(delay_s=0.5) as server:
+        once = {**post(server, "/second"), "metadata": {"iogate": {"atMostOnce": True}}}
+        await site.publish(workflow("then-once", {"first": post(server, "/first")}, {"second": once}))
+        worker = await site.worker()
+        uid = await site.call("then-once")
+        await until(lambda: uid in server.calls)
+        worker.signal(signal.SIGTERM)
+        assert await worker.wait() == 0
+        assert (await site.view(uid)).status == "completed"
+        assert [call.path for call in server.calls[uid]] == ["/first", "/second"]
+
+
 async def test_second_sigterm_hands_back_at_once(site: Site) -> None:
     async with CountingServer(delay_s=30) as server:
         await site.publish(two_calls(server))
