@@ -13,7 +13,7 @@ import msgspec
 
 from iogate.errors import NotFound
 from iogate.store import keys
-from iogate.store.line import Line, StoreUnavailable
+from iogate.store.line import Line, StoreUnavailable, pairs, time_ms
 from iogate.store.signals import Doorbell, Signals
 
 POLL_S = 1.0
@@ -89,7 +89,7 @@ class Gates:
         apis, clock = await self._line.calls([("SMEMBERS", keys.GATES), ("TIME",)])
         names = sorted(api.decode() for api in apis)
         rows = await self._line.calls([("HGETALL", keys.GATE + name) for name in names])
-        now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
+        now_ms = time_ms(clock)
         return {name: _gate(name, row, now_ms) for name, row in zip(names, rows, strict=True)}
 
     async def watch(self) -> AsyncGenerator[Change, None]:
@@ -113,14 +113,13 @@ class Gates:
                 ("ZRANGE", keys.EXPIRIES, 0, -1, "WITHSCORES"),
             ]
         )
-        now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
+        now_ms = time_ms(clock)
         expired = sum(float(end) <= now_ms for end in ends[1::2])
         return Change(revision=int(number or 0), changes=int(changes or 0), expired=expired)
 
 
 def _gate(api: str, row: list[bytes], now_ms: int) -> Gate:
-    items = iter(row)
-    fields = {name.decode(): value.decode() for name, value in zip(items, items, strict=True)}
+    fields = {name: value.decode() for name, value in pairs(row).items()}
     expires = int(fields["until"]) if fields.get("until") else None
     expired = expires is not None and now_ms >= expires
     override = None

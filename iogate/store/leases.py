@@ -21,7 +21,7 @@ from iogate.errors import WorkflowError
 from iogate.store import keys
 from iogate.store.audit import audit
 from iogate.store.intake import Facts
-from iogate.store.line import Line
+from iogate.store.line import Line, pairs
 from iogate.store.signals import Doorbell, Signals
 
 log = logging.getLogger(__name__)
@@ -221,7 +221,7 @@ def _claim(fields: list[Any]) -> Claim:
     uid, token, seq, api, packed, data, *times, attempt, deaths, retention, reason, frames, values = fields
     created, started, deadline = times
     facts = _facts.decode(packed)
-    stored = _pairs(frames)
+    stored = pairs(frames)
     return Claim(
         uid=uid.decode(),
         token=token,
@@ -243,15 +243,8 @@ def _claim(fields: list[Any]) -> Claim:
         reason="" if reason is None else reason.decode(),
         head=stored.pop("head", None),
         frames=stored,
-        values=_pairs(values),
+        values=pairs(values),
     )
-
-
-def _pairs(flat: list[bytes]) -> dict[str, bytes]:
-    if not flat:
-        return {}
-    items = iter(flat)
-    return {name.decode(): value for name, value in zip(items, items, strict=True)}
 
 
 def _flat(held: Mapping[str, int]) -> list[str | int]:

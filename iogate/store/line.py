@@ -249,6 +249,17 @@ def is_missing_script(reply: Any) -> bool:
     return isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT")
 
 
+def pairs(flat: Sequence[bytes]) -> dict[str, bytes]:
+    """A hash, as Redis answers it: names and values in turn."""
+    items = iter(flat)
+    return {name.decode(): value for name, value in zip(items, items, strict=True)}
+
+
+def time_ms(clock: Sequence[bytes]) -> int:
+    """What TIME answered, in milliseconds."""
+    return int(clock[0]) * 1000 + int(clock[1]) // 1000
+
+
 def _checked(reply: Any) -> Any:
     if isinstance(reply, hiredis.ReplyError):
         text = str(reply)

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Sequence
 import msgspec
 
 from iogate.store import keys, views
-from iogate.store.line import Line
+from iogate.store.line import Line, pairs, time_ms
 from iogate.store.signals import Doorbell, Signals
 from iogate.store.views import RunView, Summary, TaskView
 
@@ -53,9 +53,9 @@ class Runs:
             ]
         )
         if fields:
-            return views.live(uid, views.pairs(fields), views.pairs(tasks))
+            return views.live(uid, pairs(fields), pairs(tasks))
         if blob:
-            return views.over(uid, views.ended.decode(blob), views.pairs(big))
+            return views.over(uid, views.ended.decode(blob), pairs(big))
         return None
 
     async def list(
@@ -181,7 +181,7 @@ class Runs:
         lengths = await self._line.calls(
             [("LLEN", prefix + api.decode()) for api in apis for prefix in (keys.BACKLOG, keys.WOKEN)]
         )
-        now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
+        now_ms = time_ms(clock)
         age_s = (now_ms - float(oldest[1])) / 1000 if oldest else 0.0
         return Depth(depth=queued + suspects + sum(lengths), oldest_s=max(0.0, age_s))
 

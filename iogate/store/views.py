@@ -100,11 +100,6 @@ _rows = msgspec.msgpack.Decoder(list[tuple[int, str, str, str, int, int, int, in
 _row = msgspec.msgpack.Decoder(dict[str, Any])
 
 
-def pairs(flat: list[bytes]) -> dict[str, bytes]:
-    items = iter(flat)
-    return {name.decode(): value for name, value in zip(items, items, strict=True)}
-
-
 def summary(
     uid: str,
     status: str,
