@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 
 PREFIX = "worker-"
 SOLITARY_PREFIX = "solitary-"
-SOLITARY = 4
-"""Suspects that are tried at once, each in a process of its own."""
+SOLITARY = 8
+"""Suspects that are tried at once, each in a process of its own: a worker that died may leave a hundred,
+each in the middle of a call that takes a second, and all are to go on within half a minute."""
 LOOK_S = 0.5
 READY_S = 10.0
 """Suspects wait no longer for a worker or gateway that does not come up."""

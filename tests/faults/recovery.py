@@ -98,6 +98,11 @@ class Recovery:
                     self.took_s.append(time.monotonic() - killed_at)
 
     @property
+    def waiting(self) -> int:
+        """Runs that have not gone on."""
+        return len(self._open)
+
+    @property
     def longest_s(self) -> float:
         """Of those that went on, and of those that have not."""
         now = time.monotonic()

@@ -26,7 +26,7 @@ import aiohttp
 
 from tests.faults import load, project
 from tests.faults.counting import CountingServer
-from tests.faults.recovery import Recovery, announced, leftovers
+from tests.faults.recovery import LOOK_S, Recovery, announced, leftovers
 from tests.faults.site import TAIL, Kind, Site, free_port, identity_of
 
 SERVING_S = 60.0
@@ -118,26 +118,28 @@ async def freeze(folder: Path, *, bundled: bool, frozen_s: float = 20.0) -> dict
         return {**seen, **await stage.end()}
 
 
-async def workers(folder: Path, *, bundled: bool, rounds: int = 6) -> dict[str, Any]:
-    """SIGKILL of the worker alone: what it held goes on within 30 s."""
-    async with staged(folder, rps=40, bundled=bundled, delay_s=0.5) as stage:
+async def workers(folder: Path, *, bundled: bool, rounds: int = 4) -> dict[str, Any]:
+    """SIGKILL of the worker alone, with about 40 calls of a second each under way: all go on within 30 s."""
+    async with staged(folder, rps=20, bundled=bundled, delay_s=1.0) as stage:
         recovery = Recovery(folder)
         watching = asyncio.create_task(recovery.watch())
-        longest = []
+        longest: list[float] = []
         for _ in range(rounds):
-            await asyncio.sleep(8)
+            await asyncio.sleep(6)
             pids = stage.site.pids("worker")
             await recovery.note([identity_of(pid) for pid in pids])
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
             before = len(recovery.took_s)
-            await asyncio.sleep(12)
+            killed_at = time.monotonic()
+            while recovery.waiting and time.monotonic() - killed_at < SERVING_S:
+                await asyncio.sleep(LOOK_S)
             longest.append(round(max(recovery.took_s[before:], default=0.0), 1))
         seen = await stage.end()
         watching.cancel()
         seen |= {"runsOfKilledWorkers": len(recovery.took_s), "longestOfEachS": longest}
-        if recovery.longest_s > RECOVERY_S:
-            seen["wrong"]["recoveryS"] = recovery.longest_s
+        if max(longest) > RECOVERY_S:
+            seen["wrong"]["recoveryS"] = longest
         return seen
 
 
