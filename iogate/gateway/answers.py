@@ -6,7 +6,7 @@ is `{"response":{"error":{"code","message"}}}`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import msgspec
@@ -85,12 +85,6 @@ def error_body(code: str, message: str) -> bytes:
 def response(value: Any, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> Answer:
     """`{"response": value}`."""
     return Answer(status, _encode({"response": value}), headers)
-
-
-def with_headers(answer: ErrorAnswer, headers: Mapping[str, str]) -> ErrorAnswer:
-    """The same error with further headers, as one call needs them."""
-    more = tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items())
-    return ErrorAnswer(answer.status, answer.code, answer.message, more)
 
 
 def invalid(message: str) -> Failed:

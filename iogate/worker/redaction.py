@@ -1,8 +1,8 @@
 """Takes secrets out of what is written for people: journal, errors, details.
 
-Used by `run` and `journal`. Outputs are the author's data and stay as they are; a workflow that copies
-a secret into its data is warned of when it is compiled. Invariant: no text that went through `scrub`
-holds a known secret, neither in clear nor in base64 nor URL-encoded, wherever in a text it stands.
+Used by `active`, `journal` and `vault`. Outputs are the author's data and stay as they are; a workflow
+that copies a secret into its data is warned of when it is compiled. Invariant: no text that went through
+`scrub` holds a known secret, neither in clear nor in base64 nor URL-encoded, wherever in a text it stands.
 """
 
 from __future__ import annotations
