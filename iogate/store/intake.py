@@ -162,7 +162,8 @@ class Intake:
         if not group:
             return
         try:
-            await self._check_memory(now)
+            await self._check_memory(now, group[0].deadline - now)
+            now = time.monotonic()
             replies = await self._transact(group, group[0].deadline - now)
         except StoreUnavailable as error:
             self._again(group, error)
@@ -238,13 +239,17 @@ class Intake:
         )
         return True
 
-    async def _check_memory(self, now: float) -> None:
+    async def _check_memory(self, now: float, left_s: float) -> None:
         """Raise or keep the flag that the accept script reads; a server without a limit never fills."""
         if now - self._memory_checked < 1.0:
             return
         self._memory_checked = now
         try:
-            info: bytes = await self._line.call("INFO", "memory")
+            # A store that is silent must not cost those who wait more than their own deadline.
+            async with asyncio.timeout(left_s):
+                info: bytes = await self._line.call("INFO", "memory")
+        except TimeoutError:
+            raise StoreUnavailable(f"{self._line.address} gave no answer in time") from None
         except CommandFailed:
             # A user who may not ask: a full server still refuses by itself.
             return

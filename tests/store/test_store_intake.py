@@ -208,6 +208,30 @@ async def test_a_server_that_hangs_is_unavailable_within_a_second_and_recovers_a
         await store.close()
 
 
+async def test_whoever_comes_while_the_server_hangs_waits_no_longer_than_the_first(
+    each_redis: Embedded,
+) -> None:
+    """What the sender asks for itself, such as the memory in use, is in nobody's way."""
+    with throwaway(each_redis.server) as own:
+        store = await open_store(own.url)
+        await publish(store)
+        intake = store.intake()
+        await accepted(intake)
+        took_s: list[float] = []
+
+        async def call(after_s: float) -> None:
+            await asyncio.sleep(after_s)
+            begun = time.monotonic()
+            with pytest.raises(StoreUnavailable):
+                await intake.accept(request(intake))
+            took_s.append(time.monotonic() - begun)
+
+        with stopped(own.pid):
+            await asyncio.gather(*(call(n / 10) for n in range(25)))
+        assert max(took_s) < 1.5
+        await store.close()
+
+
 async def test_accepting_goes_on_across_a_restart_and_no_accepted_run_is_lost(tmp_path: Path) -> None:
     """kill -9 of the server under load: what was answered is there afterwards."""
     first = start_embedded(tmp_path)
