@@ -129,6 +129,10 @@ class Registry:
     def versions(self, name: str) -> tuple[str, ...]:
         return tuple(sorted(version for known, version in self.functions if known == name))
 
+    def once(self) -> frozenset[str]:
+        """Those that must not be called again where the outcome of a call is unknown."""
+        return frozenset(f"{each.name}:{each.version}" for each in self if not each.idempotent)
+
     def __iter__(self) -> typing.Iterator[Function]:
         return iter(self.functions[key] for key in sorted(self.functions))
 

@@ -67,7 +67,6 @@ class Effects:
         self._functions = functions if functions is not None else Registry()
         self._resources = resources
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="iogate-function")
-        self._unawaited: set[asyncio.Task[Performed]] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,10 +77,7 @@ class Effects:
         await self.close()
 
     async def close(self) -> None:
-        """End what nobody waits for and give all back; effects under way are for their tasks to cancel."""
-        for task in self._unawaited:
-            task.cancel()
-        await asyncio.gather(*self._unawaited, return_exceptions=True)
+        """Give all back; effects under way are for their tasks to cancel, awaited by a run or not."""
         await self._http.close()
         self._processes.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -91,14 +87,16 @@ class Effects:
         return self._http.covers(url)
 
     async def perform(self, perform: Perform, *, run: EffectContext) -> Performed:
-        """Perform an effect; with `await: false`, start it and answer at once."""
-        if perform.await_result:
-            return await self._perform(perform, run)
-        task = asyncio.create_task(self._perform(perform, run))
-        self._unawaited.add(task)
-        task.add_done_callback(self._unawaited.discard)
-        task.add_done_callback(lambda task: _report(task, perform, run))
-        return Performed(frame=perform.frame)
+        """Perform an effect to its end; with `await: false` no run hears of a failure, so the log does."""
+        performed = await self._perform(perform, run)
+        if not perform.await_result and performed.error is not None:
+            log.warning(
+                "%s was not awaited and failed: %s",
+                perform.reference,
+                performed.error.detail,
+                extra={"action": "effect.unawaited", "run": run.uid},
+            )
+        return performed
 
     async def _perform(self, perform: Perform, run: EffectContext) -> Performed:
         try:
@@ -154,14 +152,3 @@ class Effects:
                     await asyncio.sleep(STORE_RETRY_S)
 
         return load
-
-
-def _report(task: asyncio.Task[Performed], perform: Perform, run: EffectContext) -> None:
-    """Log how something ended that no task waits for."""
-    if not task.cancelled() and (error := task.result().error) is not None:
-        log.warning(
-            "%s was not awaited and failed: %s",
-            perform.reference,
-            error.detail,
-            extra={"action": "effect.unawaited", "run": run.uid},
-        )

@@ -164,7 +164,7 @@ class Drive:
 
     @property
     def idle(self) -> bool:
-        return not self.runs and not self.loading
+        return not self.runs and not self.loading and not self._detached
 
     # One run.
 
@@ -249,11 +249,10 @@ class Drive:
             self.lose(run, "a commit came too late")
             return
         if run.committing != "keep":
-            # The engine has gone on from what nobody waits for: it happens even where the run has ended.
+            # The engine has gone on from what nobody waits for: no other worker will ask for it again.
             unawaited = [perform for perform in run.performs if not perform.await_result]
-            ended = run.committing == "end"
             self._let_go(run)
-            for perform in unawaited if ended else ():
+            for perform in unawaited:
                 self._start(run, perform)
             return
         run.committing = None
@@ -291,7 +290,11 @@ class Drive:
             run.effects[perform.frame] = task
         else:
             self._detached.add(task)
-            task.add_done_callback(self._detached.discard)
+            task.add_done_callback(self._detached_ended)
+
+    def _detached_ended(self, task: asyncio.Task[None]) -> None:
+        self._detached.discard(task)
+        self._released()
 
     async def _perform(self, run: Run, perform: Perform) -> None:
         claim = run.claim

@@ -66,7 +66,7 @@ async def work(
     if store is None:
         ticking.cancel()
         return
-    vault = Vault(settings, root)
+    vault = Vault(settings, root, once=registry.once())
     programs = Programs(store.revisions)
     try:
         async with Effects(settings=settings, resources=programs.resource, functions=registry) as effects:

@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 class Vault:
     """What the settings name, resolved; `refresh` reads files again, so that a rotated secret arrives."""
 
-    def __init__(self, settings: Settings, root: Path) -> None:
+    def __init__(self, settings: Settings, root: Path, *, once: frozenset[str] = frozenset()) -> None:
+        self._once = once
         self._sources: Mapping[str, Mapping[str, str]] = settings.secrets
         self._root = root
         password = urlsplit(settings.redis_url).password if settings.redis_url else None
@@ -71,7 +72,8 @@ class Vault:
         environment = self._environments.get(names)
         if environment is None:
             resolved = self._resolved or {}
-            environment = Environment(secrets={name: resolved[name] for name in names if name in resolved})
+            secrets = {name: resolved[name] for name in names if name in resolved}
+            environment = Environment(secrets=secrets, once=self._once)
             self._environments[names] = environment
         return environment
 

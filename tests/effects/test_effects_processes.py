@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from iogate.effects import EffectContext, Effects, orphans
-from iogate.engine.commands import Performed, RunProcess
+from iogate.engine.commands import RunProcess
 from iogate.errors import Unreachable
 from iogate.settings import Settings
 from tests.effects.conftest import KEY, do, failure, until
@@ -234,16 +234,6 @@ async def test_a_process_may_tidy_up_when_it_is_cancelled(effects: Effects, tmp_
     with pytest.raises(asyncio.CancelledError):
         await task
     assert tidied.exists()
-
-
-async def test_what_is_not_awaited_goes_on_and_ends_with_the_worker(tmp_path: Path) -> None:
-    file, done = tmp_path / "pids", tmp_path / "done"
-    async with Effects(settings=Settings(allow_run=("shell",))) as effects:
-        code = f"echo $$ > {file}; sleep 0.05; touch {done}; sleep 300"
-        performed = await do(effects, shell(code), await_result=False)
-        assert performed == Performed(frame=7)
-        await until(done.exists)
-    assert not alive(pids(file)[0])
 
 
 async def test_a_failure_that_nobody_awaits_is_logged(

@@ -1,0 +1,75 @@
+"""What leaves a worker: neither too much nor too little where runs change their mind or workers end."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from tests.faults.counting import CountingServer
+from tests.worker.site import Site, until, workflow
+
+
+def appending(file: Path) -> dict[str, object]:
+    return {"run": {"shell": {"command": f"echo line >> {file}"}, "await": False}}
+
+
+async def test_a_call_of_a_branch_that_was_given_up_meanwhile_is_not_made(site: Site) -> None:
+    """The branch beside it fails slices later, and before the first commit."""
+    async with CountingServer() as server:
+        call = {
+            "call": "http",
+            "with": {"method": "post", "endpoint": f"{server.url}/x", "body": {"uid": "u"}},
+        }
+        error = {"type": "https://e.example/t", "status": 418}
+        loop = {"for": {"in": "${ [range(300)] }"}, "do": [{"turn": {"set": {"n": "${ .n + 1 }"}}}]}
+        failing = {"do": [{"loop": loop}, {"fail": {"raise": {"error": error}}}]}
+        fork = {"fork": {"branches": [{"call": call}, {"failing": failing}]}}
+        after = {"do": [{"nap": {"wait": {"milliseconds": 1500}}}]}
+        await site.publish(workflow("given-up", {"t": {"try": [{"fork": fork}], "catch": after}}))
+        await site.worker()
+        run = await site.ended(await site.call("given-up"))
+        assert run.status == "completed", run.error
+        assert not server.calls
+
+
+async def test_what_nobody_waits_for_happens_once_where_a_drain_hands_the_run_back(site: Site) -> None:
+    file = site.folder / "lines"
+    loop = {"for": {"in": "${ [range(60000)] }"}, "do": [{"turn": {"set": {"n": "${ .n + 1 }"}}}]}
+    await site.publish(workflow("detached", {"start": appending(file)}, {"loop": loop}))
+    first = await site.worker()
+    uid = await site.call("detached")
+    view = await site.view(uid)
+    while view.place != "lease":
+        view = await site.view(uid)
+    first.signal(signal.SIGTERM)
+    assert await first.wait() == 0
+    assert (await site.view(uid)).place == "queue"
+    await site.worker()
+    assert (await site.ended(uid)).status == "completed"
+    await until(file.exists, what="the line")
+    assert file.read_text() == "line\n"
+
+
+async def test_a_function_that_must_not_be_repeated_is_not(site: Site) -> None:
+    mark = site.folder / "called"
+    (site.folder / "acme_once.py").write_text(
+        "import time\n\nimport iogate\n\n\n"
+        '@iogate.function("charge", version="1.0.0", idempotent=False)\n'
+        "def charge() -> None:\n"
+        f"    with open({str(mark)!r}, 'a') as file:\n"
+        "        file.write('x')\n"
+        "    time.sleep(30)\n"
+    )
+    await site.publish(workflow("charge", {"charge": {"call": "charge:1.0.0@default"}}))
+    worker = await site.worker(functions=("acme_once",))
+    uid = await site.call("charge")
+    await until(mark.exists, what="the call")
+    worker.signal(signal.SIGKILL)
+    await worker.wait()
+    assert await site.store.leases.bury(worker.name) == 1
+    await site.worker("--solitary", ready=False, functions=("acme_once",))
+    run = await site.ended(uid)
+    assert run.status == "faulted"
+    assert run.error is not None
+    assert b"its outcome is unknown, and it must happen at most once" in run.error
+    assert mark.read_text() == "x"
