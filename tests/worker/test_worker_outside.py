@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -11,6 +12,14 @@ from tests.worker.site import Site, until, workflow
 
 def appending(file: Path) -> dict[str, object]:
     return {"run": {"shell": {"command": f"echo line >> {file}"}, "await": False}}
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 async def test_a_call_of_a_branch_that_was_given_up_meanwhile_is_not_made(site: Site) -> None:
@@ -73,3 +82,20 @@ async def test_a_function_that_must_not_be_repeated_is_not(site: Site) -> None:
     assert run.error is not None
     assert b"its outcome is unknown, and it must happen at most once" in run.error
     assert mark.read_text() == "x"
+
+
+async def test_a_drain_waits_for_what_nobody_waits_for_and_a_second_signal_ends_it(site: Site) -> None:
+    file = site.folder / "pid"
+    task = {"run": {"shell": {"command": f"echo $$ > {file}; exec sleep 300"}, "await": False}}
+    await site.publish(workflow("daemon", {"start": task}))
+    worker = await site.worker()
+    assert (await site.ended(await site.call("daemon"))).status == "completed"
+    await until(lambda: file.exists() and file.read_text().endswith("\n"), what="the process")
+    pid = int(file.read_text())
+    assert alive(pid)
+    worker.signal(signal.SIGTERM)
+    await until(lambda: "worker.stopping" in worker.said())
+    assert alive(pid)
+    worker.signal(signal.SIGTERM)
+    assert await worker.wait() == 0
+    await until(lambda: not alive(pid), what="the end of the process")
