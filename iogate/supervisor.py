@@ -43,6 +43,9 @@ _LONGEST_BACKOFF_OF_WORKING_S = 1.0
 _STABLE_S = 10.0
 """A child that lived this long starts again without a backoff."""
 
+_ECHO_S = 1.0
+"""One wish may arrive twice: `make` passes on a signal that its whole group got."""
+
 # `-I -S`: nothing of the project or of the environment is read before exec. 15 ms.
 _SHIM = """
 import os, sys
@@ -167,7 +170,7 @@ class Supervisor:
             await asyncio.wait({kept.task})
 
     async def stop(self) -> None:
-        """Stop every child, highest stage first; a signal that arrives meanwhile kills at once."""
+        """Stop every child, highest stage first; another signal, a second later or more, kills at once."""
         self._ending = True
         hurry = asyncio.create_task(self._hurry())
         try:
@@ -207,7 +210,10 @@ class Supervisor:
         return {name: kept.process.pid for name, kept in self._kept.items() if kept.process is not None}
 
     async def _hurry(self) -> None:
+        begun = time.monotonic()
         await self._signals.get()
+        while time.monotonic() - begun < _ECHO_S:
+            await self._signals.get()
         log.warning("second signal: children are killed", extra={"action": "children.killed"})
         for kept in self._kept.values():
             kept.stopping.set()

@@ -107,7 +107,9 @@ def new_api(
         {"api": api, "workflow": reference, "files": [str(api_path), str(workflow_path)]},
         [f"{verb} {api_path}", f"created {workflow_path}"],
     )
-    session.screen.note(f"next: iogate validate; iogate test {api}; iogate apply; iogate enable {api}")
+    session.screen.note(
+        f"next, in {Path.cwd()}: iogate validate; iogate test {api}; iogate apply; iogate enable {api}"
+    )
 
 
 @command(group, "workflow")

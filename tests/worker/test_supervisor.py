@@ -171,3 +171,17 @@ async def test_supervisor_leaves_no_orphan_however_it_ends(number: signal.Signal
     code = await parent.wait()
     await until(lambda: not alive(child))
     assert code == (0 if number == signal.SIGTERM else -9)
+
+
+async def test_one_wish_that_arrives_twice_is_no_second_signal() -> None:
+    """`make` passes on the signal that its whole group got: children still end in their own time."""
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PARENT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    await parent.stdout.readline()
+    parent.send_signal(signal.SIGTERM)
+    parent.send_signal(signal.SIGTERM)
+    _, said = await parent.communicate()
+    assert parent.returncode == 0
+    assert b"second signal" not in said

@@ -36,7 +36,7 @@ def _targets(task: outline.Task) -> Iterator[tuple[Pointer, str]]:
 
 def _lost(document: Placed, pointer: Pointer, target: str, reachable: tuple[str, ...]) -> Problem:
     if reachable:
-        where = f"no task of this list; its tasks are {listed(reachable)}"
+        where = f"no task of this list; its tasks are {listed(dict.fromkeys(reachable))}"
     else:
         where = "not possible here, where no list goes on"
     return fault(
