@@ -43,8 +43,8 @@ def times(run: RunView) -> dict[str, Any]:
     }
 
 
-def brief(run: Summary) -> dict[str, Any]:
-    """A run in a list: all but its data."""
+def brief(run: Summary | RunView) -> dict[str, Any]:
+    """A run as a list shows it: all but its data."""
     return {
         "uid": run.uid,
         "status": run.status,
@@ -61,17 +61,7 @@ def brief(run: Summary) -> dict[str, Any]:
 
 def whole(run: RunView, *, limited: bool) -> dict[str, Any]:
     """All of a run. `limited`: its API may have only so many running at once."""
-    return {
-        "uid": run.uid,
-        "status": run.status,
-        "api": run.api,
-        "workflow": run.workflow,
-        "revision": run.revision,
-        "createdAt": moment(run.created_at_ms),
-        "startedAt": moment(run.started_at_ms),
-        "endedAt": moment(run.ended_at_ms),
-        "attempt": run.attempt,
-        "caller": run.caller or None,
+    return brief(run) | {
         "input": redact(msgspec.json.decode(run.input)) if run.input else None,
         "output": raw(run.output),
         "error": error(run),
