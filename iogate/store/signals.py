@@ -19,6 +19,7 @@ Listener = Callable[[str], None]
 
 BROKEN = (RedisError, OSError, TimeoutError)
 CONNECT_S = 1.0
+CANCEL_AGAIN_S = 0.1
 
 
 class Signals:
@@ -60,11 +61,11 @@ class Signals:
                 del listeners[listener]
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        task, self._task = self._task, None
+        # A cancellation that meets a time limit within redis-py may come out as that limit's error.
+        while task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
 
     async def _listen(self) -> None:
         while True:

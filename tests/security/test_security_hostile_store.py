@@ -65,8 +65,9 @@ async def _wrong_type(site: Site, key: str, **changes: bytes) -> None:
 
 
 async def _clock_of_another_type(site: Site) -> None:
-    await site.store.call("DEL", keys.UPKEEP)
-    await site.store.call("LPUSH", keys.UPKEEP, "junk")
+    # At once: the worker sets it anew in between.
+    script = "redis.call('DEL', KEYS[1]) return redis.call('LPUSH', KEYS[1], 'junk')"
+    await site.store.call("EVAL", script, 1, keys.UPKEEP)
 
 
 async def _announce(site: Site) -> None:
