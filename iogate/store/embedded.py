@@ -63,7 +63,11 @@ class Embedded:
             return False
         # The lock, not the process id: that may be a zombie's, or another's by now.
         lock = self.folder / "lock"
-        return not lock.exists() or _is_locked(lock)
+        if not lock.exists() or _is_locked(lock):
+            return True
+        if self.process is not None:
+            self.process.wait()  # it let go of the lock by ending; nothing is left to reap
+        return False
 
     def stop(self, timeout_s: float = STOP_S) -> None:
         """Write everything down and end; safe to repeat."""
