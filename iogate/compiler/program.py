@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from iogate.compiler.program_builder import Builder
+from iogate.compiler.building.builder import Builder
 from iogate.compiler.tasks import Flow, Task, TaskList, Timeout
 
 

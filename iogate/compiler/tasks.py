@@ -1,6 +1,6 @@
 """The kinds of tasks, as the engine executes them: expressions found, names resolved, nothing evaluated.
 
-Made by `program_builder`, read by the engine. All frozen; no pydantic, so that a worker loads a
+Made by `building`, read by the engine. All frozen; no pydantic, so that a worker loads a
 stored definition at the cost of walking it once.
 """
 

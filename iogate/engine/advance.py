@@ -11,7 +11,17 @@ from dataclasses import dataclass
 
 from iogate.compiler.program import Program
 from iogate.engine import raising, steps
-from iogate.engine.commands import Cancelled, Expired, Happening, Note, Perform, Performed, Resumed
+from iogate.engine.commands import (
+    Cancelled,
+    Emit,
+    Expired,
+    Happening,
+    Note,
+    Perform,
+    Performed,
+    Resumed,
+    StartChild,
+)
 from iogate.engine.frames import Tree
 from iogate.engine.scope import Environment, RunFacts
 from iogate.engine.state import State
@@ -29,6 +39,10 @@ class Advance:
     state: State
     """An effect whose frame is no longer in it is not waited for any more: end it."""
     performs: tuple[Perform, ...] = ()
+    emits: tuple[Emit, ...] = ()
+    """To be published by the commit of this state."""
+    children: tuple[StartChild, ...] = ()
+    """To be started by the commit of this state."""
     notes: tuple[Note, ...] = ()
     more: bool = False
     """True: the budget was used up, call again with nothing happened."""

@@ -84,6 +84,52 @@ class Perform:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Emit:
+    """An event to publish in the very step that commits the state: exactly once, whatever crashes."""
+
+    reference: str
+    event: Mapping[str, Any]
+    """A whole CloudEvent 1.0 in its JSON form; its id follows from the idempotency key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartChild:
+    """A workflow to start in the very step that commits the state."""
+
+    frame: int
+    """The task that waits for its end; no frame of the state where it is not awaited."""
+    reference: str
+    namespace: str
+    name: str
+    version: str
+    """A semantic version, or `latest`."""
+    input: Any
+    awaits: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """An event that a subscription may want; the engine decides, and takes note of `number` either way."""
+
+    frame: int
+    number: int
+    """Of the message in the run's inbox; they rise."""
+    event: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildEnded:
+    """The child that a frame waits for has ended, or could not be started."""
+
+    frame: int
+    number: int
+    """Of the message in the run's inbox; 0 where it did not come through one."""
+    status: Literal["completed", "faulted", "cancelled"]
+    output: Any = None
+    error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Performed:
     """The outcome of an effect: `output`, or the error that it raises in the task."""
 
@@ -111,7 +157,7 @@ class Expired:
     """The whole run's deadline passed: faults with the standard's timeout error; nothing catches it."""
 
 
-Happening = Performed | Resumed | Cancelled | Expired
+Happening = Performed | Arrived | ChildEnded | Resumed | Cancelled | Expired
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,26 @@ _facts = msgspec.json.Decoder(Facts)
 _encoder = msgspec.msgpack.Encoder()
 
 
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """News for one frame of a run: an event that it may want, or the end of its child."""
+
+    number: int
+    frame: int
+    kind: Literal["event", "child"]
+    data: bytes
+    """JSON: the CloudEvent; of a child `{"status", "output", "error"}`."""
+
+
+class Child(msgspec.Struct, frozen=True, kw_only=True):
+    """A run to start together with a commit."""
+
+    uid: str
+    frame: int
+    facts: bytes
+    input: bytes
+    awaits: bool
+
+
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A run that this worker may advance, with all that the engine needs to go on."""
 
@@ -58,6 +78,10 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     head: bytes | None
     frames: dict[str, bytes]
     values: dict[str, bytes]
+    inbox: tuple[Message, ...] = ()
+    """What has come for the run and no commit has taken in yet."""
+    depth: int = 0
+    """How many runs are above it: 0 where a caller or a schedule started it."""
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +123,16 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     journal: Sequence[bytes] = ()
     output: bytes | None = None
     error: bytes | None = None
+    inbox_done: int = 0
+    """The highest message number that the state has taken in."""
+    wants: Mapping[int, bytes] = {}
+    """Subscriptions that began or changed: frame to the JSON list of its filters."""
+    wants_gone: Sequence[int] = ()
+    children: Sequence[Child] = ()
+    children_gone: Sequence[int] = ()
+    """Frames that do not wait for their child any more: it is cancelled."""
+    emits: Sequence[bytes] = ()
+    """CloudEvents in JSON, for the bus and the sinks."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

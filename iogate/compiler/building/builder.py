@@ -1,0 +1,170 @@
+"""Walks the lists and tasks of a definition and puts the tree together; called by `program`.
+
+Takes valid definitions; what only a check would refuse (an unknown name) becomes a mark in the
+tree, and what the standard knows in two spellings becomes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from iogate.compiler.building import calls, control, processes
+from iogate.compiler.outline import escape, kind_of
+from iogate.compiler.tasks import (
+    Body,
+    Do,
+    Flow,
+    Schema,
+    Set,
+    Target,
+    Task,
+    TaskList,
+    Timeout,
+    Unsupported,
+    Wait,
+)
+from iogate.expressions import Template, bare, template
+
+Places = Mapping[str, int]
+"""Names of a list's tasks, and where they stand in it."""
+
+_EMPTY: Mapping[str, Any] = {}
+_PLAIN = Flow()
+
+
+class Builder:
+    """One pass over a definition; its attributes are the result."""
+
+    def __init__(self, definition: Mapping[str, Any], resources: Mapping[str, Any]) -> None:
+        self.definition = definition
+        self.resources = resources
+        self.use: Mapping[str, Any] = definition.get("use") or {}
+        self.tasks: dict[str, Task] = {}
+        self.lists: dict[str, TaskList] = {}
+        self._schemas: dict[str, Schema] = {}
+
+    def build(self) -> None:
+        self.list("/do", self.definition["do"])
+        for name, function in (self.use.get("functions") or {}).items():
+            pointer = f"/use/functions/{name}"
+            task = self.task(pointer, name, function, {})
+            self.lists[pointer] = TaskList(pointer, (task,))
+
+    def list(self, pointer: str, entries: Any) -> TaskList:
+        """A list of tasks, which may name one another."""
+        named = [next(iter(entry.items())) for entry in entries]
+        places = {name: index for index, (name, _) in enumerate(named)}
+        tasks = tuple(
+            self.task(f"{pointer}/{index}/{escape(name)}", name, definition, places)
+            for index, (name, definition) in enumerate(named)
+        )
+        self.lists[pointer] = made = TaskList(pointer, tasks)
+        return made
+
+    def task(self, pointer: str, name: str, definition: Mapping[str, Any], places: Places) -> Task:
+        kind = kind_of(definition)
+        flow = self.flow(definition)
+        metadata = definition.get("metadata") or _EMPTY
+        task = Task(
+            pointer=pointer,
+            name=name,
+            kind=kind,
+            definition=definition,
+            condition=self.optional_expression(definition.get("if")),
+            flow=flow,
+            plain=flow is _PLAIN,
+            then=self.target(definition.get("then"), places),
+            body=self._body(kind, pointer, definition, places),
+            timeout=self.timeout(definition),
+            at_most_once=(metadata.get("iogate") or _EMPTY).get("atMostOnce") is True,
+        )
+        self.tasks[pointer] = task
+        return task
+
+    def _body(self, kind: str, pointer: str, definition: Mapping[str, Any], places: Places) -> Body:
+        match kind:
+            case "do":
+                return Do(self.list(f"{pointer}/do", definition["do"]))
+            case "set":
+                return Set(self.expression(definition["set"]))
+            case "switch":
+                return control.switch(self, definition["switch"], places)
+            case "for":
+                return control.loop(self, pointer, definition)
+            case "try":
+                return control.attempt(self, pointer, definition, places)
+            case "fork":
+                return control.fork(self, pointer, definition["fork"])
+            case "raise":
+                return control.fault(self, definition["raise"]["error"])
+            case "wait":
+                return Wait(self.value(definition["wait"]))
+            case "call":
+                return calls.call(self, definition["call"], definition.get("with") or {})
+            case "run":
+                return processes.process(self, definition["run"])
+            case _:
+                return Unsupported(kind or "a task without a keyword")
+
+    # what tasks and the workflow share
+
+    def flow(self, definition: Mapping[str, Any]) -> Flow:
+        """Data flow of a task or of the workflow; one shared object where it says nothing."""
+        into, out, export = (definition.get(part) for part in ("input", "output", "export"))
+        if not into and not out and not export:
+            return _PLAIN
+        into, out, export = into or _EMPTY, out or _EMPTY, export or _EMPTY
+        return Flow(
+            input_schema=self._schema(into.get("schema")),
+            input_from=self.optional_expression(into.get("from")),
+            output_as=self.optional_expression(out.get("as")),
+            output_schema=self._schema(out.get("schema")),
+            export_as=self.optional_expression(export.get("as")),
+            export_schema=self._schema(export.get("schema")),
+        )
+
+    def _schema(self, source: Any) -> Schema | None:
+        if not source:
+            return None
+        if "document" in source:
+            return Schema(source["document"])
+        uri = processes.address(source.get("resource"))
+        if uri not in self._schemas:
+            known = uri in self.resources
+            self._schemas[uri] = Schema(self.resources[uri]) if known else Schema(None, missing=uri)
+        return self._schemas[uri]
+
+    def timeout(self, definition: Mapping[str, Any]) -> Timeout | None:
+        """Timeout of a task or of the workflow, inline or by name."""
+        source = definition.get("timeout")
+        if isinstance(source, str):
+            named = (self.use.get("timeouts") or {}).get(source)
+            return Timeout(None, missing=source) if named is None else Timeout(self.value(named["after"]))
+        return None if source is None else Timeout(self.value(source["after"]))
+
+    def target(self, then: Any, places: Places) -> Target:
+        """Where a flow directive leads, in the list whose places these are."""
+        match then:
+            case None | "continue":
+                return "continue"
+            case "exit" | "end":
+                return cast("Target", then)
+            case _:
+                return places.get(then, "continue")
+
+    # text that may be an expression
+
+    def expression(self, source: Any) -> Template:
+        """What the standard types as an expression, with or without `${}`."""
+        return bare(source)
+
+    def optional_expression(self, source: Any) -> Template | None:
+        return None if source is None else self.expression(source)
+
+    def value(self, source: Any) -> Template:
+        """Free data, in which only `${}` is evaluated."""
+        return template(source)
+
+    def optional_value(self, source: Any) -> Template | None:
+        return None if source is None else self.value(source)

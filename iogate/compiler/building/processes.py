@@ -1,0 +1,43 @@
+"""Tasks that run something: shell commands and scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from iogate.compiler.tasks import Body, Process, Unsupported
+from iogate.expressions.templates import Literal as Text
+
+if TYPE_CHECKING:
+    from iogate.compiler.building.builder import Builder
+
+
+def process(builder: Builder, run: Mapping[str, Any]) -> Body:
+    kind: Literal["shell", "script"]
+    if "shell" in run:
+        kind, source = "shell", run["shell"]
+    elif "script" in run:
+        kind, source = "script", run["script"]
+    else:
+        return Unsupported(
+            "run: " + next((each for each in run if each not in {"await", "return"}), "nothing")
+        )
+    return Process(
+        kind=kind,
+        language=source.get("language") or "",
+        # a script's text is in its own language: `${…}` there is not ours
+        code=builder.value(source["command"]) if kind == "shell" else Text(source.get("code") or ""),
+        source=address(source["source"]) if source.get("source") else None,
+        stdin=builder.optional_value(source.get("stdin")),
+        arguments=builder.value(source.get("arguments") or []),
+        environment=builder.value(source.get("environment") or {}),
+        awaits=run.get("await") is not False,
+        returns=run.get("return") or "stdout",
+    )
+
+
+def address(resource: Any) -> str:
+    """The URI of an external resource, in any of the spellings that the standard allows."""
+    while isinstance(resource, Mapping):
+        resource = resource.get("endpoint", resource.get("uri"))
+    return str(resource)
