@@ -15,22 +15,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 from iogate.clock import StoreClock
-from iogate.effects.perform import EffectContext, Effects
+from iogate.effects.perform import Effects
 from iogate.engine.advance import advance
-from iogate.engine.commands import Cancelled, Expired, Note, Perform, Performed, Resumed
-from iogate.engine.scope import RunFacts
+from iogate.engine.commands import Cancelled, Expired, Note
 from iogate.engine.state import State
 from iogate.errors import WorkflowError
 from iogate.store.leases import Claim, Leases, Move, Verdict
 from iogate.worker.active import Run
 from iogate.worker.commits import Commits
-from iogate.worker.frames import decode
-from iogate.worker.programs import Programs, Unloadable
+from iogate.worker.loading import Loading, Unfit, broken
+from iogate.worker.performing import Performing, can_wait, cancel_given_up
+from iogate.worker.programs import Programs
 from iogate.worker.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -55,14 +54,13 @@ class Drive:
         released: Callable[[], None],
         presumed_lost_s: float,
     ) -> None:
-        self._programs = programs
-        self._effects = effects
         self._vault = vault
         self._clock = clock
         self._released = released
         self._presumed_lost_s = presumed_lost_s
         self._loop = asyncio.get_running_loop()
-        self._detached: set[asyncio.Task[None]] = set()
+        self._performing = Performing(effects, vault, performed=self.step, released=released)
+        self.loading = Loading(programs, vault)
         self.commits = Commits(
             leases,
             settled=self._settled,
@@ -71,8 +69,6 @@ class Drive:
             presumed_lost=self.presumed_lost,
         )
         self.runs: dict[str, Run] = {}
-        self.loading: dict[str, Claim] = {}
-        """Taken, and waiting for its program."""
         self.leaving = 0
         """Runs whose last commit is on its way: they take no room."""
         self.draining = False
@@ -85,45 +81,16 @@ class Drive:
         if known is not None:
             # Its old lease is void: the store has given the run anew, and to this worker.
             self._let_go(known)
-        program = self._programs.get(claim.program)
-        if program is None:
-            self.loading[claim.uid] = claim
-            self._programs.fetch(claim.program, lambda: self._begin_loaded(claim, held_until))
+        run = self.loading.run(claim, held_until, self.begin)
+        if run is None:
             return
-        run = Run(
-            claim=claim,
-            program=None if isinstance(program, Unloadable) else program,
-            environment=self._vault.environment(() if isinstance(program, Unloadable) else program.secrets),
-            facts=RunFacts(
-                uid=claim.uid, started_at_ms=claim.started_at_ms, input=None, attempt=claim.attempt
-            ),
-            state=State(),
-            deadline_ms=claim.deadline_ms,
-            held_until=held_until,
-            committed_at=self._loop.time(),
-            seq=claim.seq,
-        )
         self.runs[claim.uid] = run
-        if isinstance(program, Unloadable):
-            self._fault(run, "configuration", program.reason)
-            return
-        if run.deadline_ms is None and claim.timeout_s is not None:
-            run.deadline_ms = claim.started_at_ms + int(claim.timeout_s * 1000)
         try:
-            run.facts = replace(run.facts, input=decode(claim.input))
-            if claim.head is not None:
-                run.state = run.codec.load(claim.head, claim.frames, claim.values)
-                run.inbox.append(Resumed())
-            elif claim.seq:
-                # Starting anew would repeat what has been done.
-                raise ValueError("its frames are gone")  # noqa: TRY301 - the same end as for what cannot be decoded
-        except Exception as error:  # noqa: BLE001 - a defect of ours faults one run, not the worker
-            self._broken(run, "what is stored of it cannot be loaded", error)
-            return
-        if claim.cancelled:
-            run.cancelled = True
-            run.inbox.append(Cancelled(reason=claim.reason))
-        self.step(run)
+            self.loading.restore(run)
+        except Unfit as unfit:
+            self._fault(run, unfit)
+        else:
+            self.step(run)
 
     def cancel(self, uid: str) -> None:
         """Someone asked for the run's end and the store knows it."""
@@ -153,18 +120,17 @@ class Drive:
 
     def abandon(self) -> dict[str, Any]:
         """Stop everything; uid to token of what was held."""
-        held = {uid: claim.token for uid, claim in self.loading.items()}
+        held = {uid: claim.token for uid, claim in self.loading.waiting.items()}
         held |= {uid: run.claim.token for uid, run in self.runs.items()}
-        self.loading.clear()
+        self.loading.waiting.clear()
         for run in list(self.runs.values()):
             self._let_go(run)
-        for task in self._detached:
-            task.cancel()
+        self._performing.cancel_detached()
         return held
 
     @property
     def idle(self) -> bool:
-        return not self.runs and not self.loading and not self._detached
+        return not self.runs and not self.loading.waiting and self._performing.idle
 
     # One run.
 
@@ -184,7 +150,7 @@ class Drive:
         try:
             result = advance(run.program, run.state, happened, now_ms, run.facts, run.environment, STEPS)
         except Exception as error:  # noqa: BLE001 - a defect of ours faults one run, not the worker
-            self._broken(run, "the engine failed", error)
+            self._fault(run, broken(run, "the engine failed", error))
             return
         state = run.state = result.state
         if result.notes:
@@ -193,7 +159,7 @@ class Drive:
             run.performs.extend(result.performs)
         run.unfinished = result.more
         if run.effects:
-            _cancel_given_up(run)
+            cancel_given_up(run)
         if state.ended:
             self._commit(run, "end", None)
         elif result.more:
@@ -204,7 +170,7 @@ class Drive:
             else:
                 self._loop.call_soon(self.step, run)
         elif run.performs:
-            self._commit(run, "queue" if self.draining and _can_wait(run) else "keep", None)
+            self._commit(run, "queue" if self.draining and can_wait(run) else "keep", None)
         elif state.in_flight:
             self._rest(run)
         else:
@@ -235,7 +201,7 @@ class Drive:
                 self.lose(run, "not even its end can be stored")
                 return
             run.refused = True
-            self._broken(run, "its state cannot be stored", error)
+            self._fault(run, broken(run, "its state cannot be stored", error))
             return
         if move != "keep":
             self.leaving += 1
@@ -253,7 +219,7 @@ class Drive:
             unawaited = [perform for perform in run.performs if not perform.await_result]
             self._let_go(run)
             for perform in unawaited:
-                self._start(run, perform)
+                self._performing.start(run, perform)
             return
         run.committing = None
         run.dirty = False
@@ -267,7 +233,7 @@ class Drive:
                 for perform in performs:
                     # A later slice may have left the task again: a branch that lost, a time that is over.
                     if perform.frame in run.state.frames or not perform.await_result:
-                        self._start(run, perform)
+                        self._performing.start(run, perform)
         if run.inbox or run.unfinished:
             self._loop.call_soon(self.step, run)
         else:
@@ -282,46 +248,7 @@ class Drive:
             del self.runs[run.uid]
         self._released()
 
-    # What happens outside.
-
-    def _start(self, run: Run, perform: Perform) -> None:
-        task = asyncio.create_task(self._perform(run, perform))
-        if perform.await_result:
-            run.effects[perform.frame] = task
-        else:
-            self._detached.add(task)
-            task.add_done_callback(self._detached_ended)
-
-    def _detached_ended(self, task: asyncio.Task[None]) -> None:
-        self._detached.discard(task)
-        self._released()
-
-    async def _perform(self, run: Run, perform: Perform) -> None:
-        claim = run.claim
-        context = EffectContext(uid=claim.uid, attempt=claim.attempt, program=claim.program)
-        try:
-            performed = await self._effects.perform(perform, run=context)
-        except Exception as error:
-            log.exception(
-                "run %s: performing %s failed",
-                run.uid,
-                perform.reference,
-                extra={"action": "effect.broken", "uid": run.uid},
-            )
-            detail = f"internal error while performing the task: {type(error).__name__}"
-            performed = Performed(frame=perform.frame, error=WorkflowError("runtime", detail=detail))
-        if run.gone or run.effects.get(perform.frame) is not asyncio.current_task():
-            return
-        del run.effects[perform.frame]
-        run.inbox.append(self._vault.redaction.outcome(perform, performed))
-        run.dirty = True
-        self.step(run)
-
     # What must not happen.
-
-    def _begin_loaded(self, claim: Claim, held_until: float) -> None:
-        if self.loading.pop(claim.uid, None) is not None:
-            self.begin(claim, held_until)
 
     def _refused(self, run: Run, reason: str) -> None:
         """The store takes others' commits and not this one: the run cannot go on, and should say so."""
@@ -339,39 +266,15 @@ class Drive:
         if run.committing != "keep":
             self.leaving -= 1
         run.performs.clear()
-        self._fault(run, "runtime", f"the store refused the run's state: {reason}")
+        self._fault(run, Unfit("runtime", f"the store refused the run's state: {reason}"))
 
-    def _broken(self, run: Run, what: str, error: Exception) -> None:
-        log.error(
-            "run %s: %s",
-            run.uid,
-            what,
-            exc_info=error,
-            extra={"action": "run.broken", "uid": run.uid},
-        )
-        self._fault(run, "runtime", f"internal error: {what}: {type(error).__name__}: {error}")
-
-    def _fault(self, run: Run, kind: str, detail: str) -> None:
+    def _fault(self, run: Run, unfit: Unfit) -> None:
         if run.refused:
             run.hush()
-        error: Mapping[str, Any] = WorkflowError(kind, detail=detail, instance="/").to_json()
+        error = WorkflowError(unfit.kind, detail=unfit.detail, instance="/").to_json()
         run.state = State(status="faulted", error=error)
         run.notes.append(Note(kind="workflow.faulted", at_ms=self._clock.now_ms(), detail={"error": error}))
         self._commit(run, "end", None)
-
-
-def _cancel_given_up(run: Run) -> None:
-    """Cancel effects whose task the engine has left: its time is over, or the run has ended."""
-    frames = run.state.frames
-    for key in list(run.effects):
-        frame = frames.get(key)
-        if frame is None or frame.phase != "effect":
-            run.effects.pop(key).cancel()
-
-
-def _can_wait(run: Run) -> bool:
-    """Whether nothing goes on outside, and what would begin may as well begin in another worker."""
-    return not run.effects and not any(perform.at_most_once for perform in run.performs)
 
 
 def _earliest(first: int | None, second: int | None) -> int | None:

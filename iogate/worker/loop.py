@@ -107,7 +107,7 @@ class Loop:
 
     def _room(self) -> int:
         drive = self.drive
-        held = len(drive.runs) + len(drive.loading)
+        held = len(drive.runs) + len(drive.loading.waiting)
         return min(self._concurrency - held + drive.leaving, 2 * self._concurrency - held)
 
     def _released(self) -> None:
@@ -208,7 +208,7 @@ class Loop:
         fresh = asked_at + LEASE_S - RENEW_S / 2
         runs = [run for run in drive.runs.values() if self._doubtful or run.held_until < fresh]
         held = {run.uid: run.claim.token for run in runs}
-        held |= {uid: claim.token for uid, claim in drive.loading.items()}
+        held |= {uid: claim.token for uid, claim in drive.loading.waiting.items()}
         if not held:
             return
         renewed = await self._store.leases.renew(self._name, held)
@@ -221,8 +221,8 @@ class Loop:
             run.held_until = asked_at + LEASE_S
             if run.uid in renewed.cancelled:
                 drive.cancel(run.uid)
-        for uid in renewed.lost & drive.loading.keys():
-            del drive.loading[uid]
+        for uid in renewed.lost & drive.loading.waiting.keys():
+            del drive.loading.waiting[uid]
 
     async def _stop_run(self, uid: str) -> None:
         while uid in self.drive.runs:
