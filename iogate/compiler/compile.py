@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from iogate.compiler import features, resources
+from iogate.compiler import features, resources, schedules
 from iogate.compiler.auth import Reader
 from iogate.compiler.checks import (
     calls,
@@ -26,6 +26,7 @@ from iogate.compiler.checks import (
     processes,
     references,
     routes,
+    schedule,
     schemas,
 )
 from iogate.compiler.faults import Placed, Purpose, Surroundings
@@ -38,6 +39,7 @@ from iogate.compiler.revision import (
     Limits,
     Revision,
     Workflow,
+    canonical,
     digest_of,
 )
 from iogate.compiler.workflows import Workflows
@@ -62,6 +64,7 @@ WORKFLOW_CHECKS: tuple[_Check, ...] = (
     calls.check,
     processes.check,
     schemas.check,
+    schedule.check,
     lint.check,
 )
 
@@ -122,15 +125,18 @@ class _Compiler:
         problems = in_order(self.problems)
         if any(problem.severity == "error" for problem in problems):
             return Compiled(bundle=None, problems=problems)
+        programs = {workflow.program: program for workflow, program in workflows.values()}
         revision = Revision(
             apis=apis,
-            workflows={name: workflow for name, (workflow, _) in workflows.items()},
+            workflows={
+                name: self._scheduled(name, workflow, programs) for name, (workflow, _) in workflows.items()
+            },
             resources=self.taken.uris,
         )
         return Compiled(
             bundle=Bundle(
                 revision=revision,
-                programs={workflow.program: program for workflow, program in workflows.values()},
+                programs=programs,
                 contents=self.taken.contents,
             ),
             problems=problems,
@@ -142,6 +148,9 @@ class _Compiler:
             for check in WORKFLOW_CHECKS:
                 self.problems.extend(check(document, self.surroundings))
         for name, document in self.workflows:
+            newest = self.workflows.resolve(name.partition(":")[0])
+            if newest is not None:
+                self.problems.extend(schedule.replaced(document, name, newest))
             definition, faults = resources.take(document, self._read, self.taken)
             self.problems.extend(faults)
             self.definitions[name] = definition
@@ -158,6 +167,18 @@ class _Compiler:
                 msgspec.json.encode(definition),
             )
         return compiled
+
+    def _scheduled(self, name: str, workflow: Workflow, programs: dict[str, bytes]) -> Workflow:
+        """The workflow with its schedule, and with what stands for that among the programs."""
+        definition = self.definitions[name]
+        if not definition.get("schedule") or self.workflows.resolve(name.partition(":")[0]) != name:
+            return workflow
+        program = workflow.program
+        if "on" in definition["schedule"]:
+            stands = schedules.standing(definition)
+            program = digest_of(stands)
+            programs[program] = canonical(stands)
+        return msgspec.structs.replace(workflow, schedule=schedules.compiled(definition, program))
 
     def _api(
         self,

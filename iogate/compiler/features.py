@@ -204,7 +204,6 @@ FEATURES = (
     Feature("IOG421", "running a container", _run("container")),
     Feature("IOG422", "running another workflow", _run("workflow")),
     Feature("IOG423", "a script in a language other than python", _foreign_script),
-    Feature("IOG430", '"schedule"', _root("schedule")),
     Feature("IOG433", '"extensions"', _root("use", "extensions")),
     Feature("IOG434", '"catalogs"', _root("use", "catalogs")),
     Feature("IOG435", "digest authentication", _policy("digest")),

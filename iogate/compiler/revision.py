@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from iogate.compiler.schedules import Schedule
+
 Verb = Literal["GET", "POST"]
 
 RETENTION_S = 604_800.0
@@ -116,6 +118,8 @@ class Workflow(msgspec.Struct, frozen=True, kw_only=True):
     title: str = ""
     summary: str = ""
     source: str = ""
+    schedule: Schedule | None = None
+    """When it runs by itself; None: only when it is called, or when a newer version has the schedule."""
 
 
 class Revision(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,13 +136,23 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     def digest(self) -> str:
         return digest_of(self)
 
+    @property
+    def scheduled(self) -> dict[str, tuple[str, Schedule]]:
+        """`namespace/name` of each scheduled workflow to its full name and its schedule."""
+        return {
+            name.partition(":")[0]: (name, workflow.schedule)
+            for name, workflow in self.workflows.items()
+            if workflow.schedule is not None
+        }
+
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     """A revision with all that it points to: what `apply` sends to the store."""
 
     revision: Revision
     programs: dict[str, bytes]
-    """Digest to the JSON of a workflow's definition, its members in the author's order."""
+    """Digest to the JSON of a workflow's definition, its members in the author's order; and to that of a
+    schedule's standing run."""
     contents: dict[str, bytes] = {}
     """Digest to the content of a resource."""
 

@@ -120,7 +120,6 @@ def test_what_is_not_executed_is_said() -> None:
         "IOG421": "containers",
         "IOG422": "child workflows",
         "IOG423": "scripts in javascript",
-        "IOG430": "schedule",
         "IOG433": "extensions",
         "IOG434": "catalogs",
         "IOG435": "digest",

@@ -1,0 +1,97 @@
+"""A schedule can be kept: its cron text and time zone are known, its interval has a length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import jsonschema_rs
+
+from iogate import crontab
+from iogate.compiler import schedules
+from iogate.compiler.checks.schemas import first_fault
+from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, warning
+from iogate.documents.problems import Problem, listed, nearest, quoted
+
+_KINDS = get_args(schedules.Kind)
+_MISSED = get_args(schedules.Missed)
+_METADATA = ("document", "metadata", "iogate")
+
+
+def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
+    del surroundings
+    given = document.data.get("schedule")
+    if given is None:
+        return
+    kinds = [kind for kind in _KINDS if given.get(kind) is not None]
+    if len(kinds) != 1:
+        has = f"this one has {' and '.join(kinds)}" if kinds else "this one has none of them"
+        message = f"a schedule has one of every, cron, after or on; {has}"
+        yield fault(document, ("schedule",), "IOG334", message, key=True)
+        return
+    yield from _length(document, kinds[0], given[kinds[0]])
+    yield from _missed(document)
+    zone, faults = _zone(document)
+    yield from faults
+    if kinds == ["cron"] and not faults:
+        try:
+            crontab.Cron(given["cron"], zone)
+        except crontab.InvalidCron as invalid:
+            yield fault(document, ("schedule", "cron"), "IOG330", str(invalid))
+    if kinds != ["on"]:
+        yield from _input(document)
+    if "timeout" not in document.data:
+        message = "the runs of this schedule may last for ever"
+        yield warning(document, ("schedule",), "IOG502", message, key=True, hint="add timeout: {after: PT5M}")
+
+
+def _length(document: Placed, kind: str, value: Any) -> Iterator[Problem]:
+    if kind not in ("every", "after"):
+        return
+    pointer = ("schedule", kind)
+    if isinstance(value, str) and "${" in value:
+        message = f'"{kind}" of a schedule is no expression: there is no run yet that has data'
+        yield fault(document, pointer, "IOG331", message)
+    elif kind == "every" and schedules.is_zero(value):
+        yield fault(document, pointer, "IOG331", '"every" of a schedule is longer than nothing')
+
+
+def _missed(document: Placed) -> Iterator[Problem]:
+    policy = schedules.settings_of(document.data).get("missed", "once")
+    if policy in _MISSED and isinstance(policy, str):
+        return
+    message = f"no policy {quoted(str(policy))} for missed ticks; there is {listed(_MISSED)}"
+    hint = did_you_mean(nearest(str(policy), _MISSED))
+    yield fault(document, (*_METADATA, "missed"), "IOG333", message, hint=hint)
+
+
+def _zone(document: Placed) -> tuple[str, list[Problem]]:
+    name = schedules.settings_of(document.data).get("timezone", "UTC")
+    try:
+        crontab.zone(name if isinstance(name, str) else str(name))
+    except crontab.UnknownZone as unknown:
+        return "UTC", [fault(document, (*_METADATA, "timezone"), "IOG332", str(unknown))]
+    return str(name), []
+
+
+def _input(document: Placed) -> Iterator[Problem]:
+    """A tick brings no input: what the workflow requires is not there."""
+    schema = ((document.data.get("input") or {}).get("schema") or {}).get("document")
+    if not isinstance(schema, dict) or first_fault(schema) is not None:
+        return
+    refused = next(iter(jsonschema_rs.validator_for(schema).iter_errors({})), None)
+    if refused is not None:
+        yield warning(
+            document,
+            ("input", "schema"),
+            "IOG510",
+            f"each tick starts the workflow with {{}}, and its schema refuses that: {refused.message}",
+            key=True,
+        )
+
+
+def replaced(document: Placed, name: str, newest: str) -> Iterator[Problem]:
+    """A warning where another version of this workflow is the one that is scheduled."""
+    if document.data.get("schedule") and name != newest:
+        message = f"this schedule has no effect: {newest} is the version that is scheduled, if it says so"
+        yield warning(document, ("schedule",), "IOG511", message, key=True)

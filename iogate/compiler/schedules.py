@@ -1,0 +1,167 @@
+"""When a workflow runs by itself: its compiled schedule, and which moments that means.
+
+Part of the revision; store and worker ask it for due moments, people for its words. Pure. Invariant:
+from the same moment every worker computes the same next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+
+from iogate import crontab
+from iogate.durations import Duration, InvalidDuration, format_duration, read_duration
+
+Kind = Literal["every", "cron", "after", "on"]
+Missed = Literal["once", "skip", "all"]
+
+MOST = 100
+"""Runs of one schedule that start at once, at most: of more missed ticks the newest count."""
+LATE_MS = 2_000
+"""A tick that nobody looked at for this long was missed; until then it is merely late."""
+AGAIN_MS = 1_000
+"""When a standing run ended that should have gone on: until the next one."""
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    kind: Kind
+    program: str
+    """Digest of what a tick starts: the workflow's definition; of `on`, that of the standing run."""
+    months: int = 0
+    milliseconds: int = 0
+    """Of `every` and `after`."""
+    cron: str = ""
+    zone: str = "UTC"
+    """IANA name; of `cron`."""
+    missed: Missed = "once"
+
+    @property
+    def duration(self) -> Duration:
+        return Duration(months=self.months, milliseconds=self.milliseconds)
+
+    @property
+    def phase(self) -> str:
+        """What must stay the same for the due moments to stay: equal texts keep theirs over an apply."""
+        kept = (self.kind, self.months, self.milliseconds, self.cron, self.zone)
+        return " ".join(map(str, (*kept, self.program if self.kind == "on" else "")))
+
+    @property
+    def again_ms(self) -> int:
+        """How long after the end of its run the next one starts; -1 where ends do not matter."""
+        match self.kind:
+            case "after":
+                return self.duration.after_ms(0)
+            case "on":
+                return AGAIN_MS
+            case _:
+                return -1
+
+    def first_ms(self, applied_ms: int) -> int:
+        """When the first tick is due, in milliseconds of the store's clock."""
+        return self.next_ms(applied_ms) if self.kind in ("every", "cron") else applied_ms
+
+    def next_ms(self, due_ms: int) -> int:
+        """The tick after that of `due_ms`; of `every` and `cron`."""
+        if self.kind == "cron":
+            return crontab.cron(self.cron, self.zone).after_ms(due_ms)
+        return self.duration.after_ms(due_ms)
+
+    def due(self, due_ms: int, now_ms: int) -> tuple[list[int], int | None]:
+        """Which ticks run now, oldest first, and which is due next; None: that follows from a run's end.
+
+        `due_ms` is the oldest tick that nobody has taken.
+        """
+        if self.again_ms >= 0:
+            return [due_ms], None
+        ticks = self._until(due_ms, now_ms)
+        following_ms = self.next_ms(ticks[-1])
+        if now_ms - due_ms > LATE_MS:
+            match self.missed:
+                case "once":
+                    ticks = ticks[-1:]
+                case "skip":
+                    ticks = [tick for tick in ticks if now_ms - tick <= LATE_MS]
+                case "all":
+                    pass
+        return ticks, following_ms
+
+    def _until(self, due_ms: int, now_ms: int) -> list[int]:
+        """The newest ticks from `due_ms` to now."""
+        if self.kind == "cron":
+            return crontab.cron(self.cron, self.zone).newest_ms(due_ms, now_ms, MOST)
+        if not self.months:
+            count = (now_ms - due_ms) // self.milliseconds + 1
+            first = max(0, count - MOST)
+            return [due_ms + number * self.milliseconds for number in range(first, max(1, count))]
+        ticks = [due_ms]
+        while (tick := self.next_ms(ticks[-1])) <= now_ms:
+            ticks.append(tick)
+        return ticks[-MOST:]
+
+    def __str__(self) -> str:
+        match self.kind:
+            case "every":
+                return f"every {format_duration(self.duration)}"
+            case "cron":
+                return f"cron {self.cron}" + ("" if self.zone == "UTC" else f" ({self.zone})")
+            case "after":
+                return f"{format_duration(self.duration)} after each run"
+            case "on":
+                return "on events"
+
+
+def settings_of(definition: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What `document.metadata.iogate` says."""
+    found = (definition["document"].get("metadata") or {}).get("iogate")
+    return found if isinstance(found, Mapping) else {}
+
+
+PREFIX: Final = "schedule:"
+"""Before the name of a workflow: the id under which the runs of its schedule are queued and listed."""
+
+
+def compiled(definition: Mapping[str, Any], program: str) -> Schedule | None:
+    """The schedule of a checked definition; `program` is the digest of what its ticks start."""
+    given = definition.get("schedule") or {}
+    said = settings_of(definition)
+    missed: Missed = said.get("missed", "once")
+    for kind in ("every", "after"):
+        if kind in given:
+            length = read_duration(given[kind])
+            return Schedule(
+                kind=kind,
+                program=program,
+                months=length.months,
+                milliseconds=length.milliseconds,
+                missed=missed,
+            )
+    if "cron" in given:
+        text = " ".join(given["cron"].split())
+        return Schedule(
+            kind="cron", program=program, cron=text, zone=said.get("timezone", "UTC"), missed=missed
+        )
+    return Schedule(kind="on", program=program) if "on" in given else None
+
+
+def standing(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """What the run that stands for `schedule.on` is made of; no more, so that it outlives other changes."""
+    head = definition["document"]
+    # Which version is started, the revision says that is live by then.
+    document = {"dsl": head["dsl"], "namespace": head["namespace"], "name": head["name"], "version": "latest"}
+    kept = {"document": document, "schedule": definition["schedule"]}
+    return {STANDING: kept | ({"use": definition["use"]} if definition.get("use") else {})}
+
+
+STANDING: Final = "standing"
+"""The one key of a program that is no definition but what `program.trigger` takes."""
+
+
+def is_zero(value: Any) -> bool:
+    """Whether a duration of a document has no length. An unreadable one is another check's."""
+    try:
+        length = read_duration(value)
+    except InvalidDuration:
+        return False
+    return not length.months and length.milliseconds <= 0

@@ -1,0 +1,161 @@
+"""Cron expressions in a time zone: when the next tick is due, over changes of the clock.
+
+Used by compiler (checks) and by store and worker (due moments), through `compiler.schedules`. Pure.
+croniter knows the fields; it is asked for wall-clock times without a zone only, and what daylight
+saving does to them is decided here: an expression whose hour field starts with `*` goes by elapsed time,
+any other by the wall clock, with one tick for each time that it names: one in the hour that is skipped
+comes when the clock jumps, one in the hour that comes twice comes the first time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from croniter import CroniterBadDateError, CroniterError, croniter
+
+NAMES: Final = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
+_FIELDS: Final = ("minute", "hour", "day of month", "month", "day of week")
+_FIELD: Final = re.compile(r"(?!R$)[0-9A-Za-z*?,/#-]+", re.IGNORECASE)
+"""Without croniter's random fields: a tick must be the same for every worker."""
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - wall-clock time, its zone is decided elsewhere
+_STEP: Final = timedelta(hours=6)
+"""No zone changes its clock twice within it."""
+_SECOND: Final = timedelta(seconds=1)
+
+
+class InvalidCron(ValueError):
+    """An expression that is none, or whose moment never comes; the message says what was expected."""
+
+
+class UnknownZone(ValueError):
+    """No time zone of the IANA database has this name."""
+
+
+def zone(name: str) -> ZoneInfo:
+    """The zone of an IANA name such as `Europe/Berlin`. Raises UnknownZone."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        # ValueError: a name that leads out of the database; OSError: the name of one of its folders.
+        raise UnknownZone(
+            f'no time zone "{name[:60]}"; expected an IANA name such as Europe/Berlin'
+        ) from None
+
+
+class Cron:
+    """One expression in one zone: 5 fields, or 6 with the seconds first, or a name such as `@daily`."""
+
+    def __init__(self, text: str, zone_name: str = "UTC") -> None:
+        """Raises InvalidCron or UnknownZone."""
+        self._zone = zone(zone_name)
+        self._text = " ".join(text.split())
+        fields = self._text.split(" ")
+        _check(self._text, fields)
+        self._elapsed = self._text == "@hourly" or (len(fields) > 1 and fields[-4].startswith("*"))
+        self._wall_after(_EPOCH)
+
+    def after_ms(self, instant_ms: int) -> int:
+        """The first moment after this one, in milliseconds since 1970.
+
+        Raises InvalidCron where none comes in fifty years.
+        """
+        instant = datetime.fromtimestamp(instant_ms // 1000, UTC)
+        wall = self._wall(instant)
+        while True:
+            offset = self._offset(instant)
+            found = self._wall_after(wall)
+            moment = _utc(found - offset)
+            change = self._change(instant, moment)
+            if change is None:
+                return int(moment.timestamp()) * 1000
+            before, after = change.replace(tzinfo=None) + offset, self._wall(change)
+            if not self._elapsed and after > before > found - (after - before):
+                return int(change.timestamp()) * 1000  # its hour is skipped: it comes as the clock jumps
+            instant = change
+            # What the clock shows twice was met already, where it goes by the wall.
+            wall = (after if self._elapsed else max(before, after)) - _SECOND
+
+    def newest_ms(self, first_ms: int, until_ms: int, most: int) -> list[int]:
+        """The last `most` moments from `first_ms` (itself one) to `until_ms`, oldest first."""
+        span_ms = 1000 * most
+        while True:
+            start_ms = max(first_ms, until_ms - span_ms)
+            found: deque[int] = deque(maxlen=most)
+            moment_ms = first_ms if start_ms == first_ms else self.after_ms(start_ms)
+            while moment_ms <= until_ms:
+                found.append(moment_ms)
+                moment_ms = self.after_ms(moment_ms)
+            if len(found) == most or start_ms == first_ms:
+                return list(found)
+            span_ms *= 4
+
+    def _wall_after(self, wall: datetime) -> datetime:
+        try:
+            found: datetime = croniter(self._text, wall, second_at_beginning=True).get_next(datetime)
+        except CroniterBadDateError:
+            raise InvalidCron(f'"{self._text}" never comes') from None
+        return found
+
+    def _offset(self, instant: datetime) -> timedelta:
+        return instant.astimezone(self._zone).utcoffset() or timedelta()
+
+    def _wall(self, instant: datetime) -> datetime:
+        return instant.astimezone(self._zone).replace(tzinfo=None, fold=0)
+
+    def _change(self, after: datetime, until: datetime) -> datetime | None:
+        """The first second in (after, until] at which the clock is another number of hours off."""
+        offset = self._offset(after)
+        while after < until:
+            ahead = min(after + _STEP, until)
+            if self._offset(ahead) != offset:
+                while ahead - after > _SECOND:
+                    middle = after + timedelta(seconds=(ahead - after) // _SECOND // 2)
+                    if self._offset(middle) == offset:
+                        after = middle
+                    else:
+                        ahead = middle
+                return ahead
+            after = ahead
+        return None
+
+
+@lru_cache(256)
+def cron(text: str, zone_name: str) -> Cron:
+    """A Cron, kept: a worker asks the same ones again and again."""
+    return Cron(text, zone_name)
+
+
+def _utc(wall: datetime) -> datetime:
+    return wall.replace(tzinfo=UTC)
+
+
+def _check(text: str, fields: list[str]) -> None:
+    if text.startswith("@"):
+        if text not in NAMES:
+            raise InvalidCron(f'no schedule is called "{text[:40]}"; there is {", ".join(NAMES)}')
+        return
+    if len(fields) not in (5, 6) or not text:
+        raise InvalidCron(
+            "expected 5 fields (minute, hour, day of month, month, day of week), or 6 with the seconds first;"
+            f" got {len(fields) if text else 0}"
+        )
+    names = _FIELDS if len(fields) == 5 else ("second", *_FIELDS)
+    for index, (name, field) in enumerate(zip(names, fields, strict=True)):
+        alone = " ".join(field if each == index else "*" for each in range(len(fields)))
+        if not _FIELD.fullmatch(field) or not _expands(alone):
+            raise InvalidCron(f'"{field[:40]}" is no {name}')
+    if not _expands(text):
+        raise InvalidCron(f'"{text[:80]}" is no cron expression')
+
+
+def _expands(text: str) -> bool:
+    try:
+        croniter.expand(text, second_at_beginning=True)
+    except (CroniterError, ValueError, KeyError, IndexError, AttributeError):
+        return False
+    return True
