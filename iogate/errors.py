@@ -94,6 +94,17 @@ STANDARD_STATUS = {
 }
 
 
+_TITLES = {
+    "configuration": "Configuration does not hold",
+    "validation": "Data does not match its schema",
+    "expression": "Expression failed",
+    "authentication": "Authentication failed",
+    "authorization": "Not allowed",
+    "timeout": "Timed out",
+    "communication": "Communication failed",
+    "runtime": "Execution failed",
+}
+
 _FAMILIES = (
     ERROR_TYPES,
     "https://open-workflow-specification.org/dsl/errors/types/",
@@ -118,7 +129,8 @@ class WorkflowError(Exception):
     """An error of a task, as RFC 7807 describes it; catchable by the workflow's `try`.
 
     `kind` is one of the standard's types ("communication") or a whole URI; `instance` is the JSON
-    Pointer of the task, which the engine sets where it is absent.
+    Pointer of the task, which the engine sets where it is absent. A standard type has a title of its own,
+    where none is given.
     """
 
     def __init__(
@@ -133,7 +145,7 @@ class WorkflowError(Exception):
         super().__init__(detail or title or kind)
         self.type = ERROR_TYPES + kind if kind in STANDARD_STATUS else kind
         self.status = status if status is not None else STANDARD_STATUS.get(kind, 500)
-        self.title = title
+        self.title = title or _TITLES.get(kind)
         self.detail = detail
         self.instance = instance
 

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from collections import deque
 
-from iogate.compiler.stages import BEFORE, INSIDE
-from iogate.compiler.tasks import Fork, Task, Try
-from iogate.engine import attempts, branches, kinds, raising, schemas, waits
-from iogate.engine.commands import Performed
+from iogate.compiler.stages import BEFORE
+from iogate.compiler.tasks import Fork, Listen, Task, Try
+from iogate.engine import attempts, branches, children, extending, kinds, listening, raising, waits
+from iogate.engine.commands import Arrived, ChildEnded, Performed
 from iogate.engine.scope import truthy
 from iogate.engine.state import Frame
 from iogate.engine.walk import NOTHING, Fault, Walk
@@ -43,6 +43,26 @@ def answered(walk: Walk, performed: Performed) -> None:
         _carry(walk, Fault(scope.id, task, described, definite=performed.definite))
     else:
         _complete(walk, frame, task, performed.output)
+
+
+def received(walk: Walk, message: Arrived | ChildEnded) -> None:
+    """Take in a message; one for a frame that is gone, or waits for something else, counts for nothing."""
+    frame = walk.tree.get(message.frame)
+    match message:
+        case Arrived(event=event) if frame is not None and frame.phase == "event":
+            try:
+                listening.arrived(walk, frame, walk.program.tasks[frame.pointer], event)
+            except Fault as fault:
+                _carry(walk, fault)
+        case ChildEnded() if frame is not None and frame.phase == "child":
+            task, scope = walk.program.tasks[frame.pointer], walk.tree.parent(frame)
+            walk.tree.take(frame)
+            if message.status == "completed":
+                _complete(walk, frame, task, message.output)
+            else:
+                _carry(walk, Fault(scope.id, task, raising.placed(children.error(message), task, scope)))
+        case _:
+            pass
 
 
 def asked_again(walk: Walk) -> None:
@@ -107,6 +127,10 @@ def _step(walk: Walk, scope: Frame) -> int | None:
     tasks = walk.program.lists[scope.pointer].tasks
     if scope.position < len(tasks):
         task = tasks[scope.position]
+        if walk.emits and isinstance(task.body, Listen):
+            # Who listens hears what comes from now on: the events before go out before it subscribes.
+            walk.pause()
+            return scope.id
         try:
             return _begin(walk, scope, task)
         except WorkflowError as error:
@@ -115,24 +139,31 @@ def _step(walk: Walk, scope: Frame) -> int | None:
     if frame.parent is None:
         walk.end_completed(scope.value, scope.context)
         return None
-    return kinds.leave(walk, scope, frame, walk.program.tasks[frame.pointer])
+    task = walk.program.tasks[frame.pointer]
+    if frame.extension is None:
+        return kinds.leave(walk, scope, frame, task)
+    outer = walk.tree.parent(frame)
+    try:
+        return extending.leave(walk, scope, frame, task)
+    except WorkflowError as error:
+        raise Fault(outer.id, task, raising.placed(error, task, outer)) from None
 
 
 def _begin(walk: Walk, scope: Frame, task: Task) -> int | None:
-    data = scope.value
     arguments = walk.arguments_at(scope, task, BEFORE)
-    arguments.raw, arguments.started_ms = data, walk.now_ms
-    if task.condition is not None and not truthy(task.condition.evaluate(data, arguments)):
-        walk.note("task.skipped", task)
-        return walk.move(scope.id, data, "continue")
-    walk.note("task.started", task, NOTHING if scope.turn is None else {"turn": scope.turn})
-    if not task.plain:
-        if task.flow.input_schema is not None:
-            schemas.require(task.flow.input_schema, data, "input")
-        if task.flow.input_from is not None:
-            data = task.flow.input_from.evaluate(data, arguments)
-    arguments.input, arguments.stage = data, INSIDE
-    arguments.deadline_ms = waits.deadline(task.timeout, data, arguments, walk.now_ms)
+    arguments.raw, arguments.started_ms = scope.value, walk.now_ms
+    if scope.extended is None:
+        if task.condition is not None and not truthy(task.condition.evaluate(scope.value, arguments)):
+            walk.note("task.skipped", task)
+            return walk.move(scope.id, scope.value, "continue")
+        walk.note("task.started", task, NOTHING if scope.turn is None else {"turn": scope.turn})
+        if task.extensions:
+            at = extending.begin(walk, scope, task, arguments)
+            if at is not None:
+                return at
+            scope = walk.tree[scope.id]
+    walk.take_input(task, arguments)
+    arguments.deadline_ms = waits.deadline(task.timeout, arguments.input, arguments, walk.now_ms)
     return kinds.begin(walk, scope, task, arguments)
 
 
@@ -147,7 +178,8 @@ def _time_out(walk: Walk, frame: Frame) -> None:
     """End what is inside a frame whose time is over, and raise the standard's error there."""
     late = WorkflowError("timeout", detail="it took longer than its timeout allows")
     if frame.parent is None:
-        walk.end_faulted(raising.problem(late, "/"))
+        whole = WorkflowError("timeout", detail="the workflow took longer than its timeout allows")
+        walk.end_faulted(raising.problem(whole, "/"))
         return
     walk.cancelled(walk.tree.remove_below(frame))
     if frame.kind == "scope":  # one attempt of a `try`: the error comes from inside it
@@ -181,7 +213,7 @@ def _up(walk: Walk, fault: Fault) -> int | None:
                 else:
                     if caught is not None:
                         return caught.at
-            case Fork(compete=True) if branches.others_go_on(walk, scope, frame):
+            case Fork(compete=True) if frame.extension is None and branches.others_go_on(walk, scope, frame):
                 return None
             case _:
                 pass

@@ -261,6 +261,7 @@ def test_an_outcome_that_is_not_definite_keeps_the_key() -> None:
     assert run.state.error == {
         "type": ERROR_TYPES + "communication",
         "status": 500,
+        "title": "Communication failed",
         "detail": "the connection broke",
         "instance": "/do/0/c",
     }
@@ -325,6 +326,7 @@ def test_the_deadline_of_a_run_faults_it() -> None:
     assert run.state.error == {
         "type": ERROR_TYPES + "timeout",
         "status": 408,
+        "title": "Timed out",
         "detail": "the run took longer than it may",
         "instance": "/",
     }

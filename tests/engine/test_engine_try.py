@@ -342,7 +342,8 @@ def test_a_workflow_that_takes_too_long_faults_and_nothing_catches_it() -> None:
         assert run.state.error == {
             "type": ERROR_TYPES + "timeout",
             "status": 408,
-            "detail": "it took longer than its timeout allows",
+            "title": "Timed out",
+            "detail": "the workflow took longer than its timeout allows",
             "instance": "/",
         }
 
