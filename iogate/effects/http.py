@@ -1,75 +1,46 @@
-"""Performs `call: http`: one request, its redirects where they are wanted, one output or one error.
+"""Performs `call: http`: its requests, redirects where they are wanted, one output or one error.
 
-Called by `perform`. Invariants: every hop is admitted by the address policy before a byte leaves; an error
-names method and origin and nothing else of the request, since path, query, headers and body may each hold a
-secret (the web hooks of chat services have theirs in the path), and errors are stored. Which call it was, the
-error's `instance` says.
+Called by `perform`, and by `documents` for what workflows are made of. A call is one request, or more where
+it is redirected or where the receiver asks for credentials first.
 """
 
 from __future__ import annotations
 
-import os
-import ssl
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from http import HTTPStatus
-from io import BytesIO
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
-import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
-from iogate.effects import responses
-from iogate.effects.addresses import AddressPolicy, CheckedResolver, Forbidden, Trust
-from iogate.effects.endpoints import Endpoints
+from iogate.effects import failures, naming, responses
+from iogate.effects.addresses import Forbidden, Trust
+from iogate.effects.authentication import Authenticator, Credential
+from iogate.effects.authentication.digest import challenges
+from iogate.effects.failures import FOLLOWED, CallFailed, RefusedStatus
 from iogate.effects.request import Request, build
+from iogate.effects.responses import Received
+from iogate.effects.transport import Route, Transport, more_cautious
+from iogate.engine.commands import CallHttp
 from iogate.errors import WorkflowError
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
-
-    from iogate.engine.commands import CallHttp
-
 MAX_REDIRECTS: Final = 10
-FOLLOWED: Final = frozenset({301, 302, 303, 307, 308})
-
-TIMEOUTS: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=300)
-"""How long a silent peer is waited for; how long a whole call may take is the task's `timeout`."""
 
 MAX_RESPONSE: Final = 10 * 1024 * 1024
 """Bytes of a response's body after decompression."""
 
 
-class CallFailed(Exception):
-    """How a call ended when not in an output.
-
-    `definite` says whether the receiver gave a whole answer. A refused connection is not one either: an
-    earlier try of the same call may have arrived, and a new idempotency key would do its work twice.
-    """
-
-    def __init__(self, error: WorkflowError, *, definite: bool) -> None:
-        super().__init__(error.detail)
-        self.error = error
-        self.definite = definite
-
-
 @dataclass(frozen=True, kw_only=True)
-class _Redirect:
-    status: int
-    url: URL
+class Called:
+    """What came of a call."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Output:
-    value: Any
+    output: Any
+    authorization: Mapping[str, Any] | None = None
+    """What `$authorization` says of it: `scheme` and `parameter`. Never stored."""
 
 
 class HttpCalls:
-    """The HTTP side of one process: two connection pools that never share a connection.
-
-    The guarded pool serves URLs whose host came from data or from another server; a connection that a
-    reviewed call opened into a private network must not be there to be reused.
-    """
+    """The HTTP side of one process."""
 
     def __init__(
         self,
@@ -79,107 +50,146 @@ class HttpCalls:
         redis_url: str | None = None,
         max_response: int = MAX_RESPONSE,
     ) -> None:
-        self._policy = AddressPolicy(allow_hosts=allow_hosts, redis_url=redis_url)
-        self._endpoints = Endpoints(endpoints or {})
+        self._transport = Transport(allow_hosts=allow_hosts, endpoints=endpoints, redis_url=redis_url)
+        self._authenticator = Authenticator(self._transport)
         self._max_response = max_response
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     def covers(self, url: str) -> bool:
         """Say whether the setting `endpoints` sends this URL elsewhere."""
-        try:
-            return self._endpoints.rewrite(URL(url)) is not None
-        except ValueError:
-            return False
+        return self._transport.covers(url)
 
     async def close(self) -> None:
-        sessions, self._sessions = self._sessions, {}
-        for session in sessions.values():
-            await session.close()
+        await self._transport.close()
 
-    async def call(self, call: CallHttp, *, idempotency_key: str) -> Any:
+    async def call(self, call: CallHttp, *, idempotency_key: str) -> Called:
         """Make the call and give its output.
 
         Raises CallFailed, and nothing else but what cancels it; a cancelled call's connection is closed.
         """
         try:
-            request = build(call, idempotency_key=idempotency_key)
+            exchange = self._exchange(call, idempotency_key)
+            received = await exchange.run()
+            async with failures.failures(exchange.shown):
+                output = responses.output(received, mode=call.output, request=exchange.request.shown())
         except WorkflowError as error:
             raise CallFailed(error, definite=False) from None
-        trust = Trust.COMPUTED if call.computed else Trust.REVIEWED
+        return Called(output=output, authorization=exchange.authorization)
+
+    async def fetch(self, call: CallHttp) -> bytes:
+        """Make the call and give the body of its answer as it came.
+
+        Raises CallFailed.
+        """
+        try:
+            return (await self._exchange(call, "").run()).body
+        except WorkflowError as error:
+            raise CallFailed(error, definite=False) from None
+
+    def _exchange(self, call: CallHttp, idempotency_key: str) -> _Exchange:
+        request = build(call, idempotency_key=idempotency_key)
+        credential = None
+        if call.authentication is not None:
+            credential = self._authenticator.credential(call.authentication)
+            if "Authorization" in request.headers:
+                credential = None  # the author's own header stands
+        return _Exchange(self._transport, call, request, credential, self._max_response)
+
+
+class _Exchange:
+    """One call under way: the request of the next hop, and what it presents."""
+
+    def __init__(
+        self, transport: Transport, call: CallHttp, request: Request, credential: Credential | None, cap: int
+    ) -> None:
+        self._transport = transport
+        self._call = call
+        self._credential = credential
+        self._presented = ""
+        self._cap = cap
+        self._from = ""
+        self.request = request
+        self.shown = f"{request.method} {request.url.origin()}"
+
+    @property
+    def authorization(self) -> dict[str, Any] | None:
+        scheme, _, parameter = self._presented.partition(" ")
+        return {"scheme": scheme, "parameter": parameter} if scheme else None
+
+    async def run(self) -> Received:
+        trust = Trust.COMPUTED if self._call.computed else Trust.REVIEWED
         for _ in range(MAX_REDIRECTS + 1):
-            written, target = request.url, self._endpoints.rewrite(request.url)
-            hop_trust = Trust.REVIEWED if target is not None else trust
-            url = target if target is not None else written
-            shown = f"{request.method} {url.origin()}"
-            async with _failures(shown):
-                outcome = await self._hop(call, request, url, hop_trust)
-            match outcome:
-                case _Output(value=value):
-                    return value
-                case _Redirect(status=status, url=location):
-                    # A redirect within one origin is the same server speaking: it keeps its trust.
-                    same = location.origin() == url.origin()
-                    trust = hop_trust if same else max(trust, Trust.REDIRECTED, key=_CAUTION.index)
-                    request = request.redirected(location, status=status, same_origin=same)
-        raise _failed(f"{shown} was redirected more than {MAX_REDIRECTS} times", definite=True)
-
-    async def _hop(self, call: CallHttp, request: Request, url: URL, trust: Trust) -> _Output | _Redirect:
-        await self._policy.admit(url, trust)
-        async with self._session(guarded=trust is not Trust.REVIEWED).request(
-            request.method,
-            url,
-            headers=request.headers,
-            data=_stream(request.body),
-            allow_redirects=False,
-            skip_auto_headers=("Content-Type",),
-        ) as response:
-            status = response.status
-            location = response.headers.get("Location")
-            if call.redirect and status in FOLLOWED and location:
-                return _Redirect(status=status, url=_join(url, location))
-            if not 200 <= status < (400 if call.redirect else 300):
-                raise _Refused(status)
-            body = await responses.read(response, cap=self._max_response)
-            return _Output(value=responses.output(response, body, mode=call.output, request=request.shown()))
-
-    def _session(self, *, guarded: bool) -> aiohttp.ClientSession:
-        """Give the pool, opened on first use: a process that makes no calls opens none."""
-        if guarded not in self._sessions:
-            connector = aiohttp.TCPConnector(
-                resolver=CheckedResolver(self._policy, guarded=guarded),
-                limit=0,  # as many as there are runs; their number is limited where they are taken
-                keepalive_timeout=10,  # below what servers use, so that few calls meet a closed connection
-                ttl_dns_cache=30,
+            route = self._transport.route(self.request.url, trust)
+            self.shown = self._from or naming.called(
+                self.request.method, self._call.address, self.request.url, route.url
             )
-            self._sessions[guarded] = aiohttp.ClientSession(
-                connector=connector,
-                timeout=TIMEOUTS,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,  # `responses` does it, within bounds
-                trust_env=False,
-                max_line_size=32 * 1024,
-                max_field_size=32 * 1024,
-            )
-        return self._sessions[guarded]
+            async with failures.failures(self.shown):
+                try:
+                    received = await self._hop(route)
+                except Forbidden as reason:
+                    raise Forbidden(f"{reason}{_written_out(self._call.address)}") from None
+                status, location = received.status, received.headers.get("Location")
+                redirected = self._call.redirect and status in FOLLOWED and bool(location)
+                if not redirected:
+                    if not self._wanted(status):
+                        raise RefusedStatus(status, self._hint(received))
+                    return received
+                self._follow(route, _join(route.url, location or ""), status)
+                # A redirect within one origin is the same server speaking: it keeps its trust.
+                same = self.request.url.origin() == route.url.origin()
+                trust = route.trust if same else more_cautious(trust, Trust.REDIRECTED)
+        raise failures.failed(f"{self.shown} was redirected more than {MAX_REDIRECTS} times", definite=True)
+
+    async def _hop(self, route: Route) -> Received:
+        received = await self._send(route)
+        if (
+            received.status == 401
+            and self._credential is not None
+            and self._credential.refused(received.headers)
+        ):
+            received = await self._send(route)
+        return received
+
+    async def _send(self, route: Route) -> Received:
+        request = self.request
+        if self._credential is not None:
+            value = await self._credential.present(request.method, route.url)
+            if value is not None:
+                self._presented = value
+                headers = request.headers.copy()
+                headers["Authorization"] = value
+                request = replace(request, headers=headers)
+        return await self._transport.exchange(request, route, wanted=self._wanted, cap=self._cap)
+
+    def _wanted(self, status: int) -> bool:
+        """Say whether a status is an output: a redirection is one where it was wanted and leads nowhere."""
+        return 200 <= status < (400 if self._call.redirect else 300)
+
+    def _follow(self, route: Route, location: URL, status: int) -> None:
+        same = location.origin() == route.url.origin()
+        if not same:
+            self._credential = None
+            self._from = f"{self.shown}, redirected to {location.origin()},"
+        self.request = self.request.redirected(location, status=status, same_origin=same)
+
+    def _hint(self, received: Received) -> str:
+        if received.status == 401:
+            return _unauthorized(self._call, received.headers)
+        if received.status == 403 and self._call.authentication is not None:
+            return "it knows the credentials and does not allow them this"
+        return ""
 
 
-_CAUTION: Final = [Trust.REVIEWED, Trust.REDIRECTED, Trust.COMPUTED]
-
-
-class _Refused(Exception):
-    """The receiver answered with a status outside the accepted ones."""
-
-    def __init__(self, status: int) -> None:
-        self.status = status
-
-
-class _BadRedirect(Exception):
-    pass
-
-
-def _stream(body: bytes | None) -> bytes | BytesIO | None:
-    """Hand a large body over as a file: it is then written in pieces, and others have their turn."""
-    return BytesIO(body) if body is not None and len(body) > 2**16 else body
+def _unauthorized(call: CallHttp, headers: CIMultiDict[str]) -> str:
+    """Say what to do about a 401, by what the server asks for."""
+    asked = dict.fromkeys(each.scheme for each in challenges(headers.getall("WWW-Authenticate", [])))
+    wants = f"it asks for {' or '.join(asked)}" if asked else ""
+    if call.authentication is None:
+        return f'{wants or "it wants credentials"}: name them as "authentication" of the endpoint'
+    given = call.authentication.scheme
+    meant = {"oauth2": "bearer", "oidc": "bearer"}.get(given, given)
+    if asked and meant not in asked:
+        return f"{wants}, and the call has {given} authentication"
+    return f"it does not accept the credentials of the {given} authentication"
 
 
 def _join(url: URL, location: str) -> URL:
@@ -189,57 +199,10 @@ def _join(url: URL, location: str) -> URL:
             return target.with_fragment(None)
     except ValueError:
         pass
-    raise _BadRedirect
+    raise failures.BadRedirect
 
 
-@asynccontextmanager
-async def _failures(shown: str) -> AsyncIterator[None]:
-    """Turn what can go wrong on the way into the standard's errors, saying what was called."""
-    try:
-        yield
-    except _Refused as refused:
-        status = refused.status
-        hint = '; set "redirect: true" to follow it' if status in FOLLOWED else ""
-        raise _failed(f"{shown} answered {_phrase(status)}{hint}", status=status, definite=True) from None
-    except responses.BadResponse as fault:
-        raise _failed(f"{shown} answered, but {fault}", definite=True) from None
-    except _BadRedirect:
-        raise _failed(f"{shown} redirected to something that is no http(s) URL", definite=True) from None
-    except Forbidden as reason:
-        error = WorkflowError("authorization", title="HTTP call not allowed", detail=str(reason))
-        raise CallFailed(error, definite=False) from None
-    except TimeoutError:
-        raise _failed(f"{shown} did not answer in time", definite=False) from None
-    except aiohttp.ClientConnectorCertificateError:
-        raise _failed(f"{shown} failed: its TLS certificate is not valid for it", definite=False) from None
-    except aiohttp.ClientConnectorError as fault:
-        raise _failed(
-            f"{shown} failed: cannot connect: {_os_reason(fault.os_error)}", definite=False
-        ) from None
-    except aiohttp.ServerDisconnectedError:
-        raise _failed(f"{shown} failed: the server closed the connection", definite=False) from None
-    except aiohttp.ClientPayloadError:
-        raise _failed(f"{shown} failed: the connection broke within the answer", definite=False) from None
-    except (aiohttp.ClientError, OSError, ValueError) as fault:
-        # Their texts may quote headers or the URL; the name of the fault is all that is safe to show.
-        raise _failed(f"{shown} failed: {type(fault).__name__}", definite=False) from None
-
-
-def _failed(detail: str, *, status: int = 500, definite: bool) -> CallFailed:
-    error = WorkflowError("communication", status=status, title="HTTP call failed", detail=detail)
-    return CallFailed(error, definite=definite)
-
-
-def _os_reason(fault: OSError) -> str:
-    if isinstance(fault, ssl.SSLError):
-        return f"TLS: {(fault.reason or 'unknown').lower().replace('_', ' ')}"
-    if fault.errno is not None and fault.errno > 0:
-        return os.strerror(fault.errno)
-    return fault.strerror or type(fault).__name__
-
-
-def _phrase(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
+def _written_out(address: str) -> str:
+    """Tell the author of `${ "https://host/" + .item }` what says the same with a host to review."""
+    template = naming.as_template(address)
+    return f"; or write the host outside of the expression: {template}" if template else ""

@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
+from iogate.effects.failures import CallFailed
 from iogate.effects.functions import call as call_function
-from iogate.effects.http import CallFailed, HttpCalls
+from iogate.effects.http import HttpCalls
 from iogate.effects.processes import Processes
 from iogate.engine.commands import CallFunction, CallHttp, Perform, Performed, RunProcess
 from iogate.errors import Unreachable, WorkflowError
@@ -100,7 +101,7 @@ class Effects:
 
     async def _perform(self, perform: Perform, run: EffectContext) -> Performed:
         try:
-            return Performed(frame=perform.frame, output=await self._output(perform, run))
+            return await self._performed(perform, run)
         except CallFailed as failed:
             return Performed(frame=perform.frame, error=failed.error, definite=failed.definite)
         except WorkflowError as error:
@@ -117,13 +118,17 @@ class Effects:
             )
             return Performed(frame=perform.frame, error=unexpected, definite=False)
 
-    async def _output(self, perform: Perform, run: EffectContext) -> Any:
+    async def _performed(self, perform: Perform, run: EffectContext) -> Performed:
+        output: Any
         match perform.effect:
             case CallHttp() as call:
-                return await self._http.call(call, idempotency_key=perform.idempotency_key)
+                called = await self._http.call(call, idempotency_key=perform.idempotency_key)
+                return Performed(
+                    frame=perform.frame, output=called.output, authorization=called.authorization
+                )
             case RunProcess() as process:
                 identity = {"IOGATE_RUN_ID": run.uid, "IOGATE_IDEMPOTENCY_KEY": perform.idempotency_key}
-                return await self._processes.run(process, identity=identity, load=self._loader(run))
+                output = await self._processes.run(process, identity=identity, load=self._loader(run))
             case CallFunction() as call:
                 context = Context(
                     idempotency_key=perform.idempotency_key,
@@ -131,9 +136,10 @@ class Effects:
                     run_id=run.uid,
                     deadline=None if perform.deadline_ms is None else perform.deadline_ms / 1000,
                 )
-                return await call_function(call, context, functions=self._functions, threads=self._threads)
+                output = await call_function(call, context, functions=self._functions, threads=self._threads)
             case unknown:
                 assert_never(unknown)
+        return Performed(frame=perform.frame, output=output)
 
     def _loader(self, run: EffectContext) -> Callable[[str], Awaitable[bytes]]:
         async def load(uri: str) -> bytes:

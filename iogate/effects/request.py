@@ -1,4 +1,4 @@
-"""Builds the request that a `call: http` describes: URL with query, headers, body, credentials, key.
+"""Builds the request that a `call: http` describes: URL with query, headers, body, key.
 
 Called by `http`. Invariant: a header never frames the message (that is the client's), and after a redirect
 to another origin only harmless ones are left.
@@ -6,7 +6,6 @@ to another origin only harmless ones are left.
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from iogate.errors import WorkflowError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from iogate.engine.commands import Authentication, CallHttp
+    from iogate.engine.commands import CallHttp
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -78,6 +77,8 @@ def build(call: CallHttp, *, idempotency_key: str) -> Request:
     method = call.method.upper()
     if not TOKEN.fullmatch(method):
         raise configuration("the method is not an HTTP method")
+    if method == "CONNECT":
+        raise configuration("CONNECT asks a proxy for a tunnel, which no call can use")
     url = parse_url(call.url)
     pairs = list(_query(call.query))
     if pairs:
@@ -88,26 +89,24 @@ def build(call: CallHttp, *, idempotency_key: str) -> Request:
     body, content_type = _body(call)
     if content_type:
         headers["Content-Type"] = content_type
-    if method not in SAFE_METHODS:
+    if method not in SAFE_METHODS and idempotency_key:
         # Task names are free text: what a header cannot hold is percent-encoded.
         headers["Idempotency-Key"] = quote(idempotency_key, safe="!#$&'()*+,/:;=?@[]~")
-    if call.authentication is not None:
-        headers["Authorization"] = _authorization(call.authentication)
     for name, value in call.headers.items():
         _check_header(name, value)
         headers[name] = value
     return Request(method=method, url=url, headers=headers, body=body)
 
 
-def parse_url(text: str) -> URL:
-    """Read an absolute http(s) URL; the message never repeats it."""
+def parse_url(text: str, *, what: str = "the endpoint") -> URL:
+    """Read an absolute http(s) URL; the message says `what` it is of and never repeats it."""
     try:
         url = URL(text.strip())
         valid = url.scheme in {"http", "https"} and bool(url.raw_host) and url.port is not None
     except ValueError:
         valid = False
     if not valid:
-        raise configuration("the endpoint is not an absolute http:// or https:// URL")
+        raise configuration(f"{what} is not an absolute http:// or https:// URL")
     return url.with_fragment(None)
 
 
@@ -136,29 +135,6 @@ def _body(call: CallHttp) -> tuple[bytes | None, str | None]:
     if kind == "application/x-www-form-urlencoded" and isinstance(call.body, dict):
         return urlencode(list(_query(call.body))).encode(), kind
     return json.dumps(call.body, ensure_ascii=False, separators=(",", ":")).encode(), "application/json"
-
-
-def _authorization(authentication: Authentication) -> str:
-    match authentication.scheme.lower():
-        case "basic":
-            user, password = (_text(authentication, name) for name in ("username", "password"))
-            if ":" in user:
-                raise configuration("the user name of basic authentication must not contain a colon")
-            return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
-        case "bearer":
-            token = _text(authentication, "token")
-            if not token.isascii() or not token.isprintable():
-                raise configuration("the bearer token holds characters that a header cannot carry")
-            return f"Bearer {token}"
-        case scheme:
-            raise configuration(f'authentication by "{scheme}" is not executed by this release')
-
-
-def _text(authentication: Authentication, name: str) -> str:
-    value = authentication.parameters.get(name)
-    if not isinstance(value, str):
-        raise configuration(f'{authentication.scheme} authentication needs "{name}", as text')
-    return value
 
 
 def _check_header(name: str, value: str) -> None:

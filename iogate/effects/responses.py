@@ -1,12 +1,13 @@
 """Turns an HTTP response into a task's output: bounded reading, decompression, decoding.
 
-Called by `http`. Invariant: never more than the cap in memory, compressed or not.
+Called by `transport` and `http`. Invariant: never more than the cap in memory, compressed or not.
 """
 
 from __future__ import annotations
 
 import base64
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from iogate.effects import values
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aiohttp import ClientResponse
+    from multidict import CIMultiDict
 
 CHUNK: Final = 64 * 1024
 
@@ -33,6 +35,17 @@ TEXTUAL: Final = frozenset(
         "application/jsonl",
     }
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """A whole answer."""
+
+    status: int
+    headers: CIMultiDict[str]
+    charset: str | None
+    body: bytes
+    """Decompressed."""
 
 
 class BadResponse(Exception):
@@ -108,18 +121,14 @@ class _Inflate:
 
 
 def output(
-    response: ClientResponse,
-    body: bytes,
-    *,
-    mode: Literal["raw", "content", "response"],
-    request: Mapping[str, Any],
+    response: Received, *, mode: Literal["raw", "content", "response"], request: Mapping[str, Any]
 ) -> Any:
     """Shape the output as the call asked for: base64, decoded content, or the whole response."""
     match mode:
         case "raw":
-            return base64.b64encode(body).decode("ascii")
+            return base64.b64encode(response.body).decode("ascii")
         case "content":
-            return content(response, body)
+            return content(response)
         case "response":
             headers: dict[str, str] = {}
             for name, value in response.headers.items():
@@ -129,12 +138,13 @@ def output(
                 "request": dict(request),
                 "statusCode": response.status,
                 "headers": headers,
-                "content": content(response, body),
+                "content": content(response),
             }
 
 
-def content(response: ClientResponse, body: bytes) -> Any:
+def content(response: Received) -> Any:
     """Decode by content type: JSON is parsed, text stays text, all else becomes base64; nothing is null."""
+    body = response.body
     if not body:
         return None
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -144,7 +154,7 @@ def content(response: ClientResponse, body: bytes) -> Any:
         except ValueError as fault:
             raise BadResponse(f"its body is not the JSON that its Content-Type promises: {fault}") from None
     if kind.startswith("text/") or kind.endswith("+xml") or kind in TEXTUAL:
-        return _text(response, body)
+        return _text(response)
     if not kind:
         try:
             return body.decode()
@@ -153,10 +163,10 @@ def content(response: ClientResponse, body: bytes) -> Any:
     return base64.b64encode(body).decode("ascii")
 
 
-def _text(response: ClientResponse, body: bytes) -> str:
+def _text(response: Received) -> str:
     """Decode as the charset says, else as UTF-8; bytes that do not fit become the replacement character."""
     try:
-        text = body.decode(response.charset or "utf-8", errors="replace")
+        text = response.body.decode(response.charset or "utf-8", errors="replace")
     except LookupError:
-        text = body.decode(errors="replace")
+        text = response.body.decode(errors="replace")
     return text.encode("utf-8", errors="replace").decode()

@@ -16,10 +16,12 @@ from iogate.errors import WorkflowError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authentication:
-    """A resolved policy: `scheme` is basic, bearer or digest; `parameters` its members, evaluated."""
+    """A resolved policy: basic, bearer, digest, oauth2 or oidc; `parameters` are its members, evaluated."""
 
     scheme: str
     parameters: Mapping[str, Any]
+    computed: bool = False
+    """True where data chose the host of the authority that gives the tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,8 @@ class CallHttp:
     authentication: Authentication | None = None
     computed: bool = False
     """True where the host came out of an expression or a template: `allow_hosts` then applies."""
+    address: str = ""
+    """The address as the author wrote it, for messages: what data put into it is not shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +142,9 @@ class Performed:
     error: WorkflowError | None = None
     definite: bool = True
     """False where the outside may not know of it (broken connection): the key's n stays."""
+    authorization: Mapping[str, Any] | None = None
+    """What `$authorization` says from now on: `scheme` and `parameter` as they were sent. Never stored: the
+    task's output and exports are made in the very step that takes this in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +176,8 @@ class Note:
         "workflow.completed",
         "workflow.faulted",
         "workflow.cancelled",
+        "workflow.correlation-started",
+        "workflow.correlation-completed",
         "task.started",
         "task.completed",
         "task.faulted",

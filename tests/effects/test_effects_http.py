@@ -254,7 +254,7 @@ async def test_an_encoding_nobody_asked_for_is_refused(site: Site, effects: Effe
         (CallHttp(method="no method", url="http://h/"), "the method is not an HTTP method"),
         (
             get("http://h/", authentication=Authentication(scheme="digest", parameters={})),
-            'authentication by "digest" is not executed by this release',
+            'digest authentication needs "username", as text',
         ),
         (
             get("http://h/", authentication=Authentication(scheme="bearer", parameters={"token": 5})),

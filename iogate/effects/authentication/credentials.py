@@ -1,0 +1,132 @@
+"""What a call presents, and whether another try is worth it after a 401.
+
+Called by `http`, which asks anew for each hop of a call. A credential serves one call; what outlives it,
+tokens and nonces, is in the process's `Authenticator`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import OrderedDict
+from typing import Final, Protocol, assert_never
+
+from multidict import CIMultiDict
+from yarl import URL
+
+from iogate.effects.authentication import digest, policies
+from iogate.effects.authentication.tokens import Token, Tokens
+from iogate.effects.transport import Transport
+from iogate.engine.commands import Authentication
+
+NONCES: Final = 4096
+
+
+class Credential(Protocol):
+    async def present(self, method: str, url: URL) -> str | None:
+        """Give the value of `Authorization`; None where the server has to ask first.
+
+        Raises CallFailed and WorkflowError.
+        """
+
+    def refused(self, headers: CIMultiDict[str]) -> bool:
+        """Take note of a 401, and say whether to try exactly once more."""
+
+
+class Authenticator:
+    """All tokens and nonces of one process."""
+
+    def __init__(self, transport: Transport, *, tokens: Tokens | None = None) -> None:
+        self._tokens = tokens if tokens is not None else Tokens(transport)
+        self._sessions: OrderedDict[str, digest.Session] = OrderedDict()
+
+    def credential(self, authentication: Authentication) -> Credential:
+        """Make the credential of one call.
+
+        Raises WorkflowError, of type configuration, for a policy that lacks something.
+        """
+        policy = policies.read(authentication)
+        match policy:
+            case policies.Basic(username=username, password=password):
+                pair = base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
+                return _Fixed(f"Basic {pair}")
+            case policies.Bearer(token=token):
+                return _Fixed(f"Bearer {token}")
+            case policies.Digest():
+                return _Answering(policy, self._sessions)
+            case policies.OAuth():
+                return _Bearing(policy, self._tokens)
+            case _:
+                assert_never(policy)
+
+
+class _Fixed:
+    """Basic and bearer: the same for every request."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    async def present(self, method: str, url: URL) -> str:
+        del method, url
+        return self._value
+
+    def refused(self, headers: CIMultiDict[str]) -> bool:
+        del headers
+        return False
+
+
+class _Answering:
+    """Digest: answers a challenge, that of an earlier call to the same place where there was one."""
+
+    def __init__(self, policy: policies.Digest, sessions: OrderedDict[str, digest.Session]) -> None:
+        self._policy = policy
+        self._sessions = sessions
+        self._session: digest.Session | None = None
+        self._key = ""
+        self._challenged = False
+        """A challenge of this very call was answered."""
+
+    async def present(self, method: str, url: URL) -> str | None:
+        if self._session is None:
+            pair = f"{url.origin()}\n{self._policy.username}\n{self._policy.password}"
+            self._key = hashlib.sha256(pair.encode()).hexdigest()
+            self._session = self._sessions.get(self._key)
+        return None if self._session is None else self._session.answer(method, url.raw_path_qs)
+
+    def refused(self, headers: CIMultiDict[str]) -> bool:
+        offered = digest.challenges(headers.getall("WWW-Authenticate", []))
+        if self._challenged and not digest.stale(offered):
+            self._sessions.pop(self._key, None)
+            return False  # the password is wrong
+        session = digest.session(self._policy, offered)
+        if session is None:
+            return False
+        self._challenged = True
+        self._session = self._sessions[self._key] = session
+        self._sessions.move_to_end(self._key)
+        while len(self._sessions) > NONCES:
+            self._sessions.popitem(last=False)
+        return True
+
+
+class _Bearing:
+    """OAuth 2.0 and OpenID Connect: bears a token, a new one where the resource refuses a kept one."""
+
+    def __init__(self, policy: policies.OAuth, tokens: Tokens) -> None:
+        self._policy = policy
+        self._tokens = tokens
+        self._token: Token | None = None
+        self._kept = False
+
+    async def present(self, method: str, url: URL) -> str:
+        del method, url
+        if self._token is None:
+            self._token, self._kept = await self._tokens.get(self._policy)
+        return f"Bearer {self._token.value}"
+
+    def refused(self, headers: CIMultiDict[str]) -> bool:
+        del headers
+        if self._token is not None:
+            self._tokens.discard(self._policy, self._token)
+        kept, self._kept, self._token = self._kept, False, None
+        return kept

@@ -1,0 +1,107 @@
+"""Where an authority has its endpoints: by rule for `oauth2`, by its own word for `oidc`.
+
+Called by `tokens`. What a provider names is trusted as a redirection is: on its own origin as far as the
+authority itself, elsewhere with caution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from multidict import CIMultiDict
+from yarl import URL
+
+import iogate
+from iogate.effects import values
+from iogate.effects.addresses import Trust
+from iogate.effects.authentication.policies import OAuth
+from iogate.effects.failures import RefusedStatus, failed, failures
+from iogate.effects.request import Request, parse_url
+from iogate.effects.transport import Transport, more_cautious
+
+DOCUMENT: Final = "/.well-known/openid-configuration"
+MAX_ANSWER: Final = 1024 * 1024
+"""Bytes of a discovery document, or of an answer with a token."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """An address of the authorization server, and how far it is trusted."""
+
+    url: URL
+    trust: Trust
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    token: Endpoint
+    introspection: Endpoint | None = None
+    issuer: str | None = None
+    """What the provider says of itself."""
+
+
+def by_rule(policy: OAuth) -> Provider:
+    """Give the endpoints below the authority.
+
+    Raises WorkflowError where one is no address.
+    """
+    return Provider(
+        token=_below(policy, policy.token_path),
+        introspection=_below(policy, policy.introspection_path) if policy.introspection_path else None,
+    )
+
+
+def _below(policy: OAuth, path: str) -> Endpoint:
+    if "://" not in path:
+        path = f"{policy.authority.rstrip('/')}/{path.lstrip('/')}"
+    return Endpoint(url=parse_url(path, what=f'the "authority" of {policy.scheme}'), trust=_trust(policy))
+
+
+def _trust(policy: OAuth) -> Trust:
+    return Trust.COMPUTED if policy.computed else Trust.REVIEWED
+
+
+async def discover(policy: OAuth, transport: Transport) -> Provider:
+    """Read the discovery document of an OpenID provider; an authority may be its URL itself.
+
+    Raises CallFailed and WorkflowError.
+    """
+    address = policy.authority
+    if "/.well-known/" not in address:
+        address = address.rstrip("/") + DOCUMENT
+    url = parse_url(address, what='the "authority" of oidc')
+    route = transport.route(url, _trust(policy))
+    shown = f"the OpenID provider {url.origin()}"
+    headers = CIMultiDict({"Accept": "application/json", "User-Agent": f"iogate/{iogate.__version__}"})
+    async with failures(shown):
+        received = await transport.exchange(
+            Request(method="GET", url=url, headers=headers, body=None),
+            route,
+            wanted=lambda status: status == 200,
+            cap=MAX_ANSWER,
+        )
+        if received.status != 200:
+            raise RefusedStatus(received.status, f"its discovery document is expected below {DOCUMENT}")
+    try:
+        said = values.parse(received.body)
+    except ValueError:
+        said = None
+    named = said.get("token_endpoint") if isinstance(said, Mapping) else None
+    if not isinstance(said, Mapping) or not isinstance(named, str):
+        raise failed(f"{shown} answered, but its discovery document names no token_endpoint", definite=False)
+    own = {url.origin(), route.url.origin()}
+    introspection, issuer = said.get("introspection_endpoint"), said.get("issuer")
+    return Provider(
+        token=_named(named, own, _trust(policy), shown),
+        introspection=_named(introspection, own, _trust(policy), shown)
+        if isinstance(introspection, str)
+        else None,
+        issuer=issuer if isinstance(issuer, str) else None,
+    )
+
+
+def _named(address: str, own: set[URL], trust: Trust, shown: str) -> Endpoint:
+    url = parse_url(address, what=f"what {shown} names as its endpoint")
+    return Endpoint(url=url, trust=trust if url.origin() in own else more_cautious(trust, Trust.REDIRECTED))

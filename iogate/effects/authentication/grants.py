@@ -1,0 +1,180 @@
+"""The requests for access tokens: what a grant asks, how the client shows who it is, what an answer means.
+
+Called by `tokens`. RFC 6749 (grants), RFC 8693 (token exchange), RFC 7523 (assertions of the client). A JWT
+for `client_secret_jwt` is signed here with HS256; one for `private_key_jwt` is given by the policy, as the
+standard wants, so that no private key is needed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import secrets as entropy
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote_plus, urlencode
+
+from multidict import CIMultiDict
+from yarl import URL
+
+import iogate
+from iogate.effects import values
+from iogate.effects.authentication.policies import EXCHANGE, Client, OAuth
+from iogate.effects.request import Request
+
+ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+ASSERTED_S: Final = 60
+"""Lifetime of a client's assertion."""
+
+_CODE: Final = re.compile(r"[A-Za-z_]{1,64}")
+_HINTS: Final = {
+    "invalid_client": "check client.id, client.secret and client.authentication",
+    "invalid_grant": "check the user name and password, or the token that is given",
+    "invalid_scope": "check the scopes",
+    "invalid_target": "check the audiences",
+    "unauthorized_client": "the authorization server does not allow this client this grant",
+    "unsupported_grant_type": "the authorization server does not know this grant",
+}
+
+Fields = list[tuple[str, str]]
+
+
+def request(url: URL, policy: OAuth, *, refresh: str = "") -> Request:
+    """Build the request for a token; `refresh` is a refresh token to use in place of the policy's grant."""
+    return _post(url, policy, _refresh(refresh) if refresh else _grant(policy))
+
+
+def introspection(url: URL, policy: OAuth, token: str) -> Request:
+    """Build the question whose token it is (RFC 7662)."""
+    return _post(url, policy, [("token", token), ("token_type_hint", "access_token")])
+
+
+def _post(url: URL, policy: OAuth, fields: Fields) -> Request:
+    headers = CIMultiDict(
+        {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            "User-Agent": f"iogate/{iogate.__version__}",
+            "Content-Type": policy.encoding,
+        }
+    )
+    fields = [*fields, *_client(policy.client, str(url), headers)]
+    if policy.encoding == "application/json":
+        body = json.dumps(_members(fields), ensure_ascii=False).encode()
+    else:
+        body = urlencode(fields).encode()
+    return Request(method="POST", url=url, headers=headers, body=body)
+
+
+def _grant(policy: OAuth) -> Fields:
+    fields: Fields = [("grant_type", policy.grant)]
+    subject = policy.subject
+    if policy.grant == "password":
+        fields += [("username", policy.username), ("password", policy.password)]
+    elif policy.grant == "refresh_token" and subject is not None:
+        fields.append(("refresh_token", subject.token))
+    elif policy.grant == EXCHANGE and subject is not None:
+        fields += [("subject_token", subject.token), ("subject_token_type", subject.type)]
+        if policy.actor is not None:
+            fields += [("actor_token", policy.actor.token), ("actor_token_type", policy.actor.type)]
+    if policy.scopes:
+        fields.append(("scope", " ".join(policy.scopes)))
+    return fields + [("audience", audience) for audience in policy.audiences]
+
+
+def _refresh(token: str) -> Fields:
+    """Ask for the same as before: RFC 6749, section 6, takes an absent scope for the granted one."""
+    return [("grant_type", "refresh_token"), ("refresh_token", token)]
+
+
+def _members(fields: Fields) -> dict[str, str | list[str]]:
+    """Give the fields as JSON: a name that stands more than once becomes a list."""
+    members: dict[str, str | list[str]] = {}
+    for name, value in fields:
+        before = members.get(name)
+        if before is None:
+            members[name] = value
+        else:
+            members[name] = [*(before if isinstance(before, list) else [before]), value]
+    return members
+
+
+def _client(client: Client, audience: str, headers: CIMultiDict[str]) -> Fields:
+    """Show who the client is, in fields or in a header."""
+    match client.method:
+        case "client_secret_basic":
+            # RFC 6749, section 2.3.1: both parts are form-encoded before they are joined.
+            pair = f"{quote_plus(client.id)}:{quote_plus(client.secret)}"
+            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode("ascii")
+            return []
+        case "client_secret_post":
+            return [("client_id", client.id), ("client_secret", client.secret)]
+        case "client_secret_jwt":
+            assertion = client.assertion or _sign(client, audience)
+        case "private_key_jwt":
+            assertion = client.assertion
+        case "none":
+            return [("client_id", client.id)] if client.id else []
+    return [
+        ("client_id", client.id),
+        ("client_assertion_type", ASSERTION),
+        ("client_assertion", assertion),
+    ]
+
+
+def _sign(client: Client, audience: str) -> str:
+    now = int(time.time())
+    claims = {
+        "iss": client.id,
+        "sub": client.id,
+        "aud": audience,
+        "jti": entropy.token_urlsafe(16),
+        "iat": now,
+        "exp": now + ASSERTED_S,
+    }
+    signed = f"{_encoded({'alg': 'HS256', 'typ': 'JWT'})}.{_encoded(claims)}"
+    digest = hmac.new(client.secret.encode(), signed.encode(), hashlib.sha256).digest()
+    return f"{signed}.{_base64url(digest)}"
+
+
+def _encoded(value: Mapping[str, Any]) -> str:
+    return _base64url(json.dumps(value, separators=(",", ":")).encode())
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+# What answers mean.
+
+
+def refusal(body: Any) -> str:
+    """Say why the server refused, by the code of RFC 6749; its free text may repeat what was sent."""
+    code = body.get("error") if isinstance(body, Mapping) else None
+    if not isinstance(code, str) or not _CODE.fullmatch(code):
+        return ""
+    hint = _HINTS.get(code)
+    return f" ({code}); {hint}" if hint else f" ({code})"
+
+
+def issuer(answer: Mapping[str, Any]) -> str | None:
+    """Tell who issued the tokens of an answer, None where they do not say.
+
+    Their signatures are not looked at: they come straight from the server that was asked for them.
+    """
+    for name in ("access_token", "id_token"):
+        token = answer.get(name)
+        parts = token.split(".") if isinstance(token, str) else []
+        if len(parts) != 3:
+            continue
+        try:
+            claims = values.parse(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        except ValueError:
+            continue
+        if isinstance(claims, Mapping) and isinstance(claims.get("iss"), str):
+            return str(claims["iss"])
+    return None

@@ -1,0 +1,242 @@
+"""What an evaluated policy means: its members as types, or a clear word about the one that is amiss.
+
+Called by `credentials`. The shapes of documents are checked when they are read; a member that is an
+expression, and a policy that comes whole out of a secret, are only known here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, cast
+
+from iogate.engine.commands import Authentication
+from iogate.errors import WorkflowError
+
+Grant = Literal[
+    "client_credentials", "password", "refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange"
+]
+ClientMethod = Literal[
+    "client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none"
+]
+Encoding = Literal["application/x-www-form-urlencoded", "application/json"]
+
+EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
+GRANTS: Final = ("client_credentials", "password", "refresh_token", EXCHANGE)
+CLIENT_METHODS: Final = (
+    "client_secret_basic",
+    "client_secret_post",
+    "client_secret_jwt",
+    "private_key_jwt",
+    "none",
+)
+ENCODINGS: Final = ("application/x-www-form-urlencoded", "application/json")
+
+_VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Basic:
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bearer:
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digest:
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Client:
+    """How the workflow shows the authorization server who it is."""
+
+    id: str = ""
+    secret: str = field(default="", repr=False)
+    assertion: str = field(default="", repr=False)
+    method: ClientMethod = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecurityToken:
+    token: str = field(repr=False)
+    type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OAuth:
+    """A policy of `oauth2` or `oidc`."""
+
+    scheme: Literal["oauth2", "oidc"]
+    authority: str
+    computed: bool
+    """True where the authority's host came out of data."""
+    grant: Grant
+    client: Client
+    encoding: Encoding
+    token_path: str
+    introspection_path: str
+    """"" where the policy names none."""
+    issuers: tuple[str, ...]
+    scopes: tuple[str, ...]
+    audiences: tuple[str, ...]
+    username: str
+    password: str = field(repr=False)
+    subject: SecurityToken | None
+    actor: SecurityToken | None
+    key: str
+    """Names the policy by its content, and gives none of it away."""
+
+
+Policy = Basic | Bearer | Digest | OAuth
+
+
+def configuration(detail: str) -> WorkflowError:
+    return WorkflowError("configuration", title="Authentication is not complete", detail=detail)
+
+
+def read(authentication: Authentication) -> Policy:
+    """Read an evaluated policy.
+
+    Raises WorkflowError, of type configuration, that names the member which is missing or does not fit.
+    """
+    members = _Members(authentication.scheme, authentication.parameters)
+    match authentication.scheme:
+        case "basic":
+            username, password = members.needed("username"), members.needed("password")
+            if ":" in username:
+                raise configuration("the user name of basic authentication must not contain a colon")
+            return Basic(username=username, password=password)
+        case "bearer":
+            token = members.needed("token")
+            if not token.isascii() or not token.isprintable():
+                raise configuration("the bearer token holds characters that a header cannot carry")
+            return Bearer(token=token)
+        case "digest":
+            return Digest(username=members.needed("username"), password=members.needed("password"))
+        case "oauth2" | "oidc":
+            return _oauth(authentication.scheme, authentication, members)
+        case other:
+            raise configuration(f'authentication by "{other}" is not known')
+
+
+def _oauth(scheme: Literal["oauth2", "oidc"], authentication: Authentication, members: _Members) -> OAuth:
+    grant = members.needed("grant")
+    if grant == "authorization_code":
+        raise configuration(
+            f'the grant of {scheme} is "authorization_code", which needs a person at a browser; '
+            "a workflow has none: use client_credentials or refresh_token"
+        )
+    grant = members.choice("grant", GRANTS, grant)
+    policy = OAuth(
+        scheme=scheme,
+        authority=members.needed("authority"),
+        computed=authentication.computed,
+        grant=cast("Grant", grant),
+        client=_client(members.below("client")),
+        encoding=cast(
+            "Encoding", members.below("request").choice("encoding", ENCODINGS, default=ENCODINGS[0])
+        ),
+        token_path=members.below("endpoints").text("token") or "/oauth2/token",
+        introspection_path=members.below("endpoints").text("introspection"),
+        issuers=members.texts("issuers"),
+        scopes=members.texts("scopes"),
+        audiences=members.texts("audiences"),
+        username=members.text("username"),
+        password=members.text("password"),
+        subject=_token(members, "subject"),
+        actor=_token(members, "actor"),
+        key=_key(authentication),
+    )
+    if grant == "password":
+        members.needed("username")
+        members.needed("password")
+    if grant in {"refresh_token", EXCHANGE} and policy.subject is None:
+        what = "the refresh token" if grant == "refresh_token" else "the token to exchange"
+        raise configuration(f'{scheme} with the grant "{grant}" needs "subject", with {what}')
+    return policy
+
+
+def _client(members: _Members) -> Client:
+    identity, secret = members.text("id"), members.text("secret")
+    assertion = members.text("assertion")
+    method = members.choice("authentication", CLIENT_METHODS, default="")
+    if not method:
+        method = "client_secret_post" if secret else "none"
+    elif method != "none" and not identity:
+        raise configuration(f'{members.name} with the authentication "{method}" needs "id"')
+    if method.startswith("client_secret") and not secret and not (method.endswith("jwt") and assertion):
+        raise configuration(f'{members.name} with the authentication "{method}" needs "secret"')
+    if method == "client_secret_post" and not identity:
+        raise configuration(f'{members.name} needs "id" beside "secret"')
+    if method == "private_key_jwt" and not assertion:
+        raise configuration(
+            f'{members.name} with the authentication "{method}" needs "assertion", a signed JWT'
+        )
+    return Client(id=identity, secret=secret, assertion=assertion, method=cast("ClientMethod", method))
+
+
+def _token(members: _Members, name: str) -> SecurityToken | None:
+    if members.source.get(name) is None:
+        return None
+    inner = members.below(name)
+    return SecurityToken(token=inner.needed("token"), type=inner.needed("type"))
+
+
+def _key(authentication: Authentication) -> str:
+    content = [authentication.scheme, authentication.computed, authentication.parameters]
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class _Members:
+    """Members of a policy, each read with the word for it that an error uses."""
+
+    def __init__(self, name: str, source: Mapping[str, Any]) -> None:
+        self.name = f"{name} authentication" if "." not in name else f'"{name}"'
+        self._path = name
+        self.source = source
+
+    def below(self, key: str) -> _Members:
+        value = self.source.get(key)
+        if value is not None and not isinstance(value, Mapping):
+            raise configuration(f'{self.name} needs "{key}" to be an object')
+        return _Members(f"{self._path}.{key}", value or {})
+
+    def needed(self, key: str) -> str:
+        value = self.source.get(key)
+        if not isinstance(value, str) or not value:
+            raise configuration(f'{self.name} needs "{key}", as text')
+        return value
+
+    def text(self, key: str) -> str:
+        value = self.source.get(key)
+        if value is not None and not isinstance(value, str):
+            raise configuration(f'{self.name} needs "{key}" to be text')
+        return value or ""
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self.source.get(key)
+        if value is None:
+            return ()
+        if not isinstance(value, list | tuple) or not all(
+            isinstance(each, str) and _VISIBLE.fullmatch(each) for each in value
+        ):
+            raise configuration(f'{self.name} needs "{key}" to be a list of texts without spaces')
+        return tuple(value)
+
+    def choice(
+        self, key: str, choices: tuple[str, ...], value: str | None = None, *, default: str = ""
+    ) -> str:
+        found = value if value is not None else self.text(key) or default
+        if found and found not in choices:
+            raise configuration(f'{self.name} needs "{key}" to be one of {", ".join(choices)}')
+        return found

@@ -1,0 +1,105 @@
+"""How a call ends when not in an output: each fault of the way becomes one of the standard's errors.
+
+Called by `http` and `authentication`. Invariant: an error names the method and the address as the author
+wrote it, and of what was sent nothing but the origin: path, query, headers and body may each hold a secret,
+and errors are stored. Which task it was, the error's `instance` says.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Final
+
+import aiohttp
+
+from iogate.effects import responses
+from iogate.effects.addresses import Forbidden
+from iogate.errors import WorkflowError
+
+FOLLOWED: Final = frozenset({301, 302, 303, 307, 308})
+
+
+class CallFailed(Exception):
+    """How a call ended when not in an output.
+
+    `definite` says whether the receiver gave a whole answer. A refused connection is not one either: an
+    earlier try of the same call may have arrived, and a new idempotency key would do its work twice.
+    """
+
+    def __init__(self, error: WorkflowError, *, definite: bool) -> None:
+        super().__init__(error.detail)
+        self.error = error
+        self.definite = definite
+
+
+class RefusedStatus(Exception):
+    """The receiver answered with a status outside the accepted ones; `hint` says what to do."""
+
+    def __init__(self, status: int, hint: str = "") -> None:
+        self.status = status
+        self.hint = hint
+
+
+class BadRedirect(Exception):
+    """It redirected to something that no call can follow."""
+
+
+@asynccontextmanager
+async def failures(shown: str) -> AsyncIterator[None]:
+    """Turn what can go wrong on the way into the standard's errors; `shown` says what was called."""
+    try:
+        yield
+    except RefusedStatus as refused:
+        status, hint = refused.status, refused.hint
+        if status in FOLLOWED and not hint:
+            hint = 'set "redirect: true" to follow it'
+        detail = f"{shown} answered {phrase(status)}{'; ' if hint else ''}{hint}"
+        raise failed(detail, status=status, definite=True) from None
+    except responses.BadResponse as fault:
+        raise failed(f"{shown} answered, but {fault}", definite=True) from None
+    except BadRedirect:
+        raise failed(f"{shown} redirected to something that is no http(s) URL", definite=True) from None
+    except Forbidden as reason:
+        error = WorkflowError("authorization", title="HTTP call not allowed", detail=str(reason))
+        raise CallFailed(error, definite=False) from None
+    except TimeoutError:
+        raise failed(f"{shown} did not answer in time", definite=False) from None
+    except aiohttp.ClientConnectorCertificateError:
+        raise failed(f"{shown} failed: its TLS certificate is not valid for it", definite=False) from None
+    except aiohttp.ClientConnectorError as fault:
+        raise failed(
+            f"{shown} failed: cannot connect: {_os_reason(fault.os_error)}", definite=False
+        ) from None
+    except aiohttp.ServerDisconnectedError:
+        raise failed(f"{shown} failed: the server closed the connection", definite=False) from None
+    except aiohttp.ClientPayloadError:
+        raise failed(f"{shown} failed: the connection broke within the answer", definite=False) from None
+    except (aiohttp.ClientError, OSError, ValueError) as fault:
+        # Their texts may quote headers or the URL; the name of the fault is all that is safe to show.
+        raise failed(f"{shown} failed: {type(fault).__name__}", definite=False) from None
+
+
+def failed(detail: str, *, status: int = 500, definite: bool) -> CallFailed:
+    """Give the communication error of a call."""
+    error = WorkflowError("communication", status=status, title="HTTP call failed", detail=detail)
+    return CallFailed(error, definite=definite)
+
+
+def phrase(status: int) -> str:
+    """Name a status as people know it."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def _os_reason(fault: OSError) -> str:
+    if isinstance(fault, ssl.SSLError):
+        return f"TLS: {(fault.reason or 'unknown').lower().replace('_', ' ')}"
+    if fault.errno is not None and fault.errno > 0:
+        return os.strerror(fault.errno)
+    return fault.strerror or type(fault).__name__

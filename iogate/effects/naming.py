@@ -1,0 +1,48 @@
+"""How an address is told to a person: as its author wrote it, without what may be a secret.
+
+Called by `http`. What data put into an address is never shown; neither are query, user and password, and
+a segment of the path that reads like a key becomes `…`: chat services have theirs there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from yarl import URL
+
+LONGEST: Final = 120
+"""Characters of an expression that are shown."""
+
+_KEY: Final = re.compile(r"(?=[^/{}]*\d)(?=[^/{}]*[A-Za-z])[^/{}]{16,}")
+_START: Final = r'\$\{\s*"(?P<start>https?://[^/"\\]+/[^"\\]*)'
+_MEMBER: Final = r"\.(?P<name>[A-Za-z_]\w*)"
+_CONCATENATED: Final = re.compile(
+    _START + rf'"\s*\+\s*\(?\s*{_MEMBER}(?:\s*\|\s*(?:tostring|@uri))?\s*\)?\s*'
+    r'(?:\+\s*"(?P<end>[^"\\]*)"\s*)?\}'
+)
+_INTERPOLATED: Final = re.compile(_START + rf'\\\(\s*{_MEMBER}\s*\)(?P<end>[^"\\]*)"\s*\}}')
+
+
+def called(method: str, address: str, written: URL, sent: URL) -> str:
+    """Say what is called: `GET https://api.example/orders/{id}`.
+
+    `address` is the author's text, "" where only the origin may be told; `written` and `sent` differ where
+    the setting `endpoints` sends the call elsewhere.
+    """
+    place = str(written.origin())
+    if "${" in address:
+        text = " ".join(address.split())
+        place += f" (from {text if len(text) <= LONGEST else text[: LONGEST - 1] + '…'})"
+    elif address:
+        place += _KEY.sub("…", urlsplit(address).path)
+    if sent.origin() != written.origin():
+        place += f" (sent to {sent.origin()})"
+    return f"{method} {place}"
+
+
+def as_template(address: str) -> str:
+    """Write `${ "https://host/" + .item }` as the template that says the same, "" where there is none."""
+    found = _CONCATENATED.fullmatch(address.strip()) or _INTERPOLATED.fullmatch(address.strip())
+    return "" if found is None else f"{found['start']}{{{found['name']}}}{found['end'] or ''}"
