@@ -42,7 +42,7 @@ from iogate.compiler.revision import (
     canonical,
     digest_of,
 )
-from iogate.compiler.workflows import Workflows
+from iogate.compiler.workflows import Workflows, children
 from iogate.documents import ApiDocument, Documents
 from iogate.documents.api import Method
 from iogate.documents.problems import Problem, in_order
@@ -147,6 +147,8 @@ class _Compiler:
         for document in self.documents.workflows:
             for check in WORKFLOW_CHECKS:
                 self.problems.extend(check(document, self.surroundings))
+            for pointer, reference in children(document.data):
+                self._workflow_of(document, pointer, reference)
         for name, document in self.workflows:
             newest = self.workflows.resolve(name.partition(":")[0])
             if newest is not None:
@@ -229,7 +231,7 @@ class _Compiler:
             source=document.path,
         )
 
-    def _workflow_of(self, document: ApiDocument, pointer: Pointer, reference: str) -> str | None:
+    def _workflow_of(self, document: Placed, pointer: Pointer, reference: str) -> str | None:
         resolved = self.workflows.resolve(reference)
         if resolved is None and not self.partial and not self._was_unreadable(reference):
             self.problems.append(self.workflows.unknown(document, pointer, reference))

@@ -51,15 +51,6 @@ def unexecuted(
     )
 
 
-def _kind(key: str) -> Finder:
-    def find(definition: Mapping[str, Any]) -> Iterator[Pointer]:
-        for task in outline.tasks(definition):
-            if task.kind == key:
-                yield (*task.pointer, key)
-
-    return find
-
-
 def _call(matches: Callable[[str, Mapping[str, Any]], bool]) -> Finder:
     def find(definition: Mapping[str, Any]) -> Iterator[Pointer]:
         for task in outline.tasks(definition):
@@ -192,8 +183,6 @@ def _use(definition: Mapping[str, Any], section: str) -> Mapping[str, Any]:
 
 
 FEATURES = (
-    Feature("IOG412", '"listen"', _kind("listen")),
-    Feature("IOG413", '"emit"', _kind("emit")),
     Feature("IOG414", "a call of OpenAPI", _protocol("openapi")),
     Feature("IOG415", "a call of gRPC", _protocol("grpc")),
     Feature("IOG416", "a call of AsyncAPI", _protocol("asyncapi")),
@@ -202,7 +191,6 @@ FEATURES = (
     Feature("IOG419", "a function named by its URL", _call(_by_url)),
     Feature("IOG420", "a function of a catalog other than default", _call(_foreign_catalog)),
     Feature("IOG421", "running a container", _run("container")),
-    Feature("IOG422", "running another workflow", _run("workflow")),
     Feature("IOG423", "a script in a language other than python", _foreign_script),
     Feature("IOG433", '"extensions"', _root("use", "extensions")),
     Feature("IOG434", '"catalogs"', _root("use", "catalogs")),

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from iogate.compiler.building import events
 from iogate.compiler.building.builder import Builder
+from iogate.compiler import bound
 from iogate.compiler.tasks import Flow, Task, TaskList, Timeout
 
 
@@ -35,11 +37,12 @@ class Program:
 
 
 def load(definition: Mapping[str, Any], resources: Mapping[str, Any] | None = None) -> Program:
-    """The program of a valid definition, given as JSON.
+    """The program of a valid definition, given as JSON, with what the compiler bound beside it.
 
     `resources` holds the decoded JSON documents that it names, by absolute URI.
     """
-    builder = Builder(definition, resources or {})
+    definition, beside = bound.part(definition)
+    builder = Builder(definition, resources or {}, beside)
     builder.build()
     return Program(
         definition=definition,
@@ -47,5 +50,32 @@ def load(definition: Mapping[str, Any], resources: Mapping[str, Any] | None = No
         timeout=builder.timeout(definition),
         tasks=builder.tasks,
         lists=builder.lists,
+        secrets=tuple(builder.use.get("secrets") or ()),
+    )
+
+
+def trigger(definition: Mapping[str, Any], resources: Mapping[str, Any] | None = None) -> Program:
+    """The program of the standing run behind `schedule.on` of a valid definition.
+
+    One task, `/do/0/on`, which never ends: whenever its strategy is met, it starts the workflow
+    itself, not awaited, with the array of events as input.
+    """
+    builder = Builder(definition, resources or {})
+    task = Task(
+        pointer="/do/0/on",
+        name="on",
+        kind="listen",
+        definition=definition["schedule"],
+        condition=None,
+        flow=Flow(),
+        plain=True,
+        then="continue",
+        body=events.trigger(builder, definition["schedule"]),
+    )
+    return Program(
+        definition=definition,
+        flow=Flow(),
+        tasks={task.pointer: task},
+        lists={"/do": TaskList("/do", (task,))},
         secrets=tuple(builder.use.get("secrets") or ()),
     )

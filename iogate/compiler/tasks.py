@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from iogate.compiler.openapi import Operation
 from iogate.expressions import Template
 
 Target = int | Literal["continue", "exit", "end"]
@@ -72,6 +73,18 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a call goes: parts of an address, each a URI template or an expression."""
+
+    parts: tuple[str | Template, ...]
+    computed: bool
+    """True where data may choose the host."""
+    policy: Policy | None = None
+    source: str = ""
+    """As the author wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """An authentication policy: its members are evaluated, or come whole out of a secret."""
 
@@ -80,16 +93,10 @@ class Policy:
     secret: str = ""
     missing: str = ""
     """The name in `use.authentications` that is not there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a call goes: parts of an address, each a URI template or an expression."""
-
-    parts: tuple[str | Template, ...]
-    computed: bool
-    """True where data may choose the host."""
-    policy: Policy | None
+    authority: Endpoint | None = None
+    """Who gives the tokens, of OAuth 2.0 and OpenID Connect."""
+    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
+    """Its addresses by their purpose: token, revocation, introspection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,23 @@ class Http:
     headers: Template
     query: Template
     body: Template | None
+    output: Literal["raw", "content", "response"]
+    redirect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OpenApi:
+    """A call of an operation that an OpenAPI document describes."""
+
+    operation: Operation | None
+    """Found when the workflow was compiled; None: it is looked for in the document when it is called."""
+    name: Template
+    """Its `operationId`."""
+    document: Endpoint
+    stored: str
+    """URI of the document where the revision holds it."""
+    parameters: Template
+    policy: Policy | None
     output: Literal["raw", "content", "response"]
     redirect: bool
 
@@ -114,7 +138,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Inline:
-    """A function of `use.functions`: a task with an input of its own."""
+    """A function of `use.functions`, of a catalog or at a URL: a task with an input of its own."""
 
     name: str
     arguments: Template
@@ -181,13 +205,102 @@ class Fork:
 
 
 @dataclass(frozen=True, slots=True)
+class Emit:
+    attributes: Template
+    """Of the event, as the author wrote them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """`run: workflow`."""
+
+    namespace: str
+    name: str
+    version: str
+    """A semantic version, or `latest`."""
+    input: Template
+    awaits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """A value that the events of a listening have in common."""
+
+    name: str
+    source: Template
+    """`from`: where an event's envelope has it."""
+    text: str
+    """The expression of `source`, without `${}`."""
+    expect: Template | None
+    """On the task's input; None: the first event's value counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    attributes: Mapping[str, Template]
+    """`with`; each has to be there and fit: literal, pattern of the whole text, or expression."""
+    correlations: tuple[Correlation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """Which events are waited for."""
+
+    mode: Literal["one", "any", "all"]
+    filters: tuple[Filter, ...]
+    """Of `any` possibly none: every event fits."""
+    until: Template | None = None
+    """The condition on what was consumed that ends the listening."""
+    stop: Strategy | None = None
+    """The events that end it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Iterator:
+    """`foreach`: what is done with each event, one after the other."""
+
+    item: str
+    at: str
+    tasks: TaskList | None
+    flow: Flow
+    """`output` and `export` of each item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    to: Strategy
+    read: Literal["data", "envelope", "raw"]
+    each: Iterator | None = None
+    starts: Child | None = None
+    """Of `schedule.on`: the workflow to start with what was consumed, before listening goes on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unsupported:
     """A task that the compiler refuses; kept so that a program can be loaded and looked at."""
 
     what: str
 
 
-Body = Do | Set | Switch | For | Fork | Try | Raise | Wait | Http | Function | Inline | Process | Unsupported
+Body = (
+    Do
+    | Set
+    | Switch
+    | For
+    | Fork
+    | Try
+    | Raise
+    | Wait
+    | Emit
+    | Listen
+    | Http
+    | OpenApi
+    | Function
+    | Inline
+    | Process
+    | Child
+    | Unsupported
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,15 @@
-"""The workflows of a project by name, and which one a reference means. Called by compile."""
+"""The workflows of a project by name, and which one a reference means, of an API or of a task.
+
+Called by compile.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
 
+from iogate.compiler import outline
 from iogate.compiler.faults import Placed, did_you_mean, fault
 from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem, listed, nearest, quoted
@@ -70,6 +74,16 @@ def name_of(document: Placed) -> tuple[str, str]:
     """`namespace/name` and version of a workflow's document."""
     head = document.data["document"]
     return f"{head['namespace']}/{head['name']}", str(head["version"])
+
+
+def children(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, str]]:
+    """Every workflow that the definition runs, and where it names it."""
+    for task in outline.tasks(definition):
+        if task.kind == "run" and "workflow" in task.data["run"]:
+            child = task.data["run"]["workflow"]
+            name, version = f"{child['namespace']}/{child['name']}", child["version"]
+            at = (*task.pointer, "run", "workflow", "name")
+            yield at, name if version == "latest" else f"{name}:{version}"
 
 
 def precedence(version: str) -> tuple[tuple[int, ...], bool, tuple[tuple[bool, int, str], ...], str]:

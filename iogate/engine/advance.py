@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from iogate.compiler.program import Program
 from iogate.engine import raising, steps
 from iogate.engine.commands import (
+    Arrived,
     Cancelled,
+    ChildEnded,
     Emit,
     Expired,
     Happening,
@@ -67,6 +69,7 @@ def advance(
         now_ms=now_ms,
         tree=Tree(state.frames, state.next_id),
         budget=budget,
+        inbox_done=state.inbox_done,
     )
     _happen(walk, state, happened)
     if walk.ended is None:
@@ -91,21 +94,38 @@ def _happen(walk: Walk, state: State, happened: Sequence[Happening]) -> None:
     for each in happened:
         if isinstance(each, Performed) and walk.ended is None:
             steps.answered(walk, each)
+        elif isinstance(each, Arrived | ChildEnded) and (each.number == 0 or each.number > walk.inbox_done):
+            walk.inbox_done = max(walk.inbox_done, each.number)
+            if walk.ended is None:
+                steps.received(walk, each)
     if walk.ended is None and any(isinstance(each, Resumed) for each in happened):
         steps.asked_again(walk)
 
 
 def _result(walk: Walk) -> Advance:
     if walk.ended is not None:
-        state = State(next_id=walk.tree.next_id, status=walk.ended, output=walk.output, error=walk.error)
-        return Advance(state=state, performs=_unawaited(walk), notes=tuple(walk.notes))
-    frames = walk.tree.frames
-    moving = walk.more or any(frame.phase == "effect" for frame in frames.values())
-    state = State(frames=frames, next_id=walk.tree.next_id, status="running" if moving else "waiting")
-    performs = tuple(each for each in walk.performs if each.frame in walk.tree or not each.await_result)
-    return Advance(state=state, performs=performs, notes=tuple(walk.notes), more=walk.more)
-
-
-def _unawaited(walk: Walk) -> tuple[Perform, ...]:
-    """Effects that nobody waits for happen even where the run has ended since."""
-    return tuple(each for each in walk.performs if not each.await_result)
+        state = State(
+            next_id=walk.tree.next_id,
+            status=walk.ended,
+            output=walk.output,
+            error=walk.error,
+            inbox_done=walk.inbox_done,
+        )
+    else:
+        frames = walk.tree.frames
+        moving = walk.more or any(frame.phase == "effect" for frame in frames.values())
+        state = State(
+            frames=frames,
+            next_id=walk.tree.next_id,
+            status="running" if moving else "waiting",
+            inbox_done=walk.inbox_done,
+        )
+    # What nobody waits for happens even where the run has ended since; the rest went with its frame.
+    return Advance(
+        state=state,
+        performs=tuple(each for each in walk.performs if not each.await_result or each.frame in state.frames),
+        emits=tuple(walk.emits),
+        children=tuple(each for each in walk.children if not each.awaits or each.frame in state.frames),
+        notes=tuple(walk.notes),
+        more=walk.more,
+    )

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from iogate.compiler.openapi import Operation
 from iogate.errors import WorkflowError
 
 
@@ -42,6 +43,24 @@ class CallHttp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallOpenApi:
+    """A call of an operation; where it is not known yet, of the one called `name` in a document."""
+
+    operation: Operation | None = None
+    name: str = ""
+    document: str = ""
+    """URI of the stored document, or its address where only the run knows it."""
+    presented: Authentication | None = None
+    """To whoever gives the document."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    output: Literal["raw", "content", "response"] = "content"
+    redirect: bool = False
+    authentication: Authentication | None = None
+    computed: bool = False
+    """True where data chose the document: `allow_hosts` applies to it and to the call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunProcess:
     """A shell command or a script, in a process of its own."""
 
@@ -66,7 +85,7 @@ class CallFunction:
     arguments: Mapping[str, Any]
 
 
-Effect = CallHttp | RunProcess | CallFunction
+Effect = CallHttp | CallOpenApi | RunProcess | CallFunction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,11 @@ class Tree:
         self.next_id = frame.id + 1
         return frame
 
+    def reserve(self) -> int:
+        """A number that no frame has or will have."""
+        self.next_id += 1
+        return self.next_id - 1
+
     def put(self, frame: Frame) -> None:
         self._frames[frame.id] = frame
 
@@ -119,9 +124,7 @@ class Tree:
             task = self.parent(scope)
             if task.parent is None or is_function(scope.pointer):
                 return bound
-            if scope.turn is not None:
-                body = program.tasks[task.pointer].body
-                assert isinstance(body, For)
+            if scope.turn is not None and isinstance(body := program.tasks[task.pointer].body, For):
                 bound.setdefault(body.each, task.items[scope.turn])
                 bound.setdefault(body.at, scope.turn)
             scope = self.parent(task)

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
+from iogate.compiler.outline import escape
 from iogate.compiler.tasks import (
+    Child,
     Do,
+    Emit,
     For,
     Fork,
     Function,
     Http,
     Inline,
+    Listen,
+    OpenApi,
     Process,
     Raise,
     Set,
@@ -25,7 +30,7 @@ from iogate.compiler.tasks import (
     Unsupported,
     Wait,
 )
-from iogate.engine import attempts, branches, calls, raising
+from iogate.engine import attempts, branches, calls, children, emitting, listening, raising
 from iogate.engine.commands import Perform
 from iogate.engine.scope import Scope, truthy
 from iogate.engine.state import Frame, changed
@@ -59,7 +64,13 @@ def begin(walk: Walk, scope: Frame, task: Task, arguments: Scope) -> int | None:
             raise raising.raised(body, arguments)
         case Wait(duration):
             return _wait(walk, scope, task, arguments, duration.evaluate(data, arguments))
-        case Http() | Function() | Process():
+        case Emit():
+            return emitting.begin(walk, scope, task, body, arguments)
+        case Listen():
+            return listening.begin(walk, scope, task, body, arguments)
+        case Child():
+            return children.begin(walk, scope, task, body, arguments)
+        case Http() | OpenApi() | Function() | Process():
             return _outside(walk, scope, task, arguments)
         case Inline():
             return _function(walk, scope, body, arguments)
@@ -80,6 +91,8 @@ def leave(walk: Walk, scope: Frame, frame: Frame, task: Task) -> int | None:
             return attempts.leave(walk, scope, frame, body)
         case Fork():
             return branches.leave(walk, scope, frame, body)
+        case Listen():
+            return listening.leave(walk, scope, frame, task, body)
         case _:
             return walk.done(scope)
 
@@ -127,7 +140,7 @@ def _function(walk: Walk, scope: Frame, body: Inline, arguments: Scope) -> int:
     if walk.tree.functions_around(scope) >= _FUNCTIONS_DEEP:
         raise WorkflowError("runtime", detail=f"more than {_FUNCTIONS_DEEP} functions call one another")
     given = body.arguments.evaluate(arguments.input, arguments)
-    return walk.enter(walk.open(scope, arguments), f"/use/functions/{body.name}", value=given)
+    return walk.enter(walk.open(scope, arguments), f"/use/functions/{escape(body.name)}", value=given)
 
 
 def _wait(walk: Walk, scope: Frame, task: Task, arguments: Scope, duration: Any) -> int | None:
@@ -158,7 +171,7 @@ def perform(walk: Walk, scope: Frame, task: Task, frame: Frame, *, again: bool =
     The time that its expressions see is the task's start, so that asking again says the same.
     """
     body = task.body
-    assert isinstance(body, Http | Function | Process)
+    assert isinstance(body, calls.Outside)
     at_most_once = task.at_most_once or (
         isinstance(body, Function) and f"{body.name}:{body.version}" in walk.environment.once
     )

@@ -7,6 +7,10 @@ that changed. Two kinds of frames alternate from the root to the leaves:
             loop's list is stored once however many turns it takes; rewritten only while it waits.
     scope   a position in a list of tasks, with the data that flows through it.
 
+Below a listening task there is also, for each event that it took, an
+
+    item    the event as it is read, then what `foreach` made of it: `done`.
+
 Invariant: frames hold JSON values, numbers, strings and booleans only, and `frame_from_json` gives
 back an equal frame for what `frame_to_json` wrote. No value in a frame is ever mutated: frames share
 parts of the run's data.
@@ -32,7 +36,7 @@ FORMAT = 1
 class Frame:
     id: int
     parent: int | None = None
-    kind: Literal["task", "scope"]
+    kind: Literal["task", "scope", "item"]
     pointer: str = ""
     """Static: of the task, or of the list of tasks (`/do`, `/do/0/loop/for/do`)."""
 
@@ -63,7 +67,7 @@ class Frame:
     position: int = 0
     """Index of the task that runs now, or next."""
     turn: int | None = None
-    """Index of a loop's iteration."""
+    """Index of a loop's iteration, or of an item."""
     value: Any = None
     """What flows: the input of the next task, the last one's output."""
     owns_context: bool = False
@@ -154,6 +158,8 @@ class State:
         """The earliest moment at which `advance` has something to do without news from outside."""
         moments = [
             moment
+    inbox_done: int = 0
+    """The highest number of a message that was taken in: it counts for nothing when it comes again."""
             for frame in self.frames.values()
             for moment in (frame.due_ms, frame.deadline_ms)
             if moment is not None
@@ -200,5 +206,8 @@ def state_from_json(head: Mapping[str, Any], frames: Mapping[int, Mapping[str, A
         next_id=head["next_id"],
         status=head["status"],
         output=head.get("output"),
+    if state.inbox_done:
+        head["inbox_done"] = state.inbox_done
         error=head.get("error"),
     )
+        inbox_done=head.get("inbox_done", 0),

@@ -50,6 +50,7 @@ class Walk:
         now_ms: int,
         tree: Tree,
         budget: int,
+        inbox_done: int = 0,
     ) -> None:
         self.program = program
         self.facts = facts
@@ -57,11 +58,14 @@ class Walk:
         self.now_ms = now_ms
         self.tree = tree
         self.budget = budget
+        self.inbox_done = inbox_done
         self.more = False
         self.ready: deque[int] = deque()
         """Scopes that can move."""
         self.notes: list[Note] = []
         self.performs: list[Perform] = []
+        self.emits: list[Emit] = []
+        self.children: list[StartChild] = []
         self.ended: Literal["completed", "faulted", "cancelled"] | None = None
         self.output: Any = None
         self.error: dict[str, Any] | None = None
@@ -173,14 +177,14 @@ class Walk:
         detail: Mapping[str, Any] = NOTHING,
     ) -> int | None:
         """The task has its raw output: transform it, export, and go where it says."""
+        raw_output = output
         if not task.plain:
             output = self._export(scope, task, arguments, output)
         self.note("task.completed", task, detail)
-        return self.move(scope.id, output, task.then if then is None else then)
+        return self.move(scope.id, output, then)
 
-    def _export(self, scope: Frame, task: Task, arguments: Scope, output: Any) -> Any:
-        flow = task.flow
-        calls.authenticator(task.body, arguments)
+    def export(self, scope: Frame, flow: Flow, arguments: Scope, output: Any) -> Any:
+        """Transform the raw output of what happened in `scope`, and replace `$context`."""
         arguments.raw_output, arguments.has_output = output, True
         if flow.output_as is not None:
             output = flow.output_as.evaluate(output, arguments)
@@ -203,8 +207,8 @@ class Walk:
         match then:
             case "continue":
                 position = scope.position + 1
-            case "exit":
-                position = len(self.program.lists[scope.pointer].tasks)
+            case "exit":  # one further than who just comes to the end
+                position = len(self.program.lists[scope.pointer].tasks) + 1
             case "end":
                 self.end_completed(value, self.tree.owner(scope).context)
                 return None
@@ -238,7 +242,7 @@ class Walk:
         )
 
     def _workflow(self, stage: frozenset[str], context: Any) -> Scope:
-        return Scope(
+        arguments = Scope(
             program=self.program,
             facts=self.facts,
             environment=self.environment,
@@ -252,3 +256,7 @@ class Walk:
         """Write down a transition, for people."""
         pointer, name = ("", "") if task is None else (task.pointer, task.name)
         self.notes.append(Note(kind=kind, at_ms=self.now_ms, reference=pointer, name=name, detail=detail))
+    def pause(self) -> None:
+        """End the slice before the next step: what it holds has to be committed first."""
+        self.budget = 0
+

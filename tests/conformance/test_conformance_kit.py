@@ -20,8 +20,8 @@ from tests.conformance.running import exactly, load
 from tests.documents.corpus import STANDARD
 
 FEATURES = Path(os.environ.get("OPEN_WORKFLOW_CTK") or STANDARD / "ctk" / "features")
-NEEDS = {"IOG413", "IOG414"}
-"""Codes of what the kit's other scenarios use: `emit` and OpenAPI."""
+NEEDS = {"IOG414"}
+"""Codes of what the kit's other scenarios use: OpenAPI."""
 
 _STEP = re.compile(
     r"^ *(?:Given|When|Then|And)(?: given)? (?P<words>[^\n]+)\n"

@@ -15,6 +15,7 @@ from iogate.compiler.tasks import (
     Body,
     Do,
     Flow,
+    Extension,
     Schema,
     Set,
     Target,
@@ -36,18 +37,20 @@ _PLAIN = Flow()
 class Builder:
     """One pass over a definition; its attributes are the result."""
 
-    def __init__(self, definition: Mapping[str, Any], resources: Mapping[str, Any]) -> None:
+    def __init__(self, definition: Mapping[str, Any], resources: Mapping[str, Any], bound: Bound) -> None:
         self.definition = definition
         self.resources = resources
         self.use: Mapping[str, Any] = definition.get("use") or {}
+        self.bound = bound
         self.tasks: dict[str, Task] = {}
         self.lists: dict[str, TaskList] = {}
         self._schemas: dict[str, Schema] = {}
 
     def build(self) -> None:
         self.list("/do", self.definition["do"])
-        for name, function in (self.use.get("functions") or {}).items():
-            pointer = f"/use/functions/{name}"
+        functions: Mapping[str, Any] = {**(self.use.get("functions") or {}), **self.bound.functions}
+        for name, function in functions.items():
+            pointer = f"/use/functions/{escape(name)}"
             task = self.task(pointer, name, function, {})
             self.lists[pointer] = TaskList(pointer, (task,))
 
@@ -101,7 +104,13 @@ class Builder:
             case "wait":
                 return Wait(self.value(definition["wait"]))
             case "call":
-                return calls.call(self, definition["call"], definition.get("with") or {})
+                return calls.call(self, pointer, definition["call"], definition.get("with") or {})
+            case "emit":
+                return events.emit(self, definition["emit"])
+            case "listen":
+                return events.listen(self, pointer, definition)
+            case "run" if "workflow" in definition["run"]:
+                return events.child(self, definition["run"])
             case "run":
                 return processes.process(self, definition["run"])
             case _:

@@ -1,0 +1,96 @@
+"""`emit`: a CloudEvent out of what the author wrote, with what the standard lets the runtime fill in.
+
+Called by `kinds`. The event leaves with the commit of the step that made it. Its id follows from the
+idempotency key, so a step that is walked once more emits the very same event, and who receives it
+twice can tell.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from iogate.compiler import tasks
+from iogate.compiler.tasks import Task
+from iogate.engine.commands import Emit
+from iogate.engine.scope import Scope, moment
+from iogate.engine.state import Frame
+from iogate.engine.walk import Walk
+from iogate.errors import WorkflowError
+from iogate.expressions.paths import type_name
+
+MOST = 100
+"""Events, or children, of one slice: what a commit carries stays small."""
+
+_TIME = re.compile(
+    r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[Tt]([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?"
+    r"([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)"
+)
+_TEXTS = ("id", "source", "type", "subject", "datacontenttype", "dataschema", "time", "data_base64")
+_NEEDED = ("id", "source", "type")
+_DATA = ("data", "data_base64")
+
+
+def begin(walk: Walk, scope: Frame, task: Task, body: tasks.Emit, arguments: Scope) -> int | None:
+    """Emit the event and go on: the output is its envelope."""
+    reference, key = walk.tree.identity(scope, task, walk.facts.uid)
+    arguments.idempotency_key = key
+    given = body.attributes.evaluate(arguments.input, arguments)
+    head = walk.program.definition["document"]
+    event = envelope(
+        given,
+        id_=str(uuid.uuid5(uuid.NAMESPACE_URL, key)),
+        source=f"/{head['namespace']}/{head['name']}/{head['version']}",
+        now_ms=walk.now_ms,
+    )
+    walk.tree.count_answer(scope)
+    walk.emits.append(Emit(reference=reference, event=event))
+    if len(walk.emits) >= MOST:
+        walk.pause()
+    return walk.complete(walk.tree[scope.id], task, arguments, event)
+
+
+def envelope(given: Any, *, id_: str, source: str, now_ms: int) -> dict[str, Any]:
+    """The event with these attributes, and these where they are not given.
+
+    Raises WorkflowError `expression` for attributes that no CloudEvent has.
+    """
+    if not isinstance(given, Mapping):
+        raise WorkflowError("expression", detail=f"emit.event.with must be an object, not {type_name(given)}")
+    event: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": id_,
+        "source": source,
+        "type": None,
+        "time": moment(now_ms)["iso8601"],
+    }
+    kept = (*_NEEDED, "data")
+    event |= {name: value for name, value in given.items() if value is not None or name in kept}
+    for name, value in event.items():
+        _check(name, value)
+    if all(name in event for name in _DATA):
+        raise _unfit("data", "and data_base64 exclude each other")
+    return event
+
+
+def _check(name: str, value: Any) -> None:
+    if name == "data":
+        return
+    if name == "specversion":
+        if value != "1.0":
+            raise _unfit(name, 'must be "1.0"')
+    elif name in _TEXTS:
+        if not isinstance(value, str):
+            raise _unfit(name, f"must be text, not {type_name(value)}")
+        if not value and name not in _DATA:
+            raise _unfit(name, "must not be empty")
+        if name == "time" and not _TIME.fullmatch(value):
+            raise _unfit(name, "must be a time as in 2026-01-31T09:30:00Z")
+    elif not isinstance(value, str | bool | int):
+        raise _unfit(name, f"must be text, a whole number or a boolean, not {type_name(value)}")
+
+
+def _unfit(name: str, why: str) -> WorkflowError:
+    return WorkflowError("expression", detail=f'attribute "{name}" of the event {why}')
