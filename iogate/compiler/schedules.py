@@ -48,19 +48,17 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return " ".join(map(str, (*kept, self.program if self.kind == "on" else "")))
 
     @property
-    def again_ms(self) -> int:
-        """How long after the end of its run the next one starts; -1 where ends do not matter."""
-        match self.kind:
-            case "after":
-                return self.duration.after_ms(0)
-            case "on":
-                return AGAIN_MS
-            case _:
-                return -1
+    def chained(self) -> bool:
+        """Whether the end of a run brings the next tick, and not the clock."""
+        return self.kind in ("after", "on")
+
+    def again_ms(self, now_ms: int) -> int:
+        """How long after the end of its run the next one starts."""
+        return self.duration.after_ms(now_ms) - now_ms if self.kind == "after" else AGAIN_MS
 
     def first_ms(self, applied_ms: int) -> int:
         """When the first tick is due, in milliseconds of the store's clock."""
-        return self.next_ms(applied_ms) if self.kind in ("every", "cron") else applied_ms
+        return applied_ms if self.chained else self.next_ms(applied_ms)
 
     def next_ms(self, due_ms: int) -> int:
         """The tick after that of `due_ms`; of `every` and `cron`."""
@@ -73,7 +71,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
         `due_ms` is the oldest tick that nobody has taken.
         """
-        if self.again_ms >= 0:
+        if self.chained:
             return [due_ms], None
         ticks = self._until(due_ms, now_ms)
         following_ms = self.next_ms(ticks[-1])

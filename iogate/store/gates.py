@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
+from iogate.compiler.schedules import PREFIX
 from iogate.errors import NotFound
 from iogate.store import keys
 from iogate.store.line import Line, StoreUnavailable, pairs, time_ms
@@ -85,9 +86,9 @@ class Gates:
         }
 
     async def states(self) -> dict[str, Gate]:
-        """Every gate of the live revision, by API."""
+        """Every gate of the live revision, by API; schedules have gates that nobody passes."""
         apis, clock = await self._line.calls([("SMEMBERS", keys.GATES), ("TIME",)])
-        names = sorted(api.decode() for api in apis)
+        names = sorted(name for name in (api.decode() for api in apis) if not name.startswith(PREFIX))
         rows = await self._line.calls([("HGETALL", keys.GATE + name) for name in names])
         now_ms = time_ms(clock)
         return {name: _gate(name, row, now_ms) for name, row in zip(names, rows, strict=True)}

@@ -15,8 +15,8 @@ import msgspec
 from iogate.compiler import revision as compiled
 from iogate.compiler.revision import Api, Bundle, Revision
 from iogate.errors import NotFound, Refused
-from iogate.store import keys
-from iogate.store.line import Line
+from iogate.store import keys, schedules
+from iogate.store.line import Line, time_ms
 from iogate.store.presence import GATEWAY, Presence
 
 _encoder = msgspec.msgpack.Encoder()
@@ -56,7 +56,9 @@ class Revisions:
         blobs |= {keys.CONTENT + digest: data for digest, data in bundle.contents.items()}
         now = int(time.time())
         commands: list[tuple[bytes | str | int, ...]] = [("SET", key, data) for key, data in blobs.items()]
-        await self._line.calls([*commands, *(("ZADD", keys.BLOBS, now, key) for key in blobs)])
+        *_, clock = await self._line.calls(
+            [*commands, *(("ZADD", keys.BLOBS, now, key) for key in blobs), ("TIME",)]
+        )
         code, number = await self._line.run(
             "publish",
             "" if expected is None else expected,
@@ -64,6 +66,7 @@ class Revisions:
             compiled.encode(revision),
             _encoder.encode([_gate(api) for api in revision.apis.values()]),
             keys.REVISIONS_KEPT,
+            _encoder.encode(schedules.swap(revision, time_ms(clock))),
         )
         if code == b"conflict":
             raise Conflict(number, expected or 0)

@@ -28,6 +28,7 @@ from iogate.store.connection import Store, StoreUnavailable, open_store
 from iogate.worker.drive import Drive
 from iogate.worker.loop import PRESUMED_LOST_S, Loop
 from iogate.worker.programs import Programs
+from iogate.worker.scheduling import Scheduling
 from iogate.worker.upkeep import Upkeep
 from iogate.worker.vault import Vault
 from iogate.worker.worker import WorkflowWorker
@@ -97,15 +98,18 @@ async def work(
                 facts=lambda: {"runs": str(len(loop.drive.runs))},
             )
             keeping = asyncio.create_task(upkeep.run())
+            # A solitary worker ends when it has nothing to do: schedules are not its business.
+            scheduling = None if solitary else asyncio.create_task(Scheduling(store).run())
             # What lives now lives as long as the process: no collection need look at it again.
             gc.freeze()
             log.info("worker %s takes runs", name, extra={"action": "worker.started", "worker": name})
             try:
                 await loop.run(grace_s)
             finally:
-                keeping.cancel()
-                registration.cancel()
-                await asyncio.gather(keeping, registration, return_exceptions=True)
+                beside = [task for task in (keeping, registration, scheduling) if task is not None]
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
                 await upkeep.leave()
     finally:
         await store.close()

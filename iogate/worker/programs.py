@@ -12,8 +12,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from iogate.compiler.program import Program, load
+from iogate.compiler.program import Program, load, trigger
 from iogate.compiler.revision import resource_digest
+from iogate.compiler.schedules import STANDING
 from iogate.effects.perform import EffectContext
 from iogate.errors import NotFound, Unreachable
 from iogate.store.line import CommandFailed
@@ -83,7 +84,9 @@ class Programs:
 
 def _load(digest: str, data: bytes) -> Program | Unloadable:
     try:
-        return load(decode(data))
+        definition = decode(data)
+        standing = None if "document" in definition else definition[STANDING]
+        return load(definition) if standing is None else trigger(standing)
     except Exception as error:
         # Whatever a definition of another release makes of this one's code must not end the worker.
         log.exception(

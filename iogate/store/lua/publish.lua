@@ -1,11 +1,14 @@
 -- Makes a revision live, with the gates of its APIs, if the live one is still the expected one.
--- keys: live, revision, revisions, gates, gate of each API, deleted, expiries
+-- keys: live, revision, revisions, gates, gate of each API, deleted, expiries, schedules, ticks, chains;
+--   standing runs and all beside them
 -- args: expected number ('' any), digest, revision, MessagePack list of [api, digest, git's enabled ('' none,
---   '0', '1'), queued, GCRA interval ms or '', slack ms, running or ''], how many revisions are kept
+--   '0', '1'), queued, GCRA interval ms or '', slack ms, running or ''], how many revisions are kept,
+--   MessagePack list of schedules as [pseudo API, kind, phase, JSON, first due ms, queued]
 -- returns: {'ok', number} | {'conflict', live number}
 -- invariant: programs and contents are stored before; all of a revision's gates change in one step, and wider
---   limits let waiting runs in; an API that was deleted and comes back is disabled until someone enables it.
--- include: time rq places
+--   limits let waiting runs in; an API that was deleted and comes back is disabled until someone enables it. A
+--   schedule of the same phase keeps its next tick, and a standing run goes on.
+-- include: time index rq places record inbox outcome finish
 local live = redis.call('HMGET', $live, 'number', 'digest')
 local number = tonumber(live[1]) or 0
 if live[2] == ARGV[2] then return {'ok', number} end
@@ -43,6 +46,41 @@ for _, g in ipairs(cmsgpack.unpack(ARGV[4])) do
   redis.call('SADD', $gates, api)
   load_of(api)
 end
+
+-- No tick of it comes any more; a run that stands for it ends, any other goes on.
+local function unchain(api, kind)
+  local chain = redis.call('HGET', $chains, api)
+  redis.call('ZREM', $ticks, api)
+  redis.call('HDEL', $chains, api)
+  if chain and kind == 'on' then cancel(string.match(chain, '^%d+'), 'its schedule has changed') end
+end
+
+for _, s in ipairs(cmsgpack.unpack(ARGV[6])) do
+  local api, kind, phase = s[1], s[2], s[3]
+  named[api] = true
+  local was = redis.call('HGET', $schedules, api)
+  local before = was and cmsgpack.unpack(was)
+  redis.call('HSET', $schedules, api, cmsgpack.pack({kind, phase, s[4]}))
+  redis.call('HSET', $gate .. api, 'on', 1, 'base', 1, 'git', 1, 'own', 1, 'digest', '', 'queued', s[6])
+  redis.call('SADD', $gates, api)
+  redis.call('SREM', $deleted, api)
+  load_of(api)
+  if not before or before[2] ~= phase then
+    -- The run before still counts for `after`: its end brings the next one.
+    local chained = kind == 'after' and before and before[1] == 'after' and redis.call('HGET', $chains, api)
+    if not chained then
+      if before then unchain(api, before[1]) end
+      redis.call('ZADD', $ticks, s[5], api)
+    end
+  end
+end
+for _, api in ipairs(redis.call('HKEYS', $schedules)) do
+  if not named[api] then
+    unchain(api, cmsgpack.unpack(redis.call('HGET', $schedules, api))[1])
+    redis.call('HDEL', $schedules, api)
+  end
+end
+
 for _, api in ipairs(redis.call('SMEMBERS', $gates)) do
   if not named[api] then
     redis.call('HDEL', $gate .. api, 'on', 'base', 'git', 'own', 'override', 'until', 'digest', 'rl', 'author',
@@ -53,6 +91,8 @@ for _, api in ipairs(redis.call('SMEMBERS', $gates)) do
   end
 end
 save_loads()
+save_index()
+announce_ended()
 ring()
 redis.call('HSET', $live, 'number', number, 'digest', ARGV[2])
 redis.call('HINCRBY', $live, 'changes', 1)

@@ -1,0 +1,96 @@
+"""Starts the runs of schedules: a task in each worker, all of them equal.
+
+Put together by `process`. Invariants: the store decides who takes a tick, so that any number of workers
+start one run a tick; what fails for one schedule fails for that schedule alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from iogate.compiler.schedules import LATE_MS
+from iogate.errors import Unreachable
+from iogate.store.connection import Store
+from iogate.store.line import CommandFailed
+from iogate.store.schedules import Tick
+from iogate.store.uids import UidSource
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.25
+"""How long an apply is not noticed, at most; due moments that are known are waited for exactly."""
+RELINK_S = 30.0
+
+
+class Scheduling:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._uids = UidSource()
+        self._failed: dict[str, str] = {}
+        """Schedules that this worker cannot serve, and why: said once."""
+
+    async def run(self) -> None:
+        """Take ticks for ever."""
+        loop = asyncio.get_running_loop()
+        relink_at = 0.0
+        while True:
+            wait_s = POLL_S
+            try:
+                if loop.time() >= relink_at:
+                    relink_at = loop.time() + RELINK_S
+                    await self._store.schedules.relink()
+                wait_s = await self._look()
+            except (Unreachable, CommandFailed) as error:
+                log.debug("schedules: %s", error, extra={"action": "schedule.postponed"})
+            except Exception:
+                log.exception("schedules failed", extra={"action": "schedule.failed"})
+            await asyncio.sleep(wait_s)
+
+    async def _look(self) -> float:
+        """Take what is due; seconds until it is worth looking again."""
+        due = await self._store.schedules.due()
+        taken = 0
+        for tick in due.ticks:
+            try:
+                taken += await self._take(tick, due.now_ms)
+            except (Unreachable, CommandFailed):
+                raise
+            except Exception as error:  # noqa: BLE001 - another release wrote it, or this machine lacks its zone
+                self._say(tick, f"{type(error).__name__}: {error}")
+        if taken:
+            return 0.0
+        return POLL_S if due.next_ms is None else min(POLL_S, (due.next_ms - due.now_ms) / 1000)
+
+    async def _take(self, tick: Tick, now_ms: int) -> bool:
+        """Whether this worker was the one."""
+        schedule = tick.scheduled.schedule
+        moments, following_ms = schedule.due(tick.due_ms, now_ms)
+        outcome, stored = await self._store.schedules.take(
+            tick,
+            [self._uids.next() for _ in moments],
+            following_ms,
+            again_ms=schedule.again_ms(now_ms) if schedule.chained else 0,
+        )
+        if outcome == "memory":
+            self._say(tick, "the store is nearly full, and starts nothing")
+        if outcome != "ok":
+            return False
+        self._failed.pop(tick.id, None)
+        if stored < len(moments):
+            self._say(tick, f"{len(moments) - stored} ticks start nothing: too many of its runs are waiting")
+        elif not schedule.chained and now_ms - tick.due_ms > LATE_MS:
+            log.warning(
+                "%s missed ticks for %d s: %d run%s started",
+                tick.id,
+                (now_ms - tick.due_ms) // 1000,
+                stored,
+                " is" if stored == 1 else "s are",
+                extra={"action": "schedule.missed", "api": tick.id},
+            )
+        return True
+
+    def _say(self, tick: Tick, why: str) -> None:
+        if self._failed.get(tick.id) != why:
+            self._failed[tick.id] = why
+            log.warning("%s: %s", tick.id, why, extra={"action": "schedule.failed", "api": tick.id})
