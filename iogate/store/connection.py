@@ -10,13 +10,17 @@ from typing import Any
 
 from iogate.errors import WrongStore
 from iogate.store.checkup import Finding, findings, too_old
+from iogate.store.events import Events
 from iogate.store.gates import Gates
 from iogate.store.intake import Intake
 from iogate.store.leases import Leases
 from iogate.store.line import CommandFailed, Line, StoreUnavailable
+from iogate.store.memory import Memory
+from iogate.store.outbox import Outbox
 from iogate.store.presence import Presence
 from iogate.store.revisions import Revisions
 from iogate.store.runs import Runs
+from iogate.store.schedules import Schedules
 from iogate.store.signals import Signals
 
 __all__ = ["Store", "StoreUnavailable", "open_store"]
@@ -35,6 +39,9 @@ class Store:
         self.gates = Gates(self._line, self._signals)
         self.leases = Leases(self._line, self._signals)
         self.runs = Runs(self._line, self._signals)
+        self.events = Events(self._line, self._signals, Memory(self._line))
+        self.outbox = Outbox(self._line, self._signals)
+        self.schedules = Schedules(self._line)
         self.presence = Presence(self._line)
 
     @property

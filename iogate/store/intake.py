@@ -20,6 +20,7 @@ import msgspec
 
 from iogate.store import keys, scripts
 from iogate.store.line import CommandFailed, Line, StoreUnavailable, is_missing_script, pack
+from iogate.store.memory import Memory
 from iogate.store.uids import UidSource
 
 GROUP = 64
@@ -27,8 +28,6 @@ TRIES = 2
 """A refused connection is not worth a second of retries; a broken one is worth another go."""
 DEADLINE_S = 0.9
 """The gateway answers 503 within a second."""
-WATERMARK = 0.9
-"""Share of the server's maxmemory above which nothing is accepted: running work needs the rest."""
 
 _MULTI = pack("MULTI")
 _EXEC = pack("EXEC")
@@ -90,11 +89,11 @@ class Intake:
 
     def __init__(self, line: Line) -> None:
         self._line = line
+        self._memory = Memory(line)
         self._uids = UidSource()
         self._nonce = secrets.token_hex(4)
         self._queue: deque[_Waiting] = deque()
         self._sender: asyncio.Task[None] | None = None
-        self._memory_checked = 0.0
 
     def uid(self) -> str:
         """Draw an id for a request."""
@@ -162,7 +161,8 @@ class Intake:
         if not group:
             return
         try:
-            await self._check_memory(now, group[0].deadline - now)
+            # A store that is silent must not cost those who wait more than their own deadline.
+            await self._memory.look(group[0].deadline - now)
             now = time.monotonic()
             replies = await self._transact(group, group[0].deadline - now)
         except StoreUnavailable as error:
@@ -238,25 +238,6 @@ class Intake:
             [waiting], StoreUnavailable(f"{self._line.address} gave no answer within {DEADLINE_S:g} s")
         )
         return True
-
-    async def _check_memory(self, now: float, left_s: float) -> None:
-        """Raise or keep the flag that the accept script reads; a server without a limit never fills."""
-        if now - self._memory_checked < 1.0:
-            return
-        self._memory_checked = now
-        try:
-            # A store that is silent must not cost those who wait more than their own deadline.
-            async with asyncio.timeout(left_s):
-                info: bytes = await self._line.call("INFO", "memory")
-        except TimeoutError:
-            raise StoreUnavailable(f"{self._line.address} gave no answer in time") from None
-        except CommandFailed:
-            # A user who may not ask: a full server still refuses by itself.
-            return
-        sizes = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
-        limit = int(sizes.get("maxmemory", 0))
-        if limit and int(sizes["used_memory"]) > limit * WATERMARK:
-            await self._line.call("SET", keys.FULL, "1", "EX", keys.FULL_S)
 
     @staticmethod
     def _set(waiting: _Waiting, outcome: Accepted | Refusal) -> None:

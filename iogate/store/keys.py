@@ -5,8 +5,8 @@ literals when it loads them, so that a key has one spelling in both languages.
 
     key                        type    holds                                          lives
     iogate:run:UID             hash    record of a run that has not ended             until it ends
-    iogate:frames:UID          hash    head and frames, a field each                  until it ends
-    iogate:values:UID          hash    digest to a value over 64 KiB                  until it ends
+    iogate:frames:UID          hash    head and frames, a field each                  until it ends (1)
+    iogate:values:UID          hash    digest to a value over 64 KiB                  until it ends (1)
     iogate:tasks:UID           hash    reference to a packed row                      until it ends
     iogate:journal:UID         list    the last JOURNAL_ENTRIES lines                 until it ends
     iogate:end:UID             string  the whole record of an ended run, packed       retention
@@ -14,11 +14,24 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:runs:STATUS         zset    uid by creation: index of lists and counts     as the run; audit
     iogate:backlog:API         list    new runs that may not be in the RQ queue yet   until promoted
     iogate:woken:API           list    woken runs, likewise; they go first            until promoted
+    iogate:inbox:UID           list    messages that no commit has taken in           until it ends
+    iogate:wanted:UID          hash    frame to its subscription                      until it ends
+    iogate:children:UID        hash    frame to the uid of the child it waits for     until it ends
     iogate:timers              zset    parked uid by due time                         until due
     iogate:leases              zset    leased uid by the lease's end                  until the commit
     iogate:suspects            list    runs of a dead worker                          until taken alone
     iogate:upkeep              string  when timers and leases were last looked at     for ever
     iogate:taken:WORKER        string  last answer to this worker's take              TAKEN_S
+    iogate:events              list    published events, numbered                     until matched
+    iogate:seen:HASH           string  an event was published, by source and id       SEEN_S
+    iogate:wants:TYPE          hash    "uid:frame" to filters; of no one type: ""     as the subscription
+    iogate:matcher             hash    who matches, until when; last number           for ever
+    iogate:outbox:SINK         list    events for a sink of the settings              until delivered
+    iogate:sink:SINK           hash    its courier, until when; entries gone, dropped for ever
+    iogate:sinks               set     names of sinks that ever got an entry          for ever
+    iogate:schedules           hash    schedule to its kind, phase and JSON           as the revision
+    iogate:ticks               zset    schedule by the moment of its next tick        as the revision
+    iogate:chains              hash    schedule to the run whose end brings the next  until that end
     iogate:idem:API:HASH       string  uid and fingerprint                            the API's ttl
     iogate:gate:API            hash    what accept judges by, and the API's load      until pruned
     iogate:gates               set     ids of all APIs that have a gate               as the gates
@@ -34,6 +47,7 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:process:KIND:ID     string  announcement of a gateway or worker            PROCESS_S
     iogate:processes:KIND      zset    ids by last announcement                       PROCESS_S
 
+(1) Of a run that faulted: its retention longer, for `retry`.
 RQ's own keys carry RQ's own lifetimes: job, result and finished entry RQ_RESULT_S after the end.
 """
 
@@ -69,6 +83,12 @@ INLINE_BYTES: Final = 4_096
 TAKEN_S: Final = 60
 FULL_S: Final = 10
 PROCESS_S: Final = 15
+SEEN_S: Final = 86_400
+MATCHER_MS: Final = 5_000
+INBOX_READ: Final = 256
+"""Messages of one run that are read at once; the next ones when these are taken in."""
+OUTBOX_ENTRIES: Final = 100_000
+OUTBOX_LEASE_MS: Final = 15_000
 REVISIONS_KEPT: Final = 50
 
 RUN: Final = "iogate:run:"
@@ -81,11 +101,24 @@ BIG: Final = "iogate:big:"
 INDEX: Final = "iogate:runs:"
 BACKLOG: Final = "iogate:backlog:"
 WOKEN: Final = "iogate:woken:"
+INBOX: Final = "iogate:inbox:"
+WANTED: Final = "iogate:wanted:"
+CHILDREN: Final = "iogate:children:"
 TIMERS: Final = "iogate:timers"
 LEASES: Final = "iogate:leases"
 SUSPECTS: Final = "iogate:suspects"
 UPKEEP: Final = "iogate:upkeep"
 TAKEN: Final = "iogate:taken:"
+EVENTS: Final = "iogate:events"
+SEEN: Final = "iogate:seen:"
+WANTS: Final = "iogate:wants:"
+MATCHER: Final = "iogate:matcher"
+OUTBOX: Final = "iogate:outbox:"
+SINK: Final = "iogate:sink:"
+SINKS: Final = "iogate:sinks"
+SCHEDULES: Final = "iogate:schedules"
+TICKS: Final = "iogate:ticks"
+CHAINS: Final = "iogate:chains"
 IDEMPOTENCY: Final = "iogate:idem:"
 GATE: Final = "iogate:gate:"
 GATES: Final = "iogate:gates"
@@ -107,6 +140,12 @@ ENDED_CHANNEL: Final = "iogate:ended"
 """Uids that ended, space-separated."""
 CANCEL_CHANNEL: Final = "iogate:cancel"
 """A uid under lease whose end someone asked for."""
+NEWS_CHANNEL: Final = "iogate:news"
+"""A uid under lease for which something came into its inbox."""
+EVENTS_CHANNEL: Final = "iogate:events"
+"""Doorbell of the matcher: events were published."""
+OUTBOX_CHANNEL: Final = "iogate:outbox"
+"""Doorbell of the couriers: the name of a sink whose outbox was empty and is not any more."""
 CHANGE_CHANNEL: Final = "iogate:change"
 """Revision or gates changed."""
 

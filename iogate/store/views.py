@@ -93,6 +93,11 @@ class Ended(msgspec.Struct, frozen=True, array_like=True):
     big: int
     dropped: int = 0
     """Lines of the journal that made room for later ones."""
+    posted: int = 0
+    """Number of the last message that came for it."""
+    depth: int = 0
+    parent: str = ""
+    """Run that waited for it."""
 
 
 ended = msgspec.msgpack.Decoder(Ended)

@@ -3,7 +3,7 @@
 -- args: worker, error and RQ text of a poisoned run
 -- returns: how many runs it held
 -- invariant: repeated, it finds nothing more.
--- include: time index rq places record finish outcome suspect
+-- include: time index rq places record inbox outcome finish suspect
 local worker = ARGV[1]
 local count = 0
 for _, uid in ipairs(redis.call('ZRANGE', $leases, 0, -1)) do

@@ -1,46 +1,83 @@
 -- Applies what a worker did to its runs, each fenced by token and sequence number.
--- keys: per run: run, frames, values, tasks, journal, end, big, RQ's; leases, timers, gates, index
--- args: lease ms, MessagePack list of [uid, token, seq, move, status, due, waiting, deadline, head,
---   frames, frames gone, values, values gone, tasks, journal, output, error, RQ's text of the error]
--- returns: {now ms, verdict…}: bits 1 applied, 2 cancelled, 4 woken
+-- keys: per run: run, frames, values, tasks, journal, end, big, inbox, wanted, children, RQ's; those of its
+--   parent and children; leases, timers, gates, index, events, wants, outboxes
+-- args: lease ms, MessagePack list of commits: maps by the names of `commits.packed`, nothing that is absent
+-- returns: {now ms, verdict…}: bits 1 applied, 2 cancelled, 4 woken, 8 to be suspended
 -- invariant: seq n+1 applies, a repeated n answers applied and changes nothing, anything else is void.
--- include: time index rq places record finish outcome
+-- include: time index rq places record inbox suspended outcome finish children bus outbox
 local lease_ms = tonumber(ARGV[1])
 local leases, unleased, verdicts = {}, {}, {}
 
 local function merge_tasks(uid, seq, tasks)
   local count = redis.call('HLEN', $tasks .. uid)
-  for i, t in ipairs(tasks) do
-    local reference = t[1]
+  for i, task in ipairs(tasks) do
+    local reference, name, status, started, ended_at, attempt, times = unpack(task)
     local known = count > 0 and redis.call('HGET', $tasks .. uid, reference)
     local row
     if known then
       row = cmsgpack.unpack(known)
-      row.s, row.e, row.a, row.c = t[3], t[5], t[6], row.c + t[7]
+      row.s, row.e, row.a, row.c = status, ended_at, attempt, row.c + times
     elseif count < $task_rows then
       count = count + 1
-      row = {o = seq * 1000 + i, n = t[2], s = t[3], b = t[4], e = t[5], a = t[6], c = t[7]}
+      row = {o = seq * 1000 + i, n = name, s = status, b = started, e = ended_at, a = attempt, c = times}
     end
     if row then redis.call('HSET', $tasks .. uid, reference, cmsgpack.pack(row)) end
   end
 end
 
 local function write_hash(key, set, gone)
-  if #set > 0 then
-    for first = 1, #set, 1000 do
-      redis.call('HSET', key, unpack(set, first, math.min(first + 999, #set)))
-    end
-  end
-  if #gone > 0 then each_slice(gone, 1000, function(...) redis.call('HDEL', key, ...) end) end
+  if set then each_slice(set, 1000, function(...) redis.call('HSET', key, ...) end) end
+  if gone then each_slice(gone, 1000, function(...) redis.call('HDEL', key, ...) end) end
 end
 
-local function store(uid, c)
-  if #c[14] > 0 then merge_tasks(uid, c[3], c[14]) end
-  local dropped = #c[15] > 0 and redis.call('RPUSH', $journal .. uid, unpack(c[15])) - $journal_entries or 0
+local function save_rows(uid, c)
+  if c.tasks then merge_tasks(uid, c.seq, c.tasks) end
+  local dropped = c.journal and redis.call('RPUSH', $journal .. uid, unpack(c.journal)) - $journal_entries or 0
   if dropped > 0 then
     redis.call('LTRIM', $journal .. uid, -$journal_entries, -1)
     redis.call('HINCRBY', $run .. uid, 'jdr', dropped)
   end
+end
+
+local function save_state(uid, c)
+  if c.head then
+    c.frames = c.frames or {}
+    c.frames[#c.frames + 1] = 'head'
+    c.frames[#c.frames + 1] = c.head
+  end
+  if c.frames or c.frames_gone then write_hash($frames .. uid, c.frames, c.frames_gone) end
+  if c.values or c.values_gone then write_hash($values .. uid, c.values, c.values_gone) end
+end
+
+local function trim_inbox(uid, r, done)
+  local left = r.posted - done
+  if left > 0 then
+    redis.call('LTRIM', $inbox .. uid, -left, -1)
+  else
+    redis.call('DEL', $inbox .. uid)
+  end
+end
+
+local function want(uid, frame, types, filters)
+  -- A subscription that changes has seen what it has seen.
+  local since = unwant(uid, frame) or published()
+  redis.call('HSET', $wanted .. uid, frame,
+    string.format('%d', since) .. '\n' .. table.concat(types, ' ') .. '\n' .. filters)
+  for _, kind in ipairs(types) do redis.call('HSET', $wants .. kind, uid .. ':' .. frame, filters) end
+end
+
+-- What goes beyond the run itself. Subscriptions first: an event of the same commit may be theirs.
+local function reach_out(uid, r, reach)
+  if reach.inbox_done and r.posted > 0 then trim_inbox(uid, r, reach.inbox_done) end
+  if reach.wants then
+    redis.call('HSET', $run .. uid, 'ext', 1)
+    for _, wanted in ipairs(reach.wants) do want(uid, unpack(wanted)) end
+  end
+  for _, frame in ipairs(reach.wants_gone or {}) do unwant(uid, frame) end
+  for _, frame in ipairs(reach.children_gone or {}) do give_up_child(uid, frame) end
+  for _, child in ipairs(reach.children or {}) do start_child(uid, r, unpack(child)) end
+  for _, event in ipairs(reach.emits or {}) do publish(unpack(event)) end
+  for _, sink in ipairs(reach.outbox or {}) do put_aside(sink[1], sink[2]) end
 end
 
 local function leave(uid, r)
@@ -52,66 +89,72 @@ end
 
 local function end_run(uid, c, r)
   local tasks, journal
-  if r.seq == 0 then
-    tasks, journal = {}, table.concat(c[15], '\n')
-    for i, t in ipairs(c[14]) do tasks[i] = {i, t[1], t[2], t[3], t[4], t[5], t[6], t[7]} end
+  if r.seq == 0 and r.attempt == 1 then
+    tasks, journal = {}, c.journal and table.concat(c.journal, '\n') or ''
+    for i, task in ipairs(c.tasks or {}) do tasks[i] = {i, unpack(task)} end
   else
-    store(uid, c)
+    save_rows(uid, c)
     tasks, journal = fold_tasks(uid), fold_journal(uid)
   end
-  r.seq = c[3]
+  if c.status == 'faulted' then save_state(uid, c) end
+  r.seq = c.seq
   leave(uid, r)
-  rq_outcome(uid, r, c[5], c[18])
-  finish(uid, r, c[5], c[16], c[17], tasks, journal)
+  rq_outcome(uid, r, c.status, c.exc or '')
+  finish(uid, r, c.status, c.output or '', c.error or '', tasks, journal)
 end
 
 local function go_on(uid, c, r)
-  store(uid, c)
-  if c[9] ~= '' then
-    c[10][#c[10] + 1] = 'head'
-    c[10][#c[10] + 1] = c[9]
-  end
-  write_hash($frames .. uid, c[10], c[11])
-  write_hash($values .. uid, c[12], c[13])
-  local fields = {'seq', c[3], 'st', c[5], 'wt', c[7], 'due', c[6]}
-  if c[8] > 0 then
-    fields[9], fields[10] = 'ddl', c[8]
+  local due = c.due or 0
+  save_rows(uid, c)
+  save_state(uid, c)
+  local fields = {'seq', c.seq, 'st', c.status, 'wt', c.waiting or '', 'due', due}
+  if c.deadline then
+    fields[9], fields[10] = 'ddl', c.deadline
   end
   redis.call('HSET', $run .. uid, unpack(fields))
-  if c[4] == 'keep' then
+  if c.move == 'keep' then
     leases[#leases + 1] = now_ms + lease_ms
     leases[#leases + 1] = uid
     return false
   end
   leave(uid, r)
-  local woken = c[4] == 'queue' or r.cancelled or r.event or (c[6] > 0 and c[6] <= now_ms)
-  redis.call('HSET', $run .. uid, 'wkr', '', 'wok', 0)
+  redis.call('HSET', $run .. uid, 'wkr', '')
+  if r.suspended and not r.cancelled then
+    set_aside(uid, r, c.move == 'queue' and 'running' or c.status)
+    return false
+  end
+  local woken = c.move == 'queue' or r.cancelled or has_messages(uid, r) or (due > 0 and due <= now_ms)
   if woken then
     wake(uid, r.api)
   else
     rq_forget(uid)
     redis.call('HSET', $run .. uid, 'pl', 'timer')
-    if c[6] > 0 then redis.call('ZADD', $timers, c[6], uid) end
+    if due > 0 then redis.call('ZADD', $timers, due, uid) end
   end
   return woken
 end
 
+local function bits(applied, r, woken)
+  return applied + (r.cancelled and 2 or 0) + (woken and 4 or 0) + (r.suspended and 8 or 0)
+end
+
 for i, c in ipairs(cmsgpack.unpack(ARGV[2])) do
-  local uid, verdict = c[1], 0
+  local uid, verdict = c.uid, 0
   local r = record(uid)
   if not r then
     local blob = redis.call('GET', $end .. uid)
     local e = blob and cmsgpack.unpack(blob)
-    if e and tonumber(e[8]) == c[2] and tonumber(e[9]) == c[3] then verdict = 1 end
-  elseif r.token == c[2] and r.seq == c[3] then
-    verdict = 1 + (r.cancelled and 2 or 0)
-  elseif r.token == c[2] and r.seq + 1 == c[3] and r.place == 'lease' then
-    index(uid, r.created, r.status, c[5])
-    if c[4] == 'end' then
+    if e and tonumber(e[8]) == c.token and tonumber(e[9]) == c.seq then verdict = 1 end
+  elseif r.token == c.token and r.seq == c.seq then
+    verdict = bits(1, r)
+  elseif r.token == c.token and r.seq + 1 == c.seq and r.place == 'lease' then
+    index(uid, r.created, r.status, c.status)
+    if c.reach then reach_out(uid, r, c.reach) end
+    if c.move == 'end' then
       end_run(uid, c, r)
       verdict = 1
     else
-      verdict = 1 + (go_on(uid, c, r) and 4 or 0) + (r.cancelled and 2 or 0)
+      verdict = bits(1, r, go_on(uid, c, r))
     end
   end
   verdicts[i] = verdict
@@ -125,4 +168,6 @@ save_loads()
 save_index()
 announce_ended()
 ring()
+ring_bus()
+ring_couriers()
 return {now_ms, unpack(verdicts)}

@@ -3,7 +3,7 @@
 -- args: worker, uid, token, uid, token…
 -- returns: how many were handed back
 -- invariant: only a lease with this token is given up; nothing of the run's progress changes.
--- include: time index rq places record
+-- include: time index rq places record suspended
 local count = 0
 for i = 2, #ARGV, 2 do
   local uid, token = ARGV[i], tonumber(ARGV[i + 1])
@@ -24,6 +24,8 @@ for i = 2, #ARGV, 2 do
       rq_forget(uid)
       redis.call('HSET', $run .. uid, 'pl', 'suspect')
       redis.call('RPUSH', $suspects, uid)
+    elseif r.suspended and not r.cancelled then
+      set_aside(uid, r, r.seq == 0 and 'pending' or 'running')
     else
       wake(uid, r.api)
     end

@@ -1,17 +1,19 @@
 -- Keeps a worker's leases, in the store and as RQ shows them.
--- keys: per run: run, RQ's execution; leases, RQ's started registry
+-- keys: per run: run, inbox, RQ's execution; leases, RQ's started registry
 -- args: worker, lease ms, uid, token, uid, token…
--- returns: {uids whose lease is lost, uids that someone cancelled}
+-- returns: {uids whose lease is lost, that someone cancelled, that have messages, that are to be suspended}
 -- invariant: a lease that ended is not brought back.
 -- include: time rq
-local lost, cancelled, leases, started = {}, {}, {}, {}
+local lost, cancelled, woken, suspended, leases, started = {}, {}, {}, {}, {}, {}
 for i = 3, #ARGV, 2 do
   local uid, token = ARGV[i], tonumber(ARGV[i + 1])
-  local v = redis.call('HMGET', $run .. uid, 'tok', 'pl', 'cxl')
+  local v = redis.call('HMGET', $run .. uid, 'tok', 'pl', 'cxl', 'msg', 'sus')
   if v[2] ~= 'lease' or tonumber(v[1]) ~= token then
     lost[#lost + 1] = uid
   else
     if v[3] then cancelled[#cancelled + 1] = uid end
+    if v[4] and redis.call('EXISTS', $inbox .. uid) == 1 then woken[#woken + 1] = uid end
+    if v[5] then suspended[#suspended + 1] = uid end
     leases[#leases + 1] = now_ms + tonumber(ARGV[2])
     leases[#leases + 1] = uid
     local id = rq_execution(token)
@@ -29,4 +31,4 @@ if #leases > 0 then
   redis.call('ZADD', $rq_started, 'XX', unpack(started))
   redis.call('EXPIRE', $rq_worker .. ARGV[1] .. ':executions', $rq_heartbeat_s)
 end
-return {lost, cancelled}
+return {lost, cancelled, woken, suspended}

@@ -2,11 +2,12 @@
 -- keys: timers, leases, RQ queue, suspects; per run: run, frames, values, RQ's job and execution; gates
 -- args: worker, limit, lease ms, '1' where solitary, id of this take, error and RQ text of a poisoned run
 -- returns: {now ms, suspended, suspects, claim…}; a claim is {uid, token, seq, api, facts, input, created,
---   started, deadline, attempt, deaths, retention, reason or nil, {frame field, bytes…}, {digest, value…}}
+--   started, deadline, attempt, deaths, retention, reason or false, {frame field, bytes…}, {digest, value…},
+--   number of the first message, {message…}, depth}
 -- invariant: a run is leased from the queue or the suspects alone, with a token one higher than before; a
 --   repeated take id answers with the same claims and takes nothing more. What fails for one run, since an
 --   outsider put something else where its keys belong, fails for that run alone (`pcall`).
--- include: time index rq places record finish outcome suspect
+-- include: time index rq places record inbox outcome finish suspect
 local worker, limit, lease_ms, solitary = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local take_id, poison, exc = ARGV[5], ARGV[6], ARGV[7]
 
@@ -31,8 +32,9 @@ local function claim(uid, r)
     frames = redis.call('HGETALL', $frames .. uid)
     values = redis.call('HGETALL', $values .. uid)
   end
+  local first, inbox = messages(uid, r)
   claims[#claims + 1] = {uid, r.token, r.seq, r.api, r.facts, redis.call('HGET', $run .. uid, 'in'), r.created,
-    r.started, r.deadline or 0, r.attempt, r.deaths, r.retention, r.cancelled, frames, values}
+    r.started, r.deadline or 0, r.attempt, r.deaths, r.retention, r.cancelled, frames, values, first, inbox, r.depth}
   taken[#taken + 1] = uid .. ':' .. r.token
 end
 

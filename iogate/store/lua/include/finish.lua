@@ -1,6 +1,9 @@
 -- Ends a run: its hash and all beside it become one packed string that expires with the retention.
--- Parts over $inline_bytes stand in a hash beside it. Order of the packed fields: `runs.Ended`.
+-- Parts over $inline_bytes stand in a hash beside it. Order of the packed fields: `views.Ended`.
+-- A run that faulted keeps its frames and values as long, so that it can be retried. What hangs on the run
+-- ends with it: subscriptions, inbox, children that it waited for; its own parent is told.
 local ended = {}
+local cancel
 
 local function fold_tasks(uid)
   local rows = {}
@@ -17,8 +20,45 @@ local function fold_journal(uid)
   return table.concat(redis.call('LRANGE', $journal .. uid, 0, -1), '\n')
 end
 
+local function unwant(uid, frame)
+  local wanted = redis.call('HGET', $wanted .. uid, frame)
+  if not wanted then return nil end
+  local since, types = string.match(wanted, '^(%d+)\n(.-)\n')
+  for kind in string.gmatch(types .. ' ', '(.-) ') do
+    redis.call('HDEL', $wants .. kind, uid .. ':' .. frame)
+  end
+  redis.call('HDEL', $wanted .. uid, frame)
+  return tonumber(since)
+end
+
+-- Tells the parent of a run that waits for it; any other parent has gone on, or ended.
+local function tell_parent(uid, parent, frame, status, output, err)
+  local children = $children .. parent
+  if redis.call('HGET', children, frame) ~= uid then return end
+  redis.call('HDEL', children, frame)
+  local r = record(parent)
+  if not r then return end
+  post(parent, r, frame, 'child', '{"status":"' .. status .. '","output":' .. (output ~= '' and output or 'null') ..
+    ',"error":' .. (err ~= '' and err or 'null') .. '}')
+end
+
+local function cut_off(uid)
+  for _, frame in ipairs(redis.call('HKEYS', $wanted .. uid)) do unwant(uid, frame) end
+  local children = redis.call('HVALS', $children .. uid)
+  redis.call('DEL', $wanted .. uid, $inbox .. uid, $children .. uid)
+  for _, child in ipairs(children) do cancel(child, 'its parent ' .. uid .. ' has ended') end
+end
+
+-- The next run of a schedule that goes by the ends of its runs.
+local function tick_again(uid, api)
+  local chained, again = string.match(redis.call('HGET', $chains, api) or '', '^(%d+) (%d+)$')
+  if chained ~= uid then return end
+  redis.call('HDEL', $chains, api)
+  redis.call('ZADD', $ticks, now_ms + tonumber(again), api)
+end
+
 local function finish(uid, r, status, output, err, tasks, journal)
-  local own = redis.call('HMGET', $run .. uid, 'in', 'jdr')
+  local own = redis.call('HMGET', $run .. uid, 'in', 'jdr', 'ext', 'par', 'pfr', 'sch')
   local parts = {input = own[1] or '', output = output, error = err,
     tasks = #tasks > 16 and cmsgpack.pack(tasks) or '', journal = journal}
   local big = {}
@@ -36,11 +76,53 @@ local function finish(uid, r, status, output, err, tasks, journal)
   if #tasks > 16 and parts.tasks == '' then tasks = {} end
   redis.call('SET', $end .. uid, cmsgpack.pack({status, r.api, r.facts, r.created, r.started, now_ms,
     r.attempt, r.token, r.seq, r.retention, r.deaths, r.reason, parts.input, parts.output, parts.error,
-    tasks, parts.journal, #big > 0 and 1 or 0, tonumber(own[2]) or 0}), 'PX', r.retention)
-  redis.call('DEL', $run .. uid, $frames .. uid, $values .. uid, $tasks .. uid, $journal .. uid)
+    tasks, parts.journal, #big > 0 and 1 or 0, tonumber(own[2]) or 0, r.posted, r.depth,
+    own[4] or ''}), 'PX', r.retention)
+  if status == 'faulted' then
+    redis.call('PEXPIRE', $frames .. uid, r.retention)
+    redis.call('PEXPIRE', $values .. uid, r.retention)
+    redis.call('DEL', $run .. uid, $tasks .. uid, $journal .. uid)
+  else
+    redis.call('DEL', $run .. uid, $frames .. uid, $values .. uid, $tasks .. uid, $journal .. uid)
+  end
   ended[#ended + 1] = uid
+  if own[3] then cut_off(uid) end
+  if own[6] then tick_again(uid, own[6]) end
+  if own[4] then tell_parent(uid, own[4], own[5], status, output, err) end
+end
+
+-- Asks for a run's end: one that never started ends here, any other is told by its worker.
+cancel = function(uid, reason)
+  local r = record(uid)
+  if not r then return redis.call('EXISTS', $end .. uid) == 1 and 'ended' or 'unknown' end
+  if not r.cancelled then
+    redis.call('HSET', $run .. uid, 'cxl', reason)
+    r.reason = reason
+  end
+  if r.place == 'lease' then
+    redis.call('PUBLISH', $cancel_channel, uid)
+  elseif r.seq == 0 and r.place ~= 'suspect' then
+    local load = load_of(r.api)
+    if r.place == 'queue' then
+      redis.call('LREM', $rq_queue, 0, uid)
+      load.inq = math.max(0, load.inq - 1)
+    elseif r.place == 'backlog' or r.place == 'woken' then
+      redis.call('LREM', (r.place == 'woken' and $woken or $backlog) .. r.api, 1, uid)
+      load.bl = math.max(0, load.bl - 1)
+    end
+    index(uid, r.created, r.status, 'cancelled')
+    rq_outcome(uid, r, 'cancelled', '')
+    finish(uid, r, 'cancelled', '', '', {}, '')
+    return 'cancelled'
+  elseif r.place == 'timer' or r.place == 'suspended' then
+    redis.call('ZREM', $timers, uid)
+    redis.call('HDEL', $run .. uid, 'sus')
+    wake(uid, r.api)
+  end
+  return 'asked'
 end
 
 local function announce_ended()
   if #ended > 0 then redis.call('PUBLISH', $ended_channel, table.concat(ended, ' ')) end
+  tell()
 end

@@ -31,7 +31,7 @@ local function rq_close(uid, status)
 end
 
 local function rq_outcome(uid, r, status, exc)
-  counted = r.worker
+  if status == 'completed' or status == 'faulted' then counted = r.worker end
   if status == 'completed' then
     succeeded = succeeded + 1
     rq_result(uid, 1, r, '')

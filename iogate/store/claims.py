@@ -1,0 +1,117 @@
+"""A run that a worker may advance, as the take script hands it out.
+
+Made by `leases` for workers. Pure decoding. Invariant: what cannot be read is no claim, and no reason to
+lose the others of its batch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from iogate.store.intake import Facts
+from iogate.store.line import pairs
+
+log = logging.getLogger(__name__)
+
+_facts = msgspec.json.Decoder(Facts)
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """News for one frame of a run: an event that it may want, or the end of its child."""
+
+    number: int
+    """Counts up over the whole life of the run, from 1."""
+    frame: int
+    kind: Literal["event", "child"]
+    data: bytes
+    """JSON: the CloudEvent; of a child `{"status", "output", "error"}`."""
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that this worker may advance, with all that the engine needs to go on."""
+
+    uid: str
+    token: int
+    seq: int
+    api: str
+    workflow: str
+    program: str
+    revision: int
+    caller: str
+    input: bytes
+    created_at_ms: int
+    started_at_ms: int
+    deadline_ms: int | None
+    timeout_s: float | None
+    retention_s: float
+    attempt: int
+    deaths: int
+    cancelled: bool
+    reason: str
+    head: bytes | None
+    frames: dict[str, bytes]
+    values: dict[str, bytes]
+    inbox: tuple[Message, ...] = ()
+    """What has come for the run and no commit has taken in yet: the first INBOX_READ of it."""
+    depth: int = 0
+    """How many runs are above it: 0 where a caller or a schedule started it."""
+
+
+def readable(fields: list[Any]) -> Claim | None:
+    """A claim, None for what no gateway and no worker wrote: its lease runs out, and in the end it faults."""
+    try:
+        return _claim(fields)
+    except (ValueError, TypeError, AttributeError, msgspec.MsgspecError) as error:
+        log.warning(
+            "run %.40r cannot be read (%s): something else writes to the store",
+            fields[0],
+            type(error).__name__,
+            extra={"action": "claim.unreadable"},
+        )
+        return None
+
+
+def messages(first: int, entries: Sequence[bytes]) -> tuple[Message, ...]:
+    """The entries of an inbox, the first of which has the number `first`."""
+    return tuple(_message(number, entry) for number, entry in enumerate(entries, first))
+
+
+def _message(number: int, entry: bytes) -> Message:
+    frame, kind, data = entry.split(b" ", 2)
+    return Message(number=number, frame=int(frame), kind="child" if kind == b"child" else "event", data=data)
+
+
+def _claim(fields: list[Any]) -> Claim:
+    uid, token, seq, api, packed, data, created, started, deadline = fields[:9]
+    attempt, deaths, retention, reason, frames, values, first, inbox, depth = fields[9:]
+    facts = _facts.decode(packed)
+    stored = pairs(frames)
+    return Claim(
+        uid=uid.decode(),
+        token=token,
+        seq=seq,
+        api=api.decode(),
+        workflow=facts.workflow,
+        program=facts.program,
+        revision=facts.revision,
+        caller=facts.caller,
+        input=data,
+        created_at_ms=created,
+        started_at_ms=started,
+        deadline_ms=deadline or None,
+        timeout_s=facts.timeout_s,
+        retention_s=retention / 1000,
+        attempt=attempt,
+        deaths=deaths,
+        cancelled=reason is not None,
+        reason="" if reason is None else reason.decode(),
+        head=stored.pop("head", None),
+        frames=stored,
+        values=pairs(values),
+        inbox=messages(first, inbox) if inbox else (),
+        depth=depth,
+    )

@@ -1,0 +1,148 @@
+"""What a worker did to a run, as one step of the store; and how the script gets it.
+
+Made by workers, sent by `leases`. Pure. Invariant: what a commit does not change takes no room in its
+packed form, so that a run of one step pays for nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from iogate.store.events import fingerprint, types_of
+from iogate.store.packing import flat, text
+
+Move = Literal["keep", "park", "queue", "end"]
+
+
+class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
+    """News of one task; the store adds `count` up and keeps the first start."""
+
+    reference: str
+    name: str
+    status: str
+    started_at_ms: int
+    ended_at_ms: int | None = None
+    attempt: int = 1
+    count: int = 1
+
+
+class Child(msgspec.Struct, frozen=True, kw_only=True):
+    """A run to start together with a commit."""
+
+    uid: str
+    """Drawn by the worker; where it is taken, the store takes the next one that is free."""
+    frame: int
+    facts: bytes
+    """`intake.Facts` in JSON."""
+    input: bytes
+    awaits: bool
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    uid: str
+    token: int
+    seq: int
+    """One more than the claim's, then one more with each commit."""
+    move: Move
+    status: str
+    due_ms: int | None = None
+    waiting_for: bytes | None = None
+    deadline_ms: int | None = None
+    head: bytes | None = None
+    """With frames and values: the state. Of an end, only a faulted one keeps it, for `retry`."""
+    frames: Mapping[str, bytes] = {}
+    frames_gone: Sequence[str] = ()
+    values: Mapping[str, bytes] = {}
+    values_gone: Sequence[str] = ()
+    tasks: Sequence[TaskRow] = ()
+    journal: Sequence[bytes] = ()
+    output: bytes | None = None
+    error: bytes | None = None
+    inbox_done: int = 0
+    """The highest message number that the state has taken in."""
+    wants: Mapping[int, bytes] = {}
+    """Subscriptions that began or changed: frame to the JSON list of its filters."""
+    wants_gone: Sequence[int] = ()
+    children: Sequence[Child] = ()
+    children_gone: Sequence[int] = ()
+    """Frames that do not wait for their child any more: it is cancelled."""
+    emits: Sequence[bytes] = ()
+    """CloudEvents in JSON, for the bus. One that this commit's own `wants` wants reaches them."""
+    outbox: Mapping[str, Sequence[bytes]] = {}
+    """Name of a sink to CloudEvents in JSON for it, in their order."""
+
+
+def packed(c: Commit) -> dict[str, Any]:
+    """What the script reads, by the names that it uses; nothing that is absent."""
+    fields: dict[str, Any] = {
+        "uid": c.uid,
+        "token": c.token,
+        "seq": c.seq,
+        "move": c.move,
+        "status": c.status,
+    }
+    if c.due_ms:
+        fields["due"] = c.due_ms
+    if c.waiting_for:
+        fields["waiting"] = text(c.waiting_for)
+    if c.deadline_ms:
+        fields["deadline"] = c.deadline_ms
+    if c.head:
+        fields["head"] = text(c.head)
+    if c.frames:
+        fields["frames"] = flat(c.frames)
+    if c.frames_gone:
+        fields["frames_gone"] = c.frames_gone
+    if c.values:
+        fields["values"] = flat(c.values)
+    if c.values_gone:
+        fields["values_gone"] = c.values_gone
+    if c.tasks:
+        fields["tasks"] = [
+            (t.reference, t.name, t.status, t.started_at_ms, t.ended_at_ms or 0, t.attempt, t.count)
+            for t in c.tasks
+        ]
+    if c.journal:
+        fields["journal"] = [text(line) for line in c.journal]
+    if c.output:
+        fields["output"] = text(c.output)
+    if c.error:
+        fields["error"] = text(c.error)
+        if c.status == "faulted":
+            fields["exc"] = rq_text(c.error)
+    if reach := _reach(c):
+        fields["reach"] = reach
+    return fields
+
+
+def _reach(c: Commit) -> dict[str, Any]:
+    """What goes beyond the run itself."""
+    fields: dict[str, Any] = {}
+    if c.inbox_done:
+        fields["inbox_done"] = c.inbox_done
+    if c.wants:
+        fields["wants"] = [(frame, types_of(wanted), text(wanted)) for frame, wanted in c.wants.items()]
+    if c.wants_gone:
+        fields["wants_gone"] = c.wants_gone
+    if c.children:
+        fields["children"] = [
+            (child.uid, child.frame, text(child.facts), text(child.input), int(child.awaits))
+            for child in c.children
+        ]
+    if c.children_gone:
+        fields["children_gone"] = c.children_gone
+    if c.emits:
+        fields["emits"] = [(*fingerprint(event), text(event)) for event in c.emits]
+    if c.outbox:
+        fields["outbox"] = [(sink, [text(event) for event in events]) for sink, events in c.outbox.items()]
+    return fields
+
+
+def rq_text(error: bytes) -> str:
+    """The error as RQ stores an exception."""
+    return base64.b64encode(zlib.compress(error)).decode()

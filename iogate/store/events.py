@@ -1,0 +1,179 @@
+"""The bus: events published once, matched in their order, delivered to the inboxes of runs.
+
+Published by the gateway, the command line and every commit that emits; matched by one worker at a time,
+the matcher, which holds a lease. Invariants: an event reaches a subscription once, and only where the
+subscription began before it; what is published is delivered in the order of publishing; a matcher that
+lost its lease delivers nothing.
+
+    publish ──▶ iogate:events ── take ──▶ matcher ── deliver ──▶ inbox of each run that wants it
+      commit's emits ──┘        candidates by type
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from iogate.engine.events import type_of
+from iogate.store import keys
+from iogate.store.line import Line
+from iogate.store.memory import Memory, StoreFull
+from iogate.store.packing import encode, text
+from iogate.store.signals import Doorbell, Signals
+
+BATCH = 256
+"""Events of one take."""
+BATCH_BYTES = 4 * 1024 * 1024
+"""Of one take, unless a single event is larger."""
+DELIVERIES = 1_000
+"""Of one script: a script holds the server up for as long as it runs."""
+SCAN = 1_000
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True):
+    """What a frame of a run waits for."""
+
+    uid: str
+    frame: int
+    filters: bytes
+    """JSON list of `{"match": …, "correlate": …}`; the event is wanted where any of them holds."""
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """What the matcher has to do next; empty where another process is the matcher, or nothing is there."""
+
+    events: tuple[tuple[int, bytes], ...] = ()
+    """Number and CloudEvent, in order."""
+    subscriptions: tuple[Subscription, ...] = ()
+    """Those that may want one of the events, going by its type alone."""
+    more: bool = False
+    """Further events wait behind these."""
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    number: int
+    """Of an event of the batch."""
+    uid: str
+    frame: int
+
+
+class _Names(msgspec.Struct):
+    """What the store looks at of an event."""
+
+    id: str = ""
+    source: str = ""
+    type: str = ""
+
+
+_names = msgspec.json.Decoder(_Names)
+
+
+def fingerprint(event: bytes) -> tuple[str, str]:
+    """By what a second publishing of the same event is known, and its type."""
+    names = _names.decode(event)
+    return hashlib.sha256(f"{names.source}\0{names.id}".encode()).hexdigest()[:32], names.type
+
+
+def types_of(filters: bytes) -> list[str]:
+    """Types under which a subscription is looked up; the one of "" is looked up for every event."""
+    types = {type_of(each) for each in msgspec.json.decode(filters)}
+    return [""] if "" in types else sorted(types)
+
+
+class Events:
+    def __init__(self, line: Line, signals: Signals, memory: Memory) -> None:
+        self._line = line
+        self._signals = signals
+        self._memory = memory
+
+    async def publish(self, events: Sequence[bytes]) -> int:
+        """Publish CloudEvents, each a JSON object; how many were not known by source and id (for 24 h).
+
+        Safe to repeat, also after an error: what had been published is known then. Raises StoreFull
+        above the memory's watermark, and StoreUnavailable.
+        """
+        await self._memory.look()
+        accepted = 0
+        for batch in _slices(events):
+            packed = encode([(*fingerprint(event), text(event)) for event in batch])
+            count: int = await self._line.run("emit", packed)
+            if count < 0:
+                raise StoreFull
+            accepted += count
+        return accepted
+
+    async def take(self, owner: str, limit: int = BATCH) -> Batch:
+        """The next events and who may want them, if this owner is the matcher or can become it.
+
+        The lease of the matcher lasts MATCHER_MS and is renewed by each take. What is not delivered is
+        answered again.
+        """
+        held, more, *entries = await self._line.run("match", owner, min(limit, BATCH), BATCH_BYTES)
+        if not held or not entries:
+            return Batch()
+        events = tuple((int(number), event) for number, _, event in (e.partition(b" ") for e in entries))
+        types = {""} | {_names.decode(event).type for _, event in events}
+        subscriptions: dict[bytes, bytes] = {}
+        for kind in sorted(types):
+            subscriptions |= await self._wanting(kind)
+        return Batch(
+            events=events,
+            subscriptions=tuple(_subscription(name, data) for name, data in subscriptions.items()),
+            more=bool(more),
+        )
+
+    async def deliver(self, owner: str, upto: int, deliveries: Sequence[Delivery]) -> bool:
+        """Hand events to their subscriptions, then forget those up to the number `upto`.
+
+        False where another process is the matcher by now: it will match them itself. Safe to repeat.
+        """
+        ordered = sorted(deliveries, key=lambda each: each.number)
+        slices = [ordered[first : first + DELIVERIES] for first in range(0, len(ordered), DELIVERIES)] or [[]]
+        for each in slices:
+            last = each is slices[-1]
+            flat = [(d.number, d.uid, d.frame) for d in each]
+            # Until the last slice nothing is forgotten: whoever takes over goes on where this one stopped.
+            if not await self._line.run("deliver", owner, upto if last else 0, encode(flat)):
+                return False
+        return True
+
+    def bell(self) -> tuple[Doorbell, Any]:
+        """A bell that rings when events were published, and the context that keeps it wired."""
+        bell = Doorbell()
+        return bell, self._signals.listening(keys.EVENTS_CHANNEL, bell.ring)
+
+    async def waiting(self) -> int:
+        """Events that no matcher has looked at."""
+        count: int = await self._line.call("LLEN", keys.EVENTS)
+        return count
+
+    async def _wanting(self, kind: str) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
+        cursor = b"0"
+        while True:
+            cursor, flat = await self._line.call("HSCAN", keys.WANTS + kind, cursor, "COUNT", SCAN)
+            items = iter(flat)
+            found.update(zip(items, items, strict=True))
+            if cursor == b"0":
+                return found
+
+
+def _subscription(name: bytes, filters: bytes) -> Subscription:
+    uid, frame = name.decode().split(":")
+    return Subscription(uid=uid, frame=int(frame), filters=filters)
+
+
+def _slices(events: Sequence[bytes]) -> list[list[bytes]]:
+    """Pieces of bounded size, in order."""
+    pieces: list[list[bytes]] = []
+    size = 0
+    for event in events:
+        size += len(event)
+        if not pieces or size > BATCH_BYTES or len(pieces[-1]) == BATCH:
+            pieces.append([])
+            size = len(event)
+        pieces[-1].append(event)
+    return pieces

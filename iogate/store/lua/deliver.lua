@@ -1,0 +1,36 @@
+-- Puts matched events into the inboxes of the runs that want them, and forgets what is matched.
+-- keys: matcher, events, per run: run, wanted, inbox, RQ's; timers, gates
+-- args: owner, number up to which events are forgotten (0: none), MessagePack list of [number, uid, frame]
+-- returns: 1; 0 where another process is the matcher: nothing was done
+-- invariant: a subscription gets each event once, in order, however often this is repeated: it knows the
+--   number of the last one that it got, and what was published before it began.
+-- include: time index rq places record inbox
+if redis.call('HGET', $matcher, 'owner') ~= ARGV[1] then return 0 end
+local upto = tonumber(ARGV[2])
+local deliveries = cmsgpack.unpack(ARGV[3])
+
+local events, matched = {}, 0
+for _, entry in ipairs(redis.call('LRANGE', $events, 0, 255)) do
+  local digits = string.match(entry, '^%d+')
+  local number = tonumber(digits) or 0
+  events[number] = string.sub(entry, #(digits or '') + 2)
+  if number <= upto then matched = matched + 1 end
+end
+
+for _, delivery in ipairs(deliveries) do
+  local number, uid, frame = delivery[1], delivery[2], delivery[3]
+  local wanted = redis.call('HGET', $wanted .. uid, frame)
+  local since, rest = string.match(wanted or '', '^(%d+)(\n.*)$')
+  local event = events[number]
+  local r = event and since and number > tonumber(since) and record(uid)
+  if r then
+    redis.call('HSET', $wanted .. uid, frame, string.format('%d', number) .. rest)
+    post(uid, r, frame, 'event', event)
+  end
+end
+if matched > 0 then redis.call('LTRIM', $events, matched, -1) end
+save_loads()
+save_index()
+tell()
+ring()
+return 1

@@ -1,0 +1,13 @@
+-- Publishes events, unless the server's memory is over its watermark.
+-- keys: seen, events, wants, matcher, full
+-- args: MessagePack list of [fingerprint, type, event]
+-- returns: how many were not known; -1 where nothing is taken in
+-- invariant: an event that was published within $seen_s is not published again.
+-- include: bus
+if redis.call('EXISTS', $full) == 1 then return -1 end
+local count = 0
+for _, event in ipairs(cmsgpack.unpack(ARGV[1])) do
+  if publish(event[1], event[2], event[3]) then count = count + 1 end
+end
+ring_bus()
+return count

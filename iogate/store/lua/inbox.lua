@@ -1,0 +1,10 @@
+-- Reads what has come for a leased run.
+-- keys: run, inbox
+-- args: uid, token
+-- returns: {number of the first, 'frame kind data'…}; nil where the lease is another's by now
+-- invariant: reads only.
+-- include: record inbox
+local r = record(ARGV[1])
+if not r or r.place ~= 'lease' or r.token ~= tonumber(ARGV[2]) then return nil end
+local first, found = messages(ARGV[1], r)
+return {first, unpack(found)}

@@ -1,0 +1,23 @@
+-- Publishing on the bus. An event is a list entry, its number before it; one that nobody can want is not
+-- kept. Needs no more than the clock.
+local rung = false
+
+-- How many events were published so far: what a subscription has seen nothing of.
+local function published()
+  return tonumber(redis.call('HGET', $matcher, 'published')) or 0
+end
+
+-- False where the event is known, by its source and id.
+local function publish(print, kind, event)
+  if not redis.call('SET', $seen .. print, '1', 'NX', 'EX', $seen_s) then return false end
+  if redis.call('EXISTS', $wants .. kind, $wants) > 0 then
+    local number = redis.call('HINCRBY', $matcher, 'published', 1)
+    redis.call('RPUSH', $events, string.format('%d ', number) .. event)
+    rung = true
+  end
+  return true
+end
+
+local function ring_bus()
+  if rung then redis.call('PUBLISH', $events_channel, '1') end
+end

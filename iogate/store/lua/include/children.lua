@@ -1,0 +1,36 @@
+-- Runs that a run starts. They belong to its API and stand where a new call's run would.
+local function free_uid(uid)
+  while redis.call('EXISTS', $run .. uid, $end .. uid) > 0 do
+    local tail = (tonumber(string.sub(uid, -6)) + 1) % 1000000
+    uid = string.sub(uid, 1, -7) .. string.format('%06d', tail)
+  end
+  return uid
+end
+
+local function start_child(parent, r, drawn, frame, facts, input, awaits)
+  local uid = free_uid(drawn)
+  local load = load_of(r.api)
+  local queued = load.bl == 0 and may_queue(load)
+  redis.call('HSET', $run .. uid, 'api', r.api, 'f', facts, 'in', input, 'crt', now_ms, 'ret', r.retention,
+    'st', 'pending', 'pl', queued and 'queue' or 'backlog', 'dep', r.depth + 1)
+  index(uid, now_ms, nil, 'pending')
+  if awaits == 1 then
+    redis.call('HSET', $run .. uid, 'par', parent, 'pfr', frame)
+    redis.call('HSET', $children .. parent, frame, uid)
+    redis.call('HSET', $run .. parent, 'ext', 1)
+  end
+  if queued then
+    load.inq = load.inq + 1
+    rq_enqueue(uid, false)
+  else
+    load.bl = load.bl + 1
+    redis.call('RPUSH', $backlog .. r.api, uid)
+  end
+end
+
+local function give_up_child(parent, frame)
+  local child = redis.call('HGET', $children .. parent, frame)
+  if not child then return end
+  redis.call('HDEL', $children .. parent, frame)
+  cancel(child, 'its parent ' .. parent .. ' does not wait for it any more')
+end

@@ -1,0 +1,18 @@
+-- Gives the next events to the matcher: the one process whose lease has not ended.
+-- keys: matcher, events
+-- args: owner, limit, most bytes
+-- returns: {1 where it is the matcher, 1 where more events wait, 'number event'…}
+-- invariant: nothing leaves the list here; the lease goes to another only once it has ended.
+-- include: time
+local owner = ARGV[1]
+local m = redis.call('HMGET', $matcher, 'owner', 'until')
+if m[1] ~= owner and (tonumber(m[2]) or 0) > now_ms then return {0, 0} end
+redis.call('HSET', $matcher, 'owner', owner, 'until', now_ms + $matcher_ms)
+local answer, size = {1, 0}, 0
+for _, entry in ipairs(redis.call('LRANGE', $events, 0, tonumber(ARGV[2]) - 1)) do
+  size = size + #entry
+  if #answer > 2 and size > tonumber(ARGV[3]) then break end
+  answer[#answer + 1] = entry
+end
+if redis.call('LLEN', $events) > #answer - 2 then answer[2] = 1 end
+return answer
