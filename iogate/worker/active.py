@@ -12,16 +12,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from iogate.compiler.program import Program
-from iogate.engine.commands import Happening, Note, Perform
+from iogate.engine.commands import Emit, Happening, Note, Perform
 from iogate.engine.scope import Environment, RunFacts
 from iogate.engine.state import State, WaitingFor
-from iogate.store.leases import Claim, Commit, Move, TaskRow
-from iogate.worker.frames import Codec, encode
+from iogate.store.claims import Claim
+from iogate.store.commits import Child, Commit, Move, TaskRow
+from iogate.worker.frames import Codec, Delta, encode
 from iogate.worker.journal import KEPT, gather, lines
+from iogate.worker.lifecycle import Chronicle
 from iogate.worker.redaction import Redaction
+from iogate.worker.sinks import Leaving, Sinks
 
 MANY = 4_096
 """Notes of one run in memory."""
+MOST_LEAVING = 100
+"""Events and children that wait for a commit, before pure work stops for it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +42,7 @@ class Run:
     """Moment of the loop's clock until which the lease is certainly ours."""
     committed_at: float
     """Moment of the loop's clock; pure work longer than a second is committed."""
+    sinks: Sinks
     codec: Codec = field(default_factory=Codec)
     seq: int = 0
     inbox: list[Happening] = field(default_factory=list)
@@ -46,6 +52,14 @@ class Run:
     told: list[Note] = field(default_factory=list)
     """Older ones, which the rows have counted."""
     rows: dict[str, TaskRow] = field(default_factory=dict)
+    heard: int = 0
+    """The highest number of a message that was put into `inbox`."""
+    emits: list[Emit] = field(default_factory=list)
+    """Events to publish with the next commit."""
+    children: list[Child] = field(default_factory=list)
+    """Runs to start with the next commit."""
+    resolving: bool = False
+    """The workflows of children are being looked up: nothing may happen before."""
     performs: list[Perform] = field(default_factory=list)
     """What must happen outside, once the commit that records it is applied."""
     effects: dict[int, asyncio.Task[None]] = field(default_factory=dict)
@@ -66,10 +80,16 @@ class Run:
     def uid(self) -> str:
         return self.claim.uid
 
+    @property
+    def full(self) -> bool:
+        """So much is to leave that it should."""
+        told = len(self.notes) if self.sinks.lifecycle else 0
+        return len(self.emits) + len(self.children) >= MOST_LEAVING or told >= KEPT
+
     def note(self, notes: Sequence[Note]) -> None:
         """Remember for the next commit, in bounded memory."""
         self.notes.extend(notes)
-        if len(self.notes) > MANY:
+        if len(self.notes) > MANY and not self.sinks.lifecycle:
             gather(self.rows, self.notes)
             # Counted in the rows from here on, and still lines of the journal.
             self.told, self.notes = self.notes[-KEPT:], []
@@ -93,7 +113,14 @@ class Run:
         error: Any = None
         if ended and state.error is not None:
             error = redaction.scrub(dict(state.error))
-        delta = None if ended else self.codec.delta(state)
+        delta = self._delta(ended=ended)
+        children = [
+            child for child in self.children if not child.awaits or (not ended and self._awaits(child))
+        ]
+        emitted = [
+            Leaving(type=emit.event["type"], data=encode(emit.event), lifecycle=False) for emit in self.emits
+        ]
+        lifecycle = Chronicle(self.claim).tell(notes, self.seq + 1, redaction) if self.sinks.lifecycle else []
         commit = Commit(
             uid=self.uid,
             token=self.claim.token,
@@ -102,21 +129,39 @@ class Run:
             status=state.status,
             due_ms=due_ms,
             waiting_for=None if ended else waiting(state.waiting_for),
-            head=None if delta is None else delta.head,
-            frames={} if delta is None else delta.frames,
-            frames_gone=[] if delta is None else delta.frames_gone,
-            values={} if delta is None else delta.values,
-            values_gone=[] if delta is None else delta.values_gone,
+            head=delta.head if delta else None,
+            frames=delta.frames if delta else {},
+            frames_gone=delta.frames_gone if delta else (),
+            values=delta.values if delta else {},
+            values_gone=delta.values_gone if delta else (),
             tasks=list(self.rows.values()),
             journal=lines(notes, redaction),
             output=encode(state.output) if ended and state.status == "completed" else None,
             error=None if error is None else encode(error),
             deadline_ms=self.deadline_ms,
+            inbox_done=state.inbox_done,
+            wants=delta.wants if delta and not ended else {},
+            wants_gone=delta.wants_gone if delta and not ended else (),
+            children=children,
+            children_gone=delta.children_gone if delta and not ended else (),
+            emits=[event.data for event in emitted],
+            outbox=self.sinks.outbox([*lifecycle, *emitted]) if self.sinks.all else {},
         )
+        self.emits, self.children = [], []
         self.seq += 1
         self.committing = move
         self.hush()
         return commit
+
+    def _delta(self, *, ended: bool) -> Delta | None:
+        """What the commit writes of the state: of an end, only what `retry` goes on from."""
+        keeps = not ended or (self.state.status == "faulted" and not self.refused)
+        return self.codec.delta(self.state) if keeps else None
+
+    def _awaits(self, child: Child) -> bool:
+        """Whether the task still waits: a branch may have lost since it asked."""
+        frame = self.state.frames.get(child.frame)
+        return frame is not None and frame.phase == "child"
 
     def hush(self) -> None:
         """Forget what was to be said."""

@@ -16,7 +16,8 @@ from collections import deque
 from collections.abc import Callable
 
 from iogate.errors import Unreachable
-from iogate.store.leases import Commit, Leases, Verdict
+from iogate.store.commits import Commit
+from iogate.store.leases import Leases, Verdict
 from iogate.store.line import CommandFailed
 from iogate.worker.active import Run
 

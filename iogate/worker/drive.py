@@ -16,20 +16,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from iogate.clock import StoreClock
 from iogate.effects.perform import Effects
 from iogate.engine.advance import advance
 from iogate.engine.commands import Cancelled, Expired, Note
-from iogate.engine.state import State
 from iogate.errors import WorkflowError
-from iogate.store.leases import Claim, Leases, Move, Verdict
+from iogate.store.claims import Claim
+from iogate.store.commits import Move
+from iogate.store.leases import Leases, Verdict
 from iogate.worker.active import Run
+from iogate.worker.children import Children, Resolved
 from iogate.worker.commits import Commits
+from iogate.worker.inbox import Inboxes
 from iogate.worker.loading import Loading, Unfit, broken
 from iogate.worker.performing import Performing, can_wait, cancel_given_up
-from iogate.worker.programs import Programs
 from iogate.worker.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -47,20 +50,23 @@ class Drive:
         self,
         *,
         leases: Leases,
-        programs: Programs,
+        loading: Loading,
+        children: Children,
         effects: Effects,
         vault: Vault,
         clock: StoreClock,
         released: Callable[[], None],
         presumed_lost_s: float,
     ) -> None:
+        self._children = children
         self._vault = vault
         self._clock = clock
         self._released = released
         self._presumed_lost_s = presumed_lost_s
         self._loop = asyncio.get_running_loop()
         self._performing = Performing(effects, vault, performed=self.step, released=released)
-        self.loading = Loading(programs, vault)
+        self._inboxes = Inboxes(leases, self.step)
+        self.loading = loading
         self.commits = Commits(
             leases,
             settled=self._settled,
@@ -100,6 +106,12 @@ class Drive:
             run.inbox.append(Cancelled())
             self.step(run)
 
+    def look(self, uid: str) -> None:
+        """Something has come for the run, or may have."""
+        run = self.runs.get(uid)
+        if run is not None and not run.gone:
+            self._inboxes.look(run)
+
     def lose(self, run: Run, reason: str) -> None:
         """The lease is not ours any more: whoever has it goes on from the last commit."""
         if not run.gone:
@@ -136,8 +148,8 @@ class Drive:
 
     def step(self, run: Run) -> None:
         """Tell the engine what happened, for one slice."""
-        if run.gone or run.committing is not None:
-            return  # the commit's verdict comes back here
+        if run.gone or run.committing is not None or run.resolving:
+            return  # the commit's verdict, or the children that were looked up, come back here
         if run.timer is not None:
             run.timer.cancel()
             run.timer = None
@@ -160,12 +172,18 @@ class Drive:
         run.unfinished = result.more
         if run.effects:
             cancel_given_up(run)
-        if state.ended:
+        if result.emits:
+            run.emits.extend(result.emits)
+            run.dirty = True
+        if result.children:
+            run.resolving = run.dirty = True
+            self._children.resolve(run.claim, result.children, lambda resolved: self._resolved(run, resolved))
+        elif state.ended:
             self._commit(run, "end", None)
         elif result.more:
             if self.draining and not run.effects:
                 self._commit(run, "queue", None)
-            elif self._overdue(run):
+            elif run.full or self._overdue(run):
                 self._commit(run, "keep", None)
             else:
                 self._loop.call_soon(self.step, run)
@@ -180,9 +198,17 @@ class Drive:
             else:
                 self._rest(run)
 
+    def _resolved(self, run: Run, resolved: Resolved) -> None:
+        run.resolving = False
+        run.children.extend(resolved.children)
+        run.inbox.extend(resolved.failed)
+        self.step(run)
+
     def _rest(self, run: Run) -> None:
         """Nothing to do before a result or a due time; what must not be lost is committed first."""
-        if run.dirty or (run.state is not run.codec.stored and self._overdue(run)):
+        if run.dirty or (
+            run.state is not run.codec.stored and (self._overdue(run) or run.codec.listens_anew(run.state))
+        ):
             self._commit(run, "keep", None)
             return
         due_ms = _earliest(run.state.due_ms, run.deadline_ms)
@@ -227,6 +253,8 @@ class Drive:
         if verdict.cancelled and not run.cancelled:
             run.cancelled = True
             run.inbox.append(Cancelled())
+        if verdict.woken:
+            self._inboxes.look(run)
         if run.performs:
             performs, run.performs = run.performs, []
             if not run.cancelled:
@@ -272,7 +300,8 @@ class Drive:
         if run.refused:
             run.hush()
         error = WorkflowError(unfit.kind, detail=unfit.detail, instance="/").to_json()
-        run.state = State(status="faulted", error=error)
+        # Its frames stay, for `retry`.
+        run.state = replace(run.state, status="faulted", error=error)
         run.notes.append(Note(kind="workflow.faulted", at_ms=self._clock.now_ms(), detail={"error": error}))
         self._commit(run, "end", None)
 

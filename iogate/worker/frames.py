@@ -12,7 +12,7 @@ written once a run, however many frames hold it and however often those are writ
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,10 +33,15 @@ class Delta:
     """What a commit must write."""
 
     head: bytes
-    frames: dict[str, bytes]
-    frames_gone: list[str]
-    values: dict[str, bytes]
-    values_gone: list[str]
+    frames: Mapping[str, bytes] = field(default_factory=dict)
+    frames_gone: Sequence[str] = ()
+    values: Mapping[str, bytes] = field(default_factory=dict)
+    values_gone: Sequence[str] = ()
+    wants: Mapping[int, bytes] = field(default_factory=dict)
+    """Subscriptions that began or changed, by frame."""
+    wants_gone: Sequence[int] = ()
+    children_gone: Sequence[int] = ()
+    """Frames that no longer wait for their child."""
 
 
 @dataclass(slots=True)
@@ -77,6 +82,7 @@ class Codec:
 
     def delta(self, state: State) -> Delta:
         """What differs from the last commit; call `settle` once the store has it."""
+        before = self.stored.frames if self.stored is not None else {}
         changed, gone = changes(self.stored, state)
         values: dict[str, bytes] = {}
         frames = {str(key): self._frame(frame, values) for key, frame in changed.items()}
@@ -95,7 +101,19 @@ class Codec:
             frames_gone=[str(key) for key in gone],
             values=values,
             values_gone=values_gone,
+            wants={
+                key: encode(frame.wants) for key, frame in changed.items() if _begins(before.get(key), frame)
+            },
+            wants_gone=[key for key in (*changed, *gone) if _stops(before.get(key), state.frames.get(key))],
+            children_gone=[
+                key for key in (*changed, *gone) if _leaves(before.get(key), state.frames.get(key))
+            ],
         )
+
+    def listens_anew(self, state: State) -> bool:
+        """Whether the state has a subscription that the store does not know."""
+        before = self.stored.frames if self.stored is not None else {}
+        return any(_begins(before.get(key), frame) for key, frame in state.frames.items() if frame.wants)
 
     def _frame(self, frame: Frame, values: dict[str, bytes]) -> bytes:
         data = frame_to_json(frame)
@@ -122,3 +140,16 @@ class Codec:
             return encode({**data, _VALUES: apart})
         self._used.pop(frame.id, None)
         return encoded
+
+
+def _begins(before: Frame | None, frame: Frame) -> bool:
+    had = None if before is None else before.wants
+    return bool(frame.wants) and frame.wants is not had and frame.wants != had
+
+
+def _stops(before: Frame | None, frame: Frame | None) -> bool:
+    return before is not None and bool(before.wants) and (frame is None or not frame.wants)
+
+
+def _leaves(before: Frame | None, frame: Frame | None) -> bool:
+    return before is not None and before.phase == "child" and (frame is None or frame.phase != "child")

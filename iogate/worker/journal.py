@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from iogate.engine.commands import Note
-from iogate.store.leases import TaskRow
+from iogate.store.commits import TaskRow
 from iogate.worker.redaction import Redaction
 
 

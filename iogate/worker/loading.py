@@ -14,10 +14,12 @@ from dataclasses import replace
 from iogate.engine.commands import Cancelled, Resumed
 from iogate.engine.scope import RunFacts
 from iogate.engine.state import State
-from iogate.store.leases import Claim
+from iogate.store.claims import Claim
 from iogate.worker.active import Run
 from iogate.worker.frames import decode
+from iogate.worker.inbox import hear
 from iogate.worker.programs import Programs, Unloadable
+from iogate.worker.sinks import Sinks
 from iogate.worker.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -33,9 +35,10 @@ class Unfit(Exception):
 
 
 class Loading:
-    def __init__(self, programs: Programs, vault: Vault) -> None:
+    def __init__(self, programs: Programs, vault: Vault, sinks: Sinks) -> None:
         self._programs = programs
         self._vault = vault
+        self._sinks = sinks
         self._loop = asyncio.get_running_loop()
         self.waiting: dict[str, Claim] = {}
         """Taken, and waiting for its program."""
@@ -60,6 +63,7 @@ class Loading:
             held_until=held_until,
             committed_at=self._loop.time(),
             seq=claim.seq,
+            sinks=self._sinks,
         )
 
     def restore(self, run: Run) -> None:
@@ -84,6 +88,8 @@ class Loading:
         except Exception as error:
             # A defect of ours faults one run, not the worker.
             raise broken(run, "what is stored of it cannot be loaded", error) from error
+        run.heard = run.state.inbox_done
+        hear(run, claim.inbox)
         if claim.cancelled:
             run.cancelled = True
             run.inbox.append(Cancelled(reason=claim.reason))

@@ -95,7 +95,8 @@ class Loop:
         commits = asyncio.create_task(self.drive.commits.run(), name="commits")
         renewing = asyncio.create_task(self._renew_for_ever(), name="renew")
         try:
-            async with self._wired, self._store.leases.cancellations(self.drive.cancel):
+            leases = self._store.leases
+            async with self._wired, leases.cancellations(self.drive.cancel), leases.news(self.drive.look):
                 await self._take_for_ever()
                 await self._drain(grace_s)
         finally:
@@ -221,6 +222,8 @@ class Loop:
             run.held_until = asked_at + LEASE_S
             if run.uid in renewed.cancelled:
                 drive.cancel(run.uid)
+            if run.uid in renewed.woken:
+                drive.look(run.uid)
         for uid in renewed.lost & drive.loading.waiting.keys():
             del drive.loading.waiting[uid]
 

@@ -25,10 +25,15 @@ from iogate.effects.perform import Effects
 from iogate.errors import Misused
 from iogate.settings import Settings
 from iogate.store.connection import Store, StoreUnavailable, open_store
+from iogate.worker.children import Children
+from iogate.worker.courier import Courier
 from iogate.worker.drive import Drive
+from iogate.worker.loading import Loading
 from iogate.worker.loop import PRESUMED_LOST_S, Loop
+from iogate.worker.matching import Matching
 from iogate.worker.programs import Programs
 from iogate.worker.scheduling import Scheduling
+from iogate.worker.sinks import of_settings
 from iogate.worker.upkeep import Upkeep
 from iogate.worker.vault import Vault
 from iogate.worker.worker import WorkflowWorker
@@ -69,6 +74,8 @@ async def work(
         return
     vault = Vault(settings, root, once=registry.once())
     programs = Programs(store.revisions)
+    sinks = of_settings(settings)
+    loading = Loading(programs, vault, sinks)
     try:
         async with Effects(settings=settings, resources=programs.resource, functions=registry) as effects:
             clock = StoreClock()
@@ -80,7 +87,8 @@ async def work(
                 clock=clock,
                 drive=lambda released: Drive(
                     leases=store.leases,
-                    programs=programs,
+                    loading=loading,
+                    children=Children(store.revisions),
                     effects=effects,
                     vault=vault,
                     clock=clock,
@@ -97,16 +105,21 @@ async def work(
                 audits=not solitary,
                 facts=lambda: {"runs": str(len(loop.drive.runs))},
             )
-            keeping = asyncio.create_task(upkeep.run())
-            # A solitary worker ends when it has nothing to do: schedules are not its business.
-            scheduling = None if solitary else asyncio.create_task(Scheduling(store).run())
+            beside = [registration, asyncio.create_task(upkeep.run(), name="upkeep")]
+            if not solitary:
+                # A solitary worker ends when it has nothing to do: these are not its business.
+                courier = Courier(outbox=store.outbox, sinks=sinks, effects=effects, vault=vault, owner=name)
+                beside += [
+                    asyncio.create_task(Scheduling(store).run(), name="scheduling"),
+                    asyncio.create_task(Matching(store.events, name).run(), name="matching"),
+                    asyncio.create_task(courier.run(), name="courier"),
+                ]
             # What lives now lives as long as the process: no collection need look at it again.
             gc.freeze()
             log.info("worker %s takes runs", name, extra={"action": "worker.started", "worker": name})
             try:
                 await loop.run(grace_s)
             finally:
-                beside = [task for task in (keeping, registration, scheduling) if task is not None]
                 for task in beside:
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)

@@ -20,6 +20,7 @@ from iogate.engine.scope import Environment
 from iogate.secrets import Unset, resolve
 from iogate.settings import Settings
 from iogate.worker.redaction import Redaction, disguises
+from iogate.worker.sinks import of_settings
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ class Vault:
         self._own = (password, unquote(password)) if password else ()
         self._resolved: dict[str, Any] | None = None
         self._faults: dict[str, str] = {}
+        self._sinks = {sink.name: sink.headers for sink in of_settings(settings).all}
+        self._headers: dict[str, dict[str, str] | None] = {}
         self._environments: dict[tuple[str, ...], Environment] = {}
         self.redaction = Redaction()
         self.refresh()
@@ -45,27 +48,57 @@ class Vault:
         texts: list[Any] = list(self._own)
         faults: dict[str, str] = {}
         for name, source in self._sources.items():
-            try:
-                ((kind, value),) = source.items()
-                text = resolve("env" if kind == "env" else "file", value, root=self._root)
-            except Unset as unset:
-                faults[name] = unset.message
-                if self._faults.get(name) != unset.message:
-                    log.warning(
-                        "secret %s: %s; workflows that use it fail with an authorization error",
-                        name,
-                        unset.message,
-                        extra={"action": "secret.unset", "secret": name},
-                    )
-                continue
-            resolved[name] = _parsed(text)
-            texts += (text, resolved[name])
+            text = self._text(
+                f"secret {name}", source, "workflows that use it fail with an authorization error", faults
+            )
+            if text is not None:
+                resolved[name] = _parsed(text)
+                texts += (text, resolved[name])
+        headers = {sink: self._resolved_headers(sink, given, faults) for sink, given in self._sinks.items()}
+        texts += [
+            text
+            for sink, given in self._sinks.items()
+            for name, text in (headers[sink] or {}).items()
+            if not isinstance(given[name], str)
+        ]
         self._faults = faults
-        if resolved != self._resolved:
-            self._resolved = resolved
+        if resolved != self._resolved or headers != self._headers:
+            self._resolved, self._headers = resolved, headers
             self._environments.clear()
             self.redaction = Redaction(texts)
             logs.hide(disguises(texts))
+
+    def headers(self, sink: str) -> Mapping[str, str] | None:
+        """What the settings say to send to a sink; None while a secret of it is missing."""
+        return self._headers[sink]
+
+    def _resolved_headers(
+        self, sink: str, given: Mapping[str, Any], faults: dict[str, str]
+    ) -> dict[str, str] | None:
+        headers: dict[str, str] = {}
+        for name, value in given.items():
+            text = (
+                value
+                if isinstance(value, str)
+                else self._text(f"header {name} of sink {sink}", value, "nothing is sent there", faults)
+            )
+            if text is None:
+                return None
+            headers[name] = text
+        return headers
+
+    def _text(self, what: str, source: Mapping[str, str], then: str, faults: dict[str, str]) -> str | None:
+        """The text of a secret; None where it is missing, which is said once."""
+        ((kind, value),) = source.items()
+        try:
+            return resolve("env" if kind == "env" else "file", value, root=self._root)
+        except Unset as unset:
+            faults[what] = unset.message
+            if self._faults.get(what) != unset.message:
+                log.warning(
+                    "%s: %s; %s", what, unset.message, then, extra={"action": "secret.unset", "secret": what}
+                )
+            return None
 
     def environment(self, names: tuple[str, ...]) -> Environment:
         """What is around the runs of a workflow that declares these secrets."""
