@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from iogate.version import VERSION as __version__
+
 if TYPE_CHECKING:
     from iogate.errors import WorkflowError
     from iogate.functions import Context, function
 
 __all__ = ["Context", "WorkflowError", "__version__", "function"]
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -6,12 +6,12 @@ Called by compile. As the engine grows, rows are deleted here and in `explanatio
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from iogate.compiler import outline
+from iogate.compiler.addresses import is_computed
 from iogate.compiler.faults import Placed, Surroundings, fault
 from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem
@@ -20,8 +20,6 @@ Finder = Callable[[Mapping[str, Any]], Iterator[Pointer]]
 """From a workflow's definition to where it uses the feature."""
 
 PROTOCOLS = ("http", "openapi", "grpc", "asyncapi", "a2a", "mcp")
-CATALOGED = re.compile(r"(?P<name>[^:@/\s]+):(?P<version>[^:@/\s]+)@(?P<catalog>[^@/\s]+)")
-REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +62,6 @@ def _protocol(name: str) -> Finder:
     return _call(lambda call, _: call == name)
 
 
-def _by_url(call: str, definition: Mapping[str, Any]) -> bool:
-    return "://" in call and call not in _use(definition, "functions")
-
-
-def _foreign_catalog(call: str, definition: Mapping[str, Any]) -> bool:
-    found = CATALOGED.fullmatch(call)
-    return (
-        found is not None
-        and found["catalog"] != "default"
-        and found["catalog"] in _use(definition, "catalogs")
-        and call not in _use(definition, "functions")
-    )
-
-
 def _run(kind: str) -> Finder:
     def find(definition: Mapping[str, Any]) -> Iterator[Pointer]:
         for task in outline.tasks(definition):
@@ -105,30 +89,15 @@ def _root(*path: str) -> Finder:
     return find
 
 
-def _policy(scheme: str) -> Finder:
-    def find(definition: Mapping[str, Any]) -> Iterator[Pointer]:
-        for pointer, policy in policies(definition):
-            if scheme in policy:
-                yield (*pointer, scheme)
-
-    return find
-
-
-def _loose(definition: Mapping[str, Any]) -> Iterator[Pointer]:
-    if (definition.get("evaluate") or {}).get("mode") == "loose":
-        yield ("evaluate", "mode")
-
-
 def _other_language(definition: Mapping[str, Any]) -> Iterator[Pointer]:
     if (definition.get("evaluate") or {}).get("language", "jq") != "jq":
         yield ("evaluate", "language")
 
 
-def _remote_resource(definition: Mapping[str, Any]) -> Iterator[Pointer]:
-    """Resources that are no file of the project: to be fetched, or named by an expression."""
+def _computed_resource(definition: Mapping[str, Any]) -> Iterator[Pointer]:
     for pointer, resource in resources(definition):
-        uri = endpoint_uri(resource)
-        if not isinstance(uri, str) or "${" in uri or "{" in uri or REMOTE.match(uri):
+        endpoint = resource.get("endpoint")
+        if is_computed(str(endpoint.get("uri") if isinstance(endpoint, Mapping) else endpoint)):
             yield (*pointer, "endpoint")
 
 
@@ -146,6 +115,9 @@ def policies(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, Mapping[s
         endpoint = (task.data.get("with") or {}).get("endpoint") if task.data.get("call") == "http" else None
         if isinstance(endpoint, Mapping) and isinstance(endpoint.get("authentication"), Mapping):
             yield (*task.pointer, "with", "endpoint", "authentication"), endpoint["authentication"]
+        arguments = task.data.get("with") if task.data.get("call") == "openapi" else None
+        if isinstance(arguments, Mapping) and isinstance(arguments.get("authentication"), Mapping):
+            yield (*task.pointer, "with", "authentication"), arguments["authentication"]
 
 
 def schemas(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, Mapping[str, Any]]]:
@@ -170,35 +142,18 @@ def resources(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, Mapping[
             yield (*pointer, "resource"), schema["resource"]
 
 
-def endpoint_uri(resource: Mapping[str, Any]) -> Any:
-    """The URI of a resource, in either of its two forms; None where it wants authentication."""
-    endpoint = resource.get("endpoint")
-    if isinstance(endpoint, Mapping):
-        return None if endpoint.get("authentication") else endpoint.get("uri")
-    return endpoint
-
-
 def _use(definition: Mapping[str, Any], section: str) -> Mapping[str, Any]:
     return (definition.get("use") or {}).get(section) or {}
 
 
 FEATURES = (
-    Feature("IOG414", "a call of OpenAPI", _protocol("openapi")),
     Feature("IOG415", "a call of gRPC", _protocol("grpc")),
     Feature("IOG416", "a call of AsyncAPI", _protocol("asyncapi")),
     Feature("IOG417", "a call of an A2A agent", _protocol("a2a")),
     Feature("IOG418", "a call of an MCP server", _protocol("mcp")),
-    Feature("IOG419", "a function named by its URL", _call(_by_url)),
-    Feature("IOG420", "a function of a catalog other than default", _call(_foreign_catalog)),
     Feature("IOG421", "running a container", _run("container")),
     Feature("IOG423", "a script in a language other than python", _foreign_script),
-    Feature("IOG433", '"extensions"', _root("use", "extensions")),
-    Feature("IOG434", '"catalogs"', _root("use", "catalogs")),
-    Feature("IOG435", "digest authentication", _policy("digest")),
-    Feature("IOG436", "OAuth 2.0 authentication", _policy("oauth2")),
-    Feature("IOG437", "OpenID Connect authentication", _policy("oidc")),
-    Feature("IOG438", "loose evaluation", _loose),
     Feature("IOG439", "an expression language other than jq", _other_language),
-    Feature("IOG440", "a resource that is no file of the project", _remote_resource),
+    Feature("IOG440", "a script or schema at an address that only a run knows", _computed_resource),
     Feature("IOG441", "a schema format other than json", _foreign_schema),
 )

@@ -14,7 +14,7 @@ from typing import Any
 
 Pointer = tuple[str | int, ...]
 
-_KINDS = ("for", "try", "call", "do", "emit", "fork", "listen", "raise", "run", "set", "switch", "wait")
+KINDS = ("for", "try", "call", "do", "emit", "fork", "listen", "raise", "run", "set", "switch", "wait")
 """Keywords that make a task; `for` and `try` come first, since theirs have a `do` or `catch` beside them."""
 
 _NONE: frozenset[str] = frozenset()
@@ -58,7 +58,7 @@ class Task:
 
 def kind_of(task: Mapping[str, Any]) -> str:
     """The keyword that makes the task; empty where there is none."""
-    return next((kind for kind in _KINDS if kind in task), "")
+    return next((kind for kind in KINDS if kind in task), "")
 
 
 def escape(name: str) -> str:

@@ -331,6 +331,8 @@ class Task:
     body: Body
     timeout: Timeout | None = None
     at_most_once: bool = False
+    extensions: tuple[Extension, ...] = ()
+    """Those of `use.extensions` that extend its kind, as declared; none of tasks of extensions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -339,3 +341,13 @@ class TaskList:
 
     pointer: str
     tasks: tuple[Task, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extension:
+    """What runs before and after the tasks that it extends."""
+
+    name: str
+    when: Template | None
+    before: TaskList | None
+    after: TaskList | None

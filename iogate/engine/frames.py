@@ -116,18 +116,29 @@ class Tree:
         return scope
 
     def variables(self, scope: Frame, program: Program) -> dict[str, Any]:
-        """What loops and handlers around a scope bind; the inner wins, and functions see none."""
+        """What loops and handlers around a scope bind; the inner wins.
+
+        Functions and extensions see none from outside.
+        """
         bound: dict[str, Any] = {}
         while True:
             for name, value in (scope.variables or {}).items():
                 bound.setdefault(name, value)
             task = self.parent(scope)
-            if task.parent is None or is_function(scope.pointer):
+            if task.parent is None or task.extension is not None or is_function(scope.pointer):
                 return bound
             if scope.turn is not None and isinstance(body := program.tasks[task.pointer].body, For):
                 bound.setdefault(body.each, task.items[scope.turn])
                 bound.setdefault(body.at, scope.turn)
             scope = self.parent(task)
+
+    def extending(self, scope: Frame) -> Frame | None:
+        """The frame of the task that is being extended, where a scope is inside of an extension."""
+        while (task := self.parent(scope)).parent is not None:
+            if task.extension is not None:
+                return task
+            scope = self.parent(task)
+        return None
 
     def functions_around(self, scope: Frame) -> int:
         """How many functions a scope is inside of."""
@@ -175,9 +186,10 @@ class Tree:
         """Pointer of a scope with the index of every turn around it: `/do/0/loop/for/3/do`."""
         parts: list[str] = []
         while (task := self.parent(scope)).parent is not None:
-            if scope.turn is not None:
-                parts.append(f"/for/{scope.turn}/do")
-            elif is_function(scope.pointer):
+            if scope.turn is not None:  # a loop's /for/do, or /foreach/do
+                loop = scope.pointer[len(task.pointer) :].removesuffix("/do")
+                parts.append(f"{loop}/{scope.turn}/do")
+            elif is_function(scope.pointer) or task.extension is not None:
                 parts.append(scope.pointer)
             else:
                 parts.append(scope.pointer[len(task.pointer) :])

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import iogate
 from iogate.compiler.program import Program
 from iogate.compiler.tasks import Task
 from iogate.engine.commands import Authentication
 from iogate.errors import WorkflowError
+from iogate.version import VERSION
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -40,9 +40,7 @@ class Environment:
     """Resolved, of the names that the workflow declares; those that cannot be resolved are absent."""
     once: frozenset[str] = frozenset()
     """Functions (`name:version`) that must not be called again where the outcome of a call is unknown."""
-    runtime: Mapping[str, Any] = field(
-        default_factory=lambda: {"name": "iogate", "version": iogate.__version__}
-    )
+    runtime: Mapping[str, Any] = field(default_factory=lambda: {"name": "iogate", "version": VERSION})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,7 +63,11 @@ class Scope:
     raw_output: Any = None
     has_output: bool = False
     output: Any = None
+    extended: Callable[[], Mapping[str, Any]] | None = None
+    """In an extension: the task that it extends, which is `$task` there."""
     authenticate: Callable[[], Authentication | None] | None = None
+    authorization: Mapping[str, Any] | None = None
+    """What the call presented, once it was made."""
     idempotency_key: str | None = None
     _variables: Mapping[str, Any] | None = None
 
@@ -122,19 +124,25 @@ class Scope:
             "startedAt": moment(self.facts.started_at_ms),
         }
 
-    def _task(self) -> dict[str, Any] | None:
+    def _task(self) -> Mapping[str, Any] | None:
+        if self.extended is not None:
+            return self.extended()
         if self.task is None:
             return None
-        descriptor = {
-            "name": self.task.name,
-            "reference": self.task.pointer,
-            "definition": self.task.definition,
-            "input": self.raw,
-            "startedAt": moment(self.started_ms),
-        }
+        descriptor = self.described(self.task)
         if self.has_output:
             descriptor["output"] = self.raw_output
         return descriptor
+
+    def described(self, task: Task, *, raw: Any = ..., started_ms: int | None = None) -> dict[str, Any]:
+        """The standard's descriptor of a task: of the scope's own, where nothing else is said."""
+        return {
+            "name": task.name,
+            "reference": task.pointer,
+            "definition": task.definition,
+            "input": self.raw if raw is ... else raw,
+            "startedAt": moment(self.started_ms if started_ms is None else started_ms),
+        }
 
     def _runtime(self) -> dict[str, Any]:
         runtime = dict(self.environment.runtime)
@@ -142,7 +150,9 @@ class Scope:
             runtime["metadata"] = {**(runtime.get("metadata") or {}), "idempotencyKey": self.idempotency_key}
         return runtime
 
-    def _authorization(self) -> dict[str, Any] | None:
+    def _authorization(self) -> Mapping[str, Any] | None:
+        if self.authorization is not None:
+            return self.authorization
         policy = self.authenticate() if self.authenticate is not None else None
         match policy:
             case Authentication(scheme="basic", parameters=members):
@@ -150,8 +160,10 @@ class Scope:
                 return {"scheme": "Basic", "parameter": base64.b64encode(pair.encode()).decode()}
             case Authentication(scheme="bearer", parameters=members):
                 return {"scheme": "Bearer", "parameter": members.get("token")}
-            case Authentication(scheme=scheme):
-                return {"scheme": scheme.capitalize(), "parameter": None}
+            case Authentication(scheme="digest"):
+                return {"scheme": "Digest", "parameter": None}  # the answer to a challenge yet to come
+            case Authentication():
+                return {"scheme": "Bearer", "parameter": None}  # a token that the call will ask for
             case _:
                 return None
 

@@ -62,6 +62,19 @@ class Frame:
     """`calls` of the branch when a `try` began: each attempt counts from there."""
     calls_most: int = 0
     """The most that one of its attempts came to."""
+    extension: int | None = None
+    """Which of the task's extensions the frame runs; the task itself then waits for it, or is through."""
+    output: Any = None
+    """The task's raw output, while an extension runs after it."""
+    then: Any = None
+    """Where the task leads once the extensions after it are through."""
+
+    wants: Any = None
+    """Of a listening task: its subscription, the part that can be judged without the run. A list of
+    `{"match": {attribute: text}, "correlate": [[expression, expected], …]}`; one has to fit."""
+    terms: Any = None
+    """Of a listening task: `{"keys": [{correlation: value}, …], "filled": [index, …]}`: the values that each
+    filter's events must have, and the filters of `all` that have theirs."""
 
     # of a scope
     position: int = 0
@@ -75,6 +88,8 @@ class Frame:
     context: Any = None
     calls: int = 0
     """Definite answers in this branch so far: the last part of the idempotency key."""
+    extended: Any = None
+    """Indexes of the extensions that apply to the task at `position`, once that is known."""
     variables: Any = None
     """What a handler's expressions know besides the standard's arguments: the error, by its name."""
 
@@ -143,6 +158,8 @@ class State:
     output: Any = None
     error: Mapping[str, Any] | None = None
     """RFC 7807, of a faulted run."""
+    inbox_done: int = 0
+    """The highest number of a message that was taken in: it counts for nothing when it comes again."""
 
     @property
     def ended(self) -> bool:
@@ -158,8 +175,6 @@ class State:
         """The earliest moment at which `advance` has something to do without news from outside."""
         moments = [
             moment
-    inbox_done: int = 0
-    """The highest number of a message that was taken in: it counts for nothing when it comes again."""
             for frame in self.frames.values()
             for moment in (frame.due_ms, frame.deadline_ms)
             if moment is not None
@@ -191,6 +206,8 @@ def head_to_json(state: State) -> dict[str, Any]:
         head["output"] = state.output
     if state.error is not None:
         head["error"] = dict(state.error)
+    if state.inbox_done:
+        head["inbox_done"] = state.inbox_done
     return head
 
 
@@ -206,8 +223,6 @@ def state_from_json(head: Mapping[str, Any], frames: Mapping[int, Mapping[str, A
         next_id=head["next_id"],
         status=head["status"],
         output=head.get("output"),
-    if state.inbox_done:
-        head["inbox_done"] = state.inbox_done
         error=head.get("error"),
-    )
         inbox_done=head.get("inbox_done", 0),
+    )

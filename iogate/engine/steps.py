@@ -15,6 +15,7 @@ Used by `advance` only. On top of the kinds of tasks, which know nothing of what
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 
 from iogate.compiler.stages import BEFORE
 from iogate.compiler.tasks import Fork, Listen, Task, Try
@@ -42,7 +43,7 @@ def answered(walk: Walk, performed: Performed) -> None:
         described = raising.problem(performed.error, task.pointer)
         _carry(walk, Fault(scope.id, task, described, definite=performed.definite))
     else:
-        _complete(walk, frame, task, performed.output)
+        _complete(walk, frame, task, performed.output, performed.authorization)
 
 
 def received(walk: Walk, message: Arrived | ChildEnded) -> None:
@@ -167,9 +168,15 @@ def _begin(walk: Walk, scope: Frame, task: Task) -> int | None:
     return kinds.begin(walk, scope, task, arguments)
 
 
-def _complete(walk: Walk, frame: Frame, task: Task, output: object) -> None:
+def _complete(
+    walk: Walk,
+    frame: Frame,
+    task: Task,
+    output: object,
+    authorization: Mapping[str, object] | None = None,
+) -> None:
     try:
-        walk.complete_frame(frame, task, output)
+        walk.complete_frame(frame, task, output, authorization=authorization)
     except Fault as fault:
         _carry(walk, fault)
 

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from iogate.compiler.program import Program
 from iogate.compiler.stages import EXPORT, INSIDE, WORKFLOW_INPUT, WORKFLOW_OUTPUT
-from iogate.compiler.tasks import Target, Task
-from iogate.engine import calls, raising, schemas, waits
-from iogate.engine.commands import Note, Perform
+from iogate.compiler.tasks import Flow, Target, Task
+from iogate.engine import calls, extending, raising, schemas, waits
+from iogate.engine.commands import Emit, Note, Perform, StartChild
 from iogate.engine.frames import Tree
 from iogate.engine.scope import Environment, RunFacts, Scope
 from iogate.engine.state import Frame, changed
@@ -159,11 +159,20 @@ class Walk:
         frame = self.tree.take(self.tree.remove(scope))
         return self.complete_frame(frame, self.program.tasks[frame.pointer], scope.value, then)
 
-    def complete_frame(self, frame: Frame, task: Task, output: Any, then: Target | None = None) -> int | None:
+    def complete_frame(
+        self,
+        frame: Frame,
+        task: Task,
+        output: Any,
+        then: Target | None = None,
+        authorization: Mapping[str, Any] | None = None,
+    ) -> int | None:
         """Complete the task of a frame that was taken out of the tree; a Fault where that fails."""
         scope = self.tree.parent(frame)
+        arguments = self.arguments(scope, task, frame)
+        arguments.authorization = authorization
         try:
-            return self.complete(scope, task, self.arguments(scope, task, frame), output, then)
+            return self.complete(scope, task, arguments, output, then)
         except WorkflowError as error:
             raise Fault(scope.id, task, raising.placed(error, task, scope)) from None
 
@@ -179,7 +188,13 @@ class Walk:
         """The task has its raw output: transform it, export, and go where it says."""
         raw_output = output
         if not task.plain:
-            output = self._export(scope, task, arguments, output)
+            calls.authenticator(task.body, arguments)
+            output = self.export(scope, task.flow, arguments, output)
+        then = task.then if then is None else then
+        if scope.extended is not None:
+            at = extending.after(self, scope, task, arguments, raw_output, output, then)
+            if at is not None:
+                return at
         self.note("task.completed", task, detail)
         return self.move(scope.id, output, then)
 
@@ -214,8 +229,20 @@ class Walk:
                 return None
             case _:
                 position = then
+        if scope.extended is not None:
+            scope = changed(scope, extended=None)
         self.tree.put(changed(scope, position=position, value=value))
         return at
+
+    def take_input(self, task: Task, arguments: Scope) -> None:
+        """The task's input out of the raw one that `arguments` hold: checked, transformed."""
+        data = arguments.raw
+        if not task.plain:
+            if task.flow.input_schema is not None:
+                schemas.require(task.flow.input_schema, data, "input")
+            if task.flow.input_from is not None:
+                data = task.flow.input_from.evaluate(data, arguments)
+        arguments.input, arguments.stage = data, INSIDE
 
     # what expressions see
 
@@ -230,7 +257,7 @@ class Walk:
 
     def arguments_at(self, scope: Frame, task: Task, stage: frozenset[str]) -> Scope:
         """What the task's expressions may name at a stage, before anything of its own data is known."""
-        return Scope(
+        arguments = Scope(
             program=self.program,
             facts=self.facts,
             environment=self.environment,
@@ -240,9 +267,12 @@ class Walk:
             locals=lambda: self.tree.variables(scope, self.program),
             task=task,
         )
+        if task.pointer.startswith("/use/extensions/"):
+            arguments.extended = lambda: extending.extended(self, scope, arguments)
+        return arguments
 
     def _workflow(self, stage: frozenset[str], context: Any) -> Scope:
-        arguments = Scope(
+        return Scope(
             program=self.program,
             facts=self.facts,
             environment=self.environment,
@@ -252,11 +282,11 @@ class Walk:
             locals=dict,
         )
 
-    def note(self, kind: Any, task: Task | None = None, detail: Mapping[str, Any] = NOTHING) -> None:
-        """Write down a transition, for people."""
-        pointer, name = ("", "") if task is None else (task.pointer, task.name)
-        self.notes.append(Note(kind=kind, at_ms=self.now_ms, reference=pointer, name=name, detail=detail))
     def pause(self) -> None:
         """End the slice before the next step: what it holds has to be committed first."""
         self.budget = 0
 
+    def note(self, kind: Any, task: Task | None = None, detail: Mapping[str, Any] = NOTHING) -> None:
+        """Write down a transition, for people."""
+        pointer, name = ("", "") if task is None else (task.pointer, task.name)
+        self.notes.append(Note(kind=kind, at_ms=self.now_ms, reference=pointer, name=name, detail=detail))

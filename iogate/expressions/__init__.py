@@ -7,7 +7,7 @@ a definition is ever compiled, never data; values pass through unmutated; nothin
 
 from iogate.expressions.arguments import Arguments, Values
 from iogate.expressions.language import Expression, check, expression
-from iogate.expressions.templates import Template, bare, embedded, template
+from iogate.expressions.templates import Template, bare, embedded, loose, loose_pieces, pieces, template
 
 __all__ = [
     "Arguments",
@@ -18,5 +18,8 @@ __all__ = [
     "check",
     "embedded",
     "expression",
+    "loose",
+    "loose_pieces",
+    "pieces",
     "template",
 ]

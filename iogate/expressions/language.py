@@ -56,6 +56,7 @@ class Expression:
         self._plain = paths.parse(self.text)
         self._mentions = tuple(sorted(set(_NAMED.findall(self.text)))) if self._plain is None else ()
         self._programs: dict[tuple[str, ...], Any] = {}
+        """By the arguments that are there: the compiled text, or why it does not compile."""
 
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"
@@ -83,9 +84,12 @@ class Expression:
         program = self._programs.get(names)
         if program is None:
             try:
-                program = self._programs[names] = _compile(self.text, names)
+                program = _compile(self.text, names)
             except ValueError as error:
-                raise self._failure(_compile_fault(error, names)) from None
+                program = _compile_fault(error, names)
+            self._programs[names] = program
+        if isinstance(program, str):
+            raise self._failure(program)
         data = [value, arguments.now_ms / 1000]
         data.extend([self._argument(name, arguments) for name in names])
         try:
@@ -131,6 +135,11 @@ def check(text: str, variables: Iterable[str]) -> str | None:
     except ValueError as error:
         return _compile_fault(error, known)
     return None
+
+
+def compiles(text: str) -> bool:
+    """Whether the text is an expression, whatever it names with `$`."""
+    return bool(text.strip()) and check(text, _NAMED.findall(text)) is None
 
 
 @lru_cache(maxsize=1024)

@@ -8,12 +8,13 @@ a definition is returned as it is: nobody may mutate a result.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from iogate.errors import WorkflowError
 from iogate.expressions.arguments import Arguments
-from iogate.expressions.language import Expression, expression
+from iogate.expressions.language import Expression, compiles, expression
 
 
 class Template(Protocol):
@@ -43,6 +44,20 @@ class Interpolation:
 
 
 @dataclass(frozen=True, slots=True)
+class Loose:
+    """Text that is what it evaluates to, and itself where it does not compile or fails: mode `loose`."""
+
+    text: str
+    source: Template
+
+    def evaluate(self, value: Any, arguments: Arguments) -> Any:
+        try:
+            return self.source.evaluate(value, arguments)
+        except WorkflowError:
+            return self.text
+
+
+@dataclass(frozen=True, slots=True)
 class Members:
     members: tuple[tuple[str, Template], ...]
 
@@ -58,18 +73,21 @@ class Elements:
         return [element.evaluate(value, arguments) for element in self.elements]
 
 
-def template(source: Any) -> Template:
-    """The template of a free value: strings are expressions where they say `${ … }`."""
+def template(source: Any, text: Callable[[str], Template] | None = None) -> Template:
+    """The template of a free value: strings are expressions where they say `${ … }`.
+
+    `text` decides otherwise, such as `loose`.
+    """
     match source:
         case str():
-            return _string(source)
+            return (text or _string)(source)
         case Mapping():
-            members = tuple((str(name), template(member)) for name, member in source.items())
+            members = tuple((str(name), template(member, text)) for name, member in source.items())
             return (
                 Literal(source) if all(isinstance(each[1], Literal) for each in members) else Members(members)
             )
         case list() | tuple():
-            elements = tuple(template(element) for element in source)
+            elements = tuple(template(element, text) for element in source)
             return (
                 Literal(source) if all(isinstance(each, Literal) for each in elements) else Elements(elements)
             )
@@ -82,6 +100,14 @@ def bare(source: Any) -> Template:
     if not isinstance(source, str):
         return template(source)
     return expression(whole(source) or source)
+
+
+def loose(text: str) -> Template:
+    """The template of a string in mode `loose`: an expression where it can be one, in `${ … }` or not."""
+    strict = _string(text)
+    if not isinstance(strict, Literal):
+        return Loose(text, strict)
+    return Loose(text, expression(text)) if text.strip() else strict
 
 
 def whole(text: str) -> str | None:
@@ -97,6 +123,11 @@ def pieces(text: str) -> tuple[str | Expression, ...]:
     """A string as the texts and the expressions that it is made of."""
     inner = whole(text)
     return tuple(_parts(text)) if inner is None else (expression(inner),)
+
+
+def loose_pieces(text: str) -> tuple[str | Template, ...]:
+    """The same in mode `loose`, where a text that compiles is an expression."""
+    return pieces(text) if "${" in text or not compiles(text) else (loose(text),)
 
 
 def embedded(text: str) -> tuple[str, ...]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from iogate.compiler.building import calls, control, processes
+from iogate.compiler.bound import Bound
+from iogate.compiler.building import calls, control, events, extensions, processes
 from iogate.compiler.outline import escape, kind_of
 from iogate.compiler.tasks import (
     Body,
     Do,
-    Flow,
     Extension,
+    Flow,
     Schema,
     Set,
     Target,
@@ -25,7 +26,7 @@ from iogate.compiler.tasks import (
     Unsupported,
     Wait,
 )
-from iogate.expressions import Template, bare, template
+from iogate.expressions import Template, bare, loose, loose_pieces, pieces, template
 
 Places = Mapping[str, int]
 """Names of a list's tasks, and where they stand in it."""
@@ -40,13 +41,18 @@ class Builder:
     def __init__(self, definition: Mapping[str, Any], resources: Mapping[str, Any], bound: Bound) -> None:
         self.definition = definition
         self.resources = resources
-        self.use: Mapping[str, Any] = definition.get("use") or {}
         self.bound = bound
+        self.loose = (definition.get("evaluate") or {}).get("mode") == "loose"
+        self.use: Mapping[str, Any] = definition.get("use") or {}
         self.tasks: dict[str, Task] = {}
         self.lists: dict[str, TaskList] = {}
+        self.extensions: Mapping[str, tuple[Extension, ...]] = {}
+        """By the kind of tasks that they extend."""
         self._schemas: dict[str, Schema] = {}
 
     def build(self) -> None:
+        # before all other tasks: those of extensions are not extended
+        self.extensions = extensions.by_kind(self, self.use.get("extensions") or ())
         self.list("/do", self.definition["do"])
         functions: Mapping[str, Any] = {**(self.use.get("functions") or {}), **self.bound.functions}
         for name, function in functions.items():
@@ -81,6 +87,7 @@ class Builder:
             body=self._body(kind, pointer, definition, places),
             timeout=self.timeout(definition),
             at_most_once=(metadata.get("iogate") or _EMPTY).get("atMostOnce") is True,
+            extensions=self.extensions.get(kind, ()),
         )
         self.tasks[pointer] = task
         return task
@@ -166,14 +173,18 @@ class Builder:
 
     def expression(self, source: Any) -> Template:
         """What the standard types as an expression, with or without `${}`."""
-        return bare(source)
+        return template(source, loose) if self.loose else bare(source)
 
     def optional_expression(self, source: Any) -> Template | None:
         return None if source is None else self.expression(source)
 
     def value(self, source: Any) -> Template:
-        """Free data, in which only `${}` is evaluated."""
-        return template(source)
+        """Free data, in which only `${}` is evaluated; every string in mode `loose`."""
+        return template(source, loose if self.loose else None)
 
     def optional_value(self, source: Any) -> Template | None:
         return None if source is None else self.value(source)
+
+    def address(self, text: str) -> tuple[str | Template, ...]:
+        """A URI template, the parts of which may be expressions."""
+        return loose_pieces(text) if self.loose else pieces(text)

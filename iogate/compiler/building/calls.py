@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from iogate.compiler.tasks import Body, Endpoint, Function, Http, Inline, Policy, Unsupported
+from iogate.compiler.tasks import Body, Endpoint, Function, Http, Inline, OpenApi, Policy, Unsupported
 from iogate.expressions.templates import pieces
 
 if TYPE_CHECKING:
@@ -15,10 +15,16 @@ if TYPE_CHECKING:
 _FUNCTION = re.compile(r"(?P<name>[^:@/]+):(?P<version>[^:@/]+)@default")
 _LITERAL_HOST = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#{$]+(?:[/?#]|\Z)")
 
+_PATHS = ("token", "revocation", "introspection")
 
-def call(builder: Builder, function: str, arguments: Mapping[str, Any]) -> Body:
+
+def call(builder: Builder, pointer: str, function: str, arguments: Mapping[str, Any]) -> Body:
     if function == "http":
         return _http(builder, arguments)
+    if function == "openapi":
+        return _openapi(builder, pointer, arguments)
+    if pointer in builder.bound.calls:
+        return Inline(builder.bound.calls[pointer], builder.value(arguments))
     if function in (builder.use.get("functions") or {}):
         return Inline(function, builder.value(arguments))
     if found := _FUNCTION.fullmatch(function):
@@ -38,6 +44,20 @@ def _http(builder: Builder, arguments: Mapping[str, Any]) -> Http:
     )
 
 
+def _openapi(builder: Builder, pointer: str, arguments: Mapping[str, Any]) -> OpenApi:
+    presented = arguments.get("authentication")
+    return OpenApi(
+        operation=builder.bound.operations.get(pointer),
+        name=builder.value(arguments["operationId"]),
+        document=endpoint(builder, arguments["document"]["endpoint"]),
+        stored=builder.bound.documents.get(pointer, ""),
+        parameters=builder.value(arguments.get("parameters") or {}),
+        policy=policy(builder, presented) if presented else None,
+        output=cast("Literal['raw', 'content', 'response']", arguments.get("output") or "content"),
+        redirect=arguments.get("redirect") is True,
+    )
+
+
 def endpoint(builder: Builder, source: Any) -> Endpoint:
     """Where a call goes, and what it presents there."""
     presented = None
@@ -46,7 +66,8 @@ def endpoint(builder: Builder, source: Any) -> Endpoint:
             presented = policy(builder, source["authentication"])
         source = source["uri"]
     text = str(source)
-    return Endpoint(pieces(text), computed=_LITERAL_HOST.match(text) is None, policy=presented)
+    computed = _LITERAL_HOST.match(text) is None
+    return Endpoint(builder.address(text), computed=computed, policy=presented, source=text)
 
 
 def policy(builder: Builder, source: Any) -> Policy:
@@ -57,4 +78,21 @@ def policy(builder: Builder, source: Any) -> Policy:
         return Policy("", None, missing=name) if named is None else policy(builder, named)
     scheme, members = next(iter(source.items()))
     secret = members.get("use") if isinstance(members, Mapping) else None
-    return Policy(scheme, None, secret=secret) if secret else Policy(scheme, builder.value(members))
+    if secret:
+        return Policy(scheme, None, secret=secret)
+    if scheme not in ("oauth2", "oidc"):
+        return Policy(scheme, builder.value(members))
+    rest = {name: value for name, value in members.items() if name not in ("authority", "endpoints")}
+    paths = members.get("endpoints") or {}
+    return Policy(
+        scheme,
+        builder.value(rest),
+        authority=endpoint(builder, members["authority"]),
+        endpoints={name: _path(str(paths[name])) for name in _PATHS if paths.get(name)},
+    )
+
+
+def _path(text: str) -> Endpoint:
+    """An address below an authority; one of its own where it names a host."""
+    own = text.lstrip().startswith("{") or "${" in text or "://" in text
+    return Endpoint(pieces(text), computed=own and _LITERAL_HOST.match(text) is None, source=text)

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from iogate.compiler import outline
+from iogate.compiler.checks.expressions import is_loose
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, warning
 from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.expressions.language import compiles
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -45,6 +47,8 @@ def _method(document: Placed, pointer: Pointer, method: str) -> Iterator[Problem
 
 def _address(document: Placed, pointer: Pointer, address: str) -> Iterator[Problem]:
     if address.lstrip().startswith(("${", "{")) or _ABSOLUTE.match(address):
+        return
+    if is_loose(document.data) and compiles(address):
         return
     scheme = _SCHEME.match(address)
     near = None

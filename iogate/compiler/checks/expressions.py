@@ -32,8 +32,8 @@ class Found:
 
 def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
     del surroundings
-    if (document.data.get("evaluate") or {}).get("language", "jq") != "jq":
-        return
+    if (document.data.get("evaluate") or {}).get("language", "jq") != "jq" or is_loose(document.data):
+        return  # not ours to judge; in mode `loose` what does not compile is text
     for found in expressions(document.data):
         why = _verdict(found.text, found.variables)
         if why is not None:
@@ -128,6 +128,10 @@ def _places(definition: Mapping[str, Any]) -> Iterator[_Place]:
         yield from _of_retry(("use", "retries", name), retry, INSIDE | {"error"})
     for name, timeout in ((definition.get("use") or {}).get("timeouts") or {}).items():
         yield ("use", "timeouts", name), timeout, False, INSIDE
+    for index, entry in enumerate((definition.get("use") or {}).get("extensions") or ()):
+        for name, extension in entry.items():
+            if "when" in extension:
+                yield ("use", "extensions", index, name, "when"), extension["when"], True, BEFORE
     if isinstance(definition.get("timeout"), Mapping):
         yield ("timeout",), definition["timeout"], False, WORKFLOW_INPUT
     if isinstance((definition.get("schedule") or {}).get("on"), Mapping):
@@ -236,6 +240,12 @@ def _of_run(run: Mapping[str, Any], at: Pointer, known: frozenset[str]) -> Itera
                     yield (*at, "run", kind, key), value, False, known
 
 
-def holds_expression(value: Any) -> bool:
+def is_loose(definition: Mapping[str, Any]) -> bool:
+    """Whether every string of the definition may be an expression: `evaluate.mode: loose`."""
+    return (definition.get("evaluate") or {}).get("mode") == "loose"
+
+
+def holds_expression(value: Any, *, loose: bool = False) -> bool:
     """Tell whether evaluating `value` may give something other than itself."""
-    return any(True for _ in _within((), value, frozenset()))
+    places = _strings((), value) if loose else _within((), value, frozenset())
+    return any(True for _ in places)

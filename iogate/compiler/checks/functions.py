@@ -8,20 +8,24 @@ from typing import Any
 import jsonschema_rs
 
 from iogate.compiler import outline
-from iogate.compiler.checks.expressions import holds_expression
+from iogate.compiler.catalogs import CATALOGED
+from iogate.compiler.checks.expressions import holds_expression, is_loose
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault
-from iogate.compiler.features import CATALOGED, PROTOCOLS
+from iogate.compiler.features import PROTOCOLS
 from iogate.documents.problems import Problem, listed, nearest, quoted
 from iogate.functions import Function, Registry
 
 
 def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
     reusable: Mapping[str, Any] = (document.data.get("use") or {}).get("functions") or {}
+    catalogs: Mapping[str, Any] = (document.data.get("use") or {}).get("catalogs") or {}
     for task in outline.tasks(document.data):
         call = task.data.get("call")
         if not isinstance(call, str) or call in PROTOCOLS or call in reusable or "://" in call:
             continue
         cataloged = CATALOGED.fullmatch(call)
+        if cataloged is not None and cataloged["catalog"] in catalogs:
+            continue  # the function itself is looked for where documents are fetched
         if cataloged is None:
             yield _unknown(document, task, call, tuple(reusable))
         elif cataloged["catalog"] == "default":
@@ -33,7 +37,7 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
                     )
                 else:
                     yield from _arguments(document, task, found)
-        elif cataloged["catalog"] not in ((document.data.get("use") or {}).get("catalogs") or {}):
+        else:
             yield fault(
                 document,
                 (*task.pointer, "call"),
@@ -92,7 +96,7 @@ def _arguments(document: Placed, task: outline.Task, function: Function) -> Iter
                     key=True,
                     hint=did_you_mean(nearest(name, known)),
                 )
-        elif not holds_expression(value):
+        elif not holds_expression(value, loose=is_loose(document.data)):
             schema = {
                 **function.input_schema["properties"][name],
                 "$defs": function.input_schema.get("$defs", {}),

@@ -1,0 +1,135 @@
+"""Extensions: what runs before and after a task, and what of the task their expressions see.
+
+Used by `steps` and `walk`. While an extension runs, the scope stands at the extended task and holds which
+extensions apply (`extended`); below it are a frame of that task and, in it, the extension's list.
+
+    begin ── when? ──► before, as declared ──► the task ──► after, in reverse ──► move
+                          └─ exit: what it gave stands for what the body would have given
+
+Invariants: the data of an extension stays in it, but for an `exit`; an error of one is the task's; tasks of
+extensions, and of functions that they call, are not extended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from iogate.compiler.stages import BEFORE
+from iogate.compiler.tasks import Target, Task, TaskList
+from iogate.engine.scope import Scope, truthy
+from iogate.engine.state import Frame, changed
+
+if TYPE_CHECKING:
+    from iogate.engine.walk import Walk
+
+
+def begin(walk: Walk, scope: Frame, task: Task, arguments: Scope) -> int | None:
+    """Find out which extensions apply; gives where to go on where one has tasks to run first."""
+    if walk.tree.extending(scope) is not None:
+        return None  # a function that an extension calls
+    arguments.extended = lambda: shown(task, arguments.described(task))
+    applied = [
+        index
+        for index, extension in enumerate(task.extensions)
+        if extension.when is None or truthy(extension.when.evaluate(arguments.raw, arguments))
+    ]
+    arguments.extended = None
+    if not applied:
+        return None
+    walk.tree.put(changed(scope, extended=applied))
+    for index in applied:
+        if (tasks := task.extensions[index].before) is not None:
+            frame = Frame(
+                id=walk.tree.next_id,
+                parent=scope.id,
+                kind="task",
+                pointer=task.pointer,
+                extension=index,
+                raw=arguments.raw,
+                started_ms=arguments.started_ms,
+            )
+            return walk.enter(walk.tree.add(frame), tasks.pointer, value=arguments.raw)
+    return None
+
+
+def after(
+    walk: Walk, scope: Frame, task: Task, arguments: Scope, raw_output: Any, output: Any, then: Target
+) -> int | None:
+    """The task has its output: where to go on where an extension has tasks to run behind it."""
+    for index in reversed(scope.extended):
+        if (tasks := task.extensions[index].after) is not None:
+            walk.tree.put(changed(walk.tree[scope.id], value=output))
+            frame = Frame(
+                id=walk.tree.next_id,
+                parent=scope.id,
+                kind="task",
+                pointer=task.pointer,
+                extension=index,
+                raw=arguments.raw,
+                output=raw_output,
+                then=then,
+                started_ms=arguments.started_ms,
+            )
+            return walk.enter(walk.tree.add(frame), tasks.pointer, value=output)
+    return None
+
+
+def leave(walk: Walk, inner: Frame, frame: Frame, task: Task) -> int | None:
+    """A list of an extension is through: the next one, the task itself, or what follows the task.
+
+    Raises WorkflowError of the extended task.
+    """
+    outer = walk.tree.parent(frame)
+    if frame.then is not None:
+        return _behind(walk, inner, frame, task, outer)
+    if inner.position > len(walk.program.lists[inner.pointer].tasks):  # it said `exit`
+        walk.tree.remove(walk.tree.remove(inner))
+        arguments = walk.arguments_at(outer, task, BEFORE)
+        arguments.raw, arguments.started_ms = frame.raw, frame.started_ms
+        walk.take_input(task, arguments)
+        return walk.complete(outer, task, arguments, inner.value)
+    for index in outer.extended:
+        if index > frame.extension and (tasks := task.extensions[index].before) is not None:
+            return _next(walk, inner, frame, index, tasks, frame.raw)
+    walk.tree.remove(walk.tree.remove(inner))
+    return outer.id
+
+
+def _behind(walk: Walk, inner: Frame, frame: Frame, task: Task, outer: Frame) -> int | None:
+    for index in reversed(outer.extended):
+        if index < frame.extension and (tasks := task.extensions[index].after) is not None:
+            return _next(walk, inner, frame, index, tasks, outer.value)
+    walk.tree.remove(walk.tree.remove(inner))
+    walk.note("task.completed", task)
+    return walk.move(outer.id, outer.value, frame.then)
+
+
+def _next(walk: Walk, inner: Frame, frame: Frame, index: int, tasks: TaskList, value: Any) -> int:
+    walk.tree.remove(inner)
+    frame = changed(frame, extension=index)
+    walk.tree.put(frame)
+    return walk.enter(frame, tasks.pointer, value=value)
+
+
+def extended(walk: Walk, scope: Frame, arguments: Scope) -> Mapping[str, Any]:
+    """`$task` of a task in an extension's list: the task that is extended."""
+    frame = walk.tree.extending(scope)
+    assert frame is not None
+    task = walk.program.tasks[frame.pointer]
+    descriptor = arguments.described(task, raw=frame.raw, started_ms=frame.started_ms)
+    if frame.then is not None:
+        descriptor["output"] = frame.output
+    return shown(task, descriptor)
+
+
+def shown(task: Task, descriptor: Mapping[str, Any]) -> dict[str, Any]:
+    """A task as its extensions see it: the standard's descriptor, with the members of its definition.
+
+    A call's endpoint is an object here, whichever way it was written: `$task.with.endpoint.uri`.
+    """
+    members = {name: member for name, member in task.definition.items() if name != "output"}
+    arguments = members.get("with")
+    if isinstance(arguments, Mapping) and isinstance(arguments.get("endpoint"), str):
+        members["with"] = {**arguments, "endpoint": {"uri": arguments["endpoint"]}}
+    return {**members, **descriptor}
