@@ -1,4 +1,4 @@
-"""Every `then` leads somewhere: on, out, to the end, or to a task of the same list."""
+"""Where tasks lead: each `then` on, out, to the end or to a task of the same list; one default a switch."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
             for pointer, target in _targets(task):
                 if target not in DIRECTIVES and target not in reachable:
                     yield _lost(document, pointer, target, reachable)
+            yield from _defaults(document, task)
 
 
 def _targets(task: outline.Task) -> Iterator[tuple[Pointer, str]]:
@@ -32,6 +33,23 @@ def _targets(task: outline.Task) -> Iterator[tuple[Pointer, str]]:
                     yield (*task.pointer, "switch", index, name, "then"), case["then"]
     if "try" in task.data and "then" in (task.data.get("catch") or {}):
         yield (*task.pointer, "catch", "then"), task.data["catch"]["then"]
+
+
+def _defaults(document: Placed, task: outline.Task) -> Iterator[Problem]:
+    cases = [
+        (index, name, case)
+        for index, item in enumerate(task.data.get("switch") or ())
+        for name, case in item.items()
+    ]
+    defaults = [(index, name) for index, name, case in cases if "when" not in case]
+    for index, name in defaults[1:]:
+        yield fault(
+            document,
+            (*task.pointer, "switch", index, name),
+            "IOG323",
+            f"a switch has one default, and {quoted(defaults[0][1])} is that already",
+            hint='give this case a "when"',
+        )
 
 
 def _lost(document: Placed, pointer: Pointer, target: str, reachable: tuple[str, ...]) -> Problem:

@@ -253,14 +253,9 @@ def _one_case(value: Any) -> Any:
     return value
 
 
-def _some_case(value: list[dict[str, SwitchCase]]) -> list[dict[str, SwitchCase]]:
+def _some_case(value: list[Any]) -> list[Any]:
     if not value:
         raise rule("switch has no case", code=6)
-    defaults = [name for case in value for name, each in case.items() if each.when is None]
-    if len(defaults) > 1:
-        raise rule(
-            f"switch has two defaults, {' and '.join(defaults[:2])}: only one case may lack when", code=6
-        )
     return value
 
 

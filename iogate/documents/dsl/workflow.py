@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from iogate.documents.dsl.auth import Authentication
 from iogate.documents.dsl.data import Catalog, Input, Output, Timeout, TimeoutParts
@@ -17,11 +17,17 @@ from iogate.documents.shape import Maybe, rule, wrong_type
 from iogate.documents.values import FreeMap, IsList, IsMapping, Text, TextList
 
 
+def _known(version: str) -> str:
+    if version.partition(".")[0] != "1":
+        raise rule(f"the DSL of version {version} is not executed, only 1.x", code=5, hint="dsl: 1.0.3")
+    return version
+
+
 class Document(DslShape):
     near: ClassVar = {"description": "summary", "id": "name"}
 
-    dsl: SemanticVersion
-    """Version of the DSL: 1.0.x."""
+    dsl: Annotated[SemanticVersion, AfterValidator(_known)]
+    """Version of the DSL: 1.x."""
     namespace: Label
     name: Label
     version: SemanticVersion
