@@ -150,6 +150,19 @@ class Events:
         count: int = await self._line.call("LLEN", keys.EVENTS)
         return count
 
+    async def all_listen(self) -> bool:
+        """Whether tasks listen and nothing is on its way to any; looks at every key, so for small stores."""
+        if await self.waiting() or await self._any(keys.INBOX):
+            return False
+        return await self._any(keys.WANTED)
+
+    async def _any(self, prefix: str) -> bool:
+        cursor = b"0"
+        while True:
+            cursor, found = await self._line.call("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", SCAN)
+            if found or cursor == b"0":
+                return bool(found)
+
     async def _wanting(self, kind: str) -> dict[bytes, bytes]:
         found: dict[bytes, bytes] = {}
         cursor = b"0"

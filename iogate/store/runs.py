@@ -1,6 +1,6 @@
-"""Runs as people see them: show, list, wait, follow, cancel, counts.
+"""Runs as people see them: show, list, wait, follow, counts; and what people ask: cancel, suspend, retry.
 
-Called by gateway and cli. Reads only, but for `cancel`. Invariant: a run is either a live hash or an
+Called by gateway and cli. Invariant: a run is either a live hash or an
 ended record, never both; the two look the same here.
 """
 
@@ -12,12 +12,13 @@ from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
-from iogate.store import keys, views
+from iogate.store import keys, retrying, views
 from iogate.store.line import Line, pairs, time_ms
+from iogate.store.retrying import Retried, Stored
 from iogate.store.signals import Doorbell, Signals
 from iogate.store.views import RunView, Summary, TaskView
 
-__all__ = ["Depth", "RunView", "Runs", "Summary", "TaskView"]
+__all__ = ["Depth", "Retried", "RunView", "Runs", "Stored", "Summary", "TaskView"]
 
 LOOK_AGAIN_S = 1.0
 LOOK_AGAIN_AT_LATEST_S = 5.0
@@ -161,6 +162,39 @@ class Runs:
         """Ask for the run's end: `unknown`, `ended` already, `asked`, or `cancelled` at once."""
         answer: bytes = await self._line.run("cancel", uid, reason)
         return answer.decode()
+
+    async def suspend(self, uid: str) -> str:
+        """Set it aside: `unknown`, `ended`, `cancelled` (about to end), `asked`, or `suspended` at once.
+
+        A run under lease goes aside when it next waits; its worker hears of it within seconds.
+        """
+        answer: bytes = await self._line.run("suspend", uid)
+        return answer.decode()
+
+    async def resume(self, uid: str) -> str:
+        """Let it go on: `unknown`, `ended`, `not suspended`, or `resumed`."""
+        answer: bytes = await self._line.run("resume", uid)
+        return answer.decode()
+
+    async def state(self, uid: str) -> Stored | None:
+        """What a faulted run goes on from; None for any other run, and where there is none."""
+        return await retrying.state(self._line, uid)
+
+    async def retry(self, uid: str, start: Stored | None = None) -> Retried:
+        """Another attempt of a faulted run, from its own state or from the one given; or why not."""
+        if start is not None:
+            return await retrying.retry(self._line, start, replaces=True)
+        found = await retrying.state(self._line, uid)
+        if found is not None:
+            return await retrying.retry(self._line, found, replaces=False)
+        view = await self.show(uid)
+        if view is None:
+            return "unknown"
+        match view.status:
+            case "completed" | "cancelled":
+                return view.status
+            case _:
+                return "running"
 
     async def counts(self) -> dict[str, int]:
         """Runs by status."""

@@ -29,7 +29,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     uid: str
     status: str
     place: str
-    """backlog, queue, woken, lease, timer, suspect or end."""
+    """backlog, queue, woken, lease, timer, suspended, suspect or end."""
     api: str
     workflow: str
     program: str
@@ -49,6 +49,8 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
     deaths: int
     tasks: tuple[TaskView, ...]
+    parent: str | None = None
+    """Uid of the run that waits for it."""
 
     @property
     def ended(self) -> bool:
@@ -161,6 +163,7 @@ def live(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunView:
         tasks=tuple(
             _task(reference, r["n"], r["s"], r["b"], r["e"], r["a"], r["c"]) for reference, r in tasks
         ),
+        parent=run.get("par", b"").decode() or None,
     )
 
 
@@ -190,6 +193,7 @@ def over(uid: str, e: Ended, big: dict[str, bytes]) -> RunView:
         worker="",
         deaths=e.deaths,
         tasks=tuple(_task(*row[1:]) for row in rows),
+        parent=e.parent or None,
     )
 
 

@@ -102,20 +102,13 @@ cancel = function(uid, reason)
   if r.place == 'lease' then
     redis.call('PUBLISH', $cancel_channel, uid)
   elseif r.seq == 0 and r.place ~= 'suspect' then
-    local load = load_of(r.api)
-    if r.place == 'queue' then
-      redis.call('LREM', $rq_queue, 0, uid)
-      load.inq = math.max(0, load.inq - 1)
-    elseif r.place == 'backlog' or r.place == 'woken' then
-      redis.call('LREM', (r.place == 'woken' and $woken or $backlog) .. r.api, 1, uid)
-      load.bl = math.max(0, load.bl - 1)
-    end
+    withdraw(uid, r)
     index(uid, r.created, r.status, 'cancelled')
     rq_outcome(uid, r, 'cancelled', '')
     finish(uid, r, 'cancelled', '', '', {}, '')
     return 'cancelled'
   elseif r.place == 'timer' or r.place == 'suspended' then
-    redis.call('ZREM', $timers, uid)
+    withdraw(uid, r)
     redis.call('HDEL', $run .. uid, 'sus')
     wake(uid, r.api)
   end

@@ -3,6 +3,7 @@
 --
 --     accept -> backlog -> queue -> lease -> end
 --                 woken --^  ^        |--> timer --> queue or woken
+--                            |--------|--> suspended --> where it was
 --                            '--------'--> suspect -> lease (solitary)
 --
 -- The load of an API (inq: in the RQ queue, run: leased, bl: in its two lists) is read once a script
@@ -54,6 +55,20 @@ local function wake(uid, api)
     load.bl = load.bl + 1
     redis.call('HSET', $run .. uid, 'pl', 'woken')
     redis.call('RPUSH', $woken .. api, uid)
+  end
+end
+
+-- A run leaves the place where it waits for a worker or a moment; under lease or suspect, it has none.
+local function withdraw(uid, r)
+  local load = load_of(r.api)
+  if r.place == 'queue' then
+    redis.call('LREM', $rq_queue, 0, uid)
+    load.inq = math.max(0, load.inq - 1)
+  elseif r.place == 'backlog' or r.place == 'woken' then
+    redis.call('LREM', (r.place == 'woken' and $woken or $backlog) .. r.api, 1, uid)
+    load.bl = math.max(0, load.bl - 1)
+  elseif r.place == 'timer' then
+    redis.call('ZREM', $timers, uid)
   end
 end
 

@@ -2,7 +2,6 @@
 -- them waits in their inbox. `sus` is the status that they had, and will have again.
 local function set_aside(uid, r, status)
   rq_forget(uid)
-  redis.call('ZREM', $timers, uid)
   redis.call('HSET', $run .. uid, 'pl', 'suspended', 'st', 'suspended', 'sus', status)
   index(uid, r.created, r.status, 'suspended')
 end

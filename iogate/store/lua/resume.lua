@@ -1,0 +1,25 @@
+-- Lets a suspended run go on from where it was.
+-- keys: run, inbox, timers, index, gate, RQ's, woken
+-- args: uid
+-- returns: 'unknown' | 'ended' | 'not suspended' | 'resumed'
+-- invariant: a run that waits goes on waiting, unless its time has passed or something has come for it.
+-- include: time index rq places record inbox
+local uid = ARGV[1]
+local r = record(uid)
+if not r then return redis.call('EXISTS', $end .. uid) == 1 and 'ended' or 'unknown' end
+if not r.suspended then return 'not suspended' end
+redis.call('HDEL', $run .. uid, 'sus')
+if r.place ~= 'suspended' then return 'resumed' end
+redis.call('HSET', $run .. uid, 'st', r.suspended)
+index(uid, r.created, r.status, r.suspended)
+local due = r.due or 0
+if r.suspended ~= 'waiting' or has_messages(uid, r) or (due > 0 and due <= now_ms) then
+  wake(uid, r.api)
+else
+  redis.call('HSET', $run .. uid, 'pl', 'timer')
+  if due > 0 then redis.call('ZADD', $timers, due, uid) end
+end
+save_loads()
+save_index()
+ring()
+return 'resumed'

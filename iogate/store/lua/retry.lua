@@ -1,0 +1,67 @@
+-- Makes a faulted run live again: another attempt of the same run, queued like a woken one.
+-- keys: end, big, run, frames, values, tasks, journal, index, gate, RQ's, woken
+-- args: uid, attempt that faulted, facts, MessagePack of {head, {frame, bytes…}, {digest, value…}} or '' to go on
+--   from what is stored
+-- returns: 'retried' | 'unknown' | 'running' | 'completed' | 'cancelled' | 'changed' | 'lost' (its state is gone)
+-- invariant: history stays: what it did, when it was created and first started; deaths and deadline begin
+--   anew. Of all who retry one attempt, all are told that it is retried, and it is retried once.
+-- include: time index rq places
+local uid, attempt = ARGV[1], tonumber(ARGV[2])
+local blob = redis.call('GET', $end .. uid)
+if not blob then
+  local live = redis.call('HGET', $run .. uid, 'att')
+  if live and tonumber(live) == attempt + 1 then return 'retried' end
+  return redis.call('EXISTS', $run .. uid) == 1 and 'running' or 'unknown'
+end
+local status, api, _, created, started, _, tried, token, seq, retention, _, _, input, _, _, tasks, journal, big,
+  dropped, posted, depth = unpack(cmsgpack.unpack(blob))
+if status ~= 'faulted' then return status end
+if tried ~= attempt then return 'changed' end
+
+if ARGV[4] ~= '' then
+  local state = cmsgpack.unpack(ARGV[4])
+  redis.call('DEL', $frames .. uid, $values .. uid)
+  redis.call('HSET', $frames .. uid, 'head', state[1])
+  each_slice(state[2], 1000, function(...) redis.call('HSET', $frames .. uid, ...) end)
+  each_slice(state[3], 1000, function(...) redis.call('HSET', $values .. uid, ...) end)
+elseif redis.call('HEXISTS', $frames .. uid, 'head') == 0 then
+  -- Without a commit before its end there was nothing to lose: it begins anew.
+  if tonumber(seq) > 1 then return 'lost' end
+  seq = 0
+end
+redis.call('PERSIST', $frames .. uid)
+redis.call('PERSIST', $values .. uid)
+
+if big == 1 then
+  local parts = redis.call('HMGET', $big .. uid, 'input', 'tasks', 'journal')
+  input, journal = parts[1] or input, parts[3] or journal
+  tasks = parts[2] and cmsgpack.unpack(parts[2]) or tasks
+end
+for _, task in ipairs(tasks) do
+  local order, reference, name, state, began, ended_at, tries, times = unpack(task)
+  redis.call('HSET', $tasks .. uid, reference,
+    cmsgpack.pack({o = order, n = name, s = state, b = began, e = ended_at, a = tries, c = times}))
+end
+for line in string.gmatch(journal, '[^\n]+') do redis.call('RPUSH', $journal .. uid, line) end
+
+local fields = {'api', api, 'f', ARGV[3], 'in', input, 'crt', created, 'ret', retention, 'st', 'pending',
+  'att', attempt + 1, 'tok', token, 'seq', seq}
+local function set(name, value)
+  if (tonumber(value) or 0) == 0 then return end
+  fields[#fields + 1] = name
+  fields[#fields + 1] = value
+end
+set('sta', started)
+set('msg', posted)
+set('dep', depth)
+set('jdr', dropped)
+local timeout_s = tonumber(cjson.decode(ARGV[3])[5])
+if timeout_s then set('ddl', now_ms + math.floor(timeout_s * 1000)) end
+redis.call('HSET', $run .. uid, unpack(fields))
+redis.call('DEL', $end .. uid, $big .. uid)
+index(uid, created, status, 'pending')
+wake(uid, api)
+save_loads()
+save_index()
+ring()
+return 'retried'

@@ -1,0 +1,21 @@
+-- Sets a run aside until someone resumes it: one under lease goes aside with its next park or queue commit.
+-- keys: run, timers, index, gate, RQ's, backlog, woken
+-- args: uid
+-- returns: 'unknown' | 'ended' | 'cancelled' (its end is asked for) | 'asked' | 'suspended'
+-- invariant: what comes for the run meanwhile stays in its inbox; no timer of it fires.
+-- include: time index rq places record suspended
+local uid = ARGV[1]
+local r = record(uid)
+if not r then return redis.call('EXISTS', $end .. uid) == 1 and 'ended' or 'unknown' end
+if r.cancelled then return 'cancelled' end
+if r.place == 'suspended' then return 'suspended' end
+if r.place == 'lease' or r.place == 'suspect' then
+  redis.call('HSET', $run .. uid, 'sus', r.status)
+  return 'asked'
+end
+withdraw(uid, r)
+set_aside(uid, r, r.status)
+save_loads()
+save_index()
+ring()
+return 'suspended'
