@@ -17,6 +17,8 @@ from typing import Any
 from aiohttp import web
 from multidict import CIMultiDict
 
+from tests.conformance import digest
+
 HOSTS = (
     "https://api.example",
     "http://plain.example",
@@ -26,7 +28,42 @@ HOSTS = (
     "https://superbet-casinos.com",
     "https://fake-hospital.com",
     "https://external-service.example.com",
+    "https://login.example",
 )
+
+
+PETSTORE: dict[str, Any] = {
+    "swagger": "2.0",
+    "host": "petstore.swagger.io",
+    "basePath": "/v2",
+    "schemes": ["https", "http"],
+    "paths": {
+        "/pet/findByStatus": {
+            "get": {
+                "operationId": "findPetsByStatus",
+                "produces": ["application/json", "application/xml"],
+                "parameters": [
+                    {
+                        "name": "status",
+                        "in": "query",
+                        "required": True,
+                        "type": "array",
+                        "items": {"type": "string"},
+                        "collectionFormat": "multi",
+                    }
+                ],
+            }
+        },
+        "/pet/{petId}": {
+            "get": {
+                "operationId": "getPetById",
+                "produces": ["application/json", "application/xml"],
+                "parameters": [{"name": "petId", "in": "path", "required": True, "type": "integer"}],
+            }
+        },
+    },
+}
+"""What the document at petstore.swagger.io says of these two operations."""
 
 
 @dataclass(kw_only=True)
@@ -93,6 +130,8 @@ def _answer(answer: Mapping[str, Any]) -> web.Response:
 def _service(request: web.Request) -> web.Response:
     """What the services in the standard's scenarios and examples answer."""
     match request.path.strip("/").split("/"):
+        case ["v2", "swagger.json"]:
+            return web.json_response(PETSTORE)
         case ["v2", "pet", "findByStatus"]:
             status = request.query.get("status")
             return web.json_response([{"id": 1, "name": "milou", "status": status}])
@@ -102,6 +141,9 @@ def _service(request: web.Request) -> web.Response:
             pair = base64.b64encode(f"{user}:{password}".encode()).decode()
             known = request.headers.get("Authorization") == f"Basic {pair}"
             return web.json_response({"authenticated": known}, status=200 if known else 401)
+        case ["digest-auth", _, user, password, *_]:
+            known, asks = digest.judge(request, user=user, password=password)
+            return web.json_response({"authenticated": known}, status=200 if known else 401, headers=asks)
         case ["api", "people"]:
             return web.json_response({"results": [{"name": request.query.get("search")}]})
         case ["api", "people", number]:

@@ -53,6 +53,7 @@ def test_http_evaluates_all_of_its_parts() -> None:
         has_body=True,
         output="response",
         redirect=True,
+        address="https://h/{id}",
     )
 
 

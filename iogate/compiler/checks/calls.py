@@ -35,7 +35,11 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
 
 
 def _method(document: Placed, pointer: Pointer, method: str) -> Iterator[Problem]:
-    if method.upper() not in METHODS:
+    if "${" in method:
+        return
+    if method.upper() == "CONNECT":
+        yield fault(document, pointer, "IOG362", "CONNECT asks a proxy for a tunnel, which no call can use")
+    elif method.upper() not in METHODS:
         yield warning(
             document,
             pointer,

@@ -213,7 +213,7 @@ class _Members:
 
     def needed(self, key: str) -> str:
         value = self.source.get(key)
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str):
             raise configuration(f'{self.name} needs "{key}", as text')
         return value
 
