@@ -45,9 +45,12 @@ _PREFIX = r"https?://[^\s/?#=]+[^\s?#=]*"
 
 def read_input(text: str | None) -> Any:
     """The value that `--input` gives; without it, an empty object."""
-    if text is None:
-        return {}
-    where = "--input"
+    return {} if text is None else read_json(text, "--input", """--input '{"name": "Ada"}'""")
+
+
+def read_json(text: str, option: str, example: str) -> Any:
+    """The value that an option gives as JSON, as @FILE or as - for stdin."""
+    where = option
     if text == "-":
         where, text = "stdin", sys.stdin.read()
     elif text.startswith("@"):
@@ -55,17 +58,13 @@ def read_input(text: str | None) -> Any:
         try:
             text = Path(where).read_text(encoding="utf-8")
         except FileNotFoundError:
-            raise NotFound(f"--input @{where}: no such file") from None
+            raise NotFound(f"{option} @{where}: no such file") from None
         except (OSError, UnicodeDecodeError) as error:
-            raise Misused(f"--input @{where}: cannot be read: {error}") from None
+            raise Misused(f"{option} @{where}: cannot be read: {error}") from None
     try:
         return json.loads(text)
     except ValueError as error:
-        hint = (
-            ""
-            if where != "--input"
-            else """give JSON, for example --input '{"name": "Ada"}', or @FILE, or -"""
-        )
+        hint = "" if where != option else f"give JSON, for example {example}, or @FILE, or -"
         raise Misused(f"{where}: not JSON: {error}", hint=hint) from None
 
 

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iogate.cli.checking import compiled
+from iogate.cli.checking import compiled, counted
+from iogate.cli.feeding import fed, read_events
 from iogate.cli.options import EndpointOption, InputOption, endpoints, read_input, seconds
 from iogate.cli.render import Output, coloured
 from iogate.cli.runs import raise_outcome, until_end, whole
 from iogate.cli.session import Session, command
+from iogate.cli.siblings import needed
 from iogate.errors import InvalidFiles, NotFound, Unreachable
 
 if TYPE_CHECKING:
@@ -47,9 +49,18 @@ async def run(
         str | None, typer.Option("--timeout", metavar="TIME", help="Stop after this time, with exit 124.")
     ] = None,
     endpoint: EndpointOption = None,
+    event: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--event",
+            metavar="JSON|@FILE|-",
+            help="A CloudEvent to publish once the run waits for one; may be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Run one workflow file and print its output; exit 7 where it faults."""
     value = read_input(input_)
+    events = read_events(event or ())
     timeout_s = seconds(limit, "--timeout")
     if not file.is_file():
         raise NotFound(f"{file}: no such file")
@@ -61,11 +72,14 @@ async def run(
         endpoints={**settings.endpoints, **endpoints(endpoint)},
     )
     root = Path.cwd() if file.resolve().is_relative_to(Path.cwd().resolve()) else file.resolve().parent
-    bundle, api = _bundle(compiled(settings, purpose="run", paths=[file], root=root), file)
+    bundle, api = _bundle(compiled(settings, purpose="run", paths=needed(file, root), root=root), file)
     async with _working(replace(settings, concurrency=1), root) as store:
         await store.revisions.publish(bundle)
         uid = await _accept(store, api, value)
-        ended = whole(await until_end(session, store, uid, timeout_s))
+        async with fed(store, events) as left:
+            ended = whole(await until_end(session, store, uid, timeout_s))
+    if left:
+        session.screen.note(f"{counted(len(left), 'event')} not published: the run waited for no more")
     shown = {name: ended[name] for name in ("uid", "status", "output", "error")}
     session.screen.data("run", shown)
     if session.screen.output is Output.TEXT and ended["status"] == "completed":
@@ -76,6 +90,8 @@ async def run(
 
 def _bundle(checked: Checked, file: Path) -> tuple[Bundle, Api]:
     """The file's workflow behind an API of its own."""
+    import msgspec
+
     from iogate.compiler.revision import Api, Bundle, NoAuth, Revision
 
     bundle = checked.bundle
@@ -86,9 +102,12 @@ def _bundle(checked: Checked, file: Path) -> tuple[Bundle, Api]:
         )
     ((name, workflow), *_) = bundle.revision.workflows.items()
     api = Api(id=API, workflow=name, program=workflow.program, enabled=True, auth=NoAuth())
-    revision = Revision(
-        apis={API: api}, workflows=bundle.revision.workflows, resources=bundle.revision.resources
-    )
+    # It runs now, and once: a schedule is for those who apply it.
+    workflows = {
+        name: msgspec.structs.replace(workflow, schedule=None)
+        for name, workflow in bundle.revision.workflows.items()
+    }
+    revision = Revision(apis={API: api}, workflows=workflows, resources=bundle.revision.resources)
     return Bundle(revision=revision, programs=bundle.programs, contents=bundle.contents), api
 
 
