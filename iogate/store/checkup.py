@@ -5,11 +5,13 @@ Used by `doctor` and `up`. Invariant: changes nothing; what it cannot read it sa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
 from iogate.store.line import CommandFailed, Line
+from iogate.store.outbox import Sink
 from iogate.store.server import OLDEST
 
 
@@ -20,8 +22,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     hint: str
 
 
-async def findings(line: Line) -> list[Finding]:
-    """What is unsafe, errors first."""
+async def findings(line: Line, sinks: Sequence[Sink] = ()) -> list[Finding]:
+    """What is unsafe, errors first; and sinks that have lost events."""
     try:
         settings = await _settings(line)
     except CommandFailed as error:
@@ -34,6 +36,7 @@ async def findings(line: Line) -> list[Finding]:
             )
         ]
     found = [finding for finding in _judge(settings) if finding is not None]
+    found += [_lossy(sink) for sink in sinks if sink.dropped]
     return sorted(found, key=lambda finding: finding.level)
 
 
@@ -84,6 +87,15 @@ def _judge(settings: dict[str, str]) -> list[Finding | None]:
             "CONFIG SET no-appendfsync-on-rewrite no",
         ),
     ]
+
+
+def _lossy(sink: Sink) -> Finding:
+    return Finding(
+        level="warning",
+        setting=f"events.sinks.{sink.name}",
+        message=f"{sink.dropped} events for the sink {sink.name} were dropped: its outbox was full",
+        hint=f"see whether its url answers: {sink.waiting} events wait for it",
+    )
 
 
 def _unless(

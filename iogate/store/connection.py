@@ -65,8 +65,8 @@ class Store:
         return {name: value.strip() for name, value in pairs}
 
     async def findings(self) -> list[Finding]:
-        """What is unsafe in the server's settings; for `doctor`."""
-        return await findings(self._line)
+        """What is unsafe in the server's settings, and what was lost; for `doctor`."""
+        return await findings(self._line, await self.outbox.sinks())
 
     async def call(self, *arguments: Any) -> Any:
         """One raw command, for `doctor` and tests."""

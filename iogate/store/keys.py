@@ -56,8 +56,11 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
+from iogate.errors import ERROR_TYPES
+
 QUEUE: Final = "iogate"
 """The one RQ queue."""
+RUNTIME_ERROR: Final = f"{ERROR_TYPES}runtime"
 JOB_FUNCTION: Final = "iogate.worker.job.advance"
 
 LEASE_MS: Final = 15_000

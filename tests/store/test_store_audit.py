@@ -17,6 +17,8 @@ from iogate.store import audit, keys
 from iogate.store.connection import Store
 from iogate.store.embedded import Embedded
 from tests.store.builders import ORDERS, accepted, api, bundle, commit, place, publish, until
+from tests.store.test_store_children import child, parent_of, told
+from tests.store.test_store_events import event, listening, matched, wanting
 
 
 @pytest.fixture
@@ -182,3 +184,52 @@ async def test_contents_live_as_long_as_a_run_whose_program_names_them(
     assert (await audit.audit(each_store._line)).dropped == 2
     with pytest.raises(NotFound, match=f"there is no content {digest[:12]}… in the store"):
         await each_store.revisions.content(digest)
+
+
+async def test_a_subscription_that_lost_its_place_in_the_index_is_put_back(each_store: Store) -> None:
+    await publish(each_store)
+    claim = await listening(each_store, {1: wanting()})
+    await each_store.call("DEL", keys.WANTS + "order.paid")
+    assert await each_store.leases.audit() == 1
+    assert await each_store.leases.audit() == 0
+    await each_store.events.publish([event()])
+    await matched(each_store)
+    assert await place(each_store, claim.uid) == "queue"
+
+
+async def test_a_parked_run_whose_wake_up_was_undone_is_woken_by_its_inbox(each_store: Store) -> None:
+    await publish(each_store)
+    claim = await listening(each_store, {1: wanting()})
+    await each_store.events.publish([event()])
+    await matched(each_store)
+    await each_store.call("DEL", keys.RQ_QUEUE)
+    await each_store.call("HSET", keys.RUN + claim.uid, "pl", "timer")
+    assert await each_store.leases.audit() == 1
+    assert len((await each_store.leases.take("w", 1)).claims) == 1
+
+
+async def test_a_parent_hears_of_a_child_that_was_deleted(each_store: Store) -> None:
+    await publish(each_store)
+    lost = child(4)
+    parent = await parent_of(each_store, lost)
+    await each_store.call("DEL", keys.RUN + lost.uid)
+    assert await each_store.leases.audit() == 1
+    assert await each_store.leases.audit() == 0
+    claims = {claim.uid: claim for claim in (await each_store.leases.take("w", 5)).claims}
+    (message,) = claims[parent.uid].inbox
+    assert told(message)["status"] == "faulted"
+    assert told(message)["error"]["detail"] == f"the record of the run {lost.uid} was deleted"
+
+
+async def test_nothing_is_left_of_a_run_that_was_deleted(each_store: Store) -> None:
+    await publish(each_store)
+    claim = await listening(each_store, {1: wanting()}, move="keep")
+    one = child(2)
+    await each_store.leases.commit(
+        [commit(claim, "keep", seq=2, children=[one], frames={"1": b"f"}, journal=[b"{}"])]
+    )
+    await each_store.call("DEL", keys.RUN + claim.uid)
+    await each_store.leases.audit()
+    assert await each_store.call("KEYS", f"iogate:*:{claim.uid}") == []
+    assert await each_store.call("EXISTS", keys.WANTS + "order.paid") == 0
+    assert await place(each_store, one.uid) == "end"

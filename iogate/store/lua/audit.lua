@@ -1,9 +1,10 @@
 -- Looks at some runs of one status and puts right what an outsider did to them.
--- keys: index, run, end, RQ queue and jobs, leases, timers, suspects, backlog, woken
+-- keys: index, run, end, RQ queue and jobs, leases, timers, suspects, backlog, woken; wanted, wants, inbox and
+--   children of a run, and what is left of one that was deleted
 -- args: status, uid…
 -- returns: how many were put back, how many left the index
 -- invariant: a run that is where its record says is not touched.
--- include: time index rq places record
+-- include: time index rq places record inbox outcome finish
 local status = ARGV[1]
 local members = {}
 
@@ -28,6 +29,11 @@ local function put_back(uid, r)
   elseif r.place == 'lease' then
     if redis.call('ZSCORE', $leases, uid) then return false end
     redis.call('ZADD', $leases, now_ms, uid)
+  elseif r.place == 'timer' and has_messages(uid, r) then
+    withdraw(uid, r)
+    wake(uid, r.api)
+  elseif r.place == 'suspended' then
+    return false
   elseif r.place == 'timer' then
     if (r.due or 0) == 0 or redis.call('ZSCORE', $timers, uid) then return false end
     redis.call('ZADD', $timers, r.due, uid)
@@ -39,22 +45,65 @@ local function put_back(uid, r)
   return true
 end
 
+-- A subscription that the index of types lost.
+local function index_wants(uid)
+  local flat, lost = redis.call('HGETALL', $wanted .. uid), false
+  for i = 1, #flat, 2 do
+    local types, filters = string.match(flat[i + 1], '^%d+\n(.-)\n(.*)$')
+    for kind in string.gmatch((types or '') .. ' ', '(.-) ') do
+      local member = uid .. ':' .. flat[i]
+      if types and redis.call('HEXISTS', $wants .. kind, member) == 0 then
+        redis.call('HSET', $wants .. kind, member, filters)
+        lost = true
+      end
+    end
+  end
+  return lost
+end
+
+-- A child that is gone will never say so.
+local function miss_children(uid)
+  local flat, lost = redis.call('HGETALL', $children .. uid), false
+  for i = 1, #flat, 2 do
+    local frame, child = flat[i], flat[i + 1]
+    if redis.call('EXISTS', $run .. child, $end .. child) == 0 then
+      tell_parent(child, uid, frame, 'faulted', '', cjson.encode({type = $runtime_error, status = 500,
+        title = 'the child run is gone', detail = 'the record of the run ' .. child .. ' was deleted'}))
+      lost = true
+    end
+  end
+  return lost
+end
+
+local function repair(uid, r)
+  local put = put_back(uid, r)
+  if not r.reaches then return put end
+  local indexed, missed = index_wants(uid), miss_children(uid)
+  return put or indexed or missed
+end
+
 local restored, gone = 0, 0
 for i = 2, #ARGV do
   local uid = ARGV[i]
   local r = record(uid)
   if r then
     if r.status ~= status then index(uid, r.created, status, r.status) end
-    if put_back(uid, r) then restored = restored + 1 end
+    if repair(uid, r) then restored = restored + 1 end
   else
     local blob = redis.call('GET', $end .. uid)
     local e = blob and cmsgpack.unpack(blob)
     if not e or e[1] ~= status then
       gone = gone + 1
       index(uid, e and tonumber(e[4]), status, e and e[1])
+      if not e and redis.call('EXISTS', $run .. uid) == 0 then
+        cut_off(uid)
+        redis.call('DEL', $frames .. uid, $values .. uid, $tasks .. uid, $journal .. uid)
+      end
     end
   end
 end
+save_loads()
 save_index()
+announce_ended()
 ring()
 return {restored, gone}

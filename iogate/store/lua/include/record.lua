@@ -6,7 +6,7 @@ end
 
 local function record(uid)
   local v = redis.pcall('HMGET', $run .. uid, 'api', 'f', 'crt', 'sta', 'att', 'tok', 'seq', 'ret', 'dth',
-    'cxl', 'st', 'pl', 'wkr', 'lst', 'sol', 'msg', 'due', 'ddl', 'sus', 'dep')
+    'cxl', 'st', 'pl', 'wkr', 'lst', 'sol', 'msg', 'due', 'ddl', 'sus', 'dep', 'ext')
   if v.err or not v[1] then return nil end
   local created, retention = whole(v[3]), whole(v[8])
   if not (created and retention and v[2] and v[11] and v[12] and string.match(uid, '^%d+$')) then return nil end
@@ -15,5 +15,5 @@ local function record(uid)
     retention = retention, deaths = whole(v[9]) or 0, reason = v[10] or '', cancelled = v[10],
     status = v[11], place = v[12], worker = v[13] or '', leased = v[14] or '', solitary = v[15] == '1',
     posted = whole(v[16]) or 0, due = tonumber(v[17]), deadline = tonumber(v[18]), suspended = v[19],
-    depth = whole(v[20]) or 0}
+    depth = whole(v[20]) or 0, reaches = v[21]}
 end
