@@ -1,0 +1,129 @@
+"""Digest authentication: the standard's own examples, and challenges as servers write them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from iogate.effects.authentication.digest import Session, challenges, session, stale
+from iogate.effects.authentication.policies import Digest
+
+MUFASA = Digest(username="Mufasa", password="Circle of Life")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "response"),
+    [
+        ("MD5", "8ca523f5e9506fed4657c9700eebdbec"),
+        ("SHA-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+    ],
+)
+def test_the_example_of_rfc_7616_is_answered_as_it_says(algorithm: str, response: str) -> None:
+    made = Session(
+        policy=MUFASA,
+        realm="http-auth@example.org",
+        nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v",
+        opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS",
+        algorithm=algorithm,
+        qop=True,
+        userhash=False,
+        cnonce="f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
+    )
+    assert made.answer("GET", "/dir/index.html") == (
+        'Digest username="Mufasa", realm="http-auth@example.org", '
+        'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", uri="/dir/index.html", '
+        f'response="{response}", algorithm={algorithm}, '
+        'opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS", '
+        'cnonce="f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ", qop=auth, nc=00000001'
+    )
+    assert "nc=00000002" in made.answer("GET", "/dir/index.html")
+
+
+@pytest.mark.parametrize(
+    ("headers", "read"),
+    [
+        (['Basic realm="a"'], [("basic", {"realm": "a"})]),
+        (["Negotiate"], [("negotiate", {})]),
+        (["Negotiate abc=="], [("negotiate", {})]),
+        (
+            ['Negotiate, Digest realm="a, b",nonce=n , Basic realm="\\"x\\""'],
+            [
+                ("negotiate", {}),
+                ("digest", {"realm": "a, b", "nonce": "n"}),
+                ("basic", {"realm": '"x"'}),
+            ],
+        ),
+        (["Bearer", 'digest NONCE="n"'], [("bearer", {}), ("digest", {"nonce": "n"})]),
+        (['realm="no scheme"', "", ",,"], []),
+        (['Digest realm="broken'], [("digest", {})]),
+    ],
+)
+def test_challenges_are_read_however_they_are_joined(
+    headers: list[str], read: list[tuple[str, dict[str, str]]]
+) -> None:
+    found = [(each.scheme, each.parameters) for each in challenges(headers)]
+    if "broken" in str(headers):
+        assert found[0][0] == "digest"
+        assert session(MUFASA, challenges(headers)) is None
+    else:
+        assert found == read
+
+
+@pytest.mark.parametrize(
+    ("header", "algorithm"),
+    [
+        ('Digest realm="r", nonce="n"', ""),
+        ('Digest realm="r", nonce="n", algorithm=SHA-256-sess, qop="auth-int, auth"', "SHA-256-sess"),
+        (
+            'Digest realm="r", nonce="n", algorithm=SHA-512-256, Digest realm="r", nonce="n", algorithm=MD5',
+            "MD5",
+        ),
+        (
+            'Digest realm="r", nonce="n", algorithm=SHA-256, Digest realm="r", nonce="n", algorithm=MD5',
+            "SHA-256",
+        ),
+    ],
+)
+def test_the_first_challenge_that_can_be_answered_is(header: str, algorithm: str) -> None:
+    made = session(MUFASA, challenges([header]))
+    assert made is not None
+    assert made.algorithm == algorithm
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        'Digest realm="r"',
+        'Digest nonce="n"',
+        'Digest realm="r", nonce="n", qop="auth-int"',
+        'Digest realm="r", nonce="n", algorithm=SHA3',
+        'Basic realm="r", nonce="n"',
+    ],
+)
+def test_a_challenge_that_cannot_be_answered_is_left(header: str) -> None:
+    assert session(MUFASA, challenges([header])) is None
+
+
+def test_only_a_stale_nonce_is_worth_another_answer() -> None:
+    assert stale(challenges(['Digest realm="r", nonce="n", stale=TRUE']))
+    assert not stale(challenges(['Digest realm="r", nonce="n", stale=false', 'Basic stale="true"']))
+
+
+def test_names_are_sent_as_the_standard_wants_them() -> None:
+    def who(policy: Digest, more: str = "") -> str:
+        made = session(policy, challenges(['Digest realm="r", nonce="n", qop="auth"' + more]))
+        assert made is not None
+        found = re.search(r"username\*?=[^,]+", made.answer("GET", "/"))
+        assert found is not None
+        return found[0]
+
+    assert who(Digest(username='a "b" \\', password="p")) == r'username="a \"b\" \\"'
+    assert who(Digest(username="Jäsøn Doe", password="p")) == "username*=UTF-8''J%C3%A4s%C3%B8n%20Doe"
+    hidden = who(Digest(username="ada", password="p"), ", userhash=true, algorithm=SHA-256")
+    assert re.fullmatch(r'username="[0-9a-f]{64}"', hidden)
+
+
+def test_no_password_is_in_what_a_log_would_show() -> None:
+    made = session(MUFASA, challenges(['Digest realm="r", nonce="n"']))
+    assert "Circle" not in repr(made)
