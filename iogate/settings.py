@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from iogate import eventing
 from iogate.errors import InvalidFiles
 
 Runnable = Literal["script", "shell", "container"]
@@ -53,7 +54,7 @@ class Settings:
     allow_hosts: tuple[str, ...] = ()
     endpoints: Mapping[str, str] = field(default_factory=dict)
     link_key: str | None = field(default=None, repr=False)
-    events: Mapping[str, Any] = field(default_factory=dict)
+    events: Mapping[str, Any] = field(default_factory=dict, repr=False)
     log_format: Literal["text", "json"] | None = None
 
 
@@ -155,10 +156,11 @@ def _endpoint(prefix: str, target: Any) -> str:
     return str(target)
 
 
-def _event_member(name: str, value: Any) -> Any:
-    if name != "auth":
-        raise _UnexpectedError("{auth: AUTH}, with no other key")
-    return value
+def _read_events(value: Any) -> dict[str, Any]:
+    try:
+        return eventing.read(value)
+    except eventing.Unexpected as unexpected:
+        raise _UnexpectedError(str(unexpected)) from None
 
 
 def _read_host(value: Any) -> str:
@@ -191,7 +193,7 @@ _KINDS: Mapping[str, _Kind] = {
     "allow_hosts": _list(_host, "a list of hosts, each HOST, HOST:PORT or NETWORK/BITS, without a scheme"),
     "endpoints": _map(_endpoint, "a map of URL prefix to URL prefix", {"type": "string", "pattern": _URL}),
     "link_key": _pattern("text of at least 32 characters", r"(?s).{32,}"),
-    "events": _map(_event_member, "{auth: AUTH}"),
+    "events": _Kind(read=_read_events, form="map", schema=eventing.SCHEMA),
     "log_format": _choice("text", "json"),
 }
 

@@ -45,6 +45,7 @@ def check(
     """Read and compile the project, or, with `paths`, only these files, which need not be a whole project."""
     from iogate.compiler.compile import compile_documents
     from iogate.documents import load
+    from iogate.effects.fetching import fetcher
     from iogate.functions import load as load_functions
 
     root = root or Path.cwd()
@@ -59,6 +60,8 @@ def check(
         purpose=purpose,
         functions=load_functions(settings.functions, root),
         partial=paths is not None,
+        # `validate` says what the files say, wherever it runs: it does not touch the network.
+        fetch=fetcher(settings, root) if purpose != "validate" else None,
     )
     # A run by hand is allowed all kinds of processes without anyone's having said so.
     idle, sources = without_effect(settings) if purpose != "run" else ((), {})
@@ -77,7 +80,6 @@ def without_effect(settings: Settings) -> tuple[tuple[Problem, ...], Mapping[str
     given = {
         name: (code, what)
         for name, code, what, found in (
-            ("events", "IOG450", "events: a way in for CloudEvents", bool(settings.events)),
             ("allow_run", "IOG451", "allow_run: container", "container" in settings.allow_run),
         )
         if found

@@ -18,7 +18,7 @@ import uvloop
 
 from iogate import logs, settings
 from iogate.errors import IogateError, Unreachable
-from iogate.gateway import app, process, sockets
+from iogate.gateway import app, process, senders, sockets
 from iogate.gateway.calls import Calls
 from iogate.gateway.links import Links
 from iogate.gateway.live import Live
@@ -74,6 +74,7 @@ async def run(chosen: Settings) -> None:
         loopback=is_loopback(chosen.host),
         public_url=chosen.public_url or f"http://{bracketed}:{chosen.port}",
         root=Path.cwd(),
+        senders=senders.auth(chosen.events.get("auth")),
     )
     refresher = Refresher(live, lambda: find_store(chosen))
     listening = sockets.inherited_or_own(chosen.host, chosen.port)

@@ -7,6 +7,7 @@ deadline.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from litestar.types import Receive
 
@@ -61,6 +62,14 @@ class Deadlines:
         self._looking = bool(self._readings)
         if self._looking:
             loop.call_later(LOOK_S, self._look, loop)
+
+
+def length(headers: Mapping[bytes, bytes]) -> int | None:
+    """What Content-Length promises, None without a promise."""
+    value = headers.get(b"content-length")
+    if value is None or b"transfer-encoding" in headers:
+        return None
+    return int(value) if value.isdigit() and len(value) < 19 else None
 
 
 async def read(

@@ -100,7 +100,10 @@ class Calls:
         if verb == "POST":
             content.check_encoding(headers)
             sent = await body.read(
-                receive, limit=route.api.limits.body, length=_length(headers), deadlines=self._live.deadlines
+                receive,
+                limit=route.api.limits.body,
+                length=body.length(headers),
+                deadlines=self._live.deadlines,
             )
         for attempt in (1, 2):
             value = content.read(route, scope, headers, sent)
@@ -191,13 +194,6 @@ class Calls:
             if answer is not None:
                 return answer
         return Answer(202, b'{"response":{"uid":"%s"}}' % uid.encode(), more)
-
-
-def _length(headers: Mapping[bytes, bytes]) -> int | None:
-    value = headers.get(b"content-length")
-    if value is None or b"transfer-encoding" in headers:
-        return None
-    return int(value) if value.isdigit() and len(value) < 19 else None
 
 
 def _fingerprint(route: Route, value: Any) -> str:

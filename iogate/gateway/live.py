@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 from iogate.errors import Unreachable
 from iogate.gateway.answers import STORE_DOWN, Failed
 from iogate.gateway.body import Deadlines
+from iogate.gateway.metrics import EventCounts
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from iogate.compiler.revision import Auth
     from iogate.gateway.links import Links
     from iogate.gateway.metrics import Counts
     from iogate.gateway.routes import Table
@@ -45,6 +47,9 @@ class Live:
     table: Table | None = None
     """None until a revision was taken."""
     counts: dict[str, Counts] = field(default_factory=dict)
+    senders: Auth | None = None
+    """Who may send events in; None: nobody, the path is closed."""
+    events: EventCounts = field(default_factory=EventCounts)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     """The process is about to end: whoever waits for a run is answered now."""
 

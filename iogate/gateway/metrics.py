@@ -43,11 +43,32 @@ class Counts:
         self.refused[code] = self.refused.get(code, 0) + 1
 
 
+class EventCounts:
+    """What happened to the events that were sent in."""
+
+    __slots__ = ("accepted", "refused", "repeated")
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.repeated = 0
+        self.refused: dict[str, int] = {}
+        """Requests, by code."""
+
+    def refuse(self, code: str) -> None:
+        self.refused[code] = self.refused.get(code, 0) + 1
+
+
 class _Scrape(Collector):
     def __init__(
-        self, counts: Mapping[str, Counts], runs: Mapping[str, int], queued: int | None, revision: int | None
+        self,
+        counts: Mapping[str, Counts],
+        events: EventCounts,
+        runs: Mapping[str, int],
+        queued: int | None,
+        revision: int | None,
     ) -> None:
-        self._counts, self._runs, self._queued, self._revision = counts, runs, queued, revision
+        self._counts, self._events, self._runs = counts, events, runs
+        self._queued, self._revision = queued, revision
 
     def collect(self) -> Iterator[Metric]:
         accepted = CounterMetricFamily("iogate_calls_accepted", "Calls answered with a uid", labels=["api"])
@@ -69,6 +90,7 @@ class _Scrape(Collector):
                 buckets.append((bound, float(total)))
             took.add_metric([api], buckets, counts.seconds)
         yield from (accepted, replayed, refused, took)
+        yield from self._of_events()
         runs = GaugeMetricFamily("iogate_runs", "Runs in the store", labels=["status"])
         for status, number in self._runs.items():
             runs.add_metric([status], number)
@@ -78,11 +100,28 @@ class _Scrape(Collector):
         if self._revision is not None:
             yield GaugeMetricFamily("iogate_revision", "Number of the revision in use", self._revision)
 
+    def _of_events(self) -> Iterator[Metric]:
+        yield CounterMetricFamily("iogate_events_accepted", "Events stored", self._events.accepted)
+        yield CounterMetricFamily(
+            "iogate_events_repeated", "Events accepted whose source and id were known", self._events.repeated
+        )
+        refused = CounterMetricFamily(
+            "iogate_events_refused", "Requests with events refused", labels=["code"]
+        )
+        for code, number in self._events.refused.items():
+            refused.add_metric([code], number)
+        yield refused
+
 
 def exposition(
-    counts: Mapping[str, Counts], *, runs: Mapping[str, int], queued: int | None, revision: int | None
+    counts: Mapping[str, Counts],
+    *,
+    events: EventCounts,
+    runs: Mapping[str, int],
+    queued: int | None,
+    revision: int | None,
 ) -> bytes:
     """The text that Prometheus reads."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Scrape(counts, runs, queued, revision))
+    registry.register(_Scrape(counts, events, runs, queued, revision))
     return generate_latest(registry)

@@ -51,7 +51,9 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
         except Failed:
             pass  # what this process counted is worth most while the store is away
         revision = live.table.number if live.table is not None else None
-        text = metrics.exposition(live.counts, runs=runs, queued=queued, revision=revision)
+        text = metrics.exposition(
+            live.counts, events=live.events, runs=runs, queued=queued, revision=revision
+        )
         return Response(text, media_type=metrics.CONTENT_TYPE, headers={"cache-control": "no-store"})
 
     @route("/openapi.json", http_method=_READ, sync_to_thread=False)
@@ -61,7 +63,9 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
             raise Failed(NO_REVISION)
         if table.number not in described:
             described.clear()
-            text = openapi.document(table.revision, number=table.number, server=live.public_url)
+            text = openapi.document(
+                table.revision, number=table.number, server=live.public_url, senders=live.senders
+            )
             described[table.number] = Answer(200, text)
         return as_response(described[table.number])
 

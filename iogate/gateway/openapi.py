@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, assert_never
 import msgspec
 
 from iogate.compiler.revision import AnyAuth, NoAuth, TokenAuth, UserAuth
+from iogate.gateway.cloudevents import BATCHED, MAX_EVENTS, STRUCTURED
 
 if TYPE_CHECKING:
-    from iogate.compiler.revision import Api, Revision
+    from iogate.compiler.revision import Api, Auth, Revision
 
 _ERROR = {"$ref": "#/components/responses/Error"}
 _UID = {"type": "string", "pattern": "^[0-9]{1,19}$"}
@@ -30,8 +31,8 @@ SCHEMES: dict[str, Any] = {
 }
 
 
-def document(revision: Revision, *, number: int, server: str) -> bytes:
-    """The document, encoded."""
+def document(revision: Revision, *, number: int, server: str, senders: Auth | None = None) -> bytes:
+    """The document, encoded; `senders` may send events in."""
     paths: dict[str, Any] = {}
     for name, api in sorted(revision.apis.items()):
         for ending in ("async", "sync"):
@@ -39,6 +40,8 @@ def document(revision: Revision, *, number: int, server: str) -> bytes:
                 verb.lower(): _operation(name, api, verb, ending) for verb in api.verbs
             }
     paths |= _run_paths()
+    if senders is not None:
+        paths["/v1/events"] = {"post": _sending(senders)}
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
@@ -163,6 +166,48 @@ def _run_paths() -> dict[str, Any]:
         },
         "/v1/runs/{uid}/cancel": {
             "post": shared | {"parameters": _RUN_PARAMETERS, "responses": _async_answers()}
+        },
+    }
+
+
+def _sending(senders: Auth) -> dict[str, Any]:
+    event = {
+        "type": "object",
+        "required": ["id", "source", "specversion", "type"],
+        "properties": {
+            "id": {"type": "string", "minLength": 1},
+            "source": {"type": "string", "format": "uri-reference", "minLength": 1},
+            "specversion": {"const": "1.0"},
+            "type": {"type": "string", "minLength": 1},
+            "subject": {"type": "string"},
+            "time": {"type": "string", "format": "date-time"},
+            "datacontenttype": {"type": "string"},
+            "dataschema": {"type": "string", "format": "uri"},
+            "data": {},
+            "data_base64": {"type": "string", "contentEncoding": "base64"},
+        },
+    }
+    batch = {"type": "array", "items": event, "maxItems": MAX_EVENTS}
+    count = {"events": {"type": "integer", "minimum": 0}}
+    return {
+        "operationId": "events.send",
+        "tags": ["events"],
+        "summary": "Send CloudEvents to the workflows that listen",
+        "description": "In binary mode the attributes stand in ce- headers, and the body is the data.",
+        "security": security(senders),
+        "requestBody": {
+            "content": {
+                STRUCTURED.decode(): {"schema": event},
+                BATCHED.decode(): {"schema": batch},
+                "application/json": {"schema": {}},
+            }
+        },
+        "responses": {
+            "202": {
+                "description": "Stored durably; how many of them were not known by source and id",
+                "content": _envelope(count),
+            },
+            "default": _ERROR,
         },
     }
 

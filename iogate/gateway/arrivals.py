@@ -1,0 +1,114 @@
+"""`POST /v1/events`: CloudEvents from outside, stored before they are answered.
+
+Called by `app`. The checks stand in the order of the contract, and the first that fails answers:
+
+    open → verb → credentials → size, type → content → store
+
+Invariant: a 202 is sent only after the store has answered that the events are stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from iogate.errors import Unreachable
+from iogate.gateway import answers, auth, body, cloudevents, content
+from iogate.gateway.answers import Answer, ErrorAnswer, Failed
+from iogate.gateway.live import ANSWER_S
+from iogate.store.memory import StoreFull
+
+if TYPE_CHECKING:
+    from litestar.types import HTTPScope, Receive, Send
+
+    from iogate.gateway.live import Live
+
+log = logging.getLogger(__name__)
+
+PATH = b"/v1/events"
+MAX_BODY = 1024 * 1024
+MAX_HEADERS = 32_768
+UNSET_S = 2.0
+"""How often a secret that this machine lacks is looked for again."""
+EVENT_S = 0.004
+"""What each event of a batch adds to the time in which the store has to answer. What was stored of a batch
+that was answered 503 is known when it is sent again."""
+
+CLOSED = ErrorAnswer(
+    403,
+    "requestError.notEnabled",
+    "Events are not accepted: the setting events: {auth: …} of the gateway opens this path",
+)
+_OPTIONS = Answer(204, b"", [(b"allow", b"POST, OPTIONS")])
+
+
+class Arrivals:
+    """Judges and stores what is sent in."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._guard = self._make()
+        self._looked_s = time.monotonic()
+
+    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        try:
+            answer = await self._answer(scope, receive)
+        except Failed as failed:
+            answer = failed.answer
+        except Exception:
+            log.exception("%s %s failed", scope["method"], scope["path"], extra={"action": "events.failed"})
+            answer = answers.CRASHED
+        if isinstance(answer, ErrorAnswer):
+            self._live.events.refuse(answer.code)
+        if self._live.draining.is_set():
+            await answer.send_last(send)
+        else:
+            await answer.send(send)
+
+    async def _answer(self, scope: HTTPScope, receive: Receive) -> Answer:
+        guard = self._ready()
+        if guard is None:
+            return CLOSED
+        verb = scope["method"]
+        if verb == "OPTIONS":
+            return _OPTIONS
+        if verb != "POST":
+            return answers.not_allowed(verb[:20], "POST")
+        headers, repeated = auth.index(scope["headers"])
+        if sum(map(len, headers)) + sum(map(len, headers.values())) > MAX_HEADERS:
+            return answers.HEADERS_TOO_LARGE
+        await guard.judge(headers, repeated)
+        content.check_encoding(headers)
+        sent = await body.read(
+            receive, limit=MAX_BODY, length=body.length(headers), deadlines=self._live.deadlines
+        )
+        events = cloudevents.read(headers, repeated, sent)
+        stored = await self._store(events)
+        self._live.events.accepted += stored
+        self._live.events.repeated += len(events) - stored
+        return answers.response({"events": stored}, 202)
+
+    def _make(self) -> auth.Guard | None:
+        senders = self._live.senders
+        return None if senders is None else auth.Guard(senders, root=self._live.root)
+
+    def _ready(self) -> auth.Guard | None:
+        """The guard, made anew now and then while it lacks a secret: a file may have come."""
+        if self._guard is not None and self._guard.unset and time.monotonic() - self._looked_s > UNSET_S:
+            self._looked_s = time.monotonic()
+            self._guard = self._make()
+        return self._guard
+
+    async def _store(self, events: list[bytes]) -> int:
+        store = self._live.store
+        if store is None:
+            raise Failed(answers.STORE_DOWN)
+        try:
+            async with asyncio.timeout(ANSWER_S + len(events) * EVENT_S):
+                return await store.events.publish(events)
+        except StoreFull:
+            raise Failed(answers.STORE_FULL) from None
+        except (TimeoutError, Unreachable):
+            raise Failed(answers.STORE_DOWN) from None

@@ -1,0 +1,396 @@
+"""`POST /v1/events`: CloudEvents in every mode, judged as calls are, and stored before they are answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from iogate import eventing, secrets
+from iogate.compiler.revision import AnyAuth, Auth, EnvSecret, HashedSecret, NoAuth, TokenAuth
+from iogate.gateway import app, senders
+from iogate.gateway.calls import Calls
+from iogate.store import keys
+from iogate.store.connection import Store
+from iogate.store.uids import UidSource
+from tests.gateway.driver import TOKEN, USER, Reply, World, api
+
+EVENT = {"specversion": "1.0", "id": "e1", "source": "/shop", "type": "order.placed"}
+BINARY = {"ce-specversion": "1.0", "ce-id": "e1", "ce-source": "/shop", "ce-type": "order.placed"}
+STRUCTURED = {"content-type": "application/cloudevents+json"}
+BATCH = {"content-type": "application/cloudevents-batch+json"}
+
+
+def open_to(world: World, auth: Auth | None) -> World:
+    """The same gateway, with the setting `events.auth`."""
+    world.live.senders = auth
+    world.application = app.build(world.live, Calls(world.live, world.refresher, UidSource()))
+    return world
+
+
+@pytest.fixture(autouse=True)
+async def listener(world: World) -> None:
+    """Somebody wants every event: the store keeps none that nobody can want."""
+    await world.store.call("HSET", keys.WANTS, "1:1", b"[]")
+
+
+@pytest.fixture
+def opened(world: World) -> World:
+    return open_to(world, NoAuth())
+
+
+async def send(
+    world: World,
+    value: Any = None,
+    headers: Mapping[str, str] = STRUCTURED,
+    *,
+    body: bytes | None = None,
+    method: str = "POST",
+) -> Reply:
+    content = body if body is not None else b"" if value is None else json.dumps(value).encode()
+    return await world.ask("/v1/events", method, dict(headers), content)
+
+
+async def stored(store: Store) -> list[dict[str, Any]]:
+    """What the matcher finds."""
+    entries = await store.call("LRANGE", keys.EVENTS, 0, -1)
+    return [json.loads(entry.partition(b" ")[2]) for entry in entries]
+
+
+async def test_the_path_is_closed_until_a_setting_opens_it(world: World) -> None:
+    reply = await send(world, EVENT)
+    assert (reply.status, reply.code) == (403, "requestError.notEnabled")
+    assert reply.message == (
+        "Events are not accepted: the setting events: {auth: …} of the gateway opens this path"
+    )
+    assert await stored(world.store) == []
+
+
+async def test_a_structured_event_is_stored_and_then_answered(opened: World) -> None:
+    event = EVENT | {
+        "data": {"sku": "A-1", "n": 12345678901234567890},
+        "time": "2026-01-01T00:00:00Z",
+        "sequence": 7,
+    }
+    reply = await send(opened, event)
+    assert (reply.status, reply.json) == (202, {"events": 1})
+    assert reply.headers["cache-control"] == "no-store"
+    assert await stored(opened.store) == [event]
+
+
+async def test_a_batch_is_stored_in_its_order(opened: World) -> None:
+    events = [EVENT | {"id": f"e{number}"} for number in range(5)]
+    reply = await send(opened, events, {"content-type": "application/cloudevents-batch+json; charset=utf-8"})
+    assert (reply.status, reply.json) == (202, {"events": 5})
+    assert [event["id"] for event in await stored(opened.store)] == ["e0", "e1", "e2", "e3", "e4"]
+
+
+async def test_an_empty_batch_is_none_too_many(opened: World) -> None:
+    assert (await send(opened, [], BATCH)).json == {"events": 0}
+
+
+async def test_a_binary_event_has_its_attributes_in_headers(opened: World) -> None:
+    headers = BINARY | {
+        "content-type": "application/json",
+        "ce-subject": "Euro%20%E2%82%AC",
+        "ce-tenant": '"a \\"b\\""',
+    }
+    reply = await send(opened, {"sku": "A-1"}, headers)
+    assert (reply.status, reply.json) == (202, {"events": 1})
+    assert await stored(opened.store) == [
+        EVENT
+        | {
+            "subject": "Euro €",
+            "tenant": 'a "b"',
+            "datacontenttype": "application/json",
+            "data": {"sku": "A-1"},
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("label", "body", "members"),
+    [
+        ("application/json", b"[1]", {"datacontenttype": "application/json", "data": [1]}),
+        ("application/vnd.a+json", b"null", {"datacontenttype": "application/vnd.a+json", "data": None}),
+        ("", b'"x"', {"datacontenttype": "application/json", "data": "x"}),
+        (
+            "application/x-www-form-urlencoded",
+            b'{"a":1}',
+            {"datacontenttype": "application/json", "data": {"a": 1}},
+        ),
+        ("text/plain", b"hi", {"datacontenttype": "text/plain", "data_base64": "aGk="}),
+        (
+            "application/octet-stream",
+            b"\xff\0",
+            {"datacontenttype": "application/octet-stream", "data_base64": "/wA="},
+        ),
+        ("text/plain", b"", {}),
+    ],
+)
+async def test_data_is_read_by_its_content_type(
+    opened: World, label: str, body: bytes, members: dict[str, Any]
+) -> None:
+    reply = await send(opened, body=body, headers=(BINARY | ({"content-type": label} if label else {})))
+    assert reply.json == {"events": 1}
+    assert await stored(opened.store) == [EVENT | members]
+
+
+async def test_what_is_known_by_source_and_id_is_accepted_and_not_repeated(opened: World) -> None:
+    assert (await send(opened, EVENT)).json == {"events": 1}
+    assert (await send(opened, EVENT)).json == {"events": 0}
+    assert (await send(opened, headers=BINARY)).json == {"events": 0}
+    other = EVENT | {"source": "/other"}
+    assert (await send(opened, [EVENT, other, other], BATCH)).json == {"events": 1}
+    assert [event["source"] for event in await stored(opened.store)] == ["/shop", "/other"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": None}, "The attribute id of the event is missing"),
+        ({"id": ""}, "The attribute id of the event is empty"),
+        ({"source": None}, "The attribute source of the event is missing"),
+        ({"type": None}, "The attribute type of the event is missing"),
+        ({"type": 7}, "The attribute type of the event is not text"),
+        ({"specversion": None}, "The attribute specversion of the event is missing"),
+        ({"specversion": "0.3"}, 'The event has the specversion "0.3"; expected 1.0'),
+        ({"source": "a b"}, "The attribute source of the event is no URI reference"),
+        ({"time": "yesterday"}, "The attribute time of the event is no timestamp of RFC 3339"),
+        ({"time": "2026-02-31T00:00:00Z"}, "The attribute time of the event is no timestamp of RFC 3339"),
+        ({"subject": ""}, "The attribute subject of the event is empty"),
+        ({"dataschema": "relative"}, "The attribute dataschema of the event is no absolute URI"),
+        ({"datacontenttype": "json"}, "The attribute datacontenttype of the event is no media type"),
+        ({"my_ext": "x"}, 'The event has the attribute "my_ext"; names are of lower-case letters and digits'),
+        ({"myExt": "x"}, 'The event has the attribute "myExt"; names are of lower-case letters and digits'),
+        ({"ext": {}}, "The attribute ext of the event is not text, true, false or an integer of 32 bits"),
+        ({"ext": 2**31}, "The attribute ext of the event is not text, true, false or an integer of 32 bits"),
+        ({"ext": "a\nb"}, "The attribute ext of the event is not printable"),
+        ({"ext": "x" * 3000}, "The attribute ext of the event is longer than 2048 characters"),
+        ({"data": 1, "data_base64": "aGk="}, "The event has both data and data_base64; expected one of them"),
+        ({"data_base64": "?"}, "The member data_base64 of the event is no base64 text"),
+    ],
+)
+async def test_what_is_wrong_with_an_event_is_said_by_its_attribute(
+    opened: World, change: dict[str, Any], message: str
+) -> None:
+    event = {name: value for name, value in (EVENT | change).items() if value is not None}
+    reply = await send(opened, event)
+    assert (reply.status, reply.code, reply.message) == (400, "requestError.invalidParams", message)
+    in_batch = await send(opened, [EVENT, event], BATCH)
+    place = message.replace("The event", "Event 1 of the batch").replace("the event", "event 1 of the batch")
+    assert (in_batch.status, in_batch.message) == (400, place)
+    assert await stored(opened.store) == [], "a batch is stored as a whole or not at all"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ce-id": None}, "The header ce-id is missing"),
+        ({"ce-type": ""}, "The header ce-type is empty"),
+        ({"ce-specversion": "2.0"}, 'The event has the specversion "2.0"; expected 1.0'),
+        ({"ce-my-ext": "x"}, 'The header "ce-my-ext" names no attribute; names are of letters and digits'),
+        ({"ce-data": "x"}, 'The header "ce-data" names no attribute; names are of letters and digits'),
+        ({"ce-subject": "%FF"}, "The header ce-subject is not UTF-8 once its percent-encoding is undone"),
+        (
+            {"ce-datacontenttype": "text/plain"},
+            "The header ce-datacontenttype is not allowed; Content-Type says it",
+        ),
+        ({"content-type": "text"}, "The header Content-Type is no media type"),
+    ],
+)
+async def test_what_is_wrong_with_a_binary_event_is_said_by_its_header(
+    opened: World, change: dict[str, str | None], message: str
+) -> None:
+    headers = {name: text for name, text in (BINARY | change).items() if text is not None}
+    reply = await send(opened, body=b"x" if "content-type" in change else b"", headers=headers)
+    assert (reply.status, reply.message) == (400, message)
+
+
+async def test_an_attribute_given_twice_is_refused(opened: World) -> None:
+    reply = await opened.ask("/v1/events", "POST", [*BINARY.items(), ("ce-id", "e2")])
+    assert (reply.status, reply.message) == (400, "The header ce-id is given more than once")
+
+
+@pytest.mark.parametrize("label", ["application/json", "application/x-www-form-urlencoded", ""])
+async def test_what_is_no_event_is_told_how_one_looks(opened: World, label: str) -> None:
+    reply = await send(opened, EVENT, ({"content-type": label} if label else {"x": "y"}))
+    assert (reply.status, reply.code) == (415, "requestError.unsupportedMediaType")
+    assert reply.message == (
+        "This is no event: expected the content type application/cloudevents+json, "
+        "application/cloudevents-batch+json, or the headers ce-id, ce-source, ce-type and ce-specversion"
+    )
+
+
+async def test_other_formats_of_events_are_named(opened: World) -> None:
+    reply = await send(opened, body=b"<e/>", headers={"content-type": "application/cloudevents+xml"})
+    assert reply.status == 415
+    assert reply.message.startswith("Events as application/cloudevents+xml are not read; expected ")
+    reply = await send(opened, EVENT, (STRUCTURED | {"content-encoding": "gzip"}))
+    assert (reply.status, reply.message) == (415, "The content encoding gzip is not read; expected none")
+
+
+async def test_a_body_is_at_most_a_mebibyte_and_a_batch_a_thousand_events(opened: World) -> None:
+    large = await send(opened, EVENT | {"data": "x" * 1_048_576})
+    assert (large.status, large.message) == (413, "The body is larger than 1048576 bytes")
+    many = await send(opened, [EVENT | {"id": str(number)} for number in range(1001)], BATCH)
+    assert (many.status, many.message) == (400, "The batch has 1001 events; expected at most 1000")
+    full = await send(opened, [EVENT | {"id": str(number)} for number in range(1000)], BATCH)
+    assert full.json == {"events": 1000}
+
+
+async def test_other_verbs_are_refused_and_the_one_is_named(opened: World) -> None:
+    reply = await send(opened, method="GET")
+    assert (reply.status, reply.headers["allow"]) == (405, "POST")
+    options = await send(opened, method="OPTIONS")
+    assert (options.status, options.headers["allow"]) == (204, "POST, OPTIONS")
+
+
+@pytest.mark.parametrize(
+    ("auth", "absent", "wrong", "right"),
+    [
+        (TOKEN, "Token is required", {"token": "x"}, {"token": "123456"}),
+        (TOKEN, "Token is required", {"token": "x"}, {"authorization": "Bearer 123456"}),
+        (
+            USER,
+            "User/Password is required",
+            {"user": "iolinker", "password": "x"},
+            {"user": "iolinker", "password": "123456"},
+        ),
+        (
+            AnyAuth(any=(TOKEN, USER)),
+            "Token or User/Password is required",
+            {"token": "x"},
+            {"user": "iolinker", "password": "123456"},
+        ),
+    ],
+)
+async def test_senders_are_judged_as_callers_are(
+    world: World, auth: Auth, absent: str, wrong: dict[str, str], right: dict[str, str]
+) -> None:
+    open_to(world, auth)
+    reply = await send(world, EVENT)
+    assert (reply.status, reply.code, reply.message) == (401, "requestError.invalidParams", absent)
+    assert "www-authenticate" in reply.headers
+    reply = await send(world, EVENT, (STRUCTURED | wrong))
+    assert (reply.status, reply.code) == (401, "requestError.unauthorized")
+    assert reply.message.endswith(" is invalid")
+    assert await stored(world.store) == []
+    assert (await send(world, EVENT, (STRUCTURED | right))).status == 202
+
+
+async def test_credentials_come_before_the_content(world: World) -> None:
+    open_to(world, TOKEN)
+    assert (await send(world, body=b"{")).status == 401
+    assert (await send(world, method="PUT")).status == 405
+
+
+async def test_a_secret_that_this_machine_lacks_is_no_open_door(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EVENTS_TOKEN", raising=False)
+    open_to(world, TokenAuth(tokens={"token": (EnvSecret(name="EVENTS_TOKEN"),)}))
+    assert (await send(world, EVENT)).status == 503
+    monkeypatch.setenv("EVENTS_TOKEN", "s3cret")
+    monkeypatch.setattr("iogate.gateway.arrivals.UNSET_S", 0.0)
+    assert (await send(world, EVENT, (STRUCTURED | {"token": "s3cret"}))).status == 202
+
+
+async def test_a_store_that_is_away_is_never_a_false_202(opened: World) -> None:
+    opened.live.store = None
+    reply = await send(opened, EVENT)
+    assert (reply.status, reply.code) == (503, "serverError.unavailable")
+
+
+HOSTILE = [
+    b"",
+    b"{",
+    b"null",
+    b"[]",
+    b"7",
+    b'"text"',
+    b"\xff\xfe\x00",
+    b"\xef\xbb\xbf",
+    b"[" * 100_000,
+    b'{"a":' * 50_000,
+    b'{"id":"1","id":"2"}',
+    b'{"specversion":NaN}',
+    b'{"specversion":"1.0","id":"\\ud800","source":"/","type":"t"}',
+    b'{"specversion":"1.0","id":"a","source":"/","type":"t","data_base64":7}',
+    b'{"specversion":"1.0","id":"a","source":"/","type":"t","data_base64":"\xc3\xa9"}',
+    b'{"specversion":"1.0","id":["a"],"source":{},"type":null}',
+    b'{"specversion":1.0,"id":1,"source":1,"type":1}',
+    b'{"specversion":"1.0","id":"a","source":"/","type":"t","":1}',
+    b'{"specversion":"1.0","id":"a","source":"/","type":"t","e":1e400}',
+    b'{"specversion":"1.0","id":"a","source":"/","type":"t","time":"0000-00-00T00:00:00Z"}',
+    b'{"specversion":"1.0","id":"a","source":"/","type":"t","data":' + b"1" * 5_000 + b"}",
+    b'[{"specversion":"1.0"},null,[],{}]',
+    b"<xml/>",
+    b"a=1&b=2",
+    b"\x00" * 1000,
+]
+
+
+@pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
+async def test_no_body_is_the_gateways_fault(opened: World, body: bytes) -> None:
+    for headers in (STRUCTURED, BATCH, BINARY, BINARY | {"content-type": "application/json"}):
+        reply = await send(opened, body=body, headers=headers)
+        assert reply.status in (202, 400, 415), reply.body
+    for event in await stored(opened.store):
+        assert {"specversion", "id", "source", "type"} <= event.keys()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"ce-": "x"},
+        {"ce-id": "%"},
+        {"ce-id": "%zz%"},
+        {"ce-id": '"'},
+        {"ce-id": '"\\"'},
+        {"ce-id": "é"},
+        {"ce-time": "%00"},
+        {"ce-source": "%0a"},
+        {f"ce-{'x' * 200}": "1"},
+        {"content-type": "application/json; charset=utf-16"},
+        {"content-type": ";;;"},
+        {"content-type": "application/cloudevents"},
+        {"content-type": "application/cloudevents+json; charset=latin-1"},
+    ],
+    ids=lambda headers: next(iter(headers))[:12],
+)
+async def test_no_header_is_the_gateways_fault(opened: World, headers: dict[str, str]) -> None:
+    assert (await send(opened, body=b"{}", headers=(BINARY | headers))).status in (202, 400, 415)
+
+
+async def test_the_document_and_the_metrics_know_events(world: World) -> None:
+    await world.publish(api("orders/submit"))
+    paths = json.loads((await world.ask("/openapi.json")).body)["paths"]
+    assert "/v1/events" not in paths, "what is closed is not advertised"
+    open_to(world, TOKEN)
+    operation = json.loads((await world.ask("/openapi.json")).body)["paths"]["/v1/events"]["post"]
+    assert operation["security"] == [{"token": []}, {"bearer": []}]
+    assert set(operation["requestBody"]["content"]) >= {
+        "application/cloudevents+json",
+        "application/cloudevents-batch+json",
+    }
+    right = STRUCTURED | {"token": "123456"}
+    await send(world, EVENT, right)
+    await send(world, EVENT, right)
+    await send(world, EVENT)
+    text = (await world.ask("/metrics")).body.decode()
+    assert "iogate_events_accepted_total 1.0" in text
+    assert "iogate_events_repeated_total 1.0" in text
+    assert 'iogate_events_refused_total{code="requestError.invalidParams"} 1.0' in text
+
+
+def test_a_literal_of_the_setting_is_kept_as_its_hash() -> None:
+    setting = eventing.read({"auth": {"any": [{"token": "s3cret"}, {"users": {"bot": "pass"}}]}})["auth"]
+    compiled = senders.auth(setting)
+    assert isinstance(compiled, AnyAuth)
+    assert compiled.any[0] == TokenAuth(tokens={"token": (HashedSecret(value=secrets.hash_token("s3cret")),)})
+    assert "pass" not in repr(compiled)
+    assert senders.auth(None) is None
+    assert senders.auth("none") == NoAuth()
