@@ -54,6 +54,8 @@ class Run:
     rows: dict[str, TaskRow] = field(default_factory=dict)
     heard: int = 0
     """The highest number of a message that was put into `inbox`."""
+    overheard: bool = False
+    """There was more than one reading of the inbox gives; the rest can be read after a commit."""
     emits: list[Emit] = field(default_factory=list)
     """Events to publish with the next commit."""
     children: list[Child] = field(default_factory=list)
@@ -73,6 +75,7 @@ class Run:
     refused: bool = False
     expired: bool = False
     cancelled: bool = False
+    suspended: bool = False
     gone: bool = False
     """Ended, parked, lost or handed back: nothing may happen to it here any more."""
 

@@ -112,6 +112,13 @@ class Drive:
         if run is not None and not run.gone:
             self._inboxes.look(run)
 
+    def suspend(self, uid: str) -> None:
+        """Someone set the run aside: it goes no further than what is under way."""
+        run = self.runs.get(uid)
+        if run is not None and not run.suspended and not run.gone:
+            run.suspended = True
+            self._hurry(run)
+
     def lose(self, run: Run, reason: str) -> None:
         """The lease is not ours any more: whoever has it goes on from the last commit."""
         if not run.gone:
@@ -127,8 +134,7 @@ class Drive:
         """Start nothing new: what waits is parked, what runs ends or stops at its next effect."""
         self.draining = True
         for run in list(self.runs.values()):
-            if run.timer is not None and not run.effects and run.committing is None:
-                self.step(run)
+            self._hurry(run)
 
     def abandon(self) -> dict[str, Any]:
         """Stop everything; uid to token of what was held."""
@@ -165,6 +171,7 @@ class Drive:
             self._fault(run, broken(run, "the engine failed", error))
             return
         state = run.state = result.state
+        leaves = self.draining or run.suspended
         if result.notes:
             run.note(result.notes)
         if result.performs:
@@ -181,22 +188,27 @@ class Drive:
         elif state.ended:
             self._commit(run, "end", None)
         elif result.more:
-            if self.draining and not run.effects:
+            if leaves and not run.effects:
                 self._commit(run, "queue", None)
             elif run.full or self._overdue(run):
                 self._commit(run, "keep", None)
             else:
                 self._loop.call_soon(self.step, run)
         elif run.performs:
-            self._commit(run, "queue" if self.draining and can_wait(run) else "keep", None)
+            self._commit(run, "queue" if leaves and can_wait(run) else "keep", None)
         elif state.in_flight:
             self._rest(run)
         else:
             due_ms = _earliest(state.due_ms, run.deadline_ms)
-            if self.draining or due_ms is None or due_ms - now_ms >= INLINE_MS:
+            if leaves or due_ms is None or due_ms - now_ms >= INLINE_MS:
                 self._commit(run, "park", due_ms)
             else:
                 self._rest(run)
+
+    def _hurry(self, run: Run) -> None:
+        """Let go of a run that only waits here for its time."""
+        if run.timer is not None and not run.effects and run.committing is None:
+            self.step(run)
 
     def _resolved(self, run: Run, resolved: Resolved) -> None:
         run.resolving = False
@@ -253,8 +265,9 @@ class Drive:
         if verdict.cancelled and not run.cancelled:
             run.cancelled = True
             run.inbox.append(Cancelled())
-        if verdict.woken:
+        if verdict.woken or run.overheard:
             self._inboxes.look(run)
+        run.suspended = run.suspended or verdict.suspended
         if run.performs:
             performs, run.performs = run.performs, []
             if not run.cancelled:

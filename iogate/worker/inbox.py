@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from iogate.engine.commands import Arrived, ChildEnded
 from iogate.errors import Unreachable
+from iogate.store import keys
 from iogate.store.claims import Message
 from iogate.store.leases import Leases
 from iogate.store.line import CommandFailed
@@ -71,9 +72,10 @@ class Inboxes:
             self._arrived(run)
 
 
-def hear(run: Run, messages: Iterable[Message]) -> bool:
+def hear(run: Run, messages: Sequence[Message]) -> bool:
     """Put what is new into the run's inbox; whether there was any."""
     before = run.heard
+    run.overheard = len(messages) >= keys.INBOX_READ
     for message in messages:
         if message.number > run.heard:
             run.heard = message.number

@@ -222,6 +222,8 @@ class Loop:
             run.held_until = asked_at + LEASE_S
             if run.uid in renewed.cancelled:
                 drive.cancel(run.uid)
+            if run.uid in renewed.suspended:
+                drive.suspend(run.uid)
             if run.uid in renewed.woken:
                 drive.look(run.uid)
         for uid in renewed.lost & drive.loading.waiting.keys():
