@@ -16,6 +16,7 @@ import msgspec
 from iogate.compiler import features, resources, schedules
 from iogate.compiler.auth import Reader
 from iogate.compiler.checks import (
+    authentications,
     calls,
     debug,
     expressions,
@@ -42,6 +43,7 @@ from iogate.compiler.revision import (
     canonical,
     digest_of,
 )
+from iogate.compiler.sources import MAX_BYTES, Fetch, Sources
 from iogate.compiler.workflows import Workflows, children
 from iogate.documents import ApiDocument, Documents
 from iogate.documents.api import Method
@@ -62,6 +64,7 @@ WORKFLOW_CHECKS: tuple[_Check, ...] = (
     expressions.check,
     functions.check,
     calls.check,
+    authentications.check,
     processes.check,
     schemas.check,
     schedule.check,
@@ -89,19 +92,27 @@ def compile_documents(
     purpose: Purpose = "apply",
     functions: Registry | None = None,
     partial: bool = False,
+    fetch: Fetch | None = None,
 ) -> Compiled:
     """Check the documents and compile them.
 
-    `partial` says that these are only some files of a project, so a workflow that is not among them
-    is no error.
+    `fetch` gets what they name by URL; without it `validate` says nothing of such documents, and any other
+    purpose refuses them. `partial` says that these are only some files of a project, so a workflow that is
+    not among them is no error.
     """
     surroundings = Surroundings(settings=settings, purpose=purpose, functions=functions)
-    return _Compiler(documents, surroundings, root, partial=partial).compile()
+    return _Compiler(documents, surroundings, root, partial=partial, fetch=fetch).compile()
 
 
 class _Compiler:
     def __init__(
-        self, documents: Documents, surroundings: Surroundings, root: Path, *, partial: bool
+        self,
+        documents: Documents,
+        surroundings: Surroundings,
+        root: Path,
+        *,
+        partial: bool,
+        fetch: Fetch | None,
     ) -> None:
         self.documents = documents
         self.surroundings = surroundings
@@ -111,6 +122,7 @@ class _Compiler:
         self.workflows = Workflows(documents.workflows)
         self.problems.extend(self.workflows.problems)
         self.taken = resources.Taken()
+        self.sources = Sources(self._read, fetch, needed=surroundings.purpose != "validate")
         self.definitions: dict[str, Mapping[str, Any]] = {}
         self.routes = routes.Routes()
 
@@ -145,15 +157,14 @@ class _Compiler:
     def _workflows(self) -> dict[str, tuple[Workflow, bytes]]:
         compiled: dict[str, tuple[Workflow, bytes]] = {}
         for document in self.documents.workflows:
-            for check in WORKFLOW_CHECKS:
-                self.problems.extend(check(document, self.surroundings))
+            self.problems.extend(self._judge(document))
             for pointer, reference in children(document.data):
                 self._workflow_of(document, pointer, reference)
         for name, document in self.workflows:
             newest = self.workflows.resolve(name.partition(":")[0])
             if newest is not None:
                 self.problems.extend(schedule.replaced(document, name, newest))
-            definition, faults = resources.take(document, self._read, self.taken)
+            definition, faults = resources.take(document, self.sources, self.taken, self._judge)
             self.problems.extend(faults)
             self.definitions[name] = definition
             head = definition["document"]
@@ -231,6 +242,10 @@ class _Compiler:
             source=document.path,
         )
 
+    def _judge(self, document: Placed) -> Iterator[Problem]:
+        for check in WORKFLOW_CHECKS:
+            yield from check(document, self.surroundings)
+
     def _workflow_of(self, document: Placed, pointer: Pointer, reference: str) -> str | None:
         resolved = self.workflows.resolve(reference)
         if resolved is None and not self.partial and not self._was_unreadable(reference):
@@ -253,7 +268,7 @@ class _Compiler:
         if not file.is_relative_to(bounds.resolve()):  # a link may lead out
             raise FileNotFoundError(path)
         with file.open("rb") as stream:
-            return stream.read(resources.MAX_BYTES + 1)
+            return stream.read(MAX_BYTES + 1)
 
     def _exists(self, path: str) -> bool:
         return (self.root / path).is_file()

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from iogate.compiler import bound
 from iogate.compiler.building import events
 from iogate.compiler.building.builder import Builder
-from iogate.compiler import bound
 from iogate.compiler.tasks import Flow, Task, TaskList, Timeout
 
 
@@ -39,8 +39,11 @@ class Program:
 def load(definition: Mapping[str, Any], resources: Mapping[str, Any] | None = None) -> Program:
     """The program of a valid definition, given as JSON, with what the compiler bound beside it.
 
-    `resources` holds the decoded JSON documents that it names, by absolute URI.
+    `resources` holds the decoded JSON documents that it names, by absolute URI. What `schedules.standing`
+    made gives the program of a standing run.
     """
+    if "do" not in definition:  # no document is without
+        return trigger(definition["standing"], resources)
     definition, beside = bound.part(definition)
     builder = Builder(definition, resources or {}, beside)
     builder.build()
@@ -60,7 +63,8 @@ def trigger(definition: Mapping[str, Any], resources: Mapping[str, Any] | None =
     One task, `/do/0/on`, which never ends: whenever its strategy is met, it starts the workflow
     itself, not awaited, with the array of events as input.
     """
-    builder = Builder(definition, resources or {})
+    definition, beside = bound.part(definition)
+    builder = Builder(definition, resources or {}, beside)
     task = Task(
         pointer="/do/0/on",
         name="on",

@@ -1,33 +1,37 @@
-"""External documents that workflows name, taken into the revision: workers need no checkout.
+"""Documents that workflows name, taken into the revision: workers need no checkout, and no network for them.
 
-Called by compile. A relative URI resolves against the document's file and stays in the project. A
-script's content is kept beside the programs, under a URI that carries its digest, so that a run
-pinned to a program is pinned to the script as well; a schema becomes part of the program.
+Called by compile. A script's content is kept beside the programs, under a URI that carries its digest, so
+that a run pinned to a program is pinned to the script as well; a schema becomes part of the program, and
+so do, beside the definition, the OpenAPI operations that it calls and the functions of catalogs and URLs.
+Such a function is a document of its own: it sees nothing of the `use` of the workflow that calls it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import posixpath
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import unquote
 
 from iogate.compiler import features, outline
-from iogate.compiler.checks import schemas
-from iogate.compiler.faults import Placed, fault
+from iogate.compiler.bound import Bound, join
+from iogate.compiler.catalogs import function_of
+from iogate.compiler.checks import operations, schemas
+from iogate.compiler.checks.expressions import expressions
+from iogate.compiler.faults import Placed, did_you_mean, fault
+from iogate.compiler.openapi import Unusable, find
 from iogate.compiler.outline import Pointer
 from iogate.compiler.revision import resource_uri
-from iogate.documents.problems import Problem, quoted
-from iogate.documents.reader import read_text
+from iogate.compiler.sources import Origin, Place, Sources, Unreadable, code_of, locate, origin_of, plain_data
+from iogate.documents.function import read_function
+from iogate.documents.problems import Problem
 
-MAX_BYTES = 5 * 1024 * 1024
+Judge = Callable[[Placed], Iterable[Problem]]
+"""Every check of workflows, for the functions that are found."""
 
-Read = Callable[[str, str], bytes]
-"""Content of a file, by the folder that bounds it (empty: the project) and its path there; raises OSError."""
+_SECRETS = re.compile(r"\$secrets\b")
 
 
 @dataclass(slots=True)
@@ -39,97 +43,175 @@ class Taken:
     contents: dict[str, bytes] = field(default_factory=dict)
     """Digest to content."""
 
-    def keep(self, path: str, content: bytes) -> str:
+    def keep(self, name: str, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
-        uri = resource_uri(path, digest)
+        uri = resource_uri(name, digest)
         self.uris[uri] = digest
         self.contents[digest] = content
         return uri
 
 
-def take(document: Placed, read: Read, taken: Taken) -> tuple[dict[str, Any], list[Problem]]:
-    """The definition with its resources bound to their content, and what was wrong with them."""
-    folder, start = _bounds(document)
-    found = [
-        (pointer, path)
-        for pointer, resource in features.resources(document.data)
-        if (path := _path(start, features.endpoint_uri(resource))) is not None
-    ]
-    definition = deepcopy(dict(document.data)) if found else dict(document.data)
-    problems: list[Problem] = []
-    for pointer, path in found:
-        problems.extend(_bind(document, definition, pointer, path, lambda path: read(folder, path), taken))
-    return definition, problems
+def take(
+    document: Placed, sources: Sources, taken: Taken, judge: Judge
+) -> tuple[dict[str, Any], list[Problem]]:
+    """The program, with all that its definition names bound to it, and what was wrong with that."""
+    taking = _Taking(document, sources, taken, judge)
+    definition = taking.visit(document, origin_of(document.path), None)
+    return join(definition, taking.bound), taking.problems
 
 
-def _bounds(document: Placed) -> tuple[str, str]:
-    """The folder that resources may not leave, and where in it relative paths start."""
-    folder = posixpath.dirname(document.path)
-    # A file outside the project, named on the command line, is a project of its own.
-    return (folder, "") if posixpath.isabs(document.path) else ("", folder)
+class _Taking:
+    """One workflow with all functions that it calls, and those that they call."""
+
+    def __init__(self, document: Placed, sources: Sources, taken: Taken, judge: Judge) -> None:
+        self.document = document
+        self.sources = sources
+        self.taken = taken
+        self.judge = judge
+        self.bound = Bound()
+        self.problems: list[Problem] = []
+
+    def visit(self, document: Placed, origin: Origin, caller: Pointer | None) -> dict[str, Any]:
+        """Take in what a document names; `caller` is the call in the workflow that led to a function."""
+        definition = deepcopy(dict(document.data))
+        for pointer, resource in list(features.resources(document.data)):
+            self._trying(
+                document, caller, (*pointer, "endpoint"), self._bind, definition, pointer, resource, origin
+            )
+        for task in outline.tasks(document.data):
+            call = task.data.get("call")
+            if call == "openapi":
+                self._trying(
+                    document,
+                    caller,
+                    (*task.pointer, "with", "document", "endpoint"),
+                    self._operation,
+                    document,
+                    caller,
+                    task,
+                    origin,
+                )
+            elif isinstance(call, str):
+                self._trying(
+                    document, caller, (*task.pointer, "call"), self._function, document, caller, task, origin
+                )
+        return definition
+
+    def _trying(
+        self, document: Placed, caller: Pointer | None, at: Pointer, step: Callable[..., None], *given: Any
+    ) -> None:
+        try:
+            step(*given)
+        except Unreadable as unreadable:
+            problem = fault(document, at, unreadable.code, unreadable.reason, hint=unreadable.hint)
+            self._tell(problem, caller)
+
+    def _tell(self, problem: Problem, caller: Pointer | None) -> None:
+        """Note a problem; one in a function is told where the workflow leads to it."""
+        if caller is None:
+            self.problems.append(problem)
+        elif problem.severity == "error":
+            place = f"{problem.path}:{problem.line}:{problem.column}"
+            message = f"{place}: {problem.message} ({problem.code})"
+            self.problems.append(fault(self.document, caller, "IOG309", message, hint=problem.hint))
+
+    def _bind(
+        self, definition: dict[str, Any], pointer: Pointer, resource: Mapping[str, Any], origin: Origin
+    ) -> None:
+        """A script becomes a stored content, a schema a part of the definition."""
+        place, policy = self._named(resource, definition, origin)
+        if place is None or not self.sources.reaches(place):
+            return
+        holder = outline.at(definition, pointer[:-1])
+        text = self.sources.text(place, policy)
+        if pointer[-1] == "source":
+            holder["source"] = {"endpoint": self.taken.keep(place.name, text.encode())}
+            return
+        schema = plain_data(text, place.name, code=code_of(place))
+        why_not = schemas.first_fault(schema)
+        if why_not is not None:
+            path, why = why_not
+            where = "/".join(map(str, path))
+            raise Unreadable(
+                "IOG304", f"{place.name} is not a JSON Schema: {why}" + (f" (at {where})" if where else "")
+            )
+        del holder["resource"]
+        holder["document"] = schema
+
+    def _operation(
+        self, document: Placed, caller: Pointer | None, task: outline.Task, origin: Origin
+    ) -> None:
+        """The operation that a call of OpenAPI names; the document is kept where only a run knows it."""
+        given = task.data["with"]
+        place, policy = self._named(given["document"], document.data, origin)
+        if place is None or not self.sources.reaches(place):
+            return
+        text, name = self.sources.text(place, policy), given["operationId"]
+        data = plain_data(text, place.name, code=code_of(place))
+        if "${" in name:
+            self.bound.documents[task.reference_text()] = self.taken.keep(place.name, text.encode())
+            return
+        try:
+            operation = find(data, name, url=place.url or None)
+        except Unusable as why:
+            at = (*task.pointer, "with", "operationId")
+            problem = fault(
+                document, at, "IOG308", f"{place.name}: {why.reason}", hint=did_you_mean(why.near or None)
+            )
+            self._tell(problem, caller)
+            return
+        for problem in operations.arguments(document, task, operation):
+            self._tell(problem, caller)
+        self.bound.operations[task.reference_text()] = operation
+
+    def _function(self, document: Placed, caller: Pointer | None, task: outline.Task, origin: Origin) -> None:
+        """The function of a catalog or URL that a call names, read and checked once."""
+        use = document.data.get("use") or {}
+        found = function_of(task.data["call"], use, origin)
+        if found is None or not self.sources.reaches(found[0]):
+            return
+        place, authentication = found
+        self.bound.calls[task.reference_text()] = place.name
+        if place.name in self.bound.functions:
+            return
+        self.bound.functions[place.name] = None  # under way: functions may call one another
+        text = self.sources.text(place, _policy(authentication, document.data))
+        function, problems = read_function(text, place.name, place.name)
+        at = (*task.pointer, "call") if caller is None else caller
+        for problem in problems:
+            self._tell(problem, at)
+        if function is None:
+            return
+        for problem in (*self.judge(function), *_secrets(function)):
+            self._tell(problem, at)
+        inner = self.visit(function, place.origin, at)
+        self.bound.functions[place.name] = inner["use"]["functions"][place.name]
+
+    def _named(
+        self, resource: Mapping[str, Any], definition: Mapping[str, Any], origin: Origin
+    ) -> tuple[Place | None, Mapping[str, Any] | None]:
+        endpoint = resource.get("endpoint")
+        if isinstance(endpoint, Mapping):
+            return locate(origin, endpoint.get("uri")), _policy(endpoint.get("authentication"), definition)
+        return locate(origin, endpoint), None
 
 
-def _path(start: str, uri: Any) -> str | None:
-    """The path that a URI means; None: it is no file, another check says so."""
-    if not isinstance(uri, str) or "${" in uri or "{" in uri or features.REMOTE.match(uri):
-        return None
-    path = uri.removeprefix("file:")
-    path = path.removeprefix("//") if uri != path and path.startswith("//") else path
-    return posixpath.normpath(posixpath.join(start, unquote(path)))
+def _policy(source: Any, definition: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """An authentication policy, `{scheme: members}`, inline or by its name in `use.authentications`."""
+    name = source.get("use") if isinstance(source, Mapping) else source
+    if name is None:
+        return source or None
+    found = ((definition.get("use") or {}).get("authentications") or {}).get(name)
+    return found if isinstance(found, Mapping) else None
 
 
-def _bind(
-    document: Placed,
-    definition: dict[str, Any],
-    pointer: Pointer,
-    path: str,
-    read: Callable[[str], bytes],
-    taken: Taken,
-) -> Iterator[Problem]:
-    at = (*pointer, "endpoint")
-    if path.startswith("../") or PurePosixPath(path).is_absolute():
-        yield fault(
-            document,
-            at,
-            "IOG306",
-            f"{quoted(path)} is outside the project; only files of the project become part of a revision",
-        )
-        return
-    try:
-        content = read(path)
-        text = content.decode("utf-8") if len(content) <= MAX_BYTES else ""
-    except UnicodeDecodeError:
-        yield fault(document, at, "IOG306", f"{path} is not UTF-8 text")
-        return
-    except OSError as error:
-        why = (
-            "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-        )
-        yield fault(document, at, "IOG306", f"{path} {why}", hint="a path is relative to this file")
-        return
-    if len(content) > MAX_BYTES:
-        yield fault(document, at, "IOG306", f"{path} is over 5 MiB")
-        return
-    holder = outline.at(definition, pointer[:-1])
-    if pointer[-1] == "source":
-        holder["source"] = {"endpoint": taken.keep(path, content)}
-        return
-    reading = read_text(text, path)
-    if reading.problems:
-        first = reading.problems[0]
-        yield fault(document, at, "IOG306", f"{path}:{first.line}:{first.column}: {first.message}")
-        return
-    schema = reading.data
-    why_not = schemas.first_fault(schema)
-    if why_not is not None:
-        place, why = why_not
-        where = "/".join(map(str, place))
-        yield fault(
-            document,
-            at,
-            "IOG304",
-            f"{path} is not a JSON Schema: {why}" + (f" (at {where})" if where else ""),
-        )
-        return
-    del holder["resource"]
-    holder["document"] = schema
+def _secrets(function: Placed) -> Iterable[Problem]:
+    """Whoever keeps a catalog must not read the secrets of those who use it."""
+    for found in expressions(function.data):
+        if _SECRETS.search(found.text):
+            yield fault(
+                function,
+                found.pointer,
+                "IOG309",
+                'a function from elsewhere sees no $secrets; let its caller hand them over in "with"',
+            )

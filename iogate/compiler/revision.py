@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -182,6 +182,11 @@ def resource_digest(uri: str) -> str | None:
     """The digest in such a URI; None for any other."""
     found = _RESOURCE.fullmatch(uri.encode())
     return None if found is None else found[1].decode()
+
+
+def resource_name(uri: str) -> str | None:
+    """What was given to `resource_uri`: a path, or the URL that a document came from; None for any other."""
+    return None if resource_digest(uri) is None else unquote(uri[len("project:///") : -65])
 
 
 def contents_of(program: bytes) -> set[str]:

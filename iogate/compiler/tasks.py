@@ -101,7 +101,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    method: str
+    method: Template
     endpoint: Endpoint
     headers: Template
     query: Template

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 from iogate.effects.failures import CallFailed
 from iogate.effects.functions import call as call_function
 from iogate.effects.http import HttpCalls
+from iogate.effects.openapi import Documents, build
 from iogate.effects.processes import Processes
-from iogate.engine.commands import CallFunction, CallHttp, Perform, Performed, RunProcess
+from iogate.engine.commands import CallFunction, CallHttp, CallOpenApi, Perform, Performed, RunProcess
 from iogate.errors import Unreachable, WorkflowError
 from iogate.functions import Context, Registry
 
@@ -64,6 +65,7 @@ class Effects:
         self._http = HttpCalls(
             allow_hosts=settings.allow_hosts, endpoints=settings.endpoints, redis_url=settings.redis_url
         )
+        self._documents = Documents(self._http)
         self._processes = Processes(python=settings.python, allow_run=settings.allow_run)
         self._functions = functions if functions is not None else Registry()
         self._resources = resources
@@ -120,7 +122,10 @@ class Effects:
 
     async def _performed(self, perform: Perform, run: EffectContext) -> Performed:
         output: Any
-        match perform.effect:
+        effect = perform.effect
+        if isinstance(effect, CallOpenApi):
+            effect = build(await self._documents.operation(effect, self._loader(run)), effect)
+        match effect:
             case CallHttp() as call:
                 called = await self._http.call(call, idempotency_key=perform.idempotency_key)
                 return Performed(

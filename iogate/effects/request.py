@@ -130,6 +130,8 @@ def _body(call: CallHttp) -> tuple[bytes | None, str | None]:
         return None, None
     declared = next((v for n, v in call.headers.items() if n.lower() == "content-type"), "")
     kind = declared.partition(";")[0].strip().lower()
+    if isinstance(call.body, bytes):
+        return call.body, "application/octet-stream"
     if isinstance(call.body, str):
         return call.body.encode(), "text/plain; charset=utf-8"
     if kind == "application/x-www-form-urlencoded" and isinstance(call.body, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ pytestmark = needs_standard
 
 PET = {"id": 5, "name": "milou", "status": "pending"}
 FOUND = {"results": [{"name": "luke"}]}
+AVAILABLE = [{"id": 1, "name": "milou", "status": "available"}]
 LUKE = {"searchQuery": "luke"}
 ACCEPTED = {"accepted": True}
 NOT_IMPLEMENTED: dict[str, Any] = {
@@ -54,6 +56,8 @@ EXPECTED: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "call-http-query-parameters": (LUKE, {"gives": FOUND}),
     "call-http-redirect": (LUKE, {"gives": FOUND}),
+    "call-openapi": ({}, {"gives": AVAILABLE}),
+    "call-openapi-redirect": ({}, {"gives": AVAILABLE}),
     "conditional-task": ({"customer": {"age": 20}}, {"gives": ACCEPTED}),
     "do-multiple": (
         {"petId": 5},
@@ -98,7 +102,7 @@ SITES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 async def test_an_example_runs_as_it_says(file: Path, tmp_path: Path) -> None:
     async with serving(SITES.get(file.stem)) as remote:
-        made = load(file, file.parent, remote.endpoints)
+        made = await asyncio.to_thread(load, file, file.parent, remote.endpoints)
         if isinstance(made, str):
             codes = set(re.findall(r"IOG\d+", made))
             assert codes <= {feature.code for feature in FEATURES}, made
@@ -114,7 +118,7 @@ async def test_an_example_runs_as_it_says(file: Path, tmp_path: Path) -> None:
 async def test_the_first_example_ends_where_its_condition_says() -> None:
     (file,) = [each for each in EXAMPLES if each.stem == "conditional-task"]
     async with serving() as remote:
-        made = load(file, file.parent, remote.endpoints)
+        made = await asyncio.to_thread(load, file, file.parent, remote.endpoints)
         assert not isinstance(made, str), made
         (name,) = made.bundle.revision.workflows
         outcome = await made.run(name, {"customer": {"age": 17}}, offline=False)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ async def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
                 case "the workflow input is:":
                     given = _read(text)
                 case "the workflow is executed":
-                    made = load(file, tmp_path, remote.endpoints)
+                    made = await asyncio.to_thread(load, file, tmp_path, remote.endpoints)
                     if isinstance(made, str):
                         assert set(re.findall(r"IOG\d+", made)) <= NEEDS, made
                         pytest.skip("it uses what is not executed yet")

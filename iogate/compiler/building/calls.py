@@ -34,7 +34,7 @@ def call(builder: Builder, pointer: str, function: str, arguments: Mapping[str, 
 
 def _http(builder: Builder, arguments: Mapping[str, Any]) -> Http:
     return Http(
-        method=str(arguments["method"]).upper(),
+        method=builder.value(arguments["method"]),
         endpoint=endpoint(builder, arguments["endpoint"]),
         headers=builder.value(arguments.get("headers") or {}),
         query=builder.value(arguments.get("query") or {}),

@@ -1,0 +1,63 @@
+"""The addresses that documents have, and where a public host of repositories keeps what they show.
+
+Used by `sources` and `functions`; knows texts only.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+REMOTE: Final = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]*://")
+
+_EXACT: Final = re.compile(r"[0-9a-f]{7,40}|v?\d+(?:\.\d+)+\S*|HEAD|refs")
+"""Names of commits and of versions, as against names of branches."""
+
+
+def is_computed(uri: str) -> bool:
+    """Tell whether an address is an expression or a template, so that only a run knows it."""
+    return "${" in uri or "{" in uri
+
+
+def raw(url: str) -> str:
+    """The address of the bytes behind a page of a file on GitHub or GitLab; any other as it is."""
+    parts = urlsplit(url)
+    segments = [segment for segment in parts.path.split("/") if segment]
+    if parts.hostname in {"github.com", "www.github.com"} and len(segments) > 2:
+        return _github(parts, segments)
+    if "-" in segments and segments[segments.index("-") + 1 :][:1] in (["tree"], ["blob"]):
+        kind = segments.index("-") + 1
+        return _at(parts, parts.netloc, [*segments[:kind], "raw", *segments[kind + 1 :]])
+    return url
+
+
+def below(root: str, path: str) -> str:
+    """The address of a file below a catalog's root, as a machine reads it."""
+    if not REMOTE.match(root):
+        return f"{root.rstrip('/')}/{path}"
+    parts = urlsplit(root)
+    segments = [segment for segment in parts.path.split("/") if segment]
+    if parts.hostname in {"github.com", "www.github.com"} and len(segments) == 2:
+        segments += ["tree", "HEAD"]
+    elif parts.hostname == "gitlab.com" and len(segments) >= 2 and "-" not in segments:
+        segments += ["-", "tree", "HEAD"]
+    return raw(_at(parts, parts.netloc, [*segments, *path.split("/")]))
+
+
+def _github(parts: SplitResult, segments: list[str]) -> str:
+    owner, repository, *rest = segments
+    if rest[0] in {"tree", "blob", "raw"} and len(rest) > 1:
+        reference = [rest[1]] if _EXACT.fullmatch(rest[1]) else ["refs", "heads", rest[1]]
+        path = rest[2:]
+    elif "@" in rest[-1]:
+        # The standard's own example: https://github.com/myorg/functions/validateEmailAddress@v1.0.0
+        name, _, version = rest[-1].rpartition("@")
+        reference, path = [version], [*rest[:-1], name, "function.yaml"]
+    else:
+        return urlunsplit(parts)
+    return _at(parts, "raw.githubusercontent.com", [owner, repository, *reference, *path])
+
+
+def _at(parts: SplitResult, host: str, segments: list[str]) -> str:
+    return urlunsplit((parts.scheme, host, "/" + "/".join(segments), parts.query, ""))

@@ -1,0 +1,44 @@
+"""Parameters of an OpenAPI call are those that its operation has. Called where operations are found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from iogate.compiler import outline
+from iogate.compiler.faults import Placed, did_you_mean, fault
+from iogate.compiler.openapi import Operation
+from iogate.documents.problems import Problem, listed, nearest, quoted
+
+
+def arguments(document: Placed, task: outline.Task, operation: Operation) -> Iterator[Problem]:
+    """What is given and not known, and what is needed and not given."""
+    given: Mapping[str, Any] = task.data["with"].get("parameters") or {}
+    at = (*task.pointer, "with", "parameters")
+    if operation.body is None:
+        for name in given:
+            if name not in operation.names:
+                takes = f"it takes {listed(operation.names)}" if operation.names else "it takes none"
+                yield fault(
+                    document,
+                    (*at, name),
+                    "IOG319",
+                    f"operation {quoted(operation.id)} has no parameter {quoted(name)}; {takes}",
+                    key=True,
+                    hint=did_you_mean(nearest(name, operation.names)),
+                )
+    wanting = [quoted(each.name) for each in operation.parameters if each.required and each.name not in given]
+    body = operation.body
+    if body is not None and not any(operation.is_body(name) for name in given):
+        own = {parameter.name for parameter in operation.parameters}
+        wanting += [quoted(name) for name in body.needed if name not in given]
+        if body.required and not body.needed and not given.keys() - own:
+            wanting.append(quoted(body.alias or "body"))
+    if wanting:
+        yield fault(
+            document,
+            at if given else (*task.pointer, "with", "operationId"),
+            "IOG319",
+            f'operation {quoted(operation.id)} needs {listed(wanting)} in "parameters"',
+            key=bool(given),
+        )

@@ -1,0 +1,11 @@
+"""OpenAPI documents: the one operation that a call names, reduced to what its request is built from.
+
+Called by the compiler, and by effects for documents whose address only a run knows. Pure: a document
+comes in as plain data, an operation goes out.
+"""
+
+from iogate.compiler.openapi.document import find
+from iogate.compiler.openapi.operation import Body, Operation, Parameter
+from iogate.compiler.openapi.references import Unusable
+
+__all__ = ["Body", "Operation", "Parameter", "Unusable", "find"]

@@ -1,0 +1,213 @@
+"""From an OpenAPI document, of version 2.0, 3.0 or 3.1, to one of its operations.
+
+Reads no more of a document than the operation needs, so a fault elsewhere in it is no fault of the call.
+References are followed inside the document only, and not in circles.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
+from urllib.parse import urljoin, urlsplit
+
+from iogate.compiler.openapi import version2
+from iogate.compiler.openapi.media import accepted, is_form, preferred
+from iogate.compiler.openapi.operation import Body, Operation, Parameter, Place, Style
+from iogate.compiler.openapi.references import References, Unusable
+from iogate.documents.problems import listed, nearest, quoted
+
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+_PLACES = ("path", "query", "header", "cookie")
+_STYLES: Mapping[str, Style] = {"path": "simple", "query": "form", "header": "simple", "cookie": "form"}
+_IGNORED = {"accept", "content-type", "authorization"}
+"""Header parameters that OpenAPI says mean nothing."""
+_VARIABLE = re.compile(r"\{([^{}]+)\}")
+
+
+def find(document: Any, operation_id: str, *, url: str | None) -> Operation:
+    """The operation of that id; `url` is the document's own address, None for a file.
+
+    Raises Unusable where there is none, or the document does not say how to call it.
+    """
+    if not isinstance(document, Mapping):
+        raise Unusable("it is no OpenAPI document: a mapping was expected")
+    version = str(document.get("openapi") or document.get("swagger") or "")
+    if not version.startswith(("2.0", "3.0", "3.1", "3.2")):
+        said = f"its version is {quoted(version)}" if version else 'it has neither "openapi" nor "swagger"'
+        raise Unusable(f"it is no OpenAPI document of a version that is read (2.0, 3.0, 3.1): {said}")
+    references = References(document)
+    path, item, method, operation = _entry(references, operation_id)
+    old = version.startswith("2")
+    raw = _parameters(references, item, operation)
+    if old:
+        server = version2.server(document, operation, url)
+        parameters = version2.parameters(raw)
+        body = version2.body(document, operation, raw)
+        accept = version2.produced(document, operation)
+    else:
+        server = _server(document, item, operation, url)
+        parameters = tuple(_parameter(each) for each in raw if _matters(each))
+        body = _body(references, operation)
+        accept = _produced(references, operation)
+    _complete(path, parameters)
+    target = server.rstrip("/") + path
+    return Operation(
+        id=operation_id,
+        method=method.upper(),
+        url=target,
+        accept=accepted(accept),
+        parameters=parameters,
+        body=body,
+        foreign=url is not None and urlsplit(url).hostname != urlsplit(target).hostname,
+    )
+
+
+def _entry(
+    references: References, operation_id: str
+) -> tuple[str, Mapping[str, Any], str, Mapping[str, Any]]:
+    known: list[str] = []
+    for path, item, method, operation in _operations(references):
+        name = operation.get("operationId")
+        if name == operation_id:
+            return path, item, method, operation
+        if isinstance(name, str):
+            known.append(name)
+    near = nearest(operation_id, known)
+    there = f"it has {listed(known[:8])}" + (f" and {len(known) - 8} more" if len(known) > 8 else "")
+    raise Unusable(
+        f"no operation {quoted(operation_id)}: {there if known else 'no operation of it has an operationId'}",
+        near=near or "",
+    )
+
+
+def _operations(
+    references: References,
+) -> Iterator[tuple[str, Mapping[str, Any], str, Mapping[str, Any]]]:
+    paths = references.document.get("paths")
+    for path, raw in paths.items() if isinstance(paths, Mapping) else ():
+        try:
+            item = references.follow(raw)
+        except Unusable:
+            continue  # another path's business
+        if isinstance(item, Mapping):
+            for method in METHODS:
+                if isinstance(item.get(method), Mapping):
+                    yield str(path), item, method, item[method]
+
+
+def _parameters(
+    references: References, item: Mapping[str, Any], operation: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    """Those of the path and of the operation, which win over the path's."""
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for holder in (item, operation):
+        for raw in holder.get("parameters") or ():
+            parameter = references.follow(raw)
+            if not isinstance(parameter, Mapping) or not isinstance(parameter.get("name"), str):
+                raise Unusable("one of the operation's parameters has no name")
+            found[parameter["name"], str(parameter.get("in"))] = parameter
+    return list(found.values())
+
+
+def _matters(parameter: Mapping[str, Any]) -> bool:
+    return not (parameter.get("in") == "header" and parameter["name"].lower() in _IGNORED)
+
+
+def _parameter(source: Mapping[str, Any]) -> Parameter:
+    place = source.get("in")
+    if place not in _PLACES:
+        raise Unusable(f"parameter {quoted(source['name'])} is in {quoted(place)}, not in {listed(_PLACES)}")
+    style = source.get("style") or _STYLES[place]
+    content = source.get("content")
+    explode = source.get("explode")
+    return Parameter(
+        name=source["name"],
+        place=cast("Place", place),
+        style=cast("Style", style),
+        explode=explode if isinstance(explode, bool) else style == "form",
+        required=source.get("required") is True or place == "path",
+        media=str(next(iter(content), "")) if isinstance(content, Mapping) else "",
+    )
+
+
+def _complete(path: str, parameters: Iterable[Parameter]) -> None:
+    named = {parameter.name for parameter in parameters if parameter.place == "path"}
+    for name in _VARIABLE.findall(path):
+        if name not in named:
+            raise Unusable(f"its path {path} has {{{name}}}, and no parameter says what it is")
+
+
+def _body(references: References, operation: Mapping[str, Any]) -> Body | None:
+    source = references.follow(operation.get("requestBody"))
+    content = source.get("content") if isinstance(source, Mapping) else None
+    if not isinstance(content, Mapping) or not content:
+        return None
+    media = preferred(content)
+    described = content[media] if isinstance(content[media], Mapping) else {}
+    required = source.get("required") is True
+    if not is_form(media):
+        return Body(media=media, required=required)
+    schema = references.follow(described.get("schema"))
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    needed = schema.get("required") if isinstance(schema, Mapping) else None
+    encoding = described.get("encoding")
+    fields: dict[str, str] = {}
+    for name, raw in properties.items() if isinstance(properties, Mapping) else ():
+        member = references.follow(raw)
+        said = encoding.get(name) if isinstance(encoding, Mapping) else None
+        if isinstance(said, Mapping) and isinstance(said.get("contentType"), str):
+            fields[name] = said["contentType"].partition(",")[0].strip()
+        elif isinstance(member, Mapping) and _is_binary(member):
+            fields[name] = str(member.get("contentMediaType") or "application/octet-stream")
+    return Body(
+        media=media,
+        required=required,
+        needed=tuple(str(name) for name in needed) if isinstance(needed, list) else (),
+        fields=fields,
+    )
+
+
+def _is_binary(schema: Mapping[str, Any]) -> bool:
+    return schema.get("format") in {"binary", "byte"} or "contentMediaType" in schema
+
+
+def _produced(references: References, operation: Mapping[str, Any]) -> list[str]:
+    found: dict[str, None] = {}
+    responses = operation.get("responses")
+    for status, raw in responses.items() if isinstance(responses, Mapping) else ():
+        if str(status).startswith("2") or status == "default":
+            response = references.follow(raw)
+            content = response.get("content") if isinstance(response, Mapping) else None
+            found.update(dict.fromkeys(content if isinstance(content, Mapping) else ()))
+    return list(found)
+
+
+def _server(
+    document: Mapping[str, Any], item: Mapping[str, Any], operation: Mapping[str, Any], url: str | None
+) -> str:
+    servers = operation.get("servers") or item.get("servers") or document.get("servers") or [{"url": "/"}]
+    first = servers[0] if isinstance(servers, list) else None
+    if not isinstance(first, Mapping) or not isinstance(first.get("url"), str):
+        raise Unusable("its first server has no url")
+    variables = first.get("variables")
+
+    def value_of(variable: re.Match[str]) -> str:
+        said = variables.get(variable[1]) if isinstance(variables, Mapping) else None
+        default = said.get("default") if isinstance(said, Mapping) else None
+        if default is None:
+            raise Unusable(f"variable {{{variable[1]}}} of server {first['url']} has no default")
+        return str(default)
+
+    return absolute(_VARIABLE.sub(value_of, first["url"]), url)
+
+
+def absolute(server: str, url: str | None) -> str:
+    """A server's address, which may be relative to the document's own."""
+    whole = server if url is None else urljoin(url, server)
+    if urlsplit(whole).scheme not in {"http", "https"} or not urlsplit(whole).hostname:
+        raise Unusable(
+            f"its server {quoted(server)} is no http:// or https:// address"
+            + (", and a file has none that it could be relative to" if url is None else "")
+        )
+    return whole

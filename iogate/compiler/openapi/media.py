@@ -1,0 +1,38 @@
+"""Media types of an operation: which to send, which to ask for. Used by `document` and `version2`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def preferred(media: Iterable[str]) -> str:
+    """The media type to send where there are several: what carries JSON values best."""
+    offered = [str(each) for each in media]
+
+    def rank(name: str) -> int:
+        kind = name.partition(";")[0].strip().lower()
+        ranks = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
+        if kind in ranks:
+            return 2 * ranks.index(kind)
+        if kind.endswith("+json"):
+            return 1
+        return 6 if kind.startswith("text/") else 7
+
+    chosen = min(offered, key=rank)
+    return "application/json" if chosen in {"*/*", "application/*"} else chosen
+
+
+def is_form(media: str) -> bool:
+    return media.partition(";")[0].strip().lower() in {
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+    }
+
+
+def accepted(produced: list[str]) -> str:
+    """JSON alone where it is offered: what a workflow can work with."""
+    for media in produced:
+        kind = media.partition(";")[0].strip().lower()
+        if kind == "application/json" or kind.endswith("+json"):
+            return media
+    return ", ".join(produced) or "*/*"

@@ -1,0 +1,51 @@
+"""References inside of an OpenAPI document, followed without walking in circles. Used by `document`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from iogate.documents.problems import quoted
+
+
+class Unusable(Exception):
+    """Why a document does not serve a call; `near` is the name that was perhaps meant."""
+
+    def __init__(self, reason: str, *, near: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.near = near
+
+
+class References:
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.document = document
+
+    def follow(self, value: Any) -> Any:
+        """What `value` is, or what it refers to.
+
+        Raises Unusable for a reference out of the document, into nothing, or in a circle.
+        """
+        passed: set[str] = set()
+        while isinstance(value, Mapping) and isinstance(value.get("$ref"), str):
+            reference = value["$ref"]
+            if not reference.startswith("#"):
+                raise Unusable(f"it refers to another document, {quoted(reference)}; make it one document")
+            if reference in passed:
+                raise Unusable(f"its reference {quoted(reference)} leads back to itself")
+            passed.add(reference)
+            value = self._at(reference)
+        return value
+
+    def _at(self, reference: str) -> Any:
+        value: Any = self.document
+        for token in reference.removeprefix("#").split("/")[1:]:
+            step = unquote(token).replace("~1", "/").replace("~0", "~")
+            if isinstance(value, Mapping) and step in value:
+                value = value[step]
+            elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+                value = value[int(step)]
+            else:
+                raise Unusable(f"its reference {quoted(reference)} leads nowhere")
+        return value

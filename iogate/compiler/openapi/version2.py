@@ -1,0 +1,88 @@
+"""What OpenAPI 2.0 says in its own way, as OpenAPI 3 would: where calls go, parameters, bodies.
+
+Used by `document`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from iogate.compiler.openapi.media import preferred
+from iogate.compiler.openapi.operation import Body, Parameter, Place, Style
+from iogate.compiler.openapi.references import Unusable
+from iogate.documents.problems import quoted
+
+_FORMATS: Mapping[str, tuple[Style, bool, str]] = {
+    "csv": ("form", False, ""),
+    "ssv": ("spaceDelimited", False, ""),
+    "tsv": ("form", False, "\t"),
+    "pipes": ("pipeDelimited", False, ""),
+    "multi": ("form", True, ""),
+}
+
+
+def server(document: Mapping[str, Any], operation: Mapping[str, Any], url: str | None) -> str:
+    """Scheme, host and base path; what is not said is as in the document's own address."""
+    own = urlsplit(url or "")
+    schemes = operation.get("schemes") or document.get("schemes") or ([own.scheme] if own.scheme else [])
+    usable = [scheme for scheme in ("https", "http") if scheme in schemes]
+    host = document.get("host") or own.netloc
+    if not host or "{" in str(host):
+        raise Unusable('it has no "host", and a file has none that it could be taken from')
+    if schemes and not usable:
+        raise Unusable(f"its scheme is {quoted(schemes[0])}, not http or https")
+    base = str(document.get("basePath") or "/")
+    return f"{usable[0] if usable else 'https'}://{host}/{base.lstrip('/')}"
+
+
+def parameters(raw: Iterable[Mapping[str, Any]]) -> tuple[Parameter, ...]:
+    """Those of path, query and headers."""
+    return tuple(_parameter(each) for each in raw if each.get("in") in {"path", "query", "header"})
+
+
+def _parameter(source: Mapping[str, Any]) -> Parameter:
+    place = cast("Place", source["in"])
+    style, explode, separator = _FORMATS.get(str(source.get("collectionFormat") or "csv"), _FORMATS["csv"])
+    return Parameter(
+        name=source["name"],
+        place=place,
+        style=style if place == "query" else "simple",
+        explode=explode,
+        separator=separator,
+        required=source.get("required") is True or place == "path",
+    )
+
+
+def body(
+    document: Mapping[str, Any],
+    operation: Mapping[str, Any],
+    raw: Iterable[Mapping[str, Any]],
+) -> Body | None:
+    """The `body` parameter, or the form that the `formData` parameters make."""
+    consumed = [str(each) for each in operation.get("consumes") or document.get("consumes") or ()]
+    fields = [each for each in raw if each.get("in") == "formData"]
+    whole = next((each for each in raw if each.get("in") == "body"), None)
+    if whole is not None:
+        return Body(
+            media=preferred(consumed or ["application/json"]),
+            required=whole.get("required") is True,
+            alias=whole["name"],
+        )
+    if not fields:
+        return None
+    files = any(each.get("type") == "file" for each in fields)
+    forms = [each for each in consumed if each.startswith(("multipart/", "application/x-www-form"))]
+    plain = "application/x-www-form-urlencoded"
+    media = "multipart/form-data" if files else plain if plain in forms or not forms else forms[0]
+    return Body(
+        media=media,
+        names=tuple(each["name"] for each in fields),
+        needed=tuple(each["name"] for each in fields if each.get("required") is True),
+        fields={each["name"]: "application/octet-stream" for each in fields if each.get("type") == "file"},
+    )
+
+
+def produced(document: Mapping[str, Any], operation: Mapping[str, Any]) -> list[str]:
+    return [str(each) for each in operation.get("produces") or document.get("produces") or ()]

@@ -1,0 +1,181 @@
+"""Where the documents are that other documents name, and their content: files of the project, and URLs.
+
+Used by `resources`. A relative address is meant from the document that names it. What is read is kept for
+as long as one compilation, so that a document named twice is one document.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Final
+from urllib.parse import unquote, urldefrag, urljoin
+
+from iogate.compiler.addresses import REMOTE, is_computed
+from iogate.documents.problems import quoted
+from iogate.documents.reader import read_text
+
+MAX_BYTES: Final = 5 * 1024 * 1024
+
+Read = Callable[[str, str], bytes]
+"""Content of a file, by the folder that bounds it (empty: the project) and its path there; raises OSError."""
+
+Fetch = Callable[[str, Mapping[str, Any] | None], bytes]
+"""Content at a URL, with an authentication policy, `{scheme: members}`; raises FetchFailed."""
+
+
+class FetchFailed(Exception):
+    """Why there is no content at a URL, in words for people."""
+
+
+class Unreadable(Exception):
+    """Why a document cannot be used, for a problem at what names it."""
+
+    def __init__(self, code: str, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a document lies, for what it names."""
+
+    folder: str = ""
+    """That its files may not leave; empty is the project."""
+    start: str = ""
+    """Where in it relative paths start."""
+    url: str = ""
+    """Of a document that was fetched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A document that another names."""
+
+    name: str
+    """As people call it: its URL, or its path in the project."""
+    url: str = ""
+    folder: str = ""
+
+    @property
+    def origin(self) -> Origin:
+        start = "" if self.url else posixpath.dirname(self.name)
+        return Origin(folder=self.folder, start=start, url=self.url)
+
+
+def origin_of(path: str) -> Origin:
+    """The origin of a file that was given to be compiled."""
+    folder = posixpath.dirname(path)
+    # A file outside the project, named on the command line, is a project of its own.
+    return Origin(folder=folder) if posixpath.isabs(path) else Origin(start=folder)
+
+
+def locate(origin: Origin, uri: Any) -> Place | None:
+    """What an address means; None where only a run can tell, or where it is none."""
+    if not isinstance(uri, str) or is_computed(uri):
+        return None
+    if REMOTE.match(uri):
+        return Place(name=urldefrag(uri)[0], url=urldefrag(uri)[0])
+    path = uri.removeprefix("file:")
+    path = path.removeprefix("//") if uri != path and path.startswith("//") else path
+    if origin.url and path == uri:
+        url = urldefrag(urljoin(origin.url, uri))[0]
+        return Place(name=url, url=url)
+    if origin.url:
+        return Place(name=f"../{path}")  # a fetched document names no files of ours
+    return Place(name=posixpath.normpath(posixpath.join(origin.start, unquote(path))), folder=origin.folder)
+
+
+class Sources:
+    """What documents can be read from, with all that has been read."""
+
+    def __init__(self, read: Read, fetch: Fetch | None = None, *, needed: bool = True) -> None:
+        self._read = read
+        self._fetch = fetch
+        self._needed = needed
+        self._fetched: dict[tuple[str, str], bytes | Unreadable] = {}
+
+    def reaches(self, place: Place) -> bool:
+        """Tell whether to ask for it: not for a URL where nothing fetches, and nothing need be."""
+        return not place.url or self._fetch is not None or self._needed
+
+    def text(self, place: Place, policy: Mapping[str, Any] | None = None) -> str:
+        """The text of a document.
+
+        Raises Unreadable.
+        """
+        content = self.content(place, policy)
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise Unreadable(code_of(place), f"{place.name} is not UTF-8 text") from None
+
+    def content(self, place: Place, policy: Mapping[str, Any] | None = None) -> bytes:
+        content = self._fetch_once(place, policy) if place.url else self._file(place)
+        if len(content) > MAX_BYTES:
+            raise Unreadable(code_of(place), f"{place.name} is over 5 MiB")
+        return content
+
+    def _fetch_once(self, place: Place, policy: Mapping[str, Any] | None) -> bytes:
+        key = (place.url, repr(policy))
+        if key not in self._fetched:
+            self._fetched[key] = self._ask(place, policy)
+        found = self._fetched[key]
+        if isinstance(found, Unreadable):
+            raise found
+        return found
+
+    def _ask(self, place: Place, policy: Mapping[str, Any] | None) -> bytes | Unreadable:
+        if self._fetch is None:
+            return Unreadable("IOG307", f"{place.url} is not fetched here")
+        try:
+            return self._fetch(place.url, policy)
+        except FetchFailed as failed:
+            return Unreadable(
+                "IOG307",
+                f"{place.url} cannot be fetched: {failed}",
+                hint='the setting "endpoints" can send it elsewhere',
+            )
+
+    def _file(self, place: Place) -> bytes:
+        if place.name.startswith("../") or PurePosixPath(place.name).is_absolute():
+            raise Unreadable(
+                "IOG306",
+                f"{quoted(place.name)} is outside the project; "
+                "only files of the project become part of a revision",
+            )
+        try:
+            return self._read(place.folder, place.name)
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            why = "does not exist" if missing else f"cannot be read: {error.strerror}"
+            raise Unreadable(
+                "IOG306", f"{place.name} {why}", hint="a path is relative to this file"
+            ) from None
+
+
+def code_of(place: Place) -> str:
+    """The code of what is wrong with a document there."""
+    return "IOG307" if place.url else "IOG306"
+
+
+def plain_data(text: str, name: str, *, code: str = "IOG307") -> Any:
+    """JSON, or YAML as documents have it.
+
+    Raises Unreadable, with the place in the document that people call `name`.
+    """
+    if text.lstrip().startswith(("{", "[")):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            pass  # perhaps YAML in flow style, and if not, YAML's message has a place
+    reading = read_text(text, name)
+    if reading.problems:
+        first = reading.problems[0]
+        raise Unreadable(code, f"{name}:{first.line}:{first.column}: {first.message}")
+    return reading.data

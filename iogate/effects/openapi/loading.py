@@ -1,0 +1,83 @@
+"""Documents whose operation only a run knows: stored with the revision, or at an address that data chose.
+
+Called by `perform`. What was read is kept for a while, since reading a large document is dear.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from iogate.compiler.openapi import Operation, Unusable, find
+from iogate.compiler.revision import resource_name
+from iogate.compiler.sources import Unreadable, plain_data
+from iogate.effects.http import HttpCalls
+from iogate.engine.commands import CallHttp, CallOpenApi
+from iogate.errors import WorkflowError
+
+KEPT: Final = 32
+KEPT_S: Final = 300.0
+"""How long a document from the network counts as what it still is there."""
+
+
+class Documents:
+    """The documents of one worker's calls."""
+
+    def __init__(self, http: HttpCalls) -> None:
+        self._http = http
+        self._kept: OrderedDict[tuple[str, str], tuple[float, Any]] = OrderedDict()
+
+    async def operation(self, call: CallOpenApi, load: Callable[[str], Awaitable[bytes]]) -> Operation:
+        """The operation that a call names.
+
+        Raises WorkflowError and CallFailed where there is none.
+        """
+        if call.operation is not None:
+            return call.operation
+        data = await self._data(call, load)
+        try:
+            return find(data, call.name, url=_address(call.document))
+        except Unusable as why:
+            hint = f'; did you mean "{why.near}"?' if why.near else ""
+            raise _configuration(f"the OpenAPI document does not serve: {why.reason}{hint}") from None
+
+    async def _data(self, call: CallOpenApi, load: Callable[[str], Awaitable[bytes]]) -> Any:
+        key = (call.document, repr(call.presented))
+        kept = self._kept.get(key)
+        if kept is not None and time.monotonic() - kept[0] < KEPT_S:
+            self._kept.move_to_end(key)
+            return kept[1]
+        if call.computed:
+            content = await self._http.fetch(
+                CallHttp(
+                    method="GET",
+                    url=call.document,
+                    redirect=True,
+                    authentication=call.presented,
+                    computed=True,
+                )
+            )
+        else:
+            content = await load(call.document)
+        try:
+            data = plain_data(content.decode("utf-8-sig"), "the document")
+        except UnicodeDecodeError:
+            raise _configuration("the OpenAPI document is not UTF-8 text") from None
+        except Unreadable as why:
+            raise _configuration(f"the OpenAPI document cannot be read: {why.reason}") from None
+        self._kept[key] = (time.monotonic(), data)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return data
+
+
+def _address(document: str) -> str | None:
+    """Where it came from; None for a file of the project."""
+    found = resource_name(document) or document
+    return found if "://" in found else None
+
+
+def _configuration(detail: str) -> WorkflowError:
+    return WorkflowError("configuration", title="OpenAPI call cannot be made", detail=detail)

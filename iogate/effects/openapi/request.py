@@ -1,0 +1,113 @@
+"""Builds the HTTP call that an operation and its parameters amount to.
+
+Pure. Errors name the parameter and never its value: `configuration` where the call does not fit the
+operation, `expression` where its data does not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from iogate.compiler.openapi import Operation, Parameter
+from iogate.effects.openapi import bodies, styles
+from iogate.engine.commands import CallHttp, CallOpenApi
+from iogate.errors import WorkflowError
+
+_VARIABLE = re.compile(r"\{([^{}]+)\}")
+
+
+def build(operation: Operation, call: CallOpenApi) -> CallHttp:
+    """The request of a call.
+
+    Raises WorkflowError for a parameter that is missing, unknown, or of no form that it could be sent in.
+    """
+    given = {name: value for name, value in call.parameters.items() if value is not None}
+    query: list[str] = []
+    headers: dict[str, str] = {"Accept": operation.accept}
+    cookies: list[str] = []
+    path: dict[str, str] = {}
+    for parameter in operation.parameters:
+        if parameter.name not in given:
+            if parameter.required:
+                raise missing(
+                    operation, f'parameter "{parameter.name}"', null=parameter.name in call.parameters
+                )
+            continue
+        value = given[parameter.name]
+        match parameter.place:
+            case "path":
+                path[parameter.name] = _in_path(parameter, value)
+            case "query":
+                query += styles.query(parameter, value)
+            case "header":
+                headers[parameter.name] = styles.plain(parameter, value)
+            case "cookie":
+                cookies += styles.cookies(parameter, value)
+    if cookies:
+        headers["Cookie"] = "; ".join(cookies)
+    body, media = _body(operation, given)
+    if media:
+        headers["Content-Type"] = media
+    address = _VARIABLE.sub(lambda variable: path[variable[1]], operation.url)
+    return CallHttp(
+        method=operation.method,
+        url=address + ("?" + "&".join(query) if query else ""),
+        headers=headers,
+        body=body,
+        has_body=media != "",
+        output=call.output,
+        redirect=call.redirect,
+        authentication=call.authentication,
+        computed=call.computed,
+    )
+
+
+def missing(operation: Operation, what: str, *, null: bool) -> WorkflowError:
+    if null:
+        detail = f'{what} of operation "{operation.id}" is null, and it is required'
+        return WorkflowError("expression", title="OpenAPI call cannot be made", detail=detail)
+    return WorkflowError(
+        "configuration",
+        title="OpenAPI call cannot be made",
+        detail=f'operation "{operation.id}" needs {what}, which is not given',
+    )
+
+
+def _in_path(parameter: Parameter, value: Any) -> str:
+    text = styles.path(parameter, value)
+    if not text:
+        raise styles.unfit(parameter, "is empty, and stands in the path")
+    return text
+
+
+def _body(operation: Operation, given: Mapping[str, Any]) -> tuple[Any, str]:
+    """The body as the client sends it, and its media type; none where nothing is given for it."""
+    body = operation.body
+    known = {parameter.name for parameter in operation.parameters}
+    rest = {name: value for name, value in given.items() if name not in known}
+    if body is None:
+        if rest:
+            raise WorkflowError(
+                "configuration",
+                title="OpenAPI call cannot be made",
+                detail=f'operation "{operation.id}" has no parameter "{next(iter(rest))}"',
+            )
+        return None, ""
+    whole = next((name for name in rest if operation.is_body(name)), None)
+    if whole is not None:
+        value = rest.pop(whole)
+        if rest and isinstance(value, Mapping):
+            value = {**value, **rest}
+    elif rest:
+        value = rest
+    elif body.required or body.needed:
+        raise missing(operation, "a body", null="body" in given)
+    else:
+        return None, ""
+    if isinstance(value, Mapping):
+        for name in body.needed:
+            if value.get(name) is None:
+                raise missing(operation, f'field "{name}" of its body', null=name in value)
+    return bodies.encode(body, value)

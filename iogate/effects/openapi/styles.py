@@ -1,0 +1,156 @@
+"""How OpenAPI writes a parameter's value into a path, a query, a header or a cookie. Used by `request`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from iogate.compiler.openapi import Parameter
+from iogate.errors import WorkflowError
+
+_SEPARATORS = {"spaceDelimited": "%20", "pipeDelimited": "%7C"}
+
+
+def path(parameter: Parameter, value: Any) -> str:
+    """A segment of the path, percent-encoded: `simple`, `label` or `matrix`."""
+    if parameter.media:
+        return _encoded(_json(value))
+    match parameter.style, value:
+        case "label", Mapping():
+            pairs = _pairs(parameter, value)
+            return "." + (".".join(f"{n}={v}" for n, v in pairs) if parameter.explode else _flat(pairs, ","))
+        case "label", list():
+            return "." + ("." if parameter.explode else ",").join(_items(parameter, value))
+        case "label", _:
+            return "." + _scalar(parameter, value)
+        case "matrix", Mapping():
+            pairs = _pairs(parameter, value)
+            if parameter.explode:
+                return "".join(f";{name}={text}" for name, text in pairs)
+            return f";{_encoded(parameter.name)}={_flat(pairs, ',')}"
+        case "matrix", list():
+            items, name = _items(parameter, value), _encoded(parameter.name)
+            if parameter.explode:
+                return "".join(f";{name}={text}" for text in items)
+            return f";{name}={','.join(items)}"
+        case "matrix", _:
+            return f";{_encoded(parameter.name)}={_scalar(parameter, value)}"
+        case _:
+            return _simple(parameter, value)
+
+
+def query(parameter: Parameter, value: Any) -> list[str]:
+    """Parts `name=value` of the query, percent-encoded: `form`, delimited, or `deepObject`."""
+    name = _encoded(parameter.name)
+    if parameter.media:
+        return [f"{name}={_encoded(_json(value))}"]
+    match value:
+        case Mapping():
+            pairs = _pairs(parameter, value)
+            if parameter.style == "deepObject":
+                return [f"{name}%5B{key}%5D={text}" for key, text in pairs]
+            if parameter.explode and parameter.style == "form":
+                return [f"{key}={text}" for key, text in pairs]
+            return [f"{name}={_flat(pairs, _separator(parameter))}"]
+        case list():
+            items = _items(parameter, value)
+            if parameter.explode:
+                return [f"{name}={text}" for text in items]
+            return [f"{name}={_separator(parameter).join(items)}"] if items else []
+        case _:
+            return [f"{name}={_scalar(parameter, value)}"]
+
+
+def plain(parameter: Parameter, value: Any) -> str:
+    """The value of a header: `simple`, as it is."""
+    if parameter.media:
+        return _json(value)
+    match value:
+        case Mapping():
+            pairs = [(str(key), text_of(parameter, each)) for key, each in value.items()]
+            if parameter.explode:
+                return ",".join(f"{key}={text}" for key, text in pairs)
+            return _flat(pairs, ",")
+        case list():
+            return ",".join(text_of(parameter, each) for each in value)
+        case _:
+            return text_of(parameter, value)
+
+
+def cookies(parameter: Parameter, value: Any) -> list[str]:
+    """Pairs of the header Cookie: `form`."""
+    if isinstance(value, list | Mapping) and not parameter.media:
+        return query(parameter, value)
+    return [f"{_encoded(parameter.name)}={_encoded(plain(parameter, value))}"]
+
+
+def text_of(parameter: Parameter, value: Any) -> str:
+    """A scalar as text.
+
+    Raises WorkflowError for an object or array inside of another.
+    """
+    match value:
+        case str():
+            return value
+        case None:
+            return ""
+        case bool() | int() | float():
+            return _json(value)
+        case _:
+            raise unfit(parameter, "holds an array or object inside of another, which its style cannot write")
+
+
+def unfit(parameter: Parameter, why: str) -> WorkflowError:
+    return WorkflowError(
+        "expression", title="OpenAPI call cannot be made", detail=f'parameter "{parameter.name}" {why}'
+    )
+
+
+def _simple(parameter: Parameter, value: Any) -> str:
+    match value:
+        case Mapping():
+            pairs = _pairs(parameter, value)
+            return ",".join(f"{n}={v}" for n, v in pairs) if parameter.explode else _flat(pairs, ",")
+        case list():
+            return ",".join(_items(parameter, value))
+        case _:
+            return _scalar(parameter, value)
+
+
+def _separator(parameter: Parameter) -> str:
+    if parameter.separator:
+        return quote(parameter.separator)
+    return _SEPARATORS.get(parameter.style, ",")
+
+
+def _pairs(parameter: Parameter, value: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (_encoded(str(name)), _scalar(parameter, each)) for name, each in value.items() if each is not None
+    ]
+
+
+def _items(parameter: Parameter, value: list[Any]) -> list[str]:
+    return [_scalar(parameter, each) for each in value]
+
+
+def _flat(pairs: list[tuple[str, str]], separator: str) -> str:
+    def each() -> Iterator[str]:
+        for name, text in pairs:
+            yield name
+            yield text
+
+    return separator.join(each())
+
+
+def _scalar(parameter: Parameter, value: Any) -> str:
+    return _encoded(text_of(parameter, value))
+
+
+def _encoded(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
