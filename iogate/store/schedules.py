@@ -48,12 +48,12 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
     """`schedule:namespace/name`: the API of its runs."""
     due_ms: int
     revision: int
-    entry: tuple[str, str, str]
+    entry: bytes
 
     @property
     def scheduled(self) -> Scheduled:
-        """Raises msgspec.ValidationError for one that another release wrote."""
-        return _scheduled.decode(self.entry[2])
+        """Raises msgspec.MsgspecError for one that another release wrote."""
+        return _read(self.entry)
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +149,7 @@ class Schedules:
             "tick",
             tick.id,
             tick.due_ms,
-            *tick.entry,
+            tick.entry,
             "" if following_ms is None else following_ms,
             again_ms,
             int(RETENTION_S * 1000),
@@ -176,7 +176,7 @@ class Schedules:
         runs = dict(zip(chains[::2], chains[1::2], strict=True))
         found = {}
         for name, entry in sorted(zip(entries[::2], entries[1::2], strict=True)):
-            scheduled = _scheduled.decode(_entry.decode(entry)[2])
+            scheduled = _read(entry)
             found[name.decode().removeprefix(PREFIX)] = Upcoming(
                 workflow=scheduled.workflow,
                 schedule=scheduled.schedule,
@@ -185,8 +185,9 @@ class Schedules:
             )
         return found
 
-    async def _entries(self, names: Sequence[str]) -> list[tuple[str, str, str] | None]:
-        if not names:
-            return []
-        entries = await self._line.call("HMGET", keys.SCHEDULES, *names)
-        return [None if entry is None else _entry.decode(entry) for entry in entries]
+    async def _entries(self, names: Sequence[str]) -> list[bytes | None]:
+        return list(await self._line.call("HMGET", keys.SCHEDULES, *names)) if names else []
+
+
+def _read(entry: bytes) -> Scheduled:
+    return _scheduled.decode(_entry.decode(entry)[2])

@@ -1,22 +1,22 @@
 -- Takes a tick of a schedule: starts its runs and says when the next one is due.
 -- keys: ticks, schedules, chains, full; run, end, gate, index, RQ queue and job, backlog
--- args: pseudo API, due ms of the tick, its kind, phase and JSON as they were read, next due ms ('' where a run's
---   end brings it), how long after that end ms, retention ms, input, {uid, facts}…
+-- args: pseudo API, due ms of the tick, its schedule's entry as it was read, next due ms ('' where a run's end
+--   brings it), how long after that end ms, retention ms, input, {uid, facts}…
 -- returns: {'ok', how many were stored} | {'gone'|'memory'|'taken'}
 -- invariant: of all who take one tick, one succeeds; its runs and the next due moment are stored in that step.
 -- include: time rq places
-local api, due, following, again, retention, input = ARGV[1], tonumber(ARGV[2]), ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+local api, due, following, again, retention, input = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 if tonumber(redis.call('ZSCORE', $ticks, api) or '') ~= due then return {'gone'} end
 -- An apply came in between: the tick is judged again, by what is said now.
-if redis.call('HGET', $schedules, api) ~= cmsgpack.pack({ARGV[3], ARGV[4], ARGV[5]}) then return {'gone'} end
+if redis.call('HGET', $schedules, api) ~= ARGV[3] then return {'gone'} end
 if redis.call('EXISTS', $full) == 1 then return {'memory'} end
-for i = 10, #ARGV, 2 do
+for i = 8, #ARGV, 2 do
   if redis.call('EXISTS', $run .. ARGV[i], $end .. ARGV[i]) > 0 then return {'taken'} end
 end
 
 local load, limit = load_of(api), tonumber(redis.call('HGET', $gate .. api, 'queued'))
 local stored = 0
-for i = 10, #ARGV, 2 do
+for i = 8, #ARGV, 2 do
   local uid = ARGV[i]
   if load.inq + load.bl >= limit then break end
   stored = stored + 1
