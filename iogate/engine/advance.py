@@ -26,7 +26,7 @@ from iogate.engine.commands import (
 )
 from iogate.engine.frames import Tree
 from iogate.engine.scope import Environment, RunFacts
-from iogate.engine.state import State
+from iogate.engine.state import State, followed
 from iogate.engine.walk import Walk
 from iogate.errors import WorkflowError
 
@@ -67,7 +67,7 @@ def advance(
         facts=facts,
         environment=environment or Environment(),
         now_ms=now_ms,
-        tree=Tree(state.frames, state.next_id),
+        tree=Tree(state),
         budget=budget,
         inbox_done=state.inbox_done,
     )
@@ -76,7 +76,7 @@ def advance(
         steps.wake(walk)
     if walk.ended is None:
         steps.run(walk)
-    return _result(walk)
+    return _result(walk, state)
 
 
 def _happen(walk: Walk, state: State, happened: Sequence[Happening]) -> None:
@@ -102,30 +102,34 @@ def _happen(walk: Walk, state: State, happened: Sequence[Happening]) -> None:
         steps.asked_again(walk)
 
 
-def _result(walk: Walk) -> Advance:
+def _result(walk: Walk, before: State) -> Advance:
+    tree = walk.tree
     if walk.ended is not None:
         state = State(
-            next_id=walk.tree.next_id,
+            frames=walk.kept,
+            next_id=tree.next_id,
             status=walk.ended,
             output=walk.output,
             error=walk.error,
             inbox_done=walk.inbox_done,
         )
     else:
-        frames = walk.tree.frames
-        moving = walk.more or any(frame.phase == "effect" for frame in frames.values())
+        if walk.more:
+            tree.index.turns(walk.ready)
         state = State(
-            frames=frames,
-            next_id=walk.tree.next_id,
-            status="running" if moving else "waiting",
+            frames=tree.frames,
+            next_id=tree.next_id,
+            status="running" if walk.more or tree.index.effects else "waiting",
             inbox_done=walk.inbox_done,
+            index=tree.index,
+            trail=followed(before, tree.touched()),
         )
     # What nobody waits for happens even where the run has ended since; the rest went with its frame.
     return Advance(
         state=state,
-        performs=tuple(each for each in walk.performs if not each.await_result or each.frame in state.frames),
+        performs=tuple(each for each in walk.performs if not each.await_result or each.frame in tree),
         emits=tuple(walk.emits),
-        children=tuple(each for each in walk.children if not each.awaits or each.frame in state.frames),
+        children=tuple(each for each in walk.children if not each.awaits or each.frame in tree),
         notes=tuple(walk.notes),
         more=walk.more,
     )

@@ -29,9 +29,9 @@ def begin(walk: Walk, scope: Frame, body: Fork, arguments: Scope) -> None:
 def leave(walk: Walk, scope: Frame, frame: Frame, body: Fork) -> int | None:
     """A branch is through: the first wins where they compete; otherwise the last joins them all."""
     walk.tree.put(changed(scope, phase="done"))
-    ended = (scope,) if body.compete else walk.tree.children(frame)
-    if not body.compete and any(branch.phase != "done" for branch in ended):
+    if not body.compete and not walk.tree.all_done(frame):
         return None
+    ended = (scope,) if body.compete else walk.tree.children(frame)
     _join(walk, frame, ended)
     walk.cancelled(walk.tree.remove_below(frame))
     task = walk.program.tasks[frame.pointer]
@@ -40,14 +40,13 @@ def leave(walk: Walk, scope: Frame, frame: Frame, body: Fork) -> int | None:
     )
 
 
-def others_go_on(walk: Walk, branch: Frame, frame: Frame) -> bool:
+def others_go_on(walk: Walk, branch: Frame) -> bool:
     """A competitor has failed: it is taken out, and counts for nothing while another may win."""
-    rest = [each for each in walk.tree.children(frame) if each.id != branch.id]
-    if rest:
-        walk.cancelled(walk.tree.remove_below(branch))
-        walk.tree.take(branch)
-        return True
-    return False
+    if walk.tree.alone(branch):
+        return False
+    walk.cancelled(walk.tree.remove_below(branch))
+    walk.tree.take(branch)
+    return True
 
 
 def _join(walk: Walk, frame: Frame, branches: tuple[Frame, ...]) -> None:

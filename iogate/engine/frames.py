@@ -6,18 +6,24 @@ so a walk that fails leaves that state as it was.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from iogate.compiler.program import Program
 from iogate.compiler.tasks import For, Task
-from iogate.engine.state import Frame, Phase, changed
+from iogate.engine.index import Index, below
+from iogate.engine.state import Frame, State, changed
 
 
 class Tree:
-    def __init__(self, frames: Mapping[int, Frame], next_id: int) -> None:
-        self._frames = dict(frames)
-        self.next_id = next_id
+    """Invariant: `_log` tells each change since the walk began, so that the tree can be had as it was."""
+
+    def __init__(self, state: State) -> None:
+        self._frames = dict(state.frames)
+        self._index = state.indexed().copy() if state.frames else Index()
+        self._log: list[tuple[int, Frame | None]] = []
+        """Ids of frames that were added, replaced or taken out, with what was there before."""
+        self.next_id = state.next_id
 
     def __contains__(self, key: int) -> bool:
         return key in self._frames
@@ -32,9 +38,15 @@ class Tree:
     def frames(self) -> Mapping[int, Frame]:
         return self._frames
 
+    @property
+    def index(self) -> Index:
+        return self._index
+
     def add(self, frame: Frame) -> Frame:
         """Take in a new frame, made with `next_id`."""
         self._frames[frame.id] = frame
+        self._log.append((frame.id, None))
+        self._index.add(frame)
         self.next_id = frame.id + 1
         return frame
 
@@ -44,7 +56,11 @@ class Tree:
         return self.next_id - 1
 
     def put(self, frame: Frame) -> None:
+        """Replace a frame by one that differs."""
+        before = self._frames[frame.id]
         self._frames[frame.id] = frame
+        self._log.append((frame.id, before))
+        self._index.replace(before, frame)
 
     def parent(self, frame: Frame) -> Frame:
         assert frame.parent is not None
@@ -52,62 +68,96 @@ class Tree:
 
     def remove(self, frame: Frame) -> Frame:
         """Take out a frame without children; gives its parent."""
-        del self._frames[frame.id]
-        return self.parent(frame)
+        before = self._frames.pop(frame.id)
+        self._log.append((frame.id, before))
+        parent = self.parent(before)
+        self._index.remove(before, parent)
+        return parent
 
     def take(self, frame: Frame) -> Frame:
         """Take out a frame without children; gives it."""
-        del self._frames[frame.id]
+        self.remove(frame)
         return frame
+
+    # looking back
+
+    def mark(self) -> int:
+        """The present moment, for `as_of`."""
+        return len(self._log)
+
+    def as_of(self, moment: int) -> Mapping[int, Frame]:
+        """The frames as they were then."""
+        frames = dict(self._frames)
+        for key, before in reversed(self._log[moment:]):
+            if before is None:
+                frames.pop(key, None)
+            else:
+                frames[key] = before
+        return frames
+
+    def touched(self) -> list[int]:
+        """Ids of all frames that were changed, some of them more than once."""
+        return [key for key, _ in self._log]
+
+    # looking for frames
 
     def in_time(self, now_ms: int) -> list[tuple[int, bool, int]]:
         """Moments that have come: when, whether it is a deadline, and the frame; earliest first.
 
         Where a wait ends at the moment of a deadline, the wait is first.
         """
-        moments = [
+        moments = self._index.moments
+        if not moments or min(moments.values()) > now_ms:
+            return []
+        frames = [self._frames[key] for key, moment in moments.items() if moment <= now_ms]
+        return sorted(
             (moment, is_deadline, frame.id)
-            for frame in self._frames.values()
+            for frame in frames
             for moment, is_deadline in ((frame.due_ms, False), (frame.deadline_ms, True))
             if moment is not None and moment <= now_ms
-        ]
-        return sorted(moments)
+        )
 
     def remove_below(self, frame: Frame) -> tuple[Frame, ...]:
-        """Take out everything inside a frame; gives it, leaves first.
-
-        Ids rise towards the leaves, so one pass finds it all.
-        """
-        inside: dict[int, Frame] = {}
-        for key in sorted(self._frames):
-            parent = self._frames[key].parent
-            if parent == frame.id or parent in inside:
-                inside[key] = self._frames[key]
-        for key in inside:
-            del self._frames[key]
-        return tuple(reversed(inside.values()))
+        """Take out everything inside a frame; gives it, leaves first."""
+        # ids rise towards the leaves
+        inside = sorted(below(self._index, self._frames, frame.id), key=lambda each: -each.id)
+        for each in inside:
+            self.remove(each)
+        return tuple(inside)
 
     def children(self, frame: Frame) -> tuple[Frame, ...]:
         """What is right inside a frame, in the order in which it came."""
-        return tuple(each for _, each in sorted(self._frames.items()) if each.parent == frame.id)
+        return tuple([self._frames[key] for key in self._index.below.get(frame.id, ())])
+
+    def alone(self, frame: Frame) -> bool:
+        """Whether a frame is the only one inside the one around it."""
+        assert frame.parent is not None
+        return len(self._index.below[frame.parent]) == 1
+
+    def all_done(self, frame: Frame) -> bool:
+        """Whether everything right inside a frame is `done`."""
+        inside = self._index.below.get(frame.id, ())
+        return self._index.done.get(frame.id, 0) == len(inside)
 
     def clear(self) -> tuple[Frame, ...]:
         """Take out all; gives what was there, leaves first."""
         gone = tuple(reversed(self._frames.values()))
-        self._frames = {}
+        self._log.extend((frame.id, frame) for frame in gone)
+        self._frames, self._index = {}, Index()
         return gone
 
-    def leaves(self) -> tuple[int, ...]:
+    def leaves(self) -> Iterable[int]:
         """Scopes that nothing runs inside of: those that can move."""
-        parents = {frame.parent for frame in self._frames.values()}
-        return tuple(
-            frame.id
-            for frame in self._frames.values()
-            if frame.kind == "scope" and frame.phase == "inside" and frame.id not in parents
-        )
+        return self._index.leaves
 
-    def in_phase(self, phase: Phase) -> tuple[Frame, ...]:
-        return tuple(frame for frame in self._frames.values() if frame.phase == phase)
+    def under_way(self) -> tuple[Frame, ...]:
+        """Tasks whose effect is under way."""
+        return tuple([self._frames[key] for key in self._index.effects])
+
+    def listening(self) -> tuple[Frame, ...]:
+        """Tasks that wait for events."""
+        waiting = [self._frames[key] for key in self._index.waits]
+        return tuple([frame for frame in waiting if frame.phase == "event"])
 
     def owner(self, scope: Frame) -> Frame:
         """The scope around that holds `$context`: the branch's, else the workflow's."""

@@ -121,7 +121,8 @@ def _work(walk: Walk, frame: Frame, task: Task, body: Listen, item: Frame, outpu
     output = walk.export(scope, each.flow, arguments, output)
     walk.tree.put(changed(item, phase="done", value=output))
     if body.to.until is not None:
-        arguments = walk.arguments(scope, task, frame)
+        # the scope anew: what was exported may have replaced its context
+        arguments = walk.arguments(walk.tree.parent(frame), task, frame)
         values = [each.value for each in _items(walk, frame) if each.phase == "done"]
         if truthy(body.to.until.evaluate(values, arguments)):
             return _finish(walk, frame, task, body)

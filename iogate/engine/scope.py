@@ -40,6 +40,8 @@ class Environment:
     """Resolved, of the names that the workflow declares; those that cannot be resolved are absent."""
     once: frozenset[str] = frozenset()
     """Functions (`name:version`) that must not be called again where the outcome of a call is unknown."""
+    error_types: str = "open-workflow"
+    """The family of URIs that names the standard's errors."""
     runtime: Mapping[str, Any] = field(default_factory=lambda: {"name": "iogate", "version": VERSION})
 
 

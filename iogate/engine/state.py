@@ -18,9 +18,11 @@ parts of the run's data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, cast
+
+from iogate.engine.index import Index
 
 Status = Literal["pending", "running", "waiting", "completed", "faulted", "cancelled"]
 Phase = Literal["inside", "effect", "timer", "retry", "event", "child", "done"]
@@ -98,22 +100,39 @@ _DEFAULTS = {
     each.name: each.default for each in fields(Frame) if each.default is not MISSING and each.name != "id"
 }
 _NAMES = tuple(each.name for each in fields(Frame))
-_READ = tuple(Frame.__dict__[name].__get__ for name in _NAMES)
-_WRITE = {name: Frame.__dict__[name].__set__ for name in _NAMES}
-_COPY = tuple(zip(_READ, _WRITE.values(), strict=True))
+
+_Draft: Any = type("_Draft", (), {"__slots__": _NAMES})
+"""A frame while it is made: laid out like one, and not frozen yet."""
+
+
+def _copier() -> Callable[[Frame], Any]:
+    known = {"draft": _Draft, "new": object.__new__}
+    copies = "".join(f"    made.{name} = frame.{name}\n" for name in _NAMES)
+    exec(f"def copy(frame):\n    made = new(draft)\n{copies}    return made\n", known)  # noqa: S102 - as dataclasses do
+    return cast("Callable[[Frame], Any]", known["copy"])
+
+
+_copy = _copier()
 
 
 def changed(frame: Frame, **attributes: Any) -> Frame:
-    """A frame that differs in these attributes: `dataclasses.replace`, at half its cost.
+    """A frame that differs in these attributes: `dataclasses.replace`, at a fifth of its cost.
 
     Each step of a run makes one, so this is where a worker spends its time.
     """
-    made: Frame = object.__new__(Frame)
-    for read, write in _COPY:
-        write(made, read(frame))
+    made = _copy(frame)
     for name, value in attributes.items():
-        _WRITE[name](made, value)
-    return made
+        setattr(made, name, value)
+    made.__class__ = Frame
+    return cast("Frame", made)
+
+
+_BLANK = Frame(id=0, kind="scope")
+
+
+def framed(**attributes: Any) -> Frame:
+    """A frame with these attributes: the constructor, at a third of its cost."""
+    return changed(_BLANK, **attributes)
 
 
 def frame_to_json(frame: Frame) -> dict[str, Any]:
@@ -149,10 +168,27 @@ class WaitingFor:
     until_ms: int | None = None
 
 
+class Trail:
+    """Ids of the frames that were touched on the way to a state; states of one line share one list."""
+
+    __slots__ = ("ids", "upto")
+
+    def __init__(self, ids: list[int]) -> None:
+        self.ids = ids
+        self.upto = len(ids)
+
+    def leads_from(self, earlier: Trail | None) -> bool:
+        return earlier is not None and earlier.ids is self.ids and earlier.upto <= self.upto
+
+
+_LONGEST_TRAIL = 10_000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     frames: Mapping[int, Frame] = field(default_factory=dict)
-    """By id. Empty once the run has ended."""
+    """By id. Empty once the run has ended; after a fault the tree as it was when the error was raised,
+    for another attempt of the run."""
     next_id: int = 1
     status: Status = "pending"
     output: Any = None
@@ -160,6 +196,8 @@ class State:
     """RFC 7807, of a faulted run."""
     inbox_done: int = 0
     """The highest number of a message that was taken in: it counts for nothing when it comes again."""
+    index: Index | None = field(default=None, compare=False, repr=False)
+    trail: Trail | None = field(default=None, compare=False, repr=False)
 
     @property
     def ended(self) -> bool:
@@ -168,35 +206,54 @@ class State:
     @property
     def in_flight(self) -> bool:
         """True while an effect is under way: the run belongs to a worker."""
-        return any(frame.phase == "effect" for frame in self.frames.values())
+        return bool(self.indexed().effects)
 
     @property
     def due_ms(self) -> int | None:
         """The earliest moment at which `advance` has something to do without news from outside."""
-        moments = [
-            moment
-            for frame in self.frames.values()
-            for moment in (frame.due_ms, frame.deadline_ms)
-            if moment is not None
-        ]
-        return min(moments, default=None)
+        return min(self.indexed().moments.values(), default=None)
 
     @property
     def waiting_for(self) -> WaitingFor | None:
         """What a run without effects under way waits for: the leaf that is due first."""
-        waits = [
-            WaitingFor(kind=WAITS[frame.phase], task=frame.pointer, until_ms=frame.due_ms)
-            for frame in self.frames.values()
-            if frame.phase in WAITS
-        ]
-        return min(waits, key=lambda wait: (wait.until_ms is None, wait.until_ms or 0), default=None)
+        first = min(self.indexed().waits.values(), default=None)
+        if first is None:
+            return None
+        frame = self.frames[first[2]]
+        return WaitingFor(kind=WAITS[frame.phase], task=frame.pointer, until_ms=frame.due_ms)
+
+    def indexed(self) -> Index:
+        """What is looked for among the frames."""
+        if self.index is None:
+            object.__setattr__(
+                self, "index", Index.of(self.frames.values())
+            )  # a cache: the state is the same
+        assert self.index is not None
+        return self.index
+
+
+def followed(state: State, touched: list[int]) -> Trail:
+    """The trail of the state that follows after `state` by changing frames of these ids."""
+    trail = state.trail
+    if trail is None or trail.upto != len(trail.ids) or trail.upto > _LONGEST_TRAIL:
+        # of another line, or old enough to be let go: the first to ask for changes looks at all frames
+        return Trail([])
+    trail.ids.extend(touched)
+    return Trail(trail.ids)
 
 
 def changes(before: State | None, after: State) -> tuple[dict[int, Frame], tuple[int, ...]]:
     """Frames of `after` that `before` did not have so, and ids of those that are gone."""
     old: Mapping[int, Frame] = before.frames if before is not None else {}
-    changed = {key: frame for key, frame in after.frames.items() if old.get(key) is not frame}
-    return changed, tuple(key for key in old if key not in after.frames)
+    new = after.frames
+    keys: Iterable[int]
+    if before is not None and after.trail is not None and after.trail.leads_from(before.trail):
+        assert before.trail is not None
+        keys = sorted(set(after.trail.ids[before.trail.upto : after.trail.upto]))
+    else:
+        keys = {**old, **new}
+    changed = {key: new[key] for key in keys if key in new and old.get(key) is not new[key]}
+    return changed, tuple([key for key in keys if key in old and key not in new])
 
 
 def head_to_json(state: State) -> dict[str, Any]:
@@ -225,4 +282,5 @@ def state_from_json(head: Mapping[str, Any], frames: Mapping[int, Mapping[str, A
         output=head.get("output"),
         error=head.get("error"),
         inbox_done=head.get("inbox_done", 0),
+        trail=Trail([]),
     )

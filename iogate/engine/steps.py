@@ -39,6 +39,7 @@ def answered(walk: Walk, performed: Performed) -> None:
     scope = walk.tree.remove(frame)
     if performed.definite:
         walk.tree.count_answer(scope)
+    walk.begins()
     if performed.error is not None:
         described = raising.problem(performed.error, task.pointer)
         _carry(walk, Fault(scope.id, task, described, definite=performed.definite))
@@ -49,6 +50,7 @@ def answered(walk: Walk, performed: Performed) -> None:
 def received(walk: Walk, message: Arrived | ChildEnded) -> None:
     """Take in a message; one for a frame that is gone, or waits for something else, counts for nothing."""
     frame = walk.tree.get(message.frame)
+    walk.begins()
     match message:
         case Arrived(event=event) if frame is not None and frame.phase == "event":
             try:
@@ -58,6 +60,7 @@ def received(walk: Walk, message: Arrived | ChildEnded) -> None:
         case ChildEnded() if frame is not None and frame.phase == "child":
             task, scope = walk.program.tasks[frame.pointer], walk.tree.parent(frame)
             walk.tree.take(frame)
+            walk.begins()
             if message.status == "completed":
                 _complete(walk, frame, task, message.output)
             else:
@@ -68,7 +71,7 @@ def received(walk: Walk, message: Arrived | ChildEnded) -> None:
 
 def asked_again(walk: Walk) -> None:
     """Ask once more for every effect under way, with the same keys and arguments."""
-    for frame in walk.tree.in_phase("effect"):
+    for frame in walk.tree.under_way():
         if frame.id not in walk.tree:
             continue  # the fault of an earlier one has ended it
         task, scope = walk.program.tasks[frame.pointer], walk.tree.parent(frame)
@@ -76,6 +79,7 @@ def asked_again(walk: Walk) -> None:
             kinds.perform(walk, scope, task, frame, again=True)
         except WorkflowError as error:
             walk.tree.remove(frame)
+            walk.begins()
             definite = not isinstance(error, raising.UnknownOutcomeError)
             _carry(walk, Fault(scope.id, task, raising.placed(error, task, scope), definite=definite))
 
@@ -86,6 +90,7 @@ def wake(walk: Walk) -> None:
         frame = walk.tree.get(key)
         if frame is None or walk.ended is not None:
             continue
+        walk.begins()
         if is_deadline:
             _time_out(walk, frame)
             continue
@@ -112,12 +117,14 @@ def run(walk: Walk) -> None:
         while at is not None and at in walk.tree:
             if walk.budget <= 0:
                 walk.more = True
+                walk.ready.appendleft(at)
                 return
             if left <= 0:
                 walk.ready.append(at)
                 break
             left -= 1
             walk.budget -= 1
+            walk.begins()
             try:
                 at = _step(walk, walk.tree[at])
             except Fault as fault:
@@ -193,6 +200,7 @@ def _time_out(walk: Walk, frame: Frame) -> None:
         scope, task = frame, walk.program.tasks[walk.tree.parent(frame).pointer]
     else:
         scope, task = walk.tree.remove(frame), walk.program.tasks[frame.pointer]
+    walk.begins()
     _carry(walk, Fault(scope.id, task, raising.placed(late, task, scope), definite=False))
 
 
@@ -206,7 +214,7 @@ def _carry(walk: Walk, fault: Fault) -> int | None:
 
 
 def _up(walk: Walk, fault: Fault) -> int | None:
-    error = fault.error
+    error = walk.named(fault.error)
     walk.note("task.faulted", fault.task, {"error": error})
     scope = walk.tree[fault.at]
     while (frame := walk.tree.parent(scope)).parent is not None:
@@ -216,11 +224,11 @@ def _up(walk: Walk, fault: Fault) -> int | None:
                 try:
                     caught = attempts.catch(walk, frame, around, error, definite=fault.definite)
                 except WorkflowError as second:
-                    error = raising.placed(second, around, walk.tree.parent(frame))
+                    error = walk.named(raising.placed(second, around, walk.tree.parent(frame)))
                 else:
                     if caught is not None:
                         return caught.at
-            case Fork(compete=True) if frame.extension is None and branches.others_go_on(walk, scope, frame):
+            case Fork(compete=True) if frame.extension is None and branches.others_go_on(walk, scope):
                 return None
             case _:
                 pass

@@ -18,8 +18,8 @@ from iogate.engine import calls, extending, raising, schemas, waits
 from iogate.engine.commands import Emit, Note, Perform, StartChild
 from iogate.engine.frames import Tree
 from iogate.engine.scope import Environment, RunFacts, Scope
-from iogate.engine.state import Frame, changed
-from iogate.errors import WorkflowError
+from iogate.engine.state import Frame, changed, framed
+from iogate.errors import WorkflowError, in_family
 
 NOTHING: Mapping[str, Any] = {}
 
@@ -62,6 +62,10 @@ class Walk:
         self.more = False
         self.ready: deque[int] = deque()
         """Scopes that can move."""
+        self.moment = 0
+        """Where the tree's log was when what happens now began: what an error leaves to be tried again."""
+        self.kept: Mapping[int, Frame] = {}
+        """The tree as of then, of a run that has ended by a fault."""
         self.notes: list[Note] = []
         self.performs: list[Perform] = []
         self.emits: list[Emit] = []
@@ -86,7 +90,7 @@ class Walk:
         except WorkflowError as error:
             self.end_faulted(raising.problem(error, "/input"))
             return
-        root = Frame(id=self.tree.next_id, kind="task", started_ms=self.now_ms, deadline_ms=deadline_ms)
+        root = framed(id=self.tree.next_id, kind="task", started_ms=self.now_ms, deadline_ms=deadline_ms)
         self.tree.add(root)
         self.enter(root, "/do", value=value, context={})
 
@@ -107,9 +111,15 @@ class Walk:
 
     def end_faulted(self, error: dict[str, Any]) -> None:
         """Nothing caught it: the run ends with the error."""
+        error = self.named(error)
+        self.kept = self.tree.as_of(self.moment)
         self._end("faulted")
         self.error = error
         self.note("workflow.faulted", detail={"error": error})
+
+    def named(self, error: Mapping[str, Any]) -> dict[str, Any]:
+        """The error with its type in the family of the settings."""
+        return in_family(error, self.environment.error_types)
 
     def end_cancelled(self, reason: str) -> None:
         self._end("cancelled")
@@ -125,6 +135,10 @@ class Walk:
             if frame.kind == "task" and frame.pointer:
                 self.note("task.cancelled", self.program.tasks[frame.pointer])
 
+    def begins(self) -> None:
+        """What happens next is one thing: an error of it that ends the run leaves the tree as it is now."""
+        self.moment = self.tree.mark()
+
     # in and out of tasks
 
     def open(self, scope: Frame, arguments: Scope, **attributes: Any) -> Frame:
@@ -132,7 +146,7 @@ class Walk:
         task = arguments.task
         assert task is not None
         return self.tree.add(
-            Frame(
+            framed(
                 id=self.tree.next_id,
                 parent=scope.id,
                 kind="task",
@@ -149,7 +163,7 @@ class Walk:
         """A scope inside the task of `frame`, before the first task of the list at `pointer`."""
         if context is not ...:
             attributes |= {"owns_context": True, "context": context}
-        scope = Frame(
+        scope = framed(
             id=self.tree.next_id, parent=frame.id, kind="scope", pointer=pointer, value=value, **attributes
         )
         return self.tree.add(scope).id
