@@ -21,7 +21,8 @@ reads their sections in `explanations.md`.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
 
 class IogateError(Exception):
@@ -105,12 +106,22 @@ _TITLES = {
     "runtime": "Execution failed",
 }
 
-_FAMILIES = (
-    ERROR_TYPES,
-    "https://open-workflow-specification.org/dsl/errors/types/",
-    "https://serverlessworkflow.io/spec/1.0.0/errors/",
-    "https://serverlessworkflow.io/dsl/errors/types/",
-)
+ERROR_FAMILIES: Final = {
+    "open-workflow": ERROR_TYPES,
+    "serverless-workflow": "https://serverlessworkflow.io/spec/1.0.0/errors/",
+    "serverless-workflow-dsl": "https://serverlessworkflow.io/dsl/errors/types/",
+}
+"""Values of the setting `error_types`, and the family of URIs in which each names the standard's errors."""
+
+_FAMILIES = (*ERROR_FAMILIES.values(), "https://open-workflow-specification.org/dsl/errors/types/")
+
+STANDARD_TYPES: Final = frozenset(family + kind for family in _FAMILIES for kind in STANDARD_STATUS)
+
+
+def in_family(error: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Give an error with its standard type in a family of `ERROR_FAMILIES`; other types are the author's."""
+    kind = str(error.get("type")).removeprefix(ERROR_TYPES)
+    return {**error, "type": ERROR_FAMILIES[name] + kind} if kind in STANDARD_STATUS else dict(error)
 
 
 def same_type(wanted: str, found: str) -> bool:

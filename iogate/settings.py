@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from iogate import eventing
-from iogate.errors import InvalidFiles
+from iogate.errors import ERROR_FAMILIES, InvalidFiles
 
 Runnable = Literal["script", "shell", "container"]
 
@@ -55,6 +55,7 @@ class Settings:
     endpoints: Mapping[str, str] = field(default_factory=dict)
     link_key: str | None = field(default=None, repr=False)
     events: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    error_types: str = "open-workflow"
     log_format: Literal["text", "json"] | None = None
 
 
@@ -194,6 +195,7 @@ _KINDS: Mapping[str, _Kind] = {
     "endpoints": _map(_endpoint, "a map of URL prefix to URL prefix", {"type": "string", "pattern": _URL}),
     "link_key": _pattern("text of at least 32 characters", r"(?s).{32,}"),
     "events": _Kind(read=_read_events, form="map", schema=eventing.SCHEMA),
+    "error_types": _choice(*ERROR_FAMILIES),
     "log_format": _choice("text", "json"),
 }
 

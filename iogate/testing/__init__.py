@@ -11,10 +11,12 @@ Invariant: no HTTP call leaves a test unless the setting `endpoints` covers it o
 
 from iogate.testing.clock import FakeClock
 from iogate.testing.comparison import differences
-from iogate.testing.harness import Called, Harness, Mock, Outcome, Unmocked
+from iogate.testing.harness import Harness
+from iogate.testing.outcome import Arrival, Called, Mock, Outcome, Unmocked
 from iogate.testing.replay import Replayed, Sent, failures, replay, request_of
 
 __all__ = [
+    "Arrival",
     "Called",
     "FakeClock",
     "Harness",

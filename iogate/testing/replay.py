@@ -20,7 +20,8 @@ from iogate.gateway.answers import Failed, not_allowed, too_large
 from iogate.gateway.metrics import Counts
 from iogate.gateway.routes import Route
 from iogate.testing.comparison import differences
-from iogate.testing.harness import Harness, Mock, Outcome
+from iogate.testing.harness import Harness
+from iogate.testing.outcome import Mock, Outcome
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Api

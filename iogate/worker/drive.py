@@ -23,7 +23,7 @@ from iogate.clock import StoreClock
 from iogate.effects.perform import Effects
 from iogate.engine.advance import advance
 from iogate.engine.commands import Cancelled, Expired, Note
-from iogate.errors import WorkflowError
+from iogate.errors import WorkflowError, in_family
 from iogate.store.claims import Claim
 from iogate.store.commits import Move
 from iogate.store.leases import Leases, Verdict
@@ -312,7 +312,8 @@ class Drive:
     def _fault(self, run: Run, unfit: Unfit) -> None:
         if run.refused:
             run.hush()
-        error = WorkflowError(unfit.kind, detail=unfit.detail, instance="/").to_json()
+        described = WorkflowError(unfit.kind, detail=unfit.detail, instance="/").to_json()
+        error = in_family(described, self._vault.error_types)
         # Its frames stay, for `retry`.
         run.state = replace(run.state, status="faulted", error=error)
         run.notes.append(Note(kind="workflow.faulted", at_ms=self._clock.now_ms(), detail={"error": error}))

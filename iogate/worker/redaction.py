@@ -16,13 +16,12 @@ from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
 from iogate.engine.commands import CallHttp, Perform, Performed
-from iogate.errors import ERROR_TYPES, STANDARD_STATUS, WorkflowError
+from iogate.errors import STANDARD_TYPES, WorkflowError
 
 HIDDEN: Final = "[secret]"
 SHORTEST: Final = 4
 """Bytes below which a text is no secret, but a port or a flag beside one: to hide each "1" would
 make errors and logs unreadable and hide nothing."""
-_STANDARD: Final = frozenset(ERROR_TYPES + kind for kind in STANDARD_STATUS)
 _SHORTEST_CORE: Final = 6
 """Characters of base64 below which a match says nothing."""
 
@@ -93,7 +92,7 @@ class Redaction:
 
     def text(self, text: str) -> str:
         # What `catch` compares must stay what it is: the standard's names hide nothing.
-        if self._pattern is None or text in _STANDARD:
+        if self._pattern is None or text in STANDARD_TYPES:
             return text
         return self._pattern.sub(HIDDEN, text)
 

@@ -30,6 +30,7 @@ class Vault:
 
     def __init__(self, settings: Settings, root: Path, *, once: frozenset[str] = frozenset()) -> None:
         self._once = once
+        self.error_types = settings.error_types
         self._sources: Mapping[str, Mapping[str, str]] = settings.secrets
         self._root = root
         password = urlsplit(settings.redis_url).password if settings.redis_url else None
@@ -106,7 +107,7 @@ class Vault:
         if environment is None:
             resolved = self._resolved or {}
             secrets = {name: resolved[name] for name in names if name in resolved}
-            environment = Environment(secrets=secrets, once=self._once)
+            environment = Environment(secrets=secrets, once=self._once, error_types=self.error_types)
             self._environments[names] = environment
         return environment
 

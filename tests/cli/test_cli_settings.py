@@ -69,6 +69,11 @@ def test_an_empty_variable_counts_as_unset() -> None:
             {"file": {"allow_run": ["scripts"]}},
             'iogate.yaml: allow_run: expected a list of script, shell, container, got ["scripts"]',
         ),
+        (
+            {"file": {"error_types": "mine"}},
+            "iogate.yaml: error_types: expected one of open-workflow, serverless-workflow,"
+            ' serverless-workflow-dsl, got "mine"',
+        ),
         ({"flags": {"log_format": "xml"}}, '--log-format: expected one of text, json, got "xml"'),
         (
             {"file": {"public_url": "example.org"}},
@@ -144,6 +149,7 @@ def test_every_setting_survives_the_handover() -> None:
         endpoints={"http://a": "http://b"},
         link_key="k" * 40,
         events={"auth": "none"},
+        error_types="serverless-workflow",
         log_format="json",
     )
     assert settings.from_environment(settings.to_environment(whole)) == whole

@@ -20,12 +20,12 @@ def judge(request: web.Request, *, user: str, password: str) -> tuple[bool, dict
     """Whether the request proves to know the password, and otherwise what it is asked for."""
     global _issued  # noqa: PLW0603 - nonces of one process
     _, qop, *_, algorithm = request.path.strip("/").split("/")
-    given = dict(
-        (name, quoted or plain)
+    given = {
+        name: quoted or plain
         for name, quoted, plain in re.findall(
             r'([\w*]+)=(?:"([^"]*)"|([^\s,]+))', request.headers.get("Authorization", "")
         )
-    )
+    }
     stale = ""
     nonce = given.get("nonce", "")
     if nonce and given.get("response") == _expected(request, given, user, password, algorithm):

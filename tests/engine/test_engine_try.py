@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from iogate.engine.commands import CallHttp, Perform, Performed, Resumed
-from iogate.errors import ERROR_TYPES, WorkflowError
+from iogate.engine.scope import Environment
+from iogate.errors import ERROR_FAMILIES, ERROR_TYPES, WorkflowError
 from tests.engine.engine_runs import NOW_MS, Run, error, output, program, stored
 
 RAISE = "{raise: {error: {type: 'https://x/e', status: 418, title: Tea, detail: D}}}"
@@ -76,6 +77,28 @@ def test_an_error_that_is_not_handled_goes_up(catch: str) -> None:
 def test_the_standard_s_errors_match_in_every_family_of_names(family: str) -> None:
     catch = f"{{errors: {{with: {{type: '{family}expression'}}}}}}"
     assert output(tried(catch, "{set: .n.x}"), {"n": 0}) == {"n": 0}
+
+
+@pytest.mark.parametrize(("name", "family"), ERROR_FAMILIES.items())
+def test_errors_are_named_in_the_family_that_the_settings_choose(name: str, family: str) -> None:
+    environment = Environment(error_types=name)
+    run = Run(program("do: [{f: {set: .n.x}}]"), input={"n": 0}, environment=environment)
+    run.tell()
+    assert run.state.error is not None
+    assert run.state.error["type"] == family + "expression"
+    catch = f"{{errors: {{with: {{type: '{ERROR_TYPES}expression'}}}}, as: e, do: [{{h: {{set: $e.type}}}}]}}"
+    text = tried(catch, "{set: .n.x}")
+    run = Run(program(text), input={"n": 0}, environment=environment)
+    run.tell()
+    assert run.state.output == family + "expression"
+
+
+def test_types_of_the_author_are_in_no_family() -> None:
+    text = "do: [{f: {raise: {error: {type: 'https://x/e', status: 500}}}}]"
+    run = Run(program(text), environment=Environment(error_types="serverless-workflow"))
+    run.tell()
+    assert run.state.error is not None
+    assert run.state.error["type"] == "https://x/e"
 
 
 def test_catch_then_leads_on_after_the_handler_and_only_then() -> None:
