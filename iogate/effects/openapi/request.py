@@ -50,7 +50,7 @@ def build(operation: Operation, call: CallOpenApi) -> CallHttp:
     body, media = _body(operation, given)
     if media:
         headers["Content-Type"] = media
-    address = _VARIABLE.sub(lambda variable: path[variable[1]], operation.url)
+    address = _address(operation, path)
     return CallHttp(
         method=operation.method,
         url=address + ("?" + "&".join(query) if query else ""),
@@ -73,6 +73,22 @@ def missing(operation: Operation, what: str, *, null: bool) -> WorkflowError:
         title="OpenAPI call cannot be made",
         detail=f'operation "{operation.id}" needs {what}, which is not given',
     )
+
+
+def _address(operation: Operation, path: Mapping[str, str]) -> str:
+    parts = []
+    for part in operation.url.split("/"):
+        filled = _VARIABLE.sub(lambda variable: path[variable[1]], part)
+        # No spelling of these is harmless: they lead to another path than the document's.
+        if filled != part and filled in {".", ".."}:
+            raise WorkflowError(
+                "expression",
+                title="OpenAPI call cannot be made",
+                detail=f'{part} in the path of operation "{operation.id}" became "{filled}", '
+                "which would lead to another path",
+            )
+        parts.append(filled)
+    return "/".join(parts)
 
 
 def _in_path(parameter: Parameter, value: Any) -> str:
