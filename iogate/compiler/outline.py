@@ -179,7 +179,7 @@ def _lists_of(
                 each["do"],
                 (*pointer, *where, "do"),
                 (*reference, "foreach", "do"),
-                variables | {each.get("item") or "item", each.get("at") or "index"},
+                variables | item_variables(each),
             )
 
 
@@ -187,6 +187,11 @@ def loop_variables(data: Mapping[str, Any]) -> frozenset[str]:
     """Names that a `for` task gives to its item and index."""
     loop = data["for"]
     return frozenset({loop.get("each") or "item", loop.get("at") or "index"})
+
+
+def item_variables(each: Mapping[str, Any]) -> frozenset[str]:
+    """Names that a `foreach` gives to its item and index."""
+    return frozenset({each.get("item") or "item", each.get("at") or "index"})
 
 
 def caught(data: Mapping[str, Any]) -> str:

@@ -157,10 +157,15 @@ class Stage:
             waiting = {task: run for run in self._runs for task in run.awaited}
             if not waiting:
                 return True
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            due_ms = self._due_ms()
+            # What really happens outside takes the time that it takes, and may come too late.
+            left_s = None if due_ms is None else max(due_ms - self.clock.now_ms, 0) / 1000
+            done, _ = await asyncio.wait(waiting, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             for task, run in waiting.items():
                 if task in done:
                     self._collect(run, task)
+            if not done and due_ms is not None:
+                self._move_to(due_ms)
 
     def _step(self, run: _Run) -> None:
         news, run.news = run.news, []
@@ -215,10 +220,7 @@ class Stage:
 
     async def _time_passes(self) -> bool:
         """Let the next event arrive, or the next moment come; false where there is neither."""
-        due_ms = min(
-            (run.state.due_ms for run in self._runs if run.ended_ms is None and run.state.due_ms is not None),
-            default=None,
-        )
+        due_ms = self._due_ms()
         after_s, event = self._coming[0] if self._coming else (None, None)
         if event is not None and after_s is None and any(run.listening for run in self._runs):
             self._coming.popleft()
@@ -232,10 +234,18 @@ class Stage:
             return True
         if due_ms is None:
             return False
+        self._move_to(due_ms)
+        return True
+
+    def _due_ms(self) -> int | None:
+        """When something is due in any of the runs."""
+        moments = (run.state.due_ms for run in self._runs if run.ended_ms is None)
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _move_to(self, due_ms: int) -> None:
         self.clock.move_to(due_ms)
         for run in self._runs:
             run.more |= run.state.due_ms is not None and run.state.due_ms <= due_ms
-        return True
 
     # effects and children
 

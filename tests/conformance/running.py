@@ -6,6 +6,7 @@ clock of its own, so that waits take no time.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +17,9 @@ from iogate import documents, functions
 from iogate.compiler.compile import compile_documents
 from iogate.documents.problems import render_all
 from iogate.documents.reader import read_bytes
+from iogate.effects.fetching import fetcher
 from iogate.settings import Settings
-from iogate.testing import Harness, Outcome, differences
+from iogate.testing import Arrival, Harness, Outcome, differences
 from tests.conformance.remote import Remote, serving
 
 CASES = Path(__file__).parent / "cases"
@@ -39,10 +41,15 @@ class Case:
     secrets: Mapping[str, Any] | None = None
     result: Mapping[str, Any]
     """What is expected, by the names of `judge`, or `refused`, the code of the compiler's error."""
+    events: Sequence[Mapping[str, Any]] = ()
+    """CloudEvents that arrive while the run waits; with `after` (seconds) and `event`, at that moment."""
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """More workflows of the project, by name; each is complete but for its document."""
 
 
 RESULTS = frozenset(
     {"gives", "has", "fails", "refused", "ran", "took", "delays", "sent", "notes", "requests", "waits"}
+    | {"emits", "starts", "awaits"}
 )
 
 
@@ -57,7 +64,7 @@ def _case(source: dict[str, Any]) -> Case:
     rest = dict(source)
     result = {key: rest.pop(key) for key in list(rest) if key in RESULTS}
     assert result, f"{source['property']}: it expects nothing"
-    own = ("property", "site", "files", "secrets")
+    own = ("property", "site", "files", "secrets", "events", "others")
     given: dict[str, Any] = {key: rest.pop(key) for key in own if key in rest}
     if "given" in rest:
         given["input"] = rest.pop("given")
@@ -72,13 +79,27 @@ def harness(case: Case, root: Path, endpoints: Mapping[str, str]) -> Harness | s
         file.write_text(text, encoding="utf-8")
     folder = root / "workflows.d"
     folder.mkdir(exist_ok=True)
-    file = folder / "case.yaml"
-    file.write_text(json.dumps(case.workflow), encoding="utf-8")  # JSON is YAML, and keeps every quote
-    return load(file, root, endpoints, case.secrets)
+    file = _written(folder / "case.yaml", case.workflow)
+    others = []
+    for full, workflow in case.others.items():
+        name, _, version = full.partition(":")
+        document = DOCUMENT | {"name": name, "version": version or "1.0.0"}
+        others.append(_written(folder / f"{name}-{version}.yaml", {"document": document, **workflow}))
+    return load(file, root, endpoints, case.secrets, others)
+
+
+def _written(file: Path, workflow: Mapping[str, Any]) -> Path:
+    # JSON is YAML, and keeps every quote
+    file.write_text(json.dumps(workflow, ensure_ascii=False), encoding="utf-8")
+    return file
 
 
 def load(
-    file: Path, root: Path, endpoints: Mapping[str, str], secrets: Mapping[str, Any] | None = None
+    file: Path,
+    root: Path,
+    endpoints: Mapping[str, str],
+    secrets: Mapping[str, Any] | None = None,
+    others: Sequence[Path] = (),
 ) -> Harness | str:
     settings = Settings(
         allow_run=("script", "shell", "container"),
@@ -87,8 +108,10 @@ def load(
         secrets={name: {"env": name} for name in secrets or ()},
     )
     registry = functions.load(settings.functions, root)
-    read = documents.load(root, [file])
-    made = compile_documents(read, settings, root=root, functions=registry)
+    read = documents.load(root, [file, *others])
+    made = compile_documents(
+        read, settings, root=root, functions=registry, fetch=fetcher(settings, root, values=secrets or {})
+    )
     if made.bundle is None:
         return render_all(made.errors, read.sources)
     return Harness(bundle=made.bundle, settings=settings, functions=registry, secrets=secrets, root=root)
@@ -97,13 +120,18 @@ def load(
 async def check(case: Case, root: Path) -> None:
     """Run the case and hold its outcome against what it expects."""
     async with serving(case.site) as remote:
-        made = harness(case, root, remote.endpoints)
+        # In a thread: what workflows name by URL is fetched meanwhile, from this loop's server.
+        made = await asyncio.to_thread(harness, case, root, remote.endpoints)
         if isinstance(made, str):
             assert "refused" in case.result, made
             assert case.result["refused"] in made, made
             return
         assert "refused" not in case.result, "the compiler takes it"
-        outcome = await made.run("conformance/case", case.input, offline=False)
+        events = [
+            Arrival(event=each["event"], after_s=each["after"]) if "after" in each else each
+            for each in case.events
+        ]
+        outcome = await made.run("conformance/case", case.input, offline=False, events=events)
     wrong = judge(case.result, outcome, remote)
     assert not wrong, "\n".join((*wrong, f"status: {outcome.status}, error: {outcome.error}"))
 
@@ -136,6 +164,12 @@ def judge(expected: Mapping[str, Any], outcome: Outcome, remote: Remote) -> tupl
                 notes = [note for note in outcome.notes if note.kind == "task.waiting"]
                 waits = [(note.detail["due_ms"] - note.at_ms) / 1000 for note in notes]
                 found += exactly([float(each) for each in value], waits, "waits")
+            case "emits":
+                found += differences(value, list(outcome.emitted), "emitted")
+            case "starts":
+                found += differences(value, [_told(child) for child in outcome.children], "children")
+            case "awaits":
+                found += exactly(value, outcome.waiting_for and outcome.waiting_for.kind, "waiting for")
             case "sent":
                 found += differences(value, remote.seen, "sent")
             case "requests":
@@ -161,6 +195,17 @@ def _failure(expected: Mapping[str, Any], outcome: Outcome) -> Sequence[str]:
     if "/" not in wanted.get("type", "/"):
         wanted["type"] = f"https://open-workflow-specification.org/spec/1.0.0/errors/{wanted['type']}"
     return found + list(differences(wanted, error, "error"))
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    """A child, for people: its own name is enough."""
+    return {
+        "workflow": outcome.workflow.removeprefix("conformance/").removesuffix(":1.0.0"),
+        "status": outcome.status,
+        "input": outcome.input,
+        "output": outcome.output,
+        "emitted": list(outcome.emitted),
+    }
 
 
 def _names(outcome: Outcome, kind: str) -> list[str]:

@@ -78,7 +78,7 @@ async def test_endpoints_let_calls_out_to_a_test_host(tmp_path: Path) -> None:
     harness = project(tmp_path, CALL, endpoints={"https://api.example.com": "http://127.0.0.1:1"})
     outcome = await harness.run("t/w")
     assert outcome.error is not None
-    assert "127.0.0.1:1 failed: cannot connect" in outcome.error["detail"]
+    assert "(sent to http://127.0.0.1:1) failed: cannot connect" in outcome.error["detail"]
 
 
 async def test_a_mock_may_answer_each_turn_of_a_loop(tmp_path: Path) -> None:

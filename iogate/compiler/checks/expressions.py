@@ -193,6 +193,8 @@ def _of_task(task: outline.Task) -> Iterator[_Place]:
                 yield from _of_retry((*at, "catch", "retry"), catch["retry"], inside)
         case "listen":
             yield from _of_events((*at, "listen", "to"), data["listen"].get("to") or {}, known)
+            each, names = data.get("foreach") or {}, outline.item_variables(data.get("foreach") or {})
+            yield from _flows((*at, "foreach"), each, known, known | names, names | task.variables | EXPORT)
         case _:
             pass
 
