@@ -6,6 +6,7 @@ it is redirected or where the receiver asks for credentials first.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -28,6 +29,9 @@ MAX_REDIRECTS: Final = 10
 
 MAX_RESPONSE: Final = 10 * 1024 * 1024
 """Bytes of a response's body after decompression."""
+
+
+_METHODS: Final = re.compile(r"[A-Z]{1,16}(?:\s*,\s*[A-Z]{1,16}){0,15}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,11 +176,19 @@ class _Exchange:
         self.request = self.request.redirected(location, status=status, same_origin=same)
 
     def _hint(self, received: Received) -> str:
-        if received.status == 401:
-            return _unauthorized(self._call, received.headers)
-        if received.status == 403 and self._call.authentication is not None:
-            return "it knows the credentials and does not allow them this"
-        return ""
+        """Say what to do about a status, by what the server says beside it."""
+        headers = received.headers
+        match received.status:
+            case 401:
+                return _unauthorized(self._call, headers)
+            case 403 if self._call.authentication is not None:
+                return "it does not allow this to the credentials that it was given"
+            case 405 if allowed := _METHODS.fullmatch(headers.get("Allow", "")):
+                return f"it takes {allowed[0]}"
+            case 429 | 503 if (after := headers.get("Retry-After", "")).isdecimal() and len(after) < 8:
+                return f"it asks to be called again after {after} s"
+            case _:
+                return ""
 
 
 def _unauthorized(call: CallHttp, headers: CIMultiDict[str]) -> str:

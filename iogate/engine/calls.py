@@ -75,7 +75,7 @@ def _openapi(body: OpenApi, scope: Scope) -> CallOpenApi:
     if not known and not body.stored and not body.document.computed:
         raise WorkflowError(
             "configuration",
-            detail=f"the revision does not hold the OpenAPI document {url(body.document, scope)}; apply it again",
+            detail=f"the revision lacks the OpenAPI document {url(body.document, scope)}; apply it again",
         )
     presented = body.document.policy
     return CallOpenApi(
