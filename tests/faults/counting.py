@@ -21,6 +21,8 @@ class CountingServer:
     """Keep-alive HTTP/1.1 on loopback; answers after `delay_s`, so that kills hit calls under way."""
 
     delay_s: float = 0.02
+    flaky: str = ""
+    """Path that answers 503 to the first key of each run that comes there, whenever that comes."""
     calls: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
     url: str = ""
 
@@ -45,10 +47,15 @@ class CountingServer:
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
                 path = head[0].split(" ")[1]
                 call = Call(path=path, key=headers.get("idempotency-key", ""))
-                self.calls[str(json.loads(body)["uid"])].append(call)
+                data = json.loads(body)
+                calls = self.calls[str((data if "uid" in data else data["data"])["uid"])]
+                calls.append(call)
+                first = next(each.key for each in calls if each.path == path)
+                fails = path == self.flaky and call.key == first
                 await asyncio.sleep(self.delay_s)
+                status = b"503 Service Unavailable" if fails else b"200 OK"
                 writer.write(
-                    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+                    b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}" % status
                 )
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
