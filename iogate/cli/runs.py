@@ -1,4 +1,4 @@
-"""`iogate runs`: list, show, wait for, follow and cancel runs, straight from the store."""
+"""`iogate runs`: list, show, wait for, follow, cancel and retry runs, straight from the store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from iogate.cli.options import (
 from iogate.cli.render import Table
 from iogate.cli.session import Session, author, command
 from iogate.cli.watching import ENDED, Watching, headline, task_table, took
-from iogate.errors import Misused, NotFound, RunFailed, StillRunning
+from iogate.errors import Misused, NotFound, Refused, RunFailed, StillRunning
 
 if TYPE_CHECKING:
     from iogate.store.connection import Store
@@ -31,7 +31,7 @@ GLANCE_S = 0.3
 LOOK_S = 30.0
 BULK = 100_000
 
-group = typer.Typer(help="List, show, wait for, follow and cancel runs.", no_args_is_help=True)
+group = typer.Typer(help="List, show, wait for, follow, cancel and retry runs.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -159,6 +159,63 @@ async def cancel(
                 case _:
                     cancelled.append(uid)
     session.screen.data("runs.cancel", {"cancelled": cancelled}, [f"cancelled {uid}" for uid in cancelled])
+
+
+@command(group, "retry")
+async def retry(
+    session: Session,
+    uids: Annotated[list[str] | None, typer.Argument(metavar="[UID]...", help="Ids of the runs.")] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="POINTER", help="Go on from this earlier task, such as /do/2/charge."),
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option("--on", metavar="current", help="Go on with the definition that is live now."),
+    ] = None,
+    api: ApiFilter = None,
+    status_: StatusFilter = None,
+    since: SinceFilter = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Retry all that the filters match.")] = False,
+) -> None:
+    """Let faulted runs go on from the task that faulted; what was done before is not repeated."""
+    from iogate.cli.retrying import Attempts
+    from iogate.store.line import time_ms
+
+    if on not in (None, "current"):
+        raise Misused(f'--on takes "current", not {on!r}; without it a run keeps its definition')
+    filtered = api is not None or status_ is not None or since is not None
+    if bool(uids) == filtered:
+        raise Misused("name the runs to retry, or filter them by --api, --status or --since: one of both")
+    if filtered and status_ not in (None, "faulted"):
+        raise Misused(f"--status {status_}: only runs that faulted can be retried")
+    async with session.store(session.settings(), changes=True) as store:
+        wanted = list(uids or ())
+        if filtered:
+            listed = await store.runs.list(
+                api=api, statuses=("faulted",), since_ms=moment_ms(since, "--since"), limit=BULK
+            )
+            wanted = [each.uid for each in listed]
+            if not yes:
+                raise Misused(f"this retries {len(wanted)} runs", hint="add --yes to do so")
+        now_ms = time_ms(await store.call("TIME"))
+        attempts = Attempts(store=store, pointer=from_, current=on is not None, now_ms=now_ms)
+        retried: list[str] = []
+        left: dict[str, Refused] = {}
+        for uid in wanted:
+            try:
+                await attempts.make(uid)
+            except Refused as refused:
+                left[uid] = refused
+            else:
+                retried.append(uid)
+    for remark in attempts.remarks:
+        session.screen.note(remark)
+    session.screen.data("runs.retry", {"retried": retried}, [f"retried {uid}" for uid in retried])
+    if left:
+        first = next(iter(left.values()))
+        more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+        raise Refused(f"{first.message}{more}", hint=first.hint)
 
 
 async def found(store: Store, uid: str) -> RunView:

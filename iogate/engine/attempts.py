@@ -57,7 +57,8 @@ def _attempt(walk: Walk, frame: Frame, body: Try, arguments: Scope) -> int:
     if body.retry is not None and body.retry.attempt_after is not None:
         after = body.retry.attempt_after.evaluate(frame.input, arguments)
         deadline_ms = moment_after(after, walk.now_ms, "limit.attempt.duration")
-    return walk.enter(frame, body.tasks.pointer, value=frame.input, deadline_ms=deadline_ms)
+    limited = {"deadline_ms": deadline_ms, "started_ms": walk.now_ms} if deadline_ms is not None else {}
+    return walk.enter(frame, body.tasks.pointer, value=frame.input, **limited)
 
 
 def leave(walk: Walk, scope: Frame, frame: Frame, body: Try) -> int | None:

@@ -95,6 +95,12 @@ def _arrived(walk: Walk, frame: Frame, task: Task, body: Listen, event: Mapping[
     return _next(walk, frame, task, body)
 
 
+def again(walk: Walk, frame: Frame, task: Task) -> None:
+    """Subscribe anew: the subscription ended with the attempt that faulted."""
+    assert isinstance(task.body, Listen)
+    walk.tree.put(changed(frame, wants=_wants(task.body, frame.terms)))
+
+
 # foreach
 
 

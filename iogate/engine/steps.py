@@ -70,7 +70,13 @@ def received(walk: Walk, message: Arrived | ChildEnded) -> None:
 
 
 def asked_again(walk: Walk) -> None:
-    """Ask once more for every effect under way, with the same keys and arguments."""
+    """Ask once more for every effect under way, with the same keys and arguments.
+
+    In another attempt, after a fault, tasks that listen subscribe anew.
+    """
+    for frame in walk.tree.listening():
+        if frame.wants is None:
+            listening.again(walk, frame, walk.program.tasks[frame.pointer])
     for frame in walk.tree.under_way():
         if frame.id not in walk.tree:
             continue  # the fault of an earlier one has ended it

@@ -1,0 +1,126 @@
+"""Another attempt of a run that faulted, for `runs retry`: from where it did, or from where someone says.
+
+The engine judges what can be, here, so that whoever asks learns at once; the store swaps the state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from iogate.errors import NotFound, Refused
+
+if TYPE_CHECKING:
+    from iogate.compiler.program import Program
+    from iogate.compiler.revision import Revision
+    from iogate.store.connection import Store
+    from iogate.store.retrying import Stored
+
+LOST = "its state is gone: it can be called again, with `iogate api call --from-run`"
+
+
+@dataclass(kw_only=True)
+class Attempts:
+    """What is asked for, of one run or of many."""
+
+    store: Store
+    pointer: str | None
+    """The task to go on from; None: the one that faulted."""
+    current: bool
+    """With the definition that is live now."""
+    now_ms: int
+    remarks: list[str] = field(default_factory=list)
+    _programs: dict[str, Program] = field(default_factory=dict)
+    _live: tuple[int, Revision] | None = None
+
+    async def make(self, uid: str) -> None:
+        """Let the run go on.
+
+        Raises NotFound where there is none, Refused where it cannot.
+        """
+        start = await self.store.runs.state(uid) if uid.isascii() and uid.isdigit() else None
+        if start is None:
+            view = await self.store.runs.show(uid) if uid.isascii() and uid.isdigit() else None
+            if view is None:
+                raise NotFound(f"no run {uid}", hint="finished runs are kept for the retention of their API")
+            raise _refused(uid, view.status)
+        outcome = await self.store.runs.retry(uid, await self._placed(start))
+        if outcome == "unknown":
+            raise NotFound(f"no run {uid}", hint="its retention has passed meanwhile")
+        if outcome != "retried":
+            raise _refused(uid, outcome)
+
+    async def _placed(self, start: Stored) -> Stored:
+        import msgspec
+
+        from iogate.engine import reviving
+        from iogate.worker.frames import Codec
+
+        program = old = await self._program(start.facts.program)
+        facts = start.facts
+        if self.current:
+            number, workflow, digest = await self._current(facts.workflow)
+            facts = msgspec.structs.replace(facts, revision=number, workflow=workflow, program=digest)
+            program = await self._program(digest)
+        if start.head is None:
+            if self.pointer is not None:
+                raise Refused(f"run {start.uid} has not begun: it can only begin, without --from")
+            return msgspec.structs.replace(start, facts=facts)
+        try:
+            state = Codec().load(start.head, start.frames, start.values)
+        except (ValueError, TypeError) as error:
+            raise Refused(f"run {start.uid}: this release cannot read its state: {error}") from None
+        if self.current:
+            state = reviving.carry_over(old, program, state)
+        if self.pointer is None:
+            revived = reviving.revive(state, self.now_ms)
+        else:
+            found = reviving.revive_from(program, state, self.pointer, self.now_ms)
+            revived = found.state
+            if not found.as_then:
+                self.remarks.append(
+                    f"{start.uid}: {self.pointer} gets the data that flowed when the run faulted: "
+                    "what it had the first time is not kept"
+                )
+        delta = Codec().delta(revived)
+        return msgspec.structs.replace(
+            start, facts=facts, head=delta.head, frames=delta.frames, values=delta.values
+        )
+
+    async def _program(self, digest: str) -> Program:
+        import msgspec
+
+        from iogate.compiler.program import load
+
+        if digest not in self._programs:
+            self._programs[digest] = load(msgspec.json.decode(await self.store.revisions.program(digest)))
+        return self._programs[digest]
+
+    async def _current(self, workflow: str) -> tuple[int, str, str]:
+        """Number of the live revision, its workflow of that name in its newest version, and the digest."""
+        from iogate.compiler.workflows import precedence
+
+        if self._live is None:
+            live = await self.store.revisions.live()
+            if live is None:
+                raise Refused("nothing has been applied: there is no current definition")
+            self._live = live[0], await self.store.revisions.load(live[0])
+        number, revision = self._live
+        name = workflow.partition(":")[0]
+        versions = [each for each in revision.workflows if each.partition(":")[0] == name]
+        if not versions:
+            raise Refused(f"revision {number} has no workflow {name}", hint="retry without --on current")
+        newest = max(versions, key=lambda each: precedence(each.partition(":")[2]))
+        return number, newest, revision.workflows[newest].program
+
+
+def _refused(uid: str, outcome: str) -> Refused:
+    match outcome:
+        case "changed":
+            return Refused(f"run {uid} has been retried meanwhile, and has faulted again")
+        case "lost":
+            return Refused(f"run {uid} cannot be retried: {LOST}")
+        case "running" | "pending" | "waiting" | "suspended":
+            return Refused(f"run {uid} is still {outcome}: only one that faulted can be retried")
+        case _:
+            return Refused(f"run {uid} was {outcome}: only one that faulted can be retried")
