@@ -5,6 +5,8 @@ Three questions, each answered by the median of several rounds in which both sid
     accept      calls answered 202 a second, token and JSON Schema on, 64 connections
     run         no-op runs a second of one worker process, its queue full
     end to end  runs a second from the first call to the last completed run, one gateway and one worker
+
+`python -m bench waiting` asks another: what runs cost that wait, and how late their timers fire.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench import waiting
 from bench.site import TOKEN, Site, redis_server, wait_for
 
 BODY = '{"sku":"A-1","quantity":3}'
@@ -127,6 +130,9 @@ def describe(question: str, row: dict[str, Any]) -> str:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["waiting"]:
+        waiting.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -13,14 +13,11 @@ import msgspec
 
 from iogate.compiler import revision as compiled
 from iogate.store import keys
-from iogate.store.intake import Facts
 from iogate.store.line import Line
 
 PAGE = 500
 BLOB_GRACE_S = 3_600
 """A program stored for a publish that is under way is in no revision yet."""
-
-_facts = msgspec.json.Decoder(Facts)
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,40 +34,50 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
 async def audit(line: Line) -> Audit:
     """One round over all runs."""
     restored = forgotten = 0
+    programs: set[str] = set()
     for status in keys.STATUSES:
-        found, gone = await _audit_status(line, status)
+        found, gone, needed = await _audit_status(line, status)
         restored += found
         forgotten += gone
+        programs |= needed
     recounted = await line.run("recount")
-    return Audit(restored=restored, forgotten=forgotten, recounted=recounted, dropped=await _drop_blobs(line))
+    dropped = await _drop_blobs(line, programs)
+    return Audit(restored=restored, forgotten=forgotten, recounted=recounted, dropped=dropped)
 
 
-async def _audit_status(line: Line, status: str) -> tuple[int, int]:
+async def _audit_status(line: Line, status: str) -> tuple[int, int, set[str]]:
     restored = forgotten = start = 0
+    programs: set[str] = set()
     while True:
         uids = await line.call("ZRANGE", keys.INDEX + status, start, start + PAGE - 1)
         if not uids:
-            return restored, forgotten
-        found, gone = await line.run("audit", status, *uids)
+            return restored, forgotten, programs
+        found, gone, *needed = await line.run("audit", status, *uids)
         restored += found
         forgotten += gone
+        programs.update(keys.PROGRAM + digest.decode() for digest in needed)
         start += len(uids) - gone
 
 
-async def _drop_blobs(line: Line) -> int:
+async def _drop_blobs(line: Line, pinned: set[str]) -> int:
+    """`pinned`: keys of the programs that runs need."""
     before = int(time.time()) - BLOB_GRACE_S
     old = [name.decode() for name in await line.call("ZRANGEBYSCORE", keys.BLOBS, "-inf", before)]
-    if not old:
+    if not old or not (set(old) - await _needed(line, pinned)):
         return 0
-    needed = await _needed(line)
+    # A run that moved behind this walk's back, from a status not yet seen to one seen already, is met now.
+    for status in keys.STATUSES:
+        if status not in keys.ENDED:
+            pinned |= (await _audit_status(line, status))[2]
+    needed = await _needed(line, pinned)
     unneeded = [name for name in old if name not in needed]
     if unneeded:
         await line.calls([("DEL", *unneeded), ("ZREM", keys.BLOBS, *unneeded)])
     return len(unneeded)
 
 
-async def _needed(line: Line) -> set[str]:
-    """Keys of the blobs that kept revisions and live runs name."""
+async def _needed(line: Line, pinned: set[str]) -> set[str]:
+    """Keys of the blobs that kept revisions and runs name."""
     needed: set[str] = set()
     for number in await line.call("LRANGE", keys.REVISIONS, 0, -1):
         data = await line.call("HGET", keys.REVISION + number.decode(), "data")
@@ -79,23 +86,9 @@ async def _needed(line: Line) -> set[str]:
             needed.update(keys.PROGRAM + api.program for api in revision.apis.values())
             needed.update(keys.PROGRAM + workflow.program for workflow in revision.workflows.values())
             needed.update(keys.CONTENT + digest for digest in revision.resources.values())
-    pinned: set[str] = set()
-    for status in keys.STATUSES:
-        if status not in keys.ENDED:
-            pinned |= await _programs_of(line, status)
     # What a kept revision's programs name is among its resources; these may be of a revision that is gone.
     for program in pinned - needed:
         needed.update(
             keys.CONTENT + digest for digest in compiled.contents_of(await line.call("GET", program) or b"")
         )
     return needed | pinned
-
-
-async def _programs_of(line: Line, status: str) -> set[str]:
-    programs: set[str] = set()
-    start = 0
-    while uids := await line.call("ZRANGE", keys.INDEX + status, start, start + PAGE - 1):
-        facts = await line.calls([("HGET", keys.RUN + uid.decode(), "f") for uid in uids])
-        programs.update(keys.PROGRAM + _facts.decode(packed).program for packed in facts if packed)
-        start += len(uids)
-    return programs

@@ -9,6 +9,7 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:values:UID          hash    digest to a value over 64 KiB                  until it ends (1)
     iogate:tasks:UID           hash    reference to a packed row                      until it ends
     iogate:journal:UID         list    the last JOURNAL_ENTRIES lines                 until it ends
+    iogate:parked:UID          string  all but values of a small run that waits       until it goes on
     iogate:end:UID             string  the whole record of an ended run, packed       retention
     iogate:big:UID             hash    its large parts                                retention
     iogate:runs:STATUS         zset    uid by creation: index of lists and counts     as the run; audit
@@ -83,6 +84,8 @@ RQ_FINISHED_KEPT: Final = 100_000
 """Beyond this many finished jobs in RQ_RESULT_S, RQ's job is deleted at once (its `result_ttl=0`)."""
 INLINE_BYTES: Final = 4_096
 """Parts of an ended run above this stand beside its record, so that lists stay cheap to read."""
+FOLDED_PARTS: Final = 32
+"""Frames, tasks or lines of a waiting run up to which they are folded into one string."""
 TAKEN_S: Final = 60
 FULL_S: Final = 10
 PROCESS_S: Final = 15
@@ -104,6 +107,7 @@ BIG: Final = "iogate:big:"
 INDEX: Final = "iogate:runs:"
 BACKLOG: Final = "iogate:backlog:"
 WOKEN: Final = "iogate:woken:"
+PARKED: Final = "iogate:parked:"
 INBOX: Final = "iogate:inbox:"
 WANTED: Final = "iogate:wanted:"
 CHILDREN: Final = "iogate:children:"

@@ -31,6 +31,12 @@ def text(data: bytes) -> msgspec.Raw:
     return msgspec.Raw(head + data)
 
 
+def bytes_of(raw: msgspec.Raw) -> bytes:
+    """What `text` and Redis's Lua pack as a string."""
+    data = bytes(raw)
+    return data[{0xD9: 2, 0xDA: 3, 0xDB: 5}.get(data[0], 1) :]
+
+
 def flat(values: Mapping[str, bytes]) -> list[str | msgspec.Raw]:
     """Names and values in turn, as HSET takes them."""
     return [part for name, data in values.items() for part in (name, text(data))]

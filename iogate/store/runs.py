@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -32,6 +33,14 @@ class Depth(msgspec.Struct, frozen=True, kw_only=True):
     oldest_s: float
 
 
+class _Kept(NamedTuple):
+    """Lines of a journal that are there."""
+
+    first: int
+    lines: list[bytes]
+    live: bool
+
+
 Summaries = list[Summary]
 Lines = list[bytes]
 
@@ -45,16 +54,23 @@ class Runs:
 
     async def show(self, uid: str) -> RunView | None:
         """The run, or None where there is none or its retention is over."""
-        fields, tasks, blob, big = await self._line.calls(
+        # One transaction: between two answers it may park, go on or end.
+        *_, (fields, tasks, packed, blob, big) = await self._line.calls(
             [
+                ("MULTI",),
                 ("HGETALL", keys.RUN + uid),
                 ("HGETALL", keys.TASKS + uid),
+                ("GET", keys.PARKED + uid),
                 ("GET", keys.END + uid),
                 ("HGETALL", keys.BIG + uid),
+                ("EXEC",),
             ]
         )
         if fields:
             return views.live(uid, pairs(fields), pairs(tasks))
+        if packed:
+            parked = views.parked(packed)
+            return views.live(uid, parked.run, parked.tasks)
         if blob:
             return views.over(uid, views.ended.decode(blob), pairs(big))
         return None
@@ -123,40 +139,43 @@ class Runs:
 
     async def journal(self, uid: str) -> Lines:
         """The lines of the journal that are kept."""
-        _, lines = await self._numbered(uid)
-        return lines
+        return (await self._kept(uid)).lines
 
     async def follow(self, uid: str, after: int = 0) -> AsyncGenerator[tuple[int, bytes], None]:
         """The lines behind the one of number `after`, with their numbers, until the run has ended."""
         while True:
-            place = await self._line.call("HGET", keys.RUN + uid, "pl")
-            first, lines = await self._numbered(uid)
-            for number, line in enumerate(lines, first):
+            kept = await self._kept(uid)
+            for number, line in enumerate(kept.lines, kept.first):
                 if number > after:
                     after = number
                     yield number, line
-            if place is None:
+            if not kept.live:
                 return
             await asyncio.sleep(FOLLOW_S)
 
-    async def _numbered(self, uid: str) -> tuple[int, Lines]:
+    async def _kept(self, uid: str) -> _Kept:
         """The lines that are kept and the number of the first: 1, plus how many were dropped before it."""
-        # One transaction: between two answers lines may be dropped, and the run may end.
-        *_, (lines, dropped, blob, part) = await self._line.calls(
+        # One transaction: between two answers lines may be dropped, and the run may park, go on or end.
+        *_, (lines, run, packed, blob, part) = await self._line.calls(
             [
                 ("MULTI",),
                 ("LRANGE", keys.JOURNAL + uid, 0, -1),
-                ("HGET", keys.RUN + uid, "jdr"),
+                ("HMGET", keys.RUN + uid, "pl", "jdr"),
+                ("GET", keys.PARKED + uid),
                 ("GET", keys.END + uid),
                 ("HGET", keys.BIG + uid, "journal"),
                 ("EXEC",),
             ]
         )
-        if not blob:
-            return int(dropped or 0) + 1, list(lines)
-        record = views.ended.decode(blob)
-        text = part or record.journal.encode()
-        return record.dropped + 1, text.split(b"\n") if text else []
+        if packed:
+            parked = views.parked(packed)
+            return _Kept(int(parked.run.get("jdr", 0)) + 1, parked.journal, live=True)
+        if blob:
+            record = views.ended.decode(blob)
+            text = part or record.journal.encode()
+            return _Kept(record.dropped + 1, text.split(b"\n") if text else [], live=False)
+        place, dropped = run
+        return _Kept(int(dropped or 0) + 1, lines, live=place is not None)
 
     async def cancel(self, uid: str, reason: str = "") -> str:
         """Ask for the run's end: `unknown`, `ended` already, `asked`, or `cancelled` at once."""
@@ -220,17 +239,24 @@ class Runs:
         return Depth(depth=queued + suspects + sum(lengths), oldest_s=max(0.0, age_s))
 
     async def _summaries(self, uids: Sequence[str]) -> Summaries:
-        commands: list[tuple[str, ...]] = []
+        if not uids:
+            return []
+        commands: list[tuple[str, ...]] = [("MULTI",)]
         for uid in uids:
             commands.append(("HMGET", keys.RUN + uid, "st", "api", "f", "att", "crt", "sta"))
+            commands.append(("GET", keys.PARKED + uid))
             commands.append(("GET", keys.END + uid))
-        replies = iter(await self._line.calls(commands))
+        *_, answers = await self._line.calls([*commands, ("EXEC",)])
+        replies = iter(answers)
         found = []
-        for uid, live, blob in zip(uids, replies, replies, strict=True):
+        for uid, live, packed, blob in zip(uids, replies, replies, replies, strict=True):
+            if packed is not None:
+                run = views.parked(packed).run
+                live = [run.get(name) for name in ("st", "api", "f", "att", "crt", "sta")]  # noqa: PLW2901
             if live[0] is not None:
-                status, api, packed, attempt, created, started = live
+                status, api, facts, attempt, created, started = live
                 found.append(
-                    views.summary(uid, status.decode(), api.decode(), packed, attempt or 1, created, started)
+                    views.summary(uid, status.decode(), api.decode(), facts, attempt or 1, created, started)
                 )
             elif blob is not None:
                 e = views.ended.decode(blob)

@@ -11,6 +11,8 @@ import msgspec
 
 from iogate.store import keys
 from iogate.store.intake import Facts
+from iogate.store.line import pairs
+from iogate.store.packing import bytes_of
 
 _facts = msgspec.json.Decoder(Facts)
 
@@ -104,7 +106,26 @@ class Ended(msgspec.Struct, frozen=True, array_like=True):
 
 ended = msgspec.msgpack.Decoder(Ended)
 _rows = msgspec.msgpack.Decoder(list[tuple[int, str, str, str, int, int, int, int]])
+_parked = msgspec.msgpack.Decoder(tuple[list[msgspec.Raw], list[msgspec.Raw], list[msgspec.Raw], msgspec.Raw])
 _row = msgspec.msgpack.Decoder(dict[str, Any])
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """A folded run, as `live` reads it."""
+
+    run: dict[str, bytes]
+    tasks: dict[str, bytes]
+    journal: list[bytes]
+
+
+def parked(packed: bytes) -> Parked:
+    """What `record.lua` folds."""
+    run, tasks, journal, _ = _parked.decode(packed)
+    return Parked(
+        pairs([bytes_of(part) for part in run]),
+        pairs([bytes_of(part) for part in tasks]),
+        [bytes_of(line) for line in journal],
+    )
 
 
 def summary(
@@ -153,7 +174,7 @@ def live(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunView:
         ended_at_ms=None,
         deadline_ms=int(run["ddl"]) if "ddl" in run else None,
         retention_s=int(run["ret"]) / 1000,
-        input=run["in"],
+        input=run.get("in", b""),
         output=None,
         error=None,
         waiting_for=(run.get("wt") or None) if run["pl"] == b"timer" else None,

@@ -1,14 +1,15 @@
 -- Admits a call and stores its run, or says why not. All or nothing.
--- keys: run, end, gate, idempotency, index, RQ queue and job, backlog
+-- keys: run, parked, end, gate, idempotency, index, RQ queue and job, backlog
 -- args: uid, api, digest, facts, input, retention ms, idempotency key ('' none), its ttl ms, fingerprint
 -- returns: {'ok'|'replayed', uid} | {'mismatch'|'disabled'|'stale'|'queue_full'|'memory'|'taken'} | {'rate', ms}
 -- invariant: repeated with the same arguments it answers as before and stores nothing twice: `facts`
 --   carries the gateway's own nonce, so a taken uid that is ours is known from another's.
--- include: time rq places
+-- include: time rq places record
 local uid, api, digest, facts, input = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local retention, idempotency, fingerprint = ARGV[6], ARGV[7], ARGV[9]
 
 local function ours()
+  unfold(uid)
   local stored = redis.call('HGET', $run .. uid, 'f')
   if not stored then
     local blob = redis.call('GET', $end .. uid)
@@ -33,7 +34,7 @@ local g = redis.call('HMGET', $gate .. api,
 local on = g[1]
 if g[2] and g[2] ~= '' and now_ms >= tonumber(g[2]) then on = g[3] end
 -- One look for what is seldom there: this uid, taken or ours, and the memory's mark.
-local seen = redis.call('EXISTS', $run .. uid, $end .. uid, $full) > 0
+local seen = redis.call('EXISTS', $run .. uid, $parked .. uid, $end .. uid, $full) > 0
 local own
 if seen then own = ours() end
 if own then return {'ok', uid} end

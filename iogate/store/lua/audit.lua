@@ -2,7 +2,7 @@
 -- keys: index, run, end, RQ queue and jobs, leases, timers, suspects, backlog, woken; wanted, wants, inbox and
 --   children of a run, and what is left of one that was deleted
 -- args: status, uid…
--- returns: how many were put back, how many left the index
+-- returns: how many were put back, how many left the index, digests of the programs that these runs need…
 -- invariant: a run that is where its record says is not touched.
 -- include: time index rq places record inbox outcome finish
 local status = ARGV[1]
@@ -18,6 +18,17 @@ local function holds(key, uid)
   return set[uid]
 end
 
+-- The record of a run that stays where it is: one that is folded is left so.
+local function look(uid)
+  local packed = redis.pcall('GET', $parked .. uid)
+  local known, parts = pcall(cmsgpack.unpack, packed)
+  if not known or type(parts) ~= 'table' then return record(uid) end
+  local fields, v = {}, {}
+  for i = 1, #parts[1], 2 do fields[parts[1][i]] = parts[1][i + 1] end
+  for i, name in ipairs(RECORD) do v[i] = fields[name] or false end
+  return read_record(uid, v)
+end
+
 local function put_back(uid, r)
   if r.place == 'queue' then
     if holds($rq_queue, uid) then
@@ -30,6 +41,7 @@ local function put_back(uid, r)
     if redis.call('ZSCORE', $leases, uid) then return false end
     redis.call('ZADD', $leases, now_ms, uid)
   elseif r.place == 'timer' and has_messages(uid, r) then
+    record(uid)
     withdraw(uid, r)
     wake(uid, r.api)
   elseif r.place == 'suspended' then
@@ -66,7 +78,7 @@ local function miss_children(uid)
   local flat, lost = redis.call('HGETALL', $children .. uid), false
   for i = 1, #flat, 2 do
     local frame, child = flat[i], flat[i + 1]
-    if redis.call('EXISTS', $run .. child, $end .. child) == 0 then
+    if not is_live(child) and redis.call('EXISTS', $end .. child) == 0 then
       tell_parent(child, uid, frame, 'faulted', '', cjson.encode({type = $runtime_error, status = 500,
         title = 'the child run is gone', detail = 'the record of the run ' .. child .. ' was deleted'}))
       lost = true
@@ -82,20 +94,29 @@ local function repair(uid, r)
   return put or indexed or missed
 end
 
+local programs = {}
+local function needs(facts)
+  local known, decoded = pcall(cjson.decode, facts)
+  if known and type(decoded) == 'table' and type(decoded[3]) == 'string' then programs[decoded[3]] = true end
+end
+
 local restored, gone = 0, 0
 for i = 2, #ARGV do
   local uid = ARGV[i]
-  local r = record(uid)
+  local r = look(uid)
   if r then
+    needs(r.facts)
     if r.status ~= status then index(uid, r.created, status, r.status) end
     if repair(uid, r) then restored = restored + 1 end
   else
     local blob = redis.call('GET', $end .. uid)
     local e = blob and cmsgpack.unpack(blob)
+    -- It may be retried.
+    if e and e[1] == 'faulted' then needs(e[3]) end
     if not e or e[1] ~= status then
       gone = gone + 1
       index(uid, e and tonumber(e[4]), status, e and e[1])
-      if not e and redis.call('EXISTS', $run .. uid) == 0 then
+      if not e and not is_live(uid) then
         cut_off(uid)
         redis.call('DEL', $frames .. uid, $values .. uid, $tasks .. uid, $journal .. uid)
       end
@@ -106,4 +127,6 @@ save_loads()
 save_index()
 announce_ended()
 ring()
-return {restored, gone}
+local answer = {restored, gone}
+for program in pairs(programs) do answer[#answer + 1] = program end
+return answer

@@ -130,6 +130,7 @@ local function go_on(uid, c, r)
     rq_forget(uid)
     redis.call('HSET', $run .. uid, 'pl', 'timer')
     if due > 0 then redis.call('ZADD', $timers, due, uid) end
+    fold(uid)
   end
   return woken
 end

@@ -18,6 +18,7 @@ if r.suspended ~= 'waiting' or has_messages(uid, r) or (due > 0 and due <= now_m
 else
   redis.call('HSET', $run .. uid, 'pl', 'timer')
   if due > 0 then redis.call('ZADD', $timers, due, uid) end
+  fold(uid)
 end
 save_loads()
 save_index()

@@ -5,13 +5,13 @@
 -- returns: 'retried' | 'unknown' | 'running' | 'completed' | 'cancelled' | 'changed' | 'lost' (its state is gone)
 -- invariant: history stays: what it did, when it was created and first started; deaths and deadline begin
 --   anew. Of all who retry one attempt, all are told that it is retried, and it is retried once.
--- include: time index rq places
+-- include: time index rq places record
 local uid, attempt = ARGV[1], tonumber(ARGV[2])
 local blob = redis.call('GET', $end .. uid)
 if not blob then
-  local live = redis.call('HGET', $run .. uid, 'att')
-  if live and tonumber(live) == attempt + 1 then return 'retried' end
-  return redis.call('EXISTS', $run .. uid) == 1 and 'running' or 'unknown'
+  local r = record(uid)
+  if r and r.attempt == attempt + 1 then return 'retried' end
+  return r and 'running' or 'unknown'
 end
 local status, api, _, created, started, _, tried, token, seq, retention, _, _, input, _, _, tasks, journal, big,
   dropped, posted, depth = unpack(cmsgpack.unpack(blob))

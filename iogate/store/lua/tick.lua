@@ -11,7 +11,7 @@ if tonumber(redis.call('ZSCORE', $ticks, api) or '') ~= due then return {'gone'}
 if redis.call('HGET', $schedules, api) ~= ARGV[3] then return {'gone'} end
 if redis.call('EXISTS', $full) == 1 then return {'memory'} end
 for i = 8, #ARGV, 2 do
-  if redis.call('EXISTS', $run .. ARGV[i], $end .. ARGV[i]) > 0 then return {'taken'} end
+  if redis.call('EXISTS', $run .. ARGV[i], $parked .. ARGV[i], $end .. ARGV[i]) > 0 then return {'taken'} end
 end
 
 local load, limit = load_of(api), tonumber(redis.call('HGET', $gate .. api, 'queued'))

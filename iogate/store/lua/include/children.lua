@@ -1,6 +1,6 @@
 -- Runs that a run starts. They belong to its API and stand where a new call's run would.
 local function free_uid(uid)
-  while redis.call('EXISTS', $run .. uid, $end .. uid) > 0 do
+  while redis.call('EXISTS', $run .. uid, $parked .. uid, $end .. uid) > 0 do
     local tail = (tonumber(string.sub(uid, -6)) + 1) % 1000000
     uid = string.sub(uid, 1, -7) .. string.format('%06d', tail)
   end

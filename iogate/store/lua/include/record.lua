@@ -1,13 +1,54 @@
 -- What the moves need to know of a run that has not ended; nil where there is none, or something that an
 -- outsider wrote there and that no move could handle.
+--
+-- A small run that waits is folded: its hash, frames, tasks and journal are one packed string, a third of
+-- the memory. Whoever asks for its record is about to move it, and gets it unfolded.
+
+local function fold(uid)
+  local run, frames = $run .. uid, $frames .. uid
+  if redis.call('HLEN', frames) > $folded_parts or redis.call('HLEN', $tasks .. uid) > $folded_parts
+    or redis.call('LLEN', $journal .. uid) > $folded_parts
+    or redis.call('HSTRLEN', run, 'in') > $inline_bytes then return end
+  local fields, flat = {}, redis.call('HGETALL', run)
+  for i = 1, #flat, 2 do
+    if flat[i + 1] ~= '' or flat[i] == 'in' then
+      fields[#fields + 1] = flat[i]
+      fields[#fields + 1] = flat[i + 1]
+    end
+  end
+  local packed = cmsgpack.pack({fields, redis.call('HGETALL', $tasks .. uid),
+    redis.call('LRANGE', $journal .. uid, 0, -1), redis.call('HGETALL', frames)})
+  if #packed > $inline_bytes then return end
+  redis.call('SET', $parked .. uid, packed)
+  redis.call('DEL', run, frames, $tasks .. uid, $journal .. uid)
+end
+
+local function restore(uid, packed)
+  local run, tasks, journal, frames = unpack(cmsgpack.unpack(packed))
+  redis.call('HSET', $run .. uid, unpack(run))
+  if #tasks > 0 then redis.call('HSET', $tasks .. uid, unpack(tasks)) end
+  if #journal > 0 then redis.call('RPUSH', $journal .. uid, unpack(journal)) end
+  if #frames > 0 then redis.call('HSET', $frames .. uid, unpack(frames)) end
+  redis.call('DEL', $parked .. uid)
+end
+
+local function unfold(uid)
+  local packed = redis.pcall('GET', $parked .. uid)
+  return type(packed) == 'string' and pcall(restore, uid, packed)
+end
+
+local function is_live(uid)
+  return redis.call('EXISTS', $run .. uid, $parked .. uid) > 0
+end
+
+local RECORD = {'api', 'f', 'crt', 'sta', 'att', 'tok', 'seq', 'ret', 'dth', 'cxl', 'st', 'pl', 'wkr', 'lst',
+  'sol', 'msg', 'due', 'ddl', 'sus', 'dep', 'ext'}
+
 local function whole(text)
   return text and #text < 16 and string.match(text, '^%d+$') and tonumber(text) or nil
 end
 
-local function record(uid)
-  local v = redis.pcall('HMGET', $run .. uid, 'api', 'f', 'crt', 'sta', 'att', 'tok', 'seq', 'ret', 'dth',
-    'cxl', 'st', 'pl', 'wkr', 'lst', 'sol', 'msg', 'due', 'ddl', 'sus', 'dep', 'ext')
-  if v.err or not v[1] then return nil end
+local function read_record(uid, v)
   local created, retention = whole(v[3]), whole(v[8])
   if not (created and retention and v[2] and v[11] and v[12] and string.match(uid, '^%d+$')) then return nil end
   return {api = v[1], facts = v[2], created = created, started = whole(v[4]) or 0,
@@ -16,4 +57,11 @@ local function record(uid)
     status = v[11], place = v[12], worker = v[13] or '', leased = v[14] or '', solitary = v[15] == '1',
     posted = whole(v[16]) or 0, due = tonumber(v[17]), deadline = tonumber(v[18]), suspended = v[19],
     depth = whole(v[20]) or 0, reaches = v[21]}
+end
+
+local function record(uid)
+  local v = redis.pcall('HMGET', $run .. uid, unpack(RECORD))
+  if not v.err and not v[1] and unfold(uid) then v = redis.pcall('HMGET', $run .. uid, unpack(RECORD)) end
+  if v.err or not v[1] then return nil end
+  return read_record(uid, v)
 end
