@@ -6,7 +6,8 @@ so a walk that fails leaves that state as it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from iogate.compiler.program import Program
@@ -128,6 +129,22 @@ class Tree:
     def children(self, frame: Frame) -> tuple[Frame, ...]:
         """What is right inside a frame, in the order in which it came."""
         return tuple([self._frames[key] for key in self._index.below.get(frame.id, ())])
+
+    def newest(self, frame: Frame) -> Iterator[Frame]:
+        """What is right inside a frame, the newest first."""
+        return (self._frames[key] for key in reversed(self._index.below.get(frame.id, {})))
+
+    def nth(self, frame: Frame, number: int) -> Frame:
+        """The frame inside another that came as this one, counted from 0."""
+        return self._frames[next(islice(self._index.below[frame.id], number, None))]
+
+    def count(self, frame: Frame) -> int:
+        """How many frames are right inside one."""
+        return len(self._index.below.get(frame.id, ()))
+
+    def count_done(self, frame: Frame) -> int:
+        """How many of them are `done`."""
+        return self._index.done.get(frame.id, 0)
 
     def alone(self, frame: Frame) -> bool:
         """Whether a frame is the only one inside the one around it."""

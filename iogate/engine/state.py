@@ -11,6 +11,10 @@ Below a listening task there is also, for each event that it took, an
 
     item    the event as it is read, then what `foreach` made of it: `done`.
 
+and below one that starts runs between the two, for each set of events that is not complete yet, a
+
+    round   with terms of its own.
+
 Invariant: frames hold JSON values, numbers, strings and booleans only, and `frame_from_json` gives
 back an equal frame for what `frame_to_json` wrote. No value in a frame is ever mutated: frames share
 parts of the run's data.
@@ -38,7 +42,7 @@ FORMAT = 1
 class Frame:
     id: int
     parent: int | None = None
-    kind: Literal["task", "scope", "item"]
+    kind: Literal["task", "scope", "item", "round"]
     pointer: str = ""
     """Static: of the task, or of the list of tasks (`/do`, `/do/0/loop/for/do`)."""
 
@@ -75,8 +79,8 @@ class Frame:
     """Of a listening task: its subscription, the part that can be judged without the run. A list of
     `{"match": {attribute: text}, "correlate": [[expression, expected], …]}`; one has to fit."""
     terms: Any = None
-    """Of a listening task: `{"keys": [{correlation: value}, …], "filled": [index, …]}`: the values that each
-    filter's events must have, and the filters of `all` that have theirs."""
+    """Of a listening task, and of a round: `{"keys": [{correlation: value}, …], "filled": [index, …]}`: the
+    values that each filter's events must have, and the filters of `all` that have theirs."""
 
     # of a scope
     position: int = 0
