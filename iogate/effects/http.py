@@ -1,6 +1,6 @@
 """Performs `call: http`: its requests, redirects where they are wanted, one output or one error.
 
-Called by `perform`, and by `documents` for what workflows are made of. A call is one request, or more where
+Called by `perform`, and by `fetching` for what workflows are made of. A call is one request, or more where
 it is redirected or where the receiver asks for credentials first.
 """
 
