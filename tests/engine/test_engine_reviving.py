@@ -86,7 +86,8 @@ def test_the_key_of_the_task_is_a_new_one_only_after_a_definite_answer(answer: W
         (f"do: [{{l: {{for: {{in: '[1,2,3]'}}, do: [{{x: {call()}}}]}}}}]", [1, 2, DOWN]),
         (f"do: [{{d: {{do: [{{x: {call()}}}, {{y: {call()}}}]}}}}]", [1, DOWN]),
         (
-            f"do: [{{t: {{try: [{{x: {call()}}}, {{y: {call()}}}], catch: {{errors: {{with: {{status: 1}}}}}}}}}}]",
+            f"do: [{{t: {{try: [{{x: {call()}}}, {{y: {call()}}}],"
+            " catch: {errors: {with: {status: 1}}}}}]",
             [1, DOWN],
         ),
         (
@@ -301,7 +302,8 @@ def test_a_task_of_a_list_that_the_run_was_not_in_cannot_be_the_first() -> None:
 
 
 def test_a_branch_goes_on_from_its_task_and_leaves_the_others_alone() -> None:
-    text = f"do: [{{f: {{fork: {{branches: [{{a: {{do: [{{x: {call()}}}, {{y: {call()}}}]}}}}, {{b: {call()}}}]}}}}}}]"
+    inner = f"{{do: [{{x: {call()}}}, {{y: {call()}}}]}}"
+    text = f"do: [{{f: {{fork: {{branches: [{{a: {inner}}}, {{b: {call()}}}]}}}}}}]"
     run = Run(program(text), input=1, stores=True)
     x, b = run.tell()
     (y,) = run.tell(Performed(frame=x.frame, output=2))

@@ -1,0 +1,222 @@
+"""`runs retry`: a run whose service was down goes on once it is mended, and what was done stays done."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iogate.cli import app
+from tests.cli.conftest import Cli
+from tests.cli.place import Place, until, up
+
+API = """\
+module: shop
+auth: none
+methods:
+  order:
+    workflow: shop/order
+    enabled: true
+    timeout: 5m
+"""
+
+WORKFLOW = """\
+document: {dsl: '1.0.3', namespace: shop, name: order, version: 1.0.0}
+do:
+  - reserve: {call: http, with: {method: post, endpoint: URL/reserve, body: '${ . }'}}
+  - both:
+      do:
+        - price: {set: {total: '${ .n * 2 }'}}
+        - charge: {call: http, with: {method: post, endpoint: URL/charge, body: '${ . }'}}
+  - thank: {set: {done: '${ .n }'}}
+"""
+
+
+@dataclass
+class Site:
+    url: str = ""
+    down: set[str] = field(default_factory=set)
+    seen: list[tuple[str, str]] = field(default_factory=list)
+    """Path and idempotency key of each call."""
+
+    def calls(self, path: str) -> list[str]:
+        return [key for each, key in self.seen if each == path]
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    found = Site()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            found.seen.append((self.path, self.headers["Idempotency-Key"]))
+            self.send_response(503 if self.path in found.down else 200)
+            self.send_header("Content-Type", "application/json")
+            text = body if self.path == "/reserve" else json.dumps({"n": json.loads(body)["total"]}).encode()
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield found
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[Place]:
+    root = tmp_path_factory.mktemp("retry")
+    (root / "apis.d").mkdir()
+    (root / "workflows.d").mkdir()
+    (root / "apis.d/shop.yaml").write_text(API)
+    (root / "workflows.d/order.yaml").write_text(WORKFLOW.replace("URL", site.url))
+    with up(root) as found:
+        yield found
+
+
+@pytest.fixture
+def live(place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.chdir(place.root)
+    monkeypatch.setenv("NO_COLOR", "1")
+    return Cli(place.root, capsys)
+
+
+def faulted(place: Place, live: Cli, site: Site, n: int = 3) -> str:
+    """A run that could not charge."""
+    site.down, site.seen = {"/charge"}, []
+    status, response = place.call("/v1/api/shop/order/async", {"n": n})
+    assert status == 202, response
+    uid = str(response["uid"])
+    live("runs", "wait", uid, code=7)
+    return uid
+
+
+def shown(live: Cli, uid: str) -> Any:
+    return live("runs", "show", uid, "-o", "json").json
+
+
+def test_a_run_goes_on_from_the_task_that_faulted(place: Place, live: Cli, site: Site) -> None:
+    uid = faulted(place, live, site)
+    assert shown(live, uid)["error"]["instance"] == "/do/1/both/do/1/charge"
+    site.down = set()
+    assert live("runs", "retry", uid).out == f"retried {uid}\n"
+    run = live("runs", "wait", uid, "-o", "json").json
+    assert (run["status"], run["output"], run["attempt"]) == ("completed", {"done": 6}, 2)
+    assert len(site.calls("/reserve")) == 1, "what was done is not repeated"
+    first, second = site.calls("/charge")
+    assert first != second, "503 was a definite answer: the attempt has a key of its own"
+    counts = {task["reference"]: task["count"] for task in run["tasks"]}
+    assert (counts["/do/0/reserve"], counts["/do/1/both/do/1/charge"]) == (1, 2)
+
+
+def test_a_run_may_be_retried_until_it_gets_through(place: Place, live: Cli, site: Site) -> None:
+    uid = faulted(place, live, site)
+    live("runs", "retry", uid)
+    live("runs", "wait", uid, code=7)
+    site.down = set()
+    live("runs", "retry", uid)
+    assert live("runs", "wait", uid, "-o", "json").json["attempt"] == 3
+    assert len(site.calls("/reserve")) == 1
+
+
+def test_a_run_goes_on_from_an_earlier_task(place: Place, live: Cli, site: Site) -> None:
+    uid = faulted(place, live, site)
+    site.down = set()
+    ran = live("runs", "retry", uid, "--from", "/do/0/reserve")
+    assert "/do/0/reserve gets the data that flowed when the run faulted" in ran.err
+    assert live("runs", "wait", uid, "-o", "json").json["output"] == {"done": 6}
+    assert len(site.calls("/reserve")) == 2
+
+
+@pytest.mark.parametrize(
+    ("pointer", "says"),
+    [
+        ("/do/7/none", "shop/order:1.0.0 has no task /do/7/none"),
+        ("/do/2/thank", '"thank" had not had its turn: in /do the run stands at /do/1/both'),
+    ],
+)
+def test_a_place_that_cannot_be_is_refused(
+    place: Place, live: Cli, site: Site, pointer: str, says: str
+) -> None:
+    uid = faulted(place, live, site)
+    assert says in live("runs", "retry", uid, "--from", pointer, code=4).err
+    assert shown(live, uid)["status"] == "faulted"
+
+
+def test_what_has_not_faulted_is_refused(place: Place, live: Cli, site: Site) -> None:
+    site.down = set()
+    _, response = place.call("/v1/api/shop/order/async", {"n": 1})
+    uid = response["uid"]
+    live("runs", "wait", uid)
+    ran = live("runs", "retry", uid, code=4)
+    assert f"run {uid} was completed: only one that faulted can be retried" in ran.err
+    assert "no run 12345" in live("runs", "retry", "12345", code=8).err
+    assert "no run x" in live("runs", "retry", "x", code=8).err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "name the runs to retry, or filter them by --api, --status or --since: one of both"),
+        (["1", "--on", "newest"], "--on takes \"current\", not 'newest'"),
+        (["--status", "completed"], "--status completed: only runs that faulted can be retried"),
+    ],
+)
+def test_what_makes_no_sense_is_misuse(live: Cli, arguments: list[str], says: str) -> None:
+    assert says in live("runs", "retry", *arguments, code=64).err
+
+
+def test_many_runs_are_retried_only_with_yes(place: Place, live: Cli, site: Site) -> None:
+    uids = sorted(faulted(place, live, site, n) for n in (1, 2))
+    site.down = set()
+    ran = live("runs", "retry", "--api", "shop/order", "--status", "faulted", code=64)
+    assert "add --yes to do so" in ran.err
+    retried = live("runs", "retry", "--api", "shop/order", "--yes", "-o", "json").json["retried"]
+    assert set(uids) <= set(retried)
+    for uid in uids:
+        live("runs", "wait", uid)
+
+
+def test_a_run_goes_on_with_the_definition_that_is_live_now(place: Place, live: Cli, site: Site) -> None:
+    file: Path = place.root / "workflows.d/order.yaml"
+    before = file.read_text()
+    uid, other = faulted(place, live, site), faulted(place, live, site)
+    try:
+        file.write_text(
+            before.replace("/charge,", "/pay,").replace("- reserve", "- look: {set: '${ . }'}\n  - reserve")
+        )
+        live("apply")
+        live("runs", "retry", uid, "--on", "current")
+        run = live("runs", "wait", uid, "-o", "json").json
+        assert run["output"] == {"done": 6}
+        assert (len(site.calls("/reserve")), len(site.calls("/pay"))) == (1, 1)
+        file.write_text(before.replace("- charge", "- pay"))
+        live("apply")
+        ran = live("runs", "retry", other, "--on", "current", code=4)
+        assert 'the run does not fit shop/order:1.0.0: it has no task "charge" in /do/1/both/do' in ran.err
+    finally:
+        file.write_text(before)
+        live("apply")
+    site.down = set()
+    live("runs", "retry", other)
+    live("runs", "wait", other)
+    until(lambda: shown(live, other)["status"] == "completed")
+
+
+def test_the_command_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["runs", "retry", "--help"]) == 0
+    assert "what was done before is not repeated" in " ".join(capsys.readouterr().out.split())
