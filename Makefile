@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := iogate tests bench
 
-.PHONY: help setup run test check fmt bench faults
+.PHONY: help setup run test check fmt bench faults parity
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ fmt: setup ## Format, and fix what can be fixed
 
 bench: setup ## Measure accepting and executing against plain Litestar and RQ
 	@$(BIN)/python -m bench $(ARGS)
+
+parity: setup ## Run every conformance case by the command and behind a gateway, not a sample of them
+	@PARITY=all $(BIN)/python -m pytest --timeout 900 tests/conformance/test_conformance_parity.py $(ARGS)
 
 faults: setup ## Kill workers, parents, gateways and the store under load, and count what is lost: nothing
 	@$(BIN)/python -m tests.faults.chaos --kills 100 $(ARGS)

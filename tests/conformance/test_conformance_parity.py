@@ -1,0 +1,187 @@
+"""The same cases as people meet them: by `iogate run` in its own process, and behind a gateway's `/sync`.
+
+A sample, drawn the same way each time; `make parity` takes all that need no time and nothing of their own.
+What differs by design: a gateway answers 400 itself where the workflow's `input.schema` does not take the
+input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from iogate.testing import Outcome
+from tests.cli.place import free_port
+from tests.conformance import registered
+from tests.conformance.remote import Remote, serving
+from tests.conformance.running import CASES, DOCUMENT, Case, judge, read_cases
+
+ALL = os.environ.get("PARITY") == "all"
+JUDGED = ("gives", "has", "fails", "sent", "requests")
+SLOW = ("wait", "timeout", "delay", "jitter", "schedule", "listen", "after_s")
+"""What takes its time by a real clock; `test_conformance_command` has examples of each."""
+
+
+def suits(case: Case) -> bool:
+    """Tell whether a case needs neither time nor a project of its own."""
+    said = json.dumps([case.workflow, case.site])
+    return (
+        not case.others
+        and not case.events
+        and case.secrets is None
+        and case.workflow["document"] == DOCUMENT
+        and any(name in case.result for name in ("gives", "has", "fails"))
+        and not any(f'"{word}"' in said for word in SLOW)
+        and "2026-01-01" not in json.dumps(case.result)
+    )
+
+
+ALONE = ("openapi", "resource", "source", "catalogs", "workflow", "oauth2", "oidc", "digest")
+"""What asks or remembers the outside beyond one run, or names the case itself."""
+
+
+def alone(case: Case) -> bool:
+    """Tell whether a case needs a worker of its own."""
+    said = json.dumps(case.workflow)
+    return bool(case.files) or '"call": "https:' in said or any(f'"{word}"' in said for word in ALONE)
+
+
+SUITED = [case for path in sorted(CASES.glob("*.yaml")) for case in read_cases(path.name) if suits(case)]
+DRAWN = random.Random(3).sample(SUITED, len(SUITED))
+BY_COMMAND = DRAWN if ALL else DRAWN[:8]
+TOGETHER = [case for case in DRAWN if not alone(case)]
+BY_GATEWAY = TOGETHER if ALL else TOGETHER[:80]
+
+
+def prepared(root: Path, remote: Remote) -> None:
+    """A project's settings: where the outside is, and the functions that cases call."""
+    settings = {"endpoints": remote.endpoints, "functions": ["registered"], "allow_run": ["script", "shell"]}
+    (root / "iogate.yaml").write_text(json.dumps(settings), encoding="utf-8")
+    shutil.copy(registered.__file__, root / "registered.py")
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("IOGATE_")}
+
+
+def wrong(
+    case: Case, remote: Remote, *, status: str, output: Any, error: Mapping[str, Any] | None
+) -> list[str]:
+    """What differs from what the case says."""
+    outcome = Outcome(
+        uid="", status=status, output=output, error=error, notes=(), calls=(), waiting_for=None, elapsed_s=0
+    )
+    expected = {name: value for name, value in case.result.items() if name in JUDGED}
+    return [f"{case.property}: {each} ({status}, {error})" for each in judge(expected, outcome, remote)]
+
+
+@pytest.mark.parametrize("case", BY_COMMAND, ids=lambda case: case.property)
+async def test_the_command_ends_alike(case: Case, tmp_path: Path) -> None:
+    async with serving(case.site) as remote:
+        prepared(tmp_path, remote)
+        for path, text in case.files.items():
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(text, encoding="utf-8")
+        (tmp_path / "workflows.d").mkdir(exist_ok=True)
+        file = tmp_path / "workflows.d" / "case.yaml"
+        file.write_text(json.dumps(case.workflow, ensure_ascii=False), encoding="utf-8")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "iogate", "run", str(file), "--input", "-", "-o", "json"),
+            cwd=tmp_path,
+            env=environment(),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate(json.dumps(case.input).encode())
+    shown = json.loads(out or "null")
+    assert shown is not None, err.decode()
+    assert list(shown) == ["schema", "uid", "status", "output", "error"]
+    assert shown["schema"] == "iogate.run/v1"
+    assert process.returncode == (0 if shown["status"] == "completed" else 7), err.decode()
+    assert not wrong(case, remote, status=shown["status"], output=shown["output"], error=shown["error"])
+
+
+@asynccontextmanager
+async def applied(root: Path, remote: Remote, cases: list[Case]) -> AsyncIterator[str]:
+    """All cases behind one gateway: the URL of their APIs, `URL/0/sync` of the first."""
+    prepared(root, remote)
+    (root / "workflows.d").mkdir()
+    (root / "apis.d").mkdir()
+    methods = {}
+    for number, case in enumerate(cases):
+        document = {**DOCUMENT, "namespace": f"n{number}"}
+        text = json.dumps({**case.workflow, "document": document}, ensure_ascii=False)
+        (root / "workflows.d" / f"{number}.yaml").write_text(text, encoding="utf-8")
+        methods[f"m{number}"] = {"workflow": f"n{number}/case", "enabled": True}
+    (root / "apis.d" / "cases.yaml").write_text(
+        json.dumps({"module": "cases", "auth": "none", "methods": methods}), encoding="utf-8"
+    )
+    port = free_port()
+    log = (root / "up.log").open("wb")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "iogate", "up", "--port", str(port)),
+        cwd=root,
+        env=environment(),
+        stdout=log,
+        stderr=log,
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        await _ready(f"{url}/health/ready", process, root / "up.log")
+        yield f"{url}/v1/api/cases"
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+        log.close()
+
+
+async def _ready(url: str, process: asyncio.subprocess.Process, log: Path) -> None:
+    async with aiohttp.ClientSession() as client, asyncio.timeout(40):
+        while True:
+            assert process.returncode is None, await asyncio.to_thread(log.read_text)
+            try:
+                async with client.get(url) as answer:
+                    if answer.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.1)
+
+
+async def test_the_gateway_answers_alike(tmp_path: Path) -> None:
+    found: list[str] = []
+    async with (
+        serving() as remote,
+        applied(tmp_path, remote, BY_GATEWAY) as url,
+        aiohttp.ClientSession() as client,
+    ):
+        for number, case in enumerate(BY_GATEWAY):
+            remote.answers, remote.seen, remote.given = case.site, [], {}
+            async with client.post(f"{url}/m{number}/sync", json=case.input) as answer:
+                response = (await answer.json())["response"]
+            match answer.status:
+                case 200:
+                    assert (response["code"], response["msg"]) == (0, "")
+                    found += wrong(case, remote, status="completed", output=response["data"], error=None)
+                case 500:
+                    error = response["error"]
+                    assert (response["code"], response["data"]) == (error["status"], None)
+                    found += wrong(case, remote, status="faulted", output=None, error=error)
+                case 400 if "schema" in (case.workflow.get("input") or {}):
+                    assert case.result["fails"]["type"] == "validation"
+                case status:
+                    found.append(f"{case.property}: {status} {response}")
+    assert not found, "\n".join(found)
