@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import gzip
 import json
 import zlib
@@ -12,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from iogate.effects import Effects
+from iogate.effects.naming import as_template
 from iogate.engine.commands import Authentication, CallHttp
 from iogate.settings import Settings
 from tests.effects.conftest import KEY, Site, do, failure, get, until
@@ -288,3 +290,101 @@ async def test_endpoints_send_calls_elsewhere_at_a_path_boundary_only(site: Site
         assert effects.covers("https://api.example.com/v1")
         assert not effects.covers("https://api.example.com/v10/pay")
         assert not effects.covers("https://api.example.com.evil.example/v1")
+
+
+class Fickle:
+    """A server that answers the first request of its first connection, and hangs up on the second."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.requests: list[bytes] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        first = self.connections == 1
+        for turn in range(2):
+            with contextlib.suppress(asyncio.IncompleteReadError):
+                head = await reader.readuntil(b"\r\n\r\n")
+                self.requests.append(head.split(b" ", 1)[0])
+                if first and turn == 1:
+                    break
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                await writer.drain()
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "safe"), [("get", True), ("put", True), ("delete", True), ("post", False), ("patch", False)]
+)
+async def test_a_connection_that_closes_while_it_is_reused_costs_a_call_only_where_it_is_not_safe_to_repeat(
+    effects: Effects,
+    method: str,
+    safe: bool,  # noqa: FBT001
+) -> None:
+    fickle = Fickle()
+    server = await asyncio.start_server(fickle.serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server:
+        await do(effects, get(url))
+        performed = await do(effects, CallHttp(method=method, url=url))
+    if safe:
+        assert performed.error is None
+        assert fickle.connections == 2
+    else:
+        assert failure(performed)[2].endswith("failed: the server closed the connection")
+        assert not performed.definite
+        assert fickle.connections == 1
+
+
+async def test_a_connection_serves_many_calls_even_after_an_error_status(
+    site: Site, effects: Effects
+) -> None:
+    ports: list[int] = []
+
+    async def remember(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        ports.append(request.transport.get_extra_info("peername")[1])
+        return web.Response(status=500 if len(ports) == 1 else 200, text="x" * 1000)
+
+    site.handlers["/a"] = remember
+    for _ in range(3):
+        await do(effects, get(site.url + "/a"))
+    assert len(set(ports)) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("{url}/orders/{{id}}?key=swordfish#a", "GET {url}/orders/{{id}}"),
+        ("http://user:swordfish@h/a", "GET {url}/a"),
+        ("{url}/bot123456:ABCdef123456789/send", "GET {url}/…/send"),
+        ("{url}/a-long-name-that-is-no-key/1", "GET {url}/a-long-name-that-is-no-key/1"),
+        ("${{ .base + .path }}", "GET {url} (from ${{ .base + .path }})"),
+        ("${{ " + "x" * 200 + " }}", "GET {url} (from ${{ " + "x" * 116 + "…)"),
+    ],
+)
+async def test_an_error_tells_the_address_as_written(
+    site: Site, effects: Effects, address: str, said: str
+) -> None:
+    url = site.answer("/gone", status=404)
+    performed = await do(effects, get(url, address=address.format(url=site.url)))
+    assert failure(performed)[2] == said.format(url=site.url) + " answered 404 Not Found"
+
+
+@pytest.mark.parametrize(
+    ("address", "template"),
+    [
+        ('${ "http://h/" + .item }', "http://h/{item}"),
+        ('${"https://h/a/"+.item+"/b?x=1"}', "https://h/a/{item}/b?x=1"),
+        ('${ "http://h/" + (.item | tostring) }', "http://h/{item}"),
+        ('${ "http://h/" + (.item | @uri) }', "http://h/{item}"),
+        ('${ "http://h/\\(.item)/b" }', "http://h/{item}/b"),
+        ('${ "http://h" + .item }', ""),
+        ('${ "http://" + .host + "/a" }', ""),
+        ("${ .url }", ""),
+        ("http://h/{item}", ""),
+        ('${ "http://h/" + .a.b }', ""),
+    ],
+)
+def test_an_address_with_a_constant_host_is_written_as_a_template(address: str, template: str) -> None:
+    assert as_template(address) == template
