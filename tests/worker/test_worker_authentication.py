@@ -22,7 +22,7 @@ async def everything(redis_url: str) -> str:
     texts: list[str] = []
     async with Redis.from_url(redis_url) as redis:
         async for key in redis.scan_iter():
-            kind = (await redis.type(key)).decode()
+            kind = str(await redis.type(key), "ascii")
             value: Any
             match kind:
                 case "string":
