@@ -1,4 +1,4 @@
-"""`iogate api` and `workflow`: what is live, and calling it as its callers would."""
+"""`iogate api`: what is live, and calling it as its callers would."""
 
 from __future__ import annotations
 
@@ -32,12 +32,10 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 — not list
 """Hosts that say to listen on every address, and how this machine reaches who does."""
 
 group = typer.Typer(help="List, show and call the live APIs.", no_args_is_help=True)
-workflows = typer.Typer(help="List and show the live workflows.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     app.add_typer(group, name="api", rich_help_panel=PANEL)
-    app.add_typer(workflows, name="workflow", rich_help_panel=PANEL)
 
 
 ApiArgument = Annotated[str, typer.Argument(metavar="MODULE/METHOD", help="Id of the API.")]
@@ -234,64 +232,6 @@ def accepted(answer: Answer, api: str) -> str:
         raise Unreachable(message)
     hint = f"iogate enable {api}" if error.get("code") == "requestError.notEnabled" else ""
     raise Refused(message, hint=hint)
-
-
-@command(workflows, "list")
-async def list_workflows(session: Session) -> None:
-    """List the live workflows and the APIs that start them."""
-    async with session.store(session.settings()) as store:
-        number, revision = await live(store)
-    rows = [
-        {
-            "workflow": name,
-            "title": workflow.title,
-            "apis": sorted(api.id for api in revision.apis.values() if api.workflow == name),
-            "source": workflow.source,
-        }
-        for name, workflow in sorted(revision.workflows.items())
-    ]
-    session.screen.data(
-        "workflow.list",
-        {"revision": number, "workflows": rows},
-        [
-            Table(
-                columns=("workflow", "apis", "title", "source"),
-                rows=[(row["workflow"], row["apis"], row["title"], row["source"]) for row in rows],
-            )
-        ],
-    )
-
-
-@command(workflows, "show")
-async def show_workflow(
-    session: Session,
-    workflow: Annotated[str, typer.Argument(metavar="NAMESPACE/NAME[:VERSION]")],
-) -> None:
-    """Show the definition of a live workflow, as runs of it are pinned to."""
-    from iogate.cli.render import to_yaml
-
-    async with session.store(session.settings()) as store:
-        number, revision = await live(store)
-        names = [
-            name for name in sorted(revision.workflows) if name == workflow or name.startswith(workflow + ":")
-        ]
-        if not names:
-            plain = {name.partition(":")[0] for name in revision.workflows}
-            raise NotFound(
-                f"no live workflow {workflow}{did_you_mean(workflow, plain)}",
-                hint='"iogate workflow list" shows them',
-            )
-        name = names[-1]
-        stored = json.loads(await store.revisions.program(revision.workflows[name].program))
-    # The stored form is sorted by name; people read a document from its head to its tasks.
-    head = {key: stored[key] for key in ("document", "input", "use") if key in stored}
-    definition = head | {key: value for key, value in stored.items() if key not in {*head, "do"}}
-    definition["do"] = stored["do"]
-    session.screen.data(
-        "workflow.show",
-        {"workflow": name, "revision": number, "definition": definition},
-        [to_yaml(definition).rstrip("\n")],
-    )
 
 
 async def live(store: Store) -> tuple[int, Revision]:

@@ -25,6 +25,7 @@ from iogate.cli import (
     runs,
     secrets,
     status,
+    workflows,
 )
 from iogate.cli import (
     run as running,
@@ -78,6 +79,7 @@ for module in (
     debug,
     revisions,
     apis,
+    workflows,
     running,
     runs,
     processes,

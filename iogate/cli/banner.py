@@ -47,9 +47,12 @@ class Row:
         }
 
 
-def parts(*, url: str, store: str, revision: int | None, rows: Iterable[Row]) -> list[Table | str]:
+def parts(
+    *, url: str, store: str, revision: int | None, rows: Iterable[Row], schedules: Table | None = None
+) -> list[Table | str]:
     """The whole banner, for a screen to show."""
     rows = list(rows)
+    scheduled: list[Table | str] = [] if schedules is None else ["", schedules]
     head = [
         "",
         f"revision  {revision if revision is not None else 'none yet'}",
@@ -58,13 +61,15 @@ def parts(*, url: str, store: str, revision: int | None, rows: Iterable[Row]) ->
         "",
     ]
     if not rows:
+        if scheduled:
+            return ["\n".join(head), *scheduled[1:], ""]
         return ["\n".join(head), 'no APIs yet: "iogate init" writes a first one']
     table = Table(
         columns=("verbs", "path", "auth", "state"),
         rows=[(", ".join(row.verbs), row.path, row.auth, row.state) for row in rows],
     )
     line = easiest(rows, url)
-    return ["\n".join(head), table, *(["", line, ""] if line else [])]
+    return ["\n".join(head), table, *scheduled, *(["", line, ""] if line else [])]
 
 
 def easiest(rows: Iterable[Row], url: str) -> str | None:

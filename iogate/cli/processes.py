@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iogate.cli import banner, credentials
+from iogate.cli import banner, credentials, workflows
 from iogate.cli.apis import gateway_url, local_auth
 from iogate.cli.patience import LIMIT_S, patiently
 from iogate.cli.render import say
@@ -271,6 +271,7 @@ class _Place:
             return
         url = gateway_url(settings)
         rows = await patiently(lambda: _rows(store, number, self.checked))
+        schedules = workflows.by_workflow((await patiently(store.schedules.upcoming)).values())
         assert settings.redis_url is not None
         easy = banner.easiest(rows, url)
         screen.data(
@@ -280,9 +281,16 @@ class _Place:
                 "store": self._named(settings.redis_url),
                 "url": url,
                 "apis": [row.to_json() for row in rows],
+                "schedules": schedules,
                 "curl": easy,
             },
-            banner.parts(url=url, store=self._named(settings.redis_url), revision=number, rows=rows),
+            banner.parts(
+                url=url,
+                store=self._named(settings.redis_url),
+                revision=number,
+                rows=rows,
+                schedules=workflows.table(schedules) if schedules else None,
+            ),
         )
 
     async def _watch(self, store: Store, read_settings: Any) -> None:

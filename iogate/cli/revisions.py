@@ -13,6 +13,7 @@ from iogate.cli.session import Session, author, command
 from iogate.errors import Misused
 
 if TYPE_CHECKING:
+    from iogate.reconcile.diff import Part
     from iogate.store.gates import Override
 
 PANEL = "Live"
@@ -60,11 +61,7 @@ async def apply(
             late, applied = error, error.applied
         gates = await store.gates.states()
     part = applied.difference.apis
-    marks = [
-        *(("+", api) for api in part.added),
-        *(("~", change.id) for change in part.changed),
-        *(("-", api) for api in part.removed),
-    ]
+    marks = [*_marks(part), *_marks(applied.difference.schedules, "schedule of ")]
     session.screen.data(
         "apply", applied.to_json(), [told(applied), *(f"  {mark} {api}" for mark, api in marks)]
     )
@@ -73,6 +70,14 @@ async def apply(
         session.screen.note(f"disabled as yet: iogate enable {' '.join(closed)}")
     if late is not None:
         raise late
+
+
+def _marks(part: Part, of: str = "") -> list[tuple[str, str]]:
+    return [
+        *(("+", of + each) for each in part.added),
+        *(("~", of + change.id) for change in part.changed),
+        *(("-", of + each) for each in part.removed),
+    ]
 
 
 async def enable(

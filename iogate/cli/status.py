@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from iogate.cli import workflows
 from iogate.cli.render import Table
 from iogate.cli.session import Session, command
 
@@ -35,6 +36,7 @@ async def status(session: Session) -> None:
             store.presence.list("gateway"),
             store.presence.list("worker"),
         )
+        schedules = await store.schedules.upcoming()
         address = store.address
     lacks = lacking(gateways)
     apis = [
@@ -55,6 +57,7 @@ async def status(session: Session) -> None:
         "runs": counts,
         "queue": {"depth": queue.depth, "oldestS": round(queue.oldest_s, 3)},
         "apis": apis,
+        "schedules": workflows.by_workflow(schedules.values()),
         "gateways": [_process_json(each) for each in gateways],
         "workers": [_process_json(each) for each in workers],
     }
@@ -113,6 +116,8 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
             numbers=frozenset({"queued", "running"}),
         )
         parts += ["", table]
+    if value["schedules"]:
+        parts += ["", workflows.table(value["schedules"])]
     rows = [
         (kind, each["id"], each["host"], each["pid"], each["startedAt"], each["revision"] or None)
         for kind in ("gateway", "worker")

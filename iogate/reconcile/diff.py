@@ -13,8 +13,12 @@ from typing import Any
 import msgspec
 
 from iogate.compiler.revision import Api, Revision, Workflow
+from iogate.compiler.schedules import Schedule
 
-_UNSEEN = frozenset({"source"})
+_UNSEEN = frozenset({"source", "schedule"})
+"""Fields of APIs and workflows that are no difference, or one that is told by itself."""
+
+Thing = Api | Workflow | Schedule | str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,15 +68,17 @@ class Part:
 class Difference:
     apis: Part
     workflows: Part
+    schedules: Part
     resources: Part
 
     def __bool__(self) -> bool:
-        return bool(self.apis or self.workflows or self.resources)
+        return bool(self.apis or self.workflows or self.schedules or self.resources)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "apis": self.apis.to_json(),
             "workflows": self.workflows.to_json(),
+            "schedules": self.schedules.to_json(),
             "resources": self.resources.to_json(),
         }
 
@@ -81,6 +87,7 @@ class Difference:
         parts = (
             _count(self.apis, "API", "APIs"),
             _count(self.workflows, "workflow", "workflows"),
+            _count(self.schedules, "schedule", "schedules"),
             _count(self.resources, "resource", "resources"),
         )
         return "; ".join(part for part in parts if part) or "no changes"
@@ -91,13 +98,22 @@ def difference(before: Revision | None, after: Revision) -> Difference:
     return Difference(
         apis=_part(before.apis if before else {}, after.apis),
         workflows=_part(before.workflows if before else {}, after.workflows),
+        schedules=_part(_schedules(before) if before else {}, _schedules(after)),
         resources=_part(before.resources if before else {}, after.resources),
     )
 
 
+def _schedules(revision: Revision) -> dict[str, Schedule]:
+    """By `namespace/name`. What a tick of the clock starts is told as a change of its workflow."""
+    return {
+        name: schedule if schedule.kind == "on" else msgspec.structs.replace(schedule, program="")
+        for name, (_, schedule) in revision.scheduled.items()
+    }
+
+
 def _part(
-    before: Mapping[str, Api] | Mapping[str, Workflow] | Mapping[str, str],
-    after: Mapping[str, Api] | Mapping[str, Workflow] | Mapping[str, str],
+    before: Mapping[str, Thing],
+    after: Mapping[str, Thing],
 ) -> Part:
     changed = []
     for name in sorted(before.keys() & after.keys()):
@@ -111,7 +127,7 @@ def _part(
     )
 
 
-def _fields(before: Api | Workflow | str, after: Api | Workflow | str) -> tuple[Field, ...]:
+def _fields(before: Thing, after: Thing) -> tuple[Field, ...]:
     if before == after:
         return ()
     old, new = _plain(before), _plain(after)
@@ -124,7 +140,7 @@ def _fields(before: Api | Workflow | str, after: Api | Workflow | str) -> tuple[
     )
 
 
-def _plain(value: Api | Workflow | str) -> Any:
+def _plain(value: Thing) -> Any:
     return msgspec.json.decode(msgspec.json.encode(value))
 
 

@@ -31,17 +31,20 @@ def test_codes_stand_beside_the_status_that_they_come_with() -> None:
 
 
 def test_every_route_is_told_and_no_other() -> None:
-    listening: Any = SimpleNamespace(draining=SimpleNamespace(is_set=lambda: False))
+    listening: Any = SimpleNamespace(draining=SimpleNamespace(is_set=lambda: False), senders=None)
     built: Litestar = app.build(listening, cast("Any", None))._others
     served = {re.sub(r":\w+", "", route.path) for route in built.routes}
     told = {path for cells in rows(sections(PAGE)["HTTP"]) for path in re.findall(r"/[\w./{}]+", cells[0])}
-    calls = {"/v1/api/{module}/{method}/async", "/v1/api/{module}/{method}/sync"}
+    calls = {"/v1/api/{module}/{method}/async", "/v1/api/{module}/{method}/sync", "/v1/events"}
     assert calls <= told
     assert told - calls == {path for path in served if not path.startswith("/v1/api")}
 
 
 def test_every_metric_is_told_and_no_other() -> None:
-    text = metrics.exposition({"a/b": metrics.Counts()}, runs={"running": 1}, queued=0, revision=1).decode()
+    events = metrics.EventCounts()
+    text = metrics.exposition(
+        {"a/b": metrics.Counts()}, events=events, runs={"running": 1}, queued=0, revision=1
+    ).decode()
     told = set(re.findall(r"`(iogate_\w+)`", sections(PAGE)["Observing"]))
     assert told == set(re.findall(r"(?m)^# TYPE (\w+) ", text))
 
