@@ -170,6 +170,8 @@ class Drive:
         except Exception as error:  # noqa: BLE001 - a defect of ours faults one run, not the worker
             self._fault(run, broken(run, "the engine failed", error))
             return
+        # What was taken in leaves the inbox with a commit, and what follows from it is to be seen.
+        run.dirty = run.dirty or result.state.inbox_done != run.state.inbox_done
         state = run.state = result.state
         leaves = self.draining or run.suspended
         if result.notes:
@@ -218,15 +220,16 @@ class Drive:
 
     def _rest(self, run: Run) -> None:
         """Nothing to do before a result or a due time; what must not be lost is committed first."""
-        if run.dirty or (
-            run.state is not run.codec.stored and (self._overdue(run) or run.codec.listens_anew(run.state))
-        ):
+        unstored = run.state is not run.codec.stored
+        if run.dirty or (unstored and (self._overdue(run) or run.codec.listens_anew(run.state))):
             self._commit(run, "keep", None)
             return
+        delays_s = [run.committed_at + UNCOMMITTED_S - self._loop.time()] if unstored else []
         due_ms = _earliest(run.state.due_ms, run.deadline_ms)
         if due_ms is not None:
-            delay_s = max(0.001, (due_ms - self._clock.now_ms()) / 1000)
-            run.timer = self._loop.call_later(delay_s, self.step, run)
+            delays_s.append((due_ms - self._clock.now_ms()) / 1000)
+        if delays_s:
+            run.timer = self._loop.call_later(max(0.001, min(delays_s)), self.step, run)
 
     def _overdue(self, run: Run) -> bool:
         return self._loop.time() - run.committed_at >= UNCOMMITTED_S

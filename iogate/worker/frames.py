@@ -22,6 +22,8 @@ from iogate.engine.state import Frame, State, changes, frame_to_json, head_to_js
 
 BIG = 64 * 1024
 """Bytes of JSON from which a value is stored apart."""
+SURELY_SMALL = BIG // 6
+"""Characters: a shorter text is not big, even where each one is escaped."""
 _VALUES = "$values"
 
 encode = msgspec.json.Encoder().encode
@@ -116,30 +118,33 @@ class Codec:
         return any(_begins(before.get(key), frame) for key, frame in state.frames.items() if frame.wants)
 
     def _frame(self, frame: Frame, values: dict[str, bytes]) -> bytes:
+        """The frame as stored; what is big goes to `values`, and each value is encoded once."""
         data = frame_to_json(frame)
         apart: dict[str, str] = {}
-        if self._big:
-            for attribute, value in data.items():
-                if id(value) in self._big:
-                    apart[attribute] = self._big[id(value)][1]
-            for attribute in apart:
-                del data[attribute]
-        encoded = encode(data)
-        if len(encoded) > BIG:
-            for attribute in list(data):
-                value = data[attribute]
-                if isinstance(value, dict | list | str) and len(text := encode(value)) > BIG:
-                    digest = hashlib.sha256(text).hexdigest()[:32]
-                    self._big[id(value)] = (value, digest)
-                    if digest not in self._known:
-                        values[digest] = text
-                    apart[attribute] = digest
-                    del data[attribute]
-        if apart:
-            self._used[frame.id] = frozenset(apart.values())
-            return encode({**data, _VALUES: apart})
-        self._used.pop(frame.id, None)
-        return encoded
+        for attribute, value in data.items():
+            kind = type(value)
+            if kind is not dict and kind is not list and (kind is not str or len(value) < SURELY_SMALL):
+                continue
+            known = self._big.get(id(value))
+            if known is not None:
+                apart[attribute] = known[1]
+                continue
+            text = encode(value)
+            if len(text) <= BIG:
+                data[attribute] = msgspec.Raw(text)
+                continue
+            digest = hashlib.sha256(text).hexdigest()[:32]
+            self._big[id(value)] = (value, digest)
+            if digest not in self._known:
+                values[digest] = text
+            apart[attribute] = digest
+        if not apart:
+            self._used.pop(frame.id, None)
+            return encode(data)
+        for attribute in apart:
+            del data[attribute]
+        self._used[frame.id] = frozenset(apart.values())
+        return encode({**data, _VALUES: apart})
 
 
 def _begins(before: Frame | None, frame: Frame) -> bool:

@@ -47,15 +47,15 @@ def lines(notes: list[Note], redaction: Redaction) -> list[bytes]:
     """One JSON object a note; no more than the store keeps."""
     if len(notes) > KEPT:
         notes = notes[-KEPT:]
-    if redaction.idle:
-        return [
-            _encode(Line(note.at_ms, note.kind, note.reference, note.name, note.detail or None))
-            for note in notes
-        ]
-    return [
-        _encode(Line(note.at_ms, note.kind, note.reference, note.name, redaction.scrub(note.detail) or None))
-        for note in notes
-    ]
+    idle = redaction.idle
+    written = []
+    for note in notes:
+        if note.kind in _STARTS:
+            # With us a task comes into being when its turn comes; the standard tells the two apart.
+            written.append(_encode(Line(note.at_ms, "task.created", note.reference, note.name)))
+        detail = note.detail if idle else redaction.scrub(note.detail)
+        written.append(_encode(Line(note.at_ms, note.kind, note.reference, note.name, detail or None)))
+    return written[-KEPT:]
 
 
 def gather(rows: dict[str, TaskRow], notes: list[Note]) -> None:

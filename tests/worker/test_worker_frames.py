@@ -100,7 +100,7 @@ def test_loaded_codec_goes_on_where_the_store_is() -> None:
     again = Codec()
     loaded = again.load(stored.head, stored.frames, stored.values)
     delta = again.delta(
-        replace(loaded, frames={1: loaded.frames[1], 3: Frame(id=3, kind="scope", value=big)})
+        State(frames={1: loaded.frames[1], 3: Frame(id=3, kind="scope", value=big)}, next_id=loaded.next_id)
     )
     assert (list(delta.frames), delta.frames_gone) == (["3"], ["2"])
     stored.apply(delta)

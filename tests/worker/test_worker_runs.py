@@ -22,7 +22,9 @@ async def test_run_completes_in_one_commit(site: Site) -> None:
         ("/do/0/done", "completed", 1)
     ]
     kinds = [decoded(line)["kind"] for line in await site.store.runs.journal(uid)]
-    assert kinds == ["workflow.started", "task.started", "task.completed", "workflow.completed"]
+    assert kinds == [
+        *("workflow.started", "task.created", "task.started", "task.completed", "workflow.completed")
+    ]
 
 
 async def test_run_calls_http_with_a_key_of_its_own(site: Site) -> None:
