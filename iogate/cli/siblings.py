@@ -5,6 +5,7 @@ Used by `run`. Invariant: a file that nobody asked for is not compiled, so its p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from iogate.documents import Documents
 
 FOLDER = "workflows.d"
+_WORKFLOW = re.compile(r"""^[{\s]*["']?document["']?\s*:""", re.MULTILINE)
 
 
 def needed(file: Path, root: Path) -> list[Path]:
@@ -66,12 +68,14 @@ def _plain(name: str) -> str:
 
 
 def _mentions(path: Path, names: set[str]) -> bool:
-    """Whether one of the workflows may be in the file, which saves reading most of them."""
+    """Whether one of the workflows may be in the file: settings, APIs and most others are passed over."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return False
-    return any(_plain(name).partition("/")[2] in text for name in names)
+    return _WORKFLOW.search(text) is not None and any(
+        _plain(name).partition("/")[2] in text for name in names
+    )
 
 
 def _candidates(file: Path, root: Path) -> Iterator[Path]:

@@ -58,6 +58,8 @@ def test_workflows_that_the_file_runs_are_found_beside_it_and_in_the_project(cli
     cli.write("here/x.yaml", document("x", runs("y"), "0.10.0"))
     cli.write("workflows.d/deep/y.yaml", document("y", "do: [{a: {set: {found: true}}}]"))
     cli.write("here/broken.yaml", "do: [")
+    cli.write("here/api.yaml", "module: x\nauth: none\nmethods: {w: {workflow: demo/x, enabled: true}}\n")
+    cli.write("here/iogate.yaml", "# x and y\nport: 8000\n")
     cli.write("workflows.d/other.yaml", document("other", "do: [{a: {nonsense: 1}}]"))
     assert cli("run", "here/w.yaml", "-o", "json").json["output"] == {"found": True}
 
@@ -76,6 +78,8 @@ def test_problem_of_a_workflow_that_the_file_runs_is_one_of_the_file(cli: Cli) -
     cli.write("w.yaml", document("w", runs("x")))
     cli.write("x.yaml", document("x", "do: [{a: {nonsense: 1}}]"))
     assert "x.yaml:2:" in cli("run", "w.yaml", code=3).err
+    cli.write("x.yaml", document("x", "do: [{a: "))
+    assert "x.yaml:" in cli("run", "w.yaml", code=3).err
 
 
 def test_scheduled_workflow_runs_once_and_now(cli: Cli) -> None:
