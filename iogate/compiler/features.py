@@ -73,7 +73,7 @@ def _run(kind: str) -> Finder:
 
 def _foreign_script(definition: Mapping[str, Any]) -> Iterator[Pointer]:
     for pointer in _run("script")(definition):
-        if str(outline.at(definition, pointer).get("language")).lower() != "python":
+        if str(outline.at(definition, pointer).get("language")).lower() not in {"python", "js", "javascript"}:
             yield (*pointer, "language")
 
 
@@ -107,19 +107,6 @@ def _foreign_schema(definition: Mapping[str, Any]) -> Iterator[Pointer]:
             yield (*pointer, "format")
 
 
-def policies(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, Mapping[str, Any]]]:
-    """Every authentication policy, reusable ones and those of HTTP calls."""
-    for name, policy in _use(definition, "authentications").items():
-        yield ("use", "authentications", name), policy
-    for task in outline.tasks(definition):
-        endpoint = (task.data.get("with") or {}).get("endpoint") if task.data.get("call") == "http" else None
-        if isinstance(endpoint, Mapping) and isinstance(endpoint.get("authentication"), Mapping):
-            yield (*task.pointer, "with", "endpoint", "authentication"), endpoint["authentication"]
-        arguments = task.data.get("with") if task.data.get("call") == "openapi" else None
-        if isinstance(arguments, Mapping) and isinstance(arguments.get("authentication"), Mapping):
-            yield (*task.pointer, "with", "authentication"), arguments["authentication"]
-
-
 def schemas(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, Mapping[str, Any]]]:
     """Every schema: of the workflow's input and output, and of each task's input, output and export."""
     holders: list[tuple[Pointer, Mapping[str, Any]]] = [((), definition)]
@@ -151,8 +138,7 @@ FEATURES = (
     Feature("IOG416", "a call of AsyncAPI", _protocol("asyncapi")),
     Feature("IOG417", "a call of an A2A agent", _protocol("a2a")),
     Feature("IOG418", "a call of an MCP server", _protocol("mcp")),
-    Feature("IOG421", "running a container", _run("container")),
-    Feature("IOG423", "a script in a language other than python", _foreign_script),
+    Feature("IOG423", "a script in a language other than python and js", _foreign_script),
     Feature("IOG439", "an expression language other than jq", _other_language),
     Feature("IOG440", "a script or schema at an address that only a run knows", _computed_resource),
     Feature("IOG441", "a schema format other than json", _foreign_schema),

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from iogate.compiler import features
 from iogate.compiler.faults import Placed, Surroundings, fault
 from iogate.compiler.outline import Pointer
+from iogate.compiler.policies import policies
 from iogate.documents.problems import Problem, listed, quoted
 
 _SUBJECT = {
@@ -21,7 +21,7 @@ _SUBJECT = {
 
 def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
     del surroundings
-    for pointer, policy in features.policies(document.data):
+    for pointer, policy in policies(document.data):
         for scheme in ("oauth2", "oidc"):
             members = policy.get(scheme)
             if isinstance(members, Mapping) and "use" not in members:

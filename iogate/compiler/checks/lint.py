@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from iogate.compiler import features, outline
+from iogate.compiler import outline
 from iogate.compiler.checks.expressions import expressions, holds_expression
 from iogate.compiler.checks.flow import DIRECTIVES
 from iogate.compiler.faults import Placed, Surroundings, conceal, warning
 from iogate.compiler.outline import Pointer
+from iogate.compiler.policies import policies
 from iogate.documents.problems import Problem, quoted
 
 _SECRETS = re.compile(r"\$secrets\b")
@@ -62,15 +63,20 @@ def _literal_secrets(document: Placed) -> Iterator[Problem]:
             )
 
 
+_SECRET_MEMBERS = (("client", "secret"), ("client", "assertion"), ("subject", "token"), ("actor", "token"))
+"""Of policies of OAuth 2.0 and OpenID Connect."""
+
+
 def _secret_places(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, Any]]:
-    for pointer, policy in features.policies(definition):
+    for pointer, policy in policies(definition):
         for scheme, members in policy.items():
             if isinstance(members, Mapping):
                 for key in ("password", "token"):
                     if key in members:
                         yield (*pointer, scheme, key), members[key]
-                if "secret" in (members.get("client") or {}):
-                    yield (*pointer, scheme, "client", "secret"), members["client"]["secret"]
+                for key, inner in _SECRET_MEMBERS:
+                    if inner in (members.get(key) or {}):
+                        yield (*pointer, scheme, key, inner), members[key][inner]
     for task in outline.tasks(definition):
         headers = (task.data.get("with") or {}).get("headers") if task.data.get("call") == "http" else None
         for name, value in headers.items() if isinstance(headers, Mapping) else ():

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from iogate.compiler import features, outline
+from iogate.compiler import outline
 from iogate.compiler.checks.expressions import expressions
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, warning
 from iogate.compiler.outline import Pointer
+from iogate.compiler.policies import policies
 from iogate.documents.problems import Problem, listed, nearest, quoted
 
 _SECRET = re.compile(
@@ -59,7 +60,7 @@ def _named(definition: Mapping[str, Any]) -> Iterator[tuple[str, Pointer, str]]:
         retry = (task.data.get("catch") or {}).get("retry")
         if isinstance(retry, str):
             yield "retries", (*task.pointer, "catch", "retry"), retry
-    for pointer, policy in features.policies(definition):
+    for pointer, policy in policies(definition):
         if isinstance(policy.get("use"), str):
             yield "authentications", (*pointer, "use"), policy["use"]
         for scheme, properties in policy.items():
