@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -24,7 +25,7 @@ from iogate.store import keys, views
 from iogate.store.connection import Store, open_store
 from iogate.store.intake import Accepted, AcceptRequest
 
-GROUP = 1_000
+GROUP = 250
 
 
 async def accept(store: Store, api: str, inputs: list[bytes]) -> list[str]:
@@ -94,19 +95,19 @@ class Waiting:
         each = (used(self.store) - before) / self.runs
         sample = uids[len(uids) // 2]
         for key in sorted(self.store.keys(f"*{sample}*")):
-            name = str(key, "utf-8").replace(sample, "UID")
+            name = os.fsdecode(key).replace(sample, "UID")
             print(f"             {name:<22} {self.store.memory_usage(key):>5} bytes")
         return each
 
     def lateness(self, spread_s: float) -> dict[str, Any]:
         """Milliseconds from the moment at which a run is due to its end."""
         self.clear()
-        park_s = 20 + self.runs / 1_500
+        park_s = 20 + self.runs / 1_000
         first = time.time() + park_s
         dues = [int((first + spread_s * n / self.runs) * 1000) for n in range(self.runs)]
         inputs = [json.dumps({"at": due}).encode() for due in dues]
+        uids = asyncio.run(accepted(self.site.environment["BENCH_REDIS"], "bench/alarm", inputs))
         with self.site.worker():
-            uids = asyncio.run(accepted(self.site.environment["BENCH_REDIS"], "bench/alarm", inputs))
             wait_for(self.parked, "all runs wait", 600)
             spare_s = first - time.time()
             wait_for(lambda: int(self.store.zcard(keys.INDEX + "completed")) == self.runs, "all ended", 600)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+
+import msgspec
 
 from iogate.store import keys
 from iogate.store.connection import Store
-from iogate.store.leases import TaskRow
+from iogate.store.leases import Claim, Commit, TaskRow
 from tests.store.builders import accepted, commit, publish
 
 JOURNAL = [
@@ -90,3 +93,78 @@ async def test_a_queued_job_is_small(each_store: Store) -> None:
     uid = await accepted(each_store.intake())
     assert await each_store.call("OBJECT", "ENCODING", keys.RQ_JOB + uid) in {b"ziplist", b"listpack"}
     assert (await memory(each_store, uid))[keys.RQ_JOB + uid] < 800
+
+
+async def test_a_run_that_waits_costs_less_than_2_kb_of_redis(each_store: Store) -> None:
+    """All of it: its one key, its places in the index and among the timers, what the server adds."""
+    await publish(each_store)
+    intake = each_store.intake()
+    program = hashlib.sha256(b"nap").hexdigest()
+    count = 2_000
+    before = await used(each_store)
+    uids = await asyncio.gather(
+        *(accepted(intake, input=b"{}", caller="token", program=program) for _ in range(count))
+    )
+    while claims := (await each_store.leases.take("w", 64)).claims:
+        await each_store.leases.commit([nap(claim) for claim in claims])
+    assert list(await memory(each_store, uids[0])) == [keys.PARKED + uids[0]]
+    assert (await used(each_store) - before) / count < 2_048
+
+
+def nap(claim: Claim) -> Commit:
+    """What a worker commits for `do: [{nap: {wait: PT1H}}]`."""
+    at, due = claim.started_at_ms, claim.started_at_ms + 3_600_000
+    started = f'"at":{at},"reference":"/do/0/nap","name":"nap"'
+    return commit(
+        claim,
+        "park",
+        due_ms=due,
+        deadline_ms=due + 60_000,
+        waiting_for=f'{{"kind":"timer","task":"/do/0/nap","until_ms":{due}}}'.encode(),
+        head=b'{"format":1,"next_id":4,"status":"waiting"}',
+        frames={
+            "1": f'{{"id":1,"kind":"task","started_ms":{at}}}'.encode(),
+            "2": b'{"id":2,"parent":1,"kind":"scope","pointer":"/do","value":{},'
+            b'"owns_context":true,"context":{}}',
+            "3": f'{{"id":3,"parent":2,"kind":"task","pointer":"/do/0/nap","phase":"timer","input":{{}},'
+            f'"started_ms":{at},"due_ms":{due}}}'.encode(),
+        },
+        tasks=[TaskRow(reference="/do/0/nap", name="nap", status="waiting", started_at_ms=at)],
+        journal=[
+            f'{{"at":{at},"kind":"workflow.started"}}'.encode(),
+            f'{{{started},"kind":"task.created"}}'.encode(),
+            f'{{{started},"kind":"task.started"}}'.encode(),
+            f'{{{started},"kind":"task.waiting","detail":{{"due_ms":{due}}}}}'.encode(),
+        ],
+    )
+
+
+async def test_a_waiting_run_looks_the_same_folded_and_not(each_store: Store) -> None:
+    """In the list, on its own, in its journal; and what its next worker gets is what was committed."""
+    await publish(each_store)
+    small, large = [await accepted(each_store.intake(), input=b'{"n":1}') for _ in range(2)]
+    for claim in (await each_store.leases.take("w", 2)).claims:
+        lines = [b"{}"] * (keys.FOLDED_PARTS if claim.uid == large else 0)
+        made = nap(claim)
+        made = msgspec.structs.replace(made, journal=[*made.journal, *lines], frames={"1": b"\x00\xff"})
+        await each_store.leases.commit([made])
+    assert await each_store.call("EXISTS", keys.PARKED + small, keys.RUN + large) == 2
+    assert await each_store.call("EXISTS", keys.RUN + small, keys.PARKED + large) == 0
+    a, b = [await each_store.runs.show(uid) for uid in (small, large)]
+    assert a is not None
+    assert b is not None
+    same = msgspec.structs.replace(
+        b, uid=a.uid, created_at_ms=a.created_at_ms, started_at_ms=a.started_at_ms, worker="",
+        waiting_for=a.waiting_for, deadline_ms=a.deadline_ms, tasks=a.tasks,
+    )  # fmt: skip
+    assert a == same
+    assert [s.status for s in await each_store.runs.list()] == ["waiting", "waiting"]
+    assert (await each_store.runs.journal(large))[:4] == await each_store.runs.journal(small)
+    assert await each_store.leases.audit() == 0
+    assert await each_store.call("EXISTS", keys.PARKED + small) == 1
+    for uid in (small, large):
+        await each_store.runs.cancel(uid)
+    first, second = (await each_store.leases.take("w", 2)).claims
+    assert first.frames == second.frames == {"1": b"\x00\xff"}
+    assert first.head == second.head
+    assert (await each_store.runs.journal(large))[:4] == await each_store.runs.journal(small)

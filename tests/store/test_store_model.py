@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, each run is in exactly one place and the counts are true.
+"""Whatever happens, each run is in exactly one place, and what hangs on it lives as long as it does.
 
 Random operations of gateways, workers, callers, operators and outsiders; after each, the whole store is
 read and held against what must always be so.
@@ -20,15 +20,18 @@ from iogate.store.embedded import Embedded
 from iogate.store.intake import Intake
 from iogate.store.leases import Claim
 from tests.store.builders import api, commit, publish, request
+from tests.store.test_store_children import child
+from tests.store.test_store_events import event, matched, wanting
 
 APIS = (api("free/one"), api("tight/one", limits=Limits(running=2, queued=6)))
 WIDER = (APIS[0], api("tight/one", limits=Limits(running=4, queued=6)))
 ACTIONS = (
     "accept", "accept", "accept", "take", "take", "alone", "end", "end", "fault", "park", "keep", "queue",
     "expire", "bury", "hand_back", "cancel", "empty", "audit", "limits", "repeat",
+    "listen", "event", "event", "child", "child", "disown", "suspend", "resume", "retry",
 )  # fmt: skip
 
-operations = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 7)), min_size=20, max_size=60)
+operations = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 7)), min_size=20, max_size=70)
 
 
 @dataclass
@@ -39,6 +42,7 @@ class World:
     seqs: Counter[tuple[str, int]] = field(default_factory=Counter)
     uids: list[str] = field(default_factory=list)
     emptied: bool = False
+    events: int = 0
 
     async def step(self, action: str, n: int) -> None:
         leases = self.store.leases
@@ -53,7 +57,9 @@ class World:
             case "take" | "alone":
                 taken = await leases.take(worker, n, solitary=action == "alone")
                 self.held += [(worker, claim) for claim in taken.claims]
-            case "end" | "fault" | "park" | "keep" | "queue" | "repeat" if self.held:
+            case "end" | "fault" | "park" | "keep" | "queue" | "repeat" | "listen" | "child" | "disown" if (
+                self.held
+            ):
                 await self.commit(action, n)
             case "expire":
                 for uid in await self.store.call("ZRANGE", keys.LEASES, 0, n):
@@ -66,6 +72,10 @@ class World:
                 await leases.hand_back(worker, mine)
             case "cancel" if self.uids:
                 await self.store.runs.cancel(self.uids[n % len(self.uids)], "model")
+            case "suspend" | "resume" | "retry" if self.uids:
+                await getattr(self.store.runs, action)(self.uids[n % len(self.uids)])
+            case "event":
+                await self.event(worker, n)
             case "empty":
                 await self.store.call("DEL", keys.RQ_QUEUE)
                 self.emptied = True
@@ -84,13 +94,32 @@ class World:
         _, claim = self.held[n % len(self.held)]
         lease = (claim.uid, claim.token)
         seq = claim.seq + self.seqs[lease] + (0 if action == "repeat" else 1)
-        move = {"fault": "end", "repeat": "keep"}.get(action, action)
+        move = {"fault": "end", "listen": "park", "park": "park", "end": "end", "queue": "queue"}.get(
+            action, "keep"
+        )
         status = "faulted" if action == "fault" else None
         due = claim.created_at_ms + (3_600_000 if n % 2 else 0)
-        made = commit(claim, move, status, seq=seq, due_ms=due if action == "park" else None, head=b"h")
+        started = child(n % 2, awaits=n < 6)
+        made = commit(
+            claim, move, status, seq=seq, due_ms=due if action == "park" else None, head=b"h",
+            wants={n % 2: wanting()} if action == "listen" else {},
+            inbox_done=n,
+            children=[started] if action == "child" else [],
+            children_gone=[n % 2] if action == "disown" else [],
+            emits=[event(self.events, "never")],
+        )  # fmt: skip
         (verdict,) = await self.store.leases.commit([made])
         if verdict.applied and action != "repeat":
             self.seqs[lease] += 1
+            self.uids += [started.uid] if action == "child" else []
+
+    async def event(self, matcher: str, n: int) -> None:
+        """Published, and then matched by whoever may."""
+        self.events += 1
+        await self.store.events.publish([event(self.events)])
+        if n % 3:
+            await self.store.call("HSET", keys.MATCHER, "until", 1)
+        await matched(self.store, matcher)
 
     async def repair(self) -> None:
         await self.store.leases.audit()
@@ -119,11 +148,15 @@ class World:
             assert view is not None, uid
             statuses[view.status] += 1
             found = places.pop(uid, [])
+            nowhere = view.ended or view.place == "suspended" or (view.place == "timer" and not found)
             if not (self.emptied and view.place == "queue" and not found):
-                assert found == ([] if view.ended else [view.place]), (uid, view.place)
+                assert found == ([] if nowhere else [view.place]), (uid, view.place)
+            if view.place == "timer":
+                assert await call("EXISTS", keys.INBOX + uid) == 0, "it should have been woken"
             assert view.ended == (view.place == "end")
             loads[view.api, view.place] += 1
         assert places == {}, "a run that nobody accepted"
+        await self.check_links()
         assert {k: v for k, v in (await self.store.runs.counts()).items() if v} == dict(statuses)
         for each in APIS:
             gate = dict(zip(*[iter(await call("HGETALL", keys.GATE + each.id))] * 2, strict=True))
@@ -132,6 +165,22 @@ class World:
             assert int(gate.get(b"bl", 0)) == loads[each.id, "backlog"] + loads[each.id, "woken"]
             limit = int(gate.get(b"rl", 10_000))
             assert loads[each.id, "lease"] <= max(limit, 4), "running"
+
+    async def check_links(self) -> None:
+        """What hangs on a run is there as long as the run, and no longer."""
+        call = self.store.call
+        over = {uid for uid in self.uids if (view := await self.store.runs.show(uid)) and view.ended}
+        for prefix in (keys.INBOX, keys.WANTED, keys.CHILDREN, keys.RUN, keys.PARKED, keys.JOURNAL):
+            assert {key.decode().removeprefix(prefix) for key in await call("KEYS", f"{prefix}*")} <= (
+                set(self.uids) - over
+            ), prefix
+        subscribed = {member.decode() for member in await call("HKEYS", f"{keys.WANTS}order.paid")}
+        wanted = set()
+        for uid in self.uids:
+            wanted |= {f"{uid}:{frame.decode()}" for frame in await call("HKEYS", keys.WANTED + uid)}
+            for one in await call("HVALS", keys.CHILDREN + uid):
+                assert one.decode() not in over, "its parent should have been told"
+        assert subscribed == wanted
 
 
 async def live(url: str, steps: list[tuple[str, int]]) -> None:

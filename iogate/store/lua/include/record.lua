@@ -4,6 +4,9 @@
 -- A small run that waits is folded: its hash, frames, tasks and journal are one packed string, a third of
 -- the memory. Whoever asks for its record is about to move it, and gets it unfolded.
 
+-- What only a lease gives a meaning to is left out.
+local UNFOLDED = {wkr = true, lst = true, sol = true}
+
 local function fold(uid)
   local run, frames = $run .. uid, $frames .. uid
   if redis.call('HLEN', frames) > $folded_parts or redis.call('HLEN', $tasks .. uid) > $folded_parts
@@ -11,7 +14,7 @@ local function fold(uid)
     or redis.call('HSTRLEN', run, 'in') > $inline_bytes then return end
   local fields, flat = {}, redis.call('HGETALL', run)
   for i = 1, #flat, 2 do
-    if flat[i + 1] ~= '' or flat[i] == 'in' then
+    if not UNFOLDED[flat[i]] then
       fields[#fields + 1] = flat[i]
       fields[#fields + 1] = flat[i + 1]
     end
