@@ -22,7 +22,7 @@ FAULTY = workflow(
 )
 
 
-async def publish(site: Site, definition: dict[str, Any], *, name: str = "noop", **schedule: Any) -> None:
+async def publish(site: Site, definition: dict[str, Any], *, version: str = "1.0.0", **schedule: Any) -> None:
     """One scheduled workflow; without a schedule, one that is not."""
     program = digest_of(definition)
     programs = {program: canonical(definition)}
@@ -32,7 +32,7 @@ async def publish(site: Site, definition: dict[str, Any], *, name: str = "noop",
         given["program"] = digest_of(stands)
         programs[given["program"]] = canonical(stands)
     compiled = Workflow(program=program, schedule=Schedule(**given) if schedule else None)
-    revision = Revision(apis={}, workflows={f"test/{name}:1.0.0": compiled})
+    revision = Revision(apis={}, workflows={f"test/noop:{version}": compiled})
     site.revision = await site.store.revisions.publish(Bundle(revision=revision, programs=programs))
 
 
@@ -154,26 +154,88 @@ def event(number: int) -> bytes:
     )
 
 
-async def test_events_start_a_run_each_and_none_is_lost(site: Site) -> None:
-    await site.worker()
-    await publish(site, ON, kind="on")
+async def listen(site: Site, definition: dict[str, Any] = ON, **more: Any) -> None:
+    """Publish it, and wait until its standing run listens."""
+    await publish(site, definition, kind="on", **more)
 
     async def listens() -> bool:
         return any(run.status == "waiting" for run in await runs(site))
 
     await until(listens, what="a standing run")
+
+
+async def started(site: Site, count: int, status: str = "completed") -> list[RunView]:
+    """The runs that events started, once there are so many."""
+
+    async def enough() -> bool:
+        return len([run for run in await runs(site) if run.status == status]) >= count
+
+    await until(enough, what=f"{count} runs")
+    return [run for run in await runs(site) if run.status == status]
+
+
+async def test_events_start_a_run_each_and_the_standing_run_ends_with_its_schedule(site: Site) -> None:
+    await site.worker()
+    await listen(site)
     for number in range(20):
         assert await site.store.events.publish([event(number)]) == 1
-
-    async def started() -> bool:
-        return len([run for run in await runs(site) if run.status == "completed"]) == 20
-
-    await until(started, what="a run for each event")
-    inputs = [run.input for run in await runs(site) if run.status == "completed"]
-    assert sorted(decoded(each)[0]["data"] for each in inputs) == list(range(20))
+    found = await started(site, 20)
+    assert sorted(decoded(run.input)[0]["data"] for run in found) == list(range(20))
+    assert {run.workflow for run in found} == {"test/noop:1.0.0"}
     await publish(site, TICK)
 
     async def gone() -> bool:
         return not any(run.status == "waiting" for run in await runs(site))
 
     await until(gone, what="the end of the standing run")
+
+
+async def test_an_apply_of_another_version_loses_no_event(site: Site) -> None:
+    await site.worker()
+    await listen(site)
+    for number in range(40):
+        await site.store.events.publish([event(number)])
+        if number == 20:
+            await publish(site, ON, version="1.1.0", kind="on")
+    found = await started(site, 40)
+    assert sorted(decoded(run.input)[0]["data"] for run in found) == list(range(40))
+    await site.store.events.publish([event(40)])
+    found = await started(site, 41)
+    (last,) = [run for run in found if decoded(run.input)[0]["data"] == 40]
+    assert last.workflow == "test/noop:1.1.0"
+
+
+async def test_the_fault_of_a_run_is_no_fault_of_what_started_it(site: Site) -> None:
+    await site.worker()
+    await listen(site, FAULTY | {"schedule": ON["schedule"]})
+    await site.store.events.publish([event(1)])
+    await started(site, 1, "faulted")
+    await site.store.events.publish([event(2)])
+    found = await started(site, 2, "faulted")
+    assert sorted(decoded(run.input)[0]["data"] for run in found) == [1, 2]
+
+
+async def test_a_standing_run_that_someone_cancels_is_started_again(site: Site) -> None:
+    await site.worker()
+    await listen(site)
+    (standing_run,) = await runs(site)
+    await site.store.runs.cancel(standing_run.uid, "by mistake")
+    assert (await site.ended(standing_run.uid)).status == "cancelled"
+    await listen(site)
+    await site.store.events.publish([event(1)])
+    await started(site, 1)
+
+
+async def test_all_of_a_strategy_are_gathered_by_what_they_have_in_common(site: Site) -> None:
+    both = [
+        {"with": {"type": kind}, "correlate": {"order": {"from": ".data.order"}}}
+        for kind in ("paid", "packed")
+    ]
+    definition = ON | {"schedule": {"on": {"all": both}, "read": "data"}}
+    await site.worker()
+    await listen(site, definition)
+    for kind, order in (("paid", 1), ("paid", 2), ("packed", 2), ("packed", 1)):
+        envelope = {"specversion": "1.0", "id": f"{kind}{order}", "source": "/t", "type": kind}
+        await site.store.events.publish([canonical(envelope | {"data": {"order": order}})])
+    found = await started(site, 2)
+    assert sorted([each["order"] for each in decoded(run.input)] for run in found) == [[1, 1], [2, 2]]
