@@ -19,6 +19,7 @@ from iogate.effects import EffectContext, Effects
 from iogate.engine.advance import Environment, RunFacts, advance
 from iogate.engine.commands import (
     Arrived,
+    Authentication,
     CallHttp,
     CallOpenApi,
     Cancelled,
@@ -267,13 +268,15 @@ class Stage:
         run.news.append(performed)
 
     def _check_covered(self, perform: Perform) -> None:
+        reference = _static(perform.reference)
+        hint = f"mock it: mocks: {{{reference}: {{output: …}}}}, or name a test host in `endpoints`"
         address = _address(perform.effect)
         if address is not None and not self.effects.covers(address):
-            reference = _static(perform.reference)
-            raise Unmocked(
-                f"{reference} calls out, and nothing stands in for it",
-                hint=f"mock it: mocks: {{{reference}: {{output: …}}}}, or name a test host in `endpoints`",
-            )
+            raise Unmocked(f"{reference} calls out, and nothing stands in for it", hint=hint)
+        for authority in _authorities(perform.effect):
+            if not self.effects.covers(authority):
+                said = f"{reference} asks for a token, and nothing stands in for who gives it"
+                raise Unmocked(said, hint=hint)
 
     def _mock(self, run: _Run, reference: str, *pointers: str) -> Any:
         """Find a mock for one turn of a loop, for the task, or for the call of the function it is in."""
@@ -348,6 +351,19 @@ def _address(effect: Effect) -> str | None:
             return document if operation is None else operation.url
         case _:
             return None
+
+
+def _authorities(effect: Effect) -> Iterator[str]:
+    """Where a call asks for its token."""
+    match effect:
+        case (
+            CallHttp(authentication=Authentication() as policy)
+            | CallOpenApi(authentication=Authentication() as policy)
+        ):
+            paths = policy.parameters.get("endpoints") or {}
+            for address in (policy.parameters.get("authority"), *paths.values()):
+                if isinstance(address, str) and "://" in address:
+                    yield address
 
 
 async def _answered(perform: Perform, mock: Mock) -> Performed:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
 
 from iogate.engine.advance import Environment
 from iogate.engine.commands import (
@@ -148,6 +153,52 @@ def test_the_authorization_descriptor_is_there_while_the_task_runs_and_never_sto
     assert "hush" not in str(run.state)
     run.tell(Performed(frame=perform.frame, output=1))
     assert run.state.output == "Bearer"
+
+
+def test_the_token_that_a_call_was_given_is_seen_by_its_own_output_and_never_stored() -> None:
+    text = (
+        "do: [{c: {call: http, with: {method: get, endpoint: {uri: 'https://h', authentication:"
+        " {oauth2: {authority: 'https://{tenant}/a', grant: client_credentials}}},"
+        " headers: {X: '${ $authorization.parameter }', Y: '${ $authorization.scheme }'}},"
+        " output: {as: '{n: ($authorization.parameter | length)}'}, export: {as: $authorization.scheme}}},"
+        " {d: {set: '[$context, ., $authorization]'}}]"
+    )
+    run = Run(program(text), input={"tenant": "t"}, budget=1)
+    (perform,) = run.tell()
+    assert isinstance(perform.effect, CallHttp)
+    assert perform.effect.headers == {"Y": "Bearer"}
+    assert perform.effect.authentication == Authentication(
+        scheme="oauth2",
+        parameters={"grant": "client_credentials", "authority": "https://t/a", "endpoints": {}},
+        computed=True,
+    )
+    authorization = {"scheme": "Bearer", "parameter": "swordfish"}
+    run.tell(Performed(frame=perform.frame, output=1, authorization=authorization))
+    assert "swordfish" not in str(run.state)
+    while not run.state.ended:
+        run.tell()
+    assert run.state.output == ["Bearer", {"n": 9}, None]
+
+
+SEGMENTS = st.text(st.sampled_from("./\\%2eE?#;ab "), max_size=5)
+
+
+@given(SEGMENTS, SEGMENTS)
+def test_no_value_leads_out_of_its_place_in_an_address(first: str, second: str) -> None:
+    run = Run(
+        program("do: [{c: {call: http, with: {method: get, endpoint: 'https://h/x/{a}{b}/y'}}}]"),
+        input={"a": first, "b": second},
+    )
+    performs = run.tell()
+    if first + second in {".", ".."}:
+        assert run.state.error is not None
+        assert "which would lead to another path" in run.state.error["detail"]
+        return
+    (perform,) = performs
+    assert isinstance(perform.effect, CallHttp)
+    path = URL(perform.effect.url).raw_path
+    assert re.fullmatch(r"/x/[^/]*/y", path)
+    assert unquote(path[3:-2]) == first + second
 
 
 def test_a_secret_that_is_not_to_be_had_is_an_authorization_error() -> None:

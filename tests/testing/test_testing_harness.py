@@ -74,6 +74,19 @@ async def test_a_call_that_nothing_stands_in_for_ends_the_test(tmp_path: Path) -
     assert "mocks: {/do/0/call: {output: …}}" in caught.value.hint
 
 
+async def test_a_token_that_nothing_stands_in_for_ends_the_test(tmp_path: Path) -> None:
+    policy = "{oauth2: {authority: 'https://login.example', grant: client_credentials}}"
+    call = (
+        "{call: http, with: {method: get, endpoint: "
+        f"{{uri: 'https://api.example.com', authentication: {policy}}}}}}}"
+    )
+    endpoints = {"https://api.example.com": "http://127.0.0.1:1"}
+    with pytest.raises(Unmocked) as caught:
+        await project(tmp_path, f"[{{call: {call}}}]", endpoints=endpoints).run("t/w")
+    said = "/do/0/call asks for a token, and nothing stands in for who gives it"
+    assert caught.value.message == said
+
+
 async def test_endpoints_let_calls_out_to_a_test_host(tmp_path: Path) -> None:
     harness = project(tmp_path, CALL, endpoints={"https://api.example.com": "http://127.0.0.1:1"})
     outcome = await harness.run("t/w")
