@@ -29,6 +29,15 @@ HOSTS = (
     "https://fake-hospital.com",
     "https://external-service.example.com",
     "https://login.example",
+    "http://keycloak",
+    "http://myorg.io",
+    "https://fake-chat-api.com",
+    "https://virtual-wf-powered-race.com",
+    "https://example.com",
+    "https://hospital.example.com",
+    "https://fake.com",
+    "https://mocked.service.com",
+    "https://raw.githubusercontent.com",
 )
 
 
