@@ -48,9 +48,15 @@ class Row:
 
 
 def parts(
-    *, url: str, store: str, revision: int | None, rows: Iterable[Row], schedules: Table | None = None
+    *,
+    url: str,
+    store: str,
+    revision: int | None,
+    rows: Iterable[Row],
+    events: str | None = None,
+    schedules: Table | None = None,
 ) -> list[Table | str]:
-    """The whole banner, for a screen to show."""
+    """The whole banner, for a screen to show; `events` says who may send them, None: nobody."""
     rows = list(rows)
     scheduled: list[Table | str] = [] if schedules is None else ["", schedules]
     head = [
@@ -58,6 +64,7 @@ def parts(
         f"revision  {revision if revision is not None else 'none yet'}",
         f"store     {mask(store)}",
         f"URL       {url}",
+        *([] if events is None else [f"events    {url}/v1/events ({events})"]),
         "",
     ]
     if not rows:

@@ -14,6 +14,7 @@ from iogate.errors import IogateError, Misused
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Auth, Secret
+    from iogate.settings import Settings
 
 
 def headers(auth: Any, *, api: str) -> dict[str, str]:
@@ -103,6 +104,14 @@ def describe(auth: Auth) -> str:
             return "user/password"
         case AnyAuth(any=forms):
             return " or ".join(dict.fromkeys(describe(form) for form in forms))
+
+
+def of_senders(settings: Settings) -> str | None:
+    """The kind of `auth` in the setting `events`, with what is missing of it here; None: there is none."""
+    from iogate.gateway.senders import auth
+
+    senders = auth(settings.events.get("auth"))
+    return None if senders is None else "; ".join([describe(senders), *unset(senders)])
 
 
 def unset(auth: Auth) -> list[str]:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from iogate import __version__
-from iogate.cli import credentials
+from iogate.cli import credentials, tools
 from iogate.cli.apis import is_loopback
-from iogate.cli.checking import check, counted, without_effect
+from iogate.cli.checking import check, counted
 from iogate.cli.render import Table
 from iogate.cli.session import Session, command
 from iogate.cli.status import lacking
@@ -61,7 +61,6 @@ async def doctor(session: Session) -> None:
         findings.append(Finding(about="files", verdict="error", message=error.message, hint=error.hint))
     if checked is not None:
         findings += files(checked)
-    findings += idle(settings)
     findings += secrets_of(settings, checked)
     failed: IogateError | None = None
     try:
@@ -116,6 +115,15 @@ def machine(settings: Settings) -> Iterator[Finding]:
             message=f"{settings.python} is no interpreter",
             hint="set python to one, or leave it out for the worker's own",
         )
+    for kind, tool in (("script", tools.javascript()), ("container", tools.containers())):
+        if kind in settings.allow_run:
+            yield Finding(
+                about=tool.about,
+                # Scripts may all be in Python; who allows containers means to run some.
+                verdict="ok" if tool.path is not None or kind == "script" else "warning",
+                message=f"{tool.path} {tool.purpose}" if tool.path else f"nothing here {tool.purpose}",
+                hint="" if tool.path else tool.hint,
+            )
     allowed = ", ".join(settings.allow_run) or "nothing"
     yield Finding(about="allow_run", verdict="ok", message=f"workflows may start: {allowed}")
     if not is_loopback(settings.host):
@@ -154,23 +162,19 @@ def files(checked: Checked) -> Iterator[Finding]:
     )
 
 
-def idle(settings: Settings) -> Iterator[Finding]:
-    """Settings that are given and have no effect."""
-    for problem in without_effect(settings)[0]:
-        yield Finding(
-            about="settings",
-            verdict="warning",
-            message=f"{problem.code}: {problem.message}",
-            hint=f"iogate explain {problem.code}",
-        )
-
-
 def secrets_of(settings: Settings, checked: Checked | None) -> Iterator[Finding]:
     """Secrets that this shell cannot resolve; the gateways' own view comes with `processes`."""
+    from iogate.gateway.senders import auth
     from iogate.secrets import Unset, resolve
 
     missing = 0
-    for name, reference in settings.secrets.items():
+    sinks = {
+        f"events.sinks.{name}: header {header}": value
+        for name, sink in settings.events.get("sinks", {}).items()
+        for header, value in sink["headers"].items()
+        if not isinstance(value, str)
+    }
+    for name, reference in {**settings.secrets, **sinks}.items():
         ((kind, value),) = reference.items()
         try:
             resolve(kind, value, root=Path.cwd())
@@ -179,13 +183,16 @@ def secrets_of(settings: Settings, checked: Checked | None) -> Iterator[Finding]
             message = f"{name}: {error.message}"
             yield Finding(about="secrets", verdict="warning", message=message, hint=error.hint)
     bundle = checked.bundle if checked is not None else None
-    for api in bundle.revision.apis.values() if bundle is not None else ():
-        for message in credentials.unset(api.auth):
+    guarded = {api.id: api.auth for api in (bundle.revision.apis.values() if bundle is not None else ())}
+    if (senders := auth(settings.events.get("auth"))) is not None:
+        guarded["events"] = senders
+    for name, given in guarded.items():
+        for message in credentials.unset(given):
             missing += 1
             yield Finding(
                 about="secrets",
                 verdict="warning",
-                message=f"{api.id}: {message}",
+                message=f"{name}: {message}",
                 hint="until then it answers 503",
             )
     if not missing:

@@ -289,6 +289,7 @@ class _Place:
                 store=self._named(settings.redis_url),
                 revision=number,
                 rows=rows,
+                events=credentials.of_senders(settings),
                 schedules=workflows.table(schedules) if schedules else None,
             ),
         )

@@ -49,6 +49,7 @@ class Arrivals:
 
     def __init__(self, live: Live) -> None:
         self._live = live
+        self._lacks: tuple[str, ...] = ()
         self._guard = self._make()
         self._looked_s = time.monotonic()
 
@@ -92,7 +93,18 @@ class Arrivals:
 
     def _make(self) -> auth.Guard | None:
         senders = self._live.senders
-        return None if senders is None else auth.Guard(senders, root=self._live.root)
+        guard = None if senders is None else auth.Guard(senders, root=self._live.root)
+        lacks = () if guard is None else guard.unset
+        if lacks != self._lacks:
+            self._lacks = lacks
+            text = f"answers 503: {'; '.join(lacks)}" if lacks else "is open: its secrets are set"
+            log.log(
+                logging.WARNING if lacks else logging.INFO,
+                "POST /v1/events %s",
+                text,
+                extra={"action": "events.unconfigured" if lacks else "events.configured"},
+            )
+        return guard
 
     def _ready(self) -> auth.Guard | None:
         """The guard, made anew now and then while it lacks a secret: a file may have come."""

@@ -83,12 +83,24 @@ def test_a_schedule_that_cannot_be_kept_is_refused_with_its_place(project: Cli) 
     assert 'workflows.d/report.yaml:3:18: error IOG330: "61" is no minute' in ran.err
 
 
+def test_doctor_names_the_secrets_of_events_that_are_not_set(project: Cli) -> None:
+    sinks = "{audit: {url: 'https://h', headers: {x-key: {env: NO_KEY}}}}"
+    project.write("iogate.yaml", f"events: {{auth: {{token: {{env: NO_TOKEN}}}}, sinks: {sinks}}}\n")
+    found = project("doctor", "-o", "json", code=None).json["findings"]
+    assert [each["message"] for each in found if each["about"] == "secrets"] == [
+        "events.sinks.audit: header x-key: environment variable NO_KEY is not set",
+        "events: environment variable NO_TOKEN is not set",
+    ]
+
+
 def test_up_shows_the_next_tick_and_runs_it(project: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("IOGATE_REDIS_URL")
+    project.write("iogate.yaml", "events: {auth: {any: [none, {token: {env: NO_TOKEN}}]}}\n")
     project.write("workflows.d/report.yaml", REPORT % "schedule: {every: {milliseconds: 300}}")
     out = project.root / "up.out"
     with started(project.root, "up", "--port", str(free_port())):
         until(lambda: "every 300ms" in out.read_text())
         assert "shop/report:1.0.0" in out.read_text()
+        assert "/v1/events (none or token; environment variable NO_TOKEN is not set)\n" in out.read_text()
         ran = until(lambda: project("runs", "list", "--status", "completed", "-o", "json").json["runs"])
         assert {run["api"] for run in ran} == {"schedule:shop/report"}
