@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iogate.cli.problems import show_problems
-from iogate.cli.session import read_settings_file
 from iogate.errors import InvalidFiles, NotFound
-from iogate.settings import FILE_NAME, variable
 
 if TYPE_CHECKING:
     from iogate.compiler.faults import Purpose
@@ -43,8 +41,9 @@ def check(
     root: Path | None = None,
 ) -> Checked:
     """Read and compile the project, or, with `paths`, only these files, which need not be a whole project."""
+    from iogate.cli.tools import missing
     from iogate.compiler.compile import compile_documents
-    from iogate.documents import load
+    from iogate.documents import in_order, load
     from iogate.effects.fetching import fetcher
     from iogate.functions import load as load_functions
 
@@ -63,47 +62,13 @@ def check(
         # `validate` says what the files say, wherever it runs: it does not touch the network.
         fetch=fetcher(settings, root) if purpose != "validate" else None,
     )
-    # A run by hand is allowed all kinds of processes without anyone's having said so.
-    idle, sources = without_effect(settings) if purpose != "run" else ((), {})
+    lacking = missing(documents) if purpose == "validate" else ()
     return Checked(
         documents=documents,
         bundle=compiled.bundle,
-        problems=(*idle, *compiled.problems),
-        sources={**documents.sources, **sources},
+        problems=in_order((*compiled.problems, *lacking)),
+        sources=documents.sources,
     )
-
-
-def without_effect(settings: Settings) -> tuple[tuple[Problem, ...], Mapping[str, Source]]:
-    """A warning for each setting that is given and that this release does not execute."""
-    from iogate.documents.problems import Problem
-
-    given = {
-        name: (code, what)
-        for name, code, what, found in (
-            ("allow_run", "IOG451", "allow_run: container", "container" in settings.allow_run),
-        )
-        if found
-    }
-    if not given:
-        return (), {}
-    reading = read_settings_file(Path(FILE_NAME))
-    places = (reading.root.entries if reading is not None and reading.root is not None else None) or {}
-    problems = []
-    for name, (code, what) in given.items():
-        span = places[name][0] if name in places else None
-        problems.append(
-            Problem(
-                severity="warning",
-                code=code,
-                message=f"{what} is valid, but this release does not execute it",
-                path=FILE_NAME if span is not None else variable(name),
-                line=span.line if span is not None else 1,
-                column=span.column if span is not None else 1,
-                length=len(name),
-                hint="without effect until a later release; leave it out to be rid of this",
-            )
-        )
-    return tuple(problems), {} if reading is None else {FILE_NAME: reading.source}
 
 
 def compiled(

@@ -157,6 +157,27 @@ class Process:
     returns: Literal["stdout", "stderr", "code", "all", "none"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    image: Template
+    name: Template | None
+    command: Template | None
+    """A text for the container's shell."""
+    ports: Template
+    """Of this machine to those of the container."""
+    volumes: Template
+    """Folders and volumes of this machine to places in the container."""
+    environment: Template
+    stdin: Template | None
+    arguments: Template
+    pull: Literal["ifNotPresent", "always", "never"]
+    cleanup: Literal["always", "never", "eventually"]
+    after: Template | None
+    """How long it is kept where it is removed eventually."""
+    awaits: bool
+    returns: Literal["stdout", "stderr", "code", "all", "none"]
+
+
 @dataclass(frozen=True, slots=True)
 class Timeout:
     after: Template | None
@@ -298,6 +319,7 @@ Body = (
     | Function
     | Inline
     | Process
+    | Container
     | Child
     | Unsupported
 )

@@ -13,12 +13,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
+from iogate.effects.containers import Containers
 from iogate.effects.failures import CallFailed
 from iogate.effects.functions import call as call_function
 from iogate.effects.http import HttpCalls
 from iogate.effects.openapi import Documents, build
 from iogate.effects.processes import Processes
-from iogate.engine.commands import CallFunction, CallHttp, CallOpenApi, Perform, Performed, RunProcess
+from iogate.effects.workplace import Workplace
+from iogate.engine.commands import (
+    CallFunction,
+    CallHttp,
+    CallOpenApi,
+    Perform,
+    Performed,
+    RunContainer,
+    RunProcess,
+)
 from iogate.errors import Unreachable, WorkflowError
 from iogate.functions import Context, Registry
 
@@ -66,12 +76,15 @@ class Effects:
             allow_hosts=settings.allow_hosts, endpoints=settings.endpoints, redis_url=settings.redis_url
         )
         self._documents = Documents(self._http)
-        self._processes = Processes(python=settings.python, allow_run=settings.allow_run)
+        self._workplace = Workplace()
+        self._processes = Processes(self._workplace, python=settings.python, allow_run=settings.allow_run)
+        self._containers = Containers(self._workplace, allow_run=settings.allow_run)
         self._functions = functions if functions is not None else Registry()
         self._resources = resources
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="iogate-function")
 
     async def __aenter__(self) -> Self:
+        self._containers.begin()
         return self
 
     async def __aexit__(
@@ -82,7 +95,8 @@ class Effects:
     async def close(self) -> None:
         """Give all back; effects under way are for their tasks to cancel, awaited by a run or not."""
         await self._http.close()
-        self._processes.close()
+        await self._containers.close()
+        self._workplace.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def covers(self, url: str) -> bool:
@@ -122,6 +136,7 @@ class Effects:
 
     async def _performed(self, perform: Perform, run: EffectContext) -> Performed:
         output: Any
+        identity = {"IOGATE_RUN_ID": run.uid, "IOGATE_IDEMPOTENCY_KEY": perform.idempotency_key}
         effect = perform.effect
         if isinstance(effect, CallOpenApi):
             effect = build(await self._documents.operation(effect, self._loader(run)), effect)
@@ -132,8 +147,9 @@ class Effects:
                     frame=perform.frame, output=called.output, authorization=called.authorization
                 )
             case RunProcess() as process:
-                identity = {"IOGATE_RUN_ID": run.uid, "IOGATE_IDEMPOTENCY_KEY": perform.idempotency_key}
                 output = await self._processes.run(process, identity=identity, load=self._loader(run))
+            case RunContainer() as container:
+                output = await self._containers.run(container, identity=identity)
             case CallFunction() as call:
                 context = Context(
                     idempotency_key=perform.idempotency_key,

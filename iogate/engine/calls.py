@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, assert_never
 
-from iogate.compiler.tasks import Function, Http, OpenApi, Process
+from iogate.compiler.tasks import Container, Function, Http, OpenApi, Process
+from iogate.engine import containers
 from iogate.engine.addressing import to_json, url, word
 from iogate.engine.authentication import evaluated
 from iogate.engine.commands import CallFunction, CallHttp, CallOpenApi, Effect, RunProcess
@@ -18,7 +19,7 @@ from iogate.engine.scope import Scope
 from iogate.errors import WorkflowError
 from iogate.expressions.paths import type_name
 
-Outside = Http | OpenApi | Function | Process
+Outside = Http | OpenApi | Function | Process | Container
 """Tasks whose work is done outside."""
 
 
@@ -38,6 +39,8 @@ def effect(body: Outside, scope: Scope) -> Effect:
             return CallFunction(name=name, version=version, arguments=arguments)
         case Process():
             return _process(body, scope)
+        case Container():
+            return containers.effect(body, scope)
         case _:
             assert_never(body)
 

@@ -77,6 +77,27 @@ class RunProcess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunContainer:
+    image: str
+    name: str
+    key: str
+    """Stands on the container, and tells it from another's of the same name."""
+    command: str | None = None
+    """For the container's shell; None: what the image says."""
+    ports: Mapping[str, str] = field(default_factory=dict)
+    """Of the worker's machine to those of the container."""
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stdin: str | None = None
+    arguments: tuple[str, ...] = ()
+    pull: Literal["ifNotPresent", "always", "never"] = "ifNotPresent"
+    cleanup: Literal["always", "never", "eventually"] = "never"
+    keep_s: float | None = None
+    """How long an ended one is kept, where `cleanup` is eventually."""
+    returns: Literal["stdout", "stderr", "code", "all", "none"] = "stdout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallFunction:
     """A registered Python function, `name:version@default`."""
 
@@ -85,7 +106,7 @@ class CallFunction:
     arguments: Mapping[str, Any]
 
 
-Effect = CallHttp | CallOpenApi | RunProcess | CallFunction
+Effect = CallHttp | CallOpenApi | RunProcess | RunContainer | CallFunction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import Any, assert_never
 from iogate.compiler.outline import escape
 from iogate.compiler.tasks import (
     Child,
+    Container,
     Do,
     Emit,
     For,
@@ -70,7 +71,7 @@ def begin(walk: Walk, scope: Frame, task: Task, arguments: Scope) -> int | None:
             return listening.begin(walk, scope, task, body, arguments)
         case Child():
             return children.begin(walk, scope, task, body, arguments)
-        case Http() | OpenApi() | Function() | Process():
+        case Http() | OpenApi() | Function() | Process() | Container():
             return _outside(walk, scope, task, arguments)
         case Inline():
             return _function(walk, scope, body, arguments)
@@ -180,7 +181,7 @@ def perform(walk: Walk, scope: Frame, task: Task, frame: Frame, *, again: bool =
     reference, key = walk.tree.identity(scope, task, walk.facts.uid)
     arguments = walk.arguments(scope, task, frame)
     arguments.now_ms, arguments.idempotency_key = frame.started_ms, key
-    awaits = not isinstance(body, Process) or body.awaits
+    awaits = body.awaits if isinstance(body, Process | Container) else True
     walk.performs.append(
         Perform(
             frame=frame.id,

@@ -74,26 +74,40 @@ def test_a_new_apis_script_answers_with_the_json_that_it_prints(
     assert ran["output"] == output
 
 
-def test_settings_without_effect_are_warned_about_at_their_place(
+CONTAINER = """\
+document: {dsl: '1.0.3', namespace: shop, name: box, version: '1.0.0'}
+timeout: {after: PT1M}
+do:
+  - box: {run: {container: {image: alpine}}}
+  - js: {run: {script: {language: js, code: '1'}}}
+"""
+
+
+def test_what_this_machine_lacks_is_said_where_it_is_needed(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cli("init")
-    cli.write("iogate.yaml", "port: 81\nallow_run: [script, container]\n")
-    ran = cli("validate")
-    assert ran.out.splitlines()[:3] == [
-        "iogate.yaml:2:1: warning IOG451: allow_run: container is valid,"
-        " but this release does not execute it",
-        "  2 | allow_run: [script, container]",
-        "    | ^^^^^^^^^ without effect until a later release; leave it out to be rid of this",
+    cli.write("workflows.d/box.yaml", CONTAINER)
+    cli.write("iogate.yaml", "allow_run: [script, container]\n")
+    monkeypatch.setenv("PATH", str(cli.root))
+    found = cli("validate", "-o", "json").json["problems"]
+    assert [(each["code"], each["line"], each["message"], each["hint"]) for each in found] == [
+        (
+            "IOG512",
+            4,
+            "nothing on this machine runs containers",
+            "install Docker or Podman where the worker's PATH finds its command",
+        ),
+        (
+            "IOG512",
+            5,
+            "nothing on this machine runs JavaScript",
+            "install Node.js (node), or QuickJS (qjs), where the worker's PATH finds it",
+        ),
     ]
-    assert ran.err == "2 files: 0 errors, 1 warning\n"
-    found = cli("doctor", "-o", "json", code=6).json["findings"]
-    assert [each["message"].partition(":")[0] for each in found if each["about"] == "settings"] == [
-        "IOG451",
-    ]
-    cli.write("iogate.yaml", "")
-    monkeypatch.setenv("IOGATE_ALLOW_RUN", '["container"]')
-    assert cli("validate").out.startswith("IOGATE_ALLOW_RUN:1:1: warning IOG451: ")
+    findings = {each["about"]: each for each in cli("doctor", "-o", "json", code=6).json["findings"]}
+    assert findings["containers"]["verdict"] == "warning"
+    assert findings["containers"]["message"] == "nothing here runs containers"
+    assert findings["javascript"]["verdict"] == "ok"
 
 
 def test_validate_shows_each_problem_at_its_place(cli: Cli) -> None:

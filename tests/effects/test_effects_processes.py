@@ -257,8 +257,8 @@ async def test_a_failure_that_nobody_awaits_is_logged(
             'hand large data over in "stdin"',
         ),
         (
-            RunProcess(kind="script", language="js", code=""),
-            'scripts in "js" are not executed by this release',
+            RunProcess(kind="script", language="ruby", code=""),
+            'scripts in "ruby" are not executed by this release',
         ),
     ],
 )

@@ -1,11 +1,11 @@
-"""Tasks that run something: shell commands and scripts."""
+"""Tasks that run something: shell commands, scripts and containers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from iogate.compiler.tasks import Body, Process, Unsupported
+from iogate.compiler.tasks import Body, Container, Process
 from iogate.expressions.templates import Literal as Text
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ def process(builder: Builder, run: Mapping[str, Any]) -> Body:
     elif "script" in run:
         kind, source = "script", run["script"]
     else:
-        return Unsupported(
-            "run: " + next((each for each in run if each not in {"await", "return"}), "nothing")
-        )
+        return _container(builder, run)
     return Process(
         kind=kind,
         language=source.get("language") or "",
@@ -31,6 +29,27 @@ def process(builder: Builder, run: Mapping[str, Any]) -> Body:
         stdin=builder.optional_value(source.get("stdin")),
         arguments=builder.value(source.get("arguments") or []),
         environment=builder.value(source.get("environment") or {}),
+        awaits=run.get("await") is not False,
+        returns=run.get("return") or "stdout",
+    )
+
+
+def _container(builder: Builder, run: Mapping[str, Any]) -> Container:
+    source, value = run["container"], builder.optional_value
+    lifetime = source.get("lifetime") or {}
+    cleanup: Any = lifetime.get("cleanup") or "never"
+    return Container(
+        image=builder.value(source["image"]),
+        name=value(source.get("name")),
+        command=value(source.get("command")),
+        ports=builder.value(source.get("ports") or {}),
+        volumes=builder.value(source.get("volumes") or {}),
+        environment=builder.value(source.get("environment") or {}),
+        stdin=value(source.get("stdin")),
+        arguments=builder.value(source.get("arguments") or []),
+        pull=source.get("pullPolicy") or "ifNotPresent",
+        cleanup=cleanup,
+        after=value(lifetime.get("after")) if cleanup == "eventually" else None,
         awaits=run.get("await") is not False,
         returns=run.get("return") or "stdout",
     )

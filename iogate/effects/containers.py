@@ -1,0 +1,272 @@
+"""Performs `run: container` through the command line of Docker or Podman, whichever PATH has.
+
+Called by `perform`. A container's name follows from the idempotency key, so that after a crash the one that
+the dead worker left is found, and waited for instead of started once more:
+
+    create ── taken by another ──► error
+      │   └── ours, of an earlier worker: waited for, its logs read; with stdin, or never started: made anew
+      ▼
+    start, attached ──► inspect ──► output, by `return`
+      │                               │ always: removed; eventually: removed by the sweep; never: kept
+      └─ cancelled, too much output: killed, then the same
+
+Invariant: values of the environment stand on no command line, where other users could read them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from iogate.effects import ending, orphans, process
+from iogate.effects.ending import configuration
+from iogate.effects.sweeping import KEEP_LABEL, Sweep
+from iogate.effects.workplace import Room, Workplace
+from iogate.errors import WorkflowError
+
+if TYPE_CHECKING:
+    from iogate.engine.commands import RunContainer
+
+TOOLS: Final = ("docker", "podman")
+TO_INSTALL: Final = "install Docker or Podman where the worker's PATH finds its command"
+
+KEY_LABEL: Final = "iogate.effect"
+PULL: Final = {"ifNotPresent": "missing", "always": "always", "never": "never"}
+PATIENCE_S: Final = 15.0
+"""How long a command that ends a container may take, when its run is being cancelled."""
+
+_OWN: Final = ("PATH", "HOME", "XDG_RUNTIME_DIR")
+_OWN_PREFIXES: Final = ("DOCKER_", "CONTAINER", "PODMAN_")
+"""Of the worker's environment, what the command line needs to find its daemon and its registries."""
+
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+
+log = logging.getLogger("iogate.effects")
+
+
+def tool() -> str | None:
+    """Path of the command line; None where there is none."""
+    return next((found for name in TOOLS if (found := shutil.which(name)) is not None), None)
+
+
+class Containers:
+    """The containers of one worker."""
+
+    def __init__(self, workplace: Workplace, *, allow_run: Sequence[str]) -> None:
+        self._workplace = workplace
+        self._allowed = "container" in allow_run
+        self._sweep = Sweep(self._said)
+
+    def begin(self) -> None:
+        """Look for containers of earlier workers whose time has come, in a while."""
+        if self._allowed and tool() is not None:
+            self._sweep.later()
+
+    async def close(self) -> None:
+        await self._sweep.close()
+
+    async def run(self, run: RunContainer, *, identity: Mapping[str, str]) -> Any:
+        """Run to the end and give the output that `return` asks for.
+
+        Raises WorkflowError; a cancelled one is dead when CancelledError comes out.
+        """
+        if not self._allowed:
+            raise ending.not_allowed("container")
+        if tool() is None:
+            raise configuration(f"nothing on this worker runs containers: {TO_INSTALL}")
+        with self._workplace.room() as room:
+            try:
+                end = await self._end_of(run, room, identity)
+            except asyncio.CancelledError:
+                await _through(self._stop(run))
+                raise
+            except process.TooMuchOutput as fault:
+                await self._stop(run)
+                raise ending.too_much("container", fault) from None
+            await _through(self._clean(run))
+            return ending.output("container", end, run.returns)
+
+    async def _end_of(self, run: RunContainer, room: Room, identity: Mapping[str, str]) -> process.Exit:
+        created = await self._create(run, room, identity)
+        if created.code != 0:
+            left = await self._left(run)
+            if left is None:
+                raise ending.failed(
+                    f"the container cannot be created: {_tool_name()} ended with code {created.code}",
+                    created.stderr.decode("utf-8", "replace"),
+                )
+            if left not in {"created", "configured", "dead"} and run.stdin is None:
+                return await self._waited_for(run, room)
+            # What it had read of its input is lost with the worker that gave it.
+            await self._said("rm", "--force", run.name)
+            created = await self._create(run, room, identity)
+            if created.code != 0:
+                raise ending.failed(
+                    "the container cannot be created", created.stderr.decode("utf-8", "replace")
+                )
+        attach = [
+            "start",
+            "--attach",
+            "--sig-proxy=false",
+            *(["--interactive"] if run.stdin is not None else []),
+        ]
+        started = await self._told(room, *attach, run.name, keep=ending.KEPT[run.returns], stdin=run.stdin)
+        return await self._ended(run, started)
+
+    async def _create(self, run: RunContainer, room: Room, identity: Mapping[str, str]) -> process.Exit:
+        variables = {**run.environment, **identity}
+        for name in variables:
+            if not _VARIABLE.fullmatch(name):
+                raise configuration(f'"{name}" is no name of an environment variable')
+        file = room.folder / ".environment"
+        lines = [f"{name}={value}\n" for name, value in variables.items() if not _broken(value)]
+        file.touch(mode=0o600)
+        file.write_text("".join(lines), encoding="utf-8")
+        # A file of variables has no way to write a line break: these are handed over by their names.
+        inherited = {name: value for name, value in variables.items() if _broken(value)}
+        if taken := next((name for name in inherited if _is_own(name)), None):
+            raise configuration(f"the value of {taken} holds a line break, which no container can be given")
+        arguments = ["--name", run.name, "--pull", PULL[run.pull], "--env-file", str(file)]
+        arguments += ["--label", f"{KEY_LABEL}={run.key}"]
+        if run.keep_s is not None:
+            arguments += ["--label", f"{KEEP_LABEL}={run.keep_s:g}"]
+        for name in inherited:
+            arguments += ["--env", name]
+        for here, there in run.ports.items():
+            arguments += ["--publish", f"{here}:{there}"]
+        for here, there in run.volumes.items():
+            arguments += ["--volume", f"{self._mounted(here)}:{there}"]
+        if run.stdin is not None:
+            arguments.append("--interactive")
+        command = [] if run.command is None else ["sh", "-c", run.command, "sh"]
+        return await self._told(
+            room, "create", *arguments, "--", run.image, *command, *run.arguments, more=inherited
+        )
+
+    def _mounted(self, source: str) -> str:
+        """A folder as the daemon wants it; a name without a slash is a volume's."""
+        return str((self._workplace.here / source).resolve()) if source.startswith((".", "/")) else source
+
+    async def _left(self, run: RunContainer) -> str | None:
+        """Status of a container of ours by this name; None where there is none by it.
+
+        Raises WorkflowError where it is another's.
+        """
+        shape = '{{.State.Status}} {{index .Config.Labels "' + KEY_LABEL + '"}}'
+        found = await self._said("inspect", "--type", "container", "--format", shape, run.name)
+        if found is None:
+            return None
+        status, _, key = found.strip().partition(" ")
+        if key != run.key:
+            raise configuration(
+                f'a container called "{run.name}" is there already; remove it, or give this one another name'
+            )
+        return status
+
+    async def _waited_for(self, run: RunContainer, room: Room) -> process.Exit:
+        await self._told(room, "wait", run.name)
+        logs = await self._told(room, "logs", run.name, keep=ending.KEPT[run.returns])
+        return await self._ended(run, logs)
+
+    async def _ended(self, run: RunContainer, written: process.Exit) -> process.Exit:
+        """How the container ended; the command line's own code may be that of a failed start."""
+        found = await self._said("inspect", "--type", "container", "--format", "{{json .State}}", run.name)
+        try:
+            state = json.loads(found or "")
+            code, status = int(state["ExitCode"]), str(state["Status"])
+        except (ValueError, KeyError, TypeError):
+            raise ending.failed(
+                "the container is gone, and with it how it ended", written.stderr.decode("utf-8", "replace")
+            ) from None
+        if status in {"created", "configured", "initialized"}:
+            await _through(self._clean(run, started=False))
+            raise ending.failed(
+                "the container cannot be started",
+                written.stderr.decode("utf-8", "replace") or state.get("Error", ""),
+            )
+        return process.Exit(code=code, stdout=written.stdout, stderr=written.stderr)
+
+    async def _stop(self, run: RunContainer) -> None:
+        await self._said("kill", run.name)
+        await self._clean(run)
+
+    async def _clean(self, run: RunContainer, *, started: bool = True) -> None:
+        """Do with the ended container as its lifetime says; one that never ran is of use to nobody."""
+        if run.cleanup == "always" or not started:
+            await self._said("rm", "--force", "--volumes", run.name)
+        elif run.cleanup == "eventually":
+            self._sweep.begin()
+
+    async def _said(self, *arguments: str) -> str | None:
+        """What a short command writes; None where it fails."""
+        with self._workplace.room() as room:
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    end = await self._told(room, *arguments, keep=ending.KEPT["stdout"])
+            except (TimeoutError, WorkflowError, process.TooMuchOutput) as fault:
+                log.warning("%s %s failed: %s", _tool_name(), arguments[0], str(fault) or "it took too long")
+                return None
+        return end.stdout.decode("utf-8", "replace") if end.code == 0 else None
+
+    async def _told(
+        self,
+        room: Room,
+        *arguments: str,
+        keep: frozenset[process.Stream] = frozenset(),
+        stdin: str | None = None,
+        more: Mapping[str, str] | None = None,
+    ) -> process.Exit:
+        found = tool()
+        if found is None:
+            raise configuration(f"nothing on this worker runs containers any more: {TO_INSTALL}")
+        own = {name: value for name, value in os.environ.items() if _is_own(name)}
+        command = process.Command(
+            argv=[found, *arguments],
+            environment={"LANG": "C.UTF-8", **own, **(more or {}), orphans.VARIABLE: room.mark},
+            folder=self._workplace.here,
+            stdin=None if stdin is None else stdin.encode("utf-8", "replace"),
+            keep=keep,
+            mark=room.mark,
+        )
+        try:
+            return await process.run(command)
+        except OSError as fault:
+            raise ending.failed(f"{_tool_name()} cannot be started: {fault.strerror}", "") from None
+        except ValueError:
+            raise configuration("the container's command, arguments or names hold a NUL character") from None
+
+
+def _tool_name() -> str:
+    found = tool()
+    return Path(found).name if found is not None else TOOLS[0]
+
+
+def _is_own(name: str) -> bool:
+    return name in _OWN or name.startswith(_OWN_PREFIXES)
+
+
+def _broken(value: str) -> bool:
+    return "\n" in value or "\r" in value
+
+
+async def _through(work: Any) -> None:
+    """See a piece of work through to its end, however often the task is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    with suppress(WorkflowError):
+        task.result()
+    if cancelled:
+        raise asyncio.CancelledError

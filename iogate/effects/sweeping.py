@@ -1,0 +1,91 @@
+"""Removes containers whose lifetime says `eventually`, when their time has come.
+
+Used by `containers`. How long each is to be kept stands on the container itself, so that the next worker
+removes what a dead one left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Final
+
+KEEP_LABEL: Final = "iogate.keep"
+"""Seconds that a container is kept after its end."""
+
+FIRST_S: Final = 60.0
+"""After a worker's start: what was left behind can wait until it has its runs."""
+SHORTEST_S: Final = 1.0
+LONGEST_S: Final = 3600.0
+
+Said = Callable[..., Awaitable[str | None]]
+"""Runs a command of the container tool; what it writes, None where it fails."""
+
+
+class Sweep:
+    """A task while there is something to remove; none otherwise."""
+
+    def __init__(self, said: Said) -> None:
+        self._said = said
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(FIRST_S, self.begin)
+
+    def begin(self) -> None:
+        """Look now, and then whenever the next is due."""
+        if self._task is not None:
+            self._task.cancel()
+        self._task = asyncio.create_task(self._run(), name="remove containers")
+
+    async def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            due_s = await self._remove()
+            if due_s is None:
+                return
+            await asyncio.sleep(min(max(due_s, SHORTEST_S), LONGEST_S))
+
+    async def _remove(self) -> float | None:
+        """Remove what is due; give the seconds until the next is, None where nothing is left."""
+        listed = await self._said(
+            "ps",
+            "--all",
+            "--filter",
+            f"label={KEEP_LABEL}",
+            "--filter",
+            "status=exited",
+            "--format",
+            "{{.Names}}",
+        )
+        next_s: float | None = None
+        for name in (listed or "").split():
+            left_s = await self._left_s(name)
+            if left_s is None:
+                continue
+            if left_s <= 0:
+                await self._said("rm", "--force", "--volumes", name)
+            else:
+                next_s = left_s if next_s is None else min(next_s, left_s)
+        return next_s
+
+    async def _left_s(self, name: str) -> float | None:
+        shape = (
+            '{"at": {{json .State.FinishedAt}}, "keep": {{json (index .Config.Labels "' + KEEP_LABEL + '")}}}'
+        )
+        found = await self._said("inspect", "--type", "container", "--format", shape, name)
+        with suppress(ValueError, KeyError, TypeError):
+            state = json.loads(found or "")
+            ended = datetime.fromisoformat(state["at"])
+            return float(state["keep"]) - (datetime.now(UTC) - ended).total_seconds()
+        return None

@@ -1,0 +1,274 @@
+"""Containers: what the command line is told, what comes of their end, and that they end with their run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iogate.effects import Effects, sweeping
+from iogate.engine.commands import RunContainer
+from iogate.settings import Settings
+from tests.effects.conftest import KEY, do, failure, until
+
+STAND_IN = Path(__file__).parent / "docker_stand_in.py"
+
+
+def container(command: str | None = "true", **run: Any) -> RunContainer:
+    return RunContainer(**{"image": "alpine", "name": "n-1.ns-t", "key": "k-1", "command": command, **run})
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a stand-in for Docker, which is on PATH."""
+    tool = tmp_path / "bin" / "docker"
+    tool.parent.mkdir()
+    tool.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {STAND_IN} "$@"\n')
+    tool.chmod(0o755)
+    folder = tmp_path / "daemon"
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("CONTAINER_STAND_IN", str(folder))
+    monkeypatch.setenv("A_SECRET_OF_THE_WORKER", "s3cret")
+    return folder
+
+
+@pytest.fixture
+async def effects(daemon: Path) -> AsyncIterator[Effects]:
+    async with Effects(settings=Settings(allow_run=("container",))) as effects:
+        yield effects
+
+
+def calls(daemon: Path, command: str = "") -> list[list[str]]:
+    lines = (daemon / "calls").read_text().splitlines() if (daemon / "calls").exists() else []
+    said = [json.loads(line) for line in lines]
+    return [each for each in said if not command or each[0] == command]
+
+
+def there(daemon: Path) -> list[str]:
+    return sorted(file.stem for file in (daemon / "containers").glob("*.json"))
+
+
+async def test_the_output_is_what_return_asks_for(effects: Effects) -> None:
+    run = "printf out; printf err >&2; exit 3"
+
+    async def returned(returns: str) -> Any:
+        return (await do(effects, container(run, returns=returns, cleanup="always"))).output
+
+    assert await returned("all") == {"code": 3, "stdout": "out", "stderr": "err"}
+    assert await returned("code") == 3
+    ok = container("printf out; printf err >&2", cleanup="always")
+    assert (await do(effects, ok)).output == "out"
+
+
+async def test_a_code_other_than_0_is_a_runtime_error(effects: Effects) -> None:
+    kind, _, detail = failure(await do(effects, container("echo why >&2; exit 3")))
+    assert kind == "runtime"
+    assert detail == "the container ended with code 3; its stderr ends: why"
+
+
+async def test_everything_reaches_the_command_line(effects: Effects, daemon: Path) -> None:
+    run = container(
+        'printf "%s" "$1"',
+        arguments=("a b",),
+        ports={"8080": "80"},
+        volumes={"./data": "/data", "cache": "/cache"},
+        environment={"FOO": "bar"},
+        pull="always",
+        stdin="in",
+    )
+    assert (await do(effects, run)).output == "a b"
+    (created,) = calls(daemon, "create")
+    text = " ".join(created)
+    assert "--name n-1.ns-t --pull always" in text
+    assert "--publish 8080:80" in text
+    assert f"--volume {Path.cwd() / 'data'}:/data --volume cache:/cache --interactive" in text
+    assert created[-7:] == ["--", "alpine", "sh", "-c", 'printf "%s" "$1"', "sh", "a b"]
+    assert calls(daemon, "start") == [["start", "--attach", "--sig-proxy=false", "--interactive", "n-1.ns-t"]]
+
+
+async def test_without_a_command_the_arguments_are_for_what_the_image_runs(
+    effects: Effects, daemon: Path
+) -> None:
+    assert (await do(effects, container(None, arguments=("echo", "hi")))).output == "hi\n"
+    assert calls(daemon, "create")[0][-4:] == ["--", "alpine", "echo", "hi"]
+
+
+async def test_the_environment_is_the_authors_and_stands_on_no_command_line(
+    effects: Effects, daemon: Path
+) -> None:
+    secret = {"TOKEN": "s3cr3t=a", "KEY_FILE": "line 1\nline 2"}
+    output = (await do(effects, container("env; true", environment=secret))).output
+    assert "TOKEN=s3cr3t=a\n" in output
+    assert "KEY_FILE=line 1\nline 2\n" in output
+    assert f"IOGATE_IDEMPOTENCY_KEY={KEY}\n" in output
+    assert "A_SECRET_OF_THE_WORKER" not in output
+    assert "s3cr3t" not in (daemon / "calls").read_text()
+    assert "line 1" not in (daemon / "calls").read_text()
+
+
+async def test_stdin_reaches_the_container(effects: Effects) -> None:
+    assert (await do(effects, container("cat", stdin="a\nb"))).output == "a\nb"
+    assert (await do(effects, container("cat", name="n-2", key="k-2"))).output == ""
+
+
+@pytest.mark.parametrize(("cleanup", "left"), [("always", []), ("never", ["n-1.ns-t"])])
+async def test_lifetime_says_whether_it_is_removed(
+    effects: Effects, daemon: Path, cleanup: str, left: list[str]
+) -> None:
+    await do(effects, container("true", cleanup=cleanup))
+    assert there(daemon) == left
+
+
+async def test_one_that_is_removed_eventually_goes_when_its_time_has_come(
+    effects: Effects, daemon: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "SHORTEST_S", 0.05)
+    await do(effects, container("true", cleanup="eventually", keep_s=0.6))
+    assert there(daemon) == ["n-1.ns-t"]
+    await until(lambda: not there(daemon))
+
+
+async def test_the_next_worker_removes_what_a_dead_one_left(
+    daemon: Path, effects: Effects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await do(effects, container("true", cleanup="eventually", keep_s=0.3))
+    await effects.close()
+    assert there(daemon) == ["n-1.ns-t"]
+    monkeypatch.setattr(sweeping, "FIRST_S", 0.4)
+    async with Effects(settings=Settings(allow_run=("container",))):
+        await until(lambda: not there(daemon))
+
+
+async def test_a_cancelled_run_kills_its_container(effects: Effects, daemon: Path, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    task = asyncio.create_task(do(effects, container(f"echo $$ > {pid}; sleep 60", cleanup="always")))
+    await until(lambda: pid.exists() and pid.read_text().strip() != "")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ["kill", "n-1.ns-t"] in calls(daemon)
+    assert there(daemon) == []
+    await until(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
+
+
+async def test_one_that_a_dead_worker_left_running_is_waited_for(
+    effects: Effects, daemon: Path, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    run = container(f"until [ -e {go} ]; do sleep 0.02; done; printf done; exit 0")
+    await left(daemon, run)
+    task = asyncio.create_task(do(effects, run))
+    await until(lambda: bool(calls(daemon, "wait")))
+    go.touch()
+    assert (await task).output == "done"
+    assert len(calls(daemon, "start")) == 1
+
+
+async def test_one_that_a_dead_worker_left_in_the_middle_of_its_input_is_made_anew(
+    effects: Effects, daemon: Path
+) -> None:
+    run = container("cat", stdin="whole")
+    await left(daemon, container("sleep 60"))
+    assert (await do(effects, run)).output == "whole"
+    assert ["rm", "--force", "n-1.ns-t"] in calls(daemon)
+
+
+async def test_the_name_of_anothers_container_is_not_taken(effects: Effects, daemon: Path) -> None:
+    await do(effects, container("true", key="other"))
+    kind, _, detail = failure(await do(effects, container("true")))
+    assert kind == "configuration"
+    assert detail == (
+        'a container called "n-1.ns-t" is there already; remove it, or give this one another name'
+    )
+    assert there(daemon) == ["n-1.ns-t"]
+
+
+async def test_an_image_that_is_not_there_is_told_in_the_daemons_words(effects: Effects) -> None:
+    kind, _, detail = failure(await do(effects, container("true", image="no-such-image")))
+    assert kind == "runtime"
+    assert detail == (
+        "the container cannot be created: docker ended with code 1; "
+        "its stderr ends: Unable to find image 'no-such-image:latest' locally"
+    )
+
+
+async def test_a_container_that_cannot_start_is_told_and_removed(effects: Effects, daemon: Path) -> None:
+    _, _, detail = failure(await do(effects, container("true", image="no-such-command")))
+    assert detail.startswith("the container cannot be started; its stderr ends: Error response")
+    assert there(daemon) == []
+
+
+async def test_too_much_output_kills_it(
+    effects: Effects, daemon: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, detail = failure(await do(effects, container("head -c 11000000 /dev/zero", cleanup="always")))
+    assert detail.startswith("the container wrote more than")
+    assert there(daemon) == []
+
+
+async def test_without_docker_and_podman_it_is_said_what_to_install(
+    effects: Effects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    kind, _, detail = failure(await do(effects, container()))
+    assert kind == "configuration"
+    assert detail == (
+        "nothing on this worker runs containers: "
+        "install Docker or Podman where the worker's PATH finds its command"
+    )
+
+
+async def test_a_worker_that_is_not_to_run_containers_runs_none(daemon: Path) -> None:
+    async with Effects(settings=Settings(allow_run=("script",))) as effects:
+        _, _, detail = failure(await do(effects, container()))
+    assert detail == 'this worker runs no container; add "container" to its setting "allow_run"'
+    assert calls(daemon) == []
+
+
+async def test_a_real_daemon_runs_a_container() -> None:
+    tool = shutil.which("docker") or shutil.which("podman")
+    if tool is None:
+        pytest.skip("neither docker nor podman is installed here")
+    absent = image_absent(tool)
+    if absent:
+        pytest.skip(f"no daemon with the image alpine: {absent}")
+    async with Effects(settings=Settings(allow_run=("container",))) as effects:
+        run = container('cat; echo "$1 $FOO"', stdin="in ", arguments=("a",), environment={"FOO": "b"})
+        assert (await do(effects, run)).output == "in a b\n"
+
+
+def state(daemon: Path) -> str:
+    file = daemon / "containers" / "n-1.ns-t.json"
+    return file.read_text() if file.exists() else ""
+
+
+def image_absent(tool: str) -> str:
+    found = subprocess.run([tool, "image", "inspect", "alpine"], capture_output=True, check=False)
+    return found.stderr.decode()[:200] if found.returncode else ""
+
+
+async def left(daemon: Path, run: RunContainer) -> None:
+    """A container that runs, and whose command line was killed with its worker."""
+    attached = begun(daemon, run)
+    await until(lambda: "running" in state(daemon))
+    attached.kill()
+    attached.wait()
+
+
+def begun(daemon: Path, run: RunContainer) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "CONTAINER_STAND_IN": str(daemon)}
+    variables = daemon.parent / "variables"
+    variables.touch()
+    assert run.command is not None
+    label = ["--label", f"iogate.effect={run.key}", "--env-file", str(variables)]
+    create = ["docker", "create", "--name", run.name, *label, "--", run.image, "sh", "-c", run.command, "sh"]
+    subprocess.run(create, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(["docker", "start", "--attach", run.name], env=environment)
