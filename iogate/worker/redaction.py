@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
-from iogate.engine.commands import CallHttp, Perform, Performed
+from iogate.engine.commands import CallHttp, CallOpenApi, Perform, Performed
 from iogate.errors import STANDARD_TYPES, WorkflowError
 
 HIDDEN: Final = "[secret]"
@@ -120,7 +120,7 @@ class Redaction:
         if performed.error is not None:
             return replace(performed, error=self.error(performed.error))
         match perform.effect, performed.output:
-            case CallHttp(output="response"), {"request": request, **answer}:
+            case CallHttp(output="response") | CallOpenApi(output="response"), {"request": request, **answer}:
                 return replace(performed, output={"request": self.scrub(request), **answer})
             case _:
                 return performed
