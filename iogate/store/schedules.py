@@ -160,11 +160,11 @@ class Schedules:
         return outcome, int(answer[1]) if outcome == "ok" else 0
 
     async def relink(self) -> int:
-        """Bring back schedules whose run an outsider deleted; how many."""
+        """Bring back schedules whose run an outsider deleted, and forget ticks of none; how many."""
         return int(await self._line.run("relink"))
 
     async def upcoming(self) -> dict[str, Upcoming]:
-        """All schedules of the live revision by `namespace/name`."""
+        """All schedules of the live revision by `namespace/name`; one that cannot be read is left out."""
         entries, ticks, chains = await self._line.calls(
             [
                 ("HGETALL", keys.SCHEDULES),
@@ -176,7 +176,10 @@ class Schedules:
         runs = dict(zip(chains[::2], chains[1::2], strict=True))
         found = {}
         for name, entry in sorted(zip(entries[::2], entries[1::2], strict=True)):
-            scheduled = _read(entry)
+            try:
+                scheduled = _read(entry)
+            except msgspec.MsgspecError:
+                continue
             found[name.decode().removeprefix(PREFIX)] = Upcoming(
                 workflow=scheduled.workflow,
                 schedule=scheduled.schedule,

@@ -180,6 +180,19 @@ async def test_a_chain_whose_run_was_deleted_from_outside_is_brought_back(store:
     assert len((await store.schedules.due()).ticks) == 1
 
 
+async def test_what_an_outsider_writes_stops_no_apply_and_no_list(store: Store) -> None:
+    await publish(store, AFTER)
+    for garbage in (b"\xc1", b"\x01", b"\x93\xa2on\xa1p\xa2{}", b"text"):
+        await store.call("HSET", keys.SCHEDULES, ID, garbage, "schedule:a/b", garbage)
+        await store.call("HSET", keys.CHAINS, "schedule:a/b", garbage)
+        await store.call("ZADD", keys.TICKS, 1, "schedule:a/gone")
+        assert await store.schedules.upcoming() == {}
+        assert await store.schedules.relink() > 0
+        await publish(store, EVERY)
+        assert list(await store.schedules.upcoming()) == ["shop/report"]
+        await publish(store)
+
+
 async def test_a_full_store_leaves_the_tick_due(store: Store) -> None:
     await publish(store, EVERY)
     tick = await come(store)

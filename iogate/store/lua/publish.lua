@@ -47,19 +47,26 @@ for _, g in ipairs(cmsgpack.unpack(ARGV[4])) do
   load_of(api)
 end
 
+-- Kind and phase; an outsider may have written anything.
+local function known(entry)
+  local whole, s = pcall(cmsgpack.unpack, entry)
+  return whole and type(s) == 'table' and s or {}
+end
+
 -- No tick of it comes any more; a run that stands for it ends, any other goes on.
 local function unchain(api, kind)
   local chain = redis.call('HGET', $chains, api)
   redis.call('ZREM', $ticks, api)
   redis.call('HDEL', $chains, api)
-  if chain and kind == 'on' then cancel(string.match(chain, '^%d+'), 'its schedule has changed') end
+  local uid = chain and kind == 'on' and string.match(chain, '^%d+')
+  if uid then cancel(uid, 'its schedule has changed') end
 end
 
 for _, s in ipairs(cmsgpack.unpack(ARGV[6])) do
   local api, kind, phase = s[1], s[2], s[3]
   named[api] = true
   local was = redis.call('HGET', $schedules, api)
-  local before = was and cmsgpack.unpack(was)
+  local before = was and known(was)
   redis.call('HSET', $schedules, api, cmsgpack.pack({kind, phase, s[4]}))
   redis.call('HSET', $gate .. api, 'on', 1, 'base', 1, 'git', 1, 'own', 1, 'digest', '', 'queued', s[6])
   redis.call('SADD', $gates, api)
@@ -76,7 +83,7 @@ for _, s in ipairs(cmsgpack.unpack(ARGV[6])) do
 end
 for _, api in ipairs(redis.call('HKEYS', $schedules)) do
   if not named[api] then
-    unchain(api, cmsgpack.unpack(redis.call('HGET', $schedules, api))[1])
+    unchain(api, known(redis.call('HGET', $schedules, api))[1])
     redis.call('HDEL', $schedules, api)
   end
 end

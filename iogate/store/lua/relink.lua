@@ -1,5 +1,6 @@
--- Puts right what an outsider did to schedules: a run whose end would bring the next tick was deleted.
--- keys: chains, ticks, run, parked
+-- Puts right what an outsider did to schedules: a run whose end would bring the next tick was deleted, or a
+-- tick is nobody's.
+-- keys: chains, ticks, schedules, run, parked
 -- args: none
 -- returns: how many were put right
 -- invariant: a schedule whose run is there is not touched.
@@ -11,6 +12,12 @@ for i = 1, #chains, 2 do
     wrong = wrong + 1
     redis.call('HDEL', $chains, chains[i])
     redis.call('ZADD', $ticks, now_ms, chains[i])
+  end
+end
+for _, api in ipairs(redis.call('ZRANGE', $ticks, 0, -1)) do
+  if not redis.call('HGET', $schedules, api) then
+    wrong = wrong + 1
+    redis.call('ZREM', $ticks, api)
   end
 end
 return wrong
