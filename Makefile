@@ -54,4 +54,5 @@ parity: setup ## Run every conformance case by the command and behind a gateway,
 	@PARITY=all $(BIN)/python -m pytest --timeout 900 tests/conformance/test_conformance_parity.py $(ARGS)
 
 faults: setup ## Kill workers, parents, gateways and the store under load, and count what is lost: nothing
+	@$(BIN)/python -m tests.faults.commit_points
 	@$(BIN)/python -m tests.faults.chaos --kills 100 $(ARGS)

@@ -14,7 +14,7 @@ from pathlib import Path
 from iogate import logs
 from iogate.errors import IogateError
 from iogate.settings import from_environment
-from iogate.worker import process, signs
+from iogate.worker import bounds, process, signs
 
 
 def main() -> int:
@@ -29,6 +29,7 @@ def main() -> int:
     try:
         settings = from_environment()
         logs.set_up(settings.log_format)
+        bounds.apply()
         name = process.new_name()
         with signs.held(settings.data_dir, name):
             asyncio.run(process.work(settings, Path.cwd(), name=name, solitary=arguments.solitary))

@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,14 +197,14 @@ def _plain(key: str, uid: str) -> str:
     return f"{'run' if whose == uid else 'child'}/{rest}"
 
 
-async def experiment(site: Site, *, every: int = 1, points: Sequence[Point] = POINTS) -> Trials:
-    """Kill at each `every`th commit, at each of the points, in turn."""
+async def experiment(site: Site, *, every: int) -> Trials:
+    """Kill at each commit and each of its points; or at each `every`th one, at one point in turn."""
     async with CountingServer(delay_s=0.01) as server, Tap(site.settings.redis_url or "") as tap:
         made = Experiment(site, server, tap)
         await made.prepare()
         trials = await made.undisturbed()
         for number, commit in enumerate(range(1, trials.commits + 1, every)):
-            for point in points if every == 1 else (points[number % len(points)],):
+            for point in POINTS if every == 1 else (POINTS[number % len(POINTS)],):
                 await made.disturbed(trials, commit, point)
         return trials
 
@@ -227,7 +227,8 @@ async def _site(folder: Path) -> AsyncIterator[Site]:
             await store.close()
 
 
-async def _all(folder: Path, every: int) -> Trials:
+async def all_points(folder: Path, *, every: int = 1) -> Trials:
+    """The experiment in a store of its own."""
     async with _site(folder) as site:
         return await experiment(site, every=every)
 
@@ -237,7 +238,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="only each so many commits, one point of each")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="iogate-commits-"))
-    trials = asyncio.run(_all(folder, arguments.every))
+    trials = asyncio.run(all_points(folder, every=arguments.every))
     sys.stdout.write(trials.table() + "\n")
     if not trials.hold:
         sys.stderr.write(f"the workers' logs: {folder}\n")

@@ -21,12 +21,16 @@ from iogate.store.embedded import find_embedded
 LOOK_S = 0.2
 SETTLE_S = 20.0
 
-LIVING = (keys.RUN, keys.FRAMES, keys.VALUES, keys.TASKS, keys.JOURNAL, keys.BACKLOG, keys.WOKEN)
+LIVING = (
+    *(keys.RUN, keys.TASKS, keys.JOURNAL, keys.PARKED, keys.BACKLOG, keys.WOKEN),
+    *(keys.INBOX, keys.WANTED, keys.WANTS, keys.CHILDREN),
+)
 """Prefixes of which nothing may be left once every run has ended."""
 EMPTY = (
     keys.TIMERS,
     keys.LEASES,
     keys.SUSPECTS,
+    keys.EVENTS,
     keys.RQ_QUEUE,
     keys.RQ_STARTED,
     keys.RQ_DEFERRED,
@@ -38,11 +42,16 @@ LASTING = (
     *(keys.END, keys.BIG, keys.INDEX, keys.UPKEEP, keys.TAKEN, keys.IDEMPOTENCY, keys.GATE, keys.GATES),
     *(keys.DELETED, keys.EXPIRIES, keys.FULL, keys.LIVE, keys.REVISION, keys.REVISIONS, keys.PROGRAM),
     *(keys.CONTENT, keys.BLOBS, keys.PROCESS, keys.PROCESSES),
+    *(keys.FRAMES, keys.VALUES, keys.SEEN, keys.MATCHER, keys.OUTBOX, keys.SINK, keys.SINKS),
+    *(keys.SCHEDULES, keys.TICKS, keys.CHAINS),
     *(keys.RQ_QUEUES, keys.RQ_JOB, keys.RQ_RESULTS, keys.RQ_WORKER, keys.RQ_WORKERS, keys.RQ_FINISHED),
     *(keys.RQ_FAILED, keys.RQ_CANCELED),
 )
-EXPIRING = (keys.END, keys.BIG, keys.TAKEN, keys.PROCESS, keys.RQ_JOB, keys.RQ_RESULTS)
-"""Prefixes whose keys all have an end."""
+EXPIRING = (
+    *(keys.END, keys.BIG, keys.TAKEN, keys.PROCESS, keys.RQ_JOB, keys.RQ_RESULTS, keys.SEEN),
+    *(keys.FRAMES, keys.VALUES),
+)
+"""Prefixes whose keys all have an end: frames and values of what faulted have that of its record."""
 
 
 def _client(folder: Path) -> Any:

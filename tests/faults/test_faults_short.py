@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import commit_points
 from tests.faults.chaos import report, session_of_kills
 
 
@@ -19,3 +20,13 @@ async def test_nothing_accepted_is_lost_and_nothing_committed_repeats_whatever_i
     assert outcome.accepted, report(outcome)
     assert outcome.holds, report(outcome)
     assert set(outcome.statuses) == {"completed"}, report(outcome)
+
+
+@pytest.mark.timeout(120)
+async def test_run_of_every_task_ends_as_undisturbed_whichever_commit_its_worker_dies_at(
+    tmp_path: Path,
+) -> None:
+    """At every fifth commit, at one point of each; `make faults` does all of them."""
+    trials = await commit_points.all_points(tmp_path, every=5)
+    assert trials.commits >= 12
+    assert trials.hold, trials.table()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import time
 from contextlib import asynccontextmanager
@@ -19,12 +20,15 @@ from tests.worker.site import ROOT, decoded, until, workflow
 from tests.worker.test_worker_faults import two_calls
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from tests.worker.site import Site
 
 KILLER = workflow("killer", {"kills": {"run": {"shell": {"command": "kill -9 $PPID; sleep 5"}}}})
 STUCK = workflow("stuck", {"spins": {"set": {"never": "${ def f: f; f }"}}})
+GREEDY = workflow("greedy", {"eats": {"set": {"never": "${ [range(1e12)] | length }"}}})
+DEEP = workflow("deep", {"falls": {"set": {"never": "${ def f: [f]; f }"}}})
+EATER = "held = []\nwhile True: held.append(bytearray(1 << 24))"
 SLOW = workflow("slow", {"naps": {"run": {"shell": {"command": "sleep 1"}}}})
 
 
@@ -96,12 +100,43 @@ async def test_run_that_kills_its_worker_is_poisoned_and_its_neighbours_complete
         assert [(other.status, other.deaths) for other in others] == [("completed", 0)] * 3
 
 
+@pytest.fixture
+def memory() -> Iterator[None]:
+    """Processes started meanwhile may have 1 GiB each."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
 @pytest.mark.timeout(60)
-async def test_worker_that_hangs_in_an_expression_is_killed_by_its_parent(
+@pytest.mark.usefixtures("memory")
+async def test_runaway_expressions_end_alone_and_cost_their_neighbours_no_attempt(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with parent(site, monkeypatch, tick_s=1.5):
-        await site.publish(STUCK)
-        uid = await site.call("stuck")
-        run = await site.ended(uid, 40)
-        assert (run.status, run.deaths) == ("faulted", 3)
+    """Neighbours are in the middle of their calls when the worker stalls or dies; they go on in another."""
+    async with CountingServer(delay_s=1.0) as server, parent(site, monkeypatch, tick_s=1.5):
+        await site.publish(two_calls(server), STUCK, GREEDY, DEEP)
+        neighbours = [await site.call("two-calls") for _ in range(3)]
+        await until(lambda: len(server.calls) == 3, what="calls under way")
+        runaways = [await site.call(name) for name in ("stuck", "greedy", "deep")]
+        others = await site.all_ended(neighbours, 40)
+        assert [(each.status, each.attempt, each.deaths) for each in others] == [("completed", 1, 0)] * 3
+        assert not server.repeated_after_commit()
+        assert not server.changed_keys()
+        ended = await site.all_ended(runaways, 40)
+        assert [(each.status, each.attempt) for each in ended] == [("faulted", 1)] * 3
+        assert [decoded(each.error)["title"] for each in ended] == ["poisoned"] * 3
+
+
+@pytest.mark.usefixtures("memory")
+async def test_script_that_eats_memory_faults_its_run_and_the_worker_lives_on(site: Site) -> None:
+    script = {"run": {"script": {"language": "python", "code": EATER}}}
+    await site.publish(workflow("eats", {"eats": script}), SLOW)
+    worker = await site.worker()
+    slow, eats = await site.call("slow"), await site.call("eats")
+    run = await site.ended(eats, 20)
+    assert (run.status, run.attempt, run.deaths) == ("faulted", 1, 0)
+    assert "MemoryError" in decoded(run.error)["detail"]
+    assert (await site.ended(slow)).status == "completed"
+    assert worker.process.returncode is None
