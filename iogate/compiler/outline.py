@@ -75,9 +75,20 @@ def at(definition: Mapping[str, Any], pointer: Pointer) -> Any:
 
 
 def lists(definition: Mapping[str, Any]) -> Iterator[TaskList]:
-    """Every task list of the definition, outer ones first; reusable functions as lists of one."""
-    for root in _roots(definition):
-        yield from _below(root)
+    """Every task list of the definition, outer ones first; reusable functions as lists of one.
+
+    All checks ask for those of one definition, one after the other: the last outline is kept. Nothing
+    changes a definition in place.
+    """
+    if _last and _last[0][0] is definition:
+        yield from _last[0][1]
+        return
+    found = tuple(each for root in _roots(definition) for each in _below(root))
+    _last[:] = [(definition, found)]
+    yield from found
+
+
+_last: list[tuple[Mapping[str, Any], tuple[TaskList, ...]]] = []
 
 
 def tasks(definition: Mapping[str, Any]) -> Iterator[Task]:

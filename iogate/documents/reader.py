@@ -7,6 +7,7 @@ first bound that is crossed. Faults that leave the structure clear are collected
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES: Final = 5 * 1024 * 1024
 MAX_DEPTH: Final = 64
-MAX_NODES: Final = 50_000
+MAX_NODES: Final = 150_000
 """Keys and values in a file with all aliases written out."""
 MAX_PROBLEMS: Final = 1_000
 """Problems told of one file."""
@@ -36,6 +37,7 @@ _MAX_TAG_DIRECTIVES: Final = 16
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_PAIR = re.compile(r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})")
 _TAG_DIRECTIVE = re.compile(r"^%TAG\b", re.MULTILINE)
 _CORE = "tag:yaml.org,2002:"
 
@@ -120,13 +122,20 @@ def _refused(name: str, code: str, message: str) -> Reading:
     return Reading(source=Source(path=name, text=""), problems=[problem])
 
 
+def _plain(text: str) -> str:
+    """The text for the parser: JSON may write a character as two escapes, which YAML does not know."""
+    if not text.lstrip().startswith("{"):
+        return text
+    return _PAIR.sub(lambda pair: pair[1] + json.loads(f'"{pair[2]}"'), text)
+
+
 class _Composer:
     """Turns the event stream into nodes. Recursion is bounded by MAX_DEPTH."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._source = reading.source
-        self._events: Iterator[yaml.Event] = iter(yaml.parse(reading.source.text, Loader=_Loader))
+        self._events: Iterator[yaml.Event] = iter(yaml.parse(_plain(reading.source.text), Loader=_Loader))
         self._anchors: dict[str, Node | None] = {}
         self._count = 0
 

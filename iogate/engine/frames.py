@@ -7,7 +7,7 @@ so a walk that fails leaves that state as it was.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import compress, islice
 from typing import Any
 
 from iogate.compiler.program import Program
@@ -110,10 +110,10 @@ class Tree:
         moments = self._index.moments
         if not moments or min(moments.values()) > now_ms:
             return []
-        frames = [self._frames[key] for key, moment in moments.items() if moment <= now_ms]
+        due = compress(moments, map(now_ms.__ge__, moments.values()))  # all of them, without a step for each
         return sorted(
             (moment, is_deadline, frame.id)
-            for frame in frames
+            for frame in map(self._frames.__getitem__, due)
             for moment, is_deadline in ((frame.due_ms, False), (frame.deadline_ms, True))
             if moment is not None and moment <= now_ms
         )

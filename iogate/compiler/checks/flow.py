@@ -16,9 +16,10 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
     del surroundings
     for found in outline.lists(document.data):
         reachable = found.names if found.sequential else ()
+        known = {*DIRECTIVES, *reachable}
         for task in found.tasks:
             for pointer, target in _targets(task):
-                if target not in DIRECTIVES and target not in reachable:
+                if target not in known:
                     yield _lost(document, pointer, target, reachable)
             yield from _defaults(document, task)
 
