@@ -64,6 +64,14 @@ async def _wrong_type(site: Site, key: str, **changes: bytes) -> None:
     await site.store.call("SET", key + FORGED, "of another type")
 
 
+async def _folded(site: Site, packed: bytes) -> None:
+    """The record of a run that waits, and whose time has come."""
+    await site.store.call("SET", keys.PARKED + FORGED, packed)
+    await site.store.call("ZADD", f"{keys.INDEX}waiting", 1, FORGED)
+    assert await site.store.leases.audit() == 0
+    await site.store.call("ZADD", keys.TIMERS, 1, FORGED)
+
+
 async def _clock_of_another_type(site: Site) -> None:
     # At once: the worker sets it anew in between.
     script = "redis.call('DEL', KEYS[1]) return redis.call('LPUSH', KEYS[1], 'junk')"
@@ -101,6 +109,9 @@ ATTACKS: dict[str, Attack] = {
     "a job of another type": lambda site: _wrong_type(site, keys.RQ_JOB, seq=b"0"),
     "frames of another type": lambda site: _wrong_type(site, keys.FRAMES, seq=b"3"),
     "frames that are gone": lambda site: forge(site, seq=b"3"),
+    "a folded record that is none": lambda site: _folded(site, b"\xff junk"),
+    "a folded record of nothing": lambda site: _folded(site, b"\x94\x90\x90\x90\x90"),
+    "a folded record of something else": lambda site: _folded(site, b"\x93\x01\x81\x01\x02\xc0"),
     "a clock that is none": lambda site: site.store.call("SET", keys.UPKEEP, "junk"),
     "a clock of another type": _clock_of_another_type,
     "announcements that are none": _announce,
@@ -131,8 +142,11 @@ async def test_a_run_whose_frames_are_gone_is_not_started_anew(site: Site) -> No
         return (await site.view(uid)).place == "timer"
 
     await until(parked, what="the run's wait")
+    # Suspended, its frames are a key of their own.
+    await site.store.runs.suspend(uid)
     await site.store.call("DEL", keys.FRAMES + uid)
-    await site.store.call("ZADD", keys.TIMERS, 1, uid)
+    await site.store.call("HSET", keys.RUN + uid, "due", 1)
+    await site.store.runs.resume(uid)
     run = await site.ended(uid)
     assert run.status == "faulted"
     assert b"what is stored of it cannot be loaded" in (run.error or b"")

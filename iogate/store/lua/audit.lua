@@ -18,15 +18,19 @@ local function holds(key, uid)
   return set[uid]
 end
 
+local function folded_record(uid, packed)
+  local flat, fields, v = cmsgpack.unpack(packed)[1], {}, {}
+  for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
+  for i, name in ipairs(RECORD) do v[i] = fields[name] or false end
+  return read_record(uid, v)
+end
+
 -- The record of a run that stays where it is: one that is folded is left so.
 local function look(uid)
   local packed = redis.pcall('GET', $parked .. uid)
-  local known, parts = pcall(cmsgpack.unpack, packed)
-  if not known or type(parts) ~= 'table' then return record(uid) end
-  local fields, v = {}, {}
-  for i = 1, #parts[1], 2 do fields[parts[1][i]] = parts[1][i + 1] end
-  for i, name in ipairs(RECORD) do v[i] = fields[name] or false end
-  return read_record(uid, v)
+  if type(packed) ~= 'string' then return record(uid) end
+  local known, r = pcall(folded_record, uid, packed)
+  return known and r or nil
 end
 
 local function put_back(uid, r)
