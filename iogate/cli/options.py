@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import time
@@ -61,8 +60,10 @@ def read_json(text: str, option: str, example: str) -> Any:
             raise NotFound(f"{option} @{where}: no such file") from None
         except (OSError, UnicodeDecodeError) as error:
             raise Misused(f"{option} @{where}: cannot be read: {error}") from None
+    from iogate.effects import values
+
     try:
-        return json.loads(text)
+        return values.parse(text.encode())
     except ValueError as error:
         hint = "" if where != option else f"give JSON, for example {example}, or @FILE, or -"
         raise Misused(f"{where}: not JSON: {error}", hint=hint) from None

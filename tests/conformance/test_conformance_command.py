@@ -24,11 +24,27 @@ THROUGH_THE_COMMAND = [
 CALL = {"call": "http", "with": {"method": "get", "endpoint": "https://api.example/slow"}}
 
 
-async def run(workflow: Any, given: Any, root: Path, remote: Remote, *, code: int = 0) -> dict[str, Any]:
+DOCUMENT = {"dsl": "1.0.3", "namespace": "conformance", "name": "case", "version": "1.0.0"}
+
+
+async def run(
+    workflow: Any, given: Any, root: Path, remote: Remote, *options: str, code: int = 0
+) -> dict[str, Any]:
     """What `iogate run` prints."""
     (root / "w.yaml").write_text(json.dumps(workflow), encoding="utf-8")
     endpoints = [f"--endpoint={name}={target}" for name, target in remote.endpoints.items()]
-    command = ["-m", "iogate", "run", "w.yaml", "--input", json.dumps(given), "-o", "json", *endpoints]
+    command = [
+        "-m",
+        "iogate",
+        "run",
+        "w.yaml",
+        "--input",
+        json.dumps(given),
+        "-o",
+        "json",
+        *options,
+        *endpoints,
+    ]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("IOGATE_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -40,7 +56,7 @@ async def run(workflow: Any, given: Any, root: Path, remote: Remote, *, code: in
     )
     out, err = await process.communicate()
     assert process.returncode == code, err.decode()
-    shown = json.loads(out)
+    shown = json.loads(out or "{}")
     assert isinstance(shown, dict)
     return shown
 
@@ -102,3 +118,47 @@ async def test_a_race_is_over_when_the_first_has_its_answer(tmp_path: Path) -> N
         shown = await run(workflow, {"n": 0}, tmp_path, remote)
         assert remote.left == 1
     assert shown["output"] == {"n": 0}
+
+
+async def test_a_shell_command_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    task = {"timeout": {"after": "PT0.3S"}, "run": {"shell": {"command": "sleep 60"}}}
+    async with serving() as remote:
+        shown = await run({"document": DOCUMENT, "do": [{"a": task}]}, {}, tmp_path, remote, code=7)
+    assert (shown["status"], shown["output"]) == ("faulted", None)
+    assert shown["error"]["type"] == TIMEOUT
+    assert (shown["error"]["status"], shown["error"]["instance"]) == (408, "/do/0/a")
+
+
+async def test_a_run_that_outlives_its_patience_is_shown_as_it_is(tmp_path: Path) -> None:
+    workflow = {"document": DOCUMENT, "do": [{"nap": {"wait": "PT1M"}}]}
+    async with serving() as remote:
+        shown = await run(workflow, {}, tmp_path, remote, "--timeout", "1s", code=124)
+    assert list(shown) == ["schema", "uid", "status", "output", "error"]
+    assert (shown["schema"], shown["status"], shown["error"]) == ("iogate.run/v1", "waiting", None)
+
+
+async def test_a_workflow_that_does_not_hold_is_refused_before_it_runs(tmp_path: Path) -> None:
+    async with serving() as remote:
+        shown = await run({"document": DOCUMENT, "do": []}, {}, tmp_path, remote, code=3)
+    assert shown == {}
+
+
+@pytest.mark.parametrize("given", ['{"n": 1e400}', '"\\ud800"', '{"n": NaN}', "text"])
+async def test_an_input_that_is_no_json_is_a_mistake_of_usage(given: str, tmp_path: Path) -> None:
+    (tmp_path / "w.yaml").write_text(json.dumps({"document": DOCUMENT, "do": [{"a": {"set": {"n": 1}}}]}))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "iogate", "run", "w.yaml", "--input", given),
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, err = await process.communicate()
+    assert process.returncode == 64
+    assert "--input: not JSON" in err.decode()
+
+
+async def test_a_document_in_json_may_escape_any_character(tmp_path: Path) -> None:
+    workflow = {"document": DOCUMENT, "do": [{"a": {"set": {"t": "👍 \\ud83d"}}}]}
+    async with serving() as remote:
+        shown = await run(workflow, {}, tmp_path, remote)
+    assert shown["output"] == {"t": "👍 \\ud83d"}
