@@ -44,6 +44,22 @@ def read(value: Any) -> dict[str, Any]:
     return found
 
 
+def has_literal(auth: Any) -> bool:
+    """Whether a secret stands in a checked `auth` in clear."""
+    match auth:
+        case {"any": parts}:
+            return any(map(has_literal, parts))
+        case {"token": secret} | {"password": secret}:
+            given = [secret]
+        case {"tokens": named} | {"users": named}:
+            given = list(named.values())
+        case _:
+            return False
+    return any(
+        isinstance(each, str) for some in given for each in (some if isinstance(some, list) else [some])
+    )
+
+
 def _auth(value: Any, where: str) -> Any:
     if value == "none":
         return "none"

@@ -164,6 +164,7 @@ def files(checked: Checked) -> Iterator[Finding]:
 
 def secrets_of(settings: Settings, checked: Checked | None) -> Iterator[Finding]:
     """Secrets that this shell cannot resolve; the gateways' own view comes with `processes`."""
+    from iogate.eventing import has_literal
     from iogate.gateway.senders import auth
     from iogate.secrets import Unset, resolve
 
@@ -195,6 +196,13 @@ def secrets_of(settings: Settings, checked: Checked | None) -> Iterator[Finding]
                 message=f"{name}: {message}",
                 hint="until then it answers 503",
             )
+    if has_literal(settings.events.get("auth")):
+        yield Finding(
+            about="secrets",
+            verdict="warning",
+            message="IOG501: a secret stands in the setting events in clear",
+            hint="write {env: NAME}, {file: PATH} or {hash: …} there",
+        )
     if not missing:
         yield Finding(about="secrets", verdict="ok", message="all that the files name are set here")
 

@@ -93,6 +93,14 @@ def test_doctor_names_the_secrets_of_events_that_are_not_set(project: Cli) -> No
     ]
 
 
+def test_doctor_warns_of_a_secret_of_events_in_clear(project: Cli) -> None:
+    project.write("iogate.yaml", "events: {auth: {token: hunter2}}\n")
+    ran = project("doctor", "-o", "json", code=None)
+    messages = [each["message"] for each in ran.json["findings"] if each["about"] == "secrets"]
+    assert "IOG501: a secret stands in the setting events in clear" in messages
+    assert "hunter2" not in ran.out + ran.err
+
+
 def test_up_shows_the_next_tick_and_runs_it(project: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("IOGATE_REDIS_URL")
     project.write("iogate.yaml", "events: {auth: {any: [none, {token: {env: NO_TOKEN}}]}}\n")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from iogate import settings
+from iogate import eventing, settings
 from iogate.errors import InvalidFiles
 
 AUTHS: list[Any] = [
@@ -44,6 +44,11 @@ def test_a_literal_is_in_no_representation() -> None:
     read = settings.read({"events": {"auth": {"token": "hunter2"}}})
     assert "hunter2" not in repr(read)
     assert dataclasses.fields(read)
+
+
+def test_a_secret_in_clear_is_known_and_a_reference_is_none() -> None:
+    in_clear = [eventing.has_literal(auth) for auth in AUTHS]
+    assert in_clear == [False, False, False, True, False, False, True]
 
 
 FORM = "none, or one of {token}, {tokens}, {user, password}, {users} and {any: [ … ]}"
