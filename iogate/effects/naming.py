@@ -15,7 +15,10 @@ from yarl import URL
 LONGEST: Final = 120
 """Characters of an expression that are shown."""
 
-_KEY: Final = re.compile(r"(?=[^/{}]*\d)(?=[^/{}]*[A-Za-z])[^/{}]{16,}")
+_SEGMENT: Final = re.compile(r"[^/{}]{16,}")
+_SWITCH: Final = re.compile(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
+_SWITCHES: Final = 4
+"""Changes between letters and digits from which on a long segment is a key and no word."""
 _START: Final = r'\$\{\s*"(?P<start>https?://[^/"\\]+/[^"\\]*)'
 _MEMBER: Final = r"\.(?P<name>[A-Za-z_]\w*)"
 _CONCATENATED: Final = re.compile(
@@ -36,10 +39,14 @@ def called(method: str, address: str, written: URL, sent: URL) -> str:
         text = " ".join(address.split())
         place += f" (from {text if len(text) <= LONGEST else text[: LONGEST - 1] + '…'})"
     elif address:
-        place += _KEY.sub("…", urlsplit(address).path)
+        place += _SEGMENT.sub(_without_key, urlsplit(address).path)
     if sent.origin() != written.origin():
         place += f" (sent to {sent.origin()})"
     return f"{method} {place}"
+
+
+def _without_key(segment: re.Match[str]) -> str:
+    return "…" if len(_SWITCH.findall(segment[0])) >= _SWITCHES else segment[0]
 
 
 def as_template(address: str) -> str:

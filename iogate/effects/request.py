@@ -80,6 +80,11 @@ def build(call: CallHttp, *, idempotency_key: str) -> Request:
     if method == "CONNECT":
         raise configuration("CONNECT asks a proxy for a tunnel, which no call can use")
     url = parse_url(call.url)
+    if url.raw_user is not None and call.authentication is not None:
+        raise configuration(
+            f"the endpoint holds a user, and the call has {call.authentication.scheme} authentication; "
+            "keep one of them"
+        )
     pairs = list(_query(call.query))
     if pairs:
         url = url.extend_query(pairs)
@@ -95,6 +100,8 @@ def build(call: CallHttp, *, idempotency_key: str) -> Request:
     for name, value in call.headers.items():
         _check_header(name, value)
         headers[name] = value
+    if url.raw_user is not None and "Authorization" in headers:
+        raise configuration('the endpoint holds a user, and the call an "Authorization"; keep one of them')
     return Request(method=method, url=url, headers=headers, body=body)
 
 

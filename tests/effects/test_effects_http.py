@@ -255,6 +255,14 @@ async def test_an_encoding_nobody_asked_for_is_refused(site: Site, effects: Effe
         (get("http://h/", query={"q": {}}), 'query parameter "q" is an object; use text, numbers or a list'),
         (CallHttp(method="no method", url="http://h/"), "the method is not an HTTP method"),
         (
+            get("http://a:b@h/", authentication=Authentication(scheme="bearer", parameters={"token": "t"})),
+            "the endpoint holds a user, and the call has bearer authentication; keep one of them",
+        ),
+        (
+            get("http://a:b@h/", headers={"Authorization": "swordfish"}),
+            'the endpoint holds a user, and the call an "Authorization"; keep one of them',
+        ),
+        (
             get("http://h/", authentication=Authentication(scheme="digest", parameters={})),
             'digest authentication needs "username", as text',
         ),
@@ -357,7 +365,9 @@ async def test_a_connection_serves_many_calls_even_after_an_error_status(
     [
         ("{url}/orders/{{id}}?key=swordfish#a", "GET {url}/orders/{{id}}"),
         ("http://user:swordfish@h/a", "GET {url}/a"),
-        ("{url}/bot123456:ABCdef123456789/send", "GET {url}/…/send"),
+        ("{url}/bot123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw/send", "GET {url}/…/send"),
+        ("{url}/x/0b5e9a1c-77d2-4e0f-9c61-2f8f4a1d3b90", "GET {url}/x/…"),
+        ("{url}/api/v2-customer-accounts-2024/x", "GET {url}/api/v2-customer-accounts-2024/x"),
         ("{url}/a-long-name-that-is-no-key/1", "GET {url}/a-long-name-that-is-no-key/1"),
         ("${{ .base + .path }}", "GET {url} (from ${{ .base + .path }})"),
         ("${{ " + "x" * 200 + " }}", "GET {url} (from ${{ " + "x" * 116 + "…)"),
