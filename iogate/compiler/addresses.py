@@ -22,7 +22,10 @@ def is_computed(uri: str) -> bool:
 
 def raw(url: str) -> str:
     """The address of the bytes behind a page of a file on GitHub or GitLab; any other as it is."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url  # whoever asks there is told
     segments = [segment for segment in parts.path.split("/") if segment]
     if parts.hostname in {"github.com", "www.github.com"} and len(segments) > 2:
         return _github(parts, segments)
@@ -36,7 +39,10 @@ def below(root: str, path: str) -> str:
     """The address of a file below a catalog's root, as a machine reads it."""
     if not REMOTE.match(root):
         return f"{root.rstrip('/')}/{path}"
-    parts = urlsplit(root)
+    try:
+        parts = urlsplit(root)
+    except ValueError:
+        return f"{root}/{path}"
     segments = [segment for segment in parts.path.split("/") if segment]
     if parts.hostname in {"github.com", "www.github.com"} and len(segments) == 2:
         segments += ["tree", "HEAD"]

@@ -76,9 +76,19 @@ def origin_of(path: str) -> Origin:
 
 
 def locate(origin: Origin, uri: Any) -> Place | None:
-    """What an address means; None where only a run can tell, or where it is none."""
+    """What an address means; None where only a run can tell.
+
+    Raises Unreadable for one that is none.
+    """
     if not isinstance(uri, str) or is_computed(uri):
         return None
+    try:
+        return _place(origin, uri)
+    except ValueError:
+        raise Unreadable("IOG307", f"{quoted(uri)} is no address") from None
+
+
+def _place(origin: Origin, uri: str) -> Place:
     if REMOTE.match(uri):
         return Place(name=urldefrag(uri)[0], url=urldefrag(uri)[0])
     path = uri.removeprefix("file:")

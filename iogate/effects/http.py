@@ -120,7 +120,9 @@ class _Exchange:
         return {"scheme": scheme, "parameter": parameter} if scheme else None
 
     async def run(self) -> Received:
-        trust = Trust.COMPUTED if self._call.computed else Trust.REVIEWED
+        trust = Trust.REDIRECTED if self._call.foreign else Trust.REVIEWED
+        if self._call.computed:
+            trust = Trust.COMPUTED
         for _ in range(MAX_REDIRECTS + 1):
             route = self._transport.route(self.request.url, trust)
             self.shown = self._from or naming.called(

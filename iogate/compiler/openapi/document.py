@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 from iogate.compiler.openapi import version2
 from iogate.compiler.openapi.media import accepted, is_form, preferred
 from iogate.compiler.openapi.operation import Body, Operation, Parameter, Place, Style
-from iogate.compiler.openapi.references import References, Unusable
+from iogate.compiler.openapi.references import References, Unusable, mapping, sequence
 from iogate.documents.problems import listed, nearest, quoted
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -41,7 +41,7 @@ def find(document: Any, operation_id: str, *, url: str | None) -> Operation:
     old = version.startswith("2")
     raw = _parameters(references, item, operation)
     if old:
-        server = version2.server(document, operation, url)
+        server = absolute(version2.server(document, operation, url), None)
         parameters = version2.parameters(raw)
         body = version2.body(document, operation, raw)
         accept = version2.produced(document, operation)
@@ -50,8 +50,8 @@ def find(document: Any, operation_id: str, *, url: str | None) -> Operation:
         parameters = tuple(_parameter(each) for each in raw if _matters(each))
         body = _body(references, operation)
         accept = _produced(references, operation)
-    _complete(path, parameters)
     target = server.rstrip("/") + path
+    _complete(target, parameters)
     return Operation(
         id=operation_id,
         method=method.upper(),
@@ -74,18 +74,16 @@ def _entry(
         if isinstance(name, str):
             known.append(name)
     near = nearest(operation_id, known)
-    there = f"it has {listed(known[:8])}" + (f" and {len(known) - 8} more" if len(known) > 8 else "")
-    raise Unusable(
-        f"no operation {quoted(operation_id)}: {there if known else 'no operation of it has an operationId'}",
-        near=near or "",
-    )
+    there = "none of its operations has an operationId"
+    if known:
+        there = f"it has {listed(known[:8])}" + (f" and {len(known) - 8} more" if len(known) > 8 else "")
+    raise Unusable(f"no operation {quoted(operation_id)}: {there}", near=near or "")
 
 
 def _operations(
     references: References,
 ) -> Iterator[tuple[str, Mapping[str, Any], str, Mapping[str, Any]]]:
-    paths = references.document.get("paths")
-    for path, raw in paths.items() if isinstance(paths, Mapping) else ():
+    for path, raw in mapping(references.document.get("paths")).items():
         try:
             item = references.follow(raw)
         except Unusable:
@@ -102,7 +100,7 @@ def _parameters(
     """Those of the path and of the operation, which win over the path's."""
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for holder in (item, operation):
-        for raw in holder.get("parameters") or ():
+        for raw in sequence(holder.get("parameters")):
             parameter = references.follow(raw)
             if not isinstance(parameter, Mapping) or not isinstance(parameter.get("name"), str):
                 raise Unusable("one of the operation's parameters has no name")
@@ -119,7 +117,6 @@ def _parameter(source: Mapping[str, Any]) -> Parameter:
     if place not in _PLACES:
         raise Unusable(f"parameter {quoted(source['name'])} is in {quoted(place)}, not in {listed(_PLACES)}")
     style = source.get("style") or _STYLES[place]
-    content = source.get("content")
     explode = source.get("explode")
     return Parameter(
         name=source["name"],
@@ -127,59 +124,55 @@ def _parameter(source: Mapping[str, Any]) -> Parameter:
         style=cast("Style", style),
         explode=explode if isinstance(explode, bool) else style == "form",
         required=source.get("required") is True or place == "path",
-        media=str(next(iter(content), "")) if isinstance(content, Mapping) else "",
+        media=str(next(iter(mapping(source.get("content"))), "")),
     )
 
 
-def _complete(path: str, parameters: Iterable[Parameter]) -> None:
+def _complete(address: str, parameters: Iterable[Parameter]) -> None:
     named = {parameter.name for parameter in parameters if parameter.place == "path"}
-    for name in _VARIABLE.findall(path):
+    for name in _VARIABLE.findall(address):
         if name not in named:
-            raise Unusable(f"its path {path} has {{{name}}}, and no parameter says what it is")
+            raise Unusable(f"its address {address} has {{{name}}}, and no parameter says what it is")
 
 
 def _body(references: References, operation: Mapping[str, Any]) -> Body | None:
-    source = references.follow(operation.get("requestBody"))
-    content = source.get("content") if isinstance(source, Mapping) else None
-    if not isinstance(content, Mapping) or not content:
+    source = mapping(references.follow(operation.get("requestBody")))
+    content = mapping(source.get("content"))
+    if not content:
         return None
     media = preferred(content)
-    described = content[media] if isinstance(content[media], Mapping) else {}
+    described = mapping(content.get(media))
     required = source.get("required") is True
     if not is_form(media):
         return Body(media=media, required=required)
-    schema = references.follow(described.get("schema"))
-    properties = schema.get("properties") if isinstance(schema, Mapping) else None
-    needed = schema.get("required") if isinstance(schema, Mapping) else None
-    encoding = described.get("encoding")
+    schema = mapping(references.follow(described.get("schema")))
+    encoding = mapping(described.get("encoding"))
     fields: dict[str, str] = {}
-    for name, raw in properties.items() if isinstance(properties, Mapping) else ():
-        member = references.follow(raw)
-        said = encoding.get(name) if isinstance(encoding, Mapping) else None
-        if isinstance(said, Mapping) and isinstance(said.get("contentType"), str):
-            fields[name] = said["contentType"].partition(",")[0].strip()
-        elif isinstance(member, Mapping) and _is_binary(member):
+    for name, raw in mapping(schema.get("properties")).items():
+        member = mapping(references.follow(raw))
+        said = mapping(encoding.get(name)).get("contentType")
+        if isinstance(said, str):
+            fields[name] = said.partition(",")[0].strip()
+        elif _is_binary(member):
             fields[name] = str(member.get("contentMediaType") or "application/octet-stream")
     return Body(
         media=media,
         required=required,
-        needed=tuple(str(name) for name in needed) if isinstance(needed, list) else (),
+        needed=tuple(str(name) for name in sequence(schema.get("required"))),
         fields=fields,
     )
 
 
 def _is_binary(schema: Mapping[str, Any]) -> bool:
-    return schema.get("format") in {"binary", "byte"} or "contentMediaType" in schema
+    return str(schema.get("format")) in {"binary", "byte"} or "contentMediaType" in schema
 
 
 def _produced(references: References, operation: Mapping[str, Any]) -> list[str]:
     found: dict[str, None] = {}
-    responses = operation.get("responses")
-    for status, raw in responses.items() if isinstance(responses, Mapping) else ():
+    for status, raw in mapping(operation.get("responses")).items():
         if str(status).startswith("2") or status == "default":
-            response = references.follow(raw)
-            content = response.get("content") if isinstance(response, Mapping) else None
-            found.update(dict.fromkeys(content if isinstance(content, Mapping) else ()))
+            response = mapping(references.follow(raw))
+            found.update(dict.fromkeys(mapping(response.get("content"))))
     return list(found)
 
 
@@ -187,14 +180,13 @@ def _server(
     document: Mapping[str, Any], item: Mapping[str, Any], operation: Mapping[str, Any], url: str | None
 ) -> str:
     servers = operation.get("servers") or item.get("servers") or document.get("servers") or [{"url": "/"}]
-    first = servers[0] if isinstance(servers, list) else None
-    if not isinstance(first, Mapping) or not isinstance(first.get("url"), str):
+    first = mapping(next(iter(sequence(servers)), None))
+    if not isinstance(first.get("url"), str):
         raise Unusable("its first server has no url")
-    variables = first.get("variables")
+    variables = mapping(first.get("variables"))
 
     def value_of(variable: re.Match[str]) -> str:
-        said = variables.get(variable[1]) if isinstance(variables, Mapping) else None
-        default = said.get("default") if isinstance(said, Mapping) else None
+        default = mapping(variables.get(variable[1])).get("default")
         if default is None:
             raise Unusable(f"variable {{{variable[1]}}} of server {first['url']} has no default")
         return str(default)
@@ -204,8 +196,13 @@ def _server(
 
 def absolute(server: str, url: str | None) -> str:
     """A server's address, which may be relative to the document's own."""
-    whole = server if url is None else urljoin(url, server)
-    if urlsplit(whole).scheme not in {"http", "https"} or not urlsplit(whole).hostname:
+    try:
+        whole = server if url is None else urljoin(url, server)
+        parts = urlsplit(whole)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        usable = False
+    if not usable:
         raise Unusable(
             f"its server {quoted(server)} is no http:// or https:// address"
             + (", and a file has none that it could be relative to" if url is None else "")

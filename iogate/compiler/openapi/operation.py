@@ -41,6 +41,11 @@ class Body:
     fields: Mapping[str, str] = field(default_factory=dict)
     """Fields of a form to the media type that each is written in, where it is not left to the value."""
 
+    @classmethod
+    def load(cls, source: Mapping[str, Any]) -> Self:
+        """The body out of its JSON."""
+        return cls(**{**source, "names": tuple(source["names"]), "needed": tuple(source["needed"])})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
@@ -62,7 +67,7 @@ class Operation:
             **{
                 **source,
                 "parameters": tuple(Parameter(**each) for each in source["parameters"]),
-                "body": None if body is None else Body(**body),
+                "body": None if body is None else Body.load(body),
             }
         )
 

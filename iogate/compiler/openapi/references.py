@@ -49,3 +49,13 @@ class References:
             else:
                 raise Unusable(f"its reference {quoted(reference)} leads nowhere")
         return value
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """A mapping as it is; anything else, which the document should not have there, as an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def sequence(value: Any) -> list[Any]:
+    """A list as it is; anything else as an empty one."""
+    return value if isinstance(value, list) else []

@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 
 from iogate.compiler.openapi.media import preferred
 from iogate.compiler.openapi.operation import Body, Parameter, Place, Style
-from iogate.compiler.openapi.references import Unusable
+from iogate.compiler.openapi.references import Unusable, sequence
 from iogate.documents.problems import quoted
+
+_PLACES = {"path", "query", "header"}
 
 _FORMATS: Mapping[str, tuple[Style, bool, str]] = {
     "csv": ("form", False, ""),
@@ -26,7 +28,8 @@ _FORMATS: Mapping[str, tuple[Style, bool, str]] = {
 def server(document: Mapping[str, Any], operation: Mapping[str, Any], url: str | None) -> str:
     """Scheme, host and base path; what is not said is as in the document's own address."""
     own = urlsplit(url or "")
-    schemes = operation.get("schemes") or document.get("schemes") or ([own.scheme] if own.scheme else [])
+    schemes = sequence(operation.get("schemes") or document.get("schemes"))
+    schemes = schemes or ([own.scheme] if own.scheme else [])
     usable = [scheme for scheme in ("https", "http") if scheme in schemes]
     host = document.get("host") or own.netloc
     if not host or "{" in str(host):
@@ -39,7 +42,7 @@ def server(document: Mapping[str, Any], operation: Mapping[str, Any], url: str |
 
 def parameters(raw: Iterable[Mapping[str, Any]]) -> tuple[Parameter, ...]:
     """Those of path, query and headers."""
-    return tuple(_parameter(each) for each in raw if each.get("in") in {"path", "query", "header"})
+    return tuple(_parameter(each) for each in raw if str(each.get("in")) in _PLACES)
 
 
 def _parameter(source: Mapping[str, Any]) -> Parameter:
@@ -61,7 +64,7 @@ def body(
     raw: Iterable[Mapping[str, Any]],
 ) -> Body | None:
     """The `body` parameter, or the form that the `formData` parameters make."""
-    consumed = [str(each) for each in operation.get("consumes") or document.get("consumes") or ()]
+    consumed = [str(each) for each in sequence(operation.get("consumes") or document.get("consumes"))]
     fields = [each for each in raw if each.get("in") == "formData"]
     whole = next((each for each in raw if each.get("in") == "body"), None)
     if whole is not None:
@@ -85,4 +88,4 @@ def body(
 
 
 def produced(document: Mapping[str, Any], operation: Mapping[str, Any]) -> list[str]:
-    return [str(each) for each in operation.get("produces") or document.get("produces") or ()]
+    return [str(each) for each in sequence(operation.get("produces") or document.get("produces"))]

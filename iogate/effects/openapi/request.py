@@ -61,6 +61,7 @@ def build(operation: Operation, call: CallOpenApi) -> CallHttp:
         redirect=call.redirect,
         authentication=call.authentication,
         computed=call.computed,
+        foreign=operation.foreign,
         address=operation.url,
     )
 
