@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 POLL_S = 1.0
 """Between two looks where no bell rings: another worker may have been the matcher and died."""
+ROUND_S = 1.0
+"""What takes longer is left for the next round: a matcher that is silent counts as one that died."""
 SLICE = 2_000
 """Judgements between two moments at which the runs of this worker have their turn."""
 
@@ -55,17 +57,22 @@ class Matching:
         batch = await self._events.take(self._owner)
         if not batch.events:
             return False
-        deliveries = await _matched(batch)
-        last, _ = batch.events[-1]
-        return await self._events.deliver(self._owner, last, deliveries)
+        upto, deliveries = await _matched(batch)
+        return await self._events.deliver(self._owner, upto, deliveries)
 
 
-async def _matched(batch: Batch) -> list[Delivery]:
-    """Who may want what; in the order of the events."""
+async def _matched(batch: Batch) -> tuple[int, list[Delivery]]:
+    """Who may want what, in the order of the events, and the number up to which that is all."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + ROUND_S
+    upto = 0
     wanted = [(each.uid, each.frame, _filters(each.filters)) for each in batch.subscriptions]
     deliveries: list[Delivery] = []
     judged = 0
     for number, data in batch.events:
+        if upto and loop.time() > until:
+            break
+        upto = number
         event = _event(number, data)
         if event is None:
             continue
@@ -75,7 +82,7 @@ async def _matched(batch: Batch) -> list[Delivery]:
             judged += 1
             if judged % SLICE == 0:
                 await asyncio.sleep(0)
-    return deliveries
+    return upto, deliveries
 
 
 def _event(number: int, data: bytes) -> Mapping[str, Any] | None:
