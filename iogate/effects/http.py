@@ -17,7 +17,7 @@ from yarl import URL
 from iogate.effects import failures, naming, responses
 from iogate.effects.addresses import Forbidden, Trust
 from iogate.effects.authentication import Authenticator, Credential
-from iogate.effects.authentication.digest import challenges
+from iogate.effects.authentication.digest import Challenge, challenges
 from iogate.effects.failures import FOLLOWED, CallFailed, RefusedStatus
 from iogate.effects.request import Request, build
 from iogate.effects.responses import Received
@@ -31,6 +31,7 @@ MAX_RESPONSE: Final = 10 * 1024 * 1024
 """Bytes of a response's body after decompression."""
 
 
+_CODE: Final = re.compile(r"[A-Za-z_]{1,40}")
 _METHODS: Final = re.compile(r"[A-Z]{1,16}(?:\s*,\s*[A-Z]{1,16}){0,15}")
 
 
@@ -184,7 +185,7 @@ class _Exchange:
             case 401:
                 return _unauthorized(self._call, headers)
             case 403 if self._call.authentication is not None:
-                return "it does not allow this to the credentials that it was given"
+                return f"it does not allow this to the credentials that it was given{_said(headers)}"
             case 405 if allowed := _METHODS.fullmatch(headers.get("Allow", "")):
                 return f"it takes {allowed[0]}"
             case 429 | 503 if (after := headers.get("Retry-After", "")).isdecimal() and len(after) < 8:
@@ -195,7 +196,7 @@ class _Exchange:
 
 def _unauthorized(call: CallHttp, headers: CIMultiDict[str]) -> str:
     """Say what to do about a 401, by what the server asks for."""
-    asked = dict.fromkeys(each.scheme for each in challenges(headers.getall("WWW-Authenticate", [])))
+    asked = dict.fromkeys(each.scheme for each in _asked(headers))
     wants = f"it asks for {' or '.join(asked)}" if asked else ""
     if call.authentication is None:
         return f'{wants or "it wants credentials"}: name them as "authentication" of the endpoint'
@@ -203,7 +204,17 @@ def _unauthorized(call: CallHttp, headers: CIMultiDict[str]) -> str:
     meant = {"oauth2": "bearer", "oidc": "bearer"}.get(given, given)
     if asked and meant not in asked:
         return f"{wants}, and the call has {given} authentication"
-    return f"it does not accept the credentials of the {given} authentication"
+    return f"it does not accept the credentials of the {given} authentication{_said(headers)}"
+
+
+def _said(headers: CIMultiDict[str]) -> str:
+    """The code that a resource gives for refusing a token (RFC 6750); not its free text."""
+    codes = [each.parameters.get("error", "") for each in _asked(headers)]
+    return next((f" ({code})" for code in codes if _CODE.fullmatch(code)), "")
+
+
+def _asked(headers: CIMultiDict[str]) -> list[Challenge]:
+    return challenges(headers.getall("WWW-Authenticate", []))
 
 
 def _join(url: URL, location: str) -> URL:

@@ -92,12 +92,16 @@ class Tokens:
         try:
             async with asyncio.timeout(LIMIT_S):
                 provider = await self._provider(policy)
+                begun = self._clock()  # the life of a token counts from its making, at the latest
                 answer = await self._answer(policy, provider)
                 await self._check_issuer(policy, provider, answer)
+        except CallFailed:
+            self._providers.pop(_place(policy), None)  # it may have moved
+            raise
         except TimeoutError:
             detail = f"the authorization server gave no token within {LIMIT_S:g} s"
             raise failed(detail, definite=False) from None
-        token = self._token(policy, answer)
+        token = self._token(policy, answer, begun)
         self._held[policy.key] = token
         self._held.move_to_end(policy.key)
         while len(self._held) > HELD:
@@ -107,7 +111,7 @@ class Tokens:
     async def _provider(self, policy: OAuth) -> discovery.Provider:
         if policy.scheme == "oauth2":
             return discovery.by_rule(policy)
-        key = policy.authority, policy.computed
+        key = _place(policy)
         known = self._providers.get(key)
         if known is not None and self._clock() < known[1]:
             return known[0]
@@ -162,7 +166,7 @@ class Tokens:
             told = "does not say who issued it" if found is None else "was issued by another one"
             raise Refused(f'the token {told}; "issuers" of {policy.scheme} lists who may issue it')
 
-    def _token(self, policy: OAuth, answer: Mapping[str, Any]) -> Token:
+    def _token(self, policy: OAuth, answer: Mapping[str, Any], begun: float) -> Token:
         value, kind = answer.get("access_token"), answer.get("token_type")
         if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
             raise failed("the token endpoint answered, but its answer holds no access_token", definite=False)
@@ -178,9 +182,14 @@ class Tokens:
         refresh = answer.get("refresh_token")
         return Token(
             value=value,
-            fresh_until=self._clock() + max(0.0, life - min(MARGIN_S, life / 10)),
+            fresh_until=begun + max(0.0, life - min(MARGIN_S, life / 10)),
             refresh=refresh if isinstance(refresh, str) else "",
         )
+
+
+def _place(policy: OAuth) -> tuple[str, bool]:
+    """Where a provider is, and how far that is trusted."""
+    return policy.authority, policy.computed
 
 
 def _read(received: Received, shown: str) -> Mapping[str, Any]:
