@@ -69,6 +69,8 @@ async def run(
     settings = replace(
         settings,
         allow_run=("script", "shell", "container"),
+        # The store is gone before a sink could be waited for.
+        events={},
         endpoints={**settings.endpoints, **endpoints(endpoint)},
     )
     root = Path.cwd() if file.resolve().is_relative_to(Path.cwd().resolve()) else file.resolve().parent

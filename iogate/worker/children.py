@@ -84,8 +84,8 @@ class Children:
             raise WorkflowError(
                 "runtime",
                 title="Too many workflows inside each other",
-                detail=f"{start.namespace}/{start.name} would have {DEEPEST + 1} runs above it; at most {DEEPEST}"
-                " may have started one another",
+                detail=f"{start.namespace}/{start.name} would have {DEEPEST + 1} runs above it;"
+                f" at most {DEEPEST} may have started one another",
             )
         number, name, workflow = await self._find(parent.revision, start)
         facts = Facts(
