@@ -81,7 +81,9 @@ class Waiting:
         self.site.apply()
 
     def parked(self) -> bool:
-        return int(self.store.zcard(keys.TIMERS)) == self.runs
+        """Every run has been a worker's and none is now."""
+        count = self.store.zcard
+        return not count(keys.INDEX + "pending") and not count(keys.INDEX + "running")
 
     def memory(self) -> float:
         """Bytes a waiting run."""
@@ -102,7 +104,7 @@ class Waiting:
     def lateness(self, spread_s: float) -> dict[str, Any]:
         """Milliseconds from the moment at which a run is due to its end."""
         self.clear()
-        park_s = 20 + self.runs / 1_000
+        park_s = 20 + self.runs / 800
         first = time.time() + park_s
         dues = [int((first + spread_s * n / self.runs) * 1000) for n in range(self.runs)]
         inputs = [json.dumps({"at": due}).encode() for due in dues]

@@ -1,4 +1,4 @@
-"""`iogate runs`: list, show, wait for, follow, cancel and retry runs, straight from the store."""
+"""`iogate runs`: list, show, wait for, follow, cancel, retry, suspend runs, straight from the store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ GLANCE_S = 0.3
 LOOK_S = 30.0
 BULK = 100_000
 
-group = typer.Typer(help="List, show, wait for, follow, cancel and retry runs.", no_args_is_help=True)
+group = typer.Typer(
+    help="List, show, wait for, follow, cancel, retry, suspend and resume runs.", no_args_is_help=True
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -216,6 +218,47 @@ async def retry(
         first = next(iter(left.values()))
         more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
         raise Refused(f"{first.message}{more}", hint=first.hint)
+
+
+Uids = Annotated[list[str], typer.Argument(metavar="UID...", help="Ids of the runs.")]
+
+
+@command(group, "suspend")
+async def suspend(session: Session, uids: Uids) -> None:
+    """Set runs aside: no timer of theirs ends and no task begins until they are resumed."""
+    suspended: list[str] = []
+    async with session.store(session.settings(), changes=True) as store:
+        for uid in uids:
+            match await store.runs.suspend((await found(store, uid)).uid):
+                case "unknown":
+                    raise no_run(uid)
+                case "ended":
+                    session.screen.note(f"{uid} has ended already")
+                case "cancelled":
+                    session.screen.note(f"{uid} is being cancelled")
+                case outcome:
+                    suspended.append(uid)
+                    if outcome == "asked":
+                        session.screen.note(f"{uid} is at work: it stops at its next task")
+    session.screen.data("runs.suspend", {"suspended": suspended}, [f"suspended {uid}" for uid in suspended])
+
+
+@command(group, "resume")
+async def resume(session: Session, uids: Uids) -> None:
+    """Let suspended runs go on from where they were."""
+    resumed: list[str] = []
+    async with session.store(session.settings(), changes=True) as store:
+        for uid in uids:
+            match await store.runs.resume((await found(store, uid)).uid):
+                case "unknown":
+                    raise no_run(uid)
+                case "ended":
+                    session.screen.note(f"{uid} has ended already")
+                case "not suspended":
+                    session.screen.note(f"{uid} is not suspended")
+                case _:
+                    resumed.append(uid)
+    session.screen.data("runs.resume", {"resumed": resumed}, [f"resumed {uid}" for uid in resumed])
 
 
 async def found(store: Store, uid: str) -> RunView:

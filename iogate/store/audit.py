@@ -85,6 +85,7 @@ async def _needed(line: Line, pinned: set[str]) -> set[str]:
             revision = compiled.decode(data)
             needed.update(keys.PROGRAM + api.program for api in revision.apis.values())
             needed.update(keys.PROGRAM + workflow.program for workflow in revision.workflows.values())
+            needed.update(keys.PROGRAM + schedule.program for _, schedule in revision.scheduled.values())
             needed.update(keys.CONTENT + digest for digest in revision.resources.values())
     # What a kept revision's programs name is among its resources; these may be of a revision that is gone.
     for program in pinned - needed:

@@ -185,7 +185,7 @@ def test_waiting_exits_by_the_end_of_the_run(live: Cli, shop: Place) -> None:
 
 
 def test_a_run_that_is_not_there_exits_8(live: Cli) -> None:
-    for command in ("show", "wait", "logs", "cancel"):
+    for command in ("show", "wait", "logs", "cancel", "suspend", "resume"):
         ran = live("runs", command, "12345", code=8)
         assert "iogate: no run 12345\n  finished runs are kept for the retention of their API\n" in ran.err
     assert "no run x" in live("runs", "show", "x", code=8).err
@@ -223,6 +223,22 @@ def test_many_runs_are_cancelled_only_with_yes(live: Cli, shop: Place) -> None:
     filters = ("--api", "shop/sleep", "--since", "1h")
     assert "this cancels 3 runs\n  add --yes to do so" in live("runs", "cancel", *filters, code=64).err
     assert sorted(live("runs", "cancel", *filters, "--yes", "-o", "json").json["cancelled"]) == sorted(uids)
+
+
+def test_a_suspended_run_stays_where_it_is_until_it_is_resumed(live: Cli, shop: Place) -> None:
+    uid = shop.buy("sleep")
+    until(lambda: live("runs", "show", uid, "-o", "json").json["status"] == "waiting")
+    assert live("runs", "resume", uid).err.endswith(f"{uid} is not suspended\n")
+    assert live("runs", "suspend", uid).out == f"suspended {uid}\n"
+    assert live("runs", "show", uid, "-o", "json").json["status"] == "suspended"
+    assert live("runs", "list", "--status", "suspended", "-o", "json").json["runs"][0]["uid"] == uid
+    assert live("runs", "resume", uid, "-o", "json").json["resumed"] == [uid]
+    assert live("runs", "show", uid, "-o", "json").json["status"] == "waiting"
+    kinds = [line["kind"] for line in live("runs", "logs", uid, "-o", "json").json["entries"]]
+    assert kinds[-2:] == ["workflow.suspended", "workflow.resumed"]
+    live("runs", "cancel", uid, "-q")
+    live("runs", "wait", uid, "-q", code=7)
+    assert live("runs", "suspend", uid).err.endswith(f"{uid} has ended already\n")
 
 
 def test_status_names_what_an_api_lacks(live: Cli) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from iogate.compiler.revision import Bundle, Revision, Workflow
 from iogate.compiler.schedules import Schedule
-from iogate.store import keys
+from iogate.store import audit, keys
 from iogate.store.connection import Store
 from iogate.store.schedules import Tick
 from iogate.store.uids import UidSource
@@ -191,6 +191,15 @@ async def test_what_an_outsider_writes_stops_no_apply_and_no_list(store: Store) 
         await publish(store, EVERY)
         assert list(await store.schedules.upcoming()) == ["shop/report"]
         await publish(store)
+
+
+async def test_the_program_of_a_standing_run_is_kept_before_it_runs(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "BLOB_GRACE_S", -1)
+    await publish(store, ON)
+    assert (await store.leases.audit(), await store.revisions.program("s1")) == (0, b"{}")
+    assert (await audit.audit(store._line)).dropped == 0
 
 
 async def test_a_full_store_leaves_the_tick_due(store: Store) -> None:

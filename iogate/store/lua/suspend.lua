@@ -1,5 +1,5 @@
 -- Sets a run aside until someone resumes it: one under lease goes aside with its next park or queue commit.
--- keys: run, timers, index, gate, RQ's, backlog, woken
+-- keys: run, journal, timers, index, gate, RQ's, backlog, woken
 -- args: uid
 -- returns: 'unknown' | 'ended' | 'cancelled' (its end is asked for) | 'asked' | 'suspended'
 -- invariant: what comes for the run meanwhile stays in its inbox; no timer of it fires.
