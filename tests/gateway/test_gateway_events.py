@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from iogate import eventing, secrets
@@ -15,7 +17,7 @@ from iogate.gateway.calls import Calls
 from iogate.store import keys
 from iogate.store.connection import Store
 from iogate.store.uids import UidSource
-from tests.gateway.driver import TOKEN, USER, Reply, World, api
+from tests.gateway.driver import TOKEN, USER, Reply, World, api, listening, spawn
 
 EVENT = {"specversion": "1.0", "id": "e1", "source": "/shop", "type": "order.placed"}
 BINARY = {"ce-specversion": "1.0", "ce-id": "e1", "ce-source": "/shop", "ce-type": "order.placed"}
@@ -384,6 +386,30 @@ async def test_the_document_and_the_metrics_know_events(world: World) -> None:
     assert "iogate_events_accepted_total 1.0" in text
     assert "iogate_events_repeated_total 1.0" in text
     assert 'iogate_events_refused_total{code="requestError.invalidParams"} 1.0' in text
+
+
+async def test_a_real_gateway_takes_events_by_its_settings(
+    store: Store, redis_url: str, tmp_path: Path
+) -> None:
+    """Also while no revision is there: events are not of one."""
+    setting = {"auth": {"any": [{"token": {"file": "token"}}, {"user": "bot", "password": "pass"}]}}
+    (tmp_path / "token").write_text("s3cret\n")
+    with listening() as on:
+        gateway = spawn(redis_url, on, tmp_path, events=json.dumps(setting))
+        try:
+            async with httpx.AsyncClient(base_url=gateway.url, timeout=20) as client:
+                answers = [
+                    await client.post("/v1/events", json=EVENT, headers=STRUCTURED | credentials)
+                    for credentials in ({}, {"token": "s3cret"}, {"user": "bot", "password": "pass"})
+                ]
+                closed = await client.get("/v1/events/")
+        finally:
+            gateway.stop()
+    assert [answer.status_code for answer in answers] == [401, 202, 202]
+    assert [answer.json()["response"] for answer in answers[1:]] == [{"events": 1}, {"events": 0}]
+    assert closed.status_code == 404
+    assert await stored(store) == [EVENT]
+    assert "pass" not in gateway.log.read_text()
 
 
 def test_a_literal_of_the_setting_is_kept_as_its_hash() -> None:

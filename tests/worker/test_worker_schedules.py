@@ -88,6 +88,17 @@ async def test_a_tick_comes_within_a_second_of_its_moment(site: Site) -> None:
     assert ended.status == "completed"
 
 
+async def test_a_cron_expression_ticks_on_its_second(site: Site) -> None:
+    await site.worker()
+    await publish(site, TICK, kind="cron", cron="*/2 * * * * *", zone="Europe/Berlin")
+    due_ms = await next_ms(site)
+    assert due_ms % 2_000 == 0
+    await until(lambda: came(site, due_ms), what="the tick")
+    (run,) = await runs(site)
+    assert due_ms <= run.created_at_ms < due_ms + 1_000
+    assert await next_ms(site) == due_ms + 2_000
+
+
 @pytest.mark.parametrize(
     ("missed", "started"), [("once", 1), ("skip", 0), ("all", 5)], ids=["once", "skip", "all"]
 )
