@@ -1,0 +1,137 @@
+"""Calls of operations: documents that only a run knows, and where their servers may lead."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from iogate.compiler.openapi import Body, Operation, find
+from iogate.compiler.revision import resource_uri
+from iogate.effects import EffectContext, Effects
+from iogate.effects.openapi import loading
+from iogate.engine.commands import Authentication, CallOpenApi
+from iogate.settings import Settings
+from tests.effects.conftest import Site, do, failure
+
+
+def document(server: str) -> dict[str, Any]:
+    return {
+        "openapi": "3.0.0",
+        "servers": [{"url": server}],
+        "paths": {"/ping": {"get": {"operationId": "ping"}}},
+    }
+
+
+async def stored(_: EffectContext, uri: str) -> bytes:
+    if uri != resource_uri("https://docs.example/api.json", "0" * 64):
+        raise KeyError(uri)
+    return json.dumps(document("/")).encode()
+
+
+async def test_a_document_of_the_network_is_read_once_for_a_while(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.answer("/api.json", text=json.dumps(document("/v1")))
+    site.answer("/v1/ping", text="pong")
+    call = CallOpenApi(name="ping", document=f"{site.url}/api.json", computed=True)
+    async with Effects(settings=Settings(allow_hosts=("127.0.0.1",))) as effects:
+        assert (await do(effects, call)).output == "pong"
+        assert (await do(effects, call)).output == "pong"
+        assert [seen.path for seen in site.seen] == ["/api.json", "/v1/ping", "/v1/ping"]
+        monkeypatch.setattr(loading, "KEPT_S", 0.0)
+        assert (await do(effects, call)).output == "pong"
+        assert site.seen[-2].path == "/api.json"
+
+
+async def test_another_login_reads_the_document_anew(site: Site) -> None:
+    site.answer("/api.json", text=json.dumps(document("/v1")))
+    async with Effects(settings=Settings(allow_hosts=("127.0.0.1",))) as effects:
+        for token in ("a", "b"):
+            login = Authentication(scheme="bearer", parameters={"token": token})
+            call = CallOpenApi(name="ping", document=f"{site.url}/api.json", computed=True, presented=login)
+            assert (await do(effects, call)).error is None
+    assert [each.headers.get("Authorization") for each in site.seen] == ["Bearer a", None, "Bearer b", None]
+
+
+async def test_an_address_that_data_chose_is_reached_only_where_it_is_allowed(site: Site) -> None:
+    site.answer("/api.json", text=json.dumps(document("/v1")))
+    async with Effects(settings=Settings()) as effects:
+        call = CallOpenApi(name="ping", document=f"{site.url}/api.json", computed=True)
+        kind, _, detail = failure(await do(effects, call))
+    assert kind == "authorization"
+    assert "allow_hosts" in detail
+    assert site.seen == []
+
+
+async def test_a_document_of_another_host_does_not_lead_into_the_network(site: Site) -> None:
+    operation = find(document(site.url), "ping", url="https://docs.example/api.json")
+    async with Effects(settings=Settings()) as effects:
+        kind, _, detail = failure(await do(effects, CallOpenApi(operation=operation)))
+    assert kind == "authorization"
+    assert "not a public address" in detail
+    assert site.seen == []
+    own = find(document(site.url), "ping", url=None)
+    async with Effects(settings=Settings()) as effects:
+        assert (await do(effects, CallOpenApi(operation=own))).error is None
+
+
+async def test_a_stored_document_is_read_from_the_revision(site: Site) -> None:
+    uri = resource_uri("https://docs.example/api.json", "0" * 64)
+    settings = Settings(endpoints={"https://docs.example": site.url})
+    async with Effects(settings=settings, resources=stored) as effects:
+        assert (await do(effects, CallOpenApi(name="ping", document=uri))).output == {"path": "/ping"}
+        kind, _, detail = failure(await do(effects, CallOpenApi(name="pong", document=uri)))
+    assert kind == "configuration"
+    assert detail == (
+        'the OpenAPI document does not serve: no operation "pong": it has ping; did you mean "ping"?'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "the OpenAPI document cannot be read: the document:2:1: the YAML does not hold"),
+        (b"\xff\xfe", "the OpenAPI document is not UTF-8 text"),
+        ("[]", "the OpenAPI document does not serve: it is no OpenAPI document: a mapping was expected"),
+    ],
+)
+async def test_a_document_that_is_none_is_a_configuration_error(
+    site: Site, text: str | bytes, why: str
+) -> None:
+    site.answer("/api.json", body=text if isinstance(text, bytes) else text.encode())
+    async with Effects(settings=Settings(allow_hosts=("127.0.0.1",))) as effects:
+        call = CallOpenApi(name="ping", document=f"{site.url}/api.json", computed=True)
+        kind, _, detail = failure(await do(effects, call))
+    assert kind == "configuration"
+    assert detail.startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("media", "value", "sent"),
+    [
+        ("application/json", [1], b"[1]"),
+        ("application/vnd.api+json", "x", b'"x"'),
+        ("text/csv", "a,b", b"a,b"),
+        ("application/xml", "<a/>", b"<a/>"),
+        ("text/plain", {"a": 1}, b'{"a":1}'),
+        ("image/png", "iVBORw==", b"\x89PNG"),
+    ],
+)
+async def test_a_body_is_written_in_its_media_type(site: Site, media: str, value: Any, sent: bytes) -> None:
+    operation = Operation(id="o", method="POST", url=f"{site.url}/x", body=Body(media=media))
+    async with Effects(settings=Settings()) as effects:
+        performed = await do(effects, CallOpenApi(operation=operation, parameters={"body": value}))
+    assert performed.error is None
+    assert site.seen[0].body == sent
+    assert site.seen[0].headers["Content-Type"] == media
+
+
+async def test_a_body_of_bytes_must_be_base64(site: Site) -> None:
+    operation = Operation(id="o", method="POST", url=f"{site.url}/x", body=Body(media="image/png"))
+    async with Effects(settings=Settings()) as effects:
+        call = CallOpenApi(operation=operation, parameters={"body": "not base64"})
+        kind, _, detail = failure(await do(effects, call))
+    assert kind == "expression"
+    assert detail == "a body of image/png is not text, so it must be given in Base64"
