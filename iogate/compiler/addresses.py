@@ -1,6 +1,6 @@
 """The addresses that documents have, and where a public host of repositories keeps what they show.
 
-Used by `sources` and `functions`; knows texts only.
+Used by `sources`, `functions`, the checks of calls, and the errors of calls; knows texts only.
 """
 
 from __future__ import annotations
@@ -14,10 +14,24 @@ REMOTE: Final = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]*://")
 _EXACT: Final = re.compile(r"[0-9a-f]{7,40}|v?\d+(?:\.\d+)+\S*|HEAD|refs")
 """Names of commits and of versions, as against names of branches."""
 
+_START: Final = r'\$\{\s*"(?P<start>https?://[^/"\\]+/[^"\\]*)'
+_MEMBER: Final = r"\.(?P<name>[A-Za-z_]\w*)"
+_CONCATENATED: Final = re.compile(
+    _START + rf'"\s*\+\s*\(?\s*{_MEMBER}(?:\s*\|\s*(?:tostring|@uri))?\s*\)?\s*'
+    r'(?:\+\s*"(?P<end>[^"\\]*)"\s*)?\}'
+)
+_INTERPOLATED: Final = re.compile(_START + rf'\\\(\s*{_MEMBER}\s*\)(?P<end>[^"\\]*)"\s*\}}')
+
 
 def is_computed(uri: str) -> bool:
     """Tell whether an address is an expression or a template, so that only a run knows it."""
     return "${" in uri or "{" in uri
+
+
+def as_template(address: str) -> str:
+    """Write `${ "https://host/" + .item }` as the template that says the same, "" where there is none."""
+    found = _CONCATENATED.fullmatch(address.strip()) or _INTERPOLATED.fullmatch(address.strip())
+    return "" if found is None else f"{found['start']}{{{found['name']}}}{found['end'] or ''}"
 
 
 def raw(url: str) -> str:

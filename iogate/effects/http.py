@@ -14,6 +14,7 @@ from typing import Any, Final
 from multidict import CIMultiDict
 from yarl import URL
 
+from iogate.compiler.addresses import as_template
 from iogate.effects import failures, naming, responses
 from iogate.effects.addresses import Forbidden, Trust
 from iogate.effects.authentication import Authenticator, Credential
@@ -229,5 +230,5 @@ def _join(url: URL, location: str) -> URL:
 
 def _written_out(address: str) -> str:
     """Tell the author of `${ "https://host/" + .item }` what says the same with a host to review."""
-    template = naming.as_template(address)
+    template = as_template(address)
     return f"; or write the host outside of the expression: {template}" if template else ""

@@ -19,13 +19,6 @@ _SEGMENT: Final = re.compile(r"[^/{}]{16,}")
 _SWITCH: Final = re.compile(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
 _SWITCHES: Final = 4
 """Changes between letters and digits from which on a long segment is a key and no word."""
-_START: Final = r'\$\{\s*"(?P<start>https?://[^/"\\]+/[^"\\]*)'
-_MEMBER: Final = r"\.(?P<name>[A-Za-z_]\w*)"
-_CONCATENATED: Final = re.compile(
-    _START + rf'"\s*\+\s*\(?\s*{_MEMBER}(?:\s*\|\s*(?:tostring|@uri))?\s*\)?\s*'
-    r'(?:\+\s*"(?P<end>[^"\\]*)"\s*)?\}'
-)
-_INTERPOLATED: Final = re.compile(_START + rf'\\\(\s*{_MEMBER}\s*\)(?P<end>[^"\\]*)"\s*\}}')
 
 
 def called(method: str, address: str, written: URL, sent: URL) -> str:
@@ -47,9 +40,3 @@ def called(method: str, address: str, written: URL, sent: URL) -> str:
 
 def _without_key(segment: re.Match[str]) -> str:
     return "…" if len(_SWITCH.findall(segment[0])) >= _SWITCHES else segment[0]
-
-
-def as_template(address: str) -> str:
-    """Write `${ "https://host/" + .item }` as the template that says the same, "" where there is none."""
-    found = _CONCATENATED.fullmatch(address.strip()) or _INTERPOLATED.fullmatch(address.strip())
-    return "" if found is None else f"{found['start']}{{{found['name']}}}{found['end'] or ''}"

@@ -12,8 +12,8 @@ import zlib
 import pytest
 from aiohttp import web
 
+from iogate.compiler.addresses import as_template
 from iogate.effects import Effects
-from iogate.effects.naming import as_template
 from iogate.engine.commands import Authentication, CallHttp
 from iogate.settings import Settings
 from tests.effects.conftest import KEY, Site, do, failure, get, until

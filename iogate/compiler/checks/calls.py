@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from iogate.compiler import outline
+from iogate.compiler.addresses import as_template
 from iogate.compiler.checks.expressions import is_loose
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, warning
 from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem, listed, nearest, quoted
 from iogate.expressions.language import compiles
+from iogate.settings import Settings
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -20,18 +23,17 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 
 def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
-    del surroundings
     for task in outline.tasks(document.data):
         if task.data.get("call") != "http":
             continue
         call: Mapping[str, Any] = task.data["with"]
         at = (*task.pointer, "with")
         yield from _method(document, (*at, "method"), call["method"])
-        endpoint = call["endpoint"]
+        endpoint, place = call["endpoint"], (*at, "endpoint")
         if isinstance(endpoint, Mapping):
-            yield from _address(document, (*at, "endpoint", "uri"), endpoint["uri"])
-        else:
-            yield from _address(document, (*at, "endpoint"), endpoint)
+            endpoint, place = endpoint["uri"], (*place, "uri")
+        yield from _address(document, place, endpoint)
+        yield from _host(document, place, endpoint, surroundings.settings)
 
 
 def _method(document: Placed, pointer: Pointer, method: str) -> Iterator[Problem]:
@@ -46,6 +48,24 @@ def _method(document: Placed, pointer: Pointer, method: str) -> Iterator[Problem
             "IOG509",
             f"{quoted(method)} is no usual method of HTTP; those are {listed(METHODS)}",
             hint=did_you_mean(nearest(method, [known.lower() for known in METHODS])),
+        )
+
+
+def _host(document: Placed, pointer: Pointer, address: str, settings: Settings) -> Iterator[Problem]:
+    """A host that no data changes stands in an expression, where nobody can review it by itself."""
+    template = as_template(address)
+    host = urlsplit(template).hostname if template else None
+    if (
+        host
+        and not settings.allow_hosts
+        and not any(template.startswith(each) for each in settings.endpoints)
+    ):
+        yield warning(
+            document,
+            pointer,
+            "IOG513",
+            f'the host {quoted(host)} is within an expression, and "allow_hosts" does not let calls reach it',
+            hint=f"write {template}",
         )
 
 
