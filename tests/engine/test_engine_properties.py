@@ -1,4 +1,4 @@
-"""Whatever the workflow: it does what a naive interpreter does, and stopping anywhere makes no difference."""
+"""Whatever the workflow: it does what the reference does, and stopping anywhere makes no difference."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import time
 from typing import Any
 
-import jq
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -15,259 +14,126 @@ from hypothesis import strategies as st
 from iogate.compiler.program import load
 from iogate.engine.advance import RunFacts, advance
 from iogate.engine.commands import Perform, Performed, Resumed
-from iogate.engine.state import State, changes, frame_from_json, frame_to_json
-from tests.engine.engine_runs import HEADER, NOW_MS, Run, no_effects
-
-# A naive interpreter of pure tasks: recursive, by the book, without frames.
-
-
-class Raised(Exception):
-    pass
-
-
-class Ended(Exception):
-    pass
+from iogate.engine.index import Index
+from iogate.engine.reviving import revive
+from iogate.engine.state import State, changes, frame_to_json
+from iogate.worker.frames import Codec, Delta
+from tests.engine.engine_runs import HEADER, NOW_MS, Run, no_effects, stored
+from tests.engine.generated import workflows
+from tests.engine.reference import Reference
 
 
-def evaluate(text: str, value: Any, known: dict[str, Any]) -> Any:
-    results = jq.compile(text, args=known).input_value(value).all()
-    return results[0] if len(results) == 1 else results or None
+def outcome(state: State) -> tuple[str, Any]:
+    return state.status, state.output if state.status == "completed" else (state.error or {}).get("status")
 
 
-class Naive:
-    """Data and `$context` are integers or null, expressions pick from a fixed set."""
-
-    def __init__(self) -> None:
-        self.context: Any = {}
-        self.steps = 0
-
-    def run(self, tasks: list[dict[str, Any]], value: Any) -> tuple[str, Any]:
-        try:
-            return "completed", self.tasks(tasks, value, {})
-        except Ended as ended:
-            return "completed", ended.args[0]
-        except Raised as raised:
-            return "faulted", raised.args[0]
-
-    def tasks(self, tasks: list[dict[str, Any]], value: Any, around: dict[str, Any]) -> Any:
-        names = [next(iter(each)) for each in tasks]
-        at = 0
-        while at < len(tasks):
-            value, then = self.task(tasks[at][names[at]], value, around)
-            if then == "exit":
-                break
-            if then == "end":
-                raise Ended(value)
-            at = at + 1 if then == "continue" else names.index(then)
-        return value
-
-    def task(self, task: dict[str, Any], raw: Any, around: dict[str, Any]) -> tuple[Any, str]:
-        known = {**around, "context": self.context}
-        if "if" in task and evaluate(task["if"], raw, known) in (None, False):
-            return raw, "continue"
-        value = evaluate(task["input"]["from"], raw, known) if "input" in task else raw
-        then, out = task.get("then", "continue"), value
-        known["input"] = value
-        if "set" in task:
-            out = evaluate(task["set"], value, known)
-        elif "raise" in task:
-            raise Raised(task["raise"]["error"]["status"])
-        elif "switch" in task:
-            for entry in task["switch"]:
-                (case,) = entry.values()
-                if "when" not in case or evaluate(case["when"], value, known) not in (None, False):
-                    then = case["then"]
-                    break
-        elif "for" in task:
-            items = evaluate(task["for"]["in"], value, known)
-            each, index = task["for"].get("each", "item"), task["for"].get("at", "index")
-            for at, item in enumerate(items):
-                inside = {**around, each: item, index: at}
-                seen = {**inside, "context": self.context, "input": value}
-                if "while" in task and evaluate(task["while"], out, seen) in (None, False):
-                    break
-                out = self.tasks(task["do"], out, inside)
-        elif "try" in task:
-            out, then = self.attempt(task, value, around, then)
-        elif "fork" in task:
-            out = self.fork(task["fork"]["branches"], value, around)
-        elif "do" in task:
-            out = self.tasks(task["do"], value, around)
-        known = {**around, "context": self.context, "input": value}
-        if "output" in task:
-            out = evaluate(task["output"]["as"], out, known)
-        if "export" in task:
-            self.context = evaluate(task["export"]["as"], out, {**known, "output": out})
-        return out, then
-
-    def attempt(self, task: dict[str, Any], value: Any, around: dict[str, Any], then: str) -> tuple[Any, str]:
-        catch = task["catch"]
-        retry = catch.get("retry")
-        retries = retry["limit"]["attempt"]["count"] if retry else 0
-        while True:
-            try:
-                return self.tasks(task["try"], value, around), then
-            except Raised as raised:
-                if (
-                    catch.get("errors", {"with": {"status": raised.args[0]}})["with"]["status"]
-                    != raised.args[0]
-                ):
-                    raise
-                if retries > 0:
-                    retries -= 1
-                    continue
-                if retry and "do" not in catch and "then" not in catch:
-                    raise
-                inside = {**around, "error": {"status": raised.args[0]}}
-                out = self.tasks(catch["do"], value, inside) if "do" in catch else value
-                return out, catch.get("then", then)
-
-    def fork(self, branches: list[dict[str, Any]], value: Any, around: dict[str, Any]) -> Any:
-        before = merged = self.context
-        outputs = []
-        for branch in branches:
-            self.context = before
-            (only,) = branch.values()
-            outputs.append(self.task(only, value, around)[0])
-            if self.context != before:
-                merged = {**merged, **self.context}
-        self.context = merged
-        return outputs
-
-
-EXPRESSIONS = st.sampled_from(
-    [".", ". + 1", ". * 2 % 1000", "7", "(. // 0) - 3", "$input", "($context.n // 0) + 1"]
-)
-SHAPES = st.sampled_from([".", ". + 1", "(. // 0) * 3 % 1000", "($context.n // 5)"])
-CONDITIONS = st.sampled_from([". % 2 == 0", "(. // 0) > 3", "true", "null", "$context.n == null"])
-LISTS = st.sampled_from(["[]", "[1, 2, 3]", "[range(. % 4 | fabs)]", "[5]"])
-
-
-QUIET = ("continue", "exit")
-"""Inside a fork nothing ends the run: which branch came first would matter."""
-
-
-@st.composite
-def tasks(draw: Any, depth: int, *, quiet: bool = False) -> list[dict[str, Any]]:
-    """A list of tasks; directives lead forward only, so that each ends."""
-    names = [f"t{index}" for index in range(draw(st.integers(1, 4)))]
-    return [
-        {name: draw(task(depth, [*names[index + 1 :], *QUIET, *([] if quiet else ["end"])], quiet=quiet))}
-        for index, name in enumerate(names)
-    ]
-
-
-@st.composite
-def task(draw: Any, depth: int, targets: list[str], *, quiet: bool = False) -> dict[str, Any]:
-    kinds = [
-        "set",
-        "set",
-        "switch",
-        "wait",
-        *(["raise"] if not quiet and draw(st.integers(0, 5)) == 0 else []),
-    ]
-    kind = draw(st.sampled_from(kinds if depth == 0 else [*kinds, "for", "do", "try", "try", "fork"]))
-    made: dict[str, Any] = {}
-    match kind:
-        case "set":
-            made["set"] = draw(EXPRESSIONS)
-        case "wait":
-            made["wait"] = {"milliseconds": draw(st.integers(0, 3))}
-        case "raise":
-            made["raise"] = {"error": {"type": "https://x/e", "status": draw(st.integers(400, 403))}}
-        case "switch":
-            cases = [{"when": draw(CONDITIONS), "then": draw(st.sampled_from(targets))} for _ in range(2)]
-            if draw(st.booleans()):
-                cases.append({"then": draw(st.sampled_from(targets))})
-            made["switch"] = [{f"c{index}": case} for index, case in enumerate(cases)]
-        case "for":
-            made["for"] = {"in": draw(LISTS), "each": draw(st.sampled_from(["item", "other"]))}
-            if draw(st.booleans()):
-                made["while"] = draw(st.sampled_from(["(. // 0) < 50", "$index < 2", "true"]))
-            made["do"] = draw(tasks(depth - 1, quiet=quiet))
-        case "try":
-            made["try"] = draw(tasks(depth - 1, quiet=quiet))
-            made["catch"] = draw(catches(depth, targets, quiet=quiet))
-        case "fork":
-            branches = [
-                draw(task(depth - 1, list(QUIET), quiet=True)) for _ in range(draw(st.integers(1, 3)))
-            ]
-            made["fork"] = {"branches": [{f"b{index}": branch} for index, branch in enumerate(branches)]}
-            made["output"] = {"as": "[.. | numbers] | add"}
-        case _:
-            made["do"] = draw(tasks(depth - 1, quiet=quiet))
-    if draw(st.integers(0, 3)) == 0:
-        made["if"] = draw(CONDITIONS)
-    if draw(st.integers(0, 3)) == 0:
-        made["input"] = {"from": draw(SHAPES)}
-    if kind != "fork" and draw(st.integers(0, 3)) == 0:
-        made["output"] = {"as": draw(SHAPES)}
-    if draw(st.integers(0, 3)) == 0:
-        made["export"] = {"as": "{n: .}"}
-    if draw(st.integers(0, 2)) == 0:
-        made["then"] = draw(st.sampled_from(targets))
-    return made
-
-
-@st.composite
-def catches(draw: Any, depth: int, targets: list[str], *, quiet: bool) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    if draw(st.integers(0, 2)) == 0:
-        made["errors"] = {"with": {"status": draw(st.integers(400, 403))}}
-    if draw(st.booleans()):
-        made["retry"] = {"limit": {"attempt": {"count": draw(st.integers(0, 2))}}}
-    if draw(st.booleans()):
-        made["do"] = [{"h": {"set": "$error.status"}}, *draw(tasks(depth - 1, quiet=quiet))]
-    if draw(st.integers(0, 2)) == 0:
-        made["then"] = draw(st.sampled_from(targets))
-    return made
+@settings(max_examples=150, deadline=None)
+@given(workflow=workflows(), value=st.integers(-5, 20))
+def test_a_workflow_does_what_the_reference_does(workflow: dict[str, Any], value: int) -> None:
+    program = load({"document": HEADER, **workflow})
+    whole = Run(program, input=value).finish(no_effects)
+    reference = Reference((workflow.get("use") or {}).get("extensions", ()))
+    assert outcome(whole) == reference.run(workflow["do"], value)
 
 
 @settings(max_examples=60, deadline=None)
-@given(tree=tasks(2), value=st.integers(-5, 20))
-def test_a_workflow_does_what_a_naive_interpreter_does(tree: list[dict[str, Any]], value: int) -> None:
-    program = load({"document": HEADER, "do": tree})
-    whole = Run(program, input=value).finish(no_effects)
-    status, result = Naive().run(tree, value)
-    assert whole.status == status
-    assert (whole.output if status == "completed" else (whole.error or {}).get("status")) == result
-    # each step stored and loaded, and budgets of any size, make no difference
-    for budget in (1, 3):
-        sliced = Run(program, input=value, budget=budget, stores=True)
+@given(workflow=workflows(), value=st.integers(-5, 20))
+def test_stopping_and_loading_between_any_two_steps_changes_nothing(
+    workflow: dict[str, Any], value: int
+) -> None:
+    program = load({"document": HEADER, **workflow})
+    whole = Run(program, input=value)
+    whole.finish(no_effects)
+    for budget, stores in ((1, True), (3, True), (1, False)):
+        sliced = Run(program, input=value, budget=budget, stores=stores)
         sliced.finish(no_effects)
         assert (sliced.state.status, sliced.state.output, sliced.state.error) == (
-            whole.status,
-            whole.output,
-            whole.error,
+            whole.state.status,
+            whole.state.output,
+            whole.state.error,
         )
+        # branches of a fork may take turns differently
+        assert told(sliced) == told(whole)
 
 
-@settings(max_examples=40, deadline=None)
-@given(tree=tasks(2), value=st.integers(-5, 20))
-def test_slices_tell_the_same_story_and_never_mutate_a_state(tree: list[dict[str, Any]], value: int) -> None:
-    program = load({"document": HEADER, "do": tree})
-    whole, sliced = Run(program, input=value), Run(program, input=value, budget=1)
-    whole.finish(no_effects)
-    sliced.finish(no_effects)
-    # branches of a fork may take turns differently
-    told = [
-        sorted(f"{each.kind} {each.reference} {each.detail}" for each in run.notes) for run in (whole, sliced)
-    ]
-    assert told[0] == told[1]
+def told(run: Run) -> list[str]:
+    return sorted(
+        f"{each.kind} {each.reference} {each.detail}" for each in run.notes if each.kind != "task.cancelled"
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(workflow=workflows(), value=st.integers(-5, 20), every=st.integers(1, 4))
+def test_what_commits_write_is_the_state(workflow: dict[str, Any], value: int, every: int) -> None:
+    """However many steps lie between two commits; and a step changes nothing of the state before it."""
+    program = load({"document": HEADER, **workflow})
     facts = RunFacts(uid="1", started_at_ms=NOW_MS, input=value)
-    state, more = State(), True
-    while more:
-        before = json.dumps([frame_to_json(frame) for frame in state.frames.values()])
-        result = advance(program, state, (), NOW_MS, facts, budget=1)
-        again = advance(program, state, (), NOW_MS, facts, budget=1)
-        assert result == again
-        assert before == json.dumps([frame_to_json(frame) for frame in state.frames.values()])
-        changed, gone = changes(state, result.state)
-        rebuilt = {**state.frames, **changed}
-        assert {key: rebuilt[key] for key in rebuilt if key not in gone} == result.state.frames
-        for frame in result.state.frames.values():
-            assert frame_from_json(json.loads(json.dumps(frame_to_json(frame)))) == frame
-        state, more = result.state, result.more
+    state, now_ms, codec, kept = State(), NOW_MS, Codec(), Kept()
+    for step in range(1, 100_000):
+        before = [frame_to_json(frame) for frame in state.frames.values()]
+        text = json.dumps(before)
+        result = advance(program, state, (), now_ms, facts, budget=1)
+        assert advance(program, state, (), now_ms, facts, budget=1) == result
+        assert json.dumps([frame_to_json(frame) for frame in state.frames.values()]) == text
+        state = result.state
+        assert_indexed(state)
+        if step % every == 0 or (state.ended and state.status == "faulted"):
+            kept.take(codec.delta(state))
+            loaded = kept.load()
+            assert loaded == state
+            assert loaded.status == state.status
+        if state.ended:
+            break
+        if not result.more:
+            assert state.due_ms is not None
+            now_ms = state.due_ms
+
+
+def assert_indexed(state: State) -> None:
+    """The index says what a look at all frames says."""
+    found, fresh = state.indexed(), Index.of(state.frames.values())
+    assert {key: list(each) for key, each in found.below.items()} == {
+        key: list(each) for key, each in fresh.below.items()
+    }
+    assert found.leaves.keys() == fresh.leaves.keys()
+    assert (found.effects, found.waits, found.moments) == (fresh.effects, fresh.waits, fresh.moments)
+    assert {key: count for key, count in found.done.items() if count} == fresh.done
+
+
+class Kept:
+    """What a store has of a run."""
+
+    def __init__(self) -> None:
+        self.head = b""
+        self.frames: dict[str, bytes] = {}
+        self.values: dict[str, bytes] = {}
+
+    def take(self, delta: Delta) -> None:
+        self.head = delta.head
+        self.frames |= delta.frames
+        self.values |= delta.values
+        for key in delta.frames_gone:
+            del self.frames[key]
+        for digest in delta.values_gone:
+            del self.values[digest]
+
+    def load(self) -> State:
+        return Codec().load(self.head, self.frames, self.values)
+
+
+@settings(max_examples=60, deadline=None)
+@given(workflow=workflows(), value=st.integers(-5, 20))
+def test_a_run_that_faults_faults_again_where_nothing_has_changed(
+    workflow: dict[str, Any], value: int
+) -> None:
+    run = Run(load({"document": HEADER, **workflow}), input=value)
+    first = run.finish(no_effects)
+    if first.status == "faulted":
+        run.state = stored(revive(first, run.now_ms))
+        assert not run.state.ended
+        run.tell(Resumed())
+        run.finish(no_effects)
+        assert (run.state.status, run.state.error) == ("faulted", first.error)
 
 
 WITH_CALLS = """
