@@ -116,6 +116,14 @@ def settings_of(definition: Mapping[str, Any]) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def zone_of(definition: Mapping[str, Any]) -> tuple[tuple[str, ...], Any]:
+    """The time zone that a definition names, and where: in `iogate`'s part of the metadata, or in all's."""
+    said, metadata = settings_of(definition), definition["document"].get("metadata") or {}
+    if "timezone" in said or "timezone" not in metadata:
+        return ("document", "metadata", "iogate", "timezone"), said.get("timezone", "UTC")
+    return ("document", "metadata", "timezone"), metadata["timezone"]
+
+
 PREFIX: Final = "schedule:"
 """Before the name of a workflow: the id under which the runs of its schedule are queued and listed."""
 
@@ -137,9 +145,7 @@ def compiled(definition: Mapping[str, Any], program: str) -> Schedule | None:
             )
     if "cron" in given:
         text = " ".join(given["cron"].split())
-        return Schedule(
-            kind="cron", program=program, cron=text, zone=said.get("timezone", "UTC"), missed=missed
-        )
+        return Schedule(kind="cron", program=program, cron=text, zone=zone_of(definition)[1], missed=missed)
     return Schedule(kind="on", program=program) if "on" in given else None
 
 

@@ -76,10 +76,11 @@ class Scheduling:
             self._say(tick, "the store is nearly full, and starts nothing")
         if outcome != "ok":
             return False
-        self._failed.pop(tick.id, None)
         if stored < len(moments):
-            self._say(tick, f"{len(moments) - stored} ticks start nothing: too many of its runs are waiting")
-        elif not schedule.chained and now_ms - tick.due_ms > LATE_MS:
+            self._say(tick, "ticks start nothing: too many of its runs are waiting")
+            return not schedule.chained
+        self._failed.pop(tick.id, None)
+        if not schedule.chained and now_ms - tick.due_ms > LATE_MS:
             log.warning(
                 "%s missed ticks for %d s: %d run%s started",
                 tick.id,

@@ -220,6 +220,36 @@ def test_the_revision_says_when_its_workflows_run(tmp_path: Path) -> None:
     assert schedule.program == found.bundle.revision.workflows[name].program
 
 
+def test_the_zone_is_that_of_iogate_or_else_that_of_all(tmp_path: Path) -> None:
+    text = HEAD % ("1.0.0", ", metadata: {timezone: Asia/Tokyo}") + TIMED + "schedule: {cron: '0 6 * * *'}\n"
+    found = compiled(tmp_path, text)
+    assert found.bundle is not None
+    ((_, schedule),) = found.bundle.revision.scheduled.values()
+    assert schedule.zone == "Asia/Tokyo"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "code", "message"),
+    [
+        (
+            "{}",
+            "IOG334",
+            "a schedule has one of every, cron, after or on; this one has none of them",
+        ),
+        (
+            "{every: '${ .x }'}",
+            "IOG331",
+            '"every" of a schedule is no expression: there is no run yet that has data',
+        ),
+        ("{every: {seconds: 0}}", "IOG331", '"every" of a schedule is longer than nothing'),
+        ("{cron: '* * 30 2 *'}", "IOG330", '"* * 30 2 *" never comes'),
+    ],
+)
+def test_what_cannot_be_kept_is_said(tmp_path: Path, schedule: str, code: str, message: str) -> None:
+    found = compiled(tmp_path, HEAD % ("1.0.0", "") + TIMED + f"schedule: {schedule}\n")
+    assert [(problem.code, problem.message) for problem in found.errors] == [(code, message)]
+
+
 def test_the_highest_version_is_the_one_that_is_scheduled(tmp_path: Path) -> None:
     old = HEAD % ("1.9.0", "") + TIMED + "schedule: {every: PT1M}\n"
     new = HEAD % ("1.10.0", "") + TIMED + "schedule: {after: PT2M}\n"

@@ -66,11 +66,11 @@ def _missed(document: Placed) -> Iterator[Problem]:
 
 
 def _zone(document: Placed) -> tuple[str, list[Problem]]:
-    name = schedules.settings_of(document.data).get("timezone", "UTC")
+    pointer, name = schedules.zone_of(document.data)
     try:
         crontab.zone(name if isinstance(name, str) else str(name))
     except crontab.UnknownZone as unknown:
-        return "UTC", [fault(document, (*_METADATA, "timezone"), "IOG332", str(unknown))]
+        return "UTC", [fault(document, pointer, "IOG332", str(unknown))]
     return str(name), []
 
 
