@@ -1,6 +1,6 @@
 """How an address is told to a person: as its author wrote it, without what may be a secret.
 
-Called by `http`. What data put into an address is never shown; neither are query, user and password, and
+Called by `http` and `authentication`. What data put into an address is never shown; neither are query, user and password, and
 a segment of the path that reads like a key becomes `…`: chat services have theirs there.
 """
 
@@ -33,9 +33,16 @@ def called(method: str, address: str, written: URL, sent: URL) -> str:
         place += f" (from {text if len(text) <= LONGEST else text[: LONGEST - 1] + '…'})"
     elif address:
         place += _SEGMENT.sub(_without_key, urlsplit(address).path)
-    if sent.origin() != written.origin():
-        place += f" (sent to {sent.origin()})"
-    return f"{method} {place}"
+    return f"{method} {place}{_elsewhere(written, sent)}"
+
+
+def origin(written: URL, sent: URL) -> str:
+    """Say which server is asked, where its address is nobody's text."""
+    return f"{written.origin()}{_elsewhere(written, sent)}"
+
+
+def _elsewhere(written: URL, sent: URL) -> str:
+    return f" (sent to {sent.origin()})" if sent.origin() != written.origin() else ""
 
 
 def _without_key(segment: re.Match[str]) -> str:

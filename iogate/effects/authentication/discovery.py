@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 import iogate
-from iogate.effects import values
+from iogate.effects import naming, values
 from iogate.effects.addresses import Trust
 from iogate.effects.authentication.policies import OAuth
 from iogate.effects.failures import RefusedStatus, failed, failures
@@ -73,7 +73,7 @@ async def discover(policy: OAuth, transport: Transport) -> Provider:
         address = address.rstrip("/") + DOCUMENT
     url = parse_url(address, what='the "authority" of oidc')
     route = transport.route(url, _trust(policy))
-    shown = f"the OpenID provider {url.origin()}"
+    shown = f"the OpenID provider {naming.origin(url, route.url)}"
     headers = CIMultiDict({"Accept": "application/json", "User-Agent": f"iogate/{iogate.__version__}"})
     async with failures(shown):
         received = await transport.exchange(

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from iogate.effects import values
+from iogate.effects import naming, values
 from iogate.effects.authentication import discovery, grants
 from iogate.effects.authentication.policies import OAuth
 from iogate.effects.failures import CallFailed, failed, failures, phrase
@@ -137,13 +137,11 @@ class Tokens:
         return await self._ask(grants.request(url, policy), provider.token, "token")
 
     async def _ask(self, request: Request, endpoint: discovery.Endpoint, what: str) -> Mapping[str, Any]:
-        shown = f"the {what} endpoint {endpoint.url.origin()}"
+        route = self._transport.route(endpoint.url, endpoint.trust)
+        shown = f"the {what} endpoint {naming.origin(endpoint.url, route.url)}"
         async with failures(shown):
             received = await self._transport.exchange(
-                request,
-                self._transport.route(endpoint.url, endpoint.trust),
-                wanted=lambda _: True,
-                cap=discovery.MAX_ANSWER,
+                request, route, wanted=lambda _: True, cap=discovery.MAX_ANSWER
             )
         return _read(received, shown)
 
