@@ -207,7 +207,7 @@ class _Compiler:
             self.problems.append(taken)
         resolved = self._workflow_of(document, (*at, "workflow"), method.workflow)
         definition = None if resolved is None else self.definitions[resolved]
-        self.problems.extend(debug.check(document, at, method, definition, self._exists))
+        self.problems.extend(debug.check(document, at, method, definition, self._exists, self._definition))
         input_ = method.input
         given = input_.schema_ if input_ is not None else None
         if given is not None:
@@ -251,6 +251,9 @@ class _Compiler:
         if resolved is None and not self.partial and not self._was_unreadable(reference):
             self.problems.append(self.workflows.unknown(document, pointer, reference))
         return resolved
+
+    def _definition(self, reference: str) -> Mapping[str, Any] | None:
+        return self.definitions.get(self.workflows.resolve(reference) or "")
 
     def _was_unreadable(self, reference: str) -> bool:
         """A file with an error may have been this workflow's: one fault is told once."""

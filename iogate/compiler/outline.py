@@ -200,6 +200,15 @@ def loop_variables(data: Mapping[str, Any]) -> frozenset[str]:
     return frozenset({loop.get("each") or "item", loop.get("at") or "index"})
 
 
+def child_of(task: Task) -> str | None:
+    """The workflow that the task runs, `namespace/name[:version]`; None where it runs none."""
+    if task.kind != "run" or "workflow" not in task.data["run"]:
+        return None
+    child = task.data["run"]["workflow"]
+    name, version = f"{child['namespace']}/{child['name']}", child["version"]
+    return name if version == "latest" else f"{name}:{version}"
+
+
 def item_variables(each: Mapping[str, Any]) -> frozenset[str]:
     """Names that a `foreach` gives to its item and index."""
     return frozenset({each.get("item") or "item", each.get("at") or "index"})

@@ -79,11 +79,9 @@ def name_of(document: Placed) -> tuple[str, str]:
 def children(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, str]]:
     """Every workflow that the definition runs, and where it names it."""
     for task in outline.tasks(definition):
-        if task.kind == "run" and "workflow" in task.data["run"]:
-            child = task.data["run"]["workflow"]
-            name, version = f"{child['namespace']}/{child['name']}", child["version"]
-            at = (*task.pointer, "run", "workflow", "name")
-            yield at, name if version == "latest" else f"{name}:{version}"
+        child = outline.child_of(task)
+        if child is not None:
+            yield (*task.pointer, "run", "workflow", "name"), child
 
 
 def precedence(version: str) -> tuple[tuple[int, ...], bool, tuple[tuple[bool, int, str], ...], str]:

@@ -29,8 +29,8 @@ class Mock:
 Mocks = Mapping[str, Mock | Callable[[Perform], Mock] | Callable[[StartChild], Mock]]
 """By the task's reference, `/do/0/loop/for/do/1/call` or, for one turn, `/do/0/loop/for/7/do/1/call`.
 
-Tasks of a child are named with its workflow in front: `shop/charge/do/0/call`. A mock of a task that
-runs a workflow stands for the whole child.
+A task of a child has the reference of the task that runs it in front: `/do/0/charge/do/2/call`. A mock of the
+task that runs a workflow stands for the whole child.
 """
 
 

@@ -93,7 +93,7 @@ async def replay(harness: Harness, api_id: str, case: DebugCase) -> Replayed:
             reference: Mock(output=mock.output, error=mock.error)
             for reference, mock in (case.mocks or {}).items()
         }
-        outcome = await harness.run(api.workflow, value, mocks=mocks)
+        outcome = await harness.run(api.workflow, value, mocks=mocks, events=case.events or ())
     return Replayed(
         sent=sent,
         http=http,

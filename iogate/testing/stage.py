@@ -59,6 +59,8 @@ class _Run:
     facts: RunFacts
     environment: Environment
     parent: _Run | None = None
+    path: str = ""
+    """References of the tasks that led here, outermost first, for mocks."""
     frame: int | None = None
     """The parent's, where it waits for this run."""
     depth: int = 0
@@ -86,11 +88,6 @@ class _Run:
         """Of a message in the run's inbox."""
         self.numbers += 1
         return self.numbers
-
-    @property
-    def name(self) -> str:
-        """The workflow's, without its version."""
-        return self.cast.program.name.rpartition(":")[0]
 
 
 @dataclass(kw_only=True)
@@ -281,11 +278,10 @@ class Stage:
     def _mock(self, run: _Run, reference: str, *pointers: str) -> Any:
         """Find a mock for one turn of a loop, for the task, or for the call of the function it is in."""
         caller = reference.partition("/use/functions/")[0]
-        for name in (reference, _static(reference), *pointers, caller, _static(caller)):
-            if run.name + name in self.mocks:
-                return self.mocks[run.name + name]
-            if run.parent is None and name in self.mocks:
-                return self.mocks[name]
+        for name in (reference, *pointers, caller):
+            for known in (run.path + name, _static(run.path + name)):
+                if known in self.mocks:
+                    return self.mocks[known]
         return None
 
     def _start_child(self, run: _Run, start: StartChild) -> None:
@@ -306,6 +302,7 @@ class Stage:
             f"{self._runs[0].uid}.{len(self._runs)}",
             start.input,
             parent=run,
+            path=run.path + start.reference,
             frame=start.frame if start.awaits else None,
             depth=run.depth + 1,
         )

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from iogate import secrets
+from iogate.compiler.compile import compile_documents
+from iogate.compiler.faults import Purpose
 from iogate.compiler.revision import (
     AnyAuth,
     EnvSecret,
@@ -17,7 +19,9 @@ from iogate.compiler.revision import (
     TokenAuth,
     UserAuth,
 )
-from tests.compiler.projects import api, bundle, compiled, told, workflow
+from iogate.documents import load
+from iogate.settings import Settings
+from tests.compiler.projects import api, bundle, compiled, told, workflow, write
 
 PATHS = {"apis.d/orders.yaml": api(), "workflows.d/order.yaml": workflow()}
 
@@ -255,6 +259,49 @@ def test_debug_cases_are_checked_against_api_and_workflow(tmp_path: Path) -> Non
         "apis.d/orders.yaml:11:20 IOG306 samples/none.json does not exist",
         'apis.d/orders.yaml:14:11 IOG318 no task at "/do/0/don" in this API\'s workflow; it has /do/0/done',
     ]
+
+
+def runs(name: str, child: str, version: str = "1.0.0") -> str:
+    """A workflow that runs another one."""
+    return f"""\
+document: {{dsl: '1.0.3', namespace: shop, name: {name}, version: '1.0.0'}}
+do:
+  - child:
+      run: {{workflow: {{namespace: shop, name: {child}, version: {version}}}}}
+"""
+
+
+def test_a_mock_may_be_of_a_task_of_a_child(tmp_path: Path) -> None:
+    files = {
+        "workflows.d/order.yaml": runs("order", "pay"),
+        "workflows.d/pay.yaml": runs("pay", "order", "latest"),
+        "apis.d/orders.yaml": api()
+        + """\
+    debug:
+      - name: below
+        mocks:
+          /do/0/child: {output: {}}
+          /do/0/child/do/0/child: {output: {}}
+          /do/0/child/do/0/chidl: {output: {}}
+""",
+    }
+    (problem,) = told(compiled(tmp_path, files))
+    assert problem.startswith('apis.d/orders.yaml:12:11 IOG318 no task at "/do/0/child/do/0/chidl"')
+
+
+@pytest.mark.parametrize("purpose", ["validate", "apply", "run"])
+def test_a_workflow_that_another_runs_is_there(tmp_path: Path, purpose: Purpose) -> None:
+    files = {"workflows.d/a.yaml": runs("a", "pya"), "workflows.d/pay.yaml": workflow("pay")}
+    (problem,) = compiled(tmp_path, files, purpose=purpose).problems
+    assert (problem.code, problem.severity, problem.line) == ("IOG303", "error", 4)
+    assert problem.message == 'no workflow "shop/pya:1.0.0"'
+    assert problem.hint == 'did you mean "shop/pay"?'
+
+
+def test_of_some_files_of_a_project_children_may_be_elsewhere(tmp_path: Path) -> None:
+    write(tmp_path, {"workflows.d/a.yaml": runs("a", "b")})
+    made = compile_documents(load(tmp_path), Settings(), root=tmp_path, partial=True)
+    assert made.problems == ()
 
 
 def test_a_get_case_has_no_body(tmp_path: Path) -> None:

@@ -18,9 +18,13 @@ def check(
     method: Method,
     definition: Mapping[str, Any] | None,
     exists: Callable[[str], bool],
+    child: Callable[[str], Mapping[str, Any] | None],
 ) -> Iterator[Problem]:
-    """Check the cases of the method at `pointer`; without a definition, mocks are not checked."""
-    references = None if definition is None else _references(definition)
+    """Check the cases of the method at `pointer`; without a definition, mocks are not checked.
+
+    `child` gives the definition of a workflow that another one runs.
+    """
+    references = None if definition is None else tuple(_references(definition, child, frozenset()))
     for index, case in enumerate(method.debug or ()):
         at = (*pointer, "debug", index)
         yield from _request(document, at, case, method)
@@ -71,5 +75,19 @@ def _mocks(document: Placed, at: Pointer, case: DebugCase, references: tuple[str
             )
 
 
-def _references(definition: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(task.reference_text() for task in outline.tasks(definition))
+def _references(
+    definition: Mapping[str, Any],
+    child: Callable[[str], Mapping[str, Any] | None],
+    around: frozenset[str],
+) -> Iterator[str]:
+    """The tasks of a workflow, and below those that run another one the tasks of that.
+
+    Of workflows that run themselves, directly or not, the first round counts.
+    """
+    for task in outline.tasks(definition):
+        yield task.reference_text()
+        named = outline.child_of(task)
+        inner = None if named is None or named in around else child(named)
+        if named is not None and inner is not None:
+            for reference in _references(inner, child, around | {named}):
+                yield task.reference_text() + reference

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from iogate.documents.shape import FORMAT, Maybe, Shape, fault, rule
-from iogate.documents.values import FreeMap, IsMapping, Text, TextMap, Whole, matching
+from iogate.documents.values import FreeMap, IsList, IsMapping, Text, TextMap, Whole, matching
 
 
 def _status(value: int) -> int:
@@ -49,6 +49,15 @@ _Reference = Annotated[
 ]
 
 
+def _typed(value: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(value.get("type"), str):
+        raise rule("an event has a type", code=6, hint="write type: com.example.paid")
+    return value
+
+
+_Event = Annotated[FreeMap, AfterValidator(_typed)]
+
+
 class DebugCase(Shape):
     near: ClassVar = {"method": "verb", "mock": "mocks", "expected": "expect", "input": "body"}
 
@@ -62,6 +71,8 @@ class DebugCase(Shape):
     """Relative to the project."""
     mocks: Maybe[Annotated[dict[_Reference, Mock], IsMapping]] = None
     """By task reference; used by `iogate test`."""
+    events: Maybe[Annotated[list[_Event], IsList]] = None
+    """CloudEvents that arrive as the run waits for them; used by `iogate test`."""
     expect: Maybe[Expect] = None
 
     @property

@@ -1,0 +1,115 @@
+"""The stage: children run in the test, events arrive as someone waits for them, mocks stand for either."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent, indent
+from typing import Any
+
+from iogate.documents.api import DebugCase
+from iogate.engine.commands import StartChild
+from iogate.settings import Settings
+from iogate.testing import Arrival, Harness, Mock, replay
+
+PARENT = """
+    - pay: {run: {workflow: {namespace: t, name: pay, version: latest, input: {n: '${ .n }'}}}}
+"""
+PAY = """
+    - each:
+        for: {in: '${ [1, 2] }'}
+        do:
+          - charge:
+              call: http
+              with: {method: post, endpoint: "https://api.example.com/pay"}
+"""
+NAP = """
+    - nap: {wait: PT1H}
+"""
+LISTEN = """
+    - l: {listen: {to: {any: [], until: length == 2}}}
+"""
+
+
+def project(root: Path, /, **workflows: str) -> Harness:
+    (root / "workflows.d").mkdir(exist_ok=True)
+    for name, do in workflows.items():
+        head = f"document: {{dsl: 1.0.3, namespace: t, name: {name}, version: 1.0.0}}\ndo:\n"
+        (root / "workflows.d" / f"{name}.yaml").write_text(head + indent(dedent(do), "  "))
+    return Harness.load(root, settings=Settings())
+
+
+async def test_a_mock_stands_for_a_whole_child(tmp_path: Path) -> None:
+    harness = project(tmp_path, w=PARENT, pay=PAY)
+    asked: list[Any] = []
+
+    def answer(start: StartChild) -> Mock:
+        asked.append((start.name, start.input))
+        return Mock(output="paid")
+
+    outcome = await harness.run("t/w", {"n": 3}, mocks={"/do/0/pay": answer})
+    assert (outcome.output, outcome.children, asked) == ("paid", (), [("pay", {"n": 3})])
+
+
+async def test_a_mocked_child_may_fail(tmp_path: Path) -> None:
+    error = {"type": "https://e.example/t", "status": 418, "title": "Teapot"}
+    outcome = await project(tmp_path, w=PARENT, pay=PAY).run("t/w", mocks={"/do/0/pay": Mock(error=error)})
+    assert outcome.error == {**error, "instance": "/do/0/pay"}
+
+
+async def test_a_task_of_a_child_is_mocked_below_the_task_that_runs_it(tmp_path: Path) -> None:
+    each, special = "/do/0/pay/do/0/each/for/do/0/charge", "/do/0/pay/do/0/each/for/1/do/0/charge"
+    mocks = {each: Mock(output="each"), special: Mock(output="special")}
+    outcome = await project(tmp_path, w=PARENT, pay=PAY).run("t/w", mocks=mocks)
+    (child,) = outcome.children
+    assert outcome.output == "special"
+    assert [call.performed.output for call in child.calls] == ["each", "special"]
+    assert (child.workflow, child.status, child.input) == ("t/pay:1.0.0", "completed", {"n": None})
+    assert child.uid != outcome.uid
+
+
+async def test_events_arrive_one_by_one_as_someone_listens(tmp_path: Path) -> None:
+    harness = project(tmp_path, w=NAP + LISTEN)
+    outcome = await harness.run("t/w", events=[{"type": "a", "data": 1}, {"type": "b", "data": 2}])
+    assert (outcome.output, outcome.elapsed_s) == ([1, 2], 3600)
+
+
+async def test_an_event_may_come_at_its_own_time(tmp_path: Path) -> None:
+    harness = project(tmp_path, w=LISTEN)
+    events: list[dict[str, Any] | Arrival] = [{"type": "a"}, Arrival(event={"type": "b"}, after_s=90.5)]
+    outcome = await harness.run("t/w", events=events)
+    assert (outcome.status, outcome.elapsed_s) == ("completed", 90.5)
+
+
+async def test_an_event_that_comes_before_anyone_listens_is_lost(tmp_path: Path) -> None:
+    harness = project(tmp_path, w=NAP + LISTEN)
+    events: list[dict[str, Any] | Arrival] = [
+        Arrival(event={"type": "a", "data": 1}, after_s=10),
+        {"type": "b"},
+        {"type": "c"},
+    ]
+    assert (await harness.run("t/w", events=events)).output == [None, None]
+
+
+async def test_a_listener_without_events_is_left_waiting(tmp_path: Path) -> None:
+    outcome = await project(tmp_path, w=LISTEN).run("t/w", events=[{"type": "a"}])
+    assert outcome.status == "waiting"
+    assert outcome.waiting_for is not None
+    assert outcome.waiting_for.task == "/do/0/l"
+
+
+async def test_what_runs_emit_is_told(tmp_path: Path) -> None:
+    emit = "- e: {emit: {event: {with: {type: a, data: '${ .n }'}}}, output: {as: .data}}"
+    outcome = await project(tmp_path, w=PARENT, pay=emit).run("t/w", {"n": 5})
+    assert (outcome.output, outcome.emitted) == (5, ())
+    (child,) = outcome.children
+    assert [event["data"] for event in child.emitted] == [5]
+
+
+async def test_a_debug_case_brings_its_events(tmp_path: Path) -> None:
+    (tmp_path / "apis.d").mkdir()
+    (tmp_path / "apis.d" / "t.yaml").write_text(
+        "module: t\nauth: none\ntimeout: 1m\nmethods: {w: {workflow: t/w, verbs: [POST]}}\n"
+    )
+    case = {"name": "c", "events": [{"type": "a", "data": 1}, {"type": "b"}], "expect": {"output": [1, None]}}
+    replayed = await replay(project(tmp_path, w=LISTEN), "t/w", DebugCase.model_validate(case))
+    assert replayed.failures == ()
