@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ from iogate.effects import Effects, sweeping
 from iogate.engine.commands import RunContainer
 from iogate.settings import Settings
 from tests.effects.conftest import KEY, do, failure, until
-
-STAND_IN = Path(__file__).parent / "docker_stand_in.py"
+from tests.effects.daemon import install
 
 
 def container(command: str | None = "true", **run: Any) -> RunContainer:
@@ -29,13 +27,7 @@ def container(command: str | None = "true", **run: Any) -> RunContainer:
 @pytest.fixture
 def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a stand-in for Docker, which is on PATH."""
-    tool = tmp_path / "bin" / "docker"
-    tool.parent.mkdir()
-    tool.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {STAND_IN} "$@"\n')
-    tool.chmod(0o755)
-    folder = tmp_path / "daemon"
-    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
-    monkeypatch.setenv("CONTAINER_STAND_IN", str(folder))
+    folder = install(tmp_path, monkeypatch)
     monkeypatch.setenv("A_SECRET_OF_THE_WORKER", "s3cret")
     return folder
 
