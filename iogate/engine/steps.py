@@ -17,8 +17,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
+from iogate import durations
 from iogate.compiler.stages import BEFORE
-from iogate.compiler.tasks import Fork, Listen, Task, Try
+from iogate.compiler.tasks import Fork, Function, Listen, Task, Try
 from iogate.engine import attempts, branches, children, extending, kinds, listening, raising, waits
 from iogate.engine.commands import Arrived, ChildEnded, Performed
 from iogate.engine.scope import truthy
@@ -41,7 +42,10 @@ def answered(walk: Walk, performed: Performed) -> None:
         walk.tree.count_answer(scope)
     walk.begins()
     if performed.error is not None:
-        described = raising.problem(performed.error, task.pointer)
+        if isinstance(task.body, Function):  # its words may be the author's
+            described = raising.problem(performed.error, task.pointer)
+        else:
+            described = raising.placed(performed.error, task, scope)
         _carry(walk, Fault(scope.id, task, described, definite=performed.definite))
     else:
         _complete(walk, frame, task, performed.output, performed.authorization)
@@ -196,9 +200,11 @@ def _complete(
 
 def _time_out(walk: Walk, frame: Frame) -> None:
     """End what is inside a frame whose time is over, and raise the standard's error there."""
-    late = WorkflowError("timeout", detail="it took longer than its timeout allows")
+    assert frame.deadline_ms is not None
+    length = durations.format_seconds((frame.deadline_ms - frame.started_ms) / 1000)
+    late = WorkflowError("timeout", detail=f"it took longer than its timeout of {length}")
     if frame.parent is None:
-        whole = WorkflowError("timeout", detail="the workflow took longer than its timeout allows")
+        whole = WorkflowError("timeout", detail=f"the workflow took longer than its timeout of {length}")
         walk.end_faulted(raising.problem(whole, "/"))
         return
     walk.cancelled(walk.tree.remove_below(frame))

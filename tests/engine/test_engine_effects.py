@@ -314,7 +314,7 @@ def test_an_outcome_that_is_not_definite_keeps_the_key() -> None:
         "type": ERROR_TYPES + "communication",
         "status": 500,
         "title": "Communication failed",
-        "detail": "the connection broke",
+        "detail": 'task "c": the connection broke',
         "instance": "/do/0/c",
     }
 

@@ -366,7 +366,7 @@ def test_a_workflow_that_takes_too_long_faults_and_nothing_catches_it() -> None:
             "type": ERROR_TYPES + "timeout",
             "status": 408,
             "title": "Timed out",
-            "detail": "the workflow took longer than its timeout allows",
+            "detail": "the workflow took longer than its timeout of 5s",
             "instance": "/",
         }
 

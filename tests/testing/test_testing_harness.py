@@ -63,7 +63,7 @@ async def test_a_mocked_error_is_the_tasks_error(tmp_path: Path) -> None:
     outcome = await project(tmp_path, CALL).run("t/w", mocks={"/do/0/call": Mock(error=error)})
     assert outcome.status == "faulted"
     assert outcome.error is not None
-    assert (outcome.error["status"], outcome.error["detail"]) == (503, "down")
+    assert (outcome.error["status"], outcome.error["detail"]) == (503, 'task "call": down')
     assert outcome.error["instance"] == "/do/0/call"
 
 
