@@ -149,12 +149,13 @@ class _Exchange:
 
     async def _hop(self, route: Route) -> Received:
         received = await self._send(route)
-        if (
-            received.status == 401
-            and self._credential is not None
-            and self._credential.refused(received.headers)
-        ):
+        credential = self._credential
+        if credential is None:
+            return received
+        if received.status == 401 and credential.refused(received.headers):
             received = await self._send(route)
+        if received.status != 401:
+            credential.accepted()
         return received
 
     async def _send(self, route: Route) -> Received:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
+from aiohttp import web
 
+from iogate.effects import Effects
 from iogate.effects.authentication.digest import Session, challenges, session, stale
 from iogate.effects.authentication.policies import Digest
+from iogate.engine.commands import Authentication
+from tests.effects.conftest import Site, do, get
 
 MUFASA = Digest(username="Mufasa", password="Circle of Life")
 
@@ -127,3 +132,36 @@ def test_names_are_sent_as_the_standard_wants_them() -> None:
 def test_no_password_is_in_what_a_log_would_show() -> None:
     made = session(MUFASA, challenges(['Digest realm="r", nonce="n"']))
     assert "Circle" not in repr(made)
+
+
+class Strict:
+    """A server that wants each use of a nonce exactly once, and in order."""
+
+    def __init__(self) -> None:
+        self.issued = 0
+        self.used: dict[str, int] = {}
+        self.asked = 0
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        given = request.headers.get("Authorization", "")
+        nonce, count = re.search(r'nonce="(\w+)"', given), re.search(r"nc=(\w+)", given)
+        if nonce and count and int(count[1], 16) == self.used[nonce[1]] + 1:
+            self.used[nonce[1]] += 1
+            await asyncio.sleep(0.001 * (self.asked % 5))
+            return web.json_response(True)
+        self.issued += 1
+        self.used[f"n{self.issued}"] = 0
+        asks = f'Digest realm="r", nonce="n{self.issued}", qop="auth"' + (", stale=true" if given else "")
+        return web.Response(status=401, headers={"WWW-Authenticate": asks})
+
+
+async def test_calls_under_way_together_do_not_overtake_each_other(site: Site, effects: Effects) -> None:
+    strict = Strict()
+    site.handlers["/a"] = strict.answer
+    authentication = Authentication(scheme="digest", parameters={"username": "ada", "password": "p"})
+    for _ in range(3):
+        calls = (do(effects, get(site.url + "/a", authentication=authentication)) for _ in range(20))
+        assert [performed.error for performed in await asyncio.gather(*calls)] == [None] * 20
+    assert strict.issued <= 20
+    assert strict.asked == 60 + strict.issued

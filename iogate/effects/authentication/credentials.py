@@ -19,7 +19,12 @@ from iogate.effects.authentication.tokens import Token, Tokens
 from iogate.effects.transport import Transport
 from iogate.engine.commands import Authentication
 
-NONCES: Final = 4096
+NONCES: Final = 1024
+"""Places with users whose nonces are kept."""
+NONCES_OF_ONE: Final = 64
+
+Idle = OrderedDict[str, list[digest.Session]]
+"""Sessions of digest authentication that no call uses now, by place and user."""
 
 
 class Credential(Protocol):
@@ -32,13 +37,16 @@ class Credential(Protocol):
     def refused(self, headers: CIMultiDict[str]) -> bool:
         """Take note of a 401, and say whether to try exactly once more."""
 
+    def accepted(self) -> None:
+        """Take note of any other answer."""
+
 
 class Authenticator:
     """All tokens and nonces of one process."""
 
     def __init__(self, transport: Transport, *, tokens: Tokens | None = None) -> None:
         self._tokens = tokens if tokens is not None else Tokens(transport)
-        self._sessions: OrderedDict[str, digest.Session] = OrderedDict()
+        self._idle: Idle = OrderedDict()
 
     def credential(self, authentication: Authentication) -> Credential:
         """Make the credential of one call.
@@ -53,7 +61,7 @@ class Authenticator:
             case policies.Bearer(token=token):
                 return _Fixed(f"Bearer {token}")
             case policies.Digest():
-                return _Answering(policy, self._sessions)
+                return _Answering(policy, self._idle)
             case policies.OAuth():
                 return _Bearing(policy, self._tokens)
             case _:
@@ -74,13 +82,20 @@ class _Fixed:
         del headers
         return False
 
+    def accepted(self) -> None:
+        pass
+
 
 class _Answering:
-    """Digest: answers a challenge, that of an earlier call to the same place where there was one."""
+    """Digest: answers a challenge, that of an earlier call to the same place where there was one.
 
-    def __init__(self, policy: policies.Digest, sessions: OrderedDict[str, digest.Session]) -> None:
+    A nonce serves one call at a time: servers count its uses, and two calls under way may overtake each
+    other.
+    """
+
+    def __init__(self, policy: policies.Digest, idle: Idle) -> None:
         self._policy = policy
-        self._sessions = sessions
+        self._idle = idle
         self._session: digest.Session | None = None
         self._key = ""
         self._challenged = False
@@ -88,25 +103,30 @@ class _Answering:
 
     async def present(self, method: str, url: URL) -> str | None:
         if self._session is None:
-            pair = f"{url.origin()}\n{self._policy.username}\n{self._policy.password}"
-            self._key = hashlib.sha256(pair.encode()).hexdigest()
-            self._session = self._sessions.get(self._key)
+            place = f"{url.origin()}\n{self._policy.username}\n{self._policy.password}"
+            self._key = hashlib.sha256(place.encode()).hexdigest()
+            waiting = self._idle.get(self._key)
+            self._session = waiting.pop() if waiting else None
         return None if self._session is None else self._session.answer(method, url.raw_path_qs)
 
     def refused(self, headers: CIMultiDict[str]) -> bool:
         offered = digest.challenges(headers.getall("WWW-Authenticate", []))
+        self._session = None
         if self._challenged and not digest.stale(offered):
-            self._sessions.pop(self._key, None)
             return False  # the password is wrong
-        session = digest.session(self._policy, offered)
-        if session is None:
-            return False
+        self._session = digest.session(self._policy, offered)
         self._challenged = True
-        self._session = self._sessions[self._key] = session
-        self._sessions.move_to_end(self._key)
-        while len(self._sessions) > NONCES:
-            self._sessions.popitem(last=False)
-        return True
+        return self._session is not None
+
+    def accepted(self) -> None:
+        if self._session is not None:
+            waiting = self._idle.setdefault(self._key, [])
+            waiting.append(self._session)
+            del waiting[:-NONCES_OF_ONE]
+            self._idle.move_to_end(self._key)
+            while len(self._idle) > NONCES:
+                self._idle.popitem(last=False)
+            self._session = None
 
 
 class _Bearing:
@@ -130,3 +150,6 @@ class _Bearing:
             self._tokens.discard(self._policy, self._token)
         kept, self._kept, self._token = self._kept, False, None
         return kept
+
+    def accepted(self) -> None:
+        pass
