@@ -135,7 +135,7 @@ def main(arguments: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--runs", type=int, default=100_000)
-    parser.add_argument("--spread", type=float, default=60.0, help="seconds over which the runs are due")
+    parser.add_argument("--spread", type=float, default=100.0, help="seconds over which the runs are due")
     parser.add_argument("--only", choices=["memory", "lateness"])
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="iogate-bench-") as name, redis_server(Path(name)) as store:

@@ -18,18 +18,11 @@ local function holds(key, uid)
   return set[uid]
 end
 
-local function folded_record(uid, packed)
-  local flat, fields, v = cmsgpack.unpack(packed)[1], {}, {}
-  for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
-  for i, name in ipairs(RECORD) do v[i] = fields[name] or false end
-  return read_record(uid, v)
-end
-
 -- The record of a run that stays where it is: one that is folded is left so.
 local function look(uid)
   local packed = redis.pcall('GET', $parked .. uid)
   if type(packed) ~= 'string' then return record(uid) end
-  local known, r = pcall(folded_record, uid, packed)
+  local known, r = pcall(function() return folded_record(uid, cmsgpack.unpack(packed)[1]) end)
   return known and r or nil
 end
 

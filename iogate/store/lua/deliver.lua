@@ -4,18 +4,19 @@
 -- returns: 1; 0 where another process is the matcher: nothing was done
 -- invariant: a subscription gets each event once, in order, however often this is repeated: it knows the
 --   number of the last one that it got, and what was published before it began.
--- include: time index rq places record inbox
+-- include: time index rq places record inbox bus
 if redis.call('HGET', $matcher, 'owner') ~= ARGV[1] then return 0 end
 local upto = tonumber(ARGV[2])
 local deliveries = cmsgpack.unpack(ARGV[3])
 
+local last = upto
+for _, delivery in ipairs(deliveries) do last = math.max(last, delivery[1]) end
 local events, matched = {}, 0
-for _, entry in ipairs(redis.call('LRANGE', $events, 0, 255)) do
-  local digits = string.match(entry, '^%d+')
-  local number = tonumber(digits) or 0
-  events[number] = string.sub(entry, #(digits or '') + 2)
+each_event(function(number, event)
+  if number > last then return true end
+  events[number] = event
   if number <= upto then matched = matched + 1 end
-end
+end)
 
 for _, delivery in ipairs(deliveries) do
   local number, uid, frame = delivery[1], delivery[2], delivery[3]

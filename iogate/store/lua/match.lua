@@ -3,16 +3,18 @@
 -- args: owner, limit, most bytes
 -- returns: {1 where it is the matcher, 1 where more events wait, 'number event'…}
 -- invariant: nothing leaves the list here; the lease goes to another only once it has ended.
--- include: time
+-- include: time bus
 local owner = ARGV[1]
 local m = redis.call('HMGET', $matcher, 'owner', 'until')
 if m[1] ~= owner and (tonumber(m[2]) or 0) > now_ms then return {0, 0} end
 redis.call('HSET', $matcher, 'owner', owner, 'until', now_ms + $matcher_ms)
-local answer, size = {1, 0}, 0
-for _, entry in ipairs(redis.call('LRANGE', $events, 0, tonumber(ARGV[2]) - 1)) do
+local answer, size, limit, most = {1, 0}, 0, tonumber(ARGV[2]), tonumber(ARGV[3])
+each_event(function(_, _, entry)
   size = size + #entry
-  if #answer > 2 and size > tonumber(ARGV[3]) then break end
+  if #answer - 2 == limit or (#answer > 2 and size > most) then
+    answer[2] = 1
+    return true
+  end
   answer[#answer + 1] = entry
-end
-if redis.call('LLEN', $events) > #answer - 2 then answer[2] = 1 end
+end)
 return answer

@@ -18,6 +18,20 @@ local function publish(print, kind, event)
   return true
 end
 
+-- Calls `visit` with number, event and entry, oldest first, until it says that it has enough.
+local function each_event(visit)
+  local first = 0
+  while true do
+    local entries = redis.call('LRANGE', $events, first, first + 15)
+    for _, entry in ipairs(entries) do
+      local digits = string.match(entry, '^%d+') or ''
+      if visit(tonumber(digits) or 0, string.sub(entry, #digits + 2), entry) then return end
+    end
+    if #entries < 16 then return end
+    first = first + 16
+  end
+end
+
 local function ring_bus()
   if rung then redis.call('PUBLISH', $events_channel, '1') end
 end

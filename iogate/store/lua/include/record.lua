@@ -26,20 +26,6 @@ local function fold(uid)
   redis.call('DEL', run, frames, $tasks .. uid, $journal .. uid)
 end
 
-local function restore(uid, packed)
-  local run, tasks, journal, frames = unpack(cmsgpack.unpack(packed))
-  redis.call('HSET', $run .. uid, unpack(run))
-  if #tasks > 0 then redis.call('HSET', $tasks .. uid, unpack(tasks)) end
-  if #journal > 0 then redis.call('RPUSH', $journal .. uid, unpack(journal)) end
-  if #frames > 0 then redis.call('HSET', $frames .. uid, unpack(frames)) end
-  redis.call('DEL', $parked .. uid)
-end
-
-local function unfold(uid)
-  local packed = redis.pcall('GET', $parked .. uid)
-  return type(packed) == 'string' and pcall(restore, uid, packed)
-end
-
 local function is_live(uid)
   return redis.call('EXISTS', $run .. uid, $parked .. uid) > 0
 end
@@ -62,9 +48,34 @@ local function read_record(uid, v)
     depth = whole(v[20]) or 0, reaches = v[21]}
 end
 
+local function folded_record(uid, run)
+  local fields, v = {}, {}
+  for i = 1, #run, 2 do fields[run[i]] = run[i + 1] end
+  for i, name in ipairs(RECORD) do v[i] = fields[name] or false end
+  return read_record(uid, v)
+end
+
+local function restore(uid, packed)
+  local run, tasks, journal, frames = unpack(cmsgpack.unpack(packed))
+  local r = folded_record(uid, run)
+  redis.call('HSET', $run .. uid, unpack(run))
+  if #tasks > 0 then redis.call('HSET', $tasks .. uid, unpack(tasks)) end
+  if #journal > 0 then redis.call('RPUSH', $journal .. uid, unpack(journal)) end
+  if #frames > 0 then redis.call('HSET', $frames .. uid, unpack(frames)) end
+  redis.call('DEL', $parked .. uid)
+  return r
+end
+
+local function unfold(uid)
+  local packed = redis.pcall('GET', $parked .. uid)
+  if type(packed) ~= 'string' then return nil end
+  local known, r = pcall(restore, uid, packed)
+  return known and r or nil
+end
+
 local function record(uid)
   local v = redis.pcall('HMGET', $run .. uid, unpack(RECORD))
-  if not v.err and not v[1] and unfold(uid) then v = redis.pcall('HMGET', $run .. uid, unpack(RECORD)) end
-  if v.err or not v[1] then return nil end
-  return read_record(uid, v)
+  if v.err then return nil end
+  if v[1] then return read_record(uid, v) end
+  return unfold(uid)
 end
