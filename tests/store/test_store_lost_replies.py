@@ -9,14 +9,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import TypeVar
 
 import pytest
 
 from iogate.store.connection import Store, StoreUnavailable, open_store
 from iogate.store.embedded import Embedded
+from iogate.store.events import Delivery
 from iogate.store.leases import Claim, Taken
 from tests.store.builders import accepted, commit, publish
+from tests.store.test_store_events import event, listening, wanting
+
+T = TypeVar("T")
 
 SEED = 20
 
@@ -124,3 +130,27 @@ async def test_no_run_is_taken_twice_or_left_behind_and_no_commit_is_doubled(
     assert seen == uids
     assert (await each_store.runs.counts())["completed"] == len(uids)
     assert await each_store.leases.suspects() == 0
+
+
+async def test_no_event_is_lost_or_delivered_twice(
+    each_store: Store, each_redis: Embedded, folder: str
+) -> None:
+    await publish(each_store)
+    claim = await listening(each_store, {1: wanting()}, move="keep")
+    sent = [event(number) for number in range(80)]
+    async with proxied(each_redis, folder, 0.3) as (store, proxy):
+        for each in sent:
+            await again(partial(store.events.publish, [each]))
+        while (batch := await again(partial(store.events.take, "m", 7))).events:
+            found = [Delivery(number=number, uid=claim.uid, frame=1) for number, _ in batch.events]
+            assert await again(partial(store.events.deliver, "m", batch.events[-1][0], found))
+        assert proxy.cuts > 20, SEED
+    inbox = await each_store.leases.inbox(claim.uid, claim.token)
+    assert [message.data for message in inbox] == sent
+
+
+async def again(ask: Callable[[], Awaitable[T]]) -> T:
+    """What a caller does who hears nothing: the same once more."""
+    while True:
+        with contextlib.suppress(StoreUnavailable):
+            return await ask()

@@ -100,6 +100,30 @@ async def test_a_timer_that_is_due_already_is_queued_by_the_same_commit(each_sto
     assert await place(each_store, uid) == "queue"
 
 
+async def test_a_burst_of_timers_is_moved_without_a_pause(each_store: Store) -> None:
+    """However many are due at once: each take moves more than it hands out, so that who takes is kept busy."""
+    await publish(each_store)
+    intake = each_store.intake()
+    count = 600
+    await asyncio.gather(*(accepted(intake) for _ in range(count)))
+    while claims := (await each_store.leases.take(WORKER, 64)).claims:
+        due = claims[0].created_at_ms + 600_000
+        await each_store.leases.commit([commit(claim, "park", due_ms=due) for claim in claims])
+    for uid in await each_store.call("ZRANGE", keys.TIMERS, 0, -1):
+        await each_store.call("ZADD", keys.TIMERS, 1, uid)
+    taken = 0
+    for _ in range(3):
+        claims = (await each_store.leases.take(WORKER, 50)).claims
+        await each_store.leases.commit([commit(claim) for claim in claims])
+        taken += len(claims)
+    assert taken == 150
+    assert await each_store.call("ZCARD", keys.TIMERS) == 0
+    while claims := (await each_store.leases.take(WORKER, 64)).claims:
+        await each_store.leases.commit([commit(claim) for claim in claims])
+        taken += len(claims)
+    assert taken == count
+
+
 async def test_handed_back_runs_are_as_if_never_taken(each_store: Store) -> None:
     await publish(each_store)
     uid = await accepted(each_store.intake())
