@@ -22,9 +22,9 @@ async def everything(redis_url: str) -> str:
     texts: list[str] = []
     async with Redis.from_url(redis_url) as redis:
         async for key in redis.scan_iter():
-            kind = str(await redis.type(key), "ascii")
+            kind: Any = await redis.type(key)
             value: Any
-            match kind:
+            match kind.decode():
                 case "string":
                     value = await redis.get(key)
                 case "hash":
