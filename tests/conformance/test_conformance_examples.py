@@ -17,7 +17,6 @@ from iogate.documents.reader import read_bytes
 from tests.conformance.remote import serving
 from tests.conformance.running import judge, load
 from tests.documents.corpus import EXAMPLES, data_of, needs_standard
-from tests.effects.daemon import install
 
 pytestmark = needs_standard
 
@@ -32,12 +31,6 @@ def expectations() -> Mapping[str, Mapping[str, Any]]:
 
 
 EXPECTED = expectations()
-
-
-@pytest.fixture(autouse=True)
-def docker(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Containers are run by a stand-in: no daemon, and no registry, is wanted here."""
-    install(tmp_path_factory.mktemp("docker"), monkeypatch)
 
 
 async def _run(file: Path, said: Mapping[str, Any], root: Path) -> tuple[str, ...] | str:

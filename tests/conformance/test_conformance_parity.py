@@ -44,6 +44,7 @@ def suits(case: Case) -> bool:
         and any(name in case.result for name in ("gives", "has", "fails"))
         and not any(f'"{word}"' in said for word in SLOW)
         and "2026-01-01" not in json.dumps(case.result)
+        and '"container"' not in said  # the name of one is taken, and the ways share a daemon
     )
 
 
