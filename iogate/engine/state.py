@@ -23,6 +23,7 @@ parts of the run's data.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, cast
 
@@ -210,7 +211,17 @@ class State:
     @property
     def in_flight(self) -> bool:
         """True while an effect is under way: the run belongs to a worker."""
-        return bool(self.indexed().effects)
+        return bool(self.under_way)
+
+    @property
+    def under_way(self) -> AbstractSet[int]:
+        """Frames whose effect is."""
+        return self.indexed().effects.keys()
+
+    @property
+    def waiting(self) -> AbstractSet[int]:
+        """Frames that wait for a time, an event or a child."""
+        return self.indexed().waits.keys()
 
     @property
     def due_ms(self) -> int | None:

@@ -115,7 +115,7 @@ class Codec:
     def listens_anew(self, state: State) -> bool:
         """Whether the state has a subscription that the store does not know."""
         before = self.stored.frames if self.stored is not None else {}
-        return any(_begins(before.get(key), frame) for key, frame in state.frames.items() if frame.wants)
+        return any(_begins(before.get(key), state.frames[key]) for key in state.waiting)
 
     def _frame(self, frame: Frame, values: dict[str, bytes]) -> bytes:
         """The frame as stored; what is big goes to `values`, and each value is encoded once."""

@@ -83,11 +83,8 @@ class Performing:
 
 def cancel_given_up(run: Run) -> None:
     """Cancel effects whose task the engine has left: its time is over, or the run has ended."""
-    frames = run.state.frames
-    for key in list(run.effects):
-        frame = frames.get(key)
-        if frame is None or frame.phase != "effect":
-            run.effects.pop(key).cancel()
+    for key in run.effects.keys() - run.state.under_way:
+        run.effects.pop(key).cancel()
 
 
 def can_wait(run: Run) -> bool:
