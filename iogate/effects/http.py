@@ -231,5 +231,5 @@ def _join(url: URL, location: str) -> URL:
 
 def _written_out(address: str) -> str:
     """Tell the author of `${ "https://host/" + .item }` what says the same with a host to review."""
-    template = as_template(address)
+    template = naming.safe(as_template(address))
     return f"; or write the host outside of the expression: {template}" if template else ""

@@ -17,6 +17,8 @@ LONGEST: Final = 120
 
 _SEGMENT: Final = re.compile(r"[^/{}]{16,}")
 _SWITCH: Final = re.compile(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
+_USER: Final = re.compile(r'://[^/"\s]*@')
+_QUERY: Final = re.compile(r'\?[^"\s\\{}]+=[^"\s\\]*')
 _SWITCHES: Final = 4
 """Changes between letters and digits from which on a long segment is a key and no word."""
 
@@ -29,10 +31,10 @@ def called(method: str, address: str, written: URL, sent: URL) -> str:
     """
     place = str(written.origin())
     if "${" in address:
-        text = " ".join(address.split())
+        text = safe(" ".join(address.split()))
         place += f" (from {text if len(text) <= LONGEST else text[: LONGEST - 1] + '…'})"
     elif address:
-        place += _SEGMENT.sub(_without_key, urlsplit(address).path)
+        place += _SEGMENT.sub(_without_key, _path(address))
     return f"{method} {place}{_elsewhere(written, sent)}"
 
 
@@ -43,6 +45,19 @@ def origin(written: URL, sent: URL) -> str:
 
 def _elsewhere(written: URL, sent: URL) -> str:
     return f" (sent to {sent.origin()})" if sent.origin() != written.origin() else ""
+
+
+def _path(address: str) -> str:
+    try:
+        return urlsplit(address).path
+    except ValueError:  # `http://[{ip}]/`: only what a run makes of it is an address
+        return ""
+
+
+def safe(text: str) -> str:
+    """Take out of an author's expression or address what may be a secret: user, query, keys in the path."""
+    text = _QUERY.sub("?…", _USER.sub("://…@", text))
+    return _SEGMENT.sub(_without_key, text)
 
 
 def _without_key(segment: re.Match[str]) -> str:

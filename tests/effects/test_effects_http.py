@@ -365,11 +365,16 @@ async def test_a_connection_serves_many_calls_even_after_an_error_status(
     [
         ("{url}/orders/{{id}}?key=swordfish#a", "GET {url}/orders/{{id}}"),
         ("http://user:swordfish@h/a", "GET {url}/a"),
+        ("http://[{{ip}}]/a", "GET {url}"),
         ("{url}/bot123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw/send", "GET {url}/…/send"),
         ("{url}/x/0b5e9a1c-77d2-4e0f-9c61-2f8f4a1d3b90", "GET {url}/x/…"),
         ("{url}/api/v2-customer-accounts-2024/x", "GET {url}/api/v2-customer-accounts-2024/x"),
         ("{url}/a-long-name-that-is-no-key/1", "GET {url}/a-long-name-that-is-no-key/1"),
         ("${{ .base + .path }}", "GET {url} (from ${{ .base + .path }})"),
+        (
+            '${{ "https://a:swordfish@h/k0e1y2f3g4h5i6j7k8/x?key=swordfish&q=" + (.q? // "?") }}',
+            'GET {url} (from ${{ "https://…@h/…/x?…" + (.q? // "?") }})',
+        ),
         ("${{ " + "x" * 200 + " }}", "GET {url} (from ${{ " + "x" * 116 + "…)"),
     ],
 )
