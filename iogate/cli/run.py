@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from iogate.store.connection import Store
 
 API = "run/file"
+EVERYWHERE = ("*", "0.0.0.0/0", "::/0")
+"""Where URLs out of data may lead, unless the project says otherwise; never to what no call may reach."""
 GRACE_S = 0.2
 """Whoever presses Ctrl-C wants the end, not a good end: the store goes with the run."""
 
@@ -69,6 +71,7 @@ async def run(
     settings = replace(
         settings,
         allow_run=("script", "shell", "container"),
+        allow_hosts=settings.allow_hosts or EVERYWHERE,
         # The store is gone before a sink could be waited for.
         events={},
         endpoints={**settings.endpoints, **endpoints(endpoint)},

@@ -162,3 +162,14 @@ async def test_a_document_in_json_may_escape_any_character(tmp_path: Path) -> No
     async with serving() as remote:
         shown = await run(workflow, {}, tmp_path, remote)
     assert shown["output"] == {"t": "👍 \\ud83d"}
+
+
+async def test_an_address_out_of_the_input_is_called(tmp_path: Path) -> None:
+    call = {"call": "http", "with": {"method": "get", "endpoint": "${ .url }"}}
+    async with serving({"/x": {"json": "reached"}}) as remote:
+        workflow = {"document": DOCUMENT, "do": [{"a": call}]}
+        shown = await run(workflow, {"url": f"{remote.url}/x"}, tmp_path, remote)
+        assert shown["output"] == "reached"
+        (tmp_path / "iogate.yaml").write_text("allow_hosts: [api.example]")
+        refused = await run(workflow, {"url": f"{remote.url}/x"}, tmp_path, remote, code=7)
+    assert (refused["error"]["status"], refused["error"]["instance"]) == (403, "/do/0/a")
