@@ -19,7 +19,6 @@ _METADATA = ("document", "metadata", "iogate")
 
 
 def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
-    del surroundings
     given = document.data.get("schedule")
     if given is None:
         return
@@ -38,6 +37,8 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
             crontab.Cron(given["cron"], zone)
         except crontab.InvalidCron as invalid:
             yield fault(document, ("schedule", "cron"), "IOG330", str(invalid))
+    if surroundings.purpose == "run":
+        return  # once, here and now, with the input that is given
     if kinds != ["on"]:
         yield from _input(document)
     if "timeout" not in document.data:
