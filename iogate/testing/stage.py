@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from iogate.compiler.program import Program
+from iogate.compiler.revision import resource_name
 from iogate.effects import EffectContext, Effects
 from iogate.engine.advance import Environment, RunFacts, advance
 from iogate.engine.commands import (
@@ -345,7 +346,8 @@ def _address(effect: Effect) -> str | None:
         case CallHttp(url=url):
             return url
         case CallOpenApi(operation=operation, document=document):
-            return document if operation is None else operation.url
+            # of a stored document, where it came from: its calls most often go there
+            return (resource_name(document) or document) if operation is None else operation.url
         case _:
             return None
 

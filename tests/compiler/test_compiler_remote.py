@@ -1,0 +1,236 @@
+"""What workflows name by URL becomes part of the revision and pins it, whatever it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iogate.compiler import addresses
+from iogate.compiler.bound import KEY
+from iogate.compiler.compile import Compiled, compile_documents
+from iogate.compiler.faults import Purpose
+from iogate.compiler.program import load as load_program
+from iogate.compiler.sources import FetchFailed
+from iogate.compiler.tasks import Inline, OpenApi
+from iogate.documents import load
+from iogate.settings import Settings
+from tests.compiler.projects import told, write
+
+API: dict[str, Any] = {
+    "openapi": "3.1.0",
+    "servers": [{"url": "/v1"}],
+    "paths": {"/x": {"get": {"operationId": "x"}}},
+}
+DOCUMENT = "https://docs.example/a/api.json"
+FUNCTION = "https://lib.example/f/function.yaml"
+CALLS = f"""\
+document: {{dsl: '1.0.3', namespace: shop, name: order, version: '1.0.0'}}
+do:
+  - one: {{call: openapi, with: {{document: {{endpoint: '{DOCUMENT}'}}, operationId: x}}}}
+  - two: {{call: '{FUNCTION}', with: {{n: 1}}}}
+"""
+
+
+class Web:
+    """Pages by their URLs; remembers what was asked for."""
+
+    def __init__(self, pages: Mapping[str, bytes | str]) -> None:
+        self.pages = pages
+        self.asked: list[str] = []
+
+    def __call__(self, uri: str, policy: Mapping[str, Any] | None) -> bytes:
+        del policy
+        self.asked.append(uri)
+        page = self.pages.get(uri)
+        if page is None:
+            raise FetchFailed("it is not there")
+        return page if isinstance(page, bytes) else page.encode()
+
+
+def compiled(root: Path, text: str, web: Web | None, *, purpose: Purpose = "apply") -> Compiled:
+    write(root, {"workflows.d/order.yaml": text})
+    settings = Settings(allow_run=("script", "shell"))
+    return compile_documents(load(root), settings, root=root, purpose=purpose, fetch=web)
+
+
+def both(**pages: bytes | str) -> Web:
+    given: dict[str, bytes | str] = {DOCUMENT: json.dumps(API), FUNCTION: "set: {n: '${ .n }'}"}
+    return Web({**given, **{{"document": DOCUMENT, "function": FUNCTION}[k]: v for k, v in pages.items()}})
+
+
+def program_of(made: Compiled) -> dict[str, Any]:
+    assert made.bundle is not None, made.errors
+    (program,) = made.bundle.programs.values()
+    found: dict[str, Any] = json.loads(program)
+    return found
+
+
+def test_the_program_holds_what_it_names_and_the_definition_stays_the_document(tmp_path: Path) -> None:
+    source = program_of(compiled(tmp_path, CALLS, both()))
+    assert source[KEY]["operations"]["/do/0/one"]["url"] == "https://docs.example/v1/x"
+    assert source[KEY]["calls"] == {"/do/1/two": FUNCTION}
+    loaded = load_program(source)
+    assert list(loaded.definition) == ["document", "do"]
+    assert isinstance(loaded.tasks["/do/0/one"].body, OpenApi)
+    called = loaded.tasks["/do/1/two"].body
+    assert isinstance(called, Inline)
+    assert called.name == FUNCTION
+
+
+def test_equal_documents_give_equal_programs_and_others_give_others(tmp_path: Path) -> None:
+    first, again = (compiled(tmp_path, CALLS, both()) for _ in range(2))
+    other = compiled(tmp_path, CALLS, both(function="set: {n: 2}"))
+    assert first.bundle is not None
+    assert again.bundle is not None
+    assert other.bundle is not None
+    assert first.bundle.revision.digest == again.bundle.revision.digest
+    assert first.bundle.revision.digest != other.bundle.revision.digest
+
+
+def test_what_of_a_document_is_not_called_does_not_change_the_program(tmp_path: Path) -> None:
+    more = {**API, "paths": {**API["paths"], "/y": {"get": {"operationId": "y"}}}}
+    first, second = (
+        compiled(tmp_path, CALLS, both()),
+        compiled(tmp_path, CALLS, both(document=json.dumps(more))),
+    )
+    assert first.bundle is not None
+    assert second.bundle is not None
+    assert first.bundle.revision.digest == second.bundle.revision.digest
+
+
+def test_validate_asks_for_nothing_and_apply_without_a_way_out_refuses(tmp_path: Path) -> None:
+    assert told(compiled(tmp_path, CALLS, None, purpose="validate")) == []
+    assert told(compiled(tmp_path, CALLS, None)) == [
+        f"workflows.d/order.yaml:3:54 IOG307 {DOCUMENT} is not fetched here",
+        f"workflows.d/order.yaml:4:17 IOG307 {FUNCTION} is not fetched here",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("page", "why"),
+    [
+        (None, "cannot be fetched: it is not there"),
+        (b"\xff\xfe\x00", "is not UTF-8 text"),
+        (b" " * (5 * 2**20 + 1), "is over 5 MiB"),
+        (b"a: [", ":2:1: the YAML does not hold"),
+    ],
+)
+def test_a_document_that_cannot_be_used_is_told_at_its_place(
+    tmp_path: Path, page: bytes | None, why: str
+) -> None:
+    web = both() if page is None else both(document=page)
+    if page is None:
+        web.pages = {FUNCTION: web.pages[FUNCTION]}
+    (problem,) = told(compiled(tmp_path, CALLS, web))
+    assert problem.startswith("workflows.d/order.yaml:3:54 IOG307 https://docs.example/a/api.json")
+    assert why in problem
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"",
+        b"null",
+        b"7",
+        b"[]",
+        b"{}",
+        b"set: 1",
+        b"call: 7",
+        b"do: [x]",
+        b"use: {functions: {}}",
+        b"call: http",
+        b"run: {workflow: {}}",
+        b"for: {in: 1}",
+        b"set: &a {b: *a}",
+        b"\x00",
+        b"{" * 300,
+        b"call: 'https://['",
+        b"call: openapi\nwith: {document: {endpoint: 'https://['}, operationId: x}",
+        b"run: {script: {language: python, source: {endpoint: ../../../../etc/passwd}}}",
+        b"run: {script: {language: python, source: {endpoint: 'file:///etc/passwd'}}}",
+        b"input: {schema: {resource: {endpoint: 'file:x.json'}}}\nset: {a: 1}",
+    ],
+)
+def test_no_function_makes_the_compiler_fail_or_reads_a_file_of_ours(tmp_path: Path, page: bytes) -> None:
+    web = both(function=page)
+    made = compiled(tmp_path, CALLS, web)
+    assert made.bundle is None
+    assert all(problem.code in {"IOG307", "IOG309"} for problem in made.errors), made.errors
+    assert all(problem.line == 4 for problem in made.errors)
+
+
+def test_a_document_is_fetched_once_however_often_it_is_named(tmp_path: Path) -> None:
+    web = both()
+    text = CALLS + CALLS.partition("do:\n")[2].replace("one", "three").replace("two", "four")
+    assert compiled(tmp_path, text, web).errors == ()
+    assert web.asked == [DOCUMENT, FUNCTION]
+
+
+def test_a_relative_name_in_a_fetched_document_is_meant_from_there(tmp_path: Path) -> None:
+    function = "run: {script: {language: python, source: {endpoint: ../lib/a.py}}}"
+    web = Web({**both(function=function).pages, "https://lib.example/lib/a.py": "print(1)"})
+    made = compiled(tmp_path, CALLS, web)
+    assert made.errors == ()
+    assert made.bundle is not None
+    assert list(made.bundle.contents.values()) == [b"print(1)"]
+    (uri,) = made.bundle.revision.resources
+    assert uri.startswith("project:///https%3A//lib.example/lib/a.py#")
+
+
+@pytest.mark.parametrize(
+    ("page", "file"),
+    [
+        ("https://example.com/f.yaml", "https://example.com/f.yaml"),
+        (
+            "https://github.com/o/r/blob/main/f/function.yaml",
+            "https://raw.githubusercontent.com/o/r/refs/heads/main/f/function.yaml",
+        ),
+        (
+            "https://github.com/o/r/tree/v1.2.0/f/function.yaml",
+            "https://raw.githubusercontent.com/o/r/v1.2.0/f/function.yaml",
+        ),
+        (
+            "https://github.com/o/r/blob/0123abcdef/f.yaml",
+            "https://raw.githubusercontent.com/o/r/0123abcdef/f.yaml",
+        ),
+        (
+            "https://github.com/myorg/functions/validateEmailAddress@v1.0.0",
+            "https://raw.githubusercontent.com/myorg/functions/v1.0.0/validateEmailAddress/function.yaml",
+        ),
+        (
+            "https://gitlab.com/g/s/r/-/blob/main/f.yaml",
+            "https://gitlab.com/g/s/r/-/raw/main/f.yaml",
+        ),
+        ("https://git.example/g/r/-/tree/main/f.yaml", "https://git.example/g/r/-/raw/main/f.yaml"),
+        ("https://[", "https://["),
+    ],
+)
+def test_pages_of_repositories_are_read_as_the_files_behind_them(page: str, file: str) -> None:
+    assert addresses.raw(page) == file
+
+
+@pytest.mark.parametrize(
+    ("root", "file"),
+    [
+        (
+            "https://github.com/serverlessworkflow/catalog/tree/main",
+            "https://raw.githubusercontent.com/serverlessworkflow/catalog/refs/heads/main/functions/log/1.0.0/function.yaml",
+        ),
+        (
+            "https://github.com/serverlessworkflow/catalog",
+            "https://raw.githubusercontent.com/serverlessworkflow/catalog/HEAD/functions/log/1.0.0/function.yaml",
+        ),
+        (
+            "https://gitlab.com/g/catalog",
+            "https://gitlab.com/g/catalog/-/raw/HEAD/functions/log/1.0.0/function.yaml",
+        ),
+        ("https://example.com/c/?key=a", "https://example.com/c/functions/log/1.0.0/function.yaml?key=a"),
+        ("../catalog/", "../catalog/functions/log/1.0.0/function.yaml"),
+    ],
+)
+def test_functions_lie_below_the_root_of_their_catalog(root: str, file: str) -> None:
+    assert addresses.below(root, "functions/log/1.0.0/function.yaml") == file
