@@ -50,17 +50,19 @@ class Scheduling:
     async def _look(self) -> float:
         """Take what is due; seconds until it is worth looking again."""
         due = await self._store.schedules.due()
-        taken = 0
-        for tick in due.ticks:
-            try:
-                taken += await self._take(tick, due.now_ms)
-            except (Unreachable, CommandFailed):
-                raise
-            except Exception as error:  # noqa: BLE001 - another release wrote it, or this machine lacks its zone
-                self._say(tick, f"{type(error).__name__}: {error}")
-        if taken:
+        # Together: what is due in the same moment goes to the store in one piece.
+        if any(await asyncio.gather(*(self._try(tick, due.now_ms) for tick in due.ticks))):
             return 0.0
         return POLL_S if due.next_ms is None else min(POLL_S, (due.next_ms - due.now_ms) / 1000)
+
+    async def _try(self, tick: Tick, now_ms: int) -> bool:
+        try:
+            return await self._take(tick, now_ms)
+        except (Unreachable, CommandFailed):
+            return False
+        except Exception as error:  # noqa: BLE001 - another release wrote it, or this machine lacks its zone
+            self._say(tick, f"{type(error).__name__}: {error}")
+            return False
 
     async def _take(self, tick: Tick, now_ms: int) -> bool:
         """Whether this worker was the one."""
