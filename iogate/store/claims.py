@@ -87,7 +87,8 @@ def _message(number: int, entry: bytes) -> Message:
 
 def _claim(fields: list[Any]) -> Claim:
     uid, token, seq, api, packed, data, created, started, deadline = fields[:9]
-    attempt, deaths, retention, reason, frames, values, first, inbox, depth = fields[9:]
+    attempt, deaths, retention, reason, frames, values = fields[9:15]
+    depth, first, inbox = fields[15:] or (0, 1, ())
     facts = _facts.decode(packed)
     stored = pairs(frames)
     return Claim(

@@ -101,7 +101,7 @@ async def test_a_timer_that_is_due_already_is_queued_by_the_same_commit(each_sto
 
 
 async def test_a_burst_of_timers_is_moved_without_a_pause(each_store: Store) -> None:
-    """However many are due at once: each take moves more than it hands out, so that who takes is kept busy."""
+    """However many are due at once: a take moves more than it hands out: who takes is kept busy."""
     await publish(each_store)
     intake = each_store.intake()
     count = 600

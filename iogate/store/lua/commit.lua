@@ -71,6 +71,7 @@ local function reach_out(uid, r, reach)
   if reach.inbox_done and r.posted > 0 then trim_inbox(uid, r, reach.inbox_done) end
   if reach.wants then
     redis.call('HSET', $run .. uid, 'ext', 1)
+    r.reaches = '1'
     for _, wanted in ipairs(reach.wants) do want(uid, unpack(wanted)) end
   end
   for _, frame in ipairs(reach.wants_gone or {}) do unwant(uid, frame) end
@@ -150,6 +151,7 @@ for i, c in ipairs(cmsgpack.unpack(ARGV[2])) do
     verdict = bits(1, r)
   elseif r.token == c.token and r.seq + 1 == c.seq and r.place == 'lease' then
     index(uid, r.created, r.status, c.status)
+    r.status = c.status
     if c.reach then reach_out(uid, r, c.reach) end
     if c.move == 'end' then
       end_run(uid, c, r)

@@ -19,6 +19,7 @@ for i = 2, #ARGV, 2 do
       redis.call('HSET', $run .. uid, 'st', 'pending')
       redis.call('HDEL', $run .. uid, 'sta')
       index(uid, r.created, r.status, 'pending')
+      r.status = 'pending'
     end
     if r.solitary then
       rq_forget(uid)

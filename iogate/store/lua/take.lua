@@ -2,8 +2,8 @@
 -- keys: timers, leases, RQ queue, suspects; per run: run, frames, values, RQ's job and execution; gates
 -- args: worker, limit, lease ms, '1' where solitary, id of this take, error and RQ text of a poisoned run
 -- returns: {now ms, suspended, suspects, claim…}; a claim is {uid, token, seq, api, facts, input, created,
---   started, deadline, attempt, deaths, retention, reason or false, {frame field, bytes…}, {digest, value…},
---   number of the first message, {message…}, depth}
+--   started, deadline, attempt, deaths, retention, reason or false, {frame field, bytes…}, {digest, value…}} and,
+--   where there is any, depth, number of the first message, {message…}
 -- invariant: a run is leased from the queue or the suspects alone, with a token one higher than before; a
 --   repeated take id answers with the same claims and takes nothing more. What fails for one run, since an
 --   outsider put something else where its keys belong, fails for that run alone (`pcall`).
@@ -32,9 +32,13 @@ local function claim(uid, r)
     frames = redis.call('HGETALL', $frames .. uid)
     values = redis.call('HGETALL', $values .. uid)
   end
-  local first, inbox = messages(uid, r)
-  claims[#claims + 1] = {uid, r.token, r.seq, r.api, r.facts, redis.call('HGET', $run .. uid, 'in'), r.created,
-    r.started, r.deadline or 0, r.attempt, r.deaths, r.retention, r.cancelled, frames, values, first, inbox, r.depth}
+  local claim = {uid, r.token, r.seq, r.api, r.facts, redis.call('HGET', $run .. uid, 'in'), r.created,
+    r.started, r.deadline or 0, r.attempt, r.deaths, r.retention, r.cancelled, frames, values}
+  if r.posted + r.depth > 0 then
+    claim[16] = r.depth
+    claim[17], claim[18] = messages(uid, r)
+  end
+  claims[#claims + 1] = claim
   taken[#taken + 1] = uid .. ':' .. r.token
 end
 

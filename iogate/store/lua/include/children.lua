@@ -18,6 +18,7 @@ local function start_child(parent, r, drawn, frame, facts, input, awaits)
     redis.call('HSET', $run .. uid, 'par', parent, 'pfr', frame)
     redis.call('HSET', $children .. parent, frame, uid)
     redis.call('HSET', $run .. parent, 'ext', 1)
+    r.reaches = '1'
   end
   if queued then
     load.inq = load.inq + 1

@@ -58,7 +58,7 @@ local function tick_again(uid, api)
 end
 
 local function finish(uid, r, status, output, err, tasks, journal)
-  local own = redis.call('HMGET', $run .. uid, 'in', 'jdr', 'ext', 'par', 'pfr', 'sch')
+  local own = redis.call('HMGET', $run .. uid, 'in', 'jdr', 'par', 'pfr', 'sch')
   local parts = {input = own[1] or '', output = output, error = err,
     tasks = #tasks > 16 and cmsgpack.pack(tasks) or '', journal = journal}
   local big = {}
@@ -77,7 +77,7 @@ local function finish(uid, r, status, output, err, tasks, journal)
   redis.call('SET', $end .. uid, cmsgpack.pack({status, r.api, r.facts, r.created, r.started, now_ms,
     r.attempt, r.token, r.seq, r.retention, r.deaths, r.reason, parts.input, parts.output, parts.error,
     tasks, parts.journal, #big > 0 and 1 or 0, tonumber(own[2]) or 0, r.posted, r.depth,
-    own[4] or ''}), 'PX', r.retention)
+    own[3] or ''}), 'PX', r.retention)
   if status == 'faulted' then
     redis.call('PEXPIRE', $frames .. uid, r.retention)
     redis.call('PEXPIRE', $values .. uid, r.retention)
@@ -86,9 +86,9 @@ local function finish(uid, r, status, output, err, tasks, journal)
     redis.call('DEL', $run .. uid, $frames .. uid, $values .. uid, $tasks .. uid, $journal .. uid)
   end
   ended[#ended + 1] = uid
-  if own[3] then cut_off(uid) end
-  if own[6] then tick_again(uid, own[6]) end
-  if own[4] then tell_parent(uid, own[4], own[5], status, output, err) end
+  if r.reaches then cut_off(uid) end
+  if own[5] then tick_again(uid, own[5]) end
+  if own[3] then tell_parent(uid, own[3], own[4], status, output, err) end
 end
 
 -- Asks for a run's end: one that never started ends here, any other is told by its worker.
