@@ -90,10 +90,13 @@ class Attempts:
     async def _program(self, digest: str) -> Program:
         import msgspec
 
-        from iogate.compiler.program import load
+        from iogate.compiler.program import load, trigger
+        from iogate.compiler.schedules import STANDING
 
         if digest not in self._programs:
-            self._programs[digest] = load(msgspec.json.decode(await self.store.revisions.program(digest)))
+            definition = msgspec.json.decode(await self.store.revisions.program(digest))
+            standing = definition.get(STANDING)
+            self._programs[digest] = load(definition) if standing is None else trigger(standing)
         return self._programs[digest]
 
     async def _current(self, workflow: str) -> tuple[int, str, str]:
