@@ -22,6 +22,7 @@ from iogate.compiler.checks import (
     expressions,
     flow,
     functions,
+    inputs,
     lint,
     names,
     processes,
@@ -159,7 +160,10 @@ class _Compiler:
         for document in self.documents.workflows:
             self.problems.extend(self._judge(document))
             for pointer, reference in children(document.data):
-                self._workflow_of(document, pointer, reference)
+                resolved = self._workflow_of(document, pointer, reference)
+                if resolved is not None:
+                    child = self.workflows.document(resolved)
+                    self.problems.extend(inputs.check(document, pointer[:-1], child))
         for name, document in self.workflows:
             newest = self.workflows.resolve(name.partition(":")[0])
             if newest is not None:

@@ -168,6 +168,8 @@ def _keys_of(
         if error.type == f"{ERROR_TYPES}expression":
             return None
         raise
+    except RecursionError:  # nested as deep as JSON can be
+        return None
     return keys
 
 

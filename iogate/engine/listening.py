@@ -95,7 +95,10 @@ def read(event: Mapping[str, Any], how: str) -> Any:
     data = event.get("data")
     if how == "data" or isinstance(data, str):
         return data
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        raise WorkflowError("expression", detail="the data of the event is nested too deeply") from None
 
 
 def _kept(walk: Walk, frame: Frame, body: Listen, event: Mapping[str, Any], arguments: Scope) -> bool:

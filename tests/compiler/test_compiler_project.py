@@ -298,6 +298,27 @@ def test_a_workflow_that_another_runs_is_there(tmp_path: Path, purpose: Purpose)
     assert problem.hint == 'did you mean "shop/pay"?'
 
 
+@pytest.mark.parametrize(
+    ("given", "place", "why"),
+    [
+        ("{n: 1}", None, ""),
+        ("{n: text}", "4:79", '"text" is not of type "number"'),
+        ("{m: 1}", "4:75", '"n" is a required property'),
+        ("{n: '${ .n }'}", None, ""),
+        ("{m: '${ .m }'}", "4:75", "it needs n"),
+    ],
+)
+def test_the_input_of_a_child_fits_its_schema(
+    tmp_path: Path, given: str, place: str | None, why: str
+) -> None:
+    schema = "{type: object, required: [n], properties: {n: {type: number}}}"
+    child = workflow("pay").replace("do:", f"input: {{schema: {{document: {schema}}}}}\ndo:")
+    parent = runs("a", "pay").replace("1.0.0}}", f"1.0.0, input: {given}}}}}")
+    result = compiled(tmp_path, {"workflows.d/a.yaml": parent, "workflows.d/pay.yaml": child})
+    said = f"IOG319 the input of workflow shop/pay:1.0.0 does not fit its schema: {why}"
+    assert told(result) == ([] if place is None else [f"workflows.d/a.yaml:{place} {said}"])
+
+
 def test_of_some_files_of_a_project_children_may_be_elsewhere(tmp_path: Path) -> None:
     write(tmp_path, {"workflows.d/a.yaml": runs("a", "b")})
     made = compile_documents(load(tmp_path), Settings(), root=tmp_path, partial=True)
