@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.25
 """How long an apply is not noticed, at most; due moments that are known are waited for exactly."""
+SHORTEST_S = 0.001
+"""What is due and cannot be taken here must not keep this worker busy."""
 RELINK_S = 30.0
 
 
@@ -53,7 +55,9 @@ class Scheduling:
         # Together: what is due in the same moment goes to the store in one piece.
         if any(await asyncio.gather(*(self._try(tick, due.now_ms) for tick in due.ticks))):
             return 0.0
-        return POLL_S if due.next_ms is None else min(POLL_S, (due.next_ms - due.now_ms) / 1000)
+        if due.next_ms is None:
+            return POLL_S
+        return min(POLL_S, max(SHORTEST_S, (due.next_ms - due.now_ms) / 1000))
 
     async def _try(self, tick: Tick, now_ms: int) -> bool:
         try:

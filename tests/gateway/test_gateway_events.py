@@ -1,35 +1,15 @@
-"""`POST /v1/events`: CloudEvents in every mode, judged as calls are, and stored before they are answered."""
+"""`POST /v1/events`: CloudEvents in every mode, and what is said of those that are none."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from iogate import eventing, secrets
-from iogate.compiler.revision import AnyAuth, Auth, EnvSecret, HashedSecret, NoAuth, TokenAuth
-from iogate.gateway import app, senders
-from iogate.gateway.calls import Calls
+from iogate.compiler.revision import NoAuth
 from iogate.store import keys
-from iogate.store.connection import Store
-from iogate.store.uids import UidSource
-from tests.gateway.driver import TOKEN, USER, Reply, World, api, listening, spawn
-
-EVENT = {"specversion": "1.0", "id": "e1", "source": "/shop", "type": "order.placed"}
-BINARY = {"ce-specversion": "1.0", "ce-id": "e1", "ce-source": "/shop", "ce-type": "order.placed"}
-STRUCTURED = {"content-type": "application/cloudevents+json"}
-BATCH = {"content-type": "application/cloudevents-batch+json"}
-
-
-def open_to(world: World, auth: Auth | None) -> World:
-    """The same gateway, with the setting `events.auth`."""
-    world.live.senders = auth
-    world.application = app.build(world.live, Calls(world.live, world.refresher, UidSource()))
-    return world
+from tests.gateway.driver import World
+from tests.gateway.sending import BATCH, BINARY, EVENT, STRUCTURED, open_to, send, stored
 
 
 @pytest.fixture(autouse=True)
@@ -41,33 +21,6 @@ async def listener(world: World) -> None:
 @pytest.fixture
 def opened(world: World) -> World:
     return open_to(world, NoAuth())
-
-
-async def send(
-    world: World,
-    value: Any = None,
-    headers: Mapping[str, str] = STRUCTURED,
-    *,
-    body: bytes | None = None,
-    method: str = "POST",
-) -> Reply:
-    content = body if body is not None else b"" if value is None else json.dumps(value).encode()
-    return await world.ask("/v1/events", method, dict(headers), content)
-
-
-async def stored(store: Store) -> list[dict[str, Any]]:
-    """What the matcher finds."""
-    entries = await store.call("LRANGE", keys.EVENTS, 0, -1)
-    return [json.loads(entry.partition(b" ")[2]) for entry in entries]
-
-
-async def test_the_path_is_closed_until_a_setting_opens_it(world: World) -> None:
-    reply = await send(world, EVENT)
-    assert (reply.status, reply.code) == (403, "requestError.notEnabled")
-    assert reply.message == (
-        "Events are not accepted: the setting events: {auth: …} of the gateway opens this path"
-    )
-    assert await stored(world.store) == []
 
 
 async def test_a_structured_event_is_stored_and_then_answered(opened: World) -> None:
@@ -250,62 +203,6 @@ async def test_other_verbs_are_refused_and_the_one_is_named(opened: World) -> No
     assert (options.status, options.headers["allow"]) == (204, "POST, OPTIONS")
 
 
-@pytest.mark.parametrize(
-    ("auth", "absent", "wrong", "right"),
-    [
-        (TOKEN, "Token is required", {"token": "x"}, {"token": "123456"}),
-        (TOKEN, "Token is required", {"token": "x"}, {"authorization": "Bearer 123456"}),
-        (
-            USER,
-            "User/Password is required",
-            {"user": "iolinker", "password": "x"},
-            {"user": "iolinker", "password": "123456"},
-        ),
-        (
-            AnyAuth(any=(TOKEN, USER)),
-            "Token or User/Password is required",
-            {"token": "x"},
-            {"user": "iolinker", "password": "123456"},
-        ),
-    ],
-)
-async def test_senders_are_judged_as_callers_are(
-    world: World, auth: Auth, absent: str, wrong: dict[str, str], right: dict[str, str]
-) -> None:
-    open_to(world, auth)
-    reply = await send(world, EVENT)
-    assert (reply.status, reply.code, reply.message) == (401, "requestError.invalidParams", absent)
-    assert "www-authenticate" in reply.headers
-    reply = await send(world, EVENT, (STRUCTURED | wrong))
-    assert (reply.status, reply.code) == (401, "requestError.unauthorized")
-    assert reply.message.endswith(" is invalid")
-    assert await stored(world.store) == []
-    assert (await send(world, EVENT, (STRUCTURED | right))).status == 202
-
-
-async def test_credentials_come_before_the_content(world: World) -> None:
-    open_to(world, TOKEN)
-    assert (await send(world, body=b"{")).status == 401
-    assert (await send(world, method="PUT")).status == 405
-
-
-async def test_a_secret_that_this_machine_lacks_is_no_open_door(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("EVENTS_TOKEN", raising=False)
-    open_to(world, TokenAuth(tokens={"token": (EnvSecret(name="EVENTS_TOKEN"),)}))
-    assert (await send(world, EVENT)).status == 503
-    monkeypatch.setenv("EVENTS_TOKEN", "s3cret")
-    monkeypatch.setattr("iogate.gateway.arrivals.UNSET_S", 0.0)
-    assert (await send(world, EVENT, (STRUCTURED | {"token": "s3cret"}))).status == 202
-
-
-async def test_a_store_that_is_away_is_never_a_false_202(opened: World) -> None:
-    opened.live.store = None
-    reply = await send(opened, EVENT)
-    assert (reply.status, reply.code) == (503, "serverError.unavailable")
-
-
 HOSTILE = [
     b"",
     b"{",
@@ -365,58 +262,3 @@ async def test_no_body_is_the_gateways_fault(opened: World, body: bytes) -> None
 )
 async def test_no_header_is_the_gateways_fault(opened: World, headers: dict[str, str]) -> None:
     assert (await send(opened, body=b"{}", headers=(BINARY | headers))).status in (202, 400, 415)
-
-
-async def test_the_document_and_the_metrics_know_events(world: World) -> None:
-    await world.publish(api("orders/submit"))
-    paths = json.loads((await world.ask("/openapi.json")).body)["paths"]
-    assert "/v1/events" not in paths, "what is closed is not advertised"
-    open_to(world, TOKEN)
-    operation = json.loads((await world.ask("/openapi.json")).body)["paths"]["/v1/events"]["post"]
-    assert operation["security"] == [{"token": []}, {"bearer": []}]
-    assert set(operation["requestBody"]["content"]) >= {
-        "application/cloudevents+json",
-        "application/cloudevents-batch+json",
-    }
-    right = STRUCTURED | {"token": "123456"}
-    await send(world, EVENT, right)
-    await send(world, EVENT, right)
-    await send(world, EVENT)
-    text = (await world.ask("/metrics")).body.decode()
-    assert "iogate_events_accepted_total 1.0" in text
-    assert "iogate_events_repeated_total 1.0" in text
-    assert 'iogate_events_refused_total{code="requestError.invalidParams"} 1.0' in text
-
-
-async def test_a_real_gateway_takes_events_by_its_settings(
-    store: Store, redis_url: str, tmp_path: Path
-) -> None:
-    """Also while no revision is there: events are not of one."""
-    setting = {"auth": {"any": [{"token": {"file": "token"}}, {"user": "bot", "password": "pass"}]}}
-    (tmp_path / "token").write_text("s3cret\n")
-    with listening() as on:
-        gateway = spawn(redis_url, on, tmp_path, events=json.dumps(setting))
-        try:
-            async with httpx.AsyncClient(base_url=gateway.url, timeout=20) as client:
-                answers = [
-                    await client.post("/v1/events", json=EVENT, headers=STRUCTURED | credentials)
-                    for credentials in ({}, {"token": "s3cret"}, {"user": "bot", "password": "pass"})
-                ]
-                closed = await client.get("/v1/events/")
-        finally:
-            gateway.stop()
-    assert [answer.status_code for answer in answers] == [401, 202, 202]
-    assert [answer.json()["response"] for answer in answers[1:]] == [{"events": 1}, {"events": 0}]
-    assert closed.status_code == 404
-    assert await stored(store) == [EVENT]
-    assert "pass" not in gateway.log.read_text()
-
-
-def test_a_literal_of_the_setting_is_kept_as_its_hash() -> None:
-    setting = eventing.read({"auth": {"any": [{"token": "s3cret"}, {"users": {"bot": "pass"}}]}})["auth"]
-    compiled = senders.auth(setting)
-    assert isinstance(compiled, AnyAuth)
-    assert compiled.any[0] == TokenAuth(tokens={"token": (HashedSecret(value=secrets.hash_token("s3cret")),)})
-    assert "pass" not in repr(compiled)
-    assert senders.auth(None) is None
-    assert senders.auth("none") == NoAuth()
