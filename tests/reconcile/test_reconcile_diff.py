@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iogate.compiler.revision import EnvSecret, Revision, TokenAuth
+from iogate.compiler.revision import EnvSecret, Revision, TokenAuth, Workflow
+from iogate.compiler.schedules import Schedule
 from iogate.reconcile.diff import Field, difference
 from tests.reconcile.revisions import api, revision
 
@@ -45,6 +47,22 @@ def test_where_a_file_lies_is_no_difference() -> None:
     found = difference(revision(api(source="a.yaml")), revision(api(source="b.yaml")))
     assert not found
     assert found.summary() == "no changes"
+
+
+def scheduled(program: str, **fields: Any) -> Revision:
+    schedule = Schedule(**{"kind": "every", "program": program, "milliseconds": 1_000, **fields})
+    return Revision(apis={}, workflows={"s/a:1.0.0": Workflow(program=program, schedule=schedule)})
+
+
+def test_a_schedule_is_told_apart_from_what_it_starts() -> None:
+    found = difference(scheduled("p1"), scheduled("p2"))
+    assert (bool(found.workflows), bool(found.schedules)) == (True, False)
+    found = difference(scheduled("p1"), scheduled("p1", missed="all"))
+    assert found.schedules.changed[0].fields == (Field(name="missed", before=None, after="all"),)
+    assert found.summary() == "1 schedule changed"
+    found = difference(scheduled("p1"), revision(workflows={"s/a:1.0.0": "p1"}))
+    assert (found.schedules.removed, found.summary()) == (("s/a",), "1 schedule removed")
+    assert difference(scheduled("p1", kind="on"), scheduled("p2", kind="on")).schedules, "another strategy"
 
 
 def test_against_nothing_all_is_new() -> None:
