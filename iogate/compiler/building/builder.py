@@ -26,7 +26,7 @@ from iogate.compiler.tasks import (
     Unsupported,
     Wait,
 )
-from iogate.expressions import Template, bare, loose, loose_pieces, pieces, template
+from iogate.expressions import Template, bare, compiles, loose, loose_pieces, pieces, template
 
 Places = Mapping[str, int]
 """Names of a list's tasks, and where they stand in it."""
@@ -184,6 +184,12 @@ class Builder:
 
     def optional_value(self, source: Any) -> Template | None:
         return None if source is None else self.value(source)
+
+    def pattern(self, source: Any) -> Template:
+        """A value to be compared with: what is no expression is a literal, the engine's to match."""
+        if self.loose and isinstance(source, str) and "${" not in source and not compiles(source):
+            return template(source)
+        return self.value(source)
 
     def address(self, text: str) -> tuple[str | Template, ...]:
         """A URI template, the parts of which may be expressions."""

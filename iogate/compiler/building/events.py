@@ -70,7 +70,7 @@ def strategy(builder: Builder, source: Mapping[str, Any]) -> Strategy:
 
 def _filter(builder: Builder, source: Mapping[str, Any]) -> Filter:
     return Filter(
-        attributes={name: builder.value(value) for name, value in source["with"].items()},
+        attributes={name: builder.pattern(value) for name, value in source["with"].items()},
         correlations=tuple(
             Correlation(
                 name=name,

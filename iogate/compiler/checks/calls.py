@@ -12,7 +12,7 @@ from iogate.compiler.checks.expressions import is_loose
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, warning
 from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem, listed, nearest, quoted
-from iogate.expressions.language import compiles
+from iogate.expressions import compiles
 from iogate.settings import Settings
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
