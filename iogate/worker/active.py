@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from iogate.compiler.program import Program
@@ -17,7 +17,7 @@ from iogate.engine.scope import Environment, RunFacts
 from iogate.engine.state import State, WaitingFor
 from iogate.store.claims import Claim
 from iogate.store.commits import Child, Commit, Move, TaskRow
-from iogate.worker.frames import Codec, Delta, encode
+from iogate.worker.frames import NOTHING, Codec, Delta, encode
 from iogate.worker.journal import KEPT, gather, lines
 from iogate.worker.lifecycle import Chronicle
 from iogate.worker.redaction import Redaction
@@ -117,12 +117,10 @@ class Run:
         if ended and state.error is not None:
             error = redaction.scrub(dict(state.error))
         delta = self._delta(ended=ended)
-        children = [
-            child for child in self.children if not child.awaits or (not ended and self._awaits(child))
-        ]
-        emitted = [
-            Leaving(type=emit.event["type"], data=encode(emit.event), lifecycle=False) for emit in self.emits
-        ]
+        children = (
+            [child for child in self.children if self._starts(child, ended=ended)] if self.children else ()
+        )
+        emitted = [Leaving(type=e.event["type"], data=encode(e.event), lifecycle=False) for e in self.emits]
         lifecycle = Chronicle(self.claim).tell(notes, self.seq + 1, redaction) if self.sinks.lifecycle else []
         commit = Commit(
             uid=self.uid,
@@ -132,21 +130,21 @@ class Run:
             status=state.status,
             due_ms=due_ms,
             waiting_for=None if ended else waiting(state.waiting_for),
-            head=delta.head if delta else None,
-            frames=delta.frames if delta else {},
-            frames_gone=delta.frames_gone if delta else (),
-            values=delta.values if delta else {},
-            values_gone=delta.values_gone if delta else (),
+            head=delta.head,
+            frames=delta.frames,
+            frames_gone=delta.frames_gone,
+            values=delta.values,
+            values_gone=delta.values_gone,
             tasks=list(self.rows.values()),
             journal=lines(notes, redaction),
             output=encode(state.output) if ended and state.status == "completed" else None,
             error=None if error is None else encode(error),
             deadline_ms=self.deadline_ms,
             inbox_done=state.inbox_done,
-            wants=delta.wants if delta and not ended else {},
-            wants_gone=delta.wants_gone if delta and not ended else (),
+            wants=delta.wants,
+            wants_gone=delta.wants_gone,
             children=children,
-            children_gone=delta.children_gone if delta and not ended else (),
+            children_gone=delta.children_gone,
             emits=[event.data for event in emitted],
             outbox=self.sinks.outbox([*lifecycle, *emitted]) if self.sinks.all else {},
         )
@@ -156,15 +154,21 @@ class Run:
         self.hush()
         return commit
 
-    def _delta(self, *, ended: bool) -> Delta | None:
+    def _delta(self, *, ended: bool) -> Delta:
         """What the commit writes of the state: of an end, only what `retry` goes on from."""
-        keeps = not ended or (self.state.status == "faulted" and not self.refused)
-        return self.codec.delta(self.state) if keeps else None
+        if not ended:
+            return self.codec.delta(self.state)
+        if self.state.status != "faulted" or self.refused:
+            return NOTHING
+        # What an end leaves behind in subscriptions and children is the store's to clear.
+        return replace(self.codec.delta(self.state), wants={}, wants_gone=(), children_gone=())
 
-    def _awaits(self, child: Child) -> bool:
-        """Whether the task still waits: a branch may have lost since it asked."""
+    def _starts(self, child: Child, *, ended: bool) -> bool:
+        """Whether the child is still wanted: a branch may have lost since it asked."""
+        if not child.awaits:
+            return True
         frame = self.state.frames.get(child.frame)
-        return frame is not None and frame.phase == "child"
+        return not ended and frame is not None and frame.phase == "child"
 
     def hush(self) -> None:
         """Forget what was to be said."""

@@ -34,7 +34,7 @@ decode = msgspec.json.Decoder().decode
 class Delta:
     """What a commit must write."""
 
-    head: bytes
+    head: bytes | None
     frames: Mapping[str, bytes] = field(default_factory=dict)
     frames_gone: Sequence[str] = ()
     values: Mapping[str, bytes] = field(default_factory=dict)
@@ -44,6 +44,9 @@ class Delta:
     wants_gone: Sequence[int] = ()
     children_gone: Sequence[int] = ()
     """Frames that no longer wait for their child."""
+
+
+NOTHING = Delta(head=None)
 
 
 @dataclass(slots=True)

@@ -44,9 +44,10 @@ async def test_state_that_cannot_be_loaded_faults_the_run(site: Site) -> None:
     view = await site.view(uid)
     while view.place != "timer":
         view = await site.view(uid)
-    await site.store.call(
-        "HSET", f"iogate:frames:{uid}", "head", '{"format":99,"next_id":1,"status":"waiting"}'
-    )
+    key = f"iogate:parked:{uid}"
+    packed = await site.store.call("GET", key)
+    assert b'"format":1' in packed
+    await site.store.call("SET", key, packed.replace(b'"format":1', b'"format":9'))
     run = await site.ended(uid)
     assert run.status == "faulted"
     assert "what is stored of it cannot be loaded" in decoded(run.error)["detail"]

@@ -27,7 +27,7 @@ class Stored:
         self.values: dict[str, bytes] = {}
 
     def apply(self, delta: Delta) -> None:
-        self.head = delta.head
+        self.head = delta.head or b""
         self.frames |= delta.frames
         self.values |= delta.values
         for key in delta.frames_gone:

@@ -52,4 +52,6 @@ async def test_a_script_that_the_store_has_lost_faults_the_run_and_says_so(site:
     assert run.status == "faulted"
     error = decoded(run.error)
     assert error["title"] == "Resource not found"
-    assert error["detail"] == f"{uri} is not stored with this workflow's revision; apply it again"
+    assert (
+        error["detail"] == f'task "one": {uri} is not stored with this workflow\'s revision; apply it again'
+    )
