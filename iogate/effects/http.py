@@ -33,6 +33,7 @@ MAX_RESPONSE: Final = 10 * 1024 * 1024
 
 
 _CODE: Final = re.compile(r"[A-Za-z_]{1,40}")
+_SCHEME: Final = 20
 _METHODS: Final = re.compile(r"[A-Z]{1,16}(?:\s*,\s*[A-Z]{1,16}){0,15}")
 
 
@@ -135,16 +136,12 @@ class _Exchange:
                     received = await self._hop(route)
                 except Forbidden as reason:
                     raise Forbidden(f"{reason}{_written_out(self._call.address)}") from None
-                status, location = received.status, received.headers.get("Location")
-                redirected = self._call.redirect and status in FOLLOWED and bool(location)
-                if not redirected:
-                    if not self._wanted(status):
+                status, headers = received.status, received.headers
+                if not self._redirected(status, headers):
+                    if not self._accepted(status):
                         raise RefusedStatus(status, self._hint(received))
                     return received
-                self._follow(route, _join(route.url, location or ""), status)
-                # A redirect within one origin is the same server speaking: it keeps its trust.
-                same = self.request.url.origin() == route.url.origin()
-                trust = route.trust if same else more_cautious(trust, Trust.REDIRECTED)
+                trust = self._follow(route, _join(route.url, headers["Location"]), status, trust)
         raise failures.failed(f"{self.shown} was redirected more than {MAX_REDIRECTS} times", definite=True)
 
     async def _hop(self, route: Route) -> Received:
@@ -169,21 +166,38 @@ class _Exchange:
                 request = replace(request, headers=headers)
         return await self._transport.exchange(request, route, wanted=self._wanted, cap=self._cap)
 
-    def _wanted(self, status: int) -> bool:
+    def _redirected(self, status: int, headers: Mapping[str, str]) -> bool:
+        return self._call.redirect and status in FOLLOWED and bool(headers.get("Location"))
+
+    def _accepted(self, status: int) -> bool:
         """Say whether a status is an output: a redirection is one where it was wanted and leads nowhere."""
         return 200 <= status < (400 if self._call.redirect else 300)
 
-    def _follow(self, route: Route, location: URL, status: int) -> None:
-        same = location.origin() == route.url.origin()
+    def _wanted(self, status: int, headers: Mapping[str, str]) -> bool:
+        return self._accepted(status) and not self._redirected(status, headers)
+
+    def _follow(self, route: Route, location: URL, status: int, trust: Trust) -> Trust:
+        """Turn to where a redirection leads, and say how far that is trusted.
+
+        A redirection within one origin is the same server speaking: it keeps trust and credentials. That
+        server has two names where `endpoints` stands in for the one that is written.
+        """
+        origin, written = location.origin(), self.request.url.origin()
+        same = origin in {route.url.origin(), written}
         if not same:
             self._credential = None
-            self._from = f"{self.shown}, redirected to {location.origin()},"
+            self._from = f"{self.shown}, redirected to {origin},"
         self.request = self.request.redirected(location, status=status, same_origin=same)
+        if origin == route.url.origin():
+            return route.trust
+        return trust if origin == written else more_cautious(trust, Trust.REDIRECTED)
 
     def _hint(self, received: Received) -> str:
         """Say what to do about a status, by what the server says beside it."""
         headers = received.headers
         match received.status:
+            case 401 | 403 if self._from and self._call.authentication is not None:
+                return "it is another origin, to which the credentials of the call are not sent"
             case 401:
                 return _unauthorized(self._call, headers)
             case 403 if self._call.authentication is not None:
@@ -198,7 +212,7 @@ class _Exchange:
 
 def _unauthorized(call: CallHttp, headers: CIMultiDict[str]) -> str:
     """Say what to do about a 401, by what the server asks for."""
-    asked = dict.fromkeys(each.scheme for each in _asked(headers))
+    asked = [*dict.fromkeys(each.scheme for each in _asked(headers) if len(each.scheme) <= _SCHEME)][:4]
     wants = f"it asks for {' or '.join(asked)}" if asked else ""
     if call.authentication is None:
         return f'{wants or "it wants credentials"}: name them as "authentication" of the endpoint'

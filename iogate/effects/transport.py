@@ -29,6 +29,9 @@ _DRAINED: Final = 64 * 1024
 """Bytes of an answer that nobody wants which are read, so that its connection can serve again."""
 _DRAIN_S: Final = 1.0
 
+Wanted = Callable[[int, Mapping[str, str]], bool]
+"""Judges by status and headers whether the body of an answer is read."""
+
 _CAUTION: Final = [Trust.REVIEWED, Trust.REDIRECTED, Trust.COMPUTED]
 
 
@@ -80,9 +83,9 @@ class Transport:
         return Route(url=url, trust=trust) if target is None else Route(url=target, trust=Trust.REVIEWED)
 
     async def exchange(
-        self, request: Request, route: Route, *, wanted: Callable[[int], bool], cap: int
+        self, request: Request, route: Route, *, wanted: Wanted, cap: int
     ) -> responses.Received:
-        """Send the request and read the answer, without its body where its status is not `wanted`.
+        """Send the request and read the answer, without its body where it is not `wanted`.
 
         Raises what `failures` knows; a cancelled exchange closes its connection.
         """
@@ -95,7 +98,7 @@ class Transport:
             allow_redirects=False,
             skip_auto_headers=("Content-Type",),
         ) as response:
-            if wanted(response.status):
+            if wanted(response.status, response.headers):
                 body = await responses.read(response, cap=cap)
             else:
                 body = b""

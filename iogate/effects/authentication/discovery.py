@@ -79,7 +79,7 @@ async def discover(policy: OAuth, transport: Transport) -> Provider:
         received = await transport.exchange(
             Request(method="GET", url=url, headers=headers, body=None),
             route,
-            wanted=lambda status: status == 200,
+            wanted=lambda status, _: status == 200,
             cap=MAX_ANSWER,
         )
         if received.status != 200:

@@ -141,7 +141,7 @@ class Tokens:
         shown = f"the {what} endpoint {naming.origin(endpoint.url, route.url)}"
         async with failures(shown):
             received = await self._transport.exchange(
-                request, route, wanted=lambda _: True, cap=discovery.MAX_ANSWER
+                request, route, wanted=lambda *_: True, cap=discovery.MAX_ANSWER
             )
         return _read(received, shown)
 
