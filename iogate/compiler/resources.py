@@ -18,7 +18,7 @@ from typing import Any
 from iogate.compiler import features, outline
 from iogate.compiler.bound import Bound, join
 from iogate.compiler.catalogs import function_of
-from iogate.compiler.checks import operations, schemas
+from iogate.compiler.checks import functions, operations, schemas
 from iogate.compiler.checks.expressions import expressions
 from iogate.compiler.faults import Placed, did_you_mean, fault
 from iogate.compiler.openapi import Unusable, find
@@ -173,6 +173,7 @@ class _Taking:
         place, authentication = found
         self.bound.calls[task.reference_text()] = place.name
         if place.name in self.bound.functions:
+            self._fits(document, caller, task, self.bound.functions[place.name])
             return
         self.bound.functions[place.name] = None  # under way: functions may call one another
         text = self.sources.text(place, _policy(authentication, document.data))
@@ -185,7 +186,19 @@ class _Taking:
         for problem in (*self.judge(function), *_secrets(function)):
             self._tell(problem, at)
         inner = self.visit(function, place.origin, at)
-        self.bound.functions[place.name] = inner["use"]["functions"][place.name]
+        self.bound.functions[place.name] = found_task = inner["use"]["functions"][place.name]
+        self._fits(document, caller, task, found_task)
+
+    def _fits(
+        self,
+        document: Placed,
+        caller: Pointer | None,
+        task: outline.Task,
+        function: Mapping[str, Any] | None,
+    ) -> None:
+        """Hold literal arguments against the schema of the function's input."""
+        for problem in functions.literals(document, task, function or {}):
+            self._tell(problem, caller)
 
     def _named(
         self, resource: Mapping[str, Any], definition: Mapping[str, Any], origin: Origin

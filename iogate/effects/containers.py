@@ -21,6 +21,8 @@ import logging
 import os
 import re
 import shutil
+import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -40,12 +42,19 @@ TO_INSTALL: Final = "install Docker or Podman where the worker's PATH finds its 
 
 KEY_LABEL: Final = "iogate.effect"
 PULL: Final = {"ifNotPresent": "missing", "always": "always", "never": "never"}
+LOOK_S: Final = 0.02
 PATIENCE_S: Final = 15.0
 """How long a command that ends a container may take, when its run is being cancelled."""
 
 _OWN: Final = ("PATH", "HOME", "XDG_RUNTIME_DIR")
 _OWN_PREFIXES: Final = ("DOCKER_", "CONTAINER", "PODMAN_")
 """Of the worker's environment, what the command line needs to find its daemon and its registries."""
+
+_ACTS: Final = re.compile(r"LD_|DYLD_|GO|.*_PROXY\Z", re.IGNORECASE)
+"""Variables that would bend the tool itself, were they in its environment."""
+
+_UNFIT: Final = re.compile(r"[\r\n]|\A[\"'`]|\\\Z")
+MOST_BYTES: Final = 60_000
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
@@ -64,6 +73,8 @@ class Containers:
         self._workplace = workplace
         self._allowed = "container" in allow_run
         self._sweep = Sweep(self._said)
+        self._enders: set[subprocess.Popen[bytes]] = set()
+        """Commands that end containers."""
 
     def begin(self) -> None:
         """Look for containers of earlier workers whose time has come, in a while."""
@@ -72,6 +83,9 @@ class Containers:
 
     async def close(self) -> None:
         await self._sweep.close()
+        for ender in self._enders:
+            with suppress(subprocess.TimeoutExpired):
+                ender.wait(timeout=PATIENCE_S)
 
     async def run(self, run: RunContainer, *, identity: Mapping[str, str]) -> Any:
         """Run to the end and give the output that `return` asks for.
@@ -86,12 +100,12 @@ class Containers:
             try:
                 end = await self._end_of(run, room, identity)
             except asyncio.CancelledError:
-                await _through(self._stop(run))
+                await self._finish(run, kill=True)
                 raise
             except process.TooMuchOutput as fault:
-                await self._stop(run)
+                await self._finish(run, kill=True)
                 raise ending.too_much("container", fault) from None
-            await _through(self._clean(run))
+            await self._finish(run)
             return ending.output("container", end, run.returns)
 
     async def _end_of(self, run: RunContainer, room: Room, identity: Mapping[str, str]) -> process.Exit:
@@ -127,13 +141,16 @@ class Containers:
             if not _VARIABLE.fullmatch(name):
                 raise configuration(f'"{name}" is no name of an environment variable')
         file = room.folder / ".environment"
-        lines = [f"{name}={value}\n" for name, value in variables.items() if not _broken(value)]
+        # What a file of variables cannot hold is handed over by name, through the tool's own environment.
+        inherited = {name: value for name, value in variables.items() if not _fits_file(value)}
+        if taken := next((name for name in inherited if _is_own(name) or _ACTS.match(name)), None):
+            raise configuration(
+                f"the value of {taken} has a line break or a quote at its start, or is over 60,000 bytes: "
+                "no container can be given it by this name"
+            )
         file.touch(mode=0o600)
+        lines = (f"{name}={value}\n" for name, value in variables.items() if name not in inherited)
         file.write_text("".join(lines), encoding="utf-8")
-        # A file of variables has no way to write a line break: these are handed over by their names.
-        inherited = {name: value for name, value in variables.items() if _broken(value)}
-        if taken := next((name for name in inherited if _is_own(name)), None):
-            raise configuration(f"the value of {taken} holds a line break, which no container can be given")
         arguments = ["--name", run.name, "--pull", PULL[run.pull], "--env-file", str(file)]
         arguments += ["--label", f"{KEY_LABEL}={run.key}"]
         if run.keep_s is not None:
@@ -187,22 +204,36 @@ class Containers:
                 "the container is gone, and with it how it ended", written.stderr.decode("utf-8", "replace")
             ) from None
         if status in {"created", "configured", "initialized"}:
-            await _through(self._clean(run, started=False))
+            await self._finish(run, remove=True)
             raise ending.failed(
                 "the container cannot be started",
                 written.stderr.decode("utf-8", "replace") or state.get("Error", ""),
             )
         return process.Exit(code=code, stdout=written.stdout, stderr=written.stderr)
 
-    async def _stop(self, run: RunContainer) -> None:
-        await self._said("kill", run.name)
-        await self._clean(run)
+    async def _finish(self, run: RunContainer, *, kill: bool = False, remove: bool = False) -> None:
+        """End the container where it still runs, and do with it as its lifetime says.
 
-    async def _clean(self, run: RunContainer, *, started: bool = True) -> None:
-        """Do with the ended container as its lifetime says; one that never ran is of use to nobody."""
-        if run.cleanup == "always" or not started:
-            await self._said("rm", "--force", "--volumes", run.name)
-        elif run.cleanup == "eventually":
+        What does it is started at once and by no task of this loop, which may be at its end: a container must
+        not outlive its run because its worker stops.
+        """
+        found = tool()
+        remove = remove or run.cleanup == "always"
+        if found is not None and (kill or remove):
+            arguments = ["rm", "--force", "--volumes", run.name] if remove else ["kill", run.name]
+            ender = subprocess.Popen(  # noqa: S603, ASYNC220 - it is not waited for here
+                [found, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={"LANG": "C.UTF-8", **_own_environment()},
+                start_new_session=True,
+            )
+            self._enders.add(ender)
+            await _ended(ender)
+            if ender.poll() is not None:
+                self._enders.discard(ender)
+        if run.cleanup == "eventually":
             self._sweep.begin()
 
     async def _said(self, *arguments: str) -> str | None:
@@ -227,10 +258,14 @@ class Containers:
         found = tool()
         if found is None:
             raise configuration(f"nothing on this worker runs containers any more: {TO_INSTALL}")
-        own = {name: value for name, value in os.environ.items() if _is_own(name)}
         command = process.Command(
             argv=[found, *arguments],
-            environment={"LANG": "C.UTF-8", **own, **(more or {}), orphans.VARIABLE: room.mark},
+            environment={
+                "LANG": "C.UTF-8",
+                **_own_environment(),
+                **(more or {}),
+                orphans.VARIABLE: room.mark,
+            },
             folder=self._workplace.here,
             stdin=None if stdin is None else stdin.encode("utf-8", "replace"),
             keep=keep,
@@ -249,24 +284,21 @@ def _tool_name() -> str:
     return Path(found).name if found is not None else TOOLS[0]
 
 
+def _own_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if _is_own(name)}
+
+
 def _is_own(name: str) -> bool:
     return name in _OWN or name.startswith(_OWN_PREFIXES)
 
 
-def _broken(value: str) -> bool:
-    return "\n" in value or "\r" in value
+def _fits_file(value: str) -> bool:
+    """Tell whether every tool reads this value from a file of variables as it is."""
+    return not (_UNFIT.search(value) or len(value.encode()) > MOST_BYTES)
 
 
-async def _through(work: Any) -> None:
-    """See a piece of work through to its end, however often the task is cancelled meanwhile."""
-    task = asyncio.ensure_future(work)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            cancelled = True
-    with suppress(WorkflowError):
-        task.result()
-    if cancelled:
-        raise asyncio.CancelledError
+async def _ended(ender: subprocess.Popen[bytes]) -> None:
+    """Wait for a process that ends a container, not for ever; `close` waits for what is given up here."""
+    end = time.monotonic() + PATIENCE_S
+    while ender.poll() is None and time.monotonic() < end:
+        await asyncio.sleep(LOOK_S)

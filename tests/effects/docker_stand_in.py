@@ -155,7 +155,9 @@ def kill(rest: list[str]) -> None:
 
 
 def rm(rest: list[str]) -> None:
-    read(rest[-1])
+    if read(rest[-1])["status"] == "running":
+        kill(rest[-1:])
+        wait(rest[-1:])
     place(rest[-1]).unlink()
 
 

@@ -96,14 +96,32 @@ async def test_without_a_command_the_arguments_are_for_what_the_image_runs(
 async def test_the_environment_is_the_authors_and_stands_on_no_command_line(
     effects: Effects, daemon: Path
 ) -> None:
-    secret = {"TOKEN": "s3cr3t=a", "KEY_FILE": "line 1\nline 2"}
+    secret = {"TOKEN": "s3cr3t=a", "KEY_FILE": "line 1\nline 2", "QUOTED": '"s3cr3t"'}
     output = (await do(effects, container("env; true", environment=secret))).output
     assert "TOKEN=s3cr3t=a\n" in output
     assert "KEY_FILE=line 1\nline 2\n" in output
+    assert 'QUOTED="s3cr3t"\n' in output
     assert f"IOGATE_IDEMPOTENCY_KEY={KEY}\n" in output
     assert "A_SECRET_OF_THE_WORKER" not in output
     assert "s3cr3t" not in (daemon / "calls").read_text()
     assert "line 1" not in (daemon / "calls").read_text()
+
+
+@pytest.mark.parametrize("name", ["PATH", "DOCKER_HOST", "LD_PRELOAD", "https_proxy"])
+async def test_no_variable_of_a_container_bends_the_command_line(
+    effects: Effects, daemon: Path, name: str
+) -> None:
+    kind, _, detail = failure(await do(effects, container("true", environment={name: "a\nb"})))
+    assert kind == "configuration"
+    assert detail.startswith(f"the value of {name} has a line break")
+    assert calls(daemon) == []
+
+
+@pytest.mark.parametrize("name", ["A B", "", "A=B", "A\nB"])
+async def test_what_is_no_name_of_a_variable_is_refused(effects: Effects, name: str) -> None:
+    kind, _, detail = failure(await do(effects, container("true", environment={name: "1"})))
+    assert kind == "configuration"
+    assert detail.endswith("is no name of an environment variable")
 
 
 async def test_stdin_reaches_the_container(effects: Effects) -> None:
@@ -139,15 +157,20 @@ async def test_the_next_worker_removes_what_a_dead_one_left(
         await until(lambda: not there(daemon))
 
 
-async def test_a_cancelled_run_kills_its_container(effects: Effects, daemon: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("cleanup", "ended"), [("always", ["rm", "--force", "--volumes"]), ("never", ["kill"])]
+)
+async def test_a_cancelled_run_kills_its_container(
+    effects: Effects, daemon: Path, tmp_path: Path, cleanup: str, ended: list[str]
+) -> None:
     pid = tmp_path / "pid"
-    task = asyncio.create_task(do(effects, container(f"echo $$ > {pid}; sleep 60", cleanup="always")))
+    run = container(f"echo $$ > {pid}; sleep 60", cleanup=cleanup)
+    task = asyncio.create_task(do(effects, run))
     await until(lambda: pid.exists() and pid.read_text().strip() != "")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert ["kill", "n-1.ns-t"] in calls(daemon)
-    assert there(daemon) == []
+    assert [*ended, "n-1.ns-t"] in calls(daemon)
     await until(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
 
 

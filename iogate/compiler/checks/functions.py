@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Never
 
 import jsonschema_rs
 
@@ -118,3 +118,23 @@ def _arguments(document: Placed, task: outline.Task, function: Function) -> Iter
             f'{function.reference} needs {listed(quoted(name) for name in missing)} in "with"',
             key=bool(given),
         )
+
+
+def literals(document: Placed, task: outline.Task, function: Mapping[str, Any]) -> Iterator[Problem]:
+    """Arguments without expressions fit the input of a function that is a task: one from elsewhere."""
+    schema = ((function.get("input") or {}).get("schema") or {}).get("document")
+    given: Mapping[str, Any] = task.data.get("with") or {}
+    if schema is None or holds_expression(given):
+        return
+    for error in jsonschema_rs.Draft202012Validator(schema, retriever=_nothing).iter_errors(given):
+        yield fault(
+            document,
+            (*task.pointer, "with", *error.instance_path) if given else (*task.pointer, "call"),
+            "IOG319",
+            f"the arguments of {quoted(task.data['call'])} do not fit: {error.message}",
+        )
+        return
+
+
+def _nothing(uri: str) -> Never:
+    raise ValueError(f"references are not fetched: {uri}")
