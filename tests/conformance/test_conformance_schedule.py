@@ -13,8 +13,9 @@ from iogate.compiler.program import trigger
 from iogate.testing import Outcome
 from tests.conformance.running import DOCUMENT, Case, harness
 
-A = {"specversion": "1.0", "id": "1", "source": "/s", "type": "a", "data": {"n": 1}}
-B = {"specversion": "1.0", "id": "2", "source": "/s", "type": "b", "data": {"n": 2}}
+T = "2026-01-01T00:00:00Z"
+A = {"specversion": "1.0", "id": "1", "source": "/s", "type": "a", "time": T, "data": {"n": 1}}
+B = {"specversion": "1.0", "id": "2", "source": "/s", "type": "b", "time": T, "data": {"n": 2}}
 ONE = {"one": {"with": {"type": "a"}}}
 
 
