@@ -203,21 +203,20 @@ async def retry(
         now_ms = time_ms(await store.call("TIME"))
         attempts = Attempts(store=store, pointer=from_, current=on is not None, now_ms=now_ms)
         retried: list[str] = []
-        left: dict[str, Refused] = {}
+        left: list[Refused | NotFound] = []
         for uid in wanted:
             try:
                 await attempts.make(uid)
-            except Refused as refused:
-                left[uid] = refused
+            except (Refused, NotFound) as error:
+                left.append(error)
             else:
                 retried.append(uid)
     for remark in attempts.remarks:
         session.screen.note(remark)
     session.screen.data("runs.retry", {"retried": retried}, [f"retried {uid}" for uid in retried])
     if left:
-        first = next(iter(left.values()))
         more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
-        raise Refused(f"{first.message}{more}", hint=first.hint)
+        raise type(left[0])(f"{left[0].message}{more}", code=left[0].code, hint=left[0].hint)
 
 
 Uids = Annotated[list[str], typer.Argument(metavar="UID...", help="Ids of the runs.")]

@@ -168,6 +168,15 @@ def test_what_has_not_faulted_is_refused(place: Place, live: Cli, site: Site) ->
     assert "no run x" in live("runs", "retry", "x", code=8).err
 
 
+def test_what_can_be_retried_is_though_others_cannot(place: Place, live: Cli, site: Site) -> None:
+    uid = faulted(place, live, site)
+    site.down = set()
+    ran = live("runs", "retry", "1", uid, "2", code=8)
+    assert ran.out == f"retried {uid}\n"
+    assert "no run 1 (and 1 more)" in ran.err
+    live("runs", "wait", uid)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
