@@ -300,5 +300,5 @@ def _fits_file(value: str) -> bool:
 async def _ended(ender: subprocess.Popen[bytes]) -> None:
     """Wait for a process that ends a container, not for ever; `close` waits for what is given up here."""
     end = time.monotonic() + PATIENCE_S
-    while ender.poll() is None and time.monotonic() < end:
+    while ender.poll() is None and time.monotonic() < end:  # noqa: ASYNC110 - a process tells no event
         await asyncio.sleep(LOOK_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -239,6 +240,7 @@ async def test_a_process_may_tidy_up_when_it_is_cancelled(effects: Effects, tmp_
 async def test_a_failure_that_nobody_awaits_is_logged(
     effects: Effects, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING, "iogate")
     await do(effects, shell("exit 3"), await_result=False)
     await until(lambda: caplog.records)
     assert caplog.messages == ["/do/0/step was not awaited and failed: the shell ended with code 3"]
