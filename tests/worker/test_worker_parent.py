@@ -109,7 +109,7 @@ def memory() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 @pytest.mark.usefixtures("memory")
 async def test_runaway_expressions_end_alone_and_cost_their_neighbours_no_attempt(
     site: Site, monkeypatch: pytest.MonkeyPatch
@@ -124,7 +124,7 @@ async def test_runaway_expressions_end_alone_and_cost_their_neighbours_no_attemp
         assert [(each.status, each.attempt, each.deaths) for each in others] == [("completed", 1, 0)] * 3
         assert not server.repeated_after_commit()
         assert not server.changed_keys()
-        ended = await site.all_ended(runaways, 40)
+        ended = await site.all_ended(runaways, 60)
         assert [(each.status, each.attempt) for each in ended] == [("faulted", 1)] * 3
         assert [decoded(each.error)["title"] for each in ended] == ["poisoned"] * 3
 
