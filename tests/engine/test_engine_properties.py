@@ -113,7 +113,7 @@ class Kept:
         self.values: dict[str, bytes] = {}
 
     def take(self, delta: Delta) -> None:
-        self.head = delta.head
+        self.head = delta.head or self.head
         self.frames |= delta.frames
         self.values |= delta.values
         for key in delta.frames_gone:

@@ -192,7 +192,7 @@ def deltas(made: Program, state: State, commits: int, *, every: int = 1) -> list
 
 
 def size(delta: Delta) -> int:
-    return len(delta.head) + sum(map(len, delta.frames.values())) + sum(map(len, delta.values.values()))
+    return len(delta.head or b"") + sum(map(len, delta.frames.values())) + sum(map(len, delta.values.values()))
 
 
 @pytest.mark.parametrize(
@@ -263,6 +263,7 @@ def test_a_big_value_that_was_loaded_is_not_written_again(encoded: list[int]) ->
     state = advance(made, State(), (), NOW_MS, facts).state
     first = Codec().delta(state)
     assert len(first.values) == 1
+    assert first.head is not None
     codec = Codec()
     state = codec.load(first.head, first.frames, first.values)
     (effect,) = [frame.id for frame in state.frames.values() if frame.phase == "effect"]
