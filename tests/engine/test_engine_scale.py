@@ -192,7 +192,9 @@ def deltas(made: Program, state: State, commits: int, *, every: int = 1) -> list
 
 
 def size(delta: Delta) -> int:
-    return len(delta.head or b"") + sum(map(len, delta.frames.values())) + sum(map(len, delta.values.values()))
+    return (
+        len(delta.head or b"") + sum(map(len, delta.frames.values())) + sum(map(len, delta.values.values()))
+    )
 
 
 @pytest.mark.parametrize(
