@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from iogate.version import VERSION as __version__
+from iogate.version import __version__
 
 if TYPE_CHECKING:
     from iogate.errors import WorkflowError

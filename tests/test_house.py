@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,22 @@ def test_no_file_is_too_long_to_read() -> None:
 def test_nothing_is_left_for_later(word: str) -> None:
     pattern = re.compile(rf"\b{word}\b")
     assert [name for name, text in SOURCES.items() if pattern.search(text)] == []
+
+
+def test_the_packer_learns_the_release_without_importing_the_package() -> None:
+    """At its first installation nothing is there that the package could import."""
+    read = (
+        "import pathlib, sys; from flit_core.common import Module, get_docstring_and_version_via_ast as read;"
+        "print(read(Module('iogate', pathlib.Path(sys.argv[1])))[1])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", read, str(PACKAGE.parent)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert ran.stdout.strip() == iogate.__version__
 
 
 # What people are told to type.

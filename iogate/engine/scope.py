@@ -16,7 +16,7 @@ from iogate.compiler.program import Program
 from iogate.compiler.tasks import Task
 from iogate.engine.commands import Authentication
 from iogate.errors import WorkflowError
-from iogate.version import VERSION
+from iogate.version import __version__
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -42,7 +42,7 @@ class Environment:
     """Functions (`name:version`) that must not be called again where the outcome of a call is unknown."""
     error_types: str = "open-workflow"
     """The family of URIs that names the standard's errors."""
-    runtime: Mapping[str, Any] = field(default_factory=lambda: {"name": "iogate", "version": VERSION})
+    runtime: Mapping[str, Any] = field(default_factory=lambda: {"name": "iogate", "version": __version__})
 
 
 @dataclass(slots=True, kw_only=True)
