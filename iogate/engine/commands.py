@@ -39,7 +39,7 @@ class CallHttp:
     computed: bool = False
     """True where the host came out of an expression or a template: `allow_hosts` then applies."""
     foreign: bool = False
-    """True where a document of another host names this one: what a redirect may not reach, it may not either."""
+    """True where a document of another host names this one: where no redirect may lead, it may not either."""
     address: str = ""
     """The address as the author wrote it, for messages: what data put into it is not shown."""
 
