@@ -1,8 +1,8 @@
 """Whether an event may concern a subscription: what can be told cheaply, far from the run.
 
-Called by the matcher of a worker and by the harness of `testing`, for every event and every subscription
-of its type; and by `listening` for attributes and keys. Invariants: linear in the size of the event, never
-jq, and no event that a run would take is held back: where only the run can tell, the answer is yes.
+Called by the matcher of a worker and by the harness of `testing`, for events and subscriptions that may go
+together; and by `listening` for attributes and keys. Invariants: linear in the size of the event, never jq,
+and no event that a run would take is held back: where only the run can tell, the answer is yes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from iogate.expressions import paths
 
 _PLAIN = re.compile(r"[A-Za-z0-9._:/-]*")
 """Text that stands for itself, dots included: types and addresses are no patterns."""
+
+_ATTRIBUTE = "@"
+"""No path begins with it."""
 
 
 def concerns(wanted: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
@@ -37,6 +40,29 @@ def type_of(wanted: Mapping[str, Any]) -> str:
     """The one type of event that the entry can take; empty where there may be several."""
     text: str = wanted["match"].get("type", "")
     return text if _PLAIN.fullmatch(text) else ""
+
+
+def key_of(wanted: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Where an event must have which text for the entry to take it, by `text_at`; None: no one text decides.
+
+    The key of a correlation rather than an attribute: it tells more subscriptions apart.
+    """
+    for path, expected in wanted["correlate"]:
+        text = _as_text(expected)
+        if text is not None and _path(path) is not None:
+            return path, text
+    for name, text in wanted["match"].items():
+        if name != "type" and _PLAIN.fullmatch(text):
+            return f"{_ATTRIBUTE}{name}", text
+    return None
+
+
+def text_at(place: str, event: Mapping[str, Any]) -> str | None:
+    """The text that an event has at a place of `key_of`; None where it has none."""
+    if place.startswith(_ATTRIBUTE):
+        return _as_text(event.get(place.removeprefix(_ATTRIBUTE)))
+    path = _path(place)
+    return None if path is None else _as_text(_found(path, event))
 
 
 def fits(wanted: str, value: Any) -> bool:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from iogate.engine.events import concerns
 from iogate.errors import Unreachable
 from iogate.store.events import Batch, Delivery, Events
 from iogate.store.line import CommandFailed
+from iogate.worker.directory import Directory
 from iogate.worker.frames import decode
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,11 @@ async def _matched(batch: Batch) -> tuple[int, list[Delivery]]:
     loop = asyncio.get_running_loop()
     until = loop.time() + ROUND_S
     upto = 0
-    wanted = [(each.uid, each.frame, _filters(each.filters)) for each in batch.subscriptions]
+    directory = Directory()
+    for count, each in enumerate(batch.subscriptions, 1):
+        directory.add(each)
+        if count % SLICE == 0:
+            await asyncio.sleep(0)
     deliveries: list[Delivery] = []
     judged = 0
     for number, data in batch.events:
@@ -76,12 +80,13 @@ async def _matched(batch: Batch) -> tuple[int, list[Delivery]]:
         event = _event(number, data)
         if event is None:
             continue
-        for uid, frame, filters in wanted:
-            if filters is None or any(_concerned(each, event) for each in filters):
-                deliveries.append(Delivery(number=number, uid=uid, frame=frame))
+        found: set[tuple[str, int]] = set()
+        for entry in directory.concerned(event):
+            found.add((entry.subscription.uid, entry.subscription.frame))
             judged += 1
             if judged % SLICE == 0:
                 await asyncio.sleep(0)
+        deliveries += [Delivery(number=number, uid=uid, frame=frame) for uid, frame in found]
     return upto, deliveries
 
 
@@ -95,22 +100,3 @@ def _event(number: int, data: bytes) -> Mapping[str, Any] | None:
         log.warning("event %d is no JSON object and is dropped", number, extra={"action": "event.dropped"})
         return None
     return event
-
-
-def _filters(data: bytes) -> Sequence[Mapping[str, Any]] | None:
-    """None where they cannot be read: then every event of its types is delivered."""
-    try:
-        filters = decode(data)
-    except (msgspec.DecodeError, ValueError):
-        return None
-    return (
-        filters if isinstance(filters, list) and all(isinstance(each, Mapping) for each in filters) else None
-    )
-
-
-def _concerned(wanted: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
-    try:
-        return concerns(wanted, event)
-    except Exception:
-        log.exception("a filter cannot be judged here", extra={"action": "filter.doubtful"})
-        return True

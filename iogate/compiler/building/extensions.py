@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from iogate.compiler.building.draft import Draft
 from iogate.compiler.outline import KINDS, escape
 from iogate.compiler.tasks import Extension
-
-if TYPE_CHECKING:
-    from iogate.compiler.building.builder import Builder
 
 _COMPOSITE = ("do", "fork")
 
 
-def by_kind(builder: Builder, entries: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Extension, ...]]:
+def by_kind(draft: Draft, entries: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Extension, ...]]:
     """The extensions of each kind of task, in the order of their declaration."""
     extending: dict[str, tuple[Extension, ...]] = {}
     for index, entry in enumerate(entries):
         for name, definition in entry.items():
-            extension = _extension(builder, f"/use/extensions/{index}/{escape(name)}", name, definition)
+            extension = _extension(draft, f"/use/extensions/{index}/{escape(name)}", name, definition)
             for kind in _kinds(definition["extend"]):
                 extending[kind] = (*extending.get(kind, ()), extension)
     return extending
 
 
-def _extension(builder: Builder, pointer: str, name: str, definition: Mapping[str, Any]) -> Extension:
+def _extension(draft: Draft, pointer: str, name: str, definition: Mapping[str, Any]) -> Extension:
     before, after = (
-        builder.list(f"{pointer}/{moment}", definition[moment]) if definition.get(moment) else None
+        draft.list(f"{pointer}/{moment}", definition[moment]) if definition.get(moment) else None
         for moment in ("before", "after")
     )
-    return Extension(name, builder.optional_expression(definition.get("when")), before, after)
+    return Extension(name, draft.optional_expression(definition.get("when")), before, after)
 
 
 def _kinds(extend: str) -> tuple[str, ...]:
