@@ -12,6 +12,7 @@ lost its lease delivers nothing.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ import msgspec
 
 from iogate.engine.events import type_of
 from iogate.store import keys
-from iogate.store.line import Line
+from iogate.store.line import CommandFailed, Line
 from iogate.store.memory import Memory, StoreFull
 from iogate.store.packing import encode, text
 from iogate.store.signals import Doorbell, Signals
@@ -31,6 +32,8 @@ BATCH_BYTES = 4 * 1024 * 1024
 DELIVERIES = 1_000
 """Of one script: a script holds the server up for as long as it runs."""
 SCAN = 1_000
+
+_NAME = re.compile(rb"([0-9]{1,20}):([0-9]{1,18})")
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +49,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What the matcher has to do next; empty where another process is the matcher, or nothing is there."""
 
     events: tuple[tuple[int, bytes], ...] = ()
-    """Number and CloudEvent, in order."""
+    """Number and CloudEvent, in order; what an outsider put there has the number 0."""
     subscriptions: tuple[Subscription, ...] = ()
     """Those that may want one of the events, going by its type alone."""
     more: bool = False
@@ -115,13 +118,17 @@ class Events:
         if not held or not entries:
             return Batch()
         events = tuple((int(number), event) for number, _, event in (e.partition(b" ") for e in entries))
-        types = {""} | {_names.decode(event).type for _, event in events}
+        types = {""} | {_type(event) for _, event in events}
         subscriptions: dict[bytes, bytes] = {}
         for kind in sorted(types):
             subscriptions |= await self._wanting(kind)
         return Batch(
             events=events,
-            subscriptions=tuple(_subscription(name, data) for name, data in subscriptions.items()),
+            subscriptions=tuple(
+                Subscription(uid=named[1].decode(), frame=int(named[2]), filters=data)
+                for name, data in subscriptions.items()
+                if (named := _NAME.fullmatch(name))
+            ),
             more=bool(more),
         )
 
@@ -167,16 +174,24 @@ class Events:
         found: dict[bytes, bytes] = {}
         cursor = b"0"
         while True:
-            cursor, flat = await self._line.call("HSCAN", keys.WANTS + kind, cursor, "COUNT", SCAN)
+            try:
+                cursor, flat = await self._line.call("HSCAN", keys.WANTS + kind, cursor, "COUNT", SCAN)
+            except CommandFailed as error:
+                if not str(error).startswith("WRONGTYPE"):
+                    raise
+                return found  # an outsider's: what subscribes to other types is served
             items = iter(flat)
             found.update(zip(items, items, strict=True))
             if cursor == b"0":
                 return found
 
 
-def _subscription(name: bytes, filters: bytes) -> Subscription:
-    uid, frame = name.decode().split(":")
-    return Subscription(uid=uid, frame=int(frame), filters=filters)
+def _type(event: bytes) -> str:
+    """Empty for what an outsider wrote, and no subscription of one type can want."""
+    try:
+        return _names.decode(event).type
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return ""
 
 
 def _slices(events: Sequence[bytes]) -> list[list[bytes]]:

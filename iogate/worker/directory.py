@@ -79,7 +79,7 @@ class Directory:
 def _filters(data: bytes) -> Sequence[_Filter] | None:
     try:
         filters = decode(data)
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return None
     return (
         filters if isinstance(filters, list) and all(isinstance(each, Mapping) for each in filters) else None

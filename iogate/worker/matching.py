@@ -76,7 +76,7 @@ async def _matched(batch: Batch) -> tuple[int, list[Delivery]]:
     for number, data in batch.events:
         if upto and loop.time() > until:
             break
-        upto = number
+        upto = max(upto, number)
         event = _event(number, data)
         if event is None:
             continue
@@ -94,7 +94,7 @@ def _event(number: int, data: bytes) -> Mapping[str, Any] | None:
     """None for what is no CloudEvent: nobody can want it."""
     try:
         event = decode(data)
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         event = None
     if not isinstance(event, Mapping):
         log.warning("event %d is no JSON object and is dropped", number, extra={"action": "event.dropped"})

@@ -90,6 +90,18 @@ async def test_attempts_at_a_sink_come_at_growing_distances(site: Site) -> None:
         assert apart[2] >= 2.0
 
 
+async def test_sink_that_fails_now_and_then_is_not_waited_for_longer_each_time(site: Site) -> None:
+    """Each failure is another event's first: in between, the sink takes what it is given."""
+    answers = [503 if number % 4 == 3 else 200 for number in range(19)]
+    async with SinkServer(deque(answers)) as sink:
+        await site.publish(says(15))
+        await site.worker(**sinks(audit=sink.setting()))
+        await site.call("says")
+        await until(lambda: len(sink.got) == 19, 8, what="fifteen events, four of them twice")
+        moments = [each.at_s for each in sink.got]
+        assert max(later - sooner for sooner, later in itertools.pairwise(moments)) < 2
+
+
 async def test_outbox_of_a_killed_worker_is_emptied_by_another(site: Site) -> None:
     async with SinkServer(deque([500] * 100)) as sink:
         await site.publish(says())

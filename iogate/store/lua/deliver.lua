@@ -3,7 +3,8 @@
 -- args: owner, number up to which events are forgotten (0: none), MessagePack list of [number, uid, frame]
 -- returns: 1; 0 where another process is the matcher: nothing was done
 -- invariant: a subscription gets each event once, in order, however often this is repeated: it knows the
---   number of the last one that it got, and what was published before it began.
+--   number of the last one that it got, and what was published before it began. What fails for one run, since
+--   an outsider put something else where its keys belong, fails for that run alone (`pcall`).
 -- include: time index rq places record inbox bus
 if redis.call('HGET', $matcher, 'owner') ~= ARGV[1] then return 0 end
 local upto = tonumber(ARGV[2])
@@ -18,8 +19,7 @@ each_event(function(number, event)
   if number <= upto then matched = matched + 1 end
 end)
 
-for _, delivery in ipairs(deliveries) do
-  local number, uid, frame = delivery[1], delivery[2], delivery[3]
+local function deliver(number, uid, frame)
   local wanted = redis.call('HGET', $wanted .. uid, frame)
   local since, rest = string.match(wanted or '', '^(%d+)(\n.*)$')
   local event = events[number]
@@ -29,6 +29,10 @@ for _, delivery in ipairs(deliveries) do
     post(uid, r, frame, 'event', event)
   end
 end
+
+-- A server that takes no writes says so here, before anything is forgotten: what fails below is one run's.
+redis.call('HSET', $matcher, 'until', now_ms + $matcher_ms)
+for _, delivery in ipairs(deliveries) do pcall(deliver, unpack(delivery)) end
 if matched > 0 then redis.call('LTRIM', $events, matched, -1) end
 save_loads()
 save_index()

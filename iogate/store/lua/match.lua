@@ -1,7 +1,7 @@
 -- Gives the next events to the matcher: the one process whose lease has not ended.
 -- keys: matcher, events
 -- args: owner, limit, most bytes
--- returns: {1 where it is the matcher, 1 where more events wait, 'number event'…}
+-- returns: {1 where it is the matcher, 1 where more events wait, 'number event'…}; the number of what is no event is 0
 -- invariant: nothing leaves the list here; the lease goes to another only once it has ended.
 -- include: time bus
 local owner = ARGV[1]
@@ -9,12 +9,12 @@ local m = redis.call('HMGET', $matcher, 'owner', 'until')
 if m[1] ~= owner and (tonumber(m[2]) or 0) > now_ms then return {0, 0} end
 redis.call('HSET', $matcher, 'owner', owner, 'until', now_ms + $matcher_ms)
 local answer, size, limit, most = {1, 0}, 0, tonumber(ARGV[2]), tonumber(ARGV[3])
-each_event(function(_, _, entry)
+each_event(function(number, _, entry)
   size = size + #entry
   if #answer - 2 == limit or (#answer > 2 and size > most) then
     answer[2] = 1
     return true
   end
-  answer[#answer + 1] = entry
+  answer[#answer + 1] = number > 0 and entry or '0 ' .. entry
 end)
 return answer

@@ -18,14 +18,17 @@ local function publish(print, kind, event)
   return true
 end
 
--- Calls `visit` with number, event and entry, oldest first, until it says that it has enough.
+-- Calls `visit` with number, event and entry, oldest first, until it says that it has enough. What an outsider
+-- put there has the number 0: it goes with the events around it.
 local function each_event(visit)
-  local first = 0
+  local first, highest = 0, published()
   while true do
     local entries = redis.call('LRANGE', $events, first, first + 15)
     for _, entry in ipairs(entries) do
-      local digits = string.match(entry, '^%d+') or ''
-      if visit(tonumber(digits) or 0, string.sub(entry, #digits + 2), entry) then return end
+      local digits = string.match(entry, '^(%d+) ') or ''
+      local number = #digits < 16 and tonumber(digits) or 0
+      if number > highest then number = 0 end
+      if visit(number, string.sub(entry, #digits + 2), entry) then return end
     end
     if #entries < 16 then return end
     first = first + 16
