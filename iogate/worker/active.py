@@ -148,7 +148,6 @@ class Run:
             emits=[event.data for event in emitted],
             outbox=self.sinks.outbox([*lifecycle, *emitted]) if self.sinks.all else {},
         )
-        self.emits, self.children = [], []
         self.seq += 1
         self.committing = move
         self.hush()
@@ -173,6 +172,7 @@ class Run:
     def hush(self) -> None:
         """Forget what was to be said."""
         self.notes, self.told, self.rows = [], [], {}
+        self.emits, self.children = [], []
 
 
 def waiting(wait: WaitingFor | None) -> bytes | None:

@@ -107,6 +107,19 @@ async def test_input_that_cannot_be_read_faults_its_run_alone(site: Site) -> Non
     assert (await site.ended(await site.call())).status == "completed"
 
 
+async def test_event_that_is_nested_too_deeply_faults_its_run_at_once(site: Site) -> None:
+    """It is not stored with the run's end either."""
+    data = "${ reduce range(2000) as $n (1; [.]) }"
+    says = {"emit": {"event": {"with": {"source": "/tests", "type": "test.deep", "data": data}}}}
+    await site.publish(workflow("says", {"deep": says}), NOOP)
+    worker = await site.worker()
+    run = await site.ended(await site.call("says"), 5)
+    assert run.status == "faulted"
+    assert "its state cannot be stored" in decoded(run.error)["detail"]
+    assert (await site.ended(await site.call())).status == "completed"
+    assert "lease.lost" not in worker.said()
+
+
 async def test_many_runs_of_a_long_loop_share_the_worker(site: Site) -> None:
     """A loop of thousands of turns does not keep a short run waiting, and grows no state."""
     loop = {"for": {"each": "n", "in": "${ [range(30000)] }"}, "do": [{"add": {"set": {"n": "${ $n }"}}}]}
