@@ -218,6 +218,8 @@ class Note:
         "workflow.completed",
         "workflow.faulted",
         "workflow.cancelled",
+        "workflow.suspended",
+        "workflow.resumed",
         "workflow.correlation-started",
         "workflow.correlation-completed",
         "task.started",
@@ -227,6 +229,8 @@ class Note:
         "task.cancelled",
         "task.retried",
         "task.waiting",
+        "task.suspended",
+        "task.resumed",
     ]
     at_ms: int
     reference: str = ""

@@ -27,9 +27,9 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:seen:HASH           string  an event was published, by source and id       SEEN_S
     iogate:wants:TYPE          hash    "uid:frame" to filters; of no one type: ""     as the subscription
     iogate:matcher             hash    who matches, until when; last number           for ever
-    iogate:outbox:SINK         list    events for a sink of the settings              until delivered
-    iogate:sink:SINK           hash    its courier, until when; entries gone, dropped for ever
-    iogate:sinks               set     names of sinks that ever got an entry          for ever
+    iogate:outbox:SINK         list    events for a sink of the settings              until delivered (2)
+    iogate:sink:SINK           hash    its courier, until when; entries gone, dropped (2)
+    iogate:sinks               set     names of sinks                                 (2)
     iogate:schedules           hash    schedule to its kind, phase and JSON           as the revision
     iogate:ticks               zset    schedule by the moment of its next tick        as the revision
     iogate:chains              hash    schedule to the run whose end brings the next  until that end
@@ -49,6 +49,7 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:processes:KIND      zset    ids by last announcement                       PROCESS_S
 
 (1) Of a run that faulted: its retention longer, for `retry`.
+(2) And until no worker's settings have named the sink for SINK_KEPT_MS.
 RQ's own keys carry RQ's own lifetimes: job, result and finished entry RQ_RESULT_S after the end.
 """
 
@@ -95,6 +96,10 @@ INBOX_READ: Final = 256
 """Messages of one run that are read at once; the next ones when these are taken in."""
 OUTBOX_ENTRIES: Final = 100_000
 OUTBOX_LEASE_MS: Final = 15_000
+SINK_NAMED_MS: Final = 15_000
+"""Every worker names its sinks each 4 s: one that was not named for longer is in no worker's settings."""
+SINK_KEPT_MS: Final = 86_400_000
+"""For how long what waits for such a sink is kept: it may come back with the next deploy."""
 REVISIONS_KEPT: Final = 50
 
 RUN: Final = "iogate:run:"

@@ -116,12 +116,17 @@ class Run:
         error: Any = None
         if ended and state.error is not None:
             error = redaction.scrub(dict(state.error))
+        before = self.codec.stored.status if self.codec.stored is not None else "pending"
         delta = self._delta(ended=ended)
         children = (
             [child for child in self.children if self._starts(child, ended=ended)] if self.children else ()
         )
         emitted = [Leaving(type=e.event["type"], data=encode(e.event), lifecycle=False) for e in self.emits]
-        lifecycle = Chronicle(self.claim).tell(notes, self.seq + 1, redaction) if self.sinks.lifecycle else []
+        lifecycle: list[Leaving] = []
+        if self.sinks.lifecycle:
+            chronicle = Chronicle(self.uid, self.claim.workflow, statuses=self.sinks.statuses)
+            step = f"{self.claim.attempt}/{self.seq + 1}"
+            lifecycle = chronicle.tell(notes, step, redaction, before=before, after=state.status)
         commit = Commit(
             uid=self.uid,
             token=self.claim.token,

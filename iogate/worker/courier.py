@@ -1,8 +1,9 @@
 """The courier: empties the outboxes of the sinks, event by event, at least once and in order.
 
-A task for each sink in each worker; the store lets one of them at a time have a sink's outbox. Invariants:
-an event leaves its outbox only once the sink took it, or said that it never will; what a sink makes of
-events holds up no run and no other sink.
+A task for each sink in each worker; the store lets one of them at a time have a sink's outbox. Another task
+says which sinks there are: what waits for others is not kept for ever. Invariants: an event leaves its outbox
+only once the sink took it, or said that it never will; what a sink makes of events holds up no run and no
+other sink.
 
     take ──▶ POST ── 2xx ─────────────────▶ done
                ├── 4xx but 408, 429 ──▶ log, done
@@ -22,8 +23,9 @@ from iogate.effects.perform import EffectContext, Effects
 from iogate.engine.commands import CallHttp, Perform, Performed
 from iogate.errors import ERROR_TYPES, Unreachable
 from iogate.store.line import CommandFailed
-from iogate.store.outbox import Outbox
+from iogate.store.outbox import Entry, Outbox
 from iogate.store.signals import Doorbell
+from iogate.worker.lifecycle import of_entry
 from iogate.worker.sinks import Sink, Sinks
 from iogate.worker.vault import Vault
 
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 
 STRUCTURED = "application/cloudevents+json; charset=utf-8"
 POLL_S = 1.0
+NAME_S = 4.0
 BATCH = 50
 ANSWER_S = 10.0
 """A sink that takes longer to answer has not answered; below the lease of an outbox."""
@@ -49,9 +52,11 @@ class _Head(msgspec.Struct):
     id: str = ""
     type: str = ""
     source: str = ""
+    specversion: str = ""
 
 
 _head = msgspec.json.Decoder(_Head)
+_entry = msgspec.json.Decoder(Entry)
 
 
 class Courier:
@@ -66,8 +71,32 @@ class Courier:
         """Deliver for ever."""
         bell, wired = self._outbox.bell()
         async with wired, asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._name(), name="sinks")
             for sink in self._sinks.all:
                 tasks.create_task(self._serve(sink, bell), name=f"courier {sink.name}")
+
+    async def _name(self) -> None:
+        """Say again and again which sinks there are, and of others what becomes of their events."""
+        named = {sink.name: sink.lifecycle for sink in self._sinks.all}
+        while True:
+            try:
+                unnamed = await self._outbox.name(named)
+            except (Unreachable, CommandFailed) as error:
+                log.debug("sinks: %s", error, extra={"action": "courier.postponed"})
+                unnamed = []
+            for sink in unnamed:
+                log.warning(
+                    "sink %s is in no worker's settings%s: %d events for it are dropped%s",
+                    sink.name,
+                    " for 24 h" if sink.forgotten else "",
+                    sink.waiting,
+                    "" if sink.forgotten else " in 24 h, unless it comes back",
+                    extra={
+                        "action": "sink.forgotten" if sink.forgotten else "sink.unnamed",
+                        "sink": sink.name,
+                    },
+                )
+            await asyncio.sleep(NAME_S)
 
     async def _serve(self, sink: Sink, bell: Doorbell) -> None:
         backoff_s = 0.0
@@ -110,9 +139,13 @@ class Courier:
             with contextlib.suppress(Unreachable, CommandFailed):
                 await self._outbox.take(sink.name, self._owner, 1)
 
-    async def _deliver(self, sink: Sink, event: bytes) -> _Fate:
+    async def _deliver(self, sink: Sink, entry: bytes) -> _Fate:
+        """The fate of an entry: most are one event."""
         try:
-            head, body = _head.decode(event), event.decode()
+            head, body = _head.decode(entry), entry.decode()
+            if head.specversion:
+                return await self._post(sink, head, body)
+            made = of_entry(_entry.decode(entry), self._vault.redaction, statuses=self._sinks.statuses)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             log.error(  # noqa: TRY400 - where it was found says nothing
                 "the outbox of sink %s holds what is no event, which is dropped: %s",
@@ -121,6 +154,14 @@ class Courier:
                 extra={"action": "event.dropped", "sink": sink.name},
             )
             return "dropped"
+        for event in made:
+            if not sink.wants(event.type, lifecycle=True):
+                continue
+            if await self._post(sink, _head.decode(event.data), event.data.decode()) == "again":
+                return "again"
+        return "taken"
+
+    async def _post(self, sink: Sink, head: _Head, body: str) -> _Fate:
         headers = self._vault.headers(sink.name)
         if headers is None:
             self._late(sink, head, "a secret of its headers is missing")

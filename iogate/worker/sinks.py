@@ -13,6 +13,11 @@ from typing import Any
 
 from iogate.settings import Settings
 
+STATUS_CHANGED = frozenset(
+    f"io.serverlessworkflow.{whose}.status-changed.v1" for whose in ("workflow", "task")
+)
+"""Optional events of the lifecycle: each repeats what another one tells."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sink:
@@ -27,8 +32,13 @@ class Sink:
     types: tuple[re.Pattern[str], ...]
     """It gets events of these types only; none: of all."""
 
-    def wants(self, kind: str) -> bool:
-        return not self.types or any(pattern.fullmatch(kind) for pattern in self.types)
+    def wants(self, kind: str, *, lifecycle: bool) -> bool:
+        """Whether it gets events of this type; of the optional ones only where its types say so."""
+        if not (self.lifecycle if lifecycle else self.emitted):
+            return False
+        if self.types:
+            return any(pattern.fullmatch(kind) for pattern in self.types)
+        return not (lifecycle and kind in STATUS_CHANGED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +54,14 @@ class Sinks:
     def __init__(self, sinks: Sequence[Sink] = ()) -> None:
         self.all = tuple(sinks)
         self.lifecycle = any(sink.lifecycle for sink in sinks)
+        self.statuses = any(sink.wants(kind, lifecycle=True) for sink in sinks for kind in STATUS_CHANGED)
 
     def outbox(self, events: Iterable[Leaving]) -> dict[str, list[bytes]]:
         """What each sink gets, in order."""
         outbox: dict[str, list[bytes]] = {}
         for event in events:
             for sink in self.all:
-                if (sink.lifecycle if event.lifecycle else sink.emitted) and sink.wants(event.type):
+                if sink.wants(event.type, lifecycle=event.lifecycle):
                     outbox.setdefault(sink.name, []).append(event.data)
         return outbox
 

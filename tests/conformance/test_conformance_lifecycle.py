@@ -5,40 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pytest
 
 from iogate.engine.commands import Note
-from iogate.store.claims import Claim
 from iogate.worker.lifecycle import PREFIX, Chronicle
 from iogate.worker.redaction import Redaction
 from tests.conformance.running import DOCUMENT, Case, harness
 from tests.conformance.walking import table
-
-CLAIM = Claim(
-    uid="213996969363910656",
-    token=1,
-    seq=0,
-    api="a/b",
-    workflow="conformance/case:1.0.0",
-    program="",
-    revision=1,
-    caller="",
-    input=b"{}",
-    created_at_ms=0,
-    started_at_ms=0,
-    deadline_ms=None,
-    timeout_s=None,
-    retention_s=1.0,
-    attempt=1,
-    deaths=0,
-    cancelled=False,
-    reason="",
-    head=None,
-    frames={},
-    values={},
-)
 
 FAILING = {"raise": {"error": {"type": "https://e.example/t", "status": 418}}}
 PATIENT: dict[str, Any] = {"retry": {"limit": {"attempt": {"count": 1}}}}
@@ -59,6 +34,8 @@ TOLD: dict[str, list[dict[str, Any]]] = {
     "task.cancelled": [{"a": RACE}],
 }
 OPTIONAL = {"outputUri"}
+Aside = Literal["workflow.suspended", "workflow.resumed", "task.suspended", "task.resumed"]
+"""What is told by the store, where a run stands still without a worker."""
 
 
 @pytest.mark.parametrize("kind", TOLD)
@@ -76,6 +53,21 @@ def test_a_cancelled_workflow_is_told_of() -> None:
     assert rows("workflow.cancelled") <= data("workflow.cancelled", [note]).keys()
 
 
+@pytest.mark.parametrize("kind", get_args(Aside))
+def test_what_is_suspended_and_resumed_is_told_of(kind: Aside) -> None:
+    note = Note(kind=kind, at_ms=0, reference="/do/0/a", name="a")
+    assert rows(kind) == data(kind, [note]).keys()
+
+
+@pytest.mark.parametrize("kind", ["workflow.status-changed", "task.status-changed"])
+def test_changes_of_status_are_told_of_too(kind: str) -> None:
+    notes = [
+        Note(kind="workflow.started", at_ms=0),
+        Note(kind="task.started", at_ms=0, reference="/do/0/a", name="a"),
+    ]
+    assert rows(kind) == data(kind, notes).keys()
+
+
 def rows(kind: str) -> frozenset[str]:
     whose, _, what = kind.partition(".")
     section = table()[f"{whose.capitalize()} Lifecycle Events"][f"{PREFIX}{kind}.v1"]
@@ -85,7 +77,8 @@ def rows(kind: str) -> frozenset[str]:
 
 def data(kind: str, notes: Any) -> Mapping[str, Any]:
     """What the first event of the kind carries; its envelope is judged on the way."""
-    events = [json.loads(each.data) for each in Chronicle(CLAIM).tell(notes, 1, Redaction())]
+    chronicle = Chronicle("213996969363910656", "conformance/case:1.0.0", statuses=True)
+    events = [json.loads(each.data) for each in chronicle.tell(notes, "1", Redaction())]
     (event, *_) = [each for each in events if each["type"] == f"{PREFIX}{kind}.v1"]
     assert event.keys() == {
         *("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
+from iogate.store import keys
 from iogate.worker.lifecycle import PREFIX
 from tests.worker.sink import SinkServer
 from tests.worker.site import until, workflow
@@ -112,3 +114,122 @@ async def test_lifecycle_is_told_to_those_who_want_it_only_and_never_to_who_list
         await until(lambda: types(all_of_it).count("workflow.completed") == 2, what="both ends")
         assert types(emitted) == ["test.paid"]
         assert "test.paid" not in types(all_of_it)
+
+
+def waits(name: str = "waits") -> dict[str, Any]:
+    return workflow(name, {"outer": {"do": [{"inner": {"wait": "PT1H"}}]}})
+
+
+async def test_run_that_is_suspended_and_resumed_is_told_of_with_its_tasks(site: Site) -> None:
+    """Set aside while nobody runs it, and while its worker does."""
+    async with SinkServer() as sink:
+        await site.publish(waits())
+        await site.worker(**sinks(audit=sink.setting(lifecycle=True)))
+        uid = await site.call("waits")
+        await until(lambda: parked(site, uid), what="a parked run")
+        await site.store.runs.suspend(uid)
+        await told(sink, "workflow.suspended")
+        await site.store.runs.resume(uid)
+        await told(sink, "workflow.resumed")
+        await site.store.runs.cancel(uid)
+        await told(sink, "workflow.cancelled")
+        begins = types(sink).index("task.suspended")
+        assert types(sink)[begins:] == [
+            *("task.suspended", "task.suspended", "workflow.suspended"),
+            *("workflow.resumed", "task.resumed", "task.resumed"),
+            *("task.cancelled", "task.cancelled", "workflow.cancelled"),
+        ]
+        suspended = only(sink, "workflow.suspended")
+        assert suspended["data"] == {"name": f"waits-{uid}.test", "suspendedAt": suspended["time"]}
+        assert (suspended["source"], suspended["subject"]) == ("/test/waits/1.0.0", f"waits-{uid}.test")
+        tasks = [each["data"] for each in sink.taken if each["type"] == f"{PREFIX}task.resumed.v1"]
+        assert [each["task"] for each in tasks] == ["/do/0/outer", "/do/0/outer/do/0/inner"]
+        assert tasks[0].keys() == {"workflow", "task", "resumedAt"}
+        assert max(Counter(each["id"] for each in sink.taken).values()) == 1
+
+
+async def test_run_that_its_worker_sets_aside_is_told_of_in_its_order(site: Site) -> None:
+    async with SinkServer() as sink:
+        slow = {"slow": {"run": {"shell": {"command": "sleep 1"}}}}
+        await site.publish(workflow("works", slow, {"waits": {"wait": "PT1H"}}))
+        await site.worker(**sinks(audit=sink.setting(lifecycle=True)))
+        uid = await site.call("works")
+        await told(sink, "task.started")
+        assert await site.store.runs.suspend(uid) == "asked"
+        await told(sink, "workflow.suspended")
+        assert types(sink)[3:] == [
+            *("task.completed", "task.created", "task.started", "task.suspended", "workflow.suspended"),
+        ]
+        assert await site.store.runs.resume(uid) == "resumed"
+        await told(sink, "task.resumed")
+
+
+async def test_what_becomes_of_a_run_without_a_worker_is_told_by_the_next_one_and_once(site: Site) -> None:
+    """A sink is known from the first worker that names it; the same event sent again has the same id."""
+    async with SinkServer(deque([204, 204, 500])) as sink:
+        await site.publish(waits())
+        first = await site.worker(**sinks(audit=sink.setting(lifecycle=True)))
+        await until(lambda: named(site), what="a named sink")
+        first.signal(signal.SIGTERM)
+        await first.wait()
+        uids = [await site.call("waits") for _ in range(2)]
+        await site.store.runs.suspend(uids[0])
+        for uid in uids:
+            assert await site.store.runs.cancel(uid) == "cancelled"
+        assert sink.taken == []
+        await site.worker(**sinks(audit=sink.setting(lifecycle=True)))
+        await until(lambda: len(sink.got) == 4, what="four requests")
+        assert types(sink) == ["workflow.suspended", *["workflow.cancelled"] * 3]
+        ids = [each["id"] for each in sink.taken]
+        assert (ids[2], len(set(ids))) == (ids[3], 3)
+
+
+async def parked(site: Site, uid: str) -> bool:
+    return (await site.view(uid)).place == "timer"
+
+
+async def named(site: Site) -> bool:
+    return bool(await site.store.outbox.sinks())
+
+
+async def test_changes_of_status_are_told_to_sinks_whose_types_say_so(site: Site) -> None:
+    async with SinkServer() as statuses, SinkServer() as rest:
+        await site.publish(waits())
+        only_statuses = statuses.setting(lifecycle=True, types=[r".*\.status-changed\.v1"])
+        await site.worker(**sinks(statuses=only_statuses, rest=rest.setting(lifecycle=True)))
+        uid = await site.call("waits")
+        await until(lambda: parked(site, uid), what="a parked run")
+        await site.store.runs.suspend(uid)
+        await site.store.runs.resume(uid)
+        await site.store.runs.cancel(uid)
+        await told(rest, "workflow.cancelled")
+        await until(lambda: phases(statuses, "name")[-1:] == ["cancelled"], what="the last status")
+        assert phases(statuses, "name") == ["running", "waiting", "suspended", "waiting", "cancelled"]
+        assert phases(statuses, "task", "/do/0/outer/do/0/inner") == [
+            *("pending", "running", "waiting", "suspended", "waiting", "cancelled")
+        ]
+        assert "workflow.status-changed" not in types(rest)
+        assert "task.status-changed" not in types(rest)
+        assert max(Counter(each["id"] for each in statuses.taken).values()) == 1
+
+
+def phases(sink: SinkServer, member: str, value: str = "") -> list[str]:
+    found = [each["data"] for each in sink.taken if member in each["data"]]
+    return [data["status"] for data in found if data[member].endswith(value)]
+
+
+async def test_sink_that_leaves_the_settings_is_said_in_the_log(site: Site) -> None:
+    async with SinkServer() as sink:
+        await site.publish(waits())
+        first = await site.worker(**sinks(audit=sink.setting(lifecycle=True)))
+        await until(lambda: named(site), what="a named sink")
+        first.signal(signal.SIGTERM)
+        await first.wait()
+        await site.store.runs.cancel(await site.call("waits"))
+        await site.store.call("HSET", keys.SINK + "audit", "named", 1)
+        second = await site.worker()
+        await until(lambda: "sink.unnamed" in second.said(), what="a line of the log")
+        assert (
+            "sink audit is in no worker's settings: 1 events for it are dropped in 24 h, unless it comes back"
+            in second.said()
+        )

@@ -4,7 +4,7 @@
 -- args: status, uid…
 -- returns: how many were put back, how many left the index, digests of the programs that these runs need…
 -- invariant: a run that is where its record says is not touched.
--- include: time index rq places record inbox outcome finish
+-- include: time index rq places record inbox outbox journal outcome finish
 local status = ARGV[1]
 local members = {}
 

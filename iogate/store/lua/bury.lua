@@ -1,9 +1,9 @@
 -- A worker died: what it held becomes suspect at once, without waiting for the leases to end.
--- keys: leases, suspects, per run: run and all beside it; RQ's worker and registries
+-- keys: leases, suspects, per run: run and all beside it; RQ's worker and registries; outboxes
 -- args: worker, error and RQ text of a poisoned run
 -- returns: how many runs it held
 -- invariant: repeated, it finds nothing more.
--- include: time index rq places record inbox outcome finish suspect
+-- include: time index rq places record inbox outbox journal outcome finish suspect
 local worker = ARGV[1]
 local count = 0
 for _, uid in ipairs(redis.call('ZRANGE', $leases, 0, -1)) do

@@ -1,9 +1,9 @@
 -- Asks for a run's end: one that never started ends here, any other is told by its worker.
--- keys: run and all beside it, RQ's, gate, timers, suspects, backlog, woken; parent and children alike
+-- keys: run and all beside it, RQ's, gate, timers, suspects, backlog, woken; parent and children alike; outboxes
 -- args: uid, reason
 -- returns: 'unknown' | 'ended' | 'asked' | 'cancelled'
 -- invariant: the first reason stays; a run under lease is never moved from here.
--- include: time index rq places record inbox outcome finish
+-- include: time index rq places record inbox outbox journal outcome finish
 local answer = cancel(ARGV[1], ARGV[2])
 save_loads()
 save_index()

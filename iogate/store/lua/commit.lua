@@ -4,7 +4,7 @@
 -- args: lease ms, MessagePack list of commits: maps by the names of `commits.packed`, nothing that is absent
 -- returns: {now ms, verdict…}: bits 1 applied, 2 cancelled, 4 woken, 8 to be suspended
 -- invariant: seq n+1 applies, a repeated n answers applied and changes nothing, anything else is void.
--- include: time index rq places record inbox suspended outcome finish children bus outbox
+-- include: time index rq places record inbox outbox journal suspended outcome finish children bus
 local lease_ms = tonumber(ARGV[1])
 local leases, unleased, verdicts = {}, {}, {}
 
@@ -32,11 +32,7 @@ end
 
 local function save_rows(uid, c)
   if c.tasks then merge_tasks(uid, c.seq, c.tasks) end
-  local dropped = c.journal and redis.call('RPUSH', $journal .. uid, unpack(c.journal)) - $journal_entries or 0
-  if dropped > 0 then
-    redis.call('LTRIM', $journal .. uid, -$journal_entries, -1)
-    redis.call('HINCRBY', $run .. uid, 'jdr', dropped)
-  end
+  if c.journal then write_lines(uid, c.journal) end
 end
 
 local function save_state(uid, c)
@@ -90,7 +86,7 @@ end
 
 local function end_run(uid, c, r)
   local tasks, journal
-  if r.seq == 0 and r.attempt == 1 then
+  if r.seq == 0 and r.attempt == 1 and not r.reaches then
     tasks, journal = {}, c.journal and table.concat(c.journal, '\n') or ''
     for i, task in ipairs(c.tasks or {}) do tasks[i] = {i, unpack(task)} end
   else

@@ -1,9 +1,9 @@
 -- A worker that stops gives its runs back: they go ahead of new ones, a suspect back to its like.
--- keys: per run: run, RQ's; leases, gates, index, RQ queue, woken
+-- keys: per run: run, journal, tasks, RQ's; leases, gates, index, RQ queue, woken, outboxes
 -- args: worker, uid, token, uid, token…
 -- returns: how many were handed back
 -- invariant: only a lease with this token is given up; nothing of the run's progress changes.
--- include: time index rq places record suspended
+-- include: time index rq places record outbox journal suspended
 local count = 0
 for i = 2, #ARGV, 2 do
   local uid, token = ARGV[i], tonumber(ARGV[i + 1])

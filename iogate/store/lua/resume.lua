@@ -1,9 +1,9 @@
 -- Lets a suspended run go on from where it was.
--- keys: run, journal, inbox, timers, index, gate, RQ's, woken
+-- keys: run, journal, tasks, inbox, timers, index, gate, RQ's, woken, outboxes
 -- args: uid
 -- returns: 'unknown' | 'ended' | 'not suspended' | 'resumed'
 -- invariant: a run that waits goes on waiting, unless its time has passed or something has come for it.
--- include: time index rq places record inbox suspended
+-- include: time index rq places record inbox outbox journal suspended
 local uid = ARGV[1]
 local r = record(uid)
 if not r then return redis.call('EXISTS', $end .. uid) == 1 and 'ended' or 'unknown' end
@@ -12,7 +12,7 @@ redis.call('HDEL', $run .. uid, 'sus')
 if r.place ~= 'suspended' then return 'resumed' end
 redis.call('HSET', $run .. uid, 'st', r.suspended)
 index(uid, r.created, r.status, r.suspended)
-log(uid, 'resumed')
+tell_resumed(uid, r)
 local due = r.due or 0
 if r.suspended ~= 'waiting' or has_messages(uid, r) or (due > 0 and due <= now_ms) then
   wake(uid, r.api)

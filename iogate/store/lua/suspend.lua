@@ -1,9 +1,9 @@
 -- Sets a run aside until someone resumes it: one under lease goes aside with its next park or queue commit.
--- keys: run, journal, timers, index, gate, RQ's, backlog, woken
+-- keys: run, journal, tasks, timers, index, gate, RQ's, backlog, woken, outboxes
 -- args: uid
 -- returns: 'unknown' | 'ended' | 'cancelled' (its end is asked for) | 'asked' | 'suspended'
 -- invariant: what comes for the run meanwhile stays in its inbox; no timer of it fires.
--- include: time index rq places record suspended
+-- include: time index rq places record outbox journal suspended
 local uid = ARGV[1]
 local r = record(uid)
 if not r then return redis.call('EXISTS', $end .. uid) == 1 and 'ended' or 'unknown' end

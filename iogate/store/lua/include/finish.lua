@@ -105,7 +105,8 @@ cancel = function(uid, reason)
     withdraw(uid, r)
     index(uid, r.created, r.status, 'cancelled')
     rq_outcome(uid, r, 'cancelled', '')
-    finish(uid, r, 'cancelled', '', '', {}, '')
+    tell_of(uid, r, {line('workflow.cancelled', nil, r.reason ~= '' and '{"reason":' .. quoted(r.reason) .. '}')})
+    finish(uid, r, 'cancelled', '', '', fold_tasks(uid), fold_journal(uid))
     return 'cancelled'
   elseif r.place == 'timer' or r.place == 'suspended' then
     withdraw(uid, r)

@@ -17,4 +17,5 @@ end
 
 local function ring_couriers()
   for _, sink in ipairs(started) do redis.call('PUBLISH', $outbox_channel, sink) end
+  started = {}
 end

@@ -11,6 +11,7 @@ local function suspect(uid, poison, exc)
   if r.deaths >= $deaths then
     index(uid, r.created, r.status, 'faulted')
     rq_outcome(uid, r, 'faulted', exc)
+    tell_of(uid, r, {line('workflow.faulted', nil, '{"error":' .. poison .. '}')})
     finish(uid, r, 'faulted', '', poison, fold_tasks(uid), fold_journal(uid))
     return
   end
