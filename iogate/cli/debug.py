@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -233,9 +233,19 @@ async def _live(
         http=answer.status,
         message=str(error.get("message", "")),
         run=run,
-        failures=tuple(failures(case.stored, answer.status, str(error.get("message", "")), outcome)),
+        failures=_apart(
+            case.stored, failures(case.stored, answer.status, str(error.get("message", "")), outcome)
+        ),
         took_s=time.monotonic() - started,
     )
+
+
+def _apart(case: DebugCase, found: Sequence[str]) -> tuple[str, ...]:
+    """What differs, and what else does: stand-ins are for offline replay only."""
+    unsent = [name for name in ("mocks", "events") if getattr(case, name)]
+    if not found or not unsent:
+        return tuple(found)
+    return (*found, f'not used here: its {" and its ".join(unsent)}, which are for "iogate test" only')
 
 
 async def _follow(

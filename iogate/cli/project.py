@@ -137,7 +137,8 @@ def split_api(api: str) -> tuple[str, str]:
     part = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
     if not slash or not part.fullmatch(module) or not part.fullmatch(method):
         raise Misused(
-            f"{api}: expected MODULE/METHOD, each of 1 to 63 letters, digits, - or _, ends without - and _"
+            f"{api}: expected MODULE/METHOD, each of 1 to 63 letters, digits, - or _, "
+            "with a letter or digit at both ends"
         )
     return module, method
 

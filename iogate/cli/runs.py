@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +20,7 @@ from iogate.cli.options import (
 )
 from iogate.cli.render import Table
 from iogate.cli.session import Session, author, command
-from iogate.cli.watching import ENDED, Watching, headline, task_table, took
+from iogate.cli.watching import ENDED, Watching, headline, run_table, task_table
 from iogate.errors import Misused, NotFound, Refused, RunFailed, StillRunning
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ GLANCE_S = 0.3
 """How often a live display looks again."""
 LOOK_S = 30.0
 BULK = 100_000
+TIMES = ("createdAt", "startedAt", "endedAt")
 
 group = typer.Typer(
     help="List, show, wait for, follow, cancel, retry, suspend and resume runs.", no_args_is_help=True
@@ -46,6 +48,9 @@ async def list_(
     api: ApiFilter = None,
     status_: StatusFilter = None,
     since: SinceFilter = None,
+    parent: Annotated[
+        str | None, typer.Option(metavar="UID", help="Only runs that this run started and waited for.")
+    ] = None,
     limit: Annotated[int, typer.Option(help="How many at most, newest first.", min=1, max=10_000)] = 50,
 ) -> None:
     """List runs, newest first."""
@@ -53,23 +58,20 @@ async def list_(
 
     async with session.store(session.settings()) as store:
         listed = await store.runs.list(
-            api=api, statuses=statuses(status_), since_ms=moment_ms(since, "--since"), limit=limit
+            api=api,
+            statuses=statuses(status_),
+            since_ms=moment_ms(since, "--since"),
+            parent=parent,
+            limit=limit,
         )
-    runs = [brief(each) for each in listed]
+    runs = [brief(each) | {"parent": each.parent} for each in listed]
     if not runs:
-        filtered = any(each is not None for each in (api, status_, since))
+        filtered = any(each is not None for each in (api, status_, since, parent))
         session.screen.note("no run matches the filters" if filtered else "no runs yet")
     session.screen.data(
         "runs.list",
         {"runs": runs},
-        [
-            Table(
-                columns=("uid", "api", "status", "created", "took"),
-                rows=[
-                    (each["uid"], each["api"], each["status"], each["createdAt"], took(each)) for each in runs
-                ],
-            )
-        ],
+        [run_table(runs)],
     )
 
 
@@ -78,7 +80,8 @@ async def show(session: Session, uid: UidArgument) -> None:
     """Show one run: its data, its error, its tasks."""
     async with session.store(session.settings()) as store:
         view = await found(store, uid)
-        run = whole(view, limited=await is_limited(store, view))
+        children = await store.runs.children(uid)
+        run = whole(view, limited=await is_limited(store, view), children=children)
     session.screen.data("runs.show", run, details(run))
 
 
@@ -94,7 +97,8 @@ async def wait(
     """Wait for a run's end, its tasks shown live; exit 7 where it faulted or was cancelled."""
     timeout_s = seconds(limit, "--timeout")
     async with session.store(session.settings()) as store:
-        run = whole(await until_end(session, store, uid, timeout_s))
+        view = await until_end(session, store, uid, timeout_s)
+        run = whole(view, children=await store.runs.children(uid))
     session.screen.data("runs.wait", run, details(run))
     raise_outcome(run, limit)
 
@@ -300,7 +304,8 @@ def raise_outcome(run: dict[str, Any], limit: str | None) -> None:
             cause = error.get("detail" if run["status"] == "cancelled" else "message")
             raise RunFailed(f"run {run['uid']} {ended(run['status'])}" + (f": {cause}" if cause else ""))
         case still:
-            raise StillRunning(f"run {run['uid']} is still {still} after {limit}")
+            unit = "s" if limit and limit.isdigit() else ""
+            raise StillRunning(f"run {run['uid']} is still {still} after {limit}{unit}")
 
 
 def ended(status_: str) -> str:
@@ -316,30 +321,40 @@ async def is_limited(store: Store, view: RunView) -> bool:
     return api is not None and api.limits.running is not None
 
 
-def whole(view: RunView, *, limited: bool = False) -> dict[str, Any]:
-    """A run as the HTTP API shows it."""
+def whole(view: RunView, *, limited: bool = False, children: Sequence[str] = ()) -> dict[str, Any]:
+    """A run as the HTTP API shows it, with whose child it is and which children it waits for."""
     import msgspec
 
     from iogate.store import reading
 
     decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(reading.whole(view, limited=limited)))
-    return decoded
+    return decoded | {"parent": view.parent, "children": list(children)}
 
 
 def details(run: dict[str, Any]) -> list[Table | str]:
     """A run as people read it."""
     lines = [headline(run)]
-    fields = ("api", "workflow", "revision", "caller", "attempt", "createdAt", "startedAt", "endedAt")
+    fields = ("api", "workflow", "revision", "caller", "parent", "attempt", *TIMES)
     lines += [f"{name:<10} {run[name]}" for name in fields if run.get(name) is not None]
+    if run.get("children"):
+        lines.append(f"{'children':<10} {' '.join(run['children'])}")
     lines += [
         f"{name:<10} {json.dumps(run[name], ensure_ascii=False)}"
-        for name in ("input", "output", "error")
+        for name in ("input", "output")
         if run.get(name) is not None
     ]
+    if run.get("error"):
+        lines.append(problem(run["error"]))
     text: list[Table | str] = ["\n".join(lines)]
     if run.get("tasks"):
         text += ["", task_table(run["tasks"])]
     return text
+
+
+def problem(error: dict[str, Any]) -> str:
+    """An error on two lines: what happened, and below it where and of what kind; all of it is in JSON."""
+    where = f" at {error['instance']}" if error.get("instance") else ""
+    return f"{'error':<10} {error['message']}\n{'':<10} {error['status']} {error['type']}{where}"
 
 
 def told(line: dict[str, Any]) -> str:

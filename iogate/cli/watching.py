@@ -22,10 +22,26 @@ Run = Mapping[str, Any]
 
 
 def task_table(tasks: Sequence[Run]) -> Table:
-    """A row a task, in the order in which they started."""
+    """A row a task, in the order in which they started; one that ran several times took all of them."""
     return Table(
-        columns=("task", "reference", "status", "took"),
-        rows=[(each["name"], each["reference"], each["status"], took(each)) for each in tasks],
+        columns=("task", "reference", "status", "times", "took"),
+        rows=[(each["name"], each["reference"], each["status"], each["count"], took(each)) for each in tasks],
+        numbers=frozenset({"times"}),
+    )
+
+
+def run_table(runs: Sequence[Run]) -> Table:
+    """A row a run; who started it stands there where one of them is a child."""
+    columns = ("uid", "api", "workflow", "status", "created", "took")
+    rows = [
+        (each["uid"], each["api"], each["workflow"], each["status"], each["createdAt"], took(each))
+        for each in runs
+    ]
+    if not any(each["parent"] for each in runs):
+        return Table(columns=columns, rows=rows)
+    return Table(
+        columns=(*columns, "parent"),
+        rows=[(*row, each["parent"]) for row, each in zip(rows, runs, strict=True)],
     )
 
 
@@ -44,6 +60,8 @@ def headline(run: Run) -> str:
     suffix = ""
     if waiting:
         suffix = f"  waits for {waiting['kind']}"
+        if waiting.get("task"):
+            suffix += f" at {waiting['task']}"
         if waiting.get("until"):
             suffix += f" until {waiting['until']}"
     return f"{run['uid']}  {run['status']}{suffix}"

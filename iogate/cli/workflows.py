@@ -117,8 +117,8 @@ def _cells(schedule: dict[str, Any] | None) -> tuple[str | None, str | None]:
 
 
 def _next(schedule: dict[str, Any]) -> str:
+    if schedule["when"] == "on events":  # its first moment is that at which it begins to listen
+        return "when its events come"
     if schedule["nextAt"] is not None:
         return str(schedule["nextAt"])
-    if schedule["when"] == "on events":
-        return "when its events come"
     return f"after run {schedule['run']}" if schedule["run"] else "at once"

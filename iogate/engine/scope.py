@@ -114,7 +114,8 @@ class Scope:
             if name not in held:
                 raise WorkflowError(
                     "authorization",
-                    detail=f'secret "{name}" is not available to workers: define it in the setting `secrets`',
+                    detail=f'secret "{name}" is not available to workers: define it in the setting `secrets`,'
+                    " and set the variable or file that it names there",
                 )
         return {name: held[name] for name in self.program.secrets}
 

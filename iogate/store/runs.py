@@ -43,6 +43,7 @@ class _Kept(NamedTuple):
 
 Summaries = list[Summary]
 Lines = list[bytes]
+Uids = list[str]
 
 
 class Runs:
@@ -81,6 +82,7 @@ class Runs:
         api: str | None = None,
         statuses: Sequence[str] = (),
         since_ms: int | None = None,
+        parent: str | None = None,
         limit: int = 50,
     ) -> Summaries:
         """The newest runs first."""
@@ -96,7 +98,9 @@ class Runs:
                 ]
             )
             summaries = await self._summaries([uid.decode() for uids in pages for uid in uids])
-            found.extend(s for s in summaries if api is None or s.api == api)
+            found.extend(
+                s for s in summaries if api in (None, s.api) and (parent is None or s.parent == parent)
+            )
             # A run that moved between two pages is met twice.
             found = sorted({s.uid: s for s in found}.values(), key=lambda s: int(s.uid), reverse=True)[:limit]
             edge = int(found[-1].uid) if len(found) == limit else 0
@@ -106,6 +110,11 @@ class Runs:
                 if len(uids) == page and int(uids[-1]) > edge
             }
         return found
+
+    async def children(self, uid: str) -> Uids:
+        """The runs that it started and waits for now."""
+        found = await self._line.calls([("HVALS", keys.CHILDREN + uid)])
+        return sorted((child.decode() for child in found[0]), key=int)
 
     async def wait(self, uid: str, timeout_s: float) -> RunView | None:
         """The run once it has ended, or as it is when the time has passed; None where there is none."""
@@ -243,7 +252,7 @@ class Runs:
             return []
         commands: list[tuple[str, ...]] = [("MULTI",)]
         for uid in uids:
-            commands.append(("HMGET", keys.RUN + uid, "st", "api", "f", "att", "crt", "sta"))
+            commands.append(("HMGET", keys.RUN + uid, *views.LISTED))
             commands.append(("GET", keys.PARKED + uid))
             commands.append(("GET", keys.END + uid))
         *_, answers = await self._line.calls([*commands, ("EXEC",)])
@@ -252,15 +261,9 @@ class Runs:
         for uid, live, packed, blob in zip(uids, replies, replies, replies, strict=True):
             if packed is not None:
                 run = views.parked(packed).run
-                live = [run.get(name) for name in ("st", "api", "f", "att", "crt", "sta")]  # noqa: PLW2901
+                live = [run.get(name) for name in views.LISTED]  # noqa: PLW2901
             if live[0] is not None:
-                status, api, facts, attempt, created, started = live
-                found.append(
-                    views.summary(uid, status.decode(), api.decode(), facts, attempt or 1, created, started)
-                )
+                found.append(views.live_summary(uid, live))
             elif blob is not None:
-                e = views.ended.decode(blob)
-                found.append(
-                    views.summary(uid, e.status, e.api, e.facts, e.attempt, e.created, e.started, e.ended)
-                )
+                found.append(views.over_summary(uid, views.ended.decode(blob)))
         return found

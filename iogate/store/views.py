@@ -5,6 +5,7 @@ Used by `runs`. Pure decoding. Invariant: the two forms of a record give the sam
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -72,6 +73,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     created_at_ms: int
     started_at_ms: int | None
     ended_at_ms: int | None
+    parent: str | None = None
+    """As a run's view has it."""
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True):
@@ -128,28 +131,43 @@ def parked(packed: bytes) -> Parked:
     )
 
 
-def summary(
-    uid: str,
-    status: str,
-    api: str,
-    packed: bytes | str,
-    attempt: Any,
-    created: Any,
-    started: Any,
-    ended: int = 0,
-) -> Summary:
+LISTED = ("st", "api", "f", "att", "crt", "sta", "par")
+"""Of a live run, what a list shows."""
+
+
+def live_summary(uid: str, fields: Sequence[bytes | None]) -> Summary:
+    """Decode what stands in the fields LISTED; the first three are always there."""
+    status, api, packed, attempt, created, started, parent = (field or b"" for field in fields)
     facts = _facts.decode(packed)
     return Summary(
         uid=uid,
-        status=status,
-        api=api,
+        status=status.decode(),
+        api=api.decode(),
         workflow=facts.workflow,
         revision=facts.revision,
         caller=facts.caller,
-        attempt=int(attempt),
+        attempt=int(attempt or 1),
         created_at_ms=int(created),
         started_at_ms=int(started or 0) or None,
-        ended_at_ms=ended or None,
+        ended_at_ms=None,
+        parent=parent.decode() or None,
+    )
+
+
+def over_summary(uid: str, e: Ended) -> Summary:
+    facts = _facts.decode(e.facts)
+    return Summary(
+        uid=uid,
+        status=e.status,
+        api=e.api,
+        workflow=facts.workflow,
+        revision=facts.revision,
+        caller=facts.caller,
+        attempt=e.attempt,
+        created_at_ms=e.created,
+        started_at_ms=e.started or None,
+        ended_at_ms=e.ended or None,
+        parent=e.parent or None,
     )
 
 

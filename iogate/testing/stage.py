@@ -250,9 +250,10 @@ class Stage:
 
     def _perform(self, run: _Run, perform: Perform) -> None:
         frame = run.state.frames.get(perform.frame)
-        mock: Any = self._mock(run, perform.reference, *(() if frame is None else (frame.pointer,)))
+        pointer = perform.reference if frame is None else frame.pointer
+        mock: Any = self._mock(run, perform.reference, pointer)
         if mock is None and self.offline:
-            self._check_covered(perform)
+            self._check_covered(perform, run.path + pointer)
         if mock is not None:
             work = _answered(perform, mock(perform) if callable(mock) else mock)
         else:
@@ -265,8 +266,9 @@ class Stage:
         run.calls.append(Called(perform=perform, performed=performed, mocked=mocked))
         run.news.append(performed)
 
-    def _check_covered(self, perform: Perform) -> None:
-        reference = _static(perform.reference)
+    def _check_covered(self, perform: Perform, pointer: str) -> None:
+        """Raise Unmocked for a call that leaves; a mock of `pointer` stands in wherever it is made from."""
+        reference = _static(pointer)
         hint = f"mock it: mocks: {{{reference}: {{output: …}}}}, or name a test host in `endpoints`"
         address = _address(perform.effect)
         if address is not None and not self.effects.covers(address):

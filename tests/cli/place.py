@@ -32,6 +32,7 @@ methods:
         expect: {http: 202, status: completed, output: {bought: A-1}}
       - name: wrong on purpose
         body: {sku: A-1}
+        events: [{type: shop.paid}]
         expect: {output: {bought: B-2}}
   guarded:
     workflow: shop/buy
@@ -58,6 +59,10 @@ methods:
     workflow: shop/sleep
     enabled: true
     timeout: 10m
+  nested:
+    workflow: shop/nested
+    enabled: true
+    timeout: 10m
 """
 
 WORKFLOW = """\
@@ -72,6 +77,7 @@ TASKS = {
         "stop: {raise: {error: {type: 'https://shop.example/errors/sold-out', status: 410, title: Sold out}}}"
     ),
     "sleep": "nap: {wait: {minutes: 5}}",
+    "nested": "inner: {run: {workflow: {namespace: shop, name: sleep, version: latest}}}",
 }
 
 ENVIRONMENT = {"SHOP_TOKEN": "iog_shop"}

@@ -175,13 +175,45 @@ def test_waiting_exits_by_the_end_of_the_run(live: Cli, shop: Place) -> None:
     assert "Sold out" in live("runs", "wait", shop.buy("fail"), code=7).err
     uid = shop.buy("sleep")
     ran = live("runs", "wait", uid, "--timeout", "1", code=124)
-    assert ran.err == f"iogate: run {uid} is still waiting after 1\n"
+    assert ran.err == f"iogate: run {uid} is still waiting after 1s\n"
     assert live("runs", "cancel", uid, "--reason", "enough").out == f"cancelled {uid}\n"
     ran = live("runs", "wait", uid, "-o", "json", code=7)
     assert ran.json["error"]["code"] == "cancelled"
     assert ran.json["error"]["detail"].endswith(": enough")
     assert ran.err == f"iogate: run {uid} was cancelled: {ran.json['error']['detail']}\n"
     assert live("runs", "cancel", uid).err.endswith(f"{uid} has ended already\n")
+
+
+def test_a_child_is_told_from_its_parent(live: Cli, shop: Place) -> None:
+    parent = shop.buy("nested")
+    (child,) = until(lambda: live("runs", "list", "--parent", parent, "-o", "json").json["runs"])
+    assert (child["parent"], child["workflow"], child["api"]) == (parent, "shop/sleep:1.0.0", "shop/nested")
+    until(lambda: live("runs", "show", parent, "-o", "json").json["children"] == [child["uid"]])
+    text = live("runs", "show", parent).out
+    assert text.startswith(f"{parent}  waiting  waits for child at /do/0/inner\n")
+    assert f"\nchildren   {child['uid']}\n" in text
+    assert f"\nparent     {parent}\n" in live("runs", "show", child["uid"]).out
+    heading, *rows = live("runs", "list", "--api", "shop/nested").out.splitlines()
+    assert heading.split() == ["UID", "API", "WORKFLOW", "STATUS", "CREATED", "TOOK", "PARENT"]
+    cells = {row.split()[0]: row.split() for row in rows}
+    assert (cells[child["uid"]][2], cells[child["uid"]][-1]) == ("shop/sleep:1.0.0", parent)
+    assert (cells[parent][2], cells[parent][-1]) == ("shop/nested:1.0.0", "-")
+    live("runs", "cancel", parent, "-q")
+    assert live("runs", "wait", child["uid"], "-o", "json", code=7).json["parent"] == parent
+    assert live("runs", "list", "--parent", "1").err == "no run matches the filters\n"
+
+
+def test_a_run_says_what_it_failed_of_and_where(live: Cli, shop: Place) -> None:
+    uid = shop.buy("fail")
+    live("runs", "wait", uid, "-q", code=7)
+    text = live("runs", "show", uid).out
+    assert (
+        "\nerror      Sold out\n           410 https://shop.example/errors/sold-out at /do/0/stop\n\nTASK"
+        in text
+    )
+    heading, row = text.splitlines()[-2:]
+    assert heading.split() == ["TASK", "REFERENCE", "STATUS", "TIMES", "TOOK"]
+    assert row.split()[:4] == ["stop", "/do/0/stop", "faulted", "1"]
 
 
 def test_a_run_that_is_not_there_exits_8(live: Cli) -> None:
@@ -279,7 +311,10 @@ def test_debug_shows_each_result_beside_its_expect(live: Cli) -> None:
     assert ran.err.startswith("gateway: http://127.0.0.1:")
     first, second = ran.json["cases"]
     assert (first["name"], first["passed"], first["http"], first["status"]) == ("one", True, 202, "completed")
-    assert second["failures"] == ['output.bought: expected "B-2", got "A-1"']
+    assert second["failures"] == [
+        'output.bought: expected "B-2", got "A-1"',
+        'not used here: its events, which are for "iogate test" only',
+    ]
     assert ran.err.endswith("iogate: 1 case of 2 failed\n")
     text = live("debug", "shop/buy", "--name", "one").out
     assert 'shop/buy: one  passed   202 completed {"bought": "A-1"}  202 completed {"bought": "A-1"}' in text

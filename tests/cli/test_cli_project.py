@@ -86,7 +86,10 @@ def test_new_api_from_a_function_passes_its_parameters(cli: Cli, monkeypatch: py
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["api", "orders"], "orders: expected MODULE/METHOD, each of 1 to 63 letters, digits, - or _, ends"),
+        (
+            ["api", "orders"],
+            "orders: expected MODULE/METHOD, each of 1 to 63 letters, digits, - or _, with a",
+        ),
         (["api", "a/../b"], "a/../b: expected MODULE/METHOD"),
         (["api", "a/b", "--http", "ftp://x"], "--http ftp://x: expected a URL with http:// or https://"),
         (

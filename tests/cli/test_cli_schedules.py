@@ -75,6 +75,7 @@ def test_what_no_clock_brings_is_due_at_the_apply(project: Cli, schedule: str) -
     project("apply")
     (row,) = project("workflow", "list", "-o", "json").json["workflows"]
     assert row["schedule"]["nextAt"] is not None
+    assert ("when its events come" in project("workflow", "list").out) == ("on" in schedule)
 
 
 def test_a_schedule_that_cannot_be_kept_is_refused_with_its_place(project: Cli) -> None:

@@ -206,7 +206,8 @@ def test_a_secret_that_is_not_to_be_had_is_an_authorization_error() -> None:
     assert fault["type"] == ERROR_TYPES + "authorization"
     assert fault["status"] == 403
     assert fault["detail"] == (
-        'task "a": secret "token" is not available to workers: define it in the setting `secrets`'
+        'task "a": secret "token" is not available to workers: define it in the setting `secrets`, '
+        "and set the variable or file that it names there"
     )
 
 

@@ -64,6 +64,10 @@ async def test_a_child_is_a_run_of_its_parents_api_one_level_deeper(each_store: 
     view = await each_store.runs.show(second.uid)
     assert view is not None
     assert view.parent == first.uid
+    assert await each_store.runs.children(first.uid) == [second.uid]
+    assert [run.uid for run in await each_store.runs.list(parent=first.uid)] == [second.uid]
+    parents = {run.uid: run.parent for run in await each_store.runs.list()}
+    assert parents == {parent.uid: None, first.uid: parent.uid, second.uid: first.uid}
 
 
 async def test_a_repeated_commit_starts_no_second_child(each_store: Store) -> None:

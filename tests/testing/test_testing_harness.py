@@ -74,6 +74,21 @@ async def test_a_call_that_nothing_stands_in_for_ends_the_test(tmp_path: Path) -
     assert "mocks: {/do/0/call: {output: …}}" in caught.value.hint
 
 
+async def test_what_an_extension_calls_has_one_mock_wherever_it_is_called_from(tmp_path: Path) -> None:
+    """Its key is the reference that `runs show` prints."""
+    use = (
+        "use:\n  extensions:\n    - tell:\n        extend: set\n        before:\n"
+        "          - log: {call: http, with: {method: post, endpoint: 'https://log.example'}}\n"
+    )
+    harness = project(tmp_path, "- a: {set: {n: 1}}\n- b: {set: {n: 2}}\n", use=use)
+    with pytest.raises(Unmocked) as caught:
+        await harness.run("t/w")
+    key = "/use/extensions/0/tell/before/0/log"
+    assert f"mocks: {{{key}: {{output: …}}}}" in caught.value.hint
+    outcome = await harness.run("t/w", mocks={key: Mock(output=None)})
+    assert (outcome.output, len(outcome.calls)) == ({"n": 2}, 2)
+
+
 async def test_a_token_that_nothing_stands_in_for_ends_the_test(tmp_path: Path) -> None:
     policy = "{oauth2: {authority: 'https://login.example', grant: client_credentials}}"
     call = (
