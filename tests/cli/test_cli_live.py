@@ -267,7 +267,7 @@ def test_a_suspended_run_stays_where_it_is_until_it_is_resumed(live: Cli, shop: 
     assert live("runs", "resume", uid, "-o", "json").json["resumed"] == [uid]
     assert live("runs", "show", uid, "-o", "json").json["status"] == "waiting"
     kinds = [line["kind"] for line in live("runs", "logs", uid, "-o", "json").json["entries"]]
-    assert kinds[-2:] == ["workflow.suspended", "workflow.resumed"]
+    assert kinds[-4:] == ["task.suspended", "workflow.suspended", "workflow.resumed", "task.resumed"]
     live("runs", "cancel", uid, "-q")
     live("runs", "wait", uid, "-q", code=7)
     assert live("runs", "suspend", uid).err.endswith(f"{uid} has ended already\n")
