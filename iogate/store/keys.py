@@ -15,6 +15,7 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:runs:STATUS         zset    uid by creation: index of lists and counts     as the run; audit
     iogate:backlog:API         list    new runs that may not be in the RQ queue yet   until promoted
     iogate:woken:API           list    woken runs, likewise; they go first            until promoted
+    iogate:last_woken          string  the one that stands last of them in the queue  for ever
     iogate:inbox:UID           list    messages that no commit has taken in           until it ends
     iogate:wanted:UID          hash    frame to its subscription                      until it ends
     iogate:children:UID        hash    frame to the uid of the child it waits for     until it ends
@@ -112,6 +113,7 @@ BIG: Final = "iogate:big:"
 INDEX: Final = "iogate:runs:"
 BACKLOG: Final = "iogate:backlog:"
 WOKEN: Final = "iogate:woken:"
+LAST_WOKEN: Final = "iogate:last_woken"
 PARKED: Final = "iogate:parked:"
 INBOX: Final = "iogate:inbox:"
 WANTED: Final = "iogate:wanted:"

@@ -91,6 +91,20 @@ async def test_a_parked_run_wakes_when_it_is_due_and_goes_first(each_store: Stor
     assert [c.uid for c in (await each_store.leases.take(WORKER, 1)).claims] == [uid]
 
 
+async def test_runs_that_wake_go_on_in_the_order_in_which_they_woke(each_store: Store) -> None:
+    await publish(each_store)
+    intake = each_store.intake()
+    uids = [await accepted(intake) for _ in range(4)]
+    claims = {claim.uid: claim for claim in (await each_store.leases.take(WORKER, 4)).claims}
+    fresh = await accepted(intake)
+    for uid in uids[:3]:  # due already: each wakes with its commit
+        await each_store.leases.commit([commit(claims[uid], "park", due_ms=1)])
+    (first,) = (await each_store.leases.take(WORKER, 1)).claims
+    await each_store.leases.commit([commit(claims[uids[3]], "park", due_ms=1)])
+    rest = (await each_store.leases.take(WORKER, 9)).claims
+    assert [first.uid, *(claim.uid for claim in rest)] == [*uids, fresh]
+
+
 async def test_a_timer_that_is_due_already_is_queued_by_the_same_commit(each_store: Store) -> None:
     await publish(each_store)
     uid = await accepted(each_store.intake())
