@@ -135,7 +135,9 @@ class Emit:
 
     reference: str
     event: Mapping[str, Any]
-    """A whole CloudEvent 1.0 in its JSON form; its id follows from the idempotency key."""
+    """A whole CloudEvent 1.0 in its JSON form."""
+    generated: bool = False
+    """Its id follows from the idempotency key: no other event has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,7 @@ def begin(walk: Walk, scope: Frame, task: Task, body: tasks.Emit, arguments: Sco
         now_ms=walk.now_ms,
     )
     walk.tree.count_answer(scope)
-    walk.emits.append(Emit(reference=reference, event=event))
+    walk.emits.append(Emit(reference=reference, event=event, generated="id" not in given))
     if len(walk.emits) >= MOST:
         walk.pause()
     return walk.complete(walk.tree[scope.id], task, arguments, event)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -73,6 +73,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     """Frames that do not wait for their child any more: it is cancelled."""
     emits: Sequence[bytes] = ()
     """CloudEvents in JSON, for the bus. One that this commit's own `wants` wants reaches them."""
+    once: Collection[int] = ()
+    """Places in `emits` of events that nobody else publishes: the store need not remember them."""
     outbox: Mapping[str, Sequence[bytes]] = {}
     """Name of a sink to CloudEvents in JSON for it, in their order."""
 
@@ -137,10 +139,15 @@ def _reach(c: Commit) -> dict[str, Any]:
     if c.children_gone:
         fields["children_gone"] = c.children_gone
     if c.emits:
-        fields["emits"] = [(*fingerprint(event), text(event)) for event in c.emits]
+        fields["emits"] = [_emitted(event, once=place in c.once) for place, event in enumerate(c.emits)]
     if c.outbox:
         fields["outbox"] = [(sink, [text(event) for event in events]) for sink, events in c.outbox.items()]
     return fields
+
+
+def _emitted(event: bytes, *, once: bool) -> tuple[str, str, Any]:
+    known_by, kind = fingerprint(event)
+    return "" if once else known_by, kind, text(event)
 
 
 def rq_text(error: bytes) -> str:

@@ -151,6 +151,7 @@ class Run:
             children=children,
             children_gone=delta.children_gone,
             emits=[event.data for event in emitted],
+            once=[place for place, emit in enumerate(self.emits) if self._once(emit)],
             outbox=self.sinks.outbox([*lifecycle, *emitted]) if self.sinks.all else {},
         )
         self.seq += 1
@@ -166,6 +167,10 @@ class Run:
             return NOTHING
         # What an end leaves behind in subscriptions and children is the store's to clear.
         return replace(self.codec.delta(self.state), wants={}, wants_gone=(), children_gone=())
+
+    def _once(self, emit: Emit) -> bool:
+        """Whether nobody publishes the event again: a commit is applied once, a sink may send it back."""
+        return emit.generated and not self.sinks.emitted(emit.event["type"])
 
     def _starts(self, child: Child, *, ended: bool) -> bool:
         """Whether the child is still wanted: a branch may have lost since it asked."""

@@ -56,6 +56,10 @@ class Sinks:
         self.lifecycle = any(sink.lifecycle for sink in sinks)
         self.statuses = any(sink.wants(kind, lifecycle=True) for sink in sinks for kind in STATUS_CHANGED)
 
+    def emitted(self, kind: str) -> bool:
+        """Whether an event of this type that a workflow emits leaves for any sink."""
+        return any(sink.wants(kind, lifecycle=False) for sink in self.all)
+
     def outbox(self, events: Iterable[Leaving]) -> dict[str, list[bytes]]:
         """What each sink gets, in order."""
         outbox: dict[str, list[bytes]] = {}

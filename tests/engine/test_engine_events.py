@@ -407,6 +407,15 @@ def test_a_walk_that_is_walked_again_emits_the_very_same_events() -> None:
     assert len({each["id"] for each in first.emitted}) == 2
 
 
+def test_an_event_tells_whether_its_id_is_the_authors() -> None:
+    run = Told(
+        program(
+            "do: [{e: {emit: {event: {with: {type: a}}}}}, {g: {emit: {event: {with: {id: '1', type: a}}}}}]"
+        )
+    )
+    assert [emit.generated for step in run.steps for emit in step.emits] == [True, False]
+
+
 def test_a_slice_holds_a_hundred_events_at_most() -> None:
     run = Told(
         program("do: [{f: {for: {in: '${ [range(250)] }'}, do: [{e: {emit: {event: {with: {type: a}}}}}]}}]"),

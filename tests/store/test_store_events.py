@@ -104,6 +104,17 @@ async def test_an_event_is_published_once_by_source_and_id(each_store: Store) ->
     assert await each_store.events.waiting() == 3
 
 
+async def test_an_event_that_comes_only_once_is_published_and_not_remembered(each_store: Store) -> None:
+    await publish(each_store)
+    claim = await listening(each_store, {1: wanting()}, move="keep")
+    own = commit(claim, "keep", seq=2, emits=[event(1), event(2)], once=[0])
+    for _ in range(2):
+        await each_store.leases.commit([own])
+    assert await each_store.events.waiting() == 2
+    assert await each_store.events.publish([event(2)]) == 0
+    assert len(await each_store.call("KEYS", f"{keys.SEEN}*")) == 1
+
+
 async def test_an_event_that_nobody_can_want_is_not_kept(each_store: Store) -> None:
     await publish(each_store)
     await listening(each_store, {1: wanting("a.b")})

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from iogate.store import keys
 from tests.worker.site import decoded, until, workflow
 
 if TYPE_CHECKING:
@@ -94,3 +95,15 @@ async def test_event_for_a_run_that_a_worker_holds_is_heard_at_once(site: Site) 
     assert (await site.ended(hears, 1.5)).status == "completed"
     assert (await site.view(forks)).status == "running"
     assert (await site.ended(forks, 8)).status == "completed"
+
+
+async def test_only_ids_that_may_come_again_are_remembered(site: Site) -> None:
+    """An author's own, and one that a sink may send back; an id of ours is published by one commit."""
+    ours, own, back = emit(), emit(id="order-1"), emit("test.back")
+    await site.publish(workflow("says", {"a": ours}, {"b": own}, {"c": back}))
+    url = "http://127.0.0.1:9/events"
+    await site.worker(events={"sinks": {"audit": {"url": url, "headers": {}, "types": [r"test\.back"]}}})
+    run = await site.ended(await site.call("says"))
+    assert run.status == "completed"
+    assert len(await site.store.call("KEYS", f"{keys.SEEN}*")) == 2
+    assert await site.store.events.publish([cloud_event("order-1")]) == 0

@@ -7,9 +7,9 @@ local function published()
   return tonumber(redis.call('HGET', $matcher, 'published')) or 0
 end
 
--- False where the event is known, by its source and id.
+-- False where the event is known, by its source and id; one that comes only once has no print.
 local function publish(print, kind, event)
-  if not redis.call('SET', $seen .. print, '1', 'NX', 'EX', $seen_s) then return false end
+  if print ~= '' and not redis.call('SET', $seen .. print, '1', 'NX', 'EX', $seen_s) then return false end
   if redis.call('EXISTS', $wants .. kind, $wants) > 0 then
     local number = redis.call('HINCRBY', $matcher, 'published', 1)
     redis.call('RPUSH', $events, string.format('%d ', number) .. event)
