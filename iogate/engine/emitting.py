@@ -23,6 +23,8 @@ from iogate.expressions.paths import type_name
 
 MOST = 100
 """Events, or children, of one slice: what a commit carries stays small."""
+LONGEST = 2_048
+"""Characters of an attribute. Some travel as headers: no sink would take longer ones, nor what follows."""
 
 _TIME = re.compile(
     r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[Tt]([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?"
@@ -88,8 +90,12 @@ def _check(name: str, value: Any) -> None:
             raise _unfit(name, "must not be empty")
         if name == "time" and not _TIME.fullmatch(value):
             raise _unfit(name, "must be a time as in 2026-01-31T09:30:00Z")
+        if len(value) > LONGEST and name not in _DATA:
+            raise _unfit(name, f"must have at most {LONGEST} characters")
     elif not isinstance(value, str | bool | int):
         raise _unfit(name, f"must be text, a whole number or a boolean, not {type_name(value)}")
+    elif isinstance(value, str) and len(value) > LONGEST:
+        raise _unfit(name, f"must have at most {LONGEST} characters")
 
 
 def _unfit(name: str, why: str) -> WorkflowError:

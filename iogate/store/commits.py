@@ -69,6 +69,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     """Subscriptions that began or changed: frame to the JSON list of its filters."""
     wants_gone: Sequence[int] = ()
     children: Sequence[Child] = ()
+    scheduled: bool = False
+    """The children are what a schedule starts: each starts where there is room in the queue, or not."""
     children_gone: Sequence[int] = ()
     """Frames that do not wait for their child any more: it is cancelled."""
     emits: Sequence[bytes] = ()
@@ -136,6 +138,8 @@ def _reach(c: Commit) -> dict[str, Any]:
             (child.uid, child.frame, text(child.facts), text(child.input), int(child.awaits))
             for child in c.children
         ]
+        if c.scheduled:
+            fields["scheduled"] = True
     if c.children_gone:
         fields["children_gone"] = c.children_gone
     if c.emits:

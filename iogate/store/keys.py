@@ -19,6 +19,7 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:inbox:UID           list    messages that no commit has taken in           until it ends
     iogate:wanted:UID          hash    frame to its subscription                      until it ends
     iogate:children:UID        hash    frame to the uid of the child it waits for     until it ends
+    iogate:families            hash    run to how many that it brought about live     until they end
     iogate:timers              zset    parked uid by due time                         until due
     iogate:leases              zset    leased uid by the lease's end                  until the commit
     iogate:suspects            list    runs of a dead worker                          until taken alone
@@ -102,6 +103,11 @@ SINK_NAMED_MS: Final = 15_000
 SINK_KEPT_MS: Final = 86_400_000
 """For how long what waits for such a sink is kept: it may come back with the next deploy."""
 REVISIONS_KEPT: Final = 50
+FAMILY_RUNS: Final = 10_000
+"""Runs that one run brings about, those of its children included, that live at once. What goes beyond starts
+no more until all of them have ended: workflows that start themselves must come to an end."""
+FAMILY_CLOSED: Final = 1_000_000_000
+"""Added to the count of such a family."""
 
 RUN: Final = "iogate:run:"
 FRAMES: Final = "iogate:frames:"
@@ -118,6 +124,7 @@ PARKED: Final = "iogate:parked:"
 INBOX: Final = "iogate:inbox:"
 WANTED: Final = "iogate:wanted:"
 CHILDREN: Final = "iogate:children:"
+FAMILIES: Final = "iogate:families"
 TIMERS: Final = "iogate:timers"
 LEASES: Final = "iogate:leases"
 SUSPECTS: Final = "iogate:suspects"

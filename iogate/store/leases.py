@@ -44,6 +44,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """It was to be parked, but what it waits for has come: it is queued again."""
     suspended: bool = False
     """Someone suspended it: it goes no further once it is parked or queued."""
+    left_out: bool = False
+    """A run that a schedule was to start was not started: too many of its runs are waiting."""
+    crowded: bool = False
+    """Nothing was applied: too many runs live that one run brought about."""
 
 
 class Renewed(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,8 +69,15 @@ POISONED = json.dumps(
 ).encode()
 _POISON = (POISONED, rq_text(POISONED))
 _VERDICTS = tuple(
-    Verdict(applied=bool(n & 1), cancelled=bool(n & 2), woken=bool(n & 4), suspended=bool(n & 8))
-    for n in range(16)
+    Verdict(
+        applied=bool(n & 1),
+        cancelled=bool(n & 2),
+        woken=bool(n & 4),
+        suspended=bool(n & 8),
+        left_out=bool(n & 16),
+        crowded=bool(n & 32),
+    )
+    for n in range(64)
 )
 
 

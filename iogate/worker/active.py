@@ -17,6 +17,7 @@ from iogate.engine.scope import Environment, RunFacts
 from iogate.engine.state import State, WaitingFor
 from iogate.store.claims import Claim
 from iogate.store.commits import Child, Commit, Move, TaskRow
+from iogate.store.schedules import LIVE_REVISION
 from iogate.worker.frames import NOTHING, Codec, Delta, encode
 from iogate.worker.journal import KEPT, gather, lines
 from iogate.worker.lifecycle import Chronicle
@@ -149,6 +150,7 @@ class Run:
             wants=delta.wants,
             wants_gone=delta.wants_gone,
             children=children,
+            scheduled=self.claim.revision == LIVE_REVISION,
             children_gone=delta.children_gone,
             emits=[event.data for event in emitted],
             once=[place for place, emit in enumerate(self.emits) if self._once(emit)],

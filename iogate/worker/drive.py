@@ -24,6 +24,7 @@ from iogate.effects.perform import Effects
 from iogate.engine.advance import advance
 from iogate.engine.commands import Cancelled, Expired, Note
 from iogate.errors import WorkflowError, in_family
+from iogate.store import keys
 from iogate.store.claims import Claim
 from iogate.store.commits import Move
 from iogate.store.leases import Leases, Verdict
@@ -43,6 +44,7 @@ UNCOMMITTED_S = 1.0
 """Pure work that a crash may cost."""
 INLINE_MS = 1_000
 """A shorter wait keeps its run here: parking and waking costs more than it saves."""
+CROWDED = f"more than {keys.FAMILY_RUNS} runs that one run brought about would live at once"
 
 
 class Drive:
@@ -252,9 +254,18 @@ class Drive:
         """The store has answered a commit."""
         if run.gone:
             return
+        if verdict.crowded:
+            self._refused(run, CROWDED)
+            return
         if not verdict.applied:
             self.lose(run, "a commit came too late")
             return
+        if verdict.left_out:
+            log.warning(
+                "%s: events start nothing: too many of its runs are waiting",
+                run.claim.api,
+                extra={"action": "schedule.failed", "api": run.claim.api},
+            )
         if run.committing != "keep":
             # The engine has gone on from what nobody waits for: no other worker will ask for it again.
             unawaited = [perform for perform in run.performs if not perform.await_result]

@@ -23,7 +23,7 @@ SETTLE_S = 20.0
 
 LIVING = (
     *(keys.RUN, keys.TASKS, keys.JOURNAL, keys.PARKED, keys.BACKLOG, keys.WOKEN),
-    *(keys.INBOX, keys.WANTED, keys.WANTS, keys.CHILDREN),
+    *(keys.INBOX, keys.WANTED, keys.WANTS, keys.CHILDREN, keys.FAMILIES),
 )
 """Prefixes of which nothing may be left once every run has ended."""
 EMPTY = (

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from iogate.compiler.revision import Api, Bundle, NoAuth, Revision, Workflow, canonical, digest_of
-from tests.worker.site import decoded, until, workflow
+from iogate.store import keys
+from tests.worker.site import NOOP, decoded, until, workflow
 from tests.worker.test_worker_events import cloud_event, listen, listening, run_workflow
 
 if TYPE_CHECKING:
@@ -123,6 +124,27 @@ async def test_workflow_that_starts_itself_comes_to_an_end(site: Site) -> None:
         "test/parent would have 33 runs above it; at most 32 may have started one another"
     )
     assert len(await site.store.runs.list(limit=100)) == 33
+
+
+@pytest.mark.timeout(40)
+async def test_workflows_that_start_themselves_twice_each_come_to_an_end(site: Site) -> None:
+    """Of 2**33 runs. The family is made to look nearly as large as it may be."""
+    starts = {"run": {**run_workflow("bomb")["run"], "await": False}}
+    await site.publish(workflow("bomb", {"one": starts}, {"two": starts}), NOOP)
+    first = await site.call("bomb")
+    await site.store.call("HSET", keys.FAMILIES, first, keys.FAMILY_RUNS - 50)
+    await site.worker()
+
+    async def over() -> bool:
+        statuses = [status for status in keys.STATUSES if status not in keys.ENDED]
+        return not any([await site.store.call("ZCARD", keys.INDEX + status) for status in statuses])
+
+    await until(over, 20, "an end of all")
+    assert (await site.ended(await site.call())).status == "completed"
+    faulted = await site.store.call("ZRANGE", f"{keys.INDEX}faulted", 0, -1)
+    assert 0 < len(faulted) <= 100
+    error = decoded((await site.view(faulted[0].decode())).error)
+    assert "more than 10000 runs that one run brought about would live at once" in error["detail"]
 
 
 async def test_child_that_nobody_waits_for_and_that_is_not_there_is_told_of_in_the_log(site: Site) -> None:

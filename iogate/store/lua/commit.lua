@@ -72,7 +72,9 @@ local function reach_out(uid, r, reach)
   end
   for _, frame in ipairs(reach.wants_gone or {}) do unwant(uid, frame) end
   for _, frame in ipairs(reach.children_gone or {}) do give_up_child(uid, frame) end
-  for _, child in ipairs(reach.children or {}) do start_child(uid, r, unpack(child)) end
+  for _, child in ipairs(reach.children or {}) do
+    if not start_child(uid, r, reach.scheduled, unpack(child)) then r.left_out = true end
+  end
   for _, event in ipairs(reach.emits or {}) do publish(unpack(event)) end
   for _, sink in ipairs(reach.outbox or {}) do put_aside(sink[1], sink[2]) end
 end
@@ -134,6 +136,7 @@ end
 
 local function bits(applied, r, woken)
   return applied + (r.cancelled and 2 or 0) + (woken and 4 or 0) + (r.suspended and 8 or 0)
+    + (r.left_out and 16 or 0)
 end
 
 for i, c in ipairs(cmsgpack.unpack(ARGV[2])) do
@@ -145,6 +148,9 @@ for i, c in ipairs(cmsgpack.unpack(ARGV[2])) do
     if e and tonumber(e[8]) == c.token and tonumber(e[9]) == c.seq then verdict = 1 end
   elseif r.token == c.token and r.seq == c.seq then
     verdict = bits(1, r)
+  elseif r.token == c.token and r.seq + 1 == c.seq and r.place == 'lease' and c.reach and c.reach.children
+    and not c.reach.scheduled and crowded(uid, #c.reach.children) then
+    verdict = 32
   elseif r.token == c.token and r.seq + 1 == c.seq and r.place == 'lease' then
     index(uid, r.created, r.status, c.status)
     r.status = c.status

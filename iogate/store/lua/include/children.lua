@@ -7,9 +7,30 @@ local function free_uid(uid)
   return uid
 end
 
-local function start_child(parent, r, drawn, frame, facts, input, awaits)
-  local uid = free_uid(drawn)
+local function family_of(uid)
+  return redis.call('HGET', $run .. uid, 'fam') or uid
+end
+
+-- True where a run may not start these: its family has too many that live, or once had and has not died out.
+local function crowded(uid, count)
+  local family = family_of(uid)
+  local live = tonumber(redis.call('HGET', $families, family)) or 0
+  if live + count <= $family_runs then return false end
+  if live < $family_closed and live > 0 then redis.call('HINCRBY', $families, family, $family_closed) end
+  return true
+end
+
+-- What a schedule starts is no family of its standing run, and starts while there is room in the queue.
+local function start_child(parent, r, scheduled, drawn, frame, facts, input, awaits)
   local load = load_of(r.api)
+  local room = scheduled and tonumber(redis.call('HGET', $gate .. r.api, 'queued') or '')
+  if room and load.inq + load.bl >= room then return false end
+  local uid = free_uid(drawn)
+  if not scheduled then
+    local family = family_of(parent)
+    redis.call('HSET', $run .. uid, 'fam', family)
+    redis.call('HINCRBY', $families, family, 1)
+  end
   local queued = load.bl == 0 and may_queue(load)
   redis.call('HSET', $run .. uid, 'api', r.api, 'f', facts, 'in', input, 'crt', now_ms, 'ret', r.retention,
     'st', 'pending', 'pl', queued and 'queue' or 'backlog', 'dep', r.depth + 1)
@@ -27,6 +48,7 @@ local function start_child(parent, r, drawn, frame, facts, input, awaits)
     load.bl = load.bl + 1
     redis.call('RPUSH', $backlog .. r.api, uid)
   end
+  return true
 end
 
 local function give_up_child(parent, frame)

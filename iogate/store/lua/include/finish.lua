@@ -58,7 +58,7 @@ local function tick_again(uid, api)
 end
 
 local function finish(uid, r, status, output, err, tasks, journal)
-  local own = redis.call('HMGET', $run .. uid, 'in', 'jdr', 'par', 'pfr', 'sch')
+  local own = redis.call('HMGET', $run .. uid, 'in', 'jdr', 'par', 'pfr', 'sch', 'fam')
   local parts = {input = own[1] or '', output = output, error = err,
     tasks = #tasks > 16 and cmsgpack.pack(tasks) or '', journal = journal}
   local big = {}
@@ -86,6 +86,9 @@ local function finish(uid, r, status, output, err, tasks, journal)
     redis.call('DEL', $run .. uid, $frames .. uid, $values .. uid, $tasks .. uid, $journal .. uid)
   end
   ended[#ended + 1] = uid
+  if own[6] and redis.call('HINCRBY', $families, own[6], -1) % $family_closed == 0 then
+    redis.call('HDEL', $families, own[6])
+  end
   if r.reaches then cut_off(uid) end
   if own[5] then tick_again(uid, own[5]) end
   if own[3] then tell_parent(uid, own[3], own[4], status, output, err) end
