@@ -11,10 +11,15 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from iogate.store import server as servers
 from iogate.store.connection import Store, open_store
 from iogate.store.embedded import Embedded, throwaway
+
+# No property is about time, and machines that run tests are busy.
+settings.register_profile("iogate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("iogate")
 
 
 def _kinds() -> dict[str, servers.Server]:

@@ -24,9 +24,9 @@ from iogate.engine.commands import (
     Resumed,
     StartChild,
 )
-from iogate.engine.frames import Tree
 from iogate.engine.scope import Environment, RunFacts
 from iogate.engine.state import State, followed
+from iogate.engine.tree import Tree
 from iogate.engine.walk import Walk
 from iogate.errors import WorkflowError
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from iogate.compiler.tasks import Retry, Task, Try
+from iogate.engine.frame import Frame, changed
 from iogate.engine.scope import Scope, truthy
-from iogate.engine.state import Frame, changed
 from iogate.engine.waits import moment_after
 from iogate.engine.walk import Walk
 from iogate.errors import WorkflowError, same_type

@@ -11,8 +11,8 @@ import json
 from typing import Any
 
 from iogate.compiler.tasks import Fork
+from iogate.engine.frame import Frame, changed
 from iogate.engine.scope import Scope
-from iogate.engine.state import Frame, changed
 from iogate.engine.walk import Walk
 
 

@@ -14,8 +14,8 @@ from iogate.compiler.tasks import Child, Task
 from iogate.engine import raising
 from iogate.engine.commands import ChildEnded, StartChild
 from iogate.engine.emitting import MOST
+from iogate.engine.frame import Frame
 from iogate.engine.scope import Scope
-from iogate.engine.state import Frame
 from iogate.engine.walk import Walk
 from iogate.errors import WorkflowError
 

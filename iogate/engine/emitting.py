@@ -15,8 +15,8 @@ from typing import Any
 from iogate.compiler import tasks
 from iogate.compiler.tasks import Task
 from iogate.engine.commands import Emit
+from iogate.engine.frame import Frame
 from iogate.engine.scope import Scope, moment
-from iogate.engine.state import Frame
 from iogate.engine.walk import Walk
 from iogate.errors import WorkflowError
 from iogate.expressions.paths import type_name

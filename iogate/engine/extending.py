@@ -1,7 +1,8 @@
-"""Extensions: what runs before and after a task, and what of the task their expressions see.
+"""Extensions: what runs before and after a task.
 
-Used by `steps` and `walk`. While an extension runs, the scope stands at the extended task and holds which
-extensions apply (`extended`); below it are a frame of that task and, in it, the extension's list.
+Used by `steps`; `walk` begins what runs after a task, wherever one ends. While an extension runs, the scope
+stands at the extended task and holds which extensions apply (`extended`); below it are a frame of that task
+and, in it, the extension's list.
 
     begin ── when? ──► before, as declared ──► the task ──► after, in reverse ──► move
                           └─ exit: what it gave stands for what the body would have given
@@ -12,23 +13,20 @@ extensions, and of functions that they call, are not extended.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from iogate.compiler.stages import BEFORE
-from iogate.compiler.tasks import Target, Task, TaskList
+from iogate.compiler.tasks import Task, TaskList
+from iogate.engine.frame import Frame, changed
 from iogate.engine.scope import Scope, truthy
-from iogate.engine.state import Frame, changed
-
-if TYPE_CHECKING:
-    from iogate.engine.walk import Walk
+from iogate.engine.walk import Walk
 
 
 def begin(walk: Walk, scope: Frame, task: Task, arguments: Scope) -> int | None:
     """Find out which extensions apply; gives where to go on where one has tasks to run first."""
     if walk.tree.extending(scope) is not None:
         return None  # a function that an extension calls
-    arguments.extended = lambda: shown(task, arguments.described(task))
+    arguments.extended = lambda: arguments.shown(task)
     applied = [
         index
         for index, extension in enumerate(task.extensions)
@@ -40,38 +38,7 @@ def begin(walk: Walk, scope: Frame, task: Task, arguments: Scope) -> int | None:
     walk.tree.put(changed(scope, extended=applied))
     for index in applied:
         if (tasks := task.extensions[index].before) is not None:
-            frame = Frame(
-                id=walk.tree.next_id,
-                parent=scope.id,
-                kind="task",
-                pointer=task.pointer,
-                extension=index,
-                raw=arguments.raw,
-                started_ms=arguments.started_ms,
-            )
-            return walk.enter(walk.tree.add(frame), tasks.pointer, value=arguments.raw)
-    return None
-
-
-def after(
-    walk: Walk, scope: Frame, task: Task, arguments: Scope, raw_output: Any, output: Any, then: Target
-) -> int | None:
-    """The task has its output: where to go on where an extension has tasks to run behind it."""
-    for index in reversed(scope.extended):
-        if (tasks := task.extensions[index].after) is not None:
-            walk.tree.put(changed(walk.tree[scope.id], value=output))
-            frame = Frame(
-                id=walk.tree.next_id,
-                parent=scope.id,
-                kind="task",
-                pointer=task.pointer,
-                extension=index,
-                raw=arguments.raw,
-                output=raw_output,
-                then=then,
-                started_ms=arguments.started_ms,
-            )
-            return walk.enter(walk.tree.add(frame), tasks.pointer, value=output)
+            return walk.extend(scope, tasks, arguments, value=arguments.raw, extension=index)
     return None
 
 
@@ -110,26 +77,3 @@ def _next(walk: Walk, inner: Frame, frame: Frame, index: int, tasks: TaskList, v
     frame = changed(frame, extension=index)
     walk.tree.put(frame)
     return walk.enter(frame, tasks.pointer, value=value)
-
-
-def extended(walk: Walk, scope: Frame, arguments: Scope) -> Mapping[str, Any]:
-    """`$task` of a task in an extension's list: the task that is extended."""
-    frame = walk.tree.extending(scope)
-    assert frame is not None
-    task = walk.program.tasks[frame.pointer]
-    descriptor = arguments.described(task, raw=frame.raw, started_ms=frame.started_ms)
-    if frame.then is not None:
-        descriptor["output"] = frame.output
-    return shown(task, descriptor)
-
-
-def shown(task: Task, descriptor: Mapping[str, Any]) -> dict[str, Any]:
-    """A task as its extensions see it: the standard's descriptor, with the members of its definition.
-
-    A call's endpoint is an object here, whichever way it was written: `$task.with.endpoint.uri`.
-    """
-    members = {name: member for name, member in task.definition.items() if name != "output"}
-    arguments = members.get("with")
-    if isinstance(arguments, Mapping) and isinstance(arguments.get("endpoint"), str):
-        members["with"] = {**arguments, "endpoint": {"uri": arguments["endpoint"]}}
-    return {**members, **descriptor}

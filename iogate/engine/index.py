@@ -1,16 +1,14 @@
 """What is looked for among the frames of a run, at hand: a look costs the same for a thousand branches.
 
-Kept by `frames` while a walk moves, read there and by `state`. Invariants: an index says of frames what a
+Kept by `tree` while a walk moves, read there and by `state`. Invariants: an index says of frames what a
 look at all of them would say; that of a state is never changed: a walk changes a copy of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from iogate.engine.state import Frame
+from iogate.engine.frame import Frame
 
 _WAITS = ("timer", "retry", "event", "child")
 

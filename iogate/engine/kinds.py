@@ -33,8 +33,8 @@ from iogate.compiler.tasks import (
 )
 from iogate.engine import attempts, branches, calls, children, emitting, listening, raising
 from iogate.engine.commands import Perform
+from iogate.engine.frame import Frame, changed
 from iogate.engine.scope import Scope, truthy
-from iogate.engine.state import Frame, changed
 from iogate.engine.waits import moment_after
 from iogate.engine.walk import Fault, Walk
 from iogate.errors import WorkflowError

@@ -24,8 +24,8 @@ from typing import Any
 
 from iogate.compiler.tasks import Listen, Task
 from iogate.engine import filters, raising, triggering
+from iogate.engine.frame import Frame, changed, framed
 from iogate.engine.scope import Scope, truthy
-from iogate.engine.state import Frame, changed, framed
 from iogate.engine.walk import NOTHING, Fault, Walk
 from iogate.errors import WorkflowError
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from iogate.compiler.tasks import Raise, Task
+from iogate.engine.frame import Frame
 from iogate.engine.scope import Scope
-from iogate.engine.state import Frame
 from iogate.errors import WorkflowError
 from iogate.expressions.paths import type_name
 

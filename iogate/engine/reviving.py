@@ -20,8 +20,9 @@ from typing import Any
 
 from iogate.compiler.program import Program
 from iogate.compiler.tasks import Do, For, Fork, Task, Try
-from iogate.engine.frames import is_function
-from iogate.engine.state import Frame, State, changed
+from iogate.engine.frame import Frame, changed
+from iogate.engine.state import State
+from iogate.engine.tree import is_function
 from iogate.errors import Refused
 
 

@@ -147,6 +147,17 @@ class Scope:
             "startedAt": moment(self.started_ms if started_ms is None else started_ms),
         }
 
+    def shown(self, task: Task, *, raw: Any = ..., started_ms: int | None = None) -> dict[str, Any]:
+        """A task as its extensions see it: the standard's descriptor, with the members of its definition.
+
+        A call's endpoint is an object here, whichever way it was written: `$task.with.endpoint.uri`.
+        """
+        members = {name: member for name, member in task.definition.items() if name != "output"}
+        arguments = members.get("with")
+        if isinstance(arguments, Mapping) and isinstance(arguments.get("endpoint"), str):
+            members["with"] = {**arguments, "endpoint": {"uri": arguments["endpoint"]}}
+        return {**members, **self.described(task, raw=raw, started_ms=started_ms)}
+
     def _runtime(self) -> dict[str, Any]:
         runtime = dict(self.environment.runtime)
         if self.idempotency_key is not None:

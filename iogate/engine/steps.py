@@ -22,8 +22,8 @@ from iogate.compiler.stages import BEFORE
 from iogate.compiler.tasks import Fork, Function, Listen, Task, Try
 from iogate.engine import attempts, branches, children, extending, kinds, listening, raising, waits
 from iogate.engine.commands import Arrived, ChildEnded, Performed
+from iogate.engine.frame import Frame
 from iogate.engine.scope import truthy
-from iogate.engine.state import Frame
 from iogate.engine.walk import NOTHING, Fault, Walk
 from iogate.errors import WorkflowError
 

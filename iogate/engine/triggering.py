@@ -19,8 +19,8 @@ from typing import Any
 
 from iogate.compiler.tasks import Listen, Task
 from iogate.engine import children, filters
+from iogate.engine.frame import Frame, changed, framed
 from iogate.engine.scope import Scope, truthy
-from iogate.engine.state import Frame, changed, framed
 from iogate.engine.walk import Walk
 
 MOST = 1000

@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 from iogate.compiler.program import Program
 from iogate.compiler.stages import EXPORT, INSIDE, WORKFLOW_INPUT, WORKFLOW_OUTPUT
-from iogate.compiler.tasks import Flow, Target, Task
-from iogate.engine import calls, extending, raising, schemas, waits
+from iogate.compiler.tasks import Flow, Target, Task, TaskList
+from iogate.engine import calls, raising, schemas, waits
 from iogate.engine.commands import Emit, Note, Perform, StartChild
-from iogate.engine.frames import Tree
+from iogate.engine.frame import Frame, changed, framed
 from iogate.engine.scope import Environment, RunFacts, Scope
-from iogate.engine.state import Frame, changed, framed
+from iogate.engine.tree import Tree
 from iogate.errors import WorkflowError, in_family
 
 NOTHING: Mapping[str, Any] = {}
@@ -206,11 +206,30 @@ class Walk:
             output = self.export(scope, task.flow, arguments, output)
         then = task.then if then is None else then
         if scope.extended is not None:
-            at = extending.after(self, scope, task, arguments, raw_output, output, then)
-            if at is not None:
-                return at
+            for index in reversed(scope.extended):
+                if (tasks := task.extensions[index].after) is not None:
+                    self.tree.put(changed(self.tree[scope.id], value=output))
+                    rest = {"extension": index, "output": raw_output, "then": then}
+                    return self.extend(scope, tasks, arguments, value=output, **rest)
         self.note("task.completed", task, detail)
         return self.move(scope.id, output, then)
+
+    def extend(
+        self, scope: Frame, tasks: TaskList, arguments: Scope, *, value: Any, **attributes: Any
+    ) -> int:
+        """Enter a list of an extension of the task that `arguments` are of."""
+        task = arguments.task
+        assert task is not None
+        frame = framed(
+            id=self.tree.next_id,
+            parent=scope.id,
+            kind="task",
+            pointer=task.pointer,
+            raw=arguments.raw,
+            started_ms=arguments.started_ms,
+            **attributes,
+        )
+        return self.enter(self.tree.add(frame), tasks.pointer, value=value)
 
     def export(self, scope: Frame, flow: Flow, arguments: Scope, output: Any) -> Any:
         """Transform the raw output of what happened in `scope`, and replace `$context`."""
@@ -282,8 +301,16 @@ class Walk:
             task=task,
         )
         if task.pointer.startswith("/use/extensions/"):
-            arguments.extended = lambda: extending.extended(self, scope, arguments)
+            arguments.extended = lambda: self._extended(scope, arguments)
         return arguments
+
+    def _extended(self, scope: Frame, arguments: Scope) -> Mapping[str, Any]:
+        """`$task` of a task in an extension's list: the task that is extended."""
+        frame = self.tree.extending(scope)
+        assert frame is not None
+        after = {"output": frame.output} if frame.then is not None else NOTHING
+        task = self.program.tasks[frame.pointer]
+        return {**arguments.shown(task, raw=frame.raw, started_ms=frame.started_ms), **after}
 
     def _workflow(self, stage: frozenset[str], context: Any) -> Scope:
         return Scope(

@@ -18,7 +18,8 @@ from typing import Any
 
 import msgspec
 
-from iogate.engine.state import Frame, State, changes, frame_to_json, head_to_json, state_from_json
+from iogate.engine.frame import Frame, frame_to_json
+from iogate.engine.state import State, changes, head_to_json, state_from_json
 
 BIG = 64 * 1024
 """Bytes of JSON from which a value is stored apart."""

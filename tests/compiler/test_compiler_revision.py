@@ -30,7 +30,7 @@ def of(documents: Documents, root: Path) -> Bundle:
     return made
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.permutations(sorted(FILES)))
 def test_the_order_of_files_does_not_matter(order: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:

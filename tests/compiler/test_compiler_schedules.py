@@ -72,7 +72,7 @@ def test_a_clock_that_changes_by_half_an_hour_or_at_midnight_is_no_exception() -
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     text=st.sampled_from(
         ["*/7 * * * *", "15 2 * * *", "0 0 1 * *", "30 1,2,3 * * sun", "*/20 * * * * *", "@weekly"]

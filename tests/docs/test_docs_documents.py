@@ -1,4 +1,4 @@
-"""The page of documents has the keys that the models have; what is not executed is said where workflows are."""
+"""The page of documents has the keys that the models have; that of workflows says what is not executed."""
 
 from __future__ import annotations
 

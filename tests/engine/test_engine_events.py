@@ -17,7 +17,8 @@ from iogate.engine import triggering
 from iogate.engine.advance import Advance, RunFacts, advance
 from iogate.engine.commands import Arrived, Cancelled, ChildEnded, Happening
 from iogate.engine.events import concerns, type_of
-from iogate.engine.state import State, changes, frame_to_json
+from iogate.engine.frame import frame_to_json
+from iogate.engine.state import State, changes
 from tests.engine.engine_runs import HEADER, NOW_MS, program, stored
 
 FACTS = RunFacts(uid="42", started_at_ms=NOW_MS, input={})

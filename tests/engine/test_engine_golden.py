@@ -11,7 +11,8 @@ import yaml
 
 from iogate.compiler.program import load
 from iogate.engine.commands import Performed, Resumed
-from iogate.engine.state import frame_to_json, head_to_json, state_from_json
+from iogate.engine.frame import frame_to_json
+from iogate.engine.state import head_to_json, state_from_json
 from tests.engine.engine_runs import Run
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from iogate.compiler.program import load
 from iogate.engine.advance import RunFacts, advance
 from iogate.engine.commands import Perform, Performed, Resumed
+from iogate.engine.frame import frame_to_json
 from iogate.engine.index import Index
 from iogate.engine.reviving import revive
-from iogate.engine.state import State, changes, frame_to_json
+from iogate.engine.state import State, changes
 from iogate.worker.frames import Codec, Delta
 from tests.engine.engine_runs import HEADER, NOW_MS, Run, no_effects, stored
 from tests.engine.generated import workflows

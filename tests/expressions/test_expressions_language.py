@@ -245,7 +245,7 @@ def by_jq(text: str, value: Any) -> tuple[bool, Any]:
     return True, results[0] if len(results) == 1 else results or None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=PATHS, value=JSON)
 def test_plain_paths_and_literals_give_what_jq_gives(text: str, value: Any) -> None:
     before = copy.deepcopy(value)
@@ -259,7 +259,7 @@ def test_plain_paths_and_literals_give_what_jq_gives(text: str, value: Any) -> N
     assert value == before
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=st.text(alphabet='.$a[]"0-1 x_\\()|', max_size=8), value=JSON)
 def test_what_is_taken_natively_is_valid_jq(text: str, value: Any) -> None:
     if parse(text) is None:

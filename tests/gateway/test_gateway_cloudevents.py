@@ -55,7 +55,7 @@ def check(event: dict[str, Any]) -> None:
             assert isinstance(value, str | bool | int)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(NAMES, VALUES, max_size=6), st.booleans())
 def test_a_structured_event_is_whole_or_refused(change: dict[str, Any], whole: bool) -> None:  # noqa: FBT001
     body = json.dumps((WHOLE if whole else {}) | change).encode()
@@ -67,7 +67,7 @@ def test_a_structured_event_is_whole_or_refused(change: dict[str, Any], whole: b
         )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.dictionaries(
         st.binary(max_size=6) | st.sampled_from([b"time", b"ext", b"subject"]),
@@ -86,7 +86,7 @@ def test_a_binary_event_is_whole_or_refused(
         check(event)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.dictionaries(NAMES, VALUES, max_size=3), max_size=4))
 def test_a_batch_is_taken_as_a_whole_or_not_at_all(changes: list[dict[str, Any]]) -> None:
     body = json.dumps([WHOLE | change for change in changes]).encode()

@@ -216,7 +216,6 @@ async def finish(world: World) -> None:
 
 @settings(
     max_examples=20,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -36,7 +36,7 @@ def subscription(number: int, filters: Any) -> Subscription:
     return Subscription(uid=str(number), frame=1, filters=json.dumps(filters).encode())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(wants=st.lists(st.lists(FILTERS, min_size=1, max_size=3), max_size=8), event=EVENTS)
 def test_looking_up_finds_what_going_through_all_finds(wants: list[Any], event: dict[str, Any]) -> None:
     directory = Directory()

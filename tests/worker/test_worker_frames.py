@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iogate.engine.state import Frame, State
+from iogate.engine.frame import Frame
+from iogate.engine.state import State
 from iogate.worker.frames import BIG, Codec, Delta
 
 JSON = st.recursive(

@@ -12,8 +12,9 @@ from typing import Any
 
 from iogate.compiler.program import Program
 from iogate.compiler.tasks import For, Task
+from iogate.engine.frame import Frame, changed
 from iogate.engine.index import Index, below
-from iogate.engine.state import Frame, State, changed
+from iogate.engine.state import State
 
 
 class Tree:
