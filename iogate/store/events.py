@@ -12,6 +12,7 @@ lost its lease delivers nothing.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +25,8 @@ from iogate.store.line import CommandFailed, Line
 from iogate.store.memory import Memory, StoreFull
 from iogate.store.packing import encode, text
 from iogate.store.signals import Doorbell, Signals
+
+log = logging.getLogger(__name__)
 
 BATCH = 256
 """Events of one take."""
@@ -139,12 +142,22 @@ class Events:
         """
         ordered = sorted(deliveries, key=lambda each: each.number)
         slices = [ordered[first : first + DELIVERIES] for first in range(0, len(ordered), DELIVERIES)] or [[]]
+        lost = 0
         for each in slices:
             last = each is slices[-1]
             flat = [(d.number, d.uid, d.frame) for d in each]
             # Until the last slice nothing is forgotten: whoever takes over goes on where this one stopped.
-            if not await self._line.run("deliver", owner, upto if last else 0, encode(flat)):
+            answer: int = await self._line.run("deliver", owner, upto if last else 0, encode(flat))
+            if not answer:
                 return False
+            lost += answer - 1
+        if lost:
+            log.warning(
+                "%d events are lost to runs for which %d wait already: they are suspended, or too slow",
+                lost,
+                keys.INBOX_ENTRIES,
+                extra={"action": "inbox.full", "events": lost},
+            )
         return True
 
     def bell(self) -> tuple[Doorbell, Any]:

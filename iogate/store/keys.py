@@ -96,6 +96,8 @@ SEEN_S: Final = 86_400
 MATCHER_MS: Final = 5_000
 INBOX_READ: Final = 256
 """Messages of one run that are read at once; the next ones when these are taken in."""
+INBOX_ENTRIES: Final = 100_000
+"""Messages that wait for one run; further events are lost to it."""
 OUTBOX_ENTRIES: Final = 100_000
 OUTBOX_LEASE_MS: Final = 15_000
 SINK_NAMED_MS: Final = 15_000

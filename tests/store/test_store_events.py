@@ -96,6 +96,28 @@ async def test_a_leased_run_is_told_of_what_came(each_store: Store) -> None:
     assert await each_store.leases.inbox(claim.uid, claim.token + 1) == ()
 
 
+async def test_a_run_that_takes_nothing_in_does_not_fill_the_store(
+    each_store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its inbox is bounded, and what it lost is told; whoever listens beside it gets everything."""
+    await publish(each_store)
+    slow, quick = await listening(each_store, {3: wanting()}), await listening(each_store, {3: wanting()})
+    await each_store.events.publish([event(1)])
+    await matched(each_store)
+    assert await each_store.runs.suspend(slow.uid) == "suspended"
+    # As if so many had come; the script counts entries.
+    fill = "for i = 1, tonumber(ARGV[1]) do redis.call('RPUSH', KEYS[1], '3 event {}') end"
+    more = keys.INBOX_ENTRIES - 1
+    await each_store.call("EVAL", fill, 1, keys.INBOX + slow.uid, more)
+    await each_store.call("HINCRBY", keys.RUN + slow.uid, "msg", more)
+    await each_store.events.publish([event(2), event(3)])
+    await matched(each_store)
+    assert await each_store.call("LLEN", keys.INBOX + slow.uid) == keys.INBOX_ENTRIES
+    assert await each_store.call("LLEN", keys.INBOX + quick.uid) == 3
+    assert "2 events are lost to runs for which 100000 wait already" in caplog.text
+    assert await each_store.events.waiting() == 0
+
+
 async def test_an_event_is_published_once_by_source_and_id(each_store: Store) -> None:
     await publish(each_store)
     await listening(each_store, {1: wanting()})

@@ -1,7 +1,8 @@
 -- Puts matched events into the inboxes of the runs that want them, and forgets what is matched.
 -- keys: matcher, events, per run: run, wanted, inbox, RQ's; timers, gates
 -- args: owner, number up to which events are forgotten (0: none), MessagePack list of [number, uid, frame]
--- returns: 1; 0 where another process is the matcher: nothing was done
+-- returns: 1, and one more for each delivery that found a full inbox; 0 where another process is the matcher:
+--   nothing was done
 -- invariant: a subscription gets each event once, in order, however often this is repeated: it knows the
 --   number of the last one that it got, and what was published before it began. What fails for one run, since
 --   an outsider put something else where its keys belong, fails for that run alone (`pcall`).
@@ -19,6 +20,7 @@ each_event(function(number, event)
   if number <= upto then matched = matched + 1 end
 end)
 
+local lost = 0
 local function deliver(number, uid, frame)
   local wanted = redis.call('HGET', $wanted .. uid, frame)
   local since, rest = string.match(wanted or '', '^(%d+)(\n.*)$')
@@ -26,7 +28,11 @@ local function deliver(number, uid, frame)
   local r = event and since and number > tonumber(since) and record(uid)
   if r then
     redis.call('HSET', $wanted .. uid, frame, string.format('%d', number) .. rest)
-    post(uid, r, frame, 'event', event)
+    if r.posted >= $inbox_entries and redis.call('LLEN', $inbox .. uid) >= $inbox_entries then
+      lost = lost + 1
+    else
+      post(uid, r, frame, 'event', event)
+    end
   end
 end
 
@@ -38,4 +44,4 @@ save_loads()
 save_index()
 tell()
 ring()
-return 1
+return 1 + lost
