@@ -1,4 +1,4 @@
-"""What an emitted event may be: what travels in headers is as short as what is sent in may be."""
+"""What a run emits, and who hears it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,79 @@ import pytest
 from iogate.engine.emitting import LONGEST, envelope
 from iogate.errors import WorkflowError
 from iogate.gateway import cloudevents
+from tests.engine.engine_runs import program
+from tests.engine.listeners import Told
+
+
+def test_a_walk_that_is_walked_again_emits_the_very_same_events() -> None:
+    made = program("do: [{e: {emit: {event: {with: {type: a}}}}}, {g: {emit: {event: {with: {type: a}}}}}]")
+    first, second = Told(made), Told(made, budget=1, stores=True)
+    assert first.emitted == second.emitted
+    assert len({each["id"] for each in first.emitted}) == 2
+
+
+def test_an_event_tells_whether_its_id_is_the_authors() -> None:
+    run = Told(
+        program(
+            "do: [{e: {emit: {event: {with: {type: a}}}}}, {g: {emit: {event: {with: {id: '1', type: a}}}}}]"
+        )
+    )
+    assert [emit.generated for step in run.steps for emit in step.emits] == [True, False]
+
+
+def test_a_slice_holds_a_hundred_events_at_most() -> None:
+    run = Told(
+        program("do: [{f: {for: {in: '${ [range(250)] }'}, do: [{e: {emit: {event: {with: {type: a}}}}}]}}]"),
+        budget=100_000,
+    )
+    assert [len(step.emits) for step in run.steps] == [100, 100, 50]
+    assert [step.more for step in run.steps] == [True, True, False]
+    assert len({each["id"] for each in run.emitted}) == 250
+
+
+def test_who_listens_after_an_emit_subscribes_after_its_commit() -> None:
+    run = Told(
+        program(
+            "do: [{e: {emit: {event: {with: {type: a}}}}}, {l: {listen: {to: {one: {with: {type: a}}}}}}]"
+        )
+    )
+    first, second = run.steps
+    assert (len(first.emits), first.more, len(second.emits)) == (1, True, 0)
+    assert not any(frame.wants for frame in first.state.frames.values())
+    assert any(frame.wants for frame in second.state.frames.values())
+
+
+def test_who_listened_before_an_emit_of_the_same_step_is_subscribed_in_it() -> None:
+    run = Told(
+        program("""
+            do:
+              - f:
+                  fork:
+                    branches:
+                      - l: {listen: {to: {one: {with: {type: a}}}}}
+                      - e: {emit: {event: {with: {type: a}}}}
+        """)
+    )
+    (step,) = run.steps
+    assert step.emits
+    assert any(frame.wants for frame in step.state.frames.values())
+
+
+def test_a_try_that_is_tried_again_emits_a_new_event_only_after_a_definite_answer() -> None:
+    made = program("""
+        do:
+          - t:
+              try:
+                - e: {emit: {event: {with: {type: a}}}}
+                - w: {wait: PT1H}
+              catch: {retry: {limit: {attempt: {count: 1, duration: PT5S}}}}
+    """)
+    run = Told(made)
+    run.now_ms += 5000
+    run.tell()
+    ids = [each["id"] for each in run.emitted]
+    assert len(ids) == 2
+    assert len(set(ids)) == 1  # the timeout says nothing of what receivers did: they can tell it is one event
 
 
 def made(**given: Any) -> dict[str, Any]:
