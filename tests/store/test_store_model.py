@@ -7,6 +7,7 @@ read and held against what must always be so.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -157,6 +158,7 @@ class World:
             loads[view.api, view.place] += 1
         assert places == {}, "a run that nobody accepted"
         await self.check_links()
+        await self.check_told()
         assert {k: v for k, v in (await self.store.runs.counts()).items() if v} == dict(statuses)
         for each in APIS:
             gate = dict(zip(*[iter(await call("HGETALL", keys.GATE + each.id))] * 2, strict=True))
@@ -182,12 +184,34 @@ class World:
                 assert one.decode() not in over, "its parent should have been told"
         assert subscribed == wanted
 
+    async def check_told(self) -> None:
+        """What the store itself did to a run was told, the last of it last, and nothing else was."""
+        told: dict[str, list[str]] = {uid: [] for uid in self.uids}
+        numbers: set[tuple[str, int]] = set()
+        for data in await self.store.call("LRANGE", f"{keys.OUTBOX}audit", 0, -1):
+            entry = json.loads(data)
+            told[entry["uid"]].append(entry["line"]["kind"])
+            numbers.add((entry["uid"], entry["number"]))
+        assert len(numbers) == sum(map(len, told.values()))
+        for uid, kinds in told.items():
+            view = await self.store.runs.show(uid)
+            assert view is not None
+            last = kinds[-1] if kinds else ""
+            if view.place == "suspended":
+                assert last == "workflow.suspended"
+            elif last == "workflow.suspended":
+                assert view.cancel_reason or view.attempt > 1, uid
+            assert kinds.count("workflow.cancelled") <= (view.status == "cancelled")
+            if view.status == "cancelled" and view.started_at_ms is None:
+                assert last == "workflow.cancelled"
+
 
 async def live(url: str, steps: list[tuple[str, int]]) -> None:
     store = await open_store(url)
     try:
         await store.call("FLUSHALL")
         await publish(store, *APIS)
+        await store.outbox.name({"audit": True})
         world = World(store, store.intake())
         for action, n in steps:
             await world.step(action, n)

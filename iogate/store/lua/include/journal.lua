@@ -53,8 +53,8 @@ end
 local function under_way(uid)
   local tasks, flat = {}, redis.call('HGETALL', $tasks .. uid)
   for i = 1, #flat, 2 do
-    local row = cmsgpack.unpack(flat[i + 1])
-    if row.s == 'running' or row.s == 'waiting' then
+    local known, row = pcall(cmsgpack.unpack, flat[i + 1])
+    if known and type(row) == 'table' and (row.s == 'running' or row.s == 'waiting') then
       tasks[#tasks + 1] = {order = row.o, reference = flat[i], name = row.n, status = row.s}
     end
   end
