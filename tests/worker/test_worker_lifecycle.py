@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import uuid
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from iogate.engine.commands import Note
 from iogate.store import keys
-from iogate.worker.lifecycle import PREFIX
+from iogate.store.outbox import Entry
+from iogate.worker.lifecycle import PREFIX, Chronicle, of_entry
+from iogate.worker.redaction import Redaction
 from tests.worker.sink import SinkServer
 from tests.worker.site import until, workflow
 from tests.worker.test_worker_courier import sinks
@@ -233,3 +239,24 @@ async def test_sink_that_leaves_the_settings_is_said_in_the_log(site: Site) -> N
             "sink audit is in no worker's settings: 1 events for it are dropped in 24 h, unless it comes back"
             in second.said()
         )
+
+
+def test_what_the_store_did_has_one_id_a_line_and_its_error_no_secrets() -> None:
+    """As of a run whose worker died too often; each attempt that begins anew has ids of its own."""
+    error = {"title": "poisoned", "detail": "hush-hush"}
+    line = {"at": 5, "kind": "workflow.faulted", "detail": {"error": error}}
+
+    def event_of(number: int) -> dict[str, Any]:
+        raw = msgspec.Raw(json.dumps(line).encode())
+        entry = Entry(uid="1", workflow="test/waits:1.0.0", number=number, line=raw)
+        (event,) = of_entry(entry, Redaction(["hush-hush"]), statuses=False)
+        made: dict[str, Any] = json.loads(event.data)
+        return made
+
+    assert event_of(1) == event_of(1)
+    assert event_of(1)["id"] != event_of(2)["id"]
+    assert event_of(1)["data"]["error"]["title"] == "poisoned"
+    assert "hush-hush" not in json.dumps(event_of(1))
+    chronicle, notes = Chronicle("1", "test/waits:1.0.0"), [Note(kind="workflow.started", at_ms=5)]
+    first, second = (chronicle.tell(notes, f"{attempt}/1", Redaction()) for attempt in (1, 2))
+    assert json.loads(first[0].data)["id"] != json.loads(second[0].data)["id"]
