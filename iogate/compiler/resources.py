@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,7 +76,15 @@ class _Taking:
         definition = deepcopy(dict(document.data))
         for pointer, resource in list(features.resources(document.data)):
             self._trying(
-                document, caller, (*pointer, "endpoint"), self._bind, definition, pointer, resource, origin
+                document,
+                caller,
+                (*pointer, "endpoint"),
+                self._bind,
+                definition,
+                caller,
+                pointer,
+                resource,
+                origin,
             )
         for task in outline.tasks(document.data):
             call = task.data.get("call")
@@ -116,10 +124,15 @@ class _Taking:
             self.problems.append(fault(self.document, caller, "IOG309", message, hint=problem.hint))
 
     def _bind(
-        self, definition: dict[str, Any], pointer: Pointer, resource: Mapping[str, Any], origin: Origin
+        self,
+        definition: dict[str, Any],
+        caller: Pointer | None,
+        pointer: Pointer,
+        resource: Mapping[str, Any],
+        origin: Origin,
     ) -> None:
         """A script becomes a stored content, a schema a part of the definition."""
-        place, policy = self._named(resource, definition, origin)
+        place, policy = self._named(resource, definition, origin, caller)
         if place is None or not self.sources.reaches(place):
             return
         holder = outline.at(definition, pointer[:-1])
@@ -143,7 +156,7 @@ class _Taking:
     ) -> None:
         """The operation that a call of OpenAPI names; the document is kept where only a run knows it."""
         given = task.data["with"]
-        place, policy = self._named(given["document"], document.data, origin)
+        place, policy = self._named(given["document"], document.data, origin, caller)
         if place is None or not self.sources.reaches(place):
             return
         text, name = self.sources.text(place, policy), given["operationId"]
@@ -201,12 +214,31 @@ class _Taking:
             self._tell(problem, caller)
 
     def _named(
-        self, resource: Mapping[str, Any], definition: Mapping[str, Any], origin: Origin
+        self,
+        resource: Mapping[str, Any],
+        definition: Mapping[str, Any],
+        origin: Origin,
+        caller: Pointer | None,
     ) -> tuple[Place | None, Mapping[str, Any] | None]:
         endpoint = resource.get("endpoint")
-        if isinstance(endpoint, Mapping):
-            return locate(origin, endpoint.get("uri")), _policy(endpoint.get("authentication"), definition)
-        return locate(origin, endpoint), None
+        if not isinstance(endpoint, Mapping):
+            return locate(origin, endpoint), None
+        policy = _policy(endpoint.get("authentication"), definition)
+        if caller is not None and _tells_secrets(policy):
+            raise Unreadable("IOG309", "a function from elsewhere presents no secrets where it fetches from")
+        return locate(origin, endpoint.get("uri")), policy
+
+
+def _tells_secrets(policy: Any) -> bool:
+    """Whether a policy may hold more than what is written in it: what is fetched is asked for at once."""
+    match policy:
+        case str():
+            return "${" in policy
+        case Mapping():
+            return "use" in policy or any(map(_tells_secrets, policy.values()))
+        case list() | tuple():
+            return any(map(_tells_secrets, policy))
+    return False
 
 
 def _policy(source: Any, definition: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -220,11 +252,25 @@ def _policy(source: Any, definition: Mapping[str, Any]) -> Mapping[str, Any] | N
 
 def _secrets(function: Placed) -> Iterable[Problem]:
     """Whoever keeps a catalog must not read the secrets of those who use it."""
-    for found in expressions(function.data):
-        if _SECRETS.search(found.text):
-            yield fault(
-                function,
-                found.pointer,
-                "IOG309",
-                'a function from elsewhere sees no $secrets; let its caller hand them over in "with"',
-            )
+    found = [each.pointer for each in expressions(function.data) if _SECRETS.search(each.text)]
+    for pointer in dict.fromkeys([*found, *_naming_secrets(function.data, ())]):
+        yield fault(
+            function,
+            pointer,
+            "IOG309",
+            'a function from elsewhere sees no $secrets; let its caller hand them over in "with"',
+        )
+
+
+def _naming_secrets(data: Any, at: Pointer) -> Iterator[Pointer]:
+    """Texts with an expression on secrets, wherever they stand: also where only a run looks."""
+    match data:
+        case str():
+            if "${" in data and _SECRETS.search(data):
+                yield at
+        case Mapping():
+            for name, member in data.items():
+                yield from _naming_secrets(member, (*at, name))
+        case list() | tuple():
+            for place, member in enumerate(data):
+                yield from _naming_secrets(member, (*at, place))

