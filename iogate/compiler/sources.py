@@ -11,8 +11,8 @@ import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Final
-from urllib.parse import unquote, urldefrag, urljoin
+from typing import Any, Final, Protocol
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from iogate.compiler.addresses import REMOTE, is_computed
 from iogate.documents.problems import quoted
@@ -23,8 +23,12 @@ MAX_BYTES: Final = 5 * 1024 * 1024
 Read = Callable[[str, str], bytes]
 """Content of a file, by the folder that bounds it (empty: the project) and its path there; raises OSError."""
 
-Fetch = Callable[[str, Mapping[str, Any] | None], bytes]
-"""Content at a URL, with an authentication policy, `{scheme: members}`; raises FetchFailed."""
+
+class Fetch(Protocol):
+    """Content at a URL, with an authentication policy, `{scheme: members}`; raises FetchFailed."""
+
+    def __call__(self, uri: str, policy: Mapping[str, Any] | None, *, foreign: bool) -> bytes:
+        """`foreign`: nobody of the project wrote its host, but a document that was fetched from another."""
 
 
 class FetchFailed(Exception):
@@ -61,6 +65,8 @@ class Place:
     """As people call it: its URL, or its path in the project."""
     url: str = ""
     folder: str = ""
+    foreign: bool = False
+    """Nobody of the project wrote its host: a document that was fetched from another one names it."""
 
     @property
     def origin(self) -> Origin:
@@ -90,7 +96,9 @@ def locate(origin: Origin, uri: Any) -> Place | None:
 
 def _place(origin: Origin, uri: str) -> Place:
     if REMOTE.match(uri):
-        return Place(name=urldefrag(uri)[0], url=urldefrag(uri)[0])
+        url = urldefrag(uri)[0]
+        foreign = bool(origin.url) and urlsplit(origin.url).hostname != urlsplit(url).hostname
+        return Place(name=url, url=url, foreign=foreign)
     path = uri.removeprefix("file:")
     path = path.removeprefix("//") if uri != path and path.startswith("//") else path
     if origin.url and path == uri:
@@ -108,7 +116,7 @@ class Sources:
         self._read = read
         self._fetch = fetch
         self._needed = needed
-        self._fetched: dict[tuple[str, str], bytes | Unreadable] = {}
+        self._fetched: dict[tuple[str, str, bool], bytes | Unreadable] = {}
 
     def reaches(self, place: Place) -> bool:
         """Tell whether to ask for it: not for a URL where nothing fetches, and nothing need be."""
@@ -132,7 +140,7 @@ class Sources:
         return content
 
     def _fetch_once(self, place: Place, policy: Mapping[str, Any] | None) -> bytes:
-        key = (place.url, repr(policy))
+        key = (place.url, repr(policy), place.foreign)
         if key not in self._fetched:
             self._fetched[key] = self._ask(place, policy)
         found = self._fetched[key]
@@ -144,7 +152,7 @@ class Sources:
         if self._fetch is None:
             return Unreadable("IOG307", f"{place.url} is not fetched here")
         try:
-            return self._fetch(place.url, policy)
+            return self._fetch(place.url, policy, foreign=place.foreign)
         except FetchFailed as failed:
             return Unreadable(
                 "IOG307",

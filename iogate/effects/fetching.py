@@ -39,9 +39,9 @@ def fetcher(settings: Settings, root: Path, *, values: Mapping[str, Any] | None 
     `values` are the secrets, where they do not come from the settings.
     """
 
-    def fetch(uri: str, policy: Mapping[str, Any] | None) -> bytes:
+    def fetch(uri: str, policy: Mapping[str, Any] | None, *, foreign: bool) -> bytes:
         known = _secrets(settings, root) if values is None else values
-        call = _call(uri, policy, known)
+        call = replace(_call(uri, policy, known), foreign=foreign)
         return _in_thread(lambda: asyncio.run(_fetched(call, settings)))
 
     return fetch

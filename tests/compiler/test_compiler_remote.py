@@ -41,10 +41,13 @@ class Web:
     def __init__(self, pages: Mapping[str, bytes | str]) -> None:
         self.pages = pages
         self.asked: list[str] = []
+        self.foreign: list[str] = []
 
-    def __call__(self, uri: str, policy: Mapping[str, Any] | None) -> bytes:
+    def __call__(self, uri: str, policy: Mapping[str, Any] | None, *, foreign: bool) -> bytes:
         del policy
         self.asked.append(uri)
+        if foreign:
+            self.foreign.append(uri)
         page = self.pages.get(uri)
         if page is None:
             raise FetchFailed("it is not there")
@@ -168,6 +171,20 @@ def test_a_document_is_fetched_once_however_often_it_is_named(tmp_path: Path) ->
     text = CALLS + CALLS.partition("do:\n")[2].replace("one", "three").replace("two", "four")
     assert compiled(tmp_path, text, web).errors == ()
     assert web.asked == [DOCUMENT, FUNCTION]
+
+
+def test_what_a_fetched_document_names_on_another_host_is_not_trusted_as_what_is_written_here(
+    tmp_path: Path,
+) -> None:
+    own, other = "https://lib.example/own.py", "http://169.254.1.1/latest.py"
+    tasks = [
+        {name: {"run": {"script": {"language": "python", "source": {"endpoint": uri}}}}}
+        for name, uri in (("own", own), ("beside", "beside.py"), ("other", other))
+    ]
+    web = both(function=json.dumps({"do": tasks}))
+    compiled(tmp_path, CALLS, web)
+    assert {own, other, "https://lib.example/f/beside.py"} < set(web.asked)
+    assert web.foreign == [other]
 
 
 EVIL = "https://evil.example/take"
