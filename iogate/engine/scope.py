@@ -42,7 +42,9 @@ class Environment:
     """Functions (`name:version`) that must not be called again where the outcome of a call is unknown."""
     error_types: str = "open-workflow"
     """The family of URIs that names the standard's errors."""
-    runtime: Mapping[str, Any] = field(default_factory=lambda: {"name": "iogate", "version": __version__})
+    runtime: Mapping[str, Any] = field(
+        default_factory=lambda: {"name": "iogate", "version": __version__, "metadata": {}}
+    )
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Where an authority has its endpoints: by rule for `oauth2`, by its own word for `oidc`.
+"""Where an authority has its endpoints: by rule, or by the word of its document.
 
 Called by `tokens`. What a provider names is trusted as a redirection is: on its own origin as far as the
 authority itself, elsewhere with caution.
@@ -16,7 +16,7 @@ from yarl import URL
 import iogate
 from iogate.effects import naming, values
 from iogate.effects.addresses import Trust
-from iogate.effects.authentication.policies import OAuth
+from iogate.effects.authentication.policies import WELL_KNOWN, OAuth
 from iogate.effects.failures import RefusedStatus, failed, failures
 from iogate.effects.request import Request, parse_url
 from iogate.effects.transport import Transport, more_cautious
@@ -69,9 +69,9 @@ async def discover(policy: OAuth, transport: Transport) -> Provider:
     Raises CallFailed and WorkflowError.
     """
     address = policy.authority
-    if "/.well-known/" not in address:
+    if WELL_KNOWN not in address:
         address = address.rstrip("/") + DOCUMENT
-    url = parse_url(address, what='the "authority" of oidc')
+    url = parse_url(address, what=f'the "authority" of {policy.scheme}')
     route = transport.route(url, _trust(policy))
     shown = f"the OpenID provider {naming.origin(url, route.url)}"
     headers = CIMultiDict({"Accept": "application/json", "User-Agent": f"iogate/{iogate.__version__}"})

@@ -34,6 +34,10 @@ CLIENT_METHODS: Final = (
     "none",
 )
 ENCODINGS: Final = ("application/x-www-form-urlencoded", "application/json")
+DEFAULT_ENDPOINT: Final = "/oauth2/token"
+"""Where an authority of `oauth2` gives tokens, below its address."""
+WELL_KNOWN: Final = "/.well-known/"
+"""What the URL of a discovery document has in its path."""
 
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
 
@@ -95,6 +99,17 @@ class OAuth:
     key: str
     """Names the policy by its content, and gives none of it away."""
 
+    @property
+    def discovered(self) -> bool:
+        """True where a document of the authority names its endpoints.
+
+        The standard's own examples of `oauth2` give the URL of such a document; a token endpoint that the
+        author names goes before it.
+        """
+        if self.scheme == "oidc":
+            return True
+        return WELL_KNOWN in self.authority and self.token_path == DEFAULT_ENDPOINT
+
 
 Policy = Basic | Bearer | Digest | OAuth
 
@@ -145,7 +160,7 @@ def _oauth(scheme: Literal["oauth2", "oidc"], authentication: Authentication, me
         encoding=cast(
             "Encoding", members.below("request").choice("encoding", ENCODINGS, default=ENCODINGS[0])
         ),
-        token_path=members.below("endpoints").text("token") or "/oauth2/token",
+        token_path=members.below("endpoints").text("token") or DEFAULT_ENDPOINT,
         introspection_path=members.below("endpoints").text("introspection"),
         issuers=members.texts("issuers"),
         scopes=members.texts("scopes"),

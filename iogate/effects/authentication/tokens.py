@@ -109,7 +109,7 @@ class Tokens:
         return token
 
     async def _provider(self, policy: OAuth) -> discovery.Provider:
-        if policy.scheme == "oauth2":
+        if not policy.discovered:
             return discovery.by_rule(policy)
         key = _place(policy)
         known = self._providers.get(key)
