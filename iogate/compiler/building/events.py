@@ -13,7 +13,7 @@ _EMPTY: Mapping[str, Any] = {}
 
 
 def emit(draft: Draft, source: Mapping[str, Any]) -> Emit:
-    return Emit(draft.value(source["event"]["with"]))
+    return Emit(draft.value(source["event"].get("with") or {}))
 
 
 def child(draft: Draft, run: Mapping[str, Any]) -> Child:
