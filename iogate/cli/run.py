@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -141,14 +141,11 @@ async def _accept(store: Store, api: Api, value: Any) -> str:
 @asynccontextmanager
 async def _working(settings: Settings, root: Path) -> AsyncIterator[Store]:
     """A throw-away store with a worker in this process."""
-    import logging
-
     from iogate.store.connection import open_store
     from iogate.store.embedded import throwaway
     from iogate.worker.process import work
 
-    logging.getLogger("iogate").setLevel(logging.ERROR)
-    with throwaway() as embedded:
+    with _quiet(), throwaway() as embedded:
         mine = asyncio.current_task()
         working = asyncio.create_task(
             work(replace(settings, redis_url=embedded.url), root, grace_s=GRACE_S), name="worker"
@@ -172,3 +169,17 @@ async def _working(settings: Settings, root: Path) -> AsyncIterator[Store]:
             working.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await working
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The worker of one run tells of errors only; what is said afterwards is said as before."""
+    import logging
+
+    logger = logging.getLogger("iogate")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
