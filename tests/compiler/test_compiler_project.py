@@ -331,10 +331,14 @@ def test_a_get_case_has_no_body(tmp_path: Path) -> None:
     assert told(result) == ["apis.d/orders.yaml:8:34 IOG317 a GET has no body: its input is its query"]
 
 
-def test_run_allows_what_apply_refuses_by_its_settings(tmp_path: Path) -> None:
+def test_run_allows_what_apply_refuses_by_its_settings_and_validate_warns_of(tmp_path: Path) -> None:
     shell = workflow().replace("set: {ok: true}", "run: {shell: {command: ls}}")
     files = {**PATHS, "workflows.d/order.yaml": shell}
     assert compiled(tmp_path, files, purpose="run").errors == ()
     (error,) = compiled(tmp_path, files).errors
     assert error.code == "IOG316"
     assert error.message == 'running a shell is not allowed by the setting "allow_run"'
+    checked = compiled(tmp_path, files, purpose="validate")
+    assert [(each.severity, each.code) for each in checked.problems if each.code == "IOG316"] == [
+        ("warning", "IOG316")
+    ]

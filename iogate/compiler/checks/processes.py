@@ -12,7 +12,7 @@ from iogate.settings import Runnable
 
 
 def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
-    if surroundings.purpose != "apply":
+    if surroundings.purpose == "run":
         return
     allowed = surroundings.settings.allow_run
     for task in outline.tasks(document.data):
@@ -25,5 +25,6 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
                     "IOG316",
                     f'running a {kind} is not allowed by the setting "allow_run"',
                     key=True,
+                    severity="warning" if surroundings.purpose == "validate" else "error",
                     hint=f"if it may, write allow_run: [{wanted}] in iogate.yaml",
                 )
