@@ -78,6 +78,8 @@ async def failures(shown: str) -> AsyncIterator[None]:
         raise failed(f"{shown} failed: the server closed the connection", definite=False) from None
     except aiohttp.ClientPayloadError:
         raise failed(f"{shown} failed: the connection broke within the answer", definite=False) from None
+    except aiohttp.ClientResponseError:
+        raise failed(f"{shown} failed: the answer is not valid HTTP", definite=False) from None
     except (aiohttp.ClientError, OSError, ValueError) as fault:
         # Their texts may quote headers or the URL; the name of the fault is all that is safe to show.
         raise failed(f"{shown} failed: {type(fault).__name__}", definite=False) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import gzip
 import json
 import zlib
@@ -298,50 +297,6 @@ async def test_endpoints_send_calls_elsewhere_at_a_path_boundary_only(site: Site
         assert effects.covers("https://api.example.com/v1")
         assert not effects.covers("https://api.example.com/v10/pay")
         assert not effects.covers("https://api.example.com.evil.example/v1")
-
-
-class Fickle:
-    """A server that answers the first request of its first connection, and hangs up on the second."""
-
-    def __init__(self) -> None:
-        self.connections = 0
-        self.requests: list[bytes] = []
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        first = self.connections == 1
-        for turn in range(2):
-            with contextlib.suppress(asyncio.IncompleteReadError):
-                head = await reader.readuntil(b"\r\n\r\n")
-                self.requests.append(head.split(b" ", 1)[0])
-                if first and turn == 1:
-                    break
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-                await writer.drain()
-        writer.close()
-
-
-@pytest.mark.parametrize(
-    ("method", "safe"), [("get", True), ("put", True), ("delete", True), ("post", False), ("patch", False)]
-)
-async def test_a_connection_that_closes_while_it_is_reused_costs_a_call_only_where_it_is_not_safe_to_repeat(
-    effects: Effects,
-    method: str,
-    safe: bool,  # noqa: FBT001
-) -> None:
-    fickle = Fickle()
-    server = await asyncio.start_server(fickle.serve, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    async with server:
-        await do(effects, get(url))
-        performed = await do(effects, CallHttp(method=method, url=url))
-    if safe:
-        assert performed.error is None
-        assert fickle.connections == 2
-    else:
-        assert failure(performed)[2].endswith("failed: the server closed the connection")
-        assert not performed.definite
-        assert fickle.connections == 1
 
 
 async def test_a_connection_serves_many_calls_even_after_an_error_status(

@@ -1,0 +1,74 @@
+"""What becomes of a call whose server breaks the rules of HTTP, or hangs up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from iogate.effects import Effects
+from iogate.engine.commands import CallHttp
+from tests.effects.conftest import do, failure, get
+
+
+class Fickle:
+    """A server that answers the first request of its first connection, and hangs up on the second."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.requests: list[bytes] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        first = self.connections == 1
+        for turn in range(2):
+            with contextlib.suppress(asyncio.IncompleteReadError):
+                head = await reader.readuntil(b"\r\n\r\n")
+                self.requests.append(head.split(b" ", 1)[0])
+                if first and turn == 1:
+                    break
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                await writer.drain()
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "safe"), [("get", True), ("put", True), ("delete", True), ("post", False), ("patch", False)]
+)
+async def test_a_connection_that_closes_while_it_is_reused_costs_a_call_only_where_it_is_not_safe_to_repeat(
+    effects: Effects,
+    method: str,
+    safe: bool,  # noqa: FBT001
+) -> None:
+    fickle = Fickle()
+    server = await asyncio.start_server(fickle.serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server:
+        await do(effects, get(url))
+        performed = await do(effects, CallHttp(method=method, url=url))
+    if safe:
+        assert performed.error is None
+        assert fickle.connections == 2
+    else:
+        assert failure(performed)[2].endswith("failed: the server closed the connection")
+        assert not performed.definite
+        assert fickle.connections == 1
+
+
+@pytest.mark.parametrize("answer", [b"HELLO\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n"])
+async def test_an_answer_that_is_no_http_is_told_as_that(effects: Effects, answer: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server:
+        performed = await do(effects, get(url))
+    kind, status, detail = failure(performed)
+    assert (kind, status) == ("communication", 500)
+    assert detail.endswith("failed: the answer is not valid HTTP")
+    assert not performed.definite
