@@ -127,9 +127,12 @@ async def test_a_watcher_hears_of_revisions_and_switches(each_store: Store) -> N
 
 async def test_a_watcher_hears_that_an_override_is_over(each_store: Store) -> None:
     await publish(each_store)
-    await each_store.gates.set_enabled([ORDERS.id], False, author="me", ttl_s=0.3)
+    await each_store.gates.set_enabled([ORDERS.id], False, author="me", ttl_s=60)
     watch = each_store.gates.watch()
     assert await anext(watch) == Change(revision=1, changes=2, expired=0)
+    # The minute is over.
+    await each_store.call("ZADD", keys.EXPIRIES, 1, ORDERS.id)
+    await each_store.call("HSET", keys.GATE + ORDERS.id, "until", 1)
     assert await anext(watch) == Change(revision=1, changes=2, expired=1)
     assert (await each_store.gates.states())[ORDERS.id].enabled
     await watch.aclose()
