@@ -30,6 +30,14 @@ _TIME = re.compile(
     r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[Tt]([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?"
     r"([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)"
 )
+_FORMS = {
+    "source": (re.compile(r"\S+"), "a URI reference, without spaces"),
+    "dataschema": (re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+"), "an absolute URI"),
+    "datacontenttype": (re.compile(r"[^\s/;]+/[^\s/;]+(\s*;.*)?"), "a media type such as application/json"),
+    "time": (_TIME, "a time as in 2026-01-31T09:30:00Z"),
+}
+_NAME = re.compile(r"[a-z0-9]{1,64}")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _TEXTS = ("id", "source", "type", "subject", "datacontenttype", "dataschema", "time", "data_base64")
 _NEEDED = ("id", "source", "type")
 _DATA = ("data", "data_base64")
@@ -78,6 +86,7 @@ def envelope(given: Any, *, id_: str, source: str, now_ms: int) -> dict[str, Any
 
 
 def _check(name: str, value: Any) -> None:
+    """What `POST /v1/events` takes in, and so what any receiver of CloudEvents should."""
     if name == "data":
         return
     if name == "specversion":
@@ -88,14 +97,20 @@ def _check(name: str, value: Any) -> None:
             raise _unfit(name, f"must be text, not {type_name(value)}")
         if not value and name not in _DATA:
             raise _unfit(name, "must not be empty")
-        if name == "time" and not _TIME.fullmatch(value):
-            raise _unfit(name, "must be a time as in 2026-01-31T09:30:00Z")
-        if len(value) > LONGEST and name not in _DATA:
-            raise _unfit(name, f"must have at most {LONGEST} characters")
+        form = _FORMS.get(name)
+        if form and not form[0].fullmatch(value):
+            raise _unfit(name, f"must be {form[1]}")
+    elif not _NAME.fullmatch(name):
+        raise _unfit(name, "must have a name of lower-case letters and digits")
     elif not isinstance(value, str | bool | int):
         raise _unfit(name, f"must be text, a whole number or a boolean, not {type_name(value)}")
-    elif isinstance(value, str) and len(value) > LONGEST:
-        raise _unfit(name, f"must have at most {LONGEST} characters")
+    elif isinstance(value, int) and not -(2**31) <= value < 2**31:
+        raise _unfit(name, "must be a whole number of 32 bits; say larger ones as text")
+    if isinstance(value, str) and name not in _DATA:
+        if len(value) > LONGEST:
+            raise _unfit(name, f"must have at most {LONGEST} characters")
+        if _UNPRINTABLE.search(value):
+            raise _unfit(name, "must be printable")
 
 
 def _unfit(name: str, why: str) -> WorkflowError:

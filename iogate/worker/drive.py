@@ -194,7 +194,8 @@ class Drive:
         elif result.more:
             if leaves and not run.effects:
                 self._commit(run, "queue", None)
-            elif run.full or self._overdue(run):
+            elif run.emits or run.full or self._overdue(run):
+                # What was emitted is published before the next slice may listen: it came before.
                 self._commit(run, "keep", None)
             else:
                 self._loop.call_soon(self.step, run)

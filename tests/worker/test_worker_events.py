@@ -63,6 +63,17 @@ async def test_emitted_event_wakes_who_listens(site: Site) -> None:
     assert decoded(run.output) == [{"amount": 8}], run.error
 
 
+async def test_run_does_not_hear_what_it_emitted_before_it_listens(site: Site) -> None:
+    """Nor where nothing but the engine's own steps lies between the two."""
+    await site.publish(workflow("pays", {"pays": emit(data=1)}, {"paid": listen()}))
+    await site.worker()
+    uid = await site.call("pays")
+    await listening(site, uid)
+    await site.store.events.publish([cloud_event(1, data=2)])
+    run = await site.ended(uid, 5)
+    assert decoded(run.output) == [2], run.error
+
+
 async def test_parent_goes_on_with_the_output_of_its_child(site: Site) -> None:
     await site.publish(
         workflow("parent", {"asks": run_workflow("child", input={"n": 20})}),
