@@ -117,6 +117,7 @@ class Shape(BaseModel):
 
     model_config = ConfigDict(
         strict=True,
+        defer_build=True,  # of a hundred shapes, only those that are asked: a third of the start of a command
         frozen=True,
         extra="forbid",
         alias_generator=lambda name: name.rstrip("_"),

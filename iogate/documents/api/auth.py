@@ -254,5 +254,3 @@ Auth = Annotated[
     Discriminator(_auth_branch),
     BeforeValidator(_auth),
 ]
-
-AnyAuth.model_rebuild()

@@ -79,5 +79,3 @@ Until = Annotated[
     Discriminator(by_type(str="text", dict="strategy")),
     text_or_mapping("a condition, or a mapping with all, any or one"),
 ]
-
-Strategy.model_rebuild()

@@ -312,6 +312,3 @@ AnyTask = Annotated[
 
 TaskEntry = Annotated[dict[str, AnyTask], Field(min_length=1, max_length=1), BeforeValidator(check_entry)]
 TaskList = Annotated[list[TaskEntry], IsList]
-
-for _shape in (Iterator, DoTask, ForkParts, ForTask, Catch, TryTask):
-    _shape.model_rebuild()
