@@ -28,7 +28,7 @@ class Schema:
 
     def __init__(self, schema: Any) -> None:
         self._schema = schema
-        self._validator = jsonschema_rs.Draft202012Validator(
+        self._validator = jsonschema_rs.validator_for(
             schema,
             retriever=_refuse,
             pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=BACKTRACKS),

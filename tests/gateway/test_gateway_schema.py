@@ -39,6 +39,11 @@ def fault(schema: Any, value: Any) -> str:
             'The input is invalid at its root: "b" is a required property; at /a: 1 is not of type "string"',
         ),
         (False, {}, "The input is invalid at its root: False schema does not allow {}"),
+        (
+            {"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"type": "integer"}]},
+            ["x"],
+            'The input is invalid at /0: "x" is not of type "integer"',
+        ),
     ],
 )
 def test_a_message_says_where_and_what_was_expected(schema: Any, value: Any, message: str) -> None:

@@ -10,6 +10,7 @@ import jsonschema_rs
 from iogate.compiler import outline
 from iogate.compiler.catalogs import CATALOGED
 from iogate.compiler.checks.expressions import holds_expression, is_loose
+from iogate.compiler.checks.schemas import first_fault
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault
 from iogate.compiler.features import PROTOCOLS
 from iogate.documents.problems import Problem, listed, nearest, quoted
@@ -124,9 +125,11 @@ def literals(document: Placed, task: outline.Task, function: Mapping[str, Any]) 
     """Arguments without expressions fit the input of a function that is a task: one from elsewhere."""
     schema = ((function.get("input") or {}).get("schema") or {}).get("document")
     given: Mapping[str, Any] = task.data.get("with") or {}
-    if schema is None or holds_expression(given):
+    if schema is None or holds_expression(given, loose=is_loose(document.data)):
         return
-    for error in jsonschema_rs.Draft202012Validator(schema, retriever=_nothing).iter_errors(given):
+    if first_fault(schema) is not None:
+        return  # told where the schema stands
+    for error in jsonschema_rs.validator_for(schema, retriever=_nothing).iter_errors(given):
         yield fault(
             document,
             (*task.pointer, "with", *error.instance_path) if given else (*task.pointer, "call"),

@@ -12,6 +12,7 @@ from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, wa
 from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem, listed, nearest, quoted
 
+_NO_DIALECT = "Unknown meta-schema"
 _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 _MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
@@ -68,12 +69,17 @@ def faults(document: Placed, pointer: Pointer, schema: Any) -> Iterator[Problem]
 def first_fault(schema: Any) -> tuple[Pointer, str] | None:
     """Where and why `schema` is none; None: it is one."""
     try:
-        jsonschema_rs.Draft202012Validator(schema, validate_formats=False, retriever=_nothing)
+        # By the dialect that `$schema` names, as the engine does; 2020-12 where it names none.
+        jsonschema_rs.validator_for(schema, validate_formats=False, retriever=_nothing)
     except jsonschema_rs.ValidationError as error:
-        return tuple(error.instance_path) or _reference(schema, error.message), _readable(error)
+        return tuple(error.instance_path) or _place(schema, error.message), _readable(error)
     except (ValueError, jsonschema_rs.ReferencingError) as error:
         return (), str(error).partition("\n")[0]
     return None
+
+
+def _place(schema: Any, message: str) -> Pointer:
+    return ("$schema",) if message.startswith(_NO_DIALECT) else _reference(schema, message)
 
 
 def _reference(schema: Any, message: str) -> Pointer:
@@ -99,6 +105,9 @@ def _readable(error: jsonschema_rs.ValidationError) -> str:
     message = error.message
     if error.instance_path[-1:] == ["type"] and "anyOf" in message:
         return f"{message.partition(' is not valid')[0]} is no type; types are {listed(_TYPES)}"
+    if message.startswith(_NO_DIALECT):
+        dialect = message.split("'")[1]
+        return f"{quoted(dialect)} is no dialect that is known here; without $schema it is read as 2020-12"
     if "is not present in a registry" in message:
         reference = message.split("'")[1]
         return (
