@@ -13,7 +13,8 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -79,7 +80,7 @@ class Function:
         for name, value in arguments.items():
             if name in self.parameters:
                 try:
-                    bound[name] = msgspec.convert(value, self.parameters[name])
+                    bound[name] = _converted(value, self.parameters[name])
                 except msgspec.ValidationError as error:
                     raise self._misfit(f"argument {name!r}: {error}") from error
             elif self.open:
@@ -255,6 +256,44 @@ def describe(target: Callable[..., Any], name: str, version: str, *, idempotent:
         },
         output_schema={**output["return"], **({"$defs": output_definitions} if output_definitions else {})},
     )
+
+
+def _converted(value: Any, annotation: Any) -> Any:
+    """The JSON value as its annotation wants it; 1.0 is an integer too, as in JSON Schema."""
+    try:
+        return _completed(msgspec.convert(value, annotation))
+    except msgspec.ValidationError:
+        with suppress(msgspec.ValidationError):
+            return _completed(msgspec.convert(_whole(value), annotation))
+        raise
+
+
+def _whole(value: Any) -> Any:
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case list():
+            return [_whole(each) for each in value]
+        case dict():
+            return {name: _whole(each) for name, each in value.items()}
+        case _:
+            return value
+
+
+def _completed(value: Any) -> Any:
+    """Set the defaults of dataclasses: msgspec leaves them on the class, unseen by its encoder."""
+    match value:
+        case dict():
+            for each in value.values():
+                _completed(each)
+        case list() | tuple() | set() | frozenset():
+            for each in value:
+                _completed(each)
+        case _ if is_dataclass(value):
+            for member in fields(value):
+                if hasattr(value, member.name):
+                    object.__setattr__(value, member.name, _completed(getattr(value, member.name)))
+    return value
 
 
 def _schemas(annotations: Mapping[str, Any], label: str) -> tuple[dict[str, Any], dict[str, Any]]:

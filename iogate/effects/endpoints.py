@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 from yarl import URL
 
+from iogate.effects import urls
+
 
 class Endpoints:
     """URL prefixes to URL prefixes; the longest that matches wins, and only at a path boundary."""
@@ -18,10 +20,19 @@ class Endpoints:
         self._prefixes = sorted(pairs, key=lambda pair: len(pair[0]), reverse=True)
 
     def rewrite(self, url: URL) -> URL | None:
-        """Give the URL to call instead, None where no prefix covers it."""
-        text = str(url)
+        """Give the URL to call instead, None where no prefix covers it.
+
+        A user in the URL is no part of where it leads: it goes along, unless the prefix brings its own.
+        """
+        text = str(url.with_user(None))
         for source, target in self._prefixes:
             rest = text[len(source) :]
             if text.startswith(source) and (not rest or rest[0] in "/?#"):
-                return URL(target + rest)
+                return _as(url, urls.read(target + rest))
         return None
+
+
+def _as(url: URL, target: URL) -> URL:
+    if url.raw_user is None or target.raw_user is not None:
+        return target
+    return target.with_user(url.user).with_password(url.password)

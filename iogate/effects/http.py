@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from iogate.compiler.addresses import as_template
-from iogate.effects import failures, naming, responses
+from iogate.effects import failures, naming, responses, urls
 from iogate.effects.addresses import Forbidden, Trust
 from iogate.effects.authentication import Authenticator, Credential
 from iogate.effects.authentication.digest import Challenge, challenges
@@ -235,7 +235,7 @@ def _asked(headers: CIMultiDict[str]) -> list[Challenge]:
 
 def _join(url: URL, location: str) -> URL:
     try:
-        target = url.join(URL(location))
+        target = url.join(urls.read(location))
         if target.scheme in {"http", "https"} and target.raw_host:
             return target.with_fragment(None)
     except ValueError:

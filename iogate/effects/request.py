@@ -16,6 +16,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 import iogate
+from iogate.effects import urls
 from iogate.errors import WorkflowError
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def build(call: CallHttp, *, idempotency_key: str) -> Request:
 def parse_url(text: str, *, what: str = "the endpoint") -> URL:
     """Read an absolute http(s) URL; the message says `what` it is of and never repeats it."""
     try:
-        url = URL(text.strip())
+        url = urls.read(text.strip())
         valid = url.scheme in {"http", "https"} and bool(url.raw_host) and url.port is not None
     except ValueError:
         valid = False

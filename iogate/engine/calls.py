@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, assert_never
 
+from iogate.compiler.addresses import is_computed
 from iogate.compiler.tasks import Container, Function, Http, OpenApi, Process
 from iogate.engine import containers
 from iogate.engine.addressing import to_json, url, word
@@ -75,7 +76,8 @@ def _http(body: Http, scope: Scope) -> CallHttp:
 
 def _openapi(body: OpenApi, scope: Scope) -> CallOpenApi:
     known, policy = body.operation is not None, body.policy
-    if not known and not body.stored and not body.document.computed:
+    fetched = not known and not body.stored
+    if fetched and not is_computed(body.document.source):
         raise WorkflowError(
             "configuration",
             detail=f"the revision lacks the OpenAPI document {url(body.document, scope)}; apply it again",
@@ -90,7 +92,9 @@ def _openapi(body: OpenApi, scope: Scope) -> CallOpenApi:
         output=body.output,
         redirect=body.redirect,
         authentication=None if policy is None else evaluated(policy, scope),
-        computed=not known and not body.stored,
+        fetched=fetched,
+        computed=fetched and body.document.computed,
+        address=body.document.source,
     )
 
 

@@ -58,8 +58,12 @@ class CallOpenApi:
     output: Literal["raw", "content", "response"] = "content"
     redirect: bool = False
     authentication: Authentication | None = None
+    fetched: bool = False
+    """True where only the run knows the address of the document: it is asked for when the call is made."""
     computed: bool = False
-    """True where data chose the document: `allow_hosts` applies to it and to the call."""
+    """True where data chose the document's host: `allow_hosts` applies to it and to the call."""
+    address: str = ""
+    """The document's address as the author wrote it, for errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

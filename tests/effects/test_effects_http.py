@@ -299,6 +299,33 @@ async def test_endpoints_send_calls_elsewhere_at_a_path_boundary_only(site: Site
         assert not effects.covers("https://api.example.com.evil.example/v1")
 
 
+async def test_endpoints_send_calls_elsewhere_whoever_the_url_names(site: Site) -> None:
+    endpoints = {"https://api.example.com": site.url}
+    async with Effects(settings=Settings(endpoints=endpoints)) as effects:
+        performed = await do(effects, get("https://ada:p%40ss@api.example.com/pay"))
+        assert performed.output == {"path": "/pay"}
+    assert site.seen[0].headers["Authorization"] == "Basic YWRhOnBAc3M="
+
+
+async def test_a_query_is_sent_byte_for_byte_as_it_was_written(site: Site) -> None:
+    lines: list[str] = []
+
+    async def remember(request: web.Request) -> web.Response:
+        lines.append(request.raw_path)
+        return web.Response(status=302, headers={"Location": "/signed?sig=c%2Fd%2B%3D&z=3"})
+
+    async def signed(request: web.Request) -> web.Response:
+        lines.append(request.raw_path)
+        return web.Response(text="ok")
+
+    site.handlers |= {"/from": remember, "/signed": signed}
+    async with Effects(settings=Settings(endpoints={"https://api.example.com": site.url})) as effects:
+        url = "https://api.example.com/from?sig=a%2Fb%2B%3D%26&x=1"
+        performed = await do(effects, get(url, query={"y": "a b/ü"}, redirect=True))
+    assert performed.output == "ok"
+    assert lines == ["/from?sig=a%2Fb%2B%3D%26&x=1&y=a+b/%C3%BC", "/signed?sig=c%2Fd%2B%3D&z=3"]
+
+
 async def test_a_connection_serves_many_calls_even_after_an_error_status(
     site: Site, effects: Effects
 ) -> None:

@@ -35,7 +35,7 @@ async def test_a_document_of_the_network_is_read_once_for_a_while(
 ) -> None:
     site.answer("/api.json", text=json.dumps(document("/v1")))
     site.answer("/v1/ping", text="pong")
-    call = CallOpenApi(name="ping", document=f"{site.url}/api.json", computed=True)
+    call = CallOpenApi(name="ping", document=f"{site.url}/api.json", fetched=True, computed=True)
     async with Effects(settings=Settings(allow_hosts=("127.0.0.1",))) as effects:
         assert (await do(effects, call)).output == "pong"
         assert (await do(effects, call)).output == "pong"
@@ -50,7 +50,9 @@ async def test_another_login_reads_the_document_anew(site: Site) -> None:
     async with Effects(settings=Settings(allow_hosts=("127.0.0.1",))) as effects:
         for token in ("a", "b"):
             login = Authentication(scheme="bearer", parameters={"token": token})
-            call = CallOpenApi(name="ping", document=f"{site.url}/api.json", computed=True, presented=login)
+            call = CallOpenApi(
+                name="ping", document=f"{site.url}/api.json", fetched=True, computed=True, presented=login
+            )
             assert (await do(effects, call)).error is None
     assert [each.headers.get("Authorization") for each in site.seen] == ["Bearer a", None, "Bearer b", None]
 
@@ -58,7 +60,7 @@ async def test_another_login_reads_the_document_anew(site: Site) -> None:
 async def test_an_address_that_data_chose_is_reached_only_where_it_is_allowed(site: Site) -> None:
     site.answer("/api.json", text=json.dumps(document("/v1")))
     async with Effects(settings=Settings()) as effects:
-        call = CallOpenApi(name="ping", document=f"{site.url}/api.json", computed=True)
+        call = CallOpenApi(name="ping", document=f"{site.url}/api.json", fetched=True, computed=True)
         kind, _, detail = failure(await do(effects, call))
     assert kind == "authorization"
     assert "allow_hosts" in detail
@@ -102,7 +104,7 @@ async def test_a_document_that_is_none_is_a_configuration_error(
 ) -> None:
     site.answer("/api.json", body=text if isinstance(text, bytes) else text.encode())
     async with Effects(settings=Settings(allow_hosts=("127.0.0.1",))) as effects:
-        call = CallOpenApi(name="ping", document=f"{site.url}/api.json", computed=True)
+        call = CallOpenApi(name="ping", document=f"{site.url}/api.json", fetched=True, computed=True)
         kind, _, detail = failure(await do(effects, call))
     assert kind == "configuration"
     assert detail.startswith(why)

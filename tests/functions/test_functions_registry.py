@@ -29,6 +29,18 @@ class Receipt:
     lines: list[Line]
 
 
+@dataclass(frozen=True)
+class Part:
+    sku: str
+    count: int = 1
+
+
+@dataclass
+class Box:
+    parts: list[Part]
+    label: str | None = None
+
+
 def order(
     sku: str,
     ctx: Context,
@@ -138,6 +150,27 @@ def test_arguments_that_do_not_fit_are_a_validation_error(arguments: dict[str, A
     assert caught.value.status == 400
     assert caught.value.type.endswith("/validation")
     assert (caught.value.detail or "").startswith(f"order:1.0.0@default: {detail}")
+
+
+def test_a_dataclass_that_came_in_goes_out_with_its_defaults() -> None:
+    def same(box: Box) -> Box:
+        return box
+
+    function = describe(same, "same", "1.0.0")
+    arguments = function.bind({"box": {"parts": [{"sku": "A"}]}}, CONTEXT)
+    assert function.result(same(**arguments)) == {"parts": [{"sku": "A", "count": 1}], "label": None}
+
+
+def test_a_whole_number_is_an_integer_however_it_is_written() -> None:
+    def take(n: int, many: list[int], x: float, free: Any) -> None: ...
+
+    function = describe(take, "take", "1.0.0")
+    bound = function.bind({"n": 2.0, "many": [1.0, 2], "x": 2.0, "free": 2.0}, CONTEXT)
+    assert [type(bound[name]) for name in ("n", "x", "free")] == [int, float, float]
+    assert bound["many"] == [1, 2]
+    with pytest.raises(WorkflowError) as caught:
+        function.bind({"n": 2.5, "many": [], "x": 0, "free": None}, CONTEXT)
+    assert caught.value.detail == "take:1.0.0@default: argument 'n': Expected `int`, got `float`"
 
 
 def test_extra_arguments_reach_a_function_that_takes_any() -> None:

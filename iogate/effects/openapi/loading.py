@@ -13,6 +13,7 @@ from typing import Any, Final
 from iogate.compiler.openapi import Operation, Unusable, find
 from iogate.compiler.revision import resource_name
 from iogate.compiler.sources import Unreadable, plain_data
+from iogate.effects.failures import CallFailed
 from iogate.effects.http import HttpCalls
 from iogate.engine.commands import CallHttp, CallOpenApi
 from iogate.errors import WorkflowError
@@ -27,7 +28,7 @@ class Documents:
 
     def __init__(self, http: HttpCalls) -> None:
         self._http = http
-        self._kept: OrderedDict[tuple[str, str], tuple[float, Any]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, bool, str], tuple[float, Any]] = OrderedDict()
 
     async def operation(self, call: CallOpenApi, load: Callable[[str], Awaitable[bytes]]) -> Operation:
         """The operation that a call names.
@@ -44,21 +45,13 @@ class Documents:
             raise _configuration(f"the OpenAPI document does not serve: {why.reason}{hint}") from None
 
     async def _data(self, call: CallOpenApi, load: Callable[[str], Awaitable[bytes]]) -> Any:
-        key = (call.document, repr(call.presented))
+        key = (call.document, call.computed, repr(call.presented))
         kept = self._kept.get(key)
         if kept is not None and time.monotonic() - kept[0] < KEPT_S:
             self._kept.move_to_end(key)
             return kept[1]
-        if call.computed:
-            content = await self._http.fetch(
-                CallHttp(
-                    method="GET",
-                    url=call.document,
-                    redirect=True,
-                    authentication=call.presented,
-                    computed=True,
-                )
-            )
+        if call.fetched:
+            content = await self._fetched(call)
         else:
             content = await load(call.document)
         try:
@@ -71,6 +64,22 @@ class Documents:
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
         return data
+
+    async def _fetched(self, call: CallOpenApi) -> bytes:
+        request = CallHttp(
+            method="GET",
+            url=call.document,
+            redirect=True,
+            authentication=call.presented,
+            computed=call.computed,
+            address=call.address,
+        )
+        try:
+            return await self._http.fetch(request)
+        except CallFailed as failed:
+            error = failed.error
+            error.detail = f"the OpenAPI document cannot be had: {error.detail}"
+            raise CallFailed(error, definite=False) from None  # the call itself was not made
 
 
 def _address(document: str) -> str | None:
