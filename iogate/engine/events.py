@@ -82,7 +82,7 @@ def fits(wanted: str, value: Any) -> bool:
 
 
 def same_key(expected: Any, found: Any) -> bool:
-    """Tell whether an event carries the correlation key: null is none; 7 and "7" are one."""
+    """Tell whether an event carries the correlation key: null is none; 7, 7.0 and "7" are one."""
     if found is None:
         return False
     if isinstance(found, dict | list) or isinstance(expected, dict | list):
@@ -94,6 +94,8 @@ def _as_text(value: Any) -> str | None:
     match value:
         case str():
             return value
+        case float() if value.is_integer():
+            return str(int(value))
         case bool() | int() | float():
             return json.dumps(value)
         case _:

@@ -156,7 +156,7 @@ def _keys_of(
     """The correlation keys of an event that the filter takes; None where it does not."""
     try:
         for name, wanted in one.attributes.items():
-            if event.get(name) is None or not _matches(wanted, event[name], arguments):
+            if event.get(name) is None or not _matches(name, wanted, event[name], arguments):
                 return None
         keys: dict[str, Any] = {}
         for each in one.correlations:
@@ -173,12 +173,16 @@ def _keys_of(
     return keys
 
 
-def _matches(wanted: Template, value: Any, arguments: Scope) -> bool:
+def _matches(name: str, wanted: Template, value: Any, arguments: Scope) -> bool:
     """Tell whether an attribute fits: text as it is or as a pattern, a condition on it, or equal data."""
-    if isinstance(wanted, Literal):
-        return fits(wanted.value, value) if isinstance(wanted.value, str) else _includes(wanted.value, value)
-    result = wanted.evaluate(value, arguments)
-    return result if isinstance(result, bool) else _includes(result, value)
+    constant = isinstance(wanted, Literal)
+    result = wanted.value if isinstance(wanted, Literal) else wanted.evaluate(value, arguments)
+    if constant and isinstance(result, str):
+        return fits(result, value)
+    if not constant and isinstance(result, bool):
+        return result
+    # In binary mode every attribute is text: 3 and "3" are one, as for correlations.
+    return _includes(result, value) if name == "data" else same_key(result, value)
 
 
 def _includes(wanted: Any, value: Any) -> bool:
@@ -187,4 +191,10 @@ def _includes(wanted: Any, value: Any) -> bool:
         return isinstance(value, Mapping) and all(
             name in value and _includes(member, value[name]) for name, member in wanted.items()
         )
+    if _is_number(wanted) and _is_number(value):
+        return bool(wanted == value)
     return json.dumps(wanted, sort_keys=True) == json.dumps(value, sort_keys=True)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
