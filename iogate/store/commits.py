@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from typing import Any, Literal
 
 import msgspec
@@ -79,6 +80,18 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     """Places in `emits` of events that nobody else publishes: the store need not remember them."""
     outbox: Mapping[str, Sequence[bytes]] = {}
     """Name of a sink to CloudEvents in JSON for it, in their order."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the user's data that it writes."""
+        parts = chain(
+            self.frames.values(),
+            self.values.values(),
+            (child.input for child in self.children),
+            self.emits,
+            *self.outbox.values(),
+        )
+        return len(self.output or b"") + sum(map(len, parts))
 
 
 def packed(c: Commit) -> dict[str, Any]:

@@ -73,6 +73,11 @@ SILENCE_MS: Final = 5_000
 leases of workers that could not renew get another LEASE_MS."""
 QUEUED_IN_RQ: Final = 64
 """Runs of one API in the RQ queue at once; the rest wait in its backlog."""
+COMMIT_BYTES: Final = 64 * 1024**2
+"""Of a user's data in one commit: the store does nothing else while it reads and writes it, and what takes
+it longer than anyone waits would be sent for ever."""
+TAKE_BYTES: Final = 8 * 1024**2
+"""Of inputs and states in one take: it stops there, and goes on with the next."""
 JOURNAL_ENTRIES: Final = 1_000
 TASK_ROWS: Final = 1_000
 DEATHS: Final = 3

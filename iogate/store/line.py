@@ -34,6 +34,10 @@ class StoreUnavailable(Unreachable):
         )
 
 
+SLOWEST = 4 * 1024**2
+"""Bytes a second that a store is given to take in what is asked of it."""
+
+
 class CommandFailed(Exception):
     """Redis answered with an error: the command had no effect beyond what its script had done."""
 
@@ -46,7 +50,9 @@ class _Wire(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
-        self._asked: deque[tuple[asyncio.Future[list[Any]], int, list[Any]]] = deque()
+        self._asked: deque[tuple[asyncio.Future[list[Any]], int, list[Any], int]] = deque()
+        self.owed = 0
+        """Bytes of what was asked and is not answered: who asks next waits for that, too."""
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -57,10 +63,11 @@ class _Wire(asyncio.Protocol):
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not _INCOMPLETE:
-                answer, count, replies = self._asked[0]
+                answer, count, replies, size = self._asked[0]
                 replies.append(reply)
                 if len(replies) == count:
                     self._asked.popleft()
+                    self.owed -= size
                     if not answer.done():
                         answer.set_result(replies)
         except (hiredis.ProtocolError, IndexError) as error:
@@ -74,7 +81,8 @@ class _Wire(asyncio.Protocol):
         if self.transport is None or self.transport.is_closing():
             answer.set_exception(StoreUnavailable("connection lost"))
             return answer
-        self._asked.append((answer, count, []))
+        self._asked.append((answer, count, [], len(packed)))
+        self.owed += len(packed)
         self.transport.write(packed)
         return answer
 
@@ -86,7 +94,7 @@ class _Wire(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
         while self._asked:
-            answer, _, _ = self._asked.popleft()
+            answer, *_ = self._asked.popleft()
             if not answer.done():
                 answer.set_exception(StoreUnavailable(why))
 
@@ -98,7 +106,7 @@ def pack(*arguments: Argument) -> bytes:
 
 
 class Line:
-    """See the module. `timeout_s` bounds each call, connecting included."""
+    """See the module. `timeout_s` bounds each call, connecting included; more where much is on the wire."""
 
     def __init__(self, url: str, *, name: str, timeout_s: float = 5.0) -> None:
         self._name = name.replace(" ", "-")
@@ -160,9 +168,12 @@ class Line:
         limit = self._timeout_s if timeout_s is None else timeout_s
         wire = None
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(limit) as bound:
                 wire = await self._connected()
-                return await wire.ask(packed, count)
+                answer = wire.ask(packed, count)
+                if timeout_s is None and (at := bound.when()) is not None:
+                    bound.reschedule(at + wire.owed / SLOWEST)
+                return await answer
         except TimeoutError:
             if wire is not None:
                 wire.close("no answer in time")

@@ -44,6 +44,8 @@ class Run:
     committed_at: float
     """Moment of the loop's clock; pure work longer than a second is committed."""
     sinks: Sinks
+    careful: bool
+    """It may have killed a worker by steps that take long: they are taken one by one."""
     codec: Codec = field(default_factory=Codec)
     seq: int = 0
     inbox: list[Happening] = field(default_factory=list)
@@ -69,6 +71,10 @@ class Run:
     """Under way, by frame."""
     timer: asyncio.TimerHandle | None = None
     committing: Move | None = None
+    steps: int = 0
+    """How many the next slice may have; 0: it had none yet."""
+    ready: bool = False
+    """It waits for its turn."""
     unfinished: bool = False
     """The engine's budget was used up: it has more to do."""
     dirty: bool = False

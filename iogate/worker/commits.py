@@ -68,7 +68,7 @@ class Commits:
             run, commit = self._waiting.popleft()
             if run.gone:
                 continue
-            size += _size(commit)
+            size += commit.size
             batch.append((run, commit))
         return batch
 
@@ -100,12 +100,3 @@ class Commits:
                 if not run.gone and self._presumed_lost(run):
                     self._lost(run, reason)
             batch = [(run, commit) for run, commit in batch if not run.gone]
-
-
-def _size(commit: Commit) -> int:
-    size = len(commit.output or b"")
-    for part in commit.frames.values():
-        size += len(part)
-    for part in commit.values.values():
-        size += len(part)
-    return size

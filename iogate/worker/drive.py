@@ -4,8 +4,9 @@ Used by `loop`, which takes runs and renews leases. Plain calls, no task for eac
 what goes on outside. Invariants: an effect starts only after the commit that records it was applied
 under a valid lease, and a result reaches the store before anything that follows from it leaves.
 
-                 ┌──────── more: next slice, or a commit after a second ◀──────┐
-    take ──▶ step ── performs: commit keep ──▶ start effects ──▶ a result ──▶ step …
+    take ──▶ step ──▶ its turn: advance
+                 ├── more: step, or a commit after a second ──▶ step
+                 ├── performs: commit keep ──▶ start effects ──▶ a result ──▶ step …
                  ├── waits, due within a second: timer ──▶ step
                  ├── waits longer: commit park ──▶ let go
                  └── ended: commit end ──▶ let go
@@ -34,12 +35,11 @@ from iogate.worker.commits import Commits
 from iogate.worker.inbox import Inboxes
 from iogate.worker.loading import Loading, Unfit, broken
 from iogate.worker.performing import Performing, can_wait, cancel_given_up
+from iogate.worker.turns import Turns
 from iogate.worker.vault import Vault
 
 log = logging.getLogger(__name__)
 
-STEPS = 200
-"""Tasks that the engine may run before other runs have their turn."""
 UNCOMMITTED_S = 1.0
 """Pure work that a crash may cost."""
 INLINE_MS = 1_000
@@ -66,6 +66,7 @@ class Drive:
         self._released = released
         self._presumed_lost_s = presumed_lost_s
         self._loop = asyncio.get_running_loop()
+        self._turns = Turns(self._advance)
         self._performing = Performing(effects, vault, performed=self.step, released=released)
         self._inboxes = Inboxes(leases, self.step)
         self.loading = loading
@@ -155,6 +156,10 @@ class Drive:
     # One run.
 
     def step(self, run: Run) -> None:
+        """Tell the engine what happened, once it is the run's turn."""
+        self._turns.add(run)
+
+    def _advance(self, run: Run) -> None:
         """Tell the engine what happened, for one slice."""
         if run.gone or run.committing is not None or run.resolving:
             return  # the commit's verdict, or the children that were looked up, come back here
@@ -168,7 +173,7 @@ class Drive:
         happened, run.inbox = run.inbox, []
         assert run.program is not None
         try:
-            result = advance(run.program, run.state, happened, now_ms, run.facts, run.environment, STEPS)
+            result = advance(run.program, run.state, happened, now_ms, run.facts, run.environment, run.steps)
         except Exception as error:  # noqa: BLE001 - a defect of ours faults one run, not the worker
             self._fault(run, broken(run, "the engine failed", error))
             return
@@ -198,7 +203,7 @@ class Drive:
                 # What was emitted is published before the next slice may listen: it came before.
                 self._commit(run, "keep", None)
             else:
-                self._loop.call_soon(self.step, run)
+                self.step(run)
         elif run.performs:
             self._commit(run, "queue" if leaves and can_wait(run) else "keep", None)
         elif state.in_flight:
@@ -249,6 +254,10 @@ class Drive:
             return
         if move != "keep":
             self.leaving += 1
+        if commit.size > keys.COMMIT_BYTES:
+            mib, most = commit.size / 1024**2, keys.COMMIT_BYTES // 1024**2
+            self._refused(run, f"it would write {mib:.0f} MiB in one commit, and {most} MiB is the most")
+            return
         self.commits.add(run, commit)
 
     def _settled(self, run: Run, verdict: Verdict) -> None:
@@ -291,7 +300,7 @@ class Drive:
                     if perform.frame in run.state.frames or not perform.await_result:
                         self._performing.start(run, perform)
         if run.inbox or run.unfinished:
-            self._loop.call_soon(self.step, run)
+            self.step(run)
         else:
             self._rest(run)
 

@@ -35,10 +35,11 @@ class Unfit(Exception):
 
 
 class Loading:
-    def __init__(self, programs: Programs, vault: Vault, sinks: Sinks) -> None:
+    def __init__(self, programs: Programs, vault: Vault, sinks: Sinks, *, careful: bool) -> None:
         self._programs = programs
         self._vault = vault
         self._sinks = sinks
+        self._careful = careful
         self._loop = asyncio.get_running_loop()
         self.waiting: dict[str, Claim] = {}
         """Taken, and waiting for its program."""
@@ -64,6 +65,7 @@ class Loading:
             committed_at=self._loop.time(),
             seq=claim.seq,
             sinks=self._sinks,
+            careful=self._careful,
         )
 
     def restore(self, run: Run) -> None:

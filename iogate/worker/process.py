@@ -75,7 +75,7 @@ async def work(
     vault = Vault(settings, root, once=registry.once())
     programs = Programs(store.revisions)
     sinks = of_settings(settings)
-    loading = Loading(programs, vault, sinks)
+    loading = Loading(programs, vault, sinks, careful=solitary)
     try:
         async with Effects(settings=settings, resources=programs.resource, functions=registry) as effects:
             clock = StoreClock()

@@ -310,3 +310,18 @@ async def test_takes_of_one_worker_at_once_share_no_run(each_store: Store) -> No
     uids = await asyncio.gather(*(accepted(intake) for _ in range(20)))
     found = await asyncio.gather(*(each_store.leases.take(WORKER, 5) for _ in range(4)))
     assert sorted(c.uid for taken in found for c in taken.claims) == sorted(uids)
+
+
+async def test_a_take_of_large_runs_stops_where_it_has_enough(each_store: Store) -> None:
+    """Fifty states of megabytes in one answer would take longer than anyone waits for it."""
+    await publish(each_store)
+    intake = each_store.intake()
+    half = b'"' + b"x" * (keys.TAKE_BYTES // 2) + b'"'
+    uids = [await accepted(intake, input=half) for _ in range(3)]
+    first = (await each_store.leases.take(WORKER, 50)).claims
+    assert [claim.uid for claim in first] == uids[:2]
+    await each_store.leases.commit([commit(claim, "queue", values={"v": half}) for claim in first])
+
+    rest = [(await each_store.leases.take(WORKER, 50)).claims for _ in range(4)]
+    assert [len(claims) for claims in rest] == [1, 1, 1, 0]  # a state counts as what came in
+    assert {claim.uid for claims in rest for claim in claims} == set(uids)

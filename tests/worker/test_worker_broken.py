@@ -66,6 +66,20 @@ async def test_run_whose_state_the_store_refuses_faults_and_its_neighbours_go_on
         assert (await site.ended(other, 5)).status == "completed"
 
 
+async def test_run_that_would_write_too_much_at_once_faults_and_its_neighbours_go_on(site: Site) -> None:
+    """The store would cut the connection, and the worker would send the same commit for ever."""
+    grow = workflow("grow", {"big": {"set": {"v": '${ "x" * .n }'}}})
+    await site.publish(grow, NOOP)
+    await site.worker()
+    uid = await site.call("grow", {"n": 68_000_000})
+    run = await site.ended(uid, 20)
+    assert run.status == "faulted"
+    assert decoded(run.error)["detail"] == (
+        "the store refused the run's state: it would write 65 MiB in one commit, and 64 MiB is the most"
+    )
+    assert (await site.ended(await site.call(), 5)).status == "completed"
+
+
 async def test_run_goes_on_once_a_full_store_has_room_again(site: Site) -> None:
     async with CountingServer(delay_s=0.5) as server:
         await site.publish(two_calls(server))

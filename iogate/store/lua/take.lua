@@ -23,7 +23,7 @@ for _, uid in ipairs(redis.call('ZRANGEBYSCORE', $leases, '-inf', now_ms, 'LIMIT
   if silent then redis.call('ZADD', $leases, now_ms + lease_ms, uid) else pcall(suspect, uid, poison, exc) end
 end
 
-local claims, taken = {}, {}
+local claims, taken, bytes = {}, {}, 0
 local leases, started, executions = {}, {}, {}
 
 local function claim(uid, r)
@@ -34,6 +34,10 @@ local function claim(uid, r)
   end
   local claim = {uid, r.token, r.seq, r.api, r.facts, redis.call('HGET', $run .. uid, 'in'), r.created,
     r.started, r.deadline or 0, r.attempt, r.deaths, r.retention, r.cancelled, frames, values}
+  bytes = bytes + #(claim[6] or '')
+  for _, parts in ipairs({frames, values}) do
+    for _, part in ipairs(parts) do bytes = bytes + #part end
+  end
   if r.posted + r.depth > 0 then
     claim[16] = r.depth
     claim[17], claim[18] = messages(uid, r)
@@ -111,7 +115,15 @@ elseif suspended == 0 and limit > 0 and solitary then
     end
   end
 elseif suspended == 0 and limit > 0 then
-  for _, uid in ipairs(redis.call('LPOP', $rq_queue, limit) or {}) do pcall(take, uid) end
+  for _ = 1, limit do
+    if bytes >= $take_bytes then
+      doorbell = true
+      break
+    end
+    local uid = redis.call('LPOP', $rq_queue)
+    if not uid then break end
+    pcall(take, uid)
+  end
 end
 
 if #leases > 0 then
