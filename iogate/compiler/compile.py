@@ -46,7 +46,7 @@ from iogate.compiler.revision import (
 )
 from iogate.compiler.sources import MAX_BYTES, Fetch, Sources
 from iogate.compiler.workflows import Workflows, children
-from iogate.documents import ApiDocument, Documents
+from iogate.documents import ApiDocument, Documents, WorkflowDocument
 from iogate.documents.api import Method
 from iogate.documents.problems import Problem, in_order
 from iogate.functions import Registry
@@ -135,6 +135,7 @@ class _Compiler:
                 api = self._api(document, name, method, workflows)
                 if api is not None:
                     apis[api.id] = api
+        self.problems.extend(self._of_mended(workflows))
         problems = in_order(self.problems)
         if any(problem.severity == "error" for problem in problems):
             return Compiled(bundle=None, problems=problems)
@@ -155,15 +156,25 @@ class _Compiler:
             problems=problems,
         )
 
+    def _of_mended(self, workflows: Mapping[str, tuple[Workflow, bytes]]) -> list[Problem]:
+        """The errors of what is left of documents that do not hold.
+
+        Warnings wait until they do: what a left out task would have used looks unused.
+        """
+        before, self.problems = self.problems, []
+        for document in self.documents.mended:
+            if isinstance(document, ApiDocument):
+                for name, method in document.model.methods.items():
+                    self._api(document, name, method, workflows)
+            else:
+                self._check(document)
+        found, self.problems = self.problems, before
+        return [problem for problem in found if problem.severity == "error"]
+
     def _workflows(self) -> dict[str, tuple[Workflow, bytes]]:
         compiled: dict[str, tuple[Workflow, bytes]] = {}
         for document in self.documents.workflows:
-            self.problems.extend(self._judge(document))
-            for pointer, reference in children(document.data):
-                resolved = self._workflow_of(document, pointer, reference)
-                if resolved is not None:
-                    child = self.workflows.document(resolved)
-                    self.problems.extend(inputs.check(document, pointer[:-1], child))
+            self._check(document)
         for name, document in self.workflows:
             newest = self.workflows.resolve(name.partition(":")[0])
             if newest is not None:
@@ -184,6 +195,14 @@ class _Compiler:
                 msgspec.json.encode(definition),
             )
         return compiled
+
+    def _check(self, document: WorkflowDocument) -> None:
+        self.problems.extend(self._judge(document))
+        for pointer, reference in children(document.data):
+            resolved = self._workflow_of(document, pointer, reference)
+            if resolved is not None:
+                child = self.workflows.document(resolved)
+                self.problems.extend(inputs.check(document, pointer[:-1], child))
 
     def _scheduled(self, name: str, workflow: Workflow, programs: dict[str, bytes]) -> Workflow:
         """The workflow with its schedule, and with what stands for that among the programs."""
@@ -263,9 +282,11 @@ class _Compiler:
         """A file with an error may have been this workflow's: one fault is told once."""
         name = reference.partition("/")[2].partition(":")[0]
         broken = {problem.path for problem in self.documents.problems if problem.severity == "error"}
+        known = (*self.documents.apis, *self.documents.mended)
+        apis = {document.path for document in known if isinstance(document, ApiDocument)}
         return any(
             name in self.documents.sources[path].text
-            for path in broken - {api.path for api in self.documents.apis}
+            for path in broken - apis
             if path in self.documents.sources
         )
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from iogate.documents.api import ApiModule
 from iogate.documents.checks import check_api, check_workflow
 from iogate.documents.dsl import Workflow
+from iogate.documents.mending import mended_api, mended_workflow
 from iogate.documents.problems import Problem, in_order, nearest, quoted
 from iogate.documents.reader import MAX_PROBLEMS, Reading, read_file, read_text
 from iogate.documents.wording import problems_of
@@ -61,6 +62,8 @@ class Documents:
 
     apis: tuple[ApiDocument, ...] = ()
     workflows: tuple[WorkflowDocument, ...] = ()
+    mended: tuple[ApiDocument | WorkflowDocument, ...] = ()
+    """What is left of those that do not: for checks only."""
     problems: tuple[Problem, ...] = ()
     sources: dict[str, Source] = field(default_factory=dict)
 
@@ -141,6 +144,7 @@ class _Collected:
         self._root = root
         self._apis: list[ApiDocument] = []
         self._workflows: list[WorkflowDocument] = []
+        self._mended: list[ApiDocument | WorkflowDocument] = []
         self._problems: list[Problem] = []
         self._sources: dict[str, Source] = {}
 
@@ -175,30 +179,53 @@ class _Collected:
                     code="IOG135", message=message, path=path, line=span.line, column=span.column, hint=hint
                 )
             ]
-        sound = not reading.problems
+        if family == "api":
+            return self._api(reading, root)
+        return self._workflow(reading, root)
+
+    def _api(self, reading: Reading, root: Node) -> list[Problem]:
+        path, data = reading.source.path, reading.data
+        problems = list(check_api(data, root, path))
+        fault: ValidationError | None = None
         try:
-            if family == "api":
-                module = ApiModule.model_validate(data)
-                found = list(check_api(data, root, path))
-                if sound and not any(problem.severity == "error" for problem in found):
-                    self._apis.append(
-                        ApiDocument(path=path, data=data, root=root, source=reading.source, model=module)
-                    )
-                return found
-            workflow = Workflow.model_validate(data)
-            if sound:
-                self._workflows.append(
-                    WorkflowDocument(path=path, data=data, root=root, source=reading.source, model=workflow)
-                )
-            return list(check_workflow(data, root, path))
+            model = ApiModule.model_validate(data)
         except ValidationError as error:
-            checks = check_api if family == "api" else check_workflow
-            return [*problems_of(error, root, path, family), *checks(data, root, path)]
+            fault = error
+            problems += problems_of(error, root, path, "api")
+        if fault is None and not any(problem.severity == "error" for problem in problems):
+            if not reading.problems:
+                self._apis.append(
+                    ApiDocument(path=path, data=data, root=root, source=reading.source, model=model)
+                )
+        elif (left := mended_api(data, fault, root)) is not None:
+            self._mended.append(
+                ApiDocument(path=path, data=left[0], root=root, source=reading.source, model=left[1])
+            )
+        return problems
+
+    def _workflow(self, reading: Reading, root: Node) -> list[Problem]:
+        path, data = reading.source.path, reading.data
+        problems = list(check_workflow(data, root, path))
+        try:
+            model = Workflow.model_validate(data)
+        except ValidationError as error:
+            problems += problems_of(error, root, path, "workflow")
+            if (left := mended_workflow(data, error, root)) is not None:
+                self._mended.append(
+                    WorkflowDocument(path=path, data=left[0], root=root, source=reading.source, model=left[1])
+                )
+        else:
+            if not reading.problems:
+                self._workflows.append(
+                    WorkflowDocument(path=path, data=data, root=root, source=reading.source, model=model)
+                )
+        return problems
 
     def documents(self) -> Documents:
         return Documents(
             apis=tuple(self._apis),
             workflows=tuple(self._workflows),
+            mended=tuple(self._mended),
             problems=in_order(self._problems),
             sources=self._sources,
         )

@@ -31,12 +31,23 @@ _LONGEST_SHOWN = 60
 def problems_of(error: ValidationError, root: Node, path: str, family: Family) -> Iterator[Problem]:
     """The problems that one document's models found."""
     for item in error.errors(include_url=False):
-        loc = [step for step in item["loc"] if not shape.is_tag(step)]
-        on_key = bool(loc) and loc[-1] == "[key]"
-        pointer = _existing(root, loc[:-1] if on_key else loc)
+        pointer, on_key = _place(item, root)
         code, message, hint, at, key = _told(item, pointer, root, family)
         span = root.place(at, key=key or on_key)
         yield Problem.at(span, path=path, code=f"IOG{_DIGIT[family]}{code:02}", message=message, hint=hint)
+
+
+def pointers_of(error: ValidationError, root: Node) -> Iterator[Pointer]:
+    """Where the faults are that one document's models found."""
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        yield _place(item, root)[0]
+
+
+def _place(item: Any, root: Node) -> tuple[Pointer, bool]:
+    """Where a fault is, and whether it is one of the key there."""
+    loc = [step for step in item["loc"] if not shape.is_tag(step)]
+    on_key = bool(loc) and loc[-1] == "[key]"
+    return _existing(root, loc[:-1] if on_key else loc), on_key
 
 
 def _existing(root: Node, loc: Sequence[str | int]) -> Pointer:
@@ -154,15 +165,24 @@ def _api_label(pointer: Pointer, root: Node) -> tuple[str, Pointer]:
     return (f"module {_plain(module)}" if module is not None else "the module"), pointer
 
 
-def _task_label(pointer: Pointer) -> tuple[str, Pointer]:
-    label, start = "the workflow", 0
+def task_at(pointer: Pointer) -> Pointer:
+    """The innermost task, or function, around what stands at the pointer; nothing where there is none."""
+    start = 0
     for index in range(len(pointer) - 2):
         holder, item, name = pointer[index : index + 3]
         if holder in _LISTS_OF_TASKS and isinstance(item, int) and isinstance(name, str):
-            label, start = f"task {_plain(name)}", index + 3
+            start = index + 3
     if not start and len(pointer) >= 3 and pointer[:2] == ("use", "functions"):
-        return f"function {_plain(pointer[2])}", pointer[3:]
-    return label, pointer[start:]
+        start = 3
+    return pointer[:start]
+
+
+def _task_label(pointer: Pointer) -> tuple[str, Pointer]:
+    task = task_at(pointer)
+    if not task:
+        return "the workflow", pointer
+    kind = "function" if len(task) == 3 and task[0] == "use" else "task"
+    return f"{kind} {_plain(task[-1])}", pointer[len(task) :]
 
 
 def _plain(name: object) -> str:

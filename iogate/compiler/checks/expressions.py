@@ -34,9 +34,10 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
     del surroundings
     if (document.data.get("evaluate") or {}).get("language", "jq") != "jq" or is_loose(document.data):
         return  # not ours to judge; in mode `loose` what does not compile is text
+    unclosed = dict(_unclosed(document.data))
     for found in expressions(document.data):
         why = _verdict(found.text, found.variables)
-        if why is not None:
+        if why is not None and found.pointer not in unclosed:
             yield fault(
                 document,
                 found.pointer,
@@ -44,7 +45,7 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
                 f"the expression does not compile: {why}",
                 hint=_hint(found, why),
             )
-    for pointer, text in _unclosed(document.data):
+    for pointer, text in unclosed.items():
         yield fault(
             document,
             pointer,

@@ -1,0 +1,86 @@
+"""What is left of a document that does not hold, so that the checks can speak about the rest of it.
+
+Used by the loader. As a compiler goes on behind a syntax error: of a task at fault what it can do without is
+taken out, else one that does nothing takes its place; a method at fault is left out. Invariant: what is
+mended holds by its model, every value in it stands at the pointer of the file, and it is judged and never
+compiled.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from iogate.documents.api import ApiModule
+from iogate.documents.dsl import Workflow
+from iogate.documents.dsl.kinds import SHARED
+from iogate.documents.wording import pointers_of, task_at
+
+if TYPE_CHECKING:
+    from iogate.documents.nodes import Node, Pointer
+
+
+def mended_workflow(
+    data: dict[str, Any], error: ValidationError, root: Node
+) -> tuple[dict[str, Any], Workflow] | None:
+    """The workflow without the tasks at fault; None where a fault is in none: too much follows from it."""
+    left: Any = data
+    for pointer in sorted({_part(pointer) for pointer in pointers_of(error, root)}, key=len):
+        if not pointer:
+            return None
+        left = _mended(left, pointer, member=task_at(pointer) != pointer)
+    try:
+        return left, Workflow.model_validate(left)
+    except ValidationError:
+        return None
+
+
+def mended_api(
+    data: dict[str, Any], error: ValidationError | None, root: Node
+) -> tuple[dict[str, Any], ApiModule] | None:
+    """The module without the methods at fault, those among them that do not say who may call them."""
+    pointers = pointers_of(error, root) if error is not None else ()
+    faulty = {pointer[1] for pointer in pointers if len(pointer) > 1 and pointer[0] == "methods"}
+    methods = data.get("methods")
+    if not isinstance(methods, dict):
+        return None
+    left = {
+        name: method
+        for name, method in methods.items()
+        if name not in faulty and ("auth" in data or "auth" in method)
+    }
+    try:
+        mended = {**data, "methods": left}
+        return mended, ApiModule.model_validate(mended)
+    except ValidationError:
+        return None
+
+
+def _part(pointer: Pointer) -> Pointer:
+    """The part of the task that goes for a fault at the pointer, or the task; nothing where there is none."""
+    task = task_at(pointer)
+    if task and len(pointer) > len(task) and pointer[len(task)] in SHARED:
+        return pointer[: len(task) + 1]
+    return task
+
+
+def _mended(value: Any, at: Pointer, *, member: bool) -> Any:
+    """The value without the member, or with an idle task, at the pointer; as it is where that is gone."""
+    step, rest = at[0], at[1:]
+    if isinstance(value, list) and isinstance(step, int):
+        return [*value[:step], _mended(value[step], rest, member=member), *value[step + 1 :]]
+    if not isinstance(value, dict) or step not in value:
+        return value
+    inside = value[str(step)]
+    if rest:
+        return {**value, step: _mended(inside, rest, member=member)}
+    if member:
+        return {key: each for key, each in value.items() if key != step}
+    return {**value, step: _idle(inside)}
+
+
+def _idle(task: Any) -> Any:
+    """A task that does nothing, and leads where this one does."""
+    then = task.get("then") if isinstance(task, dict) else None
+    return {"set": "${ . }"} | ({"then": then} if isinstance(then, str) else {})
