@@ -75,7 +75,9 @@ class Attempts:
         if self.pointer is None:
             revived = reviving.revive(state, self.now_ms)
         else:
-            found = reviving.revive_from(program, state, self.pointer, self.now_ms)
+            view = await self.store.runs.show(start.uid)
+            given = None if view is None else msgspec.json.decode(view.input)
+            found = reviving.revive_from(program, state, self.pointer, self.now_ms, given)
             revived = found.state
             if not found.as_then:
                 self.remarks.append(

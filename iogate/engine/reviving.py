@@ -57,9 +57,10 @@ def _ready(frame: Frame, now_ms: int) -> Frame:
     return changed(frame, **attributes) if attributes else frame
 
 
-def revive_from(program: Program, state: State, pointer: str, now_ms: int) -> Revived:
+def revive_from(program: Program, state: State, pointer: str, now_ms: int, given: Any) -> Revived:
     """The state that goes on from the task at `pointer`, with nothing of what began after it.
 
+    `given` is the input of the run.
     The task stands in a list that the run was in when it faulted, and had its turn there. Raises Refused.
     """
     task, at, index = _place(program, pointer)
@@ -82,7 +83,7 @@ def revive_from(program: Program, state: State, pointer: str, now_ms: int) -> Re
     frames = dict(revived.frames)
     for key in _below(frames, scope.id):
         del frames[key]
-    value, as_then = _input(program, state.frames, scope, index)
+    value, as_then = _input(program, state.frames, scope, index, given)
     frames[scope.id] = changed(frames[scope.id], position=index, value=value, extended=None, phase="inside")
     return Revived(state=replace(revived, frames=frames), as_then=as_then)
 
@@ -128,7 +129,9 @@ def _standing(program: Program, scope: Frame) -> str:
     return tasks[scope.position].pointer if scope.position < len(tasks) else "its end"
 
 
-def _input(program: Program, frames: Mapping[int, Frame], scope: Frame, index: int) -> tuple[Any, bool]:
+def _input(
+    program: Program, frames: Mapping[int, Frame], scope: Frame, index: int, given: Any
+) -> tuple[Any, bool]:
     """What the task at `index` is given, and whether it was given that before."""
     if index == scope.position:
         around = next((each for each in frames.values() if each.parent == scope.id), None)
@@ -136,6 +139,8 @@ def _input(program: Program, frames: Mapping[int, Frame], scope: Frame, index: i
         return (around.raw, True) if around is not None and around.then is not None else (scope.value, True)
     assert scope.parent is not None
     frame = frames[scope.parent]
+    if index == 0 and frame.parent is None and program.flow.input_from is None:
+        return given, True
     if index == 0 and frame.parent is not None and frame.extension is None and not is_function(scope.pointer):
         body = program.tasks[frame.pointer].body
         if isinstance(body, Do | Try | Fork) or (isinstance(body, For) and scope.turn == 0):

@@ -266,17 +266,25 @@ STEPS = f"do: [{{a: {call()}}}, {{d: {{do: [{{b: {call()}}}, {{c: {call()}}}]}}}
         ("/do/1/d/do/1/c", 20, True),
         ("/do/1/d/do/0/b", 10, True),
         ("/do/1/d", 10, True),
-        ("/do/0/a", 10, False),
+        ("/do/0/a", 7, True),
     ],
 )
 def test_it_goes_on_from_an_earlier_task(pointer: str, given: int, as_then: bool) -> None:  # noqa: FBT001 - a column
-    run = faulted(STEPS, 1, 10, 20, DOWN)
-    revived = revive_from(run.program, run.state, pointer, run.now_ms)
+    run = faulted(STEPS, 7, 10, 20, DOWN)
+    revived = revive_from(run.program, run.state, pointer, run.now_ms, 7)
     assert revived.as_then is as_then
     (asked,) = again(run, revived.state)
     assert pointer in asked.reference
     assert asked.effect.arguments == {"n": given}  # type: ignore[union-attr] # it is a call of a function
     assert finish(run, [asked], 5) == 5
+
+
+def test_the_first_task_of_all_gets_what_flows_where_the_input_of_the_workflow_is_made() -> None:
+    run = faulted(f"input: {{from: .n}}\ndo: [{{a: {call()}}}, {{z: {call()}}}]", {"n": 7}, 10, DOWN)
+    revived = revive_from(run.program, run.state, "/do/0/a", run.now_ms, {"n": 7})
+    assert not revived.as_then
+    (asked,) = again(run, revived.state)
+    assert asked.effect.arguments == {"n": 10}  # type: ignore[union-attr] # it is a call of a function
 
 
 @pytest.mark.parametrize(
@@ -289,14 +297,14 @@ def test_it_goes_on_from_an_earlier_task(pointer: str, given: int, as_then: bool
 def test_what_cannot_be_is_said(pointer: str, says: str) -> None:
     run = faulted(STEPS, 1, 10, 20, DOWN)
     with pytest.raises(Refused) as refused:
-        revive_from(run.program, run.state, pointer, run.now_ms)
+        revive_from(run.program, run.state, pointer, run.now_ms, 1)
     assert refused.value.message == says
 
 
 def test_a_task_of_a_list_that_the_run_was_not_in_cannot_be_the_first() -> None:
     run = faulted(f"do: [{{d: {{do: [{{b: {call()}}}]}}}}, {{z: {call()}}}]", 1, 10, DOWN)
     with pytest.raises(Refused) as refused:
-        revive_from(run.program, run.state, "/do/0/d/do/0/b", run.now_ms)
+        revive_from(run.program, run.state, "/do/0/d/do/0/b", run.now_ms, 1)
     assert refused.value.message == "the run was not in /do/0/d/do when it faulted"
     assert refused.value.hint == "name a task of a list that it was in: /do"
 
@@ -308,7 +316,7 @@ def test_a_branch_goes_on_from_its_task_and_leaves_the_others_alone() -> None:
     x, b = run.tell()
     (y,) = run.tell(Performed(frame=x.frame, output=2))
     run.tell(Performed(frame=y.frame, error=DOWN))
-    revived = revive_from(run.program, run.state, "/do/0/f/fork/branches/0/a/do/0/x", run.now_ms)
+    revived = revive_from(run.program, run.state, "/do/0/f/fork/branches/0/a/do/0/x", run.now_ms, 1)
     asked = again(run, revived.state)
     assert sorted(each.reference for each in asked) == [x.reference, b.reference]
 
