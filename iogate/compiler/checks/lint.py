@@ -15,6 +15,8 @@ from iogate.compiler.policies import policies
 from iogate.documents.problems import Problem, quoted
 
 _SECRETS = re.compile(r"\$secrets\b")
+_ENDING = frozenset({"limit", "when", "exceptWhen"})
+"""Of a retry policy, what may end it."""
 _KEEPING = frozenset({"set", "output", "export", "input"})
 
 
@@ -24,6 +26,7 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
     yield from _copied_secrets(document)
     yield from _literal_secrets(document)
     yield from _unreachable(document)
+    yield from _endless(document)
 
 
 def _shell(document: Placed) -> Iterator[Problem]:
@@ -135,3 +138,23 @@ def _always_leaves(task: outline.Task) -> bool:
     if all("when" in case for case in cases):
         ways.append(then)
     return "continue" not in ways
+
+
+def _endless(document: Placed) -> Iterator[Problem]:
+    """Tries that nothing ends while what they call stays broken."""
+    definition = document.data
+    named = (definition.get("use") or {}).get("retries") or {}
+    for task in outline.tasks(definition):
+        retry = (task.data.get("catch") or {}).get("retry")
+        policy = named.get(retry) if isinstance(retry, str) else retry
+        if policy is None or "timeout" in definition or "timeout" in task.data:
+            continue
+        if not policy.keys() & _ENDING:
+            yield warning(
+                document,
+                (*task.pointer, "catch", "retry"),
+                "IOG514",
+                f"task {quoted(task.name)} is retried without end",
+                key=True,
+                hint="limit it: limit: {attempt: {count: 5}}, or give the task a timeout",
+            )
