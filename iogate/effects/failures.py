@@ -22,6 +22,9 @@ from iogate.errors import WorkflowError
 
 FOLLOWED: Final = frozenset({301, 302, 303, 307, 308})
 
+_UNTRUSTED: Final = frozenset({18, 19, 20, 21})
+"""What OpenSSL says of certificates whose issuer it does not know, themselves included."""
+
 
 class CallFailed(Exception):
     """How a call ended when not in an output.
@@ -68,8 +71,9 @@ async def failures(shown: str) -> AsyncIterator[None]:
         raise CallFailed(error, definite=False) from None
     except TimeoutError:
         raise failed(f"{shown} did not answer in time", definite=False) from None
-    except aiohttp.ClientConnectorCertificateError:
-        raise failed(f"{shown} failed: its TLS certificate is not valid for it", definite=False) from None
+    except aiohttp.ClientConnectorCertificateError as fault:
+        why = _certificate_reason(fault.certificate_error)
+        raise failed(f"{shown} failed: its TLS certificate does not hold: {why}", definite=False) from None
     except aiohttp.ClientConnectorError as fault:
         raise failed(
             f"{shown} failed: cannot connect: {_os_reason(fault.os_error)}", definite=False
@@ -97,6 +101,15 @@ def phrase(status: int) -> str:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         return str(status)
+
+
+def _certificate_reason(fault: Exception) -> str:
+    if not isinstance(fault, ssl.SSLCertVerificationError) or not fault.verify_message:
+        return "it cannot be verified"
+    reason = fault.verify_message.rstrip(".")
+    if fault.verify_code in _UNTRUSTED:
+        reason += "; the variable SSL_CERT_FILE can name a file of certificates to trust"
+    return reason
 
 
 def _os_reason(fault: OSError) -> str:

@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 import iogate
-from iogate.effects import urls
+from iogate.effects import multipart, urls
 from iogate.errors import WorkflowError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def build(call: CallHttp, *, idempotency_key: str) -> Request:
             f"the endpoint holds a user, and the call has {call.authentication.scheme} authentication; "
             "keep one of them"
         )
-    pairs = list(_query(call.query))
+    pairs = list(_pairs(call.query, "query parameter"))
     if pairs:
         url = url.extend_query(pairs)
     headers: CIMultiDict[str] = CIMultiDict(
@@ -101,6 +101,8 @@ def build(call: CallHttp, *, idempotency_key: str) -> Request:
     for name, value in call.headers.items():
         _check_header(name, value)
         headers[name] = value
+    if content_type and content_type.startswith(multipart.MEDIA):
+        headers["Content-Type"] = content_type  # what the author wrote lacks the boundary
     if url.raw_user is not None and "Authorization" in headers:
         raise configuration('the endpoint holds a user, and the call an "Authorization"; keep one of them')
     return Request(method=method, url=url, headers=headers, body=body)
@@ -118,8 +120,8 @@ def parse_url(text: str, *, what: str = "the endpoint") -> URL:
     return url.with_fragment(None)
 
 
-def _query(query: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in query.items():
+def _pairs(members: Mapping[str, Any], what: str) -> Iterator[tuple[str, str]]:
+    for name, value in members.items():
         for item in value if isinstance(value, list) else [value]:
             match item:
                 case None:
@@ -129,11 +131,11 @@ def _query(query: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 case str() | int() | float():
                     yield name, str(item)
                 case _:
-                    raise configuration(f'query parameter "{name}" is an object; use text, numbers or a list')
+                    raise configuration(f'{what} "{name}" is an object; use text, numbers or a list')
 
 
 def _body(call: CallHttp) -> tuple[bytes | None, str | None]:
-    """Encode the body: text as it stands, a form where the author says so, anything else as JSON."""
+    """Encode the body: text as it stands, a form of either kind where the author says so, else JSON."""
     if not call.has_body:
         return None, None
     declared = next((v for n, v in call.headers.items() if n.lower() == "content-type"), "")
@@ -143,7 +145,9 @@ def _body(call: CallHttp) -> tuple[bytes | None, str | None]:
     if isinstance(call.body, str):
         return call.body.encode(), "text/plain; charset=utf-8"
     if kind == "application/x-www-form-urlencoded" and isinstance(call.body, dict):
-        return urlencode(list(_query(call.body))).encode(), kind
+        return urlencode(list(_pairs(call.body, "field"))).encode(), kind
+    if kind == multipart.MEDIA and isinstance(call.body, dict):
+        return multipart.encode(call.body)
     return json.dumps(call.body, ensure_ascii=False, separators=(",", ":")).encode(), "application/json"
 
 

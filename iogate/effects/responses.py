@@ -6,6 +6,7 @@ Called by `transport` and `http`. Invariant: never more than the cap in memory, 
 from __future__ import annotations
 
 import base64
+import codecs
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -148,9 +149,9 @@ def content(response: Received) -> Any:
     if not body:
         return None
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind == "application/json" or kind.endswith("+json"):
+    if kind in {"application/json", "text/json"} or kind.endswith("+json"):
         try:
-            return values.parse(body)
+            return values.parse(_unicode(body, response.charset))
         except ValueError as fault:
             raise BadResponse(f"its body is not the JSON that its Content-Type promises: {fault}") from None
     if kind.startswith("text/") or kind.endswith("+xml") or kind in TEXTUAL:
@@ -161,6 +162,16 @@ def content(response: Received) -> Any:
         except UnicodeDecodeError:
             pass
     return base64.b64encode(body).decode("ascii")
+
+
+def _unicode(body: bytes, charset: str | None) -> bytes:
+    """JSON as UTF-8: some servers send it in another charset, and say so."""
+    try:
+        codec = codecs.lookup(charset or "utf-8").name
+        # Those of Unicode tell themselves apart by their first bytes.
+        return body if codec.startswith("utf") else body.decode(codec).encode()
+    except (LookupError, UnicodeError):
+        return body
 
 
 def _text(response: Received) -> str:

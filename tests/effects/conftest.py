@@ -36,6 +36,8 @@ class Site:
     handlers: dict[str, Handler] = field(default_factory=dict)
     left: int = 0
     """Requests whose caller went away before the answer."""
+    reads: bool = True
+    """Whether the body is remembered; a handler that reads a form needs it for itself."""
 
     def answer(self, path: str, **response: Any) -> str:
         """Answer this path so, and give its URL."""
@@ -56,7 +58,7 @@ class Site:
                 path=request.path,
                 query=list(request.query.items()),
                 headers=request.headers.copy(),
-                body=await request.read(),
+                body=await request.read() if self.reads else b"",
             )
         )
         handler = self.handlers.get(request.path)

@@ -1,0 +1,69 @@
+"""A server's certificate: why it does not hold is told, and who is trusted can be named."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from iogate.effects import Effects
+from iogate.settings import Settings
+from tests.effects.conftest import do, failure, get
+
+OPENSSL = shutil.which("openssl")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    if OPENSSL is None:
+        pytest.skip("needs openssl to make a certificate")
+    file, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    make = [OPENSSL, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
+    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(file)]
+    subprocess.run([*make, *names], check=True, capture_output=True)
+    return file
+
+
+@pytest.fixture
+async def port(certificate: Path) -> AsyncIterator[int]:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, certificate.with_name("k.pem"))
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    yield runner.addresses[0][1]
+    await runner.cleanup()
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_told_with_what_to_do(port: int) -> None:
+    async with Effects(settings=Settings()) as effects:
+        kind, status, detail = failure(await do(effects, get(f"https://localhost:{port}/")))
+    assert (kind, status) == ("communication", 500)
+    assert detail == (
+        f"GET https://localhost:{port} failed: its TLS certificate does not hold: self-signed certificate; "
+        "the variable SSL_CERT_FILE can name a file of certificates to trust"
+    )
+
+
+async def test_a_certificate_of_another_name_is_told_as_that(
+    port: int, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.create_default_context(cafile=str(certificate))
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", context)
+    async with Effects(settings=Settings()) as effects:
+        assert (await do(effects, get(f"https://localhost:{port}/"))).output == "ok"
+        detail = failure(await do(effects, get(f"https://127.0.0.1:{port}/")))[2]
+    assert detail == (
+        f"GET https://127.0.0.1:{port} failed: its TLS certificate does not hold: "
+        "IP address mismatch, certificate is not valid for '127.0.0.1'"
+    )
