@@ -21,7 +21,7 @@ from iogate.engine.commands import (
     RunProcess,
 )
 from iogate.errors import ERROR_TYPES
-from tests.engine.engine_runs import Run, error, program
+from tests.engine.engine_runs import NOW_MS, Run, error, program
 
 
 def asked(text: str, data: Any = None, secrets: dict[str, Any] | None = None) -> Effect:
@@ -258,3 +258,8 @@ def test_a_process_that_is_not_awaited_gives_the_input_and_is_still_asked_for() 
 def test_the_key_can_be_read_by_the_task() -> None:
     effect = asked("do: [{f: {call: 'f:1.0.0@default', with: {k: '${ $runtime.metadata.idempotencyKey }'}}}]")
     assert effect == CallFunction(name="f", version="1.0.0", arguments={"k": "42/do/0/f/0"})
+
+
+def test_the_same_time_is_seen_by_one_effect_whenever_it_is_asked_for() -> None:
+    effect = asked("do: [{f: {call: 'f:1.0.0@default', with: {t: '${ now }'}}}]")
+    assert effect == CallFunction(name="f", version="1.0.0", arguments={"t": NOW_MS / 1000})

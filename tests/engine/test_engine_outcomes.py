@@ -8,7 +8,6 @@ import pytest
 
 from iogate.engine.advance import Environment
 from iogate.engine.commands import (
-    CallFunction,
     CallHttp,
     Cancelled,
     Expired,
@@ -17,7 +16,7 @@ from iogate.engine.commands import (
     Resumed,
 )
 from iogate.errors import ERROR_TYPES, WorkflowError
-from tests.engine.engine_runs import NOW_MS, Run, output, program, stored
+from tests.engine.engine_runs import Run, output, program, stored
 
 CALLS = "{call: http, with: {method: post, endpoint: 'https://h', body: '${ . }'}}"
 
@@ -146,11 +145,6 @@ def test_an_ended_run_hears_nothing() -> None:
     ended = run.state
     run.tell(Cancelled(), Expired(), Resumed(), Performed(frame=1))
     assert run.state is ended
-
-
-def test_the_same_time_is_seen_by_one_effect_whenever_it_is_asked_for() -> None:
-    effect = asked("do: [{f: {call: 'f:1.0.0@default', with: {t: '${ now }'}}}]")
-    assert effect == CallFunction(name="f", version="1.0.0", arguments={"t": NOW_MS / 1000})
 
 
 def test_outputs_of_effects_flow_on() -> None:
