@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -137,3 +138,24 @@ async def test_a_body_of_bytes_must_be_base64(site: Site) -> None:
         kind, _, detail = failure(await do(effects, call))
     assert kind == "expression"
     assert detail == "a body of image/png is not text, so it must be given in Base64"
+
+
+async def test_a_body_that_is_null_is_told_as_that(effects: Effects) -> None:
+    operation = Operation(
+        id="o", method="POST", url="http://h/", body=Body(media="application/json", required=True)
+    )
+    for parameters, said in (
+        ({"body": None}, 'a body of operation "o" is null, and it is required'),
+        ({}, 'operation "o" needs a body, which is not given'),
+    ):
+        call = CallOpenApi(operation=operation, parameters=parameters)
+        assert failure(await do(effects, call))[2] == said
+
+
+async def test_objects_in_a_form_are_json(site: Site, effects: Effects) -> None:
+    media = "application/x-www-form-urlencoded"
+    operation = Operation(id="o", method="POST", url=f"{site.url}/x", body=Body(media=media))
+    fields = {"one": {"a": 1}, "many": [{"b": 2}, "c"]}
+    performed = await do(effects, CallOpenApi(operation=operation, parameters=fields))
+    assert performed.error is None
+    assert parse_qs(site.seen[0].body.decode()) == {"one": ['{"a":1}'], "many": ['{"b":2}', "c"]}

@@ -11,7 +11,7 @@ from typing import Any
 from iogate.compiler.faults import Placed, Surroundings, fault
 from iogate.compiler.outline import Pointer
 from iogate.compiler.policies import policies
-from iogate.documents.problems import Problem, listed, quoted
+from iogate.documents.problems import Problem, quoted
 
 _SUBJECT = {
     "refresh_token": 'the refresh token, as "token" with its "type"',
@@ -42,7 +42,7 @@ def _grant(document: Placed, pointer: Pointer, members: Mapping[str, Any]) -> It
     elif grant == "password":
         missing = [name for name in ("username", "password") if members.get(name) is None]
         if missing:
-            yield _lacks(document, (*pointer, "grant"), "the grant", grant, listed(missing))
+            yield _lacks(document, (*pointer, "grant"), "the grant", grant, " and ".join(missing))
     elif grant in _SUBJECT and members.get("subject") is None:
         yield _lacks(document, (*pointer, "grant"), "the grant", grant, f'"subject": {_SUBJECT[grant]}')
 

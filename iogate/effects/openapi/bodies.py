@@ -33,7 +33,7 @@ def _encoded(body: Body, value: Any) -> tuple[Any, str]:
     if kind == multipart.MEDIA:
         return multipart.encode(_members(kind, value), body.fields)
     if kind == "application/x-www-form-urlencoded":
-        return _members(kind, value), kind
+        return {name: _field(each) for name, each in _members(kind, value).items()}, kind
     if kind.startswith("text/") or kind.endswith("+xml") or kind in TEXTUAL:
         return (value if isinstance(value, str) else _json(value)), body.media
     return multipart.from_base64(value, f"a body of {kind}"), body.media
@@ -43,6 +43,17 @@ def _members(kind: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise _unfit(f"a body of {kind} must be an object, its fields")
     return dict(value)
+
+
+def _field(value: Any) -> Any:
+    """Objects in a form are JSON, as OpenAPI 3 has it where an encoding says nothing else."""
+    match value:
+        case Mapping():
+            return _json(value)
+        case list():
+            return [_json(each) if isinstance(each, Mapping | list) else each for each in value]
+        case _:
+            return value
 
 
 def _json(value: Any) -> str:

@@ -47,7 +47,7 @@ def build(operation: Operation, call: CallOpenApi) -> CallHttp:
                 cookies += styles.cookies(parameter, value)
     if cookies:
         headers["Cookie"] = "; ".join(cookies)
-    body, media = _body(operation, given)
+    body, media = _body(operation, call.parameters, given)
     if media:
         headers["Content-Type"] = media
     address = _address(operation, path)
@@ -100,7 +100,7 @@ def _in_path(parameter: Parameter, value: Any) -> str:
     return text
 
 
-def _body(operation: Operation, given: Mapping[str, Any]) -> tuple[Any, str]:
+def _body(operation: Operation, parameters: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Any, str]:
     """The body as the client sends it, and its media type; none where nothing is given for it."""
     body = operation.body
     known = {parameter.name for parameter in operation.parameters}
@@ -121,7 +121,7 @@ def _body(operation: Operation, given: Mapping[str, Any]) -> tuple[Any, str]:
     elif rest:
         value = rest
     elif body.required or body.needed:
-        raise missing(operation, "a body", null="body" in given)
+        raise missing(operation, "a body", null=any(map(operation.is_body, parameters)))
     else:
         return None, ""
     if isinstance(value, Mapping):
