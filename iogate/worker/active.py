@@ -130,7 +130,9 @@ class Run:
         )
         emitted = [Leaving(type=e.event["type"], data=encode(e.event), lifecycle=False) for e in self.emits]
         lifecycle: list[Leaving] = []
-        if self.sinks.lifecycle:
+        # A standing run decides when others start: the standard knows it as no run.
+        standing = self.claim.revision == LIVE_REVISION
+        if self.sinks.lifecycle and not standing:
             chronicle = Chronicle(self.uid, self.claim.workflow, statuses=self.sinks.statuses)
             step = f"{self.claim.attempt}/{self.seq + 1}"
             lifecycle = chronicle.tell(notes, step, redaction, before=before, after=state.status)
@@ -156,7 +158,7 @@ class Run:
             wants=delta.wants,
             wants_gone=delta.wants_gone,
             children=children,
-            scheduled=self.claim.revision == LIVE_REVISION,
+            scheduled=standing,
             children_gone=delta.children_gone,
             emits=[event.data for event in emitted],
             once=[place for place, emit in enumerate(self.emits) if self._once(emit)],

@@ -13,7 +13,9 @@ from iogate.compiler.revision import Bundle, Revision, Workflow, canonical, dige
 from iogate.compiler.schedules import LATE_MS, MOST, Missed, Schedule, standing
 from iogate.store import keys
 from iogate.store.runs import RunView
+from tests.worker.sink import SinkServer
 from tests.worker.site import Site, decoded, until, workflow
+from tests.worker.test_worker_courier import sinks
 
 ID = "schedule:test/noop"
 TICK = workflow("noop", {"done": {"set": {"ok": True}}})
@@ -235,6 +237,23 @@ async def test_a_standing_run_that_someone_cancels_is_started_again(site: Site) 
     await listen(site)
     await site.store.events.publish([event(1)])
     await started(site, 1)
+
+
+async def test_sinks_are_told_of_the_runs_that_events_start_and_not_of_the_standing_one(site: Site) -> None:
+    """Neither by a worker nor, where it is suspended, resumed or cancelled, by the store."""
+    async with SinkServer() as sink:
+        await site.worker(**sinks(all=sink.setting(lifecycle=True)))
+        await listen(site)
+        (standing_run,) = await runs(site)
+        await site.store.runs.suspend(standing_run.uid)
+        await site.store.runs.resume(standing_run.uid)
+        await site.store.runs.cancel(standing_run.uid)
+        assert (await site.ended(standing_run.uid)).status == "cancelled"
+        await listen(site)
+        await site.store.events.publish([event(1)])
+        (run,) = await started(site, 1)
+        await until(lambda: any("workflow.completed" in each["type"] for each in sink.taken), what="its end")
+        assert {each["subject"] for each in sink.taken} == {f"noop-{run.uid}.test"}
 
 
 async def test_all_of_a_strategy_are_gathered_by_what_they_have_in_common(site: Site) -> None:

@@ -39,6 +39,8 @@ local function tell_of(uid, r, lines)
   r.reaches = '1'
   local known, facts = pcall(cjson.decode, r.facts)
   if #who_wants_lifecycle() == 0 or not known or type(facts) ~= 'table' then return end
+  -- Revision 0 is that of a standing run, of which no sink is told.
+  if facts[1] == 0 then return end
   local before = (tonumber(redis.call('HGET', $run .. uid, 'jdr')) or 0) + size - #lines
   local entries = {}
   for i, each in ipairs(lines) do
