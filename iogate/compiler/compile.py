@@ -30,6 +30,7 @@ from iogate.compiler.checks import (
     routes,
     schedule,
     schemas,
+    variables,
 )
 from iogate.compiler.faults import Placed, Purpose, Surroundings
 from iogate.compiler.outline import Pointer
@@ -69,6 +70,7 @@ WORKFLOW_CHECKS: tuple[_Check, ...] = (
     processes.check,
     schemas.check,
     schedule.check,
+    variables.check,
     lint.check,
 )
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from iogate.compiler.tasks import Raise, Task
+from iogate.engine.addressing import to_json
 from iogate.engine.frame import Frame
 from iogate.engine.scope import Scope
 from iogate.errors import WorkflowError
@@ -64,4 +65,4 @@ def problem(error: WorkflowError, pointer: str) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else str(value)
+    return value if value is None or isinstance(value, str) else to_json(value)

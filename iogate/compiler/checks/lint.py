@@ -9,15 +9,17 @@ from typing import Any
 from iogate.compiler import outline
 from iogate.compiler.checks.expressions import expressions, holds_expression
 from iogate.compiler.checks.flow import DIRECTIVES
-from iogate.compiler.faults import Placed, Surroundings, conceal, warning
+from iogate.compiler.faults import Placed, Surroundings, conceal, did_you_mean, warning
 from iogate.compiler.outline import Pointer
 from iogate.compiler.policies import policies
-from iogate.documents.problems import Problem, quoted
+from iogate.documents.problems import Problem, nearest, quoted
 
 _SECRETS = re.compile(r"\$secrets\b")
 _ENDING = frozenset({"limit", "when", "exceptWhen"})
 """Of a retry policy, what may end it."""
 _KEEPING = frozenset({"set", "output", "export", "input"})
+_OF_ERRORS = ("type", "status", "instance", "title", "detail", "details")
+"""Members that a filter of errors may name; `details` is the schema's word for `detail`."""
 
 
 def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
@@ -27,6 +29,7 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
     yield from _literal_secrets(document)
     yield from _unreachable(document)
     yield from _endless(document)
+    yield from _blind_filters(document)
 
 
 def _shell(document: Placed) -> Iterator[Problem]:
@@ -158,3 +161,28 @@ def _endless(document: Placed) -> Iterator[Problem]:
                 key=True,
                 hint="limit it: limit: {attempt: {count: 5}}, or give the task a timeout",
             )
+
+
+def _blind_filters(document: Placed) -> Iterator[Problem]:
+    """Filters that no error can pass."""
+    for task in outline.tasks(document.data):
+        wanted = ((task.data.get("catch") or {}).get("errors") or {}).get("with") or {}
+        for name, value in wanted.items():
+            pointer = (*task.pointer, "catch", "errors", "with", name)
+            if name not in _OF_ERRORS:
+                yield warning(
+                    document,
+                    pointer,
+                    "IOG515",
+                    f"no error has {quoted(name)}, so nothing is caught",
+                    key=True,
+                    hint=did_you_mean(nearest(name, _OF_ERRORS)),
+                )
+            elif holds_expression(value):
+                yield warning(
+                    document,
+                    pointer,
+                    "IOG515",
+                    f"{quoted(name)} is compared as it stands: a filter evaluates nothing",
+                    hint='put the condition into "when"',
+                )
