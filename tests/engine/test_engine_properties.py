@@ -56,9 +56,15 @@ def test_stopping_and_loading_between_any_two_steps_changes_nothing(
             whole.state.output,
             whole.state.error,
         )
-        # branches of a fork may take turns differently: who loses may have had a turn, or none
-        if '"compete"' not in json.dumps(workflow):
+        # branches of a fork may take turns differently: who loses, or is cancelled by the error of
+        # another, may have had a turn, or none
+        if '"compete"' not in json.dumps(workflow) and not fork_faulted(whole):
             assert told(sliced) == told(whole)
+
+
+def fork_faulted(run: Run) -> bool:
+    faulted = [each.reference for each in run.notes if each.kind == "task.faulted"]
+    return any(inner.startswith(f"{outer}/fork/branches/") for outer in faulted for inner in faulted)
 
 
 def told(run: Run) -> list[str]:
