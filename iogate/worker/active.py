@@ -73,6 +73,8 @@ class Run:
     committing: Move | None = None
     steps: int = 0
     """How many the next slice may have; 0: it had none yet."""
+    slow: bool = False
+    """Its last slice took long."""
     ready: bool = False
     """It waits for its turn."""
     unfinished: bool = False
