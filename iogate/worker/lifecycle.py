@@ -37,7 +37,6 @@ _EVENTS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "workflow.faulted": (("workflow.faulted", "faultedAt"),),
     "workflow.completed": (("workflow.completed", "completedAt"),),
     "task.started": (("task.created", "createdAt"), ("task.started", "startedAt")),
-    "task.skipped": (("task.created", "createdAt"),),
     "task.suspended": (("task.suspended", "suspendedAt"),),
     "task.resumed": (("task.resumed", "resumedAt"),),
     "task.retried": (("task.retried", "retriedAt"),),

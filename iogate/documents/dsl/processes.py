@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Discriminator
 
-from iogate.documents.dsl.data import ExternalResource
+from iogate.documents.dsl.data import ExternalResource, text_or_mapping
 from iogate.documents.dsl.form import DslShape, either
-from iogate.documents.dsl.text import Duration
-from iogate.documents.shape import Maybe, rule
+from iogate.documents.dsl.text import Duration, Expression
+from iogate.documents.shape import Maybe, as_tag, by_type, rule
 from iogate.documents.values import Flag, FreeMap, Text, TextList
 
 
@@ -64,11 +64,19 @@ class Shell(DslShape):
     environment: Maybe[FreeMap] = None
 
 
+_Input = Annotated[
+    Annotated[FreeMap, as_tag("map")] | Annotated[Expression, as_tag("text")],
+    Discriminator(by_type(dict="map", str="text")),
+    text_or_mapping("a mapping, or a runtime expression ${ … }"),
+]
+"""The standard's text lets it be anything, its schema an object: data as a whole needs an expression."""
+
+
 class Subflow(DslShape):
     namespace: Text
     name: Text
     version: Text
-    input: Maybe[FreeMap] = None
+    input: Maybe[_Input] = None
 
 
 class RunParts(DslShape):
