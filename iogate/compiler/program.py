@@ -14,7 +14,8 @@ from typing import Any
 from iogate.compiler import bound
 from iogate.compiler.building import events
 from iogate.compiler.building.builder import Builder
-from iogate.compiler.tasks import Flow, Task, TaskList, Timeout
+from iogate.compiler.outline import escape
+from iogate.compiler.tasks import FUNCTIONS, Flow, Task, TaskList, Timeout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,8 @@ class Program:
     """Every list of tasks by its static pointer; `/do` is the workflow's."""
     secrets: tuple[str, ...] = ()
     """Names that `use.secrets` declares."""
+    foreign: Mapping[str, Any] = field(default_factory=dict)
+    """Definitions of functions from elsewhere, by their pointers: `/use/functions/NAME`."""
 
     @property
     def name(self) -> str:
@@ -54,6 +57,7 @@ def load(definition: Mapping[str, Any], resources: Mapping[str, Any] | None = No
         tasks=builder.tasks,
         lists=builder.lists,
         secrets=tuple(builder.use.get("secrets") or ()),
+        foreign={f"{FUNCTIONS}{escape(name)}": function for name, function in beside.functions.items()},
     )
 
 

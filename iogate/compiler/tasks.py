@@ -17,6 +17,10 @@ Target = int | Literal["continue", "exit", "end"]
 """Where a flow directive leads: an index in the same list, or a directive."""
 
 
+FUNCTIONS = "/use/functions/"
+"""What pointers into functions begin with."""
+
+
 @dataclass(frozen=True, eq=False, weakref_slot=True, slots=True)
 class Schema:
     """A JSON Schema, inline or loaded with the revision; compared by identity, compiled once."""
@@ -142,6 +146,8 @@ class Inline:
 
     name: str
     arguments: Template
+    foreign: bool = False
+    """From elsewhere: whoever keeps it sees nothing of its caller but the arguments."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,7 @@ def _join(walk: Walk, frame: Frame, branches: tuple[Frame, ...]) -> None:
     context = owner.context
     for branch in branches:
         context = _merged(context, owner.context, branch.context)
-    calls = max([owner.calls, *(each.calls for each in walk.tree.children(frame))])
-    walk.tree.put(changed(owner, context=context, calls=calls))
+    walk.tree.put(changed(owner, context=context))
 
 
 def _merged(into: Any, before: Any, after: Any) -> Any:

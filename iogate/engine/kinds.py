@@ -11,6 +11,7 @@ from typing import Any, assert_never
 
 from iogate.compiler.outline import escape
 from iogate.compiler.tasks import (
+    FUNCTIONS,
     Child,
     Container,
     Do,
@@ -141,7 +142,10 @@ def _function(walk: Walk, scope: Frame, body: Inline, arguments: Scope) -> int:
     if walk.tree.functions_around(scope) >= _FUNCTIONS_DEEP:
         raise WorkflowError("runtime", detail=f"more than {_FUNCTIONS_DEEP} functions call one another")
     given = body.arguments.evaluate(arguments.input, arguments)
-    return walk.enter(walk.open(scope, arguments), f"/use/functions/{escape(body.name)}", value=given)
+    frame, pointer = walk.open(scope, arguments), f"{FUNCTIONS}{escape(body.name)}"
+    if body.foreign:
+        return walk.enter(frame, pointer, value=given, context={}, calls=walk.tree.owner(scope).calls)
+    return walk.enter(frame, pointer, value=given)
 
 
 def _wait(walk: Walk, scope: Frame, task: Task, arguments: Scope, duration: Any) -> int | None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from iogate.compiler.program import Program
-from iogate.compiler.tasks import Task
+from iogate.compiler.tasks import FUNCTIONS, Task
 from iogate.engine.commands import Authentication
 from iogate.errors import WorkflowError
 from iogate.version import __version__
@@ -122,12 +122,19 @@ class Scope:
         return {name: held[name] for name in self.program.secrets}
 
     def _workflow(self) -> dict[str, Any]:
+        function = self._function()
         return {
             "id": self.facts.uid,
-            "definition": self.program.definition,
-            "input": self.facts.input,
+            "definition": self.program.definition if function is None else function,
+            "input": self.facts.input if function is None else None,
             "startedAt": moment(self.facts.started_at_ms),
         }
+
+    def _function(self) -> Any:
+        """The function from elsewhere that the task is in: its workflow is none of its business."""
+        if self.task is None or not self.task.pointer.startswith(FUNCTIONS):
+            return None
+        return self.program.foreign.get("/".join(self.task.pointer.split("/", 4)[:4]))
 
     def _task(self) -> Mapping[str, Any] | None:
         if self.extended is not None:

@@ -11,7 +11,7 @@ from itertools import compress, islice
 from typing import Any
 
 from iogate.compiler.program import Program
-from iogate.compiler.tasks import For, Task
+from iogate.compiler.tasks import FUNCTIONS, For, Task
 from iogate.engine.frame import Frame, changed
 from iogate.engine.index import Index, below
 from iogate.engine.state import State
@@ -69,11 +69,18 @@ class Tree:
         return self._frames[frame.parent]
 
     def remove(self, frame: Frame) -> Frame:
-        """Take out a frame without children; gives its parent."""
+        """Take out a frame without children; gives its parent.
+
+        Answers that came in a branch count on around it, however it ended: no key is used twice.
+        """
         before = self._frames.pop(frame.id)
         self._log.append((frame.id, before))
         parent = self.parent(before)
         self._index.remove(before, parent)
+        if before.owns_context and parent.parent is not None:
+            owner = self.owner(self.parent(parent))
+            if before.calls > owner.calls:
+                self.put(changed(owner, calls=before.calls))
         return parent
 
     def take(self, frame: Frame) -> Frame:
@@ -269,4 +276,4 @@ class Tree:
 
 def is_function(pointer: str) -> bool:
     """True for the scope that a function of `use.functions` runs in."""
-    return pointer.startswith("/use/functions/") and pointer.count("/") == 3
+    return pointer.startswith(FUNCTIONS) and pointer.count("/") == 3

@@ -47,6 +47,22 @@ def test_a_task_that_is_reached_again_has_another_key() -> None:
     assert len(keys) == len(set(keys)) == 3
 
 
+@pytest.mark.parametrize("inner", ["{f: {fork: {branches: [{b: CALL}]}}}", "{b: CALL}"])
+def test_answers_count_on_where_they_failed_the_branch_that_they_came_to(inner: str) -> None:
+    tries = f"{{try: [{inner.replace('CALL', CALLS)}], catch: {{do: [{{x: {{set: '${{ . + 1 }}'}}}}]}}}}"
+    run = Run(
+        program(f"do: [{{t: {tries}}}, {{s: {{switch: [{{again: {{when: . < 3, then: t}}}}]}}}}]"), input=0
+    )
+
+    def broken(_: Perform) -> Any:
+        raise WorkflowError("communication", status=500)
+
+    run.finish(broken)
+    keys = [perform.idempotency_key for perform in run.performs]
+    assert [key[-2:] for key in keys] == ["/0", "/1", "/2"]
+    assert run.state.status == "completed"
+
+
 def test_after_a_crash_the_same_effect_is_asked_for_again_to_the_letter() -> None:
     call = "{call: http, with: {method: post, endpoint: 'https://h/${ now }', body: {i: '${ $item }'}}}"
     run = Run(program(f"do: [{{l: {{for: {{in: '[1,2]'}}, do: [{{c: {call}}}]}}}}]"))

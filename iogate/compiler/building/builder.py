@@ -8,7 +8,7 @@ from typing import Any
 from iogate.compiler.building import calls, control, events, extensions, processes
 from iogate.compiler.building.draft import Draft, Places
 from iogate.compiler.outline import escape
-from iogate.compiler.tasks import Body, Do, Set, TaskList, Unsupported, Wait
+from iogate.compiler.tasks import FUNCTIONS, Body, Do, Set, TaskList, Unsupported, Wait
 
 
 class Builder(Draft):
@@ -20,7 +20,7 @@ class Builder(Draft):
         self.list("/do", self.definition["do"])
         functions: Mapping[str, Any] = {**(self.use.get("functions") or {}), **self.bound.functions}
         for name, function in functions.items():
-            pointer = f"/use/functions/{escape(name)}"
+            pointer = f"{FUNCTIONS}{escape(name)}"
             task = self.task(pointer, name, function, {})
             self.lists[pointer] = TaskList(pointer, (task,))
 

@@ -22,7 +22,7 @@ def call(draft: Draft, pointer: str, function: str, arguments: Mapping[str, Any]
     if function == "openapi":
         return _openapi(draft, pointer, arguments)
     if pointer in draft.bound.calls:
-        return Inline(draft.bound.calls[pointer], draft.value(arguments))
+        return Inline(draft.bound.calls[pointer], draft.value(arguments), foreign=True)
     if function in (draft.use.get("functions") or {}):
         return Inline(function, draft.value(arguments))
     if found := _FUNCTION.fullmatch(function):
