@@ -20,16 +20,23 @@ from iogate.documents.wording import pointers_of, task_at
 if TYPE_CHECKING:
     from iogate.documents.nodes import Node, Pointer
 
+_HEAD: Pointer = ("document",)
+_DOCUMENT = {"dsl": "1.0.0", "namespace": "mended", "name": "mended", "version": "0.0.0"}
+_OPTIONAL: frozenset[Pointer] = frozenset({("timeout",), ("schedule",), ("input",), ("output",)})
+
 
 def mended_workflow(
     data: dict[str, Any], error: ValidationError, root: Node
 ) -> tuple[dict[str, Any], Workflow] | None:
-    """The workflow without the tasks at fault; None where a fault is in none: too much follows from it."""
+    """The workflow without the parts at fault; None where too much would follow from that."""
     left: Any = data
     for pointer in sorted({_part(pointer) for pointer in pointers_of(error, root)}, key=len):
         if not pointer:
             return None
-        left = _mended(left, pointer, member=task_at(pointer) != pointer)
+        if pointer == _HEAD:
+            left = {**left, "document": _DOCUMENT}
+        else:
+            left = _mended(left, pointer, member=task_at(pointer) != pointer)
     try:
         return left, Workflow.model_validate(left)
     except ValidationError:
@@ -58,11 +65,11 @@ def mended_api(
 
 
 def _part(pointer: Pointer) -> Pointer:
-    """The part of the task that goes for a fault at the pointer, or the task; nothing where there is none."""
+    """What goes for a fault at the pointer: a part of a task, a task, or what a workflow can do without."""
     task = task_at(pointer)
     if task and len(pointer) > len(task) and pointer[len(task)] in SHARED:
         return pointer[: len(task) + 1]
-    return task
+    return task or (pointer[:1] if pointer[:1] == _HEAD or pointer[:1] in _OPTIONAL else ())
 
 
 def _mended(value: Any, at: Pointer, *, member: bool) -> Any:

@@ -54,9 +54,25 @@ def test_a_function_at_fault_is_still_there_for_who_calls_it() -> None:
     assert codes(f"{HEAD}{use}do:\n- a: {{call: slow}}\n- b: {{set: '${{ ) }}'}}\n") == ["IOG205", "IOG314"]
 
 
-def test_where_a_fault_is_in_no_task_nothing_is_said_of_what_may_follow_from_it() -> None:
-    assert codes("document: {dsl: 1.0.0, namespace: shop, name: fulfil}\ndo:\n- a: {set: '${ ) }'}\n") == [
-        "IOG202"
+@pytest.mark.parametrize(
+    ("head", "code"),
+    [
+        ("document: {dsl: 1.0.0, namespace: shop, name: fulfil}\n", "IOG202"),
+        ("document: {dsl: 1.0.0, namespace: shop, name: My Name, version: 1.0.0}\n", "IOG205"),
+        ("document: shop\n", "IOG203"),
+        (f"{HEAD}timeout: {{after: P1X}}\n", "IOG205"),
+        (f"{HEAD}schedule: {{every: P1X}}\n", "IOG205"),
+        (f"{HEAD}input: {{schemas: {{}}}}\n", "IOG201"),
+        (f"{HEAD}output: {{like: .a}}\n", "IOG201"),
+    ],
+)
+def test_beside_a_fault_at_the_top_the_tasks_are_judged(head: str, code: str) -> None:
+    assert codes(f"{head}do:\n- a: {{set: '${{ .x + }}'}}\n") == [code, "IOG314"]
+
+
+def test_where_too_much_would_follow_from_a_fault_nothing_is_said_of_it() -> None:
+    assert codes(f"{HEAD}use: {{retries: {{often: {{delay: P1X}}}}}}\ndo:\n- a: {{set: '${{ ) }}'}}\n") == [
+        "IOG205"
     ]
     assert codes(f"{HEAD}do:\n- a: {{wait: PT1S}}\n  b: {{wait: PT1S}}\n- c: {{set: '${{ ) }}'}}\n") == [
         "IOG209"
