@@ -52,6 +52,14 @@ def test_no_file_is_too_long_to_read() -> None:
     assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
 
 
+@pytest.mark.parametrize("room", ["engine", "worker"])
+def test_each_module_of_a_large_room_has_its_place_in_the_plan_at_the_door(room: str) -> None:
+    plan = (PACKAGE / room / "__init__.py").read_text(encoding="utf-8")
+    lines = [line for line in plan.splitlines() if line.startswith("    ")]
+    named = {word for line in lines for word in re.split(r"[:\s]+", re.split(r"\s{3,}", line.strip())[0])}
+    assert named == {file.stem for file in (PACKAGE / room).glob("*.py")} - {"__init__"}
+
+
 @pytest.mark.parametrize("word", ["TODO", "FIXME", "XXX", r"raise NotImplementedError"])
 def test_nothing_is_left_for_later(word: str) -> None:
     pattern = re.compile(rf"\b{word}\b")

@@ -1,1 +1,14 @@
-"""The RQ worker that advances runs: takes leases, drives the engine, performs effects, commits."""
+"""The RQ worker that advances runs: takes leases, drives the engine, performs effects, commits.
+
+May talk to the store, the engine and effects. Decides nothing about a workflow: what comes next is the engine's.
+
+    workforce: signs                              the parent: which workers to keep, whose runs to bury
+    process: __main__ bounds worker job upkeep    one worker process, and what RQ sees of it
+    loop: drive turns                             what is taken, whose turn it is, what follows from a step
+    active: loading programs vault frames         a run in a worker's hands
+        journal redaction
+    commits performing children inbox             what a step leads to, and what comes back
+    matching: directory                           events to those who listen
+    courier: sinks lifecycle                      events to those outside
+    scheduling                                    runs by the clock
+"""
