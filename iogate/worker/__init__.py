@@ -1,6 +1,6 @@
 """The RQ worker that advances runs: takes leases, drives the engine, performs effects, commits.
 
-May talk to the store, the engine and effects. Decides nothing about a workflow: what comes next is the engine's.
+May talk to the store, the engine and effects. What comes next in a workflow is the engine's to decide.
 
     workforce: signs                              the parent: which workers to keep, whose runs to bury
     process: __main__ bounds worker job upkeep    one worker process, and what RQ sees of it
