@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from iogate.effects import values
+from iogate.engine.raising import RaisedError
 from iogate.errors import WorkflowError
 
 if TYPE_CHECKING:
@@ -60,12 +61,15 @@ async def call(call: CallFunction, context: Context, *, functions: Registry, thr
 
 
 async def _returned(function: Function, arguments: Mapping[str, Any], threads: Executor) -> Any:
-    if function.is_async:
-        return await function.callable(**arguments)
-    loop = asyncio.get_running_loop()
-    value, fault = await loop.run_in_executor(threads, _caught, function, arguments)
-    if fault is not None:
-        raise fault
+    try:
+        if function.is_async:
+            return await function.callable(**arguments)
+        loop = asyncio.get_running_loop()
+        value, fault = await loop.run_in_executor(threads, _caught, function, arguments)
+        if fault is not None:
+            raise fault
+    except WorkflowError as error:  # the author's own words, which ours are not
+        raise RaisedError(error.type, status=error.status, title=error.title, detail=error.detail) from None
     return value
 
 

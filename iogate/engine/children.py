@@ -51,11 +51,15 @@ def start(walk: Walk, scope: Frame, task: Task, body: Child, given: Any, number:
 
 
 def error(ended: ChildEnded) -> WorkflowError:
-    """The error that the end of a child raises at the task that waited for it: in the child's words."""
+    """The error that the end of a child raises at the task that waited for it: in the child's words.
+
+    Where there was no child, the words are ours, about the task.
+    """
     if ended.status == "cancelled":
         return WorkflowError("runtime", detail="the workflow that it ran was cancelled")
     known: Mapping[str, Any] = ended.error or {}
-    return raising.RaisedError(
+    kind = raising.RaisedError if ended.started else WorkflowError
+    return kind(
         known.get("type") or "runtime",
         status=known.get("status"),
         title=known.get("title"),

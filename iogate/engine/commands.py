@@ -179,6 +179,8 @@ class ChildEnded:
     status: Literal["completed", "faulted", "cancelled"]
     output: Any = None
     error: Mapping[str, Any] | None = None
+    started: bool = True
+    """False where no workflow could be started: the error is of the task that asked for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from iogate.expressions.paths import type_name
 
 
 class RaisedError(WorkflowError):
-    """What a `raise` task raises: its words are the author's, and stay as they are."""
+    """What the author raises, by a `raise` task or in a Python function: its words stay as they are."""
 
 
 class UnknownOutcomeError(WorkflowError):

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 
 from iogate import durations
 from iogate.compiler.stages import BEFORE
-from iogate.compiler.tasks import Fork, Function, Listen, Task, Try
+from iogate.compiler.tasks import Fork, Listen, Task, Try
 from iogate.engine import attempts, branches, children, extending, kinds, listening, raising, waits
 from iogate.engine.commands import Arrived, ChildEnded, Performed
 from iogate.engine.frame import Frame
@@ -42,10 +42,7 @@ def answered(walk: Walk, performed: Performed) -> None:
         walk.tree.count_answer(scope)
     walk.begins()
     if performed.error is not None:
-        if isinstance(task.body, Function):  # its words may be the author's
-            described = raising.problem(performed.error, task.pointer)
-        else:
-            described = raising.placed(performed.error, task, scope)
+        described = raising.placed(performed.error, task, scope)
         _carry(walk, Fault(scope.id, task, described, definite=performed.definite))
     else:
         _complete(walk, frame, task, performed.output, performed.authorization)

@@ -21,6 +21,7 @@ from iogate.engine.advance import Environment, RunFacts, advance
 from iogate.engine.commands import (
     Arrived,
     Authentication,
+    CallFunction,
     CallHttp,
     CallOpenApi,
     Cancelled,
@@ -34,6 +35,7 @@ from iogate.engine.commands import (
 )
 from iogate.engine.emitting import envelope
 from iogate.engine.events import concerns
+from iogate.engine.raising import RaisedError
 from iogate.engine.state import State
 from iogate.errors import NotFound, WorkflowError
 from iogate.testing.clock import FakeClock
@@ -200,9 +202,10 @@ class Stage:
             assert state.status in ("completed", "faulted", "cancelled")
             self._tell(run.parent, run.frame, state.status, state.output, state.error)
 
-    def _tell(self, run: _Run, frame: int, status: Any, output: Any, error: Any) -> None:
+    def _tell(self, run: _Run, frame: int, status: Any, output: Any, error: Any, **more: bool) -> None:
+        number = run.next_number()
         run.news.append(
-            ChildEnded(frame=frame, number=run.next_number(), status=status, output=output, error=error)
+            ChildEnded(frame=frame, number=number, status=status, output=output, error=error, **more)
         )
 
     def _publish(self, event: Mapping[str, Any]) -> None:
@@ -298,7 +301,7 @@ class Stage:
         cast = self._cast_of(run, start)
         if isinstance(cast, WorkflowError):
             if start.awaits:
-                self._tell(run, start.frame, "faulted", None, cast.to_json())
+                self._tell(run, start.frame, "faulted", None, cast.to_json(), started=False)
             return
         child = self._start(
             cast,
@@ -372,7 +375,9 @@ async def _answered(perform: Perform, mock: Mock) -> Performed:
     if mock.error is None:
         return Performed(frame=perform.frame, output=mock.output)
     known = dict(mock.error)
-    error = WorkflowError(
+    # What stands in for a function raises as it would; what stands in for the rest answers as that does.
+    kind = RaisedError if isinstance(perform.effect, CallFunction) else WorkflowError
+    error = kind(
         known.get("type", "runtime"),
         status=known.get("status"),
         title=known.get("title"),

@@ -67,8 +67,9 @@ class Children:
             except WorkflowError as error:
                 if start.awaits:
                     told = error.to_json()
-                    ended = ChildEnded(frame=start.frame, number=0, status="faulted", error=told)
-                    resolved.failed.append(ended)
+                    resolved.failed.append(
+                        ChildEnded(frame=start.frame, number=0, status="faulted", error=told, started=False)
+                    )
                 else:
                     log.warning(
                         "run %s: %s was not awaited and could not start: %s",

@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
 from iogate.engine.commands import CallHttp, CallOpenApi, Perform, Performed
+from iogate.engine.raising import RaisedError
 from iogate.errors import STANDARD_TYPES, WorkflowError
 
 HIDDEN: Final = "[secret]"
@@ -129,7 +130,8 @@ class Redaction:
         """An error whose title and detail are clean: it enters frames, and `catch` sees it."""
         if self._pattern is None:
             return error
-        return WorkflowError(
+        kind = RaisedError if isinstance(error, RaisedError) else WorkflowError
+        return kind(
             self.text(error.type),
             status=error.status,
             title=None if error.title is None else self.text(error.title),

@@ -68,10 +68,11 @@ def test_workflow_that_is_nowhere_faults_the_run_with_what_there_is(cli: Cli) ->
     cli.write("w.yaml", document("w", runs("x", "2.0.0")))
     error = cli("run", "w.yaml", "-o", "json", code=7).json["error"]
     assert (error["status"], error["instance"]) == (400, "/do/0/a")
-    assert error["detail"] == "there is no workflow demo/x; there is demo/w; apply the one that is meant"
+    said = "there is no workflow demo/x; there is demo/w; apply the one that is meant"
+    assert error["detail"] == f'task "a": {said}'
     cli.write("x.yaml", document("x", "do: [{a: {set: {ok: true}}}]"))
     error = cli("run", "w.yaml", "-o", "json", code=7).json["error"]
-    assert error["detail"] == "workflow demo/x has no version 2.0.0; it has 1.0.0"
+    assert error["detail"] == 'task "a": workflow demo/x has no version 2.0.0; it has 1.0.0'
 
 
 def test_problem_of_a_workflow_that_the_file_runs_is_one_of_the_file(cli: Cli) -> None:

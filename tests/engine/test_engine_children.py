@@ -47,8 +47,8 @@ def test_what_could_not_be_started_needs_no_number() -> None:
         "title": "Unknown",
         "detail": "no such workflow",
     }
-    run.tell(ChildEnded(frame=run.frame, number=0, status="faulted", error=error))
-    assert run.state.error == {**error, "instance": "/do/0/r"}
+    run.tell(ChildEnded(frame=run.frame, number=0, status="faulted", error=error, started=False))
+    assert run.state.error == {**error, "detail": 'task "r": no such workflow', "instance": "/do/0/r"}
     assert run.state.inbox_done == 0
 
 

@@ -83,7 +83,7 @@ async def test_child_that_is_not_there_is_a_configuration_error_that_names_what_
     error = decoded(run.error)
     assert (run.status, error["status"], error["instance"]) == ("faulted", 400, "/do/1/asks")
     assert error["type"].endswith("/configuration")
-    assert error["detail"] == detail
+    assert error["detail"] == f'task "asks": {detail}'
 
 
 async def test_child_is_of_the_revision_that_its_parent_was_accepted_with(site: Site) -> None:
@@ -121,7 +121,7 @@ async def test_workflow_that_starts_itself_comes_to_an_end(site: Site) -> None:
     error = decoded(run.error)
     assert (run.status, error["status"]) == ("faulted", 500)
     assert error["detail"] == (
-        "test/parent would have 33 runs above it; at most 32 may have started one another"
+        'task "asks": test/parent would have 33 runs above it; at most 32 may have started one another'
     )
     assert len(await site.store.runs.list(limit=100)) == 33
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iogate.engine.raising import RaisedError
 from iogate.errors import WorkflowError
 from iogate.worker.redaction import Redaction
 from tests.worker.site import decoded, workflow
@@ -40,6 +41,13 @@ def test_redaction_finds_a_secret_in_each_disguise(form: str) -> None:
     error = redaction.error(WorkflowError("runtime", title=form, detail=f"got {form}", status=418))
     assert (error.title, error.status) != (form, 500)
     assert form not in str(error.to_json())
+
+
+def test_redaction_leaves_the_authors_words_the_authors() -> None:
+    """The engine says before the others which task they are of."""
+    redaction = Redaction([SECRET])
+    for kind in (WorkflowError, RaisedError):
+        assert type(redaction.error(kind("runtime", detail=SECRET))) is kind
 
 
 @given(st.text(min_size=1), st.binary(max_size=20), st.binary(max_size=20))
