@@ -36,6 +36,8 @@ _LONGEST: Final = 2_048
 _NAME = re.compile(r"[a-z0-9]{1,64}")
 _MEDIA = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+(\s*;.*)?", re.DOTALL)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
+_CHARSET = re.compile(rb"charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
+_UTF8: Final = frozenset({b"utf-8", b"utf8", b"us-ascii"})
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _encode = msgspec.json.Encoder().encode
 
@@ -130,8 +132,25 @@ def _binary(named: Mapping[bytes, bytes], label: bytes, media: bytes, body: byte
     if not _MEDIA.fullmatch(kind):
         raise invalid("The header Content-Type is no media type")
     event["datacontenttype"] = kind
-    event["data_base64"] = base64.b64encode(body).decode()
+    written = _written(media, label, body)
+    if written is None:
+        event["data_base64"] = base64.b64encode(body).decode()
+    else:
+        event["data"] = written
     return event
+
+
+def _written(media: bytes, label: bytes, body: bytes) -> str | None:
+    """Data that is text stays text, as the JSON format has it; None: it is none, or not in UTF-8."""
+    if not (media.startswith(b"text/") or media == b"application/xml" or media.endswith(b"+xml")):
+        return None
+    found = _CHARSET.search(label)
+    if found is not None and found[1].lower() not in _UTF8:
+        return None
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _header(name: str, raw: bytes) -> str:
@@ -184,8 +203,8 @@ def _check_base64(value: Any, which: str) -> None:
 
 
 def _check_charset(parameters: bytes) -> None:
-    found = re.search(rb"charset\s*=\s*\"?([^\s;\"]+)", parameters, re.IGNORECASE)
-    if found and found[1].lower() not in (b"utf-8", b"utf8", b"us-ascii"):
+    found = _CHARSET.search(parameters)
+    if found and found[1].lower() not in _UTF8:
         raise unsupported(f"The charset {found[1].decode('latin-1')[:40]} is not read; expected utf-8")
 
 

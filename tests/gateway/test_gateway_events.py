@@ -76,7 +76,18 @@ async def test_a_binary_event_has_its_attributes_in_headers(opened: World) -> No
             b'{"a":1}',
             {"datacontenttype": "application/json", "data": {"a": 1}},
         ),
-        ("text/plain", b"hi", {"datacontenttype": "text/plain", "data_base64": "aGk="}),
+        ("text/plain", b"hi", {"datacontenttype": "text/plain", "data": "hi"}),
+        (
+            "application/atom+xml; charset=utf-8",
+            "<ä/>".encode(),
+            {"datacontenttype": "application/atom+xml; charset=utf-8", "data": "<ä/>"},
+        ),
+        (
+            "text/plain; charset=latin-1",
+            b"\xe4",
+            {"datacontenttype": "text/plain; charset=latin-1", "data_base64": "5A=="},
+        ),
+        ("text/plain", b"\xe4", {"datacontenttype": "text/plain", "data_base64": "5A=="}),
         (
             "application/octet-stream",
             b"\xff\0",
