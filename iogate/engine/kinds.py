@@ -132,14 +132,14 @@ def turn(walk: Walk, at: int, task: Task, body: For) -> int | None:
     try:
         holds = truthy(body.condition.evaluate(inner.value, arguments))
     except WorkflowError as error:
-        described = raising.placed(error, task, inner)
+        described = walk.placed(error, task, inner)
         outer = walk.tree.remove(walk.tree.remove(inner))
         raise Fault(outer.id, task, described) from None
     return at if holds else walk.done(inner)
 
 
 def _function(walk: Walk, scope: Frame, body: Inline, arguments: Scope) -> int:
-    if walk.tree.functions_around(scope) >= _FUNCTIONS_DEEP:
+    if len(walk.tree.calls_around(scope)) >= _FUNCTIONS_DEEP:
         raise WorkflowError("runtime", detail=f"more than {_FUNCTIONS_DEEP} functions call one another")
     given = body.arguments.evaluate(arguments.input, arguments)
     frame, pointer = walk.open(scope, arguments), f"{FUNCTIONS}{escape(body.name)}"

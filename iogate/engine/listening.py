@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from iogate.compiler.tasks import Listen, Task
-from iogate.engine import filters, raising, triggering
+from iogate.engine import filters, triggering
 from iogate.engine.frame import Frame, changed, framed
 from iogate.engine.scope import Scope, truthy
 from iogate.engine.walk import NOTHING, Fault, Walk
@@ -175,7 +175,7 @@ def _fault(walk: Walk, frame: Frame, task: Task, error: WorkflowError) -> Fault:
     scope = walk.tree.parent(frame)
     walk.cancelled(walk.tree.remove_below(frame))
     walk.tree.take(frame)
-    return Fault(scope.id, task, raising.placed(error, task, scope))
+    return walk.fault(error, task, scope)
 
 
 def _count(walk: Walk, frame: Frame) -> int:

@@ -6,10 +6,10 @@ and sees no data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from iogate.compiler.tasks import Raise, Task
+from iogate.compiler.tasks import Inline, Raise, Task
 from iogate.engine.addressing import to_json
 from iogate.engine.frame import Frame
 from iogate.engine.scope import Scope
@@ -50,13 +50,27 @@ def raised(body: Raise, scope: Scope) -> WorkflowError:
     return RaisedError(kind, status=status, title=_text(title), detail=_text(detail))
 
 
-def placed(error: WorkflowError, task: Task, scope: Frame) -> dict[str, Any]:
-    """The error of a task as data; what the engine says gets the task's name and turn in front."""
+def placed(
+    error: WorkflowError, task: Task, scope: Frame, calls: Sequence[tuple[Task, Frame]] = ()
+) -> dict[str, Any]:
+    """The error of a task as data; what the engine says gets the task's name and turn in front.
+
+    The instance tells the place in a function, so the words tell who called it. `calls` are the tasks around
+    that called functions, the inner first; of many, as in a circle, the first and the last are named.
+    """
     described = problem(error, task.pointer)
     if not isinstance(error, RaisedError):
-        turn = f" (turn {scope.turn})" if scope.turn is not None else ""
-        described["detail"] = f'task "{task.name}"{turn}: {error.detail or error.title or "failed"}'
+        where = [] if task.pointer == scope.pointer else [_named(task, scope)]
+        called = [caller.body.name for caller, _ in calls if isinstance(caller.body, Inline)]
+        where += [f'function "{name}"' for name in dict.fromkeys((*called[:1], *called[-1:]))]
+        where += [_named(*call) for call in calls[-1:]]
+        described["detail"] = ": ".join([*reversed(where), error.detail or error.title or "failed"])
     return described
+
+
+def _named(task: Task, scope: Frame) -> str:
+    turn = f" (turn {scope.turn})" if scope.turn is not None else ""
+    return f'task "{task.name}"{turn}'
 
 
 def problem(error: WorkflowError, pointer: str) -> dict[str, Any]:

@@ -42,8 +42,7 @@ def answered(walk: Walk, performed: Performed) -> None:
         walk.tree.count_answer(scope)
     walk.begins()
     if performed.error is not None:
-        described = raising.placed(performed.error, task, scope)
-        _carry(walk, Fault(scope.id, task, described, definite=performed.definite))
+        _carry(walk, walk.fault(performed.error, task, scope, definite=performed.definite))
     else:
         _complete(walk, frame, task, performed.output, performed.authorization)
 
@@ -65,7 +64,7 @@ def received(walk: Walk, message: Arrived | ChildEnded) -> None:
             if message.status == "completed":
                 _complete(walk, frame, task, message.output)
             else:
-                _carry(walk, Fault(scope.id, task, raising.placed(children.error(message), task, scope)))
+                _carry(walk, walk.fault(children.error(message), task, scope))
         case _:
             pass
 
@@ -88,7 +87,7 @@ def asked_again(walk: Walk) -> None:
             walk.tree.remove(frame)
             walk.begins()
             definite = not isinstance(error, raising.UnknownOutcomeError)
-            _carry(walk, Fault(scope.id, task, raising.placed(error, task, scope), definite=definite))
+            _carry(walk, walk.fault(error, task, scope, definite=definite))
 
 
 def wake(walk: Walk) -> None:
@@ -111,7 +110,7 @@ def wake(walk: Walk) -> None:
                 scope = walk.tree.parent(frame)
                 walk.cancelled(walk.tree.remove_below(frame))
                 walk.tree.take(frame)
-                _carry(walk, Fault(scope.id, task, raising.placed(error, task, scope)))
+                _carry(walk, walk.fault(error, task, scope))
 
 
 def run(walk: Walk) -> None:
@@ -149,7 +148,7 @@ def _step(walk: Walk, scope: Frame) -> int | None:
         try:
             return _begin(walk, scope, task)
         except WorkflowError as error:
-            raise Fault(scope.id, task, raising.placed(error, task, scope)) from None
+            raise walk.fault(error, task, scope) from None
     frame = walk.tree.parent(scope)
     if frame.parent is None:
         walk.end_completed(scope.value, scope.context)
@@ -161,7 +160,7 @@ def _step(walk: Walk, scope: Frame) -> int | None:
     try:
         return extending.leave(walk, scope, frame, task)
     except WorkflowError as error:
-        raise Fault(outer.id, task, raising.placed(error, task, outer)) from None
+        raise walk.fault(error, task, outer) from None
 
 
 def _begin(walk: Walk, scope: Frame, task: Task) -> int | None:
@@ -210,7 +209,7 @@ def _time_out(walk: Walk, frame: Frame) -> None:
     else:
         scope, task = walk.tree.remove(frame), walk.program.tasks[frame.pointer]
     walk.begins()
-    _carry(walk, Fault(scope.id, task, raising.placed(late, task, scope), definite=False))
+    _carry(walk, walk.fault(late, task, scope, definite=False))
 
 
 def _carry(walk: Walk, fault: Fault) -> int | None:
@@ -233,7 +232,7 @@ def _up(walk: Walk, fault: Fault) -> int | None:
                 try:
                     caught = attempts.catch(walk, frame, around, error, definite=fault.definite)
                 except WorkflowError as second:
-                    error = walk.named(raising.placed(second, around, walk.tree.parent(frame)))
+                    error = walk.named(walk.placed(second, around, walk.tree.parent(frame)))
                 else:
                     if caught is not None:
                         return caught.at

@@ -215,13 +215,14 @@ class Tree:
             scope = self.parent(task)
         return None
 
-    def functions_around(self, scope: Frame) -> int:
-        """How many functions a scope is inside of."""
-        count = 0
+    def calls_around(self, scope: Frame) -> list[Frame]:
+        """The tasks that called the functions which a scope is inside of, the inner first."""
+        calls: list[Frame] = []
         while (task := self.parent(scope)).parent is not None:
-            count += is_function(scope.pointer)
+            if is_function(scope.pointer):
+                calls.append(task)
             scope = self.parent(task)
-        return count
+        return calls
 
     def deadline(self, frame: Frame) -> int | None:
         """The earliest deadline of a task or of any around it."""

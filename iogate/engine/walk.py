@@ -139,6 +139,16 @@ class Walk:
         """What happens next is one thing: an error of it that ends the run leaves the tree as it is now."""
         self.moment = self.tree.mark()
 
+    def fault(self, error: WorkflowError, task: Task, scope: Frame, *, definite: bool = True) -> Fault:
+        """The error of the task in a scope, ready to be carried up."""
+        return Fault(scope.id, task, self.placed(error, task, scope), definite=definite)
+
+    def placed(self, error: WorkflowError, task: Task, scope: Frame) -> dict[str, Any]:
+        """The error of the task in a scope as data that says where it comes from."""
+        calls = self.tree.calls_around(scope)
+        around = [(self.program.tasks[call.pointer], self.tree.parent(call)) for call in calls]
+        return raising.placed(error, task, scope, around)
+
     # in and out of tasks
 
     def open(self, scope: Frame, arguments: Scope, **attributes: Any) -> Frame:
@@ -188,7 +198,7 @@ class Walk:
         try:
             return self.complete(scope, task, arguments, output, then)
         except WorkflowError as error:
-            raise Fault(scope.id, task, raising.placed(error, task, scope)) from None
+            raise self.fault(error, task, scope) from None
 
     def complete(
         self,

@@ -144,7 +144,7 @@ FAULTS: dict[str, tuple[str, Any, str, int, str, str]] = {
         "runtime",
         500,
         "/use/functions/f",
-        'task "f": more than 32 functions call one another',
+        'task "a": function "f": more than 32 functions call one another',
     ),
     "an argument that is not there yet": (
         "do: [{a: {if: $input, set: '1'}}]",
@@ -160,7 +160,7 @@ FAULTS: dict[str, tuple[str, Any, str, int, str, str]] = {
         "expression",
         400,
         "/use/functions/f",
-        'task "f": expression ${ [$item] } failed: $item is not defined here; known are none',
+        'task "a" (turn 0): function "f": expression ${ [$item] } failed: $item is not defined here; known are none',
     ),
 }
 
