@@ -95,6 +95,8 @@ class Exit:
     reason: Literal["exited", "stopped", "hung"]
     """`stopped`: it was asked to."""
     lived_s: float
+    silent_s: float = 0.0
+    """Of one that hung: after how long without a tick it was killed."""
 
 
 @dataclass(kw_only=True)
@@ -105,7 +107,8 @@ class _Kept:
     identity: str = ""
     ticked_at: float | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
-    hung: bool = False
+    hung_s: float = 0.0
+    """For how long it did not tick, once that was too long."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -250,7 +253,7 @@ class Supervisor:
         child = kept.child
         started = time.monotonic()
         kept.identity = f"{socket.gethostname()}.{child.name}.{secrets.token_hex(4)}"
-        kept.hung, kept.ticked_at = False, None
+        kept.hung_s, kept.ticked_at = 0.0, None
         environment = {**os.environ, **child.environment, IDENTITY: kept.identity}
         read_fd, write_fd = os.pipe() if child.ticks else (-1, -1)
         if child.ticks:
@@ -290,7 +293,7 @@ class Supervisor:
                 await asyncio.gather(watch, return_exceptions=True)
             _kill_group(process)
             kept.process = None
-        reason: Literal["exited", "stopped", "hung"] = "hung" if kept.hung else "exited"
+        reason: Literal["exited", "stopped", "hung"] = "hung" if kept.hung_s else "exited"
         if kept.stopping.is_set():
             reason = "stopped"
         return Exit(
@@ -300,6 +303,7 @@ class Supervisor:
             code=code,
             reason=reason,
             lived_s=time.monotonic() - started,
+            silent_s=kept.hung_s,
         )
 
     async def _watch(self, kept: _Kept, read_fd: int) -> None:
@@ -325,11 +329,11 @@ class Supervisor:
                 if left <= 0:
                     break
                 await asyncio.sleep(min(left, child.tick_s / 4))
-            kept.hung = True
+            kept.hung_s = child.tick_s if kept.ticked_at is not None else child.start_s
             log.error(
                 "%s has not ticked for %g s, killed",
                 child.name,
-                child.tick_s if kept.ticked_at is not None else child.start_s,
+                kept.hung_s,
                 extra={"action": "child.hung", "child": child.name},
             )
             _kill_group(kept.process)

@@ -1,7 +1,7 @@
 """The engine's entry point: `advance` a run by what has happened; a run that has not begun is a `State()`.
 
-Called by the worker, the harness of `testing` and `iogate run`; nothing else in the engine is. It is a
-pure function: equal arguments give equal results.
+Called by the worker, the harness of `testing` and `iogate run`; nothing else in the engine moves a run.
+It is a pure function: equal arguments give equal results.
 """
 
 from __future__ import annotations

@@ -59,14 +59,20 @@ class Renewed(msgspec.Struct, frozen=True, kw_only=True):
     """Runs that someone suspended."""
 
 
-POISONED = json.dumps(
-    WorkflowError(
-        "runtime",
-        status=500,
-        title="poisoned",
-        detail=f"the worker that ran this run alone died {keys.DEATHS} times",
-    ).to_json()
-).encode()
+DIED = f"the worker that ran this run alone died {keys.DEATHS} times"
+BOUND = "Bound it, or move the work to a script, which has limits of its own"
+UNENDING = (
+    f"most likely an expression that does not end, or takes more memory than a worker may have. {BOUND}"
+)
+
+
+def poison(detail: str, *, instance: str | None = None) -> dict[str, Any]:
+    """The error of a run that has ended too many workers."""
+    return WorkflowError("runtime", status=500, title="poisoned", detail=detail, instance=instance).to_json()
+
+
+POISONED = json.dumps(poison(f"{DIED}: {UNENDING}")).encode()
+"""Where nobody can tell what the run was at."""
 _POISON = (POISONED, rq_text(POISONED))
 _VERDICTS = tuple(
     Verdict(
@@ -136,9 +142,13 @@ class Leases:
         """Give leases up without a commit: the runs go ahead of new ones."""
         await self._line.run("hand_back", worker, *_flat(held))
 
-    async def bury(self, worker: str) -> int:
-        """Make suspects of all that a dead worker held, and forget it in RQ; how many there were."""
-        buried: int = await self._line.run("bury", worker, *_POISON)
+    async def bury(self, worker: str, *, uid: str = "", error: bytes = POISONED) -> int:
+        """Make suspects of all that a dead worker held, and forget it in RQ; how many there were.
+
+        `error` is that of the run `uid`, where this was the death that poisons it.
+        """
+        told = (uid, error, rq_text(error))
+        buried: int = await self._line.run("bury", worker, *_POISON, *told)
         return buried
 
     async def suspects(self) -> int:

@@ -31,8 +31,11 @@ def main() -> int:
         logs.set_up(settings.log_format)
         bounds.apply()
         name = process.new_name()
-        with signs.held(settings.data_dir, name):
-            asyncio.run(process.work(settings, Path.cwd(), name=name, solitary=arguments.solitary))
+        with signs.held(settings.data_dir, name) as sign:
+            working = process.work(
+                settings, Path.cwd(), name=name, solitary=arguments.solitary, leave_word=sign.leave_word
+            )
+            asyncio.run(working)
     except IogateError as error:
         logs.set_up()
         logging.getLogger("iogate.worker").exception(

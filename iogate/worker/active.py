@@ -23,6 +23,7 @@ from iogate.worker.journal import KEPT, gather, lines
 from iogate.worker.lifecycle import Chronicle
 from iogate.worker.redaction import Redaction
 from iogate.worker.sinks import Leaving, Sinks
+from iogate.worker.witness import Witness
 
 MANY = 4_096
 """Notes of one run in memory."""
@@ -44,8 +45,8 @@ class Run:
     committed_at: float
     """Moment of the loop's clock; pure work longer than a second is committed."""
     sinks: Sinks
-    careful: bool
-    """It may have killed a worker by steps that take long: they are taken one by one."""
+    witness: Witness | None
+    """It may have killed a worker: what it comes to is noted before, and its steps are taken one by one."""
     codec: Codec = field(default_factory=Codec)
     seq: int = 0
     inbox: list[Happening] = field(default_factory=list)
@@ -91,6 +92,15 @@ class Run:
     @property
     def uid(self) -> str:
         return self.claim.uid
+
+    @property
+    def careful(self) -> bool:
+        """Its steps are taken one by one."""
+        return self.witness is not None
+
+    def budget(self, happened: Sequence[Happening], now_ms: int) -> int:
+        """Steps of the slice that begins."""
+        return self.steps if self.witness is None else self.witness.before(self.state, happened, now_ms)
 
     @property
     def full(self) -> bool:

@@ -173,7 +173,15 @@ class Drive:
         happened, run.inbox = run.inbox, []
         assert run.program is not None
         try:
-            result = advance(run.program, run.state, happened, now_ms, run.facts, run.environment, run.steps)
+            result = advance(
+                run.program,
+                run.state,
+                happened,
+                now_ms,
+                run.facts,
+                run.environment,
+                run.budget(happened, now_ms),
+            )
         except Exception as error:  # noqa: BLE001 - a defect of ours faults one run, not the worker
             self._fault(run, broken(run, "the engine failed", error))
             return
@@ -228,6 +236,8 @@ class Drive:
 
     def _rest(self, run: Run) -> None:
         """Nothing to do before a result or a due time; what must not be lost is committed first."""
+        if run.witness is not None:
+            run.witness.resting(run.state)
         unstored = run.state is not run.codec.stored
         if run.dirty or (unstored and (self._overdue(run) or run.codec.listens_anew(run.state))):
             self._commit(run, "keep", None)

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from iogate.compiler.program import Program
 from iogate.engine.commands import Cancelled, Resumed
 from iogate.engine.scope import RunFacts
 from iogate.engine.state import State
@@ -21,6 +22,7 @@ from iogate.worker.inbox import hear
 from iogate.worker.programs import Programs, Unloadable
 from iogate.worker.sinks import Sinks
 from iogate.worker.vault import Vault
+from iogate.worker.witness import Witness
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +37,14 @@ class Unfit(Exception):
 
 
 class Loading:
-    def __init__(self, programs: Programs, vault: Vault, sinks: Sinks, *, careful: bool) -> None:
+    def __init__(
+        self, programs: Programs, vault: Vault, sinks: Sinks, *, leave_word: Callable[[bytes], None] | None
+    ) -> None:
+        """`leave_word`: these runs may have ended a worker; keep a line for who buries this one."""
         self._programs = programs
         self._vault = vault
         self._sinks = sinks
-        self._careful = careful
+        self._leave_word = leave_word
         self._loop = asyncio.get_running_loop()
         self.waiting: dict[str, Claim] = {}
         """Taken, and waiting for its program."""
@@ -65,7 +70,7 @@ class Loading:
             committed_at=self._loop.time(),
             seq=claim.seq,
             sinks=self._sinks,
-            careful=self._careful,
+            witness=self._witness(claim, program),
         )
 
     def restore(self, run: Run) -> None:
@@ -95,6 +100,11 @@ class Loading:
         if claim.cancelled:
             run.cancelled = True
             run.inbox.append(Cancelled(reason=claim.reason))
+
+    def _witness(self, claim: Claim, program: Program | None) -> Witness | None:
+        if self._leave_word is None or program is None:
+            return None
+        return Witness(claim.uid, program, self._leave_word)
 
     def _arrived(self, claim: Claim, held_until: float, again: Callable[[Claim, float], None]) -> None:
         if self.waiting.pop(claim.uid, None) is not None:

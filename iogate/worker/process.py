@@ -57,8 +57,12 @@ async def work(
     name: str | None = None,
     solitary: bool = False,
     grace_s: float = GRACE_S,
+    leave_word: Callable[[bytes], None] = lambda _: None,
 ) -> None:
-    """Work until SIGTERM, SIGINT or RQ's `shutdown`; solitary: until there is nothing to do."""
+    """Work until SIGTERM, SIGINT or RQ's `shutdown`; solitary: until there is nothing to do.
+
+    `leave_word` keeps a line for who buries this process.
+    """
     if settings.redis_url is None:
         raise Misused(
             "a worker needs a store: redis_url is not set",
@@ -75,7 +79,7 @@ async def work(
     vault = Vault(settings, root, once=registry.once())
     programs = Programs(store.revisions)
     sinks = of_settings(settings)
-    loading = Loading(programs, vault, sinks, careful=solitary)
+    loading = Loading(programs, vault, sinks, leave_word=leave_word if solitary else None)
     try:
         async with Effects(settings=settings, resources=programs.resource, functions=registry) as effects:
             clock = StoreClock()

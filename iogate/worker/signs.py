@@ -6,6 +6,8 @@ dead worker look alive, and none in another container makes a living one look de
 
     held (locked) ──worker ends──▶ no file
           └────────worker dies───▶ found (not locked) ──buried──▶ no file
+
+The file holds one line, for who buries the worker: what it left word of last.
 """
 
 from __future__ import annotations
@@ -22,18 +24,32 @@ log = logging.getLogger(__name__)
 FOLDER = "workers"
 
 
+class Sign:
+    """What a living worker shows; without a descriptor, nothing."""
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        self._descriptor = descriptor
+
+    def leave_word(self, line: bytes) -> None:
+        """For who buries this worker; the last word counts."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                # One write, so that no death leaves half of it; what a longer one left behind it is not read.
+                os.pwrite(self._descriptor, line + b"\n", 0)
+
+
 @contextlib.contextmanager
-def held(data_dir: Path, worker: str) -> Iterator[None]:
+def held(data_dir: Path, worker: str) -> Iterator[Sign]:
     """Show that this worker lives, meanwhile; where the folder allows no locks, do without."""
     path = data_dir / FOLDER / worker
     try:
         descriptor = _lock(path)
     except OSError as error:
         log.debug("no sign of life in %s: %s", path.parent, error, extra={"action": "sign.impossible"})
-        yield
+        yield Sign()
         return
     try:
-        yield
+        yield Sign(descriptor)
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
@@ -46,6 +62,15 @@ def abandoned(data_dir: Path) -> list[str]:
     except OSError:
         return []  # no worker was ever here, or none could leave a sign
     return [path.name for path in paths if not path.name.startswith(".") and _is_free(path)]
+
+
+def last_word(data_dir: Path, worker: str) -> bytes:
+    """What a worker that is gone left word of; empty where it did not."""
+    try:
+        with (data_dir / FOLDER / worker).open("rb") as file:
+            return file.readline().removesuffix(b"\n")
+    except OSError:
+        return b""
 
 
 def forget(data_dir: Path, worker: str) -> None:

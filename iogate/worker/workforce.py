@@ -14,10 +14,11 @@ from pathlib import Path
 from iogate.errors import Unreachable
 from iogate.settings import Settings, to_environment
 from iogate.store.connection import Store, open_store
+from iogate.store.leases import POISONED
 from iogate.store.line import CommandFailed
 from iogate.store.presence import WORKER
 from iogate.supervisor import Child, Exit, Supervisor
-from iogate.worker import signs
+from iogate.worker import signs, witness
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Workforce:
         """After each exit of a child: what a worker held goes to others."""
         if not gone.name.startswith((PREFIX, SOLITARY_PREFIX)):
             return
-        task = asyncio.create_task(self._bury(gone.identity))
+        task = asyncio.create_task(self._bury(gone.identity, gone))
         self._burials.add(task)
         task.add_done_callback(self._burials.discard)
 
@@ -116,13 +117,16 @@ class Workforce:
                 self._store = await open_store(self._settings.redis_url, client_name="iogate-parent")
             return self._store
 
-    async def _bury(self, worker: str) -> None:
+    async def _bury(self, worker: str, gone: Exit | None = None) -> None:
+        uid, error = "", POISONED
+        if (note := witness.read(signs.last_word(self._data_dir, worker))) is not None:
+            uid, error = note.uid, witness.account(note, gone, self._settings.error_types)
         try:
             async with asyncio.timeout(BURY_S):
                 while True:
                     try:
                         store = await self._open()
-                        runs = await store.leases.bury(worker)
+                        runs = await store.leases.bury(worker, uid=uid, error=error)
                         await store.presence.leave(WORKER, worker)
                         break
                     except (Unreachable, CommandFailed):

@@ -35,11 +35,30 @@ async def test_the_third_solitary_death_faults_the_run_and_spares_its_neighbours
     assert (view.status, view.error, view.deaths) == ("faulted", POISONED, 3)
     error = json.loads(POISONED)
     assert (error["type"].rsplit("/", 1)[1], error["title"], error["status"]) == ("runtime", "poisoned", 500)
+    assert error["detail"] == (
+        "the worker that ran this run alone died 3 times: most likely an expression that does not end, or "
+        "takes more memory than a worker may have. Bound it, or move the work to a script, which has limits "
+        "of its own"
+    )
+    assert "instance" not in error
     for uid in uids[1:]:
         view = await each_store.runs.show(uid)
         assert view is not None
         assert (view.status, view.attempt) == ("completed", 1)
     assert await each_store.call("ZSCORE", keys.RQ_FAILED, killer) is not None
+
+
+async def test_what_is_known_of_a_run_is_its_error_and_no_others(each_store: Store) -> None:
+    await publish(each_store)
+    known, other = [await accepted(each_store.intake()) for _ in range(2)]
+    await each_store.leases.take("w", 10)
+    await each_store.leases.bury("w")
+    for _ in range(keys.DEATHS):
+        for _ in range(2):
+            await each_store.leases.take("alone", 1, solitary=True)
+        assert await each_store.leases.bury("alone", uid=known, error=b'{"title":"known"}') == 2
+    views = [await each_store.runs.show(uid) for uid in (known, other)]
+    assert [view and view.error for view in views] == [b'{"title":"known"}', POISONED]
 
 
 async def test_a_death_among_others_counts_for_no_one(each_store: Store) -> None:

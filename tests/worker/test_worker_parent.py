@@ -17,7 +17,7 @@ from iogate.supervisor import Supervisor
 from iogate.worker.workforce import Workforce
 from tests.faults.counting import CountingServer
 from tests.worker.site import ROOT, decoded, until, workflow
-from tests.worker.test_worker_faults import two_calls
+from tests.worker.test_worker_faults import post, two_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -27,21 +27,23 @@ if TYPE_CHECKING:
 KILLER = workflow("killer", {"kills": {"run": {"shell": {"command": "kill -9 $PPID; sleep 5"}}}})
 STUCK = workflow("stuck", {"spins": {"set": {"never": "${ def f: f; f }"}}})
 GREEDY = workflow("greedy", {"eats": {"set": {"never": "${ [range(1e12)] | length }"}}})
+RUNAWAY = "${ [limit(1e9; repeat(1))] | length }"
 DEEP = workflow("deep", {"falls": {"set": {"never": "${ def f: [f]; f }"}}})
+DEFINITE = workflow("definite", {"first": {"set": {"n": 1}}}, {"big": {"set": RUNAWAY}})
 EATER = "held = []\nwhile True: held.append(bytearray(1 << 24))"
 SLOW = workflow("slow", {"naps": {"run": {"shell": {"command": "sleep 1"}}}})
 
 
 @asynccontextmanager
 async def parent(
-    site: Site, monkeypatch: pytest.MonkeyPatch, tick_s: float = 10.0
+    site: Site, monkeypatch: pytest.MonkeyPatch, *, tick_s: float = 10.0, grace_s: float = 25.0
 ) -> AsyncIterator[Supervisor]:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     force = Workforce(site.settings, site.folder)
     make = force._child
 
     def child(name: str, *, solitary: bool = False) -> object:
-        return replace(make(name, solitary=solitary), tick_s=tick_s)
+        return replace(make(name, solitary=solitary), tick_s=tick_s, grace_s=grace_s)
 
     monkeypatch.setattr(force, "_child", child)
     async with Supervisor(exited=force.exited) as supervisor:
@@ -95,7 +97,10 @@ async def test_run_that_kills_its_worker_is_poisoned_and_its_neighbours_complete
         neighbours = [await site.call("slow") for _ in range(3)]
         killer = await site.call("killer")
         run = await site.ended(killer, 30)
-        assert (run.status, run.deaths, decoded(run.error)["title"]) == ("faulted", 3, "poisoned")
+        error = decoded(run.error)
+        assert (run.status, run.deaths, error["title"]) == ("faulted", 3, "poisoned")
+        assert error["instance"] == "/do/0/kills"
+        assert "by signal 9: most likely what the task calls ended the worker" in error["detail"]
         others = await site.all_ended(neighbours, 20)
         assert [(other.status, other.deaths) for other in others] == [("completed", 0)] * 3
 
@@ -126,7 +131,29 @@ async def test_runaway_expressions_end_alone_and_cost_their_neighbours_no_attemp
         assert not server.changed_keys()
         ended = await site.all_ended(runaways, 60)
         assert [(each.status, each.attempt) for each in ended] == [("faulted", 1)] * 3
-        assert [decoded(each.error)["title"] for each in ended] == ["poisoned"] * 3
+        errors = [decoded(each.error) for each in ended]
+        assert [error["title"] for error in errors] == ["poisoned"] * 3
+        assert [error["instance"] for error in errors] == ["/do/0/spins", "/do/0/eats", "/do/0/falls"]
+
+
+@pytest.mark.timeout(60)
+async def test_the_error_of_poison_names_the_task_that_does_not_end_and_what_to_do(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one after the task whose answer is not committed yet, too."""
+    async with CountingServer() as server, parent(site, monkeypatch, tick_s=1.5):
+        asks = {"asks": post(server, "/asks")}
+        await site.publish(DEFINITE, workflow("after", asks, {"big": {"set": RUNAWAY}}))
+        ended = await site.all_ended([await site.call(name) for name in ("definite", "after")], 50)
+        assert [(run.status, run.deaths) for run in ended] == [("faulted", 3)] * 2
+        for run in ended:
+            error = decoded(run.error)
+            assert (error["title"], error["instance"]) == ("poisoned", "/do/1/big")
+            assert error["detail"] == (
+                'task "big": the worker that ran this run alone died 3 times, the last time since it gave no '
+                "sign of life for 1.5 s: most likely an expression that does not end. Bound it, or move the "
+                "work to a script, which has limits of its own"
+            )
 
 
 @pytest.mark.usefixtures("memory")

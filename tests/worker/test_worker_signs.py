@@ -43,10 +43,20 @@ def test_who_ends_by_itself_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / signs.FOLDER).iterdir()) == []
 
 
+def test_the_last_word_of_the_dead_is_read_and_the_longer_one_before_it_is_not(tmp_path: Path) -> None:
+    assert signs.last_word(tmp_path, "host.worker-1.a") == b""
+    with signs.held(tmp_path, "host.worker-1.a") as sign:
+        assert signs.last_word(tmp_path, "host.worker-1.a") == b""
+        sign.leave_word(b"a long word")
+        sign.leave_word(b"short")
+        assert signs.last_word(tmp_path, "host.worker-1.a") == b"short"
+
+
 def test_a_folder_that_cannot_be_written_hinders_nobody(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with signs.held(tmp_path / "file", "host.worker-1.a"):
-        pass
+    with signs.held(tmp_path / "file", "host.worker-1.a") as sign:
+        sign.leave_word(b"unheard")
+    assert signs.last_word(tmp_path / "file", "host.worker-1.a") == b""
     signs.forget(tmp_path / "file", "host.worker-1.a")
     assert signs.abandoned(tmp_path / "file") == []
     assert signs.abandoned(tmp_path / "absent") == []

@@ -1,6 +1,6 @@
 -- A worker died: what it held becomes suspect at once, without waiting for the leases to end.
 -- keys: leases, suspects, per run: run and all beside it; RQ's worker and registries; outboxes
--- args: worker, error and RQ text of a poisoned run
+-- args: worker, error and RQ text of a poisoned run; uid of the run of which more is known, its error and RQ text
 -- returns: how many runs it held
 -- invariant: repeated, it finds nothing more.
 -- include: time index rq places record inbox outbox journal outcome finish suspect
@@ -9,7 +9,8 @@ local count = 0
 for _, uid in ipairs(redis.call('ZRANGE', $leases, 0, -1)) do
   if redis.call('HGET', $run .. uid, 'wkr') == worker then
     count = count + 1
-    suspect(uid, ARGV[2], ARGV[3])
+    local known = uid == ARGV[4]
+    suspect(uid, known and ARGV[5] or ARGV[2], known and ARGV[6] or ARGV[3])
   end
 end
 rq_save_executions()
