@@ -12,6 +12,7 @@ store keeps; whatever must happen outside is returned as a command.
     tree: index                                   the frames while they move
     state: frame                                  the frames at rest
     events: filters                               which event is for whom
+    ahead                                         what comes next, said before it happens
     commands                                      what passes in and out
     reviving                                      another attempt of a run that faulted
 """

@@ -6,7 +6,7 @@ May talk to the store, the engine and effects. What comes next in a workflow is 
     process: __main__ bounds worker job upkeep    one worker process, and what RQ sees of it
     loop: drive turns                             what is taken, whose turn it is, what follows from a step
     active: loading programs vault frames         a run in a worker's hands
-        journal redaction
+        journal redaction witness
     commits performing children inbox             what a step leads to, and what comes back
     matching: directory                           events to those who listen
     courier: sinks lifecycle                      events to those outside
