@@ -31,6 +31,8 @@ from iogate.testing.clock import FakeClock
 from iogate.testing.outcome import Arrival, Mocks, Outcome
 from iogate.testing.stage import Cast, Stage
 
+NO_INPUT: Any = {}
+"""What a call without a body gives."""
 UID = "213996969363910656"
 
 
@@ -65,7 +67,7 @@ class Harness:
     async def run(
         self,
         workflow: str,
-        input: Any = None,  # noqa: A002 - the DSL's word
+        input: Any = NO_INPUT,  # noqa: A002 - the DSL's word
         *,
         mocks: Mocks | None = None,
         events: Sequence[Mapping[str, Any] | Arrival] = (),
@@ -95,7 +97,7 @@ class Harness:
             )
             try:
                 async with asyncio.timeout(limit_s):
-                    return await stage.play(workflow, uid, {} if input is None else input)
+                    return await stage.play(workflow, uid, input)
             except TimeoutError:
                 raise StillRunning(f"{workflow} is still running after {limit_s:g} s") from None
 

@@ -67,7 +67,13 @@ BY_GATEWAY = TOGETHER if ALL else TOGETHER[:80]
 
 def prepared(root: Path, remote: Remote) -> None:
     """A project's settings: where the outside is, and the functions that cases call."""
-    settings = {"endpoints": remote.endpoints, "functions": ["registered"], "allow_run": ["script", "shell"]}
+    settings = {
+        "endpoints": remote.endpoints,
+        "functions": ["registered"],
+        "allow_run": ["script", "shell"],
+        # `run FILE` takes an empty list for all hosts
+        "allow_hosts": ["none.invalid"],
+    }
     (root / "iogate.yaml").write_text(json.dumps(settings), encoding="utf-8")
     shutil.copy(registered.__file__, root / "registered.py")
 
