@@ -160,7 +160,8 @@ FAULTS: dict[str, tuple[str, Any, str, int, str, str]] = {
         "expression",
         400,
         "/use/functions/f",
-        'task "a" (turn 0): function "f": expression ${ [$item] } failed: $item is not defined here; known are none',
+        'task "a" (turn 0): function "f": expression ${ [$item] } failed: '
+        "$item is not defined here; known are none",
     ),
 }
 
