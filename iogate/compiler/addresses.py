@@ -28,6 +28,14 @@ def is_computed(uri: str) -> bool:
     return "${" in uri or "{" in uri
 
 
+def hostname(url: str) -> str | None:
+    """The host in an address that may hold expressions behind it; None where there is none to be read."""
+    try:
+        return urlsplit(url.strip()).hostname
+    except ValueError:
+        return None
+
+
 def as_template(address: str) -> str:
     """Write `${ "https://host/" + .item }` as the template that says the same, "" where there is none."""
     found = _CONCATENATED.fullmatch(address.strip()) or _INTERPOLATED.fullmatch(address.strip())

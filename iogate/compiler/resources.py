@@ -12,8 +12,8 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from iogate.compiler import features, outline
 from iogate.compiler.bound import Bound, join
@@ -32,6 +32,9 @@ Judge = Callable[[Placed], Iterable[Problem]]
 """Every check of workflows, for the functions that are found."""
 
 _SECRETS = re.compile(r"\$secrets\b")
+
+MAX_FUNCTIONS: Final = 100
+"""Functions from elsewhere in one workflow: each may name others, and a server can make up names for ever."""
 
 
 @dataclass(slots=True)
@@ -166,6 +169,7 @@ class _Taking:
             return
         try:
             operation = find(data, name, url=place.url or None)
+            operation = replace(operation, foreign=operation.foreign or place.foreign)
         except Unusable as why:
             at = (*task.pointer, "with", "operationId")
             problem = fault(
@@ -188,6 +192,11 @@ class _Taking:
         if place.name in self.bound.functions:
             self._fits(document, caller, task, self.bound.functions[place.name])
             return
+        if len(self.bound.functions) == MAX_FUNCTIONS:
+            raise Unreadable(
+                "IOG309",
+                f"the workflow has {MAX_FUNCTIONS} functions from elsewhere already, with those they call",
+            )
         self.bound.functions[place.name] = None  # under way: functions may call one another
         text = self.sources.text(place, _policy(authentication, document.data))
         function, problems = read_function(text, place.name, place.name)

@@ -10,8 +10,9 @@ import json
 import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import PurePosixPath
-from typing import Any, Final, Protocol
+from typing import Any, Final, Never, Protocol
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from iogate.compiler.addresses import REMOTE, is_computed
@@ -55,6 +56,8 @@ class Origin:
     """Where in it relative paths start."""
     url: str = ""
     """Of a document that was fetched."""
+    foreign: bool = False
+    """Of a document that was fetched: nobody of the project wrote its host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,7 @@ class Place:
     @property
     def origin(self) -> Origin:
         start = "" if self.url else posixpath.dirname(self.name)
-        return Origin(folder=self.folder, start=start, url=self.url)
+        return Origin(folder=self.folder, start=start, url=self.url, foreign=self.foreign)
 
 
 def origin_of(path: str) -> Origin:
@@ -95,15 +98,13 @@ def locate(origin: Origin, uri: Any) -> Place | None:
 
 
 def _place(origin: Origin, uri: str) -> Place:
-    if REMOTE.match(uri):
-        url = urldefrag(uri)[0]
-        foreign = bool(origin.url) and urlsplit(origin.url).hostname != urlsplit(url).hostname
-        return Place(name=url, url=url, foreign=foreign)
     path = uri.removeprefix("file:")
-    path = path.removeprefix("//") if uri != path and path.startswith("//") else path
-    if origin.url and path == uri:
+    if REMOTE.match(uri) or (origin.url and path == uri):
+        # A relative one may name a host as well: `//host/path`.
         url = urldefrag(urljoin(origin.url, uri))[0]
-        return Place(name=url, url=url)
+        elsewhere = bool(origin.url) and urlsplit(origin.url).hostname != urlsplit(url).hostname
+        return Place(name=url, url=url, foreign=origin.foreign or elsewhere)
+    path = path.removeprefix("//") if uri != path and path.startswith("//") else path
     if origin.url:
         return Place(name=f"../{path}")  # a fetched document names no files of ours
     return Place(name=posixpath.normpath(posixpath.join(origin.start, unquote(path))), folder=origin.folder)
@@ -189,11 +190,27 @@ def plain_data(text: str, name: str, *, code: str = "IOG307") -> Any:
     """
     if text.lstrip().startswith(("{", "[")):
         try:
-            return json.loads(text)
+            data = json.loads(text, parse_constant=_no_number, parse_float=_number)
+            json.dumps(data, ensure_ascii=False).encode()  # half a surrogate pair can be stored nowhere
+        except OverflowError as fault:
+            raise Unreadable(code, f"{name} holds {fault}, which is no number of JSON") from None
         except (ValueError, RecursionError):
             pass  # perhaps YAML in flow style, and if not, YAML's message has a place
+        else:
+            return data
     reading = read_text(text, name)
     if reading.problems:
         first = reading.problems[0]
         raise Unreadable(code, f"{name}:{first.line}:{first.column}: {first.message}")
     return reading.data
+
+
+def _no_number(name: str) -> Never:
+    raise OverflowError(name)
+
+
+def _number(digits: str) -> float:
+    number = float(digits)
+    if not isfinite(number):
+        raise OverflowError(digits[:40])
+    return number

@@ -86,6 +86,8 @@ class Endpoint:
     policy: Policy | None = None
     source: str = ""
     """As the author wrote it."""
+    foreign: bool = False
+    """True where a function that was fetched from one host names another."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,10 +45,12 @@ def evaluated(policy: Policy, scope: Scope) -> Authentication:
     if policy.authority is None:
         return Authentication(scheme=policy.scheme, parameters=members)
     paths = {name: url(endpoint, scope) for name, endpoint in policy.endpoints.items()}
+    named = (policy.authority, *policy.endpoints.values())
     return Authentication(
         scheme=policy.scheme,
         parameters={**members, "authority": url(policy.authority, scope), "endpoints": paths},
-        computed=policy.authority.computed or any(each.computed for each in policy.endpoints.values()),
+        computed=any(each.computed for each in named),
+        foreign=any(each.foreign for each in named),
     )
 
 

@@ -70,6 +70,7 @@ def _http(body: Http, scope: Scope) -> CallHttp:
         redirect=body.redirect,
         authentication=None if policy is None else evaluated(policy, scope),
         computed=body.endpoint.computed,
+        foreign=body.endpoint.foreign,
         address=body.endpoint.source,
     )
 

@@ -23,6 +23,8 @@ class Authentication:
     parameters: Mapping[str, Any]
     computed: bool = False
     """True where data chose the host of the authority that gives the tokens."""
+    foreign: bool = False
+    """True where a function that was fetched from another host names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,8 +109,11 @@ class Scope:
     def secrets(self) -> Mapping[str, Any]:
         """Declared secrets, all of them.
 
-        Raises WorkflowError `authorization` where one is declared and not to be had.
+        Raises WorkflowError `authorization` where one is declared and not to be had, and in a function from
+        elsewhere, whatever its text was taken for when it was compiled.
         """
+        if self._function() is not None:
+            raise WorkflowError("authorization", detail="a function from elsewhere sees no $secrets")
         held = self.environment.secrets
         for name in self.program.secrets:
             if name not in held:

@@ -43,6 +43,7 @@ _NAMED = re.compile(r"\$\s*([A-Za-z_][A-Za-z0-9_]*)")
 _PLACE = re.compile(r" at <top-level>, line (\d+), column (\d+):?$")
 _PAIR = re.compile(r"^(\w+) \(.*\) and (\w+) \(.*\) (cannot be \w+.*)$", re.DOTALL)
 _VALUE = re.compile(r"\b(null|boolean|number|string|array|object) \((.*)\)", re.DOTALL)
+_GIVEN = re.compile(r"^.* (is not a valid (?:modifier string|format))$", re.DOTALL)
 _QUOTE = re.compile(r'"(.*)"', re.DOTALL)
 
 
@@ -183,6 +184,8 @@ def _without_data(message: str, text: str) -> str:
     if pair := _PAIR.match(message):
         return f"{pair[1]} and {pair[2]} {pair[3]}"
     message = _VALUE.sub(lambda value: value[0] if value[2] in text else value[1], message)
+    if (given := _GIVEN.match(message)) and "error" not in text:
+        return f"what is given {given[1]}"
     if "error" not in text:
         message = _QUOTE.sub(lambda quote: quote[0] if quote[1] in text else "…", message)
     if message.startswith("Cannot "):

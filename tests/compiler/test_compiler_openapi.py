@@ -60,6 +60,17 @@ OLD: dict[str, Any] = {
 }
 
 
+@pytest.mark.parametrize("style", [{"x": 1}, ["form"], 7, "wavy"])
+def test_a_style_that_is_none_is_that_of_its_place(style: Any) -> None:
+    changed = copy.deepcopy(NEW)
+    changed["paths"]["/orders/{id}"]["put"]["parameters"][0] = {"name": "dry", "in": "query", "style": style}
+    found = find(changed, "change", url=None)
+    assert [(each.name, each.style, each.explode) for each in found.parameters] == [
+        ("id", "simple", False),
+        ("dry", "form", True),
+    ]
+
+
 def test_an_operation_is_small_and_complete() -> None:
     found = find(NEW, "change", url="https://docs.example/api.json")
     assert (found.method, found.url) == ("PUT", "https://eu.api.example/v1/orders/{id}")
@@ -110,6 +121,17 @@ def test_an_operation_travels_with_the_program_unchanged(document: dict[str, Any
         (
             {"components": {"parameters": {"Id": {"$ref": "#/components/parameters/Id"}}}},
             'its reference "#/components/parameters/Id" leads back to itself',
+        ),
+        (
+            {
+                "components": {
+                    "parameters": {
+                        "Id": {"$ref": "#/components/parameters/1"},
+                        **{str(n): {"$ref": f"#/components/parameters/{n + 1}"} for n in range(1, 50)},
+                    }
+                }
+            },
+            'its reference "#/components/parameters/32" comes after 32 others in a row',
         ),
         (
             {"components": {"parameters": {"Id": {"$ref": "other.yaml#/Id"}}}},

@@ -173,18 +173,64 @@ def test_a_document_is_fetched_once_however_often_it_is_named(tmp_path: Path) ->
     assert web.asked == [DOCUMENT, FUNCTION]
 
 
+def script(uri: str) -> dict[str, Any]:
+    return {"run": {"script": {"language": "python", "source": {"endpoint": uri}}}}
+
+
 def test_what_a_fetched_document_names_on_another_host_is_not_trusted_as_what_is_written_here(
     tmp_path: Path,
 ) -> None:
     own, other = "https://lib.example/own.py", "http://169.254.1.1/latest.py"
-    tasks = [
-        {name: {"run": {"script": {"language": "python", "source": {"endpoint": uri}}}}}
-        for name, uri in (("own", own), ("beside", "beside.py"), ("other", other))
-    ]
-    web = both(function=json.dumps({"do": tasks}))
+    named = (("own", own), ("beside", "beside.py"), ("other", other), ("bare", "//10.0.0.1/x.py"))
+    web = both(function=json.dumps({"do": [{name: script(uri)} for name, uri in named]}))
     compiled(tmp_path, CALLS, web)
     assert {own, other, "https://lib.example/f/beside.py"} < set(web.asked)
-    assert web.foreign == [other]
+    assert web.foreign == [other, "https://10.0.0.1/x.py"]
+
+
+def test_what_such_a_document_names_beside_itself_is_trusted_no_more(tmp_path: Path) -> None:
+    """Its host may have another address by the time that it is asked again, or called."""
+    inner, api = "https://third.example/f.yaml", "https://third.example/api.json"
+    call = {"call": "openapi", "with": {"document": {"endpoint": "api.json"}, "operationId": "x"}}
+    web = both(function=f"call: {inner}")
+    web.pages = {**web.pages, inner: json.dumps(call), api: json.dumps(API)}
+    source = program_of(compiled(tmp_path, CALLS, web))
+    assert web.foreign == [inner, api]
+    operations = source[KEY]["operations"]
+    assert sorted((each["url"], each["foreign"]) for each in operations.values()) == [
+        ("https://docs.example/v1/x", False),
+        ("https://third.example/v1/x", True),
+    ]
+
+
+def test_functions_that_lead_to_ever_more_functions_come_to_an_end(tmp_path: Path) -> None:
+    class Endless(Web):
+        def __call__(self, uri: str, policy: Mapping[str, Any] | None, *, foreign: bool) -> bytes:
+            if not uri.startswith(FUNCTION):
+                return super().__call__(uri, policy, foreign=foreign)
+            self.asked.append(uri)
+            return f"call: {uri}x".encode()
+
+    web = Endless(both().pages)
+    (problem,) = told(compiled(tmp_path, CALLS, web))
+    assert problem.startswith("workflows.d/order.yaml:4:17 IOG309")
+    assert "the workflow has 100 functions from elsewhere already" in problem
+    assert len(web.asked) == 101
+
+
+@pytest.mark.parametrize(
+    ("page", "why"),
+    [
+        ('{"x": NaN}', "holds NaN, which is no number of JSON"),
+        ('{"x": [-Infinity]}', "holds -Infinity, which is no number of JSON"),
+        ('{"x": 1e999}', "holds 1e999, which is no number of JSON"),
+        ('{"x": "\\ud800"}', ":1:10: the YAML does not hold: found invalid Unicode"),
+    ],
+)
+def test_json_that_no_program_could_hold_is_told(tmp_path: Path, page: str, why: str) -> None:
+    (problem,) = told(compiled(tmp_path, CALLS, both(document=page)))
+    assert problem.startswith("workflows.d/order.yaml:3:54 IOG307 https://docs.example/a/api.json")
+    assert why in problem
 
 
 EVIL = "https://evil.example/take"

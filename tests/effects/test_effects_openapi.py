@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -10,6 +12,7 @@ import pytest
 
 from iogate.compiler.openapi import Body, Operation, find
 from iogate.compiler.revision import resource_uri
+from iogate.compiler.sources import plain_data
 from iogate.effects import EffectContext, Effects
 from iogate.effects.openapi import loading
 from iogate.engine.commands import Authentication, CallOpenApi
@@ -44,6 +47,29 @@ async def test_a_document_of_the_network_is_read_once_for_a_while(
         monkeypatch.setattr(loading, "KEPT_S", 0.0)
         assert (await do(effects, call)).output == "pong"
         assert site.seen[-2].path == "/api.json"
+
+
+async def test_a_document_is_read_beside_the_other_runs_and_no_large_one_is(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading may take seconds; a worker that stands still for ten is killed, with all of its runs."""
+    readers: list[threading.Thread] = []
+
+    def reading(text: str, name: str) -> Any:
+        readers.append(threading.current_thread())
+        return plain_data(text, name)
+
+    monkeypatch.setattr(loading, "plain_data", reading)
+    site.answer("/api.json", text=json.dumps(document("/v1")))
+    site.answer("/v1/ping", text="pong")
+    site.answer("/large.json", text=json.dumps(document("/v1")) + " " * 5 * 2**20)
+    call = CallOpenApi(name="ping", document=f"{site.url}/api.json", fetched=True, computed=True)
+    async with Effects(settings=Settings(allow_hosts=("127.0.0.1",))) as effects:
+        assert (await do(effects, call)).output == "pong"
+        large = await do(effects, replace(call, document=f"{site.url}/large.json"))
+    assert failure(large)[2] == "the OpenAPI document is over 5 MiB"
+    assert len(readers) == 1
+    assert readers[0] is not threading.main_thread()
 
 
 async def test_another_login_reads_the_document_anew(site: Site) -> None:

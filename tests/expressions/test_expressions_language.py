@@ -146,6 +146,9 @@ def test_check_passes_what_runs(text: str) -> None:
         "[.s, 1] | sort_by(.x)",
         ".s | mktime",
         ".s | error(1)?, .x",
+        '.s as $x | "a" | test("a"; $x)',
+        '.s as $x | "a" | splits("b"; $x)',
+        ".s as $x | 1 | format($x)",
     ],
 )
 def test_a_failure_shows_the_text_and_not_the_data(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from iogate.compiler.addresses import REMOTE
 from iogate.compiler.building import calls, control, events, extensions, processes
 from iogate.compiler.building.draft import Draft, Places
 from iogate.compiler.outline import escape
@@ -19,7 +20,11 @@ class Builder(Draft):
         self.extensions = extensions.by_kind(self, self.use.get("extensions") or ())
         self.list("/do", self.definition["do"])
         functions: Mapping[str, Any] = {**(self.use.get("functions") or {}), **self.bound.functions}
+        loose = self.loose
         for name, function in functions.items():
+            # A function from elsewhere is a document of its own: its text means what it was judged by.
+            self.loose = loose and name not in self.bound.functions
+            self.home = name if name in self.bound.functions and REMOTE.match(name) else ""
             pointer = f"{FUNCTIONS}{escape(name)}"
             task = self.task(pointer, name, function, {})
             self.lists[pointer] = TaskList(pointer, (task,))

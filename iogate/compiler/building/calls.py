@@ -65,7 +65,8 @@ def endpoint(draft: Draft, source: Any) -> Endpoint:
         source = source["uri"]
     text = str(source)
     computed = _LITERAL_HOST.match(text) is None
-    return Endpoint(draft.address(text), computed=computed, policy=presented, source=text)
+    foreign = not computed and draft.is_foreign(text)
+    return Endpoint(draft.address(text), computed=computed, policy=presented, source=text, foreign=foreign)
 
 
 def policy(draft: Draft, source: Any) -> Policy:
@@ -86,11 +87,17 @@ def policy(draft: Draft, source: Any) -> Policy:
         scheme,
         draft.value(rest),
         authority=endpoint(draft, members["authority"]),
-        endpoints={name: _path(str(paths[name])) for name in _PATHS if paths.get(name)},
+        endpoints={name: _path(draft, str(paths[name])) for name in _PATHS if paths.get(name)},
     )
 
 
-def _path(text: str) -> Endpoint:
+def _path(draft: Draft, text: str) -> Endpoint:
     """An address below an authority; one of its own where it names a host."""
     own = text.lstrip().startswith("{") or "${" in text or "://" in text
-    return Endpoint(pieces(text), computed=own and _LITERAL_HOST.match(text) is None, source=text)
+    computed = own and _LITERAL_HOST.match(text) is None
+    return Endpoint(
+        pieces(text),
+        computed=computed,
+        source=text,
+        foreign=own and not computed and draft.is_foreign(text),
+    )

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, cast
 
+from iogate.compiler.addresses import hostname
 from iogate.compiler.bound import Bound
 from iogate.compiler.outline import escape, kind_of
 from iogate.compiler.tasks import Body, Extension, Flow, Schema, Target, Task, TaskList, Timeout
@@ -30,6 +31,8 @@ class Draft(ABC):
         self.resources = resources
         self.bound = bound
         self.loose = (definition.get("evaluate") or {}).get("mode") == "loose"
+        self.home = ""
+        """Address of the function that is being built, where it was fetched."""
         self.use: Mapping[str, Any] = definition.get("use") or {}
         self.tasks: dict[str, Task] = {}
         self.lists: dict[str, TaskList] = {}
@@ -140,6 +143,10 @@ class Draft(ABC):
         if self.loose and isinstance(source, str) and "${" not in source and not compiles(source):
             return template(source)
         return self.value(source)
+
+    def is_foreign(self, url: str) -> bool:
+        """Tell whether a fetched function names a host that is not its own: nobody here wrote that down."""
+        return self.home != "" and hostname(self.home) != hostname(url)
 
     def address(self, text: str) -> tuple[str | Template, ...]:
         """A URI template, the parts of which may be expressions."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, cast, get_args
 from urllib.parse import urljoin, urlsplit
 
 from iogate.compiler.openapi import version2
@@ -116,7 +116,8 @@ def _parameter(source: Mapping[str, Any]) -> Parameter:
     place = source.get("in")
     if place not in _PLACES:
         raise Unusable(f"parameter {quoted(source['name'])} is in {quoted(place)}, not in {listed(_PLACES)}")
-    style = source.get("style") or _STYLES[place]
+    style = source.get("style")
+    style = style if style in get_args(Style) else _STYLES[place]
     explode = source.get("explode")
     return Parameter(
         name=source["name"],

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote
 
 from iogate.documents.problems import quoted
+
+MAX_STEPS: Final = 32
+"""References that lead to references: followed for each path of a document, long ways take for ever."""
 
 
 class Unusable(Exception):
@@ -34,6 +37,8 @@ class References:
                 raise Unusable(f"it refers to another document, {quoted(reference)}; make it one document")
             if reference in passed:
                 raise Unusable(f"its reference {quoted(reference)} leads back to itself")
+            if len(passed) == MAX_STEPS:
+                raise Unusable(f"its reference {quoted(reference)} comes after {MAX_STEPS} others in a row")
             passed.add(reference)
             value = self._at(reference)
         return value

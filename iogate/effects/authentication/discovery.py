@@ -60,7 +60,9 @@ def _below(policy: OAuth, path: str) -> Endpoint:
 
 
 def _trust(policy: OAuth) -> Trust:
-    return Trust.COMPUTED if policy.computed else Trust.REVIEWED
+    if policy.computed:
+        return Trust.COMPUTED
+    return Trust.REDIRECTED if policy.foreign else Trust.REVIEWED
 
 
 async def discover(policy: OAuth, transport: Transport) -> Provider:

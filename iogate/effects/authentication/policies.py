@@ -83,6 +83,8 @@ class OAuth:
     authority: str
     computed: bool
     """True where the authority's host came out of data."""
+    foreign: bool
+    """True where a function from another host names it."""
     grant: Grant
     client: Client
     encoding: Encoding
@@ -155,6 +157,7 @@ def _oauth(scheme: Literal["oauth2", "oidc"], authentication: Authentication, me
         scheme=scheme,
         authority=members.needed("authority"),
         computed=authentication.computed,
+        foreign=authentication.foreign,
         grant=cast("Grant", grant),
         client=_client(members.below("client")),
         encoding=cast(
@@ -207,7 +210,12 @@ def _token(members: _Members, name: str) -> SecurityToken | None:
 
 
 def _key(authentication: Authentication) -> str:
-    content = [authentication.scheme, authentication.computed, authentication.parameters]
+    content = [
+        authentication.scheme,
+        authentication.computed,
+        authentication.foreign,
+        authentication.parameters,
+    ]
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 

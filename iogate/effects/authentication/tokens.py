@@ -37,6 +37,7 @@ PROVIDER_S: Final = 3600.0
 HELD: Final = 4096
 
 _RETRIABLE: Final = frozenset({429, *range(500, 600)})
+_Place = tuple[str, bool, bool]
 _BEARER: Final = frozenset({"bearer", "n_a", ""})
 
 
@@ -61,7 +62,7 @@ class Tokens:
         self._transport = transport
         self._clock = clock
         self._held: OrderedDict[str, Token] = OrderedDict()
-        self._providers: OrderedDict[tuple[str, bool], tuple[discovery.Provider, float]] = OrderedDict()
+        self._providers: OrderedDict[_Place, tuple[discovery.Provider, float]] = OrderedDict()
         self._flights: dict[str, _Flight] = {}
 
     async def get(self, policy: OAuth) -> tuple[Token, bool]:
@@ -185,9 +186,9 @@ class Tokens:
         )
 
 
-def _place(policy: OAuth) -> tuple[str, bool]:
+def _place(policy: OAuth) -> _Place:
     """Where a provider is, and how far that is trusted."""
-    return policy.authority, policy.computed
+    return policy.authority, policy.computed, policy.foreign
 
 
 def _read(received: Received, shown: str) -> Mapping[str, Any]:

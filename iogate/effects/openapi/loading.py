@@ -5,6 +5,7 @@ Called by `perform`. What was read is kept for a while, since reading a large do
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 from iogate.compiler.openapi import Operation, Unusable, find
 from iogate.compiler.revision import resource_name
-from iogate.compiler.sources import Unreadable, plain_data
+from iogate.compiler.sources import MAX_BYTES, Unreadable, plain_data
 from iogate.effects.failures import CallFailed
 from iogate.effects.http import HttpCalls
 from iogate.engine.commands import CallHttp, CallOpenApi
@@ -54,12 +55,10 @@ class Documents:
             content = await self._fetched(call)
         else:
             content = await load(call.document)
-        try:
-            data = plain_data(content.decode("utf-8-sig"), "the document")
-        except UnicodeDecodeError:
-            raise _configuration("the OpenAPI document is not UTF-8 text") from None
-        except Unreadable as why:
-            raise _configuration(f"the OpenAPI document cannot be read: {why.reason}") from None
+        if len(content) > MAX_BYTES:
+            raise _configuration("the OpenAPI document is over 5 MiB")
+        # Reading may take seconds, in which the other runs of this worker go on.
+        data = await asyncio.to_thread(_read, content)
         self._kept[key] = (time.monotonic(), data)
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
@@ -80,6 +79,15 @@ class Documents:
             error = failed.error
             error.detail = f"the OpenAPI document cannot be had: {error.detail}"
             raise CallFailed(error, definite=False) from None  # the call itself was not made
+
+
+def _read(content: bytes) -> Any:
+    try:
+        return plain_data(content.decode("utf-8-sig"), "the document")
+    except UnicodeDecodeError:
+        raise _configuration("the OpenAPI document is not UTF-8 text") from None
+    except Unreadable as why:
+        raise _configuration(f"the OpenAPI document cannot be read: {why.reason}") from None
 
 
 def _address(document: str) -> str | None:

@@ -1,0 +1,91 @@
+"""Functions that were fetched from elsewhere: what of their caller, and of its network, they reach."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from iogate.compiler.bound import Bound, join
+from iogate.compiler.program import Program, load
+from iogate.effects import Effects
+from iogate.engine.advance import Environment
+from iogate.engine.commands import Authentication, CallHttp
+from iogate.settings import Settings
+from tests.effects.conftest import do, failure
+from tests.engine.engine_runs import HEADER, Run
+
+HOME = "https://lib.example/f.yaml"
+SECRETS = Environment(secrets={"key": "canary"})
+
+
+def calling(function: dict[str, Any], home: str = HOME, **more: Any) -> Program:
+    definition = {"document": HEADER, "use": {"secrets": ["key"]}, "do": [{"a": {"call": home}}], **more}
+    bound = Bound(calls={"/do/0/a": home}, functions={home: function})
+    return load(json.loads(json.dumps(join(definition, bound))))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        {"set": {"x": "${ $secrets.key }"}},
+        {"do": [{"b": {"set": "${ $secrets }"}}]},
+        {
+            "call": "http",
+            "with": {
+                "method": "get",
+                "endpoint": {"uri": "https://lib.example/", "authentication": {"bearer": {"use": "key"}}},
+            },
+        },
+    ],
+)
+@pytest.mark.parametrize("mode", ["strict", "loose"])
+def test_no_secret_of_the_caller_is_in_reach_whatever_the_checks_took_its_text_for(
+    function: dict[str, Any], mode: str
+) -> None:
+    run = Run(calling(function, evaluate={"mode": mode}), environment=SECRETS)
+    run.tell()
+    assert not run.performs
+    assert run.state.error is not None
+    assert run.state.error["type"].endswith("/authorization")
+    assert "a function from elsewhere sees no $secrets" in run.state.error["detail"]
+
+
+@pytest.mark.parametrize(
+    ("home", "endpoint", "foreign"),
+    [
+        (HOME, "https://lib.example:8443/x", False),
+        (HOME, "http://10.0.0.1/admin", True),
+        (HOME, "http://10.0.0.1/${ .x }", True),
+        ("lib/f.yaml", "http://10.0.0.1/admin", False),
+    ],
+)
+def test_a_host_that_only_a_fetched_function_names_is_trusted_as_a_redirection_is(
+    home: str, endpoint: str, *, foreign: bool
+) -> None:
+    oauth = {"authority": endpoint, "grant": "client_credentials"}
+    function = {
+        "call": "http",
+        "with": {"method": "get", "endpoint": {"uri": endpoint, "authentication": {"oauth2": oauth}}},
+    }
+    run = Run(calling(function, home), input={"x": "y"})
+    (perform,) = run.tell()
+    assert isinstance(perform.effect, CallHttp)
+    assert perform.effect.authentication is not None
+    assert (perform.effect.foreign, perform.effect.authentication.foreign) == (foreign, foreign)
+    assert not perform.effect.computed
+
+
+@pytest.mark.parametrize("scheme", ["oauth2", "oidc"])
+async def test_no_token_is_asked_for_where_only_a_fetched_function_leads(scheme: str) -> None:
+    login = Authentication(
+        scheme=scheme,
+        parameters={"authority": "http://127.0.0.1:9/", "grant": "client_credentials"},
+        foreign=True,
+    )
+    call = CallHttp(method="GET", url="https://api.example/", authentication=login)
+    async with Effects(settings=Settings()) as effects:
+        kind, _, detail = failure(await do(effects, call))
+    assert kind == "authorization"
+    assert '"127.0.0.1" is 127.0.0.1, which is not a public address' in detail
