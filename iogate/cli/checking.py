@@ -87,6 +87,6 @@ def compiled(
     return checked
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """`1 file`, `2 files`; `nouns` are several that are no noun and an s."""
+    return f"{number} {noun if number == 1 else nouns or f'{noun}s'}"

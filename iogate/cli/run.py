@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,9 +23,11 @@ from iogate.cli.checking import compiled, counted
 from iogate.cli.feeding import fed, read_events
 from iogate.cli.options import EndpointOption, InputOption, endpoints, read_input, seconds
 from iogate.cli.render import Output, coloured
-from iogate.cli.runs import raise_outcome, until_end, whole
+from iogate.cli.runs import found, raise_outcome, until_end, whole
 from iogate.cli.session import Session, command
 from iogate.cli.siblings import needed
+from iogate.cli.unawaited import LINGER_S, remarks, until_ended
+from iogate.cli.watching import ENDED
 from iogate.errors import InvalidFiles, NotFound, Unreachable
 
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from iogate.compiler.revision import Api, Bundle
     from iogate.settings import Settings
     from iogate.store.connection import Store
+    from iogate.worker.drive import Drive
 
 API = "run/file"
 EVERYWHERE = ("*", "0.0.0.0/0", "::/0")
@@ -78,19 +83,36 @@ async def run(
     )
     root = Path.cwd() if file.resolve().is_relative_to(Path.cwd().resolve()) else file.resolve().parent
     bundle, api = _bundle(compiled(settings, purpose="run", paths=needed(file, root), root=root), file)
-    async with _working(replace(settings, concurrency=1), root) as store:
-        await store.revisions.publish(bundle)
-        uid = await _accept(store, api, value)
-        async with fed(store, events) as left:
-            ended = whole(await until_end(session, store, uid, timeout_s))
+    until = math.inf if timeout_s is None else time.monotonic() + timeout_s
+    with remarks(session.screen):
+        async with _working(replace(settings, concurrency=1), root) as (store, drive):
+            await store.revisions.publish(bundle)
+            uid = await _accept(store, api, value)
+            async with fed(store, events) as left:
+                ended = await _ended(session, store, uid, timeout_s)
+                _show(session, ended)
+                if ended["status"] in ENDED:
+                    limit_s = min(LINGER_S, until - time.monotonic())
+                    await until_ended(session.screen, store, drive.result(), uid, limit_s)
     if left:
         session.screen.note(f"{counted(len(left), 'event')} not published: the run waited for no more")
-    shown = {name: ended[name] for name in ("uid", "status", "output", "error")}
-    session.screen.data("run", shown)
+    raise_outcome(ended, limit)
+
+
+async def _ended(session: Session, store: Store, uid: str, timeout_s: float | None) -> dict[str, Any]:
+    """The run at its end or at the time-out; on Ctrl-C it is shown as it stands."""
+    try:
+        return whole(await until_end(session, store, uid, timeout_s))
+    except asyncio.CancelledError:
+        _show(session, whole(await found(store, uid)))
+        raise
+
+
+def _show(session: Session, ended: dict[str, Any]) -> None:
+    session.screen.data("run", {name: ended[name] for name in ("uid", "status", "output", "error")})
     if session.screen.output is Output.TEXT and ended["status"] == "completed":
         pretty = 2 if coloured(sys.stdout) else None
         session.screen.show(json.dumps(ended["output"], ensure_ascii=False, indent=pretty))
-    raise_outcome(ended, limit)
 
 
 def _bundle(checked: Checked, file: Path) -> tuple[Bundle, Api]:
@@ -139,16 +161,18 @@ async def _accept(store: Store, api: Api, value: Any) -> str:
 
 
 @asynccontextmanager
-async def _working(settings: Settings, root: Path) -> AsyncIterator[Store]:
-    """A throw-away store with a worker in this process."""
+async def _working(settings: Settings, root: Path) -> AsyncIterator[tuple[Store, asyncio.Future[Drive]]]:
+    """A throw-away store with a worker in this process, and what drives that worker's runs."""
     from iogate.store.connection import open_store
     from iogate.store.embedded import throwaway
     from iogate.worker.process import work
 
-    with _quiet(), throwaway() as embedded:
+    with throwaway() as embedded:
         mine = asyncio.current_task()
+        drive: asyncio.Future[Drive] = asyncio.get_running_loop().create_future()
+        settings = replace(settings, redis_url=embedded.url)
         working = asyncio.create_task(
-            work(replace(settings, redis_url=embedded.url), root, grace_s=GRACE_S), name="worker"
+            work(settings, root, grace_s=GRACE_S, begins=drive.set_result), name="worker"
         )
 
         def interrupted(_: asyncio.Task[None]) -> None:
@@ -160,7 +184,7 @@ async def _working(settings: Settings, root: Path) -> AsyncIterator[Store]:
         working.add_done_callback(interrupted)
         store = await open_store(embedded.url, client_name="iogate-run")
         try:
-            yield store
+            yield store, drive
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
         finally:
@@ -169,17 +193,3 @@ async def _working(settings: Settings, root: Path) -> AsyncIterator[Store]:
             working.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await working
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The worker of one run tells of errors only; what is said afterwards is said as before."""
-    import logging
-
-    logger = logging.getLogger("iogate")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

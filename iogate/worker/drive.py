@@ -150,8 +150,13 @@ class Drive:
         return held
 
     @property
+    def unawaited(self) -> int:
+        """How many effects go on that no run waits for."""
+        return self._performing.unawaited
+
+    @property
     def idle(self) -> bool:
-        return not self.runs and not self.loading.waiting and self._performing.idle
+        return not self.runs and not self.loading.waiting and not self.unawaited
 
     # One run.
 

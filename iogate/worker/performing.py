@@ -37,9 +37,9 @@ class Performing:
         self._detached: set[asyncio.Task[None]] = set()
 
     @property
-    def idle(self) -> bool:
-        """Nothing goes on that no run waits for."""
-        return not self._detached
+    def unawaited(self) -> int:
+        """How much goes on that no run waits for."""
+        return len(self._detached)
 
     def start(self, run: Run, perform: Perform) -> None:
         """Begin an effect."""

@@ -58,10 +58,11 @@ async def work(
     solitary: bool = False,
     grace_s: float = GRACE_S,
     leave_word: Callable[[bytes], None] = lambda _: None,
+    begins: Callable[[Drive], None] = lambda _: None,
 ) -> None:
     """Work until SIGTERM, SIGINT or RQ's `shutdown`; solitary: until there is nothing to do.
 
-    `leave_word` keeps a line for who buries this process.
+    `leave_word` keeps a line for who buries this process; `begins` is told what drives its runs.
     """
     if settings.redis_url is None:
         raise Misused(
@@ -100,6 +101,7 @@ async def work(
                     presumed_lost_s=PRESUMED_LOST_S,
                 ),
             )
+            begins(loop.drive)
             _stop_on_signals(loop.stop)
             registration = asyncio.create_task(_register(settings.redis_url, name, loop))
             upkeep = Upkeep(

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.cli.place import environment, until
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
@@ -86,3 +94,112 @@ def test_problem_of_a_workflow_that_the_file_runs_is_one_of_the_file(cli: Cli) -
 def test_scheduled_workflow_runs_once_and_now(cli: Cli) -> None:
     cli.write("w.yaml", document("w", "schedule: {every: {hours: 1}}\ndo: [{a: {set: {ok: true}}}]"))
     assert cli("run", "w.yaml", "-o", "json").json["output"] == {"ok": True}
+
+
+UNTIL_TOLD = "until [ -e go ]; do sleep 0.05; done; echo done > out.txt"
+
+
+def unawaited(command: str) -> str:
+    return f'{{run: {{shell: {{command: "{command}"}}, await: false}}}}'
+
+
+@contextmanager
+def started(cli: Cli, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "iogate", "run", *arguments],
+        cwd=cli.root,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_outcome_is_there_at_once_and_what_no_task_waits_for_ends_before_the_command(cli: Cli) -> None:
+    cli.write("w.yaml", document("w", f"do: [{{a: {unawaited(UNTIL_TOLD)}}}]"))
+    with started(cli, "w.yaml") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "{}\n"
+        assert not (cli.root / "out.txt").exists()
+        cli.write("go", "")
+        process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert (cli.root / "out.txt").read_text() == "done\n"
+
+
+def test_run_that_no_task_waits_for_ends_before_the_command_and_its_fault_is_told_of(cli: Cli) -> None:
+    child = "{run: {await: false, workflow: {namespace: demo, name: x, version: latest}}}"
+    cli.write("w.yaml", document("w", f"do: [{{a: {child}}}]"))
+    raises = "{raise: {error: {type: https://e.example/t, status: 418, detail: too short}}}"
+    made = "{run: {shell: {command: touch made}}}"
+    cli.write("x.yaml", document("x", f"do: [{{a: {{wait: PT0.1S}}}}, {{b: {made}}}, {{c: {raises}}}]"))
+    ran = cli("run", "w.yaml", "-o", "json")
+    assert ran.json["status"] == "completed"
+    assert ran.err == "demo/x:1.0.0 was not awaited and faulted: too short\n"
+    assert (cli.root / "made").exists()
+
+
+def test_child_that_a_task_waited_for_is_told_of_by_that_task(cli: Cli) -> None:
+    cli.write("w.yaml", document("w", f"do: [{{t: {{try: {runs('x')[4:]}, catch: {{}}}}}}]"))
+    raises = "{raise: {error: {type: https://e.example/t, status: 418, detail: too short}}}"
+    cli.write("x.yaml", document("x", f"do: [{{a: {raises}}}]"))
+    assert cli("run", "w.yaml").err == ""
+
+
+def test_process_that_no_task_waits_for_and_that_fails_is_told_of(cli: Cli) -> None:
+    """Also where it fails after the run's end; not with --quiet."""
+    cli.write("w.yaml", document("w", f"do: [{{a: {unawaited('echo why >&2; exit 3')}}}]"))
+    said = "/do/0/a was not awaited and failed: the shell ended with code 3; its stderr ends: why\n"
+    assert cli("run", "w.yaml").err == said
+    assert cli("run", "w.yaml", "--quiet").err == ""
+
+
+def test_what_goes_on_too_long_is_ended_with_the_command_which_says_so(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("iogate.cli.run.LINGER_S", 0.2)
+    child = "{run: {await: false, workflow: {namespace: demo, name: x, version: latest}}}"
+    fails = "{raise: {error: {type: https://e.example/t, status: 418, detail: no}}}"
+    endless = unawaited("sleep 60")
+    cli.write("w.yaml", document("w", f"do: [{{a: {endless}}}, {{b: {child}}}, {{c: {fails}}}]"))
+    cli.write("x.yaml", document("x", "do: [{a: {wait: PT1H}}]"))
+    ran = cli("run", "w.yaml", code=7)
+    said = "still at work, and ended with this command: 1 process and 1 run that no task waited for"
+    assert f"warning: {said}\n" in ran.err
+    assert "faulted: no" in ran.err
+
+
+def test_interrupt_ends_what_no_task_waits_for_at_once(cli: Cli) -> None:
+    cli.write("w.yaml", document("w", f"do: [{{a: {unawaited(UNTIL_TOLD)}}}]"))
+    with started(cli, "w.yaml", "-o", "json", "--quiet") as process:
+        assert process.stdout is not None
+        shown = [process.stdout.readline() for _ in range(7)]
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=9)
+        assert (process.returncode, out, err) == (130, "", "")
+        assert json.loads("".join(shown))["status"] == "completed"
+    cli.write("go", "")
+    assert not (cli.root / "out.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "status"),
+    [("{run: {shell: {command: touch begun; sleep 60}}}", "running"), ("{wait: PT1H}", "waiting")],
+)
+def test_interrupt_shows_the_run_as_it_stands(cli: Cli, task: str, status: str) -> None:
+    begins = "{run: {shell: {command: touch begun}}}"
+    cli.write("w.yaml", document("w", f"do: [{{a: {begins}}}, {{b: {task}}}]"))
+    with started(cli, "w.yaml", "-o", "json") as process:
+        until((cli.root / "begun").exists)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=20)
+        assert process.returncode == 130
+        shown = json.loads(out)
+        assert (shown["schema"], shown["output"], shown["error"]) == ("iogate.run/v1", None, None)
+        assert shown["status"] in {status, "running"}
