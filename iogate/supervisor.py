@@ -29,12 +29,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Self
 
-log = logging.getLogger(__name__)
+from iogate.ticks import IDENTITY, TICK_FD
 
-IDENTITY = "IOGATE_CHILD"
-"""Environment variable that tells a child its identity: unique to each process, not to its name."""
-TICK_FD = "IOGATE_TICK_FD"
-"""Environment variable that names the inherited file descriptor of the pipe for ticks."""
+log = logging.getLogger(__name__)
 
 _FIRST_BACKOFF_S = 0.1
 _LONGEST_BACKOFF_S = 10.0
@@ -71,7 +68,7 @@ class Child:
     files: tuple[int, ...] = ()
     """Open file descriptors that it inherits under the same numbers, such as a listening socket."""
     ticks: bool = False
-    """The child calls `tick` at least each second; silence is a hang."""
+    """The child calls `ticks.tick` at least each second; silence is a hang."""
     tick_s: float = 10.0
     start_s: float = 30.0
     """Time until the first tick."""
@@ -79,6 +76,8 @@ class Child:
     """Time between SIGTERM and SIGKILL."""
     restart: bool = True
     """False: a child that ends by itself with code 0 is done; one that dies is started again."""
+    once: bool = False
+    """It has one life, however that ends."""
     stage: int = 0
     """Higher stages are stopped first."""
 
@@ -212,6 +211,15 @@ class Supervisor:
         """The live process of each child."""
         return {name: kept.process.pid for name, kept in self._kept.items() if kept.process is not None}
 
+    def silences(self) -> dict[str, float | None]:
+        """For how long each ticking child has not ticked; None: it is starting. Who is to end is left out."""
+        now = asyncio.get_running_loop().time()
+        return {
+            name: None if kept.process is None or kept.ticked_at is None else now - kept.ticked_at
+            for name, kept in self._kept.items()
+            if kept.child.ticks and not kept.stopping.is_set()
+        }
+
     async def _hurry(self) -> None:
         begun = time.monotonic()
         await self._signals.get()
@@ -228,7 +236,7 @@ class Supervisor:
         try:
             while not kept.stopping.is_set():
                 gone = await self._live(kept)
-                _report(gone)
+                _report(gone, replaced=not child.once)
                 if self._exited is not None:
                     try:
                         await self._exited(gone)
@@ -238,7 +246,8 @@ class Supervisor:
                             child.name,
                             extra={"action": "child.exit_failed"},
                         )
-                if not child.restart and gone.code == 0 and gone.reason == "exited":
+                done = gone.code == 0 and gone.reason == "exited"
+                if child.once or (done and not child.restart):
                     return
                 stable = gone.lived_s >= _STABLE_S
                 longest_s = _LONGEST_BACKOFF_S if kept.ticked_at is None else _LONGEST_BACKOFF_OF_WORKING_S
@@ -350,32 +359,6 @@ def tied(*command: str) -> tuple[str, ...]:
     return (sys.executable, "-I", "-S", "-c", _SHIM, str(os.getpid()), *command)
 
 
-def identity() -> str | None:
-    """In a child: who it is to its parent; None in a process that nobody supervises."""
-    return os.environ.get(IDENTITY)
-
-
-def tick() -> None:
-    """In a child: say that it is alive. A parent that is gone takes the child with it."""
-    fd = os.environ.get(TICK_FD)
-    if fd is None:
-        return
-    try:
-        os.set_blocking(int(fd), False)
-        os.write(int(fd), b".")
-    except BlockingIOError:
-        pass  # the parent is busy and has ticks enough to read
-    except BrokenPipeError:
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
-async def keep_ticking(every_s: float = 1.0) -> None:
-    """In a child: tick for as long as its event loop turns."""
-    while True:
-        tick()
-        await asyncio.sleep(every_s)
-
-
 def _send(process: asyncio.subprocess.Process | None, number: signal.Signals) -> None:
     if process is not None and process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
@@ -388,10 +371,11 @@ def _kill_group(process: asyncio.subprocess.Process | None) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _report(gone: Exit) -> None:
+def _report(gone: Exit, *, replaced: bool) -> None:
     facts = {"action": "child.exited", "child": gone.name, "pid": gone.pid, "code": gone.code}
     if gone.reason == "stopped" or gone.code == 0:
         log.info("%s ended", gone.name, extra=facts)
     elif gone.reason == "exited":
         how = f"by signal {-gone.code}" if gone.code < 0 else f"with code {gone.code}"
-        log.warning("%s ended %s, it is replaced", gone.name, how, extra=facts)
+        what = "%s ended %s, it is replaced" if replaced else "%s ended %s"
+        log.warning(what, gone.name, how, extra=facts)

@@ -27,7 +27,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
-from iogate import supervisor
+from iogate import ticks
 from iogate.gateway.sockets import BACKLOG
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ async def serve(app: Any, listening: socket.socket, drain: Callable[[], None]) -
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     serving = asyncio.create_task(server.serve())
-    ticking = asyncio.create_task(supervisor.keep_ticking())
+    ticking = asyncio.create_task(ticks.keep_ticking())
     stopped = asyncio.create_task(stopping.wait())
     try:
         await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)

@@ -19,7 +19,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from iogate import supervisor
+from iogate import ticks
 from iogate.errors import IogateError, WrongStore
 from iogate.gateway import routes
 from iogate.gateway.live import ANSWER_S
@@ -57,7 +57,7 @@ class Refresher:
         self.tried = asyncio.Event()
         """Set once the revision was taken, or could not be."""
         self._started_at_ms = int(time.time() * 1000)
-        self.id = supervisor.identity() or f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
+        self.id = ticks.identity() or f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
 
     async def run(self) -> None:
         """Until cancelled."""

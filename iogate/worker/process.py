@@ -19,7 +19,7 @@ from pathlib import Path
 
 from redis import RedisError
 
-from iogate import functions, supervisor
+from iogate import functions, ticks
 from iogate.clock import StoreClock
 from iogate.effects.perform import Effects
 from iogate.errors import Misused
@@ -47,7 +47,7 @@ RETRY_S = 0.5
 
 def new_name() -> str:
     """Who this process is: what its parent says, or a name of its own."""
-    return supervisor.identity() or f"{socket.gethostname()}.worker.{os.getpid()}.{secrets.token_hex(2)}"
+    return ticks.identity() or f"{socket.gethostname()}.worker.{os.getpid()}.{secrets.token_hex(2)}"
 
 
 async def work(
@@ -70,7 +70,7 @@ async def work(
             hint='set redis_url, or use "iogate worker", which starts a store in data_dir',
         )
     name = name or new_name()
-    ticking = asyncio.create_task(supervisor.keep_ticking())
+    ticking = asyncio.create_task(ticks.keep_ticking())
     registry = functions.load(settings.functions, root)
     stopped = asyncio.Event()
     store = await _reach(settings.redis_url, name, stopped)

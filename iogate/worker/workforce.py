@@ -1,4 +1,4 @@
-"""The parent's part of the work: which workers to keep, what follows a death, who takes suspects.
+"""The parent's part of the work: which workers to keep, what follows a death or silence, who takes suspects.
 
 Used by `up` and `worker` with a Supervisor. Invariant: the runs of a worker that died are somebody
 else's to take as soon as the parent sees it die, and a run that kills workers meets nobody but itself.
@@ -18,7 +18,7 @@ from iogate.store.leases import POISONED
 from iogate.store.line import CommandFailed
 from iogate.store.presence import WORKER
 from iogate.supervisor import Child, Exit, Supervisor
-from iogate.worker import signs, witness
+from iogate.worker import signs, standing_in, witness
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ class Workforce:
         self._store: Store | None = None
         self._opening = asyncio.Lock()
         self._burials: set[asyncio.Task[None]] = set()
+        self._stand_in = standing_in.StandIn(PREFIX)
 
     def children(self, count: int | None = None) -> tuple[Child, ...]:
         """The workers that the settings ask for."""
@@ -53,17 +54,17 @@ class Workforce:
 
     async def exited(self, gone: Exit) -> None:
         """After each exit of a child: what a worker held goes to others."""
-        if not gone.name.startswith((PREFIX, SOLITARY_PREFIX)):
+        if not gone.name.startswith((PREFIX, SOLITARY_PREFIX, standing_in.PREFIX)):
             return
         task = asyncio.create_task(self._bury(gone.identity, gone))
         self._burials.add(task)
         task.add_done_callback(self._burials.discard)
 
     async def watch(self, supervisor: Supervisor) -> None:
-        """Start a solitary worker while suspects wait, until cancelled.
+        """Start a solitary worker while suspects wait, a stand-in while a worker is silent; until cancelled.
 
-        One start at a time, after those who serve everybody else: a crash leaves many suspects at once,
-        and the start of a process costs a second of a core.
+        One solitary start at a time, after those who serve everybody else: a crash leaves many suspects at
+        once, and the start of a process costs a second of a core.
         """
         names = [f"{SOLITARY_PREFIX}{n}" for n in range(1, SOLITARY + 1)]
         try:
@@ -71,10 +72,12 @@ class Workforce:
             await supervisor.ready(READY_S)
             while True:
                 await asyncio.sleep(LOOK_S)
+                self._stand_in.look(supervisor, self._child)
                 free = [name for name in names if name not in supervisor.pids()]
                 if free and await self._suspects() and await supervisor.ready(LOOK_S):
                     supervisor.add(self._child(free[0], solitary=True))
         finally:
+            await self._stand_in.close()
             await self.close()
 
     async def _suspects(self) -> int:

@@ -17,7 +17,7 @@ import msgspec
 from iogate.compiler.revision import Api, Bundle, Limits, NoAuth, Revision, Workflow, canonical, digest_of
 from iogate.settings import Settings, to_environment
 from iogate.store.intake import Accepted, AcceptRequest, Intake
-from iogate.supervisor import IDENTITY
+from iogate.ticks import IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

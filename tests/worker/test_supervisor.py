@@ -90,7 +90,35 @@ async def test_supervisor_kills_a_child_that_stops_ticking(
     assert await supervisor.ready(10)
     hang.touch()
     await until(lambda: bool(exits))
-    assert (exits[0].reason, exits[0].code) == ("hung", -9)
+    assert (exits[0].reason, exits[0].code, exits[0].silent_s) == ("hung", -9, 0.5)
+
+
+async def test_supervisor_tells_who_is_silent_who_starts_and_not_who_ends(
+    supervisor: Supervisor, exits: list[Exit], tmp_path: Path
+) -> None:
+    hang = tmp_path / "hang"
+    supervisor.add(Child(name="ticker", command=(*TICKER, str(hang)), ticks=True))
+    supervisor.add(Child(name="mute", command=SLEEP, ticks=True))
+    supervisor.add(Child(name="sleeper", command=SLEEP))
+    assert supervisor.silences() == {"ticker": None, "mute": None}
+    await until(lambda: supervisor.silences()["ticker"] is not None)
+    hang.touch()
+    await until(lambda: (supervisor.silences()["ticker"] or 0) > 0.5)
+    assert supervisor.silences()["mute"] is None
+    os.kill(supervisor.pids()["ticker"], signal.SIGKILL)
+    await until(lambda: supervisor.silences()["ticker"] is None)
+    await asyncio.gather(supervisor.remove("mute"), until(lambda: supervisor.silences().keys() == {"ticker"}))
+
+
+async def test_supervisor_starts_a_child_of_one_life_once_however_it_ends(
+    supervisor: Supervisor, exits: list[Exit], caplog: pytest.LogCaptureFixture
+) -> None:
+    supervisor.add(Child(name="once", command=SLEEP, once=True))
+    await until(lambda: "once" in supervisor.pids())
+    os.kill(supervisor.pids()["once"], signal.SIGKILL)
+    await until(lambda: not supervisor._kept)
+    assert [(gone.reason, gone.code) for gone in exits] == [("exited", -9)]
+    assert "once ended by signal 9" in caplog.messages
 
 
 async def test_supervisor_kills_a_child_that_ignores_sigterm_after_its_grace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
 import signal
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from iogate.supervisor import Supervisor
+from iogate.worker import standing_in
 from iogate.worker.workforce import Workforce
 from tests.faults.counting import CountingServer
-from tests.worker.site import ROOT, decoded, until, workflow
+from tests.worker.site import NOOP, ROOT, decoded, until, workflow
 from tests.worker.test_worker_faults import post, two_calls
 
 if TYPE_CHECKING:
@@ -154,6 +156,27 @@ async def test_the_error_of_poison_names_the_task_that_does_not_end_and_what_to_
                 "sign of life for 1.5 s: most likely an expression that does not end. Bound it, or move the "
                 "work to a script, which has limits of its own"
             )
+
+
+@pytest.mark.timeout(60)
+async def test_new_runs_go_on_beside_an_expression_that_does_not_end(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On the only worker, which nobody kills before they have; the stand-in goes once all workers tick."""
+    caplog.set_level(logging.INFO, "iogate.supervisor")
+    monkeypatch.setattr(standing_in, "CALM_S", 0.0)
+    async with parent(site, monkeypatch, tick_s=600, grace_s=3) as supervisor:
+        await site.publish(STUCK, NOOP)
+        silent = supervisor.pids()["worker-1"]
+        await site.call("stuck")
+        await until(lambda: (supervisor.silences()["worker-1"] or 0) > standing_in.SILENT_S)
+        assert (await site.ended(await site.call(), 25)).status == "completed"
+        pids = supervisor.pids()
+        assert (pids["worker-1"], "stand-in-1" in pids) == (silent, True)
+        os.kill(silent, signal.SIGKILL)
+        await until(lambda: not {"stand-in-1", "stand-in-2"} & supervisor.pids().keys())
+        assert supervisor.pids()["worker-1"] != silent
+        assert "stand-in-1 ended" in caplog.messages  # by itself, as it was told to
 
 
 @pytest.mark.usefixtures("memory")
