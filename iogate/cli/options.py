@@ -49,21 +49,29 @@ def read_input(text: str | None) -> Any:
 
 def read_json(text: str, option: str, example: str) -> Any:
     """The value that an option gives as JSON, as @FILE or as - for stdin."""
-    where = option
+    where, data = option, text.encode("utf-8", "surrogateescape")
     if text == "-":
-        where, text = "stdin", sys.stdin.read()
+        where, data = "stdin", sys.stdin.buffer.read()
     elif text.startswith("@"):
         where = text[1:]
         try:
-            text = Path(where).read_text(encoding="utf-8")
+            data = Path(where).read_bytes()
         except FileNotFoundError:
             raise NotFound(f"{option} @{where}: no such file") from None
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise Misused(f"{option} @{where}: cannot be read: {error}") from None
     from iogate.effects import values
 
     try:
-        return values.parse(text.encode())
+        data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise Misused(
+            f"{where}: not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}, in line {line}",
+            hint="give UTF-8; for example `iconv -f LATIN1 -t UTF-8` makes it of Latin-1",
+        ) from None
+    try:
+        return values.parse(data)
     except ValueError as error:
         hint = "" if where != option else f"give JSON, for example {example}, or @FILE, or -"
         raise Misused(f"{where}: not JSON: {error}", hint=hint) from None

@@ -96,6 +96,21 @@ def test_scheduled_workflow_runs_once_and_now(cli: Cli) -> None:
     assert cli("run", "w.yaml", "-o", "json").json["output"] == {"ok": True}
 
 
+@pytest.mark.parametrize("option", ["--input", "--event"])
+@pytest.mark.parametrize("given", ["-", "@latin.json"])
+def test_bytes_that_are_not_utf_8_are_told_with_their_place(
+    cli: Cli, option: str, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.write("w.yaml", document("w", "do: [{a: {set: {ok: true}}}]"))
+    (cli.root / "latin.json").write_bytes(b'{"type": "paid",\n "who": "Jos\xe9"}')
+    with (cli.root / "latin.json").open(encoding="utf-8", errors="surrogateescape") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        said = cli("run", "w.yaml", option, given, code=64).err
+    where = "stdin" if given == "-" else "latin.json"
+    assert said.startswith(f"iogate: {where}: not UTF-8: byte 0xe9 at offset 29, in line 2\n")
+    assert "iconv -f LATIN1 -t UTF-8" in said
+
+
 UNTIL_TOLD = "until [ -e go ]; do sleep 0.05; done; echo done > out.txt"
 
 
