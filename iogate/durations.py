@@ -38,6 +38,10 @@ class InvalidDuration(ValueError):
     """A text or object that is no duration; the message says what was expected."""
 
 
+class TooLong(InvalidDuration):
+    """A duration that no calendar holds."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duration:
     """Whole calendar months, and milliseconds beside them."""
@@ -65,7 +69,7 @@ class Duration:
         at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=instant_ms)
         year, month = divmod(at.year * 12 + at.month - 1 + self.months, 12)
         if not 1 <= year <= 9999:
-            raise InvalidDuration(f"{format_duration(self)} reaches beyond the year 9999")
+            raise TooLong(f"{format_duration(self)} reaches beyond the year 9999")
         day = min(at.day, calendar.monthrange(year, month + 1)[1])
         moved = at.replace(year=year, month=month + 1, day=day)
         return instant_ms + (moved - at) // timedelta(milliseconds=1) + self.milliseconds
@@ -148,5 +152,5 @@ def _part(text: str | None, scale: int) -> float:
 
 def _bounded(months: int, milliseconds: float) -> Duration:
     if not abs(milliseconds) + months * _MEAN_MONTH_MS <= _MOST_MS:
-        raise InvalidDuration("the duration is longer than ten thousand years")
+        raise TooLong("the duration is longer than ten thousand years")
     return Duration(months=months, milliseconds=round(milliseconds))

@@ -23,6 +23,7 @@ from iogate.compiler.checks import (
     flow,
     functions,
     inputs,
+    lengths,
     lint,
     names,
     processes,
@@ -71,6 +72,7 @@ WORKFLOW_CHECKS: tuple[_Check, ...] = (
     schemas.check,
     schedule.check,
     variables.check,
+    lengths.check,
     lint.check,
 )
 

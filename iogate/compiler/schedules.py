@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from iogate import crontab
-from iogate.durations import Duration, InvalidDuration, format_duration, read_duration
+from iogate.durations import Duration, InvalidDuration, TooLong, format_duration, read_duration
 
 Kind = Literal["every", "cron", "after", "on"]
 Missed = Literal["once", "skip", "all"]
@@ -169,3 +169,14 @@ def is_zero(value: Any) -> bool:
     except InvalidDuration:
         return False
     return not length.months and length.milliseconds <= 0
+
+
+def is_endless(value: Any) -> bool:
+    """Whether a duration of a document ends beyond the calendar, wherever it begins."""
+    try:
+        read_duration(value).after_ms(0)
+    except TooLong:
+        return True
+    except InvalidDuration:
+        return False
+    return False

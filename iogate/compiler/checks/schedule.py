@@ -53,6 +53,9 @@ def _length(document: Placed, kind: str, value: Any) -> Iterator[Problem]:
     if isinstance(value, str) and "${" in value:
         message = f'"{kind}" of a schedule is no expression: there is no run yet that has data'
         yield fault(document, pointer, "IOG331", message)
+    elif schedules.is_endless(value):
+        message = f'"{kind}" of a schedule is longer than every calendar, which ends in 9999'
+        yield fault(document, pointer, "IOG331", message)
     elif kind == "every" and schedules.is_zero(value):
         yield fault(document, pointer, "IOG331", '"every" of a schedule is longer than nothing')
 
