@@ -212,8 +212,9 @@ class Drive:
         elif result.more:
             if leaves and not run.effects:
                 self._commit(run, "queue", None)
-            elif run.emits or run.full or self._overdue(run):
-                # What was emitted is published before the next slice may listen: it came before.
+            elif run.emits or run.full or self._overdue(run) or (run.careful and run.dirty):
+                # What was emitted is published before the next slice may listen: it came before. And where
+                # the next step may kill the worker, it takes no answer with it.
                 self._commit(run, "keep", None)
             else:
                 self.step(run)

@@ -54,7 +54,7 @@ async def test_what_nobody_waits_for_happens_once_where_a_drain_hands_the_run_ba
     assert await first.wait() == 0
     assert (await site.view(uid)).place == "queue"
     await site.worker()
-    assert (await site.ended(uid)).status == "completed"
+    assert (await site.ended(uid, 40)).status == "completed"
     await until(file.exists, what="the line")
     assert file.read_text() == "line\n"
 

@@ -156,6 +156,10 @@ async def test_the_error_of_poison_names_the_task_that_does_not_end_and_what_to_
                 "sign of life for 1.5 s: most likely an expression that does not end. Bound it, or move the "
                 "work to a script, which has limits of its own"
             )
+        # once in the midst of others, once alone, and committed there before what ends its worker
+        (calls,) = server.calls.values()
+        assert len(calls) <= 2
+        assert len({call.key for call in calls}) == 1
 
 
 @pytest.mark.timeout(60)
