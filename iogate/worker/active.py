@@ -135,6 +135,8 @@ class Run:
         error: Any = None
         if ended and state.error is not None:
             error = redaction.scrub(dict(state.error))
+            # What `retry` goes on from is stored, too; it finds the task by the instance.
+            state = self.state = replace(state, error={**error, "instance": state.error.get("instance")})
         before = self.codec.stored.status if self.codec.stored is not None else "pending"
         delta = self._delta(ended=ended)
         children = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 
@@ -17,7 +17,6 @@ from iogate.engine.commands import Note
 from iogate.engine.scope import moment
 from iogate.store.outbox import Entry
 from iogate.worker.frames import encode
-from iogate.worker.journal import Line
 from iogate.worker.redaction import Redaction
 from iogate.worker.sinks import Leaving
 
@@ -63,7 +62,21 @@ _STATUSES: Mapping[str, str] = {
     "task.completed": "completed",
 }
 
-_line = msgspec.json.Decoder(Line)
+LAST_MS = 253_402_300_799_999
+"""The end of the year 9999, beyond which no event can say when it happened."""
+
+
+class _Line(msgspec.Struct):
+    """A line of a journal as the store writes it, held against what others may write there."""
+
+    at: Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)]
+    kind: str
+    reference: str = ""
+    name: str = ""
+    detail: dict[str, Any] | None = None
+
+
+_line = msgspec.json.Decoder(_Line)
 
 
 class Chronicle:

@@ -2,7 +2,7 @@
 
 Used by `active`, `journal` and `vault`. Outputs are the author's data and stay as they are; a workflow
 that copies a secret into its data is warned of when it is compiled. Invariant: no text that went through
-`scrub` holds a known secret, neither in clear nor in base64 nor URL-encoded, wherever in a text it stands.
+`scrub` holds a known secret, neither in clear nor in base64, hex or percent-encoded, wherever in a text it stands.
 """
 
 from __future__ import annotations
@@ -59,11 +59,18 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
+_SAFE: Final = ("", "/", "!'()*", "@:/!$&'()*+,;=~", "?/:@!$'()*,~")
+"""What they leave as it is who percent-encode: jq, most, JavaScript, the HTTP client in paths and queries."""
+_ESCAPE: Final = re.compile("%[0-9A-F]{2}")
+
+
 def _forms(secret: str) -> Iterable[str]:
     yield secret
-    yield quote(secret, safe="")
-    yield quote(secret)
-    yield quote_plus(secret)
+    for encoded in (encode(secret, safe=safe) for safe in _SAFE for encode in (quote, quote_plus)):
+        yield encoded
+        yield _ESCAPE.sub(lambda escape: escape[0].lower(), encoded)
+    yield _bytes(secret).hex()
+    yield _bytes(secret).hex().upper()
     yield json.dumps(secret)[1:-1]
     yield json.dumps(secret, ensure_ascii=False)[1:-1]
     raw = _bytes(secret)

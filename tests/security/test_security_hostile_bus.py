@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 
 DEEP = b"[" * 100_000
 SUBSCRIBED = f"{keys.WANTS}test.paid"
+
+
+def entry(**line: Any) -> bytes:
+    """What the store says of a run without a worker, with a line that it would not write."""
+    told = {"at": 1, "kind": "workflow.suspended", **line}
+    return json.dumps({"uid": "1", "workflow": "a/b:1", "number": 1, "line": told}).encode()
+
 
 Attack = Callable[["Site"], Awaitable[Any]]
 
@@ -89,7 +97,37 @@ async def test_what_is_no_event_leaves_an_outbox(site: Site) -> None:
     async with SinkServer(deque()) as sink:
         await site.publish(says(1))
         junk = (b"junk", b'{"id": 5}', b'{"id": "1", "data": "\xff\xfe"}', b'{"data": ' + DEEP)
-        await site.store.call("RPUSH", f"{keys.OUTBOX}audit", *junk)
+        entries = (entry(at=10**18), entry(at=-1), entry(detail=[1]), entry(detail="x"), entry(kind=5))
+        await site.store.call("RPUSH", f"{keys.OUTBOX}audit", *junk, *entries)
         await site.worker(**sinks(audit=sink.setting()))
         await site.call("says")
         await until(lambda: len(sink.taken) == 1, what="the event behind what is none")
+
+
+@pytest.mark.parametrize("key", [keys.SINKS, f"{keys.SINK}audit", f"{keys.OUTBOX}audit"])
+async def test_what_stands_in_the_place_of_a_sink_holds_up_neither_runs_nor_other_sinks(
+    site: Site, key: str
+) -> None:
+    async with SinkServer() as sink, SinkServer() as other:
+        await site.publish(says(1))
+        named = {"audit": sink.setting(lifecycle=True), "other": other.setting()}
+        await site.store.call("SET", key, "of another type")
+        await site.worker(**sinks(**named))
+        assert (await site.ended(await site.call("says"), 4)).status == "completed"
+        await until(lambda: len(other.taken) == 1, what="the event at the other sink")
+        assert (await site.ended(await site.call("says"), 4)).status == "completed"
+        await until(lambda: bool(sink.taken), what="events at the sink")
+
+
+async def test_numbers_that_are_none_beside_an_outbox_hold_up_no_event(site: Site) -> None:
+    async with SinkServer() as sink:
+        await site.publish(says(5))
+        await site.store.call("HSET", f"{keys.SINK}audit", "gone", "x", "until", "y", "owner", b"\xff")
+        await site.worker(**sinks(audit=sink.setting()))
+        await site.call("says")
+
+        async def counted() -> bool:
+            return bool(await site.store.call("HGET", f"{keys.SINK}audit", "gone") == b"5")
+
+        await until(counted, what="all events, each done with")
+        assert [each["data"] for each in sink.taken] == [0, 1, 2, 3, 4]

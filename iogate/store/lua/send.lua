@@ -6,6 +6,9 @@
 -- include: time
 local action, owner = ARGV[1], ARGV[3]
 local key, list = $sink .. ARGV[2], $outbox .. ARGV[2]
+-- What an outsider left in their place would hold up the sink for ever.
+if redis.call('TYPE', key).ok ~= 'hash' then redis.call('DEL', key) end
+if redis.call('TYPE', list).ok ~= 'list' then redis.call('DEL', list) end
 local s = redis.call('HMGET', key, 'owner', 'until', 'gone')
 local gone = tonumber(s[3]) or 0
 if action == 'done' then
@@ -14,7 +17,7 @@ if action == 'done' then
   if count > 0 then
     count = math.min(count, redis.call('LLEN', list))
     redis.call('LTRIM', list, count, -1)
-    redis.call('HINCRBY', key, 'gone', count)
+    redis.call('HSET', key, 'gone', gone + count)
   end
   redis.call('HSET', key, 'until', now_ms + $outbox_lease_ms)
   return 1

@@ -5,6 +5,8 @@
 --   when they go
 -- invariant: a sink goes only $sink_kept_ms after a worker saw that nobody names it, if nobody does meanwhile.
 -- include: time
+-- What an outsider left in their place is no set, and would fault each run that is told of.
+if redis.call('TYPE', $sinks).ok ~= 'set' then redis.call('DEL', $sinks) end
 for i = 1, #ARGV, 2 do
   redis.call('SADD', $sinks, ARGV[i])
   redis.call('HSET', $sink .. ARGV[i], 'named', now_ms, 'lifecycle', ARGV[i + 1])

@@ -26,8 +26,9 @@ end
 local function who_wants_lifecycle()
   if audience then return audience end
   audience = {}
-  for _, sink in ipairs(redis.call('SMEMBERS', $sinks)) do
-    if redis.call('HGET', $sink .. sink, 'lifecycle') == '1' then audience[#audience + 1] = sink end
+  -- Where an outsider put something else, nobody is known until a worker names its sinks again.
+  for _, sink in ipairs(redis.pcall('SMEMBERS', $sinks)) do
+    if redis.pcall('HGET', $sink .. sink, 'lifecycle') == '1' then audience[#audience + 1] = sink end
   end
   return audience
 end
