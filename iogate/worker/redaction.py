@@ -2,7 +2,7 @@
 
 Used by `active`, `journal` and `vault`. Outputs are the author's data and stay as they are; a workflow
 that copies a secret into its data is warned of when it is compiled. Invariant: no text that went through
-`scrub` holds a known secret, neither in clear nor in base64, hex or percent-encoded, wherever in a text it stands.
+`scrub` holds a known secret, in clear, base64, hex or percent-encoded, wherever in a text it stands.
 """
 
 from __future__ import annotations
