@@ -17,7 +17,7 @@ from iogate.documents.problems import Problem, nearest, quoted
 _SECRETS = re.compile(r"\$secrets\b")
 _ENDING = frozenset({"limit", "when", "exceptWhen"})
 """Of a retry policy, what may end it."""
-_KEEPING = frozenset({"set", "output", "export", "input"})
+_KEEPING = frozenset({"set", "output", "export", "input", "raise", "emit"})
 _OF_ERRORS = ("type", "status", "instance", "title", "detail", "details")
 """Members that a filter of errors may name; `details` is the schema's word for `detail`."""
 
