@@ -24,14 +24,14 @@ class Tool:
 
 
 def javascript() -> Tool:
-    from iogate.effects import languages
+    from iogate.effects.processes import languages
 
     found = languages.javascript()
     return Tool(about="javascript", purpose="runs JavaScript", path=found, hint=languages.TO_INSTALL)
 
 
 def containers() -> Tool:
-    from iogate.effects import containers
+    from iogate.effects.processes import containers
 
     return Tool(
         about="containers", purpose="runs containers", path=containers.tool(), hint=containers.TO_INSTALL
@@ -42,7 +42,7 @@ def missing(documents: Documents) -> Iterator[Problem]:
     """A warning for each task that needs what this machine has not."""
     from iogate.compiler import outline
     from iogate.compiler.faults import warning
-    from iogate.effects.languages import JAVASCRIPT
+    from iogate.effects.processes.languages import JAVASCRIPT
 
     absent = {tool.about: tool for tool in (javascript(), containers()) if tool.path is None}
     for document in documents.workflows if absent else ():

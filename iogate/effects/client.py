@@ -1,4 +1,4 @@
-"""A small HTTP client for commands that talk to a gateway; not for workflows' calls, which `http` makes.
+"""A small HTTP client for commands that talk to a gateway; not for workflows' calls, which `calls` makes.
 
 Called by the command line (`api call`, `debug`, `runs`). It speaks to the address that a person configured,
 so no address is forbidden; it follows no redirects and keeps no cookies.

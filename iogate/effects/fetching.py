@@ -21,8 +21,8 @@ import msgspec
 from iogate import secrets
 from iogate.compiler import program
 from iogate.compiler.sources import MAX_BYTES, Fetch, FetchFailed
-from iogate.effects.failures import CallFailed
-from iogate.effects.http import HttpCalls
+from iogate.effects.calls import HttpCalls
+from iogate.effects.http.failures import CallFailed
 from iogate.engine.advance import Environment, RunFacts, advance
 from iogate.engine.commands import CallHttp
 from iogate.engine.state import State

@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from iogate.effects.containers import Containers
-from iogate.effects.failures import CallFailed
+from iogate.effects.calls import HttpCalls
 from iogate.effects.functions import call as call_function
-from iogate.effects.http import HttpCalls
+from iogate.effects.http.failures import CallFailed
 from iogate.effects.openapi import Documents, build
-from iogate.effects.processes import Processes
-from iogate.effects.workplace import Workplace
+from iogate.effects.processes.containers import Containers
+from iogate.effects.processes.scripts import Processes
+from iogate.effects.processes.workplace import Workplace
 from iogate.engine.commands import (
     CallFunction,
     CallHttp,

@@ -10,7 +10,7 @@ import pytest
 from yarl import URL
 
 from iogate.effects import Effects
-from iogate.effects.addresses import AddressPolicy, Forbidden, Trust
+from iogate.effects.http.addresses import AddressPolicy, Forbidden, Trust
 from iogate.engine.commands import Authentication, CallHttp
 from iogate.settings import Settings
 from tests.effects.conftest import KEY, Site, do, failure, get
@@ -193,7 +193,7 @@ async def test_a_computed_url_may_not_carry_a_password(site: Site) -> None:
 
 
 def test_special_addresses_are_not_public() -> None:
-    from iogate.effects.addresses import is_public, unwrap
+    from iogate.effects.http.addresses import is_public, unwrap
 
     for text in ("10.0.0.1", "192.168.1.1", "100.64.0.1", "224.0.0.1", "fc00::1", "0.0.0.0", "198.18.0.1"):
         assert not is_public(unwrap(ip_address(text)))

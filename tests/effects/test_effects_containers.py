@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from iogate.effects import Effects, sweeping
+from iogate.effects import Effects
+from iogate.effects.processes import sweeping
 from iogate.engine.commands import RunContainer
 from iogate.settings import Settings
 from tests.effects.conftest import KEY, do, failure, until

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from iogate.effects import Effects, languages
+from iogate.effects import Effects
+from iogate.effects.processes import languages
 from iogate.engine.commands import RunProcess
 from tests.effects.conftest import do, failure
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from iogate.effects import EffectContext, Effects, orphans
+from iogate.effects import EffectContext, Effects
+from iogate.effects.processes import orphans
 from iogate.engine.commands import RunProcess
 from iogate.errors import Unreachable
 from iogate.settings import Settings

@@ -18,8 +18,8 @@ from aiohttp import web
 from iogate.effects import Effects
 from iogate.effects.authentication import policies
 from iogate.effects.authentication.tokens import Tokens
-from iogate.effects.failures import CallFailed
-from iogate.effects.transport import Transport
+from iogate.effects.http.failures import CallFailed
+from iogate.effects.http.transport import Transport
 from iogate.engine.commands import Authentication, Performed
 from iogate.settings import Settings
 from tests.effects.conftest import Site, do, failure, get, until

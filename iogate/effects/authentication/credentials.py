@@ -16,7 +16,7 @@ from yarl import URL
 
 from iogate.effects.authentication import digest, policies
 from iogate.effects.authentication.tokens import Token, Tokens
-from iogate.effects.transport import Transport
+from iogate.effects.http.transport import Transport
 from iogate.engine.commands import Authentication
 
 NONCES: Final = 1024

@@ -14,12 +14,13 @@ from multidict import CIMultiDict
 from yarl import URL
 
 import iogate
-from iogate.effects import naming, values
-from iogate.effects.addresses import Trust
+from iogate.effects import values
 from iogate.effects.authentication.policies import WELL_KNOWN, OAuth
-from iogate.effects.failures import RefusedStatus, failed, failures
-from iogate.effects.request import Request, parse_url
-from iogate.effects.transport import Transport, more_cautious
+from iogate.effects.http import naming
+from iogate.effects.http.addresses import Trust
+from iogate.effects.http.failures import RefusedStatus, failed, failures
+from iogate.effects.http.request import Request, parse_url
+from iogate.effects.http.transport import Transport, more_cautious
 
 DOCUMENT: Final = "/.well-known/openid-configuration"
 MAX_ANSWER: Final = 1024 * 1024

@@ -24,7 +24,7 @@ from yarl import URL
 import iogate
 from iogate.effects import values
 from iogate.effects.authentication.policies import EXCHANGE, Client, OAuth
-from iogate.effects.request import Request
+from iogate.effects.http.request import Request
 
 ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTED_S: Final = 60

@@ -18,13 +18,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from iogate.effects import naming, values
+from iogate.effects import values
 from iogate.effects.authentication import discovery, grants
 from iogate.effects.authentication.policies import OAuth
-from iogate.effects.failures import CallFailed, failed, failures, phrase
-from iogate.effects.request import Request
-from iogate.effects.responses import Received
-from iogate.effects.transport import Transport
+from iogate.effects.http import naming
+from iogate.effects.http.failures import CallFailed, failed, failures, phrase
+from iogate.effects.http.request import Request
+from iogate.effects.http.responses import Received
+from iogate.effects.http.transport import Transport
 from iogate.errors import WorkflowError
 
 LIMIT_S: Final = 30.0

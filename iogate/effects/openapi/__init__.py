@@ -1,4 +1,4 @@
-"""Calls of OpenAPI operations: parameters take their places in a request, which `http` then makes.
+"""Calls of OpenAPI operations: parameters take their places in a request, which `calls` then makes.
 
 Called by `perform`. All but the loading of documents whose address only a run knows is pure.
 """

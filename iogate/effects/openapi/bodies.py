@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from iogate.compiler.openapi import Body
-from iogate.effects import multipart
-from iogate.effects.responses import TEXTUAL
+from iogate.effects.http import multipart
+from iogate.effects.http.responses import TEXTUAL
 from iogate.errors import WorkflowError
 
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 from iogate.compiler.openapi import Operation, Unusable, find
 from iogate.compiler.revision import resource_name
 from iogate.compiler.sources import MAX_BYTES, Unreadable, plain_data
-from iogate.effects.failures import CallFailed
-from iogate.effects.http import HttpCalls
+from iogate.effects.calls import HttpCalls
+from iogate.effects.http.failures import CallFailed
 from iogate.engine.commands import CallHttp, CallOpenApi
 from iogate.errors import WorkflowError
 

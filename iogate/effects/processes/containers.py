@@ -28,10 +28,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from iogate.effects import ending, orphans, process
-from iogate.effects.ending import configuration
-from iogate.effects.sweeping import KEEP_LABEL, Sweep
-from iogate.effects.workplace import Room, Workplace
+from iogate.effects.processes import ending, orphans, process
+from iogate.effects.processes.ending import configuration
+from iogate.effects.processes.sweeping import KEEP_LABEL, Sweep
+from iogate.effects.processes.workplace import Room, Workplace
 from iogate.errors import WorkflowError
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iogate.effects import ending, languages, orphans, process
-from iogate.effects.ending import configuration
-from iogate.effects.workplace import Room, Workplace
+from iogate.effects.processes import ending, languages, orphans, process
+from iogate.effects.processes.ending import configuration
+from iogate.effects.processes.workplace import Room, Workplace
 from iogate.errors import WorkflowError
 
 if TYPE_CHECKING:

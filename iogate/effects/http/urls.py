@@ -1,6 +1,6 @@
 """URLs as they are written: what stands percent-encoded in a query is sent so.
 
-Used by `request`, `http` and `endpoints`. Reserved characters are not the same as their encoded forms
+Used by `request`, `calls` and `endpoints`. Reserved characters are not the same as their encoded forms
 (RFC 3986, 2.2), and a signature over the query counts each byte. Scheme, host and path are normalised, since
 the address guard judges them.
 """

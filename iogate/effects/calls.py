@@ -15,14 +15,14 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from iogate.compiler.addresses import as_template
-from iogate.effects import failures, naming, responses, urls
-from iogate.effects.addresses import Forbidden, Trust
 from iogate.effects.authentication import Authenticator, Credential
 from iogate.effects.authentication.digest import Challenge, challenges
-from iogate.effects.failures import FOLLOWED, CallFailed, RefusedStatus
-from iogate.effects.request import Request, build
-from iogate.effects.responses import Received
-from iogate.effects.transport import Route, Transport, more_cautious
+from iogate.effects.http import failures, naming, responses, urls
+from iogate.effects.http.addresses import Forbidden, Trust
+from iogate.effects.http.failures import FOLLOWED, CallFailed, RefusedStatus
+from iogate.effects.http.request import Request, build
+from iogate.effects.http.responses import Received
+from iogate.effects.http.transport import Route, Transport, more_cautious
 from iogate.engine.commands import CallHttp
 from iogate.errors import WorkflowError
 

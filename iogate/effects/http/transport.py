@@ -1,6 +1,6 @@
 """Sends one request and reads its whole answer: connections, the setting `endpoints`, the address policy.
 
-Called by `http` for each hop of a call and by `authentication` for tokens. Invariant: every request is
+Called by `calls` for each hop of a call and by `authentication` for tokens. Invariant: every request is
 admitted by the address policy before a byte leaves, and no more of an answer than a cap is ever in memory.
 """
 
@@ -17,10 +17,10 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from iogate.effects import responses
-from iogate.effects.addresses import AddressPolicy, CheckedResolver, Trust
-from iogate.effects.endpoints import Endpoints
-from iogate.effects.request import Request
+from iogate.effects.http import responses
+from iogate.effects.http.addresses import AddressPolicy, CheckedResolver, Trust
+from iogate.effects.http.endpoints import Endpoints
+from iogate.effects.http.request import Request
 
 TIMEOUTS: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=300)
 """How long a silent peer is waited for; how long a whole call may take is the task's `timeout`."""

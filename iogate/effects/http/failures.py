@@ -1,6 +1,6 @@
 """How a call ends when not in an output: each fault of the way becomes one of the standard's errors.
 
-Called by `http` and `authentication`. Invariant: an error names the method and the address as the author
+Called by `calls` and `authentication`. Invariant: an error names the method and the address as the author
 wrote it, and of what was sent nothing but the origin: path, query, headers and body may each hold a secret,
 and errors are stored. Which task it was, the error's `instance` says.
 """
@@ -16,8 +16,8 @@ from typing import Final
 
 import aiohttp
 
-from iogate.effects import responses
-from iogate.effects.addresses import Forbidden
+from iogate.effects.http import responses
+from iogate.effects.http.addresses import Forbidden
 from iogate.errors import WorkflowError
 
 FOLLOWED: Final = frozenset({301, 302, 303, 307, 308})

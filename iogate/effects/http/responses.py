@@ -1,6 +1,6 @@
 """Turns an HTTP response into a task's output: bounded reading, decompression, decoding.
 
-Called by `transport` and `http`. Invariant: never more than the cap in memory, compressed or not.
+Called by `transport` and `calls`. Invariant: never more than the cap in memory, compressed or not.
 """
 
 from __future__ import annotations

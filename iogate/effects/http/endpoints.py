@@ -1,6 +1,6 @@
 """The setting `endpoints`: sends calls that a workflow writes for one host to another, say for staging.
 
-Called by `http` for each hop and by the offline tests, which let a call out only where this covers it.
+Called by `calls` for each hop and by the offline tests, which let a call out only where this covers it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from yarl import URL
 
-from iogate.effects import urls
+from iogate.effects.http import urls
 
 
 class Endpoints:

@@ -1,6 +1,6 @@
 """How an address is told to a person: as its author wrote it, without what may be a secret.
 
-Called by `http` and `authentication`. What data put into an address is never shown; neither are query, user
+Called by `calls` and `authentication`. What data put into an address is never shown; neither are query, user
 and password, and a segment of the path that reads like a key becomes `…`: chat services have theirs there.
 """
 

@@ -1,6 +1,6 @@
 """Where calls may go: the guard against requests that data, a redirect or DNS bends inwards.
 
-Called by `http` before each hop, and by its resolvers for each name that they look up: the connection is
+Called by `calls` before each hop, and by its resolvers for each name that they look up: the connection is
 made to the very addresses that were checked, so a name that changes between check and use gains nothing.
 
 Three degrees of trust in a URL:

@@ -1,6 +1,6 @@
 """Builds the request that a `call: http` describes: URL with query, headers, body, key.
 
-Called by `http`. Invariant: a header never frames the message (that is the client's), and after a redirect
+Called by `calls`. Invariant: a header never frames the message (that is the client's), and after a redirect
 to another origin only harmless ones are left.
 """
 
@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 import iogate
-from iogate.effects import multipart, urls
+from iogate.effects.http import multipart, urls
 from iogate.errors import WorkflowError
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
-from iogate.effects import orphans
+from iogate.effects.processes import orphans
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from iogate.effects import process
+from iogate.effects.processes import process
 from iogate.errors import WorkflowError
 
 Returns = Literal["stdout", "stderr", "code", "all", "none"]

@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
-from iogate.effects import orphans
+from iogate.effects.processes import orphans
 
 
 @dataclass(frozen=True, kw_only=True)
