@@ -103,6 +103,8 @@ async def work(
             )
             begins(loop.drive)
             _stop_on_signals(loop.stop)
+            if stopped.is_set():  # told to end while all this was put together
+                loop.stop()
             registration = asyncio.create_task(_register(settings.redis_url, name, loop))
             upkeep = Upkeep(
                 store=store,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import random
@@ -142,6 +143,15 @@ async def test_sigterm_does_itself_what_may_happen_once_only(site: Site) -> None
         assert await worker.wait() == 0
         assert (await site.view(uid)).status == "completed"
         assert [call.path for call in server.calls[uid]] == ["/first", "/second"]
+
+
+async def test_sigterm_while_a_worker_begins_is_not_lost(site: Site) -> None:
+    """Between its connection and its first take."""
+    worker = await site.worker(ready=False)
+    while f"name={worker.name} ".encode() not in await site.store.call("CLIENT", "LIST"):
+        await asyncio.sleep(0)
+    worker.signal(signal.SIGTERM)
+    assert await worker.wait() == 0
 
 
 async def test_second_sigterm_hands_back_at_once(site: Site) -> None:

@@ -1,6 +1,6 @@
 """What the end of a process means: the output that `return` asks for, or the error.
 
-Used by `processes` and `containers`.
+Used by `scripts` and `containers`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What runs a script in each language of the standard, and where it is found. Called by `processes`.
+"""What runs a script in each language of the standard, and where it is found. Called by `scripts`.
 
 A script in JavaScript is a module, as ES2024 has them, with `import` and `await` at its top; one that says
 `require(…)` or `module.exports` and imports nothing is of the older kind that Node.js knows.

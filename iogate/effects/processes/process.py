@@ -1,6 +1,6 @@
 """Runs one process to its end: pipes without deadlock, bounded output, a kill that reaches its children.
 
-Called by `processes`. It is written on `subprocess` and the loop's readers because asyncio's own process
+Called by `scripts`. It is written on `subprocess` and the loop's readers because asyncio's own process
 support waits for every holder of a pipe, so that a forgotten background child would hold a run for ever.
 
     started -> exited                        group killed, rest of the output read, reaped

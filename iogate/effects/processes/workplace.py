@@ -1,6 +1,6 @@
 """Where the processes of one worker live: a folder for each, a mark to find them by, a watch over all.
 
-Used by `processes` and `containers`. The watch outlives the worker and ends what a killed one leaves behind.
+Used by `scripts` and `containers`. The watch outlives the worker and ends what a killed one leaves behind.
 """
 
 from __future__ import annotations
