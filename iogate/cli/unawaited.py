@@ -85,15 +85,15 @@ async def _tell_faulted(screen: Screen, store: Store, uid: str) -> None:
 def remarks(screen: Screen) -> Iterator[None]:
     """The worker of one run tells of errors, and of what failed that no task waited for."""
     logger = logging.getLogger("iogate")
-    before = logger.level
-    handler = _Remarks(screen)
+    before = logger.level, logger.handlers, logger.propagate
     logger.setLevel(logging.WARNING)
-    logger.addHandler(handler)
+    # Nowhere else: what is a remark here is a line of a log there.
+    logger.handlers, logger.propagate = [_Remarks(screen)], False
     try:
         yield
     finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
+        level, logger.handlers, logger.propagate = before
+        logger.setLevel(level)
 
 
 class _Remarks(logging.Handler):
