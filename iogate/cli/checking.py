@@ -58,7 +58,8 @@ def check(
         root=root,
         purpose=purpose,
         functions=load_functions(settings.functions, root),
-        partial=paths is not None,
+        # to `run`, all that the file needs was given
+        partial=paths is not None and purpose != "run",
         # `validate` says what the files say, wherever it runs: it does not touch the network.
         fetch=fetcher(settings, root) if purpose != "validate" else None,
     )

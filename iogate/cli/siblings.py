@@ -34,8 +34,8 @@ def needed(file: Path, root: Path) -> list[Path]:
             if path not in looked:
                 looked[path] = load(root, [path])
             there = set(_names(looked[path])) - have
-            # One that does not hold has no name yet: its problems say why a workflow is missing.
-            broken = bool(looked[path].errors) and not looked[path].workflows
+            # One without a name that can be read: its problems say why a workflow is missing.
+            broken = bool(looked[path].errors) and not there
             if broken or any(_plain(name) in map(_plain, missing) for name in there):
                 chosen.append(path)
                 have |= there
@@ -48,11 +48,14 @@ def needed(file: Path, root: Path) -> list[Path]:
 
 
 def _names(read: Documents) -> Iterator[str]:
-    """`namespace/name:version` of each workflow."""
+    """`namespace/name:version` of each workflow that says it."""
     from iogate.compiler.workflows import name_of
+    from iogate.documents import WorkflowDocument
+    from iogate.documents.mending import STAND_IN
 
-    for document in read.workflows:
-        yield ":".join(name_of(document))
+    for document in (*read.workflows, *read.mended):
+        if isinstance(document, WorkflowDocument) and document.data["document"] is not STAND_IN:
+            yield ":".join(name_of(document))
 
 
 def _children(read: Documents) -> Iterator[str]:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from iogate.documents.nodes import Node, Pointer
 
 _HEAD: Pointer = ("document",)
-_DOCUMENT = {"dsl": "1.0.0", "namespace": "mended", "name": "mended", "version": "0.0.0"}
+STAND_IN = {"dsl": "1.0.0", "namespace": "mended", "name": "mended", "version": "0.0.0"}
+"""Of a workflow whose own `document` is at fault: nobody knows its name."""
 _OPTIONAL: frozenset[Pointer] = frozenset({("timeout",), ("schedule",), ("input",), ("output",)})
 
 
@@ -34,7 +35,7 @@ def mended_workflow(
         if not pointer:
             return None
         if pointer == _HEAD:
-            left = {**left, "document": _DOCUMENT}
+            left = {**left, "document": STAND_IN}
         else:
             left = _mended(left, pointer, member=task_at(pointer) != pointer)
     try:

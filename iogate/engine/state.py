@@ -92,7 +92,16 @@ class State:
         if first is None:
             return None
         frame = self.frames[first[2]]
-        return WaitingFor(kind=WAITS[frame.phase], task=frame.pointer, until_ms=frame.due_ms)
+        return WaitingFor(kind=WAITS[frame.phase], task=frame.pointer, until_ms=self._until_ms(frame))
+
+    def _until_ms(self, frame: Frame) -> int | None:
+        """When its wait is over at the latest: by its own time, or by a timeout of it or around it."""
+        moments = [frame.due_ms]
+        at: Frame | None = frame
+        while at is not None:
+            moments.append(at.deadline_ms)
+            at = None if at.parent is None else self.frames[at.parent]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def indexed(self) -> Index:
         """What is looked for among the frames."""

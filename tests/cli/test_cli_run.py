@@ -72,15 +72,21 @@ def test_workflows_that_the_file_runs_are_found_beside_it_and_in_the_project(cli
     assert cli("run", "here/w.yaml", "-o", "json").json["output"] == {"found": True}
 
 
-def test_workflow_that_is_nowhere_faults_the_run_with_what_there_is(cli: Cli) -> None:
-    cli.write("w.yaml", document("w", runs("x", "2.0.0")))
-    error = cli("run", "w.yaml", "-o", "json", code=7).json["error"]
-    assert (error["status"], error["instance"]) == (400, "/do/0/a")
-    said = "there is no workflow demo/x; there is demo/w; apply the one that is meant"
-    assert error["detail"] == f'task "a": {said}'
+def test_workflow_that_is_nowhere_is_told_of_before_anything_happens(cli: Cli) -> None:
+    cli.write(
+        "w.yaml", document("w", "do: [{m: {run: {shell: {command: touch made}}}}, " + runs("x", "2.0.0")[5:])
+    )
+    assert 'error IOG303: no workflow "demo/x:2.0.0"' in cli("run", "w.yaml", code=3).err
     cli.write("x.yaml", document("x", "do: [{a: {set: {ok: true}}}]"))
-    error = cli("run", "w.yaml", "-o", "json", code=7).json["error"]
-    assert error["detail"] == 'task "a": workflow demo/x has no version 2.0.0; it has 1.0.0'
+    assert 'error IOG303: no workflow "demo/x:2.0.0"' in cli("run", "w.yaml", code=3).err
+    assert not (cli.root / "made").exists()
+
+
+def test_broken_workflow_that_the_file_does_not_run_is_none_of_its_business(cli: Cli) -> None:
+    cli.write("w.yaml", document("w", runs("x")))
+    cli.write("x.yaml", document("x", "do: [{a: {set: {ok: true}}}]"))
+    cli.write("b.yaml", document("b", "do: [{x: {wait: P1X}}]"))
+    assert cli("run", "w.yaml").err == ""
 
 
 def test_problem_of_a_workflow_that_the_file_runs_is_one_of_the_file(cli: Cli) -> None:

@@ -142,6 +142,14 @@ def test_a_run_waits_for_events_without_a_time() -> None:
     assert run.state.due_ms is None
 
 
+def test_a_run_waits_for_events_no_longer_than_a_timeout_of_the_task_or_around_it() -> None:
+    hears = "{listen: {to: {one: {with: {type: a}}}}, timeout: {after: PT9S}}"
+    for text, length_ms in ((hears, 9_000), (f"{{do: [{{l: {hears}}}], timeout: {{after: PT5S}}}}", 5_000)):
+        run = Told(program(f"do: [{{t: {text}}}]"))
+        assert run.state.waiting_for is not None
+        assert run.state.waiting_for.until_ms == run.now_ms + length_ms
+
+
 def test_the_keys_of_a_correlation_are_told_at_its_end() -> None:
     to = {
         "all": [
