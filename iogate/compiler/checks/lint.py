@@ -13,6 +13,7 @@ from iogate.compiler.faults import Placed, Surroundings, conceal, did_you_mean, 
 from iogate.compiler.outline import Pointer
 from iogate.compiler.policies import policies
 from iogate.documents.problems import Problem, nearest, quoted
+from iogate.errors import STANDARD_STATUS
 
 _SECRETS = re.compile(r"\$secrets\b")
 _ENDING = frozenset({"limit", "when", "exceptWhen"})
@@ -185,4 +186,14 @@ def _blind_filters(document: Placed) -> Iterator[Problem]:
                     "IOG515",
                     f"{quoted(name)} is compared as it stands: a filter evaluates nothing",
                     hint='put the condition into "when"',
+                )
+            elif (
+                name == "type" and value not in STANDARD_STATUS and (meant := nearest(value, STANDARD_STATUS))
+            ):
+                yield warning(
+                    document,
+                    pointer,
+                    "IOG515",
+                    f"no error of the standard is of the type {quoted(value)}",
+                    hint=did_you_mean(meant),
                 )
