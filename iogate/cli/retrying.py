@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from iogate.cli.several import no_run
 from iogate.errors import NotFound, Refused
 
 if TYPE_CHECKING:
@@ -33,22 +34,23 @@ class Attempts:
     _programs: dict[str, Program] = field(default_factory=dict)
     _live: tuple[int, Revision] | None = None
 
-    async def make(self, uid: str) -> None:
-        """Let the run go on.
+    async def make(self, uid: str) -> bool:
+        """Let the run go on; True, as `one_by_one` asks.
 
         Raises NotFound where there is none, Refused where it cannot.
         """
-        start = await self.store.runs.state(uid) if uid.isascii() and uid.isdigit() else None
+        start = await self.store.runs.state(uid)
         if start is None:
-            view = await self.store.runs.show(uid) if uid.isascii() and uid.isdigit() else None
+            view = await self.store.runs.show(uid)
             if view is None:
-                raise NotFound(f"no run {uid}", hint="finished runs are kept for the retention of their API")
+                raise no_run(uid)
             raise _refused(uid, view.status)
         outcome = await self.store.runs.retry(uid, await self._placed(start))
         if outcome == "unknown":
             raise NotFound(f"no run {uid}", hint="its retention has passed meanwhile")
         if outcome != "retried":
             raise _refused(uid, outcome)
+        return True
 
     async def _placed(self, start: Stored) -> Stored:
         import msgspec

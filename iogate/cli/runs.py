@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from iogate.cli.checking import counted
 from iogate.cli.options import (
     ApiFilter,
     SinceFilter,
@@ -20,8 +21,9 @@ from iogate.cli.options import (
 )
 from iogate.cli.render import Table
 from iogate.cli.session import Session, author, command
+from iogate.cli.several import is_uid, no_run, one_by_one, say_done
 from iogate.cli.watching import ENDED, Watching, headline, run_table, task_table
-from iogate.errors import Misused, NotFound, Refused, RunFailed, StillRunning
+from iogate.errors import Misused, Refused, RunFailed, StillRunning
 
 if TYPE_CHECKING:
     from iogate.store.connection import Store
@@ -153,18 +155,24 @@ async def cancel(
             )
             wanted = [each.uid for each in listed if each.status not in ENDED]
             if not yes:
-                raise Misused(f"this cancels {len(wanted)} runs", hint="add --yes to do so")
-        cancelled: list[str] = []
+                raise Misused(f"this cancels {counted(len(wanted), 'run')}", hint="add --yes to do so")
         why = f"{author()}: {reason}" if reason else f"{author()} asked for it"
-        for uid in wanted:
+
+        async def end(uid: str) -> bool:
             match await store.runs.cancel(uid, why):
                 case "unknown":
                     raise no_run(uid)
                 case "ended":
+                    # One that a filter had matched has ended since: nobody meant that very run.
+                    if not filtered and (status := (await found(store, uid)).status) != "cancelled":
+                        raise has_ended(uid, status)
                     session.screen.note(f"{uid} has ended already")
+                    return False
                 case _:
-                    cancelled.append(uid)
-    session.screen.data("runs.cancel", {"cancelled": cancelled}, [f"cancelled {uid}" for uid in cancelled])
+                    return True
+
+        cancelled, left = await one_by_one(wanted, end)
+    say_done(session, "runs.cancel", "cancelled", cancelled, left)
 
 
 @command(group, "retry")
@@ -203,24 +211,13 @@ async def retry(
             )
             wanted = [each.uid for each in listed]
             if not yes:
-                raise Misused(f"this retries {len(wanted)} runs", hint="add --yes to do so")
+                raise Misused(f"this retries {counted(len(wanted), 'run')}", hint="add --yes to do so")
         now_ms = time_ms(await store.call("TIME"))
         attempts = Attempts(store=store, pointer=from_, current=on is not None, now_ms=now_ms)
-        retried: list[str] = []
-        left: list[Refused | NotFound] = []
-        for uid in wanted:
-            try:
-                await attempts.make(uid)
-            except (Refused, NotFound) as error:
-                left.append(error)
-            else:
-                retried.append(uid)
+        retried, left = await one_by_one(wanted, attempts.make)
     for remark in attempts.remarks:
         session.screen.note(remark)
-    session.screen.data("runs.retry", {"retried": retried}, [f"retried {uid}" for uid in retried])
-    if left:
-        more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
-        raise type(left[0])(f"{left[0].message}{more}", code=left[0].code, hint=left[0].hint)
+    say_done(session, "runs.retry", "retried", retried, left)
 
 
 Uids = Annotated[list[str], typer.Argument(metavar="UID...", help="Ids of the runs.")]
@@ -229,51 +226,55 @@ Uids = Annotated[list[str], typer.Argument(metavar="UID...", help="Ids of the ru
 @command(group, "suspend")
 async def suspend(session: Session, uids: Uids) -> None:
     """Set runs aside: no timer of theirs ends and no task begins until they are resumed."""
-    suspended: list[str] = []
     async with session.store(session.settings(), changes=True) as store:
-        for uid in uids:
-            match await store.runs.suspend((await found(store, uid)).uid):
+
+        async def set_aside(uid: str) -> bool:
+            match await store.runs.suspend(uid):
                 case "unknown":
                     raise no_run(uid)
                 case "ended":
-                    session.screen.note(f"{uid} has ended already")
+                    raise has_ended(uid, (await found(store, uid)).status)
                 case "cancelled":
-                    session.screen.note(f"{uid} is being cancelled")
-                case outcome:
-                    suspended.append(uid)
-                    if outcome == "asked":
-                        session.screen.note(f"{uid} is at work: it stops at its next task")
-    session.screen.data("runs.suspend", {"suspended": suspended}, [f"suspended {uid}" for uid in suspended])
+                    raise Refused(f"run {uid} is being cancelled")
+                case "asked":
+                    session.screen.note(f"{uid} is at work: it stops at its next task")
+            return True
+
+        suspended, left = await one_by_one(uids, set_aside)
+    say_done(session, "runs.suspend", "suspended", suspended, left)
 
 
 @command(group, "resume")
 async def resume(session: Session, uids: Uids) -> None:
     """Let suspended runs go on from where they were."""
-    resumed: list[str] = []
     async with session.store(session.settings(), changes=True) as store:
-        for uid in uids:
-            match await store.runs.resume((await found(store, uid)).uid):
+
+        async def let_go_on(uid: str) -> bool:
+            match await store.runs.resume(uid):
                 case "unknown":
                     raise no_run(uid)
                 case "ended":
-                    session.screen.note(f"{uid} has ended already")
+                    raise has_ended(uid, (await found(store, uid)).status)
                 case "not suspended":
                     session.screen.note(f"{uid} is not suspended")
+                    return False
                 case _:
-                    resumed.append(uid)
-    session.screen.data("runs.resume", {"resumed": resumed}, [f"resumed {uid}" for uid in resumed])
+                    return True
+
+        resumed, left = await one_by_one(uids, let_go_on)
+    say_done(session, "runs.resume", "resumed", resumed, left)
 
 
 async def found(store: Store, uid: str) -> RunView:
     """The run, or a NotFound that says why it may be gone."""
-    view = await store.runs.show(uid) if uid.isascii() and uid.isdigit() else None
+    view = await store.runs.show(uid) if is_uid(uid) else None
     if view is None:
         raise no_run(uid)
     return view
 
 
-def no_run(uid: str) -> NotFound:
-    return NotFound(f"no run {uid}", hint="finished runs are kept for the retention of their API")
+def has_ended(uid: str, status_: str) -> Refused:
+    return Refused(f"run {uid} has ended already: it {ended(status_)}")
 
 
 async def until_end(session: Session, store: Store, uid: str, timeout_s: float | None) -> RunView:

@@ -220,7 +220,21 @@ def test_a_run_that_is_not_there_exits_8(live: Cli) -> None:
     for command in ("show", "wait", "logs", "cancel", "suspend", "resume"):
         ran = live("runs", command, "12345", code=8)
         assert "iogate: no run 12345\n  finished runs are kept for the retention of their API\n" in ran.err
-    assert "no run x" in live("runs", "show", "x", code=8).err
+    for command in ("show", "cancel", "suspend", "resume"):
+        assert "no run x" in live("runs", command, "x", code=8).err
+
+
+def test_what_was_done_is_said_though_other_runs_are_not_there(live: Cli, shop: Place) -> None:
+    uid = shop.buy("sleep")
+    until(lambda: live("runs", "show", uid, "-o", "json").json["status"] == "waiting")
+    bought = shop.buy()
+    live("runs", "wait", bought, "-q")
+    for command, done in (("suspend", "suspended"), ("resume", "resumed"), ("cancel", "cancelled")):
+        ran = live("runs", command, bought, "12345", uid, "x", "-o", "json", code=8)
+        assert ran.json[done] == [uid]
+        assert "no run 12345 (and 2 more)\n" in ran.err
+        ran = live("runs", command, bought, code=4)
+        assert ran.err.endswith(f"iogate: run {bought} has ended already: it completed\n")
 
 
 def test_logs_are_the_journal_and_can_be_followed(live: Cli, shop: Place) -> None:
@@ -251,8 +265,10 @@ def test_an_empty_list_says_so(live: Cli) -> None:
 
 
 def test_many_runs_are_cancelled_only_with_yes(live: Cli, shop: Place) -> None:
-    uids = [shop.buy("sleep") for _ in range(3)]
     filters = ("--api", "shop/sleep", "--since", "1h")
+    uids = [shop.buy("sleep")]
+    assert "this cancels 1 run\n" in live("runs", "cancel", *filters, code=64).err
+    uids += [shop.buy("sleep") for _ in range(2)]
     assert "this cancels 3 runs\n  add --yes to do so" in live("runs", "cancel", *filters, code=64).err
     assert sorted(live("runs", "cancel", *filters, "--yes", "-o", "json").json["cancelled"]) == sorted(uids)
 
@@ -270,7 +286,9 @@ def test_a_suspended_run_stays_where_it_is_until_it_is_resumed(live: Cli, shop: 
     assert kinds[-4:] == ["task.suspended", "workflow.suspended", "workflow.resumed", "task.resumed"]
     live("runs", "cancel", uid, "-q")
     live("runs", "wait", uid, "-q", code=7)
-    assert live("runs", "suspend", uid).err.endswith(f"{uid} has ended already\n")
+    for command in ("suspend", "resume"):
+        ran = live("runs", command, uid, code=4)
+        assert ran.err.endswith(f"iogate: run {uid} has ended already: it was cancelled\n")
 
 
 def test_status_names_what_an_api_lacks(live: Cli) -> None:
