@@ -23,9 +23,13 @@ from pathlib import Path
 
 import pytest
 
+from iogate.compiler.compile import compile_documents
+from iogate.documents import load
+from iogate.settings import Settings
 from tests.faults.site import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
+DOCUMENT = re.compile(r"^```yaml\n# (\S+\.yaml): [^\n]+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SERVERS = ("make run",)
 PAGES = [
@@ -179,3 +183,13 @@ def test_the_blocks_of_the_page_do_what_they_say(page: str, clone: Path) -> None
                 f"{page}:{step.line}: $ {step.command}\nsays:\n{step.expected}\n"
                 f"printed:\n{done.stdout}\n{done.stderr}"
             )
+
+
+def test_the_first_example_holds_without_a_remark(tmp_path: Path) -> None:
+    found = DOCUMENT.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert [name for name, _ in found] == ["apis.d/orders.yaml", "workflows.d/fulfil.yaml"]
+    for name, text in found:
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    read = load(tmp_path)
+    assert not compile_documents(read, Settings(allow_run=("shell",)), root=tmp_path).problems
