@@ -76,6 +76,9 @@ WORKFLOW_CHECKS: tuple[_Check, ...] = (
     lint.check,
 )
 
+REFUSED = frozenset({processes.CODE, *(feature.code for feature in features.FEATURES)})
+"""What `validate` warns of and `apply` refuses."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
@@ -161,9 +164,9 @@ class _Compiler:
         )
 
     def _of_mended(self, workflows: Mapping[str, tuple[Workflow, bytes]]) -> list[Problem]:
-        """The errors of what is left of documents that do not hold.
+        """The errors of what is left of documents that do not hold, and what `apply` would refuse.
 
-        Warnings wait until they do: what a left out task would have used looks unused.
+        Other warnings wait until they do: what a left out task would have used looks unused.
         """
         before, self.problems = self.problems, []
         for document in self.documents.mended:
@@ -173,7 +176,7 @@ class _Compiler:
             else:
                 self._check(document)
         found, self.problems = self.problems, before
-        return [problem for problem in found if problem.severity == "error"]
+        return [problem for problem in found if problem.severity == "error" or problem.code in REFUSED]
 
     def _workflows(self) -> dict[str, tuple[Workflow, bytes]]:
         compiled: dict[str, tuple[Workflow, bytes]] = {}

@@ -86,6 +86,16 @@ def test_warnings_wait_until_a_workflow_holds() -> None:
     assert [problem.code for problem in broken.problems] == ["IOG205"]
 
 
+def test_what_apply_would_refuse_does_not_wait() -> None:
+    tasks = "- a: {wait: P1X}\n- b: {run: {shell: {command: ls}}}\n"
+    read = load_text(f"{HEAD}do:\n{tasks}", "a.yaml")
+    made = compile_documents(read, Settings(), root=Path(), purpose="validate", partial=True)
+    assert [(problem.code, problem.severity) for problem in made.problems] == [
+        ("IOG205", "error"),
+        ("IOG316", "warning"),
+    ]
+
+
 def test_beside_a_method_at_fault_the_others_are_judged() -> None:
     api = (
         "module: orders\ntimeout: 1m\nmethods:\n"

@@ -10,6 +10,8 @@ from iogate.compiler.faults import Placed, Surroundings, fault
 from iogate.documents.problems import Problem
 from iogate.settings import Runnable
 
+CODE = "IOG316"
+
 
 def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
     if surroundings.purpose == "run":
@@ -22,7 +24,7 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
                 yield fault(
                     document,
                     (*task.pointer, "run", kind),
-                    "IOG316",
+                    CODE,
                     f'running a {kind} is not allowed by the setting "allow_run"',
                     key=True,
                     severity="warning" if surroundings.purpose == "validate" else "error",
