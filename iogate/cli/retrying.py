@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from iogate.cli.several import no_run
 from iogate.errors import NotFound, Refused
+from iogate.store.retrying import Asked
 
 if TYPE_CHECKING:
     from iogate.compiler.program import Program
@@ -29,6 +30,8 @@ class Attempts:
     """The task to go on from; None: the one that faulted."""
     current: bool
     """With the definition that is live now."""
+    by: str
+    """Who asks."""
     now_ms: int
     remarks: list[str] = field(default_factory=list)
     _programs: dict[str, Program] = field(default_factory=dict)
@@ -45,7 +48,10 @@ class Attempts:
             if view is None:
                 raise no_run(uid)
             raise _refused(uid, view.status)
-        outcome = await self.store.runs.retry(uid, await self._placed(start))
+        placed = await self._placed(start)
+        revision = placed.facts.revision if self.current else None
+        asked = Asked(by=self.by, origin=self.pointer, revision=revision)
+        outcome = await self.store.runs.retry(uid, placed, asked)
         if outcome == "unknown":
             raise NotFound(f"no run {uid}", hint="its retention has passed meanwhile")
         if outcome != "retried":

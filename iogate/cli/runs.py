@@ -213,7 +213,7 @@ async def retry(
             if not yes:
                 raise Misused(f"this retries {counted(len(wanted), 'run')}", hint="add --yes to do so")
         now_ms = time_ms(await store.call("TIME"))
-        attempts = Attempts(store=store, pointer=from_, current=on is not None, now_ms=now_ms)
+        attempts = Attempts(store=store, pointer=from_, current=on is not None, by=author(), now_ms=now_ms)
         retried, left = await one_by_one(wanted, attempts.make)
     for remark in attempts.remarks:
         session.screen.note(remark)

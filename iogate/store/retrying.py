@@ -37,6 +37,19 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, bytes]
 
 
+class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who asked for an attempt, and for what beside it: it stands in the run's journal."""
+
+    by: str = ""
+    origin: str | None = msgspec.field(default=None, name="from")
+    """The earlier task that it goes on from."""
+    revision: int | None = None
+    """The one that it goes on with, where that was asked for."""
+
+
+NOBODY = Asked()
+
+
 async def state(line: Line, uid: str) -> Stored | None:
     """The state of a faulted run; None for any other, and where there is none."""
     # One transaction: between two answers someone may retry it.
@@ -65,7 +78,7 @@ async def state(line: Line, uid: str) -> Stored | None:
     )
 
 
-async def retry(line: Line, start: Stored, *, replaces: bool) -> Retried:
+async def retry(line: Line, start: Stored, asked: Asked, *, replaces: bool) -> Retried:
     """Make it live again; `replaces`: with the state that `start` holds, not the one that is stored.
 
     `changed`: another attempt has faulted since. `lost`: its state is gone.
@@ -73,5 +86,7 @@ async def retry(line: Line, start: Stored, *, replaces: bool) -> Retried:
     packed = b""
     if replaces and start.head is not None:
         packed = encode((text(start.head), flat(start.frames), flat(start.values)))
-    answer = await line.run("retry", start.uid, start.attempt, msgspec.json.encode(start.facts), packed)
+    facts = msgspec.json.encode(start.facts)
+    detail = msgspec.json.encode({"attempt": start.attempt + 1, **msgspec.to_builtins(asked)})
+    answer = await line.run("retry", start.uid, start.attempt, facts, packed, detail)
     return cast("Retried", answer.decode())

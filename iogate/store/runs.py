@@ -15,7 +15,7 @@ import msgspec
 
 from iogate.store import keys, retrying, views
 from iogate.store.line import Line, pairs, time_ms
-from iogate.store.retrying import Retried, Stored
+from iogate.store.retrying import NOBODY, Asked, Retried, Stored
 from iogate.store.signals import Doorbell, Signals
 from iogate.store.views import RunView, Summary, TaskView
 
@@ -208,13 +208,13 @@ class Runs:
         """What a faulted run goes on from; None for any other run, and where there is none."""
         return await retrying.state(self._line, uid)
 
-    async def retry(self, uid: str, start: Stored | None = None) -> Retried:
+    async def retry(self, uid: str, start: Stored | None = None, asked: Asked = NOBODY) -> Retried:
         """Another attempt of a faulted run, from its own state or from the one given; or why not."""
         if start is not None:
-            return await retrying.retry(self._line, start, replaces=True)
+            return await retrying.retry(self._line, start, asked, replaces=True)
         found = await retrying.state(self._line, uid)
         if found is not None:
-            return await retrying.retry(self._line, found, replaces=False)
+            return await retrying.retry(self._line, found, asked, replaces=False)
         view = await self.show(uid)
         if view is None:
             return "unknown"

@@ -78,7 +78,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True):
-    """The packed record that `finish.lua` writes; the order is its own."""
+    """The packed record that `finish.lua` writes; the order is its own, and that of `ended.lua`."""
 
     status: str
     api: str

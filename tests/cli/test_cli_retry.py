@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from iogate.cli import app
+from iogate.cli.session import author
 from tests.cli.conftest import Cli
 from tests.cli.place import Place, until, up
 
@@ -110,6 +112,16 @@ def shown(live: Cli, uid: str) -> Any:
     return live("runs", "show", uid, "-o", "json").json
 
 
+def entries(live: Cli, uid: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = live("runs", "logs", uid, "-o", "json").json["entries"]
+    return found
+
+
+def retries(live: Cli, uid: str) -> list[dict[str, Any]]:
+    """What the journal says of the attempts of a run."""
+    return [each["detail"] for each in entries(live, uid) if each["kind"] == "workflow.retried"]
+
+
 def test_a_run_goes_on_from_the_task_that_faulted(place: Place, live: Cli, site: Site) -> None:
     uid = faulted(place, live, site)
     assert shown(live, uid)["error"]["instance"] == "/do/1/both/do/2/charge"
@@ -120,6 +132,16 @@ def test_a_run_goes_on_from_the_task_that_faulted(place: Place, live: Cli, site:
     assert len(site.calls("/reserve")) == 1, "what was done is not repeated"
     first, second = site.calls("/charge")
     assert first != second, "503 was a definite answer: the attempt has a key of its own"
+    kinds = [each["kind"] for each in entries(live, uid)]
+    assert kinds[kinds.index("workflow.faulted") :][:3] == [
+        "workflow.faulted",
+        "workflow.retried",
+        "task.created",
+    ]
+    assert retries(live, uid) == [{"attempt": 2, "by": author()}]
+    assert f'workflow.retried    {{"attempt": 2, "by": "{author()}"}}' in live("runs", "logs", uid).out
+    with urllib.request.urlopen(f"{place.url}/v1/runs/{uid}/events", timeout=5) as stream:
+        assert b'"kind":"workflow.retried","detail":{"attempt":2,"by":' in stream.read()
     counts = {task["reference"]: task["count"] for task in run["tasks"]}
     assert (counts["/do/0/reserve"], counts["/do/1/both/do/2/charge"]) == (1, 2)
 
@@ -131,6 +153,7 @@ def test_a_run_may_be_retried_until_it_gets_through(place: Place, live: Cli, sit
     site.down = set()
     live("runs", "retry", uid)
     assert live("runs", "wait", uid, "-o", "json").json["attempt"] == 3
+    assert [each["attempt"] for each in retries(live, uid)] == [2, 3]
     assert len(site.calls("/reserve")) == 1
 
 
@@ -141,6 +164,7 @@ def test_a_run_goes_on_from_an_earlier_task(place: Place, live: Cli, site: Site)
     assert "gets the data" not in ran.err
     assert live("runs", "wait", uid, "-o", "json").json["output"] == {"done": 6}
     assert len(site.calls("/reserve")) == 2
+    assert retries(live, uid) == [{"attempt": 2, "by": author(), "from": "/do/0/reserve"}]
 
 
 def test_a_task_whose_input_is_not_kept_gets_what_flowed_and_that_is_said(
@@ -224,6 +248,7 @@ def test_a_run_goes_on_with_the_definition_that_is_live_now(place: Place, live: 
         run = live("runs", "wait", uid, "-o", "json").json
         assert run["output"] == {"done": 6}
         assert (len(site.calls("/reserve")), len(site.calls("/pay"))) == (1, 1)
+        assert retries(live, uid) == [{"attempt": 2, "by": author(), "revision": run["revision"]}]
         file.write_text(before.replace("- charge", "- pay"))
         live("apply")
         ran = live("runs", "retry", other, "--on", "current", code=4)

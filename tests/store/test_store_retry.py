@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from iogate.store import keys
+from iogate.store import keys, scripts
 from iogate.store.connection import Store
 from iogate.store.leases import Claim, TaskRow
+from iogate.store.retrying import Asked
 from tests.store.builders import accepted, commit, place, publish
 from tests.store.test_store_events import event, listening, matched, wanting
 
@@ -70,7 +71,8 @@ async def test_a_faulted_run_goes_on_as_the_same_run_with_its_history(each_store
     view = await each_store.runs.show(first.uid)
     assert view is not None
     assert (view.status, view.attempt, len(view.tasks)) == ("completed", 2, 1)
-    assert await each_store.runs.journal(first.uid) == [b'{"n":1}', b'{"n":2}', b'{"n":3}']
+    lines = [msgspec.json.decode(line) for line in await each_store.runs.journal(first.uid)]
+    assert [line.get("n") or line["kind"] for line in lines] == [1, 2, "workflow.retried", 3]
     assert await each_store.call("KEYS", f"iogate:frames:{first.uid}") == []
     assert (await each_store.runs.counts())["completed"] == 1
 
@@ -97,6 +99,44 @@ async def test_only_what_faulted_can_be_retried_and_each_attempt_once(each_store
     assert await retry(first.uid, start) == "changed"
     await each_store.call("DEL", keys.FRAMES + first.uid)
     assert await retry(first.uid) == "lost"
+
+
+async def retries(store: Store, uid: str) -> list[dict[str, Any]]:
+    lines = [msgspec.json.decode(line) for line in await store.runs.journal(uid)]
+    return [line["detail"] for line in lines if line.get("kind") == "workflow.retried"]
+
+
+async def test_the_journal_says_once_who_asked_for_an_attempt_and_no_sink_is_told(each_store: Store) -> None:
+    await publish(each_store)
+    await each_store.outbox.name({"audit": True})
+    first = await faulted(each_store)
+    start = await each_store.runs.state(first.uid)
+    asked = Asked(by="ada@host", origin="/do/0/pay", revision=2)
+    for _ in range(2):
+        assert await each_store.runs.retry(first.uid, start, asked) == "retried"
+    told = {"attempt": 2, "by": "ada@host", "from": "/do/0/pay", "revision": 2}
+    assert await retries(each_store, first.uid) == [told]
+    await each_store.leases.commit([commit(await taken(each_store), "end", "faulted", head=b"h3")])
+    assert await each_store.runs.retry(first.uid) == "retried"
+    assert await retries(each_store, first.uid) == [told, {"attempt": 3}]
+    assert await each_store.outbox.take("audit", "c", 100) == []
+
+
+async def test_a_full_journal_drops_its_oldest_line_for_the_one_of_a_retry(
+    each_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(keys.LUA, "journal_entries", 2)
+    scripts.script.cache_clear()
+    try:
+        await publish(each_store)
+        first = await faulted(each_store)
+        for _ in range(2):
+            await each_store.runs.retry(first.uid)
+            await each_store.leases.commit([commit(await taken(each_store), "end", "faulted", head=b"h3")])
+        kept = [(n, msgspec.json.decode(line)["kind"]) async for n, line in each_store.runs.follow(first.uid)]
+        assert kept == [(3, "workflow.retried"), (4, "workflow.retried")]
+    finally:
+        scripts.script.cache_clear()
 
 
 async def test_another_state_and_program_can_be_put_in_its_place(each_store: Store) -> None:

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import pytest
 
-from iogate.store import keys, scripts
+from iogate.store import keys, scripts, views
 from iogate.store.connection import Store
 
 HEADER = ("keys", "args", "returns", "invariant")
@@ -53,6 +53,13 @@ def test_an_idempotency_key_of_any_length_makes_a_short_one() -> None:
     long = keys.idempotency("a/b", "caller", "k" * 100_000)
     assert len(long) < 100
     assert keys.idempotency("a/b", "x", "yz") != keys.idempotency("a/b", "xy", "z")
+
+
+def test_both_languages_name_the_places_of_an_ended_record_alike() -> None:
+    text = files("iogate.store").joinpath("lua", "include", "ended.lua").read_text()
+    names = re.search(r"^local ENDED = \{(.+?)\}", text, re.MULTILINE | re.DOTALL)
+    assert names
+    assert tuple(re.findall(r"'(\w+)'", names[1])) == views.Ended.__struct_fields__
 
 
 async def test_every_operation_loads_on_every_server(each_store: Store) -> None:

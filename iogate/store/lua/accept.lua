@@ -4,7 +4,7 @@
 -- returns: {'ok'|'replayed', uid} | {'mismatch'|'disabled'|'stale'|'queue_full'|'memory'|'taken'} | {'rate', ms}
 -- invariant: repeated with the same arguments it answers as before and stores nothing twice: `facts`
 --   carries the gateway's own nonce, so a taken uid that is ours is known from another's.
--- include: time rq places record
+-- include: time rq places record ended
 local uid, api, digest, facts, input = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local retention, idempotency, fingerprint = ARGV[6], ARGV[7], ARGV[9]
 
@@ -12,9 +12,9 @@ local function ours()
   unfold(uid)
   local stored = redis.call('HGET', $run .. uid, 'f')
   if not stored then
-    local blob = redis.call('GET', $end .. uid)
-    if not blob then return nil end
-    stored = cmsgpack.unpack(blob)[3]
+    local e = ended_record(uid)
+    if not e then return nil end
+    stored = e.facts
   end
   return stored == facts
 end

@@ -4,7 +4,7 @@
 -- args: status, uid…
 -- returns: how many were put back, how many left the index, digests of the programs that these runs need…
 -- invariant: a run that is where its record says is not touched.
--- include: time index rq places record inbox outbox journal outcome finish
+-- include: time index rq places record inbox outbox journal outcome ended finish
 local status = ARGV[1]
 local members = {}
 
@@ -106,13 +106,12 @@ for i = 2, #ARGV do
     if r.status ~= status then index(uid, r.created, status, r.status) end
     if repair(uid, r) then restored = restored + 1 end
   else
-    local blob = redis.call('GET', $end .. uid)
-    local e = blob and cmsgpack.unpack(blob)
+    local e = ended_record(uid)
     -- It may be retried.
-    if e and e[1] == 'faulted' then needs(e[3]) end
-    if not e or e[1] ~= status then
+    if e and e.status == 'faulted' then needs(e.facts) end
+    if not e or e.status ~= status then
       gone = gone + 1
-      index(uid, e and tonumber(e[4]), status, e and e[1])
+      index(uid, e and tonumber(e.created), status, e and e.status)
       if not e and not is_live(uid) then
         cut_off(uid)
         redis.call('DEL', $frames .. uid, $values .. uid, $tasks .. uid, $journal .. uid)

@@ -2,9 +2,10 @@
 -- keys: per run: run, frames, values, tasks, journal, end, big, inbox, wanted, children, RQ's; those of its
 --   parent and children; leases, timers, gates, index, events, wants, outboxes
 -- args: lease ms, MessagePack list of commits: maps by the names of `commits.packed`, nothing that is absent
--- returns: {now ms, verdict…}: bits 1 applied, 2 cancelled, 4 woken, 8 to be suspended
+-- returns: {now ms, verdict…}: bits 1 applied, 2 cancelled, 4 woken, 8 to be suspended, 16 a child was left out,
+--   32 not applied, since its family has too many runs; 0 is void
 -- invariant: seq n+1 applies, a repeated n answers applied and changes nothing, anything else is void.
--- include: time index rq places record inbox outbox journal suspended outcome finish children bus
+-- include: time index rq places record inbox outbox journal suspended outcome ended finish children bus
 local lease_ms = tonumber(ARGV[1])
 local leases, unleased, verdicts = {}, {}, {}
 
@@ -108,7 +109,8 @@ local function go_on(uid, c, r)
   save_state(uid, c)
   local fields = {'seq', c.seq, 'st', c.status, 'wt', c.waiting or '', 'due', due}
   if c.deadline then
-    fields[9], fields[10] = 'ddl', c.deadline
+    fields[#fields + 1] = 'ddl'
+    fields[#fields + 1] = c.deadline
   end
   redis.call('HSET', $run .. uid, unpack(fields))
   if c.move == 'keep' then
@@ -143,9 +145,8 @@ for i, c in ipairs(cmsgpack.unpack(ARGV[2])) do
   local uid, verdict = c.uid, 0
   local r = record(uid)
   if not r then
-    local blob = redis.call('GET', $end .. uid)
-    local e = blob and cmsgpack.unpack(blob)
-    if e and tonumber(e[8]) == c.token and tonumber(e[9]) == c.seq then verdict = 1 end
+    local e = ended_record(uid)
+    if e and tonumber(e.token) == c.token and tonumber(e.seq) == c.seq then verdict = 1 end
   elseif r.token == c.token and r.seq == c.seq then
     verdict = bits(1, r)
   elseif r.token == c.token and r.seq + 1 == c.seq and r.place == 'lease' and c.reach and c.reach.children

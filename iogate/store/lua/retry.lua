@@ -1,22 +1,20 @@
 -- Makes a faulted run live again: another attempt of the same run, queued like a woken one.
 -- keys: end, big, run, frames, values, tasks, journal, index, gate, RQ's, woken
 -- args: uid, attempt that faulted, facts, MessagePack of {head, {frame, bytes…}, {digest, value…}} or '' to go on
---   from what is stored
+--   from what is stored, detail of the journal's line in JSON
 -- returns: 'retried' | 'unknown' | 'running' | 'completed' | 'cancelled' | 'changed' | 'lost' (its state is gone)
 -- invariant: history stays: what it did, when it was created and first started; deaths and deadline begin
 --   anew. Of all who retry one attempt, all are told that it is retried, and it is retried once.
--- include: time index rq places record
+-- include: time index rq places record journal ended
 local uid, attempt = ARGV[1], tonumber(ARGV[2])
-local blob = redis.call('GET', $end .. uid)
-if not blob then
+local e = ended_record(uid)
+if not e then
   local r = record(uid)
   if r and r.attempt == attempt + 1 then return 'retried' end
   return r and 'running' or 'unknown'
 end
-local status, api, _, created, started, _, tried, token, seq, retention, _, _, input, _, _, tasks, journal, big,
-  dropped, posted, depth = unpack(cmsgpack.unpack(blob))
-if status ~= 'faulted' then return status end
-if tried ~= attempt then return 'changed' end
+if e.status ~= 'faulted' then return e.status end
+if e.attempt ~= attempt then return 'changed' end
 
 if ARGV[4] ~= '' then
   local state = cmsgpack.unpack(ARGV[4])
@@ -26,41 +24,43 @@ if ARGV[4] ~= '' then
   each_slice(state[3], 1000, function(...) redis.call('HSET', $values .. uid, ...) end)
 elseif redis.call('HEXISTS', $frames .. uid, 'head') == 0 then
   -- Without a commit before its end there was nothing to lose: it begins anew.
-  if tonumber(seq) > 1 then return 'lost' end
-  seq = 0
+  if tonumber(e.seq) > 1 then return 'lost' end
+  e.seq = 0
 end
 redis.call('PERSIST', $frames .. uid)
 redis.call('PERSIST', $values .. uid)
 
-if big == 1 then
+if e.big == 1 then
   local parts = redis.call('HMGET', $big .. uid, 'input', 'tasks', 'journal')
-  input, journal = parts[1] or input, parts[3] or journal
-  tasks = parts[2] and cmsgpack.unpack(parts[2]) or tasks
+  e.input, e.journal = parts[1] or e.input, parts[3] or e.journal
+  e.tasks = parts[2] and cmsgpack.unpack(parts[2]) or e.tasks
 end
-for _, task in ipairs(tasks) do
+for _, task in ipairs(e.tasks) do
   local order, reference, name, state, began, ended_at, tries, times = unpack(task)
   redis.call('HSET', $tasks .. uid, reference,
     cmsgpack.pack({o = order, n = name, s = state, b = began, e = ended_at, a = tries, c = times}))
 end
-for line in string.gmatch(journal, '[^\n]+') do redis.call('RPUSH', $journal .. uid, line) end
+for kept in string.gmatch(e.journal, '[^\n]+') do redis.call('RPUSH', $journal .. uid, kept) end
 
-local fields = {'api', api, 'f', ARGV[3], 'in', input, 'crt', created, 'ret', retention, 'st', 'pending',
-  'att', attempt + 1, 'tok', token, 'seq', seq}
+local fields = {'api', e.api, 'f', ARGV[3], 'in', e.input, 'crt', e.created, 'ret', e.retention, 'st', 'pending',
+  'att', attempt + 1, 'tok', e.token, 'seq', e.seq}
 local function set(name, value)
   if (tonumber(value) or 0) == 0 then return end
   fields[#fields + 1] = name
   fields[#fields + 1] = value
 end
-set('sta', started)
-set('msg', posted)
-set('dep', depth)
-set('jdr', dropped)
+set('sta', e.started)
+set('msg', e.posted)
+set('dep', e.depth)
+set('jdr', e.dropped)
 local timeout_s = tonumber(cjson.decode(ARGV[3])[5])
 if timeout_s then set('ddl', now_ms + math.floor(timeout_s * 1000)) end
 redis.call('HSET', $run .. uid, unpack(fields))
 redis.call('DEL', $end .. uid, $big .. uid)
-index(uid, created, status, 'pending')
-wake(uid, api)
+-- No sink is told: the standard has no such event.
+write_lines(uid, {line('workflow.retried', nil, ARGV[5])})
+index(uid, e.created, e.status, 'pending')
+wake(uid, e.api)
 save_loads()
 save_index()
 ring()

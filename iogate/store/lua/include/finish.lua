@@ -1,5 +1,5 @@
 -- Ends a run: its hash and all beside it become one packed string that expires with the retention.
--- Parts over $inline_bytes stand in a hash beside it. Order of the packed fields: `views.Ended`.
+-- Parts over $inline_bytes stand in a hash beside it. Order of the packed fields: `ended.lua`.
 -- A run that faulted keeps its frames and values as long, so that it can be retried. What hangs on the run
 -- ends with it: subscriptions, inbox, children that it waited for; its own parent is told.
 local ended = {}
