@@ -14,6 +14,7 @@ from iogate.errors import IogateError, Misused
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Auth, Secret
+    from iogate.secrets import Unset
     from iogate.settings import Settings
 
 
@@ -111,15 +112,19 @@ def of_senders(settings: Settings) -> str | None:
     from iogate.gateway.senders import auth
 
     senders = auth(settings.events.get("auth"))
-    return None if senders is None else "; ".join([describe(senders), *unset(senders)])
+    return (
+        None
+        if senders is None
+        else "; ".join([describe(senders), *(each.message for each in unset(senders))])
+    )
 
 
-def unset(auth: Auth) -> list[str]:
-    """What is missing here of the secrets behind an `auth`, as messages."""
+def unset(auth: Auth) -> list[Unset]:
+    """What is missing here of the secrets behind an `auth`, each once."""
     from iogate.compiler.revision import AnyAuth, EnvSecret, FileSecret, NoAuth, TokenAuth, UserAuth
     from iogate.secrets import Unset, resolve
 
-    missing: list[str] = []
+    missing: list[Unset] = []
     match auth:
         case NoAuth():
             pass
@@ -135,8 +140,8 @@ def unset(auth: Auth) -> list[str]:
                             case FileSecret(path=path):
                                 resolve("file", path, root=Path.cwd())
                     except Unset as error:
-                        missing.append(error.message)
-    return list(dict.fromkeys(missing))
+                        missing.append(error)
+    return list({error.message: error for error in missing}.values())
 
 
 def _reference(secret: Secret) -> dict[str, str]:

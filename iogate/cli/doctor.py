@@ -29,6 +29,7 @@ from iogate.settings import LINK_KEY_FILE
 
 if TYPE_CHECKING:
     from iogate.cli.checking import Checked
+    from iogate.secrets import Unset
     from iogate.settings import Settings
     from iogate.store.connection import Store
 
@@ -181,20 +182,20 @@ def secrets_of(settings: Settings, checked: Checked | None) -> Iterator[Finding]
             resolve(kind, value, root=Path.cwd())
         except Unset as error:
             missing += 1
-            message = f"{name}: {error.message}"
+            message = f"{name}: {_in_this_shell(error)}"
             yield Finding(about="secrets", verdict="warning", message=message, hint=error.hint)
     bundle = checked.bundle if checked is not None else None
     guarded = {api.id: api.auth for api in (bundle.revision.apis.values() if bundle is not None else ())}
     if (senders := auth(settings.events.get("auth"))) is not None:
         guarded["events"] = senders
     for name, given in guarded.items():
-        for message in credentials.unset(given):
+        for lack in credentials.unset(given):
             missing += 1
             yield Finding(
                 about="secrets",
                 verdict="warning",
-                message=f"{name}: {message}",
-                hint="until then it answers 503",
+                message=f"{name}: {_in_this_shell(lack)}",
+                hint="a gateway that is started from here answers 503",
             )
     if has_literal(settings.events.get("auth")):
         yield Finding(
@@ -205,6 +206,11 @@ def secrets_of(settings: Settings, checked: Checked | None) -> Iterator[Finding]
         )
     if not missing:
         yield Finding(about="secrets", verdict="ok", message="all that the files name are set here")
+
+
+def _in_this_shell(error: Unset) -> str:
+    """The message; what runs already may have been given another environment, while a file is one for all."""
+    return f"{error.message} in this shell" if error.kind == "env" else error.message
 
 
 async def store_of(store: Store) -> list[Finding]:

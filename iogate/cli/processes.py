@@ -372,7 +372,7 @@ async def _rows(store: Store, number: int | None, checked: Checked | None) -> li
             verbs=api.verbs,
             auth=credentials.describe(api.auth),
             enabled=api.id in gates and gates[api.id].enabled,
-            unset=tuple(credentials.unset(api.auth)),
+            unset=tuple(each.message for each in credentials.unset(api.auth)),
             auth_data=local_auth(Path.cwd(), api) or credentials.of_revision(api.auth),
             body=bodies.get(api.id),
         )

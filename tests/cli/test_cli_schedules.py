@@ -89,9 +89,10 @@ def test_doctor_names_the_secrets_of_events_that_are_not_set(project: Cli) -> No
     project.write("iogate.yaml", f"events: {{auth: {{token: {{env: NO_TOKEN}}}}, sinks: {sinks}}}\n")
     found = project("doctor", "-o", "json", code=None).json["findings"]
     assert [each["message"] for each in found if each["about"] == "secrets"] == [
-        "events.sinks.audit: header x-key: environment variable NO_KEY is not set",
-        "events: environment variable NO_TOKEN is not set",
+        "events.sinks.audit: header x-key: environment variable NO_KEY is not set in this shell",
+        "events: environment variable NO_TOKEN is not set in this shell",
     ]
+    assert "a gateway that is started from here answers 503" in [each["hint"] for each in found]
 
 
 def test_doctor_warns_of_a_secret_of_events_in_clear(project: Cli) -> None:
