@@ -261,6 +261,17 @@ def test_debug_cases_are_checked_against_api_and_workflow(tmp_path: Path) -> Non
     ]
 
 
+def test_of_many_tasks_those_that_reach_out_are_named_first_and_the_rest_is_counted(tmp_path: Path) -> None:
+    steps = "".join(f"  - set{n}: {{set: {{n: {n}}}}}\n" for n in range(8))
+    text = workflow().partition("do:\n")[0] + f"do:\n{steps}"
+    text += "  - charge: {call: http, with: {method: get, endpoint: 'https://pay.example/'}}\n"
+    debug = "    debug:\n      - name: none\n        mocks:\n          /do/9/charge: {output: {}}\n"
+    files = {**PATHS, "workflows.d/order.yaml": text, "apis.d/orders.yaml": api() + debug}
+    (problem,) = told(compiled(tmp_path, files))
+    sets = ", ".join(f"/do/{n}/set{n}" for n in range(7))
+    assert problem.endswith(f"it has /do/8/charge, {sets} and 1 more")
+
+
 def runs(name: str, child: str, version: str = "1.0.0") -> str:
     """A workflow that runs another one."""
     return f"""\

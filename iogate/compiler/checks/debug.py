@@ -11,6 +11,10 @@ from iogate.compiler.outline import Pointer
 from iogate.documents.api import DebugCase, Method
 from iogate.documents.problems import Problem, listed, nearest, quoted
 
+MOST_NAMED = 8
+REACHING_OUT = frozenset({"call", "run"})
+"""Kinds of tasks that call, run or start something."""
+
 
 def check(
     document: Placed,
@@ -24,7 +28,7 @@ def check(
 
     `child` gives the definition of a workflow that another one runs.
     """
-    references = None if definition is None else tuple(_references(definition, child, frozenset()))
+    kinds = None if definition is None else dict(_references(definition, child, frozenset()))
     for index, case in enumerate(method.debug or ()):
         at = (*pointer, "debug", index)
         yield from _request(document, at, case, method)
@@ -36,8 +40,8 @@ def check(
                 f"{case.body_file} does not exist",
                 hint="body_file is relative to the project",
             )
-        if references is not None:
-            yield from _mocks(document, at, case, references)
+        if kinds is not None:
+            yield from _mocks(document, at, case, kinds)
 
 
 def _request(document: Placed, at: Pointer, case: DebugCase, method: Method) -> Iterator[Problem]:
@@ -62,32 +66,39 @@ def _request(document: Placed, at: Pointer, case: DebugCase, method: Method) -> 
         )
 
 
-def _mocks(document: Placed, at: Pointer, case: DebugCase, references: tuple[str, ...]) -> Iterator[Problem]:
+def _mocks(document: Placed, at: Pointer, case: DebugCase, kinds: Mapping[str, str]) -> Iterator[Problem]:
     for reference in case.mocks or ():
-        if reference not in references:
+        if reference not in kinds:
             yield fault(
                 document,
                 (*at, "mocks", reference),
                 "IOG318",
-                f"no task at {quoted(reference)} in this API's workflow; it has {listed(references[:8])}",
+                f"no task at {quoted(reference)} in this API's workflow; it has {_some(kinds)}",
                 key=True,
-                hint=did_you_mean(nearest(reference, references)),
+                hint=did_you_mean(nearest(reference, kinds)),
             )
+
+
+def _some(kinds: Mapping[str, str]) -> str:
+    """References that may have been meant: tasks that reach out first, since these are what one mocks."""
+    ordered = sorted(kinds, key=lambda reference: kinds[reference] not in REACHING_OUT)
+    more = len(ordered) - MOST_NAMED
+    return f"{', '.join(ordered[:MOST_NAMED])} and {more} more" if more > 0 else listed(ordered)
 
 
 def _references(
     definition: Mapping[str, Any],
     child: Callable[[str], Mapping[str, Any] | None],
     around: frozenset[str],
-) -> Iterator[str]:
-    """The tasks of a workflow, and below those that run another one the tasks of that.
+) -> Iterator[tuple[str, str]]:
+    """The tasks of a workflow by reference and kind, below those that run another one the tasks of that.
 
     Of workflows that run themselves, directly or not, the first round counts.
     """
     for task in outline.tasks(definition):
-        yield task.reference_text()
+        yield task.reference_text(), task.kind
         named = outline.child_of(task)
         inner = None if named is None or named in around else child(named)
         if named is not None and inner is not None:
-            for reference in _references(inner, child, around | {named}):
-                yield task.reference_text() + reference
+            for reference, kind in _references(inner, child, around | {named}):
+                yield task.reference_text() + reference, kind
