@@ -52,6 +52,8 @@ def init(session: Session) -> None:
         {"created": [str(path) for path in created], "kept": [str(path) for path in kept]},
         [f"created {path}" for path in created] + [f"kept    {path}" for path in kept],
     )
+    if not created:
+        session.screen.note("all of it exists already: everything is left as it is")
     session.screen.note('next: "iogate up" serves it, "iogate test" tries it without a server')
 
 

@@ -44,7 +44,8 @@ def listen(host: str, port: int, *, share_port: bool = False) -> socket.socket:
         listening.close()
         refused = PortTaken if error.errno == errno.EADDRINUSE else Misused
         raise refused(
-            f"cannot listen on {host}:{port}: {error.strerror}", hint="set port to one that is free"
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            hint="give one that is free: with --port, or as the setting port",
         ) from None
     return listening
 

@@ -21,6 +21,7 @@ def test_init_writes_a_project_once(cli: Cli) -> None:
     cli.write("iogate.yaml", "port: 81\n")
     assert cli("init", "-o", "json").json["kept"] == first["created"][:3]
     assert (cli.root / "iogate.yaml").read_text() == "port: 81\n"
+    assert cli("init").err.startswith("all of it exists already: everything is left as it is\n")
 
 
 def test_init_adds_the_data_folder_to_an_existing_gitignore(cli: Cli) -> None:

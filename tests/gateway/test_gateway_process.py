@@ -308,7 +308,7 @@ def test_a_taken_port_is_said_with_what_to_do(tmp_path: Path) -> None:
             Misused, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"
         ) as caught:
             sockets.listen("127.0.0.1", port)
-    assert caught.value.hint == "set port to one that is free"
+    assert caught.value.hint == "give one that is free: with --port, or as the setting port"
 
 
 async def test_json_of_one_run_survives_the_way(client: httpx.AsyncClient) -> None:
