@@ -58,8 +58,7 @@ def check(
         root=root,
         purpose=purpose,
         functions=load_functions(settings.functions, root),
-        # to `run`, all that the file needs was given
-        partial=paths is not None and purpose != "run",
+        partial=paths is not None,
         # `validate` says what the files say, wherever it runs: it does not touch the network.
         fetch=fetcher(settings, root) if purpose != "validate" else None,
     )

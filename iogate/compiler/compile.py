@@ -278,7 +278,9 @@ class _Compiler:
 
     def _workflow_of(self, document: Placed, pointer: Pointer, reference: str) -> str | None:
         resolved = self.workflows.resolve(reference)
-        if resolved is None and not self.partial and not self._was_unreadable(reference):
+        # Who runs a file gave all the workflows that it needs.
+        runs = self.surroundings.purpose == "run" and isinstance(document, WorkflowDocument)
+        if resolved is None and (runs or not self.partial) and not self._was_unreadable(reference):
             self.problems.append(self.workflows.unknown(document, pointer, reference))
         return resolved
 
