@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,20 +11,13 @@ from aiohttp import web
 
 from iogate.effects import Effects
 from iogate.settings import Settings
+from tests import certificates
 from tests.effects.conftest import do, failure, get
-
-OPENSSL = shutil.which("openssl")
 
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    if OPENSSL is None:
-        pytest.skip("needs openssl to make a certificate")
-    file, key = tmp_path / "c.pem", tmp_path / "k.pem"
-    make = [OPENSSL, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
-    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(file)]
-    subprocess.run([*make, *names], check=True, capture_output=True)
-    return file
+    return certificates.made(tmp_path)[0]
 
 
 @pytest.fixture

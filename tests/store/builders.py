@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from iogate.compiler.revision import Api, Bundle, Limits, NoAuth, Revision
+from iogate.store import keys, scripts
 from iogate.store.connection import Store
 from iogate.store.intake import Accepted, AcceptRequest, Intake
 from iogate.store.leases import Claim, Commit
@@ -78,3 +80,16 @@ async def place(store: Store, uid: str) -> str:
     view = await store.runs.show(uid)
     assert view is not None
     return view.place
+
+
+@contextmanager
+def scripted(**constants: int) -> Iterator[None]:
+    """The scripts with other constants of `keys.LUA` meanwhile."""
+    before = {name: keys.LUA[name] for name in constants}
+    keys.LUA.update(constants)
+    scripts.script.cache_clear()
+    try:
+        yield
+    finally:
+        keys.LUA.update(before)
+        scripts.script.cache_clear()

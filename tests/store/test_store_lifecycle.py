@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from iogate.store import keys, scripts
+from iogate.store import keys
 from iogate.store.commits import TaskRow
 from iogate.store.connection import Store
-from tests.store.builders import accepted, commit, place, publish
+from tests.store.builders import accepted, commit, place, publish, scripted
 from tests.store.test_store_children import child, parent_of
 from tests.store.test_store_retry import claimed, taken
 
@@ -67,12 +67,8 @@ async def test_suspending_and_resuming_is_told_of_the_run_and_of_what_it_was_in(
     assert await told.outbox.take("other", "c") == []
 
 
-async def test_each_line_has_a_number_of_its_own_also_where_the_journal_is_full(
-    told: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(keys.LUA, "journal_entries", 4)
-    scripts.script.cache_clear()
-    try:
+async def test_each_line_has_a_number_of_its_own_also_where_the_journal_is_full(told: Store) -> None:
+    with scripted(journal_entries=4):
         uid = await parked(told)
         for _ in range(2):
             await told.runs.suspend(uid)
@@ -80,8 +76,6 @@ async def test_each_line_has_a_number_of_its_own_also_where_the_journal_is_full(
         found = await entries(told)
         assert [each["number"] for each in found] == list(range(1, 13))
         assert await journal(told, uid) == [each["line"] for each in found[-4:]]
-    finally:
-        scripts.script.cache_clear()
 
 
 async def test_a_leased_run_is_told_of_as_it_goes_aside_after_what_its_worker_tells(told: Store) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
-from iogate.store import keys, scripts
+from iogate.store import keys
 from iogate.store.connection import Store
-from tests.store.builders import accepted, commit, publish
+from tests.store.builders import accepted, commit, publish, scripted
 
 
 async def filled(store: Store, *events: bytes, sink: str = "audit") -> None:
@@ -43,12 +41,8 @@ async def test_one_courier_a_sink_and_who_lost_the_lease_removes_nothing(each_st
     assert await each_store.outbox.take("audit", "c2") == [b"2"]
 
 
-async def test_a_sink_that_stays_away_costs_a_bounded_list_and_the_loss_is_counted(
-    each_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(keys.LUA, "outbox_entries", 3)
-    scripts.script.cache_clear()
-    try:
+async def test_a_sink_that_stays_away_costs_a_bounded_list_and_the_loss_is_counted(each_store: Store) -> None:
+    with scripted(outbox_entries=3):
         await publish(each_store)
         await filled(each_store, b"1", b"2")
         assert await each_store.outbox.take("audit", "c1") == [b"1", b"2"]
@@ -60,8 +54,6 @@ async def test_a_sink_that_stays_away_costs_a_bounded_list_and_the_loss_is_count
         (finding,) = [each for each in await each_store.findings() if each.setting == "events.sinks.audit"]
         assert finding.level == "warning"
         assert finding.message == "2 events for the sink audit were dropped: its outbox was full"
-    finally:
-        scripts.script.cache_clear()
 
 
 async def test_the_bell_rings_when_an_empty_outbox_gets_an_entry(each_store: Store) -> None:

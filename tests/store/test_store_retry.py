@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from iogate.store import keys, scripts
+from iogate.store import keys
 from iogate.store.connection import Store
 from iogate.store.leases import Claim, TaskRow
 from iogate.store.retrying import Asked
-from tests.store.builders import accepted, commit, place, publish
+from tests.store.builders import accepted, commit, place, publish, scripted
 from tests.store.test_store_events import event, listening, matched, wanting
 
 ROW = TaskRow(reference="/do/0/pay", name="pay", status="faulted", started_at_ms=5, ended_at_ms=6)
@@ -122,12 +122,8 @@ async def test_the_journal_says_once_who_asked_for_an_attempt_and_no_sink_is_tol
     assert await each_store.outbox.take("audit", "c", 100) == []
 
 
-async def test_a_full_journal_drops_its_oldest_line_for_the_one_of_a_retry(
-    each_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(keys.LUA, "journal_entries", 2)
-    scripts.script.cache_clear()
-    try:
+async def test_a_full_journal_drops_its_oldest_line_for_the_one_of_a_retry(each_store: Store) -> None:
+    with scripted(journal_entries=2):
         await publish(each_store)
         first = await faulted(each_store)
         for _ in range(2):
@@ -135,8 +131,6 @@ async def test_a_full_journal_drops_its_oldest_line_for_the_one_of_a_retry(
             await each_store.leases.commit([commit(await taken(each_store), "end", "faulted", head=b"h3")])
         kept = [(n, msgspec.json.decode(line)["kind"]) async for n, line in each_store.runs.follow(first.uid)]
         assert kept == [(3, "workflow.retried"), (4, "workflow.retried")]
-    finally:
-        scripts.script.cache_clear()
 
 
 async def test_another_state_and_program_can_be_put_in_its_place(each_store: Store) -> None:

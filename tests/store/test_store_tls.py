@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import time
@@ -12,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from iogate.store.connection import StoreUnavailable, open_store
+from tests import certificates
 from tests.conftest import KINDS
 from tests.store.builders import accepted, publish, until
-
-OPENSSL = shutil.which("openssl")
 
 
 def free_port() -> int:
@@ -28,12 +26,7 @@ def free_port() -> int:
 @pytest.fixture
 def tls(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """Address and certificate of a server that speaks nothing but TLS."""
-    if OPENSSL is None:
-        pytest.skip("needs openssl to make a certificate")
-    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
-    make = [OPENSSL, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
-    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([*make, *names], check=True, capture_output=True)
+    certificate, key = certificates.made(tmp_path)
     port = free_port()
     own = ["--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-auth-clients", "no"]
     newest = list(KINDS.values())[-1].path
