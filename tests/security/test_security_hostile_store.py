@@ -132,6 +132,26 @@ async def test_a_worker_survives_what_it_finds_and_others_runs_go_on(site: Site,
     assert worker.process.returncode is None
 
 
+@pytest.mark.parametrize("key", [keys.TIMERS, keys.LEASES, keys.SUSPECTS])
+async def test_what_stands_where_a_place_of_runs_belongs_goes_and_they_are_put_back(
+    site: Site, key: str
+) -> None:
+    await site.publish(BEHIND, NOOP)
+    worker = await site.worker()
+    waits = await site.call("behind")
+
+    async def parked() -> bool:
+        return (await site.view(waits)).place == "timer"
+
+    await until(parked, what="the run's wait")
+    await site.store.call("SET", key, "mine")
+    run = await site.ended(await site.call(), 10)
+    assert (run.status, run.attempt) == ("completed", 1)
+    await site.store.leases.audit()
+    assert await site.store.call("ZSCORE", keys.TIMERS, waits) is not None
+    assert worker.process.returncode is None
+
+
 async def test_a_run_whose_frames_are_gone_is_not_started_anew(site: Site) -> None:
     """What it has done would happen again."""
     await site.publish(BEHIND)

@@ -11,7 +11,18 @@
 local worker, limit, lease_ms, solitary = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local take_id, poison, exc = ARGV[5], ARGV[6], ARGV[7]
 
-for _, uid in ipairs(redis.call('ZRANGEBYSCORE', $timers, '-inf', now_ms, 'LIMIT', 0, 256)) do
+-- What an outsider put in place of a key goes; the audit puts back what belongs there.
+local function sound(key, answer)
+  if type(answer) ~= 'table' or not answer.err then return answer end
+  redis.call('DEL', key)
+  return nil
+end
+
+local function due(key, count)
+  return sound(key, redis.pcall('ZRANGEBYSCORE', key, '-inf', now_ms, 'LIMIT', 0, count)) or {}
+end
+
+for _, uid in ipairs(due($timers, 256)) do
   redis.call('ZREM', $timers, uid)
   local r = record(uid)
   if r and r.place == 'timer' then pcall(wake, uid, r.api) end
@@ -19,7 +30,8 @@ end
 -- After a silence the store was away, not the workers: they get the time to renew.
 local silent = now_ms - (tonumber(redis.pcall('GET', $upkeep)) or now_ms) > $silence_ms
 redis.call('SET', $upkeep, now_ms)
-for _, uid in ipairs(redis.call('ZRANGEBYSCORE', $leases, '-inf', now_ms, 'LIMIT', 0, silent and -1 or 256)) do
+sound($suspects, redis.pcall('LLEN', $suspects))
+for _, uid in ipairs(due($leases, silent and -1 or 256)) do
   if silent then redis.call('ZADD', $leases, now_ms + lease_ms, uid) else pcall(suspect, uid, poison, exc) end
 end
 
