@@ -20,6 +20,17 @@ from iogate.store.intake import GROUP, Accepted, Refusal
 from tests.store.builders import ORDERS, accepted, api, commit, publish, request, until
 
 
+async def test_duplicate_of_another_gateway_that_drew_the_same_uid_is_a_replay(each_store: Store) -> None:
+    await publish(each_store)
+    first, second = each_store.intake(), each_store.intake()
+    call = request(first, idempotency_key="key", fingerprint="same")
+    outcomes = [await intake.accept(call) for intake in (first, second)]
+    assert [(o.uid, o.replayed) for o in outcomes if isinstance(o, Accepted)] == [
+        (call.uid, False),
+        (call.uid, True),
+    ]
+
+
 async def test_fifty_duplicates_through_four_gateways_make_one_run_a_key(each_store: Store) -> None:
     """R5, short form."""
     await publish(each_store)

@@ -24,7 +24,8 @@ if idempotency ~= '' then
   if known then
     local first, print = string.match(known, '^(%d+) (.*)$')
     if print ~= fingerprint then return {'mismatch'} end
-    if first == uid then return {'ok', uid} end
+    -- Of another's call that drew the same uid this one is a replay, and no repetition.
+    if first == uid and ours() ~= false then return {'ok', uid} end
     return {'replayed', first}
   end
 end
