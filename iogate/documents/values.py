@@ -11,24 +11,12 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
+from iogate import sizes
 from iogate.documents.shape import FORMAT, fault, wrong_type
 from iogate.durations import FORMS, InvalidDuration, parse_duration
 
-_SIZES: Final = {
-    "": 1,
-    "B": 1,
-    "kB": 10**3,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "KiB": 2**10,
-    "MiB": 2**20,
-    "GiB": 2**30,
-}
-_SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?(B|[kKMG]B|[KMG]iB|)")
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?/ ?(s|m|h|d)")
 _RATE_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_SIZE_FORMS: Final = "a size such as 1MiB, 64KiB or 500kB"
 _RATE_FORMS: Final = "a rate such as 50/s, 100/m or 1000/h"
 
 
@@ -107,11 +95,10 @@ def _size(value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
-        raise wrong_type(_SIZE_FORMS, value)
-    found = _SIZE.fullmatch(value)
-    size = int(float(found[1]) * _SIZES[found[2]]) if found else 0
-    if size <= 0:
-        raise fault(FORMAT, expected=_SIZE_FORMS, got=value)
+        raise wrong_type(sizes.FORMS, value)
+    size = sizes.parse_size(value)
+    if not size:
+        raise fault(FORMAT, expected=sizes.FORMS, got=value)
     return size
 
 
@@ -139,7 +126,7 @@ Seconds = Annotated[
 Size = Annotated[
     int,
     BeforeValidator(_size),
-    WithJsonSchema({"type": ["string", "integer"], "pattern": f"^{_SIZE.pattern}$", "examples": ["1MiB"]}),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": f"^{sizes.PATTERN}$", "examples": ["1MiB"]}),
 ]
 Rate = Annotated[
     float,

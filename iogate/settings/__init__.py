@@ -1,0 +1,39 @@
+"""Settings of a project: their names, types and defaults, and how they are read.
+
+`table` lists the settings, `kinds` the forms of their values, `reader` merges the sources. Nothing here
+reads a file, a secret or the store.
+"""
+
+from __future__ import annotations
+
+from iogate.settings.reader import (
+    FILE_NAME,
+    LINK_KEY_FILE,
+    UNKNOWN_SETTING,
+    WRONG_SETTING,
+    flag,
+    from_environment,
+    misspelt,
+    read,
+    schema,
+    to_environment,
+    variable,
+)
+from iogate.settings.table import NAMES, Runnable, Settings
+
+__all__ = [
+    "FILE_NAME",
+    "LINK_KEY_FILE",
+    "NAMES",
+    "UNKNOWN_SETTING",
+    "WRONG_SETTING",
+    "Runnable",
+    "Settings",
+    "flag",
+    "from_environment",
+    "misspelt",
+    "read",
+    "schema",
+    "to_environment",
+    "variable",
+]

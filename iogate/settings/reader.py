@@ -1,0 +1,157 @@
+"""Reading of settings: flags beat environment, environment beats `iogate.yaml`, which beats defaults.
+
+The command line reads the file and passes its mapping; child processes get the result in one variable.
+No message shows a value of a setting that may hold a secret.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from iogate.errors import InvalidFiles
+from iogate.settings import kinds
+from iogate.settings.table import KINDS, NAMES, SENSITIVE, Settings
+
+FILE_NAME = "iogate.yaml"
+PREFIX = "IOGATE_"
+HANDOVER = "IOGATE_SETTINGS"
+"""Carries the whole settings, as JSON, from a parent to the processes that it starts."""
+
+LINK_KEY_FILE = "link_key"
+"""File in `data_dir` that holds the generated `link_key`."""
+
+UNKNOWN_SETTING = "IOG190"
+WRONG_SETTING = "IOG191"
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def flag(name: str) -> str:
+    """The option of a setting, where a command has one."""
+    return "--" + name.replace("_", "-")
+
+
+def read(
+    file: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+    *,
+    lines: Mapping[str, int] | None = None,
+) -> Settings:
+    """Merge the three sources; an absent flag is None, an empty variable counts as unset.
+
+    Raises InvalidFiles with one line for each fault: where, what was expected, what was found.
+    """
+    values: dict[str, Any] = {}
+    faults: list[str] = []
+    code = WRONG_SETTING
+
+    def take(name: str, value: Any, where: str) -> None:
+        try:
+            values[name] = KINDS[name].read(value)
+        except kinds.Unexpected as unexpected:
+            faults.append(f"{where}: expected {unexpected}, got {_shown(name, value)}")
+
+    for name, value in (file or {}).items():
+        place = FILE_NAME + (f":{lines[name]}" if lines and name in lines else "")
+        if name not in KINDS:
+            code = UNKNOWN_SETTING
+            faults.append(f"{place}: unknown setting {json.dumps(str(name))}{_did_you_mean(str(name))}")
+        elif value is not None:
+            take(name, value, f"{place}: {name}")
+    for name in NAMES:
+        text = (environment or {}).get(variable(name), "")
+        if text:
+            where = variable(name)
+            if name == "port" and text.startswith("tcp://"):
+                where += " (from a Kubernetes Service of this name? enableServiceLinks: false stops that)"
+            try:
+                take(name, _from_text(KINDS[name].form, text), where)
+            except kinds.Unexpected as unexpected:
+                faults.append(f"{where}: expected {unexpected}, got {_shown(name, text)}")
+    for name, value in (flags or {}).items():
+        if value is not None:
+            take(name, value, flag(name))
+    if faults:
+        raise InvalidFiles("\n".join(faults), code=code)
+    if values.get("public_url"):
+        values["public_url"] = values["public_url"].rstrip("/")
+    if "data_dir" in values:
+        values["data_dir"] = Path(values["data_dir"]).expanduser()
+    return Settings(**values)
+
+
+def misspelt(environment: Mapping[str, str]) -> list[str]:
+    """A line for each variable that is nearly the name of a setting, so that a typing error is seen."""
+    known = {variable(name) for name in NAMES} | {HANDOVER}
+    return [
+        f"{name}: no such setting{_did_you_mean(name.removeprefix(PREFIX).lower(), as_variable=True)}"
+        for name in sorted(environment)
+        if name.startswith(PREFIX)
+        and name not in known
+        and difflib.get_close_matches(name.removeprefix(PREFIX).lower(), NAMES, 1, 0.85)
+    ]
+
+
+def to_environment(settings: Settings) -> dict[str, str]:
+    """What a parent adds to a child's environment; paths are made absolute."""
+    values = {name: getattr(settings, name) for name in NAMES}
+    values["data_dir"] = str(settings.data_dir.absolute())
+    return {HANDOVER: json.dumps({name: value for name, value in values.items() if value is not None})}
+
+
+def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings that a parent handed over; without them, what the environment's variables say."""
+    source = os.environ if environment is None else environment
+    if HANDOVER in source:
+        return read(json.loads(source[HANDOVER]))
+    return read(environment=source)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of `iogate.yaml` for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Settings of iogate",
+        "type": "object",
+        "properties": {name: dict(kind.schema) for name, kind in KINDS.items()},
+        "additionalProperties": False,
+    }
+
+
+def _from_text(form: kinds.Form, text: str) -> Any:
+    match form:
+        case "text":
+            return text
+        case "number":
+            return int(text) if re.fullmatch(r"-?\d{1,18}", text.strip()) else text
+        case "boolean":
+            return {"true": True, "false": False}.get(text.strip().lower(), text)
+        case "list" | "map":
+            try:
+                return json.loads(text)
+            except ValueError:
+                raise kinds.Unexpected(f"a {form} in JSON") from None
+
+
+def _shown(name: str, value: Any) -> str:
+    if name in SENSITIVE:
+        return f"a value of {len(value)} characters" if isinstance(value, str) else "something else"
+    shown = json.dumps(value, ensure_ascii=False, default=str)
+    return shown if len(shown) <= 80 else shown[:77] + "…"
+
+
+def _did_you_mean(name: str, *, as_variable: bool = False) -> str:
+    near = difflib.get_close_matches(name, NAMES, 1)
+    if not near:
+        return "; settings are " + ", ".join(NAMES)
+    return f'; did you mean "{variable(near[0]) if as_variable else near[0]}"?'

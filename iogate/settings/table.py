@@ -1,0 +1,126 @@
+"""The settings: one field with its default, and one kind with its reader, for each.
+
+Secrets stay references: a value here names the place of a secret, except `link_key` and a password
+inside `redis_url`, which no message and no repr shows.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from iogate import eventing
+from iogate.errors import ERROR_FAMILIES
+from iogate.settings import kinds
+
+Runnable = Literal["script", "shell", "container"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One value for each setting; the reference page `settings` says what each is for."""
+
+    redis_url: str | None = field(default=None, repr=False)
+    data_dir: Path = Path(".iogate")
+    host: str = "127.0.0.1"
+    port: int = 8000
+    public_url: str | None = None
+    gateways: int = 1
+    workers: int = 1
+    concurrency: int = 100
+    functions: tuple[str, ...] = ()
+    secrets: Mapping[str, Any] = field(default_factory=dict)
+    allow_run: tuple[Runnable, ...] = ()
+    python: str | None = None
+    allow_hosts: tuple[str, ...] = ()
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    link_key: str | None = field(default=None, repr=False)
+    events: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    error_types: str = "open-workflow"
+    log_format: Literal["text", "json"] | None = None
+
+
+NAMES = tuple(f.name for f in fields(Settings))
+
+SENSITIVE = frozenset({"redis_url", "link_key", "secrets", "events"})
+"""Settings whose value no message repeats: a literal secret may stand in them by mistake."""
+
+_URL = r"https?://[^\s/?#]+[^\s?#]*"
+_HOST = r"[^\s/:]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?|[0-9A-Fa-f.:]+/\d{1,3}"
+_SECRET_SCHEMA = {
+    "type": "object",
+    "minProperties": 1,
+    "maxProperties": 1,
+    "properties": {"env": {"type": "string"}, "file": {"type": "string"}},
+    "additionalProperties": False,
+}
+
+
+def _secret(name: str, value: Any) -> dict[str, str]:
+    match value:
+        case {"env": str(variable)} if len(value) == 1 and variable:
+            return {"env": variable}
+        case {"file": str(path)} if len(value) == 1 and path:
+            return {"file": path}
+    raise kinds.Unexpected(f"{{env: NAME}} or {{file: PATH}} for the secret {json.dumps(name)}")
+
+
+def _endpoint(prefix: str, target: Any) -> str:
+    for each in (prefix, target):
+        if not isinstance(each, str) or not re.fullmatch(_URL, each):
+            raise kinds.Unexpected("a map of URL prefix to URL prefix, each with http:// or https://")
+    return str(target)
+
+
+def _read_events(value: Any) -> dict[str, Any]:
+    try:
+        return eventing.read(value)
+    except eventing.Unexpected as unexpected:
+        raise kinds.Unexpected(str(unexpected)) from None
+
+
+def _read_host(value: Any) -> str:
+    text: str = kinds.pattern("a host", _HOST).read(value)
+    if "/" in text:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError:
+            raise kinds.Unexpected("a network") from None
+    return text
+
+
+_host = kinds.Kind(read=_read_host, form="text", schema={"type": "string", "pattern": f"^(?:{_HOST})$"})
+_text = kinds.pattern("text that is not empty", r"(?s).*\S.*")
+_module = kinds.pattern("a dotted module name", r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+KINDS: Mapping[str, kinds.Kind] = {
+    "redis_url": kinds.pattern("a URL with redis://, rediss:// or unix://", r"(redis|rediss|unix)://\S+"),
+    "data_dir": _text,
+    "host": kinds.pattern("a host name or an address", r"[^\s/]+"),
+    "port": kinds.number(1, 65535),
+    "public_url": kinds.pattern("a URL with http:// or https://", _URL),
+    "gateways": kinds.number(1, 256),
+    "workers": kinds.number(1, 256),
+    "concurrency": kinds.number(1, 10_000),
+    "functions": kinds.list_of(_module, "a list of dotted module names"),
+    "secrets": kinds.mapping_of(_secret, "a map of name to {env: NAME} or {file: PATH}", _SECRET_SCHEMA),
+    "allow_run": kinds.list_of(
+        kinds.choice("script", "shell", "container"), "a list of script, shell, container"
+    ),
+    "python": _text,
+    "allow_hosts": kinds.list_of(
+        _host, "a list of hosts, each HOST, HOST:PORT or NETWORK/BITS, without a scheme"
+    ),
+    "endpoints": kinds.mapping_of(
+        _endpoint, "a map of URL prefix to URL prefix", {"type": "string", "pattern": _URL}
+    ),
+    "link_key": kinds.pattern("text of at least 32 characters", r"(?s).{32,}"),
+    "events": kinds.Kind(read=_read_events, form="map", schema=eventing.SCHEMA),
+    "error_types": kinds.choice(*ERROR_FAMILIES),
+    "log_format": kinds.choice("text", "json"),
+}
