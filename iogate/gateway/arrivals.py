@@ -80,13 +80,13 @@ class Arrivals:
         headers, repeated = auth.index(scope["headers"])
         if sum(map(len, headers)) + sum(map(len, headers.values())) > MAX_HEADERS:
             return answers.HEADERS_TOO_LARGE
-        await guard.judge(headers, repeated)
+        kind, name = await guard.identify(headers, repeated)
         content.check_encoding(headers)
         sent = await body.read(
             receive, limit=MAX_BODY, length=body.length(headers), deadlines=self._live.deadlines
         )
         events = cloudevents.read(headers, repeated, sent)
-        stored = await self._store(events)
+        stored = await self._store(events, f"{kind} {name}")
         self._live.events.accepted += stored
         self._live.events.repeated += len(events) - stored
         return answers.response({"events": stored}, 202)
@@ -113,13 +113,13 @@ class Arrivals:
             self._guard = self._make()
         return self._guard
 
-    async def _store(self, events: list[bytes]) -> int:
+    async def _store(self, events: list[bytes], sender: str) -> int:
         store = self._live.store
         if store is None:
             raise Failed(answers.STORE_DOWN)
         try:
             async with asyncio.timeout(ANSWER_S + len(events) * EVENT_S):
-                return await store.events.publish(events)
+                return await store.events.publish(events, sender=sender)
         except StoreFull:
             raise Failed(answers.STORE_FULL) from None
         except (TimeoutError, Unreachable):

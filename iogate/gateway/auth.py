@@ -107,20 +107,27 @@ class Guard:
 
     async def judge(self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> str:
         """Name of the caller. Raises Absent or Wrong, or the 400 for credentials that contradict."""
+        return (await self.identify(headers, repeated))[1]
+
+    async def identify(self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> tuple[str, str]:
+        """Return kind and name of the credential: a token and a user of one name are two identities.
+
+        Both are empty without a credential. Raises what `judge` raises.
+        """
         if self.unset:
             raise Failed(UNCONFIGURED)
         if self._token is None and self._user is None:
-            return NOBODY
+            return NOBODY, NOBODY
         if repeated and (twice := sorted(repeated & _CREDENTIALS)):
             raise invalid(f"The header {twice[0].decode()} is given more than once")
         try:
             return await self._judge(headers)
         except (Absent, Wrong):
             if self.opens_to_all:
-                return NOBODY
+                return NOBODY, NOBODY
             raise
 
-    async def _judge(self, headers: Mapping[bytes, bytes]) -> str:
+    async def _judge(self, headers: Mapping[bytes, bytes]) -> tuple[str, str]:
         scheme, _, rest = headers.get(b"authorization", b"").partition(b" ")
         scheme, rest = scheme.lower(), rest.strip()
         token = _one_token(headers, rest if scheme == b"bearer" else b"") if self._token else b""
@@ -132,13 +139,13 @@ class Guard:
             caller = await self._token.token(_text(token))
             if caller is None:
                 raise Wrong(self._wrong[_TOKEN])
-            return caller
+            return _TOKEN, caller
         if user:
             assert self._user is not None
             caller = await self._user.password(_text(user[0]), _text(user[1]))
             if caller is None:
                 raise Wrong(self._wrong[_USER])
-            return caller
+            return _USER, caller
         raise Absent(self._absent)
 
 

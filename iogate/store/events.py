@@ -77,10 +77,19 @@ class _Names(msgspec.Struct):
 _names = msgspec.json.Decoder(_Names)
 
 
-def fingerprint(event: bytes) -> tuple[str, str]:
-    """By what a second publishing of the same event is known, and its type."""
+def fingerprint(event: bytes, sender: str = "") -> tuple[str, str]:
+    """Return the deduplication key of an event and its type.
+
+    `sender` names the credential that an event from outside came with. Each sender has a key space of its
+    own, apart from the project's runs, which are the sender "": no sender can make the store take the event
+    of another for a repetition.
+    """
     names = _names.decode(event)
-    return hashlib.sha256(f"{names.source}\0{names.id}".encode()).hexdigest()[:32], names.type
+    identity = f"{names.source}\0{names.id}".encode()
+    if sender:
+        # JSON escapes NUL, so this text never equals one of the form above.
+        identity = msgspec.json.encode((sender, names.source, names.id))
+    return hashlib.sha256(identity).hexdigest()[:32], names.type
 
 
 def types_of(filters: bytes) -> list[str]:
@@ -95,16 +104,17 @@ class Events:
         self._signals = signals
         self._memory = memory
 
-    async def publish(self, events: Sequence[bytes]) -> int:
-        """Publish CloudEvents, each a JSON object; how many were not known by source and id (for 24 h).
+    async def publish(self, events: Sequence[bytes], *, sender: str = "") -> int:
+        """Publish CloudEvents, each a JSON object, and return how many were new.
 
-        Safe to repeat, also after an error: what had been published is known then. Raises StoreFull
-        above the memory's watermark, and StoreUnavailable.
+        An event is new unless the same sender published its source and id within 24 h. Safe to repeat, also
+        after an error: what had been published is known then. Raises StoreFull above the memory's watermark,
+        and StoreUnavailable.
         """
         await self._memory.look()
         accepted = 0
         for batch in _slices(events):
-            packed = encode([(*fingerprint(event), text(event)) for event in batch])
+            packed = encode([(*fingerprint(event, sender), text(event)) for event in batch])
             count: int = await self._line.run("emit", packed)
             if count < 0:
                 raise StoreFull

@@ -26,7 +26,7 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:upkeep              string  when timers and leases were last looked at     for ever
     iogate:taken:WORKER        string  last answer to this worker's take              TAKEN_S
     iogate:events              list    published events, numbered                     until matched
-    iogate:seen:HASH           string  an event was published, by source and id       SEEN_S
+    iogate:seen:HASH           string  an event was published (sender, source, id)    SEEN_S
     iogate:wants:TYPE          hash    "uid:frame" to filters; of no one type: ""     as the subscription
     iogate:matcher             hash    who matches, until when; last number           for ever
     iogate:outbox:SINK         list    events for a sink of the settings              until delivered (2)

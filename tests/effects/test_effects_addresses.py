@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -190,14 +189,6 @@ async def test_a_computed_url_may_not_carry_a_password(site: Site) -> None:
         performed = await do(effects, get(f"http://u:swordfish@127.0.0.1:{site.port}/", computed=True))
     said = "a URL that is not written in the workflow must not carry a user or password"
     assert failure(performed)[2] == said
-
-
-def test_special_addresses_are_not_public() -> None:
-    from iogate.effects.http.addresses import is_public, unwrap
-
-    for text in ("10.0.0.1", "192.168.1.1", "100.64.0.1", "224.0.0.1", "fc00::1", "0.0.0.0", "198.18.0.1"):
-        assert not is_public(unwrap(ip_address(text)))
-    assert is_public(ip_address("1.1.1.1"))
 
 
 # Redirects.

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from iogate import eventing, secrets
-from iogate.compiler.revision import AnyAuth, Auth, EnvSecret, HashedSecret, NoAuth, TokenAuth
+from iogate.compiler.revision import AnyAuth, Auth, EnvSecret, HashedSecret, NoAuth, TokenAuth, UserAuth
 from iogate.gateway import senders
 from iogate.store import keys
 from iogate.store.connection import Store
@@ -76,6 +76,23 @@ async def test_credentials_come_before_the_content(world: World) -> None:
     assert (await send(world, method="PUT")).status == 405
 
 
+async def test_no_sender_swallows_the_event_of_another(world: World) -> None:
+    """Source and id are known per credential; a token and a user of one name are two credentials."""
+    hashed = (HashedSecret(value=secrets.hash_token("first")),)
+    other = (HashedSecret(value=secrets.hash_token("second")),)
+    ada = UserAuth(users={"ada": (HashedSecret(value=secrets.hash_password("third")),)})
+    tokens = TokenAuth(tokens={"ada": hashed, "bob": other})
+    open_to(world, AnyAuth(any=(tokens, ada, NoAuth())))
+    own = json.dumps(EVENT).encode()
+    assert await world.store.events.publish([own]) == 1
+    for credentials in ({}, {"token": "first"}, {"token": "second"}, {"user": "ada", "password": "third"}):
+        for new in (1, 0):
+            reply = await send(world, EVENT, STRUCTURED | credentials)
+            assert (reply.status, reply.json) == (202, {"events": new}), credentials
+    assert await world.store.events.publish([own]) == 0
+    assert await stored(world.store) == [EVENT] * 5
+
+
 async def test_a_secret_that_this_machine_lacks_is_no_open_door(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,15 +143,20 @@ async def test_a_real_gateway_takes_events_by_its_settings(
             async with httpx.AsyncClient(base_url=gateway.url, timeout=20) as client:
                 answers = [
                     await client.post("/v1/events", json=EVENT, headers=STRUCTURED | credentials)
-                    for credentials in ({}, {"token": "s3cret"}, {"user": "bot", "password": "pass"})
+                    for credentials in (
+                        {},
+                        {"token": "s3cret"},
+                        {"authorization": "Bearer s3cret"},
+                        {"user": "bot", "password": "pass"},
+                    )
                 ]
                 closed = await client.get("/v1/events/")
         finally:
             gateway.stop()
-    assert [answer.status_code for answer in answers] == [401, 202, 202]
-    assert [answer.json()["response"] for answer in answers[1:]] == [{"events": 1}, {"events": 0}]
+    assert [answer.status_code for answer in answers] == [401, 202, 202, 202]
+    assert [answer.json()["response"]["events"] for answer in answers[1:]] == [1, 0, 1]
     assert closed.status_code == 404
-    assert await stored(store) == [EVENT]
+    assert await stored(store) == [EVENT, EVENT]
     assert "pass" not in gateway.log.read_text()
 
 

@@ -9,7 +9,8 @@ Three degrees of trust in a URL:
     REDIRECTED   another server named it: public addresses, and what `allow_hosts` lists
     COMPUTED     it came out of data: only what `allow_hosts` lists
 
-Never, whatever the trust: link-local addresses, the metadata services of clouds, and the store.
+Never, whatever the trust: link-local addresses, the metadata services of clouds, and the store. An IPv6
+address that carries an IPv4 one for a translator or a tunnel is judged by both.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from enum import Enum
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -45,20 +46,80 @@ METADATA: Final = frozenset(
 )
 """Metadata and host services of clouds that do not sit on a link-local address."""
 
-NAT64: Final = ip_network("64:ff9b::/96")
+_LAST_32_BITS: Final = tuple(
+    ip_network(text)
+    for text in (
+        "::ffff:0:0/96",  # mapped, RFC 4291
+        "::ffff:0:0:0/96",  # translated, RFC 2765
+        "64:ff9b::/96",  # NAT64, RFC 6052
+    )
+)
+"""Prefixes before an IPv4 address that is all that the IPv6 address says; `::/96` (RFC 4291) is another."""
+
+LOCAL_NAT64: Final = IPv6Network("64:ff9b:1::/48")
+"""RFC 8215: the operator of a network chooses the prefix within it, and so the place of the IPv4 address."""
+TEREDO: Final = IPv6Network("2001::/32")
+"""RFC 4380."""
+
+GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
+"""All that IANA assigns to the public IPv6 internet; outside of it are local, translated and unassigned."""
+SPECIAL: Final = tuple(
+    ip_network(text)
+    for text in (
+        "0.0.0.0/8",  # this network, RFC 791
+        "10.0.0.0/8",  # private, RFC 1918
+        "100.64.0.0/10",  # shared by carriers, RFC 6598
+        "127.0.0.0/8",  # loopback, RFC 1122
+        "169.254.0.0/16",  # link-local, RFC 3927
+        "172.16.0.0/12",  # private, RFC 1918
+        "192.0.0.0/24",  # protocol assignments, RFC 6890
+        "192.0.2.0/24",  # documentation, RFC 5737
+        "192.88.99.0/24",  # 6to4 relays, RFC 7526
+        "192.168.0.0/16",  # private, RFC 1918
+        "198.18.0.0/15",  # benchmarks, RFC 2544
+        "198.51.100.0/24",  # documentation, RFC 5737
+        "203.0.113.0/24",  # documentation, RFC 5737
+        "224.0.0.0/4",  # multicast, RFC 5771
+        "240.0.0.0/4",  # reserved, and broadcast, RFC 1112
+        "2001::/23",  # protocol assignments, Teredo among them, RFC 2928
+        "2001:db8::/32",  # documentation, RFC 3849
+        "2002::/16",  # 6to4, RFC 3056: `unwrap` gives the address that counts
+        "3fff::/20",  # documentation, RFC 9637
+    )
+)
+"""Special-purpose ranges of IANA's registries that are not part of the public internet. They are listed
+because `is_global` of the standard library differs between Pythons and has ranges for translation and
+site-local addresses as public."""
 
 
 def unwrap(address: Address) -> Address:
-    """Give the IPv4 address inside an IPv6 one that only carries it: mapped, compatible, NAT64, 6to4."""
+    """Give the IPv4 address inside an IPv6 one that only carries it: mapped, translated, NAT64, 6to4."""
     if isinstance(address, IPv4Address):
         return address
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
     if address.sixtofour is not None:
         return address.sixtofour
-    if address in NAT64 or (int(address) >> 32 == 0 and int(address) > 1):
+    compatible = int(address) >> 32 == 0 and int(address) > 1
+    if compatible or any(address in network for network in _LAST_32_BITS):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address
+
+
+def carried(address: Address) -> tuple[Address, ...]:
+    """Return the address and all others that a translator or tunnel may make of it.
+
+    For a prefix of local NAT64 that is one address for each length of the prefix (RFC 6052, section 2.2).
+    """
+    address = unwrap(address)
+    bits = int(address)
+    if isinstance(address, IPv6Address) and address in TEREDO:
+        server, client = bits >> 64 & 0xFFFFFFFF, ~bits & 0xFFFFFFFF
+        return address, IPv4Address(server), IPv4Address(client)
+    if isinstance(address, IPv6Address) and address in LOCAL_NAT64:
+        # Bits 64 to 71 are no part of the IPv4 address, wherever it begins.
+        joined = (bits >> 64) << 56 | bits & (1 << 56) - 1
+        placed = {joined >> (120 - length - 32) & 0xFFFFFFFF for length in (48, 56, 64)}
+        return address, *(IPv4Address(each) for each in sorted({*placed, bits & 0xFFFFFFFF}))
+    return (address,)
 
 
 def literal(host: str) -> Address | None:
@@ -79,7 +140,10 @@ def literal(host: str) -> Address | None:
 
 
 def is_public(address: Address) -> bool:
-    return address.is_global and not address.is_multicast
+    """Say whether an address, which `unwrap` gave, is one of the public internet."""
+    if isinstance(address, IPv6Address) and address not in GLOBAL_UNICAST:
+        return False
+    return not any(address in network for network in SPECIAL)
 
 
 class AddressPolicy:
@@ -110,11 +174,12 @@ class AddressPolicy:
 
     async def check(self, address: Address, *, host: str, port: int, guarded: bool) -> None:
         """Judge an address that a connection is about to be made to."""
+        for each in carried(address):
+            if each.is_link_local or each in METADATA:
+                raise Forbidden(f'"{host}" is {each}, a link-local or metadata address; no call may reach it')
+            if port == self._store_port and await self._is_store(each):
+                raise Forbidden(f'"{host}:{port}" is the store; no call may reach it')
         address = unwrap(address)
-        if address.is_link_local or address in METADATA:
-            raise Forbidden(f'"{host}" is {address}, a link-local or metadata address; no call may reach it')
-        if port == self._store_port and await self._is_store(address):
-            raise Forbidden(f'"{host}:{port}" is the store; no call may reach it')
         if guarded and not is_public(address) and not self._lists(host, port, address, by_pattern=False):
             raise Forbidden(
                 f'"{host}" is {address}, which is not a public address; '
