@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Final, Literal, TextIO
 
+from iogate.control_characters import escape, escape_line
+
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record has; the rest came in `extra`."""
 HIDDEN: Final = "[secret]"
@@ -57,7 +59,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return _scrubbed(json.dumps(line, default=str, ensure_ascii=False))
+        return escape(_scrubbed(json.dumps(line, default=str, ensure_ascii=False)))
 
 
 class TextFormatter(logging.Formatter):
@@ -65,13 +67,13 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = dt.datetime.fromtimestamp(record.created, tz=dt.UTC).astimezone()
-        facts = " ".join(f"{name}={value}" for name, value in _facts(record).items())
+        facts = " ".join(escape_line(_scrubbed(f"{name}={value}")) for name, value in _facts(record).items())
         line = f"{at:%H:%M:%S} {record.levelname.lower():7} {record.getMessage()}"
         if facts:
             line = f"{line}  {facts}"
         if record.exc_info:
             line = f"{line}\n{self.formatException(record.exc_info)}"
-        return _scrubbed(line)
+        return escape(_scrubbed(line))
 
 
 def set_up(form: Literal["text", "json"] | None = None, *, stream: TextIO | None = None) -> None:

@@ -30,7 +30,7 @@ from iogate.cli import (
 from iogate.cli import (
     run as running,
 )
-from iogate.cli.render import say
+from iogate.cli.render import say, write
 from iogate.cli.session import DirectoryOption, Everywhere, OutputOption, QuietOption, enter
 from iogate.errors import IogateError, Misused
 
@@ -52,7 +52,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"iogate {__version__}")
+        write(f"iogate {__version__}")
         raise typer.Exit
 
 
@@ -69,7 +69,7 @@ def root(
     enter(directory)
     ctx.obj = Everywhere(output=output, quiet=quiet)
     if ctx.invoked_subcommand is None:
-        print(ctx.get_help())
+        write(ctx.get_help())
 
 
 for module in (
@@ -116,7 +116,7 @@ def run(arguments: list[str]) -> int:
             say(f'  try "{error.ctx.command_path} --help"')
         return Misused.exit_code
     except Exception:  # noqa: BLE001 — the last line of defence tells what it can
-        traceback.print_exc()
+        say(traceback.format_exc().rstrip())
         say("iogate: unexpected error: this is a defect of iogate, please report it", style="red")
         return 1
     return result if isinstance(result, int) else 0

@@ -13,7 +13,7 @@ import typer
 
 from iogate.cli.checking import check, counted
 from iogate.cli.problems import problem_json, show_problems
-from iogate.cli.render import Output, Table, coloured, console
+from iogate.cli.render import Output, Table, coloured, console, write
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles, NotFound
 
@@ -70,10 +70,10 @@ def schema(
     if session.screen.output is Output.YAML:
         from iogate.cli.render import to_yaml
 
-        print(to_yaml(value), end="")
+        write(to_yaml(value), end="")
     else:
         # Bare, without the `schema` envelope of other commands: editors read this file as it is.
-        print(json.dumps(value, indent=2, ensure_ascii=False))
+        write(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def explain(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from iogate.cli.render import coloured, console
+from iogate.cli.render import coloured, console, say, write
 
 if TYPE_CHECKING:
     from iogate.documents.problems import Problem
@@ -19,7 +20,7 @@ def show_problems(problems: Iterable[Problem], sources: Mapping[str, Source], st
     for problem in in_order(problems):
         shown = render(problem, sources.get(problem.path))
         if not coloured(stream):
-            print(shown, file=stream)
+            (write if stream is sys.stdout else say)(shown)
             continue
         from rich.text import Text
 

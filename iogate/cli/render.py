@@ -1,7 +1,9 @@
 """What people and programs read: tables and colours on a terminal, plain aligned text in a pipe, JSON, YAML.
 
 Used by every command through its session. Invariant: data goes to stdout, all else to stderr; machine
-output carries its schema's name and camelCase keys, and never depends on the terminal.
+output carries its schema's name and camelCase keys, and never depends on the terminal. Only this module
+writes to the two streams, and it escapes control characters in everything that it writes: a caller's data
+cannot act on the operator's terminal.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from enum import StrEnum
 from typing import IO, TYPE_CHECKING, Any
 
 import typer
+
+from iogate.control_characters import escape, escape_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,9 +71,9 @@ class Screen:
         match self.output:
             case Output.JSON:
                 document = {"schema": f"iogate.{schema}/v1", **value}
-                _write(json.dumps(document, ensure_ascii=False, indent=2))
+                write(json.dumps(document, ensure_ascii=False, indent=2))
             case Output.YAML:
-                _write(to_yaml({"schema": f"iogate.{schema}/v1", **value}).rstrip("\n"))
+                write(to_yaml({"schema": f"iogate.{schema}/v1", **value}).rstrip("\n"))
             case Output.TEXT:
                 for part in text:
                     self.show(part)
@@ -80,11 +84,11 @@ class Screen:
             if coloured(sys.stdout):
                 console(sys.stdout).print(part, markup=False, highlight=False, soft_wrap=True)
             else:
-                _write(part)
+                write(part)
         elif coloured(sys.stdout) and (fitting := _fitting(part, console(sys.stdout))) is not None:
             console(sys.stdout).print(fitting)
         else:
-            _write(plain_table(part))
+            write(plain_table(part))
 
     def note(self, text: str, *, style: str = "") -> None:
         """A remark on stderr; `--quiet` leaves it out."""
@@ -101,7 +105,7 @@ def say(text: str, *, style: str = "") -> None:
     if style and coloured(sys.stderr):
         console(sys.stderr).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
     else:
-        print(text, file=sys.stderr, flush=True)
+        print(escape(text), file=sys.stderr, flush=True)
 
 
 def coloured(stream: IO[str]) -> bool:
@@ -110,10 +114,11 @@ def coloured(stream: IO[str]) -> bool:
 
 
 def console(stream: IO[str]) -> Console:
-    """Rich on one stream; it honours `NO_COLOR` by itself."""
-    from rich.console import Console
+    """Rich on one stream; it honours `NO_COLOR` by itself, and escapes every text that it is given."""
+    from iogate.cli.console import EscapingConsole
 
-    return Console(file=stream)
+    # Otherwise Rich replaces `:name:` in data by an emoji.
+    return EscapingConsole(file=stream, emoji=False)
 
 
 def plain_table(table: Table) -> str:
@@ -172,18 +177,19 @@ def _cell(value: object) -> str:
         case bool():
             return "yes" if value else "no"
         case str():
-            return " ".join(value.split()) if "\n" in value else value
+            return escape_line(" ".join(value.split()) if "\n" in value else value)
         case list() | tuple():
-            return " ".join(str(each) for each in value) or "-"
+            return escape_line(" ".join(str(each) for each in value)) or "-"
         case dict():
-            return json.dumps(value, ensure_ascii=False)
+            return escape_line(json.dumps(value, ensure_ascii=False))
         case _:
-            return str(value)
+            return escape_line(str(value))
 
 
-def _write(text: str) -> None:
+def write(text: str, *, end: str = "\n") -> None:
+    """Write text to stdout at once, control characters escaped."""
     try:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(escape(text) + end)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has what it wanted (`| head`): nothing to tell it, and nothing left to flush.

@@ -19,7 +19,7 @@ from iogate.cli.options import (
     seconds,
     statuses,
 )
-from iogate.cli.render import Table
+from iogate.cli.render import Table, write
 from iogate.cli.session import Session, author, command
 from iogate.cli.several import is_uid, no_run, one_by_one, say_done
 from iogate.cli.watching import ENDED, Watching, headline, run_table, task_table
@@ -126,11 +126,11 @@ async def logs(
             # Whoever reads what goes on reads one document after the other: a line each, or behind `---`.
             match session.screen.output:
                 case Output.TEXT:
-                    print(told(line), flush=True)
+                    write(told(line))
                 case Output.JSON:
-                    print(json.dumps(line, ensure_ascii=False), flush=True)
+                    write(json.dumps(line, ensure_ascii=False))
                 case Output.YAML:
-                    print(f"---\n{to_yaml(line)}", end="", flush=True)
+                    write(f"---\n{to_yaml(line)}", end="")
 
 
 @command(group, "cancel")
@@ -355,7 +355,9 @@ def details(run: dict[str, Any]) -> list[Table | str]:
 def problem(error: dict[str, Any]) -> str:
     """An error on two lines: what happened, and below it where and of what kind; all of it is in JSON."""
     where = f" at {error['instance']}" if error.get("instance") else ""
-    return f"{'error':<10} {error['message']}\n{'':<10} {error['status']} {error['type']}{where}"
+    # Indented, a line of the message cannot pass for a line of ours.
+    message = str(error["message"]).replace("\n", f"\n{'':<11}")
+    return f"{'error':<10} {message}\n{'':<10} {error['status']} {error['type']}{where}"
 
 
 def told(line: dict[str, Any]) -> str:

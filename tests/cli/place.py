@@ -59,6 +59,10 @@ methods:
     workflow: shop/sleep
     enabled: true
     timeout: 10m
+  echoing:
+    workflow: shop/echoing
+    enabled: true
+    timeout: 1m
   nested:
     workflow: shop/nested
     enabled: true
@@ -75,6 +79,10 @@ TASKS = {
     "buy": "buy: {set: {bought: '${ .sku }'}}",
     "fail": (
         "stop: {raise: {error: {type: 'https://shop.example/errors/sold-out', status: 410, title: Sold out}}}"
+    ),
+    "echoing": (
+        "stop: {raise: {error: {type: 'https://shop.example/x', status: 410, title: '${ .title }',"
+        " detail: '${ .title }'}}}"
     ),
     "sleep": "nap: {wait: {minutes: 5}}",
     "nested": "inner: {run: {workflow: {namespace: shop, name: sleep, version: latest}}}",

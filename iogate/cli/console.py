@@ -1,0 +1,24 @@
+"""A Rich console that escapes control characters of the texts that it renders.
+
+Made by `iogate.cli.render` only, and in a module of its own since importing Rich is slow. Control codes
+that Rich itself emits, such as colours and cursor movements, are segments of another kind and stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.segment import Segment
+
+from iogate.control_characters import escape
+
+
+class EscapingConsole(Console):
+    """Rich's console, with every rendered text escaped."""
+
+    def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
+        """Yield the segments of a renderable, the text of each escaped."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=escape(segment.text))
