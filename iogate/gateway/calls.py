@@ -42,6 +42,7 @@ SYNC_S = 30.0
 SYNC_MOST_S = 300.0
 
 _PREFER_WAIT = re.compile(rb"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
+_PREFER_CANCEL = re.compile(rb"(?:^|[,;\s])link\s*=\s*\"?cancel(?![\w-])", re.IGNORECASE)
 _REPLAYED = (b"idempotent-replayed", b"true")
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
@@ -181,15 +182,24 @@ class Calls:
         self, table: Table, route: Route, accepted: Accepted, headers: Mapping[bytes, bytes], *, sync: bool
     ) -> Answer:
         uid = accepted.uid
-        expires_s = time.time() + route.api.retention_s + (route.api.timeout_s or 0.0)
-        more = [(b"location", self._live.links.location(uid, expires_s)), table.header]
+        links, preferred = self._live.links, headers.get(b"prefer", b"")
+        expires_s = self._live.clock.now_ms() / 1000 + route.api.retention_s + (route.api.timeout_s or 0.0)
+        applied = []
+        if preferred and _PREFER_CANCEL.search(preferred):
+            location = links.location(uid, expires_s, "cancel")
+            applied.append(b"link=cancel")
+        else:
+            location = links.location(uid, expires_s)
+        more = [(b"location", location), table.header]
         if accepted.replayed:
             more.append(_REPLAYED)
+        limit_s = SYNC_S
+        if sync and (asked := _PREFER_WAIT.search(preferred)):
+            limit_s = min(float(asked[1]), SYNC_MOST_S)
+            applied.append(b"wait=%d" % int(limit_s))
+        if applied:
+            more.append((b"preference-applied", b", ".join(applied)))
         if sync and (store := self._live.store) is not None:
-            limit_s = SYNC_S
-            if asked := _PREFER_WAIT.search(headers.get(b"prefer", b"")):
-                limit_s = min(float(asked[1]), SYNC_MOST_S)
-                more.append((b"preference-applied", b"wait=%d" % int(limit_s)))
             answer = await sync_answer(self._live, store, uid, limit_s, more)
             if answer is not None:
                 return answer

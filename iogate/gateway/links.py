@@ -1,6 +1,6 @@
 """Signed links to runs: whoever was given the 202 may follow its run until the link expires.
 
-Pure. Invariant: a signature holds for one uid and one expiry, compared in constant time.
+Pure. Invariant: a signature holds for one uid, one expiry and one scope, and is compared in constant time.
 """
 
 from __future__ import annotations
@@ -8,40 +8,54 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from typing import Literal
+
+Scope = Literal["read", "cancel"]
+"""`cancel` includes `read`."""
 
 _MAC = 20  # bytes: 160 bits
 _EXPIRY = 5  # bytes: seconds since 1970, until the year 36812
-_CONTEXT = b"iogate run link v1\0"
+_CONTEXTS: dict[Scope, bytes] = {
+    # Releases without scopes signed like this, too: their links read, and no longer cancel.
+    "read": b"iogate run link v1\0",
+    "cancel": b"iogate run link v2 cancel\0",
+}
 
 
 class Links:
     """Makes and checks the `sig` of a run's link. Without a key there are no signed links."""
 
     def __init__(self, key: str | None) -> None:
-        self._mac = hmac.new(key.encode(), _CONTEXT, hashlib.sha256) if key else None
+        self._macs = {
+            scope: hmac.new(key.encode(), context, hashlib.sha256)
+            for scope, context in _CONTEXTS.items()
+            if key
+        }
 
-    def location(self, uid: str, expires_s: float) -> bytes:
-        """Path of a run, signed."""
-        if self._mac is None:
+    def location(self, uid: str, expires_s: float, scope: Scope = "read") -> bytes:
+        """Path of a run, signed; `expires_s` is in seconds since 1970 by the store's clock."""
+        if not self._macs:
             return b"/v1/runs/" + uid.encode()
         expiry = int(expires_s).to_bytes(_EXPIRY, "big")
-        signature = base64.urlsafe_b64encode(expiry + self._sign(uid, expiry)).rstrip(b"=")
+        signature = base64.urlsafe_b64encode(expiry + self._sign(uid, expiry, scope)).rstrip(b"=")
         return b"/v1/runs/" + uid.encode() + b"?sig=" + signature
 
-    def holds(self, uid: str, signature: str, now_s: float) -> bool:
-        """Whether this signature opens this run at this time."""
-        if self._mac is None:
-            return False
+    def scope(self, uid: str, signature: str, now_s: float) -> Scope | None:
+        """Return what this signature allows for this run at this time; None if it does not hold."""
+        if not self._macs:
+            return None
         try:
             decoded = base64.b64decode(signature + "=" * (-len(signature) % 4), altchars=b"-_", validate=True)
         except ValueError:
-            return False
+            return None
         expiry, mac = decoded[:_EXPIRY], decoded[_EXPIRY:]
-        right = hmac.compare_digest(mac, self._sign(uid, expiry))
-        return right and int.from_bytes(expiry, "big") >= now_s
+        found: Scope | None = None
+        for scope in _CONTEXTS:
+            if hmac.compare_digest(mac, self._sign(uid, expiry, scope)):
+                found = scope
+        return found if int.from_bytes(expiry, "big") >= now_s else None
 
-    def _sign(self, uid: str, expiry: bytes) -> bytes:
-        assert self._mac is not None
-        mac = self._mac.copy()
+    def _sign(self, uid: str, expiry: bytes, scope: Scope) -> bytes:
+        mac = self._macs[scope].copy()
         mac.update(expiry + uid.encode("utf-8", "surrogatepass"))
         return mac.digest()[:_MAC]

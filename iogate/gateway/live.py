@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from iogate.clock import StoreClock
 from iogate.errors import Unreachable
 from iogate.gateway.answers import STORE_DOWN, Failed
 from iogate.gateway.body import Deadlines
@@ -43,6 +44,8 @@ class Live:
     """The project's folder, which paths of secret files are relative to."""
     store: Store | None = None
     """None until it was reached for the first time."""
+    clock: StoreClock = field(default_factory=StoreClock)
+    """What expires, expires by the store's time: the clocks of gateways differ."""
     intake: Intake | None = None
     table: Table | None = None
     """None until a revision was taken."""

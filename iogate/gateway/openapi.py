@@ -87,10 +87,16 @@ def _operation(name: str, api: Api, verb: str, ending: str) -> dict[str, Any]:
             }
         }
     parameters.append({"name": api.idempotency.header, "in": "header", "schema": {"type": "string"}})
-    if ending == "sync":
-        parameters.append(
-            {"name": "Prefer", "in": "header", "example": "wait=30", "schema": {"type": "string"}}
-        )
+    parameters.append(
+        {
+            "name": "Prefer",
+            "in": "header",
+            "description": "link=cancel: a link in Location that may cancel the run, too"
+            + ("; wait=N: how many seconds to wait for the end" if ending == "sync" else ""),
+            "example": "wait=30" if ending == "sync" else "link=cancel",
+            "schema": {"type": "string"},
+        }
+    )
     operation["parameters"] = parameters
     return operation
 
@@ -204,7 +210,7 @@ def _sending(senders: Auth) -> dict[str, Any]:
         },
         "responses": {
             "202": {
-                "description": "Stored durably; how many of them were not known by source and id",
+                "description": "Stored durably; how many of them the sender had not sent before",
                 "content": _envelope(count),
             },
             "default": _ERROR,

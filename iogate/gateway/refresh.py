@@ -87,6 +87,7 @@ class Refresher:
             url = await asyncio.to_thread(self._find_store)
             async with asyncio.timeout(2):
                 store = await open_store(url, client_name=f"iogate-gateway-{os.getpid()}")
+            await self._read_clock(store)
             self._live.intake = store.intake()
             self._live.store = store
         return self._live.store
@@ -189,7 +190,14 @@ class Refresher:
     async def _announce_often(self, store: Store) -> None:
         while True:
             await self._announce(store)
+            await self._read_clock(store)
             await asyncio.sleep(ANNOUNCE_S)
+
+    async def _read_clock(self, store: Store) -> None:
+        """Follow the store's clock; the last reading stays if it cannot be read."""
+        with contextlib.suppress(*BROKEN):
+            async with asyncio.timeout(ANSWER_S):
+                self._live.clock.observe(await store.now_ms())
 
     async def _announce(self, store: Store) -> None:
         table = self._live.table

@@ -1,14 +1,13 @@
 """Routes of runs: show, wait, follow, cancel.
 
-A run opens to the credentials of the API that started it and to its signed link. Invariant: whoever
-has neither learns nothing, not even whether there is such a run, except of a run of an API without
-credentials its status and times.
+A run opens to the credentials of the API that started it and to its signed link, which cancels it only if
+the caller had asked for such a link. Invariant: whoever has neither learns nothing, not even whether there
+is such a run, except of a run of an API without credentials its status and times.
 """
 
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from iogate.store import reading
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
+    from iogate.gateway.links import Scope
     from iogate.gateway.live import Live
     from iogate.store.runs import RunView
 
@@ -31,6 +31,12 @@ WAIT_MOST_S = 60
 _READ = [HttpMethod.GET, HttpMethod.HEAD]
 _UID = re.compile(r"[0-9]{1,19}", re.ASCII)
 _BAD_LINK = ErrorAnswer(401, "requestError.unauthorized", "The link is invalid or has expired")
+_READ_ONLY = ErrorAnswer(
+    403,
+    "requestError.forbidden",
+    "This link only reads the run: a call with the header Prefer: link=cancel gets one that cancels it, and "
+    "the credentials of the interface do, too",
+)
 _BAD_WAIT = f"The query parameter wait must be a whole number of seconds from 0 to {WAIT_MOST_S}"
 
 
@@ -40,6 +46,8 @@ class Opened:
 
     run: RunView
     whole: bool
+    link: Scope | None = None
+    """Of the signed link that opened it."""
 
 
 def handlers(live: Live) -> list[HTTPRouteHandler]:
@@ -78,6 +86,8 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
         if not opened.whole:
             raise Failed(NO_RUN)
         run = opened.run
+        if opened.link == "read" and not await _may_act(live, request, run):
+            raise Failed(_READ_ONLY)
         if run.status in ("completed", "faulted"):
             raise Failed(ErrorAnswer(409, "requestError.conflict", f"The run has ended: it is {run.status}"))
         if run.status != "cancelled":
@@ -94,8 +104,11 @@ async def _open(live: Live, request: Request[Any, Any, Any], uid: str) -> Opened
     signature = request.query_params.get("sig")
     if not _UID.fullmatch(uid):
         raise Failed(NO_RUN)
-    if signature is not None and not live.links.holds(uid, signature, time.time()):
-        raise Failed(_BAD_LINK)
+    link: Scope | None = None
+    if signature is not None:
+        link = live.links.scope(uid, signature, live.clock.now_ms() / 1000)
+        if link is None:
+            raise Failed(_BAD_LINK)
     table = live.table
     if table is None and signature is None:
         raise Failed(NO_REVISION)
@@ -104,17 +117,31 @@ async def _open(live: Live, request: Request[Any, Any, Any], uid: str) -> Opened
     if run is None:
         raise Failed(NO_RUN)
     if signature is not None:
-        return Opened(run=run, whole=True)
+        return Opened(run=run, whole=True, link=link)
+    caller = await _caller(live, request, run)
+    if caller is None:
+        raise Failed(NO_RUN)
+    return Opened(run=run, whole=live.loopback or caller != auth.NOBODY)
+
+
+async def _may_act(live: Live, request: Request[Any, Any, Any], run: RunView) -> bool:
+    """Say whether the credentials of a request allow to act on the run."""
+    caller = await _caller(live, request, run)
+    return caller is not None and (live.loopback or caller != auth.NOBODY)
+
+
+async def _caller(live: Live, request: Request[Any, Any, Any], run: RunView) -> str | None:
+    """Return the caller that the credentials of a request name; None if they do not open the run's API."""
+    table = live.table
     started_by = table.routes.get(run.api) if table is not None else None
     if started_by is None:
-        raise Failed(NO_RUN)
+        return None
     headers, repeated = auth.index(request.scope["headers"])
     try:
-        caller = await started_by.guard.judge(headers, repeated)
+        return await started_by.guard.judge(headers, repeated)
     except Failed:
         # Whatever is wrong with the credentials: to say it would say that there is such a run.
-        raise Failed(NO_RUN) from None
-    return Opened(run=run, whole=live.loopback or caller != auth.NOBODY)
+        return None
 
 
 def _limited(live: Live, run: RunView) -> bool:

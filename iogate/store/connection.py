@@ -14,7 +14,7 @@ from iogate.store.events import Events
 from iogate.store.gates import Gates
 from iogate.store.intake import Intake
 from iogate.store.leases import Leases
-from iogate.store.line import CommandFailed, Line, StoreUnavailable
+from iogate.store.line import CommandFailed, Line, StoreUnavailable, time_ms
 from iogate.store.memory import Memory
 from iogate.store.outbox import Outbox
 from iogate.store.presence import Presence
@@ -57,6 +57,10 @@ class Store:
 
     async def ping(self) -> None:
         await self._line.call("PING")
+
+    async def now_ms(self) -> int:
+        """Return the store's time, which all processes go by."""
+        return time_ms(await self._line.call("TIME"))
 
     async def server_info(self) -> dict[str, str]:
         """What INFO says."""

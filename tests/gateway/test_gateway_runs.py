@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import time
 from typing import Literal
 
 import pytest
 
-from iogate.compiler.revision import AnyAuth, Limits, NoAuth
+from iogate.clock import StoreClock
+from iogate.compiler.revision import AnyAuth, Auth, Limits, NoAuth
 from iogate.gateway.links import Links
 from iogate.store.leases import Commit, TaskRow
-from tests.gateway.driver import LINK_KEY, OTHER, TOKEN, World, api
+from tests.gateway.driver import LINK_KEY, OTHER, TOKEN, World, api, until
 
 RIGHT = {"token": "123456"}
 
@@ -104,10 +107,72 @@ async def test_only_the_api_that_started_it_and_its_link_open_a_run(world: World
     expired = Links(LINK_KEY).location(uid, 1).decode().partition("?")[2]
     assert await status(f"?{expired}") == (401, "requestError.unauthorized")
     if path != "/events":
-        for query, headers in ((f"?{signed}", {}), ("", RIGHT)):
+        opening: list[tuple[str, dict[str, str]]] = [("", RIGHT)]
+        if path != "/cancel":
+            opening.append((f"?{signed}", {}))
+        for query, headers in opening:
             reply = await world.ask(target + query, method, headers)
             assert reply.status == (202 if path == "/cancel" else 200)
             assert reply.json["uid"] == uid
+
+
+@pytest.mark.parametrize("auth", [NoAuth(), TOKEN])
+async def test_a_link_cancels_only_if_its_call_asked_for_that(public_world: World, auth: Auth) -> None:
+    await public_world.publish(api("a/b", auth))
+    for prefer in ("", "wait=5", "link=read", "link=cancelled", "nolink=cancel"):
+        started = await public_world.call("a/b", prefer=prefer, **RIGHT)
+        assert "preference-applied" not in started.headers
+        path, _, signed = started.headers["location"].partition("?")
+        reply = await public_world.ask(f"{path}/cancel?{signed}", "POST")
+        assert (reply.status, reply.code) == (403, "requestError.forbidden")
+        assert reply.message == (
+            "This link only reads the run: a call with the header Prefer: link=cancel gets one that cancels "
+            "it, and the credentials of the interface do, too"
+        )
+        assert (await public_world.ask(started.headers["location"])).json["status"] == "pending"
+    for prefer in ("link=cancel", "respond-async, LINK=cancel", 'link="cancel"; x=1'):
+        started = await public_world.call("a/b", prefer=prefer, **RIGHT)
+        assert started.headers["preference-applied"] == "link=cancel"
+        path, _, signed = started.headers["location"].partition("?")
+        assert (await public_world.ask(started.headers["location"])).json["status"] == "pending"
+        assert (await public_world.ask(f"{path}/cancel?{signed}", "POST")).status == 202
+
+
+async def test_a_link_that_reads_beside_credentials_leaves_them_their_rights(public_world: World) -> None:
+    await public_world.publish(api("a/b", TOKEN))
+    started = await public_world.call("a/b", **RIGHT)
+    path, _, signed = started.headers["location"].partition("?")
+    assert (await public_world.ask(f"{path}/cancel?{signed}", "POST", {"token": "x"})).status == 403
+    assert (await public_world.ask(f"{path}/cancel?{signed}", "POST", RIGHT)).status == 202
+
+
+@pytest.mark.parametrize("ahead_s", [-86_400.0, 86_400.0])
+async def test_links_expire_by_the_clock_of_the_store(
+    world: World, monkeypatch: pytest.MonkeyPatch, ahead_s: float
+) -> None:
+    """Whatever a gateway's own clock says, when the link is made and when it is used."""
+    await world.publish(api("a/b", retention_s=3600.0))
+    now_ns = time.time_ns
+    monkeypatch.setattr(time, "time", lambda: now_ns() / 1e9 + ahead_s)
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns() + int(ahead_s * 1e9))
+    world.live.clock = StoreClock()
+    world.live.store = None
+    refreshing = asyncio.create_task(world.refresher.run())
+    try:
+        await until(lambda: _reached(world))
+        location = (await world.call("a/b")).headers["location"]
+        assert (await world.ask(location)).status == 200
+        sig = location.partition("sig=")[2]
+        expires_s = int.from_bytes(base64.urlsafe_b64decode(sig + "=" * (-len(sig) % 4))[:5], "big")
+        assert abs(expires_s - 3600 - await world.store.now_ms() / 1000) < 30
+    finally:
+        refreshing.cancel()
+        await asyncio.gather(refreshing, return_exceptions=True)
+        await world.refresher.close()
+
+
+async def _reached(world: World) -> bool:
+    return world.live.store is not None
 
 
 NO_CREDENTIALS: list[tuple[str, str]] = []

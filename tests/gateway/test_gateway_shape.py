@@ -161,7 +161,7 @@ async def test_openapi_describes_the_live_revision_without_secrets(world: World)
     post = found["paths"]["/v1/api/a/b/async"]["post"]
     assert post["summary"] == "Take an order"
     assert post["requestBody"]["content"]["application/json"]["schema"] == schema
-    (sku, _) = found["paths"]["/v1/api/a/b/async"]["get"]["parameters"]
+    (sku, _, _) = found["paths"]["/v1/api/a/b/async"]["get"]["parameters"]
     assert (sku["name"], sku["in"], sku["required"]) == ("sku", "query", True)
     assert "sha256" not in reply.body.decode()
     assert "argon2" not in reply.body.decode()
