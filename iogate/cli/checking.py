@@ -39,8 +39,12 @@ def check(
     purpose: Purpose = "validate",
     paths: Sequence[Path] | None = None,
     root: Path | None = None,
+    allow_unsupported: bool = False,
 ) -> Checked:
-    """Read and compile the project, or, with `paths`, only these files, which need not be a whole project."""
+    """Read and compile the project, or, with `paths`, only these files, which need not be a whole project.
+
+    `allow_unsupported` only warns of what this release does not execute or the settings do not allow.
+    """
     from iogate.cli.tools import missing
     from iogate.compiler.compile import compile_documents
     from iogate.documents import in_order, load
@@ -61,6 +65,7 @@ def check(
         partial=paths is not None,
         # `validate` says what the files say, wherever it runs: it does not touch the network.
         fetch=fetcher(settings, root) if purpose != "validate" else None,
+        allow_unsupported=allow_unsupported,
     )
     lacking = missing(documents) if purpose == "validate" else ()
     return Checked(
@@ -72,12 +77,17 @@ def check(
 
 
 def compiled(
-    settings: Settings, *, purpose: Purpose, paths: Sequence[Path] | None = None, root: Path | None = None
+    settings: Settings,
+    *,
+    purpose: Purpose,
+    paths: Sequence[Path] | None = None,
+    root: Path | None = None,
+    allow_unsupported: bool = False,
 ) -> Checked:
     """As `check`, for commands that cannot go on with errors: those are told on stderr, then raised."""
     import sys
 
-    checked = check(settings, purpose=purpose, paths=paths, root=root)
+    checked = check(settings, purpose=purpose, paths=paths, root=root, allow_unsupported=allow_unsupported)
     show_problems(checked.problems, checked.sources, sys.stderr)
     if checked.bundle is None:
         raise InvalidFiles(

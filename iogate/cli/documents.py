@@ -34,9 +34,16 @@ def validate(
         list[Path] | None,
         typer.Argument(metavar="[PATHS]...", help="Files or folders; without: apis.d and workflows.d."),
     ] = None,
+    allow_unsupported: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unsupported",
+            help="Only warn of what this release does not execute or the settings do not allow.",
+        ),
+    ] = False,
 ) -> None:
     """Check documents: every error of every file, with its place."""
-    checked = check(session.settings(), paths=paths or None)
+    checked = check(session.settings(), paths=paths or None, allow_unsupported=allow_unsupported)
     files, errors = len(checked.documents.sources), checked.errors
     warnings = len(checked.problems) - errors
     if session.screen.output is Output.TEXT:
@@ -52,11 +59,18 @@ def validate(
                 "problems": [problem_json(each) for each in checked.problems],
             },
         )
+    if not files:
+        where = ", ".join(map(str, paths or ("apis.d", "workflows.d")))
+        session.screen.warn(f"nothing to check: no files found in {where} of {Path.cwd()}")
+        return
     session.screen.note(
         f"{counted(files, 'file')}: {counted(errors, 'error')}, {counted(warnings, 'warning')}"
     )
     if errors:
-        raise InvalidFiles("the documents do not hold", hint='"iogate explain CODE" tells more about each')
+        raise InvalidFiles(
+            f"validation failed: {counted(errors, 'error')}",
+            hint='"iogate explain CODE" tells more about each',
+        )
 
 
 def schema(

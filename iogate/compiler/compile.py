@@ -77,7 +77,7 @@ WORKFLOW_CHECKS: tuple[_Check, ...] = (
 )
 
 REFUSED = frozenset({processes.CODE, *(feature.code for feature in features.FEATURES)})
-"""What `validate` warns of and `apply` refuses."""
+"""Codes of what is valid and nevertheless refused; `validate --allow-unsupported` only warns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,14 +101,21 @@ def compile_documents(
     functions: Registry | None = None,
     partial: bool = False,
     fetch: Fetch | None = None,
+    allow_unsupported: bool = False,
 ) -> Compiled:
     """Check the documents and compile them.
 
     `fetch` gets what they name by URL; without it `validate` says nothing of such documents, and any other
     purpose refuses them. `partial` says that these are only some files of a project, so a workflow that is
-    not among them is no error.
+    not among them is no error. `allow_unsupported` makes warnings of the errors about what this release does
+    not execute or the settings do not allow.
     """
-    surroundings = Surroundings(settings=settings, purpose=purpose, functions=functions)
+    surroundings = Surroundings(
+        settings=settings,
+        purpose=purpose,
+        functions=functions,
+        unsupported="warning" if allow_unsupported else "error",
+    )
     return _Compiler(documents, surroundings, root, partial=partial, fetch=fetch).compile()
 
 
@@ -164,7 +171,7 @@ class _Compiler:
         )
 
     def _of_mended(self, workflows: Mapping[str, tuple[Workflow, bytes]]) -> list[Problem]:
-        """The errors of what is left of documents that do not hold, and what `apply` would refuse.
+        """Return what is wrong with the remains of invalid documents: errors, and what `apply` refuses.
 
         Other warnings wait until they do: what a left out task would have used looks unused.
         """

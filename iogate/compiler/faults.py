@@ -13,8 +13,8 @@ from iogate.functions import Registry
 from iogate.settings import Settings
 
 Purpose = Literal["validate", "apply", "run"]
-"""What the result is for. `validate` warns of what this release does not execute, `apply` and `run`
-refuse it; `apply` also refuses what the settings forbid, `run` allows it."""
+"""Command that uses the result. Each refuses what this release does not execute. `validate` and `apply` also
+refuse what the settings forbid, `run` allows it; `validate` uses no network."""
 
 
 class Placed(Protocol):
@@ -40,6 +40,8 @@ class Surroundings:
     purpose: Purpose
     functions: Registry | None = None
     """None: not loaded, so calls of functions are not checked."""
+    unsupported: Severity = "error"
+    """Severity of what is valid, but not executed by this release or not allowed by the settings."""
 
 
 def fault(

@@ -1,7 +1,8 @@
 """What the DSL and API documents can say and this release does not execute yet: one table.
 
 Called by compile. As the engine grows, rows are deleted here and in `explanations.md`, nowhere else.
-`validate` warns of a row's use, `apply` and `run` refuse it, so nothing unexecuted reaches the engine.
+Every command refuses the use of a row, so nothing unexecuted reaches the engine; `validate
+--allow-unsupported` only warns.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def unexecuted(
         code,
         f"{name} is valid, but this release does not execute it",
         key=True,
-        severity="warning" if surroundings.purpose == "validate" else "error",
+        severity=surroundings.unsupported,
     )
 
 

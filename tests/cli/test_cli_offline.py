@@ -118,11 +118,51 @@ def test_validate_shows_each_problem_at_its_place(cli: Cli) -> None:
     assert 'apis.d/hello.yaml:7:5: error IOG101: unknown key "methods"' in ran.out
     assert '  7 |     methods: [GET, POST]\n    |     ^^^^^^^ did you mean "verbs"?\n' in ran.out
     assert ran.err.splitlines()[-2:] == [
-        "iogate: the documents do not hold",
+        "iogate: validation failed: 1 error",
         '  "iogate explain CODE" tells more about each',
     ]
     (problem,) = cli("validate", "-o", "json", code=3).json["problems"]
     assert (problem["path"], problem["line"], problem["column"]) == ("apis.d/hello.yaml", 7, 5)
+
+
+REFUSED = {
+    "apis.d/a.yaml": (
+        "module: a\nauth: {signature: {scheme: github, secret: {env: S}}}\n"
+        "methods: {b: {workflow: n/w, timeout: 1m}}\n",
+        "IOG401",
+    ),
+    "workflows.d/shell.yaml": (
+        "document: {dsl: '1.0.3', namespace: n, name: shell, version: 1.0.0}\n"
+        "timeout: {after: PT1M}\ndo: [{a: {run: {shell: {command: ls}}}}]\n",
+        "IOG316",
+    ),
+    "workflows.d/w.yaml": (
+        "document: {dsl: '1.0.3', namespace: n, name: w, version: 1.0.0}\ntimeout: {after: PT1M}\n"
+        "do: [{a: {call: a2a, with: {method: message/send, server: 'http://a.example'}}}]\n",
+        "IOG417",
+    ),
+}
+
+
+def test_validate_refuses_what_apply_refuses_and_can_be_told_to_warn(cli: Cli) -> None:
+    for path, (text, _) in REFUSED.items():
+        cli.write(path, text)
+    codes = sorted(code for _, code in REFUSED.values())
+    refused = cli("validate", "-o", "json", code=3)
+    assert sorted(each["code"] for each in refused.json["problems"]) == codes
+    assert {each["severity"] for each in refused.json["problems"]} == {"error"}
+    assert "iogate: validation failed: 3 errors\n" in refused.err
+    warned = cli("validate", "--allow-unsupported", "-o", "json").json
+    assert (warned["ok"], warned["errors"], warned["warnings"]) == (True, 0, 3)
+    assert sorted(each["code"] for each in warned["problems"]) == codes
+
+
+def test_validate_says_that_there_is_nothing_to_check(cli: Cli) -> None:
+    ran = cli("validate")
+    assert ran.err == f"warning: nothing to check: no files found in apis.d, workflows.d of {cli.root}\n"
+    (cli.root / "empty").mkdir()
+    assert "no files found in empty of" in cli("validate", "-q", "empty").err
+    assert cli("validate", "-o", "json").json["files"] == 0
 
 
 def test_validate_of_single_files_does_not_miss_the_others(cli: Cli) -> None:

@@ -44,9 +44,12 @@ def write(root: Path, files: dict[str, str]) -> None:
         file.write_text(text, encoding="utf-8")
 
 
-def compiled(root: Path, files: dict[str, str], *, purpose: Purpose = "apply") -> Compiled:
+def compiled(
+    root: Path, files: dict[str, str], *, purpose: Purpose = "apply", lenient: bool = False
+) -> Compiled:
     write(root, files)
-    return compile_documents(load(root), Settings(allow_run=("script",)), root=root, purpose=purpose)
+    settings = Settings(allow_run=("script",))
+    return compile_documents(load(root), settings, root=root, purpose=purpose, allow_unsupported=lenient)
 
 
 def bundle(root: Path, files: dict[str, str], *, purpose: Purpose = "apply") -> Bundle:

@@ -27,6 +27,6 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
                     CODE,
                     f'running a {kind} is not allowed by the setting "allow_run"',
                     key=True,
-                    severity="warning" if surroundings.purpose == "validate" else "error",
+                    severity=surroundings.unsupported,
                     hint=f"if it may, write allow_run: [{wanted}] in iogate.yaml",
                 )
