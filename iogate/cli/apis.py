@@ -15,8 +15,9 @@ import typer
 from iogate.cli import credentials
 from iogate.cli.options import HeaderOption, InputOption, pair, read_input, seconds
 from iogate.cli.render import Table
-from iogate.cli.runs import details, found, raise_outcome, until_end, whole
+from iogate.cli.runs import found, raise_outcome, until_end, whole
 from iogate.cli.session import Session, command
+from iogate.cli.watching import details
 from iogate.errors import Misused, NotFound, Refused, Unreachable
 
 if TYPE_CHECKING:

@@ -38,6 +38,12 @@ SinceFilter = Annotated[
     str | None,
     typer.Option("--since", metavar="WHEN", help="Only runs accepted since: 1h, 2d, or a date and time."),
 ]
+UntilFilter = Annotated[
+    str | None,
+    typer.Option(
+        "--until", metavar="WHEN", help="Only runs accepted until then: 1h (ago), or a date and time."
+    ),
+]
 
 _PREFIX = r"https?://[^\s/?#=]+[^\s?#=]*"
 

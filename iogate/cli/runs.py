@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iogate.cli.checking import counted
 from iogate.cli.options import (
     ApiFilter,
     SinceFilter,
     StatusFilter,
     UidArgument,
+    UntilFilter,
     moment_ms,
     seconds,
     statuses,
 )
-from iogate.cli.render import Table, write
+from iogate.cli.render import write
 from iogate.cli.session import Session, author, command
-from iogate.cli.several import is_uid, no_run, one_by_one, say_done
-from iogate.cli.watching import ENDED, Watching, headline, run_table, task_table
+from iogate.cli.several import confirm, is_uid, no_run, one_by_one, require_known, say_done
+from iogate.cli.watching import ENDED, Watching, details, run_table, told
 from iogate.errors import Misused, Refused, RunFailed, StillRunning
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ GLANCE_S = 0.3
 """How often a live display looks again."""
 LOOK_S = 30.0
 BULK = 100_000
-TIMES = ("createdAt", "startedAt", "endedAt")
 
 group = typer.Typer(
     help="List, show, wait for, follow, cancel, retry, suspend and resume runs.", no_args_is_help=True
@@ -50,25 +49,29 @@ async def list_(
     api: ApiFilter = None,
     status_: StatusFilter = None,
     since: SinceFilter = None,
+    until: UntilFilter = None,
     parent: Annotated[
         str | None, typer.Option(metavar="UID", help="Only runs that this run started and waited for.")
     ] = None,
     limit: Annotated[int, typer.Option(help="How many at most, newest first.", min=1, max=10_000)] = 50,
 ) -> None:
     """List runs, newest first."""
-    from iogate.store.reading import brief
+    from iogate.store.reading import listed
 
     async with session.store(session.settings()) as store:
-        listed = await store.runs.list(
+        found_ = await store.runs.list(
             api=api,
             statuses=statuses(status_),
             since_ms=moment_ms(since, "--since"),
+            until_ms=moment_ms(until, "--until"),
             parent=parent,
             limit=limit,
         )
-    runs = [brief(each) | {"parent": each.parent} for each in listed]
+        if not found_:
+            await require_known(store, api)
+    runs = [listed(each) for each in found_]
     if not runs:
-        filtered = any(each is not None for each in (api, status_, since, parent))
+        filtered = any(each is not None for each in (api, status_, since, until, parent))
         session.screen.note("no run matches the filters" if filtered else "no runs yet")
     session.screen.data(
         "runs.list",
@@ -141,21 +144,31 @@ async def cancel(
     api: ApiFilter = None,
     status_: StatusFilter = None,
     since: SinceFilter = None,
+    until: UntilFilter = None,
     yes: Annotated[bool, typer.Option("--yes", help="Cancel all that the filters match.")] = False,
 ) -> None:
     """Cancel runs, by id or by filter."""
-    filtered = api is not None or status_ is not None or since is not None
+    filtered = any(each is not None for each in (api, status_, since, until))
     if bool(uids) == filtered:
-        raise Misused("name the runs to cancel, or filter them by --api, --status or --since: one of both")
+        raise Misused(
+            "name the runs to cancel, or filter them by --api, --status, --since or --until: one of both"
+        )
     async with session.store(session.settings(), changes=True) as store:
         wanted = list(uids or ())
         if filtered:
-            listed = await store.runs.list(
-                api=api, statuses=statuses(status_), since_ms=moment_ms(since, "--since"), limit=BULK
+            found_ = await store.runs.list(
+                api=api,
+                statuses=statuses(status_),
+                since_ms=moment_ms(since, "--since"),
+                until_ms=moment_ms(until, "--until"),
+                limit=BULK,
             )
-            wanted = [each.uid for each in listed if each.status not in ENDED]
-            if not yes:
-                raise Misused(f"this cancels {counted(len(wanted), 'run')}", hint="add --yes to do so")
+            live = [each for each in found_ if each.status not in ENDED]
+            if not live:
+                await require_known(store, api)
+                session.screen.note("no run matches the filters")
+            confirm("cancels", live, yes=yes)
+            wanted = [each.uid for each in live]
         why = f"{author()}: {reason}" if reason else f"{author()} asked for it"
 
         async def end(uid: str) -> bool:
@@ -190,6 +203,7 @@ async def retry(
     api: ApiFilter = None,
     status_: StatusFilter = None,
     since: SinceFilter = None,
+    until: UntilFilter = None,
     yes: Annotated[bool, typer.Option("--yes", help="Retry all that the filters match.")] = False,
 ) -> None:
     """Let faulted runs go on from the task that faulted; what was done before is not repeated."""
@@ -198,20 +212,28 @@ async def retry(
 
     if on not in (None, "current"):
         raise Misused(f'--on takes "current", not {on!r}; without it a run keeps its definition')
-    filtered = api is not None or status_ is not None or since is not None
+    filtered = any(each is not None for each in (api, status_, since, until))
     if bool(uids) == filtered:
-        raise Misused("name the runs to retry, or filter them by --api, --status or --since: one of both")
+        raise Misused(
+            "name the runs to retry, or filter them by --api, --status, --since or --until: one of both"
+        )
     if filtered and status_ not in (None, "faulted"):
         raise Misused(f"--status {status_}: only runs that faulted can be retried")
     async with session.store(session.settings(), changes=True) as store:
         wanted = list(uids or ())
         if filtered:
-            listed = await store.runs.list(
-                api=api, statuses=("faulted",), since_ms=moment_ms(since, "--since"), limit=BULK
+            found_ = await store.runs.list(
+                api=api,
+                statuses=("faulted",),
+                since_ms=moment_ms(since, "--since"),
+                until_ms=moment_ms(until, "--until"),
+                limit=BULK,
             )
-            wanted = [each.uid for each in listed]
-            if not yes:
-                raise Misused(f"this retries {counted(len(wanted), 'run')}", hint="add --yes to do so")
+            if not found_:
+                await require_known(store, api)
+                session.screen.note("no run matches the filters")
+            confirm("retries", found_, yes=yes)
+            wanted = [each.uid for each in found_]
         now_ms = time_ms(await store.call("TIME"))
         attempts = Attempts(store=store, pointer=from_, current=on is not None, by=author(), now_ms=now_ms)
         retried, left = await one_by_one(wanted, attempts.make)
@@ -330,39 +352,3 @@ def whole(view: RunView, *, limited: bool = False, children: Sequence[str] = ())
 
     decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(reading.whole(view, limited=limited)))
     return decoded | {"parent": view.parent, "children": list(children)}
-
-
-def details(run: dict[str, Any]) -> list[Table | str]:
-    """A run as people read it."""
-    lines = [headline(run)]
-    fields = ("api", "workflow", "revision", "caller", "parent", "attempt", *TIMES)
-    lines += [f"{name:<10} {run[name]}" for name in fields if run.get(name) is not None]
-    if run.get("children"):
-        lines.append(f"{'children':<10} {' '.join(run['children'])}")
-    lines += [
-        f"{name:<10} {json.dumps(run[name], ensure_ascii=False)}"
-        for name in ("input", "output")
-        if run.get(name) is not None
-    ]
-    if run.get("error"):
-        lines.append(problem(run["error"]))
-    text: list[Table | str] = ["\n".join(lines)]
-    if run.get("tasks"):
-        text += ["", task_table(run["tasks"])]
-    return text
-
-
-def problem(error: dict[str, Any]) -> str:
-    """An error on two lines: what happened, and below it where and of what kind; all of it is in JSON."""
-    where = f" at {error['instance']}" if error.get("instance") else ""
-    # Indented, a line of the message cannot pass for a line of ours.
-    message = str(error["message"]).replace("\n", f"\n{'':<11}")
-    return f"{'error':<10} {message}\n{'':<10} {error['status']} {error['type']}{where}"
-
-
-def told(line: dict[str, Any]) -> str:
-    parts = [str(line["at"]), str(line["kind"]).ljust(18), str(line.get("reference", ""))]
-    detail = line.get("detail")
-    if detail:
-        parts.append(json.dumps(detail, ensure_ascii=False))
-    return "  ".join(part for part in parts if part).rstrip()

@@ -1,14 +1,60 @@
-"""Changing several runs by their ids, for `runs cancel`, `retry`, `suspend` and `resume`.
+"""Changing several runs, by id or by filter, for `runs cancel`, `retry`, `suspend` and `resume`.
 
 Invariant: a run that cannot be changed keeps no other one back, and what was done is said before the failure.
+Runs that a filter matches are changed only after they were shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
+from iogate.cli.checking import counted
+from iogate.cli.render import plain_table, say
 from iogate.cli.session import Session
-from iogate.errors import NotFound, Refused
+from iogate.cli.watching import run_table
+from iogate.errors import Misused, NotFound, Refused
+
+if TYPE_CHECKING:
+    from iogate.store.connection import Store
+    from iogate.store.runs import Summary
+
+SHOWN = 10
+"""Runs that are shown before a filter changes all that it matches."""
+
+
+def confirm(verb: str, runs: Sequence[Summary], *, yes: bool) -> None:
+    """Without `--yes`, show the first of the runs on stderr, and raise.
+
+    Raises:
+        Misused: `yes` is false and there are runs.
+    """
+    from iogate.store.reading import listed
+
+    if yes or not runs:
+        return
+    say(plain_table(run_table([listed(each) for each in runs[:SHOWN]])))
+    if len(runs) > SHOWN:
+        say(f"… and {len(runs) - SHOWN} more")
+    raise Misused(f"this {verb} {counted(len(runs), 'run')}", hint="add --yes to do so")
+
+
+async def require_known(store: Store, api: str | None) -> None:
+    """Raise if no run can be of this API, so that a mistyped name is not taken for one without runs.
+
+    Raises:
+        NotFound: neither a live API nor a schedule has this name.
+    """
+    from iogate.cli.apis import did_you_mean
+    from iogate.compiler.schedules import PREFIX
+
+    if api is None:
+        return
+    live = await store.revisions.live()
+    apis = (await store.revisions.load(live[0])).apis if live is not None else {}
+    known = [*apis, *(PREFIX + name for name in await store.schedules.upcoming())]
+    if api not in known:
+        raise NotFound(f"no API {api}{did_you_mean(api, known)}", hint='"iogate api list" shows them')
 
 
 async def one_by_one(

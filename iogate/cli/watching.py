@@ -1,10 +1,11 @@
-"""A run's tasks as they go on, on a terminal; the same rows once, in a pipe.
+"""Runs as people read them: in a list, in full, and live on a terminal while their tasks go on.
 
 Shows runs in the form that the HTTP API gives them, so that it serves the store and the gateway alike.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 ENDED = frozenset({"completed", "faulted", "cancelled"})
+TIMES = ("createdAt", "startedAt", "endedAt")
+MESSAGE = 100
+"""Characters of an error's message in a table; JSON has all of it."""
+SHOWN = 64 * 1024
+"""Characters of a value that a terminal is given."""
 
 Run = Mapping[str, Any]
 
@@ -31,18 +37,29 @@ def task_table(tasks: Sequence[Run]) -> Table:
 
 
 def run_table(runs: Sequence[Run]) -> Table:
-    """A row a run; who started it stands there where one of them is a child."""
-    columns = ("uid", "api", "workflow", "status", "created", "took")
-    rows = [
-        (each["uid"], each["api"], each["workflow"], each["status"], each["createdAt"], took(each))
+    """Return a table with a row for each run; the columns `parent` and `error` only if one run has such."""
+    columns = ["uid", "api", "workflow", "status", "created", "took"]
+    rows: list[list[Any]] = [
+        [each["uid"], each["api"], each["workflow"], each["status"], each["createdAt"], took(each)]
         for each in runs
     ]
-    if not any(each["parent"] for each in runs):
-        return Table(columns=columns, rows=rows)
-    return Table(
-        columns=(*columns, "parent"),
-        rows=[(*row, each["parent"]) for row, each in zip(rows, runs, strict=True)],
-    )
+    for name, cells in (
+        ("parent", [each["parent"] for each in runs]),
+        ("error", [_message(each["error"]) for each in runs]),
+    ):
+        if any(cells):
+            columns.append(name)
+            for row, cell in zip(rows, cells, strict=True):
+                row.append(cell)
+    return Table(columns=tuple(columns), rows=rows)
+
+
+def _message(error: Run | None) -> str | None:
+    """The message of an error on one line, shortened."""
+    if error is None:
+        return None
+    text = " ".join(str(error["message"]).split())
+    return text if len(text) <= MESSAGE else f"{text[: MESSAGE - 1]}…"
 
 
 def took(timed: Run) -> str:
@@ -65,6 +82,49 @@ def headline(run: Run) -> str:
         if waiting.get("until"):
             suffix += f" until {waiting['until']}"
     return f"{run['uid']}  {run['status']}{suffix}"
+
+
+def shortened(text: str) -> str:
+    """Cut a long text if stdout is a terminal; a pipe gets all of it."""
+    if len(text) <= SHOWN or not sys.stdout.isatty():
+        return text
+    return f"{text[:SHOWN]}… ({len(text) - SHOWN:,} characters more: -o json shows all)"
+
+
+def details(run: dict[str, Any]) -> list[Table | str]:
+    """A run as people read it."""
+    lines = [headline(run)]
+    fields = ("api", "workflow", "revision", "caller", "parent", "attempt", *TIMES)
+    lines += [f"{name:<10} {run[name]}" for name in fields if run.get(name) is not None]
+    if run.get("children"):
+        lines.append(f"{'children':<10} {' '.join(run['children'])}")
+    lines += [
+        f"{name:<10} {shortened(json.dumps(run[name], ensure_ascii=False))}"
+        for name in ("input", "output")
+        if run.get(name) is not None
+    ]
+    if run.get("error"):
+        lines.append(problem(run["error"]))
+    text: list[Table | str] = ["\n".join(lines)]
+    if run.get("tasks"):
+        text += ["", task_table(run["tasks"])]
+    return text
+
+
+def problem(error: dict[str, Any]) -> str:
+    """An error on two lines: what happened, and below it where and of what kind; all of it is in JSON."""
+    where = f" at {error['instance']}" if error.get("instance") else ""
+    # Indented, a line of the message cannot pass for a line of ours.
+    message = shortened(str(error["message"])).replace("\n", f"\n{'':<11}")
+    return f"{'error':<10} {message}\n{'':<10} {error['status']} {error['type']}{where}"
+
+
+def told(line: dict[str, Any]) -> str:
+    parts = [str(line["at"]), str(line["kind"]).ljust(18), str(line.get("reference", ""))]
+    detail = line.get("detail")
+    if detail:
+        parts.append(json.dumps(detail, ensure_ascii=False))
+    return "  ".join(part for part in parts if part).rstrip()
 
 
 class Watching:

@@ -70,7 +70,12 @@ def whole(run: RunView, *, limited: bool) -> dict[str, Any]:
     }
 
 
-def error(run: RunView) -> dict[str, Any] | None:
+def listed(run: Summary) -> dict[str, Any]:
+    """Return a run as the command line lists it: `brief`, with its parent and its error."""
+    return brief(run) | {"parent": run.parent, "error": error(run)}
+
+
+def error(run: Summary | RunView) -> dict[str, Any] | None:
     """Why a run did not complete: RFC 7807 with `code` and `message` beside it; None where it did."""
     if run.status == "cancelled":
         return _cancelled(run.cancel_reason or "")

@@ -82,6 +82,7 @@ class Runs:
         api: str | None = None,
         statuses: Sequence[str] = (),
         since_ms: int | None = None,
+        until_ms: int | None = None,
         parent: str | None = None,
         limit: int = 50,
     ) -> Summaries:
@@ -90,10 +91,11 @@ class Runs:
         offsets: dict[str, int] = dict.fromkeys(statuses or keys.STATUSES, 0)
         page = max(limit, 50)
         low = "-inf" if since_ms is None else since_ms
+        high = "+inf" if until_ms is None else until_ms
         while offsets:
             pages = await self._line.calls(
                 [
-                    ("ZREVRANGEBYSCORE", keys.INDEX + status, "+inf", low, "LIMIT", offset, page)
+                    ("ZREVRANGEBYSCORE", keys.INDEX + status, high, low, "LIMIT", offset, page)
                     for status, offset in offsets.items()
                 ]
             )
@@ -257,7 +259,9 @@ class Runs:
             commands.append(("GET", keys.END + uid))
         *_, answers = await self._line.calls([*commands, ("EXEC",)])
         replies = iter(answers)
-        found = []
+        found: Summaries = []
+        large: list[int] = []
+        """Positions of the runs whose error may be among their large parts."""
         for uid, live, packed, blob in zip(uids, replies, replies, replies, strict=True):
             if packed is not None:
                 run = views.parked(packed).run
@@ -265,5 +269,11 @@ class Runs:
             if live[0] is not None:
                 found.append(views.live_summary(uid, live))
             elif blob is not None:
-                found.append(views.over_summary(uid, views.ended.decode(blob)))
+                ended = views.ended.decode(blob)
+                if ended.big and ended.status == "faulted" and not ended.error:
+                    large.append(len(found))
+                found.append(views.over_summary(uid, ended))
+        errors = await self._line.calls([("HGET", keys.BIG + found[at].uid, "error") for at in large])
+        for at, error in zip(large, errors, strict=True):
+            found[at] = msgspec.structs.replace(found[at], error=error)
         return found

@@ -75,6 +75,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     ended_at_ms: int | None
     parent: str | None = None
     """As a run's view has it."""
+    error: bytes | None = None
+    cancel_reason: str | None = None
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True):
@@ -168,6 +170,8 @@ def over_summary(uid: str, e: Ended) -> Summary:
         started_at_ms=e.started or None,
         ended_at_ms=e.ended or None,
         parent=e.parent or None,
+        error=e.error.encode() or None,
+        cancel_reason=e.reason if e.status == "cancelled" else None,
     )
 
 

@@ -147,7 +147,10 @@ def test_enable_switches_all_or_none(live: Cli) -> None:
         (["override", "clear"], "name the APIs to clear, or give --all: one of both"),
         (["runs", "list", "--status", "done"], "--status done: expected one of pending, running"),
         (["runs", "list", "--since", "later"], "--since later: expected"),
-        (["runs", "cancel"], "name the runs to cancel, or filter them by --api, --status or --since"),
+        (
+            ["runs", "cancel"],
+            "name the runs to cancel, or filter them by --api, --status, --since or --until",
+        ),
         (["api", "call", "shop/buy", "--input", "{"], "--input: not JSON:"),
         (["api", "call", "shop/buy", "-H", "x"], "--header: expected NAME:VALUE"),
         (["api", "call", "shop/buy", "--input", "{}", "--from-run", "1"], "--from-run and --input exclude"),
@@ -261,16 +264,94 @@ def test_a_followed_journal_is_documents_that_a_program_can_read(live: Cli, shop
 
 
 def test_an_empty_list_says_so(live: Cli) -> None:
-    assert live("runs", "list", "--api", "shop/none").err == "no run matches the filters\n"
+    assert live("runs", "list", "--api", "shop/lacking").err == "no run matches the filters\n"
+
+
+@pytest.mark.parametrize("command", ["list", "cancel", "retry"])
+def test_a_filter_by_an_unknown_api_is_told(live: Cli, command: str) -> None:
+    ran = live("runs", command, "--api", "shop/bye", code=8)
+    assert 'iogate: no API shop/bye; did you mean "shop/buy"?\n' in ran.err
+
+
+def test_a_list_shows_errors_and_takes_an_end(live: Cli, shop: Place) -> None:
+    uid = shop.buy("fail")
+    live("runs", "wait", uid, "-q", code=7)
+    (listed,) = [
+        run
+        for run in live("runs", "list", "--api", "shop/fail", "-o", "json").json["runs"]
+        if run["uid"] == uid
+    ]
+    shown = live("runs", "show", uid, "-o", "json").json
+    assert listed["error"] == shown["error"]
+    heading, *rows = live("runs", "list", "--status", "faulted").out.splitlines()
+    assert heading.split()[-1] == "ERROR"
+    assert next(row for row in rows if row.startswith(uid)).endswith("  Sold out")
+    bought = shop.buy()
+    assert "ERROR" not in live("runs", "list", "--api", "shop/buy").out
+    made = live("runs", "wait", bought, "-o", "json").json["createdAt"]
+    ran = live("runs", "list", "--until", made, "--since", shown["createdAt"], "-o", "json").json["runs"]
+    assert {uid, bought} <= {run["uid"] for run in ran}
+    ran = live("runs", "list", "--until", shown["createdAt"], "-o", "json").json["runs"]
+    assert uid in [run["uid"] for run in ran]
+    assert bought not in [run["uid"] for run in ran]
+
+
+def test_a_large_error_is_in_the_list_too(live: Cli, shop: Place) -> None:
+    status, response = shop.call("/v1/api/shop/echoing/async", {"title": "x" * 100_000})
+    assert status == 202
+    uid = response["uid"]
+    live("runs", "wait", uid, "-q", code=7)
+    rows = live("runs", "list", "--api", "shop/echoing", "-o", "json").json["runs"]
+    (message,) = [run["error"]["message"] for run in rows if run["uid"] == uid]
+    assert message == "x" * 100_000
+    (row,) = [row for row in live("runs", "list", "--api", "shop/echoing").out.splitlines() if uid in row]
+    assert row.endswith("  " + "x" * 99 + "…")
 
 
 def test_many_runs_are_cancelled_only_with_yes(live: Cli, shop: Place) -> None:
     filters = ("--api", "shop/sleep", "--since", "1h")
     uids = [shop.buy("sleep")]
-    assert "this cancels 1 run\n" in live("runs", "cancel", *filters, code=64).err
+    told = live("runs", "cancel", *filters, code=64).err
+    assert "this cancels 1 run\n" in told
+    assert f"\n{uids[0]}  shop/sleep" in told
     uids += [shop.buy("sleep") for _ in range(2)]
     assert "this cancels 3 runs\n  add --yes to do so" in live("runs", "cancel", *filters, code=64).err
     assert sorted(live("runs", "cancel", *filters, "--yes", "-o", "json").json["cancelled"]) == sorted(uids)
+    assert live("runs", "cancel", *filters).err.endswith("no run matches the filters\n")
+
+
+def test_what_a_filter_would_change_is_shown_and_the_rest_is_counted(
+    live: Cli, shop: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("iogate.cli.several.SHOWN", 2)
+    uids = [shop.buy("fail") for _ in range(4)]
+    for uid in uids:
+        live("runs", "wait", uid, "-q", code=7)
+    filters = ("--api", "shop/fail", "--since", live("runs", "show", uids[0], "-o", "json").json["createdAt"])
+    told = live("runs", "retry", *filters, code=64).err
+    assert [uid in told for uid in uids] == [False, False, True, True], "newest first"
+    assert told.endswith("… and 2 more\niogate: this retries 4 runs\n  add --yes to do so\n")
+
+
+def test_a_terminal_is_not_flooded_by_a_large_value_and_a_pipe_gets_all(
+    live: Cli, shop: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    from iogate.cli.watching import shortened
+
+    status, response = shop.call("/v1/api/shop/buy/async", {"sku": "x" * 70_000})
+    assert status == 202
+    uid = response["uid"]
+    live("runs", "wait", uid, "-q")
+    assert live("runs", "show", uid).out.count("x" * 70_000) == 2
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: True, raising=False)
+    monkeypatch.setenv("TERM", "dumb")
+    shown = live("runs", "show", uid).out
+    assert len(shown) < 140_000
+    assert shown.count(" characters more: -o json shows all)") == 2
+    assert len(live("runs", "show", uid, "-o", "json").out) > 140_000
+    assert shortened("x" * 65_536) == "x" * 65_536
 
 
 def test_a_suspended_run_stays_where_it_is_until_it_is_resumed(live: Cli, shop: Place) -> None:

@@ -215,7 +215,7 @@ def test_what_can_be_retried_is_though_others_cannot(place: Place, live: Cli, si
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "name the runs to retry, or filter them by --api, --status or --since: one of both"),
+        ([], "name the runs to retry, or filter them by --api, --status, --since or --until: one of both"),
         (["1", "--on", "newest"], "--on takes \"current\", not 'newest'"),
         (["--status", "completed"], "--status completed: only runs that faulted can be retried"),
     ],

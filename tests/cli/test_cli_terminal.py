@@ -165,7 +165,7 @@ def test_what_a_caller_sends_never_acts_on_the_terminal_of_who_looks_at_the_run(
 
 
 def test_a_message_of_several_lines_cannot_pass_for_a_field_of_a_run() -> None:
-    from iogate.cli.runs import problem
+    from iogate.cli.watching import problem
 
     shown = problem({"message": "a\noutput     fine", "status": 500, "type": "t"})
     assert shown.splitlines()[1] == f"{'':<11}output     fine"
