@@ -15,26 +15,27 @@ from collections.abc import Iterable
 from typing import Any, Final, Literal, TextIO
 
 from iogate.control_characters import escape, escape_line
+from iogate.redaction import Redactor
 
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record has; the rest came in `extra`."""
-HIDDEN: Final = "[secret]"
 
-_secrets: set[str] = set()
+_redactor = Redactor()
 
 
-def hide(secrets: Iterable[str]) -> None:
+def hide(forms: Iterable[str]) -> None:
     """Never write these texts to a log."""
-    for secret in secrets:
-        if secret:
-            _secrets.update((secret, json.dumps(secret, ensure_ascii=False)[1:-1]))
+    _redactor.add_forms(each for form in forms for each in (form, json.dumps(form, ensure_ascii=False)[1:-1]))
 
 
-def _scrubbed(text: str) -> str:
-    for secret in _secrets:
-        if secret in text:
-            text = text.replace(secret, HIDDEN)
-    return text
+def scrub(text: str) -> str:
+    """Return a text without what `hide` was given."""
+    return _redactor.text(text)
+
+
+def split(text: str, at: int) -> tuple[str, str]:
+    """Return the text before `at` without what `hide` was given, and the rest; no secret is divided."""
+    return _redactor.split(text, at)
 
 
 def _facts(record: logging.LogRecord) -> dict[str, Any]:
@@ -54,12 +55,12 @@ class JsonFormatter(logging.Formatter):
             "time": _moment(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": scrub(record.getMessage()),
             **_facts(record),
         }
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return escape(_scrubbed(json.dumps(line, default=str, ensure_ascii=False)))
+            line["traceback"] = scrub(self.formatException(record.exc_info))
+        return escape(scrub(json.dumps(line, default=str, ensure_ascii=False)))
 
 
 class TextFormatter(logging.Formatter):
@@ -67,13 +68,13 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = dt.datetime.fromtimestamp(record.created, tz=dt.UTC).astimezone()
-        facts = " ".join(escape_line(_scrubbed(f"{name}={value}")) for name, value in _facts(record).items())
+        facts = " ".join(escape_line(scrub(f"{name}={value}")) for name, value in _facts(record).items())
         line = f"{at:%H:%M:%S} {record.levelname.lower():7} {record.getMessage()}"
         if facts:
             line = f"{line}  {facts}"
         if record.exc_info:
             line = f"{line}\n{self.formatException(record.exc_info)}"
-        return escape(_scrubbed(line))
+        return escape(scrub(line))
 
 
 def set_up(form: Literal["text", "json"] | None = None, *, stream: TextIO | None = None) -> None:

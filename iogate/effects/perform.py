@@ -31,6 +31,7 @@ from iogate.engine.commands import (
 )
 from iogate.errors import Unreachable, WorkflowError
 from iogate.functions import Context, Registry
+from iogate.redaction import Redactor
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -71,14 +72,18 @@ class Effects:
         settings: Settings,
         resources: Resources = no_resources,
         functions: Registry | None = None,
+        redactor: Callable[[], Redactor] = Redactor,
     ) -> None:
+        """`redactor` gives the secrets of the moment, which errors must not quote."""
         self._http = HttpCalls(
             allow_hosts=settings.allow_hosts, endpoints=settings.endpoints, redis_url=settings.redis_url
         )
         self._documents = Documents(self._http)
         self._workplace = Workplace()
-        self._processes = Processes(self._workplace, python=settings.python, allow_run=settings.allow_run)
-        self._containers = Containers(self._workplace, allow_run=settings.allow_run)
+        self._processes = Processes(
+            self._workplace, python=settings.python, allow_run=settings.allow_run, redactor=redactor
+        )
+        self._containers = Containers(self._workplace, allow_run=settings.allow_run, redactor=redactor)
         self._functions = functions if functions is not None else Registry()
         self._resources = resources
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="iogate-function")

@@ -64,7 +64,9 @@ def _name(body: Container, scope: Scope, key: str) -> str:
         if not _NAME.fullmatch(name):
             raise WorkflowError(
                 "expression",
-                detail=f'"{name[:80]}" is no name for a container: letters, digits, "_", "." and "-", '
+                # A cut could leave a part of a secret that no redaction finds.
+                detail=(f'"{name}"' if len(name) <= 80 else f"text of {len(name)} characters")
+                + ' is no name for a container: letters, digits, "_", "." and "-", '
                 "the first a letter or digit, at least two",
             )
         return name

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-REDACTED = "***"
+REDACTED = "[redacted]"
 
 _SECRET = re.compile(
     r"pass(?:word|wd|phrase|code)?|pwd|secrets?|.*tokens?|api_?keys?|.*_secret|.*_password|access_?keys?"
@@ -25,7 +25,7 @@ def is_secret(name: str) -> bool:
 
 
 def redact(value: Any) -> Any:
-    """A copy in which members that look like secrets say `***`, at any depth."""
+    """A copy in which members that look like secrets say `[redacted]`, at any depth."""
     match value:
         case dict():
             return {

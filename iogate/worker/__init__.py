@@ -4,6 +4,7 @@ May talk to the store, the engine and effects. What comes next in a workflow is 
 
     workforce: signs standing_in                  the parent: which workers to keep, whose runs to bury
     process: __main__ bounds worker job upkeep    one worker process, and what RQ sees of it
+        standard_streams
     loop: drive turns                             what is taken, whose turn it is, what follows from a step
     active: loading programs vault frames         a run in a worker's hands
         journal redaction witness

@@ -14,7 +14,7 @@ from pathlib import Path
 from iogate import logs
 from iogate.errors import IogateError
 from iogate.settings import from_environment
-from iogate.worker import bounds, process, signs
+from iogate.worker import bounds, process, signs, standard_streams
 
 
 def main() -> int:
@@ -28,6 +28,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         settings = from_environment()
+        standard_streams.redact()
         logs.set_up(settings.log_format)
         bounds.apply()
         name = process.new_name()

@@ -82,7 +82,12 @@ async def work(
     sinks = of_settings(settings)
     loading = Loading(programs, vault, sinks, leave_word=leave_word if solitary else None)
     try:
-        async with Effects(settings=settings, resources=programs.resource, functions=registry) as effects:
+        async with Effects(
+            settings=settings,
+            resources=programs.resource,
+            functions=registry,
+            redactor=lambda: vault.redaction,
+        ) as effects:
             clock = StoreClock()
             loop = Loop(
                 store=store,

@@ -17,9 +17,10 @@ import msgspec
 
 from iogate import logs
 from iogate.engine.scope import Environment
+from iogate.redaction import disguises
 from iogate.secrets import Unset, resolve
 from iogate.settings import Settings
-from iogate.worker.redaction import Redaction, disguises
+from iogate.worker.redaction import Redaction
 from iogate.worker.sinks import of_settings
 
 log = logging.getLogger(__name__)

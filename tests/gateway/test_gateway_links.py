@@ -83,7 +83,7 @@ def test_without_a_key_a_location_is_not_signed() -> None:
     ],
 )
 def test_members_that_look_like_secrets_are_redacted_at_any_depth(name: str) -> None:
-    assert redact({"a": [{name: "s3cret", "b": 1}]}) == {"a": [{name: "***", "b": 1}]}
+    assert redact({"a": [{name: "s3cret", "b": 1}]}) == {"a": [{name: "[redacted]", "b": 1}]}
 
 
 @pytest.mark.parametrize("name", ["sku", "passenger", "secretary", "keyboard", "author", "pinned", "compass"])

@@ -137,6 +137,7 @@ class Site:
                 *arguments,
                 cwd=self.folder,
                 env={**environment, "PYTHONPATH": str(ROOT)},
+                stdout=stderr,
                 stderr=stderr,
             )
         worker = Worker(name=name, process=process, log=log)

@@ -66,5 +66,5 @@ def test_no_line_holds_a_hidden_text_not_even_a_traceback(form: str) -> None:
         log.exception('with correct-horse and quote"d', extra={"action": "correct-horse"})
     assert "correct-horse" not in stream.getvalue()
     assert "quote" not in stream.getvalue()
-    assert "[secret]" in stream.getvalue()
+    assert "[redacted]" in stream.getvalue()
     assert "Traceback" in stream.getvalue()

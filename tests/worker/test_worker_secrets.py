@@ -37,7 +37,7 @@ def test_redaction_finds_a_secret_in_each_disguise(form: str) -> None:
     redaction = Redaction([SECRET])
     scrubbed = redaction.scrub({"detail": [f"before {form} after"]})
     assert form not in scrubbed["detail"][0]
-    assert "[secret]" in scrubbed["detail"][0]
+    assert "[redacted]" in scrubbed["detail"][0]
     error = redaction.error(WorkflowError("runtime", title=form, detail=f"got {form}", status=418))
     assert (error.title, error.status) != (form, 500)
     assert form not in str(error.to_json())
@@ -62,7 +62,7 @@ def test_redaction_of_base64_does_not_depend_on_neighbours(secret: str, before: 
 
 def test_redaction_hides_every_text_in_an_object() -> None:
     redaction = Redaction([{"user": "alice-in-chains", "nested": ["hunter22", 1234567]}])
-    assert redaction.text("alice-in-chains hunter22 1234567") == "[secret] [secret] [secret]"
+    assert redaction.text("alice-in-chains hunter22 1234567") == "[redacted] [redacted] [redacted]"
 
 
 def test_redaction_leaves_numbers_and_structure_alone() -> None:
@@ -86,11 +86,11 @@ async def test_secret_in_an_error_is_hidden_everywhere(site: Site, monkeypatch: 
     assert (run.status, decoded(run.error)["status"], decoded(run.error)["detail"]) == (
         "faulted",
         418,
-        "[secret]",
+        "[redacted]",
     )
     written = b"\n".join(await site.store.runs.journal(uid)).decode() + worker.said()
     assert SECRET not in written
-    assert "[secret]" in written
+    assert "[redacted]" in written
 
 
 async def test_missing_secret_is_an_authorization_error_of_the_run_alone(site: Site) -> None:

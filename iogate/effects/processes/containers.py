@@ -23,8 +23,9 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,7 @@ from iogate.effects.processes.ending import configuration
 from iogate.effects.processes.sweeping import KEEP_LABEL, Sweep
 from iogate.effects.processes.workplace import Room, Workplace
 from iogate.errors import WorkflowError
+from iogate.redaction import Redactor
 
 if TYPE_CHECKING:
     from iogate.engine.commands import RunContainer
@@ -69,9 +71,16 @@ def tool() -> str | None:
 class Containers:
     """The containers of one worker."""
 
-    def __init__(self, workplace: Workplace, *, allow_run: Sequence[str]) -> None:
+    def __init__(
+        self,
+        workplace: Workplace,
+        *,
+        allow_run: Sequence[str],
+        redactor: Callable[[], Redactor] = Redactor,
+    ) -> None:
         self._workplace = workplace
         self._allowed = "container" in allow_run
+        self._redactor = redactor
         self._sweep = Sweep(self._said)
         self._enders: set[subprocess.Popen[bytes]] = set()
         """Commands that end containers."""
@@ -106,7 +115,7 @@ class Containers:
                 await self._finish(run, kill=True)
                 raise ending.too_much("container", fault) from None
             await self._finish(run)
-            return ending.output("container", end, run.returns)
+            return ending.output("container", end, run.returns, self._redactor())
 
     async def _end_of(self, run: RunContainer, room: Room, identity: Mapping[str, str]) -> process.Exit:
         created = await self._create(run, room, identity)
@@ -115,7 +124,8 @@ class Containers:
             if left is None:
                 raise ending.failed(
                     f"the container cannot be created: {_tool_name()} ended with code {created.code}",
-                    created.stderr.decode("utf-8", "replace"),
+                    created,
+                    self._redactor(),
                 )
             if left not in {"created", "configured", "dead"} and run.stdin is None:
                 return await self._waited_for(run, room)
@@ -123,9 +133,7 @@ class Containers:
             await self._said("rm", "--force", run.name)
             created = await self._create(run, room, identity)
             if created.code != 0:
-                raise ending.failed(
-                    "the container cannot be created", created.stderr.decode("utf-8", "replace")
-                )
+                raise ending.failed("the container cannot be created", created, self._redactor())
         attach = [
             "start",
             "--attach",
@@ -201,15 +209,14 @@ class Containers:
             code, status = int(state["ExitCode"]), str(state["Status"])
         except (ValueError, KeyError, TypeError):
             raise ending.failed(
-                "the container is gone, and with it how it ended", written.stderr.decode("utf-8", "replace")
+                "the container is gone, and with it how it ended", written, self._redactor()
             ) from None
         if status in {"created", "configured", "initialized"}:
             await self._finish(run, remove=True)
-            raise ending.failed(
-                "the container cannot be started",
-                written.stderr.decode("utf-8", "replace") or state.get("Error", ""),
-            )
-        return process.Exit(code=code, stdout=written.stdout, stderr=written.stderr)
+            if not written.stderr:
+                written = replace(written, stderr=str(state.get("Error", "")).encode())
+            raise ending.failed("the container cannot be started", written, self._redactor())
+        return replace(written, code=code)
 
     async def _finish(self, run: RunContainer, *, kill: bool = False, remove: bool = False) -> None:
         """End the container where it still runs, and do with it as its lifetime says.
@@ -274,7 +281,9 @@ class Containers:
         try:
             return await process.run(command)
         except OSError as fault:
-            raise ending.failed(f"{_tool_name()} cannot be started: {fault.strerror}", "") from None
+            raise ending.failed(
+                f"{_tool_name()} cannot be started: {fault.strerror}", None, self._redactor()
+            ) from None
         except ValueError:
             raise configuration("the container's command, arguments or names hold a NUL character") from None
 

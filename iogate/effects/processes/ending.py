@@ -10,11 +10,12 @@ from typing import Any, Final, Literal
 
 from iogate.effects.processes import process
 from iogate.errors import WorkflowError
+from iogate.redaction import Redactor
 
 Returns = Literal["stdout", "stderr", "code", "all", "none"]
 
-STDERR_SHOWN: Final = 1000
-"""Characters of a failed process's standard error that its error quotes."""
+SHOWN: Final = {"stderr": 1000, "stdout": 500}
+"""Characters of each stream that the error of a failed process quotes."""
 
 KEPT: Final[Mapping[str, frozenset[process.Stream]]] = {
     "stdout": frozenset({"stdout"}),
@@ -26,14 +27,14 @@ KEPT: Final[Mapping[str, frozenset[process.Stream]]] = {
 """Which streams are kept whole, by what is asked for."""
 
 
-def output(what: str, end: process.Exit, returns: Returns) -> Any:
+def output(what: str, end: process.Exit, returns: Returns, redactor: Redactor) -> Any:
     """The output of a process that people call `what`.
 
     Raises WorkflowError where its code says that it failed, and the code was not asked for.
     """
-    stdout, stderr = (data.decode("utf-8", errors="replace") for data in (end.stdout, end.stderr))
     if end.code != 0 and returns not in {"code", "all"}:
-        raise failed(f"the {what} ended with code {end.code}", stderr)
+        raise failed(f"the {what} ended with code {end.code}", end, redactor)
+    stdout, stderr = _text(end.stdout), _text(end.stderr)
     match returns:
         case "stdout":
             return stdout
@@ -47,14 +48,19 @@ def output(what: str, end: process.Exit, returns: Returns) -> Any:
             return None
 
 
-def failed(what: str, stderr: str) -> WorkflowError:
-    """A process's failure, with the end of what it wrote about it."""
-    tail = stderr.strip()
-    if len(tail) > STDERR_SHOWN:
-        tail = "…" + tail[-STDERR_SHOWN:]
-    return WorkflowError(
-        "runtime", title="Process failed", detail=what + (f"; its stderr ends: {tail}" if tail else "")
-    )
+def failed(what: str, end: process.Exit | None, redactor: Redactor) -> WorkflowError:
+    """Return the error of a failed process, with the redacted end of both streams."""
+    detail = what
+    for name, data in (("stderr", end.stderr), ("stdout", end.stdout)) if end is not None else ():
+        partial = end is not None and name in end.partial
+        shown = redactor.tail(_text(data).strip(), SHOWN[name], partial=partial)
+        if shown:
+            detail += f"; its {name} ends: {shown}"
+    return WorkflowError("runtime", title="Process failed", detail=detail)
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", errors="replace")
 
 
 def configuration(detail: str) -> WorkflowError:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 Stream = Literal["stdout", "stderr"]
 
 CHUNK: Final = 64 * 1024
-TAIL: Final = 8 * 1024
-"""Bytes kept of a stream that is not the output: enough for an error message."""
+TAIL: Final = 32 * 1024
+"""Bytes kept of a stream that is not the output: an error message, and the longest secret before it."""
 
 GRACE_S: Final = 0.5
 LIMITS: Final = (
@@ -63,6 +63,8 @@ class Exit:
     code: int
     stdout: bytes
     stderr: bytes
+    partial: frozenset[Stream] = frozenset()
+    """Streams of which only the end was kept."""
 
 
 class TooMuchOutput(Exception):
@@ -92,7 +94,7 @@ async def run(command: Command) -> Exit:
     overflow: asyncio.Future[str] = loop.create_future()
     readers = [
         _Reader(name, file, command.cap if name in command.keep else None, overflow)
-        for name, file in (("stdout", process.stdout), ("stderr", process.stderr))
+        for name, file in _streams(process)
         if file is not None
     ]
     writer = _Writer(process.stdin, command.stdin or b"") if process.stdin else None
@@ -123,7 +125,12 @@ async def run(command: Command) -> Exit:
     if overflow.done():
         raise TooMuchOutput(overflow.result(), command.cap)
     stdout, stderr = (bytes(reader.data) for reader in readers)
-    return Exit(code=code if code >= 0 else 128 - code, stdout=stdout, stderr=stderr)
+    partial = frozenset(reader.name for reader in readers if reader.partial)
+    return Exit(code=code if code >= 0 else 128 - code, stdout=stdout, stderr=stderr, partial=partial)
+
+
+def _streams(process: subprocess.Popen[bytes]) -> tuple[tuple[Stream, IO[bytes] | None], ...]:
+    return (("stdout", process.stdout), ("stderr", process.stderr))
 
 
 def _limit(pid: int) -> None:
@@ -172,9 +179,12 @@ async def _exited(pid: int) -> None:
 class _Reader:
     """Reads one stream as it comes: all of it up to the cap, or only its tail where there is none."""
 
-    def __init__(self, name: str, file: IO[bytes], cap: int | None, overflow: asyncio.Future[str]) -> None:
+    def __init__(self, name: Stream, file: IO[bytes], cap: int | None, overflow: asyncio.Future[str]) -> None:
         self.data = bytearray()
-        self._name, self._file, self._cap, self._overflow = name, file, cap, overflow
+        self.name: Stream = name
+        self.partial = False
+        """`data` lacks the beginning of the stream."""
+        self._file, self._cap, self._overflow = file, cap, overflow
         self._loop = asyncio.get_running_loop()
         os.set_blocking(file.fileno(), False)
         self._loop.add_reader(file.fileno(), self._read)
@@ -187,11 +197,12 @@ class _Reader:
             return False
         self.data += chunk
         if self._cap is None:
+            self.partial = self.partial or len(self.data) > TAIL
             del self.data[:-TAIL]
         elif len(self.data) > self._cap:
             chunk = b""
             if not self._overflow.done():
-                self._overflow.set_result(self._name)
+                self._overflow.set_result(self.name)
         if not chunk:
             self._close()
         return bool(chunk)

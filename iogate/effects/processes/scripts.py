@@ -20,6 +20,7 @@ from iogate.effects.processes import ending, languages, orphans, process
 from iogate.effects.processes.ending import configuration
 from iogate.effects.processes.workplace import Room, Workplace
 from iogate.errors import WorkflowError
+from iogate.redaction import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -30,13 +31,21 @@ if TYPE_CHECKING:
 class Processes:
     """The processes of one worker."""
 
-    def __init__(self, workplace: Workplace, *, python: str | None, allow_run: Sequence[str]) -> None:
+    def __init__(
+        self,
+        workplace: Workplace,
+        *,
+        python: str | None,
+        allow_run: Sequence[str],
+        redactor: Callable[[], Redactor] = Redactor,
+    ) -> None:
         # A path is meant from where the worker was started, not from a process's own folder.
         self._python = (
             str(Path(python).absolute()) if python and os.sep in python else python or sys.executable
         )
         self._workplace = workplace
         self._allow_run = frozenset(allow_run)
+        self._redactor = redactor
 
     async def run(
         self,
@@ -60,7 +69,8 @@ class Processes:
                 keep=ending.KEPT[run.returns],
                 mark=room.mark,
             )
-            return ending.output(run.kind, await self._end_of(run, command), run.returns)
+            end = await self._end_of(run, command)
+            return ending.output(run.kind, end, run.returns, self._redactor())
 
     async def _argv(
         self, run: RunProcess, folder: Path, load: Callable[[str], Awaitable[bytes]]
