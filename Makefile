@@ -13,7 +13,7 @@ help: ## List the targets
 
 setup: $(STAMP) ## Make .venv and install, once; again only when what goes in has changed
 
-# 3.12 and 3.11 come first: for them there is a wheel with a redis-server in it.
+# 3.12 and 3.11 come first: every dependency has wheels for them.
 $(STAMP): requirements.lock pyproject.toml
 	@python=''; \
 	for each in $(PYTHON) python3.12 python3.11 python3.13 python3.14 python3 python; do \

@@ -1,8 +1,8 @@
 """Real Redis servers for every suite.
 
-`redis_server` is one throw-away server a session and kind: the bundled one, and a newer one where PATH has
-one. A test that only needs a store takes `store` (empty, on the bundled or first server); one that proves
-something about the store itself takes `each_store` and runs on all of them.
+`redis_servers` holds one throw-away server per kind: the bundled Valkey, and each other one on PATH. A test
+that only needs a store takes `store` (empty, on the bundled server); a test of the store itself takes
+`each_store` and runs on all of them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ settings.load_profile("iogate")
 
 
 def _kinds() -> dict[str, servers.Server]:
-    """Release to server, oldest first."""
+    """Return the servers of this machine by name, the bundled one first."""
     found = [servers.inspect(binary) for binary in servers.candidates()]
-    usable = sorted((s for s in found if s is not None), key=lambda s: s.release)
-    return {f"{s.kind}-{s.version}": s for s in usable}
+    return {f"{server.kind}-{server.version}": server for server in found if server is not None}
 
 
 KINDS = _kinds()
@@ -51,7 +50,7 @@ class _Lazily(dict[str, Embedded]):
 
 @pytest.fixture
 def redis_server(redis_servers: dict[str, Embedded]) -> Embedded:
-    """The oldest server of this machine."""
+    """Return the bundled server, or the first of this machine."""
     return redis_servers[next(iter(KINDS))]
 
 

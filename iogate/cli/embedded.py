@@ -32,9 +32,7 @@ async def kept_store(settings: Settings) -> AsyncIterator[str]:
     if settings.redis_url is not None:
         yield settings.redis_url
         return
-    from iogate.store.embedded import start_embedded
-
-    starting = asyncio.ensure_future(asyncio.to_thread(start_embedded, settings.data_dir))
+    starting = asyncio.ensure_future(asyncio.to_thread(_start, settings))
     try:
         embedded = await asyncio.shield(starting)
     except asyncio.CancelledError:
@@ -54,6 +52,13 @@ async def kept_store(settings: Settings) -> AsyncIterator[str]:
         await keeper.stop()
 
 
+def _start(settings: Settings) -> Embedded:
+    """Start or adopt the embedded store as the settings say."""
+    from iogate.store.embedded import start_embedded
+
+    return start_embedded(settings.data_dir, named=settings.store_server)
+
+
 class _Keeper:
     def __init__(self, settings: Settings, embedded: Embedded) -> None:
         self._settings = settings
@@ -61,8 +66,6 @@ class _Keeper:
 
     async def keep(self) -> None:
         """Start it again whenever it is gone, until cancelled."""
-        from iogate.store.embedded import start_embedded
-
         while True:
             await asyncio.sleep(LOOK_S)
             if self._embedded.alive:
@@ -70,7 +73,7 @@ class _Keeper:
             log.warning("the store is gone, it is started again", extra={"action": "store.restarted"})
             try:
                 # Shielded: a start that is under way when we are told to end must not be left half done.
-                starting = asyncio.ensure_future(asyncio.to_thread(start_embedded, self._settings.data_dir))
+                starting = asyncio.ensure_future(asyncio.to_thread(_start, self._settings))
                 self._embedded = await asyncio.shield(starting)
             except asyncio.CancelledError:
                 with contextlib.suppress(IogateError, OSError):

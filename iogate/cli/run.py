@@ -167,7 +167,7 @@ async def _working(settings: Settings, root: Path) -> AsyncIterator[tuple[Store,
     from iogate.store.embedded import throwaway
     from iogate.worker.process import work
 
-    with throwaway() as embedded:
+    with throwaway(named=settings.store_server) as embedded:
         mine = asyncio.current_task()
         drive: asyncio.Future[Drive] = asyncio.get_running_loop().create_future()
         settings = replace(settings, redis_url=embedded.url)

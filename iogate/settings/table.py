@@ -27,6 +27,7 @@ class Settings:
 
     redis_url: str | None = field(default=None, repr=False)
     data_dir: Path = Path(".iogate")
+    store_server: str | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     public_url: str | None = None
@@ -101,6 +102,7 @@ _module = kinds.pattern("a dotted module name", r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
 KINDS: Mapping[str, kinds.Kind] = {
     "redis_url": kinds.pattern("a URL with redis://, rediss:// or unix://", r"(redis|rediss|unix)://\S+"),
     "data_dir": _text,
+    "store_server": _text,
     "host": kinds.pattern("a host name or an address", r"[^\s/]+"),
     "port": kinds.number(1, 65535),
     "public_url": kinds.pattern("a URL with http:// or https://", _URL),

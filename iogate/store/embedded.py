@@ -30,6 +30,7 @@ import redis
 from redis.exceptions import RedisError, ResponseError
 
 from iogate.errors import Unreachable, WrongStore
+from iogate.store import folder as folders
 from iogate.store import server as servers
 from iogate.supervisor import tied
 
@@ -78,10 +79,17 @@ class Embedded:
             self.process.wait()
 
 
-def start_embedded(data_dir: Path, *, appendfsync: Fsync = "always", timeout_s: float = START_S) -> Embedded:
-    """Start the folder's server, or adopt the one that runs; ready when this returns.
+def start_embedded(
+    data_dir: Path,
+    *,
+    named: str | None = None,
+    appendfsync: Fsync = "always",
+    timeout_s: float = START_S,
+) -> Embedded:
+    """Start the server of `data_dir`, or adopt the one that runs; ready when this returns.
 
-    Raises WrongStore for a folder that another or a newer server wrote, Unreachable where none can run.
+    `named` is the setting `store_server`. Raises WrongStore for a folder that no server of this machine may
+    open, Unreachable if none can run.
     """
     folder = data_dir.resolve() / "redis"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -100,7 +108,7 @@ def start_embedded(data_dir: Path, *, appendfsync: Fsync = "always", timeout_s: 
             time.sleep(0.02)
             continue
         try:
-            return _start(folder, lock, appendfsync, until)
+            return _start(folder, lock, named, appendfsync, until)
         except _Killed:
             if time.monotonic() > until:
                 raise
@@ -117,10 +125,10 @@ def find_embedded(data_dir: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def throwaway(server: servers.Server | None = None) -> Iterator[Embedded]:
+def throwaway(server: servers.Server | None = None, *, named: str | None = None) -> Iterator[Embedded]:
     """A server in memory only, gone with everything in it afterwards, also when this process is killed."""
     folder = Path(tempfile.mkdtemp(prefix="iogate-"))
-    chosen = server or servers.choose()
+    chosen = server or servers.choose(named)
     process = subprocess.Popen(  # noqa: S603 -- the binary that server.choose found
         tied(chosen.path, *_options(socket_path(folder), folder), "--save", "", "--appendonly", "no"),
         stdin=subprocess.DEVNULL,
@@ -184,12 +192,11 @@ def _options(socket: Path, folder: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def _start(folder: Path, lock: int, appendfsync: Fsync, until: float) -> Embedded:
-    chosen = servers.choose_for(folder)
+def _start(folder: Path, lock: int, named: str | None, appendfsync: Fsync, until: float) -> Embedded:
+    chosen = folders.choose_for(folder, named)
     socket = socket_path(folder)
     socket.unlink(missing_ok=True)
-    # Before it writes: a folder without a name would be opened by any server.
-    servers.record(folder, chosen)
+    folders.prepare(folder, chosen)
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 -- the binary that server.choose found
             [
@@ -216,6 +223,7 @@ def _start(folder: Path, lock: int, appendfsync: Fsync, until: float) -> Embedde
         process.kill()
         process.wait()
         raise
+    folders.write_record(folder, chosen, opened=True)
     return embedded
 
 
@@ -230,8 +238,9 @@ def _living(folder: Path) -> Embedded | None:
             info = client.info("server")
     except (RedisError, OSError):
         return None
-    writer = servers.written_by(folder) or servers.describe(info)
-    return Embedded(url=url, pid=int(info["process_id"]), folder=folder, server=writer, adopted=True)
+    return Embedded(
+        url=url, pid=int(info["process_id"]), folder=folder, server=servers.describe(info), adopted=True
+    )
 
 
 def _serves(url: str) -> bool:

