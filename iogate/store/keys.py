@@ -14,8 +14,7 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:big:UID             hash    its large parts                                retention
     iogate:runs:STATUS         zset    uid by creation: index of lists and counts     as the run; audit
     iogate:backlog:API         list    new runs that may not be in the RQ queue yet   until promoted
-    iogate:woken:API           list    woken runs, likewise; they go first            until promoted
-    iogate:last_woken          string  the one that stands last of them in the queue  for ever
+    iogate:woken:API           list    woken runs, likewise; they go before new ones  until promoted
     iogate:inbox:UID           list    messages that no commit has taken in           until it ends
     iogate:wanted:UID          hash    frame to its subscription                      until it ends
     iogate:children:UID        hash    frame to the uid of the child it waits for     until it ends
@@ -82,6 +81,11 @@ JOURNAL_ENTRIES: Final = 1_000
 TASK_ROWS: Final = 1_000
 DEATHS: Final = 3
 """Deaths of a solitary worker after which a run is poisoned."""
+UNSEEN_LOSSES: Final = 5
+"""Losses of a lease at one point, without a parent that saw a worker die, that make a suspect: a machine that goes
+down four times during one call has a defect of its own."""
+SEEN_LOSSES: Final = 5
+"""Losses that were seen, at whatever point, that make a suspect: a run may get on between them."""
 RQ_RESULT_S: Final = 500
 RQ_HEARTBEAT_S: Final = 90
 """Lifetime of RQ's execution: its monitoring interval of 30 s plus a minute."""
@@ -126,7 +130,6 @@ BIG: Final = "iogate:big:"
 INDEX: Final = "iogate:runs:"
 BACKLOG: Final = "iogate:backlog:"
 WOKEN: Final = "iogate:woken:"
-LAST_WOKEN: Final = "iogate:last_woken"
 PARKED: Final = "iogate:parked:"
 INBOX: Final = "iogate:inbox:"
 WANTED: Final = "iogate:wanted:"

@@ -139,15 +139,17 @@ class Leases:
         return messages(found[0], found[1:]) if found else ()
 
     async def hand_back(self, worker: str, held: Mapping[str, int]) -> None:
-        """Give leases up without a commit: the runs go ahead of new ones."""
+        """Give leases up without a commit: the runs queue again."""
         await self._line.run("hand_back", worker, *_flat(held))
 
-    async def bury(self, worker: str, *, uid: str = "", error: bytes = POISONED) -> int:
-        """Make suspects of all that a dead worker held, and forget it in RQ; how many there were.
+    async def bury(self, worker: str, *, uid: str = "", error: bytes = POISONED, seen: bool = True) -> int:
+        """End the leases of a dead worker, forget it in RQ, and return how many leases there were.
 
-        `error` is that of the run `uid`, where this was the death that poisons it.
+        A run queues again after its first loss at one point and becomes a suspect after the second.
+        `seen`: a living parent saw the worker die by itself; only such a death counts towards `poisoned`.
+        `error` is that of the run `uid`, if this is the death that poisons it.
         """
-        told = (uid, error, rq_text(error))
+        told = (uid, error, rq_text(error), int(seen))
         buried: int = await self._line.run("bury", worker, *_POISON, *told)
         return buried
 

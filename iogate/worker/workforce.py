@@ -122,6 +122,8 @@ class Workforce:
 
     async def _bury(self, worker: str, gone: Exit | None = None) -> None:
         uid, error = "", POISONED
+        # One that was told to end and had to be killed did not die by itself.
+        seen = gone is not None and gone.reason != "stopped"
         if (note := witness.read(signs.last_word(self._data_dir, worker))) is not None:
             uid, error = note.uid, witness.account(note, gone, self._settings.error_types)
         try:
@@ -129,7 +131,7 @@ class Workforce:
                 while True:
                     try:
                         store = await self._open()
-                        runs = await store.leases.bury(worker, uid=uid, error=error)
+                        runs = await store.leases.bury(worker, uid=uid, error=error, seen=seen)
                         await store.presence.leave(WORKER, worker)
                         break
                     except (Unreachable, CommandFailed):
@@ -139,7 +141,7 @@ class Workforce:
         signs.forget(self._data_dir, worker)
         if runs:
             log.warning(
-                "%d runs of %s go on in processes of their own",
+                "%d runs of %s go on elsewhere",
                 runs,
                 worker,
                 extra={"action": "worker.buried", "worker": worker, "runs": runs},

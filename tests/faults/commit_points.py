@@ -142,7 +142,6 @@ class Experiment:
         if struck.is_set():
             trial.killed = await victim.wait() == -signal.SIGKILL
             await site.store.leases.bury(victim.name)
-            await site.worker("--solitary", ready=False, **self._changes())
             self._worker = await self._start()
         await ending
         run = await site.ended(uid, END_S)

@@ -43,7 +43,7 @@ LASTING = (
     *(keys.DELETED, keys.EXPIRIES, keys.FULL, keys.LIVE, keys.REVISION, keys.REVISIONS, keys.PROGRAM),
     *(keys.CONTENT, keys.BLOBS, keys.PROCESS, keys.PROCESSES),
     *(keys.FRAMES, keys.VALUES, keys.SEEN, keys.MATCHER, keys.OUTBOX, keys.SINK, keys.SINKS),
-    *(keys.SCHEDULES, keys.TICKS, keys.CHAINS, keys.LAST_WOKEN),
+    *(keys.SCHEDULES, keys.TICKS, keys.CHAINS),
     *(keys.RQ_QUEUES, keys.RQ_JOB, keys.RQ_RESULTS, keys.RQ_WORKER, keys.RQ_WORKERS, keys.RQ_FINISHED),
     *(keys.RQ_FAILED, keys.RQ_CANCELED),
 )

@@ -82,6 +82,13 @@ async def place(store: Store, uid: str) -> str:
     return view.place
 
 
+async def buried_twice(store: Store, worker: str) -> int:
+    """Bury a worker, let it take again what it held, and bury it once more: its runs are suspects then."""
+    await store.leases.bury(worker)
+    await store.leases.take(worker, 50)
+    return await store.leases.bury(worker)
+
+
 @contextmanager
 def scripted(**constants: int) -> Iterator[None]:
     """The scripts with other constants of `keys.LUA` meanwhile."""

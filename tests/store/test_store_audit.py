@@ -16,7 +16,7 @@ from iogate.errors import NotFound
 from iogate.store import audit, keys
 from iogate.store.connection import Store
 from iogate.store.embedded import Embedded
-from tests.store.builders import ORDERS, accepted, api, bundle, commit, place, publish, until
+from tests.store.builders import ORDERS, accepted, api, buried_twice, bundle, commit, place, publish, until
 from tests.store.test_store_children import child, parent_of, told
 from tests.store.test_store_events import event, listening, matched, wanting
 
@@ -104,8 +104,7 @@ async def test_a_lost_lease_timer_or_suspect_entry_is_put_back(each_store: Store
     uids = [await accepted(intake) for _ in range(3)]
     held, parked, dead = (await each_store.leases.take("w", 3)).claims
     await each_store.leases.commit([commit(parked, "park", due_ms=held.created_at_ms + 600_000)])
-    await each_store.leases.take("w2", 1)
-    await each_store.leases.bury("w")
+    await buried_twice(each_store, "w")
     (alone,) = (await each_store.leases.take("alone", 1, solitary=True)).claims
     await each_store.call("DEL", keys.LEASES, keys.TIMERS, keys.SUSPECTS)
     assert await each_store.leases.audit() == 3

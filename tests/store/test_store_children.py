@@ -14,7 +14,7 @@ from iogate.store.connection import Store
 from iogate.store.intake import Facts
 from iogate.store.leases import Child, Claim, Message
 from iogate.store.uids import UidSource
-from tests.store.builders import accepted, api, commit, place, publish
+from tests.store.builders import accepted, api, buried_twice, commit, place, publish
 
 UIDS = UidSource()
 FACTS = msgspec.json.encode(Facts(1, "shop/pay:1", "p1", "shop", None, ""))
@@ -190,7 +190,7 @@ async def test_a_child_that_is_cancelled_before_it_began_or_poisoned_is_told_of_
     (message,) = claims[parent.uid].inbox
     assert (message.frame, told(message)["status"]) == (1, "cancelled")
     await each_store.leases.commit([commit(claims[parent.uid], "park", inbox_done=1)])
-    await each_store.leases.bury("w")
+    await buried_twice(each_store, "w")
     for _ in range(keys.DEATHS):
         assert len((await each_store.leases.take("alone", 1, solitary=True)).claims) == 1
         await each_store.leases.bury("alone")

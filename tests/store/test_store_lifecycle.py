@@ -10,7 +10,7 @@ import pytest
 from iogate.store import keys
 from iogate.store.commits import TaskRow
 from iogate.store.connection import Store
-from tests.store.builders import accepted, commit, place, publish, scripted
+from tests.store.builders import accepted, buried_twice, commit, place, publish, scripted
 from tests.store.test_store_children import child, parent_of
 from tests.store.test_store_retry import claimed, taken
 
@@ -140,7 +140,9 @@ async def test_a_child_that_ends_with_its_parent_is_told_of(told: Store) -> None
     parent = await parent_of(told, child())
     (uid,) = [each.uid for each in await told.runs.list() if each.uid != parent.uid]
     await told.runs.cancel(parent.uid)
+    (ahead,) = (await told.leases.take("w", 1)).claims
     (again,) = (await told.leases.take("w", 1)).claims
+    await told.leases.hand_back("w", {ahead.uid: ahead.token})
     await told.leases.commit([commit(again, status="cancelled")])
     found = [(each["uid"], each["line"]["kind"]) for each in await entries(told)]
     assert (again.uid, found) == (parent.uid, [(uid, "workflow.cancelled")])
@@ -148,7 +150,7 @@ async def test_a_child_that_ends_with_its_parent_is_told_of(told: Store) -> None
 
 async def test_a_poisoned_run_is_told_of_with_its_error(told: Store) -> None:
     claim = await claimed(told)
-    await told.leases.bury("w")
+    await buried_twice(told, "w")
     for _ in range(keys.DEATHS):
         await told.leases.take("alone", 1, solitary=True)
         await told.leases.bury("alone")

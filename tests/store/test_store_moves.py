@@ -68,7 +68,7 @@ async def test_progress_survives_between_leases(each_store: Store) -> None:
     assert again.values == {"sha": b"v" * 70_000}
 
 
-async def test_a_parked_run_wakes_when_it_is_due_and_goes_first(each_store: Store) -> None:
+async def test_a_parked_run_wakes_when_it_is_due_and_queues_behind_what_is_there(each_store: Store) -> None:
     await publish(each_store)
     intake = each_store.intake()
     uid = await accepted(intake)
@@ -79,7 +79,7 @@ async def test_a_parked_run_wakes_when_it_is_due_and_goes_first(each_store: Stor
     view = await each_store.runs.show(uid)
     assert view is not None
     assert (view.status, view.place, view.waiting_for) == ("waiting", "timer", waiting)
-    await accepted(intake)
+    fresh = await accepted(intake)
     assert [c.uid for c in (await each_store.leases.take(WORKER, 0)).claims] == []
 
     async def woken() -> bool:
@@ -88,7 +88,7 @@ async def test_a_parked_run_wakes_when_it_is_due_and_goes_first(each_store: Stor
 
     await until(woken)
     assert await now_ms(each_store) >= due
-    assert [c.uid for c in (await each_store.leases.take(WORKER, 1)).claims] == [uid]
+    assert [c.uid for c in (await each_store.leases.take(WORKER, 9)).claims] == [fresh, uid]
 
 
 async def test_runs_that_wake_go_on_in_the_order_in_which_they_woke(each_store: Store) -> None:
@@ -102,7 +102,7 @@ async def test_runs_that_wake_go_on_in_the_order_in_which_they_woke(each_store: 
     (first,) = (await each_store.leases.take(WORKER, 1)).claims
     await each_store.leases.commit([commit(claims[uids[3]], "park", due_ms=1)])
     rest = (await each_store.leases.take(WORKER, 9)).claims
-    assert [first.uid, *(claim.uid for claim in rest)] == [*uids, fresh]
+    assert [first.uid, *(claim.uid for claim in rest)] == [fresh, *uids]
 
 
 async def test_a_timer_that_is_due_already_is_queued_by_the_same_commit(each_store: Store) -> None:
@@ -136,6 +136,47 @@ async def test_a_burst_of_timers_is_moved_without_a_pause(each_store: Store) -> 
         await each_store.leases.commit([commit(claim) for claim in claims])
         taken += len(claims)
     assert taken == count
+
+
+async def test_herd_of_woken_runs_leaves_room_for_every_other_api(each_store: Store) -> None:
+    """Of an API that wakes at once, at most QUEUED_IN_RQ runs are ahead of another API's call, at any time."""
+    other = api("orders/other")
+    await publish(each_store, api(), other)
+    intake = each_store.intake()
+    count = 300
+    herd = set(await asyncio.gather(*(accepted(intake) for _ in range(count))))
+    while claims := (await each_store.leases.take(WORKER, 64)).claims:
+        due = claims[0].created_at_ms + 600_000
+        await each_store.leases.commit([commit(claim, "park", due_ms=due) for claim in claims])
+    for uid in await each_store.call("ZRANGE", keys.TIMERS, 0, -1):
+        await each_store.call("ZADD", keys.TIMERS, 1, uid)
+    await each_store.leases.take(WORKER, 10)
+    waited = []
+    for _ in range(3):
+        called, ahead = await accepted(intake, other), 0
+        while called not in (uids := [c.uid for c in (await each_store.leases.take(WORKER, 10)).claims]):
+            assert set(uids) <= herd
+            ahead += len(uids)
+        waited.append(ahead + uids.index(called))
+    assert max(waited) <= keys.QUEUED_IN_RQ
+
+
+async def test_woken_runs_of_an_api_go_before_its_new_ones_and_none_overtakes_another(
+    each_store: Store,
+) -> None:
+    limited = api(limits=Limits(running=2))
+    await publish(each_store, limited)
+    intake = each_store.intake()
+    first, second = [await accepted(intake, limited) for _ in range(2)]
+    claims = {claim.uid: claim for claim in (await each_store.leases.take(WORKER, 2)).claims}
+    fresh = [await accepted(intake, limited) for _ in range(2)]
+    await each_store.leases.commit([commit(claims[first], "park", due_ms=1)])
+    await each_store.leases.commit([commit(claims[second], "park", due_ms=1)])
+    taken = []
+    while claims_now := (await each_store.leases.take(WORKER, 1)).claims:
+        taken.append(claims_now[0].uid)
+        await each_store.leases.commit([commit(claims_now[0])])
+    assert taken == [first, second, *fresh]
 
 
 async def test_handed_back_runs_are_as_if_never_taken(each_store: Store) -> None:
@@ -323,5 +364,5 @@ async def test_a_take_of_large_runs_stops_where_it_has_enough(each_store: Store)
     await each_store.leases.commit([commit(claim, "queue", values={"v": half}) for claim in first])
 
     rest = [(await each_store.leases.take(WORKER, 50)).claims for _ in range(4)]
-    assert [len(claims) for claims in rest] == [1, 1, 1, 0]  # a state counts as what came in
+    assert [len(claims) for claims in rest] == [2, 1, 0, 0]  # a state counts as what came in
     assert {claim.uid for claims in rest for claim in claims} == set(uids)

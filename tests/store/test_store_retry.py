@@ -11,7 +11,7 @@ from iogate.store import keys
 from iogate.store.connection import Store
 from iogate.store.leases import Claim, TaskRow
 from iogate.store.retrying import Asked
-from tests.store.builders import accepted, commit, place, publish, scripted
+from tests.store.builders import accepted, buried_twice, commit, place, publish, scripted
 from tests.store.test_store_events import event, listening, matched, wanting
 
 ROW = TaskRow(reference="/do/0/pay", name="pay", status="faulted", started_at_ms=5, ended_at_ms=6)
@@ -171,7 +171,7 @@ async def test_a_run_that_faulted_before_its_first_commit_begins_anew(each_store
 
 
 async def poison(store: Store) -> None:
-    await store.leases.bury("w")
+    await buried_twice(store, "w")
     for _ in range(keys.DEATHS):
         assert len((await store.leases.take("alone", 1, solitary=True)).claims) == 1
         await store.leases.bury("alone")

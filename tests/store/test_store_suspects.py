@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from iogate.store import keys
 from iogate.store.connection import Store
 from iogate.store.leases import POISONED
-from tests.store.builders import accepted, commit, place, publish
+from tests.store.builders import accepted, buried_twice, commit, place, publish, until
 
 
 async def test_the_third_solitary_death_faults_the_run_and_spares_its_neighbours(each_store: Store) -> None:
@@ -15,7 +17,7 @@ async def test_the_third_solitary_death_faults_the_run_and_spares_its_neighbours
     intake = each_store.intake()
     uids = [await accepted(intake) for _ in range(3)]
     await each_store.leases.take("worker-1", 10)
-    assert await each_store.leases.bury("worker-1") == 3
+    assert await buried_twice(each_store, "worker-1") == 3
     assert await each_store.leases.suspects() == 3
     killer = uids[0]
 
@@ -52,7 +54,7 @@ async def test_what_is_known_of_a_run_is_its_error_and_no_others(each_store: Sto
     await publish(each_store)
     known, other = [await accepted(each_store.intake()) for _ in range(2)]
     await each_store.leases.take("w", 10)
-    await each_store.leases.bury("w")
+    await buried_twice(each_store, "w")
     for _ in range(keys.DEATHS):
         for _ in range(2):
             await each_store.leases.take("alone", 1, solitary=True)
@@ -65,10 +67,89 @@ async def test_a_death_among_others_counts_for_no_one(each_store: Store) -> None
     await publish(each_store)
     uid = await accepted(each_store.intake())
     await each_store.leases.take("worker-1", 10)
-    await each_store.leases.bury("worker-1")
+    await buried_twice(each_store, "worker-1")
     view = await each_store.runs.show(uid)
     assert view is not None
     assert (view.place, view.deaths, view.status) == ("suspect", 0, "running")
+
+
+async def test_first_loss_queues_a_run_again_and_a_second_at_the_same_step_makes_a_suspect(
+    each_store: Store,
+) -> None:
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+    places = []
+    for first in (1, 3, 5):
+        (claim,) = (await each_store.leases.take("w", 1)).claims
+        for seq in (first, first + 1):
+            # It gets further: an earlier loss speaks against it no more.
+            await each_store.leases.commit([commit(claim, "keep", seq=seq, head=b"h")])
+        assert await each_store.leases.bury("w") == 1
+        places.append(await place(each_store, uid))
+    await each_store.leases.take("w", 1)
+    assert await each_store.leases.bury("w") == 1
+    assert [*places, await place(each_store, uid)] == ["queue", "queue", "queue", "suspect"]
+
+
+@pytest.mark.parametrize("how", ["abandoned", "expired"])
+async def test_losses_that_no_parent_saw_poison_nothing(each_store: Store, how: str) -> None:
+    """Four power cuts during one call leave the run in the queue; even alone, none of them counts as a death."""
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+
+    async def lost(*, solitary: bool) -> str:
+        assert len((await each_store.leases.take("w", 1, solitary=solitary, lease_ms=1)).claims) == 1
+        if how == "abandoned":
+            assert await each_store.leases.bury("w", seen=False) == 1
+
+        async def ended() -> bool:
+            await each_store.leases.take("other", 0)
+            return await place(each_store, uid) != "lease"
+
+        await until(ended)
+        return await place(each_store, uid)
+
+    assert [await lost(solitary=False) for _ in range(4)] == ["queue"] * 4
+    assert await lost(solitary=False) == "suspect"
+    assert [await lost(solitary=True) for _ in range(4)] == ["suspect"] * 4
+    (claim,) = (await each_store.leases.take("w", 1, solitary=True)).claims
+    assert claim.deaths == 0
+    (verdict,) = await each_store.leases.commit([commit(claim)])
+    assert verdict.applied
+
+
+async def test_second_loss_after_resuming_the_same_effect_makes_a_suspect(each_store: Store) -> None:
+    """A worker that resumes a call commits so before it calls again."""
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+    for seq, expected in ((1, "queue"), (2, "suspect")):
+        (claim,) = (await each_store.leases.take("w", 1)).claims
+        await each_store.leases.commit([commit(claim, "keep", seq=seq, head=b"h")])
+        await each_store.leases.bury("w")
+        assert await place(each_store, uid) == expected
+
+
+async def test_run_that_gets_on_between_deaths_of_its_workers_is_a_suspect_in_the_end(
+    each_store: Store,
+) -> None:
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+    for loss in range(1, keys.SEEN_LOSSES + 1):
+        assert await place(each_store, uid) == "queue"
+        (claim,) = (await each_store.leases.take("w", 1)).claims
+        for seq in (2 * loss - 1, 2 * loss):
+            await each_store.leases.commit([commit(claim, "keep", seq=seq, head=b"h")])
+        await each_store.leases.bury("w")
+    assert await place(each_store, uid) == "suspect"
+
+
+async def test_loss_that_was_seen_after_one_that_was_not_makes_a_suspect(each_store: Store) -> None:
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+    for seen, expected in ((False, "queue"), (True, "suspect")):
+        await each_store.leases.take("w", 1)
+        await each_store.leases.bury("w", seen=seen)
+        assert await place(each_store, uid) == expected
 
 
 async def test_a_solitary_take_gets_exactly_one_suspect_and_a_normal_take_none(each_store: Store) -> None:
@@ -77,7 +158,7 @@ async def test_a_solitary_take_gets_exactly_one_suspect_and_a_normal_take_none(e
     for _ in range(3):
         await accepted(intake)
     await each_store.leases.take("worker-1", 10)
-    await each_store.leases.bury("worker-1")
+    await buried_twice(each_store, "worker-1")
     taken = await each_store.leases.take("worker-2", 10)
     assert (taken.claims, taken.suspects) == ((), 3)
     taken = await each_store.leases.take("alone", 10, solitary=True)
@@ -94,7 +175,7 @@ async def test_burying_touches_no_other_workers_runs_and_forgets_the_worker_in_r
     assert [c.uid for c in (await each_store.leases.take("worker-2", 1)).claims] == [other]
     assert await each_store.leases.bury("worker-1") == 1
     assert await each_store.leases.bury("worker-1") == 0
-    assert (await place(each_store, mine), await place(each_store, other)) == ("suspect", "lease")
+    assert (await place(each_store, mine), await place(each_store, other)) == ("queue", "lease")
     assert await each_store.call("EXISTS", f"{keys.RQ_WORKER}worker-1") == 0
     assert await each_store.call("SMEMBERS", keys.RQ_WORKERS) == []
 
@@ -103,7 +184,7 @@ async def test_a_solitary_worker_that_stops_leaves_its_suspect_a_suspect(each_st
     await publish(each_store)
     uid = await accepted(each_store.intake())
     await each_store.leases.take("worker-1", 1)
-    await each_store.leases.bury("worker-1")
+    await buried_twice(each_store, "worker-1")
     (claim,) = (await each_store.leases.take("alone", 1, solitary=True)).claims
     await each_store.leases.hand_back("alone", {uid: claim.token})
     assert await place(each_store, uid) == "suspect"

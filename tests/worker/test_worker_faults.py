@@ -71,7 +71,7 @@ async def test_frozen_worker_writes_nothing_after_its_lease(site: Site) -> None:
         frozen.signal(signal.SIGSTOP)
         # What the end of its lease does, without the wait for it.
         assert await site.store.leases.bury(frozen.name) == 1
-        alone = await site.worker("--solitary", ready=False)
+        other = await site.worker(ready=False)
         run = await site.ended(uid)
         assert run.status == "completed"
         calls = len(server.calls[uid])
@@ -80,7 +80,8 @@ async def test_frozen_worker_writes_nothing_after_its_lease(site: Site) -> None:
         after = await site.view(uid)
         assert after == run
         assert len(server.calls[uid]) == calls
-        assert await alone.wait() == 0
+        other.signal(signal.SIGTERM)
+        assert await other.wait() == 0
         assert_each_call_once_but_in_flight(server, [uid])
 
 
@@ -94,7 +95,7 @@ async def test_call_that_may_happen_once_only_is_not_sent_again(site: Site) -> N
         worker.signal(signal.SIGKILL)
         await worker.wait()
         assert await site.store.leases.bury(worker.name) == 1
-        await site.worker("--solitary", ready=False)
+        await site.worker(ready=False)
         run = await site.ended(uid)
         assert run.status == "faulted"
         assert len(server.calls[uid]) == 1

@@ -76,7 +76,7 @@ async def test_a_function_that_must_not_be_repeated_is_not(site: Site) -> None:
     worker.signal(signal.SIGKILL)
     await worker.wait()
     assert await site.store.leases.bury(worker.name) == 1
-    await site.worker("--solitary", ready=False, functions=("acme_once",))
+    await site.worker(ready=False, functions=("acme_once",))
     run = await site.ended(uid)
     assert run.status == "faulted"
     assert run.error is not None

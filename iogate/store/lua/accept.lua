@@ -64,7 +64,7 @@ redis.call('HSET', $run .. uid, 'api', api, 'f', facts, 'in', input, 'crt', now_
 redis.call('ZADD', $index .. 'pending', now_ms, uid)
 if queued then
   redis.call('HINCRBY', $gate .. api, 'inq', 1)
-  rq_enqueue(uid, false)
+  rq_enqueue(uid)
   ring()
 else
   redis.call('HINCRBY', $gate .. api, 'bl', 1)

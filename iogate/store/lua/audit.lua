@@ -32,7 +32,7 @@ local function put_back(uid, r)
       if redis.call('EXISTS', $rq_job .. uid) == 1 then return false end
       rq_job(uid)
     else
-      rq_enqueue(uid, r.seq > 0)
+      rq_enqueue(uid)
     end
   elseif r.place == 'lease' then
     if redis.call('ZSCORE', $leases, uid) then return false end

@@ -1,6 +1,7 @@
--- A worker died: what it held becomes suspect at once, without waiting for the leases to end.
--- keys: leases, suspects, per run: run and all beside it; RQ's worker and registries; outboxes
--- args: worker, error and RQ text of a poisoned run; uid of the run of which more is known, its error and RQ text
+-- A worker died: what it held queues again or becomes suspect at once, without waiting for the leases to end.
+-- keys: leases, suspects, RQ queue, woken, gates, per run: run and all beside it; RQ's worker and registries; outboxes
+-- args: worker, error and RQ text of a poisoned run; uid of the run of which more is known, its error and RQ text,
+--   '1' if its living parent saw it die by itself
 -- returns: how many runs it held
 -- invariant: repeated, it finds nothing more.
 -- include: time index rq places record inbox outbox journal outcome finish suspect
@@ -10,7 +11,7 @@ for _, uid in ipairs(redis.call('ZRANGE', $leases, 0, -1)) do
   if redis.call('HGET', $run .. uid, 'wkr') == worker then
     count = count + 1
     local known = uid == ARGV[4]
-    suspect(uid, known and ARGV[5] or ARGV[2], known and ARGV[6] or ARGV[3])
+    lose_lease(uid, known and ARGV[5] or ARGV[2], known and ARGV[6] or ARGV[3], ARGV[7] == '1')
   end
 end
 rq_save_executions()

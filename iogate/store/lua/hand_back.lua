@@ -1,4 +1,4 @@
--- A worker that stops gives its runs back: they go ahead of new ones, a suspect back to its like.
+-- A worker that stops gives its runs back: they queue again, a suspect goes back to its like.
 -- keys: per run: run, journal, tasks, RQ's; leases, gates, index, RQ queue, woken, outboxes
 -- args: worker, uid, token, uid, token…
 -- returns: how many were handed back

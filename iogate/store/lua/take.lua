@@ -32,7 +32,7 @@ local silent = now_ms - (tonumber(redis.pcall('GET', $upkeep)) or now_ms) > $sil
 redis.call('SET', $upkeep, now_ms)
 sound($suspects, redis.pcall('LLEN', $suspects))
 for _, uid in ipairs(due($leases, silent and -1 or 256)) do
-  if silent then redis.call('ZADD', $leases, now_ms + lease_ms, uid) else pcall(suspect, uid, poison, exc) end
+  if silent then redis.call('ZADD', $leases, now_ms + lease_ms, uid) else pcall(lose_lease, uid, poison, exc, false) end
 end
 
 local claims, taken, bytes = {}, {}, 0

@@ -26,7 +26,7 @@ for i = 8, #ARGV, 2 do
   redis.call('ZADD', $index .. 'pending', now_ms, uid)
   if queued then
     load.inq = load.inq + 1
-    rq_enqueue(uid, false)
+    rq_enqueue(uid)
   else
     load.bl = load.bl + 1
     redis.call('RPUSH', $backlog .. api, uid)

@@ -43,7 +43,7 @@ local function start_child(parent, r, scheduled, drawn, frame, facts, input, awa
   end
   if queued then
     load.inq = load.inq + 1
-    rq_enqueue(uid, false)
+    rq_enqueue(uid)
   else
     load.bl = load.bl + 1
     redis.call('RPUSH', $backlog .. r.api, uid)

@@ -28,8 +28,7 @@ end
 -- Runs move from the API's lists into the RQ queue while there is room.
 local function promote(api, load)
   while load.bl > 0 and may_queue(load) do
-    local woken = redis.call('LPOP', $woken .. api)
-    local uid = woken or redis.call('LPOP', $backlog .. api)
+    local uid = redis.call('LPOP', $woken .. api) or redis.call('LPOP', $backlog .. api)
     if not uid then
       load.bl = 0
       return
@@ -38,19 +37,20 @@ local function promote(api, load)
     if redis.call('EXISTS', $run .. uid) == 1 then
       load.inq = load.inq + 1
       redis.call('HSET', $run .. uid, 'pl', 'queue')
-      rq_enqueue(uid, woken)
+      rq_enqueue(uid)
     end
   end
 end
 
--- A run that goes on (a timer that is due, a lease handed back): ahead of new ones.
+-- Queues a run that goes on (a timer that is due, a lease handed back): behind the API's runs that woke before,
+-- ahead of the new ones in its backlog.
 local function wake(uid, api)
   local load = load_of(api)
   rq_forget(uid)
-  if may_queue(load) then
+  if load.bl == 0 and may_queue(load) then
     load.inq = load.inq + 1
     redis.call('HSET', $run .. uid, 'pl', 'queue')
-    rq_enqueue(uid, true)
+    rq_enqueue(uid)
   else
     load.bl = load.bl + 1
     redis.call('HSET', $run .. uid, 'pl', 'woken')

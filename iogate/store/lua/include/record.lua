@@ -5,7 +5,7 @@
 -- the memory. Whoever asks for its record is about to move it, and gets it unfolded.
 
 -- What only a lease gives a meaning to is left out.
-local UNFOLDED = {wkr = true, lst = true, sol = true}
+local UNFOLDED = {wkr = true, lst = true, sol = true, los = true}
 
 local function fold(uid)
   local run, frames = $run .. uid, $frames .. uid

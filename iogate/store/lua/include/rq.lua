@@ -12,20 +12,11 @@ local function rq_job(uid)
     'status', 'queued')
 end
 
--- A new job goes to the end of the queue, that of a woken run behind those of the woken runs at its front:
--- however many wake, none is overtaken for ever.
-local function rq_enqueue(uid, front)
+-- Each job goes to the end of the queue, that of a woken run too: however many runs of one API wake at once,
+-- at most $queued_in_rq of them are ahead of another API's call.
+local function rq_enqueue(uid)
   rq_job(uid)
-  local length = 0
-  if front then
-    local last = redis.pcall('GET', $last_woken)
-    if type(last) == 'string' then length = redis.call('LINSERT', $rq_queue, 'AFTER', last, uid) end
-    if length <= 0 then length = redis.call('LPUSH', $rq_queue, uid) end
-    redis.call('SET', $last_woken, uid)
-  else
-    length = redis.call('RPUSH', $rq_queue, uid)
-  end
-  if length == 1 then
+  if redis.call('RPUSH', $rq_queue, uid) == 1 then
     redis.call('SADD', $rq_queues, $rq_queue)
     doorbell = true
   end
