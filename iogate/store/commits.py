@@ -168,5 +168,11 @@ def _emitted(event: bytes, *, once: bool) -> tuple[str, str, Any]:
 
 
 def rq_text(error: bytes) -> str:
-    """The error as RQ stores an exception."""
+    """Encode an error (JSON) as RQ stores an exception.
+
+    Dashboards insert it into a page as it is, and a caller may have chosen its text: what is markup in HTML is
+    escaped, which JSON allows in strings and has nowhere else.
+    """
+    for character in b"<>&":
+        error = error.replace(bytes((character,)), b"\\u%04x" % character)
     return base64.b64encode(zlib.compress(error)).decode()

@@ -7,6 +7,7 @@ compressed (RQ reads both, and the hash stays small), and a canceled job expires
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -182,6 +184,45 @@ async def test_rq_reads_its_own_objects_back(each_store: Store, plain: Redis, wo
     assert queue.started_job_registry.get_job_ids() == []
     worker.refresh()  # type: ignore[no-untyped-call] # RQ's own
     assert (worker.get_state(), worker.failed_job_count) == ("idle", 1)
+
+
+async def test_error_of_a_faulted_run_is_no_markup_in_a_dashboard(
+    each_store: Store, plain: Redis, worker: Worker
+) -> None:
+    """rq-dashboard inserts the error into its page of a job unescaped, by this template."""
+    assert worker.name == WORKER
+    told = {"detail": "<script>alert(1)</script> <img src=x onerror=alert(1)> &lt;b&gt;", "status": 500}
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+    claim = await claimed(each_store)
+    error = json.dumps(told).encode()
+    await each_store.leases.commit([commit(claim, status="faulted", error=error)])
+    result = Job.fetch(uid, connection=plain, serializer=JSONSerializer).latest_result()
+    assert result is not None
+    assert result.exc_string is not None
+
+    page = '<pre class="exc_info col-12"><%= d.exc_info %></pre>'.replace(
+        "<%= d.exc_info %>", result.exc_string
+    )
+    found = Elements()
+    found.feed(page)
+    assert found.tags == ["pre"]
+    assert not set("<>&") & set(result.exc_string)
+    assert json.loads(result.exc_string) == told
+    view = await each_store.runs.show(uid)
+    assert view is not None
+    assert view.error == error
+
+
+class Elements(HTMLParser):
+    """Collects the elements that a browser would make of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - its signature
+        self.tags.append(tag)
 
 
 async def test_a_cancelled_run_is_in_rqs_canceled_registry(
