@@ -170,7 +170,7 @@ def _emitted(event: bytes, *, once: bool) -> tuple[str, str, Any]:
 def rq_text(error: bytes) -> str:
     """Encode an error (JSON) as RQ stores an exception.
 
-    Dashboards insert it into a page as it is, and a caller may have chosen its text: what is markup in HTML is
+    Dashboards insert it into a page as it is, and a caller may have chosen its text. So HTML markup is
     escaped, which JSON allows in strings and has nowhere else.
     """
     for character in b"<>&":

@@ -82,8 +82,8 @@ TASK_ROWS: Final = 1_000
 DEATHS: Final = 3
 """Deaths of a solitary worker after which a run is poisoned."""
 UNSEEN_LOSSES: Final = 5
-"""Losses of a lease at one point, without a parent that saw a worker die, that make a suspect: a machine that goes
-down four times during one call has a defect of its own."""
+"""Losses of a lease at one point, without a parent that saw a worker die, that make a suspect: of a machine
+that goes down four times during one call, no run is to blame."""
 SEEN_LOSSES: Final = 5
 """Losses that were seen, at whatever point, that make a suspect: a run may get on between them."""
 RQ_RESULT_S: Final = 500

@@ -8,6 +8,7 @@ import pytest
 
 from tests.faults import commit_points
 from tests.faults.chaos import report, session_of_kills
+from tests.faults.crash import crash
 
 
 @pytest.mark.timeout(240)
@@ -30,3 +31,10 @@ async def test_run_of_every_task_ends_as_undisturbed_whichever_commit_its_worker
     trials = await commit_points.all_points(tmp_path, every=5)
     assert trials.commits >= 12
     assert trials.hold, trials.table()
+
+
+@pytest.mark.timeout(120)
+async def test_crash_of_everything_delays_the_runs_that_were_at_work_and_poisons_none(tmp_path: Path) -> None:
+    """Twice in the middle of the same calls; `python -m tests.faults.crash` does it with 300 calls of 8 s."""
+    seen = await crash(tmp_path / "site", calls=20, delay_s=1.5, crashes=2)
+    assert seen["holds"], seen

@@ -16,7 +16,7 @@ from iogate.errors import NotFound
 from iogate.store import audit, keys
 from iogate.store.connection import Store
 from iogate.store.embedded import Embedded
-from tests.store.builders import ORDERS, accepted, api, buried_twice, bundle, commit, place, publish, until
+from tests.store.builders import ORDERS, accepted, api, bundle, buried_twice, commit, place, publish, until
 from tests.store.test_store_children import child, parent_of, told
 from tests.store.test_store_events import event, listening, matched, wanting
 

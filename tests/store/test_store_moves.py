@@ -139,7 +139,7 @@ async def test_a_burst_of_timers_is_moved_without_a_pause(each_store: Store) -> 
 
 
 async def test_herd_of_woken_runs_leaves_room_for_every_other_api(each_store: Store) -> None:
-    """Of an API that wakes at once, at most QUEUED_IN_RQ runs are ahead of another API's call, at any time."""
+    """At most QUEUED_IN_RQ runs of an API that wakes at once are ahead of another API's call."""
     other = api("orders/other")
     await publish(each_store, api(), other)
     intake = each_store.intake()

@@ -93,7 +93,7 @@ async def test_first_loss_queues_a_run_again_and_a_second_at_the_same_step_makes
 
 @pytest.mark.parametrize("how", ["abandoned", "expired"])
 async def test_losses_that_no_parent_saw_poison_nothing(each_store: Store, how: str) -> None:
-    """Four power cuts during one call leave the run in the queue; even alone, none of them counts as a death."""
+    """Four power cuts during one call leave the run in the queue; none counts as a death, even alone."""
     await publish(each_store)
     uid = await accepted(each_store.intake())
 
