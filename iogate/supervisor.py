@@ -211,6 +211,10 @@ class Supervisor:
         """The live process of each child."""
         return {name: kept.process.pid for name, kept in self._kept.items() if kept.process is not None}
 
+    def identities(self) -> dict[str, str]:
+        """Return the identity of each child's current process, by the child's name."""
+        return {name: kept.identity for name, kept in self._kept.items() if kept.process is not None}
+
     def silences(self) -> dict[str, float | None]:
         """For how long each ticking child has not ticked; None: it is starting. Who is to end is left out."""
         now = asyncio.get_running_loop().time()

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 PANEL = "Processes"
 READY_S = 30.0
 LOOK_S = 0.05
+CLOSING_S = 5.0
+"""Time that a gateway has for closing its connections after `drain_timeout`."""
 PORT_S = 3.0
 """The gateways of a parent that was killed die with it, a moment later: the port is waited for."""
 
@@ -185,7 +187,7 @@ class _Place:
                 for finding in await patiently(store.findings) if self.settings.redis_url else ():
                     self.session.screen.warn(f"{finding.message}; {finding.hint}")
                 number = await self._apply(store)
-                async with self._children(settings, files):
+                async with self._children(store, settings, files):
                     await self._serving_or_told(store, settings, number)
                     if self.parts.watch:
                         await self._watch(store, read_settings)
@@ -221,7 +223,10 @@ class _Place:
         return live[0] if live is not None else None
 
     @asynccontextmanager
-    async def _children(self, settings: Settings, files: tuple[int, ...]) -> AsyncIterator[None]:
+    async def _children(
+        self, store: Store, settings: Settings, files: tuple[int, ...]
+    ) -> AsyncIterator[None]:
+        from iogate.cli.draining import Draining
         from iogate.worker.workforce import Workforce
 
         async with self.supervisor:
@@ -238,7 +243,8 @@ class _Place:
             try:
                 yield
             finally:
-                await self.supervisor.stop()
+                async with Draining(self.session.screen, store, self.supervisor, settings.drain_timeout):
+                    await self.supervisor.stop()
                 if watching is not None:
                     watching.cancel()
                     await asyncio.gather(watching, return_exceptions=True)
@@ -335,6 +341,7 @@ def _gateways(settings: Settings, files: tuple[int, ...]) -> tuple[Child, ...]:
             environment={**to_environment(settings), LISTEN_FD: str(files[0])},
             files=files,
             ticks=True,
+            grace_s=settings.drain_timeout + CLOSING_S,
         )
         for number in range(1, settings.gateways + 1)
     )

@@ -90,7 +90,7 @@ async def run(chosen: Settings) -> None:
         extra={"action": "gateway.listening", "port": listening.getsockname()[1]},
     )
     try:
-        await process.serve(application, listening, live.drain)
+        await process.serve(application, listening, live.drain, grace_s=chosen.drain_timeout)
     finally:
         refreshing.cancel()
         await asyncio.gather(refreshing, return_exceptions=True)

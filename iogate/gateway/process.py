@@ -4,7 +4,7 @@ Called by `python -m iogate.gateway`. Several processes serve one port and none 
 life: the supervising parent replaces one that dies, the others serve on.
 
     serving ──SIGTERM──▶ not ready, waiters let go ──▶ stops accepting ──▶ requests in flight end ──▶ exit
-                                                                    └──`GRACE_S`──▶ exit
+                                                                    └──`grace_s`──▶ exit
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from iogate.gateway.sockets import BACKLOG
 
 log = logging.getLogger(__name__)
 
-GRACE_S = 20.0
 SETTLE_S = 0.3
 """Time for connections that were just accepted, and for those kept alive to hear that they end."""
 CONNECTIONS = 10_000
@@ -105,8 +104,8 @@ def _raise_file_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def serve(app: Any, listening: socket.socket, drain: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then end without dropping a request."""
+async def serve(app: Any, listening: socket.socket, drain: Callable[[], None], *, grace_s: float) -> None:
+    """Serve until SIGTERM or SIGINT, then end without dropping a request that ends within `grace_s`."""
     _raise_file_limit()
     server = _Server(app, listening)
     loop = asyncio.get_running_loop()
@@ -125,11 +124,11 @@ async def serve(app: Any, listening: socket.socket, drain: Callable[[], None]) -
                 await asyncio.sleep(SETTLE_S)
             server.interrupt()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(serving), GRACE_S)
+                await asyncio.wait_for(asyncio.shield(serving), grace_s)
         if serving.done():
             serving.result()
         else:
-            log.warning("requests were still open after %g s", GRACE_S, extra={"action": "gateway.cut"})
+            log.warning("requests were still open after %g s", grace_s, extra={"action": "gateway.cut"})
     finally:
         for task in (ticking, stopped, serving):
             task.cancel()

@@ -112,7 +112,9 @@ def duration(low_s: float, high_s: float) -> Kind:
     )
 
     def read(value: Any) -> float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, str) and re.fullmatch(r"\d{1,9}(\.\d{1,3})?", value, re.ASCII):
+            found = float(value)  # the environment has no numbers
+        elif isinstance(value, int | float) and not isinstance(value, bool):
             found = float(value)
         else:
             try:

@@ -44,6 +44,8 @@ class Settings:
     events: Mapping[str, Any] = field(default_factory=dict, repr=False)
     error_types: str = "open-workflow"
     log_format: Literal["text", "json"] | None = None
+    drain_timeout: float = 20.0
+    """Seconds."""
 
 
 NAMES = tuple(f.name for f in fields(Settings))
@@ -125,4 +127,5 @@ KINDS: Mapping[str, kinds.Kind] = {
     "events": kinds.Kind(read=_read_events, form="map", schema=eventing.SCHEMA),
     "error_types": kinds.choice(*ERROR_FAMILIES),
     "log_format": kinds.choice("text", "json"),
+    "drain_timeout": kinds.duration(1, 3600),
 }

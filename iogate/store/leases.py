@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -59,6 +59,7 @@ class Renewed(msgspec.Struct, frozen=True, kw_only=True):
     """Runs that someone suspended."""
 
 
+COUNTED = 10_000
 DIED = f"the worker that ran this run alone died {keys.DEATHS} times"
 BOUND = "Bound it, or move the work to a script, which has limits of its own"
 UNENDING = (
@@ -114,6 +115,12 @@ class Leases:
             suspects=suspects,
             claims=tuple(claim for fields in claims if (claim := readable(fields)) is not None),
         )
+
+    async def held_by(self, workers: Collection[str]) -> int:
+        """Return how many runs these workers have under lease, among the COUNTED leases that end first."""
+        uids = await self._line.call("ZRANGE", keys.LEASES, 0, COUNTED - 1)
+        holders = await self._line.calls([("HGET", keys.RUN + uid.decode(), "wkr") for uid in uids])
+        return sum(holder is not None and holder.decode() in workers for holder in holders)
 
     async def commit(self, commits: Sequence[Commit], *, lease_ms: int = keys.LEASE_MS) -> list[Verdict]:
         """Apply what was done; safe to repeat."""

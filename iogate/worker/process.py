@@ -40,8 +40,6 @@ from iogate.worker.worker import WorkflowWorker
 
 log = logging.getLogger(__name__)
 
-GRACE_S = 20.0
-"""From SIGTERM until what still runs is handed back."""
 RETRY_S = 0.5
 
 
@@ -56,13 +54,14 @@ async def work(
     *,
     name: str | None = None,
     solitary: bool = False,
-    grace_s: float = GRACE_S,
+    grace_s: float | None = None,
     leave_word: Callable[[bytes], None] = lambda _: None,
     begins: Callable[[Drive], None] = lambda _: None,
 ) -> None:
     """Work until SIGTERM, SIGINT or RQ's `shutdown`; solitary: until there is nothing to do.
 
-    `leave_word` keeps a line for who buries this process; `begins` is told what drives its runs.
+    `leave_word` keeps a line for who buries this process; `begins` is told what drives its runs. After
+    `grace_s` (None: the setting `drain_timeout`) the runs that have not ended or parked are handed back.
     """
     if settings.redis_url is None:
         raise Misused(
@@ -131,7 +130,7 @@ async def work(
             gc.freeze()
             log.info("worker %s takes runs", name, extra={"action": "worker.started", "worker": name})
             try:
-                await loop.run(grace_s)
+                await loop.run(settings.drain_timeout if grace_s is None else grace_s)
             finally:
                 for task in beside:
                     task.cancel()

@@ -32,7 +32,8 @@ READY_S = 10.0
 """Suspects wait no longer for a worker or gateway that does not come up."""
 BURY_S = 20.0
 """Beyond that, the leases have expired by themselves."""
-GRACE_S = 25.0
+HAND_BACK_S = 5.0
+"""Time after `drain_timeout` for handing back the runs that are left."""
 
 
 class Workforce:
@@ -108,7 +109,7 @@ class Workforce:
             environment=to_environment(self._settings),
             directory=str(self._root),
             ticks=True,
-            grace_s=GRACE_S,
+            grace_s=self._settings.drain_timeout + HAND_BACK_S,
             restart=not solitary,
             stage=1,
         )
