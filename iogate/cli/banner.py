@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from iogate.cli.examples import Example
 from iogate.cli.render import Table, mask
 
 
@@ -23,8 +23,8 @@ class Row:
     """What is missing of its secrets."""
     auth_data: Any = None
     """`auth` in the form of documents."""
-    body: Any = None
-    """Body of its first debug case; None: none."""
+    example: Example | None = None
+    """A call that it accepts; None: none could be made."""
 
     @property
     def path(self) -> str:
@@ -80,7 +80,7 @@ def parts(
 
 
 def easiest(rows: Iterable[Row], url: str) -> str | None:
-    """The curl line that needs the least; None where each would need a secret in clear."""
+    """The curl line that needs the least; None if each would need a secret in clear or has no example."""
     return next((line for row in _by_ease(rows) if (line := curl_line(row, url)) is not None), None)
 
 
@@ -92,15 +92,20 @@ def _by_ease(rows: Iterable[Row]) -> list[Row]:
 
 
 def curl_line(row: Row, url: str) -> str | None:
-    """A call that works when pasted; None where it would need a secret in clear."""
-    headers = _headers(row.auth_data)
-    if headers is None:
+    """A call that works when pasted; None if it would need a secret in clear or there is no example."""
+    headers, example = _headers(row.auth_data), row.example
+    if headers is None or example is None:
         return None
     address = url.removeprefix("http://") + row.path
+    if example.query:
+        address = shlex.quote(f"{address}?{example.query}")
+    if example.content_type is not None:
+        headers += f"-H {shlex.quote('Content-Type: ' + example.content_type)} "
     data = ""
-    if "POST" in row.verbs:
-        body = row.body if isinstance(row.body, dict | list) else {}
-        data = f"-d {shlex.quote(json.dumps(body, ensure_ascii=False))} "
+    if example.body_file is not None:
+        data = f"--data-binary {shlex.quote('@' + example.body_file)} "
+    elif example.body is not None:
+        data = f"-d {shlex.quote(example.body)} "
     call = f"curl {headers}{data}{address}"
     return call if row.enabled else f"iogate enable {row.api} && {call}"
 

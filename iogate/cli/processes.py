@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iogate.cli import banner, credentials, workflows
+from iogate.cli import banner, credentials, examples, workflows
 from iogate.cli.apis import gateway_url, local_auth
 from iogate.cli.patience import LIMIT_S, patiently
 from iogate.cli.render import say
@@ -367,11 +367,10 @@ async def _rows(store: Store, number: int | None, checked: Checked | None) -> li
         return []
     revision = await store.revisions.load(number)
     gates = await store.gates.states()
-    bodies = {
-        f"{document.model.module}/{name}": method.debug[0].body
+    cases = {
+        f"{document.model.module}/{name}": method.debug or ()
         for document in (checked.documents.apis if checked is not None else ())
         for name, method in document.model.methods.items()
-        if method.debug
     }
     return [
         banner.Row(
@@ -381,7 +380,7 @@ async def _rows(store: Store, number: int | None, checked: Checked | None) -> li
             enabled=api.id in gates and gates[api.id].enabled,
             unset=tuple(each.message for each in credentials.unset(api.auth)),
             auth_data=local_auth(Path.cwd(), api) or credentials.of_revision(api.auth),
-            body=bodies.get(api.id),
+            example=examples.of_api(api, cases.get(api.id, ())),
         )
         for _, api in sorted(revision.apis.items())
     ]

@@ -15,6 +15,7 @@ import pytest
 from iogate.cli import banner, credentials, options
 from iogate.cli.apis import reachable
 from iogate.cli.banner import Row
+from iogate.cli.examples import Example
 from iogate.cli.publishing import stamp
 from iogate.cli.render import Screen, Table
 from iogate.compiler.revision import AnyAuth, EnvSecret, FileSecret, HashedSecret, NoAuth, TokenAuth, UserAuth
@@ -25,7 +26,9 @@ from iogate.secrets import Unset
 def row(
     auth: Any, *, enabled: bool = True, unset: tuple[str, ...] = (), verbs: tuple[str, ...] = ("POST",)
 ) -> Row:
-    return Row(api="m/x", verbs=verbs, auth="", enabled=enabled, unset=unset, auth_data=auth, body={"a": 1})
+    body = '{"a": 1}' if "POST" in verbs else None
+    example = Example(verb=verbs[0], body=body)
+    return Row(api="m/x", verbs=verbs, auth="", enabled=enabled, unset=unset, auth_data=auth, example=example)
 
 
 @pytest.mark.parametrize(
