@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from iogate.clock import StoreClock
 from iogate.errors import Unreachable
-from iogate.gateway.answers import STORE_DOWN, Failed
+from iogate.gateway.answers import STORE_DOWN, STORE_FULL, Failed
 from iogate.gateway.body import Deadlines
 from iogate.gateway.events import Streams
 from iogate.gateway.metrics import EventCounts
 from iogate.settings import Settings
+from iogate.store.line import StoreFull
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,5 +76,7 @@ class Live:
         try:
             async with asyncio.timeout(ANSWER_S):
                 yield self.store
+        except StoreFull:
+            raise Failed(STORE_FULL) from None
         except (TimeoutError, Unreachable):
             raise Failed(STORE_DOWN) from None

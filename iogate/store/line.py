@@ -9,6 +9,7 @@ asked for it; after a deadline or a broken reply the connection is closed, never
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections import deque
 from collections.abc import Sequence
@@ -34,6 +35,17 @@ class StoreUnavailable(Unreachable):
         )
 
 
+class StoreFull(Unreachable):
+    """The store takes nothing in: what is under way needs the rest of its memory, or there is none left."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the store is full: its memory is at its limit, or so near that it takes nothing in",
+            code="IOG617",
+            hint="delete ended runs with `iogate runs prune`, or raise the server's maxmemory",
+        )
+
+
 SLOWEST = 4 * 1024**2
 """Bytes a second that a store is given to take in what is asked of it."""
 
@@ -42,6 +54,8 @@ class CommandFailed(Exception):
     """Redis answered with an error: the command had no effect beyond what its script had done."""
 
 
+_OOM = re.compile(r"\bOOM command not allowed\b")
+"""Refusal of a write by a server over its maxmemory, as it is or within a script's error."""
 _INCOMPLETE = object()
 
 
@@ -276,5 +290,7 @@ def _checked(reply: Any) -> Any:
         text = str(reply)
         if text.startswith(("LOADING", "MASTERDOWN", "BUSY", "READONLY")):
             raise StoreUnavailable(text)
+        if _OOM.search(text):
+            raise StoreFull
         raise CommandFailed(text)
     return reply
