@@ -132,6 +132,19 @@ def format_duration(duration: Duration) -> str:
     return ("-" if duration.milliseconds < 0 else "") + (text or "0s")
 
 
+def format_iso(duration: Duration) -> str:
+    """Return the duration in ISO 8601, the text form of the DSL: `PT1H30M`."""
+    years, months = divmod(duration.months, 12)
+    days, left = divmod(duration.milliseconds, _MS["d"])
+    hours, left = divmod(left, _MS["h"])
+    minutes, left = divmod(left, _MS["m"])
+    date = "".join(f"{n}{unit}" for n, unit in ((years, "Y"), (months, "M"), (days, "D")) if n)
+    seconds = f"{left / 1000:.3f}".rstrip("0").rstrip(".")
+    time = "".join(f"{n}{unit}" for n, unit in ((hours, "H"), (minutes, "M")) if n)
+    time += f"{seconds}S" if left else ""
+    return f"P{date}{f'T{time}' if time else ''}" if date or time else "PT0S"
+
+
 def format_seconds(seconds: float) -> str:
     """A length in seconds, as text for people."""
     return format_duration(Duration(milliseconds=round(seconds * 1000)))

@@ -19,12 +19,14 @@ from iogate.compiler.checks import (
     authentications,
     calls,
     debug,
+    event_filters,
     expressions,
     flow,
     functions,
     inputs,
     lengths,
     lint,
+    literals,
     names,
     processes,
     references,
@@ -74,6 +76,8 @@ WORKFLOW_CHECKS: tuple[_Check, ...] = (
     variables.check,
     lengths.check,
     lint.check,
+    literals.check,
+    event_filters.check,
 )
 
 REFUSED = frozenset({processes.CODE, *(feature.code for feature in features.FEATURES)})

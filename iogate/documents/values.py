@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from iogate import sizes
-from iogate.documents.shape import FORMAT, fault, wrong_type
+from iogate.documents.shape import FORMAT, TYPE, fault, type_name, wrong_type
 from iogate.durations import FORMS, InvalidDuration, parse_duration
 
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?/ ?(s|m|h|d)")
@@ -79,6 +79,8 @@ TextList = Annotated[list[Text], IsList]
 
 
 def _seconds(value: Any) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise fault(TYPE, expected=FORMS, got=type_name(value), hint=f"{value} seconds are {value}s")
     if not isinstance(value, str):
         raise wrong_type(FORMS, value)
     try:

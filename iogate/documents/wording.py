@@ -91,7 +91,7 @@ def _told(item: Any, pointer: Pointer, root: Node, family: Family) -> _Told:
             return 3, message, hint, pointer, False
         case shape.FORMAT:
             message = f"{subject} must be {context['expected']}" + _but(context["got"])
-            return 5, message, "", pointer, False
+            return 5, message, context.get("hint", ""), pointer, False
         case shape.RULE:
             if context["key"] is not None:
                 return context["code"], context["message"], context["hint"], (*pointer, context["key"]), True

@@ -6,7 +6,7 @@ a definition is ever compiled, never data; values pass through unmutated; nothin
 """
 
 from iogate.expressions.arguments import Arguments, Values
-from iogate.expressions.language import Expression, check, compiles, expression
+from iogate.expressions.language import Expression, check, compiles, expression, functions
 from iogate.expressions.templates import Template, bare, embedded, loose, loose_pieces, pieces, template
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "compiles",
     "embedded",
     "expression",
+    "functions",
     "loose",
     "loose_pieces",
     "pieces",

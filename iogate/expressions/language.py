@@ -143,6 +143,14 @@ def compiles(text: str) -> bool:
     return bool(text.strip()) and check(text, _NAMED.findall(text)) is None
 
 
+@lru_cache(maxsize=1)
+def functions() -> tuple[tuple[str, int], ...]:
+    """Return the functions that jq knows, each with the number of its arguments, in alphabetical order."""
+    listed: list[str] = jq.compile("builtins").input_value(None).first()
+    named = (each.partition("/") for each in listed)
+    return tuple(sorted((name, int(arity)) for name, _, arity in named if name not in _REFUSED))
+
+
 @lru_cache(maxsize=1024)
 def _compile(text: str, names: tuple[str, ...]) -> Any:
     _compile_bare(text, names)

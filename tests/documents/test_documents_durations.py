@@ -12,6 +12,7 @@ from iogate.durations import (
     Duration,
     InvalidDuration,
     format_duration,
+    format_iso,
     format_seconds,
     from_object,
     parse_duration,
@@ -161,3 +162,40 @@ def test_any_text_is_a_duration_or_is_refused(text: str) -> None:
         return
     assert duration.milliseconds >= 0
     assert duration.months >= 0
+
+
+@pytest.mark.parametrize(
+    ("short", "iso"),
+    [
+        ("1h", "PT1H"),
+        ("1h30m", "PT1H30M"),
+        ("90s", "PT1M30S"),
+        ("2w", "P14D"),
+        ("250ms", "PT0.25S"),
+        ("0s", "PT0S"),
+    ],
+)
+def test_each_place_of_ours_takes_both_forms_and_a_workflow_is_told_the_iso_form(
+    short: str, iso: str
+) -> None:
+    from iogate.cli.options import seconds
+    from iogate.documents.api import ApiModule
+    from iogate.settings import read
+
+    length = parse_duration(short)
+    assert format_iso(length) == iso
+    assert parse_duration(iso) == length == parse_iso(iso)
+    if not 1 <= length.seconds <= 3600:
+        return
+    for text in (short, iso):
+        method = {"workflow": "n/w", "timeout": text}
+        module = ApiModule.model_validate({"module": "m", "auth": "none", "methods": {"a": method}})
+        assert module.methods["a"].timeout == length.seconds
+        assert read({"drain_timeout": text}).drain_timeout == length.seconds
+        assert seconds(text, "--timeout") == length.seconds
+
+
+@given(months=st.integers(0, 2000), milliseconds=st.integers(0, 10**12))
+def test_iso_reads_back_as_the_same_duration(months: int, milliseconds: int) -> None:
+    length = Duration(months=months, milliseconds=milliseconds)
+    assert parse_iso(format_iso(length)) == length

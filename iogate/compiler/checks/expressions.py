@@ -16,6 +16,8 @@ from iogate.compiler.stages import BEFORE, EXPORT, INSIDE, WORKFLOW_INPUT, WORKF
 from iogate.documents.problems import Problem, nearest
 from iogate.expressions.templates import whole
 
+_LONGEST_EXAMPLE = 60
+_NO_FUNCTION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)/(\d+) is not defined")
 _UNKNOWN = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*) is not defined")
 
 
@@ -67,12 +69,32 @@ def expressions(definition: Mapping[str, Any]) -> Iterator[Found]:
         yield from _within(pointer, value, variables, typed=typed)
 
 
+def literals(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, str, frozenset[str]]]:
+    """Yield each string without an expression where one may stand, and the variables that it may name."""
+    for pointer, value, typed, variables in _places(definition):
+        for place, text in _strings(pointer, value):
+            evaluated = typed and place == pointer
+            if not evaluated and whole(text) is None and not language.embedded(text):
+                yield place, text, variables
+
+
 def _hint(found: Found, why: str) -> str:
     if found.pointer[-2:] == ("shell", "command"):
         return "a shell variable without braces, $NAME, is left to the shell"
-    unknown = _UNKNOWN.match(why)
-    near = nearest(unknown[1], found.variables) if unknown else None
-    return did_you_mean(f"${near}" if near else None)
+    if found.text.startswith("{") and found.text.rstrip().endswith("}"):
+        inner = found.text.strip()[1:-1].strip()
+        example = inner if language.compiles(inner) and len(inner) <= _LONGEST_EXAMPLE else ".name"
+        return f"an expression is jq in single braces: write ${{ {example} }}"
+    if unknown := _UNKNOWN.match(why):
+        near = nearest(unknown[1], found.variables)
+        return did_you_mean(f"${near}" if near else None)
+    if function := _NO_FUNCTION.match(why):
+        known = language.functions()
+        fitting = [name for name, arity in known if arity == int(function[2])]
+        return did_you_mean(
+            nearest(function[1], fitting) or nearest(function[1], [name for name, _ in known])
+        )
+    return ""
 
 
 def _within(

@@ -12,6 +12,7 @@ from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, wa
 from iogate.compiler.outline import Pointer
 from iogate.compiler.policies import policies
 from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.durations import InvalidDuration, format_iso, parse_duration
 
 _SECRET = re.compile(
     r"""\$secrets(?:\s*\.\s*([A-Za-z_][A-Za-z0-9_]*)|\s*\.?\[\s*"([^"\\]+)"\s*\]|\."([^"\\]+)")"""
@@ -75,5 +76,13 @@ def _unknown(document: Placed, pointer: Pointer, section: str, name: str, known:
         pointer,
         "IOG313",
         f"no {_NOUNS[section]} {quoted(name)} in use.{section}: {there}",
-        hint=did_you_mean(nearest(name, known)),
+        hint=did_you_mean(nearest(name, known)) or (_as_duration(name) if section == "timeouts" else ""),
     )
+
+
+def _as_duration(name: str) -> str:
+    """What to write if the name of a timeout is a length of time; empty if it is none."""
+    try:
+        return f"write timeout: {{after: {format_iso(parse_duration(name))}}}"
+    except InvalidDuration:
+        return ""

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from iogate.documents.api.auth import Auth
 from iogate.documents.api.debug import DebugCase
+from iogate.documents.json_schema import not_directly
 from iogate.documents.problems import quoted
 from iogate.documents.shape import Maybe, Shape, rule, wrong_type
 from iogate.documents.values import (
@@ -55,6 +56,14 @@ _HeaderName = Annotated[
 def _json_schema(value: Any) -> Any:
     if not isinstance(value, dict | bool):
         raise wrong_type("a JSON Schema: a mapping, true or false", value)
+    if isinstance(value, dict) and value.keys() == {"document"}:
+        # The form of workflows; as a JSON Schema it would accept everything.
+        raise rule(
+            "in an API document, schema is the JSON Schema itself",
+            code=6,
+            hint="remove document",
+            key="document",
+        )
     return value
 
 
@@ -136,7 +145,7 @@ class Method(Shape):
     enabled: Maybe[Flag] = None
     """Absent: owned by `iogate enable`, starting disabled."""
     auth: Maybe[Auth] = None
-    input: Maybe[Input] = None
+    input: Maybe[Annotated[Input, not_directly("input", "schema", "from", write="input: {schema: …}")]] = None
     limits: Maybe[Limits] = None
     idempotency: Maybe[Idempotency] = None
     timeout: Maybe[Seconds] = None

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Discriminator
 from iogate.documents.dsl.auth import ReferableAuthentication
 from iogate.documents.dsl.form import DslShape, either
 from iogate.documents.dsl.text import Duration, UriOrExpression
+from iogate.documents.json_schema import not_directly
 from iogate.documents.shape import Maybe, as_tag, by_type, wrong_type
 from iogate.documents.values import FreeMap, Text
 
@@ -56,24 +57,37 @@ class SchemaParts(DslShape):
     resource: Maybe[ExternalResource] = None
 
 
-_check_schema = either("document", "resource", of="a schema", hint='a JSON Schema stands below "document"')
+_either = either("document", "resource", of="a schema", hint='a JSON Schema stands below "document"')
 
-Schema = Annotated[SchemaParts, BeforeValidator(_check_schema)]
+Schema = Annotated[
+    SchemaParts,
+    BeforeValidator(_either),
+    not_directly("schema", "document", "resource", "format", write="schema: {document: …}"),
+]
 
 
-class Input(DslShape):
+class InputParts(DslShape):
     schema_: Maybe[Schema] = None
     from_: Maybe[TextOrTree] = None
 
 
-class Output(DslShape):
+class OutputParts(DslShape):
     schema_: Maybe[Schema] = None
     as_: Maybe[TextOrTree] = None
 
 
-class Export(DslShape):
+class ExportParts(DslShape):
     schema_: Maybe[Schema] = None
     as_: Maybe[TextOrTree] = None
+
+
+Input = Annotated[InputParts, not_directly("input", "schema", "from", write="input: {schema: {document: …}}")]
+Output = Annotated[
+    OutputParts, not_directly("output", "schema", "as", write="output: {schema: {document: …}}")
+]
+Export = Annotated[
+    ExportParts, not_directly("export", "schema", "as", write="export: {schema: {document: …}}")
+]
 
 
 class TimeoutParts(DslShape):

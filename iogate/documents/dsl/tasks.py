@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field
@@ -36,12 +37,17 @@ from iogate.documents.shape import Maybe, as_tag, by_type, rule, wrong_type
 from iogate.documents.values import Flag, FreeMap, IsList, Text
 
 _IN_WITH = 'it belongs under "with"'
+_OF_TRY = {
+    "catch": 'only a task with "try" has it: put this task below try: and write catch beside that',
+    "retry": "it belongs inside catch, of a task with try: {try: […], catch: {retry: {…}}}",
+}
 
 
 class Task(DslShape):
     """What every task may say."""
 
     near: ClassVar = {"when": "if", "condition": "if", "next": "then", "goto": "then"}
+    elsewhere: ClassVar[Mapping[str, str]] = _OF_TRY
 
     if_: Maybe[Text] = None
     input: Maybe[Input] = None
@@ -53,7 +59,7 @@ class Task(DslShape):
 
 
 class HttpCall(Task):
-    elsewhere: ClassVar = dict.fromkeys(
+    elsewhere: ClassVar = _OF_TRY | dict.fromkeys(
         ("method", "endpoint", "headers", "body", "query", "redirect", "url", "uri"), _IN_WITH
     )
 
@@ -62,14 +68,14 @@ class HttpCall(Task):
 
 
 class OpenApiCall(Task):
-    elsewhere: ClassVar = dict.fromkeys(("document", "operationId", "parameters"), _IN_WITH)
+    elsewhere: ClassVar = _OF_TRY | dict.fromkeys(("document", "operationId", "parameters"), _IN_WITH)
 
     call: Literal["openapi"]
     with_: OpenApiArguments
 
 
 class GrpcCall(Task):
-    elsewhere: ClassVar = dict.fromkeys(("proto", "service", "method", "arguments"), _IN_WITH)
+    elsewhere: ClassVar = _OF_TRY | dict.fromkeys(("proto", "service", "method", "arguments"), _IN_WITH)
 
     call: Literal["grpc"]
     with_: GrpcArguments
@@ -195,7 +201,7 @@ class ForParts(DslShape):
 
 
 class ForTask(Task):
-    elsewhere: ClassVar = dict.fromkeys(("each", "in", "at"), 'it belongs under "for"')
+    elsewhere: ClassVar = _OF_TRY | dict.fromkeys(("each", "in", "at"), 'it belongs under "for"')
 
     for_: ForParts
     while_: Maybe[Text] = None
@@ -277,7 +283,10 @@ class Catch(DslShape):
 
 
 class TryTask(Task):
-    elsewhere: ClassVar = dict.fromkeys(("retry", "errors"), 'it belongs under "catch"')
+    elsewhere: ClassVar = {
+        "retry": "it belongs inside catch: write catch: {retry: {…}}",
+        "errors": "it belongs inside catch: write catch: {errors: {…}}",
+    }
 
     try_: TaskList
     catch: Catch

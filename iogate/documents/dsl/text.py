@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, WithJsonSchema
 
 from iogate.documents.dsl.form import DslShape
-from iogate.documents.shape import Maybe, as_tag, by_type, rule, wrong_type
+from iogate.documents.shape import FORMAT, TYPE, Maybe, as_tag, by_type, fault, rule, type_name, wrong_type
 from iogate.documents.values import Text, Whole, matching
+from iogate.durations import InvalidDuration, format_iso, parse_duration
 
 _EXPRESSION: Final = r"\s*\$\{.+\}\s*"
 _URI: Final = r"(?!\s*\$\{)(?=\S)(([^:/?#]+):)?(//([^/?#\s]*))?([^?#\s]*)(\?([^#\s]*))?(#(\S*))?"
@@ -58,9 +60,26 @@ Host = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{_HOST}$"}),
 ]
 
+_is_iso = re.compile(f"{_EXPRESSION}|{_ISO}")
+
+
+def _iso(value: str) -> str:
+    if _is_iso.fullmatch(value) is None:
+        raise fault(FORMAT, expected=_DURATION_FORMS, got=value, hint=_iso_hint(value))
+    return value
+
+
+def _iso_hint(value: str) -> str:
+    """The ISO form of a duration in the short form of API documents; empty if it is no such."""
+    try:
+        return f"write {format_iso(parse_duration(value))}"
+    except InvalidDuration:
+        return ""
+
+
 IsoDuration = Annotated[
     Text,
-    AfterValidator(matching(f"{_EXPRESSION}|{_ISO}", _DURATION_FORMS)),
+    AfterValidator(_iso),
     WithJsonSchema({"type": "string", "pattern": f"^(?:{_EXPRESSION}|{_ISO})$"}),
 ]
 
@@ -74,6 +93,9 @@ class DurationParts(DslShape):
 
 
 def _duration(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        hint = _iso_hint(f"{value}s").replace("write", f"{value} seconds are")
+        raise fault(TYPE, expected=_DURATION_FORMS, got=type_name(value), hint=hint)
     if not isinstance(value, str | dict):
         raise wrong_type(_DURATION_FORMS, value)
     if value == {}:

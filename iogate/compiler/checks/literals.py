@@ -1,0 +1,70 @@
+"""Text that is sent as it stands and looks like an expression whose `${ }` was forgotten.
+
+A guess, and so a warning: it is made only where an expression may stand, of text that is a path or a
+variable from its first character to its last, and that jq compiles.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from iogate import expressions as language
+from iogate.compiler.checks.expressions import is_loose, literals
+from iogate.compiler.faults import Placed, Surroundings, warning
+from iogate.compiler.outline import Pointer
+from iogate.documents.problems import Problem, quoted
+
+_PATH: Final = re.compile(
+    r"\.[A-Za-z_]\w*(?:\[\d*\])*(?:\.[A-Za-z_]\w*(?:\[\d*\])*)*(?P<more>\s*(?:\||//|==|!=|>=|<=|[<>+*-]).*)?"
+)
+_VARIABLE: Final = re.compile(r"\$(?P<name>[A-Za-z_]\w*)(?:[.\[|\s].*)?", re.DOTALL)
+_TEMPLATE: Final = re.compile(r"\{\{-?\s*(?P<inner>[.$][^{}]*?)\s*-?\}\}")
+_ENDINGS: Final = re.compile(
+    r"bak|bin|bz2|cfg|conf|css|csv|db|docx?|env|gif|git\w*|gz|html?|ini|jpe?g|jsx?|json\w*|log|lua|md|mp[34]"
+    r"|parquet|pdf|pem|png|pptx?|py|rs|sh|sql|svg|tar|tgz|tmp|toml|tsx?|tsv|txt|wav|webp|xlsx?|xml|xz|ya?ml|zip|zst",
+    re.IGNORECASE,
+)
+"""A lone `.csv` is the ending of a file."""
+_OF_FILES: Final = frozenset(
+    {"command", "code", "source", "image", "path", "file", "fileName", "filename", "extension", "ext"}
+    | {"suffix", "selector", "domain", "pattern", "glob", "format"}
+)
+"""Keys of values that may begin with a dot."""
+_LONGEST: Final = 200
+
+
+def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
+    del surroundings
+    if (document.data.get("evaluate") or {}).get("language", "jq") != "jq" or is_loose(document.data):
+        return
+    for pointer, text, variables in literals(document.data):
+        meant = None if len(text) > _LONGEST else _meant(pointer, text.strip(), variables)
+        if meant is not None:
+            yield warning(
+                document,
+                pointer,
+                "IOG521",
+                f"{quoted(text)} is plain text here, and looks like an expression",
+                hint=f"if it is one, write ${{ {meant} }}",
+            )
+
+
+def _meant(pointer: Pointer, text: str, variables: frozenset[str]) -> str | None:
+    """The expression that the text probably is; None if it is probably none."""
+    if _is_of_filter(pointer) or (pointer and pointer[-1] in _OF_FILES):
+        return None
+    if template := _TEMPLATE.fullmatch(text):
+        text = template["inner"]
+    elif path := _PATH.fullmatch(text):
+        if path["more"] is None and _ENDINGS.fullmatch(text[1:]):
+            return None
+    elif (variable := _VARIABLE.fullmatch(text)) is None or variable["name"] not in variables:
+        return None
+    return text if language.compiles(text) else None
+
+
+def _is_of_filter(pointer: Pointer) -> bool:
+    """Tell whether the text is a pattern that an event is compared with."""
+    return "with" in pointer and ("listen" in pointer or pointer[:1] == ("schedule",))
