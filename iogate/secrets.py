@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import os
 import re
 import secrets as entropy
 import string
@@ -25,7 +26,6 @@ from typing import Literal
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import Type, hash_secret, verify_secret
 
-from iogate import handover
 from iogate.errors import IogateError
 
 Kind = Literal["env", "file", "hash"]
@@ -68,10 +68,9 @@ def resolve(kind: Kind, value: str, *, root: Path | None = None) -> str:
         case "hash":
             return value
         case "env":
-            found = handover.variable(value)
-            text = found or ""
+            text = os.environ.get(value, "")
             if not text:
-                state = "not set" if found is None else "empty"
+                state = "empty" if value in os.environ else "not set"
                 raise Unset(
                     f"environment variable {value} is {state}",
                     kind=kind,

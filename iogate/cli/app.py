@@ -25,6 +25,7 @@ from iogate.cli import (
     runs,
     secrets,
     status,
+    stores,
     workflows,
 )
 from iogate.cli import (
@@ -84,6 +85,7 @@ for module in (
     runs,
     processes,
     status,
+    stores,
     doctor,
 ):
     module.register(app)

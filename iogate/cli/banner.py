@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from iogate.cli.examples import Example
-from iogate.cli.render import Table, mask
+from iogate.cli.render import Table
+from iogate.redis_url import mask
 
 
 @dataclass(frozen=True, kw_only=True)

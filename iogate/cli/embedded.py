@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from iogate.errors import IogateError
+from iogate.errors import InvalidFiles, IogateError
+from iogate.settings import WRONG_SETTING
 
 if TYPE_CHECKING:
     from iogate.settings import Settings
@@ -32,6 +33,12 @@ async def kept_store(settings: Settings) -> AsyncIterator[str]:
     if settings.redis_url is not None:
         yield settings.redis_url
         return
+    if settings.confirming:
+        raise InvalidFiles(
+            "durability is replicated, and the embedded store has no replicas",
+            code=WRONG_SETTING,
+            hint="set redis_url to a primary with replicas, or durability: local",
+        )
     starting = asyncio.ensure_future(asyncio.to_thread(_start, settings))
     try:
         embedded = await asyncio.shield(starting)

@@ -132,14 +132,13 @@ class _Parts:
 
 
 async def _run(session: Session, flags: dict[str, Any], parts: _Parts) -> None:
-    from iogate import handover, logs
+    from iogate import logs
     from iogate.cli.checking import compiled
     from iogate.supervisor import Supervisor
 
     def read_settings() -> Settings:
         return session.settings(flags)
 
-    handover.conceal()
     settings = read_settings()
     logs.set_up(settings.log_format)
     checked = compiled(settings, purpose="apply") if parts.apply else None
@@ -201,10 +200,13 @@ class _Place:
         from iogate.store.connection import open_store
 
         limit_s = 0.0 if self.settings.redis_url else LIMIT_S
-        return await patiently(lambda: open_store(url, client_name="iogate-parent"), limit_s=limit_s)
+        replicas = self.settings.confirming
+        return await patiently(
+            lambda: open_store(url, client_name="iogate-parent", replicas=replicas), limit_s=limit_s
+        )
 
     def _named(self, url: str) -> str:
-        from iogate.cli.render import mask
+        from iogate.redis_url import mask
 
         return mask(url) + ("" if self.settings.redis_url else f" (embedded in {self.settings.data_dir})")
 
@@ -339,9 +341,7 @@ def _gateways(settings: Settings, files: tuple[int, ...]) -> tuple[Child, ...]:
         Child(
             name=f"gateway-{number}",
             command=(sys.executable, "-P", "-m", "iogate.gateway"),
-            environment={LISTEN_FD: str(files[0])},
-            # A later revision may name any variable, so a gateway keeps all of them: in memory only.
-            handover={**os.environ, **to_environment(settings)},
+            environment={**to_environment(settings), LISTEN_FD: str(files[0])},
             files=files,
             ticks=True,
             grace_s=settings.drain_timeout + CLOSING_S,

@@ -230,8 +230,3 @@ def _scalar(value: Any) -> str:
         plain = _PLAIN.fullmatch(value) and value.lower() not in _RESERVED and value == value.strip()
         return value if plain else json.dumps(value, ensure_ascii=False)
     return json.dumps(value, ensure_ascii=False)
-
-
-def mask(url: str) -> str:
-    """A store's URL without its password."""
-    return re.sub(r"(//[^/@:]*):[^@]*@", r"\1:***@", url)

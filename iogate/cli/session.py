@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iogate import settings as settings_module
-from iogate.cli.render import Output, Screen, mask, say
+from iogate.cli.render import Output, Screen, say
 from iogate.errors import InvalidFiles, Misused, Unreachable
+from iogate.redis_url import mask
 from iogate.settings import FILE_NAME, Settings
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Session:
         url = self.store_url(settings)
         if changes:
             say(f"store: {mask(url)}", style="bright_black")
-        store = await open_store(url, client_name="iogate-cli")
+        store = await open_store(url, client_name="iogate-cli", replicas=settings.confirming)
         try:
             yield store
         finally:

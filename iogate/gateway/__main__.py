@@ -1,6 +1,6 @@
 """`python -m iogate.gateway`: one gateway process, as a supervising parent starts it.
 
-The settings come through the hand-over of the parent, the project's folder is the current one.
+The settings come in the environment, the project's folder is the current one.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from iogate import handover, logs, settings
+from iogate import logs, settings
 from iogate.errors import IogateError, Unreachable
 from iogate.gateway import app, process, senders, sockets
 from iogate.gateway.calls import Calls
-from iogate.gateway.events import Streams
 from iogate.gateway.links import Links
 from iogate.gateway.live import Live
 from iogate.gateway.refresh import Refresher
@@ -75,10 +74,9 @@ async def run(chosen: Settings) -> None:
         loopback=is_loopback(chosen.host),
         public_url=chosen.public_url or f"http://{bracketed}:{chosen.port}",
         root=Path.cwd(),
-        streams=Streams(chosen.streams),
         senders=senders.auth(chosen.events.get("auth")),
     )
-    refresher = Refresher(live, lambda: find_store(chosen))
+    refresher = Refresher(live, lambda: find_store(chosen), replicas=chosen.confirming)
     listening = sockets.inherited_or_own(chosen.host, chosen.port)
     application = app.build(live, Calls(live, refresher, UidSource()))
     refreshing = asyncio.create_task(refresher.run(), name="refresh")
@@ -100,7 +98,6 @@ async def run(chosen: Settings) -> None:
 
 
 def main() -> int:
-    handover.receive()
     chosen = settings.from_environment()
     logs.set_up(chosen.log_format)
     # What was loaded until here lives as long as the process, and calls make no cycles: a collector that

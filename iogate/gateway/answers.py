@@ -6,17 +6,22 @@ is `{"response":{"error":{"code","message"}}}`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import msgspec
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Send
 
+from iogate.store.failures import Drained, Unconfirmed
+
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 CLOSE = (b"connection", b"close")
 NO_STORE = (b"cache-control", b"no-store")
 JSON = (b"content-type", b"application/json")
+DRAINED_S = 5.0
+"""At most in `Retry-After` while the store is drained."""
 
 _encode = msgspec.json.Encoder(order=None, decimal_format="number").encode
 
@@ -119,8 +124,22 @@ def too_many(message: str, retry_after_s: float) -> ErrorAnswer:
     )
 
 
-def unavailable(message: str) -> ErrorAnswer:
-    return ErrorAnswer(503, "serverError.unavailable", message, [(b"retry-after", b"1")])
+def unavailable(message: str, retry_after_s: float = 1.0) -> ErrorAnswer:
+    """503; `retry_after_s` is rounded up."""
+    seconds = str(max(1, math.ceil(retry_after_s))).encode()
+    return ErrorAnswer(503, "serverError.unavailable", message, [(b"retry-after", seconds)])
+
+
+def of_store(error: BaseException) -> ErrorAnswer:
+    """503: the store did not take the call, or nobody knows whether it did."""
+    match error:
+        case Drained():
+            # A failover takes seconds; who drained the store opens it before the time is over.
+            return unavailable("The store is closed for a planned failover", min(error.left_s, DRAINED_S))
+        case Unconfirmed():
+            return UNCONFIRMED
+        case _:
+            return STORE_DOWN
 
 
 NO_ROUTE = ErrorAnswer(404, "requestError.notFound", "There is no such interface")
@@ -140,6 +159,10 @@ HEADERS_TOO_LARGE = ErrorAnswer(
     [CLOSE],
 )
 STORE_DOWN = unavailable("The store is out of reach; nothing was accepted")
+UNCONFIRMED = unavailable(
+    "Too few replicas have confirmed the call, so that it may or may not have been accepted; "
+    "repeat it with the same idempotency key"
+)
 STORE_FULL = unavailable("The store has no memory left; nothing was accepted")
 NO_REVISION = unavailable("No revision is loaded yet")
 STALE = unavailable("The interface changed while this call was judged; call again")

@@ -18,7 +18,7 @@ from iogate.errors import Unreachable
 from iogate.gateway import answers, auth, body, cloudevents, content
 from iogate.gateway.answers import Answer, ErrorAnswer, Failed
 from iogate.gateway.live import ANSWER_S
-from iogate.store.line import StoreFull
+from iogate.store.memory import StoreFull
 
 if TYPE_CHECKING:
     from litestar.types import HTTPScope, Receive, Send
@@ -122,5 +122,5 @@ class Arrivals:
                 return await store.events.publish(events, sender=sender)
         except StoreFull:
             raise Failed(answers.STORE_FULL) from None
-        except (TimeoutError, Unreachable):
-            raise Failed(answers.STORE_DOWN) from None
+        except (TimeoutError, Unreachable) as error:
+            raise Failed(answers.of_store(error)) from None

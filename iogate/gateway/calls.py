@@ -167,8 +167,8 @@ class Calls:
         )
         try:
             verdict = await intake.accept(request)
-        except Unreachable:
-            return answers.STORE_DOWN
+        except Unreachable as error:
+            return answers.of_store(error)
         if isinstance(verdict, Accepted):
             if verdict.replayed:
                 route.counts.replayed += 1

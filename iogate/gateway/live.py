@@ -13,12 +13,9 @@ from typing import TYPE_CHECKING
 
 from iogate.clock import StoreClock
 from iogate.errors import Unreachable
-from iogate.gateway.answers import STORE_DOWN, STORE_FULL, Failed
+from iogate.gateway.answers import STORE_DOWN, Failed, of_store
 from iogate.gateway.body import Deadlines
-from iogate.gateway.events import Streams
 from iogate.gateway.metrics import EventCounts
-from iogate.settings import Settings
-from iogate.store.line import StoreFull
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +49,6 @@ class Live:
     intake: Intake | None = None
     table: Table | None = None
     """None until a revision was taken."""
-    streams: Streams = field(default_factory=lambda: Streams(Settings.streams))
     counts: dict[str, Counts] = field(default_factory=dict)
     senders: Auth | None = None
     """Who may send events in; None: nobody, the path is closed."""
@@ -76,7 +72,5 @@ class Live:
         try:
             async with asyncio.timeout(ANSWER_S):
                 yield self.store
-        except StoreFull:
-            raise Failed(STORE_FULL) from None
-        except (TimeoutError, Unreachable):
-            raise Failed(STORE_DOWN) from None
+        except (TimeoutError, Unreachable) as error:
+            raise Failed(of_store(error)) from None

@@ -37,7 +37,7 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
         if live.draining.is_set():
             return as_response(_ENDING)
         async with live.reach() as store:
-            await store.ping()
+            await store.ready()
         return as_response(_READY if live.table is not None else NO_REVISION)
 
     @route("/metrics", http_method=_READ)

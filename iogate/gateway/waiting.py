@@ -39,6 +39,8 @@ async def sync_answer(
     """The end of a run as `/sync` answers it; None when it has not ended, which is a 202."""
     try:
         run = await until_end(live, store, uid, limit_s)
+        # An end that a failover loses would be another one the next time.
+        await store.confirm()
     except Unreachable:
         # The run is stored: that is what the 202 says.
         return None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from iogate import eventing
+from iogate import eventing, redis_url
 from iogate.errors import ERROR_FAMILIES
 from iogate.settings import kinds
 
@@ -34,21 +34,25 @@ class Settings:
     gateways: int = 1
     workers: int = 1
     concurrency: int = 100
-    streams: int = 1000
     functions: tuple[str, ...] = ()
     secrets: Mapping[str, Any] = field(default_factory=dict)
     allow_run: tuple[Runnable, ...] = ()
     python: str | None = None
-    process_environment: tuple[str, ...] = ()
-    worker_environment: tuple[str, ...] = ()
     allow_hosts: tuple[str, ...] = ()
     endpoints: Mapping[str, str] = field(default_factory=dict)
     link_key: str | None = field(default=None, repr=False)
     events: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    durability: Literal["local", "replicated"] = "local"
+    replicas: int = 1
     error_types: str = "open-workflow"
     log_format: Literal["text", "json"] | None = None
     drain_timeout: float = 20.0
     """Seconds."""
+
+    @property
+    def confirming(self) -> int:
+        """How many replicas must confirm what is acknowledged; 0 with `durability: local`."""
+        return self.replicas if self.durability == "replicated" else 0
 
 
 NAMES = tuple(f.name for f in fields(Settings))
@@ -102,12 +106,12 @@ def _read_host(value: Any) -> str:
 
 _host = kinds.Kind(read=_read_host, form="text", schema={"type": "string", "pattern": f"^(?:{_HOST})$"})
 _text = kinds.pattern("text that is not empty", r"(?s).*\S.*")
-_VARIABLES = "a list of names of environment variables, such as AWS_REGION or AWS_*"
-_variable = kinds.pattern("a name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*\*?")
 _module = kinds.pattern("a dotted module name", r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 KINDS: Mapping[str, kinds.Kind] = {
-    "redis_url": kinds.pattern("a URL with redis://, rediss:// or unix://", r"(redis|rediss|unix)://\S+"),
+    "redis_url": kinds.pattern(
+        "a URL with redis://, rediss://, unix:// or redis+sentinel://", redis_url.PATTERN
+    ),
     "data_dir": _text,
     "store_server": _text,
     "host": kinds.pattern("a host name or an address", r"[^\s/]+"),
@@ -116,15 +120,12 @@ KINDS: Mapping[str, kinds.Kind] = {
     "gateways": kinds.number(1, 256),
     "workers": kinds.number(1, 256),
     "concurrency": kinds.number(1, 10_000),
-    "streams": kinds.number(1, 100_000),
     "functions": kinds.list_of(_module, "a list of dotted module names"),
     "secrets": kinds.mapping_of(_secret, "a map of name to {env: NAME} or {file: PATH}", _SECRET_SCHEMA),
     "allow_run": kinds.list_of(
         kinds.choice("script", "shell", "container"), "a list of script, shell, container"
     ),
     "python": _text,
-    "process_environment": kinds.list_of(_variable, _VARIABLES),
-    "worker_environment": kinds.list_of(_variable, _VARIABLES),
     "allow_hosts": kinds.list_of(
         _host, "a list of hosts, each HOST, HOST:PORT or NETWORK/BITS, without a scheme"
     ),
@@ -133,6 +134,8 @@ KINDS: Mapping[str, kinds.Kind] = {
     ),
     "link_key": kinds.pattern("text of at least 32 characters", r"(?s).{32,}"),
     "events": kinds.Kind(read=_read_events, form="map", schema=eventing.SCHEMA),
+    "durability": kinds.choice("local", "replicated"),
+    "replicas": kinds.number(1, 16),
     "error_types": kinds.choice(*ERROR_FAMILIES),
     "log_format": kinds.choice("text", "json"),
     "drain_timeout": kinds.duration(1, 3600),

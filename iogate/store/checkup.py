@@ -5,6 +5,7 @@ Used by `doctor` and `up`. Invariant: changes nothing; what it cannot read it sa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -12,7 +13,8 @@ import msgspec
 
 from iogate.store.line import CommandFailed, Line
 from iogate.store.outbox import Sink
-from iogate.store.server import OLDEST
+
+_REPLICA = re.compile(r"(?:slave|replica)\d+:ip=(?P<ip>[^,]*),port=(?P<port>\d+),state=(?P<state>\w+)")
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,13 +38,21 @@ async def findings(line: Line, sinks: Sequence[Sink] = ()) -> list[Finding]:
             )
         ]
     found = [finding for finding in _judge(settings) if finding is not None]
+    found += [finding for finding in await _replication(line, settings) if finding is not None]
     found += [_lossy(sink) for sink in sinks if sink.dropped]
     return sorted(found, key=lambda finding: finding.level)
 
 
 async def _settings(line: Line) -> dict[str, str]:
     settings: dict[str, str] = {}
-    for name in ("appendonly", "appendfsync", "maxmemory-policy", "no-appendfsync-on-rewrite", "maxmemory"):
+    for name in (
+        "appendonly",
+        "appendfsync",
+        "maxmemory-policy",
+        "no-appendfsync-on-rewrite",
+        "maxmemory",
+        "min-replicas-to-write",
+    ):
         reply = await line.call("CONFIG", "GET", name)
         if reply:
             settings[name] = reply[1].decode()
@@ -89,6 +99,52 @@ def _judge(settings: dict[str, str]) -> list[Finding | None]:
     ]
 
 
+async def _replication(line: Line, settings: dict[str, str]) -> list[Finding | None]:
+    """Hold the setting `durability` against the replicas and the server's configuration."""
+    try:
+        connected = len(online_replicas((await line.call("INFO", "replication")).decode()))
+    except CommandFailed:
+        return []
+    least = int(settings.get("min-replicas-to-write", 0))
+    watched = line.watched
+    return [
+        _unless(
+            connected >= line.replicas,
+            "error",
+            "durability",
+            f"durability is replicated with {line.replicas} replicas, and {connected} are connected: "
+            "calls get a 503",
+            "connect replicas, or lower the setting replicas",
+        ),
+        _unless(
+            bool(line.replicas) or not (connected or watched),
+            "warning",
+            "durability",
+            "durability is local: a failover loses calls that no replica had got",
+            "set durability: replicated",
+        ),
+        _unless(
+            bool(line.replicas) or not watched or least > 0,
+            "warning",
+            "min-replicas-to-write",
+            "min-replicas-to-write is 0: a primary that is cut off accepts calls that the failover loses",
+            "set durability: replicated, or CONFIG SET min-replicas-to-write 1",
+        ),
+        _unless(
+            connected >= least,
+            "error",
+            "min-replicas-to-write",
+            f"min-replicas-to-write is {least}, and {connected} replicas are connected: no write is taken",
+            "connect replicas, or lower min-replicas-to-write",
+        ),
+    ]
+
+
+def online_replicas(info: str) -> list[str]:
+    """Return the addresses of the replicas that INFO replication calls online."""
+    return [f"{each['ip']}:{each['port']}" for each in _REPLICA.finditer(info) if each["state"] == "online"]
+
+
 def _lossy(sink: Sink) -> Finding:
     return Finding(
         level="warning",
@@ -106,8 +162,3 @@ def _unless(
     hint: str,
 ) -> Finding | None:
     return None if fine else Finding(level=level, setting=setting, message=message, hint=hint)
-
-
-def too_old(version: str) -> bool:
-    """Whether INFO's redis_version lacks commands that the store uses."""
-    return tuple(int(part) for part in version.split(".")[:2]) < OLDEST

@@ -6,15 +6,17 @@ is a StoreUnavailable, and nothing needs to be opened again afterwards.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from iogate.errors import WrongStore
-from iogate.store.checkup import Finding, findings, too_old
+from iogate.store.checkup import Finding, findings
+from iogate.store.drains import Drains
+from iogate.store.endpoint import Endpoint
 from iogate.store.events import Events
 from iogate.store.gates import Gates
 from iogate.store.intake import Intake
 from iogate.store.leases import Leases
-from iogate.store.line import CommandFailed, Line, StoreUnavailable, time_ms
+from iogate.store.line import Line, StoreUnavailable, time_ms
 from iogate.store.memory import Memory
 from iogate.store.outbox import Outbox
 from iogate.store.presence import Presence
@@ -29,11 +31,12 @@ __all__ = ["Store", "StoreUnavailable", "open_store"]
 class Store:
     """The parts share one connection; an intake has its own, and the signals another."""
 
-    def __init__(self, url: str, *, client_name: str) -> None:
+    def __init__(self, url: str, *, client_name: str, replicas: int = 0) -> None:
         self.url = url
         self._client_name = client_name
-        self._line = Line(url, name=client_name)
-        self._signals = Signals(url, name=client_name)
+        self._endpoint = Endpoint(url)
+        self._line = Line(self._endpoint, name=client_name, replicas=replicas)
+        self._signals = Signals(self._endpoint, name=client_name)
         self._intakes: list[Intake] = []
         self.revisions = Revisions(self._line)
         self.gates = Gates(self._line, self._signals)
@@ -43,6 +46,7 @@ class Store:
         self.outbox = Outbox(self._line, self._signals)
         self.schedules = Schedules(self._line)
         self.presence = Presence(self._line)
+        self.drains = Drains(self._line)
 
     @property
     def address(self) -> str:
@@ -51,12 +55,33 @@ class Store:
 
     def intake(self) -> Intake:
         """A way in for calls; one a gateway process."""
-        intake = Intake(Line(self.url, name=f"{self._client_name}-intake", timeout_s=1.0))
+        name = f"{self._client_name}-intake"
+        intake = Intake(Line(self._endpoint, name=name, timeout_s=1.0, replicas=self._line.replicas))
         self._intakes.append(intake)
         return intake
 
-    async def ping(self) -> None:
-        await self._line.call("PING")
+    async def look(self) -> None:
+        """Return if the server is the primary of a store that can be used.
+
+        Raises StoreUnavailable or WrongStore if not.
+        """
+        await self._line.look()
+
+    async def ready(self) -> None:
+        """Return if a call could be stored now: each connection is to the primary, and replicas are there.
+
+        Raises StoreUnavailable if not.
+        """
+        await asyncio.gather(self._line.look(), *(intake.look() for intake in self._intakes))
+        await self.drains.check()
+        await self._line.confirm()
+
+    async def confirm(self) -> None:
+        """Return once as many replicas as the settings want have all that was written before.
+
+        Raises StoreUnavailable if they take too long.
+        """
+        await self._line.confirm()
 
     async def now_ms(self) -> int:
         """Return the store's time, which all processes go by."""
@@ -79,35 +104,21 @@ class Store:
     async def close(self) -> None:
         for intake in self._intakes:
             await intake.close()
-        await self.runs.followers.close()
         await self._signals.close()
         await self._line.close()
+        self._endpoint.close()
 
 
-async def open_store(url: str, *, client_name: str = "iogate") -> Store:
-    """Open the store at `url`: redis://, rediss:// or unix://.
+async def open_store(url: str, *, client_name: str = "iogate", replicas: int = 0) -> Store:
+    """Open the store at `url`: redis://, rediss://, unix:// or redis+sentinel://.
 
-    Raises StoreUnavailable where nobody answers, WrongStore where it refuses us or is older than 6.2.
+    `replicas`: how many must confirm what is acknowledged. Raises StoreUnavailable if nobody answers or the
+    server is a replica, WrongStore if it refuses us, is older than 6.2, a cluster or a sentinel.
     """
-    store = Store(url, client_name=client_name)
+    store = Store(url, client_name=client_name, replicas=replicas)
     try:
-        await _check_version(store)
+        await store.look()
     except BaseException:
         await store.close()
         raise
     return store
-
-
-async def _check_version(store: Store) -> None:
-    try:
-        info = await store.server_info()
-    except CommandFailed:
-        # A user who may not ask for INFO; the scripts have been loaded all the same.
-        return
-    version = info.get("redis_version", "")
-    if version and too_old(version):
-        raise WrongStore(
-            f"the store at {store.address} is Redis {version}; iogate needs 6.2 or later",
-            code="IOG612",
-            hint="upgrade it, or set redis_url to a newer server",
-        )

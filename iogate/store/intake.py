@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import time
 from collections import deque
@@ -19,15 +20,20 @@ import hiredis
 import msgspec
 
 from iogate.store import keys, scripts
-from iogate.store.line import CommandFailed, Line, StoreUnavailable, is_missing_script, pack
+from iogate.store.failures import Drained, NotPermitted, StoreUnavailable, Unconfirmed
+from iogate.store.line import Line, is_missing_script, pack
 from iogate.store.memory import Memory
 from iogate.store.uids import UidSource
+
+log = logging.getLogger(__name__)
 
 GROUP = 64
 TRIES = 2
 """A refused connection is not worth a second of retries; a broken one is worth another go."""
 DEADLINE_S = 0.9
 """The gateway answers 503 within a second."""
+CONFIRM_MARGIN_S = 0.1
+"""Replicas have what is left of the deadline but this, so that their number arrives before it."""
 
 _MULTI = pack("MULTI")
 _EXEC = pack("EXEC")
@@ -94,6 +100,7 @@ class Intake:
         self._nonce = secrets.token_hex(4)
         self._queue: deque[_Waiting] = deque()
         self._sender: asyncio.Task[None] | None = None
+        self._told = ""
 
     def uid(self) -> str:
         """Draw an id for a request."""
@@ -110,6 +117,13 @@ class Intake:
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send_all(), name="intake")
         return await waiting.answer
+
+    async def look(self) -> None:
+        """Return if this connection is to the primary.
+
+        Raises StoreUnavailable if not.
+        """
+        await self._line.look()
 
     async def close(self) -> None:
         if self._sender is not None:
@@ -165,6 +179,10 @@ class Intake:
             await self._memory.look(group[0].deadline - now)
             now = time.monotonic()
             replies = await self._transact(group, group[0].deadline - now)
+        except Unconfirmed as error:
+            # The time that was left has gone into waiting for the replicas.
+            self._fail(group, error)
+            return
         except StoreUnavailable as error:
             self._again(group, error)
             return
@@ -179,27 +197,39 @@ class Intake:
             await self._line.load()
 
     async def _transact(self, group: list[_Waiting], timeout_s: float) -> list[Any]:
-        """One transaction; its scripts' replies, errors among them."""
-        if len(group) == 1:
-            return await self._line.send(group[0].packed, 1, timeout_s=timeout_s)
-        packed = b"".join([_MULTI, *(waiting.packed for waiting in group), _EXEC])
-        *queued, done = await self._line.send(packed, len(group) + 2, timeout_s=timeout_s)
+        """One transaction, confirmed by replicas if they must; its scripts' replies, errors among them."""
+        count, confirmed = len(group), 2 if self._line.replicas else 0
+        parts = [waiting.packed for waiting in group]
+        if count > 1:
+            parts = [_MULTI, *parts, _EXEC]
+        if confirmed:
+            # Outside the transaction, in which WAIT does not wait.
+            parts.append(self._line.confirmation(int((timeout_s - CONFIRM_MARGIN_S) * 1000)))
+        replies = await self._line.send(
+            b"".join(parts), len(parts) - bool(confirmed) + confirmed, timeout_s=timeout_s
+        )
+        if confirmed:
+            self._line.check_confirmation(replies[-confirmed:])
+            del replies[-confirmed:]
+        if count == 1:
+            return replies
+        *queued, done = replies
         if isinstance(done, hiredis.ReplyError):
             # Nothing ran: a command was refused before EXEC (a full or loading server).
             first = next((q for q in queued if isinstance(q, hiredis.ReplyError)), done)
-            return [first] * len(group)
-        replies: list[Any] = done
-        return replies
+            return [first] * count
+        executed: list[Any] = done
+        return executed
 
     def _answer(self, waiting: _Waiting, reply: Any) -> None:
         if isinstance(reply, hiredis.ReplyError):
             text = str(reply)
             if text.startswith("OOM"):
                 self._set(waiting, Refusal(reason="memory", retry_after_s=1.0))
-            elif text.startswith(("LOADING", "MASTERDOWN", "BUSY", "READONLY", "MISCONF", "NOREPLICAS")):
+            elif text.startswith("MISCONF"):
                 self._fail([waiting], StoreUnavailable(text))
             else:
-                self._fail([waiting], CommandFailed(text))
+                self._fail([waiting], self._failure(text))
             return
         code = reply[0]
         if code == b"ok":
@@ -208,10 +238,20 @@ class Intake:
             self._set(waiting, Accepted(uid=reply[1].decode(), replayed=True))
         elif code == b"taken":
             self._redraw(waiting)
+        elif code == b"drained":
+            self._fail([waiting], Drained(reply[1] / 1000))
         elif code == b"rate":
             self._set(waiting, Refusal(reason="rate", retry_after_s=reply[1] / 1000))
         else:
             self._set(waiting, Refusal(reason=code.decode()))
+
+    def _failure(self, reply: str) -> Exception:
+        found = self._line.failure(reply, "EVALSHA")
+        if isinstance(found, NotPermitted) and found.message != self._told:
+            # Callers get a 503 without the reason.
+            self._told = found.message
+            log.error("%s; %s", found.message, found.hint, extra={"action": "store.forbidden"})
+        return found
 
     def _redraw(self, waiting: _Waiting) -> None:
         """Another gateway has drawn the same uid: once in millions of calls."""

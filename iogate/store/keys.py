@@ -39,6 +39,8 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:gates               set     ids of all APIs that have a gate               as the gates
     iogate:deleted             set     ids of APIs that were deleted                  until they return
     iogate:expiries            zset    API by the end of its override                 until published
+    iogate:drained             string  who drained the store before a failover        as the drain asks
+    iogate:confirmed           string  written before WAIT, which then has a write    for ever
     iogate:full                string  set while memory is over the watermark         FULL_S
     iogate:live                hash    live revision: number, digest; change counter  for ever
     iogate:revision:N          hash    a published revision                           REVISIONS_KEPT
@@ -156,6 +158,8 @@ GATES: Final = "iogate:gates"
 DELETED: Final = "iogate:deleted"
 EXPIRIES: Final = "iogate:expiries"
 FULL: Final = "iogate:full"
+DRAINED: Final = "iogate:drained"
+CONFIRMED: Final = "iogate:confirmed"
 LIVE: Final = "iogate:live"
 REVISION: Final = "iogate:revision:"
 REVISIONS: Final = "iogate:revisions"
@@ -169,8 +173,6 @@ WAKE_CHANNEL: Final = "iogate:wake"
 """Doorbell of the workers: the RQ queue was empty and is not any more."""
 ENDED_CHANNEL: Final = "iogate:ended"
 """Uids that ended, space-separated."""
-JOURNAL_CHANNEL: Final = "iogate:journal:"
-"""With a uid: doorbell of those who follow the run's journal, an entry was written."""
 CANCEL_CHANNEL: Final = "iogate:cancel"
 """A uid under lease whose end someone asked for."""
 NEWS_CHANNEL: Final = "iogate:news"

@@ -72,7 +72,7 @@ async def work(
     ticking = asyncio.create_task(ticks.keep_ticking())
     registry = functions.load(settings.functions, root)
     stopped = asyncio.Event()
-    store = await _reach(settings.redis_url, name, stopped)
+    store = await _reach(settings.redis_url, name, stopped, settings.confirming)
     if store is None:
         ticking.cancel()
         return
@@ -142,13 +142,13 @@ async def work(
     log.info("worker %s ended", name, extra={"action": "worker.ended", "worker": name})
 
 
-async def _reach(url: str, name: str, stopped: asyncio.Event) -> Store | None:
+async def _reach(url: str, name: str, stopped: asyncio.Event, replicas: int) -> Store | None:
     """Open the store, however long it takes; None when the process is told to end first."""
     _stop_on_signals(stopped.set)
     said = False
     while not stopped.is_set():
         try:
-            return await open_store(url, client_name=name)
+            return await open_store(url, client_name=name, replicas=replicas)
         except StoreUnavailable as error:
             if not said:
                 log.warning("%s; the worker waits for it", error, extra={"action": "store.lost"})

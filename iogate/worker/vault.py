@@ -11,13 +11,13 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from iogate import logs
 from iogate.engine.scope import Environment
 from iogate.redaction import disguises
+from iogate.redis_url import passwords
 from iogate.secrets import Unset, resolve
 from iogate.settings import Settings
 from iogate.worker.redaction import Redaction
@@ -34,8 +34,7 @@ class Vault:
         self.error_types = settings.error_types
         self._sources: Mapping[str, Mapping[str, str]] = settings.secrets
         self._root = root
-        password = urlsplit(settings.redis_url).password if settings.redis_url else None
-        self._own = (password, unquote(password)) if password else ()
+        self._own = passwords(settings.redis_url or "")
         self._resolved: dict[str, Any] | None = None
         self._faults: dict[str, str] = {}
         self._sinks = {sink.name: sink.headers for sink in of_settings(settings).all}

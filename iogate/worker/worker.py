@@ -24,12 +24,15 @@ from rq.suspension import is_suspended
 from rq.worker import BaseWorker
 
 from iogate.store import keys
+from iogate.store.endpoint import blocking_client
 
 log = logging.getLogger(__name__)
 
 TTL_S = 30
 """RQ keeps a silent worker for this long and a minute more."""
 HEARTBEAT_S = 5.0
+SILENT_S = 12.0
+"""A subscription that has not answered two pings is made again."""
 LISTEN_S = 1.0
 RETRY_S = 0.5
 TIMEOUT_S = 5.0
@@ -41,7 +44,7 @@ class WorkflowWorker(BaseWorker):
     """Identity, registration, heartbeat, state and commands; see the module."""
 
     def __init__(self, name: str, url: str) -> None:
-        connection = Redis.from_url(
+        connection = blocking_client(
             url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, health_check_interval=0
         )
         queue = Queue(keys.QUEUE, connection=connection, serializer=JSONSerializer)
@@ -99,6 +102,8 @@ class WorkflowWorker(BaseWorker):
                 if isinstance(error, ValueError):
                     registered = True  # the name is ours: a birth whose answer was lost
                 log.debug("registration: %s", error, extra={"action": "registration.retried"})
+                # Whatever it was, such as a primary that is a replica now: connect again.
+                self.connection.connection_pool.disconnect()
                 self._closing.wait(RETRY_S)
             finally:
                 pubsub.close()
@@ -109,12 +114,18 @@ class WorkflowWorker(BaseWorker):
         self.connection.close()
 
     def _listen(self, pubsub: PubSub) -> None:
-        beaten = 0.0
+        beaten, heard = 0.0, time.monotonic()
         while not self._closing.is_set():
-            if time.monotonic() - beaten >= HEARTBEAT_S:
+            now = time.monotonic()
+            if now - beaten >= HEARTBEAT_S:
+                if now - heard > SILENT_S:
+                    raise TimeoutError("the subscription is silent")
                 self._beat()
-                beaten = time.monotonic()
+                pubsub.ping()
+                beaten = now
             message = pubsub.get_message(timeout=LISTEN_S)
+            if message is not None:
+                heard = time.monotonic()
             if message is not None and message["type"] == "message":
                 self._command(message["data"])
 

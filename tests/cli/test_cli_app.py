@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from iogate import __version__
+from iogate import __version__, redis_url
 from iogate.cli import app, render
 from iogate.cli.render import Table
 from tests.cli.conftest import Cli
@@ -157,8 +157,8 @@ def test_yaml_reads_back_as_it_was(value: dict[str, object]) -> None:
 
 
 def test_a_password_in_a_store_url_is_masked() -> None:
-    assert render.mask("rediss://u:p%40ss@h:1/2") == "rediss://u:***@h:1/2"
-    assert render.mask("unix:///tmp/a@b:c/s") == "unix:///tmp/a@b:c/s"
+    assert redis_url.mask("rediss://u:p%40ss@h:1/2") == "rediss://u:***@h:1/2"
+    assert redis_url.mask("unix:///tmp/a@b:c/s") == "unix:///tmp/a@b:c/s"
 
 
 def test_the_app_is_importable_without_running() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from iogate.errors import Misused, WrongStore
-from iogate.store.checkup import too_old
 from iogate.store.connection import Store, open_store
 from iogate.store.embedded import Embedded, throwaway
+from iogate.store.line import too_old
 
 UNSAFE = {
     "appendonly": ("no", "error", "appendonly is no: accepted runs are lost when the server ends"),

@@ -115,7 +115,7 @@ async def test_the_end_of_a_child_reaches_its_parent(
         else:
             inbox = await each_store.leases.inbox(parent.uid, parent.token)
             while not heard:
-                await each_store.ping()
+                await each_store.look()
     (message,) = inbox
     assert message.frame == 7
     assert told(message) == {"status": status, **expected}

@@ -21,11 +21,12 @@ from collections.abc import Sequence
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
-from urllib.parse import urlsplit
 
 from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
+
+from iogate.redis_url import PORT, Host, hosts, sentinels
 
 Address = IPv4Address | IPv6Address
 
@@ -151,10 +152,7 @@ class AddressPolicy:
 
     def __init__(self, *, allow_hosts: Sequence[str], redis_url: str | None) -> None:
         self._listed = [entry.lower() for entry in allow_hosts]
-        store = urlsplit(redis_url or "")
-        tcp = store.scheme in {"redis", "rediss"}
-        self._store_host = (store.hostname or "localhost") if tcp else None
-        self._store_port = (store.port or 6379) if tcp else 0
+        self._stores = _stores(redis_url)
 
     async def admit(self, url: URL, trust: Trust) -> None:
         """Judge the host as it is written; names are judged again by their addresses, in the resolver."""
@@ -167,7 +165,7 @@ class AddressPolicy:
                 f'host "{host}" came out of data and is not in "allow_hosts"; '
                 f'add "{host}" to that setting to let computed URLs reach it'
             )
-        if host == self._store_host and port == self._store_port:
+        if (host, port) in self._stores:
             raise Forbidden(f'"{host}:{port}" is the store; no call may reach it')
         if address is not None:
             await self.check(address, host=host, port=port, guarded=trust is not Trust.REVIEWED)
@@ -177,7 +175,7 @@ class AddressPolicy:
         for each in carried(address):
             if each.is_link_local or each in METADATA:
                 raise Forbidden(f'"{host}" is {each}, a link-local or metadata address; no call may reach it')
-            if port == self._store_port and await self._is_store(each):
+            if await self._is_store(each, port):
                 raise Forbidden(f'"{host}:{port}" is the store; no call may reach it')
         address = unwrap(address)
         if guarded and not is_public(address) and not self._lists(host, port, address, by_pattern=False):
@@ -199,12 +197,18 @@ class AddressPolicy:
                 return True
         return False
 
-    async def _is_store(self, address: Address) -> bool:
-        if self._store_host is None:
-            return False
-        stores = await _addresses(self._store_host)
+    async def _is_store(self, address: Address, port: int) -> bool:
+        named = [host for host, at in self._stores if at == port]
+        stores = set[Address]().union(*[await _addresses(host) for host in named])
         local = address.is_loopback or address.is_unspecified
         return address in stores or (local and any(s.is_loopback or s.is_unspecified for s in stores))
+
+
+def _stores(url: str | None) -> frozenset[Host]:
+    """Return hosts and ports of the store; a sentinel often shares its host with a server."""
+    named = hosts(url or "")
+    usual = [(host, PORT) for host, _ in named] if url and sentinels(url) else []
+    return frozenset([*named, *usual])
 
 
 def _within(address: Address, network: str) -> bool:

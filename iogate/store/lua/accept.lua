@@ -1,7 +1,7 @@
 -- Admits a call and stores its run, or says why not. All or nothing.
 -- keys: run, parked, end, gate, idempotency, index, RQ queue and job, backlog
 -- args: uid, api, digest, facts, input, retention ms, idempotency key ('' none), its ttl ms, fingerprint
--- returns: {'ok'|'replayed', uid} | {'mismatch'|'disabled'|'stale'|'queue_full'|'memory'|'taken'} | {'rate', ms}
+-- returns: {'ok'|'replayed', uid} | {'mismatch'|'disabled'|'stale'|'queue_full'|'memory'|'taken'} | {'rate'|'drained', ms}
 -- invariant: repeated with the same arguments it answers as before and stores nothing twice: `facts`
 --   carries the gateway's own nonce, so a taken uid that is ours is known from another's.
 -- include: time rq places record ended
@@ -34,11 +34,12 @@ local g = redis.call('HMGET', $gate .. api,
   'on', 'until', 'base', 'digest', 'interval', 'slack', 'tat', 'queued', 'inq', 'run', 'bl', 'rl')
 local on = g[1]
 if g[2] and g[2] ~= '' and now_ms >= tonumber(g[2]) then on = g[3] end
--- One look for what is seldom there: this uid, taken or ours, and the memory's mark.
-local seen = redis.call('EXISTS', $run .. uid, $parked .. uid, $end .. uid, $full) > 0
+-- One look for what is seldom there: this uid, taken or ours, the marks of a full and of a drained store.
+local seen = redis.call('EXISTS', $run .. uid, $parked .. uid, $end .. uid, $full, $drained) > 0
 local own
 if seen then own = ours() end
 if own then return {'ok', uid} end
+if seen and redis.call('EXISTS', $drained) == 1 then return {'drained', redis.call('PTTL', $drained)} end
 if on ~= '1' then return {'disabled'} end
 if g[4] ~= digest then return {'stale'} end
 

@@ -3,7 +3,7 @@
 -- args: uid, reason
 -- returns: 'unknown' | 'ended' | 'asked' | 'cancelled'
 -- invariant: the first reason stays; a run under lease is never moved from here.
--- include: time index rq places record inbox outbox journal outcome finish
+-- include: drained time index rq places record inbox outbox journal outcome finish
 local answer = cancel(ARGV[1], ARGV[2])
 save_loads()
 save_index()

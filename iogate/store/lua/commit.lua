@@ -5,7 +5,7 @@
 -- returns: {now ms, verdict…}: bits 1 applied, 2 cancelled, 4 woken, 8 to be suspended, 16 a child was left out,
 --   32 not applied, since its family has too many runs; 0 is void
 -- invariant: seq n+1 applies, a repeated n answers applied and changes nothing, anything else is void.
--- include: time index rq places record inbox outbox journal suspended outcome ended finish children bus
+-- include: drained time index rq places record inbox outbox journal suspended outcome ended finish children bus
 local lease_ms = tonumber(ARGV[1])
 local leases, unleased, verdicts = {}, {}, {}
 

@@ -3,7 +3,7 @@
 -- args: MessagePack list of [fingerprint, type, event]
 -- returns: how many were not known; -1 where nothing is taken in
 -- invariant: an event that was published within $seen_s is not published again.
--- include: bus
+-- include: drained bus
 if redis.call('EXISTS', $full) == 1 then return -1 end
 local count = 0
 for _, event in ipairs(cmsgpack.unpack(ARGV[1])) do

@@ -3,7 +3,7 @@
 -- args: '1' or '0', author, reason, ttl ms ('' none), api…
 -- returns: apis that have no gate; where there is one, nothing was changed
 -- invariant: an API that git leaves open is simply switched; against git, or for a time, it is an override.
--- include: time
+-- include: drained time
 local wanted, author, reason, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local unknown = {}
 for i = 5, #ARGV do

@@ -3,7 +3,7 @@
 -- args: owner, limit, most bytes
 -- returns: {1 where it is the matcher, 1 where more events wait, 'number event'…}; the number of what is no event is 0
 -- invariant: nothing leaves the list here; the lease goes to another only once it has ended.
--- include: time bus
+-- include: drained time bus
 local owner = ARGV[1]
 local m = redis.call('HMGET', $matcher, 'owner', 'until')
 if m[1] ~= owner and (tonumber(m[2]) or 0) > now_ms then return {0, 0} end

@@ -3,7 +3,7 @@
 -- args: uid
 -- returns: 'unknown' | 'ended' | 'not suspended' | 'resumed'
 -- invariant: a run that waits goes on waiting, unless its time has passed or something has come for it.
--- include: time index rq places record inbox outbox journal suspended
+-- include: drained time index rq places record inbox outbox journal suspended
 local uid = ARGV[1]
 local r = record(uid)
 if not r then return redis.call('EXISTS', $end .. uid) == 1 and 'ended' or 'unknown' end

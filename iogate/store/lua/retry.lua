@@ -5,7 +5,7 @@
 -- returns: 'retried' | 'unknown' | 'running' | 'completed' | 'cancelled' | 'changed' | 'lost' (its state is gone)
 -- invariant: history stays: what it did, when it was created and first started; deaths and deadline begin
 --   anew. Of all who retry one attempt, all are told that it is retried, and it is retried once.
--- include: time index rq places record journal ended
+-- include: drained time index rq places record journal ended
 local uid, attempt = ARGV[1], tonumber(ARGV[2])
 local e = ended_record(uid)
 if not e then

@@ -3,7 +3,7 @@
 -- args: 'take', sink, owner, limit | 'done', sink, owner, number up to which entries go
 -- returns: {how many entries have left, entry…} | 1, 0 where another courier has the lease
 -- invariant: only the courier with the lease removes entries; a repeated 'done' removes nothing more.
--- include: time
+-- include: drained time
 local action, owner = ARGV[1], ARGV[3]
 local key, list = $sink .. ARGV[2], $outbox .. ARGV[2]
 -- What an outsider left in their place would hold up the sink for ever.

@@ -3,7 +3,7 @@
 -- args: uid
 -- returns: 'unknown' | 'ended' | 'cancelled' (its end is asked for) | 'asked' | 'suspended'
 -- invariant: what comes for the run meanwhile stays in its inbox; no timer of it fires.
--- include: time index rq places record outbox journal suspended
+-- include: drained time index rq places record outbox journal suspended
 local uid = ARGV[1]
 local r = record(uid)
 if not r then return redis.call('EXISTS', $end .. uid) == 1 and 'ended' or 'unknown' end

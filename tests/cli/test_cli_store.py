@@ -1,0 +1,75 @@
+"""Commands and the store: servers that are refused, and the drain before a failover."""
+
+from __future__ import annotations
+
+import pytest
+
+from iogate.store import keys
+from tests.cli.conftest import Cli
+from tests.replicas import in_step, pair, server
+
+
+@pytest.mark.parametrize("command", ["apply", "serve", "worker"])
+def test_commands_refuse_a_cluster(cli: Cli, command: str) -> None:
+    """Before: `apply` ended with 0, ready was 200 and every call 500."""
+    cli("init")
+    with server("--cluster-enabled", "yes") as own:
+        cli.write("iogate.yaml", f"redis_url: {own.url}\n")
+        ran = cli(command, code=6)
+    assert "is a cluster: scripts of iogate use keys of several slots [IOG651]" in ran.err
+
+
+def test_a_drain_closes_the_store_and_resume_opens_it(cli: Cli) -> None:
+    cli("init")
+    with pair() as (primary, replica):
+        in_step(primary)
+        cli.write("iogate.yaml", f"redis_url: {primary.url}\n")
+        cli("apply")
+        ran = cli("store", "drain", "--for", "5m")
+        assert ran.err.startswith(f"store: {primary.url}\n")
+        assert f"127.0.0.1:{replica.port} has everything, offset " in ran.out
+        assert "fail over now, then:  iogate store resume" in ran.err
+        assert 0 < primary.ask("PTTL", keys.DRAINED) <= 300_000
+        assert replica.ask("EXISTS", keys.DRAINED) == 1
+        refused = cli("disable", "hello/greet", code=6)
+        assert refused.err.endswith(
+            "iogate: the store is out of reach: it is drained for a planned failover [IOG653]\n"
+            "  `iogate store resume` opens it; it opens by itself when the time of the drain is over\n"
+        )
+        assert "open again" in cli("store", "resume").out
+        assert "it was not drained" in cli("store", "resume").out
+        assert primary.ask("EXISTS", keys.DRAINED) == 0
+        cli("disable", "hello/greet")
+
+
+def test_a_drain_needs_a_replica_and_a_length(cli: Cli) -> None:
+    with server() as own:
+        cli.write("iogate.yaml", f"redis_url: {own.url}\n")
+        ran = cli("store", "drain", code=4)
+        assert "has no replica that could take over" in ran.err
+        assert own.ask("EXISTS", keys.DRAINED) == 0
+        assert (
+            "--for 2h: expected a length from 1s to 1h" in cli("store", "drain", "--for", "2h", code=64).err
+        )
+
+
+def test_replicated_needs_a_store_with_replicas(cli: Cli) -> None:
+    cli("init")
+    cli.write("iogate.yaml", "durability: replicated\n")
+    ran = cli("up", code=3)
+    assert "durability is replicated, and the embedded store has no replicas [IOG191]" in ran.err
+    with server() as own:
+        cli.write("iogate.yaml", f"durability: replicated\nredis_url: {own.url}\n")
+        ran = cli("doctor", code=6)
+        assert "durability is replicated with 1 replicas, and 0 are connected: calls get a 503" in ran.out
+        ran = cli("apply", code=6)
+        assert "0 of 1 replicas confirmed the write; a failover now could lose it [IOG652]" in ran.err
+
+
+def test_doctor_warns_of_what_a_failover_would_lose(cli: Cli) -> None:
+    with pair() as (primary, _):
+        in_step(primary)
+        cli.write("iogate.yaml", f"redis_url: {primary.url}\n")
+        assert (
+            "durability is local: a failover loses calls that no replica had got" in cli("doctor", code=6).out
+        )
