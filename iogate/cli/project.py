@@ -62,7 +62,10 @@ def new_api(
     session: Session,
     api: Annotated[str, typer.Argument(metavar="MODULE/METHOD")],
     script: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Run this Python script on each call.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Run this Python script on each call; it is written if it is missing."
+        ),
     ] = None,
     function: Annotated[
         str | None, typer.Option(metavar="NAME:VERSION", help="Call this Python function.")
@@ -101,13 +104,16 @@ def new_api(
         block = scaffold.method_block(method, reference, case=case)
         text = _with_method(api_path, before, method, block)
     _create(workflow_path, scaffold.workflow(namespace, name, task))
+    created = [workflow_path]
+    if script is not None and _create(script, scaffold.SCRIPT):
+        created.append(script)
     api_path.parent.mkdir(parents=True, exist_ok=True)
     api_path.write_text(text, encoding="utf-8")
     verb = "created" if before is None else "changed"
     session.screen.data(
         "new.api",
-        {"api": api, "workflow": reference, "files": [str(api_path), str(workflow_path)]},
-        [f"{verb} {api_path}", f"created {workflow_path}"],
+        {"api": api, "workflow": reference, "files": [str(each) for each in (api_path, *created)]},
+        [f"{verb} {api_path}", *(f"created {each}" for each in created)],
     )
     session.screen.note(
         f"next, in {Path.cwd()}: iogate validate; iogate test {api}; iogate apply; iogate enable {api}"
@@ -161,8 +167,8 @@ def _create(path: Path, text: str) -> bool:
 
 
 def _script(script: Path, workflow_path: Path) -> tuple[str, str]:
-    if not script.is_file():
-        raise NotFound(f"--script {script}: no such file")
+    if script.exists() and not script.is_file():
+        raise Misused(f"--script {script}: not a file")
     endpoint = Path(os.path.relpath(script, workflow_path.parent)).as_posix()
     return scaffold.script_task(endpoint)
 

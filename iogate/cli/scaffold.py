@@ -101,6 +101,17 @@ def set_task() -> tuple[str, str]:
     return task, case
 
 
+SCRIPT = '''\
+"""Runs once for each call: the input is JSON on stdin, the output is the JSON that it prints."""
+
+import json
+import sys
+
+given = json.load(sys.stdin)
+print(json.dumps({"received": given}))
+'''
+
+
 def script_task(endpoint: str) -> tuple[str, str]:
     """A task that runs a Python script: input as JSON on its stdin, its stdout as output."""
     task = f"""\

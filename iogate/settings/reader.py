@@ -23,6 +23,14 @@ PREFIX = "IOGATE_"
 HANDOVER = "IOGATE_SETTINGS"
 """Carries the whole settings, as JSON, from a parent to the processes that it starts."""
 
+_NEAR = 0.72
+"""Ratio of difflib: `prot` is that near to `port`."""
+_INTERNAL = frozenset(
+    PREFIX + name
+    for name in ("CHILD", "TICK_FD", "LISTEN_FD", "HANDOVER_FD", "PROCESS", "RUN_ID", "IDEMPOTENCY_KEY")
+)
+"""Variables that processes of iogate give to their children."""
+
 LINK_KEY_FILE = "link_key"
 """File in `data_dir` that holds the generated `link_key`."""
 
@@ -91,15 +99,24 @@ def read(
 
 
 def misspelt(environment: Mapping[str, str]) -> list[str]:
-    """A line for each variable that is nearly the name of a setting, so that a typing error is seen."""
-    known = {variable(name) for name in NAMES} | {HANDOVER}
+    """Return a warning for each variable whose name resembles that of a setting.
+
+    Other variables with our prefix are none of our business: a secret of the project may be called so.
+    """
+    known = {variable(name) for name in NAMES} | {HANDOVER} | _INTERNAL
     return [
-        f"{name}: no such setting{_did_you_mean(name.removeprefix(PREFIX).lower(), as_variable=True)}"
+        f'{name}: no such setting; did you mean "{variable(meant)}"?'
         for name in sorted(environment)
-        if name.startswith(PREFIX)
-        and name not in known
-        and difflib.get_close_matches(name.removeprefix(PREFIX).lower(), NAMES, 1, 0.85)
+        if name.startswith(PREFIX) and name not in known and (meant := _meant(name)) is not None
     ]
+
+
+def _meant(name: str) -> str | None:
+    """The setting that a variable probably means: a near name, or one of which it is the beginning."""
+    given = name.removeprefix(PREFIX).lower()
+    near = difflib.get_close_matches(given, NAMES, 1, _NEAR)
+    begun = [each for each in NAMES if each.startswith(f"{given}_")]
+    return next(iter((*near, *begun)), None)
 
 
 def to_environment(settings: Settings) -> dict[str, str]:
@@ -150,8 +167,8 @@ def _shown(name: str, value: Any) -> str:
     return shown if len(shown) <= 80 else shown[:77] + "…"
 
 
-def _did_you_mean(name: str, *, as_variable: bool = False) -> str:
+def _did_you_mean(name: str) -> str:
     near = difflib.get_close_matches(name, NAMES, 1)
     if not near:
         return "; settings are " + ", ".join(NAMES)
-    return f'; did you mean "{variable(near[0]) if as_variable else near[0]}"?'
+    return f'; did you mean "{near[0]}"?'

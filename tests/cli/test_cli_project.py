@@ -106,8 +106,22 @@ def test_a_wrong_name_says_what_was_expected(cli: Cli, arguments: list[str], mes
     assert not (cli.root / "apis.d").exists()
 
 
-def test_new_api_names_a_missing_script(cli: Cli) -> None:
-    assert cli("new", "api", "a/b", "--script", "x.py", code=8).err == "iogate: --script x.py: no such file\n"
+def test_new_api_writes_a_missing_script_and_its_test_passes(cli: Cli) -> None:
+    cli("init")
+    ran = cli("new", "api", "a/b", "--script", "scripts/x.py")
+    assert ran.out.splitlines()[-1] == "created scripts/x.py"
+    assert cli("test", "a/b", "-o", "json").json["passed"] == 1
+    assert cli("run", "workflows.d/a/b.yaml", "--input", '{"n": 1}', "-o", "json").json["output"] == {
+        "received": {"n": 1}
+    }
+    cli.write("scripts/x.py", "print(2)\n")
+    again = cli("new", "api", "a/c", "--script", "scripts/x.py")
+    assert "scripts/x.py" not in again.out
+    assert (cli.root / "scripts/x.py").read_text() == "print(2)\n"
+    assert (
+        cli("new", "api", "a/d", "--script", "scripts", code=64).err
+        == "iogate: --script scripts: not a file\n"
+    )
 
 
 def test_new_workflow_writes_one_and_refuses_a_second(cli: Cli) -> None:

@@ -171,6 +171,25 @@ def test_allow_hosts_takes_hosts_ports_patterns_and_networks() -> None:
 def test_a_nearly_right_variable_is_told() -> None:
     found = settings.misspelt({"IOGATE_REDISURL": "x", "IOGATE_SERVICE_HOST": "x", "IOGATE_PORT": "1"})
     assert found == ['IOGATE_REDISURL: no such setting; did you mean "IOGATE_REDIS_URL"?']
+    told = settings.misspelt(
+        {"IOGATE_PROT": "1", "IOGATE_REDIS": "x", "IOGATE_WORKER": "2", "IOGATE_LOG": "x"}
+    )
+    meant = ["LOG_FORMAT", "PORT", "REDIS_URL", "WORKERS"]
+    assert [line.partition("did you mean ")[2] for line in told] == [f'"IOGATE_{name}"?' for name in meant]
+
+
+def test_other_variables_with_our_prefix_are_left_alone() -> None:
+    ours = ("SETTINGS", "CHILD", "TICK_FD", "LISTEN_FD", "PROCESS", "RUN_ID", "IDEMPOTENCY_KEY")
+    theirs = (
+        "PORT_8000_TCP",
+        "PORT_8000_TCP_ADDR",
+        "SERVICE_PORT",
+        "TOKEN",
+        "ADA_PASSWORD",
+        "SLACK_HOOK",
+        "VERSION",
+    )
+    assert settings.misspelt({f"IOGATE_{name}": "x" for name in (*ours, *theirs)}) == []
 
 
 def test_the_schema_knows_every_setting() -> None:
