@@ -23,6 +23,7 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:leases              zset    leased uid by the lease's end                  until the commit
     iogate:suspects            list    runs of a dead worker                          until taken alone
     iogate:upkeep              string  when timers and leases were last looked at     for ever
+    iogate:clock_ahead         string  ms of the store's time before its clock        for ever
     iogate:taken:WORKER        string  last answer to this worker's take              TAKEN_S
     iogate:events              list    published events, numbered                     until matched
     iogate:seen:HASH           string  an event was published (sender, source, id)    SEEN_S
@@ -72,6 +73,10 @@ LEASE_MS: Final = 15_000
 SILENCE_MS: Final = 5_000
 """Every worker takes at least each 250 ms. When none has for this long, the store itself was away, and the
 leases of workers that could not renew get another LEASE_MS."""
+SET_BACK_MS: Final = 1_000
+"""The store's clock was set back if it shows so much less than at the last take."""
+SET_BACK_MOST_MS: Final = 30 * 86_400_000
+"""Beyond that, something else writes to the store."""
 QUEUED_IN_RQ: Final = 64
 """Runs of one API in the RQ queue at once; the rest wait in its backlog."""
 COMMIT_BYTES: Final = 64 * 1024**2
@@ -141,6 +146,7 @@ TIMERS: Final = "iogate:timers"
 LEASES: Final = "iogate:leases"
 SUSPECTS: Final = "iogate:suspects"
 UPKEEP: Final = "iogate:upkeep"
+CLOCK_AHEAD: Final = "iogate:clock_ahead"
 TAKEN: Final = "iogate:taken:"
 EVENTS: Final = "iogate:events"
 SEEN: Final = "iogate:seen:"

@@ -39,7 +39,17 @@ EMPTY = (
     *(keys.INDEX + status for status in keys.STATUSES if status not in keys.ENDED),
 )
 LASTING = (
-    *(keys.END, keys.BIG, keys.INDEX, keys.UPKEEP, keys.TAKEN, keys.IDEMPOTENCY, keys.GATE, keys.GATES),
+    *(
+        keys.END,
+        keys.BIG,
+        keys.INDEX,
+        keys.UPKEEP,
+        keys.CLOCK_AHEAD,
+        keys.TAKEN,
+        keys.IDEMPOTENCY,
+        keys.GATE,
+        keys.GATES,
+    ),
     *(keys.DELETED, keys.EXPIRIES, keys.FULL, keys.LIVE, keys.REVISION, keys.REVISIONS, keys.PROGRAM),
     *(keys.CONTENT, keys.BLOBS, keys.PROCESS, keys.PROCESSES),
     *(keys.FRAMES, keys.VALUES, keys.SEEN, keys.MATCHER, keys.OUTBOX, keys.SINK, keys.SINKS),

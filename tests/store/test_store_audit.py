@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterator
 
@@ -86,6 +87,40 @@ async def test_requeueing_an_ended_run_through_rq_does_not_run_it_again(
     view = await each_store.runs.show(uid)
     assert view is not None
     assert view.status == "faulted"
+
+
+async def test_a_round_reads_each_list_once_however_long_it_is(
+    each_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "PAGE", 10)
+    await publish(each_store)
+    intake = each_store.intake()
+    await asyncio.gather(*(accepted(intake) for _ in range(300)))
+
+    async def asked() -> dict[str, int]:
+        stats = (await each_store.call("INFO", "commandstats")).decode().splitlines()
+        calls = dict(line.removeprefix("cmdstat_").split(":calls=", 1) for line in stats if ":calls=" in line)
+        return {name: int(calls.get(name, "0").split(",", 1)[0]) for name in ("lrange", "lpos")}
+
+    before = await asked()
+    assert await each_store.leases.audit() == 0
+    after = await asked()
+    # Queue, suspects, backlog, woken; the queue once more, to count it.
+    assert {name: after[name] - before[name] for name in after} == {"lrange": 5, "lpos": 0}
+
+
+async def test_a_run_that_began_to_wait_during_a_round_is_not_put_back_twice(
+    each_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await publish(each_store)
+    uids = [await accepted(each_store.intake()) for _ in range(3)]
+
+    async def nothing(_line: object) -> dict[str, set[int]]:
+        return {}
+
+    monkeypatch.setattr(audit, "_waiting", nothing)
+    assert await each_store.leases.audit() == 0
+    assert [uid.decode() for uid in await each_store.call("LRANGE", keys.RQ_QUEUE, 0, -1)] == uids
 
 
 async def test_a_stranger_in_the_queue_is_thrown_out(each_store: Store, queue: Queue) -> None:

@@ -313,6 +313,19 @@ async def test_a_loop_of_many_references_keeps_at_most_a_thousand_rows(store: St
     assert len(await store.runs.journal(uid)) == keys.JOURNAL_ENTRIES
 
 
+async def test_a_run_of_one_commit_keeps_at_most_a_thousand_rows(store: Store) -> None:
+    await publish(store)
+    uid = await accepted(store.intake())
+    (claim,) = (await store.leases.take(WORKER, 1)).claims
+    rows = [
+        TaskRow(reference=f"/do/{n}", name="x", status="completed", started_at_ms=n) for n in range(10_000)
+    ]
+    await store.leases.commit([commit(claim, tasks=rows)])
+    view = await store.runs.show(uid)
+    assert view is not None
+    assert [task.reference for task in view.tasks] == [row.reference for row in rows[: keys.TASK_ROWS]]
+
+
 async def test_large_parts_of_an_ended_run_come_back_whole(each_store: Store) -> None:
     await publish(each_store)
     big = b'"' + b"x" * 100_000 + b'"'

@@ -48,6 +48,8 @@ local tat
 if g[5] and g[5] ~= '' then
   local exact = now_s * 1000 + now_us / 1000
   tat = math.max(tonumber(g[7]) or 0, exact)
+  -- No call leaves it further ahead than this: the store's clock was set back. The burst counts as used up.
+  if tat > exact + tonumber(g[6]) + tonumber(g[5]) + 1 then tat = exact + tonumber(g[6]) end
   local early = tat - exact - tonumber(g[6])
   if early > 0 then return {'rate', math.ceil(early)} end
   tat = tat + tonumber(g[5])

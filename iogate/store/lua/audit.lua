@@ -1,21 +1,17 @@
 -- Looks at some runs of one status and puts right what an outsider did to them.
 -- keys: index, run, end, RQ queue and jobs, leases, timers, suspects, backlog, woken; wanted, wants, inbox and
 --   children of a run, and what is left of one that was deleted
--- args: status, uid…
+-- args: status, then uid and where this round has seen it waiting, of each ('' nowhere)
 -- returns: how many were put back, how many left the index, digests of the programs that these runs need…
 -- invariant: a run that is where its record says is not touched.
 -- include: time index rq places record inbox outbox journal outcome ended finish
 local status = ARGV[1]
-local members = {}
+local seen = {}
 
-local function holds(key, uid)
-  local set = members[key]
-  if not set then
-    set = {}
-    for _, member in ipairs(redis.call('LRANGE', key, 0, -1)) do set[member] = true end
-    members[key] = set
-  end
-  return set[uid]
+-- Whether a list holds a run. One that was not seen there may have come since the round began: from the end, where
+-- it would be.
+local function holds(key, uid, r)
+  return seen[uid] == r.place or redis.call('LPOS', key, uid, 'RANK', -1) ~= false
 end
 
 -- The record of a run that stays where it is: one that is folded is left so.
@@ -28,7 +24,7 @@ end
 
 local function put_back(uid, r)
   if r.place == 'queue' then
-    if holds($rq_queue, uid) then
+    if holds($rq_queue, uid, r) then
       if redis.call('EXISTS', $rq_job .. uid) == 1 then return false end
       rq_job(uid)
     else
@@ -48,7 +44,7 @@ local function put_back(uid, r)
     redis.call('ZADD', $timers, r.due, uid)
   else
     local key = r.place == 'suspect' and $suspects or (r.place == 'woken' and $woken or $backlog) .. r.api
-    if holds(key, uid) then return false end
+    if holds(key, uid, r) then return false end
     redis.call('RPUSH', key, uid)
   end
   return true
@@ -98,8 +94,9 @@ local function needs(facts)
 end
 
 local restored, gone = 0, 0
-for i = 2, #ARGV do
+for i = 2, #ARGV, 2 do
   local uid = ARGV[i]
+  seen[uid] = ARGV[i + 1]
   local r = look(uid)
   if r then
     needs(r.facts)

@@ -91,7 +91,10 @@ local function end_run(uid, c, r)
   local tasks, journal
   if r.seq == 0 and r.attempt == 1 and not r.reaches then
     tasks, journal = {}, c.journal and table.concat(c.journal, '\n') or ''
-    for i, task in ipairs(c.tasks or {}) do tasks[i] = {i, unpack(task)} end
+    for i, task in ipairs(c.tasks or {}) do
+      if i > $task_rows then break end
+      tasks[i] = {i, unpack(task)}
+    end
   else
     save_rows(uid, c)
     tasks, journal = fold_tasks(uid), fold_journal(uid)

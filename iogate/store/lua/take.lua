@@ -1,5 +1,5 @@
 -- Moves due timers and expired leases, then leases runs to a worker.
--- keys: timers, leases, RQ queue, suspects; per run: run, frames, values, RQ's job and execution; gates, outboxes
+-- keys: clock, timers, leases, RQ queue, suspects; per run: run, frames, values, RQ's job and execution; gates, outboxes
 -- args: worker, limit, lease ms, '1' where solitary, id of this take, error and RQ text of a poisoned run
 -- returns: {now ms, suspended, suspects, claim…}; a claim is {uid, token, seq, api, facts, input, created,
 --   started, deadline, attempt, deaths, retention, reason or false, {frame field, bytes…}, {digest, value…}} and,
@@ -22,14 +22,26 @@ local function due(key, count)
   return sound(key, redis.pcall('ZRANGEBYSCORE', key, '-inf', now_ms, 'LIMIT', 0, count)) or {}
 end
 
+-- Every worker takes several times a second: a clock that shows less than at the last take was set back. The
+-- store's time goes on from where it was, and a twentieth slower until the clock has caught up.
+local passed_ms = raw_ms - (tonumber(redis.pcall('GET', $upkeep)) or raw_ms)
+if passed_ms < -$set_back_ms and passed_ms > -$set_back_most_ms then
+  set_ahead(ahead_ms - passed_ms)
+  redis.call('SET', $clock_ahead, string.format('%d', ahead_ms))
+elseif ahead_ms > 0 and passed_ms > 0 then
+  -- After a silence nobody can tell how much of it was the clock being put right.
+  set_ahead(math.max(0, ahead_ms - (passed_ms > $silence_ms and passed_ms or math.ceil(passed_ms / 20))))
+  redis.call('SET', $clock_ahead, string.format('%d', ahead_ms))
+end
+
 for _, uid in ipairs(due($timers, 256)) do
   redis.call('ZREM', $timers, uid)
   local r = record(uid)
   if r and r.place == 'timer' then pcall(wake, uid, r.api) end
 end
 -- After a silence the store was away, not the workers: they get the time to renew.
-local silent = now_ms - (tonumber(redis.pcall('GET', $upkeep)) or now_ms) > $silence_ms
-redis.call('SET', $upkeep, now_ms)
+local silent = passed_ms > $silence_ms
+redis.call('SET', $upkeep, raw_ms)
 sound($suspects, redis.pcall('LLEN', $suspects))
 for _, uid in ipairs(due($leases, silent and -1 or 256)) do
   if silent then redis.call('ZADD', $leases, now_ms + lease_ms, uid) else pcall(lose_lease, uid, poison, exc, false) end

@@ -1,8 +1,18 @@
--- Redis's own clock, read once a script: the one clock of leases, timers and RQ's stamps.
+-- The store's time, read once a script: the one clock of leases, timers and RQ's stamps. It is Redis's own clock
+-- and never goes back: if that is set back, `take` notes how far the store's time is ahead of it from then on.
 local clock = redis.call('TIME')
-local now_s, now_us = tonumber(clock[1]), tonumber(clock[2])
-local now_ms = now_s * 1000 + math.floor(now_us / 1000)
-local now_float = string.format('%d.%06d', now_s, now_us)
+local raw_ms = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+local ahead_ms, now_s, now_us, now_ms, now_float
+
+local function set_ahead(ms)
+  ahead_ms, now_ms = ms, raw_ms + ms
+  now_s = math.floor(now_ms / 1000)
+  now_us = now_ms % 1000 * 1000 + tonumber(clock[2]) % 1000
+  now_float = string.format('%d.%06d', now_s, now_us)
+end
+
+local noted = redis.pcall('GET', $clock_ahead)
+set_ahead(type(noted) == 'string' and #noted < 12 and string.match(noted, '^%d+$') and tonumber(noted) or 0)
 
 -- RQ's time format. Days to a civil date by Hinnant's algorithm, since Redis's Lua has no os.date.
 local stamp_cache
