@@ -20,6 +20,7 @@ from iogate import logs, settings
 from iogate.errors import IogateError, Unreachable
 from iogate.gateway import app, process, senders, sockets
 from iogate.gateway.calls import Calls
+from iogate.gateway.events import Streams
 from iogate.gateway.links import Links
 from iogate.gateway.live import Live
 from iogate.gateway.refresh import Refresher
@@ -74,6 +75,7 @@ async def run(chosen: Settings) -> None:
         loopback=is_loopback(chosen.host),
         public_url=chosen.public_url or f"http://{bracketed}:{chosen.port}",
         root=Path.cwd(),
+        streams=Streams(chosen.streams),
         senders=senders.auth(chosen.events.get("auth")),
     )
     refresher = Refresher(live, lambda: find_store(chosen), replicas=chosen.confirming)

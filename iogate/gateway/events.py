@@ -8,28 +8,72 @@ client's `Last-Event-ID` continues it.
 from __future__ import annotations
 
 import asyncio
+import weakref
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from iogate.errors import Unreachable
+from iogate.gateway.answers import ErrorAnswer, Failed
 from iogate.store import reading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from iogate.gateway.live import Live
     from iogate.store.connection import Store
 
 BEAT_S = 15.0
+RETRY_S = 5
 _BEAT = b": still here\n\n"
 
+Stream = AsyncGenerator[bytes, None]
 
-async def stream(live: Live, store: Store, uid: str, *, after: int) -> AsyncIterator[bytes]:
-    """Events of a run behind the one of number `after`."""
-    lines = store.runs.follow(uid, after)
+
+class Streams:
+    """The event streams that this process serves, never more than `limit`."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._open: set[object] = set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def open(self, live: Live, store: Store, uid: str, *, after: int) -> Stream:
+        """Return the events of a run behind the one of number `after`.
+
+        Raises Failed with a 503 if the process serves as many streams as it may.
+        """
+        if len(self._open) >= self._limit:
+            raise Failed(
+                ErrorAnswer(
+                    503,
+                    "serverError.unavailable",
+                    f"This gateway serves {self._limit} event streams, as many as it may; "
+                    f"retry in {RETRY_S} s",
+                    [(b"retry-after", b"%d" % RETRY_S)],
+                )
+            )
+        place = object()
+        self._open.add(place)
+        stream = self._counted(place, _stream(live, store, uid, after=after))
+        # A client that is gone before the first event leaves a generator that never runs.
+        weakref.finalize(stream, self._open.discard, place)
+        return stream
+
+    async def _counted(self, place: object, events: Stream) -> Stream:
+        try:
+            async for event in events:
+                yield event
+        finally:
+            self._open.discard(place)
+            await events.aclose()
+
+
+async def _stream(live: Live, store: Store, uid: str, *, after: int) -> Stream:
+    pages = store.runs.followers.pages(uid, after)
     drained = asyncio.ensure_future(live.draining.wait())
-    following = asyncio.ensure_future(anext(lines, None))
+    following = asyncio.ensure_future(anext(pages, None))
     try:
         while True:
             await asyncio.wait({drained, following}, timeout=BEAT_S, return_when=asyncio.FIRST_COMPLETED)
@@ -37,12 +81,13 @@ async def stream(live: Live, store: Store, uid: str, *, after: int) -> AsyncIter
                 news = following.result()
                 if news is None:
                     break
-                number, line = news
-                yield b"id: %d\nevent: journal\ndata: %s\n\n" % (
-                    number,
-                    msgspec.json.encode(reading.entry(line)),
+                first, entries = news
+                yield b"".join(
+                    b"id: %d\nevent: journal\ndata: %s\n\n"
+                    % (number, msgspec.json.encode(reading.entry(entry)))
+                    for number, entry in enumerate(entries, first)
                 )
-                following = asyncio.ensure_future(anext(lines, None))
+                following = asyncio.ensure_future(anext(pages, None))
             elif drained.done():
                 return
             else:
@@ -56,3 +101,4 @@ async def stream(live: Live, store: Store, uid: str, *, after: int) -> AsyncIter
         drained.cancel()
         following.cancel()
         await asyncio.gather(drained, following, return_exceptions=True)
+        await pages.aclose()

@@ -15,7 +15,9 @@ from iogate.clock import StoreClock
 from iogate.errors import Unreachable
 from iogate.gateway.answers import STORE_DOWN, Failed, of_store
 from iogate.gateway.body import Deadlines
+from iogate.gateway.events import Streams
 from iogate.gateway.metrics import EventCounts
+from iogate.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +51,7 @@ class Live:
     intake: Intake | None = None
     table: Table | None = None
     """None until a revision was taken."""
+    streams: Streams = field(default_factory=lambda: Streams(Settings.streams))
     counts: dict[str, Counts] = field(default_factory=dict)
     senders: Auth | None = None
     """Who may send events in; None: nobody, the path is closed."""

@@ -15,7 +15,7 @@ from litestar import HttpMethod, Request, Response, post, route
 from litestar.response import Stream
 
 from iogate.errors import Unreachable
-from iogate.gateway import auth, events, waiting
+from iogate.gateway import auth, waiting
 from iogate.gateway.answers import NO_REVISION, NO_RUN, STORE_DOWN, ErrorAnswer, Failed, invalid, response
 from iogate.gateway.sending import as_response
 from iogate.store import reading
@@ -72,11 +72,15 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
             raise Failed(NO_RUN)
         if live.store is None:
             raise Failed(STORE_DOWN)
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        if request.method == "HEAD":
+            # A stream without a body would last as long as one with it.
+            return Response(b"", media_type="text/event-stream", headers=headers)
         after = request.headers.get("last-event-id", "")
         return Stream(
-            events.stream(live, live.store, uid, after=int(after) if _UID.fullmatch(after) else 0),
+            live.streams.open(live, live.store, uid, after=int(after) if _UID.fullmatch(after) else 0),
             media_type="text/event-stream",
-            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+            headers=headers,
         )
 
     @post("/v1/runs/{uid:str}/cancel", status_code=202)

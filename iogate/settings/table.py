@@ -34,6 +34,7 @@ class Settings:
     gateways: int = 1
     workers: int = 1
     concurrency: int = 100
+    streams: int = 1000
     functions: tuple[str, ...] = ()
     secrets: Mapping[str, Any] = field(default_factory=dict)
     allow_run: tuple[Runnable, ...] = ()
@@ -120,6 +121,7 @@ KINDS: Mapping[str, kinds.Kind] = {
     "gateways": kinds.number(1, 256),
     "workers": kinds.number(1, 256),
     "concurrency": kinds.number(1, 10_000),
+    "streams": kinds.number(1, 100_000),
     "functions": kinds.list_of(_module, "a list of dotted module names"),
     "secrets": kinds.mapping_of(_secret, "a map of name to {env: NAME} or {file: PATH}", _SECRET_SCHEMA),
     "allow_run": kinds.list_of(

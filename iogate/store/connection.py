@@ -104,6 +104,7 @@ class Store:
     async def close(self) -> None:
         for intake in self._intakes:
             await intake.close()
+        await self.runs.followers.close()
         await self._signals.close()
         await self._line.close()
         self._endpoint.close()

@@ -6,14 +6,14 @@ ended record, never both; the two look the same here.
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Sequence
-from typing import NamedTuple
 
 import msgspec
 
 from iogate.store import keys, retrying, views
+from iogate.store.followers import Followers, read_page
 from iogate.store.line import Line, pairs, time_ms
 from iogate.store.retrying import NOBODY, Asked, Retried, Stored
 from iogate.store.signals import Doorbell, Signals
@@ -24,21 +24,12 @@ __all__ = ["Depth", "Retried", "RunView", "Runs", "Stored", "Summary", "TaskView
 LOOK_AGAIN_S = 1.0
 LOOK_AGAIN_AT_LATEST_S = 5.0
 """Each look takes twice as long to come: a message is hardly ever lost, and there may be many waiters."""
-FOLLOW_S = 0.2
 
 
 class Depth(msgspec.Struct, frozen=True, kw_only=True):
     depth: int
     """Runs that wait for a worker: RQ queue, backlogs and suspects."""
     oldest_s: float
-
-
-class _Kept(NamedTuple):
-    """Lines of a journal that are there."""
-
-    first: int
-    lines: list[bytes]
-    live: bool
 
 
 Summaries = list[Summary]
@@ -50,6 +41,7 @@ class Runs:
     def __init__(self, line: Line, signals: Signals) -> None:
         self._line = line
         self._signals = signals
+        self.followers = Followers(line, signals)
         self._waiters: dict[str, set[Doorbell]] = {}
         """By uid, so that a message costs what its own runs' waiters cost, however many wait for others."""
 
@@ -149,44 +141,18 @@ class Runs:
                 bell.ring()
 
     async def journal(self, uid: str) -> Lines:
-        """The lines of the journal that are kept."""
-        return (await self._kept(uid)).lines
+        """Return the entries of the journal that are kept."""
+        return (await read_page(self._line, uid, 0, keys.JOURNAL_ENTRIES)).entries
 
     async def follow(self, uid: str, after: int = 0) -> AsyncGenerator[tuple[int, bytes], None]:
-        """The lines behind the one of number `after`, with their numbers, until the run has ended."""
-        while True:
-            kept = await self._kept(uid)
-            for number, line in enumerate(kept.lines, kept.first):
-                if number > after:
-                    after = number
-                    yield number, line
-            if not kept.live:
-                return
-            await asyncio.sleep(FOLLOW_S)
+        """Yield number and text of each journal entry behind the one of number `after`, until the run ends.
 
-    async def _kept(self, uid: str) -> _Kept:
-        """The lines that are kept and the number of the first: 1, plus how many were dropped before it."""
-        # One transaction: between two answers lines may be dropped, and the run may park, go on or end.
-        *_, (lines, run, packed, blob, part) = await self._line.calls(
-            [
-                ("MULTI",),
-                ("LRANGE", keys.JOURNAL + uid, 0, -1),
-                ("HMGET", keys.RUN + uid, "pl", "jdr"),
-                ("GET", keys.PARKED + uid),
-                ("GET", keys.END + uid),
-                ("HGET", keys.BIG + uid, "journal"),
-                ("EXEC",),
-            ]
-        )
-        if packed:
-            parked = views.parked(packed)
-            return _Kept(int(parked.run.get("jdr", 0)) + 1, parked.journal, live=True)
-        if blob:
-            record = views.ended.decode(blob)
-            text = part or record.journal.encode()
-            return _Kept(record.dropped + 1, text.split(b"\n") if text else [], live=False)
-        place, dropped = run
-        return _Kept(int(dropped or 0) + 1, lines, live=place is not None)
+        Raises StoreUnavailable as soon as the store cannot be read.
+        """
+        async with contextlib.aclosing(self.followers.pages(uid, after)) as pages:
+            async for first, entries in pages:
+                for number, entry in enumerate(entries, first):
+                    yield number, entry
 
     async def cancel(self, uid: str, reason: str = "") -> str:
         """Ask for the run's end: `unknown`, `ended` already, `asked`, or `cancelled` at once."""

@@ -37,7 +37,8 @@ CANCEL_AGAIN_S = 0.1
 class Signals:
     """One subscription for the process, opened with the first listener and kept alive.
 
-    A channel once wanted stays subscribed: the next wait on it starts at once.
+    A channel once wanted stays subscribed, so that the next wait on it starts at once, unless it was of
+    passing interest.
     """
 
     def __init__(self, endpoint: Endpoint, *, name: str) -> None:
@@ -49,10 +50,13 @@ class Signals:
         self._subscribed: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     @contextlib.asynccontextmanager
-    async def listening(self, channel: str, listener: Listener) -> AsyncIterator[None]:
+    async def listening(
+        self, channel: str, listener: Listener, *, passing: bool = False
+    ) -> AsyncIterator[None]:
         """Call `listener` with each message; waits a moment for the subscription to stand.
 
         One listener may listen several times over: it is called once, until the last of them leaves.
+        A channel of `passing` interest is unsubscribed from when its last listener leaves.
         """
         new = channel not in self._listeners
         listeners = self._listeners[channel]
@@ -71,6 +75,12 @@ class Signals:
             listeners[listener] -= 1
             if not listeners[listener]:
                 del listeners[listener]
+            if passing and not listeners and self._listeners.get(channel) is listeners:
+                del self._listeners[channel]
+                self._subscribed.pop(channel, None)
+                if self._subscription is not None:
+                    with contextlib.suppress(*BROKEN):
+                        await self._subscription.unsubscribe(channel)
 
     async def close(self) -> None:
         task, self._task = self._task, None
@@ -117,6 +127,8 @@ class Signals:
         if message["type"] == "pong":
             return
         channel = _text(message["channel"])
+        if channel not in self._listeners:
+            return
         if message["type"] == "subscribe":
             self._subscribed[channel].set()
         elif message["type"] == "message":

@@ -5,6 +5,7 @@ local audience
 
 local function write_lines(uid, lines)
   local size = redis.call('RPUSH', $journal .. uid, unpack(lines))
+  redis.call('PUBLISH', $journal_channel .. uid, '')
   local dropped = size - $journal_entries
   if dropped <= 0 then return size end
   redis.call('LTRIM', $journal .. uid, -$journal_entries, -1)
