@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import os
 import re
 import secrets as entropy
 import string
@@ -26,6 +25,7 @@ from typing import Literal
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import Type, hash_secret, verify_secret
 
+from iogate import handover
 from iogate.errors import IogateError
 
 Kind = Literal["env", "file", "hash"]
@@ -68,9 +68,10 @@ def resolve(kind: Kind, value: str, *, root: Path | None = None) -> str:
         case "hash":
             return value
         case "env":
-            text = os.environ.get(value, "")
+            found = handover.variable(value)
+            text = found or ""
             if not text:
-                state = "empty" if value in os.environ else "not set"
+                state = "not set" if found is None else "empty"
                 raise Unset(
                     f"environment variable {value} is {state}",
                     kind=kind,

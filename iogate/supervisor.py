@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Self
 
+from iogate import handover
 from iogate.ticks import IDENTITY, TICK_FD
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,9 @@ class Child:
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Added to the parent's own."""
+    """Added to the variables that every process needs; the rest of the parent's stays with the parent."""
+    handover: Mapping[str, str] = field(default_factory=dict)
+    """Variables that the child has in memory only: `/proc` shows them to nobody."""
     directory: str | None = None
     """Where it runs; None: where the parent does."""
     files: tuple[int, ...] = ()
@@ -267,17 +270,19 @@ class Supervisor:
         started = time.monotonic()
         kept.identity = f"{socket.gethostname()}.{child.name}.{secrets.token_hex(4)}"
         kept.hung_s, kept.ticked_at = 0.0, None
-        environment = {**os.environ, **child.environment, IDENTITY: kept.identity}
+        environment = {**handover.minimal(os.environ), **child.environment, IDENTITY: kept.identity}
         read_fd, write_fd = os.pipe() if child.ticks else (-1, -1)
         if child.ticks:
             environment[TICK_FD] = str(write_fd)
+        ours, theirs = socket.socketpair()
+        environment[handover.SOCKET_FD] = str(theirs.fileno())
         try:
             kept.process = process = await asyncio.create_subprocess_exec(
                 *tied(*child.command),
                 env=environment,
                 cwd=child.directory,
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(*child.files, write_fd) if child.ticks else child.files,
+                pass_fds=(*child.files, theirs.fileno(), *((write_fd,) if child.ticks else ())),
                 process_group=0,
             )
         except OSError as error:
@@ -287,23 +292,28 @@ class Supervisor:
                 error,
                 extra={"action": "child.unstartable", "child": child.name},
             )
+            ours.close()
             if child.ticks:
                 os.close(read_fd)
             return Exit(
                 name=child.name, identity=kept.identity, pid=0, code=127, reason="exited", lived_s=0.0
             )
         finally:
+            theirs.close()
             if child.ticks:
                 os.close(write_fd)
+        giving = asyncio.create_task(handover.send(ours, child.handover))
         if kept.stopping.is_set():
             _send(process, signal.SIGTERM)
         watch = asyncio.create_task(self._watch(kept, read_fd)) if child.ticks else None
         try:
             code = await process.wait()
         finally:
+            giving.cancel()
+            beside = [giving] if watch is None else [giving, watch]
             if watch is not None:
                 watch.cancel()
-                await asyncio.gather(watch, return_exceptions=True)
+            await asyncio.gather(*beside, return_exceptions=True)
             _kill_group(process)
             kept.process = None
         reason: Literal["exited", "stopped", "hung"] = "hung" if kept.hung_s else "exited"

@@ -132,13 +132,14 @@ class _Parts:
 
 
 async def _run(session: Session, flags: dict[str, Any], parts: _Parts) -> None:
-    from iogate import logs
+    from iogate import handover, logs
     from iogate.cli.checking import compiled
     from iogate.supervisor import Supervisor
 
     def read_settings() -> Settings:
         return session.settings(flags)
 
+    handover.conceal()
     settings = read_settings()
     logs.set_up(settings.log_format)
     checked = compiled(settings, purpose="apply") if parts.apply else None
@@ -341,7 +342,9 @@ def _gateways(settings: Settings, files: tuple[int, ...]) -> tuple[Child, ...]:
         Child(
             name=f"gateway-{number}",
             command=(sys.executable, "-P", "-m", "iogate.gateway"),
-            environment={**to_environment(settings), LISTEN_FD: str(files[0])},
+            environment={LISTEN_FD: str(files[0])},
+            # A later revision may name any variable, so a gateway keeps all of them: in memory only.
+            handover={**os.environ, **to_environment(settings)},
             files=files,
             ticks=True,
             grace_s=settings.drain_timeout + CLOSING_S,

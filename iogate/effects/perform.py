@@ -81,7 +81,11 @@ class Effects:
         self._documents = Documents(self._http)
         self._workplace = Workplace()
         self._processes = Processes(
-            self._workplace, python=settings.python, allow_run=settings.allow_run, redactor=redactor
+            self._workplace,
+            python=settings.python,
+            allow_run=settings.allow_run,
+            redactor=redactor,
+            environment=settings.process_environment,
         )
         self._containers = Containers(self._workplace, allow_run=settings.allow_run, redactor=redactor)
         self._functions = functions if functions is not None else Registry()

@@ -1,6 +1,6 @@
 """`python -m iogate.gateway`: one gateway process, as a supervising parent starts it.
 
-The settings come in the environment, the project's folder is the current one.
+The settings come through the hand-over of the parent, the project's folder is the current one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from iogate import logs, settings
+from iogate import handover, logs, settings
 from iogate.errors import IogateError, Unreachable
 from iogate.gateway import app, process, senders, sockets
 from iogate.gateway.calls import Calls
@@ -100,6 +100,7 @@ async def run(chosen: Settings) -> None:
 
 
 def main() -> int:
+    handover.receive()
     chosen = settings.from_environment()
     logs.set_up(chosen.log_format)
     # What was loaded until here lives as long as the process, and calls make no cycles: a collector that

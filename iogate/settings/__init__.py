@@ -16,6 +16,7 @@ from iogate.settings.reader import (
     misspelt,
     read,
     schema,
+    secret_variables,
     to_environment,
     variable,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "misspelt",
     "read",
     "schema",
+    "secret_variables",
     "to_environment",
     "variable",
 ]

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from iogate import handover
 from iogate.errors import InvalidFiles
 from iogate.settings import kinds
 from iogate.settings.table import KINDS, NAMES, SENSITIVE, Settings
@@ -120,7 +121,7 @@ def _meant(name: str) -> str | None:
 
 
 def to_environment(settings: Settings) -> dict[str, str]:
-    """What a parent adds to a child's environment; paths are made absolute."""
+    """Return what a parent hands over to a child; paths are made absolute."""
     values = {name: getattr(settings, name) for name in NAMES}
     values["data_dir"] = str(settings.data_dir.absolute())
     return {HANDOVER: json.dumps({name: value for name, value in values.items() if value is not None})}
@@ -129,9 +130,22 @@ def to_environment(settings: Settings) -> dict[str, str]:
 def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings that a parent handed over; without them, what the environment's variables say."""
     source = os.environ if environment is None else environment
-    if HANDOVER in source:
-        return read(json.loads(source[HANDOVER]))
+    handed_over = source.get(HANDOVER) or handover.variables().get(HANDOVER)
+    if handed_over:
+        return read(json.loads(handed_over))
     return read(environment=source)
+
+
+def secret_variables(settings: Settings) -> tuple[str, ...]:
+    """Return the environment variables that workers need for `secrets` and the headers of sinks."""
+    sinks = (settings.events.get("sinks") or {}).values()
+    references = [*settings.secrets.values(), *(each for sink in sinks for each in _headers(sink))]
+    names = (each.get("env") for each in references if isinstance(each, Mapping))
+    return tuple(name for name in names if name is not None)
+
+
+def _headers(sink: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple((sink.get("headers") or {}).values())
 
 
 def schema() -> dict[str, Any]:

@@ -39,6 +39,8 @@ class Settings:
     secrets: Mapping[str, Any] = field(default_factory=dict)
     allow_run: tuple[Runnable, ...] = ()
     python: str | None = None
+    process_environment: tuple[str, ...] = ()
+    worker_environment: tuple[str, ...] = ()
     allow_hosts: tuple[str, ...] = ()
     endpoints: Mapping[str, str] = field(default_factory=dict)
     link_key: str | None = field(default=None, repr=False)
@@ -107,6 +109,8 @@ def _read_host(value: Any) -> str:
 
 _host = kinds.Kind(read=_read_host, form="text", schema={"type": "string", "pattern": f"^(?:{_HOST})$"})
 _text = kinds.pattern("text that is not empty", r"(?s).*\S.*")
+_VARIABLES = "a list of names of environment variables, such as AWS_REGION or AWS_*"
+_variable = kinds.pattern("a name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*\*?")
 _module = kinds.pattern("a dotted module name", r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 KINDS: Mapping[str, kinds.Kind] = {
@@ -128,6 +132,8 @@ KINDS: Mapping[str, kinds.Kind] = {
         kinds.choice("script", "shell", "container"), "a list of script, shell, container"
     ),
     "python": _text,
+    "process_environment": kinds.list_of(_variable, _VARIABLES),
+    "worker_environment": kinds.list_of(_variable, _VARIABLES),
     "allow_hosts": kinds.list_of(
         _host, "a list of hosts, each HOST, HOST:PORT or NETWORK/BITS, without a scheme"
     ),

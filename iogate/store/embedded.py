@@ -29,6 +29,7 @@ from typing import Literal
 import redis
 from redis.exceptions import RedisError, ResponseError
 
+from iogate import handover
 from iogate.errors import Unreachable, WrongStore
 from iogate.store import folder as folders
 from iogate.store import server as servers
@@ -134,6 +135,7 @@ def throwaway(server: servers.Server | None = None, *, named: str | None = None)
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         cwd=folder,
+        env=handover.minimal(os.environ),
         start_new_session=True,
     )
     embedded = Embedded(
@@ -211,6 +213,7 @@ def _start(folder: Path, lock: int, named: str | None, appendfsync: Fsync, until
             stdout=log,
             stderr=log,
             cwd=folder,
+            env=handover.minimal(os.environ),
             start_new_session=True,
             pass_fds=(lock,),
         )  # fmt: skip

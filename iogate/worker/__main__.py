@@ -1,6 +1,6 @@
 """`python -m iogate.worker`: one worker process, as a supervising parent starts it.
 
-The settings come in the environment, the project's folder is the current one.
+The settings come through the hand-over of the parent, the project's folder is the current one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import sys
 from pathlib import Path
 
-from iogate import logs
+from iogate import handover, logs
 from iogate.errors import IogateError
 from iogate.settings import from_environment
 from iogate.worker import bounds, process, signs, standard_streams
@@ -27,10 +27,11 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     try:
+        bounds.apply()  # before this process becomes unreadable, also for itself
+        handover.receive()
         settings = from_environment()
         standard_streams.redact()
         logs.set_up(settings.log_format)
-        bounds.apply()
         name = process.new_name()
         with signs.held(settings.data_dir, name) as sign:
             working = process.work(

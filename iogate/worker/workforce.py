@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from pathlib import Path
 
+from iogate import handover
+from iogate.effects.processes import containers
 from iogate.errors import Unreachable
-from iogate.settings import Settings, to_environment
+from iogate.settings import Settings, secret_variables, to_environment
 from iogate.store.connection import Store, open_store
 from iogate.store.leases import POISONED
 from iogate.store.line import CommandFailed
@@ -106,13 +109,25 @@ class Workforce:
         return Child(
             name=name,
             command=(sys.executable, "-P", "-m", "iogate.worker", *(("--solitary",) if solitary else ())),
-            environment=to_environment(self._settings),
+            environment=self._environment(),
+            handover={
+                **to_environment(self._settings),
+                **handover.selected(os.environ, secret_variables(self._settings)),
+            },
             directory=str(self._root),
             ticks=True,
             grace_s=self._settings.drain_timeout + HAND_BACK_S,
             restart=not solitary,
             stage=1,
         )
+
+    def _environment(self) -> dict[str, str]:
+        """Return what the settings pass on to workers of this parent's environment."""
+        settings = self._settings
+        named = (*settings.worker_environment, *settings.process_environment)
+        if "container" in settings.allow_run:
+            named += containers.VARIABLES
+        return handover.selected(os.environ, named)
 
     async def _open(self) -> Store:
         async with self._opening:

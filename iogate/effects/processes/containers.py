@@ -52,6 +52,9 @@ _OWN: Final = ("PATH", "HOME", "XDG_RUNTIME_DIR")
 _OWN_PREFIXES: Final = ("DOCKER_", "CONTAINER", "PODMAN_")
 """Of the worker's environment, what the command line needs to find its daemon and its registries."""
 
+VARIABLES: Final = (*_OWN, *(f"{prefix}*" for prefix in _OWN_PREFIXES))
+"""The same as names and prefixes with an asterisk."""
+
 _ACTS: Final = re.compile(r"LD_|DYLD_|GO|.*_PROXY\Z", re.IGNORECASE)
 """Variables that would bend the tool itself, were they in its environment."""
 

@@ -2,8 +2,8 @@
 
 Called by `perform`. A process works in the directory where its worker was started, the project's, so that
 `./ship.sh` is what one expects. It gets a folder of its own as home and for temporary files, which goes when
-it ends, and an environment of PATH, LANG, what the author sets and the IOGATE_ names: nothing of the
-worker's own environment, where secrets live.
+it ends, and an environment of PATH, LANG, the variables of the setting `process_environment`, what the author
+sets and the IOGATE_ names: nothing else of the worker's own environment.
 
 Output is text exactly as it was written, a final line feed included; bytes that are no UTF-8 become the
 replacement character. A script's text never stands on a command line, where other users could read it.
@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iogate import handover
 from iogate.effects.processes import ending, languages, orphans, process
 from iogate.effects.processes.ending import configuration
 from iogate.effects.processes.workplace import Room, Workplace
@@ -38,7 +39,9 @@ class Processes:
         python: str | None,
         allow_run: Sequence[str],
         redactor: Callable[[], Redactor] = Redactor,
+        environment: Sequence[str] = (),
     ) -> None:
+        """`environment`: names of the worker's variables that processes get."""
         # A path is meant from where the worker was started, not from a process's own folder.
         self._python = (
             str(Path(python).absolute()) if python and os.sep in python else python or sys.executable
@@ -46,6 +49,20 @@ class Processes:
         self._workplace = workplace
         self._allow_run = frozenset(allow_run)
         self._redactor = redactor
+        self._passed_on = tuple(environment)
+
+    def _environment(self, run: RunProcess, room: Room, identity: Mapping[str, str]) -> dict[str, str]:
+        place = str(room.folder)
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LANG": "C.UTF-8",
+            **handover.selected(os.environ, self._passed_on),
+            "HOME": place,
+            "TMPDIR": place,
+            **run.environment,
+            **identity,
+            orphans.VARIABLE: room.mark,
+        }
 
     async def run(
         self,
@@ -63,7 +80,7 @@ class Processes:
         with self._workplace.room() as room:
             command = process.Command(
                 argv=await self._argv(run, room.folder, load),
-                environment=_environment(run, room, identity),
+                environment=self._environment(run, room, identity),
                 folder=self._workplace.here,
                 stdin=None if run.stdin is None else run.stdin.encode("utf-8", "replace"),
                 keep=ending.KEPT[run.returns],
@@ -114,16 +131,3 @@ class Processes:
             raise configuration(
                 f"the {run.kind}'s command, arguments or environment hold a NUL character or a bad name"
             ) from None
-
-
-def _environment(run: RunProcess, room: Room, identity: Mapping[str, str]) -> dict[str, str]:
-    place = str(room.folder)
-    return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "LANG": "C.UTF-8",
-        "HOME": place,
-        "TMPDIR": place,
-        **run.environment,
-        **identity,
-        orphans.VARIABLE: room.mark,
-    }
