@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from iogate.cli import cleanup
 from iogate.cli.options import (
     ApiFilter,
     SinceFilter,
@@ -35,11 +36,13 @@ LOOK_S = 30.0
 BULK = 100_000
 
 group = typer.Typer(
-    help="List, show, wait for, follow, cancel, retry, suspend and resume runs.", no_args_is_help=True
+    help="List, show, wait for, follow, cancel, retry, suspend, resume and delete runs.",
+    no_args_is_help=True,
 )
 
 
 def register(app: typer.Typer) -> None:
+    cleanup.register(group)
     app.add_typer(group, name="runs", rich_help_panel="Runs")
 
 
@@ -56,10 +59,10 @@ async def list_(
     limit: Annotated[int, typer.Option(help="How many at most, newest first.", min=1, max=10_000)] = 50,
 ) -> None:
     """List runs, newest first."""
-    from iogate.store.reading import listed
+    from iogate.store.reading import listed, moment
 
     async with session.store(session.settings()) as store:
-        found_ = await store.runs.list(
+        listing = await store.runs.search(
             api=api,
             statuses=statuses(status_),
             since_ms=moment_ms(since, "--since"),
@@ -67,15 +70,18 @@ async def list_(
             parent=parent,
             limit=limit,
         )
-        if not found_:
+        if not listing.runs:
             await require_known(store, api)
-    runs = [listed(each) for each in found_]
-    if not runs:
+    runs = [listed(each) for each in listing.runs]
+    back_to = moment(listing.looked_back_to_ms)
+    if back_to is not None and len(runs) < limit:
+        session.screen.note(f"looked back to {back_to} only; add --until {back_to} to look further back")
+    elif not runs:
         filtered = any(each is not None for each in (api, status_, since, until, parent))
         session.screen.note("no run matches the filters" if filtered else "no runs yet")
     session.screen.data(
         "runs.list",
-        {"runs": runs},
+        {"runs": runs, "lookedBackTo": back_to if len(runs) < limit else None},
         [run_table(runs)],
     )
 

@@ -1,4 +1,4 @@
-"""Changing several runs, by id or by filter, for `runs cancel`, `retry`, `suspend` and `resume`.
+"""Changing several runs, by id or by filter, for `runs cancel`, `retry`, `prune` and others.
 
 Invariant: a run that cannot be changed keeps no other one back, and what was done is said before the failure.
 Runs that a filter matches are changed only after they were shown.
@@ -23,20 +23,21 @@ SHOWN = 10
 """Runs that are shown before a filter changes all that it matches."""
 
 
-def confirm(verb: str, runs: Sequence[Summary], *, yes: bool) -> None:
-    """Without `--yes`, show the first of the runs on stderr, and raise.
+def confirm(verb: str, runs: Sequence[Summary], *, yes: bool, count: int | None = None) -> None:
+    """Without `--yes`, show the first of the runs on stderr, and raise; `count`: of all, if `runs` is a part.
 
     Raises:
         Misused: `yes` is false and there are runs.
     """
+    count = len(runs) if count is None else count
     from iogate.store.reading import listed
 
     if yes or not runs:
         return
     say(plain_table(run_table([listed(each) for each in runs[:SHOWN]])))
-    if len(runs) > SHOWN:
-        say(f"… and {len(runs) - SHOWN} more")
-    raise Misused(f"this {verb} {counted(len(runs), 'run')}", hint="add --yes to do so")
+    if count > SHOWN:
+        say(f"… and {count - SHOWN} more")
+    raise Misused(f"this {verb} {counted(count, 'run')}", hint="add --yes to do so")
 
 
 async def require_known(store: Store, api: str | None) -> None:

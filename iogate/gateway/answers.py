@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Send
 
-from iogate.store.failures import Drained, Unconfirmed
+from iogate.store.failures import Drained, StoreFull, Unconfirmed
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -138,6 +138,8 @@ def of_store(error: BaseException) -> ErrorAnswer:
             return unavailable("The store is closed for a planned failover", min(error.left_s, DRAINED_S))
         case Unconfirmed():
             return UNCONFIRMED
+        case StoreFull():
+            return STORE_FULL
         case _:
             return STORE_DOWN
 

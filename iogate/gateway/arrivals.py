@@ -18,7 +18,7 @@ from iogate.errors import Unreachable
 from iogate.gateway import answers, auth, body, cloudevents, content
 from iogate.gateway.answers import Answer, ErrorAnswer, Failed
 from iogate.gateway.live import ANSWER_S
-from iogate.store.memory import StoreFull
+from iogate.store.line import StoreFull
 
 if TYPE_CHECKING:
     from litestar.types import HTTPScope, Receive, Send

@@ -53,7 +53,8 @@ class Refresher:
         self._find_store = find_store
         self._replicas = replicas
         self._reading: asyncio.Task[None] | None = None
-        self._gates: asyncio.Task[None] | None = None
+        self._gates: dict[str, asyncio.Task[None]] = {}
+        """Questions under way about one API, by its id."""
         self._failed: str = ""
         self.tried = asyncio.Event()
         """Set once the revision was taken, or could not be."""
@@ -155,26 +156,29 @@ class Refresher:
         """Ask the store about an API that is disabled as far as this process knows.
 
         Whoever was just told that it is enabled must not hear 403 from a gateway that hears of it later.
-        All callers of a moment share one question, and a store that is away leaves things as they are.
+        All callers of a moment share one question, about this API alone: nobody is authenticated yet. A store
+        that is away leaves things as they are.
         """
+        api = route.api.id
         # A question that began before this call may carry an older answer: one more follows it.
-        if (before := self._gates) is not None and not before.done():
+        if (before := self._gates.get(api)) is not None:
             await asyncio.wait({before})
             if route.enabled:
                 return True
-        if self._gates is before:
-            self._gates = asyncio.create_task(self._ask_gates())
-        if self._gates is not None:
-            await asyncio.wait({self._gates})
+        question = self._gates.get(api)
+        if question is None:
+            question = self._gates[api] = asyncio.create_task(self._ask_gate(route))
+            question.add_done_callback(lambda _: self._gates.pop(api, None))
+        await asyncio.wait({question})
         return route.enabled
 
-    async def _ask_gates(self) -> None:
-        store, table = self._live.store, self._live.table
-        if store is None or table is None:
+    async def _ask_gate(self, route: Route) -> None:
+        store = self._live.store
+        if store is None:
             return
         with contextlib.suppress(*BROKEN):
             async with asyncio.timeout(ANSWER_S / 2):
-                await self._set_enabled(store, table)
+                route.enabled = await store.gates.is_enabled(route.api.id)
 
     async def _look_for_secrets(self) -> None:
         """An API that lacks a secret opens once the file that holds it is there."""

@@ -21,8 +21,8 @@ import msgspec
 
 from iogate.engine.events import type_of
 from iogate.store import keys
-from iogate.store.line import CommandFailed, Line
-from iogate.store.memory import Memory, StoreFull
+from iogate.store.line import CommandFailed, Line, StoreFull
+from iogate.store.memory import Memory
 from iogate.store.packing import encode, text
 from iogate.store.signals import Doorbell, Signals
 

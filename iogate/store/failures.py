@@ -15,6 +15,8 @@ AWAY: Final = "start one with `iogate up`, or check redis_url"
 DEMOTED: Final = re.compile(r"(?:^|-)(?:READONLY|UNBLOCKED)\b")
 """The server is not the primary any more: whoever uses this connection has to look for the primary."""
 PASSING: Final = re.compile(r"(?:^|-)(?:LOADING|MASTERDOWN|BUSY|NOREPLICAS)\b")
+_OOM: Final = re.compile(r"\bOOM command not allowed\b")
+"""Refusal of a write by a server over its maxmemory, as it is or within a script's error."""
 _FORBIDDEN: Final = re.compile(r"\bNOPERM\b|can't run this command or subcommand")
 _COMMAND: Final = re.compile(r"'([\w|-]+)' command")
 
@@ -28,6 +30,17 @@ class StoreUnavailable(Unreachable):
 
     def __init__(self, detail: str, *, code: str = "IOG610", hint: str = AWAY) -> None:
         super().__init__(f"the store is out of reach: {detail}", code=code, hint=hint)
+
+
+class StoreFull(Unreachable):
+    """The store takes nothing in: its memory is at its limit, or what is left of it is kept for runs under way."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the store is full: its memory is at its limit, or so near that it takes nothing in",
+            code="IOG617",
+            hint="delete ended runs with `iogate runs prune`, or raise the server's maxmemory",
+        )
 
 
 class NotPrimary(StoreUnavailable):
@@ -80,6 +93,8 @@ def failure(reply: str, *, address: str, user: str, command: str) -> Exception:
     """Return the failure that an error reply to `command` means."""
     if DEMOTED.search(reply) or PASSING.search(reply):
         return StoreUnavailable(reply)
+    if _OOM.search(reply):
+        return StoreFull()
     if reply.startswith("DRAINED"):
         left_ms = re.search(r"\d+", reply)
         return Drained(int(left_ms[0]) / 1000 if left_ms else 1.0)

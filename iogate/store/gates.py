@@ -93,6 +93,12 @@ class Gates:
         now_ms = time_ms(clock)
         return {name: _gate(name, row, now_ms) for name, row in zip(names, rows, strict=True)}
 
+    async def is_enabled(self, api: str) -> bool:
+        """Return whether one API is enabled; an API without a gate is not."""
+        row, clock = await self._line.calls([("HMGET", keys.GATE + api, "on", "until", "base"), ("TIME",)])
+        on, until, base = (value or b"" for value in row)
+        return (base if until and time_ms(clock) >= int(until) else on) == b"1"
+
     async def watch(self) -> AsyncGenerator[Change, None]:
         """The state now, then each change within a second, also over lost connections."""
         bell = Doorbell()

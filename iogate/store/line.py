@@ -26,6 +26,7 @@ from iogate.store.failures import (
     CommandFailed,
     Drained,
     NotPrimary,
+    StoreFull,
     StoreUnavailable,
     Unconfirmed,
     failure,
@@ -33,7 +34,7 @@ from iogate.store.failures import (
 from iogate.store.server import OLDEST
 from iogate.store.wire import Argument, Wire, address_of, open_wire, options_of, pack
 
-__all__ = ["Argument", "CommandFailed", "Line", "StoreUnavailable", "pack"]
+__all__ = ["Argument", "CommandFailed", "Line", "StoreFull", "StoreUnavailable", "pack"]
 
 SLOWEST = 4 * 1024**2
 """Bytes a second that a store is given to take in what is asked of it."""

@@ -7,26 +7,15 @@ watermark, a flag in the store tells every script that takes something in.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
-from iogate.errors import Unreachable
 from iogate.store import keys
-from iogate.store.line import CommandFailed, Line, StoreUnavailable
+from iogate.store.line import CommandFailed, Line, StoreFull, StoreUnavailable
 
 WATERMARK = 0.9
 """Share of the server's maxmemory above which nothing is accepted: running work needs the rest."""
 LOOK_S = 1.0
-
-
-class StoreFull(Unreachable):
-    """The store takes nothing in; what is under way needs the rest of its memory."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            f"the store's memory is over {WATERMARK:.0%} of its limit: it takes nothing in",
-            code="IOG617",
-            hint="wait until runs have ended, prune ended ones, or raise the server's maxmemory",
-        )
 
 
 class Memory:
@@ -54,4 +43,5 @@ class Memory:
         sizes = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
         limit = int(sizes.get("maxmemory", 0))
         if limit and int(sizes["used_memory"]) > limit * WATERMARK:
-            await self._line.call("SET", keys.FULL, "1", "EX", keys.FULL_S)
+            with contextlib.suppress(StoreFull):  # then every script that takes something in fails by itself
+                await self._line.call("SET", keys.FULL, "1", "EX", keys.FULL_S)

@@ -10,7 +10,6 @@ from typing import Literal, cast
 
 import msgspec
 
-from iogate.store import keys
 from iogate.store.intake import Facts
 from iogate.store.line import Line, pairs
 from iogate.store.packing import encode, flat, text
@@ -52,17 +51,7 @@ NOBODY = Asked()
 
 async def state(line: Line, uid: str) -> Stored | None:
     """The state of a faulted run; None for any other, and where there is none."""
-    # One transaction: between two answers someone may retry it.
-    *_, (blob, big, frames, values) = await line.calls(
-        [
-            ("MULTI",),
-            ("GET", keys.END + uid),
-            ("HGET", keys.BIG + uid, "input"),
-            ("HGETALL", keys.FRAMES + uid),
-            ("HGETALL", keys.VALUES + uid),
-            ("EXEC",),
-        ]
-    )
+    blob, big, frames, values = await line.run("reload", uid)
     if not blob or (record := ended.decode(blob)).status != "faulted":
         return None
     stored = pairs(frames)

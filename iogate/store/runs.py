@@ -12,18 +12,21 @@ from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
-from iogate.store import keys, retrying, views
+from iogate.store import keys, listing, retrying, views
 from iogate.store.followers import Followers, read_page
 from iogate.store.line import Line, pairs, time_ms
+from iogate.store.listing import LOOKED_AT_MOST, Listing
 from iogate.store.retrying import NOBODY, Asked, Retried, Stored
 from iogate.store.signals import Doorbell, Signals
 from iogate.store.views import RunView, Summary, TaskView
 
-__all__ = ["Depth", "Retried", "RunView", "Runs", "Stored", "Summary", "TaskView"]
+__all__ = ["Depth", "Listing", "Retried", "RunView", "Runs", "Stored", "Summary", "TaskView"]
 
 LOOK_AGAIN_S = 1.0
 LOOK_AGAIN_AT_LATEST_S = 5.0
 """Each look takes twice as long to come: a message is hardly ever lost, and there may be many waiters."""
+PRUNED_AT_ONCE = 500
+"""Runs that one script deletes."""
 
 
 class Depth(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,18 +50,7 @@ class Runs:
 
     async def show(self, uid: str) -> RunView | None:
         """The run, or None where there is none or its retention is over."""
-        # One transaction: between two answers it may park, go on or end.
-        *_, (fields, tasks, packed, blob, big) = await self._line.calls(
-            [
-                ("MULTI",),
-                ("HGETALL", keys.RUN + uid),
-                ("HGETALL", keys.TASKS + uid),
-                ("GET", keys.PARKED + uid),
-                ("GET", keys.END + uid),
-                ("HGETALL", keys.BIG + uid),
-                ("EXEC",),
-            ]
-        )
+        fields, tasks, packed, blob, big = await self._line.run("show", uid)
         if fields:
             return views.live(uid, pairs(fields), pairs(tasks))
         if packed:
@@ -77,33 +69,65 @@ class Runs:
         until_ms: int | None = None,
         parent: str | None = None,
         limit: int = 50,
+        most: int | None = None,
     ) -> Summaries:
-        """The newest runs first."""
-        found: Summaries = []
-        offsets: dict[str, int] = dict.fromkeys(statuses or keys.STATUSES, 0)
-        page = max(limit, 50)
-        low = "-inf" if since_ms is None else since_ms
-        high = "+inf" if until_ms is None else until_ms
-        while offsets:
-            pages = await self._line.calls(
-                [
-                    ("ZREVRANGEBYSCORE", keys.INDEX + status, high, low, "LIMIT", offset, page)
-                    for status, offset in offsets.items()
-                ]
-            )
-            summaries = await self._summaries([uid.decode() for uids in pages for uid in uids])
-            found.extend(
-                s for s in summaries if api in (None, s.api) and (parent is None or s.parent == parent)
-            )
-            # A run that moved between two pages is met twice.
-            found = sorted({s.uid: s for s in found}.values(), key=lambda s: int(s.uid), reverse=True)[:limit]
-            edge = int(found[-1].uid) if len(found) == limit else 0
-            offsets = {
-                status: offset + page
-                for (status, offset), uids in zip(offsets.items(), pages, strict=True)
-                if len(uids) == page and int(uids[-1]) > edge
-            }
-        return found
+        """The newest runs first; see `search`, which says how far it looked."""
+        found = await self.search(
+            api=api,
+            statuses=statuses,
+            since_ms=since_ms,
+            until_ms=until_ms,
+            parent=parent,
+            limit=limit,
+            most=most,
+        )
+        return found.runs
+
+    async def search(
+        self,
+        *,
+        api: str | None = None,
+        statuses: Sequence[str] = (),
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        parent: str | None = None,
+        limit: int = 50,
+        most: int | None = LOOKED_AT_MOST,
+    ) -> Listing:
+        """List the newest runs first, looking at about `most` of them; None: at all that there are."""
+
+        def matches(run: Summary) -> bool:
+            return api in (None, run.api) and parent in (None, run.parent)
+
+        return await listing.newest(
+            self._line,
+            None if api is None and parent is None else matches,
+            statuses=statuses or keys.STATUSES,
+            low=float("-inf") if since_ms is None else since_ms,
+            high=float("inf") if until_ms is None else until_ms,
+            limit=limit,
+            most=most,
+        )
+
+    async def ended_before(
+        self, moment_ms: int, *, api: str | None = None, statuses: Sequence[str] = ()
+    ) -> AsyncGenerator[Summaries, None]:
+        """Yield pages of the runs that ended before that moment."""
+        pages = listing.ended_before(
+            self._line,
+            moment_ms,
+            lambda run: api in (None, run.api),
+            statuses=[status for status in statuses or keys.STATUSES if status in keys.ENDED],
+        )
+        async for page in pages:
+            yield page
+
+    async def prune(self, uids: Sequence[str], before_ms: int) -> int:
+        """Delete these runs, if they ended before that moment; return how many were deleted."""
+        pruned = 0
+        for first in range(0, len(uids), PRUNED_AT_ONCE):
+            pruned += await self._line.run("prune", before_ms, *uids[first : first + PRUNED_AT_ONCE])
+        return pruned
 
     async def children(self, uid: str) -> Uids:
         """The runs that it started and waits for now."""
@@ -214,32 +238,3 @@ class Runs:
         now_ms = time_ms(clock)
         age_s = (now_ms - float(oldest[1])) / 1000 if oldest else 0.0
         return Depth(depth=queued + suspects + sum(lengths), oldest_s=max(0.0, age_s))
-
-    async def _summaries(self, uids: Sequence[str]) -> Summaries:
-        if not uids:
-            return []
-        commands: list[tuple[str, ...]] = [("MULTI",)]
-        for uid in uids:
-            commands.append(("HMGET", keys.RUN + uid, *views.LISTED))
-            commands.append(("GET", keys.PARKED + uid))
-            commands.append(("GET", keys.END + uid))
-        *_, answers = await self._line.calls([*commands, ("EXEC",)])
-        replies = iter(answers)
-        found: Summaries = []
-        large: list[int] = []
-        """Positions of the runs whose error may be among their large parts."""
-        for uid, live, packed, blob in zip(uids, replies, replies, replies, strict=True):
-            if packed is not None:
-                run = views.parked(packed).run
-                live = [run.get(name) for name in views.LISTED]  # noqa: PLW2901
-            if live[0] is not None:
-                found.append(views.live_summary(uid, live))
-            elif blob is not None:
-                ended = views.ended.decode(blob)
-                if ended.big and ended.status == "faulted" and not ended.error:
-                    large.append(len(found))
-                found.append(views.over_summary(uid, ended))
-        errors = await self._line.calls([("HGET", keys.BIG + found[at].uid, "error") for at in large])
-        for at, error in zip(large, errors, strict=True):
-            found[at] = msgspec.structs.replace(found[at], error=error)
-        return found

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from iogate.errors import Unreachable
 from iogate.store.commits import Commit
 from iogate.store.leases import Leases, Verdict
-from iogate.store.line import CommandFailed
+from iogate.store.line import CommandFailed, StoreFull
 from iogate.worker.active import Run
 
 log = logging.getLogger(__name__)
@@ -27,8 +27,8 @@ BATCH = 64
 BATCH_BYTES = 4 * 1024 * 1024
 FIRST_BACKOFF_S = 0.05
 LONGEST_BACKOFF_S = 1.0
-FULL = re.compile(r"\b(OOM|MISCONF|NOREPLICAS)\b")
-"""Refusals that have nothing to do with what is written and pass: no memory, no disk, no replica."""
+FULL = re.compile(r"\b(MISCONF|NOREPLICAS)\b")
+"""Refusals that have nothing to do with what is written and pass: no disk, no replica."""
 
 
 class Commits:
@@ -77,6 +77,9 @@ class Commits:
         while batch:
             try:
                 verdicts = await self._leases.commit([commit for _, commit in batch])
+            except StoreFull as error:
+                reason = str(error)
+                log.warning("%s", error, extra={"action": "store.full"})
             except Unreachable as error:
                 reason = str(error)
             except CommandFailed as error:

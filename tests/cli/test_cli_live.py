@@ -320,6 +320,26 @@ def test_many_runs_are_cancelled_only_with_yes(live: Cli, shop: Place) -> None:
     assert live("runs", "cancel", *filters).err.endswith("no run matches the filters\n")
 
 
+def test_ended_runs_are_deleted_only_with_yes(live: Cli, shop: Place) -> None:
+    uids = [shop.buy("fail") for _ in range(2)]
+    for uid in uids:
+        live("runs", "wait", uid, "-q", code=7)
+    asleep = shop.buy("sleep")
+    filters = ("--before", "0", "--api", "shop/fail")
+    told = live("runs", "prune", *filters, "--status", "faulted", code=64).err
+    assert all(uid in told for uid in uids)
+    assert "runs\n  add --yes to do so" in told
+    assert live("runs", "prune", "--before", "1d").err.endswith("no run matches the filters\n")
+    assert live("runs", "prune", *filters, "--yes", "-o", "json").json["pruned"] >= 2
+    for uid in uids:
+        live("runs", "show", uid, code=8)
+    live("runs", "show", asleep)
+    refused = live("runs", "prune", "--before", "1h", "--status", "waiting", code=64).err
+    assert "--status waiting: only runs that have ended can be deleted" in refused
+    live("runs", "prune", "--before", "1h", "--api", "shop/no", code=8)
+    live("runs", "cancel", asleep, "-q")
+
+
 def test_what_a_filter_would_change_is_shown_and_the_rest_is_counted(
     live: Cli, shop: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

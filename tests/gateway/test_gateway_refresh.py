@@ -70,6 +70,26 @@ async def test_switching_is_seen_within_a_second(world: World) -> None:
             assert time.monotonic() - started < WITHIN_S
 
 
+async def test_call_of_a_disabled_api_reads_its_own_gate_and_no_other(world: World) -> None:
+    """Whoever is not authenticated costs the store one answer, however many APIs there are."""
+    apis = [api(f"a/b{number}", TOKEN, enabled=False) for number in range(30)]
+    await publish(world.store, *apis)
+    await world.refresher.reload()
+
+    async def asked() -> dict[str, int]:
+        stats = (await world.store.call("INFO", "commandstats")).decode().splitlines()
+        calls = dict(line.removeprefix("cmdstat_").split(":calls=", 1) for line in stats if ":calls=" in line)
+        return {name: int(calls.get(name, "0").split(",", 1)[0]) for name in ("hgetall", "hmget", "smembers")}
+
+    before = await asked()
+    assert (await world.call("a/b7")).status == 403
+    after = await asked()
+    assert {name: after[name] - before[name] for name in after} == {"hgetall": 0, "hmget": 1, "smembers": 0}
+    await world.store.gates.set_enabled(["a/b7"], True, author="me")
+    answers = await asyncio.gather(*(world.call(f"a/b{number}") for number in (7, 7, 8)))
+    assert [answer.status for answer in answers] == [401, 401, 403]
+
+
 async def test_a_revision_that_cannot_be_taken_leaves_the_last_good_one(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

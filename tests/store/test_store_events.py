@@ -11,7 +11,7 @@ from iogate.store import keys
 from iogate.store.connection import Store
 from iogate.store.events import Batch, Delivery
 from iogate.store.leases import Claim
-from iogate.store.memory import StoreFull
+from iogate.store.line import StoreFull
 from tests.store.builders import accepted, commit, place, publish
 
 MATCHER = "matcher-1"
@@ -257,7 +257,9 @@ async def test_the_end_of_a_run_ends_its_subscriptions_and_its_inbox(each_store:
 
 async def test_a_store_that_is_nearly_full_takes_no_events(each_store: Store) -> None:
     await each_store.call("SET", keys.FULL, "1")
-    with pytest.raises(StoreFull, match="the store's memory is over 90% of its limit: it takes nothing in"):
+    with pytest.raises(
+        StoreFull, match="the store is full: its memory is at its limit, or so near that it takes nothing in"
+    ):
         await each_store.events.publish([event()])
     await each_store.call("DEL", keys.FULL)
     assert await each_store.events.publish([event()]) == 1
