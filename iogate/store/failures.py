@@ -33,7 +33,7 @@ class StoreUnavailable(Unreachable):
 
 
 class StoreFull(Unreachable):
-    """The store takes nothing in: its memory is at its limit, or what is left of it is kept for runs under way."""
+    """The store takes nothing in: its memory is at its limit, or what is left is kept for runs under way."""
 
     def __init__(self) -> None:
         super().__init__(
