@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from iogate.cli import credentials
+from iogate.cli import completion, credentials
 from iogate.cli.options import HeaderOption, InputOption, pair, read_input, seconds
 from iogate.cli.render import Table
 from iogate.cli.runs import found, raise_outcome, until_end, whole
@@ -39,7 +39,9 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="api", rich_help_panel=PANEL)
 
 
-ApiArgument = Annotated[str, typer.Argument(metavar="MODULE/METHOD", help="Id of the API.")]
+ApiArgument = Annotated[
+    str, typer.Argument(metavar="MODULE/METHOD", help="Id of the API.", autocompletion=completion.apis)
+]
 
 
 @command(group, "list")
@@ -101,7 +103,13 @@ async def call(
         str | None, typer.Option("--timeout", metavar="TIME", help="Stop waiting after this time, exit 124.")
     ] = None,
     from_run: Annotated[
-        str | None, typer.Option("--from-run", metavar="UID", help="Take the input of an earlier run.")
+        str | None,
+        typer.Option(
+            "--from-run",
+            metavar="UID",
+            help="Take the input of an earlier run.",
+            autocompletion=completion.uids,
+        ),
     ] = None,
 ) -> None:
     """Call a live API through the gateway, with its own credentials."""

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from iogate.cli import completion
 from iogate.cli.apis import did_you_mean, gateway_url, is_loopback, live_gateway_url, with_credentials
 from iogate.cli.checking import Checked, compiled, counted
 from iogate.cli.options import HeaderOption, pair, seconds
@@ -83,7 +84,9 @@ class Result:
 
 async def debug(
     session: Session,
-    api: Annotated[str, typer.Argument(metavar="MODULE/METHOD", help="Id of the API.")],
+    api: Annotated[
+        str, typer.Argument(metavar="MODULE/METHOD", help="Id of the API.", autocompletion=completion.apis)
+    ],
     name: Annotated[list[str] | None, typer.Option("--name", help="Only the case of this name.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="All cases, on a gateway that is not local.")] = False,
     header: HeaderOption = None,
@@ -113,7 +116,10 @@ async def debug(
 async def offline(
     session: Session,
     apis: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODULE/METHOD]...", help="Without: all APIs.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODULE/METHOD]...", help="Without: all APIs.", autocompletion=completion.apis
+        ),
     ] = None,
     name: Annotated[list[str] | None, typer.Option("--name", help="Only the case of this name.")] = None,
 ) -> None:

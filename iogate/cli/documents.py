@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from iogate.cli import completion
 from iogate.cli.checking import check, counted
 from iogate.cli.problems import problem_json, show_problems
 from iogate.cli.render import Output, Table, coloured, console, write
@@ -92,7 +93,10 @@ def schema(
 
 def explain(
     session: Session,
-    code: Annotated[str | None, typer.Argument(help="For example IOG101; without: all of them.")] = None,
+    code: Annotated[
+        str | None,
+        typer.Argument(help="For example IOG101; without: all of them.", autocompletion=completion.codes),
+    ] = None,
 ) -> None:
     """Tell more about an error's code: what it means, an example, what to do."""
     sections = explanations()

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from iogate.cli import completion
 from iogate.errors import Misused, NotFound
 
 InputOption = Annotated[
@@ -27,9 +28,14 @@ EndpointOption = Annotated[
         "--endpoint", metavar="FROM=TO", help="Send calls for a URL prefix to another; may be repeated."
     ),
 ]
-UidArgument = Annotated[str, typer.Argument(metavar="UID", help="Id of the run.")]
+UidArgument = Annotated[
+    str, typer.Argument(metavar="UID", help="Id of the run.", autocompletion=completion.uids)
+]
 ApiFilter = Annotated[
-    str | None, typer.Option("--api", metavar="MODULE/METHOD", help="Only runs of this API.")
+    str | None,
+    typer.Option(
+        "--api", metavar="MODULE/METHOD", help="Only runs of this API.", autocompletion=completion.apis
+    ),
 ]
 StatusFilter = Annotated[
     str | None, typer.Option("--status", metavar="STATUS", help="Only runs in this status.")

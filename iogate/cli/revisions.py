@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from iogate.cli import completion
 from iogate.cli.apis import find, live
 from iogate.cli.options import seconds
 from iogate.cli.render import Table
@@ -22,7 +23,10 @@ overrides = typer.Typer(
     help="List and clear what `enable` and `disable` set against git.", no_args_is_help=True
 )
 
-ApisArgument = Annotated[list[str], typer.Argument(metavar="MODULE/METHOD...", help="Ids of the APIs.")]
+ApisArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="MODULE/METHOD...", help="Ids of the APIs.", autocompletion=completion.apis),
+]
 ReasonOption = Annotated[str, typer.Option(help="Why; others see it.")]
 TtlOption = Annotated[
     str | None, typer.Option(metavar="TIME", help="Back to what git says after this time: 30m, 2h.")
@@ -141,7 +145,9 @@ async def list_(session: Session) -> None:
 @command(overrides, "clear")
 async def clear(
     session: Session,
-    apis: Annotated[list[str] | None, typer.Argument(metavar="[MODULE/METHOD]...")] = None,
+    apis: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODULE/METHOD]...", autocompletion=completion.apis)
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
 ) -> None:
     """Go back to what git says."""

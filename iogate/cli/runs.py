@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iogate.cli import cleanup
+from iogate.cli import cleanup, completion
 from iogate.cli.options import (
     ApiFilter,
     SinceFilter,
@@ -54,7 +54,12 @@ async def list_(
     since: SinceFilter = None,
     until: UntilFilter = None,
     parent: Annotated[
-        str | None, typer.Option(metavar="UID", help="Only runs that this run started and waited for.")
+        str | None,
+        typer.Option(
+            metavar="UID",
+            help="Only runs that this run started and waited for.",
+            autocompletion=completion.uids,
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(help="How many at most, newest first.", min=1, max=10_000)] = 50,
 ) -> None:
@@ -145,7 +150,10 @@ async def logs(
 @command(group, "cancel")
 async def cancel(
     session: Session,
-    uids: Annotated[list[str] | None, typer.Argument(metavar="[UID]...", help="Ids of the runs.")] = None,
+    uids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[UID]...", help="Ids of the runs.", autocompletion=completion.uids),
+    ] = None,
     reason: Annotated[str, typer.Option(help="Why; stands in the run's error and journal.")] = "",
     api: ApiFilter = None,
     status_: StatusFilter = None,
@@ -197,7 +205,10 @@ async def cancel(
 @command(group, "retry")
 async def retry(
     session: Session,
-    uids: Annotated[list[str] | None, typer.Argument(metavar="[UID]...", help="Ids of the runs.")] = None,
+    uids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[UID]...", help="Ids of the runs.", autocompletion=completion.uids),
+    ] = None,
     from_: Annotated[
         str | None,
         typer.Option("--from", metavar="POINTER", help="Go on from this earlier task, such as /do/2/charge."),
@@ -248,7 +259,9 @@ async def retry(
     say_done(session, "runs.retry", "retried", retried, left)
 
 
-Uids = Annotated[list[str], typer.Argument(metavar="UID...", help="Ids of the runs.")]
+Uids = Annotated[
+    list[str], typer.Argument(metavar="UID...", help="Ids of the runs.", autocompletion=completion.uids)
+]
 
 
 @command(group, "suspend")

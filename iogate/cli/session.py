@@ -58,8 +58,7 @@ class Session:
         """The project's settings; faults of file, environment and flags together."""
         for line in settings_module.misspelt(os.environ):
             self.screen.warn(line)
-        file, lines = _settings_file(Path(FILE_NAME))
-        return settings_module.read(file, os.environ, flags, lines=lines)
+        return settings_of_project(flags)
 
     def store_url(self, settings: Settings) -> str:
         """The store that exists: the one set, else a live embedded one."""
@@ -85,6 +84,16 @@ class Session:
             yield store
         finally:
             await store.close()
+
+
+def settings_of_project(flags: dict[str, Any] | None = None) -> Settings:
+    """Read the settings of the current folder.
+
+    Raises:
+        InvalidFiles: file, environment or flags hold what is no setting.
+    """
+    file, lines = _settings_file(Path(FILE_NAME))
+    return settings_module.read(file, os.environ, flags, lines=lines)
 
 
 def _settings_file(path: Path) -> tuple[dict[str, Any], dict[str, int]]:

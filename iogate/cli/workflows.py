@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from iogate.cli import completion
 from iogate.cli.apis import PANEL, did_you_mean, live
 from iogate.cli.render import Table
 from iogate.cli.session import Session, command
@@ -57,7 +58,9 @@ async def list_(session: Session) -> None:
 @command(group, "show")
 async def show(
     session: Session,
-    workflow: Annotated[str, typer.Argument(metavar="NAMESPACE/NAME[:VERSION]")],
+    workflow: Annotated[
+        str, typer.Argument(metavar="NAMESPACE/NAME[:VERSION]", autocompletion=completion.workflows)
+    ],
 ) -> None:
     """Show the definition of a live workflow, as runs of it are pinned to, and its next tick."""
     from iogate.cli.render import to_yaml

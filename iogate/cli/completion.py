@@ -1,0 +1,119 @@
+"""Completion of arguments by the shell: ids of APIs and workflows, uids of runs, codes of errors.
+
+Called by the shell while somebody types. Invariant: a completer answers within about a second and prints
+nothing: whatever goes wrong, it has no suggestions. Ids come from the files, which are there without a
+store; uids from the store, if one is near.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+Completer = Callable[[typer.Context, str], list[tuple[str, str]]]
+
+BUDGET_S = 0.7
+"""Time for reading files, and for the store."""
+MOST = 50
+"""Runs that are suggested."""
+_SAFE = re.compile(r"[\w./:-]{1,200}", re.ASCII)
+
+
+def _quiet(suggest: Callable[[str], Iterator[tuple[str, str]]]) -> Completer:
+    """Make a completer: in the folder of `-C`, of what fits, and empty after any failure."""
+
+    @functools.wraps(suggest)
+    def complete(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+        try:
+            logging.disable()
+            _enter(ctx)
+            return [
+                (value, text)
+                for value, text in suggest(incomplete)
+                if value.startswith(incomplete) and _SAFE.fullmatch(value)
+            ]
+        except Exception:  # noqa: BLE001 — somebody is typing: a message would stand in the command line
+            return []
+
+    # What typer reads; the annotations of `suggest` would hide these two.
+    del complete.__wrapped__
+    complete.__annotations__ = {"ctx": typer.Context, "incomplete": str, "return": list}
+    return complete
+
+
+def _enter(ctx: typer.Context) -> None:
+    each: Any = ctx
+    while each is not None:
+        if (directory := each.params.get("directory")) is not None:
+            os.chdir(directory)
+            return
+        each = each.parent
+
+
+def _documents(folder: str) -> Iterator[dict[str, Any]]:
+    """Yield the documents of a folder that can be read in time."""
+    from iogate.documents.reader import read_file
+
+    until = time.monotonic() + BUDGET_S
+    for path in itertools.chain(Path(folder).rglob("*.yaml"), Path(folder).rglob("*.yml")):
+        if time.monotonic() > until:
+            return
+        data = read_file(path, str(path)).data
+        if isinstance(data, dict):
+            yield data
+
+
+@_quiet
+def apis(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Suggest ids of the APIs in apis.d."""
+    del incomplete
+    for data in _documents("apis.d"):
+        for name, method in (data.get("methods") or {}).items():
+            yield f"{data.get('module')}/{name}", str((method or {}).get("description") or "")
+
+
+@_quiet
+def workflows(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Suggest names of the workflows in workflows.d, with their versions once a colon is typed."""
+    for data in _documents("workflows.d"):
+        if isinstance(head := data.get("document"), dict):
+            name = f"{head.get('namespace')}/{head.get('name')}"
+            text = str(head.get("title") or head.get("summary") or "")
+            yield (f"{name}:{head.get('version')}" if ":" in incomplete else name), text
+
+
+@_quiet
+def codes(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Suggest codes of errors."""
+    from iogate.cli.documents import explanations
+
+    for code, (title, _) in explanations().items():
+        yield (code.lower() if incomplete[:1].islower() else code), title
+
+
+@_quiet
+def uids(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Suggest uids of the newest runs in the store."""
+    del incomplete
+    yield from asyncio.run(asyncio.wait_for(_newest_runs(), BUDGET_S))
+
+
+async def _newest_runs() -> list[tuple[str, str]]:
+    from iogate.cli.session import Session, settings_of_project
+    from iogate.store.connection import open_store
+
+    store = await open_store(Session().store_url(settings_of_project()), client_name="iogate-completion")
+    try:
+        return [(run.uid, f"{run.status} {run.api}") for run in await store.runs.list(limit=MOST)]
+    finally:
+        await store.close()

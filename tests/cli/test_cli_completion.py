@@ -1,0 +1,94 @@
+"""The shell completes ids, uids and codes; whatever goes wrong, it says nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from iogate.cli import completion
+from iogate.cli.app import app
+from tests.cli.conftest import Cli
+from tests.cli.place import Place, write_project
+
+
+def completed(root: Path, words: str, **variables: str) -> list[str]:
+    """What bash is given for a command line; one that ends with a space begins a new word."""
+    listed = words.split()
+    ran = subprocess.run(
+        [sys.executable, "-m", "iogate"],
+        cwd=root,
+        env=os.environ
+        | {
+            "_IOGATE_COMPLETE": "complete_bash",
+            "COMP_WORDS": f"iogate {words}",
+            "COMP_CWORD": str(len(listed) + words.endswith(" ")),
+        }
+        | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert ran.stderr == ""
+    return ran.stdout.split()
+
+
+def context(**params: Any) -> typer.Context:
+    made = typer.Context(typer.main.get_command(app))
+    made.params = params
+    return made
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("api show shop/g", ["shop/guarded"]),
+        ("runs list --api shop/n", ["shop/nested"]),
+        ("disable shop/buy shop/f", ["shop/fail"]),
+        ("workflow show shop/b", ["shop/buy"]),
+        ("workflow show shop/buy:1", ["shop/buy:1.0.0"]),
+        ("explain IOG10", [f"IOG{number}" for number in range(101, 110)]),
+        ("explain iog31", [f"iog{number}" for number in range(310, 320)]),
+    ],
+)
+def test_ids_and_codes_are_completed_without_a_store(tmp_path: Path, words: str, expected: list[str]) -> None:
+    write_project(tmp_path)
+    assert completed(tmp_path, words) == expected
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    assert completed(other, f"-C .. {words}") == expected
+
+
+def test_uids_are_completed_from_the_store(live: Cli, shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(completion, "BUDGET_S", 20.0)
+    uid = shop.buy("fail")
+    live("runs", "wait", uid, "-q", code=7)
+    suggested = dict(completion.uids(context(), uid[:6]))
+    assert suggested[uid] == "faulted shop/fail"
+    assert completion.uids(context(), "x") == []
+
+
+def test_whatever_goes_wrong_nothing_is_said(cli: Cli) -> None:
+    for kind in (completion.apis, completion.workflows, completion.uids):
+        assert kind(context(), "") == []
+    cli.write("iogate.yaml", "port: [")
+    cli.write("apis.d/a.yaml", "module: [")
+    cli.write("apis.d/b.yaml", "methods: 7")
+    cli.write("workflows.d/c.yaml", "document: {namespace: [x], name: '$(touch x)'}")
+    for kind in (completion.apis, completion.workflows, completion.uids):
+        assert kind(context(), "") == []
+    assert completion.apis(context(directory=Path("/nowhere")), "") == []
+    cli.write("iogate.yaml", "redis_url: redis://127.0.0.1:1/0\n")
+    assert completion.uids(context(), "") == []
+    assert cli.capsys.readouterr() == ("", "")
+
+
+def test_what_a_shell_might_run_is_no_suggestion(cli: Cli) -> None:
+    cli.write("apis.d/a.yaml", "module: a\nmethods: {'$(touch x)': {}, '`x`': {}, 'b c': {}, fine: {}}\n")
+    assert [value for value, _ in completion.apis(context(), "")] == ["a/fine"]
