@@ -12,7 +12,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import IO, TYPE_CHECKING, Any
@@ -85,8 +86,13 @@ class Screen:
                 console(sys.stdout).print(part, markup=False, highlight=False, soft_wrap=True)
             else:
                 write(part)
-        elif coloured(sys.stdout) and (fitting := _fitting(part, console(sys.stdout))) is not None:
-            console(sys.stdout).print(fitting)
+        elif coloured(sys.stdout) and part.rows:
+            screen = console(sys.stdout)
+            fitting = _fitting(part, screen)
+            if fitting is not None:
+                screen.print(fitting)
+            else:
+                write("\n".join(_records(part, screen.width)))
         else:
             write(plain_table(part))
 
@@ -142,8 +148,7 @@ PROSE = 16
 def _fitting(table: Table, screen: Console) -> object | None:
     """The table for a terminal; None where it is too narrow for it.
 
-    Prose wraps between words. An id that is broken over lines cannot be copied, so nothing else wraps:
-    the plain table, which the terminal itself wraps, serves better then.
+    Prose wraps between words. An id that is broken over lines cannot be copied, so nothing else wraps.
     """
     from rich import box
     from rich.table import Table as RichTable
@@ -168,6 +173,27 @@ def _fitting(table: Table, screen: Console) -> object | None:
     for row in cells:
         shown.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
     return shown
+
+
+def _records(table: Table, width: int) -> Iterator[str]:
+    """Yield the lines of the table with each row as a block of its own: for a terminal that is too narrow.
+
+    Lines end between words. A word that is longer than a line stays in one piece, so that it can be copied.
+    """
+    labels = [column.upper() for column in table.columns]
+    margin = max(map(len, labels)) + 2
+    for number, row in enumerate(table.rows):
+        if number:
+            yield ""
+        for label, value in zip(labels, row, strict=True):
+            cell = _cell(value)
+            if cell in {"", "-"}:
+                continue
+            first, *rest = textwrap.wrap(
+                cell, max(width - margin, PROSE), break_long_words=False, break_on_hyphens=False
+            ) or [""]
+            yield f"{label:<{margin}}{first}"
+            yield from (f"{'':<{margin}}{line}" for line in rest)
 
 
 def _cell(value: object) -> str:

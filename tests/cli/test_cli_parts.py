@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import socket
 import subprocess
 import sys
@@ -149,6 +150,26 @@ def test_no_id_is_broken_over_lines_however_narrow_the_terminal(
     text = terminal.getvalue()
     assert uid in text
     assert at in text
+
+
+@pytest.mark.parametrize("columns", [100, 60, 40])
+def test_no_line_of_a_table_is_left_to_the_terminal_to_break(
+    monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    advice = "set the same link_key on all machines, or links to runs hold on one only"
+    rows = [("link_key", "warning", "not set: each machine makes its own", advice)]
+    Screen().show(Table(columns=("about", "verdict", "what", "what to do"), rows=rows))
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in terminal.getvalue().splitlines()]
+    assert max(map(len, lines)) <= columns
+    words = " ".join(lines).split()
+    assert set(advice.split()) <= set(words), "no word is broken"
 
 
 def test_what_a_process_says_into_its_own_folder_is_no_change(tmp_path: Path) -> None:
