@@ -42,7 +42,9 @@ def _compile(schema: Schema, what: str) -> jsonschema_rs.Validator:
             "configuration", detail=f"the schema of the {what} is not in the revision: {schema.missing}"
         )
     try:
-        return jsonschema_rs.validator_for(schema.document, mask="the value", retriever=_refuse)
+        return jsonschema_rs.validator_for(
+            schema.document, mask="the value", retriever=_refuse, validate_formats=True
+        )
     except (ValueError, jsonschema_rs.ValidationError) as error:
         reason = getattr(error, "message", None) or str(error).split("\n", 1)[0]
         raise WorkflowError(

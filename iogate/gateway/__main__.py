@@ -21,8 +21,10 @@ from iogate.errors import IogateError, Unreachable
 from iogate.gateway import app, process, senders, sockets
 from iogate.gateway.calls import Calls
 from iogate.gateway.events import Streams
+from iogate.gateway.hosts import Hosts
 from iogate.gateway.links import Links
 from iogate.gateway.live import Live
+from iogate.gateway.origins import Origins
 from iogate.gateway.refresh import Refresher
 from iogate.store.uids import UidSource
 
@@ -74,6 +76,13 @@ async def run(chosen: Settings) -> None:
         links=Links(link_key(chosen)),
         loopback=is_loopback(chosen.host),
         public_url=chosen.public_url or f"http://{bracketed}:{chosen.port}",
+        hosts=Hosts(
+            chosen.hosts,
+            listens_on=chosen.host,
+            public_url=chosen.public_url,
+            loopback=is_loopback(chosen.host),
+        ),
+        origins=Origins(chosen.cors, public_url=chosen.public_url),
         root=Path.cwd(),
         streams=Streams(chosen.streams),
         senders=senders.auth(chosen.events.get("auth")),
@@ -97,6 +106,7 @@ async def run(chosen: Settings) -> None:
         refreshing.cancel()
         await asyncio.gather(refreshing, return_exceptions=True)
         await refresher.close()
+        await live.validation.close()
 
 
 def main() -> int:

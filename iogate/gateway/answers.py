@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
-from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Send
+
+if TYPE_CHECKING:
+    from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Send
 
 from iogate.store.failures import Drained, StoreFull, Unconfirmed
 
@@ -111,6 +113,17 @@ def not_allowed(verb: str, allowed: str) -> ErrorAnswer:
         "requestError.methodNotAllowed",
         f"The method {verb} is not allowed here; expected {allowed}",
         [(b"allow", allowed.encode())],
+    )
+
+
+def misdirected(host: bytes | None) -> ErrorAnswer:
+    """421: the gateway is not called by this name."""
+    name = ascii((host or b"").decode("latin-1")[:80])[1:-1]
+    return ErrorAnswer(
+        421,
+        "requestError.misdirected",
+        f"The host {name} is not served here; the setting hosts of the gateway names more",
+        [CLOSE],
     )
 
 

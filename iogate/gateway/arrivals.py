@@ -2,7 +2,7 @@
 
 Called by `app`. The checks stand in the order of the contract, and the first that fails answers:
 
-    open → verb → credentials → size, type → content → store
+    open → verb → origin → credentials → size, type → content → store
 
 Invariant: a 202 is sent only after the store has answered that the events are stored.
 """
@@ -15,9 +15,10 @@ import time
 from typing import TYPE_CHECKING
 
 from iogate.errors import Unreachable
-from iogate.gateway import answers, auth, body, cloudevents, content
+from iogate.gateway import answers, auth, body, content
 from iogate.gateway.answers import Answer, ErrorAnswer, Failed
 from iogate.gateway.live import ANSWER_S
+from iogate.gateway.origins import FOREIGN, is_unasked
 from iogate.store.line import StoreFull
 
 if TYPE_CHECKING:
@@ -80,12 +81,14 @@ class Arrivals:
         headers, repeated = auth.index(scope["headers"])
         if sum(map(len, headers)) + sum(map(len, headers.values())) > MAX_HEADERS:
             return answers.HEADERS_TOO_LARGE
+        if self._live.origins.is_foreign(headers) and is_unasked(headers, open_to_all=guard.opens_to_all):
+            return FOREIGN
         kind, name = await guard.identify(headers, repeated)
         content.check_encoding(headers)
         sent = await body.read(
             receive, limit=MAX_BODY, length=body.length(headers), deadlines=self._live.deadlines
         )
-        events = cloudevents.read(headers, repeated, sent)
+        events = await self._live.validation.events(headers, repeated, sent)
         stored = await self._store(events, f"{kind} {name}")
         self._live.events.accepted += stored
         self._live.events.repeated += len(events) - stored

@@ -3,24 +3,22 @@
 Called by `app`, past Litestar's routing. The checks stand in the order of the contract, and the first
 that fails answers:
 
-    route → enabled → verb → credentials → rate → size, type → content → store (one script)
+    route → enabled → verb → origin → credentials → rate → size, type → content → store (one script)
 
 Invariant: a 202 is sent only after the store has answered that the run is stored.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 import time
-from typing import TYPE_CHECKING, Any, assert_never
-
-import msgspec
+from typing import TYPE_CHECKING, assert_never
 
 from iogate.errors import IogateError, Unreachable
 from iogate.gateway import answers, auth, body, content
 from iogate.gateway.answers import Answer, ErrorAnswer, Failed
+from iogate.gateway.origins import FOREIGN, is_unasked
 from iogate.gateway.waiting import sync_answer
 from iogate.store.intake import Accepted, AcceptRequest
 
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
 
     from litestar.types import HTTPScope, Receive, Send
 
+    from iogate.gateway.content import Input
     from iogate.gateway.live import Live
     from iogate.gateway.refresh import Refresher
     from iogate.gateway.routes import Route, Table
@@ -44,8 +43,6 @@ SYNC_MOST_S = 300.0
 _PREFER_WAIT = re.compile(rb"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
 _PREFER_CANCEL = re.compile(rb"(?:^|[,;\s])link\s*=\s*\"?cancel(?![\w-])", re.IGNORECASE)
 _REPLAYED = (b"idempotent-replayed", b"true")
-_encode = msgspec.json.Encoder().encode
-_encode_sorted = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Calls:
@@ -94,6 +91,10 @@ class Calls:
             return route.refuse_verb(verb)
         if sum(map(len, headers)) + sum(map(len, headers.values())) > MAX_HEADERS:
             return answers.HEADERS_TOO_LARGE
+        if self._live.origins.is_foreign(headers) and is_unasked(
+            headers, open_to_all=route.guard.opens_to_all
+        ):
+            return FOREIGN
         caller = await route.guard.judge(headers, repeated)
         if (refusal := route.check_rate()) is not None:
             return refusal
@@ -107,8 +108,10 @@ class Calls:
                 deadlines=self._live.deadlines,
             )
         for attempt in (1, 2):
-            value = content.read(route, scope, headers, sent)
-            accepted = await self._accept(table, route, caller, value, headers, repeated)
+            key = content.check_key(route.idempotency_header, headers, repeated)
+            given = content.sent(route, scope, headers, sent)
+            value = await self._live.validation.input(route, given, fingerprint=key is not None)
+            accepted = await self._accept(table, route, caller, value, key)
             if isinstance(accepted, Accepted):
                 return await self._accepted(table, route, accepted, headers, sync=sync)
             if accepted is not answers.STALE or attempt == 2:
@@ -137,16 +140,9 @@ class Calls:
         return self._live.table
 
     async def _accept(
-        self,
-        table: Table,
-        route: Route,
-        caller: str,
-        value: Any,
-        headers: Mapping[bytes, bytes],
-        repeated: frozenset[bytes],
+        self, table: Table, route: Route, caller: str, value: Input, key: str | None
     ) -> Accepted | Answer:
         api = route.api
-        key = content.check_key(route.idempotency_header, headers, repeated)
         intake = self._live.intake
         if intake is None:
             return answers.STORE_DOWN
@@ -157,13 +153,13 @@ class Calls:
             revision=table.number,
             workflow=api.workflow,
             program=api.program,
-            input=_encode(value),
+            input=value.json,
             caller=caller,
             retention_s=api.retention_s,
             timeout_s=api.timeout_s,
             idempotency_key=key,
             idempotency_ttl_s=api.idempotency.ttl_s,
-            fingerprint="" if key is None else _fingerprint(route, value),
+            fingerprint=value.fingerprint,
         )
         try:
             verdict = await intake.accept(request)
@@ -204,13 +200,6 @@ class Calls:
             if answer is not None:
                 return answer
         return Answer(202, b'{"response":{"uid":"%s"}}' % uid.encode(), more)
-
-
-def _fingerprint(route: Route, value: Any) -> str:
-    """What makes a repeated call the same: its input, without headers, which differ from try to try."""
-    if route.api.input_from == "request":
-        value = {name: item for name, item in value.items() if name != "headers"}
-    return hashlib.sha256(_encode_sorted(value)).hexdigest()
 
 
 def _refused(route: Route, refusal: Refusal) -> Answer:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import re
+from array import array
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -23,6 +25,7 @@ MAX_FIELDS = 1_000
 # Both quantifiers are possessive and the closing quote is optional: one pass, whatever it is fed.
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS = bytes.maketrans(b"[]{}", b"\x01\xff\x01\xff")
 _FORM = b"application/x-www-form-urlencoded"
 _UTF8 = (b"utf-8", b"utf8", b"us-ascii")
 _decode = msgspec.json.Decoder().decode
@@ -76,17 +79,10 @@ def _reason(error: Exception) -> str:
 
 
 def _check_depth(bare: bytes) -> None:
-    """Refuse more than 64 levels: each turn takes the innermost pairs away."""
-    left = bare.translate(None, _NOT_BRACKETS)
-    for _ in range(MAX_DEPTH):
-        if not left:
-            return
-        # Two replacements a turn: `[{}]` is two levels, and the second may uncover a pair of the first kind.
-        left = left.replace(b"[]", b"\0").replace(b"{}", b"\0").replace(b"\0", b"")
-    if left:
-        raise invalid(
-            f"The body is not JSON: nested deeper than {MAX_DEPTH} levels, or brackets do not match"
-        )
+    """Refuse more than 64 levels, in one pass: a bracket that opens is +1, one that closes is -1."""
+    steps = array("b", bare.translate(_STEPS, _NOT_BRACKETS))
+    if max(accumulate(steps), default=0) > MAX_DEPTH:
+        raise invalid(f"The body is not JSON: nested deeper than {MAX_DEPTH} levels")
 
 
 def _count_keys(value: Any) -> int:

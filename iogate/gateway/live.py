@@ -16,7 +16,10 @@ from iogate.errors import Unreachable
 from iogate.gateway.answers import STORE_DOWN, Failed, of_store
 from iogate.gateway.body import Deadlines
 from iogate.gateway.events import Streams
+from iogate.gateway.hosts import Hosts
 from iogate.gateway.metrics import EventCounts
+from iogate.gateway.origins import Origins
+from iogate.gateway.validation import Validation
 from iogate.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,6 +45,8 @@ class Live:
     loopback: bool
     """Whether only this machine can reach the gateway."""
     public_url: str
+    hosts: Hosts = field(default_factory=Hosts)
+    origins: Origins = field(default_factory=Origins)
     root: Path | None = None
     """The project's folder, which paths of secret files are relative to."""
     store: Store | None = None
@@ -61,6 +66,7 @@ class Live:
 
     deadlines: Deadlines = field(default_factory=Deadlines)
     """Of the bodies that are being read."""
+    validation: Validation = field(default_factory=Validation)
 
     def drain(self) -> None:
         """Let everyone who waits go, and give those who still send a few seconds."""

@@ -17,10 +17,13 @@ from litestar.response import Stream
 from iogate.errors import Unreachable
 from iogate.gateway import auth, waiting
 from iogate.gateway.answers import NO_REVISION, NO_RUN, STORE_DOWN, ErrorAnswer, Failed, invalid, response
+from iogate.gateway.origins import FOREIGN, is_unasked, is_visit
 from iogate.gateway.sending import as_response
 from iogate.store import reading
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from litestar.handlers import HTTPRouteHandler
 
     from iogate.gateway.links import Scope
@@ -106,6 +109,7 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
 async def _open(live: Live, request: Request[Any, Any, Any], uid: str) -> Opened:
     """The run, if this request may see it."""
     signature = request.query_params.get("sig")
+    _check_origin(live, request.method, dict(request.scope["headers"]), signature)
     if not _UID.fullmatch(uid):
         raise Failed(NO_RUN)
     link: Scope | None = None
@@ -146,6 +150,20 @@ async def _caller(live: Live, request: Request[Any, Any, Any], run: RunView) -> 
     except Failed:
         # Whatever is wrong with the credentials: to say it would say that there is such a run.
         return None
+
+
+def _check_origin(live: Live, method: str, headers: Mapping[bytes, bytes], signature: str | None) -> None:
+    """Raise the 403 for a request that a page of another origin made a browser send.
+
+    Its user may follow a link to a run, and a page that has the signed link may show the run.
+    """
+    if not live.origins.is_foreign(headers):
+        return
+    reads = method in ("GET", "HEAD")
+    if reads and (signature is not None or is_visit(headers)):
+        return
+    if is_unasked(headers, open_to_all=True):
+        raise Failed(FOREIGN)
 
 
 def _limited(live: Live, run: RunView) -> bool:

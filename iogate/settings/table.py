@@ -31,6 +31,8 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     public_url: str | None = None
+    hosts: tuple[str, ...] = ()
+    cors: tuple[str, ...] = ()
     gateways: int = 1
     workers: int = 1
     concurrency: int = 100
@@ -107,11 +109,24 @@ def _read_host(value: Any) -> str:
     return text
 
 
+def _read_origins(value: Any) -> tuple[str, ...]:
+    origins: tuple[str, ...] = _origins.read(["*"] if value == "*" else value)
+    return origins
+
+
 _host = kinds.Kind(read=_read_host, form="text", schema={"type": "string", "pattern": f"^(?:{_HOST})$"})
 _text = kinds.pattern("text that is not empty", r"(?s).*\S.*")
 _VARIABLES = "a list of names of environment variables, such as AWS_REGION or AWS_*"
 _variable = kinds.pattern("a name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*\*?")
 _module = kinds.pattern("a dotted module name", r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+_served_host = kinds.pattern(
+    "a host name", r"\*|(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f:.]+"
+)
+_origins = kinds.list_of(
+    kinds.pattern("an origin", r"\*|https?://[^\s/?#]+"),
+    "a list of origins, each http://HOST or https://HOST, or *",
+)
 
 KINDS: Mapping[str, kinds.Kind] = {
     "redis_url": kinds.pattern(
@@ -122,6 +137,10 @@ KINDS: Mapping[str, kinds.Kind] = {
     "host": kinds.pattern("a host name or an address", r"[^\s/]+"),
     "port": kinds.number(1, 65535),
     "public_url": kinds.pattern("a URL with http:// or https://", _URL),
+    "hosts": kinds.list_of(_served_host, "a list of host names, each NAME, *.DOMAIN or *, without a port"),
+    "cors": kinds.Kind(
+        read=_read_origins, form="list", schema={"anyOf": [{"const": "*"}, dict(_origins.schema)]}
+    ),
     "gateways": kinds.number(1, 256),
     "workers": kinds.number(1, 256),
     "concurrency": kinds.number(1, 10_000),

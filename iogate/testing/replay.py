@@ -116,7 +116,7 @@ def _input(api: Api, sent: Sent, root: Path) -> Any:
     # An ASGI scope, as far as its judge looks at it.
     scope: Any = {"method": sent.verb, "query_string": sent.query.encode(), "headers": raw}
     route = Route(api, counts=Counts(), root=root)
-    return content.read(route, scope, dict(raw), body)
+    return content.value(content.sent(route, scope, dict(raw), body), route.schema)
 
 
 def failures(case: DebugCase, http: int, message: str, outcome: Outcome | None) -> list[str]:

@@ -31,7 +31,9 @@ def test_codes_stand_beside_the_status_that_they_come_with() -> None:
 
 
 def test_every_route_is_told_and_no_other() -> None:
-    listening: Any = SimpleNamespace(draining=SimpleNamespace(is_set=lambda: False), senders=None)
+    listening: Any = SimpleNamespace(
+        draining=SimpleNamespace(is_set=lambda: False), senders=None, hosts=None, origins=None
+    )
     built: Litestar = app.build(listening, cast("Any", None))._others
     served = {re.sub(r":\w+", "", route.path) for route in built.routes}
     told = {path for cells in rows(sections(PAGE)["HTTP"]) for path in re.findall(r"/[\w./{}]+", cells[0])}

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import commit_points
+from iogate.store.connection import Store
+from tests.faults import commit_points, hostile_bodies
 from tests.faults.chaos import report, session_of_kills
 from tests.faults.crash import crash
+from tests.gateway.driver import opened
 
 
 @pytest.mark.timeout(240)
@@ -38,3 +40,14 @@ async def test_crash_of_everything_delays_the_runs_that_were_at_work_and_poisons
     """Twice in the middle of the same calls; `python -m tests.faults.crash` does it with 300 calls of 8 s."""
     seen = await crash(tmp_path / "site", calls=20, delay_s=1.5, crashes=2)
     assert seen["holds"], seen
+
+
+async def test_hostile_bodies_hold_neither_the_loop_nor_memory(store: Store) -> None:
+    """Four bodies against four schemas; `python -m tests.faults.hostile_bodies` takes 50 against 20."""
+    bodies = ["lines of {}", "deep lists", "31 KiB of pairs", "keys"]
+    schemas = ["lines", "closed", "much required", "product"]
+    async with opened(store) as world:
+        campaign = await hostile_bodies.every_pair(world, bodies, schemas)
+    assert {trial.status for trial in campaign.trials} <= {202, 400}, campaign.table()
+    assert campaign.held_s < 5 * hostile_bodies.HOLD_S, campaign.table()
+    assert campaign.grown + campaign.grown_beside < 2 * hostile_bodies.GROWTH, campaign.table()

@@ -176,7 +176,10 @@ async def opened(store: Store, *, loopback: bool = True, root: Path | None = Non
     live.store, live.intake = store, store.intake()
     refresher = Refresher(live, lambda: store.url)
     application = app.build(live, Calls(live, refresher, UidSource()))
-    yield World(store=store, live=live, refresher=refresher, application=application)
+    try:
+        yield World(store=store, live=live, refresher=refresher, application=application)
+    finally:
+        await live.validation.close()
 
 
 async def until(condition: Callable[[], Awaitable[Any]], timeout_s: float = 10.0) -> Any:

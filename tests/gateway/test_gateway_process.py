@@ -131,7 +131,7 @@ async def test_a_body_over_the_limit_is_a_413_before_it_is_read(client: httpx.As
         for _ in range(100):
             yield b"x" * 65536
 
-    head = b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999\r\n\r\n"
+    head = b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99999999\r\n\r\n"
     assert b"413" in (await exchange(client.base_url.port or 0, head)).split(b"\r\n")[0]
     try:
         reply = await client.post("/v1/api/a/b/async", content=chunks())
@@ -142,7 +142,7 @@ async def test_a_body_over_the_limit_is_a_413_before_it_is_read(client: httpx.As
 
 async def test_large_headers_are_a_4xx(client: httpx.AsyncClient, gateway: Gateway) -> None:
     for size in (40_000, 65_536, 200_000, 1_000_000):
-        head = b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nx: %s\r\n\r\n" % (
+        head = b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nx: %s\r\n\r\n" % (
             b"y" * size
         )
         try:
@@ -156,14 +156,14 @@ async def test_large_headers_are_a_4xx(client: httpx.AsyncClient, gateway: Gatew
 @pytest.mark.parametrize(
     "data",
     [
-        b"GET /v1/api/a/b/async\x00 HTTP/1.1\r\nhost: x\r\n\r\n",
-        b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n{}",
-        b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n{}",
-        b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /v1/api/a/b/async\x00 HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: [::1]\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n{}",
+        b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n{}",
+        b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
         b"nonsense\r\n\r\n",
         b"GET /v1/api/a/b/async HTTP/1.1\r\nhost : x\r\n\r\n",
         b"GET /v1/api/a/b/async HTTP/1.1\r\n\x00: x\r\n\r\n",
-        b"POST http://[ HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"POST http://[ HTTP/1.1\r\nhost: localhost\r\n\r\n",
     ],
 )
 async def test_broken_http_starts_nothing(
@@ -185,7 +185,7 @@ async def test_null_bytes_and_encodings_in_a_path_are_a_404(
         b"//v1/api/a/b/async",
     ):
         answer = await exchange(
-            gateway.port, b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n" % path
+            gateway.port, b"POST %s HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n" % path
         )
         assert answer.startswith(b"HTTP/1.1 404")
 
@@ -210,7 +210,7 @@ async def test_a_client_that_goes_away_leaves_the_process_well(
 ) -> None:
     for _ in range(20):
         _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        writer.write(b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        writer.write(b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
         await writer.drain()
         writer.transport.abort()
     assert (await client.post("/v1/api/a/b/async")).status_code == 202

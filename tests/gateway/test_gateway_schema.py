@@ -13,7 +13,7 @@ from iogate.gateway.schema import Schema, plain
 
 def fault(schema: Any, value: Any) -> str:
     with pytest.raises(Failed) as caught:
-        Schema(schema).check(value)
+        Schema(schema).check(value, size=0)
     assert caught.value.answer.status == 400
     assert caught.value.answer.code == "requestError.invalidParams"
     return caught.value.answer.message
@@ -54,6 +54,30 @@ def test_a_message_is_bounded_in_faults_and_length() -> None:
     many = {"additionalProperties": {"type": "string"}}
     assert fault(many, {str(n): n for n in range(50)}).endswith("; at …")
     assert len(fault({"type": "object"}, "x" * 100_000)) < 500
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("date-time", "2026-01-31T09:30:00Z", "2026-01-31"),
+        ("date", "2026-01-31", "2026-02-31"),
+        ("email", "ada@example.com", "ada"),
+        ("uri", "https://example.com/a", "example.com a"),
+        ("uuid", "0190a7c2-5f0a-7c3e-8f2b-9d4d6e1a2b3c", "0190a7c2"),
+        ("ipv4", "192.0.2.1", "192.0.2.256"),
+        ("x-of-our-own", "anything", None),
+    ],
+)
+@pytest.mark.parametrize("dialect", [None, "http://json-schema.org/draft-07/schema#"])
+def test_a_format_is_asserted_and_an_unknown_one_is_not(
+    name: str, right: str, wrong: str | None, dialect: str | None
+) -> None:
+    schema = {"format": name} | ({"$schema": dialect} if dialect else {})
+    if name == "uuid" and dialect:
+        return  # a format of later drafts
+    Schema(schema).check(right, size=0)
+    if wrong is not None:
+        assert fault(schema, wrong) == f'The input is invalid at its root: "{wrong}" is not a "{name}"'
 
 
 SCHEMA = {

@@ -80,7 +80,7 @@ async def test_a_host_that_is_none_is_refused_in_the_shape(world: World, host: s
     await world.publish(api("a/b"))
     reply = await world.ask("/v1/api/a/b/async", "POST", {"host": host}, b"{}")
     if reply.status != 202:
-        assert reply.status == 400
+        assert reply.status == 421
         one_shape(reply)
 
 

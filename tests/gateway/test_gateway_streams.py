@@ -73,7 +73,9 @@ async def test_clients_of_a_real_gateway_share_readers_and_leave_nothing_behind(
 
             async def follow(of: str, after: int = 0) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
                 reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-                head = f"GET /v1/runs/{of}/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {after}\r\n\r\n"
+                head = (
+                    f"GET /v1/runs/{of}/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {after}\r\n\r\n"
+                )
                 writer.write(head.encode())
                 assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
                 return reader, writer

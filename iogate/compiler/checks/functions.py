@@ -102,7 +102,10 @@ def _arguments(document: Placed, task: outline.Task, function: Function) -> Iter
                 **function.input_schema["properties"][name],
                 "$defs": function.input_schema.get("$defs", {}),
             }
-            error = next(iter(jsonschema_rs.Draft202012Validator(schema).iter_errors(value)), None)
+            error = next(
+                iter(jsonschema_rs.Draft202012Validator(schema, validate_formats=True).iter_errors(value)),
+                None,
+            )
             if error is not None:
                 yield fault(
                     document,
@@ -129,7 +132,9 @@ def literals(document: Placed, task: outline.Task, function: Mapping[str, Any]) 
         return
     if first_fault(schema) is not None:
         return  # told where the schema stands
-    for error in jsonschema_rs.validator_for(schema, retriever=_nothing).iter_errors(given):
+    for error in jsonschema_rs.validator_for(schema, retriever=_nothing, validate_formats=True).iter_errors(
+        given
+    ):
         yield fault(
             document,
             (*task.pointer, "with", *error.instance_path) if given else (*task.pointer, "call"),

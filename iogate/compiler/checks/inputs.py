@@ -29,7 +29,9 @@ def check(document: Placed, pointer: Pointer, child: Placed) -> Iterator[Problem
         missing = [name for name in wanted or () if name not in given]
         why = f"it needs {listed(missing)}" if missing else None
     else:
-        error = next(iter(jsonschema_rs.validator_for(schema).iter_errors(given)), None)
+        error = next(
+            iter(jsonschema_rs.validator_for(schema, validate_formats=True).iter_errors(given)), None
+        )
         why = None if error is None else error.message
         at = at if error is None or not given else (*at, *error.instance_path)
     if why is not None:

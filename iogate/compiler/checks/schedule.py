@@ -83,7 +83,7 @@ def _input(document: Placed) -> Iterator[Problem]:
     schema = ((document.data.get("input") or {}).get("schema") or {}).get("document")
     if not isinstance(schema, dict) or first_fault(schema) is not None:
         return
-    refused = next(iter(jsonschema_rs.validator_for(schema).iter_errors({})), None)
+    refused = next(iter(jsonschema_rs.validator_for(schema, validate_formats=True).iter_errors({})), None)
     if refused is not None:
         yield warning(
             document,

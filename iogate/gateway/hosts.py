@@ -1,0 +1,78 @@
+"""The host names under which a gateway is called: the answer to DNS rebinding.
+
+A page whose name resolves to this machine may read everything that is served under that name. So a request
+is answered only if its `Host` cannot be such a name. Used by `app` for every request. Invariant: an address
+is always served, since a page that has one for its host came from there.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import urlsplit
+
+REMEMBERED: Final = 256
+"""Values of `Host` that were served before, kept for a quick decision."""
+LONGEST: Final = 300
+_PRIVATE: Final = (".local", ".internal", ".localhost")
+"""Domains that nobody can register."""
+
+
+class Hosts:
+    """The names that are served: those of the settings, and those that an attacker cannot have."""
+
+    def __init__(
+        self,
+        names: Iterable[str] = (),
+        *,
+        listens_on: str = "127.0.0.1",
+        public_url: str | None = None,
+        loopback: bool = True,
+    ) -> None:
+        """`names` is the setting `hosts`; `loopback` says that only this machine reaches the gateway."""
+        given = [name.lower().rstrip(".") for name in names]
+        self._all = "*" in given
+        self._exact = {name for name in given if not name.startswith("*")} | {"localhost"}
+        self._endings = tuple(name[1:] for name in given if name.startswith("*."))
+        self._exact.add(listens_on.lower())
+        if public_url and (host := urlsplit(public_url).hostname):
+            self._exact.add(host)
+        self._loopback = loopback
+        self._lenient = not loopback and not given
+        if self._lenient:
+            self._exact.add(socket.gethostname().lower())
+        self._known: set[bytes] = set()
+
+    def serves(self, host: bytes | None) -> bool:
+        """Tell whether a request with this `Host` is answered; one without it is not from a browser."""
+        if self._all or not host or host in self._known:
+            return True
+        if len(host) > LONGEST or not self._is_served(_name(host.decode("latin-1"))):
+            return False
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        self._known.add(host)
+        return True
+
+    def _is_served(self, name: str) -> bool:
+        if name in self._exact or name.endswith(self._endings):
+            return True
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            pass
+        else:
+            # Pages reach a loopback address as 0.0.0.0 too, and then browsers do not name the page's origin.
+            return not (self._loopback and address.is_unspecified)
+        if name.endswith(".localhost"):
+            return True
+        return self._lenient and ("." not in name or name.endswith(_PRIVATE))
+
+
+def _name(host: str) -> str:
+    """Return the host of `HOST` or `HOST:PORT`, without brackets."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].partition("%")[0]
+    return host.partition(":")[0].lower().rstrip(".")

@@ -1,0 +1,187 @@
+"""Upper bound on the work of validating a value against a JSON Schema.
+
+Computed by `schema` once for each API; decides whether a request is validated on the event loop or in
+the validation process. Pure. Invariant: a schema whose cost cannot be bounded by the size of the value
+has no cost here, and is never used on the event loop.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jsonschema_rs
+
+MAX_NODES: Final = 5_000
+"""A schema that expands to more nodes, each `$ref` followed, has no bound worth computing."""
+MAX_PATTERN: Final = 200
+MAX_REPEATS: Final = 100
+
+_IN_PLACE: Final = ("not", "if", "then", "else")
+_IN_PLACE_LISTS: Final = ("allOf", "anyOf", "oneOf")
+_IN_PLACE_MAPS: Final = ("dependentSchemas", "dependencies")
+_EACH: Final = ("additionalProperties", "additionalItems", "contains", "propertyNames")
+_UNBOUNDED: Final = ("$dynamicRef", "$recursiveRef", "unevaluatedProperties", "unevaluatedItems")
+_REPEATS = re.compile(r"\{(\d+)(?:,(\d*))?\}")
+_UNIQUE_WEIGHT: Final = 4
+_PATTERN_WEIGHT: Final = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Number of checks that a schema demands, by how often they apply."""
+
+    once: int
+    """Checks of places that a value has once, such as `properties`."""
+    each: int
+    """Checks for each element of a list or each member of a map."""
+    depth: int
+
+    def checks(self, size: int) -> int:
+        """Return the most checks for a value of `size` bytes: an element takes two bytes at least."""
+        return self.once + self.each * (size // 2 + 1)
+
+    def copies(self, size: int) -> int:
+        """Return the most bytes copied to describe all errors: an error copies the value that it is about."""
+        return (self.once + self.each * self.depth) * size
+
+
+class _Unbounded(Exception):
+    """The cost depends on more than the size of the value."""
+
+
+def estimate(schema: Any) -> Cost | None:
+    """Return the cost of a schema; None if it has no bound: recursion, backtracking, quadratic keywords."""
+    walk = _Walk(schema)
+    try:
+        walk.visit(schema, each=False, depth=1, references=())
+    except _Unbounded:
+        return None
+    return Cost(once=walk.once, each=walk.each, depth=walk.depth)
+
+
+class _Walk:
+    """Expands a schema and counts what it finds."""
+
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self.once = 0
+        self.each = 0
+        self.depth = 1
+
+    def visit(self, schema: Any, *, each: bool, depth: int, references: tuple[str, ...]) -> None:
+        self.depth = max(self.depth, depth)
+        self._count(1, each=each)
+        if not isinstance(schema, dict):
+            return
+        if any(keyword in schema for keyword in _UNBOUNDED):
+            raise _Unbounded
+        if "$id" in schema and schema is not self._root:
+            raise _Unbounded
+        self._count(len(schema), each=each)
+        self._count_values(schema, each=each)
+        for below in self._in_place(schema):
+            self.visit(below, each=each, depth=depth, references=references)
+        for below in self._once(schema):
+            self.visit(below, each=each, depth=depth + 1, references=references)
+        for below in self._of_each(schema):
+            self.visit(below, each=True, depth=depth + 1, references=references)
+        reference = schema.get("$ref")
+        if isinstance(reference, str):
+            if reference in references:
+                raise _Unbounded
+            self.visit(self._at(reference), each=each, depth=depth, references=(*references, reference))
+
+    def _count(self, number: int, *, each: bool) -> None:
+        if each:
+            self.each += number
+        else:
+            self.once += number
+        if self.once + self.each > MAX_NODES:
+            raise _Unbounded
+
+    def _count_values(self, schema: dict[str, Any], *, each: bool) -> None:
+        """Count what a schema compares a value with, besides other schemas."""
+        required = schema.get("required")
+        if isinstance(required, list):
+            self._count(len(required), each=each)
+        for names in (schema.get("dependentRequired") or {}).values():
+            self._count(len(names), each=each)
+        choices = schema.get("enum")
+        if isinstance(choices, list) and any(isinstance(choice, dict | list) for choice in choices):
+            self._count(_nodes(choices), each=each)
+        self._count(_nodes(schema.get("const")), each=each)
+        if schema.get("uniqueItems"):
+            self._count(_UNIQUE_WEIGHT, each=True)
+        if schema.get("format") == "regex":
+            raise _Unbounded
+        patterns = [schema["pattern"]] if isinstance(schema.get("pattern"), str) else []
+        for pattern in (*patterns, *(schema.get("patternProperties") or ())):
+            if not _is_linear(pattern):
+                raise _Unbounded
+            self._count(_PATTERN_WEIGHT, each=each)
+
+    @staticmethod
+    def _in_place(schema: dict[str, Any]) -> list[Any]:
+        found = [schema[keyword] for keyword in _IN_PLACE if keyword in schema]
+        for keyword in _IN_PLACE_LISTS:
+            found += schema.get(keyword) or ()
+        for keyword in _IN_PLACE_MAPS:
+            found += [below for below in (schema.get(keyword) or {}).values() if not isinstance(below, list)]
+        return found
+
+    @staticmethod
+    def _once(schema: dict[str, Any]) -> list[Any]:
+        items = schema.get("items")
+        return [
+            *(schema.get("properties") or {}).values(),
+            *(schema.get("prefixItems") or ()),
+            *(items if isinstance(items, list) else ()),
+        ]
+
+    @staticmethod
+    def _of_each(schema: dict[str, Any]) -> list[Any]:
+        found = [schema[keyword] for keyword in _EACH if keyword in schema]
+        if "items" in schema and not isinstance(schema["items"], list):
+            found.append(schema["items"])
+        return [*found, *(schema.get("patternProperties") or {}).values()]
+
+    def _at(self, reference: str) -> Any:
+        """Return the schema that a reference names: by a JSON Pointer, since other forms need a registry."""
+        if reference == "#":
+            return self._root
+        if not reference.startswith("#/"):
+            raise _Unbounded
+        found = self._root
+        for token in reference[2:].split("/"):
+            key = token.replace("~1", "/").replace("~0", "~")
+            if isinstance(found, dict) and key in found:
+                found = found[key]
+            elif isinstance(found, list) and key.isdigit() and int(key) < len(found):
+                found = found[int(key)]
+            else:
+                raise _Unbounded
+        return found
+
+
+def _nodes(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + sum(map(_nodes, value.values()))
+    if isinstance(value, list):
+        return 1 + sum(map(_nodes, value))
+    return 1
+
+
+def _is_linear(pattern: str) -> bool:
+    """Tell whether a pattern runs without backtracking, and with few states."""
+    if len(pattern) > MAX_PATTERN:
+        return False
+    for low, high in _REPEATS.findall(pattern):
+        if int(low) > MAX_REPEATS or (high and int(high) > MAX_REPEATS):
+            return False
+    try:
+        jsonschema_rs.validator_for({"pattern": pattern}, pattern_options=jsonschema_rs.RegexOptions())
+    except (ValueError, jsonschema_rs.ValidationError):
+        return False
+    return True

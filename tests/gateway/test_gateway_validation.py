@@ -1,0 +1,109 @@
+"""Large and costly requests are validated beside the event loop, in bounded time and memory."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from iogate.gateway import schema_cost
+from iogate.gateway.schema import CHECKS_ON_LOOP, Schema
+from tests.gateway.driver import World, api
+
+LINES = {
+    "type": "object",
+    "properties": {"lines": {"type": "array", "items": {"type": "object", "required": ["sku"]}}},
+}
+PATHS = {"$defs": {"n": {"anyOf": [{"properties": {"a": {"$ref": "#/$defs/n"}}, "required": ["y"]}] * 2}}}
+EXPONENTIAL = {**PATHS, "$ref": "#/$defs/n"}
+
+
+async def test_a_large_body_is_validated_like_a_small_one(world: World) -> None:
+    await world.publish(api("a/b", input_schema=LINES))
+    lines = [{"sku": "A-1", "text": "x" * 1000}] * 500
+    body = json.dumps({"lines": lines}).encode()
+    uid = (await world.call("a/b", body)).uid
+    assert world.live.validation.process_id is not None
+    assert json.loads((await world.ask(f"/v1/runs/{uid}")).body)["response"]["input"] == {"lines": lines}
+    keyed = await world.call("a/b", body, Idempotency_Key="k1")
+    again = await world.call("a/b", json.dumps({"lines": lines}, indent=1).encode(), Idempotency_Key="k1")
+    assert again.uid == keyed.uid
+    assert again.headers["idempotent-replayed"] == "true"
+    other = await world.call("a/b", json.dumps({"lines": lines[1:]}).encode(), Idempotency_Key="k1")
+    assert other.status == 422
+
+
+async def test_a_small_body_of_a_simple_schema_needs_no_process(world: World) -> None:
+    await world.publish(api("a/b", input_schema=LINES))
+    assert (await world.call("a/b", b'{"lines":[{"sku":"A-1"}]}')).status == 202
+    assert (await world.call("a/b", b'{"lines":[{}]}')).status == 400
+    assert world.live.validation.process_id is None
+
+
+async def test_each_fault_of_an_order_is_described_and_of_349_000_the_first(world: World) -> None:
+    await world.publish(api("a/b", input_schema=LINES))
+    text = "x" * 500
+    body = json.dumps({"lines": [{"text": text}, {"sku": "A-1", "text": text}, {}]}).encode()
+    assert (await world.call("a/b", body)).message == (
+        'The input is invalid at /lines/0: "sku" is a required property; '
+        'at /lines/2: "sku" is a required property'
+    )
+    wide = b'{"lines":[' + b",".join([b"{}"] * 349_000) + b"]}"
+    assert (await world.call("a/b", wide)).message == (
+        'The input is invalid at /lines/0: "sku" is a required property'
+    )
+
+
+async def test_a_value_that_takes_a_schema_too_long_is_a_400_and_the_next_call_is_validated(
+    world: World,
+) -> None:
+    await world.publish(api("a/b", input_schema=EXPONENTIAL))
+    reply = await world.call("a/b", b'{"a":' * 40 + b"1" + b"}" * 40)
+    assert (reply.status, reply.message) == (400, "The input takes too much time or memory to validate")
+    assert (await world.call("a/b", b'{"y":1}')).status == 202
+    assert (await world.call("a/b", b"{}")).message.startswith("The input is invalid at its root: ")
+
+
+async def test_a_batch_of_events_is_validated_beside_the_loop(world: World) -> None:
+    from iogate.compiler.revision import NoAuth
+    from tests.gateway.sending import BATCH, EVENT, open_to, send
+
+    open_to(world, NoAuth())
+    events = [EVENT | {"id": f"e{n}", "data": "x" * 500} for n in range(200)]
+    reply = await send(world, events, BATCH)
+    assert (reply.status, reply.json) == (202, {"events": 200})
+    assert (await send(world, events, BATCH)).json == {"events": 0}
+    assert world.live.validation.process_id is not None
+    assert (await send(world, [*events, {"id": "x"}], BATCH)).message.startswith("The attribute")
+
+
+@pytest.mark.parametrize(
+    ("schema", "quick"),
+    [
+        ({"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(100)}}, True),
+        ({"items": {"properties": {"a": {"pattern": "^[a-z]+$"}}}}, True),
+        ({"$defs": {"a": {"type": "string"}}, "properties": {"x": {"$ref": "#/$defs/a"}}}, True),
+        ({"enum": [f"choice {n}" for n in range(4000)]}, True),
+        ({"uniqueItems": True}, True),
+        (EXPONENTIAL, False),
+        ({"$defs": {"n": {"items": {"$ref": "#/$defs/n"}}}, "$ref": "#/$defs/n"}, False),
+        ({"$ref": "#"}, False),
+        ({"items": {"enum": [{"x": n} for n in range(5000)]}}, False),
+        ({"items": {"pattern": "^(?=a)(a|aa)+$"}}, False),
+        ({"pattern": "a{1,1000}"}, False),
+        ({"allOf": [{"properties": {"a": {}}}], "unevaluatedProperties": False}, False),
+        ({"items": {"anyOf": [{"minimum": n} for n in range(200)]}}, False),
+        ({"format": "regex"}, False),
+        ({"properties": {"a": {"$id": "x", "$ref": "#/$defs/b"}}}, False),
+    ],
+)
+def test_only_schemas_whose_work_is_bounded_are_used_on_the_loop(schema: Any, *, quick: bool) -> None:
+    cost = schema_cost.estimate(schema)
+    assert (cost is not None and cost.checks(1024) <= CHECKS_ON_LOOP) == quick
+
+
+def test_the_work_grows_with_the_value() -> None:
+    schema = Schema({"items": {"properties": {"a": {"type": "integer"}}}})
+    assert schema.is_quick(1024)
+    assert not schema.is_quick(1024 * 1024)
