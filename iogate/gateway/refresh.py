@@ -4,7 +4,8 @@ Runs beside the server for as long as the process lives. Invariant: a table goes
 complete; whatever fails, the last good one stays and the attempt is repeated.
 
     unreachable ──store answers──▶ watching ──revision changed──▶ build ──▶ swap ──▶ announce
-         ▲                            │    └──gates changed──▶ set enabled
+         ▲                            │    ├──gates changed──▶ set enabled
+         │                            │    └──no revision──▶ serve nothing
          └──────store is lost─────────┘
 """
 
@@ -41,6 +42,7 @@ BROKEN = (IogateError, CommandFailed, TimeoutError)
 """What passes: a store that is away, one that is full and refuses writes, a revision that does not hold."""
 AGAIN_S = 0.25
 ANNOUNCE_S = 4.0
+EMPTY_S = 1.0
 UNSET_S = 2.0
 """How often an API that lacks a secret is looked at again: a file may have come."""
 
@@ -70,6 +72,7 @@ class Refresher:
                     group.create_task(self._watch(store))
                     group.create_task(self._announce_often(store))
                     group.create_task(self._look_for_secrets())
+                    group.create_task(self._look_for_a_revision())
             except* BROKEN as errors:
                 self._report(errors.exceptions[0])
             await asyncio.sleep(AGAIN_S)
@@ -124,15 +127,28 @@ class Refresher:
         async with asyncio.timeout(ANSWER_S * 2):
             current = await store.revisions.live()
             table = live.table
-            if current is not None and (table is None or (table.number, table.digest) != current):
+            if current is None:
+                self._lose(table)
+            elif table is None or (table.number, table.digest) != current:
                 revision = await store.revisions.load(current[0])
                 table = self._build(*current, revision)
                 await self._set_enabled(store, table)
                 live.table = table
                 self._log_taken(table)
                 await self._announce(store)
-            elif table is not None:
+            else:
                 await self._set_enabled(store, table)
+
+    def _lose(self, table: routes.Table | None) -> None:
+        """Serve nothing while the store holds no revision: emptied, it knows neither gates nor runs."""
+        if table is None:
+            return
+        self._live.table = None
+        log.error(
+            "the store holds no revision any more: somebody emptied it, or it started without its files; "
+            "calls get 503 until a revision is applied",
+            extra={"action": "store.emptied", "revision": table.number},
+        )
 
     def _build(self, number: int, digest: str, revision: Revision) -> routes.Table:
         live = self._live
@@ -192,6 +208,14 @@ class Refresher:
                 newer.enable(name for name, route in table.routes.items() if route.enabled)
                 self._live.table = newer
                 self._log_taken(newer)
+
+    async def _look_for_a_revision(self) -> None:
+        """Take the revision of a store that was emptied and filled between two looks at its changes."""
+        while True:
+            await asyncio.sleep(EMPTY_S)
+            if self._live.table is None:
+                with contextlib.suppress(*BROKEN):
+                    await self.reload()
 
     async def _announce_often(self, store: Store) -> None:
         while True:

@@ -111,6 +111,35 @@ async def test_a_revision_that_cannot_be_taken_leaves_the_last_good_one(
         assert (await world.call("c/d")).status == 202
 
 
+async def test_an_emptied_store_is_an_outage_and_no_decision(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After FLUSHALL calls get 503, not 403 or 404, until a revision is applied, also the same one again."""
+    await publish(world.store, api("a/b"), api("off", enabled=False))
+    async with running(world):
+        await taken(world, 1)
+        await world.store.call("FLUSHALL")
+        seen: set[int] = set()
+
+        async def ready(expected: int) -> bool:
+            seen.add((await world.call("a/b")).status)
+            return (await world.ask("/health/ready")).status == expected
+
+        await until(lambda: ready(503))
+        assert seen == {503}
+        assert (await world.call("a/b")).message == "No revision is loaded yet"
+        assert (await world.call("off")).status == 503
+        (record,) = [each for each in caplog.records if getattr(each, "action", "") == "store.emptied"]
+        assert record.levelname == "ERROR"
+        assert record.getMessage() == (
+            "the store holds no revision any more: somebody emptied it, or it started without its files; "
+            "calls get 503 until a revision is applied"
+        )
+        await publish(world.store, api("a/b"), api("off", enabled=False))
+        await until(lambda: ready(200))
+        assert (await world.call("a/b")).status == 202
+
+
 async def test_a_store_that_is_full_ends_nobody_and_the_next_revision_is_taken(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,7 +96,7 @@ async def test_the_first_check_that_fails_answers(each_store: Store) -> None:
     assert (await refused(digest="old")).reason == "stale"
     await each_store.gates.set_enabled([full.id], False, author="me")
     assert (await refused(digest="old")).reason == "disabled"
-    assert (await refused(api="no/such")).reason == "disabled"
+    assert (await refused(api="no/such")).reason == "stale"
     assert (await each_store.runs.counts())["pending"] == 1
 
 

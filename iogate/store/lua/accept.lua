@@ -40,6 +40,8 @@ local own
 if seen then own = ours() end
 if own then return {'ok', uid} end
 if seen and redis.call('EXISTS', $drained) == 1 then return {'drained', redis.call('PTTL', $drained)} end
+-- Without its gate an API is not disabled but gone, with its revision or with the whole store.
+if not g[4] then return {'stale'} end
 if on ~= '1' then return {'disabled'} end
 if g[4] ~= digest then return {'stale'} end
 
