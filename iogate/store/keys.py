@@ -73,6 +73,8 @@ LEASE_MS: Final = 15_000
 SILENCE_MS: Final = 5_000
 """Every worker takes at least each 250 ms. When none has for this long, the store itself was away, and the
 leases of workers that could not renew get another LEASE_MS."""
+LOOK_MS: Final = 1_000
+"""How often the time of the last take is written, at least."""
 SET_BACK_MS: Final = 1_000
 """The store's clock was set back if it shows so much less than at the last take."""
 SET_BACK_MOST_MS: Final = 30 * 86_400_000

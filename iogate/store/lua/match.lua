@@ -6,8 +6,12 @@
 -- include: drained time bus
 local owner = ARGV[1]
 local m = redis.call('HMGET', $matcher, 'owner', 'until')
-if m[1] ~= owner and (tonumber(m[2]) or 0) > now_ms then return {0, 0} end
-redis.call('HSET', $matcher, 'owner', owner, 'until', now_ms + $matcher_ms)
+local left_ms = (tonumber(m[2]) or 0) - now_ms
+if m[1] ~= owner and left_ms > 0 then return {0, 0} end
+-- Half of the lease is enough for another second: each write is an fsync.
+if m[1] ~= owner or left_ms < $matcher_ms / 2 or left_ms > $matcher_ms then
+  redis.call('HSET', $matcher, 'owner', owner, 'until', now_ms + $matcher_ms)
+end
 local answer, size, limit, most = {1, 0}, 0, tonumber(ARGV[2]), tonumber(ARGV[3])
 each_event(function(number, _, entry)
   size = size + #entry
