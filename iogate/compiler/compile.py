@@ -6,6 +6,7 @@ the only reading beyond the documents is of the resources that they name, throug
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,7 @@ from iogate.compiler.sources import MAX_BYTES, Fetch, Sources
 from iogate.compiler.workflows import Workflows, children
 from iogate.documents import ApiDocument, Documents, WorkflowDocument
 from iogate.documents.api import Method
+from iogate.documents.loader import FOLDERS
 from iogate.documents.problems import Problem, in_order
 from iogate.functions import Registry
 from iogate.settings import Settings
@@ -313,8 +315,10 @@ class _Compiler:
     def _read(self, folder: str, path: str) -> bytes:
         bounds = self.root / folder
         file = (bounds / path).resolve()
-        if not file.is_relative_to(bounds.resolve()):  # a link may lead out
-            raise FileNotFoundError(path)
+        # The two folders may be links, to a checkout for example; no other link leads out.
+        within = [bounds, *(self.root / each for each in FOLDERS if not folder)]
+        if not any(file.is_relative_to(each.resolve()) for each in within):
+            raise PermissionError(errno.EPERM, "a link leads out of the project", path)
         with file.open("rb") as stream:
             return stream.read(MAX_BYTES + 1)
 

@@ -74,7 +74,22 @@ def test_a_link_does_not_lead_out_of_the_project(tmp_path: Path) -> None:
     write(root, {"workflows.d/order.yaml": SCRIPT, "scripts/x": ""})
     (root / "scripts/a b.py").symlink_to(tmp_path / "secret.py")
     (problem,) = told(compiled(root, {}))
-    assert problem.endswith("IOG306 scripts/a b.py does not exist")
+    assert problem.endswith("IOG306 scripts/a b.py cannot be read: a link leads out of the project")
+
+
+def test_a_folder_of_workflows_may_be_a_link(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    script = SCRIPT.replace("../scripts/", "")
+    write(tmp_path / "shared", {"flows/order.yaml": script, "flows/a b.py": "print(1)"})
+    root.mkdir()
+    (root / "workflows.d").symlink_to(tmp_path / "shared/flows")
+    assert told(compiled(root, {})) == []
+    (root / "workflows.d").unlink()
+    (root / "workflows.d").symlink_to("../shared/flows")
+    (tmp_path / "shared/flows/a b.py").unlink()
+    (tmp_path / "shared/flows/a b.py").symlink_to("/etc/hostname")
+    (problem,) = told(compiled(root, {}))
+    assert problem.endswith("IOG306 workflows.d/a b.py cannot be read: a link leads out of the project")
 
 
 def test_a_file_from_elsewhere_brings_its_own_folder(tmp_path: Path) -> None:
