@@ -10,8 +10,10 @@ import contextlib
 import logging
 import os
 import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from iogate.errors import InvalidFiles, IogateError
@@ -39,13 +41,12 @@ async def kept_store(settings: Settings) -> AsyncIterator[str]:
             code=WRONG_SETTING,
             hint="set redis_url to a primary with replicas, or durability: local",
         )
-    starting = asyncio.ensure_future(asyncio.to_thread(_start, settings))
+    starting = _Starting(settings)
     try:
-        embedded = await asyncio.shield(starting)
+        embedded = await asyncio.shield(starting.done)
     except asyncio.CancelledError:
-        # Told to end while it starts: what comes of it would be left running.
-        with contextlib.suppress(IogateError, OSError):
-            await _Keeper(settings, await starting).stop()
+        if (left := await starting.give_up()) is not None:
+            await _Keeper(settings, left).stop()
         raise
     if embedded.adopted:
         log.info("a store was running in %s already, it is used", settings.data_dir)
@@ -59,11 +60,29 @@ async def kept_store(settings: Settings) -> AsyncIterator[str]:
         await keeper.stop()
 
 
-def _start(settings: Settings) -> Embedded:
-    """Start or adopt the embedded store as the settings say."""
-    from iogate.store.embedded import start_embedded
+class _Starting:
+    """A start under way, in a thread: a store that loads its files may take minutes."""
 
-    return start_embedded(settings.data_dir, named=settings.store_server)
+    def __init__(self, settings: Settings) -> None:
+        from iogate.store.embedded import start_embedded
+        from iogate.store.machine import memory_limit
+
+        self._given_up = threading.Event()
+        start = partial(
+            start_embedded,
+            settings.data_dir,
+            named=settings.store_server,
+            memory=memory_limit(settings.store_memory),
+            given_up=self._given_up,
+        )
+        self.done: asyncio.Future[Embedded] = asyncio.ensure_future(asyncio.to_thread(start))
+
+    async def give_up(self) -> Embedded | None:
+        """End the start, and return the store if it was there already."""
+        self._given_up.set()
+        with contextlib.suppress(IogateError, OSError):
+            return await self.done
+        return None
 
 
 class _Keeper:
@@ -79,13 +98,12 @@ class _Keeper:
                 continue
             log.warning("the store is gone, it is started again", extra={"action": "store.restarted"})
             try:
-                # Shielded: a start that is under way when we are told to end must not be left half done.
-                starting = asyncio.ensure_future(asyncio.to_thread(_start, self._settings))
-                self._embedded = await asyncio.shield(starting)
-            except asyncio.CancelledError:
-                with contextlib.suppress(IogateError, OSError):
-                    self._embedded = await starting
-                raise
+                starting = _Starting(self._settings)
+                try:
+                    self._embedded = await asyncio.shield(starting.done)
+                except asyncio.CancelledError:
+                    self._embedded = await starting.give_up() or self._embedded
+                    raise
             except (IogateError, OSError) as error:
                 # Whatever it is, such as a disk that is full: it may pass, and nobody else starts the store.
                 log.error("%s", error, extra={"action": "store.unstartable"})  # noqa: TRY400 — for people

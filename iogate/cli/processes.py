@@ -358,9 +358,12 @@ def link_key(settings: Settings) -> None:
     if settings.link_key is not None:
         return
     from iogate.settings import LINK_KEY_FILE
+    from iogate.store.folder import make
 
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = settings.data_dir / LINK_KEY_FILE
+    if path.exists():
+        return
+    make(settings.data_dir)
     with contextlib.suppress(FileExistsError):
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with os.fdopen(descriptor, "w") as file:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from iogate import durations, sizes
 
+_SHARE = re.compile(r"(?:[1-9][0-9]?|100)%")
+
 Form = Literal["text", "number", "boolean", "list", "map"]
 
 
@@ -102,6 +104,23 @@ def size(low: int = 1) -> Kind:
         return found
 
     schema = {"type": ["string", "integer"], "pattern": f"^{sizes.PATTERN}$"}
+    return Kind(read=read, form="text", schema=schema)
+
+
+def size_or_share(low: int) -> Kind:
+    """Return the kind of a size in bytes, at least `low`, or of a percentage from 1 % to 100 %."""
+    plain = size(low)
+    expected = f"{sizes.FORMS}, at least {low} bytes, or a percentage from 1% to 100%"
+
+    def read(value: Any) -> int | str:
+        if isinstance(value, str) and _SHARE.fullmatch(value):
+            return value
+        try:
+            return int(plain.read(value))
+        except Unexpected:
+            raise Unexpected(expected) from None
+
+    schema = {"type": ["string", "integer"], "pattern": f"^(?:{sizes.PATTERN}|{_SHARE.pattern})$"}
     return Kind(read=read, form="text", schema=schema)
 
 

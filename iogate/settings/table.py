@@ -28,6 +28,7 @@ class Settings:
     redis_url: str | None = field(default=None, repr=False)
     data_dir: Path = Path(".iogate")
     store_server: str | None = None
+    store_memory: int | str = "60%"
     host: str = "127.0.0.1"
     port: int = 8000
     public_url: str | None = None
@@ -134,6 +135,7 @@ KINDS: Mapping[str, kinds.Kind] = {
     ),
     "data_dir": _text,
     "store_server": _text,
+    "store_memory": kinds.size_or_share(16 * 2**20),
     "host": kinds.pattern("a host name or an address", r"[^\s/]+"),
     "port": kinds.number(1, 65535),
     "public_url": kinds.pattern("a URL with http:// or https://", _URL),

@@ -4,10 +4,12 @@ Called by the supervising parents and by `run` and `test`. Invariant: never two 
 server inherits the folder's lock, so the lock lasts exactly as long as the server does, also when the
 process that started it is gone.
 
-    starter: lock free? --yes--> start, wait until it answers --> Embedded(adopted=False)
+    starter: lock free? --yes--> start, wait until it serves --> Embedded(adopted=False)
                 ▲                   └─ killed meanwhile ─┐
                 └────────────────────────────────────────┘
-                        --no---> a server lives (or is starting): wait until it answers --> adopted=True
+                        --no---> a server lives (or is starting): wait until it serves --> adopted=True
+
+A server that is silent has START_S to answer. One that loads its files has all the time that it needs.
 """
 
 from __future__ import annotations
@@ -20,25 +22,27 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from iogate import handover
 from iogate.errors import Unreachable, WrongStore
 from iogate.store import folder as folders
 from iogate.store import server as servers
+from iogate.store.readiness import SERVING, Patience, client, socket_url, state
 from iogate.supervisor import tied
 
 SOCKET_BYTES = 100
 """Unix socket paths end at 104 bytes on some systems."""
 START_S = 30.0
 STOP_S = 30.0
+TERM_S = 5.0
 AGAIN_S = 0.1
 
 Fsync = Literal["always", "everysec"]
@@ -73,8 +77,8 @@ class Embedded:
 
     def stop(self, timeout_s: float = STOP_S) -> None:
         """Write everything down and end; safe to repeat."""
-        with contextlib.suppress(RedisError, OSError), _client(self.url, timeout_s) as client:
-            client.shutdown()
+        with contextlib.suppress(RedisError, OSError), client(self.url, timeout_s) as plain:
+            plain.shutdown()
         _wait_gone(self, timeout_s)
         if self.process is not None:
             self.process.wait()
@@ -84,17 +88,22 @@ def start_embedded(
     data_dir: Path,
     *,
     named: str | None = None,
+    memory: int | None = None,
     appendfsync: Fsync = "always",
     timeout_s: float = START_S,
+    given_up: threading.Event | None = None,
 ) -> Embedded:
-    """Start the server of `data_dir`, or adopt the one that runs; ready when this returns.
+    """Start the server of `data_dir`, or adopt the one that runs; it serves when this returns.
 
-    `named` is the setting `store_server`. Raises WrongStore for a folder that no server of this machine may
-    open, Unreachable if none can run.
+    `named` is the setting `store_server`, `memory` the server's limit in bytes, `timeout_s` how long a server
+    may be silent. `given_up` ends the wait from another thread.
+
+    Raises WrongStore for a folder that no server of this machine may open, Unreachable if none can run,
+    GivenUp after `given_up`.
     """
     folder = data_dir.resolve() / "redis"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    until = time.monotonic() + timeout_s
+    folders.make(folder)
+    patience = Patience(folder, timeout_s, given_up or threading.Event())
     while True:
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -102,17 +111,17 @@ def start_embedded(
         except BlockingIOError:
             os.close(lock)
             found = _living(folder)
-            if found is not None and _serves(found.url):
+            now = None if found is None else state(found.url)
+            if found is not None and now is SERVING:
                 return found
-            if time.monotonic() > until:
-                raise _silent(folder) from None
-            time.sleep(0.02)
+            patience.spend(now)
             continue
         try:
-            return _start(folder, lock, named, appendfsync, until)
+            return _start(folder, lock, patience, named=named, memory=memory, appendfsync=appendfsync)
         except _Killed:
-            if time.monotonic() > until:
+            if patience.over:
                 raise
+            patience.start_over()
         finally:
             os.close(lock)
         time.sleep(AGAIN_S)
@@ -139,10 +148,10 @@ def throwaway(server: servers.Server | None = None, *, named: str | None = None)
         start_new_session=True,
     )
     embedded = Embedded(
-        url=f"unix://{socket_path(folder)}", pid=process.pid, folder=folder, server=chosen, process=process
+        url=socket_url(socket_path(folder)), pid=process.pid, folder=folder, server=chosen, process=process
     )
     try:
-        _wait_ready(embedded, time.monotonic() + START_S)
+        _wait_ready(embedded, Patience(folder, START_S, threading.Event()))
         yield embedded
     finally:
         process.kill()
@@ -194,12 +203,21 @@ def _options(socket: Path, folder: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def _start(folder: Path, lock: int, named: str | None, appendfsync: Fsync, until: float) -> Embedded:
+def _start(
+    folder: Path,
+    lock: int,
+    patience: Patience,
+    *,
+    named: str | None,
+    memory: int | None,
+    appendfsync: Fsync,
+) -> Embedded:
     chosen = folders.choose_for(folder, named)
     socket = socket_path(folder)
     socket.unlink(missing_ok=True)
     folders.prepare(folder, chosen)
-    with (folder / "server.log").open("ab") as log:
+    with (folder / "server.log").open("ab") as output:
+        begins = output.tell()
         process = subprocess.Popen(  # noqa: S603 -- the binary that server.choose found
             [
                 chosen.path,
@@ -208,21 +226,26 @@ def _start(folder: Path, lock: int, named: str | None, appendfsync: Fsync, until
                 "--appendfsync", appendfsync,
                 "--no-appendfsync-on-rewrite", "no",
                 "--save", "",
+                "--maxmemory", str(memory or 0),
             ],
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
             cwd=folder,
             env=handover.minimal(os.environ),
             start_new_session=True,
             pass_fds=(lock,),
         )  # fmt: skip
     embedded = Embedded(
-        url=f"unix://{socket}", pid=process.pid, folder=folder, server=chosen, process=process
+        url=socket_url(socket), pid=process.pid, folder=folder, server=chosen, process=process
     )
     try:
-        _wait_ready(embedded, until)
+        _wait_ready(embedded, patience, begins)
     except BaseException:
+        # Asked first: a server that loads ends at once, one that writes ends cleanly.
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(TERM_S)
         process.kill()
         process.wait()
         raise
@@ -235,10 +258,10 @@ def _living(folder: Path) -> Embedded | None:
     socket = socket_path(folder)
     if not socket.exists():
         return None
-    url = f"unix://{socket}"
+    url = socket_url(socket)
     try:
-        with _client(url, 1.0) as client:
-            info = client.info("server")
+        with client(url, 1.0) as plain:
+            info = plain.info("server")
     except (RedisError, OSError):
         return None
     return Embedded(
@@ -246,34 +269,28 @@ def _living(folder: Path) -> Embedded | None:
     )
 
 
-def _serves(url: str) -> bool:
-    """Whether it answers. One that still loads its files refuses all; one whose disk is full, only writes."""
-    try:
-        with _client(url, 1.0) as client:
-            client.ping()
-    except ResponseError:
-        return True
-    except (RedisError, OSError):
-        return False
-    return True
-
-
-def _wait_ready(embedded: Embedded, until: float) -> None:
-    """Until it serves."""
+def _wait_ready(embedded: Embedded, patience: Patience, begins: int = 0) -> None:
+    """Wait until it serves; `begins` is where its part of the log begins."""
     while True:
         code = embedded.process.poll() if embedded.process is not None else None
         if code is not None:
-            how = f"with exit code {code}" if code >= 0 else f"by signal {-code}"
-            raise (Unreachable if code >= 0 else _Killed)(
-                f"{embedded.server} ended at once, {how}",
-                code="IOG623",
-                hint=f"its log is {embedded.folder / 'server.log'}",
-            )
-        if _serves(embedded.url):
+            raise _ended(embedded, code, begins)
+        now = state(embedded.url)
+        if now is SERVING:
             return
-        if time.monotonic() > until:
-            raise _silent(embedded.folder)
-        time.sleep(0.01)
+        patience.spend(now)
+
+
+def _ended(embedded: Embedded, code: int, begins: int) -> Unreachable:
+    damage = folders.damage(embedded.folder, embedded.server, begins) if code > 0 else None
+    if damage is not None:
+        return damage
+    how = f"with exit code {code}" if code >= 0 else f"by signal {-code}"
+    return (Unreachable if code >= 0 else _Killed)(
+        f"{embedded.server} ended at once, {how}",
+        code="IOG623",
+        hint=f"its log is {embedded.folder / 'server.log'}",
+    )
 
 
 def _wait_gone(embedded: Embedded, timeout_s: float) -> None:
@@ -286,18 +303,6 @@ def _wait_gone(embedded: Embedded, timeout_s: float) -> None:
                 f"the store (process {embedded.pid}) did not stop within {timeout_s:g} s", code="IOG624"
             )
         time.sleep(0.01)
-
-
-def _silent(folder: Path) -> Unreachable:
-    return Unreachable(
-        f"a server holds {folder} but does not answer",
-        code="IOG623",
-        hint=f"its log is {folder / 'server.log'}",
-    )
-
-
-def _client(url: str, timeout_s: float) -> redis.Redis:
-    return redis.Redis.from_url(url, socket_timeout=timeout_s, decode_responses=True)
 
 
 def _is_locked(path: Path) -> bool:

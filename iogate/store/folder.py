@@ -7,6 +7,7 @@ Valkey comes. Any other server would start empty. Before a newer server opens th
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 
 from iogate.errors import Unreachable, WrongStore
 from iogate.store import server as servers
@@ -27,6 +29,8 @@ LOGS = "appendonlydir"
 MANIFEST = "appendonly.aof.manifest"
 OLD_LOG = "appendonly.aof"
 """The append-only file of Redis 6.2."""
+LOG_BYTES = 64 * 1024
+ZEROS_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,26 @@ class Record:
 
     server: Server
     opened: bool
+
+
+def make(folder: Path) -> None:
+    """Make a folder that only this user may read; raise Unreachable if it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise _unwritable(error.filename or folder, error.errno or 0) from None
+    for path in (folder, folder / "lock"):
+        if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+            read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+            raise _unwritable(path, errno.EROFS if read_only else errno.EACCES)
+
+
+def _unwritable(path: object, reason: int) -> Unreachable:
+    return Unreachable(
+        f"{path} is not writable: {os.strerror(reason)}",
+        code="IOG628",
+        hint="iogate keeps files of this machine there: start it as their owner, or set data_dir",
+    )
 
 
 def read_record(folder: Path) -> Record | None:
@@ -157,6 +181,39 @@ def back_up(folder: Path, writer: Server, server: Server) -> Path:
             hint=f"make room there, or name a server of {writer.kind} {writer.release_text} in store_server",
         ) from None
     return copy
+
+
+def damage(folder: Path, server: Server, begins: int) -> Unreachable | None:
+    """Return the error for an append-only file that `server` found damaged, by its log from `begins` on."""
+    try:
+        with (folder / "server.log").open("rb") as output:
+            output.seek(begins)
+            said = output.read(LOG_BYTES).decode(errors="replace")
+    except OSError:
+        return None
+    if "Bad file format reading the append only file" not in said:
+        return None
+    logs = [path for path in (folder / OLD_LOG, *sorted((folder / LOGS).glob("*.incr.aof"))) if path.exists()]
+    if not logs:
+        return None
+    last = max(logs, key=lambda path: path.stat().st_mtime)
+    zeros = _zeros_at_end(last)
+    what = f"ends in {zeros} zero bytes, as a power cut leaves them" if zeros else "is damaged"
+    # The file and not its manifest: the tool of Valkey 9.1 does not know Valkey's own base files.
+    check = f"(exec -a {server.kind}-check-aof {quote(server.path)} --fix {quote(str(last))})"
+    return Unreachable(
+        f"{server} cannot read its append-only file: {last} {what}",
+        code="IOG627",
+        hint=f"copy {folder} first; then cut the damaged end off: {check}",
+    )
+
+
+def _zeros_at_end(path: Path) -> int:
+    """Return how many zero bytes a file ends in, ZEROS_BYTES at most."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - ZEROS_BYTES))
+        tail = file.read()
+    return len(tail) - len(tail.rstrip(b"\0"))
 
 
 def _files(folder: Path) -> Iterator[Path]:

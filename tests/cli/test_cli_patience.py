@@ -93,11 +93,11 @@ async def test_a_store_that_cannot_be_started_at_first_is_tried_again(
     async with kept_store(settings) as url:
         start = embedded._start
 
-        def full(*arguments: Any) -> Any:
+        def full(*arguments: Any, **named: Any) -> Any:
             if len(failed) < 2:
                 failed.append(1)
                 raise OSError(28, "No space left on device")
-            return start(*arguments)
+            return start(*arguments, **named)
 
         monkeypatch.setattr(embedded, "_start", full)
         first = find_embedded(tmp_path)

@@ -71,6 +71,32 @@ def test_a_port_in_use_is_named(cli: Cli) -> None:
     assert f"iogate: cannot listen on 127.0.0.1:{port}: Address already in use\n" in ran.err
 
 
+def test_a_data_dir_that_cannot_be_written_is_told(cli: Cli) -> None:
+    write_project(cli.root)
+    cli.write(".iogate", "a file")
+    ran = cli("up", "--port", str(free_port()), code=6)
+    assert "iogate: .iogate is not writable: File exists [IOG628]\n" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_a_project_path_may_hold_any_character(tmp_path: Path) -> None:
+    root = tmp_path / "my jobs 100% #1?"
+    root.mkdir()
+    write_project(root)
+    with up(root) as place:
+        uid = place.buy()
+        assert place.call(f"/v1/runs/{uid}?wait=10")[1]["status"] == "completed"
+        ran = subprocess.run(
+            [sys.executable, "-m", "iogate", "runs", "show", uid],
+            cwd=root,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "completed" in ran.stdout, ran.stderr
+
+
 def test_a_wrong_flag_is_told_as_a_setting(cli: Cli) -> None:
     ran = cli("up", "--port", "0", code=3)
     assert ran.err.startswith("iogate: --port: expected a whole number from 1 to 65535, got 0")

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -23,6 +24,7 @@ from iogate.errors import Unreachable, WrongStore
 from iogate.store import embedded, server
 from iogate.store.connection import open_store
 from iogate.store.embedded import Embedded, find_embedded, socket_path, start_embedded
+from iogate.store.readiness import SERVING, state
 from iogate.store.server import Server
 
 
@@ -173,6 +175,27 @@ def test_a_long_path_gets_a_private_runtime_folder_that_every_process_finds(
             start(deep)
 
 
+@pytest.mark.parametrize("name", ["a b", "50%25", "c#d", "e?f", "g'h\"i", "ü"])
+def test_a_path_may_hold_any_character(start: Starter, folder: Path, name: str) -> None:
+    place = folder / name
+    first = start(place)
+    with client(first) as plain:
+        plain.set("kept", name)
+    assert start(place).adopted
+    assert find_embedded(place) == first.url
+    store = asyncio.run(address_and_value(first.url))
+    assert store == (f"unix://{place / 'redis/redis.sock'}", name)
+    first.stop()
+
+
+async def address_and_value(url: str) -> tuple[str, str]:
+    store = await open_store(url)
+    try:
+        return store.address, (await store.call("GET", "kept")).decode()
+    finally:
+        await store.close()
+
+
 def write_server(folder: Path, kind: str, version: str) -> None:
     (folder / "redis").mkdir(exist_ok=True)
     stored = {"kind": kind, "version": version, "path": "/usr/bin/x"}
@@ -291,11 +314,11 @@ def test_a_server_that_is_killed_while_it_starts_is_started_again(
     wait_ready = embedded._wait_ready
     killed: list[int] = []
 
-    def first_ones_die(of: Embedded, until: float) -> None:
+    def first_ones_die(of: Embedded, *arguments: Any) -> None:
         if len(killed) < 2:
             killed.append(of.pid)
             kill(of)
-        wait_ready(of, until)
+        wait_ready(of, *arguments)
 
     monkeypatch.setattr(embedded, "_wait_ready", first_ones_die)
     started = start()
@@ -328,7 +351,7 @@ def test_a_server_that_loads_does_not_serve_yet_and_one_that_cannot_write_does(
 
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
-        assert embedded._serves(f"unix://{path}") is serves
+        assert (state(f"unix://{path}") is SERVING) is serves
         listening.shutdown(socket.SHUT_RDWR)
     thread.join(5)
 

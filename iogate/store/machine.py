@@ -1,0 +1,51 @@
+"""Memory of this machine or container, for the limit of the embedded store.
+
+Used by the commands that start the store. Reads the control groups of Linux, v1 and v2.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_GROUPS = Path("/proc/self/cgroup")
+
+
+def memory_limit(setting: int | str) -> int:
+    """Return the bytes that the setting `store_memory` stands for: itself, or a percentage of the memory."""
+    if isinstance(setting, int):
+        return setting
+    return memory() * int(setting.removesuffix("%")) // 100
+
+
+def memory() -> int:
+    """Return the bytes of memory of this machine, or of its container if that has less."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([machine, *_limits()])
+
+
+def _limits() -> Iterator[int]:
+    """Yield the limits of the control groups of this process and of those around them."""
+    try:
+        groups = OWN_GROUPS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in groups:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            root, name = CGROUPS, "memory.max"
+        elif "memory" in controllers.split(","):
+            root, name = CGROUPS / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        group = PurePosixPath(path)
+        # In a container the path may be the host's, and the container's group the root.
+        for each in (group, *group.parents):
+            try:
+                text = (root / str(each).lstrip("/") / name).read_text(encoding="utf-8").strip()
+            except OSError:
+                continue
+            if text.isdecimal():
+                yield int(text)

@@ -1,0 +1,68 @@
+"""A store that takes long to load is waited for, told of, and never killed for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from iogate.store import embedded, readiness
+from iogate.store.embedded import start_embedded
+from iogate.store.readiness import GivenUp, client
+
+KEYS = 5_000
+
+
+@pytest.fixture
+def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder that loads for over a second: the server waits after each key."""
+    filled = start_embedded(tmp_path)
+    with client(filled.url, 5) as plain, plain.pipeline(transaction=False) as pipe:
+        for number in range(KEYS):
+            pipe.lpush("list", number)
+        pipe.execute()
+    filled.stop()
+    options = embedded._options
+    delay = ["--key-load-delay", "250", "--enable-debug-command", "yes"]
+    monkeypatch.setattr(embedded, "_options", lambda *given: [*options(*given), *delay])
+    monkeypatch.setattr(readiness, "LOADING_TOLD_S", 0.2)
+    return tmp_path
+
+
+def test_a_store_that_loads_longer_than_it_may_be_silent_starts(
+    slow: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    began = time.monotonic()
+    started = start_embedded(slow, timeout_s=0.5)
+    took_s = time.monotonic() - began
+    try:
+        with client(started.url, 5) as plain:
+            assert plain.llen("list") == KEYS
+    finally:
+        started.stop()
+    assert took_s > 1
+    told = [record for record in caplog.records if getattr(record, "action", "") == "store.loading"]
+    assert told
+    assert "the store loads its files: " in told[0].getMessage()
+    percent = [record.__dict__["percent"] for record in told]
+    assert percent == sorted(percent)
+
+
+async def test_a_start_that_is_given_up_while_it_loads_ends_the_server_and_harms_nothing(slow: Path) -> None:
+    given_up = threading.Event()
+    starting = asyncio.create_task(asyncio.to_thread(start_embedded, slow, given_up=given_up))
+    await asyncio.sleep(0.4)
+    assert not starting.done()
+    given_up.set()
+    with pytest.raises(GivenUp):
+        await asyncio.wait_for(starting, 10)
+    again = await asyncio.to_thread(start_embedded, slow)
+    assert not again.adopted
+    with client(again.url, 5) as plain:
+        assert plain.llen("list") == KEYS
+    await asyncio.to_thread(again.stop)
