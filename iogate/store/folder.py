@@ -57,7 +57,7 @@ def _unwritable(path: object, reason: int) -> Unreachable:
     return Unreachable(
         f"{path} is not writable: {os.strerror(reason)}",
         code="IOG628",
-        hint="iogate keeps files of this machine there: start it as their owner, or set data_dir",
+        hint="files of this machine are kept there: run as their owner, or set data_dir",
     )
 
 

@@ -80,9 +80,7 @@ def test_a_folder_that_this_user_may_not_write_is_told(
     with pytest.raises(Unreachable) as caught:
         start_embedded(tmp_path / "a")
     assert caught.value.message == f"{tmp_path / place} is not writable: Permission denied"
-    assert caught.value.hint == (
-        "iogate keeps files of this machine there: start it as their owner, or set data_dir"
-    )
+    assert caught.value.hint == ("files of this machine are kept there: run as their owner, or set data_dir")
     assert (caught.value.code, caught.value.exit_code) == ("IOG628", 6)
 
 
