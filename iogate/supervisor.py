@@ -30,6 +30,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from iogate import handover
+from iogate.termination import Termination
 from iogate.ticks import IDENTITY, TICK_FD
 
 log = logging.getLogger(__name__)
@@ -40,9 +41,6 @@ _LONGEST_BACKOFF_OF_WORKING_S = 1.0
 """Of a child that had started well before it died: it serves others who wait for it."""
 _STABLE_S = 10.0
 """A child that lived this long starts again without a backoff."""
-
-_ECHO_S = 1.0
-"""One wish may arrive twice: `make` passes on a signal that its whole group got."""
 
 # `-I -S`: nothing of the project or of the environment is read before exec. 15 ms.
 _SHIM = """
@@ -124,8 +122,7 @@ class Supervisor:
     def __init__(self, *, exited: Callable[[Exit], Awaitable[None]] | None = None) -> None:
         self._exited = exited
         self._kept: dict[str, _Kept] = {}
-        self._signals: asyncio.Queue[int] = asyncio.Queue()
-        self._handled: list[int] = []
+        self._termination = Termination()
         self._ending = False
 
     async def __aenter__(self) -> Self:
@@ -186,19 +183,11 @@ class Supervisor:
         finally:
             hurry.cancel()
             await asyncio.gather(hurry, return_exceptions=True)
-            loop = asyncio.get_running_loop()
-            for number in self._handled:
-                loop.remove_signal_handler(number)
-            self._handled.clear()
+            self._termination.release()
 
     async def until_signal(self) -> int:
         """Wait for SIGTERM or SIGINT, and return which. The next one kills without grace."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            if number not in self._handled:
-                loop.add_signal_handler(number, self._signals.put_nowait, number)
-                self._handled.append(number)
-        return await self._signals.get()
+        return await self._termination.request()
 
     async def ready(self, timeout_s: float) -> bool:
         """Whether every ticking child has ticked, once, within the time."""
@@ -228,10 +217,7 @@ class Supervisor:
         }
 
     async def _hurry(self) -> None:
-        begun = time.monotonic()
-        await self._signals.get()
-        while time.monotonic() - begun < _ECHO_S:
-            await self._signals.get()
+        await self._termination.second_request()
         log.warning("second signal: children are killed", extra={"action": "children.killed"})
         for kept in self._kept.values():
             kept.stopping.set()

@@ -213,3 +213,18 @@ async def test_one_wish_that_arrives_twice_is_no_second_signal() -> None:
     _, said = await parent.communicate()
     assert parent.returncode == 0
     assert b"second signal" not in said
+
+
+async def test_an_echo_of_the_signal_after_the_children_have_ended_kills_nobody() -> None:
+    """It comes as late as it may: when the process has nothing left to do but to end."""
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        PARENT + "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\nprint('ended')",
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert parent.stdout is not None
+    await parent.stdout.readline()
+    parent.send_signal(signal.SIGTERM)
+    rest, _ = await parent.communicate()
+    assert (parent.returncode, rest) == (0, b"ended\n")

@@ -1,0 +1,65 @@
+"""Signals that ask a process to end, received one after the other on its event loop.
+
+Used by the supervisor. One request may arrive twice: `make` passes on a signal that its whole group got.
+Invariant: such an echo, however late in the life of the process, is no second request and no death by signal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import signal
+import time
+from types import FrameType
+
+NUMBERS = (signal.SIGTERM, signal.SIGINT)
+ECHO_S = 1.0
+"""For how long after a request the same one may arrive again."""
+
+
+class Termination:
+    """Queue of the signals that ask this process to end."""
+
+    def __init__(self) -> None:
+        self._received: asyncio.Queue[int] = asyncio.Queue()
+        self._handled: list[signal.Signals] = []
+        self._requested_at: float | None = None
+
+    async def request(self) -> int:
+        """Wait for the next signal and return its number."""
+        loop = asyncio.get_running_loop()
+        for number in NUMBERS:
+            if number not in self._handled:
+                loop.add_signal_handler(number, self._received.put_nowait, number)
+                self._handled.append(number)
+        received = await self._received.get()
+        self._requested_at = time.monotonic()
+        return received
+
+    async def second_request(self) -> None:
+        """Wait for a further signal that is no echo."""
+        begun = time.monotonic()
+        await self._received.get()
+        while time.monotonic() - begun < ECHO_S:
+            await self._received.get()
+
+    def release(self) -> None:
+        """Give up the handlers. If the process ends because of a signal, its echoes are still ignored."""
+        loop = asyncio.get_running_loop()
+        # A signal that arrives while no handler stands waits for the next one.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, self._handled)
+        try:
+            for number in self._handled:
+                loop.remove_signal_handler(number)
+                if self._requested_at is not None:
+                    signal.signal(number, self._ignore_echo)
+                    # At its very end the interpreter gives back the default action of what it handles itself.
+                    atexit.register(signal.signal, number, signal.SIG_IGN)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._handled.clear()
+
+    def _ignore_echo(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - of the interface
+        if self._requested_at is None or time.monotonic() - self._requested_at >= ECHO_S:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
