@@ -26,6 +26,7 @@ from iogate.gateway.links import Links
 from iogate.gateway.live import Live
 from iogate.gateway.origins import Origins
 from iogate.gateway.refresh import Refresher
+from iogate.gateway.shared_metrics import SharedMetrics
 from iogate.store.uids import UidSource
 
 if TYPE_CHECKING:
@@ -90,7 +91,11 @@ async def run(chosen: Settings) -> None:
     refresher = Refresher(live, lambda: find_store(chosen), replicas=chosen.confirming)
     listening = sockets.inherited_or_own(chosen.host, chosen.port)
     application = app.build(live, Calls(live, refresher, UidSource()))
-    refreshing = asyncio.create_task(refresher.run(), name="refresh")
+    background = [asyncio.create_task(refresher.run(), name="refresh")]
+    if chosen.gateways > 1:
+        folder = chosen.data_dir / "metrics" / str(listening.getsockname()[1])
+        live.shared = SharedMetrics(folder, live.snapshot)
+        background.append(asyncio.create_task(live.shared.run(), name="metrics"))
     # Beside others on the same socket, a gateway that accepts before it knows the revision would refuse.
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(refresher.tried.wait(), FIRST_S)
@@ -103,8 +108,9 @@ async def run(chosen: Settings) -> None:
     try:
         await process.serve(application, listening, live.drain, grace_s=chosen.drain_timeout)
     finally:
-        refreshing.cancel()
-        await asyncio.gather(refreshing, return_exceptions=True)
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
         await refresher.close()
         await live.validation.close()
 

@@ -17,7 +17,7 @@ from iogate.gateway.answers import STORE_DOWN, Failed, of_store
 from iogate.gateway.body import Deadlines
 from iogate.gateway.events import Streams
 from iogate.gateway.hosts import Hosts
-from iogate.gateway.metrics import EventCounts
+from iogate.gateway.metrics import EventCounts, Snapshot
 from iogate.gateway.origins import Origins
 from iogate.gateway.validation import Validation
 from iogate.settings import Settings
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from iogate.gateway.links import Links
     from iogate.gateway.metrics import Counts
     from iogate.gateway.routes import Table
+    from iogate.gateway.shared_metrics import SharedMetrics
     from iogate.store.connection import Store
     from iogate.store.intake import Intake
 
@@ -61,12 +62,24 @@ class Live:
     senders: Auth | None = None
     """Who may send events in; None: nobody, the path is closed."""
     events: EventCounts = field(default_factory=EventCounts)
+    shared: SharedMetrics | None = None
+    """Counts of the other processes of this port; None if there is only one."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     """The process is about to end: whoever waits for a run is answered now."""
 
     deadlines: Deadlines = field(default_factory=Deadlines)
     """Of the bodies that are being read."""
     validation: Validation = field(default_factory=Validation)
+
+    def snapshot(self) -> Snapshot:
+        """Return what this process has counted, without a copy."""
+        return Snapshot(
+            apis=self.counts,
+            events=self.events,
+            processes=1,
+            streams=len(self.streams),
+            revision=self.table.number if self.table is not None else None,
+        )
 
     def drain(self) -> None:
         """Let everyone who waits go, and give those who still send a few seconds."""

@@ -1,4 +1,4 @@
-"""Counts of this gateway for Prometheus.
+"""Counts of the gateway for Prometheus.
 
 The calls only add to plain integers; Prometheus objects are made when someone scrapes. Invariant:
 counters of an API never go back while the process lives, whatever revision is live.
@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+import msgspec
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
@@ -22,17 +23,14 @@ CONTENT_TYPE = "text/plain; version=0.0.4"
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
-class Counts:
+class Counts(msgspec.Struct):
     """What happened to the calls of one API."""
 
-    __slots__ = ("accepted", "buckets", "refused", "replayed", "seconds")
-
-    def __init__(self) -> None:
-        self.accepted = 0
-        self.replayed = 0
-        self.refused: dict[str, int] = {}
-        self.buckets = [0] * (len(BOUNDS_S) + 1)
-        self.seconds = 0.0
+    accepted: int = 0
+    replayed: int = 0
+    refused: dict[str, int] = {}
+    buckets: list[int] = msgspec.field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
+    seconds: float = 0.0
 
     def took(self, seconds: float) -> None:
         """Note how long an accepted call took."""
@@ -42,33 +40,66 @@ class Counts:
     def refuse(self, code: str) -> None:
         self.refused[code] = self.refused.get(code, 0) + 1
 
+    def add(self, other: Counts) -> None:
+        """Add what another process counted."""
+        self.accepted += other.accepted
+        self.replayed += other.replayed
+        _add(self.refused, other.refused)
+        self.buckets = [own + more for own, more in zip(self.buckets, other.buckets, strict=True)]
+        self.seconds += other.seconds
 
-class EventCounts:
+
+class EventCounts(msgspec.Struct):
     """What happened to the events that were sent in."""
 
-    __slots__ = ("accepted", "refused", "repeated")
-
-    def __init__(self) -> None:
-        self.accepted = 0
-        self.repeated = 0
-        self.refused: dict[str, int] = {}
-        """Requests, by code."""
+    accepted: int = 0
+    repeated: int = 0
+    refused: dict[str, int] = {}
+    """Requests, by code."""
 
     def refuse(self, code: str) -> None:
         self.refused[code] = self.refused.get(code, 0) + 1
 
+    def add(self, other: EventCounts) -> None:
+        """Add what another process counted."""
+        self.accepted += other.accepted
+        self.repeated += other.repeated
+        _add(self.refused, other.refused)
+
+
+class Snapshot(msgspec.Struct, kw_only=True):
+    """Counters and gauges of one gateway process, or of several."""
+
+    apis: dict[str, Counts] = {}
+    events: EventCounts = msgspec.field(default_factory=EventCounts)
+    processes: int = 0
+    streams: int = 0
+    revision: int | None = None
+    """The oldest that one of the processes uses."""
+
+    def add(self, other: Snapshot) -> None:
+        """Add up counters and gauges, and keep the older revision."""
+        for api, counts in other.apis.items():
+            self.apis.setdefault(api, Counts()).add(counts)
+        self.events.add(other.events)
+        self.processes += other.processes
+        self.streams += other.streams
+        revisions = [each for each in (self.revision, other.revision) if each is not None]
+        self.revision = min(revisions, default=None)
+
+    def counters(self) -> Snapshot:
+        """Return what stays of a process that has ended."""
+        return Snapshot(apis=self.apis, events=self.events)
+
+
+def _add(into: dict[str, int], other: Mapping[str, int]) -> None:
+    for name, number in other.items():
+        into[name] = into.get(name, 0) + number
+
 
 class _Scrape(Collector):
-    def __init__(
-        self,
-        counts: Mapping[str, Counts],
-        events: EventCounts,
-        runs: Mapping[str, int],
-        queued: int | None,
-        revision: int | None,
-    ) -> None:
-        self._counts, self._events, self._runs = counts, events, runs
-        self._queued, self._revision = queued, revision
+    def __init__(self, processes: Snapshot, runs: Mapping[str, int], queued: int | None) -> None:
+        self._processes, self._runs, self._queued = processes, runs, queued
 
     def collect(self) -> Iterator[Metric]:
         accepted = CounterMetricFamily("iogate_calls_accepted", "Calls answered with a uid", labels=["api"])
@@ -79,7 +110,7 @@ class _Scrape(Collector):
         took = HistogramMetricFamily(
             "iogate_accept_seconds", "Time from the request's head to its 202", labels=["api"]
         )
-        for api, counts in self._counts.items():
+        for api, counts in self._processes.apis.items():
             accepted.add_metric([api], counts.accepted)
             replayed.add_metric([api], counts.replayed)
             for code, number in counts.refused.items():
@@ -97,31 +128,31 @@ class _Scrape(Collector):
         yield runs
         if self._queued is not None:
             yield GaugeMetricFamily("iogate_queue_depth", "Runs that wait for a worker", self._queued)
-        if self._revision is not None:
-            yield GaugeMetricFamily("iogate_revision", "Number of the revision in use", self._revision)
+        processes = self._processes
+        if processes.revision is not None:
+            yield GaugeMetricFamily(
+                "iogate_revision", "Number of the oldest revision that a process uses", processes.revision
+            )
+        yield GaugeMetricFamily("iogate_gateways", "Gateway processes of this port", processes.processes)
+        yield GaugeMetricFamily("iogate_streams", "Event streams that are open", processes.streams)
 
     def _of_events(self) -> Iterator[Metric]:
-        yield CounterMetricFamily("iogate_events_accepted", "Events stored", self._events.accepted)
+        yield CounterMetricFamily("iogate_events_accepted", "Events stored", self._processes.events.accepted)
         yield CounterMetricFamily(
-            "iogate_events_repeated", "Events accepted whose source and id were known", self._events.repeated
+            "iogate_events_repeated",
+            "Events accepted whose source and id were known",
+            self._processes.events.repeated,
         )
         refused = CounterMetricFamily(
             "iogate_events_refused", "Requests with events refused", labels=["code"]
         )
-        for code, number in self._events.refused.items():
+        for code, number in self._processes.events.refused.items():
             refused.add_metric([code], number)
         yield refused
 
 
-def exposition(
-    counts: Mapping[str, Counts],
-    *,
-    events: EventCounts,
-    runs: Mapping[str, int],
-    queued: int | None,
-    revision: int | None,
-) -> bytes:
-    """The text that Prometheus reads."""
+def exposition(processes: Snapshot, *, runs: Mapping[str, int], queued: int | None) -> bytes:
+    """Return the text that Prometheus reads."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Scrape(counts, events, runs, queued, revision))
+    registry.register(_Scrape(processes, runs, queued))
     return generate_latest(registry)

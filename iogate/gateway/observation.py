@@ -50,10 +50,13 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
                 queued = (await store.runs.queue()).depth
         except Failed:
             pass  # what this process counted is worth most while the store is away
-        revision = live.table.number if live.table is not None else None
-        text = metrics.exposition(
-            live.counts, events=live.events, runs=runs, queued=queued, revision=revision
-        )
+        processes = live.snapshot()
+        if live.shared is not None:
+            # The other one: its counts are its own, those of `live` go on being counted.
+            others = await live.shared.others()
+            others.add(processes)
+            processes = others
+        text = metrics.exposition(processes, runs=runs, queued=queued)
         return Response(text, media_type=metrics.CONTENT_TYPE, headers={"cache-control": "no-store"})
 
     @route("/openapi.json", http_method=_READ, sync_to_thread=False)

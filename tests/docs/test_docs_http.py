@@ -43,10 +43,8 @@ def test_every_route_is_told_and_no_other() -> None:
 
 
 def test_every_metric_is_told_and_no_other() -> None:
-    events = metrics.EventCounts()
-    text = metrics.exposition(
-        {"a/b": metrics.Counts()}, events=events, runs={"running": 1}, queued=0, revision=1
-    ).decode()
+    processes = metrics.Snapshot(apis={"a/b": metrics.Counts()}, revision=1)
+    text = metrics.exposition(processes, runs={"running": 1}, queued=0).decode()
     told = set(re.findall(r"`(iogate_\w+)`", sections(PAGE)["Observing"]))
     assert told == set(re.findall(r"(?m)^# TYPE (\w+) ", text))
 

@@ -1,0 +1,138 @@
+"""`/metrics` shows the sums of all gateway processes of a port, whichever of them is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from iogate.gateway.metrics import Counts, Snapshot
+from iogate.gateway.shared_metrics import SharedMetrics
+from iogate.store.connection import Store
+from tests.gateway.driver import announced, api, listening, publish, spawn, until
+
+
+def counted(accepted: int, *, streams: int = 0, revision: int | None = None) -> Snapshot:
+    counts = Counts(accepted=accepted, refused={"x": 1})
+    counts.took(0.003)
+    return Snapshot(apis={"a/b": counts}, processes=1, streams=streams, revision=revision)
+
+
+def value(text: str, name: str) -> float:
+    found = re.search(rf"(?m)^{re.escape(name)} (\S+)$", text)
+    return float(found[1]) if found else 0.0
+
+
+async def test_three_processes_are_one_to_prometheus(redis_url: str, store: Store, tmp_path: Path) -> None:
+    await publish(store, api("a/b"))
+    with listening() as on:
+        gateways = [spawn(redis_url, on, tmp_path, gateways=3, data_dir=tmp_path) for _ in range(3)]
+        accepted = 0
+
+        async def call(count: int) -> None:
+            nonlocal accepted
+            for _ in range(count):
+                # A connection each: the kernel chooses a process for each.
+                async with httpx.AsyncClient(base_url=gateways[0].url, timeout=20) as client:
+                    reply = await client.post("/v1/api/a/b/async")
+                    assert reply.status_code == 202
+                    accepted += 1
+
+        async def shown() -> str:
+            async with httpx.AsyncClient(base_url=gateways[0].url, timeout=20) as client:
+                return (await client.get("/metrics")).text
+
+        async def all_agree(processes: int) -> bool:
+            texts = [await shown() for _ in range(12)]
+            names = (
+                'iogate_calls_accepted_total{api="a/b"}',
+                'iogate_accept_seconds_count{api="a/b"}',
+                'iogate_accept_seconds_bucket{api="a/b",le="+Inf"}',
+            )
+            return all(
+                value(text, "iogate_gateways") == processes
+                and [value(text, name) for name in names] == [accepted] * 3
+                for text in texts
+            )
+
+        try:
+            await until(lambda: announced(store, *gateways))
+            await call(30)
+            await until(lambda: all_agree(3))
+            # One ends politely, one is killed: what they had counted stays, what they were does not.
+            gateways[2].process.terminate()
+            await asyncio.to_thread(gateways[2].process.wait, 10)
+            gateways[1].process.kill()
+            gateways[1].process.wait(10)
+            await until(lambda: all_agree(1))
+            await call(10)
+            gateways[1] = spawn(redis_url, on, tmp_path, gateways=3, data_dir=tmp_path)
+            await until(lambda: announced(store, gateways[1]))
+            await until(lambda: all_agree(2))
+            assert accepted == 40
+        finally:
+            for gateway in gateways:
+                gateway.stop()
+        left = sorted(path.suffix for path in (tmp_path / "metrics" / str(on.getsockname()[1])).iterdir())
+        assert left.count(".lock") <= 2, left
+
+
+async def ran(shared: SharedMetrics) -> asyncio.Task[None]:
+    task = asyncio.create_task(shared.run())
+
+    async def joined() -> bool:
+        return bool(shared._written)
+
+    await until(joined)
+    return task
+
+
+async def ended(shared: SharedMetrics, task: asyncio.Task[None]) -> None:
+    """End the task, and give up the lock as the end of the process does."""
+    import os
+
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert shared._held is not None
+    os.close(shared._held)
+
+
+async def test_counters_of_an_ended_process_stay_and_its_gauges_go(tmp_path: Path) -> None:
+    first = SharedMetrics(tmp_path, lambda: counted(1, streams=5, revision=2))
+    second = SharedMetrics(tmp_path, lambda: counted(10, streams=7, revision=3))
+    third = SharedMetrics(tmp_path, lambda: counted(100, revision=4))
+    tasks = [await ran(shared) for shared in (first, second, third)]
+    found = await third.others()
+    assert (found.apis["a/b"].accepted, found.processes, found.streams, found.revision) == (11, 2, 12, 2)
+    await ended(first, tasks[0])
+    for _ in range(2):
+        found = await third.others()
+        assert (found.apis["a/b"].accepted, found.processes, found.streams, found.revision) == (11, 1, 7, 3)
+        assert found.apis["a/b"].refused == {"x": 2}
+        assert sum(found.apis["a/b"].buckets) == 2
+    await ended(second, tasks[1])
+    await ended(third, tasks[2])
+    # Nobody is left: the next one begins at zero.
+    fourth = SharedMetrics(tmp_path, lambda: counted(1000))
+    task = await ran(fourth)
+    assert (await fourth.others()) == Snapshot()
+    await ended(fourth, task)
+
+
+async def test_a_folder_that_cannot_be_written_costs_the_others_counts_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    shared = SharedMetrics(tmp_path / "file" / "metrics", lambda: counted(1))
+    task = asyncio.create_task(shared.run())
+    for _ in range(2):
+        assert await shared.others() == Snapshot()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        f"metrics of other gateway processes are missing: {tmp_path / 'file' / 'metrics'}: Not a directory"
+    ]
