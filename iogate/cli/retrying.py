@@ -75,7 +75,7 @@ class Attempts:
                 raise Refused(f"run {start.uid} has not begun: it can only begin, without --from")
             return msgspec.structs.replace(start, facts=facts)
         try:
-            state = Codec().load(start.head, start.frames, start.values)
+            state = Codec(input=start.input).load(start.head, start.frames, start.values)
         except (ValueError, TypeError) as error:
             raise Refused(f"run {start.uid}: this release cannot read its state: {error}") from None
         if self.current:
@@ -92,7 +92,7 @@ class Attempts:
                     f"{start.uid}: {self.pointer} gets the data that flowed when the run faulted: "
                     "what it had the first time is not kept"
                 )
-        delta = Codec().delta(revived)
+        delta = Codec(input=start.input).delta(revived)
         return msgspec.structs.replace(
             start, facts=facts, head=delta.head, frames=delta.frames, values=delta.values
         )

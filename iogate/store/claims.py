@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from iogate.store.compression import inflate, inflate_all
 from iogate.store.intake import Facts
 from iogate.store.line import pairs
 
@@ -100,7 +101,7 @@ def _claim(fields: list[Any]) -> Claim:
         program=facts.program,
         revision=facts.revision,
         caller=facts.caller,
-        input=data,
+        input=inflate(data),
         created_at_ms=created,
         started_at_ms=started,
         deadline_ms=deadline or None,
@@ -112,7 +113,7 @@ def _claim(fields: list[Any]) -> Claim:
         reason="" if reason is None else reason.decode(),
         head=stored.pop("head", None),
         frames=stored,
-        values=pairs(values),
+        values=inflate_all(pairs(values)),
         inbox=messages(first, inbox) if inbox else (),
         depth=depth,
     )

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from iogate.store.compression import deflate, deflate_all
 from iogate.store.events import fingerprint, types_of
 from iogate.store.packing import flat, text
 
@@ -64,6 +65,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     journal: Sequence[bytes] = ()
     output: bytes | None = None
     error: bytes | None = None
+    has_parent: bool = False
+    """The script tells the output to the run that waits for it, and so must be able to read it."""
     inbox_done: int = 0
     """The highest message number that the state has taken in."""
     wants: Mapping[int, bytes] = {}
@@ -116,7 +119,7 @@ def packed(c: Commit) -> dict[str, Any]:
     if c.frames_gone:
         fields["frames_gone"] = c.frames_gone
     if c.values:
-        fields["values"] = flat(c.values)
+        fields["values"] = flat(deflate_all(c.values))
     if c.values_gone:
         fields["values_gone"] = c.values_gone
     if c.tasks:
@@ -127,7 +130,7 @@ def packed(c: Commit) -> dict[str, Any]:
     if c.journal:
         fields["journal"] = [text(line) for line in c.journal]
     if c.output:
-        fields["output"] = text(c.output)
+        fields["output"] = text(c.output if c.has_parent else deflate(c.output))
     if c.error:
         fields["error"] = text(c.error)
         if c.status == "faulted":
@@ -148,7 +151,7 @@ def _reach(c: Commit) -> dict[str, Any]:
         fields["wants_gone"] = c.wants_gone
     if c.children:
         fields["children"] = [
-            (child.uid, child.frame, text(child.facts), text(child.input), int(child.awaits))
+            (child.uid, child.frame, text(child.facts), text(deflate(child.input)), int(child.awaits))
             for child in c.children
         ]
         if c.scheduled:

@@ -20,6 +20,7 @@ import hiredis
 import msgspec
 
 from iogate.store import keys, scripts
+from iogate.store.compression import LARGE, deflate
 from iogate.store.failures import Drained, NotPermitted, StoreUnavailable, Unconfirmed
 from iogate.store.line import Line, is_missing_script, pack
 from iogate.store.memory import Memory
@@ -112,6 +113,10 @@ class Intake:
         Raises StoreUnavailable when there is no answer in time: the outcome is unknown.
         """
         deadline = time.monotonic() + DEADLINE_S
+        if len(request.input) >= LARGE:
+            # In a thread: it takes milliseconds, which other calls need not wait for.
+            smaller = await asyncio.to_thread(deflate, request.input)
+            request = msgspec.structs.replace(request, input=smaller)
         waiting = _Waiting(request, self._pack(request), deadline)
         self._queue.append(waiting)
         if self._sender is None or self._sender.done():

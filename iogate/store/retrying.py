@@ -10,6 +10,7 @@ from typing import Literal, cast
 
 import msgspec
 
+from iogate.store.compression import deflate_all, inflate, inflate_all
 from iogate.store.intake import Facts
 from iogate.store.line import Line, pairs
 from iogate.store.packing import encode, flat, text
@@ -60,10 +61,10 @@ async def state(line: Line, uid: str) -> Stored | None:
         attempt=record.attempt,
         started_at_ms=record.started,
         facts=_facts.decode(record.facts),
-        input=big if big is not None else record.input.encode(),
+        input=inflate(big if big is not None else record.input.encode()),
         head=stored.pop("head", None),
         frames=stored,
-        values=pairs(values),
+        values=inflate_all(pairs(values)),
     )
 
 
@@ -74,7 +75,7 @@ async def retry(line: Line, start: Stored, asked: Asked, *, replaces: bool) -> R
     """
     packed = b""
     if replaces and start.head is not None:
-        packed = encode((text(start.head), flat(start.frames), flat(start.values)))
+        packed = encode((text(start.head), flat(start.frames), flat(deflate_all(start.values))))
     facts = msgspec.json.encode(start.facts)
     detail = msgspec.json.encode({"attempt": start.attempt + 1, **msgspec.to_builtins(asked)})
     answer = await line.run("retry", start.uid, start.attempt, facts, packed, detail)

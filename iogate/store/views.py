@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from iogate.store import keys
+from iogate.store.compression import inflate
 from iogate.store.intake import Facts
 from iogate.store.line import pairs
 from iogate.store.packing import bytes_of
@@ -109,6 +110,9 @@ class Ended(msgspec.Struct, frozen=True, array_like=True):
     """Run that waited for it."""
 
 
+SAME = "="
+"""Output of an ended run that is its input: a large one is stored once."""
+
 ended = msgspec.msgpack.Decoder(Ended)
 _rows = msgspec.msgpack.Decoder(list[tuple[int, str, str, str, int, int, int, int]])
 _parked = msgspec.msgpack.Decoder(tuple[list[msgspec.Raw], list[msgspec.Raw], list[msgspec.Raw], msgspec.Raw])
@@ -196,7 +200,7 @@ def live(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunView:
         ended_at_ms=None,
         deadline_ms=int(run["ddl"]) if "ddl" in run else None,
         retention_s=int(run["ret"]) / 1000,
-        input=run.get("in", b""),
+        input=inflate(run.get("in", b"")),
         output=None,
         error=None,
         waiting_for=(run.get("wt") or None) if run["pl"] == b"timer" else None,
@@ -213,6 +217,7 @@ def live(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunView:
 def over(uid: str, e: Ended, big: dict[str, bytes]) -> RunView:
     facts = _facts.decode(e.facts)
     rows = _rows.decode(big["tasks"]) if "tasks" in big else e.tasks
+    data = inflate(big.get("input", e.input.encode()))
     return RunView(
         uid=uid,
         status=e.status,
@@ -228,8 +233,8 @@ def over(uid: str, e: Ended, big: dict[str, bytes]) -> RunView:
         ended_at_ms=e.ended,
         deadline_ms=None,
         retention_s=int(e.retention) / 1000,
-        input=big.get("input", e.input.encode()),
-        output=big.get("output", e.output.encode()) or None,
+        input=data,
+        output=data if e.output == SAME else inflate(big.get("output", e.output.encode())) or None,
         error=big.get("error", e.error.encode()) or None,
         waiting_for=None,
         cancel_reason=e.reason if e.status == "cancelled" else None,

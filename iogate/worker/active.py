@@ -167,6 +167,7 @@ class Run:
             journal=lines(notes, redaction),
             output=encode(state.output) if ended and state.status == "completed" else None,
             error=None if error is None else encode(error),
+            has_parent=self.claim.depth > 0,
             deadline_ms=self.deadline_ms,
             inbox_done=state.inbox_done,
             wants=delta.wants,

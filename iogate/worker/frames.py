@@ -54,8 +54,11 @@ NOTHING = Delta(head=None)
 class Codec:
     """Knows what the store has of one run, so that it writes the difference."""
 
+    input: bytes = b""
+    """The run's input, which the store has beside the state: as a large value it is not stored again."""
     stored: State | None = None
     """The state of the last commit."""
+    _input_digest: str = ""
     _known: set[str] = field(default_factory=set)
     """Digests in the store."""
     _used: dict[int, frozenset[str]] = field(default_factory=dict)
@@ -70,6 +73,7 @@ class Codec:
         Raises ValueError or TypeError for one that a newer release wrote.
         """
         decoded: dict[str, Any] = {}
+        given = self._given()
         parsed: dict[int, Mapping[str, Any]] = {}
         for key, data in frames.items():
             frame = decode(data)
@@ -77,7 +81,8 @@ class Codec:
             if apart:
                 for attribute, digest in apart.items():
                     if digest not in decoded:
-                        decoded[digest] = value = decode(values[digest])
+                        text = self.input if digest == given else values[digest]
+                        decoded[digest] = value = decode(text)
                         self._big[id(value)] = (value, digest)
                     frame[attribute] = decoded[digest]
                 self._used[int(key)] = frozenset(apart.values())
@@ -116,6 +121,12 @@ class Codec:
             ],
         )
 
+    def _given(self) -> str:
+        """Digest of the input, if it is so large that it might be stored as a value."""
+        if len(self.input) > BIG and not self._input_digest:
+            self._input_digest = _digest(self.input)
+        return self._input_digest
+
     def listens_anew(self, state: State) -> bool:
         """Whether the state has a subscription that the store does not know."""
         before = self.stored.frames if self.stored is not None else {}
@@ -137,9 +148,9 @@ class Codec:
             if len(text) <= BIG:
                 data[attribute] = msgspec.Raw(text)
                 continue
-            digest = hashlib.sha256(text).hexdigest()[:32]
+            digest = _digest(text)
             self._big[id(value)] = (value, digest)
-            if digest not in self._known:
+            if digest not in self._known and digest != self._given():
                 values[digest] = text
             apart[attribute] = digest
         if not apart:
@@ -149,6 +160,10 @@ class Codec:
             del data[attribute]
         self._used[frame.id] = frozenset(apart.values())
         return encode({**data, _VALUES: apart})
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:32]
 
 
 def _begins(before: Frame | None, frame: Frame) -> bool:

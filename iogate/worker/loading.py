@@ -17,7 +17,7 @@ from iogate.engine.scope import RunFacts
 from iogate.engine.state import State
 from iogate.store.claims import Claim
 from iogate.worker.active import Run
-from iogate.worker.frames import decode
+from iogate.worker.frames import Codec, decode
 from iogate.worker.inbox import hear
 from iogate.worker.programs import Programs, Unloadable
 from iogate.worker.sinks import Sinks
@@ -68,6 +68,7 @@ class Loading:
             deadline_ms=claim.deadline_ms,
             held_until=held_until,
             committed_at=self._loop.time(),
+            codec=Codec(input=claim.input),
             seq=claim.seq,
             sinks=self._sinks,
             witness=self._witness(claim, program),

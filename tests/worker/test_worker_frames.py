@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -51,6 +52,22 @@ def test_any_json_value_survives(value: object, context: object) -> None:
     stored = Stored()
     stored.apply(Codec().delta(before))
     assert stored.load() == before
+
+
+def test_the_input_is_no_value_of_the_state_again() -> None:
+    """The store has it beside the state."""
+    value = {"lines": ["x" * 100] * 1_000}
+    given = msgspec.json.encode(value)
+    other = {"lines": ["y" * 100] * 1_000}
+    before = state(Frame(id=1, kind="scope", value=value, context=other))
+    stored = Stored()
+    stored.apply(Codec(input=given).delta(before))
+    assert list(stored.values.values()) == [msgspec.json.encode(other)]
+    assert Codec(input=given).load(stored.head, stored.frames, stored.values) == before
+    full = Stored()
+    full.apply(Codec().delta(before))  # as an earlier release wrote it
+    assert len(full.values) == 2
+    assert Codec(input=given).load(full.head, full.frames, full.values) == before
 
 
 @pytest.mark.parametrize("number", [2**53 + 1, -(2**63), 2**64 - 1, 2**64, 10**40])

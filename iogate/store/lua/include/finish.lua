@@ -61,9 +61,12 @@ local function finish(uid, r, status, output, err, tasks, journal)
   local own = redis.call('HMGET', $run .. uid, 'in', 'jdr', 'par', 'pfr', 'sch', 'fam')
   local parts = {input = own[1] or '', output = output, error = err,
     tasks = #tasks > 16 and cmsgpack.pack(tasks) or '', journal = journal}
+  -- A large output that is the input is stored once: `views` knows the mark, which no JSON is.
+  if #output > $inline_bytes and output == parts.input then parts.output = '=' end
   local big = {}
   for name, part in pairs(parts) do
-    if #part > $inline_bytes then
+    -- What is compressed is no text, however small: it cannot stand within the record.
+    if #part > $inline_bytes or string.byte(part) == 120 then
       big[#big + 1] = name
       big[#big + 1] = part
       parts[name] = ''
