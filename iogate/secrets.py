@@ -8,7 +8,6 @@ for a far one.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import re
@@ -16,9 +15,8 @@ import secrets as entropy
 import string
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +25,7 @@ from argon2.low_level import Type, hash_secret, verify_secret
 
 from iogate import handover
 from iogate.errors import IogateError
+from iogate.password_hashing import Hashing, Parameters, parameters
 
 Kind = Literal["env", "file", "hash"]
 
@@ -37,8 +36,6 @@ LANES = 1
 REMEMBERED_S = 60.0
 """How long a password that was right once need not be hashed again."""
 REMEMBERED_MAX = 4096
-HASHERS = 2
-"""Argon2 computations at once in a process: each takes 19 MiB and a core."""
 
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _ALPHABET = string.digits + string.ascii_letters
@@ -163,75 +160,99 @@ class _Expected:
     argon2: bytes = b""
 
 
-_NOBODY = _Expected("", sha256=bytes(32))
-
-
 class Verifier:
     """Judges presented credentials against the accepted values of one API.
 
     `credentials` maps the name of each caller (or user) to its values, clear or hashed: several while
-    one is rotated out. Clear values are kept as SHA-256 only.
+    one is rotated out. Clear values are kept as SHA-256 only. `hashing` is shared by all verifiers of a
+    process. Both judgements take the client's address, by which wrong credentials are counted before an
+    Argon2 hash is computed; they raise `password_hashing.Busy`.
     """
 
     def __init__(
         self,
         credentials: Mapping[str, Sequence[str]],
         *,
+        hashing: Hashing | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._expected = tuple(
             _expect(caller, value) for caller, values in credentials.items() for value in values
         )
-        self._slow = any(expected.argon2 for expected in self._expected)
+        self._hashing = hashing or Hashing()
+        self._costliest = self._costs_most(credentials)
         self._monotonic = monotonic
         self._key = entropy.token_bytes(32)
         self._remembered: dict[bytes, float] = {}
-        self._hashers: asyncio.Semaphore | None = None
 
-    async def token(self, presented: str) -> str | None:
+    def _costs_most(self, callers: Iterable[str]) -> list[Parameters]:
+        """Return the parameters of the hashes of the caller whose hashes cost the most."""
+        found = [
+            [parameters(each.argon2) for each in self._expected if each.caller == caller and each.argon2]
+            for caller in callers
+        ]
+        return max(found, key=_cost, default=[])
+
+    async def token(self, presented: str, *, address: str = "") -> str | None:
         """Name of the caller whose token this is; None: nobody's."""
-        return await self._judge(self._expected, _encode(presented))
+        return await self._judge(self._expected, _encode(presented), address, pad=False)
 
-    async def password(self, user: str, presented: str) -> str | None:
-        """The user's name if the password is theirs; None otherwise, after as much work."""
+    async def password(self, user: str, presented: str, *, address: str = "") -> str | None:
+        """The user's name if the password is theirs; None otherwise, after as much work as for any user."""
         mine = tuple(expected for expected in self._expected if expected.caller == user)
-        text = _encode(presented)
-        found = await self._judge(mine or (_NOBODY,), text)
-        if found is None and self._slow and not any(expected.argon2 for expected in mine):
-            # A wrong answer takes as long whether or not there is such a user.
-            await self._judge((_Expected("", argon2=_dummy()),), text)
-        return found if mine else None
+        return await self._judge(mine, _encode(presented), address, pad=True)
 
-    async def _judge(self, candidates: Sequence[_Expected], presented: bytes) -> str | None:
+    async def _judge(
+        self, candidates: Sequence[_Expected], presented: bytes, address: str, *, pad: bool
+    ) -> str | None:
         digest = hashlib.sha256(presented).digest()
         found: str | None = None
         for expected in candidates:
             # No early exit: how many values were compared must not tell which one was right.
             if expected.sha256 and hmac.compare_digest(expected.sha256, digest):
                 found = expected.caller
-        if found is not None or not self._slow:
+        if found is not None or not self._costliest:
             return found
-        for expected in candidates:
-            if expected.argon2 and await self._argon2(expected.argon2, presented, digest):
+        slow = [expected for expected in candidates if expected.argon2]
+        for expected in slow:
+            if self._remembers(expected.argon2, digest):
+                return expected.caller
+        self._hashing.admit(address)
+        for expected in slow:
+            if await self._hashing.run(_matches, expected.argon2, presented):
                 found = expected.caller
+                self._remember(expected.argon2, digest)
+        if found is not None:
+            self._hashing.succeeded(address)
+        elif pad:
+            for each in self._missing(slow):
+                await self._hashing.run(each.spend, presented)
         return found
 
-    async def _argon2(self, hashed: bytes, presented: bytes, digest: bytes) -> bool:
-        # Keyed anew in each process: a core dump does not hold a fast hash of a slow secret's text.
-        memory = hmac.digest(self._key, hashed + digest, "sha256")
+    def _missing(self, spent: Sequence[_Expected]) -> list[Parameters]:
+        """Return what a failed attempt has yet to compute, to cost as much as for the costliest user."""
+        if not spent:
+            return self._costliest
+        missing = _cost(self._costliest) - sum(parameters(each.argon2).cost for each in spent)
+        return [self._costliest[0].reduced(missing)] if missing > 0 else []
+
+    def _remembers(self, hashed: bytes, digest: bytes) -> bool:
+        return self._remembered.get(self._memory(hashed, digest), 0.0) > self._monotonic()
+
+    def _remember(self, hashed: bytes, digest: bytes) -> None:
         now = self._monotonic()
-        if self._remembered.get(memory, 0.0) > now:
-            return True
-        if self._hashers is None:
-            self._hashers = asyncio.Semaphore(HASHERS)
-        async with self._hashers:
-            right = await asyncio.to_thread(_matches, hashed, presented)
-        if right:
-            if len(self._remembered) >= REMEMBERED_MAX:
-                self._remembered = {key: until for key, until in self._remembered.items() if until > now}
-            if len(self._remembered) < REMEMBERED_MAX:
-                self._remembered[memory] = now + REMEMBERED_S
-        return right
+        if len(self._remembered) >= REMEMBERED_MAX:
+            self._remembered = {key: until for key, until in self._remembered.items() if until > now}
+        if len(self._remembered) < REMEMBERED_MAX:
+            self._remembered[self._memory(hashed, digest)] = now + REMEMBERED_S
+
+    def _memory(self, hashed: bytes, digest: bytes) -> bytes:
+        # Keyed anew in each process: a core dump does not hold a fast hash of a slow secret's text.
+        return hmac.digest(self._key, hashed + digest, "sha256")
+
+
+def _cost(hashes: Sequence[Parameters]) -> int:
+    return sum(each.cost for each in hashes)
 
 
 def _expect(caller: str, value: str) -> _Expected:
@@ -247,11 +268,6 @@ def _matches(hashed: bytes, presented: bytes) -> bool:
         return verify_secret(hashed, presented, Type.ID)
     except (VerificationError, InvalidHashError):
         return False
-
-
-@cache
-def _dummy() -> bytes:
-    return hash_password(entropy.token_hex(16)).encode("ascii")
 
 
 def _checksum(body: str) -> str:

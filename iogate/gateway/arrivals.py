@@ -83,7 +83,7 @@ class Arrivals:
             return answers.HEADERS_TOO_LARGE
         if self._live.origins.is_foreign(headers) and is_unasked(headers, open_to_all=guard.opens_to_all):
             return FOREIGN
-        kind, name = await guard.identify(headers, repeated)
+        kind, name = await guard.identify(headers, repeated, scope["client"])
         content.check_encoding(headers)
         sent = await body.read(
             receive, limit=MAX_BODY, length=body.length(headers), deadlines=self._live.deadlines
@@ -96,7 +96,9 @@ class Arrivals:
 
     def _make(self) -> auth.Guard | None:
         senders = self._live.senders
-        guard = None if senders is None else auth.Guard(senders, root=self._live.root)
+        guard = (
+            None if senders is None else auth.Guard(senders, root=self._live.root, hashing=self._live.hashing)
+        )
         lacks = () if guard is None else guard.unset
         if lacks != self._lacks:
             self._lacks = lacks

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from iogate import secrets
 from iogate.compiler.revision import AnyAuth, EnvSecret, FileSecret, HashedSecret, NoAuth, TokenAuth, UserAuth
-from iogate.gateway.answers import UNCONFIGURED, ErrorAnswer, Failed, invalid
+from iogate.gateway.answers import UNCONFIGURED, ErrorAnswer, Failed, invalid, too_many
+from iogate.password_hashing import Busy
 from iogate.secrets import Verifier
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Auth, Secret
+    from iogate.password_hashing import Hashing
 
 RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
+Client: TypeAlias = tuple[str, int] | None
 
 NOBODY = ""
 """The caller of an API that asks for no credentials."""
@@ -54,7 +57,7 @@ def index(headers: RawHeaders) -> tuple[dict[bytes, bytes], frozenset[bytes]]:
 class Guard:
     """The credentials that open one API."""
 
-    def __init__(self, auth: Auth, *, root: Path | None = None) -> None:
+    def __init__(self, auth: Auth, *, root: Path | None = None, hashing: Hashing | None = None) -> None:
         self.unset: tuple[str, ...] = ()
         """What this API's secrets refer to and this machine does not have."""
         self.opens_to_all = False
@@ -73,9 +76,9 @@ class Guard:
                 case _:
                     assert_never(part)
         if tokens:
-            self._token = Verifier(tokens)
+            self._token = Verifier(tokens, hashing=hashing)
         if users:
-            self._user = Verifier(users)
+            self._user = Verifier(users, hashing=hashing)
         kinds = [kind for kind, verifier in ((_TOKEN, self._token), (_USER, self._user)) if verifier]
         self._challenges = [
             header for header, verifier in ((_BEARER, self._token), (_BASIC, self._user)) if verifier
@@ -105,11 +108,18 @@ class Guard:
                 except secrets.Unset as unset:
                     self.unset += (unset.message,)
 
-    async def judge(self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> str:
-        """Name of the caller. Raises Absent or Wrong, or the 400 for credentials that contradict."""
-        return (await self.identify(headers, repeated))[1]
+    async def judge(
+        self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes], client: Client = None
+    ) -> str:
+        """Return the name of the caller; `client` is the peer's address and port, as in an ASGI scope.
 
-    async def identify(self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> tuple[str, str]:
+        Raises Absent or Wrong, the 400 for credentials that contradict, or the 429 for too many wrong ones.
+        """
+        return (await self.identify(headers, repeated, client))[1]
+
+    async def identify(
+        self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes], client: Client = None
+    ) -> tuple[str, str]:
         """Return kind and name of the credential: a token and a user of one name are two identities.
 
         Both are empty without a credential. Raises what `judge` raises.
@@ -121,13 +131,15 @@ class Guard:
         if repeated and (twice := sorted(repeated & _CREDENTIALS)):
             raise invalid(f"The header {twice[0].decode()} is given more than once")
         try:
-            return await self._judge(headers)
+            return await self._judge(headers, client[0] if client else "")
+        except Busy as busy:
+            raise Failed(too_many("Too many wrong credentials", busy.retry_after_s)) from None
         except (Absent, Wrong):
             if self.opens_to_all:
                 return NOBODY, NOBODY
             raise
 
-    async def _judge(self, headers: Mapping[bytes, bytes]) -> tuple[str, str]:
+    async def _judge(self, headers: Mapping[bytes, bytes], address: str) -> tuple[str, str]:
         scheme, _, rest = headers.get(b"authorization", b"").partition(b" ")
         scheme, rest = scheme.lower(), rest.strip()
         token = _one_token(headers, rest if scheme == b"bearer" else b"") if self._token else b""
@@ -136,13 +148,13 @@ class Guard:
             raise invalid("Credentials are given as a token and as user and password; send one of them")
         if token:
             assert self._token is not None
-            caller = await self._token.token(_text(token))
+            caller = await self._token.token(_text(token), address=address)
             if caller is None:
                 raise Wrong(self._wrong[_TOKEN])
             return _TOKEN, caller
         if user:
             assert self._user is not None
-            caller = await self._user.password(_text(user[0]), _text(user[1]))
+            caller = await self._user.password(_text(user[0]), _text(user[1]), address=address)
             if caller is None:
                 raise Wrong(self._wrong[_USER])
             return _USER, caller

@@ -3,7 +3,7 @@
 Called by `app`, past Litestar's routing. The checks stand in the order of the contract, and the first
 that fails answers:
 
-    route → enabled → verb → origin → credentials → rate → size, type → content → store (one script)
+    route → enabled → verb → origin → rate → credentials → size, type → content → store (one script)
 
 Invariant: a 202 is sent only after the store has answered that the run is stored.
 """
@@ -95,9 +95,10 @@ class Calls:
             headers, open_to_all=route.guard.opens_to_all
         ):
             return FOREIGN
-        caller = await route.guard.judge(headers, repeated)
+        # Before credentials are checked, since that may take a core for 30 ms.
         if (refusal := route.check_rate()) is not None:
             return refusal
+        caller = await route.guard.judge(headers, repeated, scope["client"])
         sent = b""
         if verb == "POST":
             content.check_encoding(headers)
@@ -127,7 +128,7 @@ class Calls:
             route, sync = found
             if verb not in route.verbs:
                 return route.refuse_verb(verb)
-            caller = await route.guard.judge(headers, repeated)
+            caller = await route.guard.judge(headers, repeated, scope["client"])
             if len(sent) > route.api.limits.body:
                 raise answers.too_large(route.api.limits.body)
         raise AssertionError("the second attempt always answers")

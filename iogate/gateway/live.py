@@ -20,6 +20,7 @@ from iogate.gateway.hosts import Hosts
 from iogate.gateway.metrics import EventCounts, Snapshot
 from iogate.gateway.origins import Origins
 from iogate.gateway.validation import Validation
+from iogate.password_hashing import Hashing
 from iogate.settings import Settings
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Live:
 
     deadlines: Deadlines = field(default_factory=Deadlines)
     """Of the bodies that are being read."""
+    hashing: Hashing = field(default_factory=Hashing)
     validation: Validation = field(default_factory=Validation)
 
     def snapshot(self) -> Snapshot:

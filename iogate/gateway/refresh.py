@@ -154,7 +154,13 @@ class Refresher:
         live = self._live
         try:
             return routes.build(
-                number, digest, revision, counts=live.counts, before=live.table, root=live.root
+                number,
+                digest,
+                revision,
+                counts=live.counts,
+                before=live.table,
+                root=live.root,
+                hashing=live.hashing,
             )
         except ValueError as error:
             # What the compiler lets through builds; another release may have compiled this one.

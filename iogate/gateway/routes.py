@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from iogate.compiler.revision import Api, Revision
+    from iogate.password_hashing import Hashing
 
 _PROBED = ("GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT")
 
@@ -71,11 +72,13 @@ class Route:
         "verbs",
     )
 
-    def __init__(self, api: Api, *, counts: Counts, root: Path | None = None) -> None:
+    def __init__(
+        self, api: Api, *, counts: Counts, root: Path | None = None, hashing: Hashing | None = None
+    ) -> None:
         self.api = api
         self.digest = api.digest
         self.enabled = False
-        self.guard = Guard(api.auth, root=root)
+        self.guard = Guard(api.auth, root=root, hashing=hashing)
         self.schema = None if api.input_schema in (None, True) else Schema(api.input_schema)
         self.verbs = frozenset(api.verbs)
         self.allow = ", ".join(api.verbs)
@@ -136,6 +139,7 @@ def build(
     counts: dict[str, Counts],
     before: Table | None,
     root: Path | None = None,
+    hashing: Hashing | None = None,
 ) -> Table:
     """Compile a revision into a table. What did not change keeps its route, and so its rate and memory."""
     routes = []
@@ -144,5 +148,6 @@ def build(
         if old is not None and old.digest == api.digest and not old.guard.unset:
             routes.append(old)
         else:
-            routes.append(Route(api, counts=counts.setdefault(name, Counts()), root=root))
+            counted = counts.setdefault(name, Counts())
+            routes.append(Route(api, counts=counted, root=root, hashing=hashing))
     return Table(number, digest, revision, routes)

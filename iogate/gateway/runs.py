@@ -146,8 +146,10 @@ async def _caller(live: Live, request: Request[Any, Any, Any], run: RunView) -> 
         return None
     headers, repeated = auth.index(request.scope["headers"])
     try:
-        return await started_by.guard.judge(headers, repeated)
-    except Failed:
+        return await started_by.guard.judge(headers, repeated, request.scope["client"])
+    except Failed as failed:
+        if failed.answer.status == 429:
+            raise
         # Whatever is wrong with the credentials: to say it would say that there is such a run.
         return None
 

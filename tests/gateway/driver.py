@@ -93,6 +93,8 @@ class World:
     refresher: Refresher
     application: Application
     sent: list[bytes] = field(default_factory=list)
+    client: tuple[str, int] = ("127.0.0.1", 50_000)
+    """Address from which requests come."""
 
     async def ask(
         self,
@@ -118,7 +120,7 @@ class World:
             "root_path": "",
             "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in pairs],
             "server": ("127.0.0.1", 80),
-            "client": ("127.0.0.1", 50_000),
+            "client": self.client,
             "state": {},
         }
         answers: list[Any] = []

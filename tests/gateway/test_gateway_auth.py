@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from iogate.compiler.revision import (
 from iogate.gateway import auth
 from iogate.gateway.answers import Failed
 from iogate.gateway.auth import Absent, Guard, Wrong
+from iogate.password_hashing import FAILURES
+from tests.gateway.driver import USER, World, api
 
 TOKEN = HashedSecret(value=secrets.hash_token("123456"))
 ARGON = HashedSecret(value=secrets.hash_password("123456", salt=b"0123456789abcdef"))
@@ -181,3 +184,18 @@ def test_headers_with_credentials_never_reach_a_run() -> None:
     assert Guard(NoAuth()).stripped == {b"authorization", b"proxy-authorization", b"cookie"}
     assert b"token" in Guard(TOKENS).stripped
     assert {b"user", b"password"} <= Guard(USERS).stripped
+
+
+async def test_300_wrong_logins_are_429s_that_delay_no_right_one(world: World) -> None:
+    await world.publish(api("u/u", USER))
+    wrong = {"user": "iolinker", "password": "wrong"}
+    floods = [asyncio.create_task(world.call("u/u", **wrong)) for _ in range(300)]
+    await asyncio.sleep(0)
+    replies = await asyncio.gather(*floods)
+    assert {reply.status for reply in replies} == {401, 429}
+    assert sum(reply.status == 401 for reply in replies) <= 2 * FAILURES
+    refused = next(reply for reply in replies if reply.status == 429)
+    assert (refused.code, refused.headers["retry-after"]) == ("requestError.tooManyRequests", "1")
+    assert refused.message == "Too many wrong credentials; retry in 1 s"
+    world.client = ("192.0.2.9", 50_000)
+    assert (await world.call("u/u", user="iolinker", password="123456")).status == 202

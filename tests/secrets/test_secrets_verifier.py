@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 
 import pytest
+from argon2.low_level import Type, hash_secret
 from hypothesis import given
 from hypothesis import strategies as st
 
 from iogate import secrets
+from iogate.password_hashing import (
+    ADDRESSES,
+    AT_ONCE,
+    FAILURES,
+    WAITING,
+    Busy,
+    Hashing,
+    Parameters,
+    parameters,
+)
 from iogate.secrets import Verifier
 
 
@@ -46,20 +59,112 @@ async def test_a_password_holds_for_its_own_user_only() -> None:
     assert await verifier.password("eve", "one") is None
 
 
-async def test_an_unknown_user_costs_an_argon2_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    computed: list[bytes] = []
-    right = secrets._matches
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Costs of the Argon2 computations of a test."""
+    found: list[int] = []
+    matches, spend = secrets._matches, Parameters.spend
 
-    def count(hashed: bytes, presented: bytes) -> bool:
-        computed.append(hashed)
-        return right(hashed, presented)
+    def counted_match(hashed: bytes, presented: bytes) -> bool:
+        found.append(parameters(hashed).cost)
+        return matches(hashed, presented)
 
-    verifier = Verifier({"bob": (secrets.hash_password("two"),)})
-    monkeypatch.setattr(secrets, "_matches", count)
-    await verifier.password("bob", "wrong")
-    known = len(computed)
-    await verifier.password("eve", "wrong")
-    assert (known, len(computed)) == (1, 2)
+    def counted_spend(self: Parameters, presented: bytes) -> None:
+        found.append(self.cost)
+        spend(self, presented)
+
+    monkeypatch.setattr(secrets, "_matches", counted_match)
+    monkeypatch.setattr(Parameters, "spend", counted_spend)
+    return found
+
+
+def cheap(text: str, *, memory_kib: int = 64, passes: int = 1) -> str:
+    return hash_secret(
+        text.encode(),
+        b"0123456789abcdef",
+        time_cost=passes,
+        memory_cost=memory_kib,
+        parallelism=1,
+        hash_len=32,
+        type=Type.ID,
+    ).decode()
+
+
+async def test_each_wrong_login_costs_what_one_of_the_costliest_user_costs(computed: list[int]) -> None:
+    rotated = (cheap("old", memory_kib=1024, passes=3), cheap("new", memory_kib=2048, passes=2))
+    verifier = Verifier(
+        {"ann": ("clear",), "bob": (cheap("two"),), "eve": rotated, "tom": (cheap("x", memory_kib=4096),)}
+    )
+    costs = {}
+    for user in ("ann", "bob", "eve", "tom", "nobody"):
+        computed.clear()
+        assert await verifier.password(user, "wrong") is None
+        costs[user] = sum(computed)
+    assert set(costs.values()) == {1024 * 3 + 2048 * 2}, costs
+    assert await verifier.password("eve", "new") == "eve"
+    computed.clear()
+    assert await verifier.password("eve", "new") == "eve"
+    assert computed == []
+
+
+async def test_an_address_that_sends_wrong_passwords_waits_before_they_are_hashed(
+    computed: list[int],
+) -> None:
+    now = 1000.0
+    hashing = Hashing(monotonic=lambda: now)
+    verifier = Verifier({"bob": (cheap("two"),)}, hashing=hashing)
+    for _ in range(FAILURES):
+        assert await verifier.password("bob", "wrong", address="192.0.2.1") is None
+    computed.clear()
+    with pytest.raises(Busy) as caught:
+        await verifier.password("bob", "two", address="192.0.2.1")
+    assert (caught.value.retry_after_s, computed) == (1.0, [])
+    assert await verifier.password("bob", "two", address="192.0.2.2") == "bob"
+    # One that was right within the last minute is not hashed, and so not refused.
+    assert await verifier.password("bob", "two", address="192.0.2.1") == "bob"
+    now += 1.0
+    assert await verifier.password("bob", "wrong", address="192.0.2.1") is None
+    with pytest.raises(Busy):
+        await verifier.password("bob", "wrong", address="192.0.2.1")
+
+
+async def test_right_passwords_of_one_address_are_not_counted() -> None:
+    now = 1000.0
+    verifier = Verifier(
+        {"bob": (cheap("two"),)}, hashing=Hashing(monotonic=lambda: now), monotonic=lambda: now
+    )
+    for _ in range(3 * FAILURES):
+        verifier._remembered.clear()
+        assert await verifier.password("bob", "two", address="192.0.2.1") == "bob"
+
+
+def test_an_ipv6_customer_is_one_address_and_addresses_are_bounded() -> None:
+    hashing = Hashing(monotonic=lambda: 1.0)
+    for number in range(FAILURES):
+        hashing.admit(f"2001:db8::{number:x}")
+    with pytest.raises(Busy):
+        hashing.admit("2001:db8::ffff")
+    hashing.admit("2001:db8:0:1::1")
+    for number in range(ADDRESSES + 10):
+        hashing.admit(f"192.0.{number // 256}.{number % 256}")
+    assert len(hashing._failures) == ADDRESSES
+
+
+async def test_computations_that_nobody_waits_for_keep_their_place_and_too_many_are_refused() -> None:
+    hashing = Hashing()
+    release = threading.Event()
+    waiting = [asyncio.create_task(hashing.run(release.wait, 10)) for _ in range(AT_ONCE + WAITING)]
+    await asyncio.sleep(0)
+    with pytest.raises(Busy):
+        await hashing.run(time.monotonic)
+    for each in waiting:
+        each.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    started = asyncio.create_task(hashing.run(time.monotonic))
+    done, _ = await asyncio.wait({started}, timeout=0.05)
+    assert not done
+    release.set()
+    assert await started
 
 
 async def test_a_right_password_is_hashed_once_a_minute_and_a_wrong_one_each_time(

@@ -1,0 +1,137 @@
+"""Bounds on Argon2 computations in a process: how many at once, how many wait, how many fail per address.
+
+Used by `secrets`, which knows what to compute. An Argon2 computation takes a core for about 30 ms, and
+anybody may ask for one: so an address that sends wrong passwords is refused before anything is computed.
+Invariant: the memory for addresses and for waiting computations is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple, ParamSpec, TypeVar
+
+from argon2.low_level import Type, hash_secret
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+AT_ONCE: Final = 2
+"""Each computation takes 19 MiB and a core."""
+WAITING: Final = 32
+FAILURES: Final = 20
+"""Wrong credentials of one address before it has to wait."""
+FAILURE_S: Final = 1.0
+"""Time after which an address may send one more."""
+ADDRESSES: Final = 10_000
+_PARAMETERS = re.compile(rb"\$argon2id\$v=\d+\$m=(\d+),t=(\d+),p=(\d+)\$")
+_SALT: Final = b"a salt of no use"
+
+
+class Busy(Exception):
+    """Too many computations wait, or the address has sent too many wrong credentials."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(f"retry in {retry_after_s:g} s")
+        self.retry_after_s = retry_after_s
+
+
+class Parameters(NamedTuple):
+    """Parameters of an Argon2 hash."""
+
+    memory_kib: int
+    passes: int
+    lanes: int
+
+    @property
+    def cost(self) -> int:
+        """Amount of work, in KiB that are filled."""
+        return self.memory_kib * self.passes
+
+    def spend(self, presented: bytes) -> None:
+        """Compute a hash of these parameters, for its time only."""
+        hash_secret(
+            presented,
+            _SALT,
+            time_cost=self.passes,
+            memory_cost=self.memory_kib,
+            parallelism=self.lanes,
+            hash_len=32,
+            type=Type.ID,
+        )
+
+    def reduced(self, cost: int) -> Parameters:
+        """Return parameters of about this cost, with the same number of passes."""
+        return self._replace(memory_kib=max(8 * self.lanes, cost // self.passes))
+
+
+def parameters(hashed: bytes) -> Parameters:
+    """Return the parameters that an encoded hash names; a hash that cannot be read costs nothing."""
+    found = _PARAMETERS.match(hashed)
+    return Parameters(int(found[1]), int(found[2]), int(found[3])) if found else Parameters(0, 1, 1)
+
+
+class Hashing:
+    """The queue of computations of one process, and the failures of each address."""
+
+    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._slots: asyncio.Semaphore | None = None
+        self._pending = 0
+        self._failures: dict[str, tuple[float, float]] = {}
+        """Failures of an address that count, and when they were counted; least recent first."""
+
+    async def run(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Compute in a thread, at most two at once. Raises Busy if too many wait already."""
+        if self._slots is None:
+            self._slots = asyncio.Semaphore(AT_ONCE)
+        if self._pending >= AT_ONCE + WAITING:
+            raise Busy(1.0)
+        self._pending += 1
+        try:
+            await self._slots.acquire()
+        except BaseException:
+            self._pending -= 1
+            raise
+        computing = asyncio.ensure_future(asyncio.to_thread(work, *arguments, **named))
+        computing.add_done_callback(self._computed)
+        # A caller that hangs up does not stop the thread, which keeps its slot.
+        return await asyncio.shield(computing)
+
+    def _computed(self, _: object) -> None:
+        assert self._slots is not None
+        self._slots.release()
+        self._pending -= 1
+
+    def admit(self, address: str) -> None:
+        """Count an attempt as failed until `succeeded`. Raises Busy if the address has to wait."""
+        if not address:
+            return
+        network, now = _network(address), self._monotonic()
+        count, since = self._failures.pop(network, (0.0, now))
+        count = max(0.0, count - (now - since) / FAILURE_S)
+        if count > FAILURES - 1:
+            self._failures[network] = (count, now)
+            raise Busy((count - FAILURES + 1) * FAILURE_S)
+        while len(self._failures) >= ADDRESSES:
+            del self._failures[next(iter(self._failures))]
+        self._failures[network] = (count + 1, now)
+
+    def succeeded(self, address: str) -> None:
+        """Take the last attempt of an address back: its credentials were right."""
+        if address and (found := self._failures.get(network := _network(address))):
+            self._failures[network] = (max(0.0, found[0] - 1), found[1])
+
+
+def _network(address: str) -> str:
+    """Return an IPv4 address itself, and of an IPv6 address the /64 that one customer has."""
+    if ":" not in address:
+        return address
+    try:
+        found = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(found.ipv4_mapped or ipaddress.IPv6Network((found, 64), strict=False))
