@@ -100,3 +100,12 @@ def compiled(
 def counted(number: int, noun: str, nouns: str = "") -> str:
     """`1 file`, `2 files`; `nouns` are several that are no noun and an s."""
     return f"{number} {noun if number == 1 else nouns or f'{noun}s'}"
+
+
+async def prove_isolation(settings: Settings) -> None:
+    """Raise Misused if processes cannot be isolated as the settings ask: workers would not start."""
+    if settings.process_isolation != "none":
+        from iogate.effects import Effects
+
+        async with Effects(settings=settings):
+            pass

@@ -133,7 +133,7 @@ class _Parts:
 
 async def _run(session: Session, flags: dict[str, Any], parts: _Parts) -> None:
     from iogate import handover, logs
-    from iogate.cli.checking import compiled
+    from iogate.cli.checking import compiled, prove_isolation
     from iogate.supervisor import Supervisor
 
     def read_settings() -> Settings:
@@ -142,6 +142,8 @@ async def _run(session: Session, flags: dict[str, Any], parts: _Parts) -> None:
     handover.conceal()
     settings = read_settings()
     logs.set_up(settings.log_format)
+    if parts.workers:
+        await prove_isolation(settings)
     checked = compiled(settings, purpose="apply") if parts.apply else None
     gone: list[Any] = []
     supervisor = Supervisor(exited=lambda left: gone[0](left) if gone else _nothing())

@@ -18,6 +18,7 @@ from iogate.effects.functions import call as call_function
 from iogate.effects.http.failures import CallFailed
 from iogate.effects.openapi import Documents, build
 from iogate.effects.processes.containers import Containers
+from iogate.effects.processes.isolation import Isolation
 from iogate.effects.processes.scripts import Processes
 from iogate.effects.processes.workplace import Workplace
 from iogate.engine.commands import (
@@ -79,13 +80,10 @@ class Effects:
             allow_hosts=settings.allow_hosts, endpoints=settings.endpoints, redis_url=settings.redis_url
         )
         self._documents = Documents(self._http)
-        self._workplace = Workplace()
+        self._isolation = Isolation(settings)
+        self._workplace = Workplace(user=self._isolation.user)
         self._processes = Processes(
-            self._workplace,
-            python=settings.python,
-            allow_run=settings.allow_run,
-            redactor=redactor,
-            environment=settings.process_environment,
+            self._workplace, settings=settings, isolation=self._isolation, redactor=redactor
         )
         self._containers = Containers(self._workplace, allow_run=settings.allow_run, redactor=redactor)
         self._functions = functions if functions is not None else Registry()
@@ -94,6 +92,11 @@ class Effects:
 
     async def __aenter__(self) -> Self:
         self._containers.begin()
+        try:
+            await self._isolation.prove(self._workplace)
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(

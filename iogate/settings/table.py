@@ -21,6 +21,15 @@ from iogate.settings import kinds
 Runnable = Literal["script", "shell", "container"]
 
 
+PROCESS_LIMITS: Mapping[str, Any] = {
+    "memory": 1024**3,
+    "cpu": 600.0,
+    "file": 1024**3,
+    "processes": 256,
+}
+"""Bytes, seconds, bytes, and a number."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """One value for each setting; the reference page `settings` says what each is for."""
@@ -43,6 +52,9 @@ class Settings:
     allow_run: tuple[Runnable, ...] = ()
     python: str | None = None
     process_environment: tuple[str, ...] = ()
+    process_limits: Mapping[str, Any] = field(default_factory=lambda: dict(PROCESS_LIMITS))
+    process_isolation: Literal["none", "user", "sandbox"] = "none"
+    process_user: str = "nobody"
     worker_environment: tuple[str, ...] = ()
     allow_hosts: tuple[str, ...] = ()
     endpoints: Mapping[str, str] = field(default_factory=dict)
@@ -129,6 +141,26 @@ _origins = kinds.list_of(
     "a list of origins, each http://HOST or https://HOST, or *",
 )
 
+_PROCESS_LIMITS: Mapping[str, kinds.Kind] = {
+    "memory": kinds.size(low=16 * 1024**2),
+    "cpu": kinds.duration(1, 366 * 86_400),
+    "file": kinds.size(low=4096),
+    "processes": kinds.number(1, 100_000),
+}
+
+
+def _read_process_limits(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not value.keys() <= _PROCESS_LIMITS.keys():
+        raise kinds.Unexpected("{memory: SIZE, cpu: TIME, file: SIZE, processes: NUMBER}, with no other key")
+    found = dict(PROCESS_LIMITS)
+    for name, each in value.items():
+        try:
+            found[name] = _PROCESS_LIMITS[name].read(each)
+        except kinds.Unexpected as unexpected:
+            raise kinds.Unexpected(f"{name} to be {unexpected}") from None
+    return found
+
+
 KINDS: Mapping[str, kinds.Kind] = {
     "redis_url": kinds.pattern(
         "a URL with redis://, rediss://, unix:// or redis+sentinel://", redis_url.PATTERN
@@ -154,6 +186,17 @@ KINDS: Mapping[str, kinds.Kind] = {
     ),
     "python": _text,
     "process_environment": kinds.list_of(_variable, _VARIABLES),
+    "process_limits": kinds.Kind(
+        read=_read_process_limits,
+        form="map",
+        schema={
+            "type": "object",
+            "properties": {name: dict(kind.schema) for name, kind in _PROCESS_LIMITS.items()},
+            "additionalProperties": False,
+        },
+    ),
+    "process_isolation": kinds.choice("none", "user", "sandbox"),
+    "process_user": kinds.pattern("a user name", r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?"),
     "worker_environment": kinds.list_of(_variable, _VARIABLES),
     "allow_hosts": kinds.list_of(
         _host, "a list of hosts, each HOST, HOST:PORT or NETWORK/BITS, without a scheme"

@@ -52,6 +52,21 @@ def test_an_empty_variable_counts_as_unset() -> None:
             {"file": {"port": "80x"}, "lines": {"port": 7}},
             'iogate.yaml:7: port: expected a whole number from 1 to 65535, got "80x"',
         ),
+        (
+            {"file": {"process_limits": {"memory": "1KiB"}}},
+            "iogate.yaml: process_limits: expected memory to be a size such as 1MiB, 64KiB or 500kB,"
+            ' at least 16777216 bytes, got {"memory": "1KiB"}',
+        ),
+        (
+            {"file": {"process_limits": {"disk": 1}}},
+            "iogate.yaml: process_limits: expected {memory: SIZE, cpu: TIME, file: SIZE, processes: NUMBER},"
+            ' with no other key, got {"disk": 1}',
+        ),
+        (
+            {"file": {"process_environment": ["A B"]}},
+            "iogate.yaml: process_environment: expected a list of names of environment variables,"
+            ' such as AWS_REGION or AWS_*, got ["A B"]',
+        ),
         ({"file": {"port": True}}, "iogate.yaml: port: expected a whole number from 1 to 65535, got true"),
         (
             {"file": {"prot": 80}},
@@ -195,3 +210,10 @@ def test_other_variables_with_our_prefix_are_left_alone() -> None:
 def test_the_schema_knows_every_setting() -> None:
     assert tuple(settings.schema()["properties"]) == settings.NAMES
     json.dumps(settings.schema())
+
+
+def test_limits_that_are_left_out_keep_their_defaults_and_reach_the_workers() -> None:
+    found = settings.read({"process_limits": {"memory": "64MiB", "cpu": "90s"}})
+    assert found.process_limits == {"memory": 64 * 1024**2, "cpu": 90.0, "file": 1024**3, "processes": 256}
+    handed_over = settings.from_environment(settings.to_environment(found))
+    assert handed_over.process_limits == found.process_limits

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from iogate.effects import EffectContext, Effects
-from iogate.effects.processes import orphans
 from iogate.engine.commands import RunProcess
 from iogate.errors import Unreachable
 from iogate.settings import Settings
@@ -131,7 +130,7 @@ async def test_the_environment_is_clean(effects: Effects, monkeypatch: pytest.Mo
     seen.pop("_", None)
     assert set(seen) == {
         *("PATH", "LANG", "HOME", "TMPDIR", "PWD", "MINE"),
-        *("IOGATE_RUN_ID", "IOGATE_IDEMPOTENCY_KEY", "IOGATE_PROCESS"),
+        *("IOGATE_RUN_ID", "IOGATE_IDEMPOTENCY_KEY"),
     }
     assert (seen["MINE"], seen["IOGATE_IDEMPOTENCY_KEY"]) == ("1", KEY)
     assert seen["IOGATE_RUN_ID"] == "213996969363910656"
@@ -318,7 +317,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.skipif(not orphans.PROC.is_dir(), reason="finds processes through /proc")
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds processes through /proc")
 async def test_what_a_killed_worker_ran_dies_with_it(tmp_path: Path) -> None:
     """Nobody is left to tell it: the watch does, also to what has left the process group."""
     file = tmp_path / "pids"

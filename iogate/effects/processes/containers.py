@@ -29,7 +29,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from iogate.effects.processes import ending, orphans, process
+from iogate.effects.processes import ending, process
 from iogate.effects.processes.ending import configuration
 from iogate.effects.processes.sweeping import KEEP_LABEL, Sweep
 from iogate.effects.processes.workplace import Room, Workplace
@@ -108,7 +108,7 @@ class Containers:
             raise ending.not_allowed("container")
         if tool() is None:
             raise configuration(f"nothing on this worker runs containers: {TO_INSTALL}")
-        with self._workplace.room() as room:
+        with self._workplace.room(owned=False) as room:
             try:
                 end = await self._end_of(run, room, identity)
             except asyncio.CancelledError:
@@ -248,7 +248,7 @@ class Containers:
 
     async def _said(self, *arguments: str) -> str | None:
         """What a short command writes; None where it fails."""
-        with self._workplace.room() as room:
+        with self._workplace.room(owned=False) as room:
             try:
                 async with asyncio.timeout(PATIENCE_S):
                     end = await self._told(room, *arguments, keep=ending.KEPT["stdout"])
@@ -274,15 +274,15 @@ class Containers:
                 "LANG": "C.UTF-8",
                 **_own_environment(),
                 **(more or {}),
-                orphans.VARIABLE: room.mark,
             },
             folder=self._workplace.here,
+            home=room.home,
+            confinement=process.Confinement(tool=True),
             stdin=None if stdin is None else stdin.encode("utf-8", "replace"),
             keep=keep,
-            mark=room.mark,
         )
         try:
-            return await process.run(command)
+            return await process.run(command, self._workplace.launcher)
         except OSError as fault:
             raise ending.failed(
                 f"{_tool_name()} cannot be started: {fault.strerror}", None, self._redactor()

@@ -1,70 +1,81 @@
 """Runs one process to its end: pipes without deadlock, bounded output, a kill that reaches its children.
 
-Called by `scripts`. It is written on `subprocess` and the loop's readers because asyncio's own process
-support waits for every holder of a pipe, so that a forgotten background child would hold a run for ever.
+Called by `scripts` and `containers`. The launcher starts the process; its keeper tells the end.
 
-    started -> exited                        group killed, rest of the output read, reaped
+    started -> ended                         the tree ended by the keeper, rest of the output read
             -> too much output               killed, reported
-            -> cancelled: SIGTERM -> 0.5 s   SIGKILL to group and all that carry the mark, reaped
+            -> cancelled: SIGTERM -> 0.5 s   SIGKILL to all that it started
 
-Invariant: when `run` returns or raises, the process, its group and its pipes are gone. A child that made a
-session of its own survives a normal end, as a daemon means to, but not a cancelled one.
+Invariant: when `run` returns or raises, the process, all that it started and its pipes are gone; a tool (the
+command line of Docker or Podman) may leave processes that left its group.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import resource
-import signal
-import subprocess
-import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Final, Literal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final, Literal
 
-from iogate.effects.processes import orphans
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+from iogate.effects.processes.launch import Launcher, Started, encodable
 
 Stream = Literal["stdout", "stderr"]
+Wrote = Callable[[Stream, bytes], None]
+"""Is told what a process writes, as it comes."""
 
 CHUNK: Final = 64 * 1024
 TAIL: Final = 32 * 1024
 """Bytes kept of a stream that is not the output: an error message, and the longest secret before it."""
 
 GRACE_S: Final = 0.5
-LIMITS: Final = (
-    ("RLIMIT_CORE", 0),  # a core file would hold secrets
-    ("RLIMIT_NOFILE", 1024),
-    ("RLIMIT_NPROC", 4096),  # of the user, all processes counted: stops a fork bomb, not honest work
-)
+KILL_S: Final = 6.0
+"""Longest time that a keeper may take to end a tree; beyond it the process counts as killed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confinement:
+    """Limits and isolation of a process."""
+
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """`memory`, `cpu` (seconds), `file` and `processes`; what is absent has no limit."""
+    user: tuple[int, int] | None = None
+    """User and group that it runs as; None: those of the worker."""
+    sandbox: Mapping[str, Any] | None = None
+    """What it sees in namespaces of its own, in the form of `launcher.confinement.enclose`."""
+    tool: bool = False
+    """It is a command line of ours and may leave processes running."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """What to run, and which of its streams are the output."""
+    """A process to run, and which of its streams are the output."""
 
     argv: Sequence[str]
     environment: Mapping[str, str]
     folder: Path
+    home: Path
+    """The folder of the worker's processes."""
     stdin: bytes | None = None
     keep: frozenset[Stream] = frozenset()
-    mark: str = ""
+    confinement: Confinement = Confinement()
+    wrote: Wrote | None = None
     cap: int = 10 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exit:
-    """How it ended: `code` is 128 + n after signal n, as shells say it."""
+    """End of a process: `code` is 128 + n after signal n, as shells say it."""
 
     code: int
     stdout: bytes
     stderr: bytes
     partial: frozenset[Stream] = frozenset()
     """Streams of which only the end was kept."""
+    limit: str | None = None
+    """The limit over which the process was killed by its keeper."""
 
 
 class TooMuchOutput(Exception):
@@ -74,117 +85,129 @@ class TooMuchOutput(Exception):
         super().__init__(f"wrote more than {cap} bytes to {stream}")
 
 
-async def run(command: Command) -> Exit:
+async def run(command: Command, launcher: Launcher) -> Exit:
     """Run to the end.
 
     Raises OSError or ValueError where it cannot be started, TooMuchOutput, and CancelledError after the
     process and its children are dead.
     """
-    loop = asyncio.get_running_loop()
-    process = subprocess.Popen(  # noqa: S603, ASYNC220 - running what authors wrote is the purpose; see above
-        list(command.argv),
-        stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=command.folder,
-        env=dict(command.environment),
-        start_new_session=True,
-    )
-    _limit(process.pid)
-    overflow: asyncio.Future[str] = loop.create_future()
-    readers = [
-        _Reader(name, file, command.cap if name in command.keep else None, overflow)
-        for name, file in _streams(process)
-        if file is not None
-    ]
-    writer = _Writer(process.stdin, command.stdin or b"") if process.stdin else None
-    exited = asyncio.ensure_future(_exited(process.pid))
+    encodable(list(command.argv))
+    encodable(command.environment)
+    pipes = _Pipes(stdin=command.stdin is not None)
     try:
-        ends: list[asyncio.Future[Any]] = [exited, overflow]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        if not exited.done():
-            orphans.sweep_out(command.mark)
-            raise TooMuchOutput(overflow.result(), command.cap)
-    except asyncio.CancelledError:
-        _signal_group(process.pid, signal.SIGTERM)
-        try:
-            await asyncio.wait([exited], timeout=GRACE_S)
-        finally:
-            _signal_group(process.pid, signal.SIGKILL)
-            orphans.sweep_out(command.mark)
+        started = await launcher.start(command.home, _request(command), pipes.theirs)
+    except BaseException:
+        pipes.close()
         raise
     finally:
-        # The leader is dead but not yet reaped, or alive: either way its number is still its own.
-        _signal_group(process.pid, signal.SIGKILL)
-        exited.cancel()
-        code = _reap(process)
+        pipes.give()
+    return await _ended(command, started, pipes)
+
+
+async def _ended(command: Command, started: Started, pipes: _Pipes) -> Exit:
+    overflow: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    names: tuple[Stream, Stream] = ("stdout", "stderr")
+    readers = [
+        _Reader(name, file, command.cap if name in command.keep else None, overflow, command.wrote)
+        for name, file in zip(names, pipes.outputs, strict=True)
+    ]
+    writer = _Writer(pipes.input, command.stdin or b"") if pipes.input else None
+    ending = asyncio.ensure_future(started.hear())
+    try:
+        ends: list[asyncio.Future[Any]] = [ending, overflow]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not ending.done():
+            started.kill()
+            await asyncio.wait([ending], timeout=KILL_S)
+    except asyncio.CancelledError:
+        started.terminate()
+        try:
+            await asyncio.wait([ending], timeout=GRACE_S)
+        finally:
+            started.kill()
+            await _waited(ending)
+        raise
+    finally:
+        ending.cancel()
+        started.close()
         if writer is not None:
             writer.close()
         for reader in readers:
             reader.finish()
     if overflow.done():
         raise TooMuchOutput(overflow.result(), command.cap)
+    said = None if ending.cancelled() else ending.result()
     stdout, stderr = (bytes(reader.data) for reader in readers)
-    partial = frozenset(reader.name for reader in readers if reader.partial)
-    return Exit(code=code if code >= 0 else 128 - code, stdout=stdout, stderr=stderr, partial=partial)
+    return Exit(
+        code=137 if said is None else said["ended"],
+        stdout=stdout,
+        stderr=stderr,
+        partial=frozenset(reader.name for reader in readers if reader.partial),
+        limit=None if said is None else said["limit"],
+    )
 
 
-def _streams(process: subprocess.Popen[bytes]) -> tuple[tuple[Stream, IO[bytes] | None], ...]:
-    return (("stdout", process.stdout), ("stderr", process.stderr))
+async def _waited(ending: asyncio.Future[Any]) -> None:
+    """Wait for the end, also where the wait itself is cancelled again."""
+    until = asyncio.get_running_loop().time() + KILL_S
+    while not ending.done() and asyncio.get_running_loop().time() < until:
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([ending], timeout=0.1)
 
 
-def _limit(pid: int) -> None:
-    """Lower the limits of a started process; it has had no time to do harm, and a fork stays cheap."""
-    if sys.platform != "linux":
-        return
-    for name, value in LIMITS:
-        kind = getattr(resource, name)
-        with suppress(OSError, ValueError):
-            hard = resource.prlimit(pid, kind)[1]
-            bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.prlimit(pid, kind, (bound, bound))
+def _request(command: Command) -> dict[str, Any]:
+    confinement = command.confinement
+    return {
+        "argv": list(command.argv),
+        "environment": dict(command.environment),
+        "folder": str(command.folder),
+        "limits": dict(confinement.limits),
+        "user": confinement.user,
+        "sandbox": confinement.sandbox,
+        "tool": confinement.tool,
+    }
 
 
-def _reap(process: subprocess.Popen[bytes]) -> int:
-    """Give the exit code of a killed or ended process; one that the kernel cannot let go is left behind."""
-    try:
-        return process.wait(timeout=1)
-    except subprocess.TimeoutExpired:
-        return -signal.SIGKILL
+class _Pipes:
+    """The three standard streams of a process: our ends and, until they are given away, its ends."""
 
+    def __init__(self, *, stdin: bool) -> None:
+        self.input: IO[bytes] | None = None
+        if stdin:
+            read, write = os.pipe()
+            self.input = os.fdopen(write, "wb", buffering=0)
+        else:
+            read = os.open(os.devnull, os.O_RDONLY)
+        outputs = [os.pipe() for _ in range(2)]
+        self.outputs: list[IO[bytes]] = [os.fdopen(ours, "rb", buffering=0) for ours, _ in outputs]
+        self.theirs = (read, outputs[0][1], outputs[1][1])
 
-def _signal_group(pid: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
+    def give(self) -> None:
+        for fd in self.theirs:
+            os.close(fd)
 
-
-async def _exited(pid: int) -> None:
-    """Return when the process has ended, without reaping it."""
-    loop = asyncio.get_running_loop()
-    try:
-        fd = os.pidfd_open(pid)
-    except (AttributeError, OSError):
-        await asyncio.to_thread(os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        return
-    ended: asyncio.Future[None] = loop.create_future()
-    # Once: the descriptor stays readable, and the future can be set but one time.
-    loop.add_reader(fd, lambda: None if ended.done() else ended.set_result(None))
-    try:
-        await ended
-    finally:
-        loop.remove_reader(fd)
-        os.close(fd)
+    def close(self) -> None:
+        for file in (self.input, *self.outputs):
+            if file is not None:
+                file.close()
 
 
 class _Reader:
     """Reads one stream as it comes: all of it up to the cap, or only its tail where there is none."""
 
-    def __init__(self, name: Stream, file: IO[bytes], cap: int | None, overflow: asyncio.Future[str]) -> None:
+    def __init__(
+        self,
+        name: Stream,
+        file: IO[bytes],
+        cap: int | None,
+        overflow: asyncio.Future[str],
+        wrote: Wrote | None,
+    ) -> None:
         self.data = bytearray()
         self.name: Stream = name
         self.partial = False
         """`data` lacks the beginning of the stream."""
-        self._file, self._cap, self._overflow = file, cap, overflow
+        self._file, self._cap, self._overflow, self._wrote = file, cap, overflow, wrote
         self._loop = asyncio.get_running_loop()
         os.set_blocking(file.fileno(), False)
         self._loop.add_reader(file.fileno(), self._read)
@@ -196,6 +219,8 @@ class _Reader:
         except BlockingIOError:
             return False
         self.data += chunk
+        if chunk and self._wrote is not None:
+            self._wrote(self.name, chunk)
         if self._cap is None:
             self.partial = self.partial or len(self.data) > TAIL
             del self.data[:-TAIL]

@@ -17,16 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iogate import handover
-from iogate.effects.processes import ending, languages, orphans, process
+from iogate.effects.processes import ending, languages, process
 from iogate.effects.processes.ending import configuration
+from iogate.effects.processes.isolation import Isolation
 from iogate.effects.processes.workplace import Room, Workplace
 from iogate.errors import WorkflowError
 from iogate.redaction import Redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
     from iogate.engine.commands import RunProcess
+    from iogate.settings import Settings
 
 
 class Processes:
@@ -36,20 +38,20 @@ class Processes:
         self,
         workplace: Workplace,
         *,
-        python: str | None,
-        allow_run: Sequence[str],
+        settings: Settings,
+        isolation: Isolation,
         redactor: Callable[[], Redactor] = Redactor,
-        environment: Sequence[str] = (),
     ) -> None:
-        """`environment`: names of the worker's variables that processes get."""
+        python = settings.python
         # A path is meant from where the worker was started, not from a process's own folder.
         self._python = (
             str(Path(python).absolute()) if python and os.sep in python else python or sys.executable
         )
         self._workplace = workplace
-        self._allow_run = frozenset(allow_run)
+        self._allow_run = frozenset(settings.allow_run)
+        self._isolation = isolation
         self._redactor = redactor
-        self._passed_on = tuple(environment)
+        self._passed_on = settings.process_environment
 
     def _environment(self, run: RunProcess, room: Room, identity: Mapping[str, str]) -> dict[str, str]:
         place = str(room.folder)
@@ -61,7 +63,6 @@ class Processes:
             "TMPDIR": place,
             **run.environment,
             **identity,
-            orphans.VARIABLE: room.mark,
         }
 
     async def run(
@@ -83,10 +84,13 @@ class Processes:
                 environment=self._environment(run, room, identity),
                 folder=self._workplace.here,
                 stdin=None if run.stdin is None else run.stdin.encode("utf-8", "replace"),
+                home=room.home,
                 keep=ending.KEPT[run.returns],
-                mark=room.mark,
+                confinement=self._isolation.of(room, self._workplace.here),
             )
             end = await self._end_of(run, command)
+            if told := self._isolation.exceeded(end):
+                raise ending.failed(f"the {run.kind} {told}", end, self._redactor())
             return ending.output(run.kind, end, run.returns, self._redactor())
 
     async def _argv(
@@ -108,7 +112,7 @@ class Processes:
 
     async def _end_of(self, run: RunProcess, command: process.Command) -> process.Exit:
         try:
-            return await process.run(command)
+            return await process.run(command, self._workplace.launcher)
         except process.TooMuchOutput as fault:
             raise ending.too_much(run.kind, fault) from None
         except FileNotFoundError:

@@ -1,75 +1,66 @@
-"""Where the processes of one worker live: a folder for each, a mark to find them by, a watch over all.
+"""Place of the processes of one worker: a folder for each, and the launcher that starts them.
 
-Used by `scripts` and `containers`. The watch outlives the worker and ends what a killed one leaves behind.
+Used by `scripts` and `containers`. The launcher outlives the worker and ends what a killed one leaves behind.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
-from uuid import uuid4
 
-from iogate.effects.processes import orphans
+from iogate.effects.processes.launch import Launcher
 
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """What one process has of its own."""
+    """Folders of one process."""
 
     folder: Path
-    """It goes when the process ends."""
-    mark: str
-    """Stands in its environment, and in that of its children."""
+    """Its own; it goes when the process ends."""
+    home: Path
+    """That of all processes of the worker."""
 
 
 class Workplace:
     """The processes' place; `here` is where the worker was started, the project's directory."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, user: tuple[int, int] | None = None) -> None:
+        """`user`: user and group of the processes, if they are not the worker's."""
         self.here = Path.cwd()
-        self._instance = uuid4().hex
-        self._numbers = count(1)
+        self.launcher = Launcher()
+        self._user = user
         self._folder: Path | None = None
-        self._watch: subprocess.Popen[bytes] | None = None
 
     @contextmanager
-    def room(self) -> Iterator[Room]:
-        folder = Path(tempfile.mkdtemp(prefix="run-", dir=self._home()))
+    def room(self, *, owned: bool = True) -> Iterator[Room]:
+        """Make a folder for one process; `owned`: its user may write there."""
+        home = self._home()
+        folder = Path(tempfile.mkdtemp(prefix="run-", dir=home))
+        if self._user is not None and owned:
+            os.chown(folder, *self._user)
         try:
-            yield Room(folder=folder, mark=f"{self._instance}.{next(self._numbers)}")
+            yield Room(folder=folder, home=home)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Let go of the watch and remove the folders; every process has been ended by its cancelled task."""
-        if self._watch is not None:
-            with suppress(OSError, subprocess.TimeoutExpired):
-                self._watch.communicate(b"farewell", timeout=5)
-            self._watch = None
+        """Let go of the launcher and remove the folders; cancelled tasks have ended every process."""
+        self.launcher.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
     def _home(self) -> Path:
-        """Give the folder of this worker's processes; the first call also starts the watch over them."""
-        if self._folder is None or not self._folder.is_dir():
-            # A cleaner of temporary files takes folders that have long lain idle.
+        """Return the folder of this worker's processes; a cleaner of temporary files may have taken it."""
+        if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="iogate-"))
-        if self._watch is None or self._watch.poll() is not None:
-            self._watch = subprocess.Popen(  # noqa: S603 - our own module, our own arguments
-                [sys.executable, "-I", "-S", orphans.__file__, f"{self._instance}.", str(self._folder)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                cwd="/",
-                env={},
-            )
+        elif not self._folder.is_dir():
+            self._folder.mkdir(mode=0o700)  # at the same place: the launcher removes it at the end
+        if self._user is not None:
+            self._folder.chmod(0o711)
         return self._folder

@@ -1,0 +1,154 @@
+"""Isolation of shell commands and scripts, as the settings ask for it.
+
+Used by `perform` and `scripts`. Invariant: what the system cannot isolate as asked is not started: the worker
+refuses to start instead.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from iogate import durations
+from iogate.effects.processes import process
+from iogate.effects.processes.workplace import Room, Workplace
+from iogate.errors import Misused
+from iogate.settings import FILE_NAME, Settings
+
+ROOT: Final = ".root"
+"""Empty folder on which sandboxes mount their root."""
+CPU_EXCEEDED: Final = 128 + 24
+FILE_EXCEEDED: Final = 128 + 25
+
+
+class Isolation:
+    """Limits, user and sandbox of the processes of one worker."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises Misused for a user that does not exist, or that only the superuser may become."""
+        self._settings = settings
+        self._mode = settings.process_isolation
+        limits = settings.process_limits
+        self._limits = {
+            "memory": limits["memory"],
+            "cpu": max(1, int(limits["cpu"])),
+            "file": limits["file"],
+            "processes": limits["processes"],
+        }
+        self.user = self._chosen_user()
+
+    def _chosen_user(self) -> tuple[int, int] | None:
+        if self._mode == "none" or (self._mode == "sandbox" and os.geteuid() != 0):
+            return None
+        if os.geteuid() != 0:
+            raise Misused(
+                "process_isolation: user: only a worker of the superuser can start processes of another user",
+                code="IOG681",
+                hint='start the worker as root, or set process_isolation to "sandbox"',
+            )
+        name = self._settings.process_user
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            raise Misused(
+                f'process_user: there is no user "{name}" on this machine',
+                code="IOG681",
+                hint="create it, or set process_user to one that exists",
+            ) from None
+        if entry.pw_uid == 0:
+            raise Misused(
+                "process_user: the superuser is no isolation",
+                code="IOG681",
+                hint="set process_user to a user without privileges",
+            )
+        return entry.pw_uid, entry.pw_gid
+
+    def of(self, room: Room, here: Path) -> process.Confinement:
+        """Return the confinement of the process in this room."""
+        sandbox = None
+        if self._mode == "sandbox":
+            root = room.home / ROOT
+            root.mkdir(exist_ok=True)
+            sandbox = {
+                "root": str(root),
+                "scratch": str(room.folder),
+                "visible": list(self._visible(here)),
+                "hidden": list(self._hidden(here)),
+                "file": self._limits["file"],
+            }
+        return process.Confinement(limits=self._limits, user=self.user, sandbox=sandbox)
+
+    async def prove(self, workplace: Workplace) -> None:
+        """Start a process as isolated as asked, if any may run.
+
+        Raises Misused if the system cannot.
+        """
+        if self._mode == "none" or not {"shell", "script"} & set(self._settings.allow_run):
+            return
+        with workplace.room() as room:
+            command = process.Command(
+                argv=["/bin/sh", "-c", ":"],
+                environment={},
+                folder=workplace.here,
+                home=room.home,
+                confinement=self.of(room, workplace.here),
+            )
+            try:
+                end = await process.run(command, workplace.launcher)
+                reason = f"a process ended with code {end.code}" if end.code else ""
+            except OSError as fault:
+                reason = f"{fault.filename or 'fork'}: {fault.strerror}"
+        if reason:
+            raise Misused(
+                f"process_isolation: {self._mode}: this system cannot isolate processes so: {reason}",
+                code="IOG680",
+                hint="allow user namespaces to this user, or start the worker with CAP_SYS_ADMIN",
+            )
+
+    def exceeded(self, end: process.Exit) -> str | None:
+        """Return how a process went over one of its limits; None if it did not."""
+        limits = self._settings.process_limits
+        if end.limit == "processes":
+            return f"had more than {limits['processes']} processes (process_limits.processes) and was killed"
+        if end.limit == "memory":
+            return f"held over {limits['memory']} bytes of memory (process_limits.memory) and was killed"
+        if end.code == CPU_EXCEEDED:
+            allowed = durations.format_seconds(limits["cpu"])
+            return f"used more than {allowed} of processor time (process_limits.cpu) and was killed"
+        if end.code == FILE_EXCEEDED:
+            return f"wrote a file of over {limits['file']} bytes (process_limits.file) and was killed"
+        return None
+
+    def _visible(self, here: Path) -> Iterable[str]:
+        """Return the folders outside of the system's own that programs need: project, interpreters, PATH."""
+        yield str(here)
+        prefixes = {sys.prefix, sys.base_prefix}
+        if self._settings.python and os.sep in self._settings.python:
+            prefixes.add(str(Path(self._settings.python).absolute().parent.parent))
+        yield from sorted(prefixes - {"/"})
+        for entry in os.environ.get("PATH", "").split(os.pathsep):
+            if entry.startswith("/") and entry != "/":
+                yield entry
+
+    def _hidden(self, here: Path) -> Iterable[str]:
+        """Return what is in visible folders and no process should see: the store, settings, secret files."""
+        yield str((here / self._settings.data_dir).resolve())
+        yield str(here / FILE_NAME)
+        for file in _files((self._settings.secrets, self._settings.events)):
+            yield str((here / file).resolve())
+
+
+def _files(value: Any) -> Iterable[str]:
+    """Yield the paths of all `{file: PATH}` in a value."""
+    match value:
+        case {"file": str(path)} if len(value) == 1:
+            yield path
+        case dict():
+            yield from _files(list(value.values()))
+        case list() | tuple():
+            for each in value:
+                yield from _files(each)

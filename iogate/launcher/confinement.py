@@ -1,0 +1,145 @@
+"""Limits and confinement of a process, applied between its fork and its exec.
+
+Called by `keeper`. Invariant: a step that the system refuses raises OSError, and the process is not started:
+no confinement is weaker than the one that was asked for.
+
+    none       limits, no new privileges
+    user       the same, as another user
+    sandbox    the same, in namespaces of its own: no network, no other process, a root that has the system's
+               programs and the project read-only, and one folder to write to
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from iogate.launcher import kernel
+
+FILES: Final = 1024
+USER_PROCESSES: Final = 4096
+"""Processes of the user, all counted: stops a fork bomb, not honest work."""
+SLACK: Final = 4
+"""Processes of ours in the user namespace of a sandbox."""
+CPU_GRACE_S: Final = 5
+
+_SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix")
+_DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
+
+
+def limit(limits: dict[str, int], *, alone: bool) -> None:
+    """Set the resource limits of this process; `alone`: its user namespace holds nothing else."""
+    processes = limits.get("processes")
+    wanted = {
+        "RLIMIT_CORE": 0,  # a core file would hold secrets
+        "RLIMIT_NOFILE": FILES,
+        "RLIMIT_NPROC": processes + SLACK if alone and processes else max(USER_PROCESSES, processes or 0),
+        "RLIMIT_DATA": limits.get("memory"),
+        "RLIMIT_CPU": limits.get("cpu"),
+        "RLIMIT_FSIZE": limits.get("file"),
+    }
+    for name, value in wanted.items():
+        kind = getattr(resource, name, None)
+        if kind is None or value is None:
+            continue
+        hard = resource.getrlimit(kind)[1]
+        soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        top = soft + CPU_GRACE_S if name == "RLIMIT_CPU" else soft
+        top = top if hard == resource.RLIM_INFINITY else min(top, hard)
+        with suppress(OSError, ValueError):  # macOS has no limit on some of these
+            resource.setrlimit(kind, (soft, top))
+
+
+def renounce() -> None:
+    """Gain no privileges by any exec from here on."""
+    if sys.platform == "linux":
+        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def become(user: Sequence[int]) -> None:
+    """Become another user for good."""
+    uid, gid = user
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+
+
+def separate(*, as_user: bool) -> None:
+    """Prepare namespaces for the children of this process; without a user to become, in a user namespace.
+
+    Inside it, the user of this process is a user without capabilities.
+    """
+    if as_user:
+        kernel.unshare(kernel.NEWPID)
+        return
+    uid, gid = os.geteuid(), os.getegid()
+    kernel.unshare(kernel.NEWUSER | kernel.NEWPID)
+    inside_uid, inside_gid = uid or 65534, gid or 65534
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{inside_uid} {uid} 1"),
+        ("gid_map", f"{inside_gid} {gid} 1"),
+    ):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+
+
+def enclose(sandbox: dict[str, Any]) -> None:
+    """Give this process, the first of its PID namespace, a root of its own without a network.
+
+    `root`: an empty folder to mount on; `scratch`: the folder to write to; `visible`: further folders to
+    show; `hidden`: files and folders in them that stay empty; `file`: bytes that fit into /dev/shm.
+    """
+    kernel.unshare(kernel.NEWNS | kernel.NEWNET | kernel.NEWIPC)
+    kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+    root = sandbox["root"]
+    kernel.mount("tmpfs", root, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=755")
+    for path in (*_SYSTEM, *sandbox["visible"]):
+        _show(root, path)
+    for path in sandbox["hidden"]:
+        _hide(root, path)
+    os.makedirs(f"{root}/dev/shm")
+    for name in _DEVICES:
+        if os.path.exists(f"/dev/{name}"):
+            _bind(f"/dev/{name}", f"{root}/dev/{name}")
+    for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
+        os.symlink(f"/proc/self/fd{target}", f"{root}/dev/{name}")
+    for path in ("/proc", "/tmp", sandbox["scratch"]):
+        os.makedirs(root + path, exist_ok=True)
+    kernel.set_read_only(root)
+    flags = kernel.MS_NOSUID | kernel.MS_NODEV
+    kernel.mount("tmpfs", f"{root}/dev/shm", "tmpfs", flags, f"size={sandbox['file']},mode=1777")
+    with suppress(OSError):  # where the system's own is masked, there is none
+        kernel.mount("proc", f"{root}/proc", "proc", flags | kernel.MS_NOEXEC)
+    kernel.mount(sandbox["scratch"], root + sandbox["scratch"], None, kernel.MS_BIND)
+    kernel.enter_root(root)
+
+
+def _show(root: str, path: str) -> None:
+    """Bind a folder under the new root, and a symbolic link as that; one that is absent is left out."""
+    target = root + path
+    if os.path.lexists(target) or not os.path.lexists(path):
+        return
+    if os.path.islink(path):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.symlink(os.readlink(path), target)
+    elif os.path.isdir(path):
+        os.makedirs(target)
+        kernel.mount(path, target, None, kernel.MS_BIND | kernel.MS_REC)
+
+
+def _hide(root: str, path: str) -> None:
+    target = root + path
+    if os.path.isdir(target):
+        kernel.mount("tmpfs", target, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=0,mode=755")
+    elif os.path.exists(target):
+        kernel.mount("/dev/null", target, None, kernel.MS_BIND)
+
+
+def _bind(source: str, target: str) -> None:
+    os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o666))
+    kernel.mount(source, target, None, kernel.MS_BIND)

@@ -1,0 +1,76 @@
+"""System calls that Python's standard library lacks; Linux only.
+
+Each raises OSError with the name of the call as its file name.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from typing import Any, Final
+
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_DUMPABLE: Final = 4
+PR_SET_CHILD_SUBREAPER: Final = 36
+PR_SET_NO_NEW_PRIVS: Final = 38
+
+NEWNS: Final = 0x00020000
+NEWIPC: Final = 0x08000000
+NEWUSER: Final = 0x10000000
+NEWPID: Final = 0x20000000
+NEWNET: Final = 0x40000000
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
+
+_MNT_DETACH: Final = 2
+_AT_RECURSIVE: Final = 0x8000
+_AT_FDCWD: Final = -100
+_ATTR_RDONLY, _ATTR_NOSUID = 1, 2
+_PIVOT_ROOT: Final = {"x86_64": 155, "aarch64": 41}
+_MOUNT_SETATTR: Final = 442
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(name: str, result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), name)
+
+
+def prctl(option: int, value: int) -> None:
+    _checked("prctl", _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0))
+
+
+def unshare(flags: int) -> None:
+    _checked("unshare", _libc.unshare(flags))
+
+
+def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    def encoded(text: str | None) -> bytes | None:
+        return None if text is None else os.fsencode(text)
+
+    arguments: tuple[Any, ...] = (encoded(source), encoded(target), encoded(kind), ctypes.c_ulong(flags))
+    _checked(f"mount of {target}", _libc.mount(*arguments, encoded(data)))
+
+
+def set_read_only(path: str) -> None:
+    """Make a mount and all below it read-only, and its set-user-id bits ineffective."""
+    attributes = (ctypes.c_uint64 * 4)(_ATTR_RDONLY | _ATTR_NOSUID, 0, 0, 0)
+    result = _libc.syscall(
+        _MOUNT_SETATTR, _AT_FDCWD, os.fsencode(path), _AT_RECURSIVE, ctypes.byref(attributes), 32
+    )
+    _checked("mount_setattr", result)
+
+
+def enter_root(path: str) -> None:
+    """Make a mount the root of this mount namespace and let go of the old root."""
+    number = _PIVOT_ROOT.get(platform.machine())
+    if number is None:
+        raise OSError(38, f"not known on {platform.machine()}", "pivot_root")
+    os.chdir(path)
+    _checked("pivot_root", _libc.syscall(number, b".", b"."))
+    _checked("umount2", _libc.umount2(b".", _MNT_DETACH))
+    os.chdir("/")
