@@ -25,9 +25,13 @@ NAME = "orders"
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of its own, low enough for the bus port of a cluster, 10,000 above."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port < 55_000:
+            return port
 
 
 def poll(condition: Callable[[], Any], limit_s: float = START_S) -> Any:
@@ -130,15 +134,16 @@ class Sentinels:
             )
             self.servers.append(Server(own, str(own / "sentinel.conf"), "--sentinel"))
 
-    def ready(self) -> None:
-        """Wait until each knows the others and a replica."""
-        poll(lambda: all(self._knows(each) for each in self.servers))
+    def ready(self, replicas: int = 1) -> None:
+        """Wait until each knows the others and the replicas."""
+        poll(lambda: all(self._knows(each, replicas) for each in self.servers))
 
-    def _knows(self, sentinel: Server) -> bool:
+    @staticmethod
+    def _knows(sentinel: Server, wanted: int) -> bool:
         reply = sentinel.ask("SENTINEL", "MASTER", NAME)
         told = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=False))
         replicas, others = told.get("num-slaves"), told.get("num-other-sentinels")
-        return int(replicas or 0) >= 1 and int(others or 0) >= 2
+        return int(replicas or 0) >= wanted and int(others or 0) >= 2
 
     def url(self, ports: list[int] | None = None) -> str:
         hosts = ",".join(f"127.0.0.1:{port}" for port in ports or [each.port for each in self.servers])
@@ -201,14 +206,17 @@ class Proxy:
         self._forgotten |= set(range(1, self.accepted + 1))
 
     def cut(self) -> None:
-        """Drop everything of the connections that `blocks` chooses, new ones too, until `heal`."""
+        """Hold up the connections that `blocks` chooses, new ones too, until `heal`, as a network does."""
         self._cut = True
 
     def heal(self) -> None:
         self._cut = False
 
-    def _drops(self, number: int) -> bool:
-        return number in self._forgotten or (self._cut and self._kinds.get(number, False))
+    async def _passes(self, number: int) -> bool:
+        """Tell whether the connection is remembered, once it is not held up."""
+        while self._cut and self._kinds.get(number, False):
+            await asyncio.sleep(0.02)
+        return number not in self._forgotten
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
@@ -220,8 +228,7 @@ class Proxy:
         try:
             first = await reader.read(1 << 16)
             self._kinds[number] = self._blocks(first)
-            while self._drops(number):
-                await asyncio.sleep(0.05)
+            await self._passes(number)
             there, back = await asyncio.open_connection("127.0.0.1", self.target)
             self._writers.add(back)
             back.write(first)
@@ -243,6 +250,6 @@ class Proxy:
     async def _pump(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
-                if not self._drops(number):
+                if await self._passes(number):
                     writer.write(data)
                     await writer.drain()

@@ -17,7 +17,7 @@ DEMOTED: Final = re.compile(r"(?:^|-)(?:READONLY|UNBLOCKED)\b")
 PASSING: Final = re.compile(r"(?:^|-)(?:LOADING|MASTERDOWN|BUSY|NOREPLICAS)\b")
 _OOM: Final = re.compile(r"\bOOM command not allowed\b")
 """Refusal of a write by a server over its maxmemory, as it is or within a script's error."""
-_FORBIDDEN: Final = re.compile(r"\bNOPERM\b|can't run this command or subcommand")
+_FORBIDDEN: Final = re.compile(r"\bNOPERM\b|ACL failure in script|can't run this command or subcommand")
 _COMMAND: Final = re.compile(r"'([\w|-]+)' command")
 
 

@@ -41,7 +41,6 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:deleted             set     ids of APIs that were deleted                  until they return
     iogate:expiries            zset    API by the end of its override                 until published
     iogate:drained             string  who drained the store before a failover        as the drain asks
-    iogate:confirmed           string  written before WAIT, which then has a write    for ever
     iogate:full                string  set while memory is over the watermark         FULL_S
     iogate:live                hash    live revision: number, digest; change counter  for ever
     iogate:revision:N          hash    a published revision                           REVISIONS_KEPT
@@ -167,7 +166,6 @@ DELETED: Final = "iogate:deleted"
 EXPIRIES: Final = "iogate:expiries"
 FULL: Final = "iogate:full"
 DRAINED: Final = "iogate:drained"
-CONFIRMED: Final = "iogate:confirmed"
 LIVE: Final = "iogate:live"
 REVISION: Final = "iogate:revision:"
 REVISIONS: Final = "iogate:revisions"
@@ -191,6 +189,8 @@ EVENTS_CHANNEL: Final = "iogate:events"
 """Doorbell of the matcher: events were published."""
 OUTBOX_CHANNEL: Final = "iogate:outbox"
 """Doorbell of the couriers: the name of a sink whose outbox was empty and is not any more."""
+CONFIRM_CHANNEL: Final = "iogate:confirm"
+"""Heard by nobody: a message goes to the replicas, so that WAIT has something to wait for."""
 CHANGE_CHANNEL: Final = "iogate:change"
 """Revision or gates changed."""
 

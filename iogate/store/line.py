@@ -138,10 +138,10 @@ class Line:
     def confirmation(self, timeout_ms: int) -> bytes:
         """Return the commands that wait for the replicas; they have two replies.
 
-        A repeated script writes nothing, and WAIT looks at the last write of its own connection only: so
-        there is one.
+        A repeated script writes nothing, and WAIT looks at what its own connection has last sent to the
+        replicas: a message to nobody is sent to them, too, and a full server takes it.
         """
-        return pack("SET", keys.CONFIRMED, 1) + pack("WAIT", self.replicas, max(1, timeout_ms))
+        return pack("PUBLISH", keys.CONFIRM_CHANNEL, "") + pack("WAIT", self.replicas, max(1, timeout_ms))
 
     def check_confirmation(self, replies: Sequence[Any]) -> None:
         """Look at the replies of `confirmation`.
@@ -149,7 +149,7 @@ class Line:
         Raises Unconfirmed if too few replicas have confirmed, StoreUnavailable if the server is not the
         primary any more.
         """
-        for reply, command in zip(replies, ("SET", "WAIT"), strict=True):
+        for reply, command in zip(replies, ("PUBLISH", "WAIT"), strict=True):
             self._checked(reply, command)
         if replies[-1] < self.replicas:
             raise Unconfirmed(replies[-1], self.replicas)

@@ -164,12 +164,14 @@ class Loop:
     async def _take(self, limit: int) -> tuple[Taken, float]:
         if self._doubtful:
             await self._renew()
-            self._doubtful = False
-            log.info("the store is back", extra={"action": "store.back"})
         asked_at = asyncio.get_running_loop().time()
         taken = await self._store.leases.take(
             self._name, limit, lease_ms=int(LEASE_S * 1000), solitary=self._solitary
         )
+        if self._doubtful:
+            # Not before: a store that renews leases may still give out none, such as one that is drained.
+            self._doubtful = False
+            log.info("the store is back", extra={"action": "store.back"})
         return taken, asked_at
 
     def _begin(self, taken: Taken, asked_at: float) -> None:
