@@ -44,6 +44,10 @@ SinceFilter = Annotated[
     str | None,
     typer.Option("--since", metavar="WHEN", help="Only runs accepted since: 1h, 2d, or a date and time."),
 ]
+OperationOption = Annotated[
+    str | None,
+    typer.Option("--id", metavar="ID", help="Repeat a command that had no answer: nothing is done twice."),
+]
 UntilFilter = Annotated[
     str | None,
     typer.Option(

@@ -33,6 +33,8 @@ class Attempts:
     by: str
     """Who asks."""
     now_ms: int
+    operation: str = ""
+    """Id of the command: repeated under the same one, it retries no run a second time."""
     remarks: list[str] = field(default_factory=list)
     _programs: dict[str, Program] = field(default_factory=dict)
     _live: tuple[int, Revision] | None = None
@@ -42,6 +44,8 @@ class Attempts:
 
         Raises NotFound where there is none, Refused where it cannot.
         """
+        if self.operation and await self.store.runs.was_retried(uid, self.operation):
+            return True
         start = await self.store.runs.state(uid)
         if start is None:
             view = await self.store.runs.show(uid)
@@ -51,7 +55,7 @@ class Attempts:
         placed = await self._placed(start)
         revision = placed.facts.revision if self.current else None
         asked = Asked(by=self.by, origin=self.pointer, revision=revision)
-        outcome = await self.store.runs.retry(uid, placed, asked)
+        outcome = await self.store.runs.retry(uid, placed, asked, operation=self.operation)
         if outcome == "unknown":
             raise NotFound(f"no run {uid}", hint="its retention has passed meanwhile")
         if outcome != "retried":

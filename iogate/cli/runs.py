@@ -12,6 +12,7 @@ import typer
 from iogate.cli import cleanup, completion
 from iogate.cli.options import (
     ApiFilter,
+    OperationOption,
     SinceFilter,
     StatusFilter,
     UidArgument,
@@ -22,7 +23,7 @@ from iogate.cli.options import (
 )
 from iogate.cli.render import write
 from iogate.cli.session import Session, author, command
-from iogate.cli.several import confirm, is_uid, no_run, one_by_one, require_known, say_done
+from iogate.cli.several import confirm, is_uid, no_run, one_by_one, repeatable, require_known, say_done
 from iogate.cli.watching import ENDED, Watching, details, run_table, told
 from iogate.errors import Misused, Refused, RunFailed, StillRunning
 
@@ -160,6 +161,7 @@ async def cancel(
     since: SinceFilter = None,
     until: UntilFilter = None,
     yes: Annotated[bool, typer.Option("--yes", help="Cancel all that the filters match.")] = False,
+    id_: OperationOption = None,
 ) -> None:
     """Cancel runs, by id or by filter."""
     filtered = any(each is not None for each in (api, status_, since, until))
@@ -167,7 +169,7 @@ async def cancel(
         raise Misused(
             "name the runs to cancel, or filter them by --api, --status, --since or --until: one of both"
         )
-    async with session.store(session.settings(), changes=True) as store:
+    async with session.store(session.settings(), changes=True) as store, repeatable(id_) as operation:
         wanted = list(uids or ())
         if filtered:
             found_ = await store.runs.list(
@@ -186,7 +188,7 @@ async def cancel(
         why = f"{author()}: {reason}" if reason else f"{author()} asked for it"
 
         async def end(uid: str) -> bool:
-            match await store.runs.cancel(uid, why):
+            match await store.runs.cancel(uid, why, operation=operation):
                 case "unknown":
                     raise no_run(uid)
                 case "ended":
@@ -222,6 +224,7 @@ async def retry(
     since: SinceFilter = None,
     until: UntilFilter = None,
     yes: Annotated[bool, typer.Option("--yes", help="Retry all that the filters match.")] = False,
+    id_: OperationOption = None,
 ) -> None:
     """Let faulted runs go on from the task that faulted; what was done before is not repeated."""
     from iogate.cli.retrying import Attempts
@@ -236,7 +239,7 @@ async def retry(
         )
     if filtered and status_ not in (None, "faulted"):
         raise Misused(f"--status {status_}: only runs that faulted can be retried")
-    async with session.store(session.settings(), changes=True) as store:
+    async with session.store(session.settings(), changes=True) as store, repeatable(id_) as operation:
         wanted = list(uids or ())
         if filtered:
             found_ = await store.runs.list(
@@ -252,7 +255,14 @@ async def retry(
             confirm("retries", found_, yes=yes)
             wanted = [each.uid for each in found_]
         now_ms = time_ms(await store.call("TIME"))
-        attempts = Attempts(store=store, pointer=from_, current=on is not None, by=author(), now_ms=now_ms)
+        attempts = Attempts(
+            store=store,
+            pointer=from_,
+            current=on is not None,
+            by=author(),
+            now_ms=now_ms,
+            operation=operation,
+        )
         retried, left = await one_by_one(wanted, attempts.make)
     for remark in attempts.remarks:
         session.screen.note(remark)
@@ -265,12 +275,12 @@ Uids = Annotated[
 
 
 @command(group, "suspend")
-async def suspend(session: Session, uids: Uids) -> None:
+async def suspend(session: Session, uids: Uids, id_: OperationOption = None) -> None:
     """Set runs aside: no timer of theirs ends and no task begins until they are resumed."""
-    async with session.store(session.settings(), changes=True) as store:
+    async with session.store(session.settings(), changes=True) as store, repeatable(id_) as operation:
 
         async def set_aside(uid: str) -> bool:
-            match await store.runs.suspend(uid):
+            match await store.runs.suspend(uid, operation=operation):
                 case "unknown":
                     raise no_run(uid)
                 case "ended":
@@ -286,12 +296,12 @@ async def suspend(session: Session, uids: Uids) -> None:
 
 
 @command(group, "resume")
-async def resume(session: Session, uids: Uids) -> None:
+async def resume(session: Session, uids: Uids, id_: OperationOption = None) -> None:
     """Let suspended runs go on from where they were."""
-    async with session.store(session.settings(), changes=True) as store:
+    async with session.store(session.settings(), changes=True) as store, repeatable(id_) as operation:
 
         async def let_go_on(uid: str) -> bool:
-            match await store.runs.resume(uid):
+            match await store.runs.resume(uid, operation=operation):
                 case "unknown":
                     raise no_run(uid)
                 case "ended":

@@ -6,14 +6,16 @@ Runs that a filter matches are changed only after they were shown.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from iogate.cli.checking import counted
 from iogate.cli.render import plain_table, say
 from iogate.cli.session import Session
 from iogate.cli.watching import run_table
-from iogate.errors import Misused, NotFound, Refused
+from iogate.errors import Misused, NotFound, Refused, Unreachable
 
 if TYPE_CHECKING:
     from iogate.store.connection import Store
@@ -56,6 +58,26 @@ async def require_known(store: Store, api: str | None) -> None:
     known = [*apis, *(PREFIX + name for name in await store.schedules.upcoming())]
     if api not in known:
         raise NotFound(f"no API {api}{did_you_mean(api, known)}", hint='"iogate api list" shows them')
+
+
+@asynccontextmanager
+async def repeatable(by_id: str | None) -> AsyncIterator[str]:
+    """Give the id of a command that changes runs, which makes it safe to repeat; drawn if none is given.
+
+    Raises:
+        Unreachable: the store gave no answer, so that nobody knows what was done; the hint names the id.
+    """
+    from iogate.store.failures import StoreUnavailable
+
+    operation = by_id or secrets.token_hex(6)
+    try:
+        yield operation
+    except StoreUnavailable as error:
+        raise Unreachable(
+            f"{error.message}: some of it may have been done",
+            code="IOG655",
+            hint=f"repeat the command with --id {operation}, which does nothing twice",
+        ) from None
 
 
 async def one_by_one(

@@ -35,6 +35,7 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:schedules           hash    schedule to its kind, phase and JSON           as the revision
     iogate:ticks               zset    schedule by the moment of its next tick        as the revision
     iogate:chains              hash    schedule to the run whose end brings the next  until that end
+    iogate:operation:HASH      string  answer to what a person asked for by an id     OPERATION_S
     iogate:idem:API:HASH       string  uid and fingerprint                            the API's ttl
     iogate:gate:API            hash    what accept judges by, and the API's load      until pruned
     iogate:gates               set     ids of all APIs that have a gate               as the gates
@@ -107,6 +108,7 @@ INLINE_BYTES: Final = 4_096
 FOLDED_PARTS: Final = 32
 """Frames, tasks or lines of a waiting run up to which they are folded into one string."""
 TAKEN_S: Final = 60
+OPERATION_S: Final = 86_400
 FULL_S: Final = 10
 PROCESS_S: Final = 15
 SEEN_S: Final = 86_400
@@ -159,6 +161,7 @@ SINKS: Final = "iogate:sinks"
 SCHEDULES: Final = "iogate:schedules"
 TICKS: Final = "iogate:ticks"
 CHAINS: Final = "iogate:chains"
+OPERATION: Final = "iogate:operation:"
 IDEMPOTENCY: Final = "iogate:idem:"
 GATE: Final = "iogate:gate:"
 GATES: Final = "iogate:gates"
@@ -227,3 +230,10 @@ def idempotency(api: str, caller: str, key: str) -> str:
     """One namespace a caller of an API; hashed, since a client chooses the key's length."""
     digest = hashlib.sha256(f"{caller}\0{key}".encode()).hexdigest()[:40]
     return f"{IDEMPOTENCY}{api}:{digest}"
+
+
+def operation(action: str, uid: str, by_id: str) -> str:
+    """Return the key of what a person asks for, of one run; empty if it carries no id."""
+    if not by_id:
+        return ""
+    return OPERATION + hashlib.sha256(f"{action}\0{uid}\0{by_id}".encode()).hexdigest()[:40]

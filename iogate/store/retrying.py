@@ -68,15 +68,15 @@ async def state(line: Line, uid: str) -> Stored | None:
     )
 
 
-async def retry(line: Line, start: Stored, asked: Asked, *, replaces: bool) -> Retried:
+async def retry(line: Line, start: Stored, asked: Asked, *, replaces: bool, operation: str = "") -> Retried:
     """Make it live again; `replaces`: with the state that `start` holds, not the one that is stored.
 
-    `changed`: another attempt has faulted since. `lost`: its state is gone.
+    `changed`: another attempt has faulted since. `lost`: its state is gone. `operation`: its key.
     """
     packed = b""
     if replaces and start.head is not None:
         packed = encode((text(start.head), flat(start.frames), flat(deflate_all(start.values))))
     facts = msgspec.json.encode(start.facts)
     detail = msgspec.json.encode({"attempt": start.attempt + 1, **msgspec.to_builtins(asked)})
-    answer = await line.run("retry", start.uid, start.attempt, facts, packed, detail)
+    answer = await line.run("retry", start.uid, start.attempt, facts, packed, detail, operation)
     return cast("Retried", answer.decode())

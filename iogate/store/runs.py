@@ -178,35 +178,50 @@ class Runs:
                 for number, entry in enumerate(entries, first):
                     yield number, entry
 
-    async def cancel(self, uid: str, reason: str = "") -> str:
+    # `operation` is an id that makes it safe to ask again after a lost answer, however much later.
+
+    async def cancel(self, uid: str, reason: str = "", *, operation: str = "") -> str:
         """Ask for the run's end: `unknown`, `ended` already, `asked`, or `cancelled` at once."""
-        answer: bytes = await self._line.run("cancel", uid, reason)
+        key = keys.operation("cancel", uid, operation)
+        answer: bytes = await self._line.run("cancel", uid, reason, key)
         return answer.decode()
 
-    async def suspend(self, uid: str) -> str:
+    async def suspend(self, uid: str, *, operation: str = "") -> str:
         """Set it aside: `unknown`, `ended`, `cancelled` (about to end), `asked`, or `suspended` at once.
 
         A run under lease goes aside when it next waits; its worker hears of it within seconds.
         """
-        answer: bytes = await self._line.run("suspend", uid)
+        key = keys.operation("suspend", uid, operation)
+        answer: bytes = await self._line.run("suspend", uid, key)
         return answer.decode()
 
-    async def resume(self, uid: str) -> str:
+    async def resume(self, uid: str, *, operation: str = "") -> str:
         """Let it go on: `unknown`, `ended`, `not suspended`, or `resumed`."""
-        answer: bytes = await self._line.run("resume", uid)
+        key = keys.operation("resume", uid, operation)
+        answer: bytes = await self._line.run("resume", uid, key)
         return answer.decode()
 
     async def state(self, uid: str) -> Stored | None:
         """What a faulted run goes on from; None for any other run, and where there is none."""
         return await retrying.state(self._line, uid)
 
-    async def retry(self, uid: str, start: Stored | None = None, asked: Asked = NOBODY) -> Retried:
+    async def was_retried(self, uid: str, operation: str) -> bool:
+        """Return whether this operation has retried the run already."""
+        known: bytes | None = await self._line.call("GET", keys.operation("retry", uid, operation))
+        return known is not None
+
+    async def retry(
+        self, uid: str, start: Stored | None = None, asked: Asked = NOBODY, *, operation: str = ""
+    ) -> Retried:
         """Another attempt of a faulted run, from its own state or from the one given; or why not."""
+        key = keys.operation("retry", uid, operation)
         if start is not None:
-            return await retrying.retry(self._line, start, asked, replaces=True)
+            return await retrying.retry(self._line, start, asked, replaces=True, operation=key)
+        if operation and await self.was_retried(uid, operation):
+            return "retried"
         found = await retrying.state(self._line, uid)
         if found is not None:
-            return await retrying.retry(self._line, found, asked, replaces=False)
+            return await retrying.retry(self._line, found, asked, replaces=False, operation=key)
         view = await self.show(uid)
         if view is None:
             return "unknown"

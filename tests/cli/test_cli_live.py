@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from iogate.cli.several import repeatable
+from iogate.errors import Unreachable
+from iogate.store.failures import StoreUnavailable
 from tests.cli.conftest import Cli
 from tests.cli.place import Place, until
 
@@ -318,6 +321,27 @@ def test_many_runs_are_cancelled_only_with_yes(live: Cli, shop: Place) -> None:
     assert "this cancels 3 runs\n  add --yes to do so" in live("runs", "cancel", *filters, code=64).err
     assert sorted(live("runs", "cancel", *filters, "--yes", "-o", "json").json["cancelled"]) == sorted(uids)
     assert live("runs", "cancel", *filters).err.endswith("no run matches the filters\n")
+
+
+def test_a_command_repeated_by_its_id_does_nothing_twice(live: Cli, shop: Place) -> None:
+    uid = shop.buy("fail")
+    for _ in range(2):
+        live("runs", "wait", uid, "-q", code=7)
+        assert live("runs", "retry", uid, "--id", "one").out == f"retried {uid}\n"
+    live("runs", "wait", uid, "-q", code=7)
+    assert live("runs", "show", uid, "-o", "json").json["attempt"] == 2
+
+
+async def test_a_lost_answer_says_how_to_ask_again() -> None:
+    for given in ("one", None):
+        with pytest.raises(Unreachable) as caught:
+            async with repeatable(given) as operation:
+                raise StoreUnavailable("connection lost")
+        error = caught.value
+        assert (error.code, error.exit_code) == ("IOG655", 6)
+        assert error.message == "the store is out of reach: connection lost: some of it may have been done"
+        assert error.hint == f"repeat the command with --id {operation}, which does nothing twice"
+        assert operation == given or given is None
 
 
 def test_ended_runs_are_deleted_only_with_yes(live: Cli, shop: Place) -> None:

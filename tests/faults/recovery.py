@@ -44,6 +44,7 @@ LASTING = (
         keys.BIG,
         keys.INDEX,
         keys.UPKEEP,
+        keys.OPERATION,
         keys.CLOCK_AHEAD,
         keys.TAKEN,
         keys.IDEMPOTENCY,

@@ -154,3 +154,48 @@ async def again(ask: Callable[[], Awaitable[T]]) -> T:
     while True:
         with contextlib.suppress(StoreUnavailable):
             return await ask()
+
+
+async def test_operations_of_people_are_done_once_whatever_happens_meanwhile(each_store: Store) -> None:
+    """The answer is lost; the run goes on; the operation is asked for again by its id."""
+    await publish(each_store)
+    runs = each_store.runs
+    uid = await accepted(each_store.intake())
+    assert await runs.suspend(uid, operation="a") == "suspended"
+    assert await runs.resume(uid, operation="b") == "resumed"
+    assert await runs.suspend(uid, operation="a") == "suspended"
+    assert await runs.resume(uid, operation="b") == "resumed"
+    for attempt in (1, 2):
+        (claim,) = (await each_store.leases.take("w", 1)).claims
+        assert claim.attempt == attempt
+        seq = claim.seq + 1
+        await each_store.leases.commit([commit(claim, status="faulted", seq=seq, error=b"{}", head=b"h")])
+        start = await runs.state(uid)
+        assert await runs.retry(uid, operation="c") == "retried"
+        assert await runs.retry(uid, start, operation="c") == "retried"
+        assert await runs.was_retried(uid, "c")
+    # It has faulted again: under that id there is no third attempt.
+    view = await runs.show(uid)
+    assert view is not None
+    assert (view.status, view.attempt) == ("faulted", 2)
+    assert await runs.retry(uid, operation="d") == "retried"
+    assert await runs.cancel(uid, "no", operation="e") == "asked"
+    (claim,) = (await each_store.leases.take("w", 1)).claims
+    await each_store.leases.commit([commit(claim, status="cancelled", seq=claim.seq + 1)])
+    assert await runs.cancel(uid, "no", operation="e") == "asked"
+    assert await runs.cancel(uid, "no", operation="f") == "ended"
+
+
+async def test_a_lost_reply_to_resume_or_cancel_is_answered_as_it_was_done(
+    each_store: Store, each_redis: Embedded, folder: str
+) -> None:
+    await publish(each_store)
+    uids = [await accepted(each_store.intake()) for _ in range(40)]
+    for uid in uids:
+        await each_store.runs.suspend(uid)
+    async with proxied(each_redis, folder, 0.4) as (store, proxy):
+        resumed = [await again(partial(store.runs.resume, uid, operation="r")) for uid in uids]
+        ended = [await again(partial(store.runs.cancel, uid, operation="c")) for uid in uids]
+        assert proxy.cuts > 20, SEED
+    assert set(resumed) == {"resumed"}
+    assert set(ended) == {"cancelled"}

@@ -1,15 +1,17 @@
 -- Lets a suspended run go on from where it was.
--- keys: run, journal, tasks, inbox, timers, index, gate, RQ's, woken, outboxes
--- args: uid
+-- keys: run, journal, tasks, inbox, timers, index, gate, RQ's, woken, outboxes, operation
+-- args: uid, key of the operation or ''
 -- returns: 'unknown' | 'ended' | 'not suspended' | 'resumed'
 -- invariant: a run that waits goes on waiting, unless its time has passed or something has come for it.
--- include: drained time index rq places record inbox outbox journal suspended
-local uid = ARGV[1]
+-- include: drained time index rq places record inbox outbox journal suspended operation
+local uid, operation = ARGV[1], ARGV[2]
+local known = answered(operation)
+if known then return known end
 local r = record(uid)
 if not r then return redis.call('EXISTS', $end .. uid) == 1 and 'ended' or 'unknown' end
 if not r.suspended then return 'not suspended' end
 redis.call('HDEL', $run .. uid, 'sus')
-if r.place ~= 'suspended' then return 'resumed' end
+if r.place ~= 'suspended' then return answer_once(operation, 'resumed') end
 redis.call('HSET', $run .. uid, 'st', r.suspended)
 index(uid, r.created, r.status, r.suspended)
 tell_resumed(uid, r)
@@ -24,4 +26,4 @@ end
 save_loads()
 save_index()
 ring()
-return 'resumed'
+return answer_once(operation, 'resumed')

@@ -1,12 +1,14 @@
 -- Makes a faulted run live again: another attempt of the same run, queued like a woken one.
--- keys: end, big, run, frames, values, tasks, journal, index, gate, RQ's, woken
+-- keys: end, big, run, frames, values, tasks, journal, index, gate, RQ's, woken, operation
 -- args: uid, attempt that faulted, facts, MessagePack of {head, {frame, bytes…}, {digest, value…}} or '' to go on
---   from what is stored, detail of the journal's line in JSON
+--   from what is stored, detail of the journal's line in JSON, key of the operation or ''
 -- returns: 'retried' | 'unknown' | 'running' | 'completed' | 'cancelled' | 'changed' | 'lost' (its state is gone)
 -- invariant: history stays: what it did, when it was created and first started; deaths and deadline begin
 --   anew. Of all who retry one attempt, all are told that it is retried, and it is retried once.
--- include: drained time index rq places record journal ended
+-- include: drained time index rq places record journal ended operation
 local uid, attempt = ARGV[1], tonumber(ARGV[2])
+local known = answered(ARGV[6])
+if known then return known end
 local e = ended_record(uid)
 if not e then
   local r = record(uid)
@@ -64,4 +66,4 @@ wake(uid, e.api)
 save_loads()
 save_index()
 ring()
-return 'retried'
+return answer_once(ARGV[6], 'retried')

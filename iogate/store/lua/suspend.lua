@@ -1,21 +1,23 @@
 -- Sets a run aside until someone resumes it: one under lease goes aside with its next park or queue commit.
--- keys: run, journal, tasks, timers, index, gate, RQ's, backlog, woken, outboxes
--- args: uid
+-- keys: run, journal, tasks, timers, index, gate, RQ's, backlog, woken, outboxes, operation
+-- args: uid, key of the operation or ''
 -- returns: 'unknown' | 'ended' | 'cancelled' (its end is asked for) | 'asked' | 'suspended'
 -- invariant: what comes for the run meanwhile stays in its inbox; no timer of it fires.
--- include: drained time index rq places record outbox journal suspended
-local uid = ARGV[1]
+-- include: drained time index rq places record outbox journal suspended operation
+local uid, operation = ARGV[1], ARGV[2]
+local known = answered(operation)
+if known then return known end
 local r = record(uid)
 if not r then return redis.call('EXISTS', $end .. uid) == 1 and 'ended' or 'unknown' end
 if r.cancelled then return 'cancelled' end
 if r.place == 'suspended' then return 'suspended' end
 if r.place == 'lease' or r.place == 'suspect' then
   redis.call('HSET', $run .. uid, 'sus', r.status)
-  return 'asked'
+  return answer_once(operation, 'asked')
 end
 withdraw(uid, r)
 set_aside(uid, r, r.status)
 save_loads()
 save_index()
 ring()
-return 'suspended'
+return answer_once(operation, 'suspended')
