@@ -19,6 +19,7 @@ import uvloop
 from iogate import handover, logs, settings
 from iogate.errors import IogateError, Unreachable
 from iogate.gateway import app, process, senders, sockets
+from iogate.gateway.body import Bodies
 from iogate.gateway.calls import Calls
 from iogate.gateway.events import Streams
 from iogate.gateway.hosts import Hosts
@@ -84,12 +85,14 @@ async def run(chosen: Settings) -> None:
             loopback=is_loopback(chosen.host),
         ),
         origins=Origins(chosen.cors, public_url=chosen.public_url),
+        bodies=Bodies(chosen.body_budget),
         root=Path.cwd(),
         streams=Streams(chosen.streams),
         senders=senders.auth(chosen.events.get("auth")),
     )
     refresher = Refresher(live, lambda: find_store(chosen), replicas=chosen.confirming)
     listening = sockets.inherited_or_own(chosen.host, chosen.port)
+    sockets.limit_writes(listening, chosen.write_timeout)
     application = app.build(live, Calls(live, refresher, UidSource()))
     background = [asyncio.create_task(refresher.run(), name="refresh")]
     if chosen.gateways > 1:

@@ -173,6 +173,12 @@ HEADERS_TOO_LARGE = ErrorAnswer(
     "The headers are larger than 32768 bytes",
     [CLOSE],
 )
+OVER_BUDGET = ErrorAnswer(
+    503,
+    "serverError.unavailable",
+    "Too many request bodies are being read; nothing was accepted",
+    [(b"retry-after", b"1"), CLOSE],
+)
 STORE_DOWN = unavailable("The store is out of reach; nothing was accepted")
 UNCONFIRMED = unavailable(
     "Too few replicas have confirmed the call, so that it may or may not have been accepted; "

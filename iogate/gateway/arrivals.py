@@ -19,6 +19,7 @@ from iogate.gateway import answers, auth, body, content
 from iogate.gateway.answers import Answer, ErrorAnswer, Failed
 from iogate.gateway.live import ANSWER_S
 from iogate.gateway.origins import FOREIGN, is_unasked
+from iogate.gateway.progress import Progress
 from iogate.store.line import StoreFull
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ class Arrivals:
         self._looked_s = time.monotonic()
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        progress = Progress()
         try:
-            answer = await self._answer(scope, receive)
+            answer = await self._answer(scope, receive, progress)
         except Failed as failed:
             answer = failed.answer
         except Exception:
@@ -64,12 +66,13 @@ class Arrivals:
             answer = answers.CRASHED
         if isinstance(answer, ErrorAnswer):
             self._live.events.refuse(answer.code)
+            await progress.refuse(answer, scope, receive)
         if self._live.draining.is_set():
             await answer.send_last(send)
         else:
             await answer.send(send)
 
-    async def _answer(self, scope: HTTPScope, receive: Receive) -> Answer:
+    async def _answer(self, scope: HTTPScope, receive: Receive, progress: Progress) -> Answer:
         guard = self._ready()
         if guard is None:
             return CLOSED
@@ -85,11 +88,13 @@ class Arrivals:
             return FOREIGN
         kind, name = await guard.identify(headers, repeated, scope["client"])
         content.check_encoding(headers)
-        sent = await body.read(
-            receive, limit=MAX_BODY, length=body.length(headers), deadlines=self._live.deadlines
-        )
-        events = await self._live.validation.events(headers, repeated, sent)
-        stored = await self._store(events, f"{kind} {name}")
+        sent = await self._live.bodies.read(receive, limit=MAX_BODY, length=body.length(headers))
+        progress.unread = False
+        try:
+            events = await self._live.validation.events(headers, repeated, sent)
+            stored = await self._store(events, f"{kind} {name}")
+        finally:
+            self._live.bodies.release(len(sent))
         self._live.events.accepted += stored
         self._live.events.repeated += len(events) - stored
         return answers.response({"events": stored}, 202)

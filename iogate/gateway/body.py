@@ -1,52 +1,101 @@
-"""Reads a request's body under a limit of bytes and a deadline.
+"""Reads request bodies under a limit of bytes, a deadline, and a budget of bytes for the whole process.
 
-Invariant: never holds more than the limit and one chunk, and waits at most `LOOK_S` longer than the
-deadline.
+Used by `calls` and `arrivals`. Invariant: a body never holds more than its limit and one chunk, all of them
+together not more than the budget, and a body is waited for at most `LOOK_S` longer than its deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
-from litestar.types import Receive
+from iogate.gateway.answers import BROKEN_OFF, OVER_BUDGET, TIMED_OUT, ErrorAnswer, Failed, too_large
 
-from iogate.gateway.answers import BROKEN_OFF, TIMED_OUT, Failed, too_large
+if TYPE_CHECKING:
+    from litestar.types import Receive
 
 DEADLINE_S = 20.0
 """For a whole body; each MiB of the limit adds a second."""
 LOOK_S = 0.25
+BUDGET: Final = 64 * 1024 * 1024
+DRAINED: Final = 32 * 1024 * 1024
+DRAIN_S: Final = 2.0
 
 
 class _Reading:
-    """One body that is being read, and until when."""
+    """One body that is being read: its deadline, its bytes, and the response if it is given up."""
 
-    __slots__ = ("due_s", "late", "task")
+    __slots__ = ("due_s", "given_up", "held", "task")
 
     def __init__(self, due_s: float) -> None:
         self.due_s = due_s
-        self.late = False
+        self.held = 0
+        self.given_up: ErrorAnswer | None = None
         self.task = asyncio.current_task()
 
+    def give_up(self, answer: ErrorAnswer) -> None:
+        """Make the reader of this body respond with `answer`."""
+        if self.given_up is None and self.task is not None and self.task.cancel():
+            self.given_up = answer
 
-class Deadlines:
-    """Ends what is read for too long, by one timer for all bodies: one each costs more than reading it."""
 
-    def __init__(self) -> None:
-        self._readings: set[_Reading] = set()
+class Bodies:
+    """The bodies that this process reads and processes.
+
+    One timer serves all deadlines: one for each costs more than reading the body.
+    """
+
+    def __init__(self, budget: int = BUDGET) -> None:
+        self._budget = budget
+        self._held = 0
+        self._readings: dict[_Reading, None] = {}
+        """Those that are still arriving, oldest first."""
         self._looking = False
+
+    @property
+    def held(self) -> int:
+        """Bytes of all bodies, until `release`."""
+        return self._held
 
     def begin(self, seconds: float) -> _Reading:
         loop = asyncio.get_running_loop()
         reading = _Reading(loop.time() + seconds)
-        self._readings.add(reading)
+        self._readings[reading] = None
         if not self._looking:
             self._looking = True
             loop.call_later(LOOK_S, self._look, loop)
         return reading
 
     def end(self, reading: _Reading) -> None:
-        self._readings.discard(reading)
+        self._readings.pop(reading, None)
+
+    def take(self, reading: _Reading, size: int) -> None:
+        """Count bytes that have arrived.
+
+        Over the budget the body that has been arriving longest is given up, so that incomplete bodies of
+        slow senders do not keep others out. Raises Failed if that is this one, or all others are complete.
+        """
+        reading.held += size
+        self._held += size
+        while self._held > self._budget and self._held > reading.held:
+            for oldest in self._readings:
+                if oldest.held and oldest.given_up is None:
+                    break
+            else:
+                oldest = reading
+            if oldest is reading:
+                raise Failed(OVER_BUDGET)
+            oldest.give_up(OVER_BUDGET)
+            self._forget(oldest)
+
+    def release(self, size: int) -> None:
+        """Let go of a body that `read` returned."""
+        self._held -= size
+
+    def _forget(self, reading: _Reading) -> None:
+        self._held -= reading.held
+        reading.held = 0
 
     def shorten(self, seconds: float) -> None:
         """Whoever reads now has this long, or less."""
@@ -57,41 +106,41 @@ class Deadlines:
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now_s = loop.time()
         for reading in self._readings:
-            if reading.due_s <= now_s and not reading.late and reading.task is not None:
-                reading.late = reading.task.cancel()
+            if reading.due_s <= now_s:
+                reading.give_up(TIMED_OUT)
         self._looking = bool(self._readings)
         if self._looking:
             loop.call_later(LOOK_S, self._look, loop)
 
+    async def read(
+        self, receive: Receive, *, limit: int, length: int | None, deadline_s: float = DEADLINE_S
+    ) -> bytes:
+        """Return the whole body; it counts towards the budget until `release`.
 
-def length(headers: Mapping[bytes, bytes]) -> int | None:
-    """What Content-Length promises, None without a promise."""
-    value = headers.get(b"content-length")
-    if value is None or b"transfer-encoding" in headers:
-        return None
-    return int(value) if value.isdigit() and len(value) < 19 else None
+        `length` is the value of Content-Length, None without one. Raises Failed: 400, 408, 413 or 503.
+        """
+        if length == 0:
+            return b""
+        if length is not None and length > limit:
+            raise too_large(limit)
+        reading = self.begin(deadline_s + limit / 1_048_576)
+        try:
+            return await self._chunks(receive, reading, limit=limit, length=length)
+        except asyncio.CancelledError:
+            self._forget(reading)
+            answer, task = reading.given_up, reading.task
+            if answer is not None and task is not None and not task.uncancel():
+                raise Failed(answer) from None
+            raise
+        except BaseException:
+            self._forget(reading)
+            raise
+        finally:
+            self.end(reading)
 
-
-async def read(
-    receive: Receive,
-    *,
-    limit: int,
-    length: int | None,
-    deadlines: Deadlines,
-    deadline_s: float = DEADLINE_S,
-) -> bytes:
-    """The whole body. `length` is what Content-Length promises, None without one.
-
-    `deadlines` knows of it meanwhile, for a process that must end earlier.
-    """
-    if length == 0:
-        return b""
-    if length is not None and length > limit:
-        raise too_large(limit)
-    chunks: list[bytes] = []
-    size = 0
-    reading = deadlines.begin(deadline_s + limit / 1_048_576)
-    try:
+    async def _chunks(self, receive: Receive, reading: _Reading, *, limit: int, length: int | None) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
         while True:
             message = await receive()
             if message["type"] != "http.request":
@@ -100,16 +149,40 @@ async def read(
             size += len(chunk)
             if size > limit:
                 raise too_large(limit)
-            # The server says `more_body` after the last byte too: the length spares a turn.
+            self.take(reading, len(chunk))
+            # The server says `more_body` after the last byte too: the length spares an iteration.
             if size == length or not message.get("more_body"):
                 if not chunks:
                     return chunk
                 chunks.append(chunk)
                 return b"".join(chunks)
             chunks.append(chunk)
-    except asyncio.CancelledError:
-        if reading.late and reading.task is not None and not reading.task.uncancel():
-            raise Failed(TIMED_OUT) from None
-        raise
-    finally:
-        deadlines.end(reading)
+
+
+def length(headers: Mapping[bytes, bytes]) -> int | None:
+    """Return the value of Content-Length, None without one."""
+    value = headers.get(b"content-length")
+    if value is None or b"transfer-encoding" in headers:
+        return None
+    return int(value) if value.isdigit() and len(value) < 19 else None
+
+
+async def drain(receive: Receive, headers: Mapping[bytes, bytes]) -> None:
+    """Read a bounded part of a body that is refused, and drop it.
+
+    A client that sends its whole body before it reads a response loses the response if the connection closes
+    meanwhile. One that waits for `100 Continue` has sent nothing.
+    """
+    left = length(headers)
+    if left == 0 or b"expect" in headers or (left is None and b"transfer-encoding" not in headers):
+        return
+    left = DRAINED if left is None else min(left, DRAINED)
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            while left > 0:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    return
+                left -= len(message.get("body", b""))
+    except TimeoutError:
+        return

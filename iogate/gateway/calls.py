@@ -13,12 +13,13 @@ from __future__ import annotations
 import logging
 import re
 import time
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from iogate.errors import IogateError, Unreachable
 from iogate.gateway import answers, auth, body, content
 from iogate.gateway.answers import Answer, ErrorAnswer, Failed
 from iogate.gateway.origins import FOREIGN, is_unasked
+from iogate.gateway.progress import Progress
 from iogate.gateway.waiting import sync_answer
 from iogate.store.intake import Accepted, AcceptRequest
 
@@ -45,6 +46,15 @@ _PREFER_CANCEL = re.compile(rb"(?:^|[,;\s])link\s*=\s*\"?cancel(?![\w-])", re.IG
 _REPLAYED = (b"idempotent-replayed", b"true")
 
 
+class _Stored(NamedTuple):
+    """A call that the store has, and what it was accepted by."""
+
+    accepted: Accepted
+    table: Table
+    route: Route
+    sync: bool
+
+
 class Calls:
     """Judges and accepts calls."""
 
@@ -64,8 +74,9 @@ class Calls:
             await answers.NO_ROUTE.send(send)
             return
         route, sync = found
+        progress = Progress()
         try:
-            answer = await self._answer(table, route, scope, receive, sync=sync)
+            answer = await self._answer(table, route, scope, receive, progress, sync=sync)
         except Failed as failed:
             answer = failed.answer
         except Exception:
@@ -73,6 +84,7 @@ class Calls:
             answer = answers.CRASHED
         if isinstance(answer, ErrorAnswer):
             route.counts.refuse(answer.code)
+            await progress.refuse(answer, scope, receive)
         elif answer.status == 202:
             route.counts.took(time.perf_counter() - started)
         if self._live.draining.is_set():
@@ -81,7 +93,14 @@ class Calls:
             await answer.send(send)
 
     async def _answer(
-        self, table: Table, route: Route, scope: HTTPScope, receive: Receive, *, sync: bool
+        self,
+        table: Table,
+        route: Route,
+        scope: HTTPScope,
+        receive: Receive,
+        progress: Progress,
+        *,
+        sync: bool,
     ) -> Answer:
         headers, repeated = auth.index(scope["headers"])
         verb = scope["method"]
@@ -102,19 +121,41 @@ class Calls:
         sent = b""
         if verb == "POST":
             content.check_encoding(headers)
-            sent = await body.read(
-                receive,
-                limit=route.api.limits.body,
-                length=body.length(headers),
-                deadlines=self._live.deadlines,
+            sent = await self._live.bodies.read(
+                receive, limit=route.api.limits.body, length=body.length(headers)
             )
+            progress.unread = False
+        try:
+            stored = await self._store(table, route, scope, headers, repeated, sent, caller, sync=sync)
+        finally:
+            self._live.bodies.release(len(sent))
+            # Whoever waits for the end of a run needs its input no more.
+            del sent
+        if isinstance(stored, Answer):
+            return stored
+        return await self._accepted(stored, headers)
+
+    async def _store(
+        self,
+        table: Table,
+        route: Route,
+        scope: HTTPScope,
+        headers: Mapping[bytes, bytes],
+        repeated: frozenset[bytes],
+        sent: bytes,
+        caller: str,
+        *,
+        sync: bool,
+    ) -> _Stored | Answer:
+        """Validate and store a call whose sender may call; by a newer revision if there is one meanwhile."""
+        verb = scope["method"]
         for attempt in (1, 2):
             key = content.check_key(route.idempotency_header, headers, repeated)
             given = content.sent(route, scope, headers, sent)
             value = await self._live.validation.input(route, given, fingerprint=key is not None)
             accepted = await self._accept(table, route, caller, value, key)
             if isinstance(accepted, Accepted):
-                return await self._accepted(table, route, accepted, headers, sync=sync)
+                return _Stored(accepted, table, route, sync)
             if accepted is not answers.STALE or attempt == 2:
                 return accepted
             # The revision moved while this call was judged: by the new one it is judged from the start.
@@ -175,9 +216,8 @@ class Calls:
             return verdict
         return _refused(route, verdict)
 
-    async def _accepted(
-        self, table: Table, route: Route, accepted: Accepted, headers: Mapping[bytes, bytes], *, sync: bool
-    ) -> Answer:
+    async def _accepted(self, stored: _Stored, headers: Mapping[bytes, bytes]) -> Answer:
+        accepted, table, route, sync = stored
         uid = accepted.uid
         links, preferred = self._live.links, headers.get(b"prefer", b"")
         expires_s = self._live.clock.now_ms() / 1000 + route.api.retention_s + (route.api.timeout_s or 0.0)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from iogate.clock import StoreClock
 from iogate.errors import Unreachable
 from iogate.gateway.answers import STORE_DOWN, Failed, of_store
-from iogate.gateway.body import Deadlines
+from iogate.gateway.body import Bodies
 from iogate.gateway.events import Streams
 from iogate.gateway.hosts import Hosts
 from iogate.gateway.metrics import EventCounts, Snapshot
@@ -68,8 +68,7 @@ class Live:
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     """The process is about to end: whoever waits for a run is answered now."""
 
-    deadlines: Deadlines = field(default_factory=Deadlines)
-    """Of the bodies that are being read."""
+    bodies: Bodies = field(default_factory=Bodies)
     hashing: Hashing = field(default_factory=Hashing)
     validation: Validation = field(default_factory=Validation)
 
@@ -86,7 +85,7 @@ class Live:
     def drain(self) -> None:
         """Let everyone who waits go, and give those who still send a few seconds."""
         self.draining.set()
-        self.deadlines.shorten(LAST_BODY_S)
+        self.bodies.shorten(LAST_BODY_S)
 
     @asynccontextmanager
     async def reach(self) -> AsyncIterator[Store]:

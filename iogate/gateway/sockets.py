@@ -56,3 +56,13 @@ def inherited_or_own(host: str, port: int) -> socket.socket:
     listening = socket.socket(fileno=int(number)) if number else listen(host, port, share_port=True)
     listening.setblocking(False)
     return listening
+
+
+def limit_writes(listening: socket.socket, seconds: float) -> None:
+    """Make the kernel end an accepted connection whose peer takes nothing of a response for so long.
+
+    The server waits for a slow reader without a limit, with the whole response in memory. Accepted sockets
+    inherit this option, which is Linux's.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))

@@ -43,6 +43,8 @@ class Settings:
     public_url: str | None = None
     hosts: tuple[str, ...] = ()
     cors: tuple[str, ...] = ()
+    body_budget: int = 64 * 1024 * 1024
+    write_timeout: float = 30.0
     gateways: int = 1
     workers: int = 1
     concurrency: int = 100
@@ -175,6 +177,8 @@ KINDS: Mapping[str, kinds.Kind] = {
     "cors": kinds.Kind(
         read=_read_origins, form="list", schema={"anyOf": [{"const": "*"}, dict(_origins.schema)]}
     ),
+    "body_budget": kinds.size(1024 * 1024),
+    "write_timeout": kinds.duration(1, 3600),
     "gateways": kinds.number(1, 256),
     "workers": kinds.number(1, 256),
     "concurrency": kinds.number(1, 10_000),

@@ -8,6 +8,8 @@ import os
 import signal
 import socket
 import time
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -316,3 +318,114 @@ async def test_json_of_one_run_survives_the_way(client: httpx.AsyncClient) -> No
     content = json.dumps(value).encode()
     uid = (await client.post("/v1/api/a/b/async", content=content)).json()["response"]["uid"]
     assert json.loads((await client.get(f"/v1/runs/{uid}")).text)["response"]["input"] == value
+
+
+def _body_of(size: int) -> bytes:
+    return (
+        b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % size
+    ) + b" " * (size - 1)
+
+
+async def test_incomplete_bodies_of_many_callers_take_no_more_than_the_budget(
+    redis_url: str, store: Store, tmp_path: Path
+) -> None:
+    with listening() as on:
+        gateway = spawn(redis_url, on, tmp_path, body_budget="4MiB")
+        try:
+            await publish(store, *APIS)
+            async with httpx.AsyncClient(base_url=gateway.url, timeout=20) as client:
+
+                async def accepted() -> bool:
+                    try:
+                        return (await client.post("/v1/api/a/b/async")).status_code == 202
+                    except httpx.TransportError:
+                        return False
+
+                await until(accepted)
+                before = _resident(gateway.process.pid)
+                opened = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(60)]
+                for _, writer in opened:
+                    writer.write(_body_of(1024 * 1024))
+                    await writer.drain()
+
+                async def refused() -> bool:
+                    heads = [bytes(reader._buffer[:12]) for reader, _ in opened]  # type: ignore[attr-defined]
+                    return sum(head == b"HTTP/1.1 503" for head in heads) >= 56
+
+                await until(refused)
+                assert (await client.post("/v1/api/a/b/async", content=b"{}")).status_code == 202
+                assert _resident(gateway.process.pid) - before < 40 * 1024 * 1024
+                for _, writer in opened:
+                    writer.close()
+        finally:
+            gateway.stop()
+
+
+def _resident(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
+
+
+def _urlopen(url: str, size: int) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(url, data=b" " * size, timeout=20) as reply:
+            return reply.status, reply.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+async def test_a_client_that_sends_12_mib_before_it_reads_gets_the_413(client: httpx.AsyncClient) -> None:
+    url = f"{client.base_url}/v1/api/a/b/async"
+    status, content = await asyncio.to_thread(_urlopen, url, 12 * 1024 * 1024)
+    assert status == 413
+    assert json.loads(content)["response"]["error"]["code"] == "requestError.tooLarge"
+    status, _ = await asyncio.to_thread(_urlopen, f"{client.base_url}/v1/api/t/t/async", 12 * 1024 * 1024)
+    assert status == 401
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux ends such connections")
+async def test_a_caller_that_takes_nothing_of_a_response_is_cut(
+    redis_url: str, store: Store, tmp_path: Path
+) -> None:
+    with listening() as on:
+        gateway = spawn(redis_url, on, tmp_path, write_timeout="1s")
+        try:
+            await publish(store, *APIS)
+            async with httpx.AsyncClient(base_url=gateway.url, timeout=20) as client:
+
+                async def accepted() -> str | None:
+                    try:
+                        reply = await client.post(
+                            "/v1/api/big/x/async", content=b'"' + b"a" * 20_000_000 + b'"'
+                        )
+                    except httpx.TransportError:
+                        return None
+                    return str(reply.headers["location"]) if reply.status_code == 202 else None
+
+                location = await until(accepted)
+            _reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1)
+            writer.write(f"GET {location} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+            own = writer.get_extra_info("sockname")[1]
+
+            async def cut() -> bool:
+                return not _connected(gateway.port, own)
+
+            await until(lambda: _is(_connected(gateway.port, own)))
+            await until(cut, 15)
+            writer.close()
+        finally:
+            gateway.stop()
+
+
+async def _is(value: bool) -> bool:  # noqa: FBT001 - an awaitable of its argument
+    return value
+
+
+def _connected(port: int, peer: int) -> bool:
+    """Tell whether the gateway's end of a connection exists and is established."""
+    wanted = f":{port:04X}", f":{peer:04X}"
+    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
+        _, local, remote, state = line.split()[:4]
+        if (local[-5:], remote[-5:], state) == (*wanted, "01"):
+            return True
+    return False
