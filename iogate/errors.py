@@ -141,7 +141,8 @@ class WorkflowError(Exception):
 
     `kind` is one of the standard's types ("communication") or a whole URI; `instance` is the JSON
     Pointer of the task, which the engine sets where it is absent. A standard type has a title of its own,
-    where none is given.
+    where none is given. `response` is an extension of RFC 7807: status, headers and body of the HTTP
+    response that the error is about, for the workflow alone.
     """
 
     def __init__(
@@ -152,6 +153,7 @@ class WorkflowError(Exception):
         title: str | None = None,
         detail: str | None = None,
         instance: str | None = None,
+        response: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail or title or kind)
         self.type = ERROR_TYPES + kind if kind in STANDARD_STATUS else kind
@@ -159,6 +161,7 @@ class WorkflowError(Exception):
         self.title = title or _TITLES.get(kind)
         self.detail = detail
         self.instance = instance
+        self.response = response
 
     def to_json(self) -> dict[str, Any]:
         """The error as the DSL's error object, without absent members."""
@@ -168,5 +171,6 @@ class WorkflowError(Exception):
             "title": self.title,
             "detail": self.detail,
             "instance": self.instance,
+            "response": self.response,
         }
         return {name: value for name, value in members.items() if value is not None}

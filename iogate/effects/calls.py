@@ -7,7 +7,7 @@ it is redirected or where the receiver asks for credentials first.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from iogate.effects.http.responses import Received
 from iogate.effects.http.transport import Route, Transport, more_cautious
 from iogate.engine.commands import CallHttp
 from iogate.errors import WorkflowError
+from iogate.redaction import Redactor
 
 MAX_REDIRECTS: Final = 10
 
@@ -56,10 +57,12 @@ class HttpCalls:
         endpoints: Mapping[str, str] | None = None,
         redis_url: str | None = None,
         max_response: int = MAX_RESPONSE,
+        redactor: Callable[[], Redactor] = Redactor,
     ) -> None:
         self._transport = Transport(allow_hosts=allow_hosts, endpoints=endpoints, redis_url=redis_url)
         self._authenticator = Authenticator(self._transport)
         self._max_response = max_response
+        self._redactor = redactor
 
     def covers(self, url: str) -> bool:
         """Say whether the setting `endpoints` sends this URL elsewhere."""
@@ -99,20 +102,27 @@ class HttpCalls:
             credential = self._authenticator.credential(call.authentication)
             if "Authorization" in request.headers:
                 credential = None  # the author's own header stands
-        return _Exchange(self._transport, call, request, credential, self._max_response)
+        return _Exchange(self._transport, call, request, credential, self._max_response, self._redactor)
 
 
 class _Exchange:
     """One call under way: the request of the next hop, and what it presents."""
 
     def __init__(
-        self, transport: Transport, call: CallHttp, request: Request, credential: Credential | None, cap: int
+        self,
+        transport: Transport,
+        call: CallHttp,
+        request: Request,
+        credential: Credential | None,
+        cap: int,
+        redactor: Callable[[], Redactor],
     ) -> None:
         self._transport = transport
         self._call = call
         self._credential = credential
         self._presented = ""
         self._cap = cap
+        self._redactor = redactor
         self._from = ""
         self.request = request
         self.shown = f"{request.method} {request.url.origin()}"
@@ -139,7 +149,8 @@ class _Exchange:
                 status, headers = received.status, received.headers
                 if not self._redirected(status, headers):
                     if not self._accepted(status):
-                        raise RefusedStatus(status, self._hint(received))
+                        response = responses.refusal(received, self._redactor())
+                        raise RefusedStatus(status, self._hint(received), response)
                     return received
                 trust = self._follow(route, _join(route.url, headers["Location"]), status, trust)
         raise failures.failed(f"{self.shown} was redirected more than {MAX_REDIRECTS} times", definite=True)

@@ -77,7 +77,10 @@ class Effects:
     ) -> None:
         """`redactor` gives the secrets of the moment, which errors must not quote."""
         self._http = HttpCalls(
-            allow_hosts=settings.allow_hosts, endpoints=settings.endpoints, redis_url=settings.redis_url
+            allow_hosts=settings.allow_hosts,
+            endpoints=settings.endpoints,
+            redis_url=settings.redis_url,
+            redactor=redactor,
         )
         self._documents = Documents(self._http)
         self._isolation = Isolation(settings)

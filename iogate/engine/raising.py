@@ -78,5 +78,10 @@ def problem(error: WorkflowError, pointer: str) -> dict[str, Any]:
     return {**error.to_json(), "instance": pointer}
 
 
+def shown(error: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the error without the response that it is about, which is for `catch` and not for readers."""
+    return {name: value for name, value in error.items() if name != "response"}
+
+
 def _text(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else to_json(value)

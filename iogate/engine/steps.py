@@ -223,7 +223,7 @@ def _carry(walk: Walk, fault: Fault) -> int | None:
 
 def _up(walk: Walk, fault: Fault) -> int | None:
     error = walk.named(fault.error)
-    walk.note("task.faulted", fault.task, {"error": error})
+    walk.note("task.faulted", fault.task, {"error": raising.shown(error)})
     scope = walk.tree[fault.at]
     while (frame := walk.tree.parent(scope)).parent is not None:
         around = walk.program.tasks[frame.pointer]
@@ -241,7 +241,7 @@ def _up(walk: Walk, fault: Fault) -> int | None:
             case _:
                 pass
         walk.cancelled(walk.tree.remove_below(frame))
-        walk.note("task.faulted", around, {"error": error})
+        walk.note("task.faulted", around, {"error": raising.shown(error)})
         scope = walk.tree.remove(frame)
     walk.tree.remove_below(frame)
     walk.end_faulted(error)

@@ -54,7 +54,7 @@ class Redaction(Redactor):
                 return performed
 
     def error(self, error: WorkflowError) -> WorkflowError:
-        """An error whose title and detail are clean: it enters frames, and `catch` sees it."""
+        """An error whose title, detail and response are clean: it enters frames, and `catch` sees it."""
         if self.idle:
             return error
         kind = RaisedError if isinstance(error, RaisedError) else WorkflowError
@@ -64,4 +64,5 @@ class Redaction(Redactor):
             title=None if error.title is None else self.text(error.title),
             detail=None if error.detail is None else self.text(error.detail),
             instance=error.instance,
+            response=self.scrub(error.response),
         )

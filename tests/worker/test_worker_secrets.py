@@ -38,7 +38,10 @@ def test_redaction_finds_a_secret_in_each_disguise(form: str) -> None:
     scrubbed = redaction.scrub({"detail": [f"before {form} after"]})
     assert form not in scrubbed["detail"][0]
     assert "[redacted]" in scrubbed["detail"][0]
-    error = redaction.error(WorkflowError("runtime", title=form, detail=f"got {form}", status=418))
+    response = {"status": 418, "headers": {"X-Request-Id": form}, "body": {form: [form]}}
+    error = redaction.error(
+        WorkflowError("runtime", title=form, detail=f"got {form}", status=418, response=response)
+    )
     assert (error.title, error.status) != (form, 500)
     assert form not in str(error.to_json())
 

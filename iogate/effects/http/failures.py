@@ -2,17 +2,18 @@
 
 Called by `calls` and `authentication`. Invariant: an error names the method and the address as the author
 wrote it, and of what was sent nothing but the origin: path, query, headers and body may each hold a secret,
-and errors are stored. Which task it was, the error's `instance` says.
+and errors are stored. What was answered stands in its `response`, which only the workflow sees. Which task
+it was, the error's `instance` says.
 """
 
 from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 
@@ -40,11 +41,15 @@ class CallFailed(Exception):
 
 
 class RefusedStatus(Exception):
-    """The receiver answered with a status outside the accepted ones; `hint` says what to do."""
+    """The receiver answered with a status outside the accepted ones; `hint` says what to do.
 
-    def __init__(self, status: int, hint: str = "") -> None:
+    `response` is what the workflow may know of the answer.
+    """
+
+    def __init__(self, status: int, hint: str = "", response: Mapping[str, Any] | None = None) -> None:
         self.status = status
         self.hint = hint
+        self.response = response
 
 
 class BadRedirect(Exception):
@@ -61,7 +66,7 @@ async def failures(shown: str) -> AsyncIterator[None]:
         if status in FOLLOWED and not hint:
             hint = 'set "redirect: true" to follow it'
         detail = f"{shown} answered {phrase(status)}{'; ' if hint else ''}{hint}"
-        raise failed(detail, status=status, definite=True) from None
+        raise failed(detail, status=status, definite=True, response=refused.response) from None
     except responses.BadResponse as fault:
         raise failed(f"{shown} answered, but {fault}", definite=True) from None
     except BadRedirect:
@@ -89,9 +94,13 @@ async def failures(shown: str) -> AsyncIterator[None]:
         raise failed(f"{shown} failed: {type(fault).__name__}", definite=False) from None
 
 
-def failed(detail: str, *, status: int = 500, definite: bool) -> CallFailed:
+def failed(
+    detail: str, *, status: int = 500, definite: bool, response: Mapping[str, Any] | None = None
+) -> CallFailed:
     """Give the communication error of a call."""
-    error = WorkflowError("communication", status=status, title="HTTP call failed", detail=detail)
+    error = WorkflowError(
+        "communication", status=status, title="HTTP call failed", detail=detail, response=response
+    )
     return CallFailed(error, definite=definite)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
     from multidict import CIMultiDict
 
+    from iogate.redaction import Redactor
+
 CHUNK: Final = 64 * 1024
 
 TEXTUAL: Final = frozenset(
@@ -49,6 +51,32 @@ class Received:
     """Decompressed."""
 
 
+REFUSAL_BYTES: Final = 8 * 1024
+"""Of the body of a refusing response that the workflow may see; more is cut off."""
+_REFUSAL_HEADERS: Final = (
+    "Allow",
+    "Content-Language",
+    "Content-Type",
+    "Date",
+    "Etag",
+    "Last-Modified",
+    "Ratelimit",
+    "Ratelimit-Limit",
+    "Ratelimit-Policy",
+    "Ratelimit-Remaining",
+    "Ratelimit-Reset",
+    "Request-Id",
+    "Retry-After",
+    "X-Correlation-Id",
+    "X-Ratelimit-Limit",
+    "X-Ratelimit-Remaining",
+    "X-Ratelimit-Reset",
+    "X-Request-Id",
+)
+"""Headers that say how to go on, in the letter case of outputs; others may hold credentials."""
+_REFUSAL_HEADER: Final = 256
+
+
 class BadResponse(Exception):
     """A complete answer that cannot become an output: too large, or not what it says it is."""
 
@@ -66,6 +94,53 @@ async def read(response: ClientResponse, *, cap: int) -> bytes:
             raise BadResponse(f"its body is larger than {cap} bytes")
     inflate.finish()
     return bytes(body)
+
+
+async def read_start(response: ClientResponse, *, cap: int) -> bytes:
+    """Read the beginning of a body, decompressed: at most `cap` bytes, and nothing that cannot be read."""
+    body = bytearray()
+    try:
+        inflate = _Inflate(response.headers.get("Content-Encoding", ""), cap)
+        async for chunk in response.content.iter_chunked(CHUNK):
+            body += inflate.feed(chunk, room=cap - len(body))
+            if len(body) >= cap:
+                break
+    except BadResponse:
+        return b""
+    return bytes(body[:cap])
+
+
+def refusal(response: Received, redactor: Redactor) -> dict[str, Any]:
+    """Return what a workflow may know of a response whose status is an error: `status`, `headers`, `body`.
+
+    The body is decoded as that of an output, as far as it can be: JSON that is not whole is text. It is null
+    if there is none, or if it is neither JSON nor text.
+    """
+    headers: dict[str, str] = {}
+    for name in _REFUSAL_HEADERS:
+        if name in response.headers:
+            headers[name] = redactor.text(", ".join(response.headers.getall(name)))[:_REFUSAL_HEADER]
+    return {"status": response.status, "headers": headers, "body": _refusal_body(response, redactor)}
+
+
+def _refusal_body(response: Received, redactor: Redactor) -> Any:
+    if len(response.body) <= REFUSAL_BYTES:
+        try:
+            found = content(response)
+        except BadResponse:
+            return redactor.text(_text(response))
+        return found if not isinstance(found, str) or _is_text(response) else None
+    if not _is_text(response):
+        return None
+    # A secret may stand at the cut: it is looked for in what follows, too.
+    return redactor.split(_text(response), REFUSAL_BYTES)[0]
+
+
+def _is_text(response: Received) -> bool:
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if not kind:
+        return b"\0" not in response.body
+    return _is_json(kind) or kind.startswith("text/") or kind.endswith("+xml") or kind in TEXTUAL
 
 
 class _Inflate:
@@ -149,7 +224,7 @@ def content(response: Received) -> Any:
     if not body:
         return None
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind in {"application/json", "text/json"} or kind.endswith("+json"):
+    if _is_json(kind):
         try:
             return values.parse(_unicode(body, response.charset))
         except ValueError as fault:
@@ -162,6 +237,10 @@ def content(response: Received) -> Any:
         except UnicodeDecodeError:
             pass
     return base64.b64encode(body).decode("ascii")
+
+
+def _is_json(kind: str) -> bool:
+    return kind in {"application/json", "text/json"} or kind.endswith("+json")
 
 
 def _unicode(body: bytes, charset: str | None) -> bytes:

@@ -28,6 +28,9 @@ TIMEOUTS: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=3
 _DRAINED: Final = 64 * 1024
 """Bytes of an answer that nobody wants which are read, so that its connection can serve again."""
 _DRAIN_S: Final = 1.0
+_START: Final = 2 * responses.REFUSAL_BYTES
+"""Bytes of the answer that refuses a call which are read: twice what is kept, to see secrets at the cut."""
+_START_S: Final = 5.0
 
 Wanted = Callable[[int, Mapping[str, str]], bool]
 """Judges by status and headers whether the body of an answer is read."""
@@ -85,7 +88,7 @@ class Transport:
     async def exchange(
         self, request: Request, route: Route, *, wanted: Wanted, cap: int
     ) -> responses.Received:
-        """Send the request and read the answer, without its body where it is not `wanted`.
+        """Send the request and read the answer; of an error's body, unless it is `wanted`, the beginning.
 
         Raises what `failures` knows; a cancelled exchange closes its connection.
         """
@@ -101,7 +104,7 @@ class Transport:
             if wanted(response.status, response.headers):
                 body = await responses.read(response, cap=cap)
             else:
-                body = b""
+                body = await _start(response) if response.status >= 400 else b""
                 await _drain(response)
             return responses.Received(
                 status=response.status,
@@ -134,6 +137,13 @@ class Transport:
 def _stream(body: bytes | None) -> bytes | BytesIO | None:
     """Hand a large body over as a file: it is then written in pieces, and others have their turn."""
     return BytesIO(body) if body is not None and len(body) > 2**16 else body
+
+
+async def _start(response: aiohttp.ClientResponse) -> bytes:
+    with suppress(aiohttp.ClientError, TimeoutError):
+        async with asyncio.timeout(_START_S):
+            return await responses.read_start(response, cap=_START)
+    return b""
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
