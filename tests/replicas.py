@@ -48,8 +48,9 @@ def poll(condition: Callable[[], Any], limit_s: float = START_S) -> Any:
 class Server:
     """A server in its own process; it ends with the test, or before by `kill`."""
 
-    def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
-        self.port = port or free_port()
+    def __init__(self, folder: Path, *options: str, password: str | None = None) -> None:
+        self.port = free_port()
+        self.password = password
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._options = options
@@ -70,7 +71,7 @@ class Server:
         return f"redis://127.0.0.1:{self.port}"
 
     def client(self) -> Redis:
-        return Redis(port=self.port, socket_timeout=5, decode_responses=True)
+        return Redis(port=self.port, password=self.password, socket_timeout=5, decode_responses=True)
 
     def ask(self, *command: str | int) -> Any:
         with self.client() as client:
@@ -86,10 +87,11 @@ class Server:
 
 
 @contextmanager
-def server(*options: str) -> Iterator[Server]:
+def server(*options: str, password: str | None = None) -> Iterator[Server]:
     """A server that keeps nothing, ready."""
     folder = Path(tempfile.mkdtemp(prefix="iogate-"))
-    started = Server(folder, "--save", "", *options)
+    guarded = ("--requirepass", password, "--masterauth", password) if password else ()
+    started = Server(folder, "--save", "", *guarded, *options, password=password)
     try:
         poll(lambda: started.ask("PING"))
         yield started
@@ -99,11 +101,12 @@ def server(*options: str) -> Iterator[Server]:
 
 
 @contextmanager
-def pair(*options: str) -> Iterator[tuple[Server, Server]]:
+def pair(*, password: str | None = None) -> Iterator[tuple[Server, Server]]:
     """A primary and its replica, in step."""
     with ExitStack() as stack:
-        primary = stack.enter_context(server("--repl-diskless-sync-delay", "0", *options))
-        replica = stack.enter_context(server("--replicaof", "127.0.0.1", str(primary.port), *options))
+        primary = stack.enter_context(server("--repl-diskless-sync-delay", "0", password=password))
+        following = ("--replicaof", "127.0.0.1", str(primary.port))
+        replica = stack.enter_context(server(*following, password=password))
         in_step(primary)
         yield primary, replica
 
@@ -122,17 +125,29 @@ def in_step(primary: Server, replicas: int = 1) -> None:
 class Sentinels:
     """Three sentinels that watch a primary; quorum two."""
 
-    def __init__(self, folder: Path, primary_port: int, *, down_ms: int = 500) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        primary: int,
+        *,
+        down_ms: int = 500,
+        password: str | None = None,
+        own: str | None = None,
+    ) -> None:
+        """Start them: `password` is the store's, `own` that of the sentinels."""
         self.servers: list[Server] = []
+        self._credentials = (f":{password}@" if password else "", f"?sentinel_password={own}" if own else "")
         for number in range(3):
-            own = folder / f"sentinel-{number}"
-            own.mkdir(parents=True)
-            (own / "sentinel.conf").write_text(
-                f"sentinel monitor {NAME} 127.0.0.1 {primary_port} 2\n"
+            at = folder / f"sentinel-{number}"
+            at.mkdir(parents=True)
+            (at / "sentinel.conf").write_text(
+                f"sentinel monitor {NAME} 127.0.0.1 {primary} 2\n"
                 f"sentinel down-after-milliseconds {NAME} {down_ms}\n"
                 f"sentinel failover-timeout {NAME} 2000\n"
+                + (f"sentinel auth-pass {NAME} {password}\n" if password else "")
+                + (f"requirepass {own}\nsentinel sentinel-pass {own}\n" if own else "")
             )
-            self.servers.append(Server(own, str(own / "sentinel.conf"), "--sentinel"))
+            self.servers.append(Server(at, str(at / "sentinel.conf"), "--sentinel", password=own))
 
     def ready(self, replicas: int = 1) -> None:
         """Wait until each knows the others and the replicas."""
@@ -147,7 +162,8 @@ class Sentinels:
 
     def url(self, ports: list[int] | None = None) -> str:
         hosts = ",".join(f"127.0.0.1:{port}" for port in ports or [each.port for each in self.servers])
-        return f"redis+sentinel://{hosts}/{NAME}"
+        user, query = self._credentials
+        return f"redis+sentinel://{user}{hosts}/{NAME}{query}"
 
     def stop(self) -> None:
         for each in self.servers:
@@ -155,11 +171,13 @@ class Sentinels:
 
 
 @contextmanager
-def watched_pair(*options: str, down_ms: int = 500) -> Iterator[tuple[Server, Server, Sentinels]]:
+def watched_pair(
+    *, down_ms: int = 500, password: str | None = None, own: str | None = None
+) -> Iterator[tuple[Server, Server, Sentinels]]:
     """A primary, its replica and three sentinels."""
     folder = Path(tempfile.mkdtemp(prefix="iogate-"))
-    with pair(*options) as (primary, replica):
-        sentinels = Sentinels(folder, primary.port, down_ms=down_ms)
+    with pair(password=password) as (primary, replica):
+        sentinels = Sentinels(folder, primary.port, down_ms=down_ms, password=password, own=own)
         try:
             sentinels.ready()
             yield primary, replica, sentinels

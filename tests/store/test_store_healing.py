@@ -13,6 +13,7 @@ import pytest
 from iogate.errors import WrongStore
 from iogate.store import keys, line, signals
 from iogate.store.connection import Store, open_store
+from iogate.store.endpoint import blocking_client
 from iogate.store.failures import NotPrimary, StoreUnavailable
 from iogate.store.intake import Accepted, Intake
 from tests.gateway import driver
@@ -136,9 +137,19 @@ async def test_a_cluster_and_a_sentinel_are_refused_when_connecting() -> None:
 
 
 async def test_a_store_behind_sentinels_follows_a_failover() -> None:
-    with watched_pair(down_ms=300) as (primary, replica, sentinels):
+    with watched_pair(down_ms=300, password="of-the-store", own="of-the-sentinels") as (
+        primary,
+        replica,
+        sentinels,
+    ):
         with pytest.raises(WrongStore, match="is a sentinel and holds no data"):
-            await open_store(sentinels.servers[0].url)
+            await open_store(sentinels.servers[0].url.replace("//", "//:of-the-sentinels@"))
+        with pytest.raises(
+            StoreUnavailable, match="no sentinel names a primary: orders of the sentinels"
+        ) as lost:
+            await open_store(sentinels.url().replace("of-the-sentinels", "wrong"))
+        assert "wrong" not in lost.value.message
+        registration = blocking_client(sentinels.url(), socket_timeout=5)
         store = await open_store(sentinels.url())
         intake = store.intake()
         assert store.address.startswith(f"127.0.0.1:{primary.port} (orders of the sentinels 127.0.0.1:")
@@ -147,6 +158,7 @@ async def test_a_store_behind_sentinels_follows_a_failover() -> None:
         await asyncio.to_thread(in_step, primary)
         heard: list[str] = []
         async with store.leases.cancellations(heard.append):
+            assert await asyncio.to_thread(registration.exists, keys.RUN + first)
             primary.kill()
             second = await until(lambda: intake.accept(request(intake)))
             assert store.address.startswith(f"127.0.0.1:{replica.port} ")
@@ -156,6 +168,9 @@ async def test_a_store_behind_sentinels_follows_a_failover() -> None:
                 return bool(heard)
 
             await until(rings)
+        # RQ's own client follows, too.
+        assert registration.exists(keys.RUN + first)
+        registration.close()
         assert await store.runs.show(first) is not None
         assert await store.runs.show(second.uid) is not None
         await store.close()
