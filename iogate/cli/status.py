@@ -36,6 +36,7 @@ async def status(session: Session) -> None:
             store.presence.list("gateway"),
             store.presence.list("worker"),
         )
+        drained_s = await store.drains.left_s()
         schedules = await store.schedules.upcoming()
         address = store.address
     lacks = lacking(gateways)
@@ -52,6 +53,7 @@ async def status(session: Session) -> None:
     ]
     value = {
         "store": address,
+        "drainedS": drained_s,
         "revision": found[0] if found is not None else None,
         "digest": found[1] if found is not None else None,
         "runs": counts,
@@ -99,6 +101,8 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
         f"queue     {queue['depth']}"
         + (f", the oldest for {queue['oldestS']:.1f}s" if queue["depth"] else ""),
     ]
+    if (drained_s := value["drainedS"]) is not None:
+        head.insert(1, f"drained   for another {drained_s:.0f}s: iogate store resume opens it")
     parts: list[Table | str] = ["\n".join(head)]
     if value["apis"]:
         table = Table(

@@ -40,14 +40,18 @@ class Drains:
     def __init__(self, line: Line) -> None:
         self._line = line
 
+    async def left_s(self) -> float | None:
+        """Return for how long the store is closed; None if it is open."""
+        left_ms: int = await self._line.call("PTTL", keys.DRAINED)
+        return None if left_ms == -2 else left_ms / 1000
+
     async def check(self) -> None:
         """Return if the store is open.
 
         Raises Drained if not.
         """
-        left_ms = await self._line.call("PTTL", keys.DRAINED)
-        if left_ms != -2:
-            raise Drained(left_ms / 1000)
+        if (left_s := await self.left_s()) is not None:
+            raise Drained(left_s)
 
     async def replication(self) -> Replication:
         """Return the replicas of the primary."""

@@ -36,9 +36,12 @@ def test_a_drain_closes_the_store_and_resume_opens_it(cli: Cli) -> None:
             "iogate: the store is out of reach: it is drained for a planned failover [IOG653]\n"
             "  `iogate store resume` opens it; it opens by itself when the time of the drain is over\n"
         )
+        assert "drained   for another " in cli("status").out
+        assert cli("status", "-o", "json").json["drainedS"] > 0
         assert "open again" in cli("store", "resume").out
         assert "it was not drained" in cli("store", "resume").out
         assert primary.ask("EXISTS", keys.DRAINED) == 0
+        assert cli("status", "-o", "json").json["drainedS"] is None
         cli("disable", "hello/greet")
 
 
