@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 PATH = b"/v1/events"
 MAX_BODY = 1024 * 1024
 MAX_HEADERS = 32_768
-UNSET_S = 2.0
-"""How often a secret that this machine lacks is looked for again."""
+LOOK_S = 1.0
+"""How often the files of secrets are looked at: one may have been replaced."""
 EVENT_S = 0.004
 """What each event of a batch adds to the time in which the store has to answer. What was stored of a batch
 that was answered 503 is known when it is sent again."""
@@ -117,10 +117,11 @@ class Arrivals:
         return guard
 
     def _ready(self) -> auth.Guard | None:
-        """The guard, made anew now and then while it lacks a secret: a file may have come."""
-        if self._guard is not None and self._guard.unset and time.monotonic() - self._looked_s > UNSET_S:
+        """Return the guard; it reads its secrets again, at most once a second, if a file has changed."""
+        if self._guard is not None and time.monotonic() - self._looked_s > LOOK_S:
             self._looked_s = time.monotonic()
-            self._guard = self._make()
+            if self._guard.has_changed():
+                self._guard = self._make()
         return self._guard
 
     async def _store(self, events: list[bytes], sender: str) -> int:

@@ -34,6 +34,10 @@ _TOKEN, _USER = "Token", "User/Password"
 _CREDENTIALS = frozenset({b"authorization", b"token", b"user", b"password"})
 
 
+_Version: TypeAlias = tuple[int, int, int] | None
+"""Inode, size and time of change of a file; None if there is none."""
+
+
 class Absent(Failed):
     """No credentials of a kind that this API takes."""
 
@@ -59,7 +63,11 @@ class Guard:
 
     def __init__(self, auth: Auth, *, root: Path | None = None, hashing: Hashing | None = None) -> None:
         self.unset: tuple[str, ...] = ()
-        """What this API's secrets refer to and this machine does not have."""
+        """Secrets that this machine does not have, of callers of which it has no other secret."""
+        self.spare: tuple[str, ...] = ()
+        """Missing secrets of callers of which another one is usable."""
+        self._auth, self._root, self._hashing = auth, root, hashing
+        self._files: dict[Path, _Version] = {}
         self.opens_to_all = False
         self._token: Verifier | None = None
         self._user: Verifier | None = None
@@ -101,12 +109,30 @@ class Guard:
         self, named: Mapping[str, tuple[Secret, ...]], into: dict[str, list[str]], root: Path | None
     ) -> None:
         for name, values in named.items():
-            accepted = into.setdefault(name, [])
+            accepted: list[str] = []
+            missing: tuple[str, ...] = ()
             for secret in values:
+                if isinstance(secret, FileSecret):
+                    # Before it is read: a change in between is seen as one.
+                    path = Path(secret.path) if root is None else root / secret.path
+                    self._files[path] = _version(path)
                 try:
                     accepted.append(_resolve(secret, root))
                 except secrets.Unset as unset:
-                    self.unset += (unset.message,)
+                    missing += (unset.message,)
+            if accepted:
+                into.setdefault(name, []).extend(accepted)
+                self.spare += missing
+            else:
+                self.unset += missing
+
+    def has_changed(self) -> bool:
+        """Tell whether a file of a secret was replaced, written, made or removed; looks at the files."""
+        return any(_version(path) != version for path, version in self._files.items())
+
+    def renewed(self) -> Guard:
+        """Return a guard that has read its secrets again."""
+        return Guard(self._auth, root=self._root, hashing=self._hashing)
 
     async def judge(
         self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes], client: Client = None
@@ -124,9 +150,9 @@ class Guard:
 
         Both are empty without a credential. Raises what `judge` raises.
         """
-        if self.unset:
-            raise Failed(UNCONFIGURED)
         if self._token is None and self._user is None:
+            if self.unset:
+                raise Failed(UNCONFIGURED)
             return NOBODY, NOBODY
         if repeated and (twice := sorted(repeated & _CREDENTIALS)):
             raise invalid(f"The header {twice[0].decode()} is given more than once")
@@ -135,6 +161,9 @@ class Guard:
         except Busy as busy:
             raise Failed(too_many("Too many wrong credentials", busy.retry_after_s)) from None
         except (Absent, Wrong):
+            if self.unset:
+                # They may be those that this machine does not have.
+                raise Failed(UNCONFIGURED) from None
             if self.opens_to_all:
                 return NOBODY, NOBODY
             raise
@@ -159,6 +188,14 @@ class Guard:
                 raise Wrong(self._wrong[_USER])
             return _USER, caller
         raise Absent(self._absent)
+
+
+def _version(path: Path) -> _Version:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _one_token(headers: Mapping[bytes, bytes], bearer: bytes) -> bytes:

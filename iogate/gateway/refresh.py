@@ -43,8 +43,8 @@ BROKEN = (IogateError, CommandFailed, TimeoutError)
 AGAIN_S = 0.25
 ANNOUNCE_S = 4.0
 EMPTY_S = 1.0
-UNSET_S = 2.0
-"""How often an API that lacks a secret is looked at again: a file may have come."""
+LOOK_S = 1.0
+"""How often the files of secrets are looked at: one may have been replaced."""
 
 
 class Refresher:
@@ -203,17 +203,22 @@ class Refresher:
                 route.enabled = await store.gates.is_enabled(route.api.id)
 
     async def _look_for_secrets(self) -> None:
-        """An API that lacks a secret opens once the file that holds it is there."""
+        """Read the secrets of an API again once a file of them has changed."""
         while True:
-            await asyncio.sleep(UNSET_S)
+            await asyncio.sleep(LOOK_S)
             table = self._live.table
-            if table is None or not table.unset:
+            if table is None:
                 continue
-            newer = self._build(table.number, table.digest, table.revision)
-            if newer.unset != table.unset and self._live.table is table:
-                newer.enable(name for name, route in table.routes.items() if route.enabled)
-                self._live.table = newer
-                self._log_taken(newer)
+            for route in await asyncio.to_thread(_changed, list(table.routes.values())):
+                before, route.guard = route.guard, route.guard.renewed()
+                if (route.guard.unset, route.guard.spare) != (before.unset, before.spare):
+                    _log_secrets(route)
+                else:
+                    log.info(
+                        "%s: its secrets were read again",
+                        route.api.id,
+                        extra={"action": "api.secrets", "api": route.api.id},
+                    )
 
     async def _look_for_a_revision(self) -> None:
         """Take the revision of a store that was emptied and filled between two looks at its changes."""
@@ -260,13 +265,9 @@ class Refresher:
             "" if len(table.routes) == 1 else "s",
             extra={"action": "revision.taken", "revision": table.number},
         )
-        for name, lacks in table.unset.items():
-            log.warning(
-                "%s answers 503: %s",
-                name,
-                "; ".join(lacks),
-                extra={"action": "api.unconfigured", "api": name},
-            )
+        for route in table.routes.values():
+            if route.guard.unset or route.guard.spare:
+                _log_secrets(route)
 
     def _report(self, error: BaseException) -> None:
         """Say it once, not four times a second."""
@@ -275,3 +276,27 @@ class Refresher:
         if text != self._failed:
             self._failed = text
             log.warning("%s", text, extra={"action": "store.unreachable"})
+
+
+def _changed(routes: list[Route]) -> list[Route]:
+    return [route for route in routes if route.guard.has_changed()]
+
+
+def _log_secrets(route: Route) -> None:
+    name, guard = route.api.id, route.guard
+    if guard.unset:
+        log.warning(
+            "%s answers 503 to callers whose secrets are missing: %s",
+            name,
+            "; ".join(guard.unset),
+            extra={"action": "api.unconfigured", "api": name},
+        )
+    elif guard.spare:
+        log.warning(
+            "%s works without a secret that is missing: %s",
+            name,
+            "; ".join(guard.spare),
+            extra={"action": "api.spare_missing", "api": name},
+        )
+    else:
+        log.info("%s has all its secrets", name, extra={"action": "api.configured", "api": name})

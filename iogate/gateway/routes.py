@@ -145,7 +145,7 @@ def build(
     routes = []
     for name, api in revision.apis.items():
         old = before.routes.get(name) if before is not None else None
-        if old is not None and old.digest == api.digest and not old.guard.unset:
+        if old is not None and old.digest == api.digest:
             routes.append(old)
         else:
             counted = counts.setdefault(name, Counts())

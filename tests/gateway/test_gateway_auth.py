@@ -159,14 +159,35 @@ async def test_credentials_that_contradict_are_an_error(
     assert (caught.value.answer.status, caught.value.answer.message) == (400, message)
 
 
-async def test_an_unset_secret_closes_its_api_without_naming_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unset_secret_closes_its_api_to_its_own_caller_without_naming_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("ORDERS_TOKEN", raising=False)
     guard = Guard(TokenAuth(tokens={"a": (TOKEN,), "b": (EnvSecret(name="ORDERS_TOKEN"),)}))
-    with pytest.raises(Failed) as caught:
-        await guard.judge({b"token": b"123456"}, frozenset())
-    assert caught.value.answer.status == 503
-    assert b"ORDERS" not in caught.value.answer.content
+    assert await guard.judge({b"token": b"123456"}, frozenset()) == "a"
+    for headers in ({b"token": b"of b, perhaps"}, {}):
+        with pytest.raises(Failed) as caught:
+            await guard.judge(headers, frozenset())
+        assert caught.value.answer.status == 503
+        assert b"ORDERS" not in caught.value.answer.content
     assert guard.unset == ("environment variable ORDERS_TOKEN is not set",)
+    alone = Guard(TokenAuth(tokens={"b": (EnvSecret(name="ORDERS_TOKEN"),)}))
+    either = Guard(AnyAuth(any=(NoAuth(), TokenAuth(tokens={"b": (EnvSecret(name="ORDERS_TOKEN"),)}))))
+    for guard in (alone, either):
+        with pytest.raises(Failed) as caught:
+            await guard.judge({}, frozenset())
+        assert caught.value.answer.status == 503
+
+
+async def test_one_usable_secret_of_a_caller_is_enough(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("s3cret\n")
+    guard = Guard(
+        TokenAuth(tokens={"token": (FileSecret(path="old"), FileSecret(path="new"))}), root=tmp_path
+    )
+    assert await guard.judge({b"token": b"s3cret"}, frozenset()) == "token"
+    with pytest.raises(Wrong):
+        await guard.judge({b"token": b"wrong"}, frozenset())
+    assert (guard.unset, guard.spare) == ((), ("secret file new does not exist",))
 
 
 async def test_secrets_come_from_the_environment_and_from_files(

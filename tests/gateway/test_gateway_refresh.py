@@ -187,6 +187,22 @@ async def test_a_secret_file_that_comes_later_opens_its_api(store: Store, tmp_pa
         await until(open_again)
 
 
+async def test_a_rotated_secret_file_is_read_without_a_restart(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("old\n")
+    await publish(store, api("a/b", TokenAuth(tokens={"token": (FileSecret(path="token"),)})))
+    async with opened(store, root=tmp_path) as world, running(world):
+        await taken(world, 1)
+        assert (await world.call("a/b", token="old")).status == 202
+        (tmp_path / "token.new").write_text("new\n")
+        (tmp_path / "token.new").replace(tmp_path / "token")
+
+        async def rotated() -> bool:
+            return (await world.call("a/b", token="new")).status == 202
+
+        await until(rotated)
+        assert (await world.call("a/b", token="old")).status == 401
+
+
 async def test_routes_that_did_not_change_stay_as_they_are(world: World) -> None:
     await world.publish(api("a/b"), api("c/d"))
     assert world.live.table is not None

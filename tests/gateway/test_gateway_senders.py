@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from iogate import eventing, secrets
-from iogate.compiler.revision import AnyAuth, Auth, EnvSecret, HashedSecret, NoAuth, TokenAuth, UserAuth
+from iogate.compiler.revision import AnyAuth, Auth, FileSecret, HashedSecret, NoAuth, TokenAuth, UserAuth
 from iogate.gateway import senders
 from iogate.store import keys
 from iogate.store.connection import Store
@@ -93,15 +93,18 @@ async def test_no_sender_swallows_the_event_of_another(world: World) -> None:
     assert await stored(world.store) == [EVENT] * 5
 
 
-async def test_a_secret_that_this_machine_lacks_is_no_open_door(
-    world: World, monkeypatch: pytest.MonkeyPatch
+async def test_a_secret_that_this_machine_lacks_is_no_open_door_and_a_rotated_one_is_read(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv("EVENTS_TOKEN", raising=False)
-    open_to(world, TokenAuth(tokens={"token": (EnvSecret(name="EVENTS_TOKEN"),)}))
+    monkeypatch.setattr("iogate.gateway.arrivals.LOOK_S", 0.0)
+    world.live.root = tmp_path
+    open_to(world, TokenAuth(tokens={"token": (FileSecret(path="token"),)}))
     assert (await send(world, EVENT)).status == 503
-    monkeypatch.setenv("EVENTS_TOKEN", "s3cret")
-    monkeypatch.setattr("iogate.gateway.arrivals.UNSET_S", 0.0)
+    (tmp_path / "token").write_text("s3cret\n")
     assert (await send(world, EVENT, (STRUCTURED | {"token": "s3cret"}))).status == 202
+    (tmp_path / "token").write_text("rotated\n")
+    assert (await send(world, EVENT, (STRUCTURED | {"token": "s3cret"}))).status == 401
+    assert (await send(world, EVENT, (STRUCTURED | {"token": "rotated"}))).status == 202
 
 
 async def test_a_store_that_is_away_is_never_a_false_202(opened: World) -> None:
