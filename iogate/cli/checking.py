@@ -84,14 +84,18 @@ def compiled(
     root: Path | None = None,
     allow_unsupported: bool = False,
 ) -> Checked:
-    """As `check`, for commands that cannot go on with errors: those are told on stderr, then raised."""
+    """Read and compile as `check` does, show the problems on stderr, and raise if one is an error.
+
+    Raises:
+        InvalidFiles: a document has an error.
+    """
     import sys
 
     checked = check(settings, purpose=purpose, paths=paths, root=root, allow_unsupported=allow_unsupported)
     show_problems(checked.problems, checked.sources, sys.stderr)
     if checked.bundle is None:
         raise InvalidFiles(
-            f"the documents do not hold: {counted(checked.errors, 'error')}",
+            f"validation failed: {counted(checked.errors, 'error')}",
             hint='"iogate explain CODE" tells more about each',
         )
     return checked

@@ -92,7 +92,7 @@ async def debug(
     header: HeaderOption = None,
     limit: Annotated[str, typer.Option("--timeout", metavar="TIME", help="How long a run may take.")] = "5m",
 ) -> None:
-    """Replay an API's debug cases against the running gateway, and hold each result against its `expect`."""
+    """Replay an API's debug cases against the running gateway, and compare each result with its `expect`."""
     from iogate.effects.client import Client
 
     settings = session.settings()

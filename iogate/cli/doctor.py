@@ -87,12 +87,12 @@ async def doctor(session: Session) -> None:
         ],
     )
     if failed is not None:
-        raise Unreachable("the store is out of reach or refused us")
+        raise Unreachable("the store is unreachable or refused the connection")
     wrong = [each for each in findings if each.verdict == "error"]
     if any(each.about == "store" for each in wrong):
         raise Unreachable("the store is not safe to use")
     if wrong:
-        raise InvalidFiles(f"{counted(len(wrong), 'finding')} to mend")
+        raise InvalidFiles(f"doctor found {counted(len(wrong), 'error')}")
 
 
 def machine(settings: Settings) -> Iterator[Finding]:
@@ -133,7 +133,7 @@ def machine(settings: Settings) -> Iterator[Finding]:
                 about="link_key",
                 verdict="warning",
                 message="not set: each machine makes its own",
-                hint="set the same link_key on all machines, or links to runs hold on one only",
+                hint="set the same link_key on all machines, or a link to a run works on one of them only",
             )
         if settings.public_url is None:
             yield Finding(
@@ -201,7 +201,7 @@ def secrets_of(settings: Settings, checked: Checked | None) -> Iterator[Finding]
         yield Finding(
             about="secrets",
             verdict="warning",
-            message="IOG501: a secret stands in the setting events in clear",
+            message="IOG501: the setting events has a secret in clear text",
             hint="write {env: NAME}, {file: PATH} or {hash: …} there",
         )
     if not missing:

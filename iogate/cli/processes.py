@@ -277,7 +277,7 @@ class _Place:
                 ready = False
             await asyncio.sleep(LOOK_S)
         if not ready:
-            screen.warn(f"not all processes are ready after {READY_S:g} s; they are still tried")
+            screen.warn(f"not all processes are ready after {READY_S:g} s; iogate keeps trying")
         if not self.parts.gateways:
             screen.note(f"working: {settings.workers * settings.concurrency} runs at once")
             return

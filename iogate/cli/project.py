@@ -53,7 +53,7 @@ def init(session: Session) -> None:
         [f"created {path}" for path in created] + [f"kept    {path}" for path in kept],
     )
     if not created:
-        session.screen.note("all of it exists already: everything is left as it is")
+        session.screen.note("all files exist already: nothing was changed")
     session.screen.note('next: "iogate up" serves it, "iogate test" tries it without a server')
 
 
@@ -83,9 +83,7 @@ def new_api(
     if script is not None:
         task, case = _script(script, workflow_path)
         if "script" not in settings.allow_run:
-            session.screen.warn(
-                f'allow_run does not hold "script": add it in {FILE_NAME} before "iogate apply"'
-            )
+            session.screen.warn(f'allow_run has no "script": add it in {FILE_NAME} before "iogate apply"')
     elif function is not None:
         task, case = _function(settings, function)
     elif http is not None:
@@ -196,7 +194,7 @@ def _with_method(path: Path, before: str, method: str, block: str) -> str:
 
     reading = read_text(before, str(path))
     if reading.problems or not isinstance(reading.data, dict):
-        raise InvalidFiles(f"{path} does not hold", hint=f"iogate validate {path}")
+        raise InvalidFiles(f"{path} is invalid", hint=f"iogate validate {path}")
     old: Mapping[str, Any] = reading.data
     if method in (old.get("methods") or {}):
         raise Refused(f"{path} has a method {method} already", hint="choose another method")

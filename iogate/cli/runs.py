@@ -155,7 +155,7 @@ async def cancel(
         list[str] | None,
         typer.Argument(metavar="[UID]...", help="Ids of the runs.", autocompletion=completion.uids),
     ] = None,
-    reason: Annotated[str, typer.Option(help="Why; stands in the run's error and journal.")] = "",
+    reason: Annotated[str, typer.Option(help="Reason, recorded in the run's error and journal.")] = "",
     api: ApiFilter = None,
     status_: StatusFilter = None,
     since: SinceFilter = None,

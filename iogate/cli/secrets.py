@@ -11,7 +11,7 @@ import typer
 from iogate.cli.session import Session, command
 from iogate.errors import Misused
 
-group = typer.Typer(help="Make secrets, and the hashes that may stand in git.", no_args_is_help=True)
+group = typer.Typer(help="Make secrets, and hashes of them that git may have.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -163,7 +163,7 @@ def test_no_line_of_a_table_is_left_to_the_terminal_to_break(
     monkeypatch.setattr(sys, "stdout", terminal := Terminal())
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm")
-    advice = "set the same link_key on all machines, or links to runs hold on one only"
+    advice = "set the same link_key on all machines, or a link to a run works on one of them only"
     rows = [("link_key", "warning", "not set: each machine makes its own", advice)]
     Screen().show(Table(columns=("about", "verdict", "what", "what to do"), rows=rows))
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in terminal.getvalue().splitlines()]

@@ -21,7 +21,7 @@ def test_init_writes_a_project_once(cli: Cli) -> None:
     cli.write("iogate.yaml", "port: 81\n")
     assert cli("init", "-o", "json").json["kept"] == first["created"][:3]
     assert (cli.root / "iogate.yaml").read_text() == "port: 81\n"
-    assert cli("init").err.startswith("all of it exists already: everything is left as it is\n")
+    assert cli("init").err.startswith("all files exist already: nothing was changed\n")
 
 
 def test_init_adds_the_data_folder_to_an_existing_gitignore(cli: Cli) -> None:
@@ -63,7 +63,7 @@ def test_new_api_from_a_script_names_the_setting_that_it_needs(cli: Cli) -> None
     cli.write("scripts/report.py", "print(1)\n")
     ran = cli("new", "api", "reports/daily", "--script", "scripts/report.py")
     assert ran.err.startswith(
-        'warning: allow_run does not hold "script": add it in iogate.yaml before "iogate apply"\n'
+        'warning: allow_run has no "script": add it in iogate.yaml before "iogate apply"\n'
     )
     text = (cli.root / "workflows.d/reports/daily.yaml").read_text()
     assert 'source: {endpoint: "../../scripts/report.py"}' in text

@@ -99,7 +99,7 @@ def test_doctor_warns_of_a_secret_of_events_in_clear(project: Cli) -> None:
     project.write("iogate.yaml", "events: {auth: {token: hunter2}}\n")
     ran = project("doctor", "-o", "json", code=None)
     messages = [each["message"] for each in ran.json["findings"] if each["about"] == "secrets"]
-    assert "IOG501: a secret stands in the setting events in clear" in messages
+    assert "IOG501: the setting events has a secret in clear text" in messages
     assert "hunter2" not in ran.out + ran.err
 
 
