@@ -215,12 +215,14 @@ def _in_this_shell(error: Unset) -> str:
 
 async def store_of(store: Store) -> list[Finding]:
     """Whether the store keeps what it is given, and whether its clock is ours."""
+    from iogate.store.server import describe
+
     info = await store.server_info()
     found = [
         Finding(
             about="store",
             verdict="ok",
-            message=f"{store.address}, {info.get('server_name', 'redis')} {info.get('redis_version', '?')}",
+            message=f"{store.address}, {describe(info)}",
         )
     ]
     found += [
@@ -258,7 +260,7 @@ async def store_of(store: Store) -> list[Finding]:
                 about="store",
                 verdict="warning",
                 message=f"{used * 100 // most} % of its memory is used; calls are refused above 90 %",
-                hint="raise maxmemory, or shorten retention",
+                hint="raise maxmemory (store_memory of the embedded store), or shorten retention",
             )
         )
     before = time.time()

@@ -35,7 +35,7 @@ from iogate import handover
 from iogate.errors import Unreachable, WrongStore
 from iogate.store import folder as folders
 from iogate.store import server as servers
-from iogate.store.readiness import SERVING, Patience, client, socket_url, state
+from iogate.store.readiness import FIRST_ASK_S, SERVING, Patience, client, socket_url, state
 from iogate.supervisor import tied
 
 SOCKET_BYTES = 100
@@ -110,8 +110,8 @@ def start_embedded(
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
-            found = _living(folder)
-            now = None if found is None else state(found.url)
+            found = _living(folder, patience.ask_s)
+            now = None if found is None else state(found.url, patience.ask_s)
             if found is not None and now is SERVING:
                 return found
             patience.spend(now)
@@ -253,14 +253,14 @@ def _start(
     return embedded
 
 
-def _living(folder: Path) -> Embedded | None:
+def _living(folder: Path, timeout_s: float = FIRST_ASK_S) -> Embedded | None:
     """The server behind the folder's socket, if it answers."""
     socket = socket_path(folder)
     if not socket.exists():
         return None
     url = socket_url(socket)
     try:
-        with client(url, 1.0) as plain:
+        with client(url, timeout_s) as plain:
             info = plain.info("server")
     except (RedisError, OSError):
         return None
@@ -275,7 +275,7 @@ def _wait_ready(embedded: Embedded, patience: Patience, begins: int = 0) -> None
         code = embedded.process.poll() if embedded.process is not None else None
         if code is not None:
             raise _ended(embedded, code, begins)
-        now = state(embedded.url)
+        now = state(embedded.url, patience.ask_s)
         if now is SERVING:
             return
         patience.spend(now)

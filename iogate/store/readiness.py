@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 LOADING_LOOK_S = 0.1
 LOADING_TOLD_S = 5.0
+FIRST_ASK_S = 1.0
+LONGEST_ASK_S = 16.0
 
 
 class GivenUp(Unreachable):
@@ -46,10 +48,10 @@ class Loading:
     left_s: int | None
 
 
-def state(url: str) -> Serving | Loading | None:
-    """Return whether a server serves or loads; None if it does not answer."""
+def state(url: str, timeout_s: float = FIRST_ASK_S) -> Serving | Loading | None:
+    """Return whether a server serves or loads; None if it does not answer in time."""
     try:
-        with client(url, 1.0) as plain:
+        with client(url, timeout_s) as plain:
             try:
                 plain.ping()
             except BusyLoadingError:
@@ -74,13 +76,19 @@ class Patience:
         self._folder = folder
         self._timeout_s = timeout_s
         self._given_up = given_up
-        self._until = time.monotonic() + timeout_s
+        self._began = time.monotonic()
+        self._until = self._began + timeout_s
         self._tell_at = time.monotonic() + LOADING_TOLD_S / 5
         self._loads = False
 
     @property
     def over(self) -> bool:
         return time.monotonic() > self._until
+
+    @property
+    def ask_s(self) -> float:
+        """How long to wait for an answer; it grows, since a slow server answers now and then only."""
+        return min(max(time.monotonic() - self._began, FIRST_ASK_S), LONGEST_ASK_S)
 
     def start_over(self) -> None:
         """Forget that a server loaded: another one starts."""

@@ -122,7 +122,7 @@ def choose(named: str | None = None) -> Server:
 
 
 def describe(info: Mapping[str, Any]) -> Server:
-    """A server by its own INFO."""
+    """Return a server by its own INFO; Valkey claims to be Redis 7.2.4 there for its clients."""
     kind = "valkey" if "valkey_version" in info else "redis"
-    version = info.get("valkey_version") or info["redis_version"]
+    version = info.get("valkey_version") or info.get("redis_version", "?")
     return Server(kind=kind, version=str(version), path=str(info.get("executable", "")))

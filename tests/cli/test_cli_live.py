@@ -8,6 +8,7 @@ import pytest
 
 from iogate.cli.several import repeatable
 from iogate.errors import Unreachable
+from iogate.store import server
 from iogate.store.failures import StoreUnavailable
 from tests.cli.conftest import Cli
 from tests.cli.place import Place, until
@@ -431,6 +432,8 @@ def test_doctor_finds_what_will_hurt(live: Cli) -> None:
     findings = live("doctor", "-o", "json").json["findings"]
     by_verdict = {(each["about"], each["verdict"]) for each in findings}
     assert {("store", "ok"), ("clock", "ok"), ("gateways", "ok"), ("workers", "ok")} <= by_verdict
+    about_store = [each["message"] for each in findings if each["about"] == "store"]
+    assert any(message.endswith(f", {server.choose()}") for message in about_store), "by its own version"
     assert any("shop/lacking" in each["message"] for each in findings if each["about"] == "secrets")
 
 
