@@ -63,7 +63,9 @@ def state(url: str, timeout_s: float = FIRST_ASK_S) -> Serving | Loading | None:
     return SERVING
 
 
-def _progress(info: dict[str, Any]) -> Loading:
+def _progress(info: dict[str, Any]) -> Serving | Loading:
+    if not info.get("loading"):
+        return SERVING  # it was done between the two questions
     left_s = info.get("loading_eta_seconds")
     percent = float(info.get("loading_loaded_perc", 0))
     return Loading(percent=percent, left_s=int(left_s) if left_s is not None and percent else None)

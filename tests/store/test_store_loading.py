@@ -14,7 +14,7 @@ from iogate.store import embedded, readiness
 from iogate.store.embedded import start_embedded
 from iogate.store.readiness import GivenUp, client
 
-KEYS = 5_000
+KEYS = 20_000
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pipe.execute()
     filled.stop()
     options = embedded._options
-    delay = ["--key-load-delay", "250", "--enable-debug-command", "yes"]
+    delay = ["--key-load-delay", "40", "--enable-debug-command", "yes"]
     monkeypatch.setattr(embedded, "_options", lambda *given: [*options(*given), *delay])
     monkeypatch.setattr(readiness, "LOADING_TOLD_S", 0.2)
     monkeypatch.setattr(readiness, "FIRST_ASK_S", 0.05)  # shorter than between two answers of this server
@@ -54,7 +54,9 @@ def test_a_store_that_loads_longer_than_it_may_be_silent_starts(
     assert percent == sorted(percent)
 
 
-async def test_a_start_that_is_given_up_while_it_loads_ends_the_server_and_harms_nothing(slow: Path) -> None:
+async def test_a_start_that_is_given_up_while_it_loads_ends_the_server_and_harms_nothing(
+    slow: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given_up = threading.Event()
     starting = asyncio.create_task(asyncio.to_thread(start_embedded, slow, given_up=given_up))
     await asyncio.sleep(0.4)
@@ -62,6 +64,7 @@ async def test_a_start_that_is_given_up_while_it_loads_ends_the_server_and_harms
     given_up.set()
     with pytest.raises(GivenUp):
         await asyncio.wait_for(starting, 10)
+    monkeypatch.undo()
     again = await asyncio.to_thread(start_embedded, slow)
     assert not again.adopted
     with client(again.url, 5) as plain:
