@@ -126,7 +126,7 @@ async def logs(
     uid: UidArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run's end.")] = False,
 ) -> None:
-    """Print a run's journal: what happened, line by line."""
+    """Print a run's journal: what happened, line by line, with the output of its processes."""
     from iogate.cli.render import Output, to_yaml
     from iogate.store.reading import entry
 

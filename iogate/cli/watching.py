@@ -122,6 +122,12 @@ def problem(error: dict[str, Any]) -> str:
 def told(line: dict[str, Any]) -> str:
     parts = [str(line["at"]), str(line["kind"]).ljust(18), str(line.get("reference", ""))]
     detail = line.get("detail")
+    if line["kind"] == "process.output" and detail:
+        # Each line of it is marked, so that none passes for an entry of the journal.
+        shown = str(detail["text"]).rstrip("\n").split("\n")
+        if detail.get("omitted"):
+            shown.insert(0, f"({detail['omitted']} characters are left out)")
+        return "\n".join(["  ".join(parts), *(f"  {detail['stream']} | {each}" for each in shown)])
     if detail:
         parts.append(json.dumps(detail, ensure_ascii=False))
     return "  ".join(part for part in parts if part).rstrip()

@@ -19,6 +19,7 @@ from iogate.effects.http.failures import CallFailed
 from iogate.effects.openapi import Documents, build
 from iogate.effects.processes.containers import Containers
 from iogate.effects.processes.isolation import Isolation
+from iogate.effects.processes.process import Wrote
 from iogate.effects.processes.scripts import Processes
 from iogate.effects.processes.workplace import Workplace
 from iogate.engine.commands import (
@@ -53,6 +54,8 @@ class EffectContext:
     attempt: int = 1
     program: str = ""
     """Digest of its program: which revision's resources it reads."""
+    wrote: Wrote | None = None
+    """Is told what a process of this effect writes, as it comes."""
 
 
 Resources = Callable[[EffectContext, str], Awaitable[bytes]]
@@ -162,9 +165,11 @@ class Effects:
                     frame=perform.frame, output=called.output, authorization=called.authorization
                 )
             case RunProcess() as process:
-                output = await self._processes.run(process, identity=identity, load=self._loader(run))
+                output = await self._processes.run(
+                    process, identity=identity, load=self._loader(run), wrote=run.wrote
+                )
             case RunContainer() as container:
-                output = await self._containers.run(container, identity=identity)
+                output = await self._containers.run(container, identity=identity, wrote=run.wrote)
             case CallFunction() as call:
                 context = Context(
                     idempotency_key=perform.idempotency_key,

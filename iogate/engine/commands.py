@@ -241,6 +241,7 @@ class Note:
         "task.waiting",
         "task.suspended",
         "task.resumed",
+        "process.output",
     ]
     at_ms: int
     reference: str = ""

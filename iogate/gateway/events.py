@@ -70,6 +70,10 @@ class Streams:
             await events.aclose()
 
 
+PROCESS_OUTPUT = "process.output"
+"""Entries for the operators of a workflow, not for its callers."""
+
+
 async def _stream(live: Live, store: Store, uid: str, *, after: int) -> Stream:
     pages = store.runs.followers.pages(uid, after)
     drained = asyncio.ensure_future(live.draining.wait())
@@ -82,11 +86,13 @@ async def _stream(live: Live, store: Store, uid: str, *, after: int) -> Stream:
                 if news is None:
                     break
                 first, entries = news
-                yield b"".join(
-                    b"id: %d\nevent: journal\ndata: %s\n\n"
-                    % (number, msgspec.json.encode(reading.entry(entry)))
-                    for number, entry in enumerate(entries, first)
+                events = b"".join(
+                    b"id: %d\nevent: journal\ndata: %s\n\n" % (number, msgspec.json.encode(entry))
+                    for number, entry in enumerate(map(reading.entry, entries), first)
+                    if entry["kind"] != PROCESS_OUTPUT
                 )
+                if events:
+                    yield events
                 following = asyncio.ensure_future(anext(pages, None))
             elif drained.done():
                 return

@@ -67,7 +67,9 @@ class Drive:
         self._presumed_lost_s = presumed_lost_s
         self._loop = asyncio.get_running_loop()
         self._turns = Turns(self._advance)
-        self._performing = Performing(effects, vault, performed=self.step, released=released)
+        self._performing = Performing(
+            effects, vault, performed=self.step, released=released, now_ms=clock.now_ms
+        )
         self._inboxes = Inboxes(leases, self.step)
         self.loading = loading
         self.commits = Commits(

@@ -11,9 +11,10 @@ import logging
 from collections.abc import Callable
 
 from iogate.effects.perform import EffectContext, Effects
-from iogate.engine.commands import Perform, Performed
+from iogate.engine.commands import Note, Perform, Performed, RunContainer, RunProcess
 from iogate.errors import WorkflowError
 from iogate.worker.active import Run
+from iogate.worker.process_output import EVERY_S, ProcessOutput
 from iogate.worker.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -29,11 +30,13 @@ class Performing:
         *,
         performed: Callable[[Run], None],
         released: Callable[[], None],
+        now_ms: Callable[[], int],
     ) -> None:
         self._effects = effects
         self._vault = vault
         self._performed = performed
         self._released = released
+        self._now_ms = now_ms
         self._detached: set[asyncio.Task[None]] = set()
 
     @property
@@ -61,7 +64,16 @@ class Performing:
 
     async def _perform(self, run: Run, perform: Perform) -> None:
         claim = run.claim
-        context = EffectContext(uid=claim.uid, attempt=claim.attempt, program=claim.program)
+        output = looking = None
+        if perform.await_result and isinstance(perform.effect, RunProcess | RunContainer):
+            output = ProcessOutput(lambda: self._vault.redaction)
+            looking = asyncio.create_task(self._show_output(run, perform, output))
+        context = EffectContext(
+            uid=claim.uid,
+            attempt=claim.attempt,
+            program=claim.program,
+            wrote=None if output is None else output.wrote,
+        )
         try:
             performed = await self._effects.perform(perform, run=context)
         except Exception as error:
@@ -73,12 +85,44 @@ class Performing:
             )
             detail = f"internal error while performing the task: {type(error).__name__}"
             performed = Performed(frame=perform.frame, error=WorkflowError("runtime", detail=detail))
+        finally:
+            if looking is not None:
+                looking.cancel()
+            if output is not None:
+                self._note_output(run, perform, output, ended=True)
         if run.gone or run.effects.get(perform.frame) is not asyncio.current_task():
             return
         del run.effects[perform.frame]
         run.inbox.append(self._vault.redaction.outcome(perform, performed))
         run.dirty = True
         self._performed(run)
+
+    async def _show_output(self, run: Run, perform: Perform, output: ProcessOutput) -> None:
+        """Bring the output of a process into the journal while it runs, until cancelled."""
+        while not run.gone:
+            await asyncio.sleep(EVERY_S)
+            if self._note_output(run, perform, output):
+                run.dirty = True
+                self._performed(run)
+
+    def _note_output(self, run: Run, perform: Perform, output: ProcessOutput, *, ended: bool = False) -> bool:
+        """Note what is due of the output; tell whether there was something."""
+        details = output.take(ended=ended)
+        if details and not run.gone:
+            name = perform.reference.rpartition("/")[2]
+            run.note(
+                [
+                    Note(
+                        kind="process.output",
+                        at_ms=self._now_ms(),
+                        reference=perform.reference,
+                        name=name,
+                        detail=detail,
+                    )
+                    for detail in details
+                ]
+            )
+        return bool(details)
 
 
 def cancel_given_up(run: Run) -> None:

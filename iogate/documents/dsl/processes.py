@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Discriminator
+from pydantic import AfterValidator, BeforeValidator, Discriminator
 
 from iogate.documents.dsl.data import ExternalResource, text_or_mapping
 from iogate.documents.dsl.form import DslShape, either
@@ -55,10 +55,16 @@ class ScriptParts(DslShape):
 Script = Annotated[ScriptParts, BeforeValidator(either("code", "source", of="a script"))]
 
 
+def _not_empty(command: str) -> str:
+    if not command.strip():
+        raise rule("an empty command does nothing", hint='write what /bin/sh is to run, such as "./ship.sh"')
+    return command
+
+
 class Shell(DslShape):
     near: ClassVar = {"cmd": "command", "args": "arguments", "env": "environment"}
 
-    command: Text
+    command: Annotated[Text, AfterValidator(_not_empty)]
     stdin: Maybe[Text] = None
     arguments: Maybe[TextList] = None
     environment: Maybe[FreeMap] = None

@@ -99,7 +99,9 @@ class Containers:
             with suppress(subprocess.TimeoutExpired):
                 ender.wait(timeout=PATIENCE_S)
 
-    async def run(self, run: RunContainer, *, identity: Mapping[str, str]) -> Any:
+    async def run(
+        self, run: RunContainer, *, identity: Mapping[str, str], wrote: process.Wrote | None = None
+    ) -> Any:
         """Run to the end and give the output that `return` asks for.
 
         Raises WorkflowError; a cancelled one is dead when CancelledError comes out.
@@ -110,7 +112,7 @@ class Containers:
             raise configuration(f"nothing on this worker runs containers: {TO_INSTALL}")
         with self._workplace.room(owned=False) as room:
             try:
-                end = await self._end_of(run, room, identity)
+                end = await self._end_of(run, room, identity, wrote)
             except asyncio.CancelledError:
                 await self._finish(run, kill=True)
                 raise
@@ -120,7 +122,9 @@ class Containers:
             await self._finish(run)
             return ending.output("container", end, run.returns, self._redactor())
 
-    async def _end_of(self, run: RunContainer, room: Room, identity: Mapping[str, str]) -> process.Exit:
+    async def _end_of(
+        self, run: RunContainer, room: Room, identity: Mapping[str, str], wrote: process.Wrote | None
+    ) -> process.Exit:
         created = await self._create(run, room, identity)
         if created.code != 0:
             left = await self._left(run)
@@ -131,7 +135,7 @@ class Containers:
                     self._redactor(),
                 )
             if left not in {"created", "configured", "dead"} and run.stdin is None:
-                return await self._waited_for(run, room)
+                return await self._waited_for(run, room, wrote)
             # What it had read of its input is lost with the worker that gave it.
             await self._said("rm", "--force", run.name)
             created = await self._create(run, room, identity)
@@ -143,7 +147,9 @@ class Containers:
             "--sig-proxy=false",
             *(["--interactive"] if run.stdin is not None else []),
         ]
-        started = await self._told(room, *attach, run.name, keep=ending.KEPT[run.returns], stdin=run.stdin)
+        started = await self._told(
+            room, *attach, run.name, keep=ending.KEPT[run.returns], stdin=run.stdin, wrote=wrote
+        )
         return await self._ended(run, started)
 
     async def _create(self, run: RunContainer, room: Room, identity: Mapping[str, str]) -> process.Exit:
@@ -199,9 +205,9 @@ class Containers:
             )
         return status
 
-    async def _waited_for(self, run: RunContainer, room: Room) -> process.Exit:
+    async def _waited_for(self, run: RunContainer, room: Room, wrote: process.Wrote | None) -> process.Exit:
         await self._told(room, "wait", run.name)
-        logs = await self._told(room, "logs", run.name, keep=ending.KEPT[run.returns])
+        logs = await self._told(room, "logs", run.name, keep=ending.KEPT[run.returns], wrote=wrote)
         return await self._ended(run, logs)
 
     async def _ended(self, run: RunContainer, written: process.Exit) -> process.Exit:
@@ -264,6 +270,7 @@ class Containers:
         keep: frozenset[process.Stream] = frozenset(),
         stdin: str | None = None,
         more: Mapping[str, str] | None = None,
+        wrote: process.Wrote | None = None,
     ) -> process.Exit:
         found = tool()
         if found is None:
@@ -280,6 +287,7 @@ class Containers:
             confinement=process.Confinement(tool=True),
             stdin=None if stdin is None else stdin.encode("utf-8", "replace"),
             keep=keep,
+            wrote=wrote,
         )
         try:
             return await process.run(command, self._workplace.launcher)

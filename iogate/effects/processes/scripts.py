@@ -71,6 +71,7 @@ class Processes:
         *,
         identity: Mapping[str, str],
         load: Callable[[str], Awaitable[bytes]],
+        wrote: process.Wrote | None = None,
     ) -> Any:
         """Run to the end and give the output that `return` asks for.
 
@@ -86,6 +87,7 @@ class Processes:
                 stdin=None if run.stdin is None else run.stdin.encode("utf-8", "replace"),
                 home=room.home,
                 keep=ending.KEPT[run.returns],
+                wrote=wrote,
                 confinement=self._isolation.of(room, self._workplace.here),
             )
             end = await self._end_of(run, command)
