@@ -120,6 +120,8 @@ class Registry:
     """All functions that this project's settings let workflows call."""
 
     functions: Mapping[tuple[str, str], Function] = field(default_factory=dict)
+    complete: bool = True
+    """False if there may be more: the modules were only read, and their source does not tell all."""
 
     def get(self, name: str, version: str) -> Function | None:
         return self.functions.get((name, version))
@@ -154,20 +156,25 @@ def function(
 
     def mark(target: _Callable) -> _Callable:
         chosen = name if name is not None else target.__name__
-        if not _NAME.fullmatch(chosen):
-            raise InvalidFiles(
-                f"function name {chosen!r} does not hold: letters, digits, '-', '_' and '.', at most 63",
-                code="IOG322",
-            )
-        if not _SEMVER.fullmatch(version):
-            raise InvalidFiles(
-                f"version {version!r} of function {chosen!r} is no semantic version; write 1.0.0",
-                code="IOG322",
-            )
+        check_names(chosen, version)
         setattr(target, _MARK, _Mark(chosen, version, idempotent))
         return target
 
     return mark
+
+
+def check_names(name: str, version: str) -> None:
+    """Raise InvalidFiles for a name or a version that no workflow could write."""
+    if not _NAME.fullmatch(name):
+        raise InvalidFiles(
+            f"function name {name!r} does not hold: letters, digits, '-', '_' and '.', at most 63",
+            code="IOG322",
+        )
+    if not _SEMVER.fullmatch(version):
+        raise InvalidFiles(
+            f"version {version!r} of function {name!r} is no semantic version; write 1.0.0",
+            code="IOG322",
+        )
 
 
 def load(modules: Iterable[str], root: Path) -> Registry:

@@ -45,6 +45,7 @@ def check(
 
     `allow_unsupported` only warns of what this release does not execute or the settings do not allow.
     """
+    from iogate import declarations
     from iogate.cli.tools import missing
     from iogate.compiler.compile import compile_documents
     from iogate.documents import in_order, load
@@ -61,7 +62,10 @@ def check(
         settings,
         root=root,
         purpose=purpose,
-        functions=load_functions(settings.functions, root),
+        # `validate` runs nothing of the project either: functions are read from the source of their modules.
+        functions=declarations.read(settings.functions, root)
+        if purpose == "validate"
+        else load_functions(settings.functions, root),
         partial=paths is not None,
         # `validate` says what the files say, wherever it runs: it does not touch the network.
         fetch=fetcher(settings, root) if purpose != "validate" else None,

@@ -44,6 +44,35 @@ def test_what_new_writes_holds_and_passes_its_own_test(cli: Cli, how: list[str])
     assert cli("test", "-o", "json").json["failed"] == 0
 
 
+def test_validate_runs_nothing_of_the_project(cli: Cli) -> None:
+    """Its functions are read, and their calls checked; `apply` would import them."""
+    cli.write(
+        "steps.py",
+        "import iogate\nopen('executed', 'w').close()\n@iogate.function('double')\ndef double(n: int): ...\n",
+    )
+    cli.write("iogate.yaml", "functions: [steps]\n")
+    workflow = (
+        "document: {dsl: '1.0.3', namespace: n, name: w, version: 1.0.0}\n"
+        "do:\n  - a: {call: 'double:1.0.0@default', with: {n: ARGUMENT}}\n"
+    )
+    cli.write("workflows.d/w.yaml", workflow.replace("ARGUMENT", "1"))
+    assert cli("validate", "-o", "json").json["problems"] == []
+    cli.write("workflows.d/w.yaml", workflow.replace("ARGUMENT", "one"))
+    (problem,) = cli("validate", "-o", "json", code=3).json["problems"]
+    assert problem["code"] == "IOG319"
+    assert 'argument "n" of double:1.0.0@default does not fit' in problem["message"]
+    cli.write("workflows.d/w.yaml", workflow.replace("double", "treble"))
+    (problem,) = cli("validate", "-o", "json", code=3).json["problems"]
+    assert (problem["code"], problem["severity"]) == ("IOG315", "error")
+    assert not (cli.root / "executed").exists()
+    cli.write("steps.py", "import iogate\nf = iogate.function('treble')(print)\n")
+    (problem,) = cli("validate", "-o", "json").json["problems"]
+    assert (problem["code"], problem["severity"]) == ("IOG315", "warning")
+    assert problem["message"] == (
+        'function "treble" cannot be found without running the modules of the setting functions'
+    )
+
+
 def test_new_from_a_function_passes_its_own_test(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli.write(
         "iogate_test_offline.py",

@@ -78,6 +78,18 @@ def _unregistered(
         )
         near = nearest(name, known)
         choice = f"{near}:{registry.versions(near)[-1]}@default" if near else ""
+    if not registry.complete:
+        message = (
+            f"function {quoted(name)} cannot be found without running the modules of the setting functions"
+        )
+        return fault(
+            document,
+            (*task.pointer, "call"),
+            "IOG315",
+            message,
+            severity="warning",
+            hint="iogate apply imports them, and tells for certain",
+        )
     return fault(document, (*task.pointer, "call"), "IOG315", message, hint=did_you_mean(choice or None))
 
 
