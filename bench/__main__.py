@@ -7,6 +7,7 @@ Three questions, each answered by the median of several rounds in which both sid
     end to end  runs a second from the first call to the last completed run, one gateway and one worker
 
 `python -m bench waiting` asks another: what runs cost that wait, and how late their timers fire.
+`python -m bench herd` measures what many timers that are due at once cost other callers.
 `python -m bench streams` measures what open event streams cost other callers.
 """
 
@@ -23,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import streams, waiting
+from bench import herd, streams, waiting
 from bench.site import TOKEN, Site, redis_server, wait_for
 
 BODY = '{"sku":"A-1","quantity":3}'
@@ -133,6 +134,9 @@ def describe(question: str, row: dict[str, Any]) -> str:
 def main() -> None:
     if sys.argv[1:2] == ["waiting"]:
         waiting.main(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["herd"]:
+        herd.main(sys.argv[2:])
         return
     if sys.argv[1:2] == ["streams"]:
         streams.main(sys.argv[2:])

@@ -23,6 +23,7 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:leases              zset    leased uid by the lease's end                  until the commit
     iogate:suspects            list    runs of a dead worker                          until taken alone
     iogate:upkeep              string  when timers and leases were last looked at     for ever
+    iogate:idle                set     workers that have room and wait for a run      until woken
     iogate:clock_ahead         string  ms of the store's time before its clock        for ever
     iogate:taken:WORKER        string  last answer to this worker's take              TAKEN_S
     iogate:events              list    published events, numbered                     until matched
@@ -149,6 +150,7 @@ TIMERS: Final = "iogate:timers"
 LEASES: Final = "iogate:leases"
 SUSPECTS: Final = "iogate:suspects"
 UPKEEP: Final = "iogate:upkeep"
+IDLE: Final = "iogate:idle"
 CLOCK_AHEAD: Final = "iogate:clock_ahead"
 TAKEN: Final = "iogate:taken:"
 EVENTS: Final = "iogate:events"
@@ -178,8 +180,8 @@ BLOBS: Final = "iogate:blobs"
 PROCESS: Final = "iogate:process:"
 PROCESSES: Final = "iogate:processes:"
 
-WAKE_CHANNEL: Final = "iogate:wake"
-"""Doorbell of the workers: the RQ queue was empty and is not any more."""
+WAKE_CHANNEL: Final = "iogate:wake:"
+"""With a worker's name: its doorbell, there is a run in the RQ queue for it."""
 ENDED_CHANNEL: Final = "iogate:ended"
 """Uids that ended, space-separated."""
 JOURNAL_CHANNEL: Final = "iogate:journal:"

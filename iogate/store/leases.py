@@ -169,10 +169,13 @@ class Leases:
         """One slow round of repair of what outsiders did, every minute or so; how many runs it put back."""
         return (await audit(self._line)).restored
 
-    def doorbell(self) -> tuple[Doorbell, Any]:
-        """A bell that rings when runs arrive in an empty queue, and the context that keeps it wired."""
+    def doorbell(self, worker: str) -> tuple[Doorbell, Any]:
+        """Return the bell that rings when there is a run for this worker, and the context that wires it.
+
+        It is rung once after a take that left the worker room.
+        """
         bell = Doorbell()
-        return bell, self._signals.listening(keys.WAKE_CHANNEL, bell.ring)
+        return bell, self._signals.listening(keys.WAKE_CHANNEL + worker, bell.ring)
 
     def cancellations(self, listener: Any) -> Any:
         """Context in which `listener(uid)` is called when someone cancels a leased run; a hint only."""

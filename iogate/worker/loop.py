@@ -51,7 +51,7 @@ class Loop:
         self._concurrency = 1 if solitary else concurrency
         self._solitary = solitary
         self._clock = clock
-        self._bell, self._wired = store.leases.doorbell()
+        self._bell, self._wired = store.leases.doorbell(name)
         self._left = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()

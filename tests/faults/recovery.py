@@ -44,6 +44,7 @@ LASTING = (
         keys.BIG,
         keys.INDEX,
         keys.UPKEEP,
+        keys.IDLE,
         keys.OPERATION,
         keys.CLOCK_AHEAD,
         keys.TAKEN,

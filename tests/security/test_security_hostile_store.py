@@ -178,9 +178,14 @@ async def test_what_is_published_by_others_deafens_no_one(site: Site) -> None:
     await site.publish(NOOP)
     worker = await site.worker()
     heard: list[str] = []
-    _, wired = site.store.leases.doorbell()
+    _, wired = site.store.leases.doorbell("w")
     async with wired, site.store.leases.cancellations(heard.append):
-        for channel in (keys.WAKE_CHANNEL, keys.CANCEL_CHANNEL, keys.ENDED_CHANNEL, keys.CHANGE_CHANNEL):
+        for channel in (
+            f"{keys.WAKE_CHANNEL}w",
+            keys.CANCEL_CHANNEL,
+            keys.ENDED_CHANNEL,
+            keys.CHANGE_CHANNEL,
+        ):
             await site.store.call("PUBLISH", channel, b"\xff\xfe")
         await site.store.call("PUBLISH", keys.CANCEL_CHANNEL, FORGED)
         await until(lambda: FORGED in heard, 5, "a message after one that is no text")

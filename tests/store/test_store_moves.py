@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from contextlib import AsyncExitStack
+from functools import partial
 
 from iogate.compiler.revision import Limits
 from iogate.store import keys
@@ -340,10 +343,49 @@ async def test_large_parts_of_an_ended_run_come_back_whole(each_store: Store) ->
 
 async def test_the_doorbell_rings_when_a_run_arrives_in_an_empty_queue(store: Store) -> None:
     await publish(store)
-    bell, wired = store.leases.doorbell()
+    bell, wired = store.leases.doorbell(WORKER)
     async with wired:
+        await store.leases.take(WORKER, 1)
         await accepted(store.intake())
         assert await bell.wait(5)
+
+
+async def test_a_run_wakes_one_worker_and_a_take_that_leaves_runs_wakes_the_next(each_store: Store) -> None:
+    """Who does not listen any more, or has no room, is passed over."""
+    await publish(each_store)
+    intake, leases = each_store.intake(), each_store.leases
+    rung: list[str] = []
+    async with AsyncExitStack() as stack:
+        for name in ("a", "b", "c"):
+            ring = partial(lambda name, _: rung.append(name), name)
+            channel = keys.WAKE_CHANNEL + name
+            await stack.enter_async_context(each_store._signals.listening(channel, ring))
+        for name in ("a", "b", "c", "dead-1", "dead-2"):
+            await leases.take(name, 2)
+
+        async def woken(count: int) -> list[str]:
+            async def so_many() -> bool:
+                return len(rung) >= count
+
+            await until(so_many)
+            assert len(rung) == count
+            return rung
+
+        for _ in range(5):
+            await accepted(intake)
+        first = (await woken(1))[0]
+        assert len((await leases.take(first, 2)).claims) == 2
+        second = (await woken(2))[1]
+        assert len((await leases.take(second, 2)).claims) == 2
+        third = (await woken(3))[2]
+        assert len((await leases.take(third, 2)).claims) == 1
+        assert {first, second, third} == {"a", "b", "c"}
+        left = {name.decode() for name in await each_store.call("SMEMBERS", keys.IDLE)}
+        assert left <= {third, "dead-1", "dead-2"}
+        await accepted(intake)
+        assert (await woken(4))[3] == third
+        await leases.bury("dead-1")
+        assert await each_store.call("SMEMBERS", keys.IDLE) in ([], [b"dead-2"])
 
 
 async def test_two_takers_never_get_the_same_run(store: Store) -> None:
@@ -370,7 +412,7 @@ async def test_a_take_of_large_runs_stops_where_it_has_enough(each_store: Store)
     """Fifty states of megabytes in one answer would take longer than anyone waits for it."""
     await publish(each_store)
     intake = each_store.intake()
-    half = b'"' + b"x" * (keys.TAKE_BYTES // 2) + b'"'
+    half = b'"' + random.Random(1).randbytes(keys.TAKE_BYTES // 2) + b'"'  # no smaller if compressed
     uids = [await accepted(intake, input=half) for _ in range(3)]
     first = (await each_store.leases.take(WORKER, 50)).claims
     assert [claim.uid for claim in first] == uids[:2]

@@ -54,7 +54,7 @@ async def test_the_whole_path_works_behind_tls(tls: tuple[str, Path]) -> None:
     store = await open_store(f"{url}?ssl_ca_certs={certificate}")
     await publish(store)
     uid = await accepted(store.intake())
-    _, wired = store.leases.doorbell()
+    _, wired = store.leases.doorbell("w")
     async with wired:
         await accepted(store.intake())
 

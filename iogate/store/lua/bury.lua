@@ -1,5 +1,5 @@
 -- A worker died: what it held queues again or becomes suspect at once, without waiting for the leases to end.
--- keys: leases, suspects, RQ queue, woken, gates, per run: run and all beside it; RQ's worker and registries; outboxes
+-- keys: leases, idle workers, suspects, RQ queue, woken, gates, per run: run and all beside it; RQ's worker and registries; outboxes
 -- args: worker, error and RQ text of a poisoned run; uid of the run of which more is known, its error and RQ text,
 --   '1' if its living parent saw it die by itself
 -- returns: how many runs it held
@@ -23,4 +23,5 @@ local key = $rq_worker .. worker
 redis.call('SREM', $rq_workers, key)
 redis.call('SREM', $rq_workers_of_queue, key)
 redis.call('DEL', key, key .. ':executions', $taken .. worker)
+redis.pcall('SREM', $idle, worker)
 return count

@@ -1,5 +1,5 @@
 -- Moves due timers and expired leases, then leases runs to a worker.
--- keys: clock, timers, leases, RQ queue, suspects; per run: run, frames, values, RQ's job and execution; gates, outboxes
+-- keys: clock, idle workers, timers, leases, RQ queue, suspects; per run: run, frames, values, RQ's job and execution; gates, outboxes
 -- args: worker, limit, lease ms, '1' where solitary, id of this take, error and RQ text of a poisoned run
 -- returns: {now ms, suspended, suspects, claim…}; a claim is {uid, token, seq, api, facts, input, created,
 --   started, deadline, attempt, deaths, retention, reason or false, {frame field, bytes…}, {digest, value…}} and,
@@ -161,6 +161,12 @@ if #leases > 0 then
     redis.call('HSET', key, 'state', 'busy', 'last_heartbeat', stamp())
     redis.call('EXPIRE', key, $rq_heartbeat_s)
   end
+end
+if #claims < limit and suspended == 0 and not solitary then
+  redis.pcall('SADD', $idle, worker)
+else
+  redis.pcall('SREM', $idle, worker)
+  doorbell = doorbell or (#claims > 0 and not solitary and redis.call('LLEN', $rq_queue) > 0)
 end
 if #taken > 0 and not repeated then
   redis.call('SET', $taken .. worker, take_id .. ' ' .. table.concat(taken, ' '), 'EX', $taken_s)

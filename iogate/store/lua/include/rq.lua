@@ -22,9 +22,13 @@ local function rq_enqueue(uid)
   end
 end
 
--- Also when the queue held runs before: a worker that had room may have been told nothing.
+-- Wakes one worker that has room; if its take leaves runs in the queue, it wakes the next. Also when the queue held
+-- runs before: a worker that had room may have been told nothing. One that does not listen any more is forgotten.
 local function ring()
-  if doorbell then redis.call('PUBLISH', $wake_channel, '1') end
+  while doorbell do
+    local worker = redis.pcall('SPOP', $idle)
+    doorbell = type(worker) == 'string' and redis.call('PUBLISH', $wake_channel .. worker, '1') == 0
+  end
 end
 
 -- RQ wants 32 hexadecimal digits; the token makes it unique among the executions of its job.
