@@ -11,7 +11,8 @@ import datetime as dt
 import json
 import logging
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, TextIO
 
 from iogate.control_characters import escape, escape_line
@@ -75,6 +76,33 @@ class TextFormatter(logging.Formatter):
         if record.exc_info:
             line = f"{line}\n{self.formatException(record.exc_info)}"
         return escape(scrub(line))
+
+
+class Throttle:
+    """Limit on the number of log lines of one kind: some at once, then a few a second."""
+
+    def __init__(
+        self, *, burst: int = 50, per_s: float = 5.0, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._burst, self._per_s, self._monotonic = float(burst), per_s, monotonic
+        self._left, self._seen_s = float(burst), monotonic()
+        self._left_out = 0
+
+    def passes(self) -> bool:
+        """Tell whether one more line may be written; count it if not."""
+        now_s = self._monotonic()
+        self._left = min(self._burst, self._left + (now_s - self._seen_s) * self._per_s)
+        self._seen_s = now_s
+        if self._left < 1:
+            self._left_out += 1
+            return False
+        self._left -= 1
+        return True
+
+    def left_out(self) -> int:
+        """Return how many lines were left out since the last call of this method."""
+        left_out, self._left_out = self._left_out, 0
+        return left_out
 
 
 def set_up(form: Literal["text", "json"] | None = None, *, stream: TextIO | None = None) -> None:

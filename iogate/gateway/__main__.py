@@ -19,6 +19,7 @@ import uvloop
 from iogate import handover, logs, settings
 from iogate.errors import IogateError, Unreachable
 from iogate.gateway import app, process, senders, sockets
+from iogate.gateway.access_log import AccessLog
 from iogate.gateway.body import Bodies
 from iogate.gateway.calls import Calls
 from iogate.gateway.events import Streams
@@ -78,6 +79,7 @@ async def run(chosen: Settings) -> None:
         links=Links(link_key(chosen)),
         loopback=is_loopback(chosen.host),
         public_url=chosen.public_url or f"http://{bracketed}:{chosen.port}",
+        access_log=AccessLog(chosen.access_log),
         hosts=Hosts(
             chosen.hosts,
             listens_on=chosen.host,

@@ -36,6 +36,7 @@ class Application:
     """
 
     def __init__(self, live: Live, calls: Calls, arrivals: Arrivals, others: Litestar) -> None:
+        self._log = live.access_log
         self._hosts = live.hosts
         self._origins = live.origins
         self._calls = calls
@@ -48,7 +49,7 @@ class Application:
             return
         headers = dict(scope["headers"])
         if not self._hosts.serves(host := headers.get(b"host")):
-            await answers.misdirected(host).send(send)
+            await answers.misdirected(host).send(self._log.noting(scope, send))
             return
         if self._origins.any and (origin := headers.get(b"origin")) and self._origins.allows(origin):
             if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
@@ -62,9 +63,9 @@ class Application:
             await self._arrivals(scope, receive, send)
         elif b"%" in path or path.endswith(b"/") or b"//" in path:
             # Litestar would decode and trim it: a path that a proxy keeps inside has one form.
-            await answers.NO_PATH.send(send)
+            await answers.NO_PATH.send(self._log.noting(scope, send))
         else:
-            await self._others(scope, receive, send)
+            await self._others(scope, receive, self._log.noting(scope, send))
 
 
 def build(live: Live, calls: Calls) -> Application:

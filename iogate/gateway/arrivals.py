@@ -66,7 +66,10 @@ class Arrivals:
             answer = answers.CRASHED
         if isinstance(answer, ErrorAnswer):
             self._live.events.refuse(answer.code)
+            self._live.access_log.note(scope, answer.status, code=answer.code)
             await progress.refuse(answer, scope, receive)
+        else:
+            self._live.access_log.note(scope, answer.status)
         if self._live.draining.is_set():
             await answer.send_last(send)
         else:

@@ -67,11 +67,11 @@ class Calls:
         started = time.perf_counter()
         table = self._live.table
         if table is None:
-            await answers.NO_REVISION.send(send)
+            await answers.NO_REVISION.send(self._live.access_log.noting(scope, send))
             return
         found = table.paths.get(scope["raw_path"])
         if found is None:
-            await answers.NO_ROUTE.send(send)
+            await answers.NO_ROUTE.send(self._live.access_log.noting(scope, send))
             return
         route, sync = found
         progress = Progress()
@@ -84,9 +84,15 @@ class Calls:
             answer = answers.CRASHED
         if isinstance(answer, ErrorAnswer):
             route.counts.refuse(answer.code)
+            self._live.access_log.note(
+                scope, answer.status, code=answer.code, api=route.api.id, started_s=started
+            )
             await progress.refuse(answer, scope, receive)
-        elif answer.status == 202:
-            route.counts.took(time.perf_counter() - started)
+        else:
+            if answer.status == 202:
+                route.counts.took(time.perf_counter() - started)
+            if self._live.access_log.all:
+                self._live.access_log.note(scope, answer.status, api=route.api.id, started_s=started)
         if self._live.draining.is_set():
             await answer.send_last(send)
         else:

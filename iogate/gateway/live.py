@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from iogate.clock import StoreClock
 from iogate.errors import Unreachable
+from iogate.gateway.access_log import AccessLog
 from iogate.gateway.answers import STORE_DOWN, Failed, of_store
 from iogate.gateway.body import Bodies
 from iogate.gateway.events import Streams
@@ -47,6 +48,7 @@ class Live:
     loopback: bool
     """Whether only this machine can reach the gateway."""
     public_url: str
+    access_log: AccessLog = field(default_factory=AccessLog)
     hosts: Hosts = field(default_factory=Hosts)
     origins: Origins = field(default_factory=Origins)
     root: Path | None = None

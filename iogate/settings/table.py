@@ -66,6 +66,7 @@ class Settings:
     replicas: int = 1
     error_types: str = "open-workflow"
     log_format: Literal["text", "json"] | None = None
+    access_log: Literal["off", "errors", "all"] = "errors"
     drain_timeout: float = 20.0
     """Seconds."""
 
@@ -214,5 +215,6 @@ KINDS: Mapping[str, kinds.Kind] = {
     "replicas": kinds.number(1, 16),
     "error_types": kinds.choice(*ERROR_FAMILIES),
     "log_format": kinds.choice("text", "json"),
+    "access_log": kinds.choice("off", "errors", "all"),
     "drain_timeout": kinds.duration(1, 3600),
 }

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from iogate import logs
 from iogate.clock import StoreClock
 from iogate.effects.perform import Effects
 from iogate.engine.advance import advance
@@ -83,6 +84,7 @@ class Drive:
         self.leaving = 0
         """Runs whose last commit is on its way: they take no room."""
         self.draining = False
+        self._fault_lines = logs.Throttle()
 
     # What the loop tells.
 
@@ -294,6 +296,8 @@ class Drive:
                 run.claim.api,
                 extra={"action": "schedule.failed", "api": run.claim.api},
             )
+        if run.committing == "end" and run.state.status == "faulted":
+            self._log_fault(run)
         if run.committing != "keep":
             # The engine has gone on from what nobody waits for: no other worker will ask for it again.
             unawaited = [perform for perform in run.performs if not perform.await_result]
@@ -321,6 +325,25 @@ class Drive:
             self.step(run)
         else:
             self._rest(run)
+
+    def _log_fault(self, run: Run) -> None:
+        """Write one line about a run that faulted, unless too many did at once."""
+        if not self._fault_lines.passes():
+            return
+        error, claim = run.state.error or {}, run.claim
+        facts = {
+            "action": "run.faulted",
+            "uid": run.uid,
+            "api": claim.api,
+            "workflow": claim.workflow,
+            "error": str(error.get("type"))[:200],
+            "status": error.get("status"),
+            "task": str(error.get("instance") or "/")[:200],
+        }
+        if left_out := self._fault_lines.left_out():
+            facts["left_out"] = left_out
+        title = str(error.get("title") or error.get("type"))[:200]
+        log.warning("run %s faulted: %s", run.uid, title, extra=facts)
 
     def _let_go(self, run: Run) -> None:
         if run.committing is not None and run.committing != "keep":

@@ -32,7 +32,11 @@ def test_codes_stand_beside_the_status_that_they_come_with() -> None:
 
 def test_every_route_is_told_and_no_other() -> None:
     listening: Any = SimpleNamespace(
-        draining=SimpleNamespace(is_set=lambda: False), senders=None, hosts=None, origins=None
+        draining=SimpleNamespace(is_set=lambda: False),
+        senders=None,
+        hosts=None,
+        origins=None,
+        access_log=None,
     )
     built: Litestar = app.build(listening, cast("Any", None))._others
     served = {re.sub(r":\w+", "", route.path) for route in built.routes}

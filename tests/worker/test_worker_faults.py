@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import signal
@@ -59,6 +60,28 @@ async def test_killed_workers_lose_no_run_and_repeat_no_committed_call(site: Sit
         assert [run.status for run in runs] == ["completed"] * len(uids)
         assert [run.attempt for run in runs] == [1] * len(uids)
         assert_each_call_once_but_in_flight(server, uids)
+
+
+async def test_a_faulted_run_leaves_a_line_in_the_log(site: Site) -> None:
+    error = {"type": "https://example.com/sold-out", "status": 409, "title": "Sold out", "detail": "A-1"}
+    await site.publish(workflow("fails", {"check": {"raise": {"error": error}}}))
+    worker = await site.worker(log_format="json")
+    uid = await site.call("fails")
+    assert (await site.ended(uid)).status == "faulted"
+    await until(lambda: '"run.faulted"' in worker.said())
+    (line,) = [json.loads(each) for each in worker.said().splitlines() if '"run.faulted"' in each]
+    del line["time"], line["logger"]
+    assert line == {
+        "level": "warning",
+        "message": f"run {uid} faulted: Sold out",
+        "action": "run.faulted",
+        "uid": uid,
+        "api": "test/fails",
+        "workflow": "test/fails:1.0.0",
+        "error": "https://example.com/sold-out",
+        "status": 409,
+        "task": "/do/0/check",
+    }
 
 
 @pytest.mark.timeout(60)
