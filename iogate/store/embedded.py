@@ -113,6 +113,7 @@ def start_embedded(
             found = _living(folder, patience.ask_s)
             now = None if found is None else state(found.url, patience.ask_s)
             if found is not None and now is SERVING:
+                _limit(found.url, memory)
                 return found
             patience.spend(now)
             continue
@@ -125,6 +126,13 @@ def start_embedded(
         finally:
             os.close(lock)
         time.sleep(AGAIN_S)
+
+
+def _limit(url: str, memory: int | None) -> None:
+    """Give a server that is adopted the limit that is set now."""
+    if memory is not None:
+        with contextlib.suppress(RedisError, OSError), client(url, FIRST_ASK_S) as plain:
+            plain.config_set("maxmemory", memory)
 
 
 def find_embedded(data_dir: Path) -> str | None:

@@ -111,7 +111,7 @@ class Events:
         after an error: what had been published is known then. Raises StoreFull above the memory's watermark,
         and StoreUnavailable.
         """
-        await self._memory.look()
+        await self._memory.look(size=sum(map(len, events)))
         accepted = 0
         for batch in _slices(events):
             packed = encode([(*fingerprint(event, sender), text(event)) for event in batch])

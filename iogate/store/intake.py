@@ -181,7 +181,8 @@ class Intake:
             return
         try:
             # A store that is silent must not cost those who wait more than their own deadline.
-            await self._memory.look(group[0].deadline - now)
+            size = sum(len(waiting.packed) for waiting in group)
+            await self._memory.look(group[0].deadline - now, size=size)
             now = time.monotonic()
             replies = await self._transact(group, group[0].deadline - now)
         except Unconfirmed as error:

@@ -110,6 +110,13 @@ def test_a_live_server_is_adopted_and_found(start: Starter, folder: Path) -> Non
     assert not first.alive
 
 
+def test_an_adopted_server_gets_the_limit_that_is_set_now(start: Starter, folder: Path) -> None:
+    first = start()
+    assert start_embedded(folder, memory=99 * 2**20).adopted
+    with client(first) as plain:
+        assert plain.config_get("maxmemory") == {"maxmemory": str(99 * 2**20)}
+
+
 def test_a_killed_server_is_started_again_with_all_it_had_answered(start: Starter, folder: Path) -> None:
     first = start()
     with client(first) as plain:

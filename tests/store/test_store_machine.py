@@ -54,7 +54,9 @@ async def test_a_store_at_its_limit_refuses_calls_lives_and_goes_on_with_its_run
         await publish(store)
         intake = store.intake()
         first = await accepted(intake)
-        outcomes = [await intake.accept(request(intake, input=b"1" * 100_000)) for _ in range(250)]
+        # Random, since inputs are stored compressed.
+        inputs = [f'"{os.urandom(50_000).hex()}"'.encode() for _ in range(500)]
+        outcomes = [await intake.accept(request(intake, input=each)) for each in inputs]
         refused = [each for each in outcomes if isinstance(each, Refusal)]
         assert {each.reason for each in refused} == {"memory"}
         assert all(isinstance(each, Accepted) for each in outcomes[:50])

@@ -94,7 +94,7 @@ async def test_an_api_that_was_deleted_and_comes_back_starts_disabled(each_store
     await publish(each_store)
     await publish(each_store, api("other/one"))
     intake = each_store.intake()
-    assert await intake.accept(request(intake)) == Refusal(reason="disabled")
+    assert await intake.accept(request(intake)) == Refusal(reason="stale"), "the gateway looks again: 404"
     await publish(each_store)
     assert await intake.accept(request(intake)) == Refusal(reason="disabled")
     gate = (await each_store.gates.states())[ORDERS.id]
