@@ -132,6 +132,8 @@ def prepare(folder: Path, server: Server) -> None:
 
 def check_files(folder: Path, record: Record | None) -> None:
     """Raise WrongStore if append-only files are missing that a server wrote: it would start without them."""
+    if record is not None and not record.opened:
+        return  # a first start that was ended: its server makes files before their manifest
     logs = folder / LOGS
     manifest = logs / MANIFEST
     if any(logs.glob("*.aof")) or any(logs.glob("*.rdb")):
@@ -141,7 +143,7 @@ def check_files(folder: Path, record: Record | None) -> None:
         if not any(_named(manifest)):
             what = "is empty" if manifest.exists() else "is missing"
             raise _incomplete(f"{manifest} {what}, while append-only files lie beside it")
-    elif record is not None and record.opened and not (folder / OLD_LOG).exists():
+    elif record is not None and not (folder / OLD_LOG).exists():
         raise _incomplete(f"{folder} was in use, and its append-only files are gone")
 
 

@@ -90,10 +90,14 @@ def test_a_data_dir_that_is_a_file_is_told(tmp_path: Path) -> None:
         start_embedded(tmp_path / "a")
 
 
-def test_a_first_start_that_was_killed_is_no_folder_in_use(tmp_path: Path) -> None:
-    """The record is written before the server writes anything."""
+@pytest.mark.parametrize("made", ["nothing", "a base without a manifest"])
+def test_a_first_start_that_was_killed_is_no_folder_in_use(tmp_path: Path, made: str) -> None:
+    """The record is written before the server writes anything, and its manifest after its files."""
     logs = fill(tmp_path)
-    shutil.rmtree(logs)
+    if made == "nothing":
+        shutil.rmtree(logs)
+    else:
+        (logs / "appendonly.aof.manifest").unlink()
     record = logs.parent / "server.json"
     record.write_text(record.read_text().replace('"opened": true', '"opened": false'))
     with opened(tmp_path) as started, client(started.url, 5) as plain:
