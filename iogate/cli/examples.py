@@ -61,7 +61,7 @@ def _of_case(api: Api, case: DebugCase) -> Example | None:
     refused = case.expect is not None and case.expect.http not in (None, 202)
     headers = {name.lower(): value for name, value in (case.headers or {}).items()}
     content_type = headers.pop("content-type", None)
-    if refused or headers:
+    if refused or headers or case.multipart is not None:
         return None
     has_body = case.has_body or case.body_file is not None
     verb = case.verb or ("POST" if (has_body or "GET" not in api.verbs) and "POST" in api.verbs else "GET")

@@ -14,18 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from iogate.errors import NotFound
+from iogate.errors import NotFound, same_type
 from iogate.gateway import content
 from iogate.gateway.answers import Failed, not_allowed, too_large
 from iogate.gateway.metrics import Counts
 from iogate.gateway.routes import Route
 from iogate.testing.comparison import differences
 from iogate.testing.harness import Harness
-from iogate.testing.outcome import Mock, Outcome
+from iogate.testing.outcome import Outcome
+from iogate.testing.scripted_mock import ScriptedMock
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Api
     from iogate.documents.api import DebugCase
+    from iogate.documents.api.debug import PartFile
+
+_BOUNDARY = "iogate-9f1c2e7ab6d84d0e"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +57,9 @@ class Replayed:
 
 def request_of(case: DebugCase, api: Api, *, root: Path) -> Sent:
     """Build a case's request: its verb, else POST where it has a body, else the API's first verb."""
-    has_body = case.has_body or case.body_file is not None
-    verb = case.verb or ("POST" if (has_body or "GET" not in api.verbs) and "POST" in api.verbs else "GET")
+    verb = case.verb or (
+        "POST" if (case.sends_body or "GET" not in api.verbs) and "POST" in api.verbs else "GET"
+    )
     headers = dict(case.headers or {})
     label = next((value for name, value in headers.items() if name.lower() == "content-type"), None)
     body: bytes | None = None
@@ -63,6 +68,9 @@ def request_of(case: DebugCase, api: Api, *, root: Path) -> Sent:
         body = path.read_bytes()
         guessed = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         headers |= {} if label else {"Content-Type": guessed}
+    elif case.multipart is not None:
+        body = _multipart(case.multipart, root)
+        headers |= {} if label else {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
     elif case.has_body:
         as_it_is = isinstance(case.body, str) and label is not None and "json" not in label
         body = case.body.encode() if as_it_is else json.dumps(case.body, ensure_ascii=False).encode()
@@ -84,22 +92,22 @@ async def replay(harness: Harness, api_id: str, case: DebugCase) -> Replayed:
         raise NotFound(f"no API {api_id}; there are: {', '.join(sorted(harness.bundle.revision.apis))}")
     sent = request_of(case, api, root=harness.root)
     http, message, outcome = 202, "", None
+    mocks = {reference: ScriptedMock(reference, given) for reference, given in (case.mocks or {}).items()}
     try:
         value = _input(api, sent, harness.root)
     except Failed as refused:
         http, message = refused.answer.status, refused.answer.message
     else:
-        mocks = {
-            reference: Mock(output=mock.output, error=mock.error)
-            for reference, mock in (case.mocks or {}).items()
-        }
         outcome = await harness.run(api.workflow, value, mocks=mocks, events=case.events or ())
+    found = failures(case, http, message, outcome)
+    if outcome is not None:
+        found += [failure for mock in mocks.values() for failure in mock.failures()]
     return Replayed(
         sent=sent,
         http=http,
         message=message,
         outcome=outcome,
-        failures=tuple(failures(case, http, message, outcome)),
+        failures=tuple(found),
     )
 
 
@@ -130,13 +138,45 @@ def failures(case: DebugCase, http: int, message: str, outcome: Outcome | None) 
         if wanted is None:
             found.append(f"http: the request was refused with {http}: {message}")
         return found
+    error = expect.error if expect is not None else None
     status = expect.status if expect is not None and expect.status is not None else "completed"
+    if error is not None:
+        status = "faulted"
     if outcome.status != status:
         detail = (outcome.error or {}).get("detail") or (outcome.error or {}).get("title")
         found.append(f"status: expected {status}, got {outcome.status}" + (f": {detail}" if detail else ""))
     elif expect is not None and expect.has_output:
         found.extend(differences(expect.output, outcome.output))
+    elif error is not None:
+        found.extend(_unlike(error, outcome.error or {}))
     return found
+
+
+def _unlike(expected: Mapping[str, Any], error: Mapping[str, Any]) -> tuple[str, ...]:
+    """Compare errors; types are equal that `catch` takes for equal."""
+    kind, found = expected.get("type"), error.get("type")
+    if isinstance(kind, str) and isinstance(found, str) and same_type(kind, found):
+        expected = {**expected, "type": found}
+    return differences(dict(expected), dict(error), "error")
+
+
+def _multipart(fields: Mapping[str, PartFile | str], root: Path) -> bytes:
+    parts = []
+    for name, value in fields.items():
+        head = f'Content-Disposition: form-data; name="{_quoted(name)}"'
+        if isinstance(value, str):
+            content = value.encode()
+        else:
+            path = root / value.file
+            content = path.read_bytes()
+            guessed = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+            head += f'; filename="{_quoted(path.name)}"\r\nContent-Type: {guessed}'
+        parts.append(f"--{_BOUNDARY}\r\n{head}\r\n\r\n".encode() + content + b"\r\n")
+    return b"".join(parts) + f"--{_BOUNDARY}--\r\n".encode()
+
+
+def _quoted(text: str) -> str:
+    return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _text(value: Any) -> str:

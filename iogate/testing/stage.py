@@ -382,5 +382,6 @@ async def _answered(perform: Perform, mock: Mock) -> Performed:
         status=known.get("status"),
         title=known.get("title"),
         detail=known.get("detail"),
+        response=known.get("response"),
     )
     return Performed(frame=perform.frame, error=error)

@@ -32,21 +32,21 @@ def check(
     for index, case in enumerate(method.debug or ()):
         at = (*pointer, "debug", index)
         yield from _request(document, at, case, method)
-        if case.body_file is not None and not exists(case.body_file):
-            yield fault(
-                document,
-                (*at, "body_file"),
-                "IOG306",
-                f"{case.body_file} does not exist",
-                hint="body_file is relative to the project",
-            )
+        for keys, path in case.files:
+            if not exists(path):
+                yield fault(
+                    document,
+                    (*at, *keys),
+                    "IOG306",
+                    f"{path} does not exist",
+                    hint=f"{keys[-1]} is relative to the project",
+                )
         if kinds is not None:
             yield from _mocks(document, at, case, kinds)
 
 
 def _request(document: Placed, at: Pointer, case: DebugCase, method: Method) -> Iterator[Problem]:
     verbs = method.verbs or ["POST"]
-    has_body = case.has_body or case.body_file is not None
     if case.verb is not None and case.verb not in verbs:
         yield fault(
             document,
@@ -55,10 +55,10 @@ def _request(document: Placed, at: Pointer, case: DebugCase, method: Method) -> 
             f"this API does not take {case.verb}: its verbs are {listed(verbs)}",
             hint=did_you_mean(verbs[0]),
         )
-    elif has_body and (case.verb == "GET" or verbs == ["GET"]):
+    elif case.sends_body and (case.verb == "GET" or verbs == ["GET"]):
         yield fault(
             document,
-            (*at, "body" if case.has_body else "body_file"),
+            (*at, next(key for key in ("body", "body_file", "multipart") if key in case.model_fields_set)),
             "IOG317",
             "a GET has no body: its input is its query",
             key=True,

@@ -1,0 +1,100 @@
+"""Mocks of a debug case: answers in their order, each of which may say what the call must have sent.
+
+Used by `replay`. Invariant: whatever differs is a failure of the case, and changes nothing of the run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from iogate.effects.http.request import Request, build
+from iogate.engine.commands import CallHttp, Perform, StartChild
+from iogate.errors import WorkflowError
+from iogate.testing.comparison import differences, shown
+from iogate.testing.outcome import Mock
+
+if TYPE_CHECKING:
+    from iogate.documents.api.debug import Mock as StoredMock
+    from iogate.documents.api.debug import RequestExpectation
+
+
+class ScriptedMock:
+    """What stands in for one task: one answer for every attempt, or one for each."""
+
+    def __init__(self, reference: str, answers: Sequence[StoredMock]) -> None:
+        self._reference = reference
+        self._answers = answers
+        self._asked = 0
+        self._failures: list[str] = []
+
+    def __call__(self, asked: Perform | StartChild) -> Mock:
+        self._asked += 1
+        number = min(self._asked, len(self._answers))
+        answer = self._answers[number - 1]
+        if self._asked > len(self._answers) > 1:
+            self._failures.append(
+                f"{self._reference}: attempt {self._asked}, but there are {len(self._answers)} mocks"
+            )
+        elif answer.expect_request is not None:
+            at = self._reference if len(self._answers) == 1 else f"{self._reference}[{number - 1}]"
+            self._failures += _unlike(f"{at}: request", answer.expect_request, asked)
+        return Mock(output=answer.output, error=answer.error)
+
+    def failures(self) -> list[str]:
+        """Return what was sent otherwise than expected, and which answers nobody asked for."""
+        unused = len(self._answers) - self._asked
+        if unused > 0 and len(self._answers) > 1:
+            return [
+                *self._failures,
+                f"{self._reference}: {unused} of {len(self._answers)} mocks were not used",
+            ]
+        if not self._asked and any(each.expect_request is not None for each in self._answers):
+            return [*self._failures, f"{self._reference}: the expected request was not sent"]
+        return self._failures
+
+
+def _unlike(at: str, expected: RequestExpectation, asked: Perform | StartChild) -> list[str]:
+    if not isinstance(asked, Perform) or not isinstance(asked.effect, CallHttp):
+        return [f"{at}: expectRequest is for tasks that call http"]
+    call = asked.effect
+    try:
+        request = build(call, idempotency_key=asked.idempotency_key)
+    except WorkflowError as error:
+        return [f"{at}: cannot be sent: {error.detail}"]
+    found: list[str] = []
+    for name, wanted, sent in (
+        ("method", (expected.method or request.method).upper(), request.method),
+        ("url", expected.url, str(request.url.with_query(None))),
+        ("path", expected.path, request.url.path),
+    ):
+        if wanted is not None and wanted != sent:
+            found.append(f"{at}.{name}: expected {shown(wanted)}, got {shown(sent)}")
+    for name, value in (expected.query or {}).items():
+        values = [_text(each) for each in (value if isinstance(value, list) else [value])]
+        if request.url.query.getall(name, []) != values:
+            found.append(_apart(f"{at}.query.{name}", values, request.url.query.getall(name, [])))
+    for name, text in (expected.headers or {}).items():
+        if request.headers.get(name) != text:
+            found.append(_apart(f"{at}.headers.{name}", [text], request.headers.getall(name, [])))
+    if expected.has_body:
+        found += differences(expected.body, _body(call, request), f"{at}.body")
+    return found
+
+
+def _body(call: CallHttp, request: Request) -> Any:
+    """Return the body as the author wrote it; of an object that is sent as a form, the fields."""
+    if not call.has_body:
+        return None
+    return call.body if not isinstance(call.body, bytes) else (request.body or b"").decode(errors="replace")
+
+
+def _apart(at: str, expected: list[str], sent: list[str]) -> str:
+    got = ", ".join(shown(each) for each in sent)
+    wanted = ", ".join(shown(each) for each in expected)
+    return f"{at}: expected {wanted}, got {got}" if sent else f"{at}: expected {wanted}, it is missing"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
