@@ -13,7 +13,7 @@ from iogate.errors import Unreachable, WrongStore
 
 AWAY: Final = "start one with `iogate up`, or check redis_url"
 DEMOTED: Final = re.compile(r"(?:^|-)(?:READONLY|UNBLOCKED)\b")
-"""The server is not the primary any more: whoever uses this connection has to look for the primary."""
+"""The server is not the primary any more: the connection is closed, and the next one finds the primary."""
 PASSING: Final = re.compile(r"(?:^|-)(?:LOADING|MASTERDOWN|BUSY|NOREPLICAS)\b")
 _OOM: Final = re.compile(r"\bOOM command not allowed\b")
 """Refusal of a write by a server over its maxmemory, as it is or within a script's error."""

@@ -42,7 +42,7 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:gates               set     ids of all APIs that have a gate               as the gates
     iogate:deleted             set     ids of APIs that were deleted                  until they return
     iogate:expiries            zset    API by the end of its override                 until published
-    iogate:drained             string  who drained the store before a failover        as the drain asks
+    iogate:drained             string  author and times of a drain                    as the drain asks
     iogate:full                string  set while memory is over the watermark         FULL_S
     iogate:live                hash    live revision: number, digest; change counter  for ever
     iogate:revision:N          hash    a published revision                           REVISIONS_KEPT

@@ -66,6 +66,7 @@ class Outcome:
 
     mode: Mode
     kind: str
+    replicas: int = 1
     rounds: int = 0
     acknowledged: int = 0
     lost: int = 0
@@ -77,10 +78,9 @@ class Outcome:
     def row(self) -> str:
         refused = ", ".join(f"{number} of {name}" for name, number in sorted(self.refused.items())) or "none"
         gaps = f"{min(self.gaps_s):.1f} to {max(self.gaps_s):.1f} s"
-        return (
-            f"| `{self.mode}` | {self.kind} | {self.rounds} | {self.acknowledged} | {self.lost} "
-            f"| {refused} | {gaps} |"
-        )
+        mode = f"`{self.mode}`" + (f", `replicas: {self.replicas}`" if self.replicas > 1 else "")
+        cells = (mode, self.kind, self.rounds, self.acknowledged, self.lost, refused, gaps)
+        return f"| {' | '.join(map(str, cells))} |"
 
 
 class Load(load.Load):
@@ -107,9 +107,10 @@ def _is_infrastructure(first: bytes) -> bool:
 class Scene:
     """The store, its proxies and the `up` that uses it."""
 
-    def __init__(self, folder: Path, mode: Mode) -> None:
+    def __init__(self, folder: Path, mode: Mode, confirming: int) -> None:
         self._folder = folder
         self._mode = mode
+        self._confirming = confirming
 
     async def build(self, stack: AsyncExitStack) -> None:
         options = ("--save", "", "--appendonly", "yes", "--appendfsync", "always")
@@ -134,7 +135,8 @@ class Scene:
             ("workflows.d/call.yaml", WORKFLOW),
             (
                 "iogate.yaml",
-                f"redis_url: {self.url}\nport: {(port := site_port())}\ndurability: {self._mode}\n",
+                f"redis_url: {self.url}\nport: {(port := site_port())}\ndurability: {self._mode}\n"
+                f"replicas: {self._confirming}\n",
             ),
         ):
             (site / name).parent.mkdir(parents=True, exist_ok=True)
@@ -199,7 +201,7 @@ async def one_round(outcome: Outcome, kind: Kind, *, drain: bool, rps: float, se
     folder = Path(tempfile.mkdtemp(prefix="iogate-failover-"))
     try:
         async with AsyncExitStack() as stack:
-            scene = Scene(folder, outcome.mode)
+            scene = Scene(folder, outcome.mode, outcome.replicas)
             await scene.build(stack)
             http = await stack.enter_async_context(load.session())
             await load.until_serving(http, scene.base, SERVING_S)
@@ -250,11 +252,18 @@ async def _states(store: Store, uids: list[str]) -> dict[str, str | None]:
 
 
 async def campaign(
-    mode: Mode, kind: Kind, rounds: int, *, drain: bool = True, rps: float = 150.0, seconds: float = 2.0
+    mode: Mode,
+    kind: Kind,
+    rounds: int,
+    *,
+    replicas: int = 1,
+    drain: bool = True,
+    rps: float = 150.0,
+    seconds: float = 2.0,
 ) -> Outcome:
     """Several rounds, each with servers of its own."""
     named = kind if kind != "planned" else "planned, drained" if drain else "planned, without a drain"
-    outcome = Outcome(mode=mode, kind=named)
+    outcome = Outcome(mode=mode, kind=named, replicas=replicas)
     for number in range(rounds):
         await one_round(outcome, kind, drain=drain, rps=rps, seconds=seconds)
         print(f"round {number + 1}: {outcome.row()}", file=sys.stderr)
@@ -266,11 +275,19 @@ def main() -> int:
     parser.add_argument("--mode", choices=("local", "replicated"), default="replicated")
     parser.add_argument("--kind", choices=("crash", "partition", "planned"), default="crash")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--replicas", type=int, default=1, help="how many of the two replicas must confirm")
     parser.add_argument("--rps", type=float, default=150.0)
     parser.add_argument("--no-drain", action="store_true", help="a planned failover without a drain")
     given = parser.parse_args()
     outcome = asyncio.run(
-        campaign(given.mode, given.kind, given.rounds, drain=not given.no_drain, rps=given.rps)
+        campaign(
+            given.mode,
+            given.kind,
+            given.rounds,
+            replicas=given.replicas,
+            drain=not given.no_drain,
+            rps=given.rps,
+        )
     )
     print(outcome.row())
     if outcome.unfinished:

@@ -89,6 +89,27 @@ def test_every_script_belongs_to_somebody() -> None:
     assert set().union(*SCRIPTS.values()) == set(scripts.names())
 
 
+READ_ONLY = {
+    "gateway": {
+        keys.LIVE, keys.REVISION, keys.REVISIONS, keys.PROGRAM, keys.CONTENT, keys.BLOBS, keys.SCHEDULES, keys.GATES,
+        keys.DELETED, keys.EXPIRIES, keys.DRAINED, keys.UPKEEP, keys.TAKEN, keys.MATCHER,
+    },
+    "worker": {keys.LIVE, keys.REVISION, keys.REVISIONS, keys.DELETED, keys.DRAINED},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("user", READ_ONLY)
+def test_each_key_is_in_the_list_or_only_read(user: str) -> None:
+    """A new key of the store: decide who may write it, and write that down on the page."""
+    stored = {
+        value
+        for name, value in keys.LUA.items()
+        if isinstance(value, str) and value.startswith("iogate:") and not name.endswith("_channel")
+    }
+    writable = {rule.removeprefix("~").removesuffix("*") for rule in USERS[user] if rule.startswith("~")}
+    assert stored - writable == READ_ONLY[user]
+
+
 @pytest.mark.parametrize("user", USERS)
 def test_every_command_that_is_not_in_the_list_is_denied(guarded: Server, user: str) -> None:
     named = {str(each).lower() for each in guarded.ask("COMMAND LIST")}
