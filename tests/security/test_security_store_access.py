@@ -91,10 +91,11 @@ def test_every_script_belongs_to_somebody() -> None:
 
 READ_ONLY = {
     "gateway": {
-        keys.LIVE, keys.REVISION, keys.REVISIONS, keys.PROGRAM, keys.CONTENT, keys.BLOBS, keys.SCHEDULES, keys.GATES,
-        keys.DELETED, keys.EXPIRIES, keys.DRAINED, keys.UPKEEP, keys.TAKEN, keys.MATCHER,
+        keys.LIVE, keys.REVISION, keys.REVISIONS, keys.PROGRAM, keys.CONTENT, keys.BLOBS, keys.SCHEDULES,
+        keys.GATES, keys.DELETED, keys.EXPIRIES, keys.DRAINED, keys.UPKEEP, keys.TAKEN, keys.MATCHER,
+        keys.CLOCK_AHEAD, keys.OPERATION,
     },
-    "worker": {keys.LIVE, keys.REVISION, keys.REVISIONS, keys.DELETED, keys.DRAINED},
+    "worker": {keys.LIVE, keys.REVISION, keys.REVISIONS, keys.DELETED, keys.DRAINED, keys.OPERATION},
 }  # fmt: skip
 
 
