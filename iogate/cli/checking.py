@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iogate.cli.problems import show_problems
-from iogate.errors import InvalidFiles, NotFound
+from iogate.errors import InvalidFiles, NotFound, Refused
 
 if TYPE_CHECKING:
+    from iogate.cli.render import Screen
     from iogate.compiler.faults import Purpose
+    from iogate.compiler.lock import Lock, Mode
     from iogate.compiler.revision import Bundle
     from iogate.documents import Documents
     from iogate.documents.problems import Problem
@@ -27,6 +29,8 @@ class Checked:
     problems: tuple[Problem, ...]
     sources: Mapping[str, Source]
     """Each file that a problem may name, by its path."""
+    lock: Lock
+    """With the digests of what was fetched."""
 
     @property
     def errors(self) -> int:
@@ -40,13 +44,16 @@ def check(
     paths: Sequence[Path] | None = None,
     root: Path | None = None,
     allow_unsupported: bool = False,
+    mode: Mode = "add",
 ) -> Checked:
     """Read and compile the project, or, with `paths`, only these files, which need not be a whole project.
 
-    `allow_unsupported` only warns of what this release does not execute or the settings do not allow.
+    `allow_unsupported` only warns of what this release does not execute or the settings do not allow; `mode`
+    says which fetched documents are taken. Raises InvalidFiles for a lock file that cannot be read.
     """
     from iogate import declarations
     from iogate.cli.tools import missing
+    from iogate.compiler import lock as locks
     from iogate.compiler.compile import compile_documents
     from iogate.documents import in_order, load
     from iogate.effects.fetching import fetcher
@@ -56,6 +63,7 @@ def check(
     for path in paths or ():
         if not path.exists():
             raise NotFound(f"{path}: no such file or folder")
+    lock = locks.load(root, mode)
     documents = load(root, paths)
     compiled = compile_documents(
         documents,
@@ -68,7 +76,7 @@ def check(
         else load_functions(settings.functions, root),
         partial=paths is not None,
         # `validate` says what the files say, wherever it runs: it does not touch the network.
-        fetch=fetcher(settings, root) if purpose != "validate" else None,
+        fetch=lock.guard(fetcher(settings, root)) if purpose != "validate" else None,
         allow_unsupported=allow_unsupported,
     )
     lacking = missing(documents) if purpose == "validate" else ()
@@ -77,6 +85,7 @@ def check(
         bundle=compiled.bundle,
         problems=in_order((*compiled.problems, *lacking)),
         sources=documents.sources,
+        lock=lock,
     )
 
 
@@ -87,6 +96,7 @@ def compiled(
     paths: Sequence[Path] | None = None,
     root: Path | None = None,
     allow_unsupported: bool = False,
+    mode: Mode = "add",
 ) -> Checked:
     """Read and compile as `check` does, show the problems on stderr, and raise if one is an error.
 
@@ -95,7 +105,9 @@ def compiled(
     """
     import sys
 
-    checked = check(settings, purpose=purpose, paths=paths, root=root, allow_unsupported=allow_unsupported)
+    checked = check(
+        settings, purpose=purpose, paths=paths, root=root, allow_unsupported=allow_unsupported, mode=mode
+    )
     show_problems(checked.problems, checked.sources, sys.stderr)
     if checked.bundle is None:
         raise InvalidFiles(
@@ -103,6 +115,30 @@ def compiled(
             hint='"iogate explain CODE" tells more about each',
         )
     return checked
+
+
+def save_lock(screen: Screen, checked: Checked) -> None:
+    """Write iogate.lock after the whole project was compiled, and say what has changed in it.
+
+    Raises Refused if the file cannot be written.
+    """
+    from iogate.compiler import lock as locks
+
+    lock = checked.lock
+    try:
+        written = locks.save(lock, Path.cwd())
+    except OSError as error:
+        raise Refused(
+            f"{locks.FILE_NAME} cannot be written: {error.strerror}",
+            code=locks.MISSING,
+            hint="apply where the file can be written, and commit it; --locked then needs no writing",
+        ) from None
+    if not written:
+        return
+    for verb, urls in (("added", lock.added), ("changed", lock.changed), ("removed", lock.dropped)):
+        for url in urls:
+            screen.note(f"{locks.FILE_NAME}: {verb} {url}")
+    screen.note(f"{locks.FILE_NAME} was written: commit it")
 
 
 def counted(number: int, noun: str, nouns: str = "") -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iogate.cli.checking import compiled
+from iogate.cli.checking import compiled, save_lock
 from iogate.errors import IogateError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ async def watch(screen: Screen, store: Store, read_settings: Callable[[], Settin
                 # Half of a change would be worse than none: gateways and workers have theirs since the start.
                 screen.warn("the settings have changed: restart to take them")
             checked = await asyncio.to_thread(compiled, settings, purpose="apply")
+            save_lock(screen, checked)
             applied = await publish(store, checked)
         except IogateError as error:
             screen.warn(f"{error.message}; what is live stays as it is")

@@ -48,16 +48,30 @@ async def apply(
     wait: Annotated[
         str, typer.Option("--wait", metavar="TIME", help="How long gateways may take to follow.")
     ] = "5s",
+    update_lock: Annotated[
+        bool,
+        typer.Option("--update-lock", help="Accept fetched documents that differ from iogate.lock."),
+    ] = False,
+    locked: Annotated[
+        bool,
+        typer.Option("--locked", help="Refuse fetched documents without an entry in iogate.lock."),
+    ] = False,
 ) -> None:
     """Publish the two folders as the live revision; running gateways take it at once."""
-    from iogate.cli.checking import compiled
+    from iogate.cli.checking import compiled, save_lock
     from iogate.cli.publishing import publish, told
     from iogate.reconcile.apply import LateGateways
 
     settings = session.settings()
     wait_s = seconds(wait, "--wait")
-    checked = compiled(settings, purpose="apply")
-    async with session.store(settings, changes=True) as store:
+    if update_lock and locked:
+        raise Misused("--update-lock accepts what --locked refuses: give one of them")
+    checked = compiled(
+        settings, purpose="apply", mode="update" if update_lock else "frozen" if locked else "add"
+    )
+    if not locked:
+        save_lock(session.screen, checked)
+    async with session.store(settings, changes=True, publishes=True) as store:
         late: LateGateways | None = None
         try:
             applied = await publish(store, checked, allow_empty=allow_empty, wait_s=wait_s or 0)

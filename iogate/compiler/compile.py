@@ -29,6 +29,7 @@ from iogate.compiler.checks import (
     lint,
     literals,
     names,
+    origins,
     processes,
     references,
     routes,
@@ -80,6 +81,7 @@ WORKFLOW_CHECKS: tuple[_Check, ...] = (
     lint.check,
     literals.check,
     event_filters.check,
+    origins.check,
 )
 
 REFUSED = frozenset({processes.CODE, *(feature.code for feature in features.FEATURES)})
@@ -199,7 +201,13 @@ class _Compiler:
             newest = self.workflows.resolve(name.partition(":")[0])
             if newest is not None:
                 self.problems.extend(schedule.replaced(document, name, newest))
-            definition, faults = resources.take(document, self.sources, self.taken, self._judge)
+            definition, faults = resources.take(
+                document,
+                self.sources,
+                self.taken,
+                self._judge,
+                self.surroundings.settings.function_origins,
+            )
             self.problems.extend(faults)
             self.definitions[name] = definition
             head = definition["document"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -18,7 +18,7 @@ from typing import Any, Final
 from iogate.compiler import features, outline
 from iogate.compiler.bound import Bound, join
 from iogate.compiler.catalogs import function_of
-from iogate.compiler.checks import functions, operations, schemas
+from iogate.compiler.checks import functions, operations, origins, schemas
 from iogate.compiler.checks.expressions import expressions
 from iogate.compiler.faults import Placed, did_you_mean, fault
 from iogate.compiler.openapi import Unusable, find
@@ -55,10 +55,13 @@ class Taken:
 
 
 def take(
-    document: Placed, sources: Sources, taken: Taken, judge: Judge
+    document: Placed, sources: Sources, taken: Taken, judge: Judge, trusted: Sequence[str] = ()
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """The program, with all that its definition names bound to it, and what was wrong with that."""
-    taking = _Taking(document, sources, taken, judge)
+    """The program, with all that its definition names bound to it, and what was wrong with that.
+
+    `trusted` are the URL prefixes of functions that may run processes and workflows.
+    """
+    taking = _Taking(document, sources, taken, judge, trusted)
     definition = taking.visit(document, origin_of(document.path), None)
     return join(definition, taking.bound), taking.problems
 
@@ -66,7 +69,10 @@ def take(
 class _Taking:
     """One workflow with all functions that it calls, and those that they call."""
 
-    def __init__(self, document: Placed, sources: Sources, taken: Taken, judge: Judge) -> None:
+    def __init__(
+        self, document: Placed, sources: Sources, taken: Taken, judge: Judge, trusted: Sequence[str]
+    ) -> None:
+        self.trusted = trusted
         self.document = document
         self.sources = sources
         self.taken = taken
@@ -207,6 +213,10 @@ class _Taking:
             return
         for problem in (*self.judge(function), *_secrets(function)):
             self._tell(problem, at)
+        if place.url:
+            for problem in origins.running(function, place.url, self.trusted):
+                told = fault(self.document, at, problem.code, problem.message, hint=problem.hint)
+                self.problems.append(told)
         inner = self.visit(function, place.origin, at)
         self.bound.functions[place.name] = found_task = inner["use"]["functions"][place.name]
         self._fits(document, caller, task, found_task)

@@ -26,7 +26,10 @@ Read = Callable[[str, str], bytes]
 
 
 class Fetch(Protocol):
-    """Content at a URL, with an authentication policy, `{scheme: members}`; raises FetchFailed."""
+    """Content at a URL, with an authentication policy, `{scheme: members}`; raises FetchFailed.
+
+    Raises Unreadable for content that is there and must not be used.
+    """
 
     def __call__(self, uri: str, policy: Mapping[str, Any] | None, *, foreign: bool) -> bytes:
         """`foreign`: nobody of the project wrote its host, but a document that was fetched from another."""
@@ -154,6 +157,8 @@ class Sources:
             return Unreadable("IOG307", f"{place.url} is not fetched here")
         try:
             return self._fetch(place.url, policy, foreign=place.foreign)
+        except Unreadable as refused:
+            return refused
         except FetchFailed as failed:
             return Unreadable(
                 "IOG307",

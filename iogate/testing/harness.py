@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from iogate import documents
 from iogate import functions as registry
+from iogate.compiler import lock
 from iogate.compiler import program as programs
 from iogate.compiler.compile import compile_documents
 from iogate.compiler.program import Program
@@ -58,7 +59,11 @@ class Harness:
         functions = registry.load(settings.functions, root)
         read = documents.load(root)
         compiled = compile_documents(
-            read, settings, root=root, functions=functions, fetch=fetcher(settings, root)
+            read,
+            settings,
+            root=root,
+            functions=functions,
+            fetch=lock.load(root).guard(fetcher(settings, root)),
         )
         if compiled.bundle is None:
             raise InvalidFiles(render_all(compiled.errors, read.sources))

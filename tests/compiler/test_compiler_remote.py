@@ -11,6 +11,7 @@ import pytest
 
 from iogate.compiler import addresses
 from iogate.compiler.bound import KEY
+from iogate.compiler.checks import origins
 from iogate.compiler.compile import Compiled, compile_documents
 from iogate.compiler.faults import Purpose
 from iogate.compiler.program import load as load_program
@@ -56,7 +57,7 @@ class Web:
 
 def compiled(root: Path, text: str, web: Web | None, *, purpose: Purpose = "apply") -> Compiled:
     write(root, {"workflows.d/order.yaml": text})
-    settings = Settings(allow_run=("script", "shell"))
+    settings = Settings(allow_run=("script", "shell"), function_origins=("https://lib.example",))
     return compile_documents(load(root), settings, root=root, purpose=purpose, fetch=web)
 
 
@@ -338,3 +339,82 @@ def test_pages_of_repositories_are_read_as_the_files_behind_them(page: str, file
 )
 def test_functions_lie_below_the_root_of_their_catalog(root: str, file: str) -> None:
     assert addresses.below(root, "functions/log/1.0.0/function.yaml") == file
+
+
+def lint(root: Path, catalog: str, call: str) -> list[str]:
+    text = f"""\
+document: {{dsl: '1.0.3', namespace: shop, name: order, version: '1.0.0'}}
+timeout: {{after: PT1M}}
+use: {{catalogs: {{c: {{endpoint: '{catalog}'}}}}}}
+do: [{{one: {{call: 'f:1.0.0@c'}}}}, {{two: {{call: '{call}'}}}}]
+"""
+    return told(compiled(root, text, None, purpose="validate"))
+
+
+PINNED = "https://github.com/a/b/tree/v1.2.3"
+
+
+@pytest.mark.parametrize(
+    ("catalog", "ref"),
+    [
+        ("https://github.com/a/b/tree/main", "main"),
+        ("https://github.com/a/b", "HEAD"),
+        ("https://raw.githubusercontent.com/a/b/develop", "develop"),
+        ("https://gitlab.com/g/p/-/tree/main", "main"),
+        (PINNED, None),
+        ("https://github.com/a/b/tree/0f1fd76c", None),
+        ("https://gitlab.com/g/p/-/tree/v2.0.0", None),
+        ("https://raw.githubusercontent.com/a/b/refs/tags/v1", None),
+        ("https://lib.example/catalog", None),
+    ],
+)
+def test_an_address_that_follows_a_branch_is_warned_of(tmp_path: Path, catalog: str, ref: str | None) -> None:
+    expected = (
+        f"""workflows.d/order.yaml:3:32 IOG519 {catalog} follows the branch "{ref}": each push changes it"""
+    )
+    assert lint(tmp_path, catalog, "https://lib.example/f.yaml") == ([expected] if ref else [])
+
+
+def test_a_document_that_is_fetched_without_encryption_is_warned_of(tmp_path: Path) -> None:
+    assert lint(tmp_path, "http://localhost:8080/c", "http://lib.example/f.yaml") == [
+        "workflows.d/order.yaml:4:47 IOG518 http://lib.example/f.yaml is fetched without encryption: "
+        "anybody on the way can change what it says"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "prefix", "expected"),
+    [
+        ("https://a.example/c/f", "https://a.example/c", True),
+        ("https://a.example/c/f", "https://A.example/c/", True),
+        ("https://a.example/c", "https://a.example/c", True),
+        ("https://a.example/cat/f", "https://a.example/c", False),
+        ("https://a.example.evil/c/f", "https://a.example", False),
+        ("https://a.example@evil.example/c/f", "https://a.example", False),
+        ("https://a.example:8443/c/f", "https://a.example", False),
+        ("http://a.example/c/f", "https://a.example", False),
+        ("https://a.example/c/../d/f", "https://a.example/c", False),
+        ("https://a.example/c/%2e%2e/d/f", "https://a.example/c", False),
+        ("https://a.example/c/..%5cd/f", "https://a.example/c", False),
+    ],
+)
+def test_an_origin_ends_at_the_border_of_a_path_segment(url: str, prefix: str, expected: bool) -> None:  # noqa: FBT001 - a table
+    assert origins.is_below(url, prefix) is expected
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://github.com/a/b", "https://github.com/a", "https://github.com/a/b/tree/v1.2.3"]
+)
+def test_an_origin_may_be_named_by_its_page(tmp_path: Path, origin: str) -> None:
+    url = "https://raw.githubusercontent.com/a/b/v1.2.3/f.yaml"
+    text = """\
+document: {dsl: '1.0.3', namespace: shop, name: order, version: '1.0.0'}
+timeout: {after: PT1M}
+do: [{two: {call: 'https://github.com/a/b/blob/v1.2.3/f.yaml'}}]
+"""
+    write(tmp_path, {"workflows.d/order.yaml": text})
+    web = Web({url: "run: {shell: {command: id}}"})
+    for given, expected in (((origin,), []), ((), ["IOG324"])):
+        settings = Settings(allow_run=("shell",), function_origins=given)
+        made = compile_documents(load(tmp_path), settings, root=tmp_path, purpose="apply", fetch=web)
+        assert [problem.code for problem in made.errors] == expected

@@ -1,0 +1,119 @@
+"""Where documents from elsewhere come from: what functions may run, and addresses that invite surprises.
+
+Called by `compile` for documents of the project, and by `resources` for functions that it fetched. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from iogate.compiler import features, outline
+from iogate.compiler.addresses import below, is_computed, raw
+from iogate.compiler.faults import Placed, Surroundings, fault
+from iogate.compiler.outline import Pointer
+from iogate.documents.problems import Problem, quoted
+
+NOT_NAMED: Final = "IOG324"
+PLAIN_HTTP: Final = "IOG518"
+UNPINNED: Final = "IOG519"
+
+_LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
+_REFERENCE = (
+    # Where a forge has the branch, tag or commit in the path of a file's bytes.
+    re.compile(r"https?://raw\.githubusercontent\.com/[^/]+/[^/]+/(?P<ref>refs/(?:heads|tags)/[^/]+|[^/]+)/"),
+    re.compile(r"https?://[^/]+/.+?/-/raw/(?P<ref>[^/?]+)/"),
+)
+_PINNED = re.compile(r"[0-9a-f]{7,64}|refs/tags/.*|v?[0-9]+(\.[0-9]+)*([-+.][0-9A-Za-z.-]+)?")
+
+
+def check(document: Placed, _: Surroundings) -> Iterator[Problem]:
+    """Warn of addresses that anybody on the way can change, and of those that change by themselves."""
+    for pointer, uri in _addresses(document.data):
+        try:
+            parts = urlsplit(uri)
+        except ValueError:
+            continue  # whatever fetches it says so
+        if parts.scheme == "http" and not _LOOPBACK.fullmatch(parts.hostname or ""):
+            yield fault(
+                document,
+                pointer,
+                PLAIN_HTTP,
+                f"{uri} is fetched without encryption: anybody on the way can change what it says",
+                severity="warning",
+                hint="use https://",
+            )
+        read = below(uri, "x") if pointer[:2] == ("use", "catalogs") else raw(uri)
+        ref = next((found["ref"] for each in _REFERENCE if (found := each.match(read))), None)
+        if ref is not None and not _PINNED.fullmatch(ref):
+            yield fault(
+                document,
+                pointer,
+                UNPINNED,
+                f"{uri} follows the branch {quoted(ref.removeprefix('refs/heads/'))}: each push changes it",
+                severity="warning",
+                hint="name a tag or a commit in place of the branch",
+            )
+
+
+def _addresses(data: Mapping[str, Any]) -> Iterator[tuple[Pointer, str]]:
+    """Literal URLs of documents that become part of the revision."""
+    for name, catalog in ((data.get("use") or {}).get("catalogs") or {}).items():
+        yield from _literal(("use", "catalogs", name, "endpoint"), catalog["endpoint"])
+    for pointer, resource in features.resources(data):
+        yield from _literal((*pointer, "endpoint"), resource.get("endpoint"))
+    for task in outline.tasks(data):
+        call = task.data.get("call")
+        if call == "openapi":
+            given = task.data["with"]["document"]
+            yield from _literal((*task.pointer, "with", "document", "endpoint"), given.get("endpoint"))
+        elif isinstance(call, str) and "://" in call:
+            yield from _literal((*task.pointer, "call"), call)
+
+
+def _literal(pointer: Pointer, endpoint: Any) -> Iterator[tuple[Pointer, str]]:
+    uri = endpoint.get("uri") if isinstance(endpoint, Mapping) else endpoint
+    if isinstance(uri, str) and uri.startswith(("http://", "https://")) and not is_computed(uri):
+        yield pointer, uri
+
+
+def running(function: Placed, url: str, origins: Sequence[str]) -> Iterator[Problem]:
+    """Find what a fetched function runs that only named origins may: processes and workflows."""
+    if any(is_below(url, each) for origin in origins for each in (origin, _read_from(origin))):
+        return
+    for task in outline.tasks(function.data):
+        run = task.data.get("run")
+        if not isinstance(run, Mapping):
+            continue
+        kind = next(
+            (kind for kind in ("shell", "script", "container", "workflow") if kind in run), "something"
+        )
+        yield fault(
+            function,
+            (*task.pointer, "run"),
+            NOT_NAMED,
+            f"a function from elsewhere runs a {kind}, and the setting function_origins does not name {url}",
+            hint="read the function; if you trust who keeps it, add the start of its URL to function_origins",
+        )
+
+
+def _read_from(origin: str) -> str:
+    """Return where the files of an owner, a repository or a folder on GitHub or GitLab are read from."""
+    parts = urlsplit(origin)
+    if parts.hostname in {"github.com", "www.github.com"} and parts.path.strip("/").count("/") < 2:
+        return f"https://raw.githubusercontent.com{parts.path}"
+    return raw(origin)
+
+
+def is_below(url: str, prefix: str) -> bool:
+    """Tell whether a URL is the prefix or continues it at the border of a path segment."""
+    ours, theirs = urlsplit(prefix), urlsplit(url)
+    if (ours.scheme, ours.netloc.lower()) != (theirs.scheme, theirs.netloc.lower()):
+        return False
+    path = unquote(theirs.path)
+    if any(segment in {".", ".."} for segment in re.split(r"[/\\]", path)):
+        return False  # a server may read such a path as another one
+    base = unquote(ours.path).rstrip("/")
+    return path == base or path.startswith(base + "/")
