@@ -27,6 +27,7 @@ from bench.site import TOKEN, Site, redis_server
 from bench.waiting import accept
 from iogate.store.connection import open_store
 from iogate.store.leases import Commit
+from tests.keys import RING
 
 PATH = "/v1/api/bench/noop/async"
 BODY = '{"sku":"A-1","quantity":3}'
@@ -38,7 +39,7 @@ FIRST_S = 30.0
 async def under_way(url: str, runs: int, entries: int) -> list[str]:
     """Start runs as a worker does, and leave them at their first task."""
     lines = [b'{"at":1790000000000,"kind":"task.started","reference":"/do/%d/x"}' % n for n in range(entries)]
-    store = await open_store(url)
+    store = await open_store(url, keyring=RING)
     try:
         uids = await accept(store, "bench/nap", [b"{}"] * runs)
         left = set(uids)

@@ -24,6 +24,7 @@ from bench.site import Site, redis_server, wait_for
 from iogate.store import keys, views
 from iogate.store.connection import Store, open_store
 from iogate.store.intake import Accepted, AcceptRequest
+from tests.keys import RING
 
 GROUP = 250
 
@@ -58,7 +59,7 @@ async def accept(store: Store, api: str, inputs: list[bytes]) -> list[str]:
 
 
 async def accepted(url: str, api: str, inputs: list[bytes]) -> list[str]:
-    store = await open_store(url)
+    store = await open_store(url, keyring=RING)
     try:
         return await accept(store, api, inputs)
     finally:

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from iogate.store import server as servers
-from iogate.store.connection import Store, open_store
+from iogate.store.connection import Store
 from iogate.store.embedded import Embedded, throwaway
+from tests.keys import RING
 
 # No property is about time, and machines that run tests are busy.
 settings.register_profile("iogate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -69,7 +70,8 @@ def each_redis(request: pytest.FixtureRequest, redis_servers: dict[str, Embedded
 @pytest.fixture
 async def store(redis_url: str) -> AsyncIterator[Store]:
     """An empty store."""
-    opened = await open_store(redis_url, client_name="test")
+    # Not `open_store`: an earlier test may have left what that refuses.
+    opened = Store(redis_url, client_name="test", keyring=RING)
     await opened.call("FLUSHALL")
     yield opened
     await opened.close()
@@ -78,7 +80,7 @@ async def store(redis_url: str) -> AsyncIterator[Store]:
 @pytest.fixture
 async def each_store(each_redis: Embedded) -> AsyncIterator[Store]:
     """An empty store on each server in turn."""
-    opened = await open_store(each_redis.url, client_name="test")
+    opened = Store(each_redis.url, client_name="test", keyring=RING)
     await opened.call("FLUSHALL")
     yield opened
     await opened.close()

@@ -23,7 +23,7 @@ from iogate.cli.apis import is_loopback
 from iogate.cli.checking import check, counted
 from iogate.cli.render import Table
 from iogate.cli.session import Session, command
-from iogate.cli.status import lacking
+from iogate.cli.status import describe, lacking
 from iogate.errors import InvalidFiles, IogateError, Unreachable
 from iogate.settings import LINK_KEY_FILE
 
@@ -68,6 +68,7 @@ async def doctor(session: Session) -> None:
         async with session.store(settings) as store:
             findings += await store_of(store)
             findings += await processes(store)
+            findings += await authenticity(settings, store)
     except IogateError as error:
         failed = error
         findings.append(Finding(about="store", verdict="error", message=error.message, hint=error.hint))
@@ -274,6 +275,27 @@ async def store_of(store: Store) -> list[Finding]:
             hint="" if abs(drift_s) < DRIFT_S else "run a time service on both: deadlines are the store's",
         )
     )
+    return found
+
+
+async def authenticity(settings: Settings, store: Store) -> list[Finding]:
+    """Tell whether this machine has the key of the store, and what processes have refused."""
+    from iogate.store.trust import keyring
+
+    found: list[Finding] = []
+    try:
+        await store.check(keyring(settings, Path.cwd()))
+    except IogateError as error:
+        found.append(Finding(about="link_key", verdict="error", message=error.message, hint=error.hint))
+    if refused := await store.refusals.counts():
+        found.append(
+            Finding(
+                about="store",
+                verdict="error",
+                message=f"processes have refused {describe(refused)} that nobody with the key wrote",
+                hint="find out who else can write to the store: the logs name each one",
+            )
+        )
     return found
 
 

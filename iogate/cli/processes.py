@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import signal
 import sys
 import time
@@ -133,7 +132,7 @@ class _Parts:
 
 async def _run(session: Session, flags: dict[str, Any], parts: _Parts) -> None:
     from iogate import handover, logs
-    from iogate.cli.checking import compiled, prove_isolation
+    from iogate.cli.checking import compiled, prove_isolation, save_lock
     from iogate.supervisor import Supervisor
 
     def read_settings() -> Settings:
@@ -145,6 +144,8 @@ async def _run(session: Session, flags: dict[str, Any], parts: _Parts) -> None:
     if parts.workers:
         await prove_isolation(settings)
     checked = compiled(settings, purpose="apply") if parts.apply else None
+    if checked is not None:
+        save_lock(session.screen, checked)
     gone: list[Any] = []
     supervisor = Supervisor(exited=lambda left: gone[0](left) if gone else _nothing())
     signalled = asyncio.create_task(supervisor.until_signal(), name="signals")
@@ -185,7 +186,7 @@ class _Place:
         async with _listening(self.settings, self.parts) as files, kept_store(self.settings) as url:
             settings = replace(self.settings, redis_url=url)
             say(f"store: {self._named(url)}", style="bright_black")
-            store = await self._opened(url)
+            store = await self._opened(settings)
             try:
                 for finding in await patiently(store.findings) if self.settings.redis_url else ():
                     self.session.screen.warn(f"{finding.message}; {finding.hint}")
@@ -198,14 +199,22 @@ class _Place:
             finally:
                 await store.close()
 
-    async def _opened(self, url: str) -> Store:
-        """A store of our own comes back when it dies; of another's, a wrong address is told at once."""
-        from iogate.store.connection import open_store
+    async def _opened(self, settings: Settings) -> Store:
+        """A store of our own comes back when it dies; of another's, a wrong address is told at once.
+
+        An embedded store of an earlier release is adopted: nobody but its user could write to it.
+        """
+        from iogate.cli.keys import open_to_serve
 
         limit_s = 0.0 if self.settings.redis_url else LIMIT_S
-        replicas = self.settings.confirming
         return await patiently(
-            lambda: open_store(url, client_name="iogate-parent", replicas=replicas), limit_s=limit_s
+            lambda: open_to_serve(
+                settings,
+                publishes=self.parts.apply,
+                embedded=self.settings.redis_url is None,
+                say=self.session.screen.note,
+            ),
+            limit_s=limit_s,
         )
 
     def _named(self, url: str) -> str:
@@ -321,7 +330,6 @@ async def _listening(settings: Settings, parts: _Parts) -> AsyncIterator[tuple[i
         return
     from iogate.gateway.sockets import PortTaken, listen
 
-    link_key(settings)
     until = time.monotonic() + PORT_S
     while True:
         try:
@@ -353,23 +361,6 @@ def _gateways(settings: Settings, files: tuple[int, ...]) -> tuple[Child, ...]:
         )
         for number in range(1, settings.gateways + 1)
     )
-
-
-def link_key(settings: Settings) -> None:
-    """Make the key of signed links where there is none; only its owner may read it."""
-    if settings.link_key is not None:
-        return
-    from iogate.settings import LINK_KEY_FILE
-    from iogate.store.folder import make
-
-    path = settings.data_dir / LINK_KEY_FILE
-    if path.exists():
-        return
-    make(settings.data_dir)
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
 
 
 async def _rows(store: Store, number: int | None, checked: Checked | None) -> list[banner.Row]:

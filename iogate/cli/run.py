@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import math
+import secrets
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -80,6 +81,8 @@ async def run(
         # The store is gone before a sink could be waited for.
         events={},
         endpoints={**settings.endpoints, **endpoints(endpoint)},
+        # The store ends with this command: so does the key of what it holds.
+        link_key=secrets.token_urlsafe(32),
     )
     root = Path.cwd() if file.resolve().is_relative_to(Path.cwd().resolve()) else file.resolve().parent
     bundle, api = _bundle(compiled(settings, purpose="run", paths=needed(file, root), root=root), file)
@@ -165,6 +168,7 @@ async def _working(settings: Settings, root: Path) -> AsyncIterator[tuple[Store,
     """A throw-away store with a worker in this process, and what drives that worker's runs."""
     from iogate.store.connection import open_store
     from iogate.store.embedded import throwaway
+    from iogate.store.trust import keyring
     from iogate.worker.process import work
 
     with throwaway(named=settings.store_server) as embedded:
@@ -182,7 +186,7 @@ async def _working(settings: Settings, root: Path) -> AsyncIterator[tuple[Store,
 
         closing = False
         working.add_done_callback(interrupted)
-        store = await open_store(embedded.url, client_name="iogate-run")
+        store = await open_store(embedded.url, client_name="iogate-run", keyring=keyring(settings))
         try:
             yield store, drive
         except asyncio.CancelledError:

@@ -36,6 +36,23 @@ def new(session: Session) -> None:
     )
 
 
+@command(group, "pair")
+def pair(session: Session) -> None:
+    """Make a pair of keys for the settings publish_key and publishers."""
+    from iogate.keyring import generate_pair
+
+    private, public = generate_pair()
+    session.screen.data(
+        "secret.pair",
+        {"private": private, "public": public},
+        [f"private  {private}", f"public   {public}"],
+    )
+    session.screen.note(
+        "\nThe private key is for the machine that applies (publish_key: {env: NAME}), the public one for "
+        f"gateways and workers:  publishers: [{public}]"
+    )
+
+
 @command(group, "hash")
 def hash_(
     session: Session,

@@ -72,14 +72,21 @@ class Session:
         return url
 
     @asynccontextmanager
-    async def store(self, settings: Settings, *, changes: bool = False) -> AsyncIterator[Store]:
-        """An open store; `changes` names it first, `--quiet` or not."""
-        from iogate.store.connection import open_store
+    async def store(
+        self, settings: Settings, *, changes: bool = False, publishes: bool = False
+    ) -> AsyncIterator[Store]:
+        """An open store; `changes` names it first, `--quiet` or not; `publishes` signs a revision.
+
+        A command that only reads works without the key, and verifies nothing then.
+        """
+        from iogate.cli import keys
 
         url = self.store_url(settings)
         if changes:
             say(f"store: {mask(url)}", style="bright_black")
-        store = await open_store(url, client_name="iogate-cli", replicas=settings.confirming)
+        store = await (
+            keys.open_to_change(settings, url, publishes) if changes else keys.open_to_read(settings, url)
+        )
         try:
             yield store
         finally:

@@ -12,13 +12,14 @@ from iogate.cli.render import Table
 from iogate.cli.session import Session, command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from iogate.store.presence import Process
 
 PANEL = "Processes"
 UNSET = "unset:"
 """Prefix under which a gateway announces what one of its APIs lacks."""
+PLURALS = {"queue entry": "queue entries"}
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +39,7 @@ async def status(session: Session) -> None:
         )
         drained_s = await store.drains.left_s()
         schedules = await store.schedules.upcoming()
+        refused = await store.refusals.counts()
         address = store.address
     lacks = lacking(gateways)
     apis = [
@@ -58,12 +60,21 @@ async def status(session: Session) -> None:
         "digest": found[1] if found is not None else None,
         "runs": counts,
         "queue": {"depth": queue.depth, "oldestS": round(queue.oldest_s, 3)},
+        "refused": refused,
         "apis": apis,
         "schedules": workflows.by_workflow(schedules.values()),
         "gateways": [_process_json(each) for each in gateways],
         "workers": [_process_json(each) for each in workers],
     }
     session.screen.data("status", value, _text(value))
+
+
+def describe(refused: Mapping[str, int]) -> str:
+    """Say in words how many objects of each kind did not verify."""
+    return ", ".join(
+        f"{number} {kind if number == 1 else PLURALS.get(kind, kind + 's')}"
+        for kind, number in sorted(refused.items())
+    )
 
 
 def lacking(gateways: Iterable[Process]) -> dict[str, list[str]]:
@@ -103,6 +114,8 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
     ]
     if (drained_s := value["drainedS"]) is not None:
         head.insert(1, f"drained   for another {drained_s:.0f}s: iogate store resume opens it")
+    if value["refused"]:
+        head.append(f"refused   {describe(value['refused'])}: not signed with the key, see the logs")
     parts: list[Table | str] = ["\n".join(head)]
     if value["apis"]:
         table = Table(

@@ -1,17 +1,19 @@
-"""`iogate store`: close the store before a planned failover, and open it again."""
+"""`iogate store`: drain it before a planned failover, open it again, adopt what an earlier release wrote."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 import typer
 
 from iogate.cli.options import seconds
 from iogate.cli.session import Session, author, command
-from iogate.errors import Misused
+from iogate.errors import Misused, Refused
 
-group = typer.Typer(help="Prepare the store for a planned failover.", no_args_is_help=True)
+group = typer.Typer(help="Drain the store for a failover, adopt an older one.", no_args_is_help=True)
 
+NOT_ADOPTED = "IOG674"
 LEAST_S, MOST_S = 1.0, 3600.0
 
 ForOption = Annotated[
@@ -60,3 +62,48 @@ async def resume(session: Session) -> None:
         {"store": address, "drained": known is not None, "by": known.by if known is not None else None},
         ["open again" if known is not None else "it was not drained"],
     )
+
+
+@command(group, "adopt")
+async def adopt(
+    session: Session,
+    trust_all: Annotated[
+        bool,
+        typer.Option(
+            "--trust-all", help="Sign what another key signed, or nobody: only if nobody else could write."
+        ),
+    ] = False,
+) -> None:
+    """Sign what an earlier release stored, with the link_key of this machine."""
+    from iogate.cli import keys
+    from iogate.cli.render import say
+    from iogate.redis_url import mask
+    from iogate.store.adoption import adopt as sign_all
+
+    settings = session.settings()
+    url = session.store_url(settings)
+    say(f"store: {mask(url)}", style="bright_black")
+    store = await keys.open_to_adopt(settings, url)
+    try:
+        there = [*await store.presence.list("gateway"), *await store.presence.list("worker")]
+        if there:
+            raise Refused(
+                f"{len(there)} gateways and workers use the store: {there[0].id} and others"
+                if len(there) > 1
+                else f"{there[0].kind} {there[0].id} uses the store",
+                code=NOT_ADOPTED,
+                hint="stop them on every machine, wait 15 s, and try again: what they write meanwhile would "
+                "not be signed",
+            )
+        if not trust_all and not await store.is_older():
+            raise Refused(
+                "the store is of this release: what is not signed in it was written by something without "
+                "the key",
+                code=NOT_ADOPTED,
+                hint="if the key was lost and nobody else can write to the store, sign everything with "
+                "`iogate store adopt --trust-all`",
+            )
+        found = await sign_all(store, keys.said(session.screen.note))
+    finally:
+        await store.close()
+    session.screen.data("store.adopt", msgspec.to_builtins(found), [keys.adopted(found)])

@@ -29,6 +29,8 @@ from iogate.gateway.live import Live
 from iogate.gateway.origins import Origins
 from iogate.gateway.refresh import Refresher
 from iogate.gateway.shared_metrics import SharedMetrics
+from iogate.keyring import missing
+from iogate.store import trust
 from iogate.store.uids import UidSource
 
 if TYPE_CHECKING:
@@ -49,16 +51,6 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def link_key(chosen: Settings) -> str | None:
-    """The key of signed links, None where nobody made one."""
-    if chosen.link_key:
-        return chosen.link_key
-    try:
-        return (chosen.data_dir / settings.LINK_KEY_FILE).read_text(encoding="ascii").strip() or None
-    except OSError:
-        return None
-
-
 def find_store(chosen: Settings) -> str:
     """Where the store is; the embedded one may come up later than its gateway."""
     from iogate.store.embedded import find_embedded  # noqa: PLC0415 - not needed beside a redis_url
@@ -75,8 +67,11 @@ def find_store(chosen: Settings) -> str:
 async def run(chosen: Settings) -> None:
     """Put the gateway together and serve until a signal ends it."""
     bracketed = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
+    key = trust.link_key(chosen)
+    if key is None:
+        raise missing("a gateway signs the runs that it accepts")
     live = Live(
-        links=Links(link_key(chosen)),
+        links=Links(key, chosen.previous_link_keys),
         loopback=is_loopback(chosen.host),
         public_url=chosen.public_url or f"http://{bracketed}:{chosen.port}",
         access_log=AccessLog(chosen.access_log),
@@ -92,7 +87,8 @@ async def run(chosen: Settings) -> None:
         streams=Streams(chosen.streams),
         senders=senders.auth(chosen.events.get("auth")),
     )
-    refresher = Refresher(live, lambda: find_store(chosen), replicas=chosen.confirming)
+    ring = trust.keyring(chosen, Path.cwd())
+    refresher = Refresher(live, lambda: find_store(chosen), ring, replicas=chosen.confirming)
     listening = sockets.inherited_or_own(chosen.host, chosen.port)
     sockets.limit_writes(listening, chosen.write_timeout)
     application = app.build(live, Calls(live, refresher, UidSource()))

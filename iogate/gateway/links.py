@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from collections.abc import Sequence
 from typing import Literal
 
 Scope = Literal["read", "cancel"]
@@ -23,21 +24,24 @@ _CONTEXTS: dict[Scope, bytes] = {
 
 
 class Links:
-    """Makes and checks the `sig` of a run's link. Without a key there are no signed links."""
+    """Makes and checks the `sig` of a run's link: `key` signs, it and `previous` ones open.
 
-    def __init__(self, key: str | None) -> None:
-        self._macs = {
-            scope: hmac.new(key.encode(), context, hashlib.sha256)
-            for scope, context in _CONTEXTS.items()
-            if key
-        }
+    Without a key there are no signed links.
+    """
+
+    def __init__(self, key: str | None, previous: Sequence[str] = ()) -> None:
+        self._macs = [
+            {scope: hmac.new(each.encode(), context, hashlib.sha256) for scope, context in _CONTEXTS.items()}
+            for each in (key, *previous)
+            if key and each
+        ]
 
     def location(self, uid: str, expires_s: float, scope: Scope = "read") -> bytes:
         """Path of a run, signed; `expires_s` is in seconds since 1970 by the store's clock."""
         if not self._macs:
             return b"/v1/runs/" + uid.encode()
         expiry = int(expires_s).to_bytes(_EXPIRY, "big")
-        signature = base64.urlsafe_b64encode(expiry + self._sign(uid, expiry, scope)).rstrip(b"=")
+        signature = base64.urlsafe_b64encode(expiry + _sign(self._macs[0][scope], uid, expiry)).rstrip(b"=")
         return b"/v1/runs/" + uid.encode() + b"?sig=" + signature
 
     def scope(self, uid: str, signature: str, now_s: float) -> Scope | None:
@@ -50,12 +54,14 @@ class Links:
             return None
         expiry, mac = decoded[:_EXPIRY], decoded[_EXPIRY:]
         found: Scope | None = None
-        for scope in _CONTEXTS:
-            if hmac.compare_digest(mac, self._sign(uid, expiry, scope)):
-                found = scope
+        for macs in self._macs:
+            for scope, key in macs.items():
+                if hmac.compare_digest(mac, _sign(key, uid, expiry)):
+                    found = scope
         return found if int.from_bytes(expiry, "big") >= now_s else None
 
-    def _sign(self, uid: str, expiry: bytes, scope: Scope) -> bytes:
-        mac = self._macs[scope].copy()
-        mac.update(expiry + uid.encode("utf-8", "surrogatepass"))
-        return mac.digest()[:_MAC]
+
+def _sign(key: hmac.HMAC, uid: str, expiry: bytes) -> bytes:
+    mac = key.copy()
+    mac.update(expiry + uid.encode("utf-8", "surrogatepass"))
+    return mac.digest()[:_MAC]

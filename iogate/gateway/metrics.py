@@ -98,8 +98,14 @@ def _add(into: dict[str, int], other: Mapping[str, int]) -> None:
 
 
 class _Scrape(Collector):
-    def __init__(self, processes: Snapshot, runs: Mapping[str, int], queued: int | None) -> None:
-        self._processes, self._runs, self._queued = processes, runs, queued
+    def __init__(
+        self,
+        processes: Snapshot,
+        runs: Mapping[str, int],
+        queued: int | None,
+        forged: Mapping[str, int],
+    ) -> None:
+        self._processes, self._runs, self._queued, self._forged = processes, runs, queued, forged
 
     def collect(self) -> Iterator[Metric]:
         accepted = CounterMetricFamily("iogate_calls_accepted", "Calls answered with a uid", labels=["api"])
@@ -135,6 +141,12 @@ class _Scrape(Collector):
             )
         yield GaugeMetricFamily("iogate_gateways", "Gateway processes of this port", processes.processes)
         yield GaugeMetricFamily("iogate_streams", "Event streams that are open", processes.streams)
+        forged = CounterMetricFamily(
+            "iogate_store_refused", "Objects in the store that did not verify", labels=["kind"]
+        )
+        for kind, number in self._forged.items():
+            forged.add_metric([kind], number)
+        yield forged
 
     def _of_events(self) -> Iterator[Metric]:
         yield CounterMetricFamily("iogate_events_accepted", "Events stored", self._processes.events.accepted)
@@ -151,8 +163,14 @@ class _Scrape(Collector):
         yield refused
 
 
-def exposition(processes: Snapshot, *, runs: Mapping[str, int], queued: int | None) -> bytes:
+def exposition(
+    processes: Snapshot,
+    *,
+    runs: Mapping[str, int],
+    queued: int | None,
+    forged: Mapping[str, int] | None = None,
+) -> bytes:
     """Return the text that Prometheus reads."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Scrape(processes, runs, queued))
+    registry.register(_Scrape(processes, runs, queued, forged or {}))
     return generate_latest(registry)

@@ -43,11 +43,13 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
     @route("/metrics", http_method=_READ)
     async def measured() -> Response[bytes]:
         runs: dict[str, int] = {}
+        forged: dict[str, int] = {}
         queued: int | None = None
         try:
             async with live.reach() as store:
                 runs = await store.runs.counts()
                 queued = (await store.runs.queue()).depth
+                forged = await store.refusals.counts()
         except Failed:
             pass  # what this process counted is worth most while the store is away
         processes = live.snapshot()
@@ -56,7 +58,7 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
             others = await live.shared.others()
             others.add(processes)
             processes = others
-        text = metrics.exposition(processes, runs=runs, queued=queued)
+        text = metrics.exposition(processes, runs=runs, queued=queued, forged=forged)
         return Response(text, media_type=metrics.CONTENT_TYPE, headers={"cache-control": "no-store"})
 
     @route("/openapi.json", http_method=_READ, sync_to_thread=False)

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from iogate.compiler.revision import Revision
     from iogate.gateway.live import Live
     from iogate.gateway.routes import Route
+    from iogate.keyring import Keyring
     from iogate.store.connection import Store
+    from iogate.store.gates import Gate
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +49,24 @@ LOOK_S = 1.0
 """How often the files of secrets are looked at: one may have been replaced."""
 
 
+def _oddity(gate: Gate, table: routes.Table) -> str:
+    """Say how a gate differs from what the table's revision says of its API; empty if it does not."""
+    route = table.routes.get(gate.api)
+    if route is None:
+        return f"revision {table.number} has no such API"
+    if gate.digest != route.digest or gate.git != route.api.enabled:
+        return f"revision {table.number} says something else of this API"
+    return ""
+
+
 class Refresher:
     """Owns `live.table`, `live.store` and `live.intake`."""
 
-    def __init__(self, live: Live, find_store: Callable[[], str], *, replicas: int = 0) -> None:
+    def __init__(
+        self, live: Live, find_store: Callable[[], str], keyring: Keyring, *, replicas: int = 0
+    ) -> None:
         self._live = live
+        self._keyring = keyring
         self._find_store = find_store
         self._replicas = replicas
         self._reading: asyncio.Task[None] | None = None
@@ -84,6 +99,7 @@ class Refresher:
             return
         with contextlib.suppress(*BROKEN):
             async with asyncio.timeout(ANSWER_S):
+                await store.refusals.flush()
                 await store.presence.leave(GATEWAY, self.id)
         await store.close()
 
@@ -92,7 +108,9 @@ class Refresher:
             url = await asyncio.to_thread(self._find_store)
             async with asyncio.timeout(2):
                 name = f"iogate-gateway-{os.getpid()}"
-                store = await open_store(url, client_name=name, replicas=self._replicas)
+                store = await open_store(
+                    url, client_name=name, keyring=self._keyring, replicas=self._replicas
+                )
             await self._read_clock(store)
             self._live.intake = store.intake()
             self._live.store = store
@@ -173,6 +191,11 @@ class Refresher:
     async def _set_enabled(store: Store, table: routes.Table) -> None:
         states = await store.gates.states()
         table.enable(name for name, gate in states.items() if gate.enabled)
+        odd = {name: why for name, gate in states.items() if (why := _oddity(gate, table))}
+        # Gates of a newer revision are none of this table's business.
+        if odd and await store.revisions.live() == (table.number, table.digest):
+            for name, why in odd.items():
+                store.refusals.note("gate", f"{name}@{table.number}", why)
 
     async def is_enabled(self, route: Route) -> bool:
         """Ask the store about an API that is disabled as far as this process knows.
@@ -241,6 +264,7 @@ class Refresher:
                 self._live.clock.observe(await store.now_ms())
 
     async def _announce(self, store: Store) -> None:
+        await store.refusals.flush()
         table = self._live.table
         unset = table.unset if table is not None else {}
         await store.presence.announce(

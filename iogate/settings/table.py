@@ -1,7 +1,7 @@
 """The settings: one field with its default, and one kind with its reader, for each.
 
-Secrets stay references: a value here names the place of a secret, except `link_key` and a password
-inside `redis_url`, which no message and no repr shows.
+Secrets stay references: a value here names the place of a secret, except `link_key`,
+`previous_link_keys` and a password inside `redis_url`, which no message and no repr shows.
 """
 
 from __future__ import annotations
@@ -61,6 +61,10 @@ class Settings:
     allow_hosts: tuple[str, ...] = ()
     endpoints: Mapping[str, str] = field(default_factory=dict)
     link_key: str | None = field(default=None, repr=False)
+    previous_link_keys: tuple[str, ...] = field(default=(), repr=False)
+    publish_key: Mapping[str, str] | None = None
+    publishers: tuple[str, ...] = ()
+    function_origins: tuple[str, ...] = ()
     events: Mapping[str, Any] = field(default_factory=dict, repr=False)
     durability: Literal["local", "replicated"] = "local"
     replicas: int = 1
@@ -78,7 +82,7 @@ class Settings:
 
 NAMES = tuple(f.name for f in fields(Settings))
 
-SENSITIVE = frozenset({"redis_url", "link_key", "secrets", "events"})
+SENSITIVE = frozenset({"redis_url", "link_key", "previous_link_keys", "publish_key", "secrets", "events"})
 """Settings whose value no message repeats: a literal secret may stand in them by mistake."""
 
 _URL = r"https?://[^\s/?#]+[^\s?#]*"
@@ -130,6 +134,14 @@ def _read_origins(value: Any) -> tuple[str, ...]:
     return origins
 
 
+def _read_place(value: Any) -> dict[str, str]:
+    try:
+        return _secret("", value)
+    except kinds.Unexpected:
+        raise kinds.Unexpected("{env: NAME} or {file: PATH}") from None
+
+
+_link_key = kinds.pattern("text of at least 32 characters", r"(?s).{32,}")
 _host = kinds.Kind(read=_read_host, form="text", schema={"type": "string", "pattern": f"^(?:{_HOST})$"})
 _text = kinds.pattern("text that is not empty", r"(?s).*\S.*")
 _VARIABLES = "a list of names of environment variables, such as AWS_REGION or AWS_*"
@@ -209,7 +221,16 @@ KINDS: Mapping[str, kinds.Kind] = {
     "endpoints": kinds.mapping_of(
         _endpoint, "a map of URL prefix to URL prefix", {"type": "string", "pattern": _URL}
     ),
-    "link_key": kinds.pattern("text of at least 32 characters", r"(?s).{32,}"),
+    "link_key": _link_key,
+    "previous_link_keys": kinds.list_of(_link_key, "a list of texts of at least 32 characters"),
+    "publish_key": kinds.Kind(read=_read_place, form="map", schema=_SECRET_SCHEMA),
+    "publishers": kinds.list_of(
+        kinds.pattern("a public key", r"ed25519:[A-Za-z0-9_-]{43}"),
+        "a list of public keys, each ed25519: and 43 characters",
+    ),
+    "function_origins": kinds.list_of(
+        kinds.pattern("a URL prefix", _URL), "a list of URL prefixes, each with http:// or https://"
+    ),
     "events": kinds.Kind(read=_read_events, form="map", schema=eventing.SCHEMA),
     "durability": kinds.choice("local", "replicated"),
     "replicas": kinds.number(1, 16),

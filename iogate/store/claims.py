@@ -12,9 +12,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from iogate.keyring import Keyring
+from iogate.store import seals
 from iogate.store.compression import inflate, inflate_all
-from iogate.store.intake import Facts
 from iogate.store.line import pairs
+from iogate.store.seals import Facts
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["event", "child"]
     data: bytes
     """JSON: the CloudEvent; of a child `{"status", "output", "error"}`."""
+    forged: bool = False
+    """Nobody with a key published the event, or ended the child so: the data are left out."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,12 +64,16 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """What has come for the run and no commit has taken in yet: the first INBOX_READ of it."""
     depth: int = 0
     """How many runs are above it: 0 where a caller or a schedule started it."""
+    parent: str = ""
+    """`UID/FRAME` of the run that waits for it; empty where none does."""
+    forged: str = ""
+    """Why it must not be executed: what is stored of it was not written by a process with a key."""
 
 
-def readable(fields: list[Any]) -> Claim | None:
+def readable(fields: list[Any], ring: Keyring) -> Claim | None:
     """A claim, None for what no gateway and no worker wrote: its lease runs out, and in the end it faults."""
     try:
-        return _claim(fields)
+        return _claim(fields, ring)
     except (ValueError, TypeError, AttributeError, msgspec.MsgspecError) as error:
         log.warning(
             "run %.40r cannot be read (%s): something else writes to the store",
@@ -76,22 +84,36 @@ def readable(fields: list[Any]) -> Claim | None:
         return None
 
 
-def messages(first: int, entries: Sequence[bytes]) -> tuple[Message, ...]:
-    """The entries of an inbox, the first of which has the number `first`."""
-    return tuple(_message(number, entry) for number, entry in enumerate(entries, first))
+def messages(first: int, entries: Sequence[bytes], uid: str, ring: Keyring) -> tuple[Message, ...]:
+    """The entries of a run's inbox, the first of which has the number `first`."""
+    return tuple(_message(number, entry, uid, ring) for number, entry in enumerate(entries, first))
 
 
-def _message(number: int, entry: bytes) -> Message:
+def _message(number: int, entry: bytes, uid: str, ring: Keyring) -> Message:
     frame, kind, data = entry.split(b" ", 2)
-    return Message(number=number, frame=int(frame), kind="child" if kind == b"child" else "event", data=data)
+    if kind == b"child":
+        forged = not seals.end_holds(ring, f"{uid}/{frame.decode()}", data)
+        return Message(number=number, frame=int(frame), kind="child", data=data, forged=forged)
+    event = seals.opened_event(ring, data)
+    return Message(number=number, frame=int(frame), kind="event", data=event or b"", forged=event is None)
 
 
-def _claim(fields: list[Any]) -> Claim:
+def _claim(fields: list[Any], ring: Keyring) -> Claim:
     uid, token, seq, api, packed, data, created, started, deadline = fields[:9]
     attempt, deaths, retention, reason, frames, values = fields[9:15]
     depth, first, inbox = fields[15:] or (0, 1, ())
     facts = _facts.decode(packed)
-    stored = pairs(frames)
+    stored, kept = pairs(frames), {}
+    seal, head = stored.pop(seals.STATE, b""), stored.pop("head", None)
+    forged = ""
+    if not seals.facts_hold(ring, uid, api, packed, data):
+        forged = "its record"
+    elif head is not None and not seals.state_holds(ring, uid, head, stored, seal):
+        forged = "its state"
+    else:
+        # Not before: what an outsider compressed may be of any size.
+        kept = inflate_all(pairs(values))
+        forged = "" if seals.values_hold(kept) else "its state"
     return Claim(
         uid=uid.decode(),
         token=token,
@@ -101,7 +123,7 @@ def _claim(fields: list[Any]) -> Claim:
         program=facts.program,
         revision=facts.revision,
         caller=facts.caller,
-        input=inflate(data),
+        input=b"" if forged else inflate(data),
         created_at_ms=created,
         started_at_ms=started,
         deadline_ms=deadline or None,
@@ -111,9 +133,11 @@ def _claim(fields: list[Any]) -> Claim:
         deaths=deaths,
         cancelled=reason is not None,
         reason="" if reason is None else reason.decode(),
-        head=stored.pop("head", None),
+        head=head,
         frames=stored,
-        values=inflate_all(pairs(values)),
-        inbox=messages(first, inbox) if inbox else (),
+        values=kept,
+        inbox=messages(first, inbox, uid.decode(), ring) if inbox and not forged else (),
         depth=depth,
+        parent=facts.parent,
+        forged=forged,
     )

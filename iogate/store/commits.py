@@ -14,9 +14,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from iogate.keyring import Keyring
+from iogate.store import seals
 from iogate.store.compression import deflate, deflate_all
 from iogate.store.events import fingerprint, types_of
 from iogate.store.packing import flat, text
+from iogate.store.seals import Facts
 
 Move = Literal["keep", "park", "queue", "end"]
 
@@ -37,10 +40,11 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     """A run to start together with a commit."""
 
     uid: str
-    """Drawn by the worker; where it is taken, the store takes the next one that is free."""
+    """Drawn by the worker; where it is taken, nothing is applied and `Leases.commit` draws another."""
+    api: str
+    """Of its parent, whose API it belongs to."""
     frame: int
-    facts: bytes
-    """`intake.Facts` in JSON."""
+    facts: Facts
     input: bytes
     awaits: bool
 
@@ -59,6 +63,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     """With frames and values: the state. Of an end, only a faulted one keeps it, for `retry`."""
     frames: Mapping[str, bytes] = {}
     frames_gone: Sequence[str] = ()
+    digests: Mapping[str, bytes] | None = None
+    """Of all frames of the state, by frame; None: `frames` are all that there are."""
     values: Mapping[str, bytes] = {}
     values_gone: Sequence[str] = ()
     tasks: Sequence[TaskRow] = ()
@@ -81,6 +87,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     """CloudEvents in JSON, for the bus. One that this commit's own `wants` wants reaches them."""
     once: Collection[int] = ()
     """Places in `emits` of events that nobody else publishes: the store need not remember them."""
+    parent: str = ""
+    """`UID/FRAME` of the run that an end is told to, as the run's facts have it."""
     outbox: Mapping[str, Sequence[bytes]] = {}
     """Name of a sink to CloudEvents in JSON for it, in their order."""
 
@@ -97,8 +105,11 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.output or b"") + sum(map(len, parts))
 
 
-def packed(c: Commit) -> dict[str, Any]:
-    """What the script reads, by the names that it uses; nothing that is absent."""
+def packed(c: Commit, ring: Keyring) -> dict[str, Any]:
+    """What the script reads, by the names that it uses, sealed; nothing that is absent.
+
+    Raises Misused for a keyring without keys, where something is to be sealed.
+    """
     fields: dict[str, Any] = {
         "uid": c.uid,
         "token": c.token,
@@ -114,7 +125,12 @@ def packed(c: Commit) -> dict[str, Any]:
         fields["deadline"] = c.deadline_ms
     if c.head:
         fields["head"] = text(c.head)
-    if c.frames:
+        digests = c.digests
+        if digests is None:
+            digests = {name: seals.digest(frame) for name, frame in c.frames.items()}
+        seal = seals.sealed_state(ring, c.uid, c.head, seals.manifest(digests))
+        fields["frames"] = flat({**c.frames, seals.STATE: seal})
+    elif c.frames:
         fields["frames"] = flat(c.frames)
     if c.frames_gone:
         fields["frames_gone"] = c.frames_gone
@@ -135,12 +151,15 @@ def packed(c: Commit) -> dict[str, Any]:
         fields["error"] = text(c.error)
         if c.status == "faulted":
             fields["exc"] = rq_text(c.error)
-    if reach := _reach(c):
+    if c.parent and c.move == "end":
+        seal = seals.sealed_end(ring, c.parent, c.status, c.output or b"", c.error or b"")
+        fields["seal"] = text(seal)
+    if reach := _reach(c, ring):
         fields["reach"] = reach
     return fields
 
 
-def _reach(c: Commit) -> dict[str, Any]:
+def _reach(c: Commit, ring: Keyring) -> dict[str, Any]:
     """What goes beyond the run itself."""
     fields: dict[str, Any] = {}
     if c.inbox_done:
@@ -150,24 +169,27 @@ def _reach(c: Commit) -> dict[str, Any]:
     if c.wants_gone:
         fields["wants_gone"] = c.wants_gone
     if c.children:
-        fields["children"] = [
-            (child.uid, child.frame, text(child.facts), text(deflate(child.input)), int(child.awaits))
-            for child in c.children
-        ]
+        fields["children"] = [_started(child, ring) for child in c.children]
         if c.scheduled:
             fields["scheduled"] = True
     if c.children_gone:
         fields["children_gone"] = c.children_gone
     if c.emits:
-        fields["emits"] = [_emitted(event, once=place in c.once) for place, event in enumerate(c.emits)]
+        fields["emits"] = [_emitted(event, ring, once=place in c.once) for place, event in enumerate(c.emits)]
     if c.outbox:
         fields["outbox"] = [(sink, [text(event) for event in events]) for sink, events in c.outbox.items()]
     return fields
 
 
-def _emitted(event: bytes, *, once: bool) -> tuple[str, str, Any]:
+def _started(child: Child, ring: Keyring) -> tuple[Any, ...]:
+    stored = deflate(child.input)
+    facts = seals.sealed_facts(ring, child.uid, child.api, child.facts, stored)
+    return child.uid, child.frame, text(facts), text(stored), int(child.awaits)
+
+
+def _emitted(event: bytes, ring: Keyring, *, once: bool) -> tuple[str, str, Any]:
     known_by, kind = fingerprint(event)
-    return "" if once else known_by, kind, text(event)
+    return "" if once else known_by, kind, text(seals.sealed_event(ring, event))
 
 
 def rq_text(error: bytes) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from iogate.keyring import NO_KEYS, Keyring
+from iogate.store import forms, keys, trust
 from iogate.store.checkup import Finding, findings
 from iogate.store.drains import Drains
 from iogate.store.endpoint import Endpoint
@@ -20,6 +22,7 @@ from iogate.store.line import Line, StoreUnavailable, time_ms
 from iogate.store.memory import Memory
 from iogate.store.outbox import Outbox
 from iogate.store.presence import Presence
+from iogate.store.refusals import Refusals
 from iogate.store.revisions import Revisions
 from iogate.store.runs import Runs
 from iogate.store.schedules import Schedules
@@ -31,20 +34,22 @@ __all__ = ["Store", "StoreUnavailable", "open_store"]
 class Store:
     """The parts share one connection; an intake has its own, and the signals another."""
 
-    def __init__(self, url: str, *, client_name: str, replicas: int = 0) -> None:
+    def __init__(self, url: str, *, client_name: str, keyring: Keyring, replicas: int = 0) -> None:
         self.url = url
+        self.keyring = keyring
         self._client_name = client_name
         self._endpoint = Endpoint(url)
         self._line = Line(self._endpoint, name=client_name, replicas=replicas)
         self._signals = Signals(self._endpoint, name=client_name)
         self._intakes: list[Intake] = []
-        self.revisions = Revisions(self._line)
+        self.refusals = Refusals(self._line)
+        self.revisions = Revisions(self._line, keyring, self.refusals)
         self.gates = Gates(self._line, self._signals)
-        self.leases = Leases(self._line, self._signals)
-        self.runs = Runs(self._line, self._signals)
-        self.events = Events(self._line, self._signals, Memory(self._line))
+        self.leases = Leases(self._line, self._signals, keyring, self.refusals)
+        self.runs = Runs(self._line, self._signals, keyring, self.refusals)
+        self.events = Events(self._line, self._signals, Memory(self._line), keyring, self.refusals)
         self.outbox = Outbox(self._line, self._signals)
-        self.schedules = Schedules(self._line)
+        self.schedules = Schedules(self._line, keyring, self.refusals)
         self.presence = Presence(self._line)
         self.drains = Drains(self._line)
 
@@ -56,7 +61,8 @@ class Store:
     def intake(self) -> Intake:
         """A way in for calls; one a gateway process."""
         name = f"{self._client_name}-intake"
-        intake = Intake(Line(self._endpoint, name=name, timeout_s=1.0, replicas=self._line.replicas))
+        line = Line(self._endpoint, name=name, timeout_s=1.0, replicas=self._line.replicas)
+        intake = Intake(line, self.keyring)
         self._intakes.append(intake)
         return intake
 
@@ -97,6 +103,23 @@ class Store:
         """What is unsafe in the server's settings, and what was lost; for `doctor`."""
         return await findings(self._line, await self.outbox.sinks())
 
+    async def is_older(self) -> bool:
+        """Whether an earlier release wrote it, and it was not adopted since."""
+        return await forms.number(self._line) < keys.FORMAT_NUMBER
+
+    async def check(self, ring: Keyring) -> None:
+        """Check that a process with these keys may use the store; raises WrongStore as `open_store` does."""
+        await forms.check(self._line, ring)
+
+    async def check_unused(self) -> None:
+        """Check that no process has used the store with a key.
+
+        Raises WrongStore where one has, and this one has none.
+        """
+        known = await trust.names(self._line)
+        if known:
+            raise trust.differs(self.address, known, self.keyring)
+
     async def call(self, *arguments: Any) -> Any:
         """One raw command, for `doctor` and tests."""
         return await self._line.call(*arguments)
@@ -110,15 +133,26 @@ class Store:
         self._endpoint.close()
 
 
-async def open_store(url: str, *, client_name: str = "iogate", replicas: int = 0) -> Store:
+async def open_store(
+    url: str,
+    *,
+    client_name: str = "iogate",
+    keyring: Keyring = NO_KEYS,
+    adopts: bool = False,
+    replicas: int = 0,
+) -> Store:
     """Open the store at `url`: redis://, rediss://, unix:// or redis+sentinel://.
 
-    `replicas`: how many must confirm what is acknowledged. Raises StoreUnavailable if nobody answers or the
-    server is a replica, WrongStore if it refuses us, is older than 6.2, a cluster or a sentinel.
+    With a `keyring` that has keys, what is read is verified and what is written is signed. `adopts` opens
+    a store that an earlier release wrote, or that is used with another key. `replicas`: how many must
+    confirm what is acknowledged. Raises StoreUnavailable if nobody answers or the server is a replica,
+    WrongStore if it refuses us, is older than 6.2, a cluster or a sentinel, has a form that this release
+    does not know, or is used with another key.
     """
-    store = Store(url, client_name=client_name, replicas=replicas)
+    store = Store(url, client_name=client_name, keyring=keyring, replicas=replicas)
     try:
         await store.look()
+        await forms.check(store._line, keyring, adopts=adopts)  # noqa: SLF001 - its other half
     except BaseException:
         await store.close()
         raise

@@ -20,10 +20,13 @@ from typing import Any
 import msgspec
 
 from iogate.engine.events import type_of
+from iogate.keyring import Keyring
 from iogate.store import keys
 from iogate.store.line import CommandFailed, Line, StoreFull
 from iogate.store.memory import Memory
 from iogate.store.packing import encode, text
+from iogate.store.refusals import Refusals
+from iogate.store.seals import digest, opened_event, sealed_event
 from iogate.store.signals import Doorbell, Signals
 
 log = logging.getLogger(__name__)
@@ -52,7 +55,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What the matcher has to do next; empty where another process is the matcher, or nothing is there."""
 
     events: tuple[tuple[int, bytes], ...] = ()
-    """Number and CloudEvent, in order; what an outsider put there has the number 0."""
+    """Number and CloudEvent, in order; what an outsider put there has the number 0, or is empty."""
     subscriptions: tuple[Subscription, ...] = ()
     """Those that may want one of the events, going by its type alone."""
     more: bool = False
@@ -99,8 +102,12 @@ def types_of(filters: bytes) -> list[str]:
 
 
 class Events:
-    def __init__(self, line: Line, signals: Signals, memory: Memory) -> None:
+    def __init__(
+        self, line: Line, signals: Signals, memory: Memory, ring: Keyring, refusals: Refusals
+    ) -> None:
         self._line = line
+        self._ring = ring
+        self._refusals = refusals
         self._signals = signals
         self._memory = memory
 
@@ -114,7 +121,9 @@ class Events:
         await self._memory.look(size=sum(map(len, events)))
         accepted = 0
         for batch in _slices(events):
-            packed = encode([(*fingerprint(event, sender), text(event)) for event in batch])
+            packed = encode(
+                [(*fingerprint(event, sender), text(sealed_event(self._ring, event))) for event in batch]
+            )
             count: int = await self._line.run("emit", packed)
             if count < 0:
                 raise StoreFull
@@ -130,7 +139,10 @@ class Events:
         held, more, *entries = await self._line.run("match", owner, min(limit, BATCH), BATCH_BYTES)
         if not held or not entries:
             return Batch()
-        events = tuple((int(number), event) for number, _, event in (e.partition(b" ") for e in entries))
+        events = tuple(
+            (int(number), self._opened(number, sealed))
+            for number, _, sealed in (e.partition(b" ") for e in entries)
+        )
         types = {""} | {_type(event) for _, event in events}
         subscriptions: dict[bytes, bytes] = {}
         for kind in sorted(types):
@@ -144,6 +156,15 @@ class Events:
             ),
             more=bool(more),
         )
+
+    def _opened(self, number: bytes, sealed: bytes) -> bytes:
+        """The event; empty for one that nobody with a key published: no subscription wants it."""
+        event = opened_event(self._ring, sealed)
+        if event is None:
+            name = f"{number.decode()}:{digest(sealed).hex()[:12]}"
+            self._refusals.note("event", name, "nobody with the key published it")
+            return b""
+        return event
 
     async def deliver(self, owner: str, upto: int, deliveries: Sequence[Delivery]) -> bool:
         """Hand events to their subscriptions, then forget those up to the number `upto`.

@@ -19,11 +19,13 @@ from typing import Any, Literal
 import hiredis
 import msgspec
 
+from iogate.keyring import Keyring
 from iogate.store import keys, scripts
 from iogate.store.compression import LARGE, deflate
 from iogate.store.failures import Drained, NotPermitted, StoreUnavailable, Unconfirmed
 from iogate.store.line import Line, is_missing_script, pack
 from iogate.store.memory import Memory
+from iogate.store.seals import Facts, sealed_facts
 from iogate.store.uids import UidSource
 
 log = logging.getLogger(__name__)
@@ -69,17 +71,6 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_s: float = 0.0
 
 
-class Facts(msgspec.Struct, frozen=True, array_like=True):
-    """What never changes in a run's record, as one JSON field."""
-
-    revision: int
-    workflow: str
-    program: str
-    caller: str
-    timeout_s: float | None
-    nonce: str
-
-
 class _Waiting:
     __slots__ = ("answer", "deadline", "packed", "request", "tries")
 
@@ -94,8 +85,9 @@ class _Waiting:
 class Intake:
     """One a gateway process; any number of concurrent accepts."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, ring: Keyring) -> None:
         self._line = line
+        self._ring = ring
         self._memory = Memory(line)
         self._uids = UidSource()
         self._nonce = secrets.token_hex(4)
@@ -156,7 +148,7 @@ class Intake:
             request.uid,
             request.api,
             request.digest,
-            msgspec.json.encode(facts),
+            sealed_facts(self._ring, request.uid, request.api, facts, request.input),
             request.input,
             max(1, int(request.retention_s * 1000)),
             "" if key is None else keys.idempotency(request.api, request.caller, key),

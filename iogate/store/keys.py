@@ -50,6 +50,9 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:program:DIGEST      string  JSON of a workflow's definition                while needed; audit
     iogate:content:DIGEST      string  content of a resource                          while needed; audit
     iogate:blobs               zset    keys of programs and contents by last publish  as they
+    iogate:format              string  number of the form of all this                 for ever
+    iogate:keys                hash    public names of the link keys in use           for ever
+    iogate:refused             hash    kind of object to how many did not verify      for ever
     iogate:process:KIND:ID     string  announcement of a gateway or worker            PROCESS_S
     iogate:processes:KIND      zset    ids by last announcement                       PROCESS_S
 
@@ -125,6 +128,8 @@ SINK_NAMED_MS: Final = 15_000
 SINK_KEPT_MS: Final = 86_400_000
 """For how long what waits for such a sink is kept: it may come back with the next deploy."""
 REVISIONS_KEPT: Final = 50
+FORMAT_NUMBER: Final = 2
+"""Of the store's form: 1, of releases up to 0.9, has no seals and no number."""
 FAMILY_RUNS: Final = 10_000
 """Runs that one run brings about, those of its children included, that live at once. What goes beyond starts
 no more until all of them have ended: workflows that start themselves must come to an end."""
@@ -177,6 +182,9 @@ REVISIONS: Final = "iogate:revisions"
 PROGRAM: Final = "iogate:program:"
 CONTENT: Final = "iogate:content:"
 BLOBS: Final = "iogate:blobs"
+FORMAT: Final = "iogate:format"
+KEYS: Final = "iogate:keys"
+REFUSED: Final = "iogate:refused"
 PROCESS: Final = "iogate:process:"
 PROCESSES: Final = "iogate:processes:"
 
@@ -219,6 +227,9 @@ RQ_SUSPENDED: Final = "rq:suspended"
 
 STATUSES: Final = ("pending", "running", "waiting", "suspended", "cancelled", "faulted", "completed")
 ENDED: Final = frozenset({"cancelled", "faulted", "completed"})
+
+ALL: Final = "iogate:*"
+"""Pattern of every key that is not RQ's."""
 
 LUA: Final[dict[str, str | int]] = {
     name.lower(): value

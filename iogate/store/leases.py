@@ -15,13 +15,16 @@ from typing import Any
 import msgspec
 
 from iogate.errors import WorkflowError
+from iogate.keyring import Keyring
 from iogate.store import keys
 from iogate.store.audit import audit
 from iogate.store.claims import Claim, Message, messages, readable
 from iogate.store.commits import Child, Commit, Move, TaskRow, packed, rq_text
 from iogate.store.line import Line
 from iogate.store.packing import encode
+from iogate.store.refusals import Refusals
 from iogate.store.signals import Doorbell, Signals
+from iogate.store.uids import UidSource
 
 __all__ = ["Child", "Claim", "Commit", "Leases", "Message", "Move", "Renewed", "Taken", "TaskRow", "Verdict"]
 
@@ -48,6 +51,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """A run that a schedule was to start was not started: too many of its runs are waiting."""
     crowded: bool = False
     """Nothing was applied: too many runs live that one run brought about."""
+    taken: bool = False
+    """Nothing was applied: another run has the uid of a child."""
 
 
 class Renewed(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,15 +88,19 @@ _VERDICTS = tuple(
         suspended=bool(n & 8),
         left_out=bool(n & 16),
         crowded=bool(n & 32),
+        taken=bool(n & 64),
     )
-    for n in range(64)
+    for n in range(128)
 )
 
 
 class Leases:
-    def __init__(self, line: Line, signals: Signals) -> None:
+    def __init__(self, line: Line, signals: Signals, ring: Keyring, refusals: Refusals) -> None:
         self._line = line
         self._signals = signals
+        self._ring = ring
+        self._refusals = refusals
+        self._uids = UidSource()
         self._take_id: str | None = None
         self._taking = asyncio.Lock()
 
@@ -105,15 +114,17 @@ class Leases:
         # One at a time: two takes with one id would both get the same runs.
         async with self._taking:
             self._take_id = self._take_id or secrets.token_hex(6)
-            now, suspended, suspects, *claims = await self._line.run(
+            now, suspended, suspects, strangers, *claims = await self._line.run(
                 "take", worker, limit, lease_ms, int(solitary), self._take_id, *_POISON
             )
             self._take_id = None
+        for entry in strangers:
+            self._refusals.note("queue entry", entry.decode("utf-8", "replace"), "there is no such run")
         return Taken(
             now_ms=now,
             suspended=bool(suspended),
             suspects=suspects,
-            claims=tuple(claim for fields in claims if (claim := readable(fields)) is not None),
+            claims=tuple(claim for fields in claims if (claim := self._claim(fields)) is not None),
         )
 
     async def held_by(self, workers: Collection[str]) -> int:
@@ -126,10 +137,38 @@ class Leases:
         """Apply what was done; safe to repeat."""
         verdicts: list[Verdict] = []
         for first in range(0, len(commits), COMMITS):
-            batch = encode([packed(commit) for commit in commits[first : first + COMMITS]])
-            _, *codes = await self._line.run("commit", lease_ms, batch)
-            verdicts.extend(_VERDICTS[code] for code in codes)
+            verdicts.extend(await self._commit(commits[first : first + COMMITS], lease_ms))
+        taken = [place for place, verdict in enumerate(verdicts) if verdict.taken]
+        if taken:
+            again = await self.commit([self._redrawn(commits[place]) for place in taken], lease_ms=lease_ms)
+            for place, verdict in zip(taken, again, strict=True):
+                verdicts[place] = verdict
         return verdicts
+
+    async def _commit(self, commits: Sequence[Commit], lease_ms: int) -> list[Verdict]:
+        batch = encode([packed(commit, self._ring) for commit in commits])
+        _, *codes = await self._line.run("commit", lease_ms, batch)
+        return [_VERDICTS[code] for code in codes]
+
+    def _redrawn(self, commit: Commit) -> Commit:
+        """The commit with other uids for its children: the store has refused one as taken."""
+        children = [msgspec.structs.replace(child, uid=self._uids.next()) for child in commit.children]
+        return msgspec.structs.replace(commit, children=children)
+
+    def _claim(self, fields: list[Any]) -> Claim | None:
+        claim = readable(fields, self._ring)
+        if claim is None:
+            self._refusals.note("run", fields[0].decode("utf-8", "replace"), "it cannot be read")
+        elif claim.forged:
+            self._refusals.note("run", claim.uid, f"{claim.forged} does not verify")
+        else:
+            self._look_at(claim.uid, claim.inbox)
+        return claim
+
+    def _look_at(self, uid: str, inbox: Sequence[Message]) -> None:
+        for message in inbox:
+            if message.forged:
+                self._refusals.note("message", f"{uid}:{message.number}", "it does not verify")
 
     async def renew(self, worker: str, held: Mapping[str, int], *, lease_ms: int = keys.LEASE_MS) -> Renewed:
         """Keep leases for another `lease_ms`; which ones are lost, and what came up for the other runs."""
@@ -143,7 +182,9 @@ class Leases:
         Empty where the lease is lost. What was read is read again until a commit's `inbox_done` covers it.
         """
         found = await self._line.run("inbox", uid, token)
-        return messages(found[0], found[1:]) if found else ()
+        inbox = messages(found[0], found[1:], uid, self._ring) if found else ()
+        self._look_at(uid, inbox)
+        return inbox
 
     async def hand_back(self, worker: str, held: Mapping[str, int]) -> None:
         """Give leases up without a commit: the runs queue again."""

@@ -10,10 +10,14 @@ from typing import Literal, cast
 
 import msgspec
 
+from iogate.errors import Refused
+from iogate.keyring import Keyring
+from iogate.store import seals
 from iogate.store.compression import deflate_all, inflate, inflate_all
-from iogate.store.intake import Facts
 from iogate.store.line import Line, pairs
 from iogate.store.packing import encode, flat, text
+from iogate.store.refusals import Refusals
+from iogate.store.seals import Facts
 from iogate.store.views import ended
 
 Retried = Literal["retried", "unknown", "running", "completed", "cancelled", "changed", "lost"]
@@ -25,12 +29,15 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     """What a faulted run goes on from. Changed by `msgspec.structs.replace`, it puts it elsewhere."""
 
     uid: str
+    api: str
     attempt: int
     """The one that faulted."""
     started_at_ms: int
     facts: Facts
     """With the digest of its program, the revision and its time-out."""
     input: bytes
+    stored_input: bytes
+    """The input as it is stored, perhaps compressed: what the seal of the facts covers."""
     head: bytes | None
     """None where it faulted before its first commit: it begins anew."""
     frames: dict[str, bytes]
@@ -50,33 +57,58 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 NOBODY = Asked()
 
 
-async def state(line: Line, uid: str) -> Stored | None:
-    """The state of a faulted run; None for any other, and where there is none."""
+async def state(line: Line, uid: str, ring: Keyring, refusals: Refusals) -> Stored | None:
+    """The state of a faulted run; None for any other, and where there is none.
+
+    Raises Refused for one that was not written by a process with the key.
+    """
     blob, big, frames, values = await line.run("reload", uid)
     if not blob or (record := ended.decode(blob)).status != "faulted":
         return None
     stored = pairs(frames)
+    given = big if big is not None else record.input.encode()
+    head, seal = stored.pop("head", None), stored.pop(seals.STATE, b"")
+    named, facts = uid.encode(), record.facts.encode()
+    if ring.can_sign and not (
+        seals.facts_hold(ring, named, record.api.encode(), facts, given)
+        and (head is None or seals.state_holds(ring, named, head, stored, seal))
+        and seals.values_hold(inflate_all(pairs(values)))
+    ):
+        refusals.note("run", uid, "what is stored of it does not verify")
+        raise Refused(
+            f"run {uid} cannot be retried: what is stored of it was not written by a process that has "
+            "the link_key",
+            code="IOG676",
+            hint="call its API again; `iogate explain IOG676` says what this means",
+        )
     return Stored(
         uid=uid,
+        api=record.api,
         attempt=record.attempt,
         started_at_ms=record.started,
         facts=_facts.decode(record.facts),
-        input=inflate(big if big is not None else record.input.encode()),
-        head=stored.pop("head", None),
+        input=inflate(given),
+        stored_input=given,
+        head=head,
         frames=stored,
         values=inflate_all(pairs(values)),
     )
 
 
-async def retry(line: Line, start: Stored, asked: Asked, *, replaces: bool, operation: str = "") -> Retried:
+async def retry(
+    line: Line, start: Stored, asked: Asked, ring: Keyring, *, replaces: bool, operation: str = ""
+) -> Retried:
     """Make it live again; `replaces`: with the state that `start` holds, not the one that is stored.
 
     `changed`: another attempt has faulted since. `lost`: its state is gone. `operation`: its key.
     """
     packed = b""
     if replaces and start.head is not None:
-        packed = encode((text(start.head), flat(start.frames), flat(deflate_all(start.values))))
-    facts = msgspec.json.encode(start.facts)
+        listed = seals.manifest({name: seals.digest(frame) for name, frame in start.frames.items()})
+        seal = seals.sealed_state(ring, start.uid, start.head, listed)
+        frames = flat({**start.frames, seals.STATE: seal})
+        packed = encode((text(start.head), frames, flat(deflate_all(start.values))))
+    facts = seals.sealed_facts(ring, start.uid, start.api, start.facts, start.stored_input)
     detail = msgspec.json.encode({"attempt": start.attempt + 1, **msgspec.to_builtins(asked)})
     answer = await line.run("retry", start.uid, start.attempt, facts, packed, detail, operation)
     return cast("Retried", answer.decode())

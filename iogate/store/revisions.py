@@ -1,12 +1,15 @@
 """Published revisions: immutable, numbered, one of them live.
 
-Written by `apply`, read by gateways and workers. Invariant: programs and contents are stored by digest
-before the one atomic step that makes a revision live together with its gates.
+Written by `apply`, read by gateways and workers. Invariants: programs and contents are stored by digest
+before the one atomic step that makes a revision live together with its gates; a process with a key reads
+no revision that was not signed for its number, and no program or content that its digest does not name.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import time
 from typing import Any
 
@@ -15,9 +18,11 @@ import msgspec
 from iogate.compiler import revision as compiled
 from iogate.compiler.revision import Api, Bundle, Revision
 from iogate.errors import NotFound, Refused
+from iogate.keyring import Keyring
 from iogate.store import keys, schedules
 from iogate.store.line import Line, time_ms
 from iogate.store.presence import GATEWAY, Presence
+from iogate.store.refusals import Refusals
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -34,6 +39,18 @@ class Conflict(Refused):
         self.live = live
 
 
+class NotAuthentic(Refused):
+    """An object in the store that no process with the key published, or that someone changed since."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(
+            f"{what} in the store is refused: {why}",
+            code="IOG673",
+            hint="find out what else writes to the store, then apply again; "
+            "`iogate explain IOG673` says what to look at",
+        )
+
+
 class Published(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the history."""
 
@@ -43,17 +60,29 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Revisions:
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, ring: Keyring, refusals: Refusals) -> None:
         self._line = line
+        self._ring = ring
+        self._refusals = refusals
 
     async def publish(self, bundle: Bundle, expected: int | None = None) -> int:
         """Make it live and return its number; the live one's where the digest is the same.
 
-        Raises Conflict when the live revision is not `expected` (0: none yet; None: whatever is live).
+        Raises Conflict when the live revision is not `expected` (0: none yet; None: whatever is live),
+        Misused where there is no key to sign it with.
         """
+        while expected is None:
+            live = await self.live()
+            with contextlib.suppress(Conflict):
+                return await self._publish(bundle, 0 if live is None else live[0])
+        return await self._publish(bundle, expected)
+
+    async def _publish(self, bundle: Bundle, expected: int) -> int:
         revision = bundle.revision
         blobs = {keys.PROGRAM + digest: data for digest, data in bundle.programs.items()}
         blobs |= {keys.CONTENT + digest: data for digest, data in bundle.contents.items()}
+        data = compiled.encode(revision)
+        signature = self._ring.sign_revision(str(expected + 1).encode(), data)
         now = int(time.time())
         commands: list[tuple[bytes | str | int, ...]] = [("SET", key, data) for key, data in blobs.items()]
         *_, clock = await self._line.calls(
@@ -61,15 +90,20 @@ class Revisions:
         )
         code, number = await self._line.run(
             "publish",
-            "" if expected is None else expected,
+            expected,
             revision.digest,
-            compiled.encode(revision),
+            data,
             _encoder.encode([_gate(api) for api in revision.apis.values()]),
             keys.REVISIONS_KEPT,
             _encoder.encode(schedules.swap(revision, time_ms(clock))),
+            signature,
         )
         if code == b"conflict":
-            raise Conflict(number, expected or 0)
+            raise Conflict(number, expected)
+        if number == expected:
+            # The same files again: after a rotation this signs the live revision with the new key.
+            again = self._ring.sign_revision(str(number).encode(), data)
+            await self._line.call("HSET", f"{keys.REVISION}{number}", "sig", again)
         return int(number)
 
     async def live(self) -> tuple[int, str] | None:
@@ -78,12 +112,18 @@ class Revisions:
         return None if number is None else (int(number), digest.decode())
 
     async def load(self, number: int) -> Revision:
-        """Raises NotFound for one that never was or is no longer kept."""
-        data = await self._line.call("HGET", f"{keys.REVISION}{number}", "data")
+        """Raises NotFound for one that never was or is no longer kept, NotAuthentic for a forged one."""
+        data, signature = await self._line.call("HMGET", f"{keys.REVISION}{number}", "data", "sig")
         if data is None:
             raise NotFound(
                 f"there is no revision {number}", code="IOG614", hint="`iogate status` shows the live one"
             )
+        if self._ring.verifies_revisions:
+            signed = (signature or b"").decode("utf-8", "replace")
+            fault = self._ring.revision_fault(signed, str(number).encode(), data)
+            if fault is not None:
+                self._refusals.note("revision", str(number), fault)
+                raise NotAuthentic(f"revision {number}", fault)
         return compiled.decode(data)
 
     async def history(self) -> list[Published]:
@@ -99,10 +139,30 @@ class Revisions:
         ]
 
     async def program(self, digest: str) -> bytes:
-        return await self._blob(keys.PROGRAM, digest, "program")
+        """The JSON of a workflow's definition.
+
+        Raises NotFound where there is none, NotAuthentic where it has another digest.
+        """
+        data = await self._blob(keys.PROGRAM, digest, "program")
+        try:
+            known = compiled.digest_of(msgspec.json.decode(data)) == digest
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            known = False
+        if not known:
+            self._refusals.note("program", digest, "its digest is another one")
+            raise NotAuthentic(f"program {digest[:12]}…", "its digest is another one")
+        return data
 
     async def content(self, digest: str) -> bytes:
-        return await self._blob(keys.CONTENT, digest, "content")
+        """The content of a resource.
+
+        Raises NotFound where there is none, NotAuthentic where it has another digest.
+        """
+        data = await self._blob(keys.CONTENT, digest, "content")
+        if hashlib.sha256(data).hexdigest() != digest:
+            self._refusals.note("content", digest, "its digest is another one")
+            raise NotAuthentic(f"content {digest[:12]}…", "its digest is another one")
+        return data
 
     async def wait_taken(self, number: int, timeout_s: float) -> list[str]:
         """Wait until every gateway has taken the revision; the ids of those that have not."""

@@ -12,10 +12,12 @@ from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
+from iogate.keyring import Keyring
 from iogate.store import keys, listing, retrying, views
 from iogate.store.followers import Followers, read_page
 from iogate.store.line import Line, pairs, time_ms
 from iogate.store.listing import LOOKED_AT_MOST, Listing
+from iogate.store.refusals import Refusals
 from iogate.store.retrying import NOBODY, Asked, Retried, Stored
 from iogate.store.signals import Doorbell, Signals
 from iogate.store.views import RunView, Summary, TaskView
@@ -41,10 +43,12 @@ Uids = list[str]
 
 
 class Runs:
-    def __init__(self, line: Line, signals: Signals) -> None:
+    def __init__(self, line: Line, signals: Signals, ring: Keyring, refusals: Refusals) -> None:
         self._line = line
         self._signals = signals
         self.followers = Followers(line, signals)
+        self._ring = ring
+        self._refusals = refusals
         self._waiters: dict[str, set[Doorbell]] = {}
         """By uid, so that a message costs what its own runs' waiters cost, however many wait for others."""
 
@@ -203,7 +207,7 @@ class Runs:
 
     async def state(self, uid: str) -> Stored | None:
         """What a faulted run goes on from; None for any other run, and where there is none."""
-        return await retrying.state(self._line, uid)
+        return await retrying.state(self._line, uid, self._ring, self._refusals)
 
     async def was_retried(self, uid: str, operation: str) -> bool:
         """Return whether this operation has retried the run already."""
@@ -216,12 +220,12 @@ class Runs:
         """Another attempt of a faulted run, from its own state or from the one given; or why not."""
         key = keys.operation("retry", uid, operation)
         if start is not None:
-            return await retrying.retry(self._line, start, asked, replaces=True, operation=key)
+            return await retrying.retry(self._line, start, asked, self._ring, replaces=True, operation=key)
         if operation and await self.was_retried(uid, operation):
             return "retried"
-        found = await retrying.state(self._line, uid)
+        found = await self.state(uid)
         if found is not None:
-            return await retrying.retry(self._line, found, asked, replaces=False, operation=key)
+            return await retrying.retry(self._line, found, asked, self._ring, replaces=False, operation=key)
         view = await self.show(uid)
         if view is None:
             return "unknown"

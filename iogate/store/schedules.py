@@ -18,10 +18,14 @@ import msgspec
 
 from iogate.compiler.revision import RETENTION_S, Revision
 from iogate.compiler.schedules import PREFIX, Schedule
+from iogate.keyring import Keyring
 from iogate.store import keys
-from iogate.store.intake import Facts
 from iogate.store.line import Line, time_ms
+from iogate.store.refusals import Refusals
+from iogate.store.seals import Facts, sealed_facts
 
+INPUT = b"{}"
+"""Of a scheduled run."""
 CALLER = "schedule"
 """Who started a scheduled run."""
 QUEUED = 10_000
@@ -94,8 +98,15 @@ def swap(revision: Revision, now_ms: int) -> list[tuple[Any, ...]]:
 
 
 class Schedules:
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, ring: Keyring, refusals: Refusals) -> None:
         self._line = line
+        self._ring = ring
+        self._refusals = refusals
+
+    def refuse(self, tick: Tick) -> None:
+        """Note that a schedule is not the one that the live revision says."""
+        why = f"revision {tick.revision} has another schedule, or none"
+        self._refusals.note("schedule", f"{tick.id}@{tick.revision}", why)
 
     async def due(self) -> Due:
         """The ticks whose moment has come, at most BATCH, and the moment of the next one."""
@@ -131,6 +142,7 @@ class Schedules:
     ) -> tuple[Outcome, int]:
         """Start a run for each uid, if nobody has taken the tick yet; how many were stored.
 
+        The caller has compared the schedule with the live revision.
         `following_ms` is the next tick; None: it comes `again_ms` after the end of the last of these runs.
         `memory` leaves the tick due. Raises StoreUnavailable: nobody knows, and taking again is harmless.
         """
@@ -144,7 +156,6 @@ class Schedules:
             None,
             "",
         )
-        packed = msgspec.json.encode(facts)
         answer = await self._line.run(
             "tick",
             tick.id,
@@ -153,8 +164,12 @@ class Schedules:
             "" if following_ms is None else following_ms,
             again_ms,
             int(RETENTION_S * 1000),
-            "{}",
-            *(argument for uid in uids for argument in (uid, packed)),
+            INPUT,
+            *(
+                argument
+                for uid in uids
+                for argument in (uid, sealed_facts(self._ring, uid, tick.id, facts, INPUT))
+            ),
         )
         outcome: Outcome = answer[0].decode()
         return outcome, int(answer[1]) if outcome == "ok" else 0

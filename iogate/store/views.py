@@ -12,9 +12,9 @@ import msgspec
 
 from iogate.store import keys
 from iogate.store.compression import inflate
-from iogate.store.intake import Facts
 from iogate.store.line import pairs
 from iogate.store.packing import bytes_of
+from iogate.store.seals import Facts
 
 _facts = msgspec.json.Decoder(Facts)
 

@@ -161,6 +161,8 @@ class Run:
             head=delta.head,
             frames=delta.frames,
             frames_gone=delta.frames_gone,
+            digests=dict(delta.digests),
+            parent="" if self.claim.forged else self.claim.parent,
             values=delta.values,
             values_gone=delta.values_gone,
             tasks=list(self.rows.values()),

@@ -12,17 +12,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-
 from iogate.compiler.revision import Revision, Workflow
 from iogate.compiler.workflows import precedence
 from iogate.engine.commands import ChildEnded, StartChild
 from iogate.errors import NotFound, Unreachable, WorkflowError
 from iogate.store.claims import Claim
 from iogate.store.commits import Child
-from iogate.store.intake import Facts
 from iogate.store.line import CommandFailed
-from iogate.store.revisions import Revisions
+from iogate.store.revisions import NotAuthentic, Revisions
+from iogate.store.seals import Facts
 from iogate.store.uids import UidSource
 from iogate.worker.frames import encode
 
@@ -96,11 +94,13 @@ class Children:
             caller=parent.caller,
             timeout_s=None,
             nonce="",
+            parent=f"{parent.uid}/{start.frame}" if start.awaits else "",
         )
         return Child(
             uid=self._uids.next(),
+            api=parent.api,
             frame=start.frame,
-            facts=msgspec.json.encode(facts),
+            facts=facts,
             input=encode(start.input),
             awaits=start.awaits,
         )
@@ -132,7 +132,7 @@ class Children:
         return number, f"{full}:{version}", workflow
 
     async def _revision(self, number: int) -> Revision | None:
-        """None for one that is not kept any more."""
+        """None for one that is not kept any more, or that nobody with the key published."""
         known = self._kept.get(number)
         if known is not None:
             self._kept.move_to_end(number)
@@ -140,7 +140,7 @@ class Children:
         while True:
             try:
                 revision = await self._revisions.load(number)
-            except NotFound:
+            except (NotFound, NotAuthentic):
                 return None
             except (Unreachable, CommandFailed):
                 await asyncio.sleep(RETRY_S)

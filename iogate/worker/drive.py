@@ -377,7 +377,7 @@ class Drive:
     def _fault(self, run: Run, unfit: Unfit) -> None:
         if run.refused:
             run.hush()
-        described = WorkflowError(unfit.kind, detail=unfit.detail, instance="/").to_json()
+        described = WorkflowError(unfit.kind, title=unfit.title, detail=unfit.detail, instance="/").to_json()
         error = in_family(described, self._vault.error_types)
         # Its frames stay, for `retry`.
         run.state = replace(run.state, status="faulted", error=error)

@@ -20,6 +20,7 @@ import msgspec
 
 from iogate.engine.frame import Frame, frame_to_json
 from iogate.engine.state import State, changes, head_to_json, state_from_json
+from iogate.store.seals import digest as digest_of
 
 BIG = 64 * 1024
 """Bytes of JSON from which a value is stored apart."""
@@ -38,6 +39,8 @@ class Delta:
     head: bytes | None
     frames: Mapping[str, bytes] = field(default_factory=dict)
     frames_gone: Sequence[str] = ()
+    digests: Mapping[str, bytes] = field(default_factory=dict)
+    """Of all frames of the state, by frame: what the seal of the state covers."""
     values: Mapping[str, bytes] = field(default_factory=dict)
     values_gone: Sequence[str] = ()
     wants: Mapping[int, bytes] = field(default_factory=dict)
@@ -63,6 +66,8 @@ class Codec:
     """Digests in the store."""
     _used: dict[int, frozenset[str]] = field(default_factory=dict)
     """Digests that a frame refers to."""
+    _digests: dict[str, bytes] = field(default_factory=dict)
+    """Of each frame as it is stored."""
     _big: dict[int, tuple[Any, str]] = field(default_factory=dict)
     """Big values by identity, held so that the identity stays theirs: a scope frame that moves on
     does not encode again what flows through it."""
@@ -76,6 +81,7 @@ class Codec:
         given = self._given()
         parsed: dict[int, Mapping[str, Any]] = {}
         for key, data in frames.items():
+            self._digests[key] = digest_of(data)
             frame = decode(data)
             apart = frame.pop(_VALUES, None)
             if apart:
@@ -97,8 +103,10 @@ class Codec:
         changed, gone = changes(self.stored, state)
         values: dict[str, bytes] = {}
         frames = {str(key): self._frame(frame, values) for key, frame in changed.items()}
+        self._digests.update((key, digest_of(data)) for key, data in frames.items())
         for key in gone:
             self._used.pop(key, None)
+            self._digests.pop(str(key), None)
         values_gone: list[str] = []
         if self._known or values:
             used = frozenset[str]().union(*self._used.values())
@@ -110,6 +118,7 @@ class Codec:
             head=encode(head_to_json(state)),
             frames=frames,
             frames_gone=[str(key) for key in gone],
+            digests=self._digests,
             values=values,
             values_gone=values_gone,
             wants={

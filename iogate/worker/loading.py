@@ -30,10 +30,11 @@ log = logging.getLogger(__name__)
 class Unfit(Exception):
     """A run that this worker cannot go on with; `kind` is one of the standard's errors."""
 
-    def __init__(self, kind: str, detail: str) -> None:
+    def __init__(self, kind: str, detail: str, title: str | None = None) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
+        self.title = title
 
 
 class Loading:
@@ -51,7 +52,8 @@ class Loading:
 
     def run(self, claim: Claim, held_until: float, again: Callable[[Claim, float], None]) -> Run | None:
         """The run of a claim, not restored yet; None: `again` is called once its program is here."""
-        loaded = self._programs.get(claim.program)
+        # A forged run names a program, too: nothing of it is looked at.
+        loaded = Unloadable(reason="") if claim.forged else self._programs.get(claim.program)
         if loaded is None:
             self.waiting[claim.uid] = claim
             self._programs.fetch(claim.program, lambda: self._arrived(claim, held_until, again))
@@ -77,9 +79,16 @@ class Loading:
     def restore(self, run: Run) -> None:
         """Give the run what the store has of it.
 
-        Raises Unfit where the program or the state cannot be loaded.
+        Raises Unfit where the run is forged, or its program or state cannot be loaded.
         """
         claim = run.claim
+        if claim.forged:
+            raise Unfit(
+                "authentication",
+                f"{claim.forged} was not written by a process that has the link_key, or was changed since: "
+                "nothing of it was executed",
+                "Run is not authentic",
+            )
         program = self._programs.get(claim.program)
         if isinstance(program, Unloadable):
             raise Unfit("configuration", program.reason)

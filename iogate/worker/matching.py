@@ -91,7 +91,9 @@ async def _matched(batch: Batch) -> tuple[int, list[Delivery]]:
 
 
 def _event(number: int, data: bytes) -> Mapping[str, Any] | None:
-    """None for what is no CloudEvent: nobody can want it."""
+    """None for what is no CloudEvent, or nobody published: nobody can want it."""
+    if not data:
+        return None  # it was logged when it was read
     try:
         event = decode(data)
     except (msgspec.DecodeError, ValueError, RecursionError):

@@ -23,7 +23,9 @@ from iogate import functions, ticks
 from iogate.clock import StoreClock
 from iogate.effects.perform import Effects
 from iogate.errors import Misused
+from iogate.keyring import Keyring, missing
 from iogate.settings import Settings
+from iogate.store import trust
 from iogate.store.connection import Store, StoreUnavailable, open_store
 from iogate.worker.children import Children
 from iogate.worker.courier import Courier
@@ -68,11 +70,14 @@ async def work(
             "a worker needs a store: redis_url is not set",
             hint='set redis_url, or use "iogate worker", which starts a store in data_dir',
         )
+    ring = trust.keyring(settings, root)
+    if not ring.can_sign:
+        raise missing("a worker executes what processes with the key have accepted")
     name = name or new_name()
     ticking = asyncio.create_task(ticks.keep_ticking())
     registry = functions.load(settings.functions, root)
     stopped = asyncio.Event()
-    store = await _reach(settings.redis_url, name, stopped, settings.confirming)
+    store = await _reach(settings.redis_url, name, ring, stopped, settings.confirming)
     if store is None:
         ticking.cancel()
         return
@@ -142,13 +147,13 @@ async def work(
     log.info("worker %s ended", name, extra={"action": "worker.ended", "worker": name})
 
 
-async def _reach(url: str, name: str, stopped: asyncio.Event, replicas: int) -> Store | None:
+async def _reach(url: str, name: str, ring: Keyring, stopped: asyncio.Event, replicas: int) -> Store | None:
     """Open the store, however long it takes; None when the process is told to end first."""
     _stop_on_signals(stopped.set)
     said = False
     while not stopped.is_set():
         try:
-            return await open_store(url, client_name=name, replicas=replicas)
+            return await open_store(url, client_name=name, keyring=ring, replicas=replicas)
         except StoreUnavailable as error:
             if not said:
                 log.warning("%s; the worker waits for it", error, extra={"action": "store.lost"})

@@ -18,7 +18,7 @@ from iogate.compiler.schedules import STANDING
 from iogate.effects.perform import EffectContext
 from iogate.errors import NotFound, Unreachable
 from iogate.store.line import CommandFailed
-from iogate.store.revisions import Revisions
+from iogate.store.revisions import NotAuthentic, Revisions
 from iogate.worker.frames import decode
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Programs:
             raise KeyError(uri)
         try:
             return await self._revisions.content(digest)
-        except NotFound:
+        except (NotFound, NotAuthentic):
             raise KeyError(uri) from None
 
     async def _fetch(self, digest: str) -> None:
@@ -70,7 +70,7 @@ class Programs:
             try:
                 loaded = _load(digest, await self._revisions.program(digest))
                 break
-            except NotFound as error:
+            except (NotFound, NotAuthentic) as error:
                 loaded = Unloadable(reason=error.message)
                 break
             except (Unreachable, CommandFailed):

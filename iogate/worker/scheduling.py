@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
-from iogate.compiler.schedules import LATE_MS
+from iogate.compiler.schedules import LATE_MS, PREFIX, Schedule
 from iogate.errors import Unreachable
 from iogate.store.connection import Store
 from iogate.store.line import CommandFailed
@@ -31,6 +32,10 @@ class Scheduling:
         self._uids = UidSource()
         self._failed: dict[str, str] = {}
         """Schedules that this worker cannot serve, and why: said once."""
+        self._published: tuple[int, Mapping[str, tuple[str, Schedule]]] = (0, {})
+        """Number of a revision, and its schedules."""
+        self._doubtful: dict[str, tuple[int, bytes]] = {}
+        """Entries that were not the ones of their revision when they were read."""
 
     async def run(self) -> None:
         """Take ticks for ever."""
@@ -70,6 +75,8 @@ class Scheduling:
 
     async def _take(self, tick: Tick, now_ms: int) -> bool:
         """Whether this worker was the one."""
+        if not await self._is_published(tick):
+            return False
         schedule = tick.scheduled.schedule
         moments, following_ms = schedule.due(tick.due_ms, now_ms)
         outcome, stored = await self._store.schedules.take(
@@ -96,6 +103,21 @@ class Scheduling:
                 extra={"action": "schedule.missed", "api": tick.id},
             )
         return True
+
+    async def _is_published(self, tick: Tick) -> bool:
+        """Whether the live revision has this schedule; an apply between two readings is no reason to log."""
+        if self._published[0] != tick.revision:
+            revision = await self._store.revisions.load(tick.revision)
+            self._published = tick.revision, revision.scheduled
+        found = tick.scheduled
+        if self._published[1].get(tick.id.removeprefix(PREFIX)) == (found.workflow, found.schedule):
+            self._doubtful.pop(tick.id, None)
+            return True
+        read = (tick.revision, tick.entry)
+        if self._doubtful.get(tick.id) == read:
+            self._store.schedules.refuse(tick)
+        self._doubtful[tick.id] = read
+        return False
 
     def _say(self, tick: Tick, why: str) -> None:
         if self._failed.get(tick.id) != why:

@@ -69,6 +69,7 @@ class Upkeep:
             await asyncio.sleep(period_s * random.uniform(0.9, 1.1))  # noqa: S311 - no secret is drawn
 
     async def _announce(self) -> None:
+        await self._store.refusals.flush()
         await self._store.presence.announce(
             Process(
                 kind=WORKER,
@@ -106,6 +107,7 @@ class Upkeep:
     async def leave(self) -> None:
         """Say that the worker is gone, if anybody listens."""
         try:
+            await self._store.refusals.flush()
             await self._store.presence.leave(WORKER, self._name)
         except (Unreachable, CommandFailed) as error:
             log.debug("upkeep: %s", error, extra={"action": "upkeep.postponed"})

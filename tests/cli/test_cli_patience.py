@@ -25,6 +25,7 @@ from iogate.store import embedded
 from iogate.store.connection import open_store
 from iogate.store.embedded import find_embedded
 from tests.cli.place import free_port, started, until, write_project
+from tests.keys import RING
 
 
 def kill_store(data_dir: Path) -> bool:
@@ -107,7 +108,7 @@ async def test_a_store_that_cannot_be_started_at_first_is_tried_again(
         async def back() -> None:
             while True:
                 with contextlib.suppress(Unreachable):
-                    store = await open_store(url, client_name="test")
+                    store = await open_store(url, client_name="test", keyring=RING)
                     await store.close()
                     return
                 await asyncio.sleep(0.02)

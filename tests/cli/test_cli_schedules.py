@@ -10,6 +10,7 @@ from iogate.store import keys
 from iogate.store.connection import open_store
 from tests.cli.conftest import Cli
 from tests.cli.place import free_port, started, until
+from tests.keys import RING
 
 REPORT = """\
 document: {dsl: '1.0.3', namespace: shop, name: report, version: 1.0.0}
@@ -22,7 +23,7 @@ CRON = "schedule: {cron: '0 6 * * *'}"
 
 
 async def _prepare(url: str, *command: str) -> None:
-    store = await open_store(url)
+    store = await open_store(url, keyring=RING)
     await store.call(*command)
     await store.close()
 

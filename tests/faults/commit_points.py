@@ -25,6 +25,7 @@ from iogate.store.embedded import throwaway
 from tests.faults.counting import CountingServer
 from tests.faults.every_task import EMITTED, FUNCTION, definitions
 from tests.faults.tap import POINTS, Point, Tap
+from tests.keys import LINK_KEY, RING
 from tests.worker.site import Site, Worker, decoded, until
 
 END_S = 30.0
@@ -211,12 +212,13 @@ async def experiment(site: Site, *, every: int) -> Trials:
 @asynccontextmanager
 async def _site(folder: Path) -> AsyncIterator[Site]:
     with throwaway() as embedded:
-        store = await open_store(embedded.url, client_name="faults")
+        store = await open_store(embedded.url, client_name="faults", keyring=RING)
         settings = Settings(
             redis_url=embedded.url,
             data_dir=folder / ".iogate",
             allow_run=("script", "shell"),
             log_format="json",
+            link_key=LINK_KEY,
         )
         site = Site(store=store, intake=store.intake(), settings=settings, folder=folder)
         try:

@@ -31,6 +31,7 @@ from iogate.store.connection import Store, open_store
 from tests.faults import load
 from tests.faults.site import TAIL, Site
 from tests.faults.site import free_port as site_port
+from tests.keys import RING
 from tests.replicas import NAME, Proxy, Sentinels, Server, in_step, poll
 
 Mode = Literal["local", "replicated"]
@@ -223,7 +224,7 @@ async def one_round(outcome: Outcome, kind: Kind, *, drain: bool, rps: float, se
 
 
 async def _count(outcome: Outcome, scene: Scene, calls: Load) -> None:
-    store = await open_store(scene.primary_url, client_name="failover")
+    store = await open_store(scene.primary_url, client_name="failover", keyring=RING)
     try:
         states = await _states(store, calls.accepted)
     finally:

@@ -26,6 +26,7 @@ from typing import Any
 from iogate.store.connection import open_store
 from iogate.store.embedded import throwaway
 from tests.gateway.driver import World, announced, api, listening, opened, publish, spawn, until
+from tests.keys import RING
 
 MIB = 1024 * 1024
 LIMIT = MIB
@@ -369,7 +370,7 @@ async def _watch(pid: int, stop: asyncio.Event) -> int:
 
 async def good_client(url: str, folder: Path, *, seconds: float, clients: int) -> Beside:
     """Measure a good client of a real gateway, first alone and then beside hostile ones."""
-    store = await open_store(url, client_name="hostile")
+    store = await open_store(url, client_name="hostile", keyring=RING)
     await store.call("FLUSHALL")
     good_api = api("good/one", input_schema={"type": "object", "required": ["sku"]})
     await publish(store, *apis(SCHEMAS), good_api)
@@ -406,7 +407,7 @@ async def main(arguments: list[str]) -> int:
     parser.add_argument("--clients", type=int, default=2, help="hostile connections beside the good client")
     given = parser.parse_args(arguments)
     with throwaway() as server, tempfile.TemporaryDirectory() as folder:
-        store = await open_store(server.url, client_name="hostile")
+        store = await open_store(server.url, client_name="hostile", keyring=RING)
         async with opened(store) as world:
             campaign = await every_pair(world, given.bodies, given.schemas)
         await store.close()

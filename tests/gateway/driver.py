@@ -36,13 +36,13 @@ from iogate.gateway.refresh import Refresher
 from iogate.store.connection import Store
 from iogate.store.leases import Claim, Commit
 from iogate.store.uids import UidSource
+from tests.keys import LINK_KEY, RING
 
 TOKEN = TokenAuth(tokens={"token": (HashedSecret(value=secrets.hash_token("123456")),)})
 OTHER = TokenAuth(tokens={"robot": (HashedSecret(value=secrets.hash_token("other")),)})
 USER = UserAuth(
     users={"iolinker": (HashedSecret(value=secrets.hash_password("123456", salt=b"0123456789abcdef")),)}
 )
-LINK_KEY = "a key for links that nobody guesses"
 
 
 def api(name: str, auth: Auth | None = None, **more: Any) -> Api:
@@ -176,7 +176,7 @@ async def opened(store: Store, *, loopback: bool = True, root: Path | None = Non
     """A gateway in this process on the given store; nothing refreshes it but `reload`."""
     live = Live(links=Links(LINK_KEY), loopback=loopback, public_url="http://gateway.test", root=root)
     live.store, live.intake = store, store.intake()
-    refresher = Refresher(live, lambda: store.url)
+    refresher = Refresher(live, lambda: store.url, RING)
     application = app.build(live, Calls(live, refresher, UidSource()))
     try:
         yield World(store=store, live=live, refresher=refresher, application=application)

@@ -11,6 +11,7 @@ from iogate.gateway import app
 from iogate.gateway.calls import Calls
 from iogate.store import keys
 from iogate.store.connection import Store
+from iogate.store.seals import opened_event
 from iogate.store.uids import UidSource
 from tests.gateway.driver import Reply, World
 
@@ -42,4 +43,5 @@ async def send(
 async def stored(store: Store) -> list[dict[str, Any]]:
     """What the matcher finds."""
     entries = await store.call("LRANGE", keys.EVENTS, 0, -1)
-    return [json.loads(entry.partition(b" ")[2]) for entry in entries]
+    opened = [opened_event(store.keyring, entry.partition(b" ")[2]) for entry in entries]
+    return [json.loads(event or b"") for event in opened]

@@ -20,6 +20,7 @@ from iogate.compiler.revision import Limits
 from iogate.store.connection import Store
 from iogate.store.embedded import Embedded, throwaway
 from tests.gateway.driver import TOKEN, Gateway, api, listening, publish, spawn, until
+from tests.keys import RING
 
 SCHEMA = {"type": "object", "properties": {"sku": {"type": "string"}}}
 APIS = (
@@ -231,7 +232,7 @@ async def test_a_lost_store_is_a_503_within_a_second_and_comes_back(
 ) -> None:
     with listening() as on:
         gateway = spawn(own_redis.url, on, tmp_path)
-        store = Store(own_redis.url, client_name="test")
+        store = Store(own_redis.url, client_name="test", keyring=RING)
         try:
             await publish(store, *APIS)
             async with httpx.AsyncClient(base_url=gateway.url, timeout=10) as client:
@@ -284,7 +285,7 @@ async def test_a_gateway_starts_before_its_store(tmp_path: Path) -> None:
                     return True
 
                 await until(refused)
-                store = Store(known.url, client_name="test")
+                store = Store(known.url, client_name="test", keyring=RING)
                 await publish(store, *APIS)
                 await store.close()
                 late.symlink_to(known.url.removeprefix("unix://"))

@@ -14,7 +14,8 @@ from iogate.clock import StoreClock
 from iogate.compiler.revision import AnyAuth, Auth, Limits, NoAuth
 from iogate.gateway.links import Links
 from iogate.store.leases import Commit, TaskRow
-from tests.gateway.driver import LINK_KEY, OTHER, TOKEN, World, api, until
+from tests.gateway.driver import OTHER, TOKEN, World, api, until
+from tests.keys import LINK_KEY
 
 RIGHT = {"token": "123456"}
 

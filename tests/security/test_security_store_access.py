@@ -23,6 +23,7 @@ from iogate.store.connection import open_store
 from iogate.store.failures import NotPermitted
 from tests.cli.place import Place, free_port, until, write_project
 from tests.docs.pages import DOCS
+from tests.keys import LINK_KEY, RING
 from tests.replicas import Server, server
 from tests.store import builders
 
@@ -155,6 +156,7 @@ def test_only_the_command_line_publishes_and_drains(guarded: Server) -> None:
 @contextmanager
 def running(root: Path, command: str, store: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
     environment = {**os.environ, "IOGATE_REDIS_URL": store, "IOGATE_PORT": str(port)}
+    environment["IOGATE_LINK_KEY"] = LINK_KEY
     with (root / f"{command}.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "iogate", command], cwd=root, env=environment, stdout=log, stderr=log
@@ -169,7 +171,7 @@ def running(root: Path, command: str, store: str, port: int) -> Iterator[subproc
 def iogate(root: Path, store: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "iogate", *arguments], cwd=root, text=True, capture_output=True, timeout=30,
-        env={**os.environ, "IOGATE_REDIS_URL": store}, check=False,
+        env={**os.environ, "IOGATE_REDIS_URL": store, "IOGATE_LINK_KEY": LINK_KEY}, check=False,
     )  # fmt: skip
 
 
@@ -243,7 +245,7 @@ async def test_a_missing_permission_names_the_command_and_the_user(guarded: Serv
 
 
 async def _work(address: str) -> None:
-    store = await open_store(address)
+    store = await open_store(address, keyring=RING)
     try:
         await store.server_info()
         await store.now_ms()
@@ -258,10 +260,10 @@ async def test_a_missing_permission_of_a_script_is_no_defect_of_the_gateway(guar
     guarded.ask(
         "ACL", "SETUSER", "lame", "reset", *(f">{PASSWORD}" if r == ">PASSWORD" else r for r in rules)
     )
-    administrator = await open_store(guarded.url)
+    administrator = await open_store(guarded.url, keyring=RING)
     await builders.publish(administrator)
     await administrator.close()
-    store = await open_store(url(guarded, "lame"))
+    store = await open_store(url(guarded, "lame"), keyring=RING)
     intake = store.intake()
     with pytest.raises(NotPermitted, match=r'to the user "lame": .* key'):
         await intake.accept(builders.request(intake))

@@ -8,20 +8,21 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from iogate.compiler.revision import Api, Bundle, Limits, NoAuth, Revision
+from iogate.compiler.revision import Api, Bundle, Limits, NoAuth, Revision, digest_of
 from iogate.store import keys, scripts
 from iogate.store.connection import Store
 from iogate.store.intake import Accepted, AcceptRequest, Intake
 from iogate.store.leases import Claim, Commit
 
-ORDERS = Api(id="orders/submit", workflow="shop/orders:1", program="p1", auth=NoAuth(), enabled=True)
+PROGRAM = digest_of({})
+ORDERS = Api(id="orders/submit", workflow="shop/orders:1", program=PROGRAM, auth=NoAuth(), enabled=True)
 
 
 def api(name: str = "orders/submit", *, limits: Limits | None = None, enabled: bool | None = True) -> Api:
     return Api(
         id=name,
         workflow="shop/orders:1",
-        program="p1",
+        program=PROGRAM,
         auth=NoAuth(),
         enabled=enabled,
         limits=limits or Limits(),
@@ -29,7 +30,7 @@ def api(name: str = "orders/submit", *, limits: Limits | None = None, enabled: b
 
 
 def bundle(*apis: Api) -> Bundle:
-    return Bundle(revision=Revision(apis={a.id: a for a in apis}, workflows={}), programs={"p1": b"{}"})
+    return Bundle(revision=Revision(apis={a.id: a for a in apis}, workflows={}), programs={PROGRAM: b"{}"})
 
 
 async def publish(store: Store, *apis: Api) -> int:
@@ -64,6 +65,7 @@ def commit(claim: Claim, move: str = "end", status: str | None = None, **changes
         "seq": claim.seq + 1,
         "move": move,
         "status": status or ends[move],
+        "parent": claim.parent,
     }
     return Commit(**(given | changes))
 

@@ -205,7 +205,7 @@ async def test_contents_live_as_long_as_a_run_whose_program_names_them(
     uri = resource_uri("scripts/a b.py", digest)
     source = {"run": {"script": {"language": "python", "source": {"endpoint": uri}}}}
     revision = Revision(apis={ORDERS.id: ORDERS}, workflows={}, resources={uri: digest})
-    programs = {"p1": canonical({"do": [{"one": source}]})}
+    programs = {ORDERS.program: canonical({"do": [{"one": source}]})}
     contents = {digest: b"print(1)"}
     await each_store.revisions.publish(Bundle(revision=revision, programs=programs, contents=contents))
     await accepted(each_store.intake())

@@ -8,6 +8,7 @@ from iogate.errors import Misused, WrongStore
 from iogate.store.connection import Store, open_store
 from iogate.store.embedded import Embedded, throwaway
 from iogate.store.line import too_old
+from tests.keys import RING
 
 UNSAFE = {
     "appendonly": ("no", "error", "appendonly is no: accepted runs are lost when the server ends"),
@@ -40,7 +41,7 @@ async def configured(store: Store, settings: dict[str, str]) -> None:
 async def test_each_unsafe_setting_is_found_alone(each_redis: Embedded, setting: str) -> None:
     value, level, message = UNSAFE[setting]
     with throwaway(each_redis.server) as own:
-        store = await open_store(own.url)
+        store = await open_store(own.url, keyring=RING)
         await configured(store, SAFE)
         assert await store.findings() == []
         await configured(store, {setting: value})
@@ -52,7 +53,7 @@ async def test_each_unsafe_setting_is_found_alone(each_redis: Embedded, setting:
 
 async def test_everysec_is_a_warning(each_redis: Embedded) -> None:
     with throwaway(each_redis.server) as own:
-        store = await open_store(own.url)
+        store = await open_store(own.url, keyring=RING)
         await configured(store, SAFE | {"appendfsync": "everysec"})
         (finding,) = await store.findings()
         assert finding.level == "warning"
@@ -62,22 +63,22 @@ async def test_everysec_is_a_warning(each_redis: Embedded) -> None:
 
 async def test_a_wrong_password_is_said_without_showing_one(each_redis: Embedded) -> None:
     with throwaway(each_redis.server) as own:
-        store = await open_store(own.url)
+        store = await open_store(own.url, keyring=RING)
         await store.call("CONFIG", "SET", "requirepass", "right-secret")
         await store.close()
         for url in (own.url, own.url.replace("unix://", "unix://:wrong-secret@")):
             with pytest.raises(WrongStore) as caught:
-                await open_store(url)
+                await open_store(url, keyring=RING)
             assert "secret" not in caught.value.message
             assert caught.value.message.startswith(f"the store at {own.url} refused ")
-        store = await open_store(own.url.replace("unix://", "unix://:right-secret@"))
+        store = await open_store(own.url.replace("unix://", "unix://:right-secret@"), keyring=RING)
         assert store.address == own.url
         await store.close()
 
 
 async def test_another_address_than_redis_is_said() -> None:
     with pytest.raises(Misused, match="redis_url is not a Redis address") as caught:
-        await open_store("http://localhost")
+        await open_store("http://localhost", keyring=RING)
     assert caught.value.hint == "redis://HOST:PORT/DB, rediss://… or unix:///PATH"
 
 

@@ -11,18 +11,19 @@ import pytest
 from iogate.compiler.revision import Limits
 from iogate.store import keys
 from iogate.store.connection import Store
-from iogate.store.intake import Facts
 from iogate.store.leases import Child, Claim, Message
+from iogate.store.seals import Facts
 from iogate.store.uids import UidSource
 from tests.store.builders import accepted, api, buried_twice, commit, place, publish
 
 UIDS = UidSource()
-FACTS = msgspec.json.encode(Facts(1, "shop/pay:1", "p1", "shop", None, ""))
+FACTS = Facts(1, "shop/pay:1", "p1", "shop", None, "")
 
 
 def child(frame: int = 7, **changes: Any) -> Child:
     given: dict[str, Any] = {
         "uid": UIDS.next(),
+        "api": "orders/submit",
         "frame": frame,
         "facts": FACTS,
         "input": b"{}",
@@ -31,10 +32,17 @@ def child(frame: int = 7, **changes: Any) -> Child:
     return Child(**(given | changes))
 
 
+def _of(parent: Claim, child: Child) -> Child:
+    """The child as its parent's worker makes it."""
+    facts = msgspec.structs.replace(child.facts, parent=f"{parent.uid}/{child.frame}")
+    return msgspec.structs.replace(child, facts=facts)
+
+
 async def parent_of(store: Store, *children: Child, move: str = "park") -> Claim:
     await accepted(store.intake(), caller="shop")
     (claim,) = (await store.leases.take("w", 1)).claims
-    (verdict,) = await store.leases.commit([commit(claim, move, head=b"h", children=children)])
+    own = [_of(claim, child) if child.awaits else child for child in children]
+    (verdict,) = await store.leases.commit([commit(claim, move, head=b"h", children=own)])
     assert verdict.applied
     return claim
 
@@ -47,7 +55,9 @@ async def taken(store: Store, uid: str) -> Claim:
 
 def told(message: Message) -> dict[str, Any]:
     assert message.kind == "child"
+    assert not message.forged
     found: dict[str, Any] = json.loads(message.data)
+    found.pop("seal", None)
     return found
 
 
@@ -82,12 +92,21 @@ async def test_a_repeated_commit_starts_no_second_child(each_store: Store) -> No
     assert sum((await each_store.runs.counts()).values()) == 4
 
 
-async def test_a_taken_uid_is_replaced_by_a_free_one(each_store: Store) -> None:
+async def test_a_child_whose_uid_is_taken_gets_another_and_is_sealed_for_that(each_store: Store) -> None:
+    await publish(each_store)
+    uid = "213996969363999999"
+    await accepted(each_store.intake(), uid=uid)
+    await parent_of(each_store, child(1, uid=uid), child(2, uid=UIDS.next()))
+    claims = [claim for claim in (await each_store.leases.take("w", 50)).claims if claim.depth == 1]
+    assert len({claim.uid for claim in claims} - {uid}) == 2
+    assert not any(claim.forged for claim in claims)
+
+
+async def test_two_children_of_one_commit_do_not_share_a_uid(each_store: Store) -> None:
     await publish(each_store)
     uid = "213996969363999999"
     await parent_of(each_store, child(1, uid=uid), child(2, uid=uid), child(3, uid=uid))
-    uids = {claim.uid for claim in (await each_store.leases.take("w", 50)).claims}
-    assert uids == {uid, "213996969363000000", "213996969363000001"}
+    assert len({claim.uid for claim in (await each_store.leases.take("w", 50)).claims}) == 3
 
 
 @pytest.mark.parametrize("move", ["park", "keep"])

@@ -19,6 +19,7 @@ from iogate.store.connection import open_store
 from iogate.store.embedded import Embedded, start_embedded
 from iogate.store.line import CommandFailed
 from iogate.store.readiness import client
+from tests.keys import RING
 from tests.store.builders import accepted, publish
 
 
@@ -135,7 +136,7 @@ def test_a_damaged_log_without_zeros_is_told_too(tmp_path: Path) -> None:
 async def test_a_copy_that_is_made_under_load_holds_every_call_acknowledged_before_it(tmp_path: Path) -> None:
     """Also while the server rewrites its files: `docs/operations/backup.md` promises it."""
     started = await asyncio.to_thread(start_embedded, tmp_path / "a")
-    store = await open_store(started.url)
+    store = await open_store(started.url, keyring=RING)
     await publish(store)
     intake = store.intake()
     known: list[str] = []

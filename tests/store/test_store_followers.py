@@ -14,6 +14,7 @@ from iogate.errors import Unreachable
 from iogate.store import followers, keys
 from iogate.store.connection import Store, open_store
 from iogate.store.leases import Claim
+from tests.keys import RING
 from tests.store.builders import accepted, commit, publish, until
 
 Seen = list[tuple[int, bytes]]
@@ -230,7 +231,7 @@ async def test_a_run_that_is_not_there_ends_at_once(store: Store) -> None:
 async def test_a_store_that_is_away_ends_each_stream_with_that(redis_url: str, store: Store) -> None:
     (writer,) = await writers(store, 1)
     await writer.write(b"1")
-    other = await open_store(redis_url)
+    other = await open_store(redis_url, keyring=RING)
     follow = other.runs.follow(writer.uid)
     assert await anext(follow) == (1, b"1")
     waiting = asyncio.ensure_future(anext(follow))

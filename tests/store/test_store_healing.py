@@ -17,6 +17,7 @@ from iogate.store.endpoint import blocking_client
 from iogate.store.failures import NotPrimary, StoreUnavailable
 from iogate.store.intake import Accepted, Intake
 from tests.gateway import driver
+from tests.keys import RING
 from tests.replicas import Proxy, in_step, pair, server, watched_pair
 from tests.store.builders import accepted, publish, request
 
@@ -42,7 +43,7 @@ async def test_a_connection_leaves_a_primary_that_has_become_a_replica() -> None
     """An address that moves with the primary: before, READONLY for ever, and ready said 200."""
     with pair() as (primary, replica):
         async with Proxy(primary.port) as proxy:
-            store = await open_store(proxy.url)
+            store = await open_store(proxy.url, keyring=RING)
             intake = store.intake()
             await publish(store)
             await accepted(intake)
@@ -53,7 +54,7 @@ async def test_a_connection_leaves_a_primary_that_has_become_a_replica() -> None
             with pytest.raises(StoreUnavailable):
                 await store.ready()
             with pytest.raises(NotPrimary, match="is a replica, which takes no writes"):
-                await open_store(proxy.url)
+                await open_store(proxy.url, keyring=RING)
             with pytest.raises(StoreUnavailable):
                 await accepted(intake)
             proxy.target = replica.port
@@ -65,7 +66,7 @@ async def test_a_connection_leaves_a_primary_that_has_become_a_replica() -> None
 
 async def test_the_gateway_is_not_ready_on_a_replica() -> None:
     with pair() as (primary, replica):
-        store = await open_store(primary.url)
+        store = await open_store(primary.url, keyring=RING)
         await publish(store)
         async with driver.opened(store) as world:
             await world.publish(driver.api("m/a"))
@@ -87,7 +88,7 @@ async def test_connections_that_a_middlebox_forgot_heal_before_the_next_call(
     monkeypatch.setattr(signals, "LOOK_S", 0.1)
     with server() as own:
         async with Proxy(own.port) as proxy:
-            store = await open_store(proxy.url)
+            store = await open_store(proxy.url, keyring=RING)
             intake = store.intake()
             await publish(store)
             await accepted(intake)
@@ -117,7 +118,7 @@ async def _silent(store: Store, intake: Intake, proxy: Proxy, before: int) -> bo
 
 async def test_tcp_connections_are_kept_alive() -> None:
     with server() as own:
-        store = await open_store(own.url)
+        store = await open_store(own.url, keyring=RING)
         wire = store._line._wire
         assert wire is not None
         assert wire.transport is not None
@@ -131,7 +132,7 @@ async def test_tcp_connections_are_kept_alive() -> None:
 async def test_a_cluster_and_a_sentinel_are_refused_when_connecting() -> None:
     with server("--cluster-enabled", "yes") as own:
         with pytest.raises(WrongStore, match=f"the store at 127.0.0.1:{own.port} is a cluster") as caught:
-            await open_store(own.url)
+            await open_store(own.url, keyring=RING)
         assert (caught.value.code, caught.value.exit_code) == ("IOG651", 6)
         assert caught.value.hint == "set redis_url to a server with `cluster-enabled no`"
 
@@ -143,14 +144,14 @@ async def test_a_store_behind_sentinels_follows_a_failover() -> None:
         sentinels,
     ):
         with pytest.raises(WrongStore, match="is a sentinel and holds no data"):
-            await open_store(sentinels.servers[0].url.replace("//", "//:of-the-sentinels@"))
+            await open_store(sentinels.servers[0].url.replace("//", "//:of-the-sentinels@"), keyring=RING)
         with pytest.raises(
             StoreUnavailable, match="no sentinel names a primary: orders of the sentinels"
         ) as lost:
-            await open_store(sentinels.url().replace("of-the-sentinels", "wrong"))
+            await open_store(sentinels.url().replace("of-the-sentinels", "wrong"), keyring=RING)
         assert "wrong" not in lost.value.message
         registration = blocking_client(sentinels.url(), socket_timeout=5)
-        store = await open_store(sentinels.url())
+        store = await open_store(sentinels.url(), keyring=RING)
         intake = store.intake()
         assert store.address.startswith(f"127.0.0.1:{primary.port} (orders of the sentinels 127.0.0.1:")
         await publish(store)
@@ -181,7 +182,7 @@ async def test_a_connection_to_the_old_primary_moves_though_it_still_answers() -
     with pair() as (primary, replica):
         async with _Sentinel(primary.port, epoch=1) as first, _Sentinel(primary.port, epoch=1) as second:
             store = await open_store(
-                f"redis+sentinel://127.0.0.1:{first.port},127.0.0.1:{second.port}/orders"
+                f"redis+sentinel://127.0.0.1:{first.port},127.0.0.1:{second.port}/orders", keyring=RING
             )
             assert store.address.startswith(f"127.0.0.1:{primary.port} ")
             await asyncio.to_thread(replica.ask, "REPLICAOF", "NO", "ONE")

@@ -17,6 +17,7 @@ from iogate.store import keys
 from iogate.store.connection import Store, StoreUnavailable, open_store
 from iogate.store.embedded import Embedded, start_embedded, throwaway
 from iogate.store.intake import GROUP, Accepted, Refusal
+from tests.keys import RING
 from tests.store.builders import ORDERS, accepted, api, commit, publish, request, until
 
 
@@ -173,7 +174,7 @@ async def test_flushed_scripts_are_loaded_again_and_nothing_is_lost_or_doubled(e
 async def test_a_full_server_refuses_and_recovers(each_redis: Embedded) -> None:
     """R9: maxmemory is hit; nothing is half accepted."""
     with throwaway(each_redis.server) as own:
-        store = await open_store(own.url)
+        store = await open_store(own.url, keyring=RING)
         await publish(store)
         intake = store.intake()
         await accepted(intake)
@@ -202,7 +203,7 @@ async def test_a_server_that_hangs_is_unavailable_within_a_second_and_recovers_a
 ) -> None:
     """R6: no false yes, and no restart of ours."""
     with throwaway(each_redis.server) as own:
-        store = await open_store(own.url)
+        store = await open_store(own.url, keyring=RING)
         await publish(store)
         intake = store.intake()
         await accepted(intake)
@@ -224,7 +225,7 @@ async def test_whoever_comes_while_the_server_hangs_waits_no_longer_than_the_fir
 ) -> None:
     """What the sender asks for itself, such as the memory in use, is in nobody's way."""
     with throwaway(each_redis.server) as own:
-        store = await open_store(own.url)
+        store = await open_store(own.url, keyring=RING)
         await publish(store)
         intake = store.intake()
         await accepted(intake)
@@ -246,7 +247,7 @@ async def test_whoever_comes_while_the_server_hangs_waits_no_longer_than_the_fir
 async def test_accepting_goes_on_across_a_restart_and_no_accepted_run_is_lost(tmp_path: Path) -> None:
     """kill -9 of the server under load: what was answered is there afterwards."""
     first = start_embedded(tmp_path)
-    store = await open_store(first.url)
+    store = await open_store(first.url, keyring=RING)
     await publish(store)
     intake = store.intake()
     answered: list[str] = []
@@ -286,7 +287,7 @@ async def true(condition: bool) -> bool:  # noqa: FBT001 -- a value to wait for
 
 async def test_a_closed_port_is_said_with_its_address_and_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable) as caught:
-        await open_store(f"unix://{tmp_path}/none.sock")
+        await open_store(f"unix://{tmp_path}/none.sock", keyring=RING)
     assert (
         caught.value.message
         == f"the store is out of reach: unix://{tmp_path}/none.sock: No such file or directory"

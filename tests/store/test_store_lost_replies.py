@@ -19,6 +19,7 @@ from iogate.store.connection import Store, StoreUnavailable, open_store
 from iogate.store.embedded import Embedded
 from iogate.store.events import Delivery
 from iogate.store.leases import Claim, Taken
+from tests.keys import RING
 from tests.store.builders import accepted, commit, publish
 from tests.store.test_store_events import event, listening, wanting
 
@@ -70,7 +71,7 @@ class Proxy:
 async def proxied(redis: Embedded, folder: str, rate: float) -> AsyncIterator[tuple[Store, Proxy]]:
     proxy = Proxy(redis.url.removeprefix("unix://"), f"{folder}/p.sock", rate)
     server = await asyncio.start_unix_server(proxy.serve, proxy.socket)
-    store = await open_store(f"unix://{proxy.socket}")
+    store = await open_store(f"unix://{proxy.socket}", keyring=RING)
     try:
         yield store, proxy
     finally:

@@ -11,6 +11,7 @@ from iogate.store import machine
 from iogate.store.connection import open_store
 from iogate.store.embedded import start_embedded
 from iogate.store.intake import Accepted, Refusal
+from tests.keys import RING
 from tests.store.builders import accepted, commit, publish, request
 
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -49,7 +50,7 @@ def test_the_smallest_of_machine_and_containers_counts(
 
 async def test_a_store_at_its_limit_refuses_calls_lives_and_goes_on_with_its_runs(tmp_path: Path) -> None:
     started = start_embedded(tmp_path, memory=16 * MIB)
-    store = await open_store(started.url)
+    store = await open_store(started.url, keyring=RING)
     try:
         await publish(store)
         intake = store.intake()

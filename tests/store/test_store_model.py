@@ -20,6 +20,7 @@ from iogate.store.connection import Store, open_store
 from iogate.store.embedded import Embedded
 from iogate.store.intake import Intake
 from iogate.store.leases import Claim
+from tests.keys import RING
 from tests.store.builders import api, commit, publish, request
 from tests.store.test_store_children import child
 from tests.store.test_store_events import event, matched, wanting
@@ -207,7 +208,7 @@ class World:
 
 
 async def live(url: str, steps: list[tuple[str, int]]) -> None:
-    store = await open_store(url)
+    store = await open_store(url, keyring=RING)
     try:
         await store.call("FLUSHALL")
         await publish(store, *APIS)

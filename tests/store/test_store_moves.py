@@ -11,7 +11,8 @@ from iogate.compiler.revision import Limits
 from iogate.store import keys
 from iogate.store.connection import Store
 from iogate.store.leases import Leases, TaskRow
-from tests.store.builders import accepted, api, commit, place, publish, until
+from tests.keys import RING
+from tests.store.builders import PROGRAM, accepted, api, commit, place, publish, until
 
 WORKER = "worker-1"
 
@@ -33,7 +34,7 @@ async def test_a_run_goes_from_queue_to_lease_to_end(each_store: Store) -> None:
         b'{"n":1}',
         "shop",
         "shop/orders:1",
-        "p1",
+        PROGRAM,
     )
     view = await each_store.runs.show(uid)
     assert view is not None
@@ -392,7 +393,7 @@ async def test_two_takers_never_get_the_same_run(store: Store) -> None:
     await publish(store)
     intake = store.intake()
     uids = set(await asyncio.gather(*(accepted(intake) for _ in range(60))))
-    takers = [Leases(store._line, store._signals) for _ in range(4)]
+    takers = [Leases(store._line, store._signals, RING, store.refusals) for _ in range(4)]
     taken: list[str] = []
     while len(taken) < len(uids):
         found = await asyncio.gather(*(taker.take(f"w{n}", 7) for n, taker in enumerate(takers)))

@@ -14,6 +14,7 @@ from iogate.store.connection import Store, open_store
 from iogate.store.failures import Drained, Unconfirmed
 from iogate.store.intake import Accepted
 from tests.gateway import driver
+from tests.keys import RING
 from tests.replicas import Server, in_step, pair
 from tests.store.builders import accepted, api, commit, publish, request, until
 
@@ -27,7 +28,7 @@ def servers() -> Iterator[tuple[Server, Server]]:
 
 @pytest.fixture
 async def replicated(servers: tuple[Server, Server]) -> AsyncIterator[Store]:
-    store = await open_store(servers[0].url, replicas=1)
+    store = await open_store(servers[0].url, replicas=1, keyring=RING)
     await store.call("FLUSHALL")
     yield store
     await store.close()

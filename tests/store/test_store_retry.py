@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -11,9 +12,14 @@ from iogate.store import keys
 from iogate.store.connection import Store
 from iogate.store.leases import Claim, TaskRow
 from iogate.store.retrying import Asked
-from tests.store.builders import accepted, buried_twice, commit, place, publish, scripted
+from iogate.store.seals import digest
+from tests.store.builders import PROGRAM, accepted, buried_twice, commit, place, publish, scripted
 from tests.store.test_store_events import event, listening, matched, wanting
 
+V = hashlib.sha256(b"v").hexdigest()[:32]
+"""Name of the value."""
+KEPT = {"2": digest(b"f2+")}
+"""Digests of the frames with which a run faults."""
 ROW = TaskRow(reference="/do/0/pay", name="pay", status="faulted", started_at_ms=5, ended_at_ms=6)
 
 
@@ -31,12 +37,13 @@ async def taken(store: Store) -> Claim:
 async def faulted(store: Store, **changes: Any) -> Claim:
     """A run that faulted with its state in the store."""
     claim = await claimed(store, **changes)
-    state: dict[str, Any] = {"head": b"h1", "frames": {"1": b"f1", "2": b"f2"}, "values": {"d": b"v"}}
+    state: dict[str, Any] = {"head": b"h1", "frames": {"1": b"f1", "2": b"f2"}, "values": {V: b"v"}}
     await store.leases.commit([commit(claim, "keep", journal=[b'{"n":1}'], **state)])
     last: dict[str, Any] = {
         "head": b"h2",
         "frames": {"2": b"f2+"},
         "frames_gone": ["1"],
+        "digests": KEPT,
         "tasks": [ROW],
         "journal": [b'{"n":2}'],
     }
@@ -62,7 +69,7 @@ async def test_a_faulted_run_goes_on_as_the_same_run_with_its_history(each_store
 
     claim = await taken(each_store)
     assert (claim.uid, claim.attempt, claim.seq, claim.token) == (first.uid, 2, 2, 2)
-    assert (claim.head, claim.frames, claim.values) == (b"h2", {"2": b"f2+"}, {"d": b"v"})
+    assert (claim.head, claim.frames, claim.values) == (b"h2", {"2": b"f2+"}, {V: b"v"})
     assert claim.input == data
     assert claim.deadline_ms is not None
     assert claim.deadline_ms >= (before.ended_at_ms or 0) + 300_000
@@ -95,7 +102,7 @@ async def test_only_what_faulted_can_be_retried_and_each_attempt_once(each_store
     assert await retry(first.uid, start) == "retried"
     claim = await taken(each_store)
     assert claim.attempt == 2
-    await each_store.leases.commit([commit(claim, "end", "faulted", head=b"h3")])
+    await each_store.leases.commit([commit(claim, "end", "faulted", head=b"h3", digests=KEPT)])
     assert await retry(first.uid, start) == "changed"
     await each_store.call("DEL", keys.FRAMES + first.uid)
     assert await retry(first.uid) == "lost"
@@ -116,7 +123,9 @@ async def test_the_journal_says_once_who_asked_for_an_attempt_and_no_sink_is_tol
         assert await each_store.runs.retry(first.uid, start, asked) == "retried"
     told = {"attempt": 2, "by": "ada@host", "from": "/do/0/pay", "revision": 2}
     assert await retries(each_store, first.uid) == [told]
-    await each_store.leases.commit([commit(await taken(each_store), "end", "faulted", head=b"h3")])
+    await each_store.leases.commit(
+        [commit(await taken(each_store), "end", "faulted", head=b"h3", digests=KEPT)]
+    )
     assert await each_store.runs.retry(first.uid) == "retried"
     assert await retries(each_store, first.uid) == [told, {"attempt": 3}]
     assert await each_store.outbox.take("audit", "c", 100) == []
@@ -128,7 +137,9 @@ async def test_a_full_journal_drops_its_oldest_line_for_the_one_of_a_retry(each_
         first = await faulted(each_store)
         for _ in range(2):
             await each_store.runs.retry(first.uid)
-            await each_store.leases.commit([commit(await taken(each_store), "end", "faulted", head=b"h3")])
+            await each_store.leases.commit(
+                [commit(await taken(each_store), "end", "faulted", head=b"h3", digests=KEPT)]
+            )
         kept = [(n, msgspec.json.decode(line)["kind"]) async for n, line in each_store.runs.follow(first.uid)]
         assert kept == [(3, "workflow.retried"), (4, "workflow.retried")]
 
@@ -138,8 +149,8 @@ async def test_another_state_and_program_can_be_put_in_its_place(each_store: Sto
     first = await faulted(each_store)
     start = await each_store.runs.state(first.uid)
     assert start is not None
-    assert (start.head, start.frames, start.values) == (b"h2", {"2": b"f2+"}, {"d": b"v"})
-    assert (start.attempt, start.facts.program) == (1, "p1")
+    assert (start.head, start.frames, start.values) == (b"h2", {"2": b"f2+"}, {V: b"v"})
+    assert (start.attempt, start.facts.program) == (1, PROGRAM)
     facts = msgspec.structs.replace(start.facts, program="p2", revision=2)
     changed = msgspec.structs.replace(start, head=b"h0", frames={"9": b"f9"}, values={}, facts=facts)
     assert await each_store.runs.retry(first.uid, changed) == "retried"

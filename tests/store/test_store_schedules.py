@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from iogate.compiler.revision import Bundle, Revision, Workflow
+from iogate.compiler.revision import Bundle, Revision, Workflow, digest_of
 from iogate.compiler.schedules import Schedule
 from iogate.store import audit, keys
 from iogate.store.connection import Store
@@ -15,17 +15,21 @@ from iogate.store.uids import UidSource
 from tests.store.builders import commit
 
 UIDS = UidSource()
-EVERY = Schedule(kind="every", program="p1", milliseconds=60_000)
-AFTER = Schedule(kind="after", program="p1", milliseconds=60_000)
-ON = Schedule(kind="on", program="s1")
+PROGRAM = digest_of({})
+EVERY = Schedule(kind="every", program=PROGRAM, milliseconds=60_000)
+AFTER = Schedule(kind="after", program=PROGRAM, milliseconds=60_000)
+STANDING = digest_of({"standing": True})
+ON = Schedule(kind="on", program=STANDING)
 ID = "schedule:shop/report"
 
 
-async def publish(store: Store, *schedules: Schedule, program: str = "p1") -> int:
+async def publish(store: Store, *schedules: Schedule, program: str = PROGRAM) -> int:
     """A revision whose only workflow has the one schedule, or none."""
     workflow = Workflow(program=program, schedule=schedules[0] if schedules else None)
     revision = Revision(apis={}, workflows={"shop/report:1.0.0": workflow})
-    return await store.revisions.publish(Bundle(revision=revision, programs={program: b"{}", "s1": b"{}"}))
+    return await store.revisions.publish(
+        Bundle(revision=revision, programs={program: b"{}", STANDING: b'{"standing":true}'})
+    )
 
 
 async def come(store: Store, due_ms: int | None = None) -> Tick:
@@ -148,7 +152,7 @@ async def test_runs_of_after_do_not_overlap_when_its_length_changes(
     (tick,) = (await store.schedules.due()).ticks
     uid = UIDS.next()
     await store.schedules.take(tick, [uid], None, again_ms=60_000)
-    await publish(store, Schedule(kind="after", program="p1", milliseconds=5))
+    await publish(store, Schedule(kind="after", program=PROGRAM, milliseconds=5))
     assert (await store.schedules.due()).ticks == ()
     await end(store, uid)
     assert (await store.schedules.due()).next_ms is not None
@@ -198,7 +202,7 @@ async def test_the_program_of_a_standing_run_is_kept_before_it_runs(
 ) -> None:
     monkeypatch.setattr(audit, "BLOB_GRACE_S", -1)
     await publish(store, ON)
-    assert (await store.leases.audit(), await store.revisions.program("s1")) == (0, b"{}")
+    assert (await store.leases.audit(), await store.revisions.program(STANDING)) == (0, b'{"standing":true}')
     assert (await audit.audit(store._line)).dropped == 0
 
 

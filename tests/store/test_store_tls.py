@@ -13,6 +13,7 @@ import pytest
 from iogate.store.connection import StoreUnavailable, open_store
 from tests import certificates
 from tests.conftest import KINDS
+from tests.keys import RING
 from tests.store.builders import accepted, publish, until
 
 
@@ -51,7 +52,7 @@ def tls(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 async def test_the_whole_path_works_behind_tls(tls: tuple[str, Path]) -> None:
     url, certificate = tls
-    store = await open_store(f"{url}?ssl_ca_certs={certificate}")
+    store = await open_store(f"{url}?ssl_ca_certs={certificate}", keyring=RING)
     await publish(store)
     uid = await accepted(store.intake())
     _, wired = store.leases.doorbell("w")
@@ -68,4 +69,4 @@ async def test_the_whole_path_works_behind_tls(tls: tuple[str, Path]) -> None:
 
 async def test_an_unknown_certificate_is_not_trusted(tls: tuple[str, Path]) -> None:
     with pytest.raises(StoreUnavailable, match="certificate verify failed"):
-        await open_store(tls[0])
+        await open_store(tls[0], keyring=RING)

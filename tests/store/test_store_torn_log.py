@@ -15,6 +15,7 @@ from iogate.store import keys, server
 from iogate.store.connection import Store, open_store
 from iogate.store.embedded import Embedded, start_embedded
 from tests.conftest import KINDS
+from tests.keys import RING
 from tests.store.builders import accepted, publish
 
 SEED = 8
@@ -36,7 +37,7 @@ def kill(of: Embedded) -> None:
 async def grown(folder: Path) -> tuple[list[str], int, int]:
     """A folder whose log ends with one group of accepts; the uids, and where the group begins and ends."""
     started = await asyncio.to_thread(start_embedded, folder)
-    store = await open_store(started.url)
+    store = await open_store(started.url, keyring=RING)
     await publish(store)
     intake = store.intake()
     first = await accepted(intake)
@@ -73,7 +74,7 @@ async def test_a_torn_log_holds_whole_runs_only(
         with log_of(torn).open("r+b") as log:
             log.truncate(offset)
         started = await asyncio.to_thread(start_embedded, torn)
-        store = await open_store(started.url)
+        store = await open_store(started.url, keyring=RING)
         held = [await whole(store, uid) for uid in uids]
         assert held[0], (SEED, offset)
         assert len(set(held[1:])) == 1, "a group is accepted as one"

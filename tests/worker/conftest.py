@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from iogate.settings import Settings
+from tests.keys import LINK_KEY
 from tests.worker.site import Site
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ async def site(store: Store, redis_url: str, tmp_path: Path) -> AsyncIterator[Si
         data_dir=tmp_path / ".iogate",
         allow_run=("script", "shell"),
         log_format="json",
+        link_key=LINK_KEY,
     )
     made = Site(store=store, intake=store.intake(), settings=settings, folder=tmp_path)
     yield made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from iogate.store.adoption import adopt
 from tests.faults.counting import CountingServer
 from tests.worker.site import NOOP, decoded, until, workflow
 from tests.worker.test_worker_faults import two_calls
@@ -48,6 +49,7 @@ async def test_state_that_cannot_be_loaded_faults_the_run(site: Site) -> None:
     packed = await site.store.call("GET", key)
     assert b'"format":1' in packed
     await site.store.call("SET", key, packed.replace(b'"format":1', b'"format":9'))
+    await adopt(site.store)
     run = await site.ended(uid)
     assert run.status == "faulted"
     assert "what is stored of it cannot be loaded" in decoded(run.error)["detail"]
@@ -114,6 +116,7 @@ async def test_input_that_cannot_be_read_faults_its_run_alone(site: Site) -> Non
     await site.publish(NOOP)
     uid = await site.call()
     await site.store.call("HSET", f"iogate:run:{uid}", "in", "{broken")
+    await adopt(site.store)
     await site.worker()
     run = await site.ended(uid, 5)
     assert run.status == "faulted"

@@ -17,6 +17,7 @@ from iogate.settings import Settings
 from iogate.store.connection import open_store
 from iogate.store.embedded import start_embedded
 from tests.faults.counting import CountingServer
+from tests.keys import LINK_KEY, RING
 from tests.worker.site import NOOP, Site, decoded, until, workflow
 
 
@@ -232,8 +233,8 @@ async def test_run_deadline_faults_with_a_timeout(site: Site) -> None:
 async def test_worker_goes_on_by_itself_when_redis_comes_back(tmp_path: Path) -> None:
     """A call that is under way when the store dies is not made again."""
     embedded = start_embedded(tmp_path)
-    store = await open_store(embedded.url, client_name="test")
-    settings = Settings(redis_url=embedded.url, log_format="json")
+    store = await open_store(embedded.url, client_name="test", keyring=RING)
+    settings = Settings(redis_url=embedded.url, log_format="json", link_key=LINK_KEY)
     site = Site(store=store, intake=store.intake(), settings=settings, folder=tmp_path)
     try:
         async with CountingServer(delay_s=1.5) as server:

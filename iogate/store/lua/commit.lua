@@ -3,7 +3,8 @@
 --   parent and children; leases, timers, gates, index, events, wants, outboxes
 -- args: lease ms, MessagePack list of commits: maps by the names of `commits.packed`, nothing that is absent
 -- returns: {now ms, verdict…}: bits 1 applied, 2 cancelled, 4 woken, 8 to be suspended, 16 a child was left out,
---   32 not applied, since its family has too many runs; 0 is void
+--   32 not applied, since its family has too many runs, 64 not applied, since the uid of a child is taken; 0 is
+--   void
 -- invariant: seq n+1 applies, a repeated n answers applied and changes nothing, anything else is void.
 -- include: drained time index rq places record inbox outbox journal suspended outcome ended finish children bus
 local lease_ms = tonumber(ARGV[1])
@@ -103,7 +104,7 @@ local function end_run(uid, c, r)
   r.seq = c.seq
   leave(uid, r)
   rq_outcome(uid, r, c.status, c.exc or '')
-  finish(uid, r, c.status, c.output or '', c.error or '', tasks, journal)
+  finish(uid, r, c.status, c.output or '', c.error or '', tasks, journal, c.seal)
 end
 
 local function go_on(uid, c, r)
@@ -155,6 +156,9 @@ for i, c in ipairs(cmsgpack.unpack(ARGV[2])) do
   elseif r.token == c.token and r.seq + 1 == c.seq and r.place == 'lease' and c.reach and c.reach.children
     and not c.reach.scheduled and crowded(uid, #c.reach.children) then
     verdict = 32
+  elseif r.token == c.token and r.seq + 1 == c.seq and r.place == 'lease' and c.reach and c.reach.children
+    and taken(c.reach.children) then
+    verdict = 64
   elseif r.token == c.token and r.seq + 1 == c.seq and r.place == 'lease' then
     index(uid, r.created, r.status, c.status)
     r.status = c.status

@@ -1,9 +1,10 @@
 -- Makes a revision live, with the gates of its APIs, if the live one is still the expected one.
 -- keys: live, revision, revisions, gates, gate of each API, deleted, expiries, schedules, ticks, chains;
 --   standing runs and all beside them
--- args: expected number ('' any), digest, revision, MessagePack list of [api, digest, git's enabled ('' none,
+-- args: expected number, digest, revision, MessagePack list of [api, digest, git's enabled ('' none,
 --   '0', '1'), queued, GCRA interval ms or '', slack ms, running or ''], how many revisions are kept,
---   MessagePack list of schedules as [pseudo API, kind, phase, JSON, first due ms, queued]
+--   MessagePack list of schedules as [pseudo API, kind, phase, JSON, first due ms, queued], signature of number
+--   and revision
 -- returns: {'ok', number} | {'conflict', live number}
 -- invariant: programs and contents are stored before; all of a revision's gates change in one step, and wider
 --   limits let waiting runs in; an API that was deleted and comes back is disabled until someone enables it. A
@@ -12,10 +13,11 @@
 local live = redis.call('HMGET', $live, 'number', 'digest')
 local number = tonumber(live[1]) or 0
 if live[2] == ARGV[2] then return {'ok', number} end
-if ARGV[1] ~= '' and tonumber(ARGV[1]) ~= number then return {'conflict', number} end
+if tonumber(ARGV[1]) ~= number then return {'conflict', number} end
 
+if number == 0 then redis.call('SET', $format, $format_number) end
 number = number + 1
-redis.call('HSET', $revision .. number, 'digest', ARGV[2], 'data', ARGV[3], 'at', now_ms)
+redis.call('HSET', $revision .. number, 'digest', ARGV[2], 'data', ARGV[3], 'at', now_ms, 'sig', ARGV[7])
 redis.call('LPUSH', $revisions, number)
 local kept = tonumber(ARGV[5])
 for _, old in ipairs(redis.call('LRANGE', $revisions, kept, -1)) do redis.call('DEL', $revision .. old) end

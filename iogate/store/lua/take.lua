@@ -1,7 +1,7 @@
 -- Moves due timers and expired leases, then leases runs to a worker.
 -- keys: clock, idle workers, timers, leases, RQ queue, suspects; per run: run, frames, values, RQ's job and execution; gates, outboxes
 -- args: worker, limit, lease ms, '1' where solitary, id of this take, error and RQ text of a poisoned run
--- returns: {now ms, suspended, suspects, claim…}; a claim is {uid, token, seq, api, facts, input, created,
+-- returns: {now ms, suspended, suspects, {entry that named no run…}, claim…}; a claim is {uid, token, seq, api, facts, input, created,
 --   started, deadline, attempt, deaths, retention, reason or false, {frame field, bytes…}, {digest, value…}} and,
 --   where there is any, depth, number of the first message, {message…}
 -- invariant: a run is leased from the queue or the suspects alone, with a token one higher than before; a
@@ -48,7 +48,7 @@ for _, uid in ipairs(due($leases, silent and -1 or 256)) do
   if silent then redis.call('ZADD', $leases, now_ms + lease_ms, uid) else pcall(lose_lease, uid, poison, exc, false) end
 end
 
-local claims, taken, bytes = {}, {}, 0
+local claims, taken, bytes, strangers = {}, {}, 0, {}
 local leases, started, executions = {}, {}, {}
 
 local function claim(uid, r)
@@ -116,6 +116,7 @@ local function take(uid)
   elseif not r or r.place ~= 'lease' then
     -- An outsider put it there (`rq requeue`): there is nothing to wake.
     rq_forget(uid)
+    if not r and redis.call('EXISTS', $end .. uid) == 0 then strangers[#strangers + 1] = string.sub(uid, 1, 80) end
   end
 end
 
@@ -176,4 +177,4 @@ save_loads()
 save_index()
 announce_ended()
 ring()
-return {now_ms, suspended, redis.call('LLEN', $suspects), unpack(claims)}
+return {now_ms, suspended, redis.call('LLEN', $suspects), strangers, unpack(claims)}

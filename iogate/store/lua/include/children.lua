@@ -1,10 +1,13 @@
 -- Runs that a run starts. They belong to its API and stand where a new call's run would.
-local function free_uid(uid)
-  while redis.call('EXISTS', $run .. uid, $parked .. uid, $end .. uid) > 0 do
-    local tail = (tonumber(string.sub(uid, -6)) + 1) % 1000000
-    uid = string.sub(uid, 1, -7) .. string.format('%06d', tail)
+-- True where another run has the uid of one of these: the seal of its facts holds for no other uid.
+local function taken(children)
+  local drawn = {}
+  for _, child in ipairs(children) do
+    local uid = child[1]
+    if drawn[uid] or redis.call('EXISTS', $run .. uid, $parked .. uid, $end .. uid) > 0 then return true end
+    drawn[uid] = true
   end
-  return uid
+  return false
 end
 
 local function family_of(uid)
@@ -21,11 +24,10 @@ local function crowded(uid, count)
 end
 
 -- What a schedule starts is no family of its standing run, and starts while there is room in the queue.
-local function start_child(parent, r, scheduled, drawn, frame, facts, input, awaits)
+local function start_child(parent, r, scheduled, uid, frame, facts, input, awaits)
   local load = load_of(r.api)
   local room = scheduled and tonumber(redis.call('HGET', $gate .. r.api, 'queued') or '')
   if room and load.inq + load.bl >= room then return false end
-  local uid = free_uid(drawn)
   if not scheduled then
     local family = family_of(parent)
     redis.call('HSET', $run .. uid, 'fam', family)

@@ -32,14 +32,16 @@ local function unwant(uid, frame)
 end
 
 -- Tells the parent of a run that waits for it; any other parent has gone on, or ended.
-local function tell_parent(uid, parent, frame, status, output, err)
+-- `seal` is its worker's, who may be trusted with what it says; an end that a script made has none.
+local function tell_parent(uid, parent, frame, status, output, err, seal)
   local children = $children .. parent
   if redis.call('HGET', children, frame) ~= uid then return end
   redis.call('HDEL', children, frame)
   local r = record(parent)
   if not r then return end
   post(parent, r, frame, 'child', '{"status":"' .. status .. '","output":' .. (output ~= '' and output or 'null') ..
-    ',"error":' .. (err ~= '' and err or 'null') .. '}')
+    ',"error":' .. (err ~= '' and err or 'null') ..
+    (seal and ',"seal":"' .. seal .. '"' or '') .. '}')
 end
 
 local function cut_off(uid)
@@ -57,7 +59,7 @@ local function tick_again(uid, api)
   redis.call('ZADD', $ticks, now_ms + tonumber(again), api)
 end
 
-local function finish(uid, r, status, output, err, tasks, journal)
+local function finish(uid, r, status, output, err, tasks, journal, seal)
   local own = redis.call('HMGET', $run .. uid, 'in', 'jdr', 'par', 'pfr', 'sch', 'fam')
   local parts = {input = own[1] or '', output = output, error = err,
     tasks = #tasks > 16 and cmsgpack.pack(tasks) or '', journal = journal}
@@ -94,7 +96,7 @@ local function finish(uid, r, status, output, err, tasks, journal)
   end
   if r.reaches then cut_off(uid) end
   if own[5] then tick_again(uid, own[5]) end
-  if own[3] then tell_parent(uid, own[3], own[4], status, output, err) end
+  if own[3] then tell_parent(uid, own[3], own[4], status, output, err, seal) end
 end
 
 -- Asks for a run's end: one that never started ends here, any other is told by its worker.

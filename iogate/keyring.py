@@ -1,0 +1,239 @@
+"""Keys that authenticate what processes keep in the store: one key per purpose, derived from `link_key`.
+
+Held by gateways, workers and the command line; the store gets a `Keyring` when it is opened. Pure.
+Invariants: a signature holds for one purpose and one sequence of parts; signing uses the first key and
+verifying accepts each of them, so that keys rotate; no key and no derived key is shown by a repr.
+
+    link_key ── HKDF-SHA256 (RFC 5869), info = purpose ──▶ key ── HMAC-SHA256, first 128 bits ──▶ seal
+
+Revisions may be signed with Ed25519 instead, where `apply` runs elsewhere: `publish_key` signs, and a
+keyring with `publishers` accepts no other signature of a revision. The package `cryptography` is
+imported only then.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+from iogate.errors import Misused
+
+Purpose = Literal["revision", "run", "state", "end", "event"]
+PURPOSES: Final[tuple[Purpose, ...]] = ("revision", "run", "state", "end", "event")
+
+SEAL_CHARACTERS: Final = 22
+"""Length of a seal: 128 bits in unpadded base64."""
+_SEAL_BYTES = 16
+_SALT = b"iogate keyring v1"
+PUBLIC_PREFIX: Final = "ed25519:"
+PRIVATE_PREFIX: Final = "ed25519-private:"
+_MISSING_KEY = "IOG670"
+_BAD_KEY = "IOG675"
+
+
+def derive(key: str, info: str, length: int = 32) -> bytes:
+    """Derive a key of at most 32 bytes with HKDF-SHA256 (RFC 5869, sections 2.2 and 2.3)."""
+    extracted = hmac.digest(_SALT, key.encode("utf-8", "surrogatepass"), "sha256")
+    return hmac.digest(extracted, info.encode() + b"\x01", "sha256")[:length]
+
+
+class _Mac:
+    """HMAC-SHA256 with one key (RFC 2104): a copy of two prepared hashes costs a third of `hmac.digest`."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        block = key.ljust(64, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def seal(self, message: bytes) -> bytes:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return binascii.b2a_base64(outer.digest()[:_SEAL_BYTES], newline=False)[:SEAL_CHARACTERS]
+
+
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def _message(parts: Sequence[bytes]) -> bytes:
+    """Join parts so that no two sequences give the same bytes: their lengths stand before them."""
+    return b"%d," * len(parts) % tuple(map(len, parts)) + b":" + b"".join(parts)
+
+
+class Keyring:
+    """Signs with `keys[0]`, verifies with all; without keys it can do neither.
+
+    `publish_key` is a private and `publishers` are public keys as `generate_pair` makes them. Raises
+    Misused for an Ed25519 key that cannot be read, or where `cryptography` is missing.
+    """
+
+    def __init__(
+        self, keys: Sequence[str] = (), *, publish_key: str | None = None, publishers: Sequence[str] = ()
+    ) -> None:
+        self._macs: dict[Purpose, tuple[_Mac, ...]] = {
+            purpose: tuple(_Mac(derive(key, purpose)) for key in keys) for purpose in PURPOSES
+        }
+        self.ids: tuple[str, ...] = tuple(derive(key, "id", 6).hex() for key in keys)
+        """A public name of each key, which tells keys apart and nothing about them."""
+        self._private = None if publish_key is None else _private(publish_key)
+        self._publishers = {_id_of(key): _public(key) for key in publishers}
+
+    @classmethod
+    def ephemeral(cls) -> Keyring:
+        """Return a keyring with a random key, for a store that ends with this process."""
+        return cls((secrets.token_urlsafe(32),))
+
+    @property
+    def can_sign(self) -> bool:
+        """Whether there is a key to sign runs and states with."""
+        return bool(self.ids)
+
+    @property
+    def verifies_revisions(self) -> bool:
+        """Whether there is a key or a publisher to check revisions with."""
+        return bool(self.ids or self._publishers)
+
+    @property
+    def publishes(self) -> bool:
+        """Whether there is a key to sign revisions with."""
+        return self._private is not None or self.can_sign
+
+    def sign(self, purpose: Purpose, *parts: bytes) -> bytes:
+        """Return the seal of `parts`: SEAL_CHARACTERS characters of unpadded base64.
+
+        Raises Misused for a keyring without keys.
+        """
+        macs = self._macs[purpose]
+        if not macs:
+            raise missing("this needs the key that authenticates what is stored")
+        return macs[0].seal(_message(parts))
+
+    def holds(self, purpose: Purpose, seal: bytes, *parts: bytes) -> bool:
+        """Tell whether one of the keys made `seal` for this purpose and these parts."""
+        message = _message(parts)
+        return any(hmac.compare_digest(mac.seal(message), seal) for mac in self._macs[purpose])
+
+    def sign_revision(self, *parts: bytes) -> str:
+        """Return the signature of a revision: `ed25519:KEY:SIGNATURE`, or `hmac:KEY:SEAL`.
+
+        Raises Misused for a keyring that has neither key.
+        """
+        if self._private is not None:
+            name, key = self._private
+            return f"ed25519:{name}:{_text(key.sign(_message(parts)))}"
+        seal = self.sign("revision", *parts)
+        return f"hmac:{self.ids[0]}:{seal.decode()}"
+
+    def revision_fault(self, signature: str, *parts: bytes) -> str | None:
+        """Return why a revision's signature is not accepted, None for one that is."""
+        kind, _, rest = signature.partition(":")
+        name, _, value = rest.partition(":")
+        if not signature:
+            return "it has no signature"
+        if kind == "ed25519":
+            key = self._publishers.get(name)
+            if key is None:
+                return f"it is signed with the key {name:.32}, and no entry of publishers has it"
+            return None if _signed(key, value, _message(parts)) else "its signature does not match it"
+        if self._publishers:
+            return "it is not signed by one of the publishers"
+        if kind == "hmac" and name not in self.ids:
+            return f"it is signed with another link_key (its name is {name:.32}, ours is {self.ids[0]})"
+        if kind == "hmac" and self.holds("revision", value.encode("utf-8", "surrogatepass"), *parts):
+            return None
+        return "its signature does not match it"
+
+
+NO_KEYS: Final = Keyring()
+"""For readers: what they read is not verified, and they cannot sign."""
+
+
+def missing(why: str) -> Misused:
+    """Return the error of an operation that needs a key in a process that has none."""
+    return Misused(
+        f"{why}, and link_key is not set",
+        code=_MISSING_KEY,
+        hint="set the link_key of the gateways and workers: it is in their settings, or in link_key in "
+        "their data_dir",
+    )
+
+
+def digest(data: bytes) -> bytes:
+    """Return the SHA-256 of `data`."""
+    return hashlib.sha256(data).digest()
+
+
+def generate_pair() -> tuple[str, str]:
+    """Make an Ed25519 pair: the private key for `publish_key`, the public one for `publishers`.
+
+    Raises Misused where `cryptography` is missing.
+    """
+    module = _ed25519()
+    private = module.Ed25519PrivateKey.generate()
+    return PRIVATE_PREFIX + _text(private.private_bytes_raw()), PUBLIC_PREFIX + _text(
+        private.public_key().public_bytes_raw()
+    )
+
+
+def _ed25519() -> Any:
+    try:
+        from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - an optional extra
+    except ImportError:
+        raise Misused(
+            "publish_key and publishers need the package cryptography, which is not installed",
+            code=_BAD_KEY,
+            hint='install iogate with its extra: pip install "iogate[signing]"',
+        ) from None
+    return ed25519
+
+
+def _raw(text: str, prefix: str, setting: str) -> bytes:
+    encoded = text.strip().removeprefix(prefix)
+    try:
+        data = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        data = b""
+    if not text.strip().startswith(prefix) or len(data) != 32:
+        raise Misused(
+            f"{setting}: expected a key of the form {prefix}…, with 43 characters after it",
+            code=_BAD_KEY,
+            hint="`iogate secret pair` makes a pair of keys",
+        )
+    return data
+
+
+def _private(text: str) -> tuple[str, Any]:
+    data = _raw(text, PRIVATE_PREFIX, "publish_key")
+    key = _ed25519().Ed25519PrivateKey.from_private_bytes(data)
+    return _name(key.public_key().public_bytes_raw()), key
+
+
+def _public(text: str) -> Any:
+    return _ed25519().Ed25519PublicKey.from_public_bytes(_raw(text, PUBLIC_PREFIX, "publishers"))
+
+
+def _id_of(text: str) -> str:
+    return _name(_raw(text, PUBLIC_PREFIX, "publishers"))
+
+
+def _name(public: bytes) -> str:
+    return digest(public)[:6].hex()
+
+
+def _signed(key: Any, signature: str, message: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - an optional extra
+
+    try:
+        raw = base64.b64decode(signature + "=" * (-len(signature) % 4), altchars=b"-_", validate=True)
+        key.verify(raw, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
