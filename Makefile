@@ -56,3 +56,4 @@ parity: setup ## Run every conformance case by the command and behind a gateway,
 faults: setup ## Kill workers, parents, gateways and the store under load, and count what is lost: nothing
 	@$(BIN)/python -m tests.faults.commit_points
 	@$(BIN)/python -m tests.faults.chaos --kills 100 $(ARGS)
+	@$(BIN)/python -m tests.faults.canaries

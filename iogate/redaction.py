@@ -34,6 +34,9 @@ _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _SAFE: Final = ("", "/", "!'()*", "@:/!$&'()*+,;=~", "?/:@!$'()*,~")
 """Characters that percent-encoders leave alone: jq, most, JavaScript, the HTTP client (paths, queries)."""
 _ESCAPED: Final = re.compile(r"[^A-Za-z0-9_@%+=:,./-]")
+_CONTROL: Final = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "\\": "\\"}
+_INTERPRETED: Final = re.compile(r"\\([ntrabfv\\])")
+"""Escapes that `echo` of some shells and `printf` act on."""
 _BREAKS: Final = re.compile(r"[\r\n]+")
 
 
@@ -184,6 +187,7 @@ def _forms(secret: str) -> Iterable[str]:
     yield json.dumps(secret)[1:-1]
     yield json.dumps(secret, ensure_ascii=False)[1:-1]
     yield repr(secret)[1:-1]
+    yield _INTERPRETED.sub(lambda found: _CONTROL[found[1]], secret)
     yield shlex.quote(secret)[1:-1] if shlex.quote(secret) != secret else secret
     yield secret.replace("'", r"'\''")
     yield _ESCAPED.sub(lambda found: "\\" + found[0], secret)

@@ -47,7 +47,10 @@ def raised(body: Raise, scope: Scope) -> WorkflowError:
             "expression", detail=f"the status of an error must be a whole number, not {type_name(status)}"
         )
     title, detail = described.get("title"), described.get("detail")
-    return RaisedError(kind, status=status, title=_text(title), detail=_text(detail))
+    # `catch` hands it on to data, and the state keeps it.
+    redact = scope.environment.redact
+    title, detail = (None if text is None else redact(text) for text in (_text(title), _text(detail)))
+    return RaisedError(redact(kind), status=status, title=title, detail=detail)
 
 
 def placed(

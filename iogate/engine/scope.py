@@ -42,6 +42,8 @@ class Environment:
     """Functions (`name:version`) that must not be called again where the outcome of a call is unknown."""
     error_types: str = "open-workflow"
     """The family of URIs that names the standard's errors."""
+    redact: Callable[[str], str] = str
+    """Takes secrets out of a text of an error."""
     runtime: Mapping[str, Any] = field(
         default_factory=lambda: {"name": "iogate", "version": __version__, "metadata": {}}
     )

@@ -7,6 +7,8 @@ descriptors themselves are not seen here.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import io
 import sys
 import threading
@@ -21,8 +23,10 @@ LONGEST = 64 * 1024
 
 def redact() -> None:
     """Replace `sys.stdout` and `sys.stderr` of this process."""
-    sys.stdout = RedactedStream(sys.stdout, logs.split)
-    sys.stderr = RedactedStream(sys.stderr, logs.split)
+    for name in ("stdout", "stderr"):
+        stream = RedactedStream(getattr(sys, name), logs.split)
+        setattr(sys, name, stream)
+        atexit.register(stream.close)  # an unfinished line is held back until then
 
 
 class RedactedStream(io.TextIOBase):
@@ -62,7 +66,7 @@ class RedactedStream(io.TextIOBase):
 
     def close(self) -> None:
         """Write the unfinished line; the underlying stream stays open, since the process still needs it."""
-        with self._lock:
+        with self._lock, contextlib.suppress(ValueError):  # the interpreter may have closed it
             if self._held:
                 clean, self._held = self._split(self._held, len(self._held))
                 self._stream.write(clean)

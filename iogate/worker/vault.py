@@ -107,7 +107,12 @@ class Vault:
         if environment is None:
             resolved = self._resolved or {}
             secrets = {name: resolved[name] for name in names if name in resolved}
-            environment = Environment(secrets=secrets, once=self._once, error_types=self.error_types)
+            environment = Environment(
+                secrets=secrets,
+                once=self._once,
+                error_types=self.error_types,
+                redact=self.redaction.text,
+            )
             self._environments[names] = environment
         return environment
 

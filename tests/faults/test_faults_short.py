@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from iogate.store.connection import Store
-from tests.faults import commit_points, hostile_bodies
+from tests.faults import canaries, commit_points, hostile_bodies
 from tests.faults.chaos import report, session_of_kills
 from tests.faults.crash import crash
 from tests.gateway.driver import opened
@@ -51,3 +51,13 @@ async def test_hostile_bodies_hold_neither_the_loop_nor_memory(store: Store) -> 
     assert {trial.status for trial in campaign.trials} <= {202, 400}, campaign.table()
     assert campaign.held_s < 5 * hostile_bodies.HOLD_S, campaign.table()
     assert campaign.grown + campaign.grown_beside < 2 * hostile_bodies.GROWTH, campaign.table()
+
+
+@pytest.mark.timeout(120)
+def test_no_canary_secret_is_found_anywhere(tmp_path: Path) -> None:
+    """Five secrets in runs of all kinds; `python -m tests.faults.canaries` does 1,000 runs of twenty."""
+    secrets = canaries.canaries()
+    chosen = [secrets[number] for number in (1, 7, 9, 13, 14)]
+    search = canaries.campaign(tmp_path, runs=len(chosen) * len(canaries.KINDS), secrets=chosen, shown=1)
+    assert not search.found, search.table()
+    assert len(search.characters) == 10, search.table()

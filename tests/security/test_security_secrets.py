@@ -165,6 +165,26 @@ def test_a_secret_is_hidden_in_any_letter_case_and_shell_quoting(secret: str) ->
         assert backslashed not in redactor.text(f"x{backslashed}y")
 
 
+def test_a_secret_whose_escapes_a_shell_has_acted_on_is_hidden() -> None:
+    """The `echo` of dash writes a line break for a backslash and an n."""
+    assert Redactor([r"one\ntwo\tthree\\x"]).text("a one\ntwo\tthree\\x b") == f"a {HIDDEN} b"
+
+
+async def test_a_raised_error_is_redacted_before_a_workflow_catches_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `catch` copies into data is stored as it is."""
+    monkeypatch.setenv("TEST_KEY", SECRET)
+    key = "${ $secrets.key }"
+    error = {"type": "https://e.example/x", "status": 400, "title": key, "detail": key}
+    keep = {"keep": {"set": {"said": "${ $e.detail + $e.title }"}}}
+    task = {"try": [{"fail": {"raise": {"error": error}}}], "catch": {"as": "e", "do": [keep]}}
+    await site.publish(workflow("catches", {"a": task}, use={"secrets": ["key"]}))
+    await site.worker(secrets={"key": {"env": "TEST_KEY"}})
+    run = await site.ended(await site.call("catches"))
+    assert decoded(run.output) == {"said": "[redacted][redacted]"}
+
+
 def test_a_secret_that_an_encoder_wrapped_over_lines_is_hidden() -> None:
     secret = "correct-horse-battery-staple-" * 6
     wrapped = base64.encodebytes(b"user:" + secret.encode()).decode()
