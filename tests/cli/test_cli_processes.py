@@ -151,7 +151,7 @@ def test_an_empty_folder_deletes_nothing_by_mistake(cli: Cli) -> None:
         embedded.stop()
     (cli.root / "apis.d/shop.yaml").unlink()
     ran = cli("up", "--port", str(free_port()), code=4)
-    assert "this would delete all 7 APIs: the files hold none [IOG631]" in ran.err
+    assert "this would delete all 8 APIs: the files hold none [IOG631]" in ran.err
     assert find_embedded(cli.root / ".iogate") is None
     with up(cli.root, "--no-apply", "--gateways", "2") as place:
         assert place.call("/v1/api/shop/buy/async", {})[0] == 202
@@ -189,7 +189,7 @@ def test_apply_says_what_changed_and_what_is_closed(cli: Cli) -> None:
     embedded = start_embedded(cli.root / ".iogate", appendfsync="everysec")
     try:
         first = cli("apply")
-        assert first.out.startswith("revision 1: 7 APIs added; 4 workflows added\n  + shop/buy\n")
+        assert first.out.startswith("revision 1: 8 APIs added; 5 workflows added\n  + shop/buy\n")
         assert first.err.splitlines()[-1] == "disabled as yet: iogate enable shop/hashed"
         assert "store: unix://" in first.err
         assert cli("apply").out == "revision 1: no changes\n"
