@@ -89,7 +89,7 @@ async def _stream(live: Live, store: Store, uid: str, *, after: int) -> Stream:
                 events = b"".join(
                     b"id: %d\nevent: journal\ndata: %s\n\n" % (number, msgspec.json.encode(entry))
                     for number, entry in enumerate(map(reading.entry, entries), first)
-                    if entry["kind"] != PROCESS_OUTPUT
+                    if entry.get("kind") != PROCESS_OUTPUT
                 )
                 if events:
                     yield events

@@ -27,9 +27,9 @@ async def test_one_stream_more_than_the_limit_is_a_503(world: World) -> None:
     assert (refused.status, refused.code) == (503, "serverError.unavailable")
     assert refused.message == "This gateway serves 2 event streams, as many as it may; retry in 5 s"
     assert refused.headers["retry-after"] == "5"
-    await world.finish(uid, journal=[b'{"n":1}'])
+    await world.finish(uid, journal=[b'{"kind":"x","n":1}'])
     for reply in await asyncio.gather(*following):
-        assert reply.body.startswith(b'id: 1\nevent: journal\ndata: {"n":1}\n\nevent: end\n')
+        assert reply.body.startswith(b'id: 1\nevent: journal\ndata: {"kind":"x","n":1}\n\nevent: end\n')
     assert len(world.live.streams) == 0
     assert (await world.ask(f"/v1/runs/{uid}/events")).status == 200
 
@@ -80,7 +80,7 @@ async def test_clients_of_a_real_gateway_share_readers_and_leave_nothing_behind(
                 assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
                 return reader, writer
 
-            await write(1, b'{"n":1}', b'{"n":2}')
+            await write(1, b'{"kind":"x","n":1}', b'{"kind":"x","n":2}')
             reading = [await follow(uid) for _ in range(20)]
             resumed = await follow(uid, 2)
             silent = [await follow(uid) for _ in range(5)]
@@ -102,8 +102,8 @@ async def test_clients_of_a_real_gateway_share_readers_and_leave_nothing_behind(
 
             await until(one_left)
             for seq in range(2, 12):
-                await write(seq, b'{"n":%d}' % (seq + 1))
-            await write(12, b'{"n":13}', move="end")
+                await write(seq, b'{"kind":"x","n":%d}' % (seq + 1))
+            await write(12, b'{"kind":"x","n":13}', move="end")
             for reader, _ in [*reading, resumed, *silent]:
                 text = await asyncio.wait_for(reader.readuntil(b"event: end"), 10)
                 ids = [int(each) for each in re.findall(rb"(?m)^id: (\d+)", text)]
