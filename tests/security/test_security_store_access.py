@@ -94,9 +94,11 @@ READ_ONLY = {
     "gateway": {
         keys.LIVE, keys.REVISION, keys.REVISIONS, keys.PROGRAM, keys.CONTENT, keys.BLOBS, keys.SCHEDULES,
         keys.GATES, keys.DELETED, keys.EXPIRIES, keys.DRAINED, keys.UPKEEP, keys.TAKEN, keys.MATCHER,
-        keys.CLOCK_AHEAD, keys.OPERATION,
+        keys.CLOCK_AHEAD, keys.OPERATION, keys.FORMAT,
     },
-    "worker": {keys.LIVE, keys.REVISION, keys.REVISIONS, keys.DELETED, keys.DRAINED, keys.OPERATION},
+    "worker": {
+        keys.LIVE, keys.REVISION, keys.REVISIONS, keys.DELETED, keys.DRAINED, keys.OPERATION, keys.FORMAT,
+    },
 }  # fmt: skip
 
 
@@ -106,7 +108,9 @@ def test_each_key_is_in_the_list_or_only_read(user: str) -> None:
     stored = {
         value
         for name, value in keys.LUA.items()
-        if isinstance(value, str) and value.startswith("iogate:") and not name.endswith("_channel")
+        if isinstance(value, str)
+        and re.fullmatch(r"iogate:[a-z_]+:?", value)
+        and not name.endswith("_channel")
     }
     writable = {rule.removeprefix("~").removesuffix("*") for rule in USERS[user] if rule.startswith("~")}
     assert stored - writable == READ_ONLY[user]
