@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import random
 import zlib
@@ -10,12 +11,15 @@ import zlib
 import pytest
 
 from iogate.store import keys
+from iogate.store.adoption import adopt
 from iogate.store.compression import COMPRESSED_MOST, LARGE, deflate, inflate
 from iogate.store.connection import Store
 from tests.store.builders import accepted, commit, publish
 from tests.store.test_store_children import child, parent_of, taken, told
 
 ORDER = json.dumps([{"sku": f"A-{n}", "quantity": n % 7} for n in range(20_000)]).encode()
+NAMED = hashlib.sha256(ORDER).hexdigest()[:32]
+"""Name of ORDER among the values of a state."""
 NOISE = json.dumps(base64.b64encode(random.Random(7).randbytes(300_000)).decode()).encode()
 """No smaller than three quarters, however it is compressed."""
 
@@ -45,7 +49,7 @@ async def test_an_input_is_compressed_from_the_call_to_the_end(each_store: Store
     assert await each_store.call("HSTRLEN", keys.RUN + uid, "in") < len(ORDER) / 5
     (claim,) = (await each_store.leases.take("w", 1)).claims
     assert claim.input == ORDER
-    await each_store.leases.commit([commit(claim, "keep", head=b"h", values={"d": ORDER})])
+    await each_store.leases.commit([commit(claim, "keep", head=b"h", values={NAMED: ORDER})])
     assert await each_store.call("HSTRLEN", keys.VALUES + uid, "d") < len(ORDER) / 5
     live = await each_store.runs.show(uid)
     await each_store.leases.commit([commit(claim, status="faulted", seq=2, error=b"{}", head=b"h")])
@@ -55,10 +59,10 @@ async def test_an_input_is_compressed_from_the_call_to_the_end(each_store: Store
     assert (live.input, over.input) == (ORDER, ORDER)
     state = await each_store.runs.state(uid)
     assert state is not None
-    assert (state.input, state.values) == (ORDER, {"d": ORDER})
+    assert (state.input, state.values) == (ORDER, {NAMED: ORDER})
     assert await each_store.runs.retry(uid, state) == "retried"
     (again,) = (await each_store.leases.take("w", 1)).claims
-    assert (again.input, again.values) == (ORDER, {"d": ORDER})
+    assert (again.input, again.values) == (ORDER, {NAMED: ORDER})
     await each_store.leases.commit([commit(again, seq=again.seq + 1, output=ORDER[:-1] + b',"end"]')])
     over = await each_store.runs.show(uid)
     assert over is not None
@@ -117,11 +121,12 @@ async def test_what_an_earlier_release_stored_is_read_as_it_is(each_store: Store
     await publish(each_store)
     uid = await accepted(each_store.intake())
     await each_store.call("HSET", keys.RUN + uid, "in", ORDER)
+    await adopt(each_store)
     (claim,) = (await each_store.leases.take("w", 1)).claims
     assert claim.input == ORDER
     await each_store.leases.commit([commit(claim, "keep", head=b"h")])
-    await each_store.call("HSET", keys.VALUES + uid, "d", ORDER)
+    await each_store.call("HSET", keys.VALUES + uid, NAMED, ORDER)
     await each_store.leases.commit([commit(claim, status="faulted", seq=2, error=b"{}", head=b"h")])
     state = await each_store.runs.state(uid)
     assert state is not None
-    assert (state.input, state.values) == (ORDER, {"d": ORDER})
+    assert (state.input, state.values) == (ORDER, {NAMED: ORDER})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from contextlib import AsyncExitStack
 from functools import partial
@@ -11,6 +12,7 @@ from iogate.compiler.revision import Limits
 from iogate.store import keys
 from iogate.store.connection import Store
 from iogate.store.leases import Leases, TaskRow
+from iogate.store.seals import digest
 from tests.keys import RING
 from tests.store.builders import PROGRAM, accepted, api, commit, place, publish, until
 
@@ -58,18 +60,27 @@ async def test_progress_survives_between_leases(each_store: Store) -> None:
     await publish(each_store)
     await accepted(each_store.intake())
     (claim,) = (await each_store.leases.take(WORKER, 1)).claims
+    sha = hashlib.sha256(b"v" * 70_000).hexdigest()[:32]
+    kept = {"1": digest(b"\x00\xff"), "3": digest(b"three")}
     first = commit(
-        claim, "keep", head=b"h1", frames={"1": b"\x00\xff", "2": b"two"}, values={"sha": b"v" * 70_000}
+        claim, "keep", head=b"h1", frames={"1": b"\x00\xff", "2": b"two"}, values={sha: b"v" * 70_000}
     )
     await each_store.leases.commit([first])
     second = commit(
-        claim, "queue", seq=2, head=b"h2", frames={"3": b"three"}, frames_gone=["2"], deadline_ms=99
+        claim,
+        "queue",
+        seq=2,
+        head=b"h2",
+        frames={"3": b"three"},
+        frames_gone=["2"],
+        digests=kept,
+        deadline_ms=99,
     )
     await each_store.leases.commit([second])
     (again,) = (await each_store.leases.take("worker-2", 1)).claims
     assert (again.token, again.seq, again.head, again.deadline_ms) == (2, 2, b"h2", 99)
     assert again.frames == {"1": b"\x00\xff", "3": b"three"}
-    assert again.values == {"sha": b"v" * 70_000}
+    assert again.values == {sha: b"v" * 70_000}
 
 
 async def test_a_parked_run_wakes_when_it_is_due_and_queues_behind_what_is_there(each_store: Store) -> None:
