@@ -31,7 +31,7 @@ from iogate.store.connection import Store, open_store
 from tests.faults import load
 from tests.faults.site import TAIL, Site
 from tests.faults.site import free_port as site_port
-from tests.keys import RING
+from tests.keys import LINK_KEY, RING
 from tests.replicas import NAME, Proxy, Sentinels, Server, in_step, poll
 
 Mode = Literal["local", "replicated"]
@@ -137,7 +137,7 @@ class Scene:
             (
                 "iogate.yaml",
                 f"redis_url: {self.url}\nport: {(port := site_port())}\ndurability: {self._mode}\n"
-                f"replicas: {self._confirming}\n",
+                f"replicas: {self._confirming}\nlink_key: {LINK_KEY}\n",
             ),
         ):
             (site / name).parent.mkdir(parents=True, exist_ok=True)
