@@ -1,16 +1,21 @@
 """Opens the store with the keys of this machine, which are generated for a store that has none yet.
 
 Used by every command that opens the store. Invariants: a key is generated once, by the first process that
-needs one, and a second machine is told to use the first one's; what only reads needs none.
+needs one, and a second machine is told to use the first one's; what only reads needs none. A store that
+this machine has used with signatures is not adopted again unless a person asks for it (`--trust-all`).
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iogate.errors import WrongStore
+from iogate.errors import Unreachable, WrongStore
+from iogate.redis_url import mask
+from iogate.store.keys import FORMAT_NUMBER
+from iogate.store.known_stores import ADOPTING, EMBEDDED, KnownStores
 
 if TYPE_CHECKING:
     from iogate.settings import Settings
@@ -23,7 +28,7 @@ CLIENT = "iogate-cli"
 async def open_to_read(settings: Settings, url: str) -> Store:
     """Open the store for a command that only reads, with the keys of this machine if they are its own."""
     from iogate.store.connection import open_store
-    from iogate.store.forms import TOO_OLD
+    from iogate.store.forms import SET_BACK, TOO_OLD
     from iogate.store.trust import WRONG_KEY, keyring
 
     try:
@@ -31,7 +36,7 @@ async def open_to_read(settings: Settings, url: str) -> Store:
             url, client_name=CLIENT, keyring=keyring(settings, Path.cwd()), replicas=settings.confirming
         )
     except WrongStore as error:
-        if error.code not in {WRONG_KEY, TOO_OLD}:
+        if error.code not in {WRONG_KEY, TOO_OLD, SET_BACK}:
             raise
     return await open_store(url, client_name=CLIENT, replicas=settings.confirming)
 
@@ -55,26 +60,38 @@ async def open_to_serve(
 ) -> Store:
     """Open the store for a parent of gateways or workers, which need the key.
 
-    An embedded store that an earlier release wrote is adopted. Raises WrongStore as `open_to_change` does.
+    An embedded store that an earlier release wrote is adopted. Raises WrongStore as `open_to_change` does,
+    and for a store whose form was set back.
     """
-    from iogate.store.adoption import adopt
+    from iogate.store import forms
     from iogate.store.connection import open_store
     from iogate.store.trust import keyring
 
-    assert settings.redis_url is not None
-    await make_key(settings, settings.redis_url)
+    url = settings.redis_url
+    assert url is not None
+    await make_key(settings, url)
     ring = keyring(settings, Path.cwd(), publishes=publishes)
     if embedded:
-        store = await open_store(settings.redis_url, client_name=CLIENT, keyring=ring, adopts=True)
+        store = await open_store(url, client_name=CLIENT, keyring=ring, adopts=True)
         try:
             if await store.is_older():
+                await check_older(settings, store, url, embedded=True)
                 say("the store was written by an earlier release: what it holds is signed now")
-                say(adopted(await adopt(store, said(say))))
+                say(adopted(await sign_all(settings, store, url, embedded=True, say=say)))
         finally:
             await store.close()
-    return await open_store(
-        settings.redis_url, client_name="iogate-parent", keyring=ring, replicas=settings.confirming
-    )
+    known = KnownStores(settings.data_dir)
+    name = EMBEDDED if embedded else mask(url)
+    try:
+        store = await open_store(url, client_name="iogate-parent", keyring=ring, replicas=settings.confirming)
+    except WrongStore as error:
+        if error.code == forms.TOO_OLD and known.form(name) > ADOPTING:
+            raise forms.set_back(mask(url)) from None
+        raise
+    # A folder that cannot be written is no obstacle to a store elsewhere.
+    with contextlib.suppress(*(() if embedded else (OSError, Unreachable))):
+        known.remember(name, FORMAT_NUMBER)
+    return store
 
 
 async def open_to_adopt(settings: Settings, url: str) -> Store:
@@ -86,6 +103,32 @@ async def open_to_adopt(settings: Settings, url: str) -> Store:
         trust.generate(settings)
     ring = trust.keyring(settings, Path.cwd(), publishes=settings.publish_key is not None)
     return await open_store(url, client_name=CLIENT, keyring=ring, adopts=True)
+
+
+async def check_older(settings: Settings, store: Store, url: str, *, embedded: bool) -> None:
+    """Check that a store of an older form has not been used with signatures before.
+
+    An adoption that this machine began and did not end has left signatures, and may be repeated. Raises
+    WrongStore for a store whose form was set back.
+    """
+    from iogate.store import forms
+
+    known = KnownStores(settings.data_dir).form(EMBEDDED if embedded else mask(url))
+    if known > ADOPTING or (known < ADOPTING and await store.was_signed()):
+        raise forms.set_back(store.address)
+
+
+async def sign_all(
+    settings: Settings, store: Store, url: str, *, embedded: bool, say: Callable[[str], None]
+) -> Adopted:
+    """Sign all that the store holds, and remember that this machine did."""
+    from iogate.store.adoption import adopt
+
+    known, name = KnownStores(settings.data_dir), EMBEDDED if embedded else mask(url)
+    known.remember(name, ADOPTING)
+    found = await adopt(store, lambda done, total: say(f"  {done} of about {total} keys looked at"))
+    known.remember(name, FORMAT_NUMBER)
+    return found
 
 
 async def make_key(settings: Settings, url: str) -> None:
@@ -104,11 +147,6 @@ async def make_key(settings: Settings, url: str) -> None:
     finally:
         await store.close()
     trust.generate(settings)
-
-
-def said(say: Callable[[str], None]) -> Callable[[int, int], None]:
-    """Return a listener that says how far an adoption is."""
-    return lambda done, total: say(f"  {done} of about {total} keys looked at")
 
 
 def adopted(found: Adopted) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -10,6 +12,10 @@ import typer
 from iogate.cli.options import seconds
 from iogate.cli.session import Session, author, command
 from iogate.errors import Misused, Refused
+
+if TYPE_CHECKING:
+    from iogate.settings import Settings
+    from iogate.store.connection import Store
 
 group = typer.Typer(help="Drain the store for a failover, adopt an older one.", no_args_is_help=True)
 
@@ -78,32 +84,54 @@ async def adopt(
     from iogate.cli import keys
     from iogate.cli.render import say
     from iogate.redis_url import mask
-    from iogate.store.adoption import adopt as sign_all
 
     settings = session.settings()
-    url = session.store_url(settings)
-    say(f"store: {mask(url)}", style="bright_black")
-    store = await keys.open_to_adopt(settings, url)
-    try:
-        there = [*await store.presence.list("gateway"), *await store.presence.list("worker")]
-        if there:
-            raise Refused(
-                f"{len(there)} gateways and workers use the store: {there[0].id} and others"
-                if len(there) > 1
-                else f"{there[0].kind} {there[0].id} uses the store",
-                code=NOT_ADOPTED,
-                hint="stop them on every machine, wait 15 s, and try again: what they write meanwhile would "
-                "not be signed",
-            )
-        if not trust_all and not await store.is_older():
-            raise Refused(
-                "the store is of this release: what is not signed in it was written by something without "
-                "the key",
-                code=NOT_ADOPTED,
-                hint="if the key was lost and nobody else can write to the store, sign everything with "
-                "`iogate store adopt --trust-all`",
-            )
-        found = await sign_all(store, keys.said(session.screen.note))
-    finally:
-        await store.close()
+    async with _store_url(session, settings) as url:
+        say(f"store: {mask(url)}", style="bright_black")
+        embedded = settings.redis_url is None
+        store = await keys.open_to_adopt(settings, url)
+        try:
+            await _check_unused(store)
+            if not trust_all:
+                if not await store.is_older():
+                    raise Refused(
+                        "the store is of this release: what is not signed in it was written by something "
+                        "without the key",
+                        code=NOT_ADOPTED,
+                        hint="if the key was lost and nobody else can write to the store, sign everything "
+                        "with `iogate store adopt --trust-all`",
+                    )
+                await keys.check_older(settings, store, url, embedded=embedded)
+            found = await keys.sign_all(settings, store, url, embedded=embedded, say=session.screen.note)
+        finally:
+            await store.close()
     session.screen.data("store.adopt", msgspec.to_builtins(found), [keys.adopted(found)])
+
+
+@asynccontextmanager
+async def _store_url(session: Session, settings: Settings) -> AsyncIterator[str]:
+    """Yield the URL of the store; an embedded one that has files and does not run is started meanwhile.
+
+    `up` does not keep a store running that it refuses. Raises Unreachable where there is no store.
+    """
+    from iogate.cli.embedded import kept_store
+
+    if settings.redis_url is None and (settings.data_dir / "redis").is_dir():
+        async with kept_store(settings) as url:
+            yield url
+    else:
+        yield session.store_url(settings)
+
+
+async def _check_unused(store: Store) -> None:
+    """Raise Refused if gateways or workers use the store."""
+    there = [*await store.presence.list("gateway"), *await store.presence.list("worker")]
+    if there:
+        raise Refused(
+            f"{len(there)} gateways and workers use the store: {there[0].id} and others"
+            if len(there) > 1
+            else f"{there[0].kind} {there[0].id} uses the store",
+            code=NOT_ADOPTED,
+            hint="stop them on every machine, wait 15 s, and try again: what they write meanwhile would "
+            "not be signed",
+        )

@@ -10,7 +10,7 @@ import asyncio
 from typing import Any
 
 from iogate.keyring import NO_KEYS, Keyring
-from iogate.store import forms, keys, trust
+from iogate.store import forms, trust
 from iogate.store.checkup import Finding, findings
 from iogate.store.drains import Drains
 from iogate.store.endpoint import Endpoint
@@ -105,7 +105,11 @@ class Store:
 
     async def is_older(self) -> bool:
         """Whether an earlier release wrote it, and it was not adopted since."""
-        return await forms.number(self._line) < keys.FORMAT_NUMBER
+        return await forms.is_older(self._line)
+
+    async def was_signed(self) -> bool:
+        """Whether it shows that processes with keys have used it."""
+        return await forms.was_signed(self._line)
 
     async def check(self, ring: Keyring) -> None:
         """Check that a process with these keys may use the store; raises WrongStore as `open_store` does."""
