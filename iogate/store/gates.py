@@ -1,7 +1,8 @@
 """Gates: whether an API may be called, who switched it, and how loaded it is.
 
-Written by `enable` and `disable`, watched by gateways. Invariant: accept reads the gate itself, so a
-switch is effective when the command returns, whether or not a gateway has heard of it.
+Written by `enable` and `disable`, watched by gateways. Invariants: accept reads the gate itself, so a
+switch is effective when the command returns, whether or not a gateway has heard of it; a gate that cannot
+be read is closed, and its digest is empty.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 from iogate.compiler.schedules import PREFIX
 from iogate.errors import NotFound
 from iogate.store import keys
-from iogate.store.line import Line, StoreUnavailable, pairs, time_ms
+from iogate.store.line import CommandFailed, Line, StoreUnavailable, pairs, time_ms
 from iogate.store.signals import Doorbell, Signals
 
 POLL_S = 1.0
@@ -88,15 +89,31 @@ class Gates:
     async def states(self) -> dict[str, Gate]:
         """Every gate of the live revision, by API; schedules have gates that nobody passes."""
         apis, clock = await self._line.calls([("SMEMBERS", keys.GATES), ("TIME",)])
-        names = sorted(name for name in (api.decode() for api in apis) if not name.startswith(PREFIX))
-        rows = await self._line.calls([("HGETALL", keys.GATE + name) for name in names])
+        decoded = (api.decode("utf-8", "replace") for api in apis)
+        names = sorted(name for name in decoded if not name.startswith(PREFIX))
         now_ms = time_ms(clock)
-        return {name: _gate(name, row, now_ms) for name, row in zip(names, rows, strict=True)}
+        rows = zip(names, await self._rows(names), strict=True)
+        # A gate without fields went between the two questions.
+        return {name: _gate(name, row, now_ms) for name, row in rows if row != []}
+
+    async def _rows(self, names: Sequence[str]) -> list[list[bytes] | None]:
+        """Return fields and values of each gate; None for a value of another type."""
+        with contextlib.suppress(CommandFailed):
+            return await self._line.calls([("HGETALL", keys.GATE + name) for name in names])
+        rows: list[list[bytes] | None] = []
+        for name in names:
+            try:
+                rows.append(await self._line.call("HGETALL", keys.GATE + name))
+            except CommandFailed:
+                rows.append(None)
+        return rows
 
     async def is_enabled(self, api: str) -> bool:
         """Return whether one API is enabled; an API without a gate is not."""
         row, clock = await self._line.calls([("HMGET", keys.GATE + api, "on", "until", "base"), ("TIME",)])
         on, until, base = (value or b"" for value in row)
+        if until and not _is_time(until):
+            return False
         return (base if until and time_ms(clock) >= int(until) else on) == b"1"
 
     async def watch(self) -> AsyncGenerator[Change, None]:
@@ -122,10 +139,29 @@ class Gates:
         )
         now_ms = time_ms(clock)
         expired = sum(float(end) <= now_ms for end in ends[1::2])
-        return Change(revision=int(number or 0), changes=int(changes or 0), expired=expired)
+        return Change(revision=_count(number), changes=_count(changes), expired=expired)
 
 
-def _gate(api: str, row: list[bytes], now_ms: int) -> Gate:
+def _count(text: bytes | None) -> int:
+    """Return a number of the live record; -1 for a value that is none."""
+    if text is None:
+        return 0
+    return int(text) if _is_time(text) else -1
+
+
+def _is_time(text: bytes) -> bool:
+    return text.isdigit() and len(text) < 16
+
+
+def _gate(api: str, row: list[bytes] | None, now_ms: int) -> Gate:
+    try:
+        return _opened(api, row or [], now_ms)
+    except (KeyError, ValueError):
+        return Gate(api=api, enabled=False, digest="", git=None, override=None, queued=0, running=0)
+
+
+def _opened(api: str, row: list[bytes], now_ms: int) -> Gate:
+    """Raises KeyError or ValueError for a gate that no process of iogate wrote."""
     fields = {name: value.decode() for name, value in pairs(row).items()}
     expires = int(fields["until"]) if fields.get("until") else None
     expired = expires is not None and now_ms >= expires

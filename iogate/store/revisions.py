@@ -107,9 +107,18 @@ class Revisions:
         return int(number)
 
     async def live(self) -> tuple[int, str] | None:
-        """Number and digest of the live revision."""
+        """Return number and digest of the live revision, None if there is none.
+
+        Raises NotAuthentic for a record that no publisher wrote.
+        """
         number, digest = await self._line.call("HMGET", keys.LIVE, "number", "digest")
-        return None if number is None else (int(number), digest.decode())
+        if number is None:
+            return None
+        if not (number.isdigit() and len(number) < 16 and digest and digest.isalnum()):
+            why = "its number or its digest is none"
+            self._refusals.note("revision", "live", why)
+            raise NotAuthentic("the record of the live revision", why)
+        return int(number), digest.decode("ascii")
 
     async def load(self, number: int) -> Revision:
         """Raises NotFound for one that never was or is no longer kept, NotAuthentic for a forged one."""
