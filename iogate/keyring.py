@@ -29,6 +29,7 @@ PURPOSES: Final[tuple[Purpose, ...]] = ("revision", "run", "state", "end", "even
 SEAL_CHARACTERS: Final = 22
 """Length of a seal: 128 bits in unpadded base64."""
 _SEAL_BYTES = 16
+_BLOCK_BYTES = 64
 _SALT = b"iogate keyring v1"
 PUBLIC_PREFIX: Final = "ed25519:"
 PRIVATE_PREFIX: Final = "ed25519-private:"
@@ -42,21 +43,30 @@ def derive(key: str, info: str, length: int = 32) -> bytes:
     return hmac.digest(extracted, info.encode() + b"\x01", "sha256")[:length]
 
 
-class _Mac:
-    """HMAC-SHA256 with one key (RFC 2104): a copy of two prepared hashes costs a third of `hmac.digest`."""
+class Mac:
+    """HMAC-SHA256 with one key (RFC 2104), which may begin with a fixed context.
+
+    A copy of two prepared hashes takes half the time of `hmac.digest`, which prepares both for each message,
+    and two thirds of that of a copy of `hmac.HMAC`.
+    """
 
     __slots__ = ("_inner", "_outer")
 
-    def __init__(self, key: bytes) -> None:
-        block = key.ljust(64, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+    def __init__(self, key: bytes, context: bytes = b"") -> None:
+        block = (key if len(key) <= _BLOCK_BYTES else digest(key)).ljust(_BLOCK_BYTES, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block) + context)
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
-    def seal(self, message: bytes) -> bytes:
+    def digest(self, message: bytes) -> bytes:
+        """Return the 32 bytes of the HMAC of context and message."""
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(message)
         outer.update(inner.digest())
-        return binascii.b2a_base64(outer.digest()[:_SEAL_BYTES], newline=False)[:SEAL_CHARACTERS]
+        return outer.digest()
+
+    def seal(self, message: bytes) -> bytes:
+        """Return the first 128 bits of the HMAC in unpadded base64."""
+        return binascii.b2a_base64(self.digest(message)[:_SEAL_BYTES], newline=False)[:SEAL_CHARACTERS]
 
 
 def _text(data: bytes) -> str:
@@ -78,8 +88,8 @@ class Keyring:
     def __init__(
         self, keys: Sequence[str] = (), *, publish_key: str | None = None, publishers: Sequence[str] = ()
     ) -> None:
-        self._macs: dict[Purpose, tuple[_Mac, ...]] = {
-            purpose: tuple(_Mac(derive(key, purpose)) for key in keys) for purpose in PURPOSES
+        self._macs: dict[Purpose, tuple[Mac, ...]] = {
+            purpose: tuple(Mac(derive(key, purpose)) for key in keys) for purpose in PURPOSES
         }
         self.ids: tuple[str, ...] = tuple(derive(key, "id", 6).hex() for key in keys)
         """A public name of each key, which tells keys apart and nothing about them."""
@@ -124,8 +134,15 @@ class Keyring:
     def sign_revision(self, *parts: bytes) -> str:
         """Return the signature of a revision: `ed25519:KEY:SIGNATURE`, or `hmac:KEY:SEAL`.
 
-        Raises Misused for a keyring that has neither key.
+        Raises Misused for a keyring that has neither key, or whose own `publishers` would refuse it.
         """
+        if self._publishers and (self._private is None or self._private[0] not in self._publishers):
+            given = "is not set" if self._private is None else "is the key of none of them"
+            raise Misused(
+                f"publishers are set, and publish_key {given}: gateways and workers would refuse it",
+                code=_BAD_KEY,
+                hint="set publish_key to the private key of one of the publishers, or apply where it is set",
+            )
         if self._private is not None:
             name, key = self._private
             return f"ed25519:{name}:{_text(key.sign(_message(parts)))}"

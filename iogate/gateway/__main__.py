@@ -129,7 +129,9 @@ def main() -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(chosen))
     except IogateError as error:
-        log.error("%s", error.message, extra={"action": "gateway.failed"})  # noqa: TRY400 - for people
+        hint = f" ({error.hint})" if error.hint else ""
+        extra = {"action": "gateway.failed", "code": error.code}
+        log.error("%s%s", error.message, hint, extra=extra)  # noqa: TRY400 - for people
         return error.exit_code
     return 0
 

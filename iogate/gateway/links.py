@@ -6,10 +6,11 @@ Pure. Invariant: a signature holds for one uid, one expiry and one scope, and is
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 from collections.abc import Sequence
 from typing import Literal
+
+from iogate.keyring import Mac
 
 Scope = Literal["read", "cancel"]
 """`cancel` includes `read`."""
@@ -31,7 +32,7 @@ class Links:
 
     def __init__(self, key: str | None, previous: Sequence[str] = ()) -> None:
         self._macs = [
-            {scope: hmac.new(each.encode(), context, hashlib.sha256) for scope, context in _CONTEXTS.items()}
+            {scope: Mac(each.encode(), context) for scope, context in _CONTEXTS.items()}
             for each in (key, *previous)
             if key and each
         ]
@@ -61,7 +62,5 @@ class Links:
         return found if int.from_bytes(expiry, "big") >= now_s else None
 
 
-def _sign(key: hmac.HMAC, uid: str, expiry: bytes) -> bytes:
-    mac = key.copy()
-    mac.update(expiry + uid.encode("utf-8", "surrogatepass"))
-    return mac.digest()[:_MAC]
+def _sign(mac: Mac, uid: str, expiry: bytes) -> bytes:
+    return mac.digest(expiry + uid.encode("utf-8", "surrogatepass"))[:_MAC]

@@ -1,0 +1,152 @@
+"""Revisions of a publisher with an Ed25519 key: `apply` needs no link_key, which signs none any more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import msgspec
+import pytest
+
+from iogate.keyring import Keyring, generate_pair
+from iogate.store import keys
+from tests.cli.conftest import Cli, cli
+from tests.security.test_security_forged_revisions import EVIL_DATA, honest, publish, served
+from tests.security.test_security_forgeries import refused
+from tests.worker.site import until
+
+if TYPE_CHECKING:
+    from iogate.store.connection import Store
+    from tests.worker.site import Site
+
+__all__ = ["cli"]
+
+API = "module: test\nmethods:\n  noop: {workflow: test/noop, enabled: true, auth: none}\n"
+WORKFLOW = """\
+document: {dsl: 1.0.3, namespace: test, name: noop, version: 1.0.0}
+do:
+  - done: {set: {ok: true}}
+"""
+
+
+async def test_gateways_and_workers_with_publishers_take_what_these_publish_alone(
+    site: Site, tmp_path: Path
+) -> None:
+    (private, public), (_, spare), (stranger, _) = generate_pair(), generate_pair(), generate_pair()
+    publishers = (spare, public)
+    worker = await site.worker(publishers=publishers)
+    with served(site, tmp_path, publishers=json.dumps(publishers)) as gateway:
+        assert await publish(site, Keyring(publish_key=private)) == 1
+        await until(lambda: "revision.taken" in gateway.log.read_text(), 20, "the publisher's revision")
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=10) as client:
+            runs = [await honest(client)]
+            for number, ring in ((2, site.store.keyring), (3, Keyring(publish_key=stranger))):
+                await due_now(site, number, ring)
+                name = ("revision", str(number))
+                await until(lambda one=name: one in refused(gateway.log.read_text()), 15, "the gateway")  # type: ignore[misc]
+                await until(lambda one=name: one in refused(worker.said()), 15, "the worker")  # type: ignore[misc]
+                runs.append(await honest(client))
+    said = gateway.log.read_text()
+    assert "revision 2 is refused: it is not signed by one of the publishers" in said
+    assert "revision 3 is refused: it is signed with the key" in said
+    for run in await site.all_ended(runs):
+        assert run.status == "completed"
+    # Of the schedules of both no run was started.
+    assert sum((await site.store.runs.counts()).values()) == len(runs)
+
+
+async def due_now(site: Site, number: int, ring: Keyring) -> None:
+    """Make a revision live whose schedule is due, with the signature of this keyring."""
+    data = EVIL_DATA
+    signature = ring.sign_revision(str(number).encode(), data)
+    store: Store = site.store
+    await store.call(
+        "HSET", f"{keys.REVISION}{number}", "data", data, "digest", "0" * 64, "at", 1, "sig", signature
+    )
+    await store.call("HSET", keys.LIVE, "number", number, "digest", "0" * 64)
+    await store.call("HINCRBY", keys.LIVE, "changes", 1)
+    await store.call("PUBLISH", keys.CHANGE_CHANNEL, "1")
+    await schedule_tick(store, number)
+
+
+async def schedule_tick(store: Store, number: int) -> None:
+    name = f"schedule:test/every{number}"
+    stored = {
+        "workflow": "test/noop:1.0.0",
+        "schedule": {"kind": "every", "program": "0" * 64, "milliseconds": 60_000},
+    }
+    await store.call("HSET", keys.SCHEDULES, name, msgspec.msgpack.encode(("every", "1", json.dumps(stored))))
+    await store.call("HSET", keys.GATE + name, "on", 1, "queued", 100, "digest", "", "git", 1)
+    await store.call("ZADD", keys.TICKS, 1, name)
+
+
+def test_apply_with_a_pair_needs_no_link_key_and_generates_none(cli: Cli, redis_url: str) -> None:
+    pair = cli("secret", "pair", "-o", "json").json
+    cli.write("apis.d/test.yaml", API)
+    cli.write("workflows.d/noop.yaml", WORKFLOW)
+    cli.write("publisher", pair["private"] + "\n")
+    cli.write("iogate.yaml", f"redis_url: {redis_url}\npublish_key: {{file: publisher}}\n")
+    asyncio.run(empty(redis_url))
+    cli("apply")
+    assert not (cli.root / ".iogate/link_key").exists()
+    data, signature = asyncio.run(stored(redis_url))
+    assert signature.startswith("ed25519:")
+    ring = Keyring(("k" * 40,), publishers=[pair["public"]])
+    assert ring.revision_fault(signature, b"1", data) is None
+    # Where publishers are set, nothing is published that they refuse.
+    cli.write("iogate.yaml", f"redis_url: {redis_url}\npublishers: ['{pair['public']}']\n")
+    ran = cli("apply", code=64)
+    assert "publishers are set, and publish_key is not set" in ran.err
+    assert "[IOG675]" in ran.err
+
+
+def test_commands_without_the_package_say_what_to_install(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    private = generate_pair()[0]
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
+    cli.write("apis.d/test.yaml", API)
+    cli.write("workflows.d/noop.yaml", WORKFLOW)
+    cli.write("publisher", private)
+    cli.write("iogate.yaml", "redis_url: redis://127.0.0.1:1\npublish_key: {file: publisher}\n")
+    for command in (["secret", "pair"], ["apply"]):
+        assert cli(*command, code=64).err.endswith(
+            "publish_key and publishers need the package cryptography, which is not installed [IOG675]\n"
+            '  install iogate with its extra: pip install "iogate[signing]"\n'
+        )
+
+
+def test_a_bad_key_is_told_by_the_command_line_and_not_shown(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.write("apis.d/test.yaml", API)
+    cli.write("workflows.d/noop.yaml", WORKFLOW)
+    cli.write("iogate.yaml", "redis_url: redis://127.0.0.1:1\npublish_key: {env: PUBLISHER_KEY}\n")
+    monkeypatch.setenv("PUBLISHER_KEY", "hunter2-of-the-publisher")
+    ran = cli("apply", code=64)
+    assert "publish_key: expected a key of the form ed25519-private:…" in ran.err
+    assert "[IOG675]" in ran.err
+    assert "hunter2" not in ran.err + ran.out
+    monkeypatch.delenv("PUBLISHER_KEY")
+    assert "PUBLISHER_KEY" in cli("apply", code=None).err
+    cli.write("iogate.yaml", "publishers: [ed25519:short]\n")
+    assert "expected a list of public keys, each ed25519: and 43 characters" in cli("apply", code=3).err
+
+
+async def empty(url: str) -> None:
+    from iogate.store.connection import Store
+
+    store = Store(url, client_name="test", keyring=Keyring())
+    await store.call("FLUSHALL")
+    await store.close()
+
+
+async def stored(url: str) -> tuple[bytes, str]:
+    from iogate.store.connection import Store
+
+    store = Store(url, client_name="test", keyring=Keyring())
+    data, signature = await store.call("HMGET", f"{keys.REVISION}1", "data", "sig")
+    await store.close()
+    return data, signature.decode()
