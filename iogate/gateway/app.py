@@ -13,7 +13,7 @@ from litestar import Litestar, Request, Response
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
-from iogate.gateway import answers, arrivals, observation, runs
+from iogate.gateway import answers, arrivals, auth, observation, runs
 from iogate.gateway.answers import ErrorAnswer, Failed, not_allowed
 from iogate.gateway.arrivals import Arrivals
 from iogate.gateway.sending import as_response
@@ -47,7 +47,7 @@ class Application:
         if scope["type"] != ScopeType.HTTP:
             await self._others(scope, receive, send)
             return
-        headers = dict(scope["headers"])
+        headers, repeated = auth.index(scope["headers"])
         if not self._hosts.serves(host := headers.get(b"host")):
             await answers.misdirected(host).send(self._log.noting(scope, send))
             return
@@ -58,9 +58,9 @@ class Application:
             send = self._origins.permitting(send, origin)
         path = scope["raw_path"]
         if path.startswith(_CALLS):
-            await self._calls(scope, receive, send)
+            await self._calls.respond(scope, receive, send, headers, repeated)
         elif path == arrivals.PATH:
-            await self._arrivals(scope, receive, send)
+            await self._arrivals.respond(scope, receive, send, headers, repeated)
         elif b"%" in path or path.endswith(b"/") or b"//" in path:
             # Litestar would decode and trim it: a path that a proxy keeps inside has one form.
             await answers.NO_PATH.send(self._log.noting(scope, send))

@@ -19,10 +19,11 @@ from iogate.gateway import answers, auth, body, content
 from iogate.gateway.answers import Answer, ErrorAnswer, Failed
 from iogate.gateway.live import ANSWER_S
 from iogate.gateway.origins import FOREIGN, is_unasked
-from iogate.gateway.progress import Progress
 from iogate.store.line import StoreFull
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from litestar.types import HTTPScope, Receive, Send
 
     from iogate.gateway.live import Live
@@ -55,52 +56,69 @@ class Arrivals:
         self._guard = self._make()
         self._looked_s = time.monotonic()
 
-    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        progress = Progress()
+    async def respond(
+        self,
+        scope: HTTPScope,
+        receive: Receive,
+        send: Send,
+        headers: Mapping[bytes, bytes],
+        repeated: frozenset[bytes],
+    ) -> None:
+        """Answer one request; `headers` and `repeated` are those of `auth.index`."""
+        live = self._live
+        unread = True
         try:
-            answer = await self._answer(scope, receive, progress)
+            answer, sender = await self._admit(scope, headers, repeated)
+            if answer is None:
+                content.check_encoding(headers)
+                sent = await live.bodies.read(receive, limit=MAX_BODY, length=body.length(headers))
+                unread = False
+                try:
+                    events = await live.validation.events(headers, repeated, sent)
+                    stored = await self._store(events, sender)
+                finally:
+                    live.bodies.release(len(sent))
+                live.events.accepted += stored
+                live.events.repeated += len(events) - stored
+                answer = answers.response({"events": stored}, 202)
         except Failed as failed:
             answer = failed.answer
         except Exception:
             log.exception("%s %s failed", scope["method"], scope["path"], extra={"action": "events.failed"})
             answer = answers.CRASHED
         if isinstance(answer, ErrorAnswer):
-            self._live.events.refuse(answer.code)
-            self._live.access_log.note(scope, answer.status, code=answer.code)
-            await progress.refuse(answer, scope, receive)
+            live.events.refuse(answer.code)
+            live.access_log.note(scope, answer.status, code=answer.code)
+            if unread:
+                await body.let_finish(answer, scope, receive)
         else:
-            self._live.access_log.note(scope, answer.status)
-        if self._live.draining.is_set():
+            live.access_log.note(scope, answer.status)
+        if live.draining.is_set():
             await answer.send_last(send)
         else:
             await answer.send(send)
 
-    async def _answer(self, scope: HTTPScope, receive: Receive, progress: Progress) -> Answer:
+    async def _admit(
+        self, scope: HTTPScope, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]
+    ) -> tuple[Answer | None, str]:
+        """Return the answer to a request that is refused before its body is read, else None and the sender.
+
+        Raises Failed as `Guard.identify` does.
+        """
         guard = self._ready()
         if guard is None:
-            return CLOSED
+            return CLOSED, ""
         verb = scope["method"]
         if verb == "OPTIONS":
-            return _OPTIONS
+            return _OPTIONS, ""
         if verb != "POST":
-            return answers.not_allowed(verb[:20], "POST")
-        headers, repeated = auth.index(scope["headers"])
+            return answers.not_allowed(verb[:20], "POST"), ""
         if sum(map(len, headers)) + sum(map(len, headers.values())) > MAX_HEADERS:
-            return answers.HEADERS_TOO_LARGE
+            return answers.HEADERS_TOO_LARGE, ""
         if self._live.origins.is_foreign(headers) and is_unasked(headers, open_to_all=guard.opens_to_all):
-            return FOREIGN
+            return FOREIGN, ""
         kind, name = await guard.identify(headers, repeated, scope["client"])
-        content.check_encoding(headers)
-        sent = await self._live.bodies.read(receive, limit=MAX_BODY, length=body.length(headers))
-        progress.unread = False
-        try:
-            events = await self._live.validation.events(headers, repeated, sent)
-            stored = await self._store(events, f"{kind} {name}")
-        finally:
-            self._live.bodies.release(len(sent))
-        self._live.events.accepted += stored
-        self._live.events.repeated += len(events) - stored
-        return answers.response({"events": stored}, 202)
+        return None, f"{kind} {name}"
 
     def _make(self) -> auth.Guard | None:
         senders = self._live.senders

@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from iogate.gateway.answers import BROKEN_OFF, OVER_BUDGET, TIMED_OUT, ErrorAnswer, Failed, too_large
+from iogate.gateway.answers import BROKEN_OFF, CLOSE, OVER_BUDGET, TIMED_OUT, ErrorAnswer, Failed, too_large
 
 if TYPE_CHECKING:
-    from litestar.types import Receive
+    from litestar.types import HTTPScope, Receive
 
 DEADLINE_S = 20.0
 """For a whole body; each MiB of the limit adds a second."""
@@ -124,8 +124,25 @@ class Bodies:
         if length is not None and length > limit:
             raise too_large(limit)
         reading = self.begin(deadline_s + limit / 1_048_576)
+        chunks: list[bytes] = []
+        size = 0
         try:
-            return await self._chunks(receive, reading, limit=limit, length=length)
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise Failed(BROKEN_OFF)  # noqa: TRY301 - a function for the loop costs each call a coroutine
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                if size > limit:
+                    raise too_large(limit)  # noqa: TRY301 - likewise
+                self.take(reading, len(chunk))
+                # The server says `more_body` after the last byte too: the length spares an iteration.
+                if size == length or not message.get("more_body"):
+                    if not chunks:
+                        return chunk
+                    chunks.append(chunk)
+                    return b"".join(chunks)
+                chunks.append(chunk)
         except asyncio.CancelledError:
             self._forget(reading)
             answer, task = reading.given_up, reading.task
@@ -138,26 +155,6 @@ class Bodies:
         finally:
             self.end(reading)
 
-    async def _chunks(self, receive: Receive, reading: _Reading, *, limit: int, length: int | None) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                raise Failed(BROKEN_OFF)
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > limit:
-                raise too_large(limit)
-            self.take(reading, len(chunk))
-            # The server says `more_body` after the last byte too: the length spares an iteration.
-            if size == length or not message.get("more_body"):
-                if not chunks:
-                    return chunk
-                chunks.append(chunk)
-                return b"".join(chunks)
-            chunks.append(chunk)
-
 
 def length(headers: Mapping[bytes, bytes]) -> int | None:
     """Return the value of Content-Length, None without one."""
@@ -165,6 +162,12 @@ def length(headers: Mapping[bytes, bytes]) -> int | None:
     if value is None or b"transfer-encoding" in headers:
         return None
     return int(value) if value.isdigit() and len(value) < 19 else None
+
+
+async def let_finish(answer: ErrorAnswer, scope: HTTPScope, receive: Receive) -> None:
+    """Prepare the error response to a request whose body is unread, unless the connection ends anyway."""
+    if scope["method"] != "GET" and CLOSE not in answer.headers:
+        await drain(receive, dict(scope["headers"]))
 
 
 async def drain(receive: Receive, headers: Mapping[bytes, bytes]) -> None:

@@ -13,13 +13,12 @@ from __future__ import annotations
 import logging
 import re
 import time
-from typing import TYPE_CHECKING, NamedTuple, assert_never
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from iogate.errors import IogateError, Unreachable
-from iogate.gateway import answers, auth, body, content
+from iogate.gateway import answers, body, content
 from iogate.gateway.answers import Answer, ErrorAnswer, Failed
 from iogate.gateway.origins import FOREIGN, is_unasked
-from iogate.gateway.progress import Progress
 from iogate.gateway.waiting import sync_answer
 from iogate.store.intake import Accepted, AcceptRequest
 
@@ -35,6 +34,9 @@ if TYPE_CHECKING:
     from iogate.store.intake import Refusal
     from iogate.store.uids import UidSource
 
+    Stored: TypeAlias = tuple[Accepted, Table, Route, bool]
+    """A stored call, the table and route that accepted it, and whether its caller waits."""
+
 log = logging.getLogger(__name__)
 
 MAX_HEADERS = 32_768
@@ -46,15 +48,6 @@ _PREFER_CANCEL = re.compile(rb"(?:^|[,;\s])link\s*=\s*\"?cancel(?![\w-])", re.IG
 _REPLAYED = (b"idempotent-replayed", b"true")
 
 
-class _Stored(NamedTuple):
-    """A call that the store has, and what it was accepted by."""
-
-    accepted: Accepted
-    table: Table
-    route: Route
-    sync: bool
-
-
 class Calls:
     """Judges and accepts calls."""
 
@@ -63,20 +56,41 @@ class Calls:
         self._refresher = refresher
         self._uids = uids
 
-    async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+    async def respond(
+        self,
+        scope: HTTPScope,
+        receive: Receive,
+        send: Send,
+        headers: Mapping[bytes, bytes],
+        repeated: frozenset[bytes],
+    ) -> None:
+        """Answer one call; `headers` and `repeated` are those of `auth.index`."""
         started = time.perf_counter()
-        table = self._live.table
+        live = self._live
+        table = live.table
         if table is None:
-            await answers.NO_REVISION.send(self._live.access_log.noting(scope, send))
+            await answers.NO_REVISION.send(live.access_log.noting(scope, send))
             return
         found = table.paths.get(scope["raw_path"])
         if found is None:
-            await answers.NO_ROUTE.send(self._live.access_log.noting(scope, send))
+            await answers.NO_ROUTE.send(live.access_log.noting(scope, send))
             return
         route, sync = found
-        progress = Progress()
+        unread = True
         try:
-            answer = await self._answer(table, route, scope, receive, progress, sync=sync)
+            answer, caller = await self._admit(route, scope, headers, repeated)
+            if answer is None:
+                sent = await self._read(route, scope, receive, headers)
+                unread = False
+                try:
+                    stored = await self._store(
+                        table, route, scope, headers, repeated, sent, caller, sync=sync
+                    )
+                finally:
+                    live.bodies.release(len(sent))
+                    # The response to /sync waits for the end of the run, which needs its input no more.
+                    del sent
+                answer = stored if isinstance(stored, Answer) else await self._accepted(stored, headers)
         except Failed as failed:
             answer = failed.answer
         except Exception:
@@ -84,62 +98,54 @@ class Calls:
             answer = answers.CRASHED
         if isinstance(answer, ErrorAnswer):
             route.counts.refuse(answer.code)
-            self._live.access_log.note(
-                scope, answer.status, code=answer.code, api=route.api.id, started_s=started
-            )
-            await progress.refuse(answer, scope, receive)
+            live.access_log.note(scope, answer.status, code=answer.code, api=route.api.id, started_s=started)
+            if unread:
+                await body.let_finish(answer, scope, receive)
         else:
             if answer.status == 202:
                 route.counts.took(time.perf_counter() - started)
-            if self._live.access_log.all:
-                self._live.access_log.note(scope, answer.status, api=route.api.id, started_s=started)
-        if self._live.draining.is_set():
+            if live.access_log.all:
+                live.access_log.note(scope, answer.status, api=route.api.id, started_s=started)
+        if live.draining.is_set():
             await answer.send_last(send)
         else:
             await answer.send(send)
 
-    async def _answer(
+    async def _admit(
         self,
-        table: Table,
         route: Route,
         scope: HTTPScope,
-        receive: Receive,
-        progress: Progress,
-        *,
-        sync: bool,
-    ) -> Answer:
-        headers, repeated = auth.index(scope["headers"])
+        headers: Mapping[bytes, bytes],
+        repeated: frozenset[bytes],
+    ) -> tuple[Answer | None, str]:
+        """Return the answer to a request that is refused before its body is read, else None and the caller.
+
+        Raises Failed as `Guard.identify` does.
+        """
         verb = scope["method"]
         if not route.enabled and not await self._refresher.is_enabled(route):
-            return answers.NOT_ENABLED
+            return answers.NOT_ENABLED, ""
         if verb not in route.verbs:
-            return route.refuse_verb(verb)
+            return route.refuse_verb(verb), ""
         if sum(map(len, headers)) + sum(map(len, headers.values())) > MAX_HEADERS:
-            return answers.HEADERS_TOO_LARGE
+            return answers.HEADERS_TOO_LARGE, ""
         if self._live.origins.is_foreign(headers) and is_unasked(
             headers, open_to_all=route.guard.opens_to_all
         ):
-            return FOREIGN
+            return FOREIGN, ""
         # Before credentials are checked, since that may take a core for 30 ms.
         if (refusal := route.check_rate()) is not None:
-            return refusal
-        caller = await route.guard.judge(headers, repeated, scope["client"])
-        sent = b""
-        if verb == "POST":
-            content.check_encoding(headers)
-            sent = await self._live.bodies.read(
-                receive, limit=route.api.limits.body, length=body.length(headers)
-            )
-            progress.unread = False
-        try:
-            stored = await self._store(table, route, scope, headers, repeated, sent, caller, sync=sync)
-        finally:
-            self._live.bodies.release(len(sent))
-            # Whoever waits for the end of a run needs its input no more.
-            del sent
-        if isinstance(stored, Answer):
-            return stored
-        return await self._accepted(stored, headers)
+            return refusal, ""
+        _, caller = await route.guard.identify(headers, repeated, scope["client"])
+        return None, caller
+
+    async def _read(
+        self, route: Route, scope: HTTPScope, receive: Receive, headers: Mapping[bytes, bytes]
+    ) -> bytes:
+        if scope["method"] != "POST":
+            return b""
+        content.check_encoding(headers)
+        return await self._live.bodies.read(receive, limit=route.api.limits.body, length=body.length(headers))
 
     async def _store(
         self,
@@ -152,16 +158,18 @@ class Calls:
         caller: str,
         *,
         sync: bool,
-    ) -> _Stored | Answer:
+    ) -> Answer | Stored:
         """Validate and store a call whose sender may call; by a newer revision if there is one meanwhile."""
-        verb = scope["method"]
+        verb, validation = scope["method"], self._live.validation
         for attempt in (1, 2):
             key = content.check_key(route.idempotency_header, headers, repeated)
             given = content.sent(route, scope, headers, sent)
-            value = await self._live.validation.input(route, given, fingerprint=key is not None)
+            value = validation.input_now(route, given, fingerprint=key is not None)
+            if value is None:
+                value = await validation.input(route, given, fingerprint=key is not None)
             accepted = await self._accept(table, route, caller, value, key)
             if isinstance(accepted, Accepted):
-                return _Stored(accepted, table, route, sync)
+                return accepted, table, route, sync
             if accepted is not answers.STALE or attempt == 2:
                 return accepted
             # The revision moved while this call was judged: by the new one it is judged from the start.
@@ -175,7 +183,7 @@ class Calls:
             route, sync = found
             if verb not in route.verbs:
                 return route.refuse_verb(verb)
-            caller = await route.guard.judge(headers, repeated, scope["client"])
+            _, caller = await route.guard.identify(headers, repeated, scope["client"])
             if len(sent) > route.api.limits.body:
                 raise answers.too_large(route.api.limits.body)
         raise AssertionError("the second attempt always answers")
@@ -222,7 +230,7 @@ class Calls:
             return verdict
         return _refused(route, verdict)
 
-    async def _accepted(self, stored: _Stored, headers: Mapping[bytes, bytes]) -> Answer:
+    async def _accepted(self, stored: Stored, headers: Mapping[bytes, bytes]) -> Answer:
         accepted, table, route, sync = stored
         uid = accepted.uid
         links, preferred = self._live.links, headers.get(b"prefer", b"")

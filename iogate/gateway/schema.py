@@ -53,16 +53,14 @@ class Schema:
     def __init__(self, schema: Any) -> None:
         self._schema = schema
         self._cost = schema_cost.estimate(schema)
+        self.quick_size = -1 if self._cost is None else self._cost.largest(CHECKS_ON_LOOP)
+        """Size in bytes up to which a value is validated within a few milliseconds, whatever it is."""
         self._validator = jsonschema_rs.validator_for(
             schema,
             validate_formats=True,
             retriever=_refuse,
             pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=BACKTRACKS),
         )
-
-    def is_quick(self, size: int) -> bool:
-        """Tell whether a value of `size` bytes is validated within a few milliseconds, whatever it is."""
-        return self._cost is not None and self._cost.checks(size) <= CHECKS_ON_LOOP
 
     def check(self, value: Any, *, size: int, describing: Describing = IN_PROCESS) -> None:
         """Raise the 400 that says where a value of `size` bytes is invalid and what was expected there.

@@ -8,6 +8,7 @@ has no cost here, and is never used on the event loop.
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,6 +42,13 @@ class Cost:
     def checks(self, size: int) -> int:
         """Return the most checks for a value of `size` bytes: an element takes two bytes at least."""
         return self.once + self.each * (size // 2 + 1)
+
+    def largest(self, checks: int) -> int:
+        """Return the size in bytes of the largest value that never takes more checks; -1 if there is none."""
+        left = checks - self.once
+        if not self.each:
+            return sys.maxsize if left >= 0 else -1
+        return max(-1, (left // self.each) * 2 - 1)
 
     def copies(self, size: int) -> int:
         """Return the most bytes copied to describe all errors: an error copies the value that it is about."""

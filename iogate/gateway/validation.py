@@ -114,14 +114,26 @@ class Validation:
         """Process id of the validation process, None while there is none."""
         return self._process.child.pid if self._process is not None else None
 
-    async def input(self, route: Route, sent: Sent, *, fingerprint: bool) -> Input:
-        """Return the input of a call. Raises Failed: the 4xx that describes the error, or a 503."""
+    def input_now(self, route: Route, sent: Sent, *, fingerprint: bool) -> Input | None:
+        """Return the input of a call that is validated quickly, None for one that `input` has to validate.
+
+        Raises Failed: the 4xx that describes the error.
+        """
         schema = route.schema
-        if sent.size <= ON_LOOP_BYTES and (schema is None or schema.is_quick(sent.size)):
-            try:
-                return content.read(sent, schema, fingerprint=fingerprint, describing=ON_LOOP)
-            except Undescribed:
-                pass  # the process has the time
+        size = sent.size
+        if size > ON_LOOP_BYTES or (schema is not None and size > schema.quick_size):
+            return None
+        try:
+            return content.read(sent, schema, fingerprint=fingerprint, describing=ON_LOOP)
+        except Undescribed:
+            # The process has the time.
+            return None
+
+    async def input(self, route: Route, sent: Sent, *, fingerprint: bool) -> Input:
+        """Return the input of a call, validated in the process.
+
+        Raises Failed: the 4xx that describes the error, or a 503.
+        """
         job = CallJob(sent=sent, digest=route.digest, schema=None, fingerprint=fingerprint)
         outcome = await self._perform(job, route)
         assert isinstance(outcome, Input)

@@ -105,5 +105,12 @@ def test_only_schemas_whose_work_is_bounded_are_used_on_the_loop(schema: Any, *,
 
 def test_the_work_grows_with_the_value() -> None:
     schema = Schema({"items": {"properties": {"a": {"type": "integer"}}}})
-    assert schema.is_quick(1024)
-    assert not schema.is_quick(1024 * 1024)
+    assert 1024 <= schema.quick_size < 1024 * 1024
+
+
+@pytest.mark.parametrize(("once", "each"), [(10, 3), (0, 1), (100, 7), (200, 1)])
+def test_the_largest_quick_value_is_just_within_the_bound(once: int, each: int) -> None:
+    cost = schema_cost.Cost(once=once, each=each, depth=1)
+    size = cost.largest(100)
+    assert size < 0 or cost.checks(size) <= 100
+    assert cost.checks(size + 2) > 100
