@@ -61,17 +61,18 @@ class Signals:
         new = channel not in self._listeners
         listeners = self._listeners[channel]
         listeners[listener] += 1
-        if self._task is None:
-            self._task = asyncio.create_task(self._listen(), name="store signals")
-        elif new and self._subscription is not None:
-            with contextlib.suppress(*BROKEN):
-                await self._subscription.subscribe(channel)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CONNECT_S):
-                await self._subscribed[channel].wait()
         try:
+            if self._task is None:
+                self._task = asyncio.create_task(self._listen(), name="store signals")
+            elif new and self._subscription is not None:
+                with contextlib.suppress(*BROKEN):
+                    await self._subscription.subscribe(channel)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CONNECT_S):
+                    await self._subscribed[channel].wait()
             yield
         finally:
+            # Also after a cancellation while it waited for the subscription.
             listeners[listener] -= 1
             if not listeners[listener]:
                 del listeners[listener]
@@ -104,8 +105,11 @@ class Signals:
         )
         try:
             async with client.pubsub() as subscription:
-                await subscription.subscribe(*list(self._listeners))
+                await subscription.connect()
+                # From here on each listener that comes or leaves says so to the subscription itself.
                 self._subscription = subscription
+                if self._listeners:
+                    await subscription.subscribe(*self._listeners)
                 heard = pinged = time.monotonic()
                 while self._endpoint.current in {"", url}:
                     message = await subscription.get_message(timeout=LOOK_S)

@@ -193,6 +193,48 @@ async def test_a_stream_that_is_gone_leaves_no_follower(store: Store) -> None:
         await until(none_subscribed)
 
 
+async def test_a_stream_that_goes_while_it_subscribes_leaves_no_subscription(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before: its channel stayed subscribed until the process ended."""
+    monkeypatch.setattr("iogate.store.signals.Signals._tell", lambda *_: None)  # nothing is confirmed
+    monkeypatch.setattr("iogate.store.signals.CONNECT_S", 60.0)
+    channel = f"{keys.JOURNAL_CHANNEL}1"
+
+    async def listen() -> None:
+        async with store._signals.listening(channel, print, passing=True):
+            pass
+
+    task = asyncio.create_task(listen())
+    await until(lambda: _is_subscribed(store, 1))
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await until(lambda: _is_subscribed(store, 0))
+
+
+async def test_channels_wanted_while_the_subscription_connects_are_subscribed_to(store: Store) -> None:
+    """Before: their messages never came, and a slow poll had to notice each entry."""
+    leave = asyncio.Event()
+
+    async def listen(number: int) -> None:
+        async with store._signals.listening(f"{keys.JOURNAL_CHANNEL}{number}", print, passing=True):
+            await leave.wait()
+
+    tasks = []
+    for number in range(40):
+        tasks.append(asyncio.create_task(listen(number)))
+        await asyncio.sleep(0)
+    await until(lambda: _is_subscribed(store, 40))
+    leave.set()
+    await asyncio.gather(*tasks)
+    await until(lambda: _is_subscribed(store, 0))
+
+
+async def _is_subscribed(store: Store, channels: int) -> bool:
+    return await subscribed(store) == channels
+
+
 async def test_lost_messages_are_healed_by_a_slow_poll(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(followers, "POLL_S", 0.1)
     monkeypatch.setattr("iogate.store.signals.Signals._tell", lambda *_: None)
