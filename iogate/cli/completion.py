@@ -34,8 +34,9 @@ def _quiet(suggest: Callable[[str], Iterator[tuple[str, str]]]) -> Completer:
 
     @functools.wraps(suggest)
     def complete(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+        before = logging.root.manager.disable
+        logging.disable()
         try:
-            logging.disable()
             _enter(ctx)
             return [
                 (value, text)
@@ -44,6 +45,8 @@ def _quiet(suggest: Callable[[str], Iterator[tuple[str, str]]]) -> Completer:
             ]
         except Exception:  # noqa: BLE001 — somebody is typing: a message would stand in the command line
             return []
+        finally:
+            logging.disable(before)
 
     # What typer reads; the annotations of `suggest` would hide these two.
     del complete.__wrapped__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -87,6 +88,8 @@ def test_whatever_goes_wrong_nothing_is_said(cli: Cli) -> None:
     cli.write("iogate.yaml", "redis_url: redis://127.0.0.1:1/0\n")
     assert completion.uids(context(), "") == []
     assert cli.capsys.readouterr() == ("", "")
+    # The process may log again afterwards.
+    assert logging.getLogger("iogate").isEnabledFor(logging.ERROR)
 
 
 def test_what_a_shell_might_run_is_no_suggestion(cli: Cli) -> None:
