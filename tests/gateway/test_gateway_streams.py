@@ -52,6 +52,7 @@ async def test_clients_of_a_real_gateway_share_readers_and_leave_nothing_behind(
 ) -> None:
     """Some read to the end, some never read, some hang up, and one resumes."""
     await publish(store, api("a/b"))
+    opened: list[asyncio.StreamWriter] = []
     with listening() as on:
         gateway = spawn(redis_url, on, tmp_path, streams=60)
         try:
@@ -73,6 +74,7 @@ async def test_clients_of_a_real_gateway_share_readers_and_leave_nothing_behind(
 
             async def follow(of: str, after: int = 0) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
                 reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+                opened.append(writer)
                 head = (
                     f"GET /v1/runs/{of}/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {after}\r\n\r\n"
                 )
@@ -113,9 +115,9 @@ async def test_clients_of_a_real_gateway_share_readers_and_leave_nothing_behind(
                 return not await channels()
 
             await until(none_left)
-            for _, writer in (*reading, resumed, *silent):
-                writer.close()
         finally:
+            for writer in opened:
+                writer.close()
             gateway.stop()
 
 
