@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from typing import Literal, get_args
 
+from iogate.control_characters import escape_line
 from iogate.errors import Unreachable
 from iogate.store import keys
 from iogate.store.failures import CommandFailed
@@ -44,10 +45,10 @@ class Refusals:
         self._pending[kind] += 1
         self.total += 1
         log.error(
-            "%s %.80s is refused: %s; something without the key writes to the store",
+            "%s %s is refused: %s; something without the key writes to the store",
             kind,
-            name,
-            why,
+            escape_line(name[:80]),
+            escape_line(why),
             extra={"action": "store.refused", "kind": kind, "object": name[:80]},
         )
 

@@ -70,6 +70,16 @@ async def test_switching_is_seen_within_a_second(world: World) -> None:
             assert time.monotonic() - started < WITHIN_S
 
 
+async def test_call_of_an_api_that_a_newer_revision_removed_gets_404_at_once(world: World) -> None:
+    """The gateway has not heard of the revision: acceptance finds no gate, and the gateway looks again."""
+    await world.publish(api("a/b"), api("c/d"))
+    assert (await world.call("a/b")).status == 202
+    assert await publish(world.store, api("c/d")) == 2
+    reply = await world.call("a/b")
+    assert (reply.status, reply.code) == (404, "requestError.notFound")
+    assert (await world.call("c/d")).headers["x-iogate-revision"] == "2"
+
+
 async def test_call_of_a_disabled_api_reads_its_own_gate_and_no_other(world: World) -> None:
     """Whoever is not authenticated costs the store one answer, however many APIs there are."""
     apis = [api(f"a/b{number}", TOKEN, enabled=False) for number in range(30)]

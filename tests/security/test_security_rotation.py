@@ -125,9 +125,10 @@ async def test_a_refusal_is_logged_once_and_memory_is_bounded(
     monkeypatch.setattr(refusals, "REMEMBERED", 10)
     with caplog.at_level(logging.ERROR, logger="iogate.store.refusals"):
         for _ in range(3):
-            store.refusals.note("event", "x" * 100_000 + "\x1b[2J", "no seal")
+            store.refusals.note("event", "x\nerror: y" + "x" * 100_000, "no seal")
         (record,) = caplog.records
         assert len(record.getMessage()) < 200
+        assert "\n" not in record.getMessage()
         assert (record.action, record.kind, len(record.object)) == (  # type: ignore[attr-defined]
             "store.refused",
             "event",
