@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from iogate.cli.options import seconds
@@ -81,6 +80,8 @@ async def adopt(
     ] = False,
 ) -> None:
     """Sign what an earlier release stored, with the link_key of this machine."""
+    import msgspec
+
     from iogate.cli import keys
     from iogate.cli.render import say
     from iogate.redis_url import mask

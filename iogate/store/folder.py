@@ -45,6 +45,10 @@ def make(folder: Path) -> None:
     """Make a folder that only this user may read; raise Unreachable if it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except NotADirectoryError as error:
+        # A parent is a file. The error names the folder below it, the user needs the name of the file.
+        file = next(parent for parent in folder.parents if parent.exists())
+        raise _unwritable(file, error.errno or 0) from None
     except OSError as error:
         raise _unwritable(error.filename or folder, error.errno or 0) from None
     for path in (folder, folder / "lock"):

@@ -75,7 +75,8 @@ def test_a_data_dir_that_cannot_be_written_is_told(cli: Cli) -> None:
     write_project(cli.root)
     cli.write(".iogate", "a file")
     ran = cli("up", "--port", str(free_port()), code=6)
-    assert "iogate: .iogate is not writable: File exists [IOG628]\n" in ran.err
+    file = cli.root.resolve() / ".iogate"
+    assert f"iogate: {file} is not writable: Not a directory [IOG628]\n" in ran.err
     assert "Traceback" not in ran.err
 
 

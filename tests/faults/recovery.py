@@ -40,6 +40,8 @@ EMPTY = (
 )
 LASTING = (
     *(
+        keys.FORMAT,
+        keys.KEYS,
         keys.END,
         keys.BIG,
         keys.INDEX,

@@ -26,7 +26,18 @@ if TYPE_CHECKING:
 
     from tests.worker.site import Site
 
-KILLER = workflow("killer", {"kills": {"run": {"shell": {"command": "kill -9 $PPID; sleep 5"}}}})
+KILLER = workflow("killer", {"kills": {"call": "die:1.0.0@default"}})
+DEADLY = """\
+import os
+import signal
+
+import iogate
+
+
+@iogate.function("die", version="1.0.0")
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 STUCK = workflow("stuck", {"spins": {"set": {"never": "${ def f: f; f }"}}})
 GREEDY = workflow("greedy", {"eats": {"set": {"never": "${ [range(1e12)] | length }"}}})
 RUNAWAY = "${ [limit(1e9; repeat(1))] | length }"
@@ -94,6 +105,8 @@ async def test_new_parent_goes_on_with_the_runs_of_a_parent_that_was_killed(
 async def test_run_that_kills_its_worker_is_poisoned_and_its_neighbours_complete(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (site.folder / "deadly.py").write_text(DEADLY)
+    site.settings = replace(site.settings, functions=("deadly",))
     async with parent(site, monkeypatch):
         await site.publish(KILLER, SLOW)
         neighbours = [await site.call("slow") for _ in range(3)]
