@@ -116,6 +116,9 @@ def not_allowed(verb: str, allowed: str) -> ErrorAnswer:
     )
 
 
+TWO_HOSTS = ErrorAnswer(400, "requestError.invalidParams", "The header Host is given more than once", [CLOSE])
+
+
 def misdirected(host: bytes | None) -> ErrorAnswer:
     """421: the gateway is not called by this name."""
     name = ascii((host or b"").decode("latin-1")[:80])[1:-1]

@@ -48,6 +48,9 @@ class Application:
             await self._others(scope, receive, send)
             return
         headers, repeated = auth.index(scope["headers"])
+        if b"host" in repeated:
+            await answers.TWO_HOSTS.send(self._log.noting(scope, send))
+            return
         if not self._hosts.serves(host := headers.get(b"host")):
             await answers.misdirected(host).send(self._log.noting(scope, send))
             return

@@ -1,13 +1,15 @@
 """The host names under which a gateway is called: the answer to DNS rebinding.
 
 A page whose name resolves to this machine may read everything that is served under that name. So a request
-is answered only if its `Host` cannot be such a name. Used by `app` for every request. Invariant: an address
-is always served, since a page that has one for its host came from there.
+is answered only if its `Host` cannot be such a name. Used by `app` for every request. Invariants: a gateway
+on loopback serves only loopback addresses, since browsers send neither `Origin` nor `Sec-Fetch-Site` with an
+image from `[::ffff:127.0.0.1]`; another gateway serves every address, since a page there came from there.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable
 from typing import Final
@@ -18,6 +20,8 @@ REMEMBERED: Final = 256
 LONGEST: Final = 300
 _PRIVATE: Final = (".local", ".internal", ".localhost")
 """Domains that nobody can register."""
+_HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:@/?#%\s]+))(?::[0-9]*)?", re.IGNORECASE)
+"""An IPv6 address without a zone, or a name or IPv4 address; then a port."""
 
 
 class Hosts:
@@ -57,6 +61,8 @@ class Hosts:
         return True
 
     def _is_served(self, name: str) -> bool:
+        if not name:
+            return False
         if name in self._exact or name.endswith(self._endings):
             return True
         try:
@@ -64,15 +70,20 @@ class Hosts:
         except ValueError:
             pass
         else:
-            # Pages reach a loopback address as 0.0.0.0 too, and then browsers do not name the page's origin.
-            return not (self._loopback and address.is_unspecified)
+            return not self._loopback or _is_loopback(address)
         if name.endswith(".localhost"):
             return True
         return self._lenient and ("." not in name or name.endswith(_PRIVATE))
 
 
+def _is_loopback(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Tell whether browsers regard an address as this machine; an IPv4-mapped one they do not."""
+    return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
+
+
 def _name(host: str) -> str:
-    """Return the host of `HOST` or `HOST:PORT`, without brackets."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].partition("%")[0]
-    return host.partition(":")[0].lower().rstrip(".")
+    """Return the host of `HOST` or `HOST:PORT`, without brackets; empty if it has another form."""
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return ""
+    return (found[1] or found[2]).lower().rstrip(".")

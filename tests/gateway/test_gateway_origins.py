@@ -193,9 +193,28 @@ PUBLIC: dict[str, Any] = {"loopback": False, "listens_on": "0.0.0.0"}
         (LOCAL, "app.localhost:8000", True),
         (LOCAL, "127.0.0.1:8000", True),
         (LOCAL, "[::1]:8000", True),
-        (LOCAL, "10.0.0.7", True),
+        (LOCAL, "127.1.2.3", True),
+        (LOCAL, "[0:0:0:0:0:0:0:1]", True),
+        (LOCAL, "10.0.0.7", False),
         (LOCAL, "0.0.0.0:8000", False),
         (LOCAL, "[::]", False),
+        (LOCAL, "[::ffff:0:0]:8000", False),
+        (LOCAL, "[::ffff:127.0.0.1]:8000", False),
+        (LOCAL, "[::ffff:7f00:1]:8000", False),
+        (LOCAL, "[::1%25lo]:8000", False),
+        (LOCAL, "[::1%lo]", False),
+        (LOCAL, "[::1", False),
+        (LOCAL, "[::1].evil.example", False),
+        (LOCAL, "[127.0.0.1].evil.example", False),
+        (LOCAL, "localhost:80@evil", False),
+        (LOCAL, "localhost:x", False),
+        (LOCAL, "localhost/evil", False),
+        (LOCAL, "user@localhost", False),
+        (LOCAL, "localhost evil", False),
+        (LOCAL, ":8000", False),
+        (LOCAL, ".", False),
+        (LOCAL | {"names": ["10.0.0.7"]}, "10.0.0.7:8000", True),
+        (LOCAL | {"names": ["2001:db8::7"]}, "[2001:DB8::7]:8000", True),
         (LOCAL, "evil.example", False),
         (LOCAL, "localhost.evil.example", False),
         (LOCAL, "127.0.0.1.evil.example", False),
@@ -214,6 +233,9 @@ PUBLIC: dict[str, Any] = {"loopback": False, "listens_on": "0.0.0.0"}
         (PUBLIC, "gateway:8000", True),
         (PUBLIC, "gateway.default.svc.cluster.local", True),
         (PUBLIC, "evil.example", False),
+        (PUBLIC, "[192.0.2.7].evil.example", False),
+        (PUBLIC, "gateway:80@evil", False),
+        (PUBLIC, ":8000", False),
         (PUBLIC | {"names": ["api.example.com"]}, "gateway", False),
         (PUBLIC | {"names": ["api.example.com"]}, "192.0.2.7", True),
     ],
@@ -226,3 +248,10 @@ def test_the_names_that_are_served(given: dict[str, Any], host: str, *, served: 
 
 def test_a_request_without_a_host_is_from_no_browser() -> None:
     assert Hosts().serves(None)
+
+
+async def test_a_request_that_names_two_hosts_is_refused(open_world: World) -> None:
+    for hosts in (("evil.example", OWN), (OWN, "evil.example"), (OWN, OWN)):
+        reply = await open_world.ask(PATH, "POST", [("host", host) for host in hosts], b"{}")
+        assert (reply.status, reply.message) == (400, "The header Host is given more than once")
+    assert await runs(open_world) == 0
