@@ -184,7 +184,7 @@ async def opened(store: Store, *, loopback: bool = True, root: Path | None = Non
         await live.validation.close()
 
 
-async def until(condition: Callable[[], Awaitable[Any]], timeout_s: float = 10.0) -> Any:
+async def until(condition: Callable[[], Awaitable[Any]], timeout_s: float = 25.0) -> Any:
     """Poll until the condition gives something true."""
     deadline = time.monotonic() + timeout_s
     while True:

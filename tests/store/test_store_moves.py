@@ -8,6 +8,8 @@ import random
 from contextlib import AsyncExitStack
 from functools import partial
 
+import pytest
+
 from iogate.compiler.revision import Limits
 from iogate.store import keys
 from iogate.store.connection import Store
@@ -420,6 +422,7 @@ async def test_takes_of_one_worker_at_once_share_no_run(each_store: Store) -> No
     assert sorted(c.uid for taken in found for c in taken.claims) == sorted(uids)
 
 
+@pytest.mark.usefixtures("patient_intake")
 async def test_a_take_of_large_runs_stops_where_it_has_enough(each_store: Store) -> None:
     """Fifty states of megabytes in one answer would take longer than anyone waits for it."""
     await publish(each_store)

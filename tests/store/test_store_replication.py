@@ -43,6 +43,7 @@ def stopped(server: Server) -> Iterator[None]:
         server.kill(signal.SIGCONT)
 
 
+@pytest.mark.usefixtures("patient_intake")
 async def test_a_call_is_acknowledged_once_a_replica_has_it(
     replicated: Store, servers: tuple[Server, Server]
 ) -> None:
@@ -54,6 +55,7 @@ async def test_a_call_is_acknowledged_once_a_replica_has_it(
     await replicated.ready()
 
 
+@pytest.mark.usefixtures("patient_intake")
 async def test_without_its_replica_nothing_is_acknowledged(
     replicated: Store, servers: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
