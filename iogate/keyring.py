@@ -33,6 +33,8 @@ _BLOCK_BYTES = 64
 _SALT = b"iogate keyring v1"
 PUBLIC_PREFIX: Final = "ed25519:"
 PRIVATE_PREFIX: Final = "ed25519-private:"
+_PROGRAM = b"program"
+"""First part of what a program's signature covers; that of a revision's is a number."""
 _MISSING_KEY = "IOG670"
 _BAD_KEY = "IOG675"
 
@@ -148,6 +150,14 @@ class Keyring:
             return f"ed25519:{name}:{_text(key.sign(_message(parts)))}"
         seal = self.sign("revision", *parts)
         return f"hmac:{self.ids[0]}:{seal.decode()}"
+
+    def sign_program(self, digest: str) -> str:
+        """Return a signature of a program for workers with `publishers`; empty without `publish_key`."""
+        return "" if self._private is None else self.sign_revision(_PROGRAM, digest.encode())
+
+    def program_fault(self, signature: str, digest: str) -> str | None:
+        """Return why no publisher vouches for a program; None if one does, or there are no `publishers`."""
+        return self.revision_fault(signature, _PROGRAM, digest.encode()) if self._publishers else None
 
     def revision_fault(self, signature: str, *parts: bytes) -> str | None:
         """Return why a revision's signature is not accepted, None for one that is."""

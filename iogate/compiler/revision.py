@@ -137,6 +137,15 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
         return digest_of(self)
 
     @property
+    def programs(self) -> set[str]:
+        """Digests of all programs that runs of this revision may be executed from."""
+        return {
+            *(api.program for api in self.apis.values()),
+            *(workflow.program for workflow in self.workflows.values()),
+            *(schedule.program for _, schedule in self.scheduled.values()),
+        }
+
+    @property
     def scheduled(self) -> dict[str, tuple[str, Schedule]]:
         """`namespace/name` of each scheduled workflow to its full name and its schedule."""
         return {

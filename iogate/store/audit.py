@@ -121,9 +121,7 @@ async def _needed(line: Line, pinned: set[str]) -> set[str]:
         data = await line.call("HGET", keys.REVISION + number.decode(), "data")
         if data is not None:
             revision = compiled.decode(data)
-            needed.update(keys.PROGRAM + api.program for api in revision.apis.values())
-            needed.update(keys.PROGRAM + workflow.program for workflow in revision.workflows.values())
-            needed.update(keys.PROGRAM + schedule.program for _, schedule in revision.scheduled.values())
+            needed.update(keys.PROGRAM + program for program in revision.programs)
             needed.update(keys.CONTENT + digest for digest in revision.resources.values())
     # What a kept revision's programs name is among its resources; these may be of a revision that is gone.
     for program in pinned - needed:

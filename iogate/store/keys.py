@@ -47,7 +47,7 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:live                hash    live revision: number, digest; change counter  for ever
     iogate:revision:N          hash    a published revision                           REVISIONS_KEPT
     iogate:revisions           list    their numbers, newest first                    REVISIONS_KEPT
-    iogate:program:DIGEST      string  JSON of a workflow's definition                while needed; audit
+    iogate:program:DIGEST      string  JSON of a definition, perhaps with signature   while needed; audit
     iogate:content:DIGEST      string  content of a resource                          while needed; audit
     iogate:blobs               zset    keys of programs and contents by last publish  as they
     iogate:format              string  number of the form of all this                 for ever

@@ -2,7 +2,10 @@
 
 Written by `apply`, read by gateways and workers. Invariants: programs and contents are stored by digest
 before the one atomic step that makes a revision live together with its gates; a process with a key reads
-no revision that was not signed for its number, and no program or content that its digest does not name.
+no revision that was not signed for its number, and no program or content that its digest does not name; with
+publishers, no program that none of them has signed, by itself or in a revision that is kept.
+
+    iogate:program:DIGEST = definition in JSON | signature of a publisher, space, definition in JSON
 """
 
 from __future__ import annotations
@@ -79,7 +82,9 @@ class Revisions:
 
     async def _publish(self, bundle: Bundle, expected: int) -> int:
         revision = bundle.revision
-        blobs = {keys.PROGRAM + digest: data for digest, data in bundle.programs.items()}
+        blobs = {
+            keys.PROGRAM + digest: self._signed(digest, data) for digest, data in bundle.programs.items()
+        }
         blobs |= {keys.CONTENT + digest: data for digest, data in bundle.contents.items()}
         data = compiled.encode(revision)
         signature = self._ring.sign_revision(str(expected + 1).encode(), data)
@@ -150,9 +155,10 @@ class Revisions:
     async def program(self, digest: str) -> bytes:
         """The JSON of a workflow's definition.
 
-        Raises NotFound where there is none, NotAuthentic where it has another digest.
+        Raises NotFound where there is none, NotAuthentic where it has another digest, or where there are
+        publishers and none of them signed it.
         """
-        data = await self._blob(keys.PROGRAM, digest, "program")
+        signature, data = _opened(await self._blob(keys.PROGRAM, digest, "program"))
         try:
             known = compiled.digest_of(msgspec.json.decode(data)) == digest
         except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -160,7 +166,31 @@ class Revisions:
         if not known:
             self._refusals.note("program", digest, "its digest is another one")
             raise NotAuthentic(f"program {digest[:12]}…", "its digest is another one")
+        fault = self._ring.program_fault(signature, digest)
+        if fault is not None and not await self._is_in_a_signed_revision(digest):
+            self._refusals.note("program", digest, fault)
+            raise NotAuthentic(f"program {digest[:12]}…", fault)
         return data
+
+    def _signed(self, digest: str, data: bytes) -> bytes:
+        """Return a program as it is stored."""
+        signature = self._ring.sign_program(digest)
+        return b"%b %b" % (signature.encode(), data) if signature else data
+
+    async def _is_in_a_signed_revision(self, digest: str) -> bool:
+        """Return whether a kept revision with a valid signature names the program.
+
+        Programs of earlier releases carry no signature, nor do those that somebody without it stored again.
+        """
+        for number in await self._line.call("LRANGE", keys.REVISIONS, 0, -1):
+            data, signature = await self._line.call("HMGET", keys.REVISION.encode() + number, "data", "sig")
+            signed = (signature or b"").decode("utf-8", "replace")
+            if data is None or self._ring.revision_fault(signed, number, data) is not None:
+                continue
+            with contextlib.suppress(msgspec.MsgspecError):  # a newer release's
+                if digest in compiled.decode(data).programs:
+                    return True
+        return False
 
     async def content(self, digest: str) -> bytes:
         """The content of a resource.
@@ -187,6 +217,14 @@ class Revisions:
         if data is None:
             raise NotFound(f"there is no {noun} {digest[:12]}… in the store", code="IOG615")
         return data
+
+
+def _opened(stored: bytes) -> tuple[str, bytes]:
+    """Return the signature of a stored program, empty if it has none, and its definition."""
+    if stored.startswith(b"{"):
+        return "", stored
+    signature, _, data = stored.partition(b" ")
+    return signature.decode("utf-8", "replace"), data
 
 
 def _gate(api: Api) -> tuple[Any, ...]:

@@ -12,12 +12,21 @@ import httpx
 import msgspec
 import pytest
 
+from iogate.compiler.revision import canonical, digest_of
 from iogate.keyring import Keyring, generate_pair
 from iogate.store import keys
+from iogate.store.intake import Accepted, AcceptRequest
 from tests.cli.conftest import Cli, cli
-from tests.security.test_security_forged_revisions import EVIL_DATA, honest, publish, served
+from tests.security.test_security_forged_revisions import (
+    EVIL_DATA,
+    PROGRAM,
+    honest,
+    publish,
+    revision,
+    served,
+)
 from tests.security.test_security_forgeries import refused
-from tests.worker.site import until
+from tests.worker.site import NOOP, until, workflow
 
 if TYPE_CHECKING:
     from iogate.store.connection import Store
@@ -57,6 +66,66 @@ async def test_gateways_and_workers_with_publishers_take_what_these_publish_alon
         assert run.status == "completed"
     # Of the schedules of both no run was started.
     assert sum((await site.store.runs.counts()).values()) == len(runs)
+
+
+async def test_link_key_executes_no_program_that_no_publisher_signed(site: Site, tmp_path: Path) -> None:
+    """A gateway that was taken over has link_key, and can write to the store."""
+    (private, public), (stranger, _) = generate_pair(), generate_pair()
+    publisher, canary = Keyring(publish_key=private), tmp_path / "executed"
+    await publish(site, publisher)
+    genuine = keys.PROGRAM + PROGRAM
+    signed: bytes = await site.store.call("GET", genuine)
+    signatures = {
+        "none": b"",
+        "of link_key": site.store.keyring.sign_revision(b"program", b"x").encode() + b" ",
+        "of a stranger": Keyring(publish_key=stranger).sign_program("x").encode() + b" ",
+        "of another program": signed.partition(b"{")[0],
+    }
+    forged = {}
+    for name, signature in signatures.items():
+        evil = workflow("evil", {"steal": {"run": {"shell": {"command": f"touch {canary}; echo {name}"}}}})
+        digest = digest_of(evil)
+        await site.store.call("SET", keys.PROGRAM + digest, signature + canonical(evil))
+        forged[name] = digest, await start(site, digest)
+    worker = await site.worker(publishers=(public,), allow_run=("shell",))
+    for name, (digest, uid) in forged.items():
+        run = await site.ended(uid)
+        assert run.status == "faulted", name
+        assert f"program {digest[:12]}… in the store is refused" in json.loads(run.error or b"")["detail"]
+        assert ("program", digest) in refused(worker.said()), name
+    assert not canary.exists()
+    assert (await site.ended(await start(site, PROGRAM))).status == "completed"
+
+
+@pytest.mark.parametrize("signed_by", ["itself", "a revision"])
+async def test_runs_of_a_publisher_outlive_their_revision_or_need_no_own_signature(
+    site: Site, signed_by: str
+) -> None:
+    private, public = generate_pair()
+    await publish(site, Keyring(publish_key=private))
+    if signed_by == "itself":
+        await site.store.call("DEL", keys.REVISION + "1", keys.REVISIONS)
+    else:
+        await site.store.call("SET", keys.PROGRAM + PROGRAM, canonical(NOOP))
+    await site.worker(publishers=(public,))
+    assert (await site.ended(await start(site, PROGRAM))).status == "completed"
+
+
+async def start(site: Site, program: str) -> str:
+    """Start a run as a gateway does, of any program."""
+    request = AcceptRequest(
+        uid=site.intake.uid(),
+        api="test/noop",
+        digest=revision().apis["test/noop"].digest,
+        revision=1,
+        workflow="test/noop:1.0.0",
+        program=program,
+        input=b"{}",
+        retention_s=60,
+    )
+    outcome = await site.intake.accept(request)
+    assert isinstance(outcome, Accepted), outcome
+    return outcome.uid
 
 
 async def due_now(site: Site, number: int, ring: Keyring) -> None:
