@@ -29,6 +29,8 @@ FIRST_LOOK_S: Final = 0.05
 LONGEST_LOOK_S: Final = 0.4
 """Time between two looks at a tree that is small and does not grow."""
 TERMINATE: Final = b"T"
+LONGEST_NAME: Final = 512
+"""Characters of the name of a step or a file in an error; the worker reads only short messages."""
 _SIGNALS: Final = tuple(
     getattr(signal, name)
     for name in ("SIGCHLD", "SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP")
@@ -80,8 +82,8 @@ def _start(request: dict[str, Any], stdio: Sequence[int]) -> int:
 
     Raises OSError with the step that failed.
     """
-    if request.get("sandbox") is not None:
-        return _start_sandbox(request, stdio)
+    if request.get("sandbox") is not None or request["user"] is not None:
+        return _start_forked(request, stdio)
     os.chdir(request["folder"])
     # A spawn costs a third of a fork: the keeper confines itself, which its child inherits.
     _confine(request, alone=False)
@@ -97,8 +99,13 @@ def _start(request: dict[str, Any], stdio: Sequence[int]) -> int:
     )
 
 
-def _start_sandbox(request: dict[str, Any], stdio: Sequence[int]) -> int:
-    confinement.separate(as_user=request["user"] is not None)
+def _start_forked(request: dict[str, Any], stdio: Sequence[int]) -> int:
+    """Start the process confined more than its keeper, which stays the worker's user: no signal of it counts.
+
+    Raises OSError with the step that failed.
+    """
+    if request.get("sandbox") is not None:
+        confinement.separate(as_user=request["user"] is not None)
     reports, report = os.pipe()
     leader = os.fork()
     if leader == 0:
@@ -115,7 +122,7 @@ def _start_sandbox(request: dict[str, Any], stdio: Sequence[int]) -> int:
 
 
 def _run(request: dict[str, Any], stdio: Sequence[int], report: int) -> None:
-    """Become the program; in the child, which stays as the first process of its namespace."""
+    """Become the program; in the child, which stays as the first process of a sandbox."""
     try:
         os.setsid()
         signal.set_wakeup_fd(-1)
@@ -126,12 +133,14 @@ def _run(request: dict[str, Any], stdio: Sequence[int], report: int) -> None:
         os.dup2(report, 3, inheritable=False)
         os.closerange(4, confinement.FILES)
         report = 3
-        confinement.enclose(request["sandbox"])
-        program = os.fork()
-        if program != 0:
-            os.close(report)
-            _be_first(program)
-        os.setsid()
+        sandbox = request.get("sandbox")
+        if sandbox is not None:
+            confinement.enclose(sandbox)
+            program = os.fork()
+            if program != 0:
+                os.close(report)
+                _be_first(program)
+            os.setsid()
         os.chdir(request["folder"])
         _confine(request, alone=request["user"] is None)
         environment = request["environment"]
@@ -274,7 +283,10 @@ def _code(status: int) -> int:
 
 
 def _text(fault: OSError) -> str:
-    return f"{fault.filename}: {fault.strerror}" if fault.filename else str(fault.strerror)
+    text = (
+        f"{str(fault.filename)[:LONGEST_NAME]}: {fault.strerror}" if fault.filename else str(fault.strerror)
+    )
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _say(channel: socket.socket, message: dict[str, Any]) -> None:

@@ -22,7 +22,9 @@ from typing import Final
 from iogate.launcher import keeper, kernel, tree
 
 LAST_S: Final = 10.0
-"""Longest time that keepers may take after the worker's end."""
+"""Longest time that keepers may take after the worker's end; then the server kills them."""
+STRAYS_S: Final = 1.0
+"""Longest time that the server spends on what one killed keeper has left."""
 IDLE: Final = 2
 """Keepers that are forked beforehand: a start waits for none."""
 
@@ -74,6 +76,7 @@ def main() -> None:
     while keepers and time.monotonic() < until:
         time.sleep(0.02)
         _reap(keepers)
+    _kill(keepers)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -89,6 +92,8 @@ def _become_keeper(control: socket.socket, inherited: tuple[int, ...], take: int
             os.write(take, struct.pack("=i", os.getpid()))
             os.close(take)
             control.close()
+            for fd in fds:  # a received descriptor is inheritable
+                os.set_inheritable(fd, False)
             channel, *stdio = fds
             keeper.keep(socket.socket(fileno=channel), stdio, ended)
         os._exit(0)
@@ -97,21 +102,47 @@ def _become_keeper(control: socket.socket, inherited: tuple[int, ...], take: int
 
 
 def _reap(keepers: set[int]) -> None:
-    """Take in ended keepers; after one that was killed, end what it leaves behind."""
+    """Reap ended keepers; kill a stopped one, and end what a killed one leaves behind.
+
+    No keeper stops by itself: a script of the same user has sent the signal to escape its end and its limits.
+    """
     with suppress(ChildProcessError):
         while True:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             if pid == 0:
                 return
-            if pid in keepers:
+            if os.WIFSTOPPED(status):
+                if pid in keepers:
+                    os.kill(pid, signal.SIGKILL)
+            elif pid in keepers:
                 keepers.discard(pid)
                 if status != 0:
                     _end_strays(keepers)
 
 
+def _kill(keepers: set[int]) -> None:
+    """Kill the keepers that are left and end their trees."""
+    if not keepers:
+        return
+    for pid in keepers:
+        os.kill(pid, signal.SIGKILL)
+    for pid in keepers:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+    _end_strays(set())
+
+
 def _end_strays(keepers: set[int]) -> None:
-    for stray in tree.children(os.getpid()):
-        if stray not in keepers:
+    """Kill and reap all children that are no keepers; what forks meanwhile is found in the next pass."""
+    until = time.monotonic() + STRAYS_S
+    while time.monotonic() < until:
+        strays = [child for child in tree.children(os.getpid()) if child not in keepers]
+        if not strays:
+            return
+        for stray in strays:
             for each in (stray, *tree.descendants(stray)):
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(each, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(stray, os.WNOHANG)
+        time.sleep(0.0005)

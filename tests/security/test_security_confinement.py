@@ -72,6 +72,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / ".iogate").chmod(0o700)
     (tmp_path / "iogate.yaml").write_text("link_key: canary-of-the-settings-file-with-32-characters\n")
     (tmp_path / "token").write_text("canary-of-the-secret-file")
+    (tmp_path / "publisher").write_text("canary-of-the-key-of-the-publisher")
     (tmp_path / "ship.sh").write_text("echo shipped")
     with socket.socket(socket.AF_UNIX) as store:
         store.bind(os.path.relpath(data / "redis.sock"))
@@ -178,6 +179,7 @@ ATTACKS = {
     "the data folder": "ls {project}/.iogate/redis | grep .",
     "settings": "grep . iogate.yaml",
     "a secret file": "grep . token",
+    "the key of the publisher": "grep . publisher",
     "writing to the project": "echo x > {project}/ship.sh",
     "writing beside it": "echo x > /usr/canary || echo x > /etc/canary || echo x > /tmp/canary",
     "the network": "python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}), 5)'",
@@ -189,6 +191,7 @@ ATTACKS = {
 @pytest.mark.parametrize("attack", ATTACKS)
 async def test_a_sandbox_refuses(attack: str, project: Path) -> None:
     settings: dict[str, Any] = {"process_isolation": "sandbox", "secrets": {"a": {"file": "token"}}}
+    settings["publish_key"] = {"file": "publisher"}
     with socket.create_server(("127.0.0.1", 0)) as listening:
         code = ATTACKS[attack].format(
             project=project,
@@ -279,3 +282,44 @@ def test_a_user_that_is_no_isolation_is_refused(user: str, said: str) -> None:
         Effects(settings=Settings(process_isolation="user", process_user=user))
     assert refused.value.code == "IOG681"
     assert said in refused.value.message or os.geteuid() != 0
+
+
+@pytest.mark.parametrize("isolation", ["none", pytest.param("user", marks=ROOT)])
+async def test_a_process_inherits_its_standard_streams_alone(isolation: str, project: Path) -> None:
+    """The channel of its keeper came along: what a script wrote there was its end, or froze the worker."""
+    async with confined(process_isolation=isolation) as effects:
+        performed = await do(effects, shell("ls /proc/$$/fd"))
+        assert performed.output == "0\n1\n2\n"
+
+
+async def test_data_that_no_keeper_sends_ends_the_process() -> None:
+    for data in (
+        b"[]\n",
+        b'{"ended":"0"}\n',
+        b'{"ended":0,"limit":"all"}\n',
+        b"\xff\n",
+        b"{",
+        b"a" * 100_000,
+    ):
+        ours, theirs = socket.socketpair()
+        with theirs:
+            started = launch.Started(ours)
+            theirs.setblocking(False)
+            theirs.send(data)
+            theirs.shutdown(socket.SHUT_WR)
+            assert await started.hear() is None
+            assert theirs.recv(1) == b"K"
+        started.close()
+
+
+@pytest.mark.parametrize("isolation", ["none", pytest.param("user", marks=ROOT)])
+async def test_a_script_that_stops_its_keeper_ends(isolation: str, project: Path) -> None:
+    """A stopped keeper saw no timeout, no limit and no end of its worker."""
+    async with confined(process_isolation=isolation) as effects:
+        code = "env -i setsid sleep 4343 & kill -STOP $PPID || exit 7; sleep 4343"
+        async with asyncio.timeout(20):
+            performed = await do(effects, shell(code))
+        ended = {"none": "the shell ended with code 137", "user": "the shell ended with code 7"}[isolation]
+        assert failure(performed)[2].startswith(ended)
+        await until(lambda: not running("4343"))
+        assert (await do(effects, shell("echo on"))).output == "on\n"

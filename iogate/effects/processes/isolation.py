@@ -6,6 +6,7 @@ refuses to start instead.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pwd
 import sys
@@ -135,10 +136,12 @@ class Isolation:
                 yield entry
 
     def _hidden(self, here: Path) -> Iterable[str]:
-        """Return what is in visible folders and no process should see: the store, settings, secret files."""
+        """Return the paths that no process may see: store, settings, and the files that these name."""
         yield str((here / self._settings.data_dir).resolve())
         yield str(here / FILE_NAME)
-        for file in _files((self._settings.secrets, self._settings.events)):
+        for file in _files(
+            [getattr(self._settings, field.name) for field in dataclasses.fields(self._settings)]
+        ):
             yield str((here / file).resolve())
 
 

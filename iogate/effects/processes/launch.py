@@ -15,7 +15,9 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
 
 import iogate
 from iogate.launcher import keeper
@@ -27,6 +29,8 @@ PROGRAM: Final = (
 )
 BUSY_S: Final = 0.002
 END_S: Final = 15.0
+LONGEST: Final = 8192
+"""Bytes that a keeper sends at most before they are read."""
 
 
 class Launcher:
@@ -53,9 +57,9 @@ class Launcher:
             ours.close()  # which ends the process, if there is one
             raise
         # A keeper that was killed tells nothing: `hear` says so again, and the process counts as killed.
-        if said is not None and "error" in said:
+        if said is not None and said.error is not None:
             ours.close()
-            number, text_ = said["error"]
+            number, text_ = said.error
             raise OSError(number, text_.rpartition(": ")[2], text_.rpartition(": ")[0] or None)
         return started
 
@@ -107,6 +111,18 @@ class Launcher:
 _KIND: Final = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_STREAM
 
 
+class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Message of a keeper; one of `error`, `started` and `ended` is there."""
+
+    error: tuple[int, str] | None = None
+    started: int | None = None
+    ended: Annotated[int, msgspec.Meta(ge=0, le=255)] | None = None
+    limit: Literal["processes", "memory"] | None = None
+
+
+_said: Final = msgspec.json.Decoder(Said)
+
+
 class Started:
     """A process that runs, seen through the channel of its keeper."""
 
@@ -120,19 +136,25 @@ class Started:
         with suppress(BrokenPipeError, ConnectionResetError):  # `hear` tells
             await self._loop.sock_sendall(self._channel, data)
 
-    async def hear(self) -> dict[str, Any] | None:
-        """Return the next message of the keeper; None if it is gone."""
+    async def hear(self) -> Said | None:
+        """Return the next message of the keeper; None if it is gone.
+
+        Data that no keeper sends counts as its end: the process is killed.
+        """
         while b"\n" not in self._heard:
             try:
-                chunk = await self._loop.sock_recv(self._channel, 65536)
+                chunk = await self._loop.sock_recv(self._channel, LONGEST)
             except ConnectionResetError:
                 chunk = b""
-            if not chunk:
-                return None
             self._heard += chunk
+            if not chunk or len(self._heard) > LONGEST:
+                break
         line, _, self._heard = self._heard.partition(b"\n")
-        message: dict[str, Any] = json.loads(line)
-        return message
+        try:
+            return _said.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self.kill()
+            return None
 
     def terminate(self) -> None:
         """Send SIGTERM to the process and its group."""

@@ -139,11 +139,11 @@ async def _ended(command: Command, started: Started, pipes: _Pipes) -> Exit:
     said = None if ending.cancelled() else ending.result()
     stdout, stderr = (bytes(reader.data) for reader in readers)
     return Exit(
-        code=137 if said is None else said["ended"],
+        code=137 if said is None or said.ended is None else said.ended,
         stdout=stdout,
         stderr=stderr,
         partial=frozenset(reader.name for reader in readers if reader.partial),
-        limit=None if said is None else said["limit"],
+        limit=None if said is None else said.limit,
     )
 
 
