@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iogate.cli.problems import show_problems
+from iogate.cli.render import prints_to_stderr
 from iogate.errors import InvalidFiles, NotFound, Refused
 
 if TYPE_CHECKING:
@@ -65,15 +66,18 @@ def check(
             raise NotFound(f"{path}: no such file or folder")
     lock = locks.load(root, mode)
     documents = load(root, paths)
+    if purpose == "validate":
+        # `validate` runs nothing of the project either: functions are read from the source of their modules.
+        functions = declarations.read(settings.functions, root)
+    else:
+        with prints_to_stderr():
+            functions = load_functions(settings.functions, root)
     compiled = compile_documents(
         documents,
         settings,
         root=root,
         purpose=purpose,
-        # `validate` runs nothing of the project either: functions are read from the source of their modules.
-        functions=declarations.read(settings.functions, root)
-        if purpose == "validate"
-        else load_functions(settings.functions, root),
+        functions=functions,
         partial=paths is not None,
         # `validate` says what the files say, wherever it runs: it does not touch the network.
         fetch=lock.guard(fetcher(settings, root)) if purpose != "validate" else None,

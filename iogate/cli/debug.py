@@ -20,7 +20,7 @@ from iogate.cli import completion
 from iogate.cli.apis import did_you_mean, gateway_url, is_loopback, live_gateway_url, with_credentials
 from iogate.cli.checking import Checked, compiled, counted
 from iogate.cli.options import HeaderOption, pair, seconds
-from iogate.cli.render import Screen, Table, say
+from iogate.cli.render import Screen, Table, prints_to_stderr, say
 from iogate.cli.session import Session, command
 from iogate.cli.watching import ENDED, Watching
 from iogate.errors import ExpectationFailed, IogateError, Misused, NotFound, Refused, Unreachable
@@ -131,10 +131,11 @@ async def offline(
     checked = compiled(settings, purpose="apply")
     assert checked.bundle is not None, "compiled() raises where there is none"
     root = Path.cwd()
-    harness = Harness(
-        bundle=checked.bundle, settings=settings, functions=load(settings.functions, root), root=root
-    )
-    results = [await _offline(harness, case) for case in _select(checked, apis or [], name)]
+    with prints_to_stderr():
+        harness = Harness(
+            bundle=checked.bundle, settings=settings, functions=load(settings.functions, root), root=root
+        )
+        results = [await _offline(harness, case) for case in _select(checked, apis or [], name)]
     _report(session.screen, "test", results)
 
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from iogate.cli import scaffold
+from iogate.cli.render import prints_to_stderr
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles, Misused, NotFound, Refused
 from iogate.settings import FILE_NAME, Settings
@@ -177,7 +178,8 @@ def _function(settings: Settings, reference: str) -> tuple[str, str]:
     name, colon, version = reference.partition(":")
     if not colon:
         raise Misused(f"--function {reference}: expected NAME:VERSION, for example greet:1.0.0")
-    registry = load(settings.functions, Path.cwd())
+    with prints_to_stderr():
+        registry = load(settings.functions, Path.cwd())
     function = registry.get(name, version)
     if function is None:
         known = ", ".join(each.reference.removesuffix("@default") for each in registry)

@@ -14,9 +14,10 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -82,12 +83,12 @@ class Screen:
     def show(self, part: Table | str) -> None:
         """One part of a text result, on stdout."""
         if isinstance(part, str):
-            if coloured(sys.stdout):
-                console(sys.stdout).print(part, markup=False, highlight=False, soft_wrap=True)
+            if coloured(result_stream()):
+                console(result_stream()).print(part, markup=False, highlight=False, soft_wrap=True)
             else:
                 write(part)
-        elif coloured(sys.stdout) and part.rows:
-            screen = console(sys.stdout)
+        elif coloured(result_stream()) and part.rows:
+            screen = console(result_stream())
             fitting = _fitting(part, screen)
             if fitting is not None:
                 screen.print(fitting)
@@ -112,6 +113,26 @@ def say(text: str, *, style: str = "") -> None:
         console(sys.stderr).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
     else:
         print(escape(text), file=sys.stderr, flush=True)
+
+
+_diverted: list[TextIO] = []
+"""Standard output of the process while `prints_to_stderr` is active."""
+
+
+def result_stream() -> TextIO:
+    """Return the stream of the command's result: stdout of the process, wherever `sys.stdout` leads."""
+    return _diverted[0] if _diverted else sys.stdout
+
+
+@contextmanager
+def prints_to_stderr() -> Iterator[None]:
+    """Send to stderr the text that the project's Python code prints, so that stdout has only the result."""
+    _diverted.append(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _diverted.pop()
 
 
 def coloured(stream: IO[str]) -> bool:
@@ -214,12 +235,13 @@ def _cell(value: object) -> str:
 
 def write(text: str, *, end: str = "\n") -> None:
     """Write text to stdout at once, control characters escaped."""
+    stream = result_stream()
     try:
-        sys.stdout.write(escape(text) + end)
-        sys.stdout.flush()
+        stream.write(escape(text) + end)
+        stream.flush()
     except BrokenPipeError:
         # The reader has what it wanted (`| head`): nothing to tell it, and nothing left to flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         raise typer.Exit from None
 
 

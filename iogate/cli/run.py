@@ -10,7 +10,6 @@ import contextlib
 import json
 import math
 import secrets
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +22,7 @@ import typer
 from iogate.cli.checking import compiled, counted
 from iogate.cli.feeding import fed, read_events
 from iogate.cli.options import EndpointOption, InputOption, endpoints, read_input, seconds
-from iogate.cli.render import Output, coloured
+from iogate.cli.render import Output, coloured, prints_to_stderr, result_stream
 from iogate.cli.runs import found, raise_outcome, until_end, whole
 from iogate.cli.session import Session, command
 from iogate.cli.siblings import needed
@@ -87,7 +86,7 @@ async def run(
     root = Path.cwd() if file.resolve().is_relative_to(Path.cwd().resolve()) else file.resolve().parent
     bundle, api = _bundle(compiled(settings, purpose="run", paths=needed(file, root), root=root), file)
     until = math.inf if timeout_s is None else time.monotonic() + timeout_s
-    with remarks(session.screen):
+    with prints_to_stderr(), remarks(session.screen):
         async with _working(replace(settings, concurrency=1), root) as (store, drive):
             await store.revisions.publish(bundle)
             uid = await _accept(store, api, value)
@@ -114,7 +113,7 @@ async def _ended(session: Session, store: Store, uid: str, timeout_s: float | No
 def _show(session: Session, ended: dict[str, Any]) -> None:
     session.screen.data("run", {name: ended[name] for name in ("uid", "status", "output", "error")})
     if session.screen.output is Output.TEXT and ended["status"] == "completed":
-        pretty = 2 if coloured(sys.stdout) else None
+        pretty = 2 if coloured(result_stream()) else None
         session.screen.show(json.dumps(ended["output"], ensure_ascii=False, indent=pretty))
 
 

@@ -317,3 +317,33 @@ def test_run_explains_an_endpoint_that_is_none(cli: Cli, text: str) -> None:
     ran = cli("run", "w.yaml", f"--endpoint={text}", code=64)
     assert "iogate: --endpoint: expected FROM=TO, two URL prefixes" in ran.err
     assert "--endpoint https://api.example.com=http://localhost:8080" in ran.err
+
+
+def test_text_that_a_function_prints_goes_to_stderr(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while its module is imported: stdout of `test` and `run` has the result alone."""
+    cli.write(
+        "iogate_test_printing.py",
+        "import iogate\nprint('imported')\n@iogate.function('speak', version='1.0.0')\n"
+        "def speak() -> int:\n    print('in a thread')\n    return 1\n"
+        "@iogate.function('say', version='1.0.0')\n"
+        "async def say() -> int:\n    print('on the loop')\n    return 2\n",
+    )
+    cli.write("iogate.yaml", "functions: [iogate_test_printing]\n")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    workflow = cli.write(
+        "workflows.d/w.yaml",
+        "document: {dsl: '1.0.3', namespace: n, name: w, version: 1.0.0}\n"
+        "do:\n  - a: {call: 'speak:1.0.0@default'}\n  - b: {call: 'say:1.0.0@default'}\n",
+    )
+    cli.write(
+        "apis.d/w.yaml",
+        "module: n\nauth: none\nmethods: {w: {workflow: n/w, timeout: 1m, debug: [{name: one}]}}\n",
+    )
+    tested = cli("test", "-o", "json")
+    assert (tested.json["passed"], tested.json["failed"]) == (1, 0)
+    assert all(text in tested.err for text in ("imported\n", "in a thread\n", "on the loop\n"))
+    ran = cli("run", str(workflow), "-o", "json")
+    assert ran.json["output"] == 2
+    assert "in a thread\n" in ran.err
+    assert cli("run", str(workflow), "-q").out == "2\n"
+    assert cli("test", "-q").out.startswith("CASE")
