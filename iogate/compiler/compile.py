@@ -32,6 +32,7 @@ from iogate.compiler.checks import (
     origins,
     processes,
     references,
+    retention,
     routes,
     schedule,
     schemas,
@@ -259,6 +260,7 @@ class _Compiler:
         resolved = self._workflow_of(document, (*at, "workflow"), method.workflow)
         definition = None if resolved is None else self.definitions[resolved]
         self.problems.extend(debug.check(document, at, method, definition, self._exists, self._definition))
+        self.problems.extend(retention.check(document, at, method))
         input_ = method.input
         given = input_.schema_ if input_ is not None else None
         if given is not None:

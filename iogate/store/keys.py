@@ -37,7 +37,7 @@ literals when it loads them, so that a key has one spelling in both languages.
     iogate:ticks               zset    schedule by the moment of its next tick        as the revision
     iogate:chains              hash    schedule to the run whose end brings the next  until that end
     iogate:operation:HASH      string  answer to what a person asked for by an id     OPERATION_S
-    iogate:idem:API:HASH       string  uid and fingerprint                            the API's ttl
+    iogate:idem:API:HASH       string  uid and fingerprint; void without the run      the API's ttl
     iogate:gate:API            hash    what accept judges by, and the API's load      until pruned
     iogate:gates               set     ids of all APIs that have a gate               as the gates
     iogate:deleted             set     ids of APIs that were deleted                  until they return

@@ -349,3 +349,29 @@ def test_run_allows_what_apply_and_validate_refuse_by_the_settings(tmp_path: Pat
     for lenient, severity in ((False, "error"), (True, "warning")):
         checked = compiled(tmp_path, files, purpose="validate", lenient=lenient)
         assert [each.severity for each in checked.problems if each.code == "IOG316"] == [severity]
+
+
+@pytest.mark.parametrize(
+    ("module", "method", "message"),
+    [
+        ("", "retention: 1h", "4:29: runs are kept for 1h, which is shorter than the 1d of"),
+        (
+            "retention: 2d",
+            "idempotency: {ttl: 3d}",
+            "5:1: runs are kept for 2d, which is shorter than the 3d of",
+        ),
+        ("", "idempotency: {ttl: 8d}", "4:29: runs are kept for 7d, which is shorter than the 8d of"),
+        ("retention: 1h", "idempotency: {ttl: 1h}", ""),
+        ("", "retention: 1d", ""),
+    ],
+)
+def test_runs_that_are_deleted_before_their_idempotency_key_expires_are_warned_of(
+    tmp_path: Path, module: str, method: str, message: str
+) -> None:
+    text = f"module: shop\nauth: none\nmethods:\n  w: {{workflow: shop/order, {method}}}\n{module}\n"
+    found = [
+        f"{problem.line}:{problem.column}: {problem.message}"
+        for problem in compiled(tmp_path, {**PATHS, "apis.d/a.yaml": text}).problems
+        if (problem.code, problem.severity) == ("IOG522", "warning")
+    ]
+    assert [each[: len(message)] for each in found] == ([message] if message else [])

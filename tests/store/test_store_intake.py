@@ -67,6 +67,40 @@ async def test_a_key_is_its_callers_and_its_apis_own_and_ends_with_its_ttl(each_
     await until(over)
 
 
+async def test_the_key_of_a_run_that_was_deleted_is_free_again(each_store: Store) -> None:
+    """By `prune`, or at the end of a retention that is shorter than the ttl of the key."""
+    await publish(each_store)
+    intake = each_store.intake()
+
+    async def called(fingerprint: str = "same", retention_s: float = 60) -> Accepted | Refusal:
+        return await intake.accept(
+            request(intake, idempotency_key="k", fingerprint=fingerprint, retention_s=retention_s)
+        )
+
+    first = await called(retention_s=0.001)
+    assert isinstance(first, Accepted)
+    assert await called() == Accepted(uid=first.uid, replayed=True)
+    (claim,) = (await each_store.leases.take("w", 9)).claims
+    await each_store.leases.commit([commit(claim)])
+
+    async def gone() -> bool:
+        return await each_store.runs.show(first.uid) is None
+
+    await until(gone)
+    second = await called()
+    assert isinstance(second, Accepted)
+    assert second != first
+    assert not second.replayed
+    assert await called() == Accepted(uid=second.uid, replayed=True)
+    (claim,) = (await each_store.leases.take("w", 9)).claims
+    await each_store.leases.commit([commit(claim)])
+    assert await called() == Accepted(uid=second.uid, replayed=True)
+    assert await each_store.runs.prune([second.uid], int(time.time() * 1000) + 60_000) == 1
+    third = await called(fingerprint="other")
+    assert isinstance(third, Accepted)
+    assert third.uid != second.uid
+
+
 async def test_a_replay_answers_even_when_the_api_is_disabled_by_then(each_store: Store) -> None:
     await publish(each_store)
     intake = each_store.intake()

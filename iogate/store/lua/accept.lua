@@ -23,10 +23,12 @@ if idempotency ~= '' then
   local known = redis.call('GET', idempotency)
   if known then
     local first, print = string.match(known, '^(%d+) (.*)$')
-    if print ~= fingerprint then return {'mismatch'} end
     -- Of another's call that drew the same uid this one is a replay, and no repetition.
-    if first == uid and ours() ~= false then return {'ok', uid} end
-    return {'replayed', first}
+    if print == fingerprint and first == uid and ours() ~= false then return {'ok', uid} end
+    -- The key of a run that was deleted, by `prune` or at the end of its retention, is free again.
+    if redis.call('EXISTS', $run .. first, $parked .. first, $end .. first) > 0 then
+      return print == fingerprint and {'replayed', first} or {'mismatch'}
+    end
   end
 end
 

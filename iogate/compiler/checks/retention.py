@@ -1,0 +1,40 @@
+"""An idempotency key should not outlive the run that it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from iogate.compiler.faults import Placed, warning
+from iogate.documents.problems import Problem
+from iogate.durations import format_seconds
+
+if TYPE_CHECKING:
+    from iogate.compiler.outline import Pointer
+    from iogate.documents.api import Method
+
+
+def check(document: Placed, pointer: Pointer, method: Method) -> Iterator[Problem]:
+    """Warn if runs of the method at `pointer` are deleted while their idempotency keys are in force."""
+    retention_s, idempotency = method.retention, method.idempotency
+    if retention_s is None or idempotency is None or retention_s >= idempotency.ttl:
+        return
+    own = document.data["methods"][pointer[-1]]
+    at = next(
+        (
+            (*place, key)
+            for key in ("retention", "idempotency")
+            for place, data in ((pointer, own), ((), document.data))
+            if key in data
+        ),
+        pointer,
+    )
+    yield warning(
+        document,
+        at,
+        "IOG522",
+        f"runs are kept for {format_seconds(retention_s)}, which is shorter than the "
+        f"{format_seconds(idempotency.ttl)} of idempotency.ttl",
+        key=True,
+        hint="a repeated call after that makes a new run; lengthen retention, or shorten idempotency.ttl",
+    )
