@@ -47,6 +47,8 @@ class Case:
     """CloudEvents that arrive while the run waits; with `after` (seconds) and `event`, at that moment."""
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """More workflows of the project, by name; each is complete but for its document."""
+    function_origins: Sequence[str] = ()
+    """The setting of that name."""
 
 
 RESULTS = frozenset(
@@ -66,7 +68,7 @@ def _case(source: dict[str, Any]) -> Case:
     rest = dict(source)
     result = {key: rest.pop(key) for key in list(rest) if key in RESULTS}
     assert result, f"{source['property']}: it expects nothing"
-    own = ("property", "site", "files", "secrets", "events", "others")
+    own = ("property", "site", "files", "secrets", "events", "others", "function_origins")
     given: dict[str, Any] = {key: rest.pop(key) for key in own if key in rest}
     if "given" in rest:
         given["input"] = rest.pop("given")
@@ -87,7 +89,7 @@ def harness(case: Case, root: Path, endpoints: Mapping[str, str]) -> Harness | s
         name, _, version = full.partition(":")
         document = DOCUMENT | {"name": name, "version": version or "1.0.0"}
         others.append(_written(folder / f"{name}-{version}.yaml", {"document": document, **workflow}))
-    return load(file, root, endpoints, case.secrets, others)
+    return load(file, root, endpoints, case.secrets, others, case.function_origins)
 
 
 def _written(file: Path, workflow: Mapping[str, Any]) -> Path:
@@ -102,11 +104,13 @@ def load(
     endpoints: Mapping[str, str],
     secrets: Mapping[str, Any] | None = None,
     others: Sequence[Path] = (),
+    function_origins: Sequence[str] = (),
 ) -> Harness | str:
     settings = Settings(
         allow_run=("script", "shell", "container"),
         endpoints=endpoints,
         functions=(MODULE,),
+        function_origins=tuple(function_origins),
         secrets={name: {"env": name} for name in secrets or ()},
     )
     registry = functions.load(settings.functions, root)
