@@ -107,7 +107,9 @@ async def run(chosen: Settings) -> None:
         extra={"action": "gateway.listening", "port": listening.getsockname()[1]},
     )
     try:
-        await process.serve(application, listening, live.drain, grace_s=chosen.drain_timeout)
+        await process.serve(
+            application, listening, live.drain, grace_s=chosen.drain_timeout, background=background
+        )
     finally:
         for task in background:
             task.cancel()

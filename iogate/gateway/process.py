@@ -17,7 +17,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +104,19 @@ def _raise_file_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def serve(app: Any, listening: socket.socket, drain: Callable[[], None], *, grace_s: float) -> None:
-    """Serve until SIGTERM or SIGINT, then end without dropping a request that ends within `grace_s`."""
+async def serve(
+    app: Any,
+    listening: socket.socket,
+    drain: Callable[[], None],
+    *,
+    grace_s: float,
+    background: Sequence[asyncio.Task[None]] = (),
+) -> None:
+    """Serve until SIGTERM or SIGINT, then end without dropping a request that ends within `grace_s`.
+
+    A task of `background` that ends is a defect: serving ends in the same way, and its exception is raised,
+    RuntimeError if there is none, so that the supervisor starts another process.
+    """
     _raise_file_limit()
     server = _Server(app, listening)
     loop = asyncio.get_running_loop()
@@ -116,7 +127,14 @@ async def serve(app: Any, listening: socket.socket, drain: Callable[[], None], *
     ticking = asyncio.create_task(ticks.keep_ticking())
     stopped = asyncio.create_task(stopping.wait())
     try:
-        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({serving, stopped, *background}, return_when=asyncio.FIRST_COMPLETED)
+        dead = next((task for task in background if task.done()), None)
+        if dead is not None:
+            log.error(
+                "the background task %s ended, and so does this process",
+                dead.get_name(),
+                extra={"action": "gateway.background"},
+            )
         if not serving.done():
             drain()
             if sys.platform == "linux":
@@ -129,6 +147,9 @@ async def serve(app: Any, listening: socket.socket, drain: Callable[[], None], *
             serving.result()
         else:
             log.warning("requests were still open after %g s", grace_s, extra={"action": "gateway.cut"})
+        if dead is not None:
+            dead.result()
+            raise RuntimeError(f"the background task {dead.get_name()} ended")
     finally:
         for task in (ticking, stopped, serving):
             task.cancel()

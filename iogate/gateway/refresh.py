@@ -88,8 +88,8 @@ class Refresher:
                     group.create_task(self._announce_often(store))
                     group.create_task(self._look_for_secrets())
                     group.create_task(self._look_for_a_revision())
-            except* BROKEN as errors:
-                self._report(errors.exceptions[0])
+            except* Exception as errors:  # noqa: BLE001 - reported, and tried again
+                self._report(_first(errors))
             await asyncio.sleep(AGAIN_S)
 
     async def close(self) -> None:
@@ -121,7 +121,7 @@ class Refresher:
             while True:
                 try:
                     await self.reload()
-                except BROKEN as error:
+                except Exception as error:  # noqa: BLE001 - reported, and tried again
                     # The last good table serves on; a broken revision is looked at again, not for ever fast.
                     self._report(error)
                     await asyncio.sleep(AGAIN_S)
@@ -294,12 +294,28 @@ class Refresher:
                 _log_secrets(route)
 
     def _report(self, error: BaseException) -> None:
-        """Say it once, not four times a second."""
+        """Log a failure once, not four times a second; a defect with its traceback."""
         self.tried.set()
-        text = str(error) or "the store gave no answer in time"
-        if text != self._failed:
-            self._failed = text
+        expected = isinstance(error, BROKEN)
+        text = str(error) or "the store gave no answer in time" if expected else repr(error)
+        if text == self._failed:
+            return
+        self._failed = text
+        if expected:
             log.warning("%s", text, extra={"action": "store.unreachable"})
+        else:
+            log.error(
+                "the gateway cannot follow the store and tries again: %s",
+                text,
+                exc_info=error,
+                extra={"action": "refresh.failed"},
+            )
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first exception of a group, however deep."""
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _changed(routes: list[Route]) -> list[Route]:

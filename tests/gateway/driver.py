@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -222,8 +222,15 @@ def listening() -> socket.socket:
     return sockets.listen("127.0.0.1", 0)
 
 
-def spawn(redis_url: str, on: socket.socket, folder: Path, **settings: Any) -> Gateway:
-    """`python -m iogate.gateway` on an inherited socket."""
+def spawn(
+    redis_url: str,
+    on: socket.socket,
+    folder: Path,
+    *,
+    run: Sequence[str] = ("-m", "iogate.gateway"),
+    **settings: Any,
+) -> Gateway:
+    """Start `python -m iogate.gateway`, or what `run` says, on an inherited socket."""
     log = folder / f"gateway-{time.monotonic_ns()}.log"
     given = {"redis_url": redis_url, "link_key": LINK_KEY, "log_format": "text"} | settings
     environment = {name: value for name, value in os.environ.items() if not name.startswith("IOGATE_")}
@@ -233,7 +240,7 @@ def spawn(redis_url: str, on: socket.socket, folder: Path, **settings: Any) -> G
     environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "iogate.gateway"],
+            [sys.executable, *run],
             env=environment,
             stderr=output,
             stdout=output,

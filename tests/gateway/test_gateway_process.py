@@ -430,3 +430,30 @@ def _connected(port: int, peer: int) -> bool:
         if (local[-5:], remote[-5:], state) == (*wanted, "01"):
             return True
     return False
+
+
+DYING = """
+import asyncio, sys
+from iogate.gateway import __main__ as gateway
+from iogate.gateway.refresh import Refresher
+
+async def die(self):
+    self.tried.set()
+    await asyncio.sleep(0.2)
+    raise KeyError("git")
+
+Refresher.run = die
+sys.exit(gateway.main())
+"""
+
+
+def test_a_background_task_that_dies_ends_the_process(redis_url: str, tmp_path: Path) -> None:
+    with listening() as on:
+        gateway = spawn(redis_url, on, tmp_path, run=("-c", DYING))
+        try:
+            assert gateway.process.wait(20) == 1
+        finally:
+            gateway.stop()
+    log = gateway.log.read_text()
+    assert "the background task refresh ended, and so does this process" in log
+    assert "KeyError: 'git'" in log

@@ -222,3 +222,32 @@ async def test_routes_that_did_not_change_stay_as_they_are(world: World) -> None
     assert after["c/d"] is before["c/d"]
     assert after["a/b"] is not before["a/b"]
     assert after["a/b"].counts is before["a/b"].counts
+
+
+async def test_a_defect_is_logged_and_does_not_end_the_refreshing(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A record that no process of iogate wrote raises whatever it raises."""
+    from iogate.store.gates import Gates
+
+    await publish(world.store, api("a/b"))
+    async with running(world):
+        await taken(world, 1)
+        with monkeypatch.context() as patched:
+            for place, name in ((Gates, "states"), (Presence, "announce")):
+
+                async def fails(*_: object, name: str = name) -> None:
+                    raise KeyError(name)
+
+                patched.setattr(place, name, fails)
+            number = await publish(world.store, api("a/b", TOKEN))
+
+            async def logged() -> bool:
+                return any(
+                    record.levelname == "ERROR" and record.exc_info and "KeyError" in record.getMessage()
+                    for record in caplog.records
+                )
+
+            await until(logged)
+        await taken(world, number)
+        assert (await world.call("a/b")).status == 401
