@@ -114,3 +114,43 @@ def test_the_largest_quick_value_is_just_within_the_bound(once: int, each: int) 
     size = cost.largest(100)
     assert size < 0 or cost.checks(size) <= 100
     assert cost.checks(size + 2) > 100
+
+
+async def test_numbers_that_are_slow_to_decode_are_decoded_beside_the_loop(world: World) -> None:
+    await world.publish(api("a/b"))
+    few = b"[" + b",".join([b"1e-7", b"1.5e308"] * 30) + b',"%s"]' % (b"-ab1e234-" * 300)
+    assert (await world.call("a/b", few)).status == 202
+    assert world.live.validation.process_id is None
+    for number in (b"1e308", b"1.7E308 ", b"9e-324", b"1e+0308\n"):
+        await world.live.validation.close()
+        assert (await world.call("a/b", b"[" + b",".join([number] * 100) + b"]")).status == 202
+        assert world.live.validation.process_id is not None
+
+
+async def test_more_slow_numbers_than_a_body_may_have_are_a_400(world: World) -> None:
+    await world.publish(api("a/b"))
+    body = b"[" + b",".join([b"1e308"] * 10_001) + b"]"
+    assert (await world.call("a/b", body)).message == (
+        "The body has more than 10000 numbers with an exponent of three digits"
+    )
+
+
+async def test_events_with_slow_numbers_are_decoded_beside_the_loop(world: World) -> None:
+    from iogate.compiler.revision import NoAuth
+    from tests.gateway.sending import EVENT, open_to, send
+
+    open_to(world, NoAuth())
+    assert (await send(world, EVENT | {"data": [1e308] * 100})).status == 202
+    assert world.live.validation.process_id is not None
+
+
+@pytest.mark.parametrize(("divisor", "least"), [(2, 1_000), (0.01, 500), (1e-300, 50)])
+def test_division_of_each_element_counts(divisor: float, least: int) -> None:
+    plain = Schema({"items": {"type": "number"}}).quick_size
+    divided = Schema({"items": {"type": "number", "multipleOf": divisor}}).quick_size
+    assert least < divided < plain / 5
+
+
+def test_many_members_that_are_divided_once_stay_on_the_loop() -> None:
+    prices = {f"p{n}": {"type": "number", "multipleOf": 0.01} for n in range(200)}
+    assert Schema({"properties": prices}).quick_size > 1024 * 1024
