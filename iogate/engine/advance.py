@@ -87,7 +87,7 @@ def _happen(walk: Walk, state: State, happened: Sequence[Happening]) -> None:
             return
     if any(isinstance(each, Expired) for each in happened):
         expired = WorkflowError("timeout", detail="the run took longer than it may")
-        walk.end_faulted(raising.problem(expired, "/"))
+        walk.end_faulted(raising.problem(expired, "/", walk.environment.redact))
         return
     if state.status == "pending":
         walk.begin_run()

@@ -6,7 +6,7 @@ and sees no data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from iogate.compiler.tasks import Inline, Raise, Task
@@ -47,27 +47,31 @@ def raised(body: Raise, scope: Scope) -> WorkflowError:
             "expression", detail=f"the status of an error must be a whole number, not {type_name(status)}"
         )
     title, detail = described.get("title"), described.get("detail")
-    # `catch` hands it on to data, and the state keeps it.
-    redact = scope.environment.redact
-    title, detail = (None if text is None else redact(text) for text in (_text(title), _text(detail)))
-    return RaisedError(redact(kind), status=status, title=title, detail=detail)
+    return RaisedError(kind, status=status, title=_text(title), detail=_text(detail))
 
 
 def placed(
-    error: WorkflowError, task: Task, scope: Frame, calls: Sequence[tuple[Task, Frame]] = ()
+    error: WorkflowError,
+    task: Task,
+    scope: Frame,
+    calls: Sequence[tuple[Task, Frame]] = (),
+    *,
+    redact: Callable[[str], str],
 ) -> dict[str, Any]:
     """The error of a task as data; what the engine says gets the task's name and turn in front.
 
     The instance tells the place in a function, so the words tell who called it. `calls` are the tasks around
     that called functions, the inner first; of many, as in a circle, the first and the last are named.
     """
-    described = problem(error, task.pointer)
+    described = problem(error, task.pointer, redact)
     if not isinstance(error, RaisedError):
         where = [] if task.pointer == scope.pointer else [_named(task, scope)]
         called = [caller.body.name for caller, _ in calls if isinstance(caller.body, Inline)]
         where += [f'function "{name}"' for name in dict.fromkeys((*called[:1], *called[-1:]))]
         where += [_named(*call) for call in calls[-1:]]
-        described["detail"] = ": ".join([*reversed(where), error.detail or error.title or "failed"])
+        described["detail"] = ": ".join(
+            [*reversed(where), described.get("detail") or described.get("title") or "failed"]
+        )
     return described
 
 
@@ -76,9 +80,16 @@ def _named(task: Task, scope: Frame) -> str:
     return f'task "{task.name}"{turn}'
 
 
-def problem(error: WorkflowError, pointer: str) -> dict[str, Any]:
-    """The error as data (RFC 7807); the runtime says where it comes from, whatever the author wrote."""
-    return {**error.to_json(), "instance": pointer}
+def problem(error: WorkflowError, pointer: str, redact: Callable[[str], str]) -> dict[str, Any]:
+    """Return the error as data (RFC 7807), redacted: `catch` hands it to data, and the state keeps it.
+
+    The runtime sets the instance, also of an error that an author describes.
+    """
+    described = {**error.to_json(), "instance": pointer}
+    for name in ("type", "title", "detail"):
+        if name in described:
+            described[name] = redact(described[name])
+    return described
 
 
 def shown(error: Mapping[str, Any]) -> dict[str, Any]:

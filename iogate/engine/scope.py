@@ -103,6 +103,10 @@ class Scope:
             case _:
                 raise KeyError(name)
 
+    def redact(self, text: str) -> str:
+        """Return the text without known secrets."""
+        return self.environment.redact(text)
+
     def _known(self) -> Mapping[str, Any]:
         if self._variables is None:
             self._variables = self.locals()

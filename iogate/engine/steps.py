@@ -201,7 +201,7 @@ def _time_out(walk: Walk, frame: Frame) -> None:
     late = WorkflowError("timeout", detail=f"it took longer than its timeout of {length}")
     if frame.parent is None:
         whole = WorkflowError("timeout", detail=f"the workflow took longer than its timeout of {length}")
-        walk.end_faulted(raising.problem(whole, "/"))
+        walk.end_faulted(raising.problem(whole, "/", walk.environment.redact))
         return
     walk.cancelled(walk.tree.remove_below(frame))
     if frame.kind == "scope":  # one attempt of a `try`: the error comes from inside it

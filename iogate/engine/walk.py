@@ -88,7 +88,7 @@ class Walk:
                 value = flow.input_from.evaluate(value, arguments)
             deadline_ms = waits.deadline(self.program.timeout, value, arguments, self.now_ms)
         except WorkflowError as error:
-            self.end_faulted(raising.problem(error, "/input"))
+            self.end_faulted(raising.problem(error, "/input", self.environment.redact))
             return
         root = framed(id=self.tree.next_id, kind="task", started_ms=self.now_ms, deadline_ms=deadline_ms)
         self.tree.add(root)
@@ -103,7 +103,7 @@ class Walk:
             if flow.output_schema is not None:
                 schemas.require(flow.output_schema, value, "output of the workflow")
         except WorkflowError as error:
-            self.end_faulted(raising.problem(error, "/output"))
+            self.end_faulted(raising.problem(error, "/output", self.environment.redact))
             return
         self._end("completed")
         self.output = value
@@ -147,7 +147,7 @@ class Walk:
         """The error of the task in a scope as data that says where it comes from."""
         calls = self.tree.calls_around(scope)
         around = [(self.program.tasks[call.pointer], self.tree.parent(call)) for call in calls]
-        return raising.placed(error, task, scope, around)
+        return raising.placed(error, task, scope, around, redact=self.environment.redact)
 
     # in and out of tasks
 

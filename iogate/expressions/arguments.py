@@ -17,6 +17,9 @@ class Arguments(Protocol):
 
     def __getitem__(self, name: str, /) -> Any: ...
 
+    def redact(self, text: str) -> str:
+        """Return a text of an error without the secrets that expressions can name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Values:
@@ -30,3 +33,7 @@ class Values:
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
+
+    def redact(self, text: str) -> str:
+        """Return the text; no secret is among the values."""
+        return text

@@ -96,7 +96,8 @@ class Expression:
         try:
             results = list(islice(iter(program.input_value(data)), _RESULTS + 1))
         except ValueError as error:
-            raise self._failure(_without_data(str(error), self.text)) from None
+            # Redacted before it is cut: a part of a secret would not be found.
+            raise self._failure(_without_data(arguments.redact(str(error)), self.text)) from None
         except RecursionError:
             raise self._failure("the data is nested too deeply") from None
         if len(results) == 1:

@@ -185,6 +185,33 @@ async def test_a_raised_error_is_redacted_before_a_workflow_catches_it(
     assert decoded(run.output) == {"said": "[redacted][redacted]"}
 
 
+@pytest.mark.parametrize("place", ["arguments", "set", "interpolation"])
+async def test_an_error_of_an_expression_is_redacted_before_a_workflow_catches_it(
+    place: str, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An author's own words by `error`, also where the message is cut within the secret."""
+    monkeypatch.setenv("TEST_KEY", SECRET)
+    fails = ['${ error("login as \\($secrets.key)") }', f'${{ error("{"." * 190}\\($secrets.key)") }}']
+    tasks = []
+    for number, text in enumerate(fails):
+        asks = {"method": "get", "endpoint": "http://127.0.0.1:1/", "headers": {"X-K": text}}
+        kinds: dict[str, dict[str, Any]] = {
+            "arguments": {"call": "http", "with": asks},
+            "set": {"set": {"k": text}},
+            "interpolation": {"set": {"k": f"a {text} b"}},
+        }
+        keep = {"keep": {"set": {"said": "${ $e.detail }"}, "export": {"as": "${ [$context[]?, .said] }"}}}
+        tasks.append({f"a{number}": {"try": [{"fail": kinds[place]}], "catch": {"as": "e", "do": [keep]}}})
+    tasks.append({"all": {"set": {"said": "${ $context }"}}})
+    await site.publish(workflow("catches", *tasks, use={"secrets": ["key"]}))
+    await site.worker(secrets={"key": {"env": "TEST_KEY"}})
+    run = await site.ended(await site.call("catches"))
+    first, second = decoded(run.output)["said"]
+    assert first.endswith("failed: login as [redacted]")
+    assert "....[red" in second
+    assert SECRET[:4] not in second
+
+
 def test_a_secret_that_an_encoder_wrapped_over_lines_is_hidden() -> None:
     secret = "correct-horse-battery-staple-" * 6
     wrapped = base64.encodebytes(b"user:" + secret.encode()).decode()
