@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -138,3 +140,28 @@ async def test_a_folder_that_cannot_be_written_costs_the_others_counts_only(
     assert said == [
         f"metrics of other gateway processes are missing: {tmp_path / 'file' / 'metrics'}: Not a directory"
     ]
+
+
+async def test_paths_that_only_resemble_the_metrics_are_a_404(
+    redis_url: str, store: Store, tmp_path: Path
+) -> None:
+    """A proxy keeps `/metrics` inside by its path: no other form of it may serve the metrics."""
+    with listening() as on:
+        gateway = spawn(redis_url, on, tmp_path)
+        try:
+            await until(lambda: announced(store, gateway), START_S)
+
+            def status(target: str) -> int:
+                # http.client sends the target as it is, unlike clients that normalize it.
+                host = gateway.url.removeprefix("http://")
+                with closing(http.client.HTTPConnection(host, timeout=20)) as client:
+                    client.putrequest("GET", target, skip_host=True)
+                    client.putheader("Host", host)
+                    client.endheaders()
+                    return client.getresponse().status
+
+            targets = ["/metrics", "/metrics/", "/%6detrics", "//metrics"]
+            statuses = {each: await asyncio.to_thread(status, each) for each in targets}
+            assert statuses == {"/metrics": 200, "/metrics/": 404, "/%6detrics": 404, "//metrics": 404}
+        finally:
+            gateway.stop()
