@@ -90,7 +90,12 @@ class Calls:
                     live.bodies.release(len(sent))
                     # The response to /sync waits for the end of the run, which needs its input no more.
                     del sent
-                answer = stored if isinstance(stored, Answer) else await self._accepted(stored, headers)
+                if isinstance(stored, Answer):
+                    answer = stored
+                else:
+                    # Before the wait of a call to /sync for the end of its run.
+                    route.counts.took(time.perf_counter() - started)
+                    answer = await self._accepted(stored, headers)
         except Failed as failed:
             answer = failed.answer
         except Exception:
@@ -101,11 +106,8 @@ class Calls:
             live.access_log.note(scope, answer.status, code=answer.code, api=route.api.id, started_s=started)
             if unread:
                 await body.let_finish(answer, scope, receive)
-        else:
-            if answer.status == 202:
-                route.counts.took(time.perf_counter() - started)
-            if live.access_log.all:
-                live.access_log.note(scope, answer.status, api=route.api.id, started_s=started)
+        elif live.access_log.all:
+            live.access_log.note(scope, answer.status, api=route.api.id, started_s=started)
         if live.draining.is_set():
             await answer.send_last(send)
         else:

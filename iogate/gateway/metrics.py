@@ -114,7 +114,7 @@ class _Scrape(Collector):
         )
         refused = CounterMetricFamily("iogate_calls_refused", "Calls refused", labels=["api", "code"])
         took = HistogramMetricFamily(
-            "iogate_accept_seconds", "Time from the request's head to its 202", labels=["api"]
+            "iogate_accept_seconds", "Time from the request's head to its acceptance", labels=["api"]
         )
         for api, counts in self._processes.apis.items():
             accepted.add_metric([api], counts.accepted)

@@ -40,6 +40,8 @@ async def test_sync_waits_for_the_end(world: World) -> None:
         reply = await asked
         assert reply.status == http
         assert reply.json == expected | {"uid": found[0].uid}
+    counted = f'iogate_accept_seconds_count{{api="a/b"}} {len(ends)}.0'
+    assert counted in (await world.ask("/metrics")).body.decode()
 
 
 async def test_sync_of_a_cancelled_run_is_a_409(world: World) -> None:
