@@ -20,7 +20,7 @@ from iogate.cli import completion
 from iogate.cli.apis import did_you_mean, gateway_url, is_loopback, live_gateway_url, with_credentials
 from iogate.cli.checking import Checked, compiled, counted
 from iogate.cli.options import HeaderOption, pair, seconds
-from iogate.cli.render import Screen, Table, prints_to_stderr, say
+from iogate.cli.render import Screen, Table, prints_to_stderr, result_stream, say
 from iogate.cli.session import Session, command
 from iogate.cli.watching import ENDED, Watching
 from iogate.errors import ExpectationFailed, IogateError, Misused, NotFound, Refused, Unreachable
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 PANEL = "Debug cases"
 GLANCE_S = 0.3
 LOOK_S = 20.0
+SHOWN = 60
+"""Characters of a value in the table on a terminal."""
 
 
 def register(app: typer.Typer) -> None:
@@ -348,5 +350,6 @@ def _joined(parts: Iterable[str]) -> str:
 
 
 def _short(value: Any) -> str:
+    """Return the value as JSON, cut for a terminal; a pipe gets all of it."""
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:59] + "…"
+    return text if len(text) <= SHOWN or not result_stream().isatty() else text[: SHOWN - 1] + "…"

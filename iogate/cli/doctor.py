@@ -22,7 +22,7 @@ from iogate.cli import credentials, tools
 from iogate.cli.apis import is_loopback
 from iogate.cli.checking import check, counted
 from iogate.cli.render import Table
-from iogate.cli.session import Session, command
+from iogate.cli.session import NO_STORE, Session, command
 from iogate.cli.status import describe, lacking
 from iogate.errors import InvalidFiles, IogateError, Unreachable
 from iogate.settings import LINK_KEY_FILE
@@ -87,6 +87,8 @@ async def doctor(session: Session) -> None:
             )
         ],
     )
+    if failed is not None and failed.message == NO_STORE:
+        raise Unreachable("there is no store yet, as always before the first `iogate up`")
     if failed is not None:
         raise Unreachable("the store is unreachable or refused the connection")
     wrong = [each for each in findings if each.verdict == "error"]

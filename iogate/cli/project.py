@@ -132,10 +132,25 @@ def new_workflow(
             f"{workflow}: expected NAMESPACE/NAME, each of a-z, 0-9 and -, of at most 63 characters"
         )
     path = WORKFLOWS / namespace / f"{name}.yaml"
+    _require_new(namespace, name)
     task, _ = scaffold.set_task()
     if not _create(path, scaffold.workflow(namespace, name, task)):
         raise Refused(f"{path} exists already", hint="delete it, or choose another name")
     session.screen.data("new.workflow", {"workflow": workflow, "files": [str(path)]}, [f"created {path}"])
+
+
+def _require_new(namespace: str, name: str) -> None:
+    """Raise Refused if a file of the project defines this workflow."""
+    from iogate.documents import load
+
+    documents = load(Path.cwd())
+    for document in (*documents.workflows, *documents.mended):
+        head = document.data.get("document")
+        if isinstance(head, dict) and (head.get("namespace"), head.get("name")) == (namespace, name):
+            raise Refused(
+                f"workflow {namespace}/{name} exists already, in {document.path}",
+                hint="change that file, or choose another name",
+            )
 
 
 def split_api(api: str) -> tuple[str, str]:

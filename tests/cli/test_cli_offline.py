@@ -296,7 +296,9 @@ def test_run_reads_stdin(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         assert cli("run", "workflows.d/buy.yaml", "--input", "-").out == '{"bought": "S"}\n'
 
 
-def test_long_values_are_cut_in_tables_only() -> None:
+def test_long_values_are_cut_in_tables_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert debug._short("x" * 100) == f'"{"x" * 100}"'
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert len(debug._short("x" * 100)) == 60
 
 

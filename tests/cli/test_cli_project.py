@@ -129,6 +129,18 @@ def test_new_workflow_writes_one_and_refuses_a_second(cli: Cli) -> None:
     assert "exists already" in cli("new", "workflow", "shop/pay", code=4).err
 
 
+def test_new_workflow_refuses_one_that_another_file_defines(cli: Cli) -> None:
+    cli.write(
+        "workflows.d/all.yaml",
+        "document: {dsl: '1.0.3', namespace: ops, name: deploy, version: 2.0.0}\ndo: [{a: {set: {}}}]\n",
+    )
+    assert cli("new", "workflow", "ops/deploy", code=4).err == (
+        "iogate: workflow ops/deploy exists already, in workflows.d/all.yaml\n"
+        "  change that file, or choose another name\n"
+    )
+    assert not (cli.root / "workflows.d/ops").exists()
+
+
 def test_a_new_token_matches_its_hash(cli: Cli) -> None:
     made = cli("secret", "new", "-o", "json").json
     assert made["schema"] == "iogate.secret.new/v1"
@@ -145,3 +157,10 @@ def test_a_secret_is_hashed_from_stdin_without_its_line_break(
     assert cli("secret", "hash", "--password").out.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert cli("secret", "hash", code=64).err.startswith("iogate: no secret on stdin\n")
+
+
+def test_doctor_says_that_there_is_no_store_before_the_first_up(cli: Cli) -> None:
+    cli("init")
+    assert (
+        "iogate: there is no store yet, as always before the first `iogate up`" in cli("doctor", code=6).err
+    )
