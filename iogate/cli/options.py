@@ -110,6 +110,27 @@ def seconds(text: str | None, option: str) -> float | None:
     return duration.milliseconds / 1000
 
 
+def _ago(text: str, option: str) -> float:
+    """Parse how many seconds ago a moment was; zero is now.
+
+    Raises Misused for text that is neither that nor, since the caller has tried it, a date and time.
+    """
+    from iogate.durations import InvalidDuration, parse_duration
+
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        duration = parse_duration(text)
+    except InvalidDuration:
+        duration = None
+    if duration is None or duration.months:
+        raise Misused(
+            f"{option} {text}: expected how long ago, such as 1h or 7d, or a date and time, such as "
+            "2026-01-31 or 2026-01-31T09:30"
+        )
+    return duration.milliseconds / 1000
+
+
 def moment_ms(text: str | None, option: str) -> int | None:
     """A moment, as a date and time or as how long ago it was."""
     if text is None:
@@ -117,8 +138,7 @@ def moment_ms(text: str | None, option: str) -> int | None:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        ago = seconds(text, option)
-        assert ago is not None
+        ago = _ago(text, option)
         return int((time.time() - ago) * 1000)
     return int(at.astimezone().timestamp() * 1000)
 

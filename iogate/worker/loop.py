@@ -263,7 +263,9 @@ class Loop:
         if not held:
             return
         log.info(
-            "%d runs are handed back", len(held), extra={"action": "runs.handed_back", "runs": len(held)}
+            "%d run is handed back" if len(held) == 1 else "%d runs are handed back",
+            len(held),
+            extra={"action": "runs.handed_back", "runs": len(held)},
         )
         try:
             async with asyncio.timeout(HAND_BACK_S):

@@ -157,7 +157,7 @@ class Workforce:
         signs.forget(self._data_dir, worker)
         if runs:
             log.warning(
-                "%d runs of %s go on elsewhere",
+                "%d run of %s goes on elsewhere" if runs == 1 else "%d runs of %s go on elsewhere",
                 runs,
                 worker,
                 extra={"action": "worker.buried", "worker": worker, "runs": runs},

@@ -37,7 +37,7 @@ def test_a_shutdown_waits_for_runs_as_long_as_the_setting_says_and_says_so(tmp_p
         told = re.search(r"waiting for 1 run, up to ([12]) s; another signal ends at once\n", place.err)
         assert told is not None, place.err
         assert "waiting for 0" not in place.err
-        assert "1 runs are handed back" in place.err
+        assert "1 run is handed back" in place.err
     with up(tmp_path) as place:
         assert place.call(f"/v1/runs/{uid}")[1]["status"] in {"pending", "running"}
 

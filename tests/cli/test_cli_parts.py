@@ -219,3 +219,21 @@ def test_a_gateway_is_called_where_it_can_be_reached_from_here(
     announced: str, host: str, url: str | None
 ) -> None:
     assert reachable(announced, host) == url
+
+
+@pytest.mark.parametrize("text", ["yesterday", "P1M", "1 hour ago", "-1h"])
+def test_a_wrong_moment_lists_both_forms(text: str) -> None:
+    with pytest.raises(Misused) as raised:
+        options.moment_ms(text, "--since")
+    assert raised.value.message == (
+        f"--since {text}: expected how long ago, such as 1h or 7d, or a date and time, such as 2026-01-31 or "
+        "2026-01-31T09:30"
+    )
+
+
+@pytest.mark.parametrize("text", ["0", "0s"])
+def test_zero_ago_is_now(text: str) -> None:
+    before = time.time() * 1000
+    moment = options.moment_ms(text, "--before")
+    assert moment is not None
+    assert before - 1 <= moment <= time.time() * 1000
