@@ -14,7 +14,7 @@ import msgspec
 
 from iogate.keyring import Keyring
 from iogate.store import seals
-from iogate.store.compression import inflate, inflate_all
+from iogate.store.compression import inflate
 from iogate.store.line import pairs
 from iogate.store.seals import Facts
 
@@ -92,8 +92,8 @@ def messages(first: int, entries: Sequence[bytes], uid: str, ring: Keyring) -> t
 def _message(number: int, entry: bytes, uid: str, ring: Keyring) -> Message:
     frame, kind, data = entry.split(b" ", 2)
     if kind == b"child":
-        forged = not seals.end_holds(ring, f"{uid}/{frame.decode()}", data)
-        return Message(number=number, frame=int(frame), kind="child", data=data, forged=forged)
+        end = seals.opened_end(ring, f"{uid}/{frame.decode()}", data)
+        return Message(number=number, frame=int(frame), kind="child", data=end or b"", forged=end is None)
     event = seals.opened_event(ring, data)
     return Message(number=number, frame=int(frame), kind="event", data=event or b"", forged=event is None)
 
@@ -103,7 +103,8 @@ def _claim(fields: list[Any], ring: Keyring) -> Claim:
     attempt, deaths, retention, reason, frames, values = fields[9:15]
     depth, first, inbox = fields[15:] or (0, 1, ())
     facts = _facts.decode(packed)
-    stored, kept = pairs(frames), {}
+    stored = pairs(frames)
+    kept: dict[str, bytes] = {}
     seal, head = stored.pop(seals.STATE, b""), stored.pop("head", None)
     forged = ""
     if not seals.facts_hold(ring, uid, api, packed, data):
@@ -112,8 +113,8 @@ def _claim(fields: list[Any], ring: Keyring) -> Claim:
         forged = "its state"
     else:
         # Not before: what an outsider compressed may be of any size.
-        kept = inflate_all(pairs(values))
-        forged = "" if seals.values_hold(kept) else "its state"
+        found = seals.values_of(stored, pairs(values))
+        forged, kept = ("its state", {}) if found is None else ("", found)
     return Claim(
         uid=uid.decode(),
         token=token,

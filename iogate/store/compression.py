@@ -14,7 +14,6 @@ LARGE: Final = 64 * 1024
 """Bytes from which a value is compressed."""
 COMPRESSED_MOST: Final = 8 * 1024**2
 """Larger ones are stored as they are: the process that writes them does nothing else meanwhile."""
-INFLATED_MOST: Final = 512 * 1024**2
 _MARK = b"x"
 
 
@@ -29,24 +28,19 @@ def deflate(value: bytes) -> bytes:
 def inflate(stored: bytes) -> bytes:
     """Return the JSON of what is stored.
 
-    Raises ValueError for what no release wrote.
+    Raises ValueError for what no release wrote: at most COMPRESSED_MOST bytes were compressed.
     """
     if not stored.startswith(_MARK):
         return stored
     reader = zlib.decompressobj()
     try:
-        value = reader.decompress(stored, INFLATED_MOST)
+        value = reader.decompress(stored, COMPRESSED_MOST + 1)
     except zlib.error as error:
         raise ValueError(f"a compressed value is broken: {error}") from None
-    if not reader.eof:
+    if not reader.eof or len(value) > COMPRESSED_MOST:
         raise ValueError("a compressed value is cut, or too large")
     return value
 
 
 def deflate_all(values: Mapping[str, bytes]) -> dict[str, bytes]:
     return {name: deflate(value) for name, value in values.items()}
-
-
-def inflate_all(values: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return all values as JSON; raises ValueError as `inflate` does."""
-    return {name: inflate(value) for name, value in values.items()}

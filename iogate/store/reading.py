@@ -28,7 +28,10 @@ def moment(ms: int | None) -> str | None:
     """RFC 3339, UTC, in milliseconds."""
     if ms is None:
         return None
-    at = dt.datetime.fromtimestamp(ms / 1000, tz=dt.UTC)
+    try:
+        at = dt.datetime.fromtimestamp(ms / 1000, tz=dt.UTC)
+    except (ValueError, OverflowError, OSError):
+        return None  # something without the key wrote it
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

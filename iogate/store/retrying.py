@@ -13,7 +13,7 @@ import msgspec
 from iogate.errors import Refused
 from iogate.keyring import Keyring
 from iogate.store import seals
-from iogate.store.compression import deflate_all, inflate, inflate_all
+from iogate.store.compression import deflate_all, inflate
 from iogate.store.line import Line, pairs
 from iogate.store.packing import encode, flat, text
 from iogate.store.refusals import Refusals
@@ -69,11 +69,13 @@ async def state(line: Line, uid: str, ring: Keyring, refusals: Refusals) -> Stor
     given = big if big is not None else record.input.encode()
     head, seal = stored.pop("head", None), stored.pop(seals.STATE, b"")
     named, facts = uid.encode(), record.facts.encode()
-    if ring.can_sign and not (
+    kept: dict[str, bytes] | None = None
+    if not ring.can_sign or (
         seals.facts_hold(ring, named, record.api.encode(), facts, given)
         and (head is None or seals.state_holds(ring, named, head, stored, seal))
-        and seals.values_hold(inflate_all(pairs(values)))
     ):
+        kept = seals.values_of(stored, pairs(values))
+    if kept is None:
         refusals.note("run", uid, "what is stored of it does not verify")
         raise Refused(
             f"run {uid} cannot be retried: what is stored of it was not written by a process that has "
@@ -91,7 +93,7 @@ async def state(line: Line, uid: str, ring: Keyring, refusals: Refusals) -> Stor
         stored_input=given,
         head=head,
         frames=stored,
-        values=inflate_all(pairs(values)),
+        values=kept,
     )
 
 

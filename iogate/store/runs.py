@@ -53,16 +53,13 @@ class Runs:
         """By uid, so that a message costs what its own runs' waiters cost, however many wait for others."""
 
     async def show(self, uid: str) -> RunView | None:
-        """The run, or None where there is none or its retention is over."""
-        fields, tasks, packed, blob, big = await self._line.run("show", uid)
-        if fields:
-            return views.live(uid, pairs(fields), pairs(tasks))
-        if packed:
-            parked = views.parked(packed)
-            return views.live(uid, parked.run, parked.tasks)
-        if blob:
-            return views.over(uid, views.ended.decode(blob), pairs(big))
-        return None
+        """Return the run, None if there is none, its retention is over, or its record cannot be read."""
+        answer = await self._line.run("show", uid)
+        try:
+            return _view(uid, *answer)
+        except (ValueError, TypeError, LookupError, AttributeError, msgspec.MsgspecError):
+            self._refusals.note("run", uid, "its record cannot be read")
+            return None
 
     async def list(
         self,
@@ -257,3 +254,17 @@ class Runs:
         now_ms = time_ms(clock)
         age_s = (now_ms - float(oldest[1])) / 1000 if oldest else 0.0
         return Depth(depth=queued + suspects + sum(lengths), oldest_s=max(0.0, age_s))
+
+
+def _view(
+    uid: str, fields: list[bytes], tasks: list[bytes], packed: bytes, blob: bytes, big: list[bytes]
+) -> RunView | None:
+    """Return the run that `show.lua` found. Raises what decoding raises for a record of nobody with a key."""
+    if fields:
+        return views.live(uid, pairs(fields), pairs(tasks))
+    if packed:
+        parked = views.parked(packed)
+        return views.live(uid, parked.run, parked.tasks)
+    if blob:
+        return views.over(uid, views.ended.decode(blob), pairs(big))
+    return None

@@ -14,16 +14,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
+from iogate.errors import WorkflowError
 from iogate.keyring import SEAL_CHARACTERS, Keyring
+from iogate.store.compression import inflate
 
 STATE: str = "seal"
 """Field of a run's frames that holds the seal of its state."""
-_OF_SCRIPTS = frozenset({"poisoned", "the child run is gone"})
-"""Titles of errors with which scripts end runs."""
+_ENDS_OF_SCRIPTS: dict[str, bytes] = {
+    title: msgspec.json.encode(WorkflowError("runtime", status=500, title=title, detail=detail).to_json())
+    for title, detail in (
+        ("poisoned", "the workflow that it ran ended its workers; the record of that run says more"),
+        ("the child run is gone", "the record of the run that it waited for was deleted"),
+    )
+}
+"""Titles of errors with which scripts end runs, and the errors that the parents are given."""
 _EMPTY = b'""]'
 """End of the JSON of facts that are not sealed yet: their seal is the last member."""
 
@@ -89,14 +96,36 @@ def state_holds(
     frames: Mapping[str, bytes],
     seal: bytes,
 ) -> bool:
-    """Tell whether this state was sealed for this run; `values_hold` looks at what its frames refer to."""
+    """Tell whether this state was sealed for this run; `values_of` checks what its frames refer to."""
     listed = manifest({name: digest(frame) for name, frame in frames.items()})
     return ring.holds("state", seal, uid, head, listed)
 
 
-def values_hold(values: Mapping[str, bytes]) -> bool:
-    """Tell whether each value is the one that its name, its digest, says."""
-    return all(hashlib.sha256(value).hexdigest()[:32] == name for name, value in values.items())
+class _Apart(msgspec.Struct):
+    values: dict[str, str] = msgspec.field(name="$values", default_factory=dict)
+
+
+_apart = msgspec.json.Decoder(_Apart)
+
+
+def values_of(frames: Mapping[str, bytes], stored: Mapping[str, bytes]) -> dict[str, bytes] | None:
+    """Return the large values that sealed frames name, as JSON; None if one is not the one named.
+
+    Values that no frame names are not inflated: a writer to the store may have added any number of them.
+    """
+    found: dict[str, bytes] = {}
+    for frame in frames.values():
+        for name in _apart.decode(frame).values.values() if b'"$values"' in frame else ():
+            if name in found or name not in stored:
+                continue  # the frame may name the input, which is stored once
+            try:
+                value = inflate(stored[name])
+            except ValueError:
+                return None
+            if hashlib.sha256(value).hexdigest()[:32] != name:
+                return None
+            found[name] = value
+    return found
 
 
 def sealed_event(ring: Keyring, event: bytes) -> bytes:
@@ -128,27 +157,32 @@ class Told(msgspec.Struct):
 told = msgspec.json.Decoder(Told).decode
 
 
-def end_holds(ring: Keyring, parent: str, message: bytes) -> bool:
-    """Tell whether the end of a child in this message is what its worker committed.
+def opened_end(ring: Keyring, parent: str, message: bytes) -> bytes | None:
+    """Return the end of a child as its parent may be told it, None for one that no worker committed.
 
     A script has no seal to give where it ends a run itself: one that was cancelled, killed its workers, or
-    was deleted. Whoever writes to the store can bring each about, so that such an end holds if it carries no
-    output.
+    was deleted. Whoever writes to the store can bring each about, so that such an end is accepted, with
+    fixed words in place of everything that it carries.
     """
     try:
         ended = told(message)
+        seal = ended.seal.encode("utf-8", "surrogatepass")
+        output, error = bytes(ended.output), bytes(ended.error)
+        if seal:
+            known = ring.holds("end", seal, parent.encode(), ended.status.encode(), output, error)
+            return message if known else None
+        if output != b"null":
+            return None
+        if ended.status == "cancelled":
+            return b'{"status":"cancelled"}'
+        given = _ENDS_OF_SCRIPTS.get(_titled(error).title) if ended.status == "faulted" else None
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return False
-    seal = ended.seal.encode("utf-8", "surrogatepass")
-    output, error = bytes(ended.output), bytes(ended.error)
-    if seal:
-        return ring.holds("end", seal, parent.encode(), ended.status.encode(), output, error)
-    return output == b"null" and (ended.status == "cancelled" or _is_of_a_script(error))
+        return None
+    return None if given is None else b'{"status":"faulted","error":%b}' % given
 
 
-def _is_of_a_script(error: bytes) -> bool:
-    try:
-        found: Any = msgspec.json.decode(error)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return False
-    return isinstance(found, dict) and found.get("title") in _OF_SCRIPTS
+class _Titled(msgspec.Struct):
+    title: str
+
+
+_titled = msgspec.json.Decoder(_Titled).decode

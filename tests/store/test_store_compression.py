@@ -14,12 +14,15 @@ from iogate.store import keys
 from iogate.store.adoption import adopt
 from iogate.store.compression import COMPRESSED_MOST, LARGE, deflate, inflate
 from iogate.store.connection import Store
+from iogate.store.seals import digest
 from tests.store.builders import accepted, commit, publish
 from tests.store.test_store_children import child, parent_of, taken, told
 
 ORDER = json.dumps([{"sku": f"A-{n}", "quantity": n % 7} for n in range(20_000)]).encode()
 NAMED = hashlib.sha256(ORDER).hexdigest()[:32]
 """Name of ORDER among the values of a state."""
+FRAMES = {"1": b'{"$values":{"input":"%b"}}' % NAMED.encode()}
+KEPT = {"1": digest(FRAMES["1"])}
 NOISE = json.dumps(base64.b64encode(random.Random(7).randbytes(300_000)).decode()).encode()
 """No smaller than three quarters, however it is compressed."""
 
@@ -49,10 +52,12 @@ async def test_an_input_is_compressed_from_the_call_to_the_end(each_store: Store
     assert await each_store.call("HSTRLEN", keys.RUN + uid, "in") < len(ORDER) / 5
     (claim,) = (await each_store.leases.take("w", 1)).claims
     assert claim.input == ORDER
-    await each_store.leases.commit([commit(claim, "keep", head=b"h", values={NAMED: ORDER})])
+    await each_store.leases.commit([commit(claim, "keep", head=b"h", frames=FRAMES, values={NAMED: ORDER})])
     assert await each_store.call("HSTRLEN", keys.VALUES + uid, "d") < len(ORDER) / 5
     live = await each_store.runs.show(uid)
-    await each_store.leases.commit([commit(claim, status="faulted", seq=2, error=b"{}", head=b"h")])
+    await each_store.leases.commit(
+        [commit(claim, status="faulted", seq=2, error=b"{}", head=b"h", digests=KEPT)]
+    )
     over = await each_store.runs.show(uid)
     assert live is not None
     assert over is not None
@@ -124,9 +129,11 @@ async def test_what_an_earlier_release_stored_is_read_as_it_is(each_store: Store
     await adopt(each_store)
     (claim,) = (await each_store.leases.take("w", 1)).claims
     assert claim.input == ORDER
-    await each_store.leases.commit([commit(claim, "keep", head=b"h")])
+    await each_store.leases.commit([commit(claim, "keep", head=b"h", frames=FRAMES)])
     await each_store.call("HSET", keys.VALUES + uid, NAMED, ORDER)
-    await each_store.leases.commit([commit(claim, status="faulted", seq=2, error=b"{}", head=b"h")])
+    await each_store.leases.commit(
+        [commit(claim, status="faulted", seq=2, error=b"{}", head=b"h", digests=KEPT)]
+    )
     state = await each_store.runs.state(uid)
     assert state is not None
     assert (state.input, state.values) == (ORDER, {NAMED: ORDER})

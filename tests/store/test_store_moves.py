@@ -63,9 +63,14 @@ async def test_progress_survives_between_leases(each_store: Store) -> None:
     await accepted(each_store.intake())
     (claim,) = (await each_store.leases.take(WORKER, 1)).claims
     sha = hashlib.sha256(b"v" * 70_000).hexdigest()[:32]
-    kept = {"1": digest(b"\x00\xff"), "3": digest(b"three")}
+    named = b'{"$values":{"output":"%b"}}' % sha.encode()
+    kept = {"1": digest(b"\x00\xff"), "3": digest(b"three"), "4": digest(named)}
     first = commit(
-        claim, "keep", head=b"h1", frames={"1": b"\x00\xff", "2": b"two"}, values={sha: b"v" * 70_000}
+        claim,
+        "keep",
+        head=b"h1",
+        frames={"1": b"\x00\xff", "2": b"two", "4": named},
+        values={sha: b"v" * 70_000},
     )
     await each_store.leases.commit([first])
     second = commit(
@@ -81,7 +86,7 @@ async def test_progress_survives_between_leases(each_store: Store) -> None:
     await each_store.leases.commit([second])
     (again,) = (await each_store.leases.take("worker-2", 1)).claims
     assert (again.token, again.seq, again.head, again.deadline_ms) == (2, 2, b"h2", 99)
-    assert again.frames == {"1": b"\x00\xff", "3": b"three"}
+    assert again.frames == {"1": b"\x00\xff", "3": b"three", "4": named}
     assert again.values == {sha: b"v" * 70_000}
 
 

@@ -18,7 +18,8 @@ from tests.store.test_store_events import event, listening, matched, wanting
 
 V = hashlib.sha256(b"v").hexdigest()[:32]
 """Name of the value."""
-KEPT = {"2": digest(b"f2+")}
+NAMES_V = b'{"$values":{"input":"%b"}}' % V.encode()
+KEPT = {"2": digest(NAMES_V)}
 """Digests of the frames with which a run faults."""
 ROW = TaskRow(reference="/do/0/pay", name="pay", status="faulted", started_at_ms=5, ended_at_ms=6)
 
@@ -41,7 +42,7 @@ async def faulted(store: Store, **changes: Any) -> Claim:
     await store.leases.commit([commit(claim, "keep", journal=[b'{"n":1}'], **state)])
     last: dict[str, Any] = {
         "head": b"h2",
-        "frames": {"2": b"f2+"},
+        "frames": {"2": NAMES_V},
         "frames_gone": ["1"],
         "digests": KEPT,
         "tasks": [ROW],
@@ -69,7 +70,7 @@ async def test_a_faulted_run_goes_on_as_the_same_run_with_its_history(each_store
 
     claim = await taken(each_store)
     assert (claim.uid, claim.attempt, claim.seq, claim.token) == (first.uid, 2, 2, 2)
-    assert (claim.head, claim.frames, claim.values) == (b"h2", {"2": b"f2+"}, {V: b"v"})
+    assert (claim.head, claim.frames, claim.values) == (b"h2", {"2": NAMES_V}, {V: b"v"})
     assert claim.input == data
     assert claim.deadline_ms is not None
     assert claim.deadline_ms >= (before.ended_at_ms or 0) + 300_000
@@ -149,7 +150,7 @@ async def test_another_state_and_program_can_be_put_in_its_place(each_store: Sto
     first = await faulted(each_store)
     start = await each_store.runs.state(first.uid)
     assert start is not None
-    assert (start.head, start.frames, start.values) == (b"h2", {"2": b"f2+"}, {V: b"v"})
+    assert (start.head, start.frames, start.values) == (b"h2", {"2": NAMES_V}, {V: b"v"})
     assert (start.attempt, start.facts.program) == (1, PROGRAM)
     facts = msgspec.structs.replace(start.facts, program="p2", revision=2)
     changed = msgspec.structs.replace(start, head=b"h0", frames={"9": b"f9"}, values={}, facts=facts)
