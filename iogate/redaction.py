@@ -30,6 +30,9 @@ _SHORTEST_CORE: Final = 6
 _WRAPPED: Final = 12
 """Characters from which a form is also searched for across line breaks, as `base64` and PEM wrap it."""
 
+_LONGEST_DUMPED: Final = 1024
+"""Bytes of a secret up to which its dumps are searched for: they are up to four times as long."""
+
 _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _SAFE: Final = ("", "/", "!'()*", "@:/!$&'()*+,;=~", "?/:@!$'()*,~")
 """Characters that percent-encoders leave alone: jq, most, JavaScript, the HTTP client (paths, queries)."""
@@ -194,6 +197,19 @@ def _forms(secret: str) -> Iterable[str]:
     with contextlib.suppress(UnicodeError):  # else it cannot be a host
         yield secret.encode("idna").decode("ascii")
     yield from _base64_cores(_bytes(secret))
+    if len(_bytes(secret)) <= _LONGEST_DUMPED:
+        yield from _dumps(_bytes(secret))
+
+
+def _dumps(raw: bytes) -> Iterable[str]:
+    """Yield the secret as dumps of bytes show it: `od -tx1`, `xxd`, fingerprints, escapes of each byte."""
+    for separator in (" ", ":"):
+        yield raw.hex(separator)
+    for escape in ("%", "\\x"):
+        yield escape + raw.hex("%").replace("%", escape)
+    # `xxd` groups two bytes; in a longer text the secret starts in the middle of a group or at its start.
+    yield raw.hex(" ", -2)
+    yield raw[:1].hex() + " " + raw[1:].hex(" ", -2)
 
 
 def _base64_cores(raw: bytes) -> Iterable[str]:

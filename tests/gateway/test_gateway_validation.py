@@ -154,3 +154,43 @@ def test_division_of_each_element_counts(divisor: float, least: int) -> None:
 def test_many_members_that_are_divided_once_stay_on_the_loop() -> None:
     prices = {f"p{n}": {"type": "number", "multipleOf": 0.01} for n in range(200)}
     assert Schema({"properties": prices}).quick_size > 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "item", [{"a": 1, "password": "12345"}, [1] * 30, [1.0e308] * 30], ids=["objects", "numbers", "slow"]
+)
+async def test_a_large_input_is_redacted_beside_the_loop(world: World, item: Any) -> None:
+    await world.publish(api("a/b"))
+    lines = [item] * 300
+    uid = (await world.call("a/b", json.dumps({"lines": lines, "token": "t0"}).encode())).uid
+    await world.live.validation.close()
+    shown = (await world.ask(f"/v1/runs/{uid}")).json["input"]
+    if isinstance(item, dict):
+        item = item | {"password": "[redacted]"}
+    assert shown == {"lines": [item] * 300, "token": "[redacted]"}
+    assert world.live.validation.process_id is not None
+
+
+async def test_an_input_that_is_too_costly_to_redact_is_not_shown(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from iogate.gateway.answers import ErrorAnswer, Failed
+    from iogate.gateway.validation import Validation
+    from iogate.gateway.validation_process import TOO_COSTLY
+
+    await world.publish(api("a/b"))
+    uid = (await world.call("a/b", json.dumps(["x" * 5000]).encode())).uid
+
+    async def perform(*_: object) -> None:
+        raise Failed(ErrorAnswer(*TOO_COSTLY))
+
+    monkeypatch.setattr(Validation, "_perform", perform)
+    assert (await world.ask(f"/v1/runs/{uid}")).json["input"] == "[too costly to show]"
+
+
+async def test_short_strings_and_small_objects_are_within_the_memory_of_each_job(world: World) -> None:
+    await world.publish(api("a/b"))
+    for text in (b'"a"', b'"ab"', b"{}", b'"ab"', b'{"a":1}', b'"a"', b"[]"):
+        body = b"[" + b",".join([text] * (1024 * 1024 // (len(text) + 1) - 1)) + b"]"
+        reply = await world.call("a/b", body)
+        assert reply.status == 202, (text, reply.body)
