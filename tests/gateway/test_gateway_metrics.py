@@ -146,6 +146,7 @@ async def test_paths_that_only_resemble_the_metrics_are_a_404(
     redis_url: str, store: Store, tmp_path: Path
 ) -> None:
     """A proxy keeps `/metrics` inside by its path: no other form of it may serve the metrics."""
+    await publish(store, api("a/b"))
     with listening() as on:
         gateway = spawn(redis_url, on, tmp_path)
         try:
