@@ -85,13 +85,15 @@ class HttpCalls:
             raise CallFailed(error, definite=False) from None
         return Called(output=output, authorization=exchange.authorization)
 
-    async def fetch(self, call: CallHttp) -> bytes:
+    async def fetch(self, call: CallHttp, follows: Callable[[str], bool] | None = None) -> bytes:
         """Make the call and give the body of its answer as it came.
 
-        Raises CallFailed.
+        `follows` tells whether to follow a redirect to a URL; None: to each. Raises CallFailed.
         """
+        exchange = self._exchange(call, "")
+        exchange.follows = follows
         try:
-            return (await self._exchange(call, "").run()).body
+            return (await exchange.run()).body
         except WorkflowError as error:
             raise CallFailed(error, definite=False) from None
 
@@ -124,6 +126,7 @@ class _Exchange:
         self._cap = cap
         self._redactor = redactor
         self._from = ""
+        self.follows: Callable[[str], bool] | None = None
         self.request = request
         self.shown = f"{request.method} {request.url.origin()}"
 
@@ -152,7 +155,9 @@ class _Exchange:
                         response = responses.refusal(received, self._redactor())
                         raise RefusedStatus(status, self._hint(received), response)
                     return received
-                trust = self._follow(route, _join(route.url, headers["Location"]), status, trust)
+                location = _join(route.url, headers["Location"])
+                self._check(route, location)
+                trust = self._follow(route, location, status, trust)
         raise failures.failed(f"{self.shown} was redirected more than {MAX_REDIRECTS} times", definite=True)
 
     async def _hop(self, route: Route) -> Received:
@@ -186,6 +191,19 @@ class _Exchange:
 
     def _wanted(self, status: int, headers: Mapping[str, str]) -> bool:
         return self._accepted(status) and not self._redirected(status, headers)
+
+    def _check(self, route: Route, location: URL) -> None:
+        """Raise CallFailed for a redirect that this call does not follow."""
+        if self.follows is None:
+            return
+        written = location
+        if location.origin() == route.url.origin():
+            written = self.request.url.origin().join(location.relative())
+        if not self.follows(str(written)):
+            raise failures.failed(
+                f"{self.shown} led to {written.with_query(None)}, which function_origins does not name",
+                definite=True,
+            )
 
     def _follow(self, route: Route, location: URL, status: int, trust: Trust) -> Trust:
         """Turn to where a redirection leads, and say how far that is trusted.

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ import msgspec
 
 from iogate import secrets
 from iogate.compiler import program
+from iogate.compiler.checks import origins
 from iogate.compiler.sources import MAX_BYTES, Fetch, FetchFailed
 from iogate.effects.calls import HttpCalls
 from iogate.effects.http.failures import CallFailed
@@ -42,7 +44,10 @@ def fetcher(settings: Settings, root: Path, *, values: Mapping[str, Any] | None 
     def fetch(uri: str, policy: Mapping[str, Any] | None, *, foreign: bool) -> bytes:
         known = _secrets(settings, root) if values is None else values
         call = replace(_call(uri, policy, known), foreign=foreign)
-        return _in_thread(lambda: asyncio.run(_fetched(call, settings)))
+        follows = partial(origins.is_named, origins=settings.function_origins)
+        # A trusted server that redirects elsewhere, by mistake or by design, lends its trust to nobody.
+        trusted = follows if follows(uri) else None
+        return _in_thread(lambda: asyncio.run(_fetched(call, settings, trusted)))
 
     return fetch
 
@@ -61,7 +66,7 @@ def _call(uri: str, policy: Mapping[str, Any] | None, known: Mapping[str, Any]) 
     raise FetchFailed(detail.removeprefix('task "fetch": '))
 
 
-async def _fetched(call: CallHttp, settings: Settings) -> bytes:
+async def _fetched(call: CallHttp, settings: Settings, follows: Callable[[str], bool] | None) -> bytes:
     http = HttpCalls(
         allow_hosts=settings.allow_hosts,
         endpoints=settings.endpoints,
@@ -70,7 +75,7 @@ async def _fetched(call: CallHttp, settings: Settings) -> bytes:
     )
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            return await http.fetch(call)
+            return await http.fetch(call, follows)
     except CallFailed as failed:
         raise FetchFailed(failed.error.detail or "the call failed") from None
     except TimeoutError:

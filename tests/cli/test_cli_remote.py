@@ -45,6 +45,7 @@ class Host:
     url: str = ""
     pages: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    redirects: dict[str, str] = field(default_factory=dict)
 
 
 @pytest.fixture
@@ -56,7 +57,10 @@ def host(cli: Cli) -> Iterator[Host]:
         def do_GET(self) -> None:
             made.asked.append(self.path)
             page = made.pages.get(self.path)
-            self.send_response(200 if page is not None else 404)
+            location = made.redirects.get(self.path)
+            self.send_response(302 if location else 200 if page is not None else 404)
+            if location:
+                self.send_header("Location", location)
             self.send_header("Content-Type", "application/json")
             self.end_headers()
             self.wfile.write((page or "").encode())
@@ -277,3 +281,30 @@ def test_a_function_that_another_one_calls_needs_an_origin_of_its_own(cli: Cli, 
     ran = cli("run", "workflows.d/ask.yaml", "--input", '{"q": "what"}', code=3)
     assert "error IOG324: a function from elsewhere runs a shell" in ran.err
     assert "does not name https://docs.example/inner.yaml" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("location", "followed"),
+    [
+        ("https://docs.example/evil.yaml", False),
+        ("/evil.yaml", False),
+        ("/catalog/../evil.yaml", False),
+        ("/catalog/moved.yaml", True),
+        ("https://lib.example/catalog/moved.yaml", True),
+    ],
+)
+def test_a_named_origin_redirects_only_to_what_is_named_as_well(
+    cli: Cli,
+    host: Host,
+    location: str,
+    followed: bool,  # noqa: FBT001 - a table
+) -> None:
+    settings = json.loads((cli.root / "iogate.yaml").read_text())
+    settings |= {"allow_run": ["shell"], "function_origins": ["https://lib.example/catalog"]}
+    cli.write("iogate.yaml", json.dumps(settings))
+    host.redirects = {"/catalog/functions/double/1.0.0/function.yaml": location}
+    host.pages |= {"/evil.yaml": SHELL, "/catalog/moved.yaml": SHELL}
+    ran = cli("run", "workflows.d/ask.yaml", "--input", '{"q": "what"}', code=None)
+    assert ("which function_origins does not name" in ran.err) is not followed, ran.err
+    assert ("/evil.yaml" in host.asked) is False
+    assert ("/catalog/moved.yaml" in host.asked) is followed

@@ -81,7 +81,7 @@ def _literal(pointer: Pointer, endpoint: Any) -> Iterator[tuple[Pointer, str]]:
 
 def running(function: Placed, url: str, origins: Sequence[str]) -> Iterator[Problem]:
     """Find what a fetched function runs that only named origins may: processes and workflows."""
-    if any(is_below(url, each) for origin in origins for each in (origin, _read_from(origin))):
+    if is_named(url, origins):
         return
     for task in outline.tasks(function.data):
         run = task.data.get("run")
@@ -97,6 +97,11 @@ def running(function: Placed, url: str, origins: Sequence[str]) -> Iterator[Prob
             f"a function from elsewhere runs a {kind}, and the setting function_origins does not name {url}",
             hint="read the function; if you trust who keeps it, add the start of its URL to function_origins",
         )
+
+
+def is_named(url: str, origins: Sequence[str]) -> bool:
+    """Tell whether one of the origins, as the setting `function_origins` has them, names a URL."""
+    return any(is_below(url, each) for origin in origins for each in (origin, _read_from(origin)))
 
 
 def _read_from(origin: str) -> str:
