@@ -63,9 +63,10 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
         run = opened.run
         if (limit_s := _wait_s(request)) and not run.ended:
             run = await _wait(live, uid, limit_s) or run
-        return as_response(
-            response(reading.whole(run, limited=_limited(live, run)) if opened.whole else reading.times(run))
-        )
+        if not opened.whole:
+            return as_response(response(reading.times(run)))
+        shown = await live.validation.redacted(run.input) if run.input else None
+        return as_response(response(reading.whole(run, limited=_limited(live, run), shown_input=shown)))
 
     @route("/v1/runs/{uid:str}/events", http_method=_READ)
     async def follow(request: Request[Any, Any, Any]) -> Response[Any]:

@@ -1,8 +1,8 @@
 """Validates requests: small ones at once, large ones and those of costly schemas in a process of their own.
 
-Used by `calls` and `arrivals`; one process for each gateway, started when it is first needed. Invariants: the
-event loop is never held longer than a few milliseconds, whatever is sent; jobs are done one at a time, and
-the number of jobs that wait is bounded.
+Redacts inputs that are shown, too. Used by `calls`, `arrivals` and `runs`; one process for each gateway,
+started when it is first needed. Invariants: the event loop is never held longer than a few milliseconds,
+whatever is sent; jobs are done one at a time, and the number of jobs that wait is bounded.
 """
 
 from __future__ import annotations
@@ -33,9 +33,12 @@ from iogate.gateway.validation_process import (
     EventsJob,
     Job,
     Outcome,
+    Redacted,
+    RedactJob,
     Refusal,
     Result,
 )
+from iogate.store import reading
 
 if TYPE_CHECKING:
     from iogate.gateway.routes import Route
@@ -46,6 +49,8 @@ ON_LOOP_BYTES: Final = 32 * 1024
 """A larger request is decoded in the process: 1 MiB of small objects takes 70 ms."""
 SLOW_NUMBERS: Final = 64
 """Numbers that take the decoder long, 1e308 for example, up to which a request is decoded on the loop."""
+REDACTED_ON_LOOP: Final = 4 * 1024
+"""A larger input is redacted in the process: 1 MiB of small objects takes a second."""
 FEW_BYTES: Final = 512
 """A smaller body holds too few of them to be worth counting."""
 WAITING: Final = 64
@@ -54,6 +59,8 @@ WAIT_S: Final = 20.0
 STOP_S: Final = 1.0
 _PASSED: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
 
+UNSHOWN: Final = b'"[too costly to show]"'
+"""Shown in place of an input that the process cannot redact within its bounds."""
 BUSY: Final = answers.unavailable("Too many large requests are being validated; nothing was accepted")
 _decode = msgspec.msgpack.Decoder(Result).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -155,6 +162,19 @@ class Validation:
         assert isinstance(outcome, Events)
         return outcome.events
 
+    async def redacted(self, stored: bytes) -> bytes:
+        """Return a stored input as JSON without secrets. Raises Failed: a 503, or the 500 of a defect."""
+        if len(stored) <= REDACTED_ON_LOOP and decoding.count_slow_numbers(stored) <= SLOW_NUMBERS:
+            return reading.redacted(stored)
+        try:
+            outcome = await self._perform(RedactJob(input=stored), None)
+        except Failed as failed:
+            if failed.answer.status != TOO_COSTLY[0]:
+                raise
+            return UNSHOWN
+        assert isinstance(outcome, Redacted)
+        return outcome.json
+
     async def close(self) -> None:
         """End the process."""
         for job in self._jobs:
@@ -162,7 +182,7 @@ class Validation:
         await asyncio.gather(*self._jobs, return_exceptions=True)
         await self._end()
 
-    async def _perform(self, job: Job, route: Route | None) -> Input | Events:
+    async def _perform(self, job: Job, route: Route | None) -> Input | Events | Redacted:
         if len(self._jobs) >= WAITING:
             raise Failed(BUSY)
         # A task of its own: a caller that hangs up must not leave half a message in the pipe.

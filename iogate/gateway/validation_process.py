@@ -24,14 +24,15 @@ from iogate.gateway import cloudevents, content
 from iogate.gateway.answers import Failed
 from iogate.gateway.content import Input, Sent
 from iogate.gateway.schema import Schema
+from iogate.store import reading
 
 LENGTH: Final = 4
 """Bytes before each message that say how long it is."""
 CPU_S: Final = 2.0
 CPU_S_PER_MIB: Final = 1.0
 MEMORY_BYTES: Final = 8 * 1024 * 1024
-MEMORY_PER_BYTE: Final = 32
-"""Objects of two bytes take 30 times as much once they are decoded."""
+MEMORY_PER_BYTE: Final = 64
+"""Objects of two bytes take 30 times as much once they are decoded, and a redacted copy as much again."""
 KEPT_BYTES: Final = 16 * 1024 * 1024
 """A process that has grown by more is replaced by a new one."""
 SCHEMAS: Final = 256
@@ -57,6 +58,18 @@ class EventsJob(msgspec.Struct, frozen=True, kw_only=True, tag="events"):
     body: bytes
 
 
+class RedactJob(msgspec.Struct, frozen=True, kw_only=True, tag="redact"):
+    """Redact a stored input for a response."""
+
+    input: bytes
+
+
+class Redacted(msgspec.Struct, frozen=True, kw_only=True, tag="redacted"):
+    """An input as JSON without secrets."""
+
+    json: bytes
+
+
 class Events(msgspec.Struct, frozen=True, kw_only=True, tag="events"):
     """Valid events, each as JSON."""
 
@@ -77,7 +90,7 @@ class Defect(msgspec.Struct, frozen=True, kw_only=True, tag="defect"):
     traceback: str
 
 
-Outcome = Input | Events | Refusal | Defect
+Outcome = Input | Events | Redacted | Refusal | Defect
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +99,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """This process ends after it."""
 
 
-Job = CallJob | EventsJob
+Job = CallJob | EventsJob | RedactJob
 
 _decode_job = msgspec.msgpack.Decoder(Job).decode
 _encode_result = msgspec.msgpack.Encoder().encode
@@ -102,6 +115,8 @@ def perform(job: Job) -> Outcome:
                 return content.read(job.sent, schema, fingerprint=job.fingerprint)
             case EventsJob():
                 return Events(events=cloudevents.read(job.headers, job.repeated, job.body))
+            case RedactJob():
+                return Redacted(json=reading.redacted(job.input))
     except Failed as failed:
         answer = failed.answer
         return Refusal(status=answer.status, code=answer.code, message=answer.message)
@@ -123,17 +138,18 @@ def _schema(digest: str, given: bytes | None) -> Schema | None:
 
 
 class _Bounds:
-    """Bounds on processor time and memory, over the memory that the process has at first."""
+    """Bounds on processor time and memory, over the memory that the process has before each job."""
 
     def __init__(self) -> None:
-        self._virtual, self._resident = _memory()
+        self._resident = _memory()[1]
 
     def set(self, size: int) -> None:
         """Bound the next job by the size of its request."""
         signal.setitimer(signal.ITIMER_PROF, CPU_S + CPU_S_PER_MIB * size / _MIB)
-        if self._virtual:
+        virtual = _memory()[0]
+        if virtual:
             hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-            soft = self._virtual + MEMORY_BYTES + MEMORY_PER_BYTE * size
+            soft = virtual + MEMORY_BYTES + MEMORY_PER_BYTE * size
             resource.setrlimit(resource.RLIMIT_AS, (soft if hard < 0 else min(soft, hard), hard))
 
     def clear(self) -> None:

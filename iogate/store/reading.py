@@ -62,10 +62,21 @@ def brief(run: Summary | RunView) -> dict[str, Any]:
     }
 
 
-def whole(run: RunView, *, limited: bool) -> dict[str, Any]:
-    """All of a run. `limited`: its API may have only so many running at once."""
+def redacted(stored: bytes) -> bytes:
+    """Return an input as JSON in which members that look like secrets are redacted."""
+    return msgspec.json.encode(redact(msgspec.json.decode(stored)))
+
+
+def whole(run: RunView, *, limited: bool, shown_input: bytes | None = None) -> dict[str, Any]:
+    """Return all of a run.
+
+    `limited`: its API may have only so many running at once. `shown_input`: its input if it is redacted
+    already, since that takes a second for a large one.
+    """
+    if shown_input is None and run.input:
+        shown_input = redacted(run.input)
     return brief(run) | {
-        "input": redact(msgspec.json.decode(run.input)) if run.input else None,
+        "input": raw(shown_input),
         "output": raw(run.output),
         "error": error(run),
         "waitingFor": _waiting_for(run, limited=limited),
