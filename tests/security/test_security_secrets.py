@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import shlex
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -183,6 +184,21 @@ async def test_a_raised_error_is_redacted_before_a_workflow_catches_it(
     await site.worker(secrets={"key": {"env": "TEST_KEY"}})
     run = await site.ended(await site.call("catches"))
     assert decoded(run.output) == {"said": "[redacted][redacted]"}
+
+
+@pytest.mark.parametrize("secret", [SECRET, "sw0rdfish-and-more-of-the-same", "abcd"])
+def test_a_dump_of_a_secret_is_hidden(secret: str) -> None:
+    """`od`, `xxd`, a fingerprint, and an encoder that escapes each byte."""
+    redactor = Redactor([secret])
+    for before in ("", "k", "ke"):
+        raw = f"{before}{secret}.".encode()
+        octets = [f"{byte:02x}" for byte in secret.encode()]
+        od = subprocess.run(["od", "-An", "-tx1"], input=raw, capture_output=True, check=True).stdout.decode()
+        shown = [raw.hex(" "), raw.hex(":"), raw.hex(" ", -2), raw.hex(":").upper(), od]
+        shown += ["".join(f"{escape}{octet}" for octet in octets) for escape in ("%", "\\x")]
+        for text in shown:
+            assert HIDDEN in redactor.text(text), text
+            assert octets[1] + octets[2] not in "".join(filter(str.isalnum, redactor.text(text))), text
 
 
 @pytest.mark.parametrize("place", ["arguments", "set", "interpolation"])
