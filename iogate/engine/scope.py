@@ -38,6 +38,8 @@ class Environment:
 
     secrets: Mapping[str, Any] = field(default_factory=dict)
     """Resolved, of the names that the workflow declares; those that cannot be resolved are absent."""
+    unset: Mapping[str, str] = field(default_factory=dict)
+    """Reason, by name, why a secret that the settings define cannot be resolved."""
     once: frozenset[str] = frozenset()
     """Functions (`name:version`) that must not be called again where the outcome of a call is unknown."""
     error_types: str = "open-workflow"
@@ -123,10 +125,12 @@ class Scope:
         held = self.environment.secrets
         for name in self.program.secrets:
             if name not in held:
+                reason = self.environment.unset.get(
+                    name,
+                    "define it in the setting `secrets`, and set the variable or file that it names there",
+                )
                 raise WorkflowError(
-                    "authorization",
-                    detail=f'secret "{name}" is not available to workers: define it in the setting `secrets`,'
-                    " and set the variable or file that it names there",
+                    "authorization", detail=f'secret "{name}" is not available to workers: {reason}'
                 )
         return {name: held[name] for name in self.program.secrets}
 

@@ -37,6 +37,7 @@ class Vault:
         self._own = passwords(settings.redis_url or "")
         self._resolved: dict[str, Any] | None = None
         self._faults: dict[str, str] = {}
+        self._unset: dict[str, str] = {}
         self._sinks = {sink.name: sink.headers for sink in of_settings(settings).all}
         self._headers: dict[str, dict[str, str] | None] = {}
         self._environments: dict[tuple[str, ...], Environment] = {}
@@ -48,11 +49,13 @@ class Vault:
         resolved: dict[str, Any] = {}
         texts: list[Any] = list(self._own)
         faults: dict[str, str] = {}
+        unset: dict[str, str] = {}
         for name, source in self._sources.items():
-            text = self._text(
-                f"secret {name}", source, "workflows that use it fail with an authorization error", faults
-            )
-            if text is not None:
+            label = f"secret {name}"
+            text = self._text(label, source, "workflows that use it fail with an authorization error", faults)
+            if text is None:
+                unset[name] = faults[label]
+            else:
                 resolved[name] = _parsed(text)
                 texts += (text, resolved[name])
         headers = {sink: self._resolved_headers(sink, given, faults) for sink, given in self._sinks.items()}
@@ -63,6 +66,9 @@ class Vault:
             if not isinstance(given[name], str)
         ]
         self._faults = faults
+        if unset != self._unset:
+            self._unset = unset
+            self._environments.clear()
         if resolved != self._resolved or headers != self._headers:
             self._resolved, self._headers = resolved, headers
             self._environments.clear()
@@ -109,6 +115,7 @@ class Vault:
             secrets = {name: resolved[name] for name in names if name in resolved}
             environment = Environment(
                 secrets=secrets,
+                unset={name: self._unset[name] for name in names if name in self._unset},
                 once=self._once,
                 error_types=self.error_types,
                 redact=self.redaction.text,

@@ -225,3 +225,17 @@ def test_interrupt_shows_the_run_as_it_stands(cli: Cli, task: str, status: str) 
         shown = json.loads(out)
         assert (shown["schema"], shown["output"], shown["error"]) == ("iogate.run/v1", None, None)
         assert shown["status"] in {status, "running"}
+
+
+def test_the_error_of_a_missing_secret_names_its_file_or_variable(cli: Cli) -> None:
+    cli.write("iogate.yaml", "secrets: {token: {file: secrets/token.txt}, key: {env: NOBODY_SETS_THIS}}\n")
+    for name, reason in (
+        ("token", "secret file secrets/token.txt does not exist"),
+        ("key", "environment variable NOBODY_SETS_THIS is not set"),
+        ("other", "define it in the setting `secrets`, and set the variable or file that it names there"),
+    ):
+        cli.write(
+            "w.yaml", document("w", f"use: {{secrets: [{name}]}}\ndo: [{{a: {{set: $secrets.{name}}}}}]")
+        )
+        error = cli("run", "w.yaml", "-o", "json", code=7).json["error"]
+        assert error["detail"] == f'task "a": secret "{name}" is not available to workers: {reason}'
