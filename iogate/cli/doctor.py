@@ -225,7 +225,7 @@ async def store_of(store: Store) -> list[Finding]:
         Finding(
             about="store",
             verdict="ok",
-            message=f"{store.address}, {describe(info)}",
+            message=f"{store.shown_url}, {describe(info)}",
         )
     ]
     found += [

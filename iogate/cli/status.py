@@ -40,7 +40,7 @@ async def status(session: Session) -> None:
         drained_s = await store.drains.left_s()
         schedules = await store.schedules.upcoming()
         refused = await store.refusals.counts()
-        address = store.address
+        address = store.shown_url
     lacks = lacking(gateways)
     apis = [
         {

@@ -10,6 +10,7 @@ import asyncio
 from typing import Any
 
 from iogate.keyring import NO_KEYS, Keyring
+from iogate.redis_url import mask
 from iogate.store import forms, trust
 from iogate.store.checkup import Finding, findings
 from iogate.store.drains import Drains
@@ -57,6 +58,12 @@ class Store:
     def address(self) -> str:
         """Where the store is, without credentials; safe to print."""
         return self._line.address
+
+    @property
+    def shown_url(self) -> str:
+        """URL of the store without its passwords; with the current primary if Sentinels name it."""
+        url = mask(self.url)
+        return f"{url} ({self.address})" if url.startswith("redis+sentinel:") else url
 
     def intake(self) -> Intake:
         """A way in for calls; one a gateway process."""

@@ -9,9 +9,11 @@ import pytest
 from iogate.cli.several import repeatable
 from iogate.errors import Unreachable
 from iogate.store import server
+from iogate.store.connection import Store
 from iogate.store.failures import StoreUnavailable
 from tests.cli.conftest import Cli
 from tests.cli.place import Place, until
+from tests.keys import RING
 
 
 def test_commands_that_need_a_store_say_how_to_get_one(cli: Cli) -> None:
@@ -435,6 +437,28 @@ def test_doctor_finds_what_will_hurt(live: Cli) -> None:
     about_store = [each["message"] for each in findings if each["about"] == "store"]
     assert any(message.endswith(f", {server.choose()}") for message in about_store), "by its own version"
     assert any("shop/lacking" in each["message"] for each in findings if each["about"] == "secrets")
+
+
+def test_the_store_has_one_spelling(live: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In `status`, `doctor` and the line of a command that changes it."""
+    (line,) = (each for each in live("enable", "shop/buy").err.splitlines() if each.startswith("store: "))
+    url = line.removeprefix("store: ")
+    monkeypatch.setattr(Store, "address", "another spelling")
+    assert live("status", "-o", "json").json["store"] == url
+    findings = live("doctor", "-o", "json").json["findings"]
+    assert any(each["about"] == "store" and each["message"].startswith(f"{url}, ") for each in findings)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://gateway:hush@store:6379/1", "redis://gateway:***@store:6379/1"),
+        ("unix:///run/store.sock", "unix:///run/store.sock"),
+        ("redis+sentinel://s1,s2/orders", "redis+sentinel://s1,s2/orders ("),
+    ],
+)
+def test_the_url_of_a_store_is_shown_without_its_passwords(url: str, shown: str) -> None:
+    assert Store(url, client_name="test", keyring=RING).shown_url.startswith(shown)
 
 
 def test_doctor_without_a_store_exits_6(cli: Cli) -> None:
