@@ -40,6 +40,9 @@ async def until_ended(screen: Screen, store: Store, drive: Drive, uid: str, limi
         runs = await _going_on(store)
         # Asked last: what the end of a run starts is there before the run has gone.
         if not runs and drive.idle:
+            if drive.draining:
+                # Ctrl-C ended what was still at work: that is no end of its own.
+                raise KeyboardInterrupt
             break
         passed_s = time.monotonic() - began
         what = _named(runs, drive)
