@@ -252,7 +252,7 @@ async def test_a_parent_hears_of_a_child_that_was_deleted(each_store: Store) -> 
     claims = {claim.uid: claim for claim in (await each_store.leases.take("w", 5)).claims}
     (message,) = claims[parent.uid].inbox
     assert told(message)["status"] == "faulted"
-    assert told(message)["error"]["detail"] == f"the record of the run {lost.uid} was deleted"
+    assert told(message)["error"]["detail"] == "the record of the run that it waited for was deleted"
 
 
 async def test_nothing_is_left_of_a_run_that_was_deleted(each_store: Store) -> None:
