@@ -122,7 +122,7 @@ def compiled(
 
 
 def save_lock(screen: Screen, checked: Checked) -> None:
-    """Write iogate.lock after the whole project was compiled, and say what has changed in it.
+    """Write iogate.lock after the whole project was compiled, and report its changes.
 
     Raises Refused if the file cannot be written.
     """

@@ -30,7 +30,7 @@ _SAFE = re.compile(r"[\w./:-]{1,200}", re.ASCII)
 
 
 def _quiet(suggest: Callable[[str], Iterator[tuple[str, str]]]) -> Completer:
-    """Make a completer: in the folder of `-C`, of what fits, and empty after any failure."""
+    """Return a completer that works in the folder of `-C` and suggests nothing after a failure."""
 
     @functools.wraps(suggest)
     def complete(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
