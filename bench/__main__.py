@@ -9,6 +9,7 @@ Three questions, each answered by the median of several rounds in which both sid
 `python -m bench waiting` asks another: what runs cost that wait, and how late their timers fire.
 `python -m bench herd` measures what many timers that are due at once cost other callers.
 `python -m bench streams` measures what open event streams cost other callers.
+`python -m bench versions` compares how fast this checkout and another one accept calls.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,29 +24,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import herd, streams, waiting
-from bench.site import TOKEN, Site, redis_server, wait_for
+from bench import herd, streams, versions, waiting
+from bench.site import Site, load, redis_server, wait_for
 
-BODY = '{"sku":"A-1","quantity":3}'
 OURS = "/v1/api/bench/noop/async"
 PEERS = "/noop"
-
-
-def load(
-    port: int, path: str, *, seconds: float, requests: int | None = None, connections: int = 64
-) -> dict[str, Any]:
-    command = [
-        sys.executable, "-m", "bench.load", "--port", str(port), "--path", path,
-        "--header", f"token: {TOKEN}", "--body", BODY,
-        "--seconds", str(seconds), "--connections", str(connections),
-    ]  # fmt: skip
-    if requests is not None:
-        command += ["--requests", str(requests)]
-    done = subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parent.parent)
-    result: dict[str, Any] = json.loads(done.stdout)
-    if result["bad"]:
-        raise RuntimeError(f"{path} answered otherwise: {result['bad']}")
-    return result
+OTHERS = {"waiting": waiting.main, "herd": herd.main, "streams": streams.main, "versions": versions.main}
 
 
 class Bench:
@@ -132,14 +115,8 @@ def describe(question: str, row: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["waiting"]:
-        waiting.main(sys.argv[2:])
-        return
-    if sys.argv[1:2] == ["herd"]:
-        herd.main(sys.argv[2:])
-        return
-    if sys.argv[1:2] == ["streams"]:
-        streams.main(sys.argv[2:])
+    if (others := OTHERS.get(sys.argv[1] if len(sys.argv) > 1 else "")) is not None:
+        others(sys.argv[2:])
         return
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -16,13 +16,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.site import TOKEN, Site, redis_server, wait_for
+from bench.site import BODY, TOKEN, Site, redis_server, wait_for
 from bench.waiting import Waiting, accepted
 from iogate.store import keys
 
 MOST_MS = 250.0
 PAUSE_S = 0.02
-BODY = '{"sku":"A-1","quantity":3}'
 
 
 class Caller:

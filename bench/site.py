@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -11,13 +12,15 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from redis import Redis
 
 from iogate.store.embedded import start_embedded
 
-PROJECT = Path(__file__).parent / "project"
+CHECKOUT = Path(__file__).parent.parent
 TOKEN = "iog_benchmark"
+BODY = '{"sku":"A-1","quantity":3}'
 
 
 def free_port() -> int:
@@ -42,9 +45,27 @@ def listening(port: int) -> bool:
         return True
 
 
+def load(
+    port: int, path: str, *, seconds: float, requests: int | None = None, connections: int = 64
+) -> dict[str, Any]:
+    """Call `path` for some time or so often; raises RuntimeError if a response has another status."""
+    command = [
+        sys.executable, "-m", "bench.load", "--port", str(port), "--path", path,
+        "--header", f"token: {TOKEN}", "--body", BODY,
+        "--seconds", str(seconds), "--connections", str(connections),
+    ]  # fmt: skip
+    if requests is not None:
+        command += ["--requests", str(requests)]
+    done = subprocess.run(command, check=True, capture_output=True, cwd=CHECKOUT)
+    result: dict[str, Any] = json.loads(done.stdout)
+    if result["bad"]:
+        raise RuntimeError(f"{path} answered otherwise: {result['bad']}")
+    return result
+
+
 @contextlib.contextmanager
 def process(
-    command: list[str], environment: Mapping[str, str], log: Path
+    command: list[str], environment: Mapping[str, str], log: Path, folder: Path = CHECKOUT
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is ended, politely first, when the block is left."""
     with log.open("ab") as output:
@@ -53,7 +74,7 @@ def process(
             env={**os.environ, **environment},
             stdout=output,
             stderr=output,
-            cwd=PROJECT.parent.parent,
+            cwd=folder,
         )
     try:
         yield started
@@ -79,10 +100,12 @@ def redis_server(folder: Path) -> Iterator[Redis]:
 
 
 class Site:
-    """Both sides on one store."""
+    """Both sides on one store; iogate itself runs from `checkout`, this one unless told."""
 
-    def __init__(self, folder: Path, store: Redis) -> None:
+    def __init__(self, folder: Path, store: Redis, checkout: Path | None = None) -> None:
         self.folder = folder
+        self.checkout = checkout or CHECKOUT
+        self._python = sys.executable if checkout is None else str(checkout / ".venv" / "bin" / "python")
         self.store = store
         url = f"unix://{store.connection_pool.connection_kwargs['path']}"
         self.environment = {
@@ -93,18 +116,22 @@ class Site:
         }
 
     def iogate(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "iogate", "-C", str(PROJECT), *arguments]
+        return [self._python, "-m", "iogate", "-C", str(self.checkout / "bench" / "project"), *arguments]
 
     def apply(self) -> None:
         subprocess.run(
-            self.iogate("apply"), env={**os.environ, **self.environment}, check=True, capture_output=True
+            self.iogate("apply"),
+            env={**os.environ, **self.environment},
+            cwd=self.checkout,
+            check=True,
+            capture_output=True,
         )
 
     @contextlib.contextmanager
     def gateway(self) -> Iterator[int]:
         port = free_port()
         environment = {**self.environment, "IOGATE_PORT": str(port)}
-        with process(self.iogate("serve"), environment, self.folder / "gateway.log"):
+        with process(self.iogate("serve"), environment, self.folder / "gateway.log", self.checkout):
             wait_for(lambda: listening(port), "gateway listens")
             time.sleep(1)
             yield port
@@ -122,7 +149,7 @@ class Site:
             yield port
 
     def worker(self) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
-        return process(self.iogate("worker"), self.environment, self.folder / "worker.log")
+        return process(self.iogate("worker"), self.environment, self.folder / "worker.log", self.checkout)
 
     def simple_worker(self) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
         command = [
