@@ -17,6 +17,7 @@ from typing import Any
 from redis import Redis
 
 from iogate.store.embedded import start_embedded
+from tests.keys import LINK_KEY
 
 CHECKOUT = Path(__file__).parent.parent
 TOKEN = "iog_benchmark"
@@ -112,6 +113,7 @@ class Site:
             "BENCH_TOKEN": TOKEN,
             "BENCH_REDIS": url,
             "IOGATE_REDIS_URL": url,
+            "IOGATE_LINK_KEY": LINK_KEY,
             "IOGATE_DATA_DIR": str(folder / "data"),
         }
 
