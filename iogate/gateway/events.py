@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -24,9 +24,29 @@ if TYPE_CHECKING:
 
 BEAT_S = 15.0
 RETRY_S = 5
+PROBE_S = 0.25
+"""After each of the two beats of a probe."""
+PROBES_S = 2.0
+"""Least time between two probes."""
 _BEAT = b": still here\n\n"
 
 Stream = AsyncGenerator[bytes, None]
+
+
+class _Place:
+    """The place of an open stream."""
+
+    def __init__(self) -> None:
+        self.beat: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done if the stream has to send a beat now."""
+
+    def probe(self) -> None:
+        if not self.beat.done():
+            self.beat.set_result(None)
+
+    def probed(self) -> None:
+        if self.beat.done():
+            self.beat = asyncio.get_running_loop().create_future()
 
 
 class Streams:
@@ -34,16 +54,20 @@ class Streams:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._open: set[object] = set()
+        self._open: set[_Place] = set()
+        self._probing = asyncio.Lock()
+        self._probed_s = -PROBES_S
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, live: Live, store: Store, uid: str, *, after: int) -> Stream:
+    async def open(self, live: Live, store: Store, uid: str, *, after: int) -> Stream:
         """Return the events of a run behind the one of number `after`.
 
         Raises Failed with a 503 if the process serves as many streams as it may.
         """
+        if len(self._open) >= self._limit:
+            await self._probe()
         if len(self._open) >= self._limit:
             raise Failed(
                 ErrorAnswer(
@@ -54,14 +78,32 @@ class Streams:
                     [(b"retry-after", b"%d" % RETRY_S)],
                 )
             )
-        place = object()
+        place = _Place()
         self._open.add(place)
-        stream = self._counted(place, _stream(live, store, uid, after=after))
+        stream = self._counted(place, _stream(live, store, uid, after=after, place=place))
         # A client that is gone before the first event leaves a generator that never runs.
         weakref.finalize(stream, self._open.discard, place)
         return stream
 
-    async def _counted(self, place: object, events: Stream) -> Stream:
+    async def _probe(self) -> None:
+        """Make streams of connections that are closed end, which frees their places.
+
+        While the server holds bytes of a further request on the connection, it reads no more, and notices the
+        end only when it writes: the peer refuses the first beat, the second one fails.
+        """
+        loop = asyncio.get_running_loop()
+        async with self._probing:
+            if loop.time() < self._probed_s + PROBES_S:
+                return
+            for _ in range(2):
+                for place in self._open:
+                    place.probe()
+                await asyncio.sleep(PROBE_S)
+                if len(self._open) < self._limit:
+                    break
+            self._probed_s = loop.time()
+
+    async def _counted(self, place: _Place, events: Stream) -> Stream:
         try:
             async for event in events:
                 yield event
@@ -74,13 +116,14 @@ PROCESS_OUTPUT = "process.output"
 """Entries for the operators of a workflow, not for its callers."""
 
 
-async def _stream(live: Live, store: Store, uid: str, *, after: int) -> Stream:
+async def _stream(live: Live, store: Store, uid: str, *, after: int, place: _Place) -> Stream:
     pages = store.runs.followers.pages(uid, after)
     drained = asyncio.ensure_future(live.draining.wait())
     following = asyncio.ensure_future(anext(pages, None))
     try:
         while True:
-            await asyncio.wait({drained, following}, timeout=BEAT_S, return_when=asyncio.FIRST_COMPLETED)
+            awaited: list[asyncio.Future[Any]] = [drained, following, place.beat]
+            await asyncio.wait(awaited, timeout=BEAT_S, return_when=asyncio.FIRST_COMPLETED)
             if following.done():
                 news = following.result()
                 if news is None:
@@ -97,6 +140,7 @@ async def _stream(live: Live, store: Store, uid: str, *, after: int) -> Stream:
             elif drained.done():
                 return
             else:
+                place.probed()
                 yield _BEAT
         run = await store.runs.show(uid)
         if run is not None:

@@ -81,11 +81,10 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
             # A stream without a body would last as long as one with it.
             return Response(b"", media_type="text/event-stream", headers=headers)
         after = request.headers.get("last-event-id", "")
-        return Stream(
-            live.streams.open(live, live.store, uid, after=int(after) if _UID.fullmatch(after) else 0),
-            media_type="text/event-stream",
-            headers=headers,
+        events = await live.streams.open(
+            live, live.store, uid, after=int(after) if _UID.fullmatch(after) else 0
         )
+        return Stream(events, media_type="text/event-stream", headers=headers)
 
     @post("/v1/runs/{uid:str}/cancel", status_code=202)
     async def cancel(request: Request[Any, Any, Any]) -> Response[bytes]:

@@ -29,7 +29,9 @@ async def test_one_stream_more_than_the_limit_is_a_503(world: World) -> None:
     assert refused.headers["retry-after"] == "5"
     await world.finish(uid, journal=[b'{"kind":"x","n":1}'])
     for reply in await asyncio.gather(*following):
-        assert reply.body.startswith(b'id: 1\nevent: journal\ndata: {"kind":"x","n":1}\n\nevent: end\n')
+        assert reply.body.replace(b": still here\n\n", b"").startswith(
+            b'id: 1\nevent: journal\ndata: {"kind":"x","n":1}\n\nevent: end\n'
+        )
     assert len(world.live.streams) == 0
     assert (await world.ask(f"/v1/runs/{uid}/events")).status == 200
 
@@ -72,13 +74,15 @@ async def test_clients_of_a_real_gateway_share_readers_and_leave_nothing_behind(
                     [Commit(uid=uid, move=move, journal=list(lines), **change)]  # type: ignore[arg-type]
                 )
 
-            async def follow(of: str, after: int = 0) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            async def follow(
+                of: str, after: int = 0, requests: int = 1
+            ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
                 reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
                 opened.append(writer)
                 head = (
                     f"GET /v1/runs/{of}/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {after}\r\n\r\n"
                 )
-                writer.write(head.encode())
+                writer.write(head.encode() * requests)
                 assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
                 return reader, writer
 
@@ -115,6 +119,11 @@ async def test_clients_of_a_real_gateway_share_readers_and_leave_nothing_behind(
                 return not await channels()
 
             await until(none_left)
+            # The server does not see the end of connections that have sent further requests.
+            places = [await follow(other, requests=3) for _ in range(60)]
+            for number, (_, writer) in enumerate(places):
+                (writer.transport.abort if number % 2 else writer.close)()
+            await follow(other)
         finally:
             for writer in opened:
                 writer.close()
