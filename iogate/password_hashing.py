@@ -11,7 +11,7 @@ import asyncio
 import ipaddress
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 from argon2.low_level import Type, hash_secret
@@ -74,6 +74,18 @@ def parameters(hashed: bytes) -> Parameters:
     return Parameters(int(found[1]), int(found[2]), int(found[3])) if found else Parameters(0, 1, 1)
 
 
+def cost(hashes: Sequence[Parameters]) -> int:
+    return sum(each.cost for each in hashes)
+
+
+def missing(work: Sequence[Parameters], spent: Sequence[Parameters]) -> list[Parameters]:
+    """Return the hashes to compute after `spent`, so that all together cost as much as `work`."""
+    if not spent:
+        return list(work)
+    rest = cost(work) - cost(spent)
+    return [work[0].reduced(rest)] if rest > 0 else []
+
+
 class Hashing:
     """The queue of computations of one process, and the failures of each address."""
 
@@ -110,23 +122,23 @@ class Hashing:
         """Count an attempt as failed until `succeeded`. Raises Busy if the address has to wait."""
         if not address:
             return
-        network, now = _network(address), self._monotonic()
-        count, since = self._failures.pop(network, (0.0, now))
+        key, now = network(address), self._monotonic()
+        count, since = self._failures.pop(key, (0.0, now))
         count = max(0.0, count - (now - since) / FAILURE_S)
         if count > FAILURES - 1:
-            self._failures[network] = (count, now)
+            self._failures[key] = (count, now)
             raise Busy((count - FAILURES + 1) * FAILURE_S)
         while len(self._failures) >= ADDRESSES:
             del self._failures[next(iter(self._failures))]
-        self._failures[network] = (count + 1, now)
+        self._failures[key] = (count + 1, now)
 
     def succeeded(self, address: str) -> None:
         """Take the last attempt of an address back: its credentials were right."""
-        if address and (found := self._failures.get(network := _network(address))):
-            self._failures[network] = (max(0.0, found[0] - 1), found[1])
+        if address and (found := self._failures.get(key := network(address))):
+            self._failures[key] = (max(0.0, found[0] - 1), found[1])
 
 
-def _network(address: str) -> str:
+def network(address: str) -> str:
     """Return an IPv4 address itself, and of an IPv6 address the /64 that one customer has."""
     if ":" not in address:
         return address

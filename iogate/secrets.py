@@ -25,7 +25,7 @@ from argon2.low_level import Type, hash_secret, verify_secret
 
 from iogate import handover
 from iogate.errors import IogateError
-from iogate.password_hashing import Hashing, Parameters, parameters
+from iogate.password_hashing import Hashing, Parameters, cost, missing, parameters
 
 Kind = Literal["env", "file", "hash"]
 
@@ -180,7 +180,10 @@ class Verifier:
             _expect(caller, value) for caller, values in credentials.items() for value in values
         )
         self._hashing = hashing or Hashing()
-        self._costliest = self._costs_most(credentials)
+        self.token_work = [parameters(each.argon2) for each in self._expected if each.argon2]
+        """Hashes that a wrong token costs."""
+        self.password_work = self._costs_most(credentials)
+        """Hashes that a wrong password costs."""
         self._monotonic = monotonic
         self._key = entropy.token_bytes(32)
         self._remembered: dict[bytes, float] = {}
@@ -191,7 +194,7 @@ class Verifier:
             [parameters(each.argon2) for each in self._expected if each.caller == caller and each.argon2]
             for caller in callers
         ]
-        return max(found, key=_cost, default=[])
+        return max(found, key=cost, default=[])
 
     async def token(self, presented: str, *, address: str = "") -> str | None:
         """Name of the caller whose token this is; None: nobody's."""
@@ -211,7 +214,7 @@ class Verifier:
             # No early exit: how many values were compared must not tell which one was right.
             if expected.sha256 and hmac.compare_digest(expected.sha256, digest):
                 found = expected.caller
-        if found is not None or not self._costliest:
+        if found is not None or not self.password_work:
             return found
         slow = [expected for expected in candidates if expected.argon2]
         for expected in slow:
@@ -225,16 +228,9 @@ class Verifier:
         if found is not None:
             self._hashing.succeeded(address)
         elif pad:
-            for each in self._missing(slow):
+            for each in missing(self.password_work, [parameters(mine.argon2) for mine in slow]):
                 await self._hashing.run(each.spend, presented)
         return found
-
-    def _missing(self, spent: Sequence[_Expected]) -> list[Parameters]:
-        """Return what a failed attempt has yet to compute, to cost as much as for the costliest user."""
-        if not spent:
-            return self._costliest
-        missing = _cost(self._costliest) - sum(parameters(each.argon2).cost for each in spent)
-        return [self._costliest[0].reduced(missing)] if missing > 0 else []
 
     def _remembers(self, hashed: bytes, digest: bytes) -> bool:
         return self._remembered.get(self._memory(hashed, digest), 0.0) > self._monotonic()
@@ -249,10 +245,6 @@ class Verifier:
     def _memory(self, hashed: bytes, digest: bytes) -> bytes:
         # Keyed anew in each process: a core dump does not hold a fast hash of a slow secret's text.
         return hmac.digest(self._key, hashed + digest, "sha256")
-
-
-def _cost(hashes: Sequence[Parameters]) -> int:
-    return sum(each.cost for each in hashes)
 
 
 def _expect(caller: str, value: str) -> _Expected:

@@ -20,7 +20,7 @@ from iogate.secrets import Verifier
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Auth, Secret
-    from iogate.password_hashing import Hashing
+    from iogate.password_hashing import Hashing, Parameters
 
 RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
 Client: TypeAlias = tuple[str, int] | None
@@ -159,7 +159,7 @@ class Guard:
         try:
             return await self._judge(headers, client[0] if client else "")
         except Busy as busy:
-            raise Failed(too_many("Too many wrong credentials", busy.retry_after_s)) from None
+            raise too_often(busy) from None
         except (Absent, Wrong):
             if self.unset:
                 # They may be those that this machine does not have.
@@ -168,13 +168,38 @@ class Guard:
                 return NOBODY, NOBODY
             raise
 
-    async def _judge(self, headers: Mapping[bytes, bytes], address: str) -> tuple[str, str]:
+    @property
+    def token_work(self) -> list[Parameters]:
+        """Hashes that a wrong token costs."""
+        return self._token.token_work if self._token is not None else []
+
+    @property
+    def password_work(self) -> list[Parameters]:
+        """Hashes that a wrong password costs."""
+        return self._user.password_work if self._user is not None else []
+
+    def work(self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> list[Parameters]:
+        """Return the hashes that these credentials cost if they are wrong."""
+        if repeated & _CREDENTIALS:
+            return []
+        try:
+            token, user = self._presented(headers)
+        except Failed:
+            return []
+        return self.token_work if token else self.password_work if user else []
+
+    def _presented(self, headers: Mapping[bytes, bytes]) -> tuple[bytes, tuple[bytes, bytes] | None]:
+        """Return the token, or user and password, of a kind that this API takes. Raises Failed: a 400."""
         scheme, _, rest = headers.get(b"authorization", b"").partition(b" ")
         scheme, rest = scheme.lower(), rest.strip()
         token = _one_token(headers, rest if scheme == b"bearer" else b"") if self._token else b""
         user = _one_user(headers, rest if scheme == b"basic" else b"") if self._user else None
         if token and user:
             raise invalid("Credentials are given as a token and as user and password; send one of them")
+        return token, user
+
+    async def _judge(self, headers: Mapping[bytes, bytes], address: str) -> tuple[str, str]:
+        token, user = self._presented(headers)
         if token:
             assert self._token is not None
             caller = await self._token.token(_text(token), address=address)
@@ -188,6 +213,11 @@ class Guard:
                 raise Wrong(self._wrong[_USER])
             return _USER, caller
         raise Absent(self._absent)
+
+
+def too_often(busy: Busy) -> Failed:
+    """Return the 429 for too many wrong credentials of an address."""
+    return Failed(too_many("Too many wrong credentials", busy.retry_after_s))
 
 
 def _version(path: Path) -> _Version:

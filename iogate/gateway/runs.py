@@ -15,7 +15,7 @@ from litestar import HttpMethod, Request, Response, post, route
 from litestar.response import Stream
 
 from iogate.errors import Unreachable
-from iogate.gateway import auth, waiting
+from iogate.gateway import auth, equal_work, waiting
 from iogate.gateway.answers import NO_REVISION, NO_RUN, STORE_DOWN, ErrorAnswer, Failed, invalid, response
 from iogate.gateway.origins import FOREIGN, is_unasked, is_visit
 from iogate.gateway.sending import as_response
@@ -122,12 +122,13 @@ async def _open(live: Live, request: Request[Any, Any, Any], uid: str) -> Opened
         raise Failed(NO_REVISION)
     async with live.reach() as store:
         run = await store.runs.show(uid)
-    if run is None:
-        raise Failed(NO_RUN)
     if signature is not None:
+        if run is None:
+            raise Failed(NO_RUN)
         return Opened(run=run, whole=True, link=link)
-    caller = await _caller(live, request, run)
-    if caller is None:
+    caller = await _caller(live, request, run) if run is not None else None
+    if run is None or caller is None:
+        await _spend(live, request, run)
         raise Failed(NO_RUN)
     return Opened(run=run, whole=live.loopback or caller != auth.NOBODY)
 
@@ -152,6 +153,21 @@ async def _caller(live: Live, request: Request[Any, Any, Any], run: RunView) -> 
             raise
         # Whatever is wrong with the credentials: to say it would say that there is such a run.
         return None
+
+
+async def _spend(live: Live, request: Request[Any, Any, Any], run: RunView | None) -> None:
+    """Do the work that credentials which open no run cost, whether the run exists or not."""
+    table = live.table
+    if table is None:
+        return
+    headers, repeated = auth.index(request.scope["headers"])
+    started_by = table.routes.get(run.api) if run is not None else None
+    await equal_work.spend(
+        equal_work.of_costliest((route.guard for route in table.routes.values()), headers),
+        started_by.guard.work(headers, repeated) if started_by is not None else [],
+        hashing=live.hashing,
+        client=request.scope["client"],
+    )
 
 
 def _check_origin(live: Live, method: str, headers: Mapping[bytes, bytes], signature: str | None) -> None:
