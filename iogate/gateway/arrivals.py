@@ -74,7 +74,9 @@ class Arrivals:
                 sent = await live.bodies.read(receive, limit=MAX_BODY, length=body.length(headers))
                 unread = False
                 try:
-                    events = await live.validation.events(headers, repeated, sent)
+                    events = await live.validation.events(
+                        headers, repeated, sent, client=scope["client"], receive=receive
+                    )
                     stored = await self._store(events, sender)
                 finally:
                     live.bodies.release(len(sent))

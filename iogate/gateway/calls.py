@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from iogate.store.intake import Refusal
     from iogate.store.uids import UidSource
 
-    Stored: TypeAlias = tuple[Accepted, Table, Route, bool]
-    """A stored call, the table and route that accepted it, and whether its caller waits."""
+    Stored: TypeAlias = tuple[Accepted, Table, Route]
+    """A stored call, and the table and route that accepted it."""
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +83,7 @@ class Calls:
                 sent = await self._read(route, scope, receive, headers)
                 unread = False
                 try:
-                    stored = await self._store(
-                        table, route, scope, headers, repeated, sent, caller, sync=sync
-                    )
+                    stored = await self._store(table, route, scope, receive, headers, repeated, sent, caller)
                 finally:
                     live.bodies.release(len(sent))
                     # The response to /sync waits for the end of the run, which needs its input no more.
@@ -95,7 +93,7 @@ class Calls:
                 else:
                     # Before the wait of a call to /sync for the end of its run.
                     route.counts.took(time.perf_counter() - started)
-                    answer = await self._accepted(stored, headers)
+                    answer = await self._accepted(stored, headers, sync=sync)
         except Failed as failed:
             answer = failed.answer
         except Exception:
@@ -154,12 +152,11 @@ class Calls:
         table: Table,
         route: Route,
         scope: HTTPScope,
+        receive: Receive,
         headers: Mapping[bytes, bytes],
         repeated: frozenset[bytes],
         sent: bytes,
         caller: str,
-        *,
-        sync: bool,
     ) -> Answer | Stored:
         """Validate and store a call whose sender may call; by a newer revision if there is one meanwhile."""
         verb, validation = scope["method"], self._live.validation
@@ -168,10 +165,12 @@ class Calls:
             given = content.sent(route, scope, headers, sent)
             value = validation.input_now(route, given, fingerprint=key is not None)
             if value is None:
-                value = await validation.input(route, given, fingerprint=key is not None)
+                value = await validation.input(
+                    route, given, fingerprint=key is not None, client=scope["client"], receive=receive
+                )
             accepted = await self._accept(table, route, caller, value, key)
             if isinstance(accepted, Accepted):
-                return accepted, table, route, sync
+                return accepted, table, route
             if accepted is not answers.STALE or attempt == 2:
                 return accepted
             # The revision moved while this call was judged: by the new one it is judged from the start.
@@ -182,7 +181,7 @@ class Calls:
             found = table.paths.get(scope["raw_path"])
             if found is None:
                 return answers.NO_ROUTE
-            route, sync = found
+            route, _ = found
             if verb not in route.verbs:
                 return route.refuse_verb(verb)
             _, caller = await route.guard.identify(headers, repeated, scope["client"])
@@ -232,8 +231,8 @@ class Calls:
             return verdict
         return _refused(route, verdict)
 
-    async def _accepted(self, stored: Stored, headers: Mapping[bytes, bytes]) -> Answer:
-        accepted, table, route, sync = stored
+    async def _accepted(self, stored: Stored, headers: Mapping[bytes, bytes], *, sync: bool) -> Answer:
+        accepted, table, route = stored
         uid = accepted.uid
         links, preferred = self._live.links, headers.get(b"prefer", b"")
         expires_s = self._live.clock.now_ms() / 1000 + route.api.retention_s + (route.api.timeout_s or 0.0)

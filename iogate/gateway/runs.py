@@ -65,7 +65,11 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
             run = await _wait(live, uid, limit_s) or run
         if not opened.whole:
             return as_response(response(reading.times(run)))
-        shown = await live.validation.redacted(run.input) if run.input else None
+        shown = None
+        if run.input:
+            shown = await live.validation.redacted(
+                run.input, client=request.scope["client"], receive=request.receive
+            )
         return as_response(response(reading.whole(run, limited=_limited(live, run), shown_input=shown)))
 
     @route("/v1/runs/{uid:str}/events", http_method=_READ)

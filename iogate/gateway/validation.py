@@ -2,7 +2,8 @@
 
 Redacts inputs that are shown, too. Used by `calls`, `arrivals` and `runs`; one process for each gateway,
 started when it is first needed. Invariants: the event loop is never held longer than a few milliseconds,
-whatever is sent; jobs are done one at a time, and the number of jobs that wait is bounded.
+whatever is sent; jobs are done one at a time in the order of `fair_queue`, and none starts whose caller has
+left.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from iogate.gateway import answers, cloudevents, content, decoding
-from iogate.gateway.answers import ErrorAnswer, Failed
+from iogate.gateway.answers import CLOSE, ErrorAnswer, Failed
 from iogate.gateway.content import Input, Sent
+from iogate.gateway.fair_queue import FairQueue, Full, Sharer, SharerFull
 from iogate.gateway.schema import ON_LOOP, Undescribed
 from iogate.gateway.validation_process import (
     LENGTH,
@@ -38,9 +40,13 @@ from iogate.gateway.validation_process import (
     Refusal,
     Result,
 )
+from iogate.password_hashing import network
 from iogate.store import reading
 
 if TYPE_CHECKING:
+    from litestar.types import Receive
+
+    from iogate.gateway.auth import Client
     from iogate.gateway.routes import Route
 
 log = logging.getLogger(__name__)
@@ -53,15 +59,25 @@ REDACTED_ON_LOOP: Final = 4 * 1024
 """A larger input is redacted in the process: 1 MiB of small objects takes a second."""
 FEW_BYTES: Final = 512
 """A smaller body holds too few of them to be worth counting."""
-WAITING: Final = 64
-"""Jobs in progress and waiting."""
 WAIT_S: Final = 20.0
 STOP_S: Final = 1.0
 _PASSED: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
 
 UNSHOWN: Final = b'"[too costly to show]"'
 """Shown in place of an input that the process cannot redact within its bounds."""
-BUSY: Final = answers.unavailable("Too many large requests are being validated; nothing was accepted")
+BUSY: Final = answers.unavailable(
+    "Too many large requests are being processed; nothing was accepted: repeat the request later, or send "
+    f"at most {ON_LOOP_BYTES // 1024} KiB, which seldom waits"
+)
+OWN_BUSY: Final = answers.too_many(
+    "Too many large requests from this address are being processed; send fewer at once", 1.0
+)
+LEFT: Final = ErrorAnswer(
+    408,
+    "requestError.timeout",
+    "The caller left before the request was validated; nothing was accepted",
+    [CLOSE],
+)
 _decode = msgspec.msgpack.Decoder(Result).decode
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -110,6 +126,29 @@ async def _start() -> _Process:
     return _Process(child=child, reader=reader, writer=writer)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Waiting:
+    """A job and the future of its outcome, which its caller cancels when it leaves."""
+
+    job: Job
+    route: Route | None
+    outcome: asyncio.Future[Outcome]
+
+    def fail(self, error: Exception) -> None:
+        if not self.outcome.done():
+            self.outcome.set_exception(error)
+
+
+def _sharer(client: Client, interface: str) -> Sharer:
+    return Sharer(network(client[0]) if client else "", interface)
+
+
+async def _wait_until_left(receive: Receive) -> None:
+    """Return when the caller has closed the connection of a request whose body was read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 class Validation:
     """See the module."""
 
@@ -117,8 +156,8 @@ class Validation:
         self._process: _Process | None = None
         self._known: set[str] = set()
         """Digests of the schemas that the process has."""
-        self._turn = asyncio.Lock()
-        self._jobs: set[asyncio.Task[Outcome]] = set()
+        self._queue: FairQueue[_Waiting] = FairQueue()
+        self._serving: asyncio.Task[None] | None = None
 
     @property
     def process_id(self) -> int | None:
@@ -142,32 +181,47 @@ class Validation:
             # The process has the time.
             return None
 
-    async def input(self, route: Route, sent: Sent, *, fingerprint: bool) -> Input:
+    async def input(
+        self, route: Route, sent: Sent, *, fingerprint: bool, client: Client, receive: Receive
+    ) -> Input:
         """Return the input of a call, validated in the process.
 
-        Raises Failed: the 4xx that describes the error, or a 503.
+        `client` is the peer's address and port, `receive` that of a request whose body was read. Raises
+        Failed: the 4xx that describes the error, the 429 for too many requests of one address, or a 503.
         """
         job = CallJob(sent=sent, digest=route.digest, schema=None, fingerprint=fingerprint)
-        outcome = await self._perform(job, route)
+        outcome = await self._perform(job, route, sent.size, _sharer(client, route.api.id), receive)
         assert isinstance(outcome, Input)
         return outcome
 
     async def events(
-        self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes], body: bytes
+        self,
+        headers: Mapping[bytes, bytes],
+        repeated: frozenset[bytes],
+        body: bytes,
+        *,
+        client: Client,
+        receive: Receive,
     ) -> list[bytes]:
         """Return the events of a request, each as JSON. Raises as `input` does."""
         if len(body) <= ON_LOOP_BYTES and decoding.count_slow_numbers(body) <= SLOW_NUMBERS:
             return cloudevents.read(headers, repeated, body)
-        outcome = await self._perform(EventsJob(headers=dict(headers), repeated=repeated, body=body), None)
+        job = EventsJob(headers=dict(headers), repeated=repeated, body=body)
+        outcome = await self._perform(job, None, len(body), _sharer(client, "events"), receive)
         assert isinstance(outcome, Events)
         return outcome.events
 
-    async def redacted(self, stored: bytes) -> bytes:
-        """Return a stored input as JSON without secrets. Raises Failed: a 503, or the 500 of a defect."""
+    async def redacted(self, stored: bytes, *, client: Client, receive: Receive) -> bytes:
+        """Return a stored input as JSON without secrets.
+
+        Raises Failed: a 429, a 503, or the 500 of a defect.
+        """
         if len(stored) <= REDACTED_ON_LOOP and decoding.count_slow_numbers(stored) <= SLOW_NUMBERS:
             return reading.redacted(stored)
         try:
-            outcome = await self._perform(RedactJob(input=stored), None)
+            outcome = await self._perform(
+                RedactJob(input=stored), None, len(stored), _sharer(client, "runs"), receive
+            )
         except Failed as failed:
             if failed.answer.status != TOO_COSTLY[0]:
                 raise
@@ -177,23 +231,42 @@ class Validation:
 
     async def close(self) -> None:
         """End the process."""
-        for job in self._jobs:
-            job.cancel()
-        await asyncio.gather(*self._jobs, return_exceptions=True)
+        if self._serving is not None:
+            self._serving.cancel()
+            await asyncio.gather(self._serving, return_exceptions=True)
+        now_s = asyncio.get_running_loop().time()
+        while (found := self._queue.pop(now_s)) is not None:
+            found[0].outcome.cancel()
         await self._end()
 
-    async def _perform(self, job: Job, route: Route | None) -> Input | Events | Redacted:
-        if len(self._jobs) >= WAITING:
-            raise Failed(BUSY)
-        # A task of its own: a caller that hangs up must not leave half a message in the pipe.
-        task = asyncio.create_task(self._in_turn(job, route), name="validation")
-        self._jobs.add(task)
-        task.add_done_callback(self._jobs.discard)
+    async def _perform(
+        self, job: Job, route: Route | None, size: int, sharer: Sharer, receive: Receive
+    ) -> Input | Events | Redacted:
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(job=job, route=route, outcome=loop.create_future())
         try:
-            async with asyncio.timeout(WAIT_S):
-                outcome = await asyncio.shield(task)
+            for displaced in self._queue.push(waiting, sharer, size, loop.time()):
+                displaced.fail(Failed(BUSY))
+        except SharerFull:
+            raise Failed(OWN_BUSY) from None
+        except Full:
+            raise Failed(BUSY) from None
+        if self._serving is None or self._serving.done():
+            # A task of its own: a caller that hangs up must not leave half a message in the pipe.
+            self._serving = asyncio.create_task(self._serve(), name="validation")
+        left = asyncio.create_task(_wait_until_left(receive), name="left")
+        try:
+            ends: list[asyncio.Future[Any]] = [waiting.outcome, left]
+            await asyncio.wait(ends, timeout=WAIT_S, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.outcome.done():
+                raise Failed(LEFT if left.done() else BUSY)
+            outcome = waiting.outcome.result()
         except TimeoutError:
             raise Failed(BUSY) from None
+        finally:
+            left.cancel()
+            self._queue.remove(waiting)
+            waiting.outcome.cancel()
         if isinstance(outcome, Refusal):
             raise Failed(ErrorAnswer(outcome.status, outcome.code, outcome.message))
         if isinstance(outcome, Defect):
@@ -201,23 +274,39 @@ class Validation:
             raise Failed(answers.CRASHED)
         return outcome
 
-    async def _in_turn(self, job: Job, route: Route | None) -> Outcome:
-        async with self._turn:
+    async def _serve(self) -> None:
+        """Do the waiting jobs, until none is left."""
+        loop = asyncio.get_running_loop()
+        while (found := self._queue.pop(started_s := loop.time())) is not None:
+            waiting, sharer = found
             try:
-                process = self._process or await self._begin()
-                if isinstance(job, CallJob) and route is not None and job.digest not in self._known:
-                    job = msgspec.structs.replace(job, schema=msgspec.json.encode(route.api.input_schema))
-                    self._known.add(job.digest)
-                async with asyncio.timeout(WAIT_S):
-                    result = await process.exchange(_encode(job))
-            except (TimeoutError, asyncio.CancelledError):
-                await self._end()
+                outcome = await self._outcome(waiting.job, waiting.route)
+            except asyncio.CancelledError:
+                waiting.outcome.cancel()
                 raise
-            except (asyncio.IncompleteReadError, OSError):
-                return await self._died()
-            if result.last:
-                await self._end()
-            return result.outcome
+            except Exception as error:  # noqa: BLE001 - the caller raises it
+                waiting.fail(error)
+            else:
+                if not waiting.outcome.done():
+                    waiting.outcome.set_result(outcome)
+            self._queue.charge(sharer, loop.time() - started_s, loop.time())
+
+    async def _outcome(self, job: Job, route: Route | None) -> Outcome:
+        try:
+            process = self._process or await self._begin()
+            if isinstance(job, CallJob) and route is not None and job.digest not in self._known:
+                job = msgspec.structs.replace(job, schema=msgspec.json.encode(route.api.input_schema))
+                self._known.add(job.digest)
+            async with asyncio.timeout(WAIT_S):
+                result = await process.exchange(_encode(job))
+        except (TimeoutError, asyncio.CancelledError):
+            await self._end()
+            raise
+        except (asyncio.IncompleteReadError, OSError):
+            return await self._died()
+        if result.last:
+            await self._end()
+        return result.outcome
 
     async def _begin(self) -> _Process:
         self._known.clear()

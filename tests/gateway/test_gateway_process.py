@@ -220,6 +220,26 @@ async def test_a_client_that_goes_away_leaves_the_process_well(
     assert "Traceback" not in gateway.log.read_text()
 
 
+async def test_a_large_request_whose_client_goes_away_while_it_waits_is_dropped(
+    client: httpx.AsyncClient, gateway: Gateway
+) -> None:
+    slow = b"[" + b",".join([b"9e-324"] * 10_000) + b"]"
+    waiting = b'["' + b"x" * 50_000 + b'"]'
+    head = b"POST /v1/api/a/b/async HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(waiting)
+
+    async def dropped() -> bool:
+        validated = asyncio.create_task(client.post("/v1/api/a/b/async", content=slow))
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(head + waiting)
+        await writer.drain()
+        done, _ = await asyncio.wait({validated}, timeout=0.1)
+        writer.transport.abort()
+        assert (await validated).status_code == 202
+        return not done and "/v1/api/a/b/async 408 " in gateway.log.read_text()
+
+    await until(dropped)
+
+
 @pytest.fixture
 def own_redis() -> Iterator[Embedded]:
     """A server that a test may stop."""

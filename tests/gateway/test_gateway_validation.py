@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
 from iogate.gateway import schema_cost
+from iogate.gateway.answers import Failed
+from iogate.gateway.fair_queue import Bound, FairQueue
 from iogate.gateway.schema import CHECKS_ON_LOOP, Schema
 from tests.gateway.driver import World, api
 
@@ -174,7 +177,7 @@ async def test_a_large_input_is_redacted_beside_the_loop(world: World, item: Any
 async def test_an_input_that_is_too_costly_to_redact_is_not_shown(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from iogate.gateway.answers import ErrorAnswer, Failed
+    from iogate.gateway.answers import ErrorAnswer
     from iogate.gateway.validation import Validation
     from iogate.gateway.validation_process import TOO_COSTLY
 
@@ -194,3 +197,81 @@ async def test_short_strings_and_small_objects_are_within_the_memory_of_each_job
         body = b"[" + b",".join([text] * (1024 * 1024 // (len(text) + 1) - 1)) + b"]"
         reply = await world.call("a/b", body)
         assert reply.status == 202, (text, reply.body)
+
+
+ONES = b"[" + b",".join([b"1"] * 10_000) + b"]"
+
+
+async def _stays() -> Any:
+    await asyncio.Event().wait()
+
+
+async def test_a_job_whose_caller_has_left_is_not_started(world: World) -> None:
+    validation = world.live.validation
+
+    async def leaves() -> Any:
+        return {"type": "http.disconnect"}
+
+    first = asyncio.create_task(validation.redacted(ONES, client=("10.0.0.1", 1), receive=_stays))
+    await asyncio.sleep(0)
+    with pytest.raises(Failed) as failed:
+        await validation.redacted(ONES, client=("10.0.0.2", 1), receive=leaves)
+    assert (failed.value.answer.status, failed.value.answer.code) == (408, "requestError.timeout")
+    assert not first.done()
+    assert len(validation._queue) == 0
+    cancelled = asyncio.create_task(validation.redacted(ONES, client=("10.0.0.2", 1), receive=_stays))
+    await asyncio.sleep(0)
+    assert len(validation._queue) == 1
+    cancelled.cancel()
+    await asyncio.gather(cancelled, return_exceptions=True)
+    assert len(validation._queue) == 0
+    assert await first == ONES
+
+
+async def test_a_flood_of_one_address_is_a_429_for_it_and_delays_no_other(world: World) -> None:
+    await world.publish(api("a/b", input_schema=LINES))
+    body = json.dumps({"lines": [{"sku": "A-1", "text": "x" * 1000}] * 44}).encode()
+    uid = (await world.call("a/b", body)).uid
+    world.client = ("10.0.0.1", 1)
+    flood = [asyncio.create_task(world.call("a/b", body)) for _ in range(40)]
+    await asyncio.sleep(0)
+    others = []
+    for world.client in (("10.0.0.2", 1), ("10.0.0.3", 1)):
+        others.append(asyncio.create_task(world.call("a/b", body)))
+        others.append(asyncio.create_task(world.ask(f"/v1/runs/{uid}")))
+        await asyncio.sleep(0)
+    assert [reply.status for reply in await asyncio.gather(*others)] == [202, 200, 202, 200]
+    assert sum(not call.done() for call in flood) > 20
+    refused = [reply for reply in await asyncio.gather(*flood) if reply.status != 202]
+    assert len(refused) == 8
+    for reply in refused:
+        assert (reply.status, reply.code) == (429, "requestError.tooManyRequests")
+        assert reply.message == (
+            "Too many large requests from this address are being processed; send fewer at once; retry in 1 s"
+        )
+        assert reply.headers["retry-after"] == "1"
+
+
+async def test_a_full_queue_is_a_503_for_those_who_send_the_most(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validation = world.live.validation
+    monkeypatch.setattr(validation, "_queue", FairQueue(total=Bound(2, 10**9)))
+
+    def redact(size: int, host: int) -> asyncio.Task[bytes]:
+        stored = b'["' + b"x" * size + b'"]'
+        return asyncio.create_task(validation.redacted(stored, client=(f"10.0.0.{host}", 1), receive=_stays))
+
+    served = redact(6000, 1)
+    displaced = redact(9000, 2)
+    displacing = redact(7000, 3)
+    refused = redact(9500, 4)
+    for job in (displaced, refused):
+        with pytest.raises(Failed) as failed:
+            await job
+        assert (failed.value.answer.status, failed.value.answer.message) == (
+            503,
+            "Too many large requests are being processed; nothing was accepted: repeat the request later, or "
+            "send at most 32 KiB, which seldom waits",
+        )
+    assert [len(shown) for shown in await asyncio.gather(served, displacing)] == [6004, 7004]
