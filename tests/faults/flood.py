@@ -1,6 +1,6 @@
 """`python -m tests.faults.flood`: a good client of large requests beside one that sends too many.
 
-A real gateway takes bodies of 1 MiB, each of which is costly to validate, from connections of 127.0.0.1;
+A real gateway takes bodies of 1 MiB, each of which is costly to validate, from connections of one address;
 every other connection gives up after a second and sends the next. A client of 127.0.0.2 calls with 44 KB and
 reads the run, both of which wait for the same process.
 """
@@ -68,13 +68,14 @@ async def _response(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return int(head.split()[1]), await reader.readexactly(length)
 
 
-async def flood(port: int, *, clients: int) -> None:
+async def flood(port: int, *, clients: int, addresses: int) -> None:
     """Send costly bodies until cancelled."""
 
     async def one(number: int) -> None:
         while True:
             with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                own = f"127.0.1.{1 + number % addresses}"
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(own, 0))
                 try:
                     writer.write(_request("POST", "/v1/api/flooded/one/async", COSTLY))
                     async with asyncio.timeout(PATIENCE_S if number % 2 else None):
@@ -111,7 +112,9 @@ async def good(port: int, *, seconds: float) -> Good:
     return found
 
 
-async def campaign(url: str, folder: Path, *, seconds: float, clients: int) -> tuple[Good, Good]:
+async def campaign(
+    url: str, folder: Path, *, seconds: float, clients: int, addresses: int
+) -> tuple[Good, Good]:
     """Return the figures of the good client alone, and beside the flood."""
     store = await open_store(url, client_name="flood", keyring=RING)
     await store.call("FLUSHALL")
@@ -122,7 +125,7 @@ async def campaign(url: str, folder: Path, *, seconds: float, clients: int) -> t
             await until(lambda: announced(store, gateway))
             await good(gateway.port, seconds=0.5)
             alone = await good(gateway.port, seconds=min(seconds, 5.0))
-            flooding = asyncio.create_task(flood(gateway.port, clients=clients))
+            flooding = asyncio.create_task(flood(gateway.port, clients=clients, addresses=addresses))
             await asyncio.sleep(1.0)
             try:
                 beside = await good(gateway.port, seconds=seconds)
@@ -139,9 +142,16 @@ async def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.flood", description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--clients", type=int, default=14, help="connections of the flood")
+    parser.add_argument("--addresses", type=int, default=1, help="from which they come")
     given = parser.parse_args(arguments)
     with throwaway() as server, tempfile.TemporaryDirectory() as folder:
-        alone, beside = await campaign(server.url, Path(folder), seconds=given.seconds, clients=given.clients)
+        alone, beside = await campaign(
+            server.url,
+            Path(folder),
+            seconds=given.seconds,
+            clients=given.clients,
+            addresses=given.addresses,
+        )
     print(json.dumps({"alone": alone.figures(), "beside": beside.figures()}))
     return 0 if beside.holds else 1
 
