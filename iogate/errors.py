@@ -106,6 +106,30 @@ _TITLES = {
     "runtime": "Execution failed",
 }
 
+RESPONSE_HEADERS: Final = (
+    "Allow",
+    "Content-Language",
+    "Content-Type",
+    "Date",
+    "Etag",
+    "Last-Modified",
+    "Ratelimit",
+    "Ratelimit-Limit",
+    "Ratelimit-Policy",
+    "Ratelimit-Remaining",
+    "Ratelimit-Reset",
+    "Request-Id",
+    "Retry-After",
+    "X-Correlation-Id",
+    "X-Ratelimit-Limit",
+    "X-Ratelimit-Remaining",
+    "X-Ratelimit-Reset",
+    "X-Request-Id",
+)
+"""Headers in the `response` of an error: those that say how to go on, in the letter case of outputs.
+
+Others may hold credentials."""
+
 ERROR_FAMILIES: Final = {
     "open-workflow": ERROR_TYPES,
     "serverless-workflow": "https://serverlessworkflow.io/spec/1.0.0/errors/",

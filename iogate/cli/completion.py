@@ -80,9 +80,24 @@ def _documents(folder: str) -> Iterator[dict[str, Any]]:
 def apis(incomplete: str) -> Iterator[tuple[str, str]]:
     """Suggest ids of the APIs in apis.d."""
     del incomplete
+    yield from _apis()
+
+
+def _apis() -> Iterator[tuple[str, str]]:
     for data in _documents("apis.d"):
         for name, method in (data.get("methods") or {}).items():
             yield f"{data.get('module')}/{name}", str((method or {}).get("description") or "")
+
+
+@_quiet
+def cases(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Suggest ids that debug cases have: of APIs, and of workflows with a schedule."""
+    del incomplete
+    yield from _apis()
+    for data in _documents("workflows.d"):
+        if data.get("schedule") and isinstance(head := data.get("document"), dict):
+            text = str(head.get("title") or head.get("summary") or "")
+            yield f"schedule:{head.get('namespace')}/{head.get('name')}", text
 
 
 @_quiet

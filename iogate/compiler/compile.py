@@ -152,6 +152,8 @@ class _Compiler:
 
     def compile(self) -> Compiled:
         workflows = self._workflows()
+        for workflow, source in self.workflows:
+            self.problems.extend(debug.check_schedule(source, self.definitions[workflow], self._definition))
         apis: dict[str, Api] = {}
         for document in self.documents.apis:
             for name, method in document.model.methods.items():
@@ -210,6 +212,7 @@ class _Compiler:
                 self.surroundings.settings.function_origins,
             )
             self.problems.extend(faults)
+            definition = schedules.without_cases(definition)
             self.definitions[name] = definition
             head = definition["document"]
             compiled[name] = (

@@ -7,6 +7,7 @@ from the same moment every worker computes the same next one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final, Literal
 
 import msgspec
@@ -122,6 +123,28 @@ def zone_of(definition: Mapping[str, Any]) -> tuple[tuple[str, ...], Any]:
     if "timezone" in said or "timezone" not in metadata:
         return ("document", "metadata", "iogate", "timezone"), said.get("timezone", "UTC")
     return ("document", "metadata", "timezone"), metadata["timezone"]
+
+
+def without_cases(definition: dict[str, Any]) -> dict[str, Any]:
+    """Return the definition without its debug cases, which no run sees: to edit them changes no program."""
+    said = settings_of(definition)
+    if "debug" not in said:
+        return definition
+    head = definition["document"]
+    kept = {name: value for name, value in said.items() if name != "debug"}
+    metadata = _with(head["metadata"], "iogate", kept)
+    return {**definition, "document": _with(head, "metadata", metadata)}
+
+
+def _with(mapping: Mapping[str, Any], name: str, inner: dict[str, Any]) -> dict[str, Any]:
+    """Return the mapping with another value of a member, or without that member if the value is empty."""
+    return {key: inner if key == name else each for key, each in mapping.items() if key != name or inner}
+
+
+def moment_text(moment_ms: int, zone: str = "UTC") -> str:
+    """Return a moment as text in a time zone, for people."""
+    at = datetime.fromtimestamp(moment_ms // 1000, crontab.zone(zone))
+    return at.isoformat().replace("+00:00", "Z")
 
 
 PREFIX: Final = "schedule:"

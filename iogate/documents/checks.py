@@ -1,4 +1,4 @@
-"""What the models cannot say about one document alone: missing authentication, repeated names, lint.
+"""Checks of one document that its models cannot make: missing authentication, repeated names, lint.
 
 Judges the plain data, so that it speaks up whether or not the rest of the document holds.
 """
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from iogate.documents.problems import Severity
 
 _MOST_ROOT_KEYS = 100
+_CASES = ("document", "metadata", "iogate", "debug")
 
 
 def check_api(data: dict[str, Any], root: Node, path: str) -> Iterator[Problem]:
@@ -55,7 +56,8 @@ def check_api(data: dict[str, Any], root: Node, path: str) -> Iterator[Problem]:
 
 
 def check_workflow(data: dict[str, Any], root: Node, path: str) -> Iterator[Problem]:
-    """The root of a workflow lets unknown keys pass; a misspelt one is still worth a word."""
+    """Warn of unknown keys at the root that resemble others; refuse debug cases of one name."""
+    yield from _repeated_cases(_below(data, *_CASES), _CASES, root, path)
     known = Workflow.key_names()
     # A key that has to be there is an error of the model already.
     free = [name for name in known if name not in data and name not in {"document", "do"}]
@@ -65,6 +67,13 @@ def check_workflow(data: dict[str, Any], root: Node, path: str) -> Iterator[Prob
             message = f"the key {quoted(key)} has no meaning in a workflow"
             hint = f'did you mean "{meant}"?'
             yield _problem("IOG503", message, root, path, (key,), hint=hint, severity="warning")
+
+
+def _below(value: Any, *keys: str) -> Any:
+    """Return the value below the keys; None if there is none."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def _literal_secrets(auth: Any, at: Pointer, root: Node, path: str) -> Iterator[Problem]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from iogate.documents.nodes import Node, Pointer
 
 _HEAD: Pointer = ("document",)
+_METADATA: Pointer = ("document", "metadata")
 STAND_IN = {"dsl": "1.0.0", "namespace": "mended", "name": "mended", "version": "0.0.0"}
 """Of a workflow whose own `document` is at fault: nobody knows its name."""
 _OPTIONAL: frozenset[Pointer] = frozenset({("timeout",), ("schedule",), ("input",), ("output",)})
@@ -67,6 +68,8 @@ def mended_api(
 
 def _part(pointer: Pointer) -> Pointer:
     """What goes for a fault at the pointer: a part of a task, a task, or what a workflow can do without."""
+    if pointer[:2] == _METADATA:
+        return pointer[:4]
     task = task_at(pointer)
     if task and len(pointer) > len(task) and pointer[len(task)] in SHARED:
         return pointer[: len(task) + 1]

@@ -14,6 +14,7 @@ from iogate.testing.comparison import differences
 from iogate.testing.harness import Harness
 from iogate.testing.outcome import Arrival, Called, Mock, Outcome, Unmocked
 from iogate.testing.replay import Replayed, Sent, failures, replay, request_of
+from iogate.testing.schedules import Ticked, replay_schedule
 
 __all__ = [
     "Arrival",
@@ -24,9 +25,11 @@ __all__ = [
     "Outcome",
     "Replayed",
     "Sent",
+    "Ticked",
     "Unmocked",
     "differences",
     "failures",
     "replay",
+    "replay_schedule",
     "request_of",
 ]

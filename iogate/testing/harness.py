@@ -108,7 +108,7 @@ class Harness:
 
     def _cast(self, workflow: str) -> Cast:
         digest = self._digest(workflow)
-        return Cast(digest=digest, program=self._program(digest))
+        return Cast(digest=digest, program=self.program(digest))
 
     def _digest(self, workflow: str) -> str:
         known = self.bundle.revision.workflows
@@ -117,7 +117,8 @@ class Harness:
             raise NotFound(f"no workflow {workflow}; there are: {', '.join(sorted(known)) or 'none'}")
         return known[max(named, key=lambda name: precedence(name.rpartition(":")[2]))].program
 
-    def _program(self, digest: str) -> Program:
+    def program(self, digest: str) -> Program:
+        """Return the loaded program of a digest."""
         if digest not in self._programs:
             self._programs[digest] = programs.load(json.loads(self.bundle.programs[digest]))
         return self._programs[digest]

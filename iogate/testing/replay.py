@@ -22,12 +22,13 @@ from iogate.gateway.routes import Route
 from iogate.testing.comparison import differences
 from iogate.testing.harness import Harness
 from iogate.testing.outcome import Outcome
-from iogate.testing.scripted_mock import ScriptedMock
+from iogate.testing.scripted_mock import scripted
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Api
     from iogate.documents.api import DebugCase
     from iogate.documents.api.debug import PartFile
+    from iogate.documents.cases import RunExpectation
 
 _BOUNDARY = "iogate-9f1c2e7ab6d84d0e"
 
@@ -92,7 +93,7 @@ async def replay(harness: Harness, api_id: str, case: DebugCase) -> Replayed:
         raise NotFound(f"no API {api_id}; there are: {', '.join(sorted(harness.bundle.revision.apis))}")
     sent = request_of(case, api, root=harness.root)
     http, message, outcome = 202, "", None
-    mocks = {reference: ScriptedMock(reference, given) for reference, given in (case.mocks or {}).items()}
+    mocks = scripted(case.mocks)
     try:
         value = _input(api, sent, harness.root)
     except Failed as refused:
@@ -138,18 +139,21 @@ def failures(case: DebugCase, http: int, message: str, outcome: Outcome | None) 
         if wanted is None:
             found.append(f"http: the request was refused with {http}: {message}")
         return found
+    return found + run_failures(expect, outcome)
+
+
+def run_failures(expect: RunExpectation | None, outcome: Outcome) -> list[str]:
+    """Compare the end of a run with the expectation; without one, the run must have completed."""
     error = expect.error if expect is not None else None
     status = expect.status if expect is not None and expect.status is not None else "completed"
     if error is not None:
         status = "faulted"
     if outcome.status != status:
         detail = (outcome.error or {}).get("detail") or (outcome.error or {}).get("title")
-        found.append(f"status: expected {status}, got {outcome.status}" + (f": {detail}" if detail else ""))
-    elif expect is not None and expect.has_output:
-        found.extend(differences(expect.output, outcome.output))
-    elif error is not None:
-        found.extend(_unlike(error, outcome.error or {}))
-    return found
+        return [f"status: expected {status}, got {outcome.status}" + (f": {detail}" if detail else "")]
+    if expect is not None and expect.has_output:
+        return [*differences(expect.output, outcome.output)]
+    return [] if error is None else [*_unlike(error, outcome.error or {})]
 
 
 def _unlike(expected: Mapping[str, Any], error: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,12 +1,13 @@
 """Mocks of a debug case: answers in their order, each of which may say what the call must have sent.
 
-Used by `replay`. Invariant: whatever differs is a failure of the case, and changes nothing of the run.
+Used by `replay` and `schedules`. Invariant: whatever differs is a failure of the case, and changes nothing of
+the run.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from iogate.effects.http.request import Request, build
@@ -16,8 +17,8 @@ from iogate.testing.comparison import differences, shown
 from iogate.testing.outcome import Mock
 
 if TYPE_CHECKING:
-    from iogate.documents.api.debug import Mock as StoredMock
-    from iogate.documents.api.debug import RequestExpectation
+    from iogate.documents.cases import Mock as StoredMock
+    from iogate.documents.cases import RequestExpectation
 
 
 class ScriptedMock:
@@ -40,7 +41,7 @@ class ScriptedMock:
         elif answer.expect_request is not None:
             at = self._reference if len(self._answers) == 1 else f"{self._reference}[{number - 1}]"
             self._failures += _unlike(f"{at}: request", answer.expect_request, asked)
-        return Mock(output=answer.output, error=answer.error)
+        return Mock(output=answer.output, error=None if answer.error is None else answer.error.to_json())
 
     def failures(self) -> list[str]:
         """Return what was sent otherwise than expected, and which answers nobody asked for."""
@@ -53,6 +54,11 @@ class ScriptedMock:
         if not self._asked and any(each.expect_request is not None for each in self._answers):
             return [*self._failures, f"{self._reference}: the expected request was not sent"]
         return self._failures
+
+
+def scripted(stored: Mapping[str, Sequence[StoredMock]] | None) -> dict[str, ScriptedMock]:
+    """Return the mocks of a case, by the reference of their task."""
+    return {reference: ScriptedMock(reference, answers) for reference, answers in (stored or {}).items()}
 
 
 def _unlike(at: str, expected: RequestExpectation, asked: Perform | StartChild) -> list[str]:

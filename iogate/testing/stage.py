@@ -33,13 +33,13 @@ from iogate.engine.commands import (
     Performed,
     StartChild,
 )
-from iogate.engine.emitting import envelope
 from iogate.engine.events import concerns
 from iogate.engine.raising import RaisedError
 from iogate.engine.state import State
 from iogate.errors import NotFound, WorkflowError
 from iogate.testing.clock import FakeClock
 from iogate.testing.outcome import Arrival, Called, Mock, Mocks, Outcome, Unmocked
+from iogate.testing.surroundings import envelope_of, environment_of
 
 DEEPEST = 32
 """Workflows that start one another."""
@@ -127,18 +127,14 @@ class Stage:
     def _arrivals(self) -> Iterator[tuple[float | None, dict[str, Any]]]:
         for index, each in enumerate(self.events):
             arrival = each if isinstance(each, Arrival) else Arrival(event=each)
-            event = envelope(arrival.event, id_=str(index), source="/test", now_ms=self.clock.now_ms)
-            yield arrival.after_s, event
+            yield arrival.after_s, envelope_of(arrival.event, index, self.clock.now_ms)
 
     def _start(self, cast: Cast, uid: str, value: Any, **attributes: Any) -> _Run:
-        secrets = self.secrets
-        if secrets is None:
-            secrets = {name: f"secret {name}" for name in cast.program.secrets}
         run = _Run(
             uid=uid,
             cast=cast,
             facts=RunFacts(uid=uid, started_at_ms=self.clock.now_ms, input=value),
-            environment=Environment(secrets=secrets, error_types=self.error_types),
+            environment=environment_of(cast.program, self.secrets, self.error_types),
             **attributes,
         )
         self._runs.append(run)

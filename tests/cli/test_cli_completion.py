@@ -52,14 +52,19 @@ def context(**params: Any) -> typer.Context:
         ("api show shop/g", ["shop/guarded"]),
         ("runs list --api shop/n", ["shop/nested"]),
         ("disable shop/buy shop/f", ["shop/fail"]),
-        ("workflow show shop/b", ["shop/buy"]),
+        ("workflow show shop/bu", ["shop/buy"]),
         ("workflow show shop/buy:1", ["shop/buy:1.0.0"]),
+        ("test shop/b", ["shop/buy"]),
+        ("test sch", ["schedule:shop/beat"]),
+        ("debug sch", []),
         ("explain IOG10", [f"IOG{number}" for number in range(101, 110)]),
         ("explain iog31", [f"iog{number}" for number in range(310, 320)]),
     ],
 )
 def test_ids_and_codes_are_completed_without_a_store(tmp_path: Path, words: str, expected: list[str]) -> None:
     write_project(tmp_path)
+    head = "document: {dsl: '1.0.3', namespace: shop, name: beat, version: 1.0.0}"
+    (tmp_path / "workflows.d/beat.yaml").write_text(f"{head}\nschedule: {{every: PT1M}}\ndo: []\n")
     assert completed(tmp_path, words) == expected
     other = tmp_path / "elsewhere"
     other.mkdir()
@@ -76,13 +81,13 @@ def test_uids_are_completed_from_the_store(live: Cli, shop: Place, monkeypatch: 
 
 
 def test_whatever_goes_wrong_nothing_is_said(cli: Cli) -> None:
-    for kind in (completion.apis, completion.workflows, completion.uids):
+    for kind in (completion.apis, completion.cases, completion.workflows, completion.uids):
         assert kind(context(), "") == []
     cli.write("iogate.yaml", "port: [")
     cli.write("apis.d/a.yaml", "module: [")
     cli.write("apis.d/b.yaml", "methods: 7")
     cli.write("workflows.d/c.yaml", "document: {namespace: [x], name: '$(touch x)'}")
-    for kind in (completion.apis, completion.workflows, completion.uids):
+    for kind in (completion.apis, completion.cases, completion.workflows, completion.uids):
         assert kind(context(), "") == []
     assert completion.apis(context(directory=Path("/nowhere")), "") == []
     cli.write("iogate.yaml", "redis_url: redis://127.0.0.1:1/0\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from iogate.cli import debug
+from iogate.cli import cases
 from tests.cli.conftest import Cli
 from tests.cli.place import write_project
 
@@ -240,6 +240,37 @@ def test_a_call_that_nothing_stands_in_for_fails_the_case(cli: Cli) -> None:
     assert case["failures"][0].startswith("/do/0/call calls out, and nothing stands in for it; mock it:")
 
 
+def test_test_starts_workflows_as_their_schedules_do(cli: Cli) -> None:
+    write_project(cli.root)
+    case = "{name: at six, at: 2026-03-02T06:00:00Z, expect: {output: {bought: A-2}}}"
+    cli.write(
+        "workflows.d/beat.yaml",
+        "document: {dsl: '1.0.3', namespace: shop, name: beat, version: 1.0.0,"
+        f" metadata: {{iogate: {{debug: [{case}]}}}}}}\n"
+        "schedule: {cron: '0 6 * * *'}\ntimeout: {after: PT1M}\ndo:\n  - buy: {set: {bought: A-1}}\n",
+    )
+    cases = cli("test", "-o", "json", code=9).json["cases"]
+    assert [each["api"] for each in cases] == ["shop/buy", "shop/buy", "shop/guarded", "schedule:shop/beat"]
+    ran = cli("test", "schedule:shop/beat", "-o", "json", code=9)
+    (case,) = ran.json["cases"]
+    assert (case["http"], case["status"], case["output"]) == (None, "completed", {"bought": "A-1"})
+    assert case["failures"] == ['output.bought: expected "A-2", got "A-1"']
+    shown = cli("test", "schedule:shop/beat", code=9).out
+    assert (
+        'schedule:shop/beat: at six  failed   completed {"bought": "A-2"}  completed {"bought": "A-1"}'
+        in shown
+    )
+    assert cli("test", "schedule:shop/bea", code=8).err == (
+        'iogate: no schedule:shop/bea in the files; did you mean "schedule:shop/beat"?\n'
+        "  there are schedule:shop/beat, shop/buy, shop/echoing, shop/fail, shop/guarded, shop/hashed,"
+        " shop/lacking, shop/nested, shop/sleep\n"
+    )
+    assert cli("debug", "schedule:shop/beat", code=64).err == (
+        "iogate: schedule:shop/beat takes no requests\n"
+        '  "iogate test schedule:shop/beat" replays its debug cases\n'
+    )
+
+
 def test_run_prints_the_output_alone_on_stdout(cli: Cli) -> None:
     write_project(cli.root)
     assert cli("run", "workflows.d/buy.yaml", "--input", '{"sku": "Z"}').out == '{"bought": "Z"}\n'
@@ -297,9 +328,9 @@ def test_run_reads_stdin(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_long_values_are_cut_in_tables_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert debug._short("x" * 100) == f'"{"x" * 100}"'
+    assert cases.shortened("x" * 100) == f'"{"x" * 100}"'
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    assert len(debug._short("x" * 100)) == 60
+    assert len(cases.shortened("x" * 100)) == 60
 
 
 def test_run_sends_calls_where_an_option_says(cli: Cli) -> None:

@@ -10,6 +10,8 @@ from pydantic import BaseModel
 
 from iogate.compiler.features import FEATURES
 from iogate.documents import api
+from iogate.documents.cases import MockError
+from iogate.documents.dsl.metadata import ScheduleCase
 from tests.docs.pages import DOCS, names, rows, sections
 
 PAGE = DOCS / "reference" / "documents.md"
@@ -22,6 +24,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "Idempotency": api.Idempotency,
     "Debug cases": api.DebugCase,
     "Mocks": api.Mock,
+    "Errors of mocks": MockError,
     "Expectations": api.Expect,
 }
 FORMS = (
@@ -52,8 +55,13 @@ def test_a_table_has_the_keys_of_its_model(heading: str) -> None:
     assert sorted(told) == sorted(keys(TABLES[heading]))
 
 
+def test_the_cases_of_a_schedule_have_a_table() -> None:
+    told = first_column(sections(DOCS / "reference" / "events.md")["Debug cases of a schedule"])
+    assert sorted(told) == sorted(keys(ScheduleCase))
+
+
 def test_every_model_of_api_documents_is_in_a_table() -> None:
-    known = {*TABLES.values(), *FORMS, *SECRETS}
+    known = {*TABLES.values(), *FORMS, *SECRETS} - {MockError}
     models = {each for each in vars(api).values() if isinstance(each, type) and issubclass(each, BaseModel)}
     assert models == known
 

@@ -10,9 +10,10 @@ import pytest
 
 from iogate import documents
 from iogate.documents.api import DebugCase
+from iogate.documents.dsl.metadata import ScheduleCase
 from iogate.documents.reader import read_file
 from iogate.settings import Settings
-from iogate.testing import Harness, replay
+from iogate.testing import Harness, replay, replay_schedule
 
 ROOT = Path(__file__).parents[2]
 STANDARD = ROOT.parent / "shared" / "open-workflow" / "schema" / "workflow.yaml"
@@ -28,6 +29,16 @@ def cases() -> list[Any]:
     ]
 
 
+def ticks() -> list[Any]:
+    return [
+        pytest.param(
+            f"{document.model.document.namespace}/{document.model.document.name}", case, id=case.name
+        )
+        for document in documents.load(ROOT).workflows
+        for case in document.model.cases
+    ]
+
+
 @pytest.fixture(scope="module")
 def harness() -> Harness:
     return Harness.load(ROOT, settings=Settings(allow_run=("script",)))
@@ -36,6 +47,14 @@ def harness() -> Harness:
 @pytest.mark.parametrize(("api", "case"), cases())
 async def test_every_debug_case_holds(harness: Harness, api: str, case: DebugCase) -> None:
     assert (await replay(harness, api, case)).failures == ()
+
+
+@pytest.mark.parametrize(("workflow", "case"), ticks())
+async def test_every_debug_case_of_a_schedule_holds(
+    harness: Harness, workflow: str, case: ScheduleCase
+) -> None:
+    assert case.expect is not None
+    assert (await replay_schedule(harness, workflow, case)).failures == ()
 
 
 def test_every_method_has_a_case_that_expects_something_and_is_enabled() -> None:

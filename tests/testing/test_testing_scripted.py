@@ -72,6 +72,48 @@ async def test_a_list_answers_each_attempt_in_turn(harness: Harness) -> None:
     assert (await pay(harness, DOWN, status="faulted")).failures == ()
 
 
+CAUGHT = """
+document: {dsl: 1.0.3, namespace: t, name: caught, version: 1.0.0}
+do:
+  - order:
+      try:
+        - place: {call: http, with: {method: post, endpoint: 'https://shop.example.com/orders'}}
+      catch:
+        do:
+          - say: {set: {error: '${ $error }'}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "caught"),
+    [
+        (
+            {
+                "type": "communication",
+                "response": {"status": 422, "headers": {"Retry-After": "7"}, "body": {"a": 1}},
+            },
+            {"status": 422, "response": {"status": 422, "headers": {"Retry-After": "7"}, "body": {"a": 1}}},
+        ),
+        (
+            {"type": "communication", "status": 503, "response": {}},
+            {"status": 503, "response": {"status": 503, "headers": {}, "body": None}},
+        ),
+    ],
+)
+async def test_the_response_of_an_error_reaches_catch_as_that_of_a_call(
+    tmp_path: Path, error: dict[str, Any], caught: dict[str, Any]
+) -> None:
+    for name, text in (
+        ("apis.d/t.yaml", "module: t\nauth: none\ntimeout: 1m\nmethods: {caught: {workflow: t/caught}}\n"),
+        ("workflows.d/caught.yaml", CAUGHT),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    mocks = {"/do/0/order/try/0/place": {"error": error}}
+    case = {"name": "case", "body": {}, "mocks": mocks, "expect": {"output": {"error": caught}}}
+    assert (await replay(Harness.load(tmp_path), "t/caught", DebugCase.model_validate(case))).failures == ()
+
+
 async def test_a_case_says_with_which_error_a_run_ends(harness: Harness) -> None:
     refused = {"error": {"type": "communication", "status": 422, "title": "No", "detail": "closed"}}
     right = {"type": "communication", "status": 422, "instance": CALL}

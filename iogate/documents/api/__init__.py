@@ -20,8 +20,9 @@ from iogate.documents.api.auth import (
     UserAuth,
     UsersAuth,
 )
-from iogate.documents.api.debug import DebugCase, Expect, Mock
+from iogate.documents.api.debug import DebugCase, Expect
 from iogate.documents.api.module import ApiModule, Idempotency, Input, Limits, Method
+from iogate.documents.cases import Mock
 
 __all__ = [
     "AnyAuth",

@@ -4,117 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Discriminator,
-    Field,
-    GetJsonSchemaHandler,
-    Tag,
-    model_validator,
-)
-from pydantic_core import CoreSchema
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from iogate.documents.shape import FORMAT, Maybe, Shape, fault, rule
-from iogate.documents.values import FreeMap, IsList, IsMapping, Text, TextMap, Whole, matching
+from iogate.documents.cases import Events, HttpStatus, Mocks, RunExpectation
+from iogate.documents.shape import Maybe, Shape, rule
+from iogate.documents.values import FreeMap, IsMapping, Text, TextMap
 
 
-def _status(value: int) -> int:
-    if not 100 <= value <= 599:
-        raise fault(FORMAT, expected="an HTTP status from 100 to 599", got=str(value))
-    return value
-
-
-class Expect(Shape):
-    http: Maybe[Annotated[Whole, AfterValidator(_status)]] = None
+class Expect(RunExpectation):
+    http: Maybe[HttpStatus] = None
     """Status of the answer."""
-    status: Maybe[
-        Literal["pending", "running", "waiting", "suspended", "cancelled", "faulted", "completed"]
-    ] = None
-    """Status of the run."""
-    output: Any = None
-    """Objects match by the keys given, everything else exactly."""
-    error: Maybe[FreeMap] = None
-    """Error of the run, which must have faulted: matches by the keys given; `type` may be its last word."""
-
-    @model_validator(mode="after")
-    def _one_end(self) -> Self:
-        if self.error is not None and (self.has_output or self.status not in (None, "faulted")):
-            raise rule("a run that ends with an error has faulted and has no output", code=6, key="error")
-        return self
-
-    @property
-    def has_output(self) -> bool:
-        """`output: null` expects null; without the key any output will do."""
-        return "output" in self.model_fields_set
-
-
-class RequestExpectation(Shape):
-    """The request of an HTTP call that a mock stands in for."""
-
-    method: Maybe[Text] = None
-    url: Maybe[Text] = None
-    """The whole address, without the query."""
-    path: Maybe[Text] = None
-    query: Maybe[FreeMap] = None
-    """Fields that are there, each with its value or list of values."""
-    headers: Maybe[TextMap] = None
-    """Headers that are there."""
-    body: Any = None
-    """Objects match by the keys given, everything else exactly."""
-
-    @property
-    def has_body(self) -> bool:
-        return "body" in self.model_fields_set
-
-
-class Mock(Shape):
-    near: ClassVar = {"expect": "expectRequest", "request": "expectRequest"}
-
-    output: Any = None
-    error: Maybe[FreeMap] = None
-    """The task fails with this error: type, status, title, detail, response."""
-    expect_request: Annotated[Maybe[RequestExpectation], Field(alias="expectRequest")] = None
-    """The case fails if the call does not send this."""
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if len(self.model_fields_set - {"expect_request"}) != 1:
-            raise rule("a mock has either an output or an error", code=6)
-        return self
-
-
-def _several(value: Any) -> Any:
-    if not isinstance(value, list):
-        return [value]
-    if not value:
-        raise rule("a list of mocks holds one for each attempt", code=8)
-    return value
-
-
-class _OneOrMore:
-    """Tells editors that a mock may stand without a list."""
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        listed = handler(core)
-        return {"anyOf": [listed["items"], {**listed, "minItems": 1}]}
-
-
-Mocks = Annotated[list[Mock], BeforeValidator(_several), _OneOrMore()]
-"""One mock for every attempt, or one for each in their order; always a list here."""
-
-_Reference = Annotated[
-    Text, AfterValidator(matching(r"(?s)(?:/.+)+", "the JSON Pointer of a task, such as /do/0/charge"))
-]
-
-
-def _typed(value: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(value.get("type"), str):
-        raise rule("an event has a type", code=6, hint="write type: com.example.paid")
-    return value
-
-
-_Event = Annotated[FreeMap, AfterValidator(_typed)]
 
 
 class PartFile(Shape):
@@ -143,9 +42,9 @@ class DebugCase(Shape):
     body: Any = None
     body_file: Maybe[Text] = None
     """Relative to the project."""
-    mocks: Maybe[Annotated[dict[_Reference, Mocks], IsMapping]] = None
+    mocks: Maybe[Mocks] = None
     """By task reference; used by `iogate test`."""
-    events: Maybe[Annotated[list[_Event], IsList]] = None
+    events: Maybe[Events] = None
     """CloudEvents that arrive as the run waits for them; used by `iogate test`."""
     expect: Maybe[Expect] = None
 

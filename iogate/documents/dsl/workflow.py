@@ -11,6 +11,7 @@ from iogate.documents.dsl.data import Catalog, Input, Output, Timeout, TimeoutPa
 from iogate.documents.dsl.events import EventStrategy
 from iogate.documents.dsl.faults import Error, RetryPolicy
 from iogate.documents.dsl.form import DslShape, OpenDslShape
+from iogate.documents.dsl.metadata import Metadata, ScheduleCase
 from iogate.documents.dsl.tasks import AnyTask, TaskList
 from iogate.documents.dsl.text import Duration, Label, SemanticVersion
 from iogate.documents.shape import Maybe, rule, wrong_type
@@ -34,7 +35,7 @@ class Document(DslShape):
     title: Maybe[Text] = None
     summary: Maybe[Text] = None
     tags: Maybe[FreeMap] = None
-    metadata: Maybe[FreeMap] = None
+    metadata: Maybe[Metadata] = None
 
 
 class Extension(DslShape):
@@ -113,3 +114,9 @@ class Workflow(OpenDslShape):
     output: Maybe[Output] = None
     schedule: Maybe[Annotated[ScheduleParts, BeforeValidator(_read_of_on)]] = None
     evaluate: Maybe[Evaluate] = None
+
+    @property
+    def cases(self) -> list[ScheduleCase]:
+        """Debug cases of the schedule."""
+        metadata = self.document.metadata
+        return [] if metadata is None or metadata.iogate is None else metadata.iogate.debug or []

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from iogate.effects import values
+from iogate.errors import RESPONSE_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,27 +54,6 @@ class Received:
 
 REFUSAL_BYTES: Final = 8 * 1024
 """Of the body of a refusing response that the workflow may see; more is cut off."""
-_REFUSAL_HEADERS: Final = (
-    "Allow",
-    "Content-Language",
-    "Content-Type",
-    "Date",
-    "Etag",
-    "Last-Modified",
-    "Ratelimit",
-    "Ratelimit-Limit",
-    "Ratelimit-Policy",
-    "Ratelimit-Remaining",
-    "Ratelimit-Reset",
-    "Request-Id",
-    "Retry-After",
-    "X-Correlation-Id",
-    "X-Ratelimit-Limit",
-    "X-Ratelimit-Remaining",
-    "X-Ratelimit-Reset",
-    "X-Request-Id",
-)
-"""Headers that say how to go on, in the letter case of outputs; others may hold credentials."""
 _REFUSAL_HEADER: Final = 256
 
 
@@ -117,7 +97,7 @@ def refusal(response: Received, redactor: Redactor) -> dict[str, Any]:
     if there is none, or if it is neither JSON nor text.
     """
     headers: dict[str, str] = {}
-    for name in _REFUSAL_HEADERS:
+    for name in RESPONSE_HEADERS:
         if name in response.headers:
             headers[name] = redactor.text(", ".join(response.headers.getall(name)))[:_REFUSAL_HEADER]
     return {"status": response.status, "headers": headers, "body": _refusal_body(response, redactor)}

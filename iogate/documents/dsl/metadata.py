@@ -1,0 +1,81 @@
+"""`document.metadata`: free, but for `iogate`, which is ours and closed.
+
+The DSL gives metadata no meaning, so a workflow with these keys runs unchanged on another runtime.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from iogate.documents.cases import Events, Mocks, RunExpectation
+from iogate.documents.dsl.form import DslShape, OpenDslShape
+from iogate.documents.shape import FORMAT, Maybe, fault, wrong_type
+from iogate.documents.values import IsList, Text
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOMENT = "a moment with its offset from UTC, such as 2026-03-02T06:00:00Z"
+_NO_REQUEST = "a schedule sends no request"
+_NO_INPUT = 'a schedule starts its workflow with {} or, with "on", with the events: write "events"'
+
+
+def _moment_ms(value: Any) -> int:
+    if not isinstance(value, str):
+        raise wrong_type(_MOMENT, value)
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None or at < _EPOCH:
+        raise fault(FORMAT, expected=_MOMENT, got=value)
+    return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+_Moment = Annotated[
+    int,
+    BeforeValidator(_moment_ms),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-03-02T06:00:00Z"]}),
+]
+
+
+class ScheduleExpectation(RunExpectation):
+    elsewhere: ClassVar = {"http": _NO_REQUEST}
+
+
+class ScheduleCase(DslShape):
+    """A debug case of a schedule: a tick, or events, and the end of the run that they start."""
+
+    near: ClassVar = {"mock": "mocks", "expected": "expect", "time": "at", "tick": "at", "schedule": "at"}
+    elsewhere: ClassVar = {
+        **dict.fromkeys(("verb", "query", "headers", "body_file", "multipart"), _NO_REQUEST),
+        **dict.fromkeys(("input", "body"), _NO_INPUT),
+    }
+
+    name: Annotated[Text, Field(min_length=1)]
+    at: Maybe[_Moment] = None
+    """Moment of the tick, in milliseconds since 1970 here."""
+    events: Maybe[Events] = None
+    """CloudEvents: with `on` first those that start the run, then those that it waits for."""
+    mocks: Maybe[Mocks] = None
+    """By task reference."""
+    expect: Maybe[ScheduleExpectation] = None
+
+
+class Iogate(DslShape):
+    """Keys of iogate in the metadata of a workflow."""
+
+    near: ClassVar = {"zone": "timezone", "tz": "timezone", "cases": "debug", "tests": "debug"}
+    elsewhere: ClassVar = {"atMostOnce": "it belongs in the metadata of a task"}
+
+    timezone: Any = None
+    """IANA name of the time zone of `schedule.cron`."""
+    missed: Any = None
+    """Policy for missed ticks: once, skip or all."""
+    debug: Maybe[Annotated[list[ScheduleCase], IsList]] = None
+    """Debug cases of the schedule, for `iogate test`."""
+
+
+class Metadata(OpenDslShape):
+    iogate: Maybe[Iogate] = None
