@@ -16,6 +16,7 @@ import msgspec
 
 from iogate.compiler import features, resources, schedules
 from iogate.compiler.auth import Reader
+from iogate.compiler.broken_files import BrokenFiles
 from iogate.compiler.checks import (
     authentications,
     calls,
@@ -145,6 +146,7 @@ class _Compiler:
         self.problems: list[Problem] = list(documents.problems)
         self.workflows = Workflows(documents.workflows)
         self.problems.extend(self.workflows.problems)
+        self.broken = BrokenFiles(documents)
         self.taken = resources.Taken()
         self.sources = Sources(self._read, fetch, needed=surroundings.purpose != "validate")
         self.definitions: dict[str, Mapping[str, Any]] = {}
@@ -193,6 +195,10 @@ class _Compiler:
                     self._api(document, name, method, workflows)
             else:
                 self._check(document)
+                # Of files alone: a document that is not compiled is no reason to ask the network.
+                local = Sources(self._read, None, needed=False)
+                origins = self.surroundings.settings.function_origins
+                self.problems += resources.take(document, local, resources.Taken(), self._judge, origins)[1]
         found, self.problems = self.problems, before
         return [problem for problem in found if problem.severity == "error" or problem.code in REFUSED]
 
@@ -306,24 +312,12 @@ class _Compiler:
         resolved = self.workflows.resolve(reference)
         # Who runs a file gave all the workflows that it needs.
         runs = self.surroundings.purpose == "run" and isinstance(document, WorkflowDocument)
-        if resolved is None and (runs or not self.partial) and not self._was_unreadable(reference):
+        if resolved is None and (runs or not self.partial) and not self.broken.may_hold(reference):
             self.problems.append(self.workflows.unknown(document, pointer, reference))
         return resolved
 
     def _definition(self, reference: str) -> Mapping[str, Any] | None:
         return self.definitions.get(self.workflows.resolve(reference) or "")
-
-    def _was_unreadable(self, reference: str) -> bool:
-        """A file with an error may have been this workflow's: one fault is told once."""
-        name = reference.partition("/")[2].partition(":")[0]
-        broken = {problem.path for problem in self.documents.problems if problem.severity == "error"}
-        known = (*self.documents.apis, *self.documents.mended)
-        apis = {document.path for document in known if isinstance(document, ApiDocument)}
-        return any(
-            name in self.documents.sources[path].text
-            for path in broken - apis
-            if path in self.documents.sources
-        )
 
     def _read(self, folder: str, path: str) -> bytes:
         bounds = self.root / folder

@@ -192,11 +192,10 @@ class _Collected:
         except ValidationError as error:
             fault = error
             problems += problems_of(error, root, path, "api")
-        if fault is None and not any(problem.severity == "error" for problem in problems):
-            if not reading.problems:
-                self._apis.append(
-                    ApiDocument(path=path, data=data, root=root, source=reading.source, model=model)
-                )
+        if fault is None and not any(each.severity == "error" for each in (*problems, *reading.problems)):
+            self._apis.append(
+                ApiDocument(path=path, data=data, root=root, source=reading.source, model=model)
+            )
         elif (left := mended_api(data, fault, root)) is not None:
             self._mended.append(
                 ApiDocument(path=path, data=left[0], root=root, source=reading.source, model=left[1])
@@ -215,10 +214,8 @@ class _Collected:
                     WorkflowDocument(path=path, data=left[0], root=root, source=reading.source, model=left[1])
                 )
         else:
-            if not reading.problems:
-                self._workflows.append(
-                    WorkflowDocument(path=path, data=data, root=root, source=reading.source, model=model)
-                )
+            read = self._mended if reading.problems else self._workflows
+            read.append(WorkflowDocument(path=path, data=data, root=root, source=reading.source, model=model))
         return problems
 
     def documents(self) -> Documents:

@@ -1,9 +1,10 @@
-"""What is left of a document that does not hold, so that the checks can speak about the rest of it.
+"""Remains of invalid documents, so that the checks can find the other errors in them in the same pass.
 
-Used by the loader. As a compiler goes on behind a syntax error: of a task at fault what it can do without is
-taken out, else one that does nothing takes its place; a method at fault is left out. Invariant: what is
-mended holds by its model, every value in it stands at the pointer of the file, and it is judged and never
-compiled.
+Used by the loader. As a compiler goes on behind a syntax error: the parts at fault that a task or a method
+can do without are taken out; else a task that does nothing takes the place of the task, and the method is
+left out.
+Invariant: the remains are valid by their model, every value in them has the pointer of the file, and they are
+checked and never compiled.
 """
 
 from __future__ import annotations
@@ -48,22 +49,39 @@ def mended_workflow(
 def mended_api(
     data: dict[str, Any], error: ValidationError | None, root: Node
 ) -> tuple[dict[str, Any], ApiModule] | None:
-    """The module without the methods at fault, those among them that do not say who may call them."""
-    pointers = pointers_of(error, root) if error is not None else ()
-    faulty = {pointer[1] for pointer in pointers if len(pointer) > 1 and pointer[0] == "methods"}
+    """Return the module without the keys at fault, and without the methods whose workflow is.
+
+    A method that does not say who may call it gets `auth: none`. None if `module` or `methods` is at fault.
+    """
     methods = data.get("methods")
     if not isinstance(methods, dict):
         return None
-    left = {
-        name: method
-        for name, method in methods.items()
-        if name not in faulty and ("auth" in data or "auth" in method)
-    }
+    top = dict(data)
+    left: dict[str, Any] = {name: dict(each) for name, each in methods.items() if isinstance(each, dict)}
+    for pointer in pointers_of(error, root) if error is not None else ():
+        if pointer in ((), ("module",), ("methods",)):
+            return None
+        if pointer[0] != "methods":
+            _drop(pointer[0], top, *left.values())
+        elif len(pointer) == 2 or pointer[2] == "workflow":
+            left.pop(str(pointer[1]), None)
+        elif pointer[1] in left:
+            _drop(pointer[2], left[str(pointer[1])])
+    if "auth" not in top:
+        left = {name: {"auth": "none"} | method for name, method in left.items()}
     try:
-        mended = {**data, "methods": left}
+        mended = {**top, "methods": left}
         return mended, ApiModule.model_validate(mended)
     except ValidationError:
         return None
+
+
+def _drop(key: str | int, holder: dict[str, Any], *methods: dict[str, Any]) -> None:
+    """Take a key out of its holder, and with verbs the debug cases, which depend on them."""
+    holder.pop(str(key), None)
+    if key == "verbs":
+        for each in (holder, *methods):
+            each.pop("debug", None)
 
 
 def _part(pointer: Pointer) -> Pointer:

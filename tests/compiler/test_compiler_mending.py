@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from iogate.compiler.compile import Compiled, compile_documents
-from iogate.documents import load_text, render_all
+from iogate.documents import load, load_text, render_all
 from iogate.settings import Settings
+from tests.compiler.projects import write
 from tests.documents.seeds import SEEDS, Seed
 
 HEAD = "document: {dsl: 1.0.0, namespace: shop, name: fulfil, version: 1.0.0}\n"
@@ -105,7 +106,90 @@ def test_beside_a_method_at_fault_the_others_are_judged() -> None:
         "  two: {auth: none, workflow: shop/gone, input: {schema: {type: objectt}}}\n"
         "  three: {workflow: shop/gone}\n"
     )
-    assert codes(api, partial=False) == ["IOG101", "IOG303", "IOG304", "IOG107"]
-    assert codes(api.replace(", methods: [POST]", ""), partial=False) == [
-        "IOG303", "IOG303", "IOG304", "IOG107",
+    assert codes(api, partial=False) == ["IOG303", "IOG101", "IOG303", "IOG304", "IOG107", "IOG303"]
+    assert codes(api.replace("workflow: shop/fulfil", "workflow: fulfil"), partial=False) == [
+        "IOG105", "IOG101", "IOG303", "IOG304", "IOG107", "IOG303",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        ("timeout: 5\n", ["IOG103", "IOG303", "IOG317"]),
+        ("auth: {tokn: x}\n", ["IOG101", "IOG303", "IOG317"]),
+        ("tags: [a]\ntags: [b]\n", ["IOG121", "IOG303", "IOG317"]),
+        ("verbs: [PUT]\n", ["IOG104", "IOG303"]),  # which verbs are meant is not known
+    ],
+)
+def test_beside_a_fault_of_a_module_its_methods_are_judged(head: str, expected: list[str]) -> None:
+    case = "debug: [{name: a, verb: GET}]"
+    api = f"module: orders\n{head}methods:\n  one: {{auth: none, timeout: 1m, workflow: shop/gone, {case}}}\n"
+    assert codes(api, partial=False) == expected
+
+
+PROJECT = {
+    "workflows.d/pay.yaml": f"{HEAD.replace('fulfil', 'pay')}do:\n- a: {{set: {{x: 1}}}}\n",
+    "workflows.d/parent.yaml": (
+        f"{HEAD.replace('fulfil', 'parent')}do:\n"
+        "- a: {run: {workflow: {namespace: shop, name: broken, version: latest}}}\n"
+        "- b: {run: {workflow: {namespace: shop, name: gone, version: latest}}}\n"
+    ),
+    "apis.d/orders.yaml": (
+        "module: orders\ntimeout: 1m\nauth: none\nmethods:\n"
+        "  one: {workflow: shop/broken}\n"
+        "  two: {workflow: shop/gone}\n"
+        "  three: {workflow: shop/parent, debug: [{name: a, mocks: {/do/0/a/do/0/x: {output: 1}}}]}\n"
+        "  four: {workflow: shop/pay, debug: [{name: a, mocks: {/do/0/x: {output: 1}}}]}\n"
+    ),
+}
+BROKEN = HEAD.replace("fulfil", "broken")
+
+
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [
+        # Its own references, too: to a workflow, a script, a name in "use".
+        (
+            f"{BROKEN}do:\n- x: {{wait: P1X}}\n"
+            "- y: {run: {workflow: {namespace: shop, name: gone, version: latest}}}\n"
+            "- z: {run: {script: {language: python, source: {endpoint: gone.py}}}}\n"
+            "- u: {raise: {error: gone}}\n",
+            ["IOG205", "IOG303", "IOG306", "IOG313"],
+        ),
+        # No YAML; it mentions the workflow that is missing, which does not make it that one.
+        (f"{BROKEN}do:\n- x: {{set: {{gone: [}}}}\n", ["IOG120"]),
+        # A key that stands twice: the document as such is complete.
+        (
+            f"{BROKEN}do:\n- x: {{set: {{a: 1, a: 2}}}}\n- u: {{raise: {{error: gone}}}}\n",
+            ["IOG121", "IOG313"],
+        ),
+        # Its own name is at fault: it may be the one.
+        (f"{BROKEN.replace('namespace: shop', 'namespace: Shop!')}do:\n- x: {{set: {{a: 1}}}}\n", ["IOG205"]),
+    ],
+    ids=["invalid", "no-yaml", "said-twice", "invalid-name"],
+)
+def test_an_error_in_one_file_hides_no_reference_of_another(
+    tmp_path: Path, broken: str, expected: list[str]
+) -> None:
+    write(tmp_path, {**PROJECT, "workflows.d/broken.yaml": broken})
+    made = compile_documents(load(tmp_path), Settings(allow_run=("script",)), root=tmp_path)
+    told = [(problem.path, problem.line, problem.code) for problem in made.errors]
+    assert [each for each in told if each[0] != "workflows.d/broken.yaml"] == [
+        ("apis.d/orders.yaml", 6, "IOG303"),
+        ("apis.d/orders.yaml", 8, "IOG318"),
+        ("workflows.d/parent.yaml", 4, "IOG303"),
+    ]
+    assert sorted(code for path, _, code in told if path == "workflows.d/broken.yaml") == expected
+
+
+def test_a_file_of_which_not_even_the_text_is_known_may_hold_any_workflow(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {"apis.d/orders.yaml": "module: m\ntimeout: 1m\nauth: none\nmethods: {a: {workflow: s/w}}\n"},
+    )
+    (tmp_path / "apis.d/other.yaml").write_bytes(b"\xff")
+    made = compile_documents(load(tmp_path), Settings(), root=tmp_path)
+    assert [problem.code for problem in made.errors] == ["IOG127"]
+    (tmp_path / "apis.d/other.yaml").write_bytes(b"")
+    made = compile_documents(load(tmp_path), Settings(), root=tmp_path)
+    assert [problem.code for problem in made.errors] == ["IOG303", "IOG129"]

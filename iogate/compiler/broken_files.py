@@ -1,0 +1,45 @@
+"""Files with errors, and the workflows that they may hold.
+
+Used by `compile`: a reference to a workflow of such a file is no second error.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from iogate.documents import Documents, WorkflowDocument
+from iogate.documents.mending import STAND_IN
+
+_EMPTY: Final = "IOG129"
+
+
+class BrokenFiles:
+    """The workflows, as far as can be told, of the files that were not read without errors."""
+
+    def __init__(self, documents: Documents) -> None:
+        told = {problem.path: problem.code for problem in documents.problems if problem.severity == "error"}
+        for document in (*documents.apis, *documents.workflows):
+            told.pop(document.path, None)
+        self._names: set[str] = set()
+        for each in documents.mended:
+            head = each.data.get("document") if isinstance(each, WorkflowDocument) else None
+            if head is not STAND_IN:
+                told.pop(each.path, None)
+            if isinstance(head, dict) and head is not STAND_IN:
+                self._names.add(f"{head['namespace']}/{head['name']}")
+        self._texts = [documents.sources[path].text for path in told if path in documents.sources]
+        self._unseen = any(
+            path not in documents.sources or (not documents.sources[path].text and code != _EMPTY)
+            for path, code in told.items()
+        )
+        """True if there is a file or a folder of which not even the text is known."""
+
+    def may_hold(self, reference: str) -> bool:
+        """Tell whether one of the files may be that of this workflow, `namespace/name[:version]`."""
+        full = reference.partition(":")[0]
+        if self._unseen or full in self._names:
+            return True
+        name = re.escape(full.partition("/")[2])
+        declared = re.compile(rf"""\bname["']?\s*:\s*["']?{name}(?![\w-])""")
+        return any(declared.search(text) for text in self._texts)
