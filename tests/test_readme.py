@@ -154,7 +154,6 @@ def test_the_blocks_of_the_page_do_what_they_say(page: str, clone: Path) -> None
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("IOGATE_")} | {
         "IOGATE_PORT": str(port),
-        "IOGATE_ENDPOINTS": f'{{"http://127.0.0.1:8000": "http://127.0.0.1:{port}"}}',
         "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(clone),
         "NO_COLOR": "1",

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 PANEL = "Live"
 
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 — not listened on, only read
-"""Hosts that say to listen on every address, and how this machine reaches who does."""
-
 group = typer.Typer(help="List, show and call the live APIs.", no_args_is_help=True)
 
 
@@ -181,16 +178,10 @@ def local_auth(root: Path, api: Api) -> Any:
     return (own.get("auth") if isinstance(own, dict) else None) or data.get("auth")
 
 
-def gateway_url(settings: Settings) -> str:
-    """Where the gateway of these settings answers."""
-    if settings.public_url:
-        return settings.public_url
-    bracketed = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{_EVERYWHERE.get(settings.host, bracketed)}:{settings.port}"
-
-
 async def live_gateway_url(store: Store, settings: Settings) -> str:
     """Where calls go: `public_url`, else what a live gateway announced, else what the settings make of it."""
+    from iogate.settings.urls import gateway_url
+
     own = gateway_url(settings)
     if settings.public_url:
         return own
@@ -204,13 +195,15 @@ async def live_gateway_url(store: Store, settings: Settings) -> str:
 
 def reachable(url: str, host: str) -> str | None:
     """The URL that a gateway on `host` announced, as this machine can use it; None where it cannot."""
+    from iogate.settings.urls import EVERYWHERE
+
     parts = urlsplit(url)
     name = parts.hostname or ""
     here = host == socket.gethostname()
     if is_loopback(name):
         return url if here else None
-    if name in _EVERYWHERE:
-        return f"{parts.scheme}://{_EVERYWHERE[name] if here else host}:{parts.port}"
+    if name in EVERYWHERE:
+        return f"{parts.scheme}://{EVERYWHERE[name] if here else host}:{parts.port}"
     return url or None
 
 

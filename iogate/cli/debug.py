@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import typer
 
 from iogate.cli import cases, completion
-from iogate.cli.apis import gateway_url, is_loopback, live_gateway_url, with_credentials
+from iogate.cli.apis import is_loopback, live_gateway_url, with_credentials
 from iogate.cli.cases import ApiCase, Case, Result
 from iogate.cli.checking import compiled
 from iogate.cli.options import HeaderOption, pair, seconds
@@ -107,6 +107,8 @@ async def offline(
 
 async def _gateway(session: Session, settings: Settings) -> str:
     """Where to send cases: what a live gateway announced, if its store can be seen from here."""
+    from iogate.settings.urls import gateway_url
+
     try:
         async with session.store(settings) as store:
             return await live_gateway_url(store, settings)

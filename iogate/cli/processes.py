@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iogate.cli import banner, credentials, examples, workflows
-from iogate.cli.apis import gateway_url, local_auth
+from iogate.cli.apis import local_auth
 from iogate.cli.patience import LIMIT_S, patiently
 from iogate.cli.render import say
 from iogate.cli.session import Session, command
@@ -290,6 +290,8 @@ class _Place:
         if not self.parts.gateways:
             screen.note(f"working: {settings.workers * settings.concurrency} runs at once")
             return
+        from iogate.settings.urls import gateway_url
+
         url = gateway_url(settings)
         rows = await patiently(lambda: _rows(store, number, self.checked))
         schedules = workflows.by_workflow((await patiently(store.schedules.upcoming)).values())

@@ -11,13 +11,15 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from iogate import handover
 from iogate.errors import InvalidFiles
 from iogate.settings import kinds
-from iogate.settings.table import KINDS, NAMES, SENSITIVE, Settings
+from iogate.settings.table import KINDS, NAMES, OWN_GATEWAY, SENSITIVE, Settings
+from iogate.settings.urls import gateway_url
 
 FILE_NAME = "iogate.yaml"
 PREFIX = "IOGATE_"
@@ -96,7 +98,16 @@ def read(
         values["public_url"] = values["public_url"].rstrip("/")
     if "data_dir" in values:
         values["data_dir"] = Path(values["data_dir"]).expanduser()
-    return Settings(**values)
+    settings = Settings(**values)
+    if OWN_GATEWAY not in settings.endpoints.values():
+        return settings
+    own = gateway_url(settings)
+    return replace(
+        settings,
+        endpoints={
+            source: own if target == OWN_GATEWAY else target for source, target in settings.endpoints.items()
+        },
+    )
 
 
 def misspelt(environment: Mapping[str, str]) -> list[str]:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from iogate import eventing, redis_url
 from iogate.errors import ERROR_FAMILIES
@@ -105,10 +105,16 @@ def _secret(name: str, value: Any) -> dict[str, str]:
     raise kinds.Unexpected(f"{{env: NAME}} or {{file: PATH}} for the secret {json.dumps(name)}")
 
 
+OWN_GATEWAY: Final = "gateway"
+"""Target in `endpoints` that stands for the gateway of the same settings."""
+
+
 def _endpoint(prefix: str, target: Any) -> str:
-    for each in (prefix, target):
+    for each in (prefix,) if target == OWN_GATEWAY else (prefix, target):
         if not isinstance(each, str) or not re.fullmatch(_URL, each):
-            raise kinds.Unexpected("a map of URL prefix to URL prefix, each with http:// or https://")
+            raise kinds.Unexpected(
+                "a map of URL prefix to URL prefix, each with http:// or https://, or to gateway"
+            )
     return str(target)
 
 
@@ -219,7 +225,9 @@ KINDS: Mapping[str, kinds.Kind] = {
         _host, "a list of hosts, each HOST, HOST:PORT or NETWORK/BITS, without a scheme"
     ),
     "endpoints": kinds.mapping_of(
-        _endpoint, "a map of URL prefix to URL prefix", {"type": "string", "pattern": _URL}
+        _endpoint,
+        "a map of URL prefix to URL prefix",
+        {"anyOf": [{"const": OWN_GATEWAY}, {"type": "string", "pattern": _URL}]},
     ),
     "link_key": _link_key,
     "previous_link_keys": kinds.list_of(_link_key, "a list of texts of at least 32 characters"),

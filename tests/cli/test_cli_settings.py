@@ -41,6 +41,21 @@ def test_lists_and_maps_are_json_in_the_environment() -> None:
     assert read.endpoints == {"https://a.example/": "http://localhost:1/"}
 
 
+def test_an_endpoint_may_be_the_gateway_of_the_same_settings() -> None:
+    file = {"endpoints": {"http://own.example": "gateway", "http://a.example": "http://b.example"}}
+    for flags, own in (
+        ({}, "http://127.0.0.1:8000"),
+        ({"port": 9000, "host": "0.0.0.0"}, "http://127.0.0.1:9000"),
+        ({"host": "::"}, "http://[::1]:8000"),
+        ({"host": "::1"}, "http://[::1]:8000"),
+        ({"public_url": "https://api.example.com/"}, "https://api.example.com"),
+    ):
+        read = settings.read(file, flags=flags)
+        assert read.endpoints == {"http://own.example": own, "http://a.example": "http://b.example"}
+        handed_over = settings.from_environment(settings.to_environment(read))
+        assert handed_over.endpoints == read.endpoints
+
+
 def test_an_empty_variable_counts_as_unset() -> None:
     assert settings.read({"port": 81}, {"IOGATE_PORT": ""}).port == 81
 
@@ -97,7 +112,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
         (
             {"file": {"endpoints": {"a": "b"}}},
             "iogate.yaml: endpoints: expected a map of URL prefix to URL prefix, each with http:// or https://,"
-            ' got {"a": "b"}',
+            ' or to gateway, got {"a": "b"}',
         ),
         (
             {"environment": {"IOGATE_PORT": "tcp://10.0.0.1:8000"}},
