@@ -94,6 +94,10 @@ class Run:
         return self.claim.uid
 
     @property
+    def api(self) -> str:
+        return self.claim.api
+
+    @property
     def careful(self) -> bool:
         """Its steps are taken one by one."""
         return self.witness is not None

@@ -23,7 +23,7 @@ from iogate.worker.active import Run
 
 log = logging.getLogger(__name__)
 
-BATCH = 64
+BATCH = 32
 BATCH_BYTES = 4 * 1024 * 1024
 FIRST_BACKOFF_S = 0.05
 LONGEST_BACKOFF_S = 1.0

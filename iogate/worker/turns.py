@@ -9,6 +9,7 @@ one step may take what a thousand others do, and a worker whose loop does not mo
         └─▶ slow:  one in between ─────┘
 
 A run is slow while a slice of it takes longer than SLOW_S: who is quick does not wait for all the slow ones.
+In each lane APIs take turns, then the runs of each: a herd of runs that wake together delays no other API.
 """
 
 from __future__ import annotations
@@ -28,6 +29,31 @@ HELD_S = 0.005
 SLOW_S = 0.05
 
 
+class _Lane:
+    """Runs that wait for their turn: one of each API in turn, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, deque[Run]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._runs)
+
+    def append(self, run: Run) -> None:
+        waiting = self._runs.get(run.api)
+        if waiting is None:
+            self._runs[run.api] = deque((run,))
+        else:
+            waiting.append(run)
+
+    def popleft(self) -> Run:
+        api = next(iter(self._runs))
+        waiting = self._runs.pop(api)
+        run = waiting.popleft()
+        if waiting:
+            self._runs[api] = waiting
+        return run
+
+
 class Turns:
     """`slice_of(run)`: let the engine go on with the run, for `run.steps`."""
 
@@ -40,8 +66,8 @@ class Turns:
         self._slice_of = slice_of
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._quick: deque[Run] = deque()
-        self._slow: deque[Run] = deque()
+        self._quick = _Lane()
+        self._slow = _Lane()
         self._now: Run | None = None
         """Whose turn it is at this moment."""
         self._called = False

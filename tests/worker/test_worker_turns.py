@@ -18,6 +18,7 @@ class Thinker:
 
     step_s: float
     left: int
+    api: str = "shop/order"
     careful: bool = False
     steps: int = 0
     slow: bool = False
@@ -65,6 +66,14 @@ async def test_runs_take_turns() -> None:
     long, short = Thinker(step_s=0.001, left=1000), Thinker(step_s=0.001, left=1)
     await worker.work(long, short)
     assert [thinker for thinker, _ in worker.slices[:3]] == [long, short, long]
+
+
+async def test_apis_take_turns_so_that_a_herd_of_one_delays_no_other() -> None:
+    worker = Worker()
+    herd = [Thinker(step_s=0.001, left=1) for _ in range(100)]
+    other = Thinker(step_s=0.001, left=1, api="shop/stock")
+    await worker.work(*herd, other)
+    assert [thinker for thinker, _ in worker.slices[:3]] == [herd[0], other, herd[1]]
 
 
 async def test_who_is_quick_does_not_wait_for_all_who_are_slow() -> None:

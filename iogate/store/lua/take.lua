@@ -11,6 +11,12 @@
 local worker, limit, lease_ms, solitary = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local take_id, poison, exc = ARGV[5], ARGV[6], ARGV[7]
 
+-- All other users of the store wait meanwhile: what a take leaves, the next one takes.
+local began = os.clock()
+local function spent_ms()
+  return (os.clock() - began) * 1000
+end
+
 -- What an outsider put in place of a key goes; the audit puts back what belongs there.
 local function sound(key, answer)
   if type(answer) ~= 'table' or not answer.err then return answer end
@@ -35,9 +41,10 @@ elseif ahead_ms > 0 and passed_ms > 0 then
 end
 
 for _, uid in ipairs(due($timers, 256)) do
+  if spent_ms() > $take_ms / 2 then break end
   redis.call('ZREM', $timers, uid)
   local r = record(uid)
-  if r and r.place == 'timer' then pcall(wake, uid, r.api) end
+  if r and r.place == 'timer' then pcall(wake_parked, uid, r.api) end
 end
 -- After a silence the store was away, not the workers: they get the time to renew.
 local silent = passed_ms > $silence_ms
@@ -142,7 +149,7 @@ elseif suspended == 0 and limit > 0 and solitary then
   end
 elseif suspended == 0 and limit > 0 then
   for _ = 1, limit do
-    if bytes >= $take_bytes then
+    if bytes >= $take_bytes or spent_ms() > $take_ms then
       doorbell = true
       break
     end

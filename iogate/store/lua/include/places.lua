@@ -42,11 +42,10 @@ local function promote(api, load)
   end
 end
 
--- Queues a run that goes on (a timer that is due, a lease handed back): behind the API's runs that woke before,
--- ahead of the new ones in its backlog.
-local function wake(uid, api)
+-- Queues a parked run that goes on (a timer that is due): behind the API's runs that woke before, ahead of the
+-- new ones in its backlog. Nothing of its job is left since it was parked.
+local function wake_parked(uid, api)
   local load = load_of(api)
-  rq_forget(uid)
   if load.bl == 0 and may_queue(load) then
     load.inq = load.inq + 1
     redis.call('HSET', $run .. uid, 'pl', 'queue')
@@ -56,6 +55,12 @@ local function wake(uid, api)
     redis.call('HSET', $run .. uid, 'pl', 'woken')
     redis.call('RPUSH', $woken .. api, uid)
   end
+end
+
+-- Queues any run that goes on, such as one whose lease was handed back.
+local function wake(uid, api)
+  rq_forget(uid)
+  wake_parked(uid, api)
 end
 
 -- A run leaves the place where it waits for a worker or a moment; under lease or suspect, it has none.
