@@ -83,9 +83,16 @@ class Attempts:
         except (ValueError, TypeError) as error:
             raise Refused(f"run {start.uid}: this release cannot read its state: {error}") from None
         if self.current:
+            if self.pointer is None:
+                state = reviving.begin_call_anew(old, state)
             state = reviving.carry_over(old, program, state)
         if self.pointer is None:
             revived = reviving.revive(state, self.now_ms)
+            if self.current and (call := reviving.open_call(program, state)) is not None:
+                self.remarks.append(
+                    f"{start.uid}: the function that {call} calls goes on in the middle, with the arguments "
+                    f"that it was called with; --from {call} calls it with new ones"
+                )
         else:
             view = await self.store.runs.show(start.uid)
             given = None if view is None else msgspec.json.decode(view.input)

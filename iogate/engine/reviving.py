@@ -22,7 +22,7 @@ from iogate.compiler.program import Program
 from iogate.compiler.tasks import Do, For, Fork, Task, Try
 from iogate.engine.frame import Frame, changed
 from iogate.engine.state import State
-from iogate.engine.tree import is_function
+from iogate.engine.tree import Tree, is_function
 from iogate.errors import Refused
 
 
@@ -80,12 +80,51 @@ def revive_from(program: Program, state: State, pointer: str, now_ms: int, given
     if index > scope.position:
         stands = _standing(program, scope)
         raise Refused(f'"{task.name}" had not had its turn: in {at} the run stands at {stands}')
-    frames = dict(revived.frames)
-    for key in _below(frames, scope.id):
-        del frames[key]
     value, as_then = _input(program, state.frames, scope, index, given)
-    frames[scope.id] = changed(frames[scope.id], position=index, value=value, extended=None, phase="inside")
-    return Revived(state=replace(revived, frames=frames), as_then=as_then)
+    tree = Tree(revived)
+    tree.remove_below(tree[scope.id])
+    tree.put(changed(tree[scope.id], position=index, value=value, extended=None, phase="inside"))
+    return Revived(state=replace(revived, frames=tree.frames, index=None), as_then=as_then)
+
+
+def begin_call_anew(program: Program, state: State) -> State:
+    """Return the state before the call of the function in which the run faulted, if nothing was done there.
+
+    The current definition then makes the arguments of the call. A function that has got further goes on.
+    """
+    call: Frame | None = None
+    for scope in _path(program, state):
+        assert scope.parent is not None
+        around = state.frames[scope.parent]
+        if around.parent is None or not _is_untouched(state.frames, around, scope):
+            break
+        if is_function(scope.pointer):
+            call = around
+    if call is None:
+        return state
+    tree = Tree(state)
+    tree.remove_below(call)
+    tree.remove(call)
+    error = {**(state.error or {}), "instance": call.pointer}
+    return replace(state, frames=tree.frames, error=error, index=None, trail=None)
+
+
+def _is_untouched(frames: Mapping[int, Frame], task: Frame, scope: Frame) -> bool:
+    """Tell whether the only thing that happened in a task is that it stands before its first inner task."""
+    return (
+        (scope.position, scope.turn or 0, task.attempt) == (0, 0, 0)
+        and not scope.extended
+        and task.phase == "inside"
+        and task.extension is None
+        and not scope.pointer.endswith("/catch/do")
+        and sum(each.parent == task.id for each in frames.values()) == 1
+    )
+
+
+def open_call(program: Program, state: State) -> str | None:
+    """Return the pointer of the outermost task whose function the run stands in; None if in none."""
+    calls = [scope.parent for scope in _path(program, state) if is_function(scope.pointer)]
+    return None if not calls or calls[-1] is None else state.frames[calls[-1]].pointer
 
 
 def _place(program: Program, pointer: str) -> tuple[Task, str, int]:
@@ -146,17 +185,6 @@ def _input(
         if isinstance(body, Do | Try | Fork) or (isinstance(body, For) and scope.turn == 0):
             return frame.input, True
     return scope.value, False
-
-
-def _below(frames: Mapping[int, Frame], key: int) -> list[int]:
-    """Ids of everything inside a frame: they rise towards the leaves."""
-    inside: set[int | None] = {key}
-    found = []
-    for each in sorted(frames):
-        if frames[each].parent in inside:
-            inside.add(each)
-            found.append(each)
-    return found
 
 
 def carry_over(old: Program, new: Program, state: State) -> State:

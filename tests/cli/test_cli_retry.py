@@ -262,6 +262,35 @@ def test_a_run_goes_on_with_the_definition_that_is_live_now(place: Place, live: 
     until(lambda: shown(live, other)["status"] == "completed")
 
 
+def test_a_function_is_called_with_the_current_arguments_if_it_did_nothing_yet(
+    place: Place, live: Cli, site: Site
+) -> None:
+    file: Path = place.root / "workflows.d/order.yaml"
+    before = file.read_text()
+    head, _ = before.split("do:\n", 1)
+    send = f"{{call: http, with: {{method: post, endpoint: {site.url}/charge, body: '${{ . }}'}}}}"
+    use = f"use: {{functions: {{pay: {{do: [FIRST{{send: {send}}}]}}}}}}"
+    new = f"{head}{use}\ndo: [{{a: {{call: pay, with: {{total: 1}}}}}}]\n"
+    try:
+        for first, output in (("", {"n": 2}), ("{note: {set: '${ . }'}}, ", {"n": 1})):
+            file.write_text(new.replace("FIRST", first))
+            live("apply")
+            uid = faulted(place, live, site)
+            site.down = set()
+            file.write_text(new.replace("FIRST", first).replace("total: 1", "total: 2"))
+            live("apply")
+            ran = live("runs", "retry", uid, "--on", "current")
+            said = (
+                f"{uid}: the function that /do/0/a calls goes on in the middle, with the arguments that it "
+                "was called with; --from /do/0/a calls it with new ones"
+            )
+            assert (said in ran.err) is bool(first)
+            assert live("runs", "wait", uid, "-o", "json").json["output"] == output
+    finally:
+        file.write_text(before)
+        live("apply")
+
+
 def test_the_command_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["runs", "retry", "--help"]) == 0
     assert "what was done before is not repeated" in " ".join(capsys.readouterr().out.split())

@@ -7,8 +7,17 @@ from typing import Any
 
 import pytest
 
-from iogate.engine.commands import Arrived, Cancelled, ChildEnded, Expired, Perform, Performed, Resumed
-from iogate.engine.reviving import carry_over, revive, revive_from
+from iogate.engine.commands import (
+    Arrived,
+    CallFunction,
+    Cancelled,
+    ChildEnded,
+    Expired,
+    Perform,
+    Performed,
+    Resumed,
+)
+from iogate.engine.reviving import begin_call_anew, carry_over, open_call, revive, revive_from
 from iogate.engine.state import State
 from iogate.errors import Refused, WorkflowError
 from tests.engine.engine_runs import NOW_MS, Run, program, stored
@@ -351,6 +360,54 @@ def test_a_definition_that_does_not_fit_is_refused_with_the_task_s_name(text: st
         carry_over(run.program, program(text), run.state)
     assert refused.value.message.startswith("the run does not fit test/sample:1.0.0: ")
     assert says in refused.value.message
+
+
+def given(perform: Perform) -> Any:
+    assert isinstance(perform.effect, CallFunction)
+    return perform.effect.arguments["n"]
+
+
+TWO_STEPS = f"{{do: [{{s: {{set: '${{ . }}'}}}}, {{x: {call()}}}]}}"
+
+
+@pytest.mark.parametrize("function", [call(), f"{{do: [{{x: {call()}}}]}}"])
+def test_a_function_that_did_nothing_is_called_with_the_arguments_of_the_other_definition(
+    function: str,
+) -> None:
+    text = f"use: {{functions: {{g: {function}}}}}\ndo: [{{a: {call()}}}, {{y: {{call: g, with: {{n: 1}}}}}}]"
+    run = faulted(text, 0, 5, DOWN)
+    before = run.performs[-1]
+    new = program(text.replace("n: 1", "n: 2").replace("{x:", "{z:"))
+    state = carry_over(run.program, new, begin_call_anew(run.program, run.state))
+    assert open_call(new, state) is None
+    run.program = new
+    (asked,) = again(run, revive(state, run.now_ms))
+    assert [given(each) for each in (before, asked)] == [{"n": 1}, {"n": 2}]
+    assert asked.idempotency_key != before.idempotency_key, "the answer was a definite one"
+    assert finish(run, [asked], 7) == 7
+
+
+def test_a_function_that_got_further_goes_on_with_the_arguments_that_it_had() -> None:
+    text = f"use: {{functions: {{g: {TWO_STEPS}}}}}\ndo: [{{y: {{call: g, with: {{n: 1}}}}}}]"
+    run = faulted(text, 0, DOWN)
+    new = program(text.replace("n: 1", "n: 2"))
+    assert begin_call_anew(run.program, run.state) is run.state
+    state = carry_over(run.program, new, run.state)
+    assert open_call(new, state) == "/do/0/y"
+    run.program = new
+    (asked,) = again(run, revive(state, run.now_ms))
+    assert given(asked) == {"n": 1}
+
+
+def test_an_earlier_task_uses_no_key_again_that_got_a_definite_answer() -> None:
+    """Answers in a branch count for the tasks that come after it."""
+    branch = f"{{b: {{do: [{{x: {call()}}}, {{z: {call()}}}]}}}}"
+    run = faulted(f"do: [{{f: {{fork: {{branches: [{branch}]}}}}}}]", 0, 1, DOWN)
+    known = {perform.idempotency_key for perform in run.performs}
+    revived = revive_from(run.program, run.state, "/do/0/f", run.now_ms, 0)
+    (asked,) = again(run, revived.state)
+    assert asked.reference == "/do/0/f/fork/branches/0/b/do/0/x"
+    assert asked.idempotency_key not in known
 
 
 def test_branches_and_extensions_are_carried_over_too() -> None:
