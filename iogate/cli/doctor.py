@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from iogate import __version__
-from iogate.cli import credentials, tools
+from iogate.cli import credentials, missing_secrets, tools
 from iogate.cli.apis import is_loopback
 from iogate.cli.checking import check, counted
 from iogate.cli.render import Table
 from iogate.cli.session import NO_STORE, Session, command
-from iogate.cli.status import describe, lacking
+from iogate.cli.status import describe
 from iogate.errors import InvalidFiles, IogateError, Unreachable
 from iogate.settings import LINK_KEY_FILE
 
@@ -333,6 +333,16 @@ async def processes(store: Store) -> list[Finding]:
             message=f"{api} answers 503: {'; '.join(lacks)}",
             hint="set it in the environment of the gateways",
         )
-        for api, lacks in lacking(gateways).items()
+        for api, lacks in missing_secrets.of_apis(gateways).items()
+    ]
+    unset, _ = await missing_secrets.of_live(store, workers)
+    found += [
+        Finding(
+            about="workers",
+            verdict="warning",
+            message=f"runs of {workflow} that need it fail: {'; '.join(lacks)}",
+            hint="name it in the setting secrets, and set its variable or file where the workers run",
+        )
+        for workflow, lacks in unset.items()
     ]
     return found

@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from iogate.cli import workflows
+from iogate.cli import missing_secrets, workflows
 from iogate.cli.render import Table
 from iogate.cli.session import Session, command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from iogate.store.presence import Process
 
 PANEL = "Processes"
-UNSET = "unset:"
-"""Prefix under which a gateway announces what one of its APIs lacks."""
 PLURALS = {"queue entry": "queue entries"}
 
 
@@ -40,8 +38,9 @@ async def status(session: Session) -> None:
         drained_s = await store.drains.left_s()
         schedules = await store.schedules.upcoming()
         refused = await store.refusals.counts()
+        unset, started = await missing_secrets.of_live(store, workers)
         address = store.shown_url
-    lacks = lacking(gateways)
+    lacks = missing_secrets.of_apis(gateways)
     apis = [
         {
             "api": gate.api,
@@ -49,7 +48,7 @@ async def status(session: Session) -> None:
             "queued": gate.queued,
             "running": gate.running,
             "overridden": gate.override is not None,
-            "unset": lacks.get(gate.api, []),
+            "unset": [*lacks.get(gate.api, []), *unset.get(started.get(gate.api, ""), [])],
         }
         for gate in gates.values()
     ]
@@ -62,6 +61,14 @@ async def status(session: Session) -> None:
         "queue": {"depth": queue.depth, "oldestS": round(queue.oldest_s, 3)},
         "refused": refused,
         "apis": apis,
+        "workflows": [
+            {
+                "workflow": name,
+                "apis": [api for api, started_by in started.items() if started_by == name],
+                "unset": texts,
+            }
+            for name, texts in unset.items()
+        ],
         "schedules": workflows.by_workflow(schedules.values()),
         "gateways": [_process_json(each) for each in gateways],
         "workers": [_process_json(each) for each in workers],
@@ -77,21 +84,15 @@ def describe(refused: Mapping[str, int]) -> str:
     )
 
 
-def lacking(gateways: Iterable[Process]) -> dict[str, list[str]]:
-    """By API, what gateways say that they lack of its secrets."""
-    lacks: dict[str, list[str]] = {}
-    for gateway in gateways:
-        for name, text in gateway.detail.items():
-            if name.startswith(UNSET):
-                known = lacks.setdefault(name.removeprefix(UNSET), [])
-                known += [each for each in text.split("; ") if each not in known]
-    return lacks
-
-
 def _process_json(process: Process) -> dict[str, Any]:
+    from iogate.store.presence import SECRETS, UNSET
     from iogate.store.reading import moment
 
-    detail = {name: value for name, value in process.detail.items() if not name.startswith(UNSET)}
+    detail = {
+        name: value
+        for name, value in process.detail.items()
+        if name != SECRETS and not name.startswith(UNSET)
+    }
     return {
         "id": process.id,
         "host": process.host,
@@ -133,6 +134,9 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
             numbers=frozenset({"queued", "running"}),
         )
         parts += ["", table]
+    alone = [(each["workflow"], "; ".join(each["unset"])) for each in value["workflows"] if not each["apis"]]
+    if alone:
+        parts += ["", Table(columns=("workflow", "lacks"), rows=alone)]
     if value["schedules"]:
         parts += ["", workflows.table(value["schedules"])]
     rows = [

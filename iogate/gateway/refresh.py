@@ -26,7 +26,7 @@ from iogate.gateway import routes
 from iogate.gateway.live import ANSWER_S
 from iogate.store.connection import open_store
 from iogate.store.line import CommandFailed
-from iogate.store.presence import GATEWAY, Process
+from iogate.store.presence import GATEWAY, UNSET, Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -276,7 +276,7 @@ class Refresher:
                 started_at_ms=self._started_at_ms,
                 revision=table.number if table is not None else 0,
                 detail={"url": self._live.public_url}
-                | {f"unset:{name}": "; ".join(lacks) for name, lacks in unset.items()},
+                | {UNSET + name: "; ".join(lacks) for name, lacks in unset.items()},
             )
         )
 

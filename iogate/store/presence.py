@@ -17,6 +17,10 @@ from iogate.store.line import Line
 Kind = Literal["gateway", "worker"]
 GATEWAY: Final = "gateway"
 WORKER: Final = "worker"
+UNSET: Final = "unset:"
+"""Prefix of a detail: why a gateway lacks a secret of an API, or a worker one of its settings."""
+SECRETS: Final = "secrets"
+"""Detail of a worker: names of the secrets that it has, a line each."""
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):

@@ -77,7 +77,11 @@ class Upkeep:
                 pid=os.getpid(),
                 host=socket.gethostname(),
                 started_at_ms=self._started_at_ms,
-                detail={**self._facts(), "audits": str(self._audits).lower()},
+                detail={
+                    **self._facts(),
+                    "audits": str(self._audits).lower(),
+                    **self._vault.announced(),
+                },
             )
         )
 

@@ -20,6 +20,7 @@ from iogate.redaction import disguises
 from iogate.redis_url import passwords
 from iogate.secrets import Unset, resolve
 from iogate.settings import Settings
+from iogate.store.presence import SECRETS, UNSET
 from iogate.worker.redaction import Redaction
 from iogate.worker.sinks import of_settings
 
@@ -74,6 +75,11 @@ class Vault:
             self._environments.clear()
             self.redaction = Redaction(texts)
             logs.hide(disguises(texts))
+
+    def announced(self) -> dict[str, str]:
+        """Return for `Process.detail` the names of the secrets that are there, and why others are not."""
+        unset = {UNSET + name: reason for name, reason in self._unset.items()}
+        return {SECRETS: "\n".join(sorted(self._resolved or {})), **unset}
 
     def headers(self, sink: str) -> Mapping[str, str] | None:
         """What the settings say to send to a sink; None while a secret of it is missing."""

@@ -59,11 +59,20 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     return Cli(tmp_path, capsys)
 
 
+SECRETIVE = """\
+document: {dsl: '1.0.3', namespace: shop, name: secretive, version: 1.0.0}
+use: {secrets: [nobody_has]}
+do: [{stop: {set: {n: 1}}}]
+"""
+
+
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """One project, served by `iogate up` for the whole session."""
     root = tmp_path_factory.mktemp("shop")
     write_project(root)
+    (root / "workflows.d/secretive.yaml").write_text(SECRETIVE)
+    (root / "iogate.yaml").write_text("secrets: {nobody_has: {env: NOBODY_HAS_THIS}}\n")
     with up(root) as place:
         yield place
 

@@ -427,7 +427,12 @@ def test_status_names_what_an_api_lacks(live: Cli) -> None:
     assert len(found["gateways"]) == len(found["workers"]) == 1
     lacking = {api["api"]: api["unset"] for api in found["apis"] if api["unset"]}
     assert lacking == {"shop/lacking": ["environment variable NOBODY_SETS_THIS is not set"]}
-    assert "NOBODY_SETS_THIS" in live("status").out
+    reason = "secret nobody_has: environment variable NOBODY_HAS_THIS is not set"
+    assert found["workflows"] == [{"workflow": "shop/secretive:1.0.0", "apis": [], "unset": [reason]}]
+    assert not {"secrets", "unset"} & {name.partition(":")[0] for name in found["workers"][0]}
+    text = live("status").out
+    assert "NOBODY_SETS_THIS" in text
+    assert reason in text
 
 
 def test_doctor_finds_what_will_hurt(live: Cli) -> None:
@@ -437,6 +442,7 @@ def test_doctor_finds_what_will_hurt(live: Cli) -> None:
     about_store = [each["message"] for each in findings if each["about"] == "store"]
     assert any(message.endswith(f", {server.choose()}") for message in about_store), "by its own version"
     assert any("shop/lacking" in each["message"] for each in findings if each["about"] == "secrets")
+    assert any("secret nobody_has" in each["message"] for each in findings if each["about"] == "workers")
 
 
 def test_the_store_has_one_spelling(live: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,14 @@ from hypothesis import strategies as st
 
 from iogate.engine.raising import RaisedError
 from iogate.errors import WorkflowError
+from iogate.settings import Settings
 from iogate.worker.redaction import Redaction
+from iogate.worker.vault import Vault
 from tests.worker.site import decoded, workflow
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.worker.site import Site
 
 SECRET = "s3cr3t/pass+wörd&1"
@@ -72,6 +76,19 @@ def test_redaction_leaves_numbers_and_structure_alone() -> None:
     assert Redaction(["12"]).scrub({"at": 1234, "a": [True, None, 1.5]}) == {
         "at": 1234,
         "a": [True, None, 1.5],
+    }
+
+
+def test_a_worker_announces_names_of_its_secrets_and_why_others_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_KEY", SECRET)
+    vault = Vault(
+        Settings(secrets={"key": {"env": "TEST_KEY"}, "gone": {"env": "NOBODY_SETS_THIS"}}), tmp_path
+    )
+    assert vault.announced() == {
+        "secrets": "key",
+        "unset:gone": "environment variable NOBODY_SETS_THIS is not set",
     }
 
 
