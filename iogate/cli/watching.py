@@ -132,6 +132,8 @@ def told(line: dict[str, Any]) -> str:
         parts.append(json.dumps(detail, ensure_ascii=False))
     return "  ".join(part for part in parts if part).rstrip()
 
+    if line["kind"] == "task.restarted" and detail:
+        return "  ".join([*parts, f"begun again: its worker {detail['worker']} ended"])
 
 class Watching:
     """A live display on stderr while runs go on; silent where stderr is no terminal."""

@@ -98,8 +98,9 @@ def _happen(walk: Walk, state: State, happened: Sequence[Happening]) -> None:
             walk.inbox_done = max(walk.inbox_done, each.number)
             if walk.ended is None:
                 steps.received(walk, each)
-    if walk.ended is None and any(isinstance(each, Resumed) for each in happened):
-        steps.asked_again(walk)
+    for each in happened:
+        if isinstance(each, Resumed) and walk.ended is None:
+            steps.asked_again(walk, each.worker)
 
 
 def _result(walk: Walk, before: State) -> Advance:

@@ -203,6 +203,9 @@ class Performed:
 class Resumed:
     """The state was loaded by another worker: ask again for every effect that is under way."""
 
+    worker: str = ""
+    """Name of the worker that had begun them and ended; empty where they have not begun."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
@@ -241,6 +244,7 @@ class Note:
         "task.waiting",
         "task.suspended",
         "task.resumed",
+        "task.restarted",
         "process.output",
     ]
     at_ms: int

@@ -69,10 +69,11 @@ def received(walk: Walk, message: Arrived | ChildEnded) -> None:
             pass
 
 
-def asked_again(walk: Walk) -> None:
+def asked_again(walk: Walk, worker: str = "") -> None:
     """Ask once more for every effect under way, with the same keys and arguments.
 
-    In another attempt, after a fault, tasks that listen subscribe anew.
+    In another attempt, after a fault, tasks that listen subscribe anew. `worker`: the one that had begun the
+    effects and ended, if there was one; the journal then says of each that it may happen twice.
     """
     for frame in walk.tree.listening():
         if frame.wants is None:
@@ -88,6 +89,9 @@ def asked_again(walk: Walk) -> None:
             walk.begins()
             definite = not isinstance(error, raising.UnknownOutcomeError)
             _carry(walk, walk.fault(error, task, scope, definite=definite))
+        else:
+            if worker:
+                walk.note("task.restarted", task, {"worker": worker})
 
 
 def wake(walk: Walk) -> None:

@@ -21,6 +21,7 @@ from iogate.store.seals import Facts
 log = logging.getLogger(__name__)
 
 _facts = msgspec.json.Decoder(Facts)
+LONGEST_NAME = 255
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +67,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """How many runs are above it: 0 where a caller or a schedule started it."""
     parent: str = ""
     """`UID/FRAME` of the run that waits for it; empty where none does."""
+    left: str = ""
+    """Name of the worker that let go of it last without a commit: what is under way had begun there."""
     forged: str = ""
     """Why it must not be executed: what is stored of it was not written by a process with a key."""
 
@@ -101,7 +104,7 @@ def _message(number: int, entry: bytes, uid: str, ring: Keyring) -> Message:
 def _claim(fields: list[Any], ring: Keyring) -> Claim:
     uid, token, seq, api, packed, data, created, started, deadline = fields[:9]
     attempt, deaths, retention, reason, frames, values = fields[9:15]
-    depth, first, inbox = fields[15:] or (0, 1, ())
+    depth, first, inbox, *left = fields[15:] or (0, 1, ())
     facts = _facts.decode(packed)
     stored = pairs(frames)
     kept: dict[str, bytes] = {}
@@ -140,5 +143,6 @@ def _claim(fields: list[Any], ring: Keyring) -> Claim:
         inbox=messages(first, inbox, uid.decode(), ring) if inbox and not forged else (),
         depth=depth,
         parent=facts.parent,
+        left=left[0].decode("utf-8", "replace")[:LONGEST_NAME] if left else "",
         forged=forged,
     )

@@ -35,10 +35,12 @@ _STATUS = {
     "task.skipped": "skipped",
     "task.cancelled": "cancelled",
     "task.retried": "running",
+    "task.restarted": "running",
     "task.waiting": "waiting",
 }
 _OVER = frozenset({"completed", "faulted", "skipped", "cancelled"})
 _STARTS = frozenset({"task.started", "task.skipped"})
+_COUNTED = _STARTS | {"task.restarted"}
 KEPT = 1_000
 """Lines of a journal."""
 
@@ -75,5 +77,5 @@ def gather(rows: dict[str, TaskRow], notes: list[Note]) -> None:
             started_at_ms=at_ms if row is None else row.started_at_ms,
             ended_at_ms=at_ms if status in _OVER else None,
             attempt=attempt if row is None or attempt > row.attempt else row.attempt,
-            count=(note.kind in _STARTS) + (0 if row is None else row.count),
+            count=(note.kind in _COUNTED) + (0 if row is None else row.count),
         )

@@ -98,7 +98,7 @@ class Loading:
             run.facts = replace(run.facts, input=decode(claim.input))
             if claim.head is not None:
                 run.state = run.codec.load(claim.head, claim.frames, claim.values)
-                run.inbox.append(Resumed())
+                run.inbox.append(Resumed(worker=claim.left))
             elif claim.seq:
                 # Starting anew would repeat what has been done.
                 raise ValueError("its frames are gone")  # noqa: TRY301 - the same end as for what cannot be decoded

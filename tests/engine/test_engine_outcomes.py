@@ -16,6 +16,8 @@ from iogate.engine.commands import (
     Resumed,
 )
 from iogate.errors import ERROR_TYPES, WorkflowError
+from iogate.store.commits import TaskRow
+from iogate.worker.journal import gather
 from tests.engine.engine_runs import Run, output, program, stored
 
 CALLS = "{call: http, with: {method: post, endpoint: 'https://h', body: '${ . }'}}"
@@ -74,6 +76,19 @@ def test_after_a_crash_the_same_effect_is_asked_for_again_to_the_letter() -> Non
     assert run.tell(Resumed()) == (first,)
     (second,) = run.tell(Performed(frame=first.frame, output=1))
     assert second.idempotency_key == "42/do/0/l/for/1/do/0/c/1"
+
+
+def test_a_task_that_is_begun_again_after_its_worker_ended_is_noted() -> None:
+    run = Run(program(f"do: [{{f: {{fork: {{branches: [{{c: {CALLS}}}, {{w: {{wait: PT1H}}}}]}}}}}}]"))
+    (first,) = run.tell()
+    assert run.tell(Resumed()) == (first,)
+    assert run.happened("task.restarted") == [], "it had not begun before"
+    assert run.tell(Resumed(worker="host.worker.7")) == (first,)
+    assert run.happened("task.restarted") == [("task.restarted", "c")]
+    assert run.notes[-1].detail == {"worker": "host.worker.7"}
+    rows: dict[str, TaskRow] = {}
+    gather(rows, run.notes)
+    assert {row.name: row.count for row in rows.values()} == {"f": 1, "c": 2, "w": 1}
 
 
 def test_an_outcome_that_is_not_definite_keeps_the_key() -> None:

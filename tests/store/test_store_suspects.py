@@ -129,6 +129,25 @@ async def test_second_loss_after_resuming_the_same_effect_makes_a_suspect(each_s
         assert await place(each_store, uid) == expected
 
 
+async def test_a_run_says_which_worker_let_go_of_it_until_its_next_commit(each_store: Store) -> None:
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+    left = []
+    for worker, commits in (("w1", 1), ("w2", 0), ("w3", 1), ("w4", 0), ("w5", 0)):
+        (claim,) = (await each_store.leases.take(worker, 1)).claims
+        left.append(claim.left)
+        assert (claim.inbox, claim.depth) == ((), 0)
+        if commits:
+            await each_store.leases.commit([commit(claim, "keep", head=b"h")])
+        if worker in ("w1", "w2"):
+            await each_store.leases.bury(worker, seen=False)
+        elif worker == "w3":
+            await each_store.leases.hand_back(worker, {uid: claim.token})
+        elif worker == "w4":
+            await each_store.leases.commit([commit(claim, "queue")])
+    assert left == ["", "w1", "w2", "w3", ""]
+
+
 async def test_run_that_gets_on_between_deaths_of_its_workers_is_a_suspect_in_the_end(
     each_store: Store,
 ) -> None:

@@ -99,6 +99,11 @@ async def test_frozen_worker_writes_nothing_after_its_lease(site: Site) -> None:
         run = await site.ended(uid)
         assert run.status == "completed"
         calls = len(server.calls[uid])
+        again = [decoded(line) for line in await site.store.runs.journal(uid)]
+        assert [(each["name"], each["detail"]) for each in again if each["kind"] == "task.restarted"] == [
+            ("first", {"worker": frozen.name})
+        ]
+        assert {task.name: task.count for task in run.tasks} == {"first": 2, "second": 1}
         frozen.signal(signal.SIGCONT)
         await until(lambda: "lease.lost" in frozen.said(), what="a lost lease")
         after = await site.view(uid)

@@ -14,7 +14,7 @@ for i = 2, #ARGV, 2 do
     local load = load_of(r.api)
     load.run = math.max(0, load.run - 1)
     rq_end_execution(uid, token, r.worker)
-    redis.call('HSET', $run .. uid, 'wkr', '')
+    redis.call('HSET', $run .. uid, 'wkr', '', 'lft', left_by(r))
     if r.seq == 0 then
       redis.call('HSET', $run .. uid, 'st', 'pending')
       redis.call('HDEL', $run .. uid, 'sta')

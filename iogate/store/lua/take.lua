@@ -3,7 +3,8 @@
 -- args: worker, limit, lease ms, '1' where solitary, id of this take, error and RQ text of a poisoned run
 -- returns: {now ms, suspended, suspects, {entry that named no run…}, claim…}; a claim is {uid, token, seq, api, facts, input, created,
 --   started, deadline, attempt, deaths, retention, reason or false, {frame field, bytes…}, {digest, value…}} and,
---   where there is any, depth, number of the first message, {message…}
+--   where there is any, depth, number of the first message, {message…}, and the worker that let go of it last, if
+--   no commit came since
 -- invariant: a run is leased from the queue or the suspects alone, with a token one higher than before; a
 --   repeated take id answers with the same claims and takes nothing more. What fails for one run, since an
 --   outsider put something else where its keys belong, fails for that run alone (`pcall`).
@@ -64,15 +65,18 @@ local function claim(uid, r)
     frames = redis.call('HGETALL', $frames .. uid)
     values = redis.call('HGETALL', $values .. uid)
   end
-  local claim = {uid, r.token, r.seq, r.api, r.facts, redis.call('HGET', $run .. uid, 'in'), r.created,
+  local own = redis.call('HMGET', $run .. uid, 'in', 'lft')
+  local claim = {uid, r.token, r.seq, r.api, r.facts, own[1], r.created,
     r.started, r.deadline or 0, r.attempt, r.deaths, r.retention, r.cancelled, frames, values}
   bytes = bytes + #(claim[6] or '')
   for _, parts in ipairs({frames, values}) do
     for _, part in ipairs(parts) do bytes = bytes + #part end
   end
-  if r.posted + r.depth > 0 then
+  local worker_before = r.seq > 0 and leaver(own[2], r)
+  if r.posted + r.depth > 0 or worker_before then
     claim[16] = r.depth
     claim[17], claim[18] = messages(uid, r)
+    claim[19] = worker_before or nil
   end
   claims[#claims + 1] = claim
   taken[#taken + 1] = uid .. ':' .. r.token

@@ -5,7 +5,7 @@
 -- the memory. Whoever asks for its record is about to move it, and gets it unfolded.
 
 -- What only a lease gives a meaning to is left out.
-local UNFOLDED = {wkr = true, lst = true, sol = true, los = true}
+local UNFOLDED = {wkr = true, lst = true, sol = true, los = true, lft = true}
 
 local function fold(uid)
   local run, frames = $run .. uid, $frames .. uid
@@ -28,6 +28,17 @@ end
 
 local function is_live(uid)
   return redis.call('EXISTS', $run .. uid, $parked .. uid) > 0
+end
+
+-- The field `lft`: the worker that let go of a run without a commit, after the sequence number of the state then.
+local function left_by(r)
+  return string.format('%d %s', r.seq, r.worker)
+end
+
+-- The worker that `field` names; nil if a commit came since: that worker had begun what the state has under way.
+local function leaver(field, r)
+  local seq, worker = string.match(field or '', '^(%d+) (.+)$')
+  return tonumber(seq) == r.seq and worker or nil
 end
 
 local RECORD = {'api', 'f', 'crt', 'sta', 'att', 'tok', 'seq', 'ret', 'dth', 'cxl', 'st', 'pl', 'wkr', 'lst',

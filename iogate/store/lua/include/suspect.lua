@@ -34,7 +34,7 @@ local function lose_lease(uid, poison, exc, seen)
     finish(uid, r, 'faulted', '', poison, fold_tasks(uid), fold_journal(uid))
     return
   end
-  redis.call('HSET', $run .. uid, 'dth', r.deaths, 'wkr', '')
+  redis.call('HSET', $run .. uid, 'dth', r.deaths, 'wkr', '', 'lft', left_by(r))
   if r.solitary or is_suspect(uid, r, seen) then
     rq_forget(uid)
     redis.call('HSET', $run .. uid, 'pl', 'suspect')
