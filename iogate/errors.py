@@ -148,6 +148,12 @@ def in_family(error: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {**error, "type": ERROR_FAMILIES[name] + kind} if kind in STANDARD_STATUS else dict(error)
 
 
+def with_output(message: str, process: Mapping[str, Any] | None) -> str:
+    """Return the message of an error, followed by the end of what its process wrote: for operators."""
+    streams = [(name, (process or {}).get(name)) for name in ("stderr", "stdout")]
+    return message + "".join(f"; its {name} ends: {text}" for name, text in streams if text)
+
+
 def same_type(wanted: str, found: str) -> bool:
     """Tell whether two type URIs name one error: the standard's have had several families of names."""
     return _plain_type(wanted) == _plain_type(found)
@@ -165,8 +171,9 @@ class WorkflowError(Exception):
 
     `kind` is one of the standard's types ("communication") or a whole URI; `instance` is the JSON
     Pointer of the task, which the engine sets where it is absent. A standard type has a title of its own,
-    where none is given. `response` is an extension of RFC 7807: status, headers and body of the HTTP
-    response that the error is about, for the workflow alone.
+    where none is given. Two members are extensions of RFC 7807: `response`, for the workflow alone, is
+    status, headers and body of the HTTP response that the error is about; `process`, for the workflow and
+    for operators, is the exit code of a failed process and the end of what it wrote.
     """
 
     def __init__(
@@ -178,6 +185,7 @@ class WorkflowError(Exception):
         detail: str | None = None,
         instance: str | None = None,
         response: Mapping[str, Any] | None = None,
+        process: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail or title or kind)
         self.type = ERROR_TYPES + kind if kind in STANDARD_STATUS else kind
@@ -186,6 +194,7 @@ class WorkflowError(Exception):
         self.detail = detail
         self.instance = instance
         self.response = response
+        self.process = process
 
     def to_json(self) -> dict[str, Any]:
         """The error as the DSL's error object, without absent members."""
@@ -196,5 +205,6 @@ class WorkflowError(Exception):
             "detail": self.detail,
             "instance": self.instance,
             "response": self.response,
+            "process": self.process,
         }
         return {name: value for name, value in members.items() if value is not None}

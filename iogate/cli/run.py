@@ -98,7 +98,7 @@ async def run(
                     await until_ended(session.screen, store, drive.result(), uid, limit_s)
     if left:
         session.screen.note(f"{counted(len(left), 'event')} not published: the run waited for no more")
-    raise_outcome(ended, limit)
+    raise_outcome(ended, limit, output=True)
 
 
 async def _ended(session: Session, store: Store, uid: str, timeout_s: float | None) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from iogate.cli.render import write
 from iogate.cli.session import Session, author, command
 from iogate.cli.several import confirm, is_uid, no_run, one_by_one, repeatable, require_known, say_done
 from iogate.cli.watching import ENDED, Watching, details, run_table, told
-from iogate.errors import Misused, Refused, RunFailed, StillRunning
+from iogate.errors import Misused, Refused, RunFailed, StillRunning, with_output
 
 if TYPE_CHECKING:
     from iogate.store.connection import Store
@@ -346,14 +346,19 @@ async def until_end(session: Session, store: Store, uid: str, timeout_s: float |
     return view
 
 
-def raise_outcome(run: dict[str, Any], limit: str | None) -> None:
-    """The failure that an unsuccessful end amounts to."""
+def raise_outcome(run: dict[str, Any], limit: str | None, *, output: bool = False) -> None:
+    """Raise the failure that an unsuccessful end amounts to.
+
+    `output`: say what a failed process wrote, too, since nothing else shows it.
+    """
     match run["status"]:
         case "completed":
             return
         case "faulted" | "cancelled":
             error = run.get("error") or {}
             cause = error.get("detail" if run["status"] == "cancelled" else "message")
+            if output and cause:
+                cause = with_output(cause, error.get("process"))
             raise RunFailed(f"run {run['uid']} {ended(run['status'])}" + (f": {cause}" if cause else ""))
         case still:
             unit = "s" if limit and limit.isdigit() else ""
@@ -374,10 +379,12 @@ async def is_limited(store: Store, view: RunView) -> bool:
 
 
 def whole(view: RunView, *, limited: bool = False, children: Sequence[str] = ()) -> dict[str, Any]:
-    """A run as the HTTP API shows it, with whose child it is and which children it waits for."""
+    """Return a run as HTTP shows it, with its parent, its children and the output of a failed process."""
     import msgspec
 
     from iogate.store import reading
 
-    decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(reading.whole(view, limited=limited)))
+    decoded: dict[str, Any] = msgspec.json.decode(
+        msgspec.json.encode(reading.whole(view, limited=limited, operator=True))
+    )
     return decoded | {"parent": view.parent, "children": list(children)}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from iogate.cli.checking import counted
 from iogate.cli.render import Screen, say
 from iogate.cli.watching import ENDED
+from iogate.errors import with_output
 
 if TYPE_CHECKING:
     from iogate.store.connection import Store
@@ -78,8 +79,9 @@ async def _tell_faulted(screen: Screen, store: Store, uid: str) -> None:
     alone = [each for each in reversed(faulted) if each.uid != uid and each.parent is None]
     for each in alone[:NAMED]:
         view = await store.runs.show(each.uid)
-        error = None if view is None else reading.error(view)
-        screen.note(f"{each.workflow} was not awaited and faulted: {(error or {}).get('message')}")
+        error = (None if view is None else reading.error(view, operator=True)) or {}
+        message = with_output(str(error.get("message")), error.get("process"))
+        screen.note(f"{each.workflow} was not awaited and faulted: {message}")
     if len(alone) > NAMED:
         screen.note(f"{counted(len(alone) - NAMED, 'more run')} that no task waited for faulted")
 

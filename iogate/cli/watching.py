@@ -112,11 +112,15 @@ def details(run: dict[str, Any]) -> list[Table | str]:
 
 
 def problem(error: dict[str, Any]) -> str:
-    """An error on two lines: what happened, and below it where and of what kind; all of it is in JSON."""
+    """Return an error as text: what happened, what a failed process wrote, where and of what kind."""
     where = f" at {error['instance']}" if error.get("instance") else ""
     # Indented, a line of the message cannot pass for a line of ours.
     message = shortened(str(error["message"])).replace("\n", f"\n{'':<11}")
-    return f"{'error':<10} {message}\n{'':<10} {error['status']} {error['type']}{where}"
+    lines = [f"{'error':<10} {message}"]
+    for stream in ("stderr", "stdout"):
+        written = str((error.get("process") or {}).get(stream, ""))
+        lines += [f"{'':<10} {stream} | {each}" for each in written.split("\n") if written]
+    return "\n".join([*lines, f"{'':<10} {error['status']} {error['type']}{where}"])
 
 
 def told(line: dict[str, Any]) -> str:
@@ -128,12 +132,12 @@ def told(line: dict[str, Any]) -> str:
         if detail.get("omitted"):
             shown.insert(0, f"({detail['omitted']} characters are left out)")
         return "\n".join(["  ".join(parts), *(f"  {detail['stream']} | {each}" for each in shown)])
+    if line["kind"] == "task.restarted" and detail:
+        return "  ".join([*parts, f"begun again: its worker {detail['worker']} ended"])
     if detail:
         parts.append(json.dumps(detail, ensure_ascii=False))
     return "  ".join(part for part in parts if part).rstrip()
 
-    if line["kind"] == "task.restarted" and detail:
-        return "  ".join([*parts, f"begun again: its worker {detail['worker']} ended"])
 
 class Watching:
     """A live display on stderr while runs go on; silent where stderr is no terminal."""

@@ -88,6 +88,17 @@ class MockResponse(Shape):
     """JSON or text."""
 
 
+class MockProcess(Shape):
+    """`process` of the error of a failed process, as `$error.process` shows it."""
+
+    near: ClassVar = {"exitCode": "code", "exit": "code", "status": "code", "output": "stdout"}
+
+    code: Maybe[Whole] = None
+    """Exit code. Absent: 1."""
+    stderr: Maybe[Text] = None
+    stdout: Maybe[Text] = None
+
+
 class MockError(Shape):
     """An error as a task raises it."""
 
@@ -108,15 +119,19 @@ class MockError(Shape):
     detail: Maybe[Text] = None
     response: Maybe[MockResponse] = None
     """Of an HTTP call: what the server answered, for `catch`."""
+    process: Maybe[MockProcess] = None
+    """Of a command, script or container: its exit code and the end of what it wrote, for `catch`."""
 
     def to_json(self) -> dict[str, Any]:
-        """The error's members; `response` is complete, as that of a real call."""
+        """Return the error's members; `response` and `process` are complete, as those of real ones."""
         members = self.model_dump(exclude_unset=True)
         if self.response is not None:
             status = self.response.status or self.status or 500
             headers = self.response.headers or {}
             members["response"] = {"status": status, "headers": headers, "body": self.response.body}
             members.setdefault("status", status)
+        if self.process is not None:
+            members["process"] = {"code": 1, **self.process.model_dump(exclude_none=True)}
         return members
 
 
@@ -126,7 +141,7 @@ class Mock(Shape):
 
     output: Any = None
     error: Maybe[MockError] = None
-    """The task fails with this error: type, status, title, detail, response."""
+    """The task fails with this error: type, status, title, detail, response, process."""
     expect_request: Annotated[Maybe[RequestExpectation], Field(alias="expectRequest")] = None
     """The case fails if the call does not send this."""
 

@@ -64,4 +64,5 @@ def error(ended: ChildEnded) -> WorkflowError:
         status=known.get("status"),
         title=known.get("title"),
         detail=known.get("detail"),
+        process=known.get("process"),
     )

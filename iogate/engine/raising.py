@@ -97,5 +97,10 @@ def shown(error: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in error.items() if name != "response"}
 
 
+def brief(error: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the error without its extensions: what callers and sinks see of it."""
+    return {name: value for name, value in error.items() if name not in ("response", "process")}
+
+
 def _text(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else to_json(value)

@@ -245,7 +245,7 @@ def _up(walk: Walk, fault: Fault) -> int | None:
             case _:
                 pass
         walk.cancelled(walk.tree.remove_below(frame))
-        walk.note("task.faulted", around, {"error": raising.shown(error)})
+        walk.note("task.faulted", around, {"error": raising.brief(error)})
         scope = walk.tree.remove(frame)
     walk.tree.remove_below(frame)
     walk.end_faulted(error)

@@ -115,7 +115,8 @@ class Walk:
         self.kept = self.tree.as_of(self.moment)
         self._end("faulted")
         self.error = error
-        self.note("workflow.faulted", detail={"error": error})
+        # The line of the task has the output of a failed process.
+        self.note("workflow.faulted", detail={"error": raising.brief(error)})
 
     def named(self, error: Mapping[str, Any]) -> dict[str, Any]:
         """The error with its type in the family of the settings."""

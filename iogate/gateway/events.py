@@ -112,10 +112,6 @@ class Streams:
             await events.aclose()
 
 
-PROCESS_OUTPUT = "process.output"
-"""Entries for the operators of a workflow, not for its callers."""
-
-
 async def _stream(live: Live, store: Store, uid: str, *, after: int, place: _Place) -> Stream:
     pages = store.runs.followers.pages(uid, after)
     drained = asyncio.ensure_future(live.draining.wait())
@@ -130,9 +126,9 @@ async def _stream(live: Live, store: Store, uid: str, *, after: int, place: _Pla
                     break
                 first, entries = news
                 events = b"".join(
-                    b"id: %d\nevent: journal\ndata: %s\n\n" % (number, msgspec.json.encode(entry))
-                    for number, entry in enumerate(map(reading.entry, entries), first)
-                    if entry.get("kind") != PROCESS_OUTPUT
+                    b"id: %d\nevent: journal\ndata: %s\n\n" % (number, msgspec.json.encode(shown))
+                    for number, entry in enumerate(entries, first)
+                    if (shown := reading.public(reading.entry(entry))) is not None
                 )
                 if events:
                     yield events

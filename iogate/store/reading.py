@@ -1,7 +1,8 @@
 """A run as people and programs read it: one form for HTTP and the command line.
 
 Called by gateway and cli with what `runs` gives. Pure. Invariants: `input` leaves redacted, and every time
-is RFC 3339, UTC; whoever may not see a run in full sees its status and times.
+is RFC 3339, UTC; whoever may not see a run in full sees its status and times; callers see no output of a
+process, operators do.
 """
 
 from __future__ import annotations
@@ -67,18 +68,20 @@ def redacted(stored: bytes) -> bytes:
     return msgspec.json.encode(redact(msgspec.json.decode(stored)))
 
 
-def whole(run: RunView, *, limited: bool, shown_input: bytes | None = None) -> dict[str, Any]:
+def whole(
+    run: RunView, *, limited: bool, shown_input: bytes | None = None, operator: bool = False
+) -> dict[str, Any]:
     """Return all of a run.
 
     `limited`: its API may have only so many running at once. `shown_input`: its input if it is redacted
-    already, since that takes a second for a large one.
+    already, since that takes a second for a large one. `operator`: with the output of a failed process.
     """
     if shown_input is None and run.input:
         shown_input = redacted(run.input)
     return brief(run) | {
         "input": raw(shown_input),
         "output": raw(run.output),
-        "error": error(run),
+        "error": error(run, operator=operator),
         "waitingFor": _waiting_for(run, limited=limited),
         "tasks": [_task(row) for row in run.tasks],
     }
@@ -86,17 +89,22 @@ def whole(run: RunView, *, limited: bool, shown_input: bytes | None = None) -> d
 
 def listed(run: Summary) -> dict[str, Any]:
     """Return a run as the command line lists it: `brief`, with its parent and its error."""
-    return brief(run) | {"parent": run.parent, "error": error(run)}
+    return brief(run) | {"parent": run.parent, "error": error(run, operator=True)}
 
 
-def error(run: Summary | RunView) -> dict[str, Any] | None:
-    """Why a run did not complete: RFC 7807 with `code` and `message` beside it; None where it did."""
+def error(run: Summary | RunView, *, operator: bool = False) -> dict[str, Any] | None:
+    """Return why a run did not complete: RFC 7807 with `code` and `message`; None for one that did.
+
+    `operator`: with the member `process`, the exit code of a process that failed and the end of its output.
+    """
     if run.status == "cancelled":
         return _cancelled(run.cancel_reason or "")
     if run.status != "faulted":
         return None
     found = msgspec.json.decode(run.error) if run.error else {}
     problem: dict[str, Any] = found if isinstance(found, dict) else {}
+    if not operator:
+        problem.pop("process", None)
     problem.setdefault("status", 500)
     kind = str(problem.get("type") or "")
     problem.setdefault("code", kind.rstrip("/").rpartition("/")[2] or "runtime")
@@ -122,6 +130,20 @@ def entry(line: bytes) -> dict[str, Any]:
     if isinstance(detail, dict) and isinstance(due := detail.pop("due_ms", None), int):
         detail["until"] = moment(due)
     return found
+
+
+def public(line: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a line of the journal as callers see it; None for one that is for operators."""
+    match line:
+        case {"kind": "process.output"}:
+            return None
+        case {"kind": "task.restarted"}:
+            # Its detail is the name of a worker.
+            return {name: value for name, value in line.items() if name != "detail"}
+        case {"detail": {"error": {"process": _, **problem}, **detail}}:
+            return {**line, "detail": {**detail, "error": problem}}
+        case _:
+            return line
 
 
 def _waiting_for(run: RunView, *, limited: bool) -> dict[str, Any] | None:

@@ -379,5 +379,6 @@ async def _answered(perform: Perform, mock: Mock) -> Performed:
         title=known.get("title"),
         detail=known.get("detail"),
         response=known.get("response"),
+        process=known.get("process"),
     )
     return Performed(frame=perform.frame, error=error)

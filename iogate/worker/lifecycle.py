@@ -13,6 +13,7 @@ from typing import Annotated, Any, cast
 
 import msgspec
 
+from iogate.engine import raising
 from iogate.engine.commands import Note
 from iogate.engine.scope import moment
 from iogate.store.outbox import Entry
@@ -125,7 +126,7 @@ class Chronicle:
                 if kind == "workflow.started":
                     data["definition"] = self._definition
                 if note.detail and "error" in note.detail and kind.endswith(".faulted"):
-                    data["error"] = redaction.scrub(note.detail["error"])
+                    data["error"] = redaction.scrub(raising.brief(note.detail["error"]))
                 if note.detail and note.detail.get("correlationKeys"):
                     data["correlationKeys"] = redaction.scrub(note.detail["correlationKeys"])
                 yield f"{PREFIX}{kind}.v1", data, note.at_ms

@@ -54,7 +54,7 @@ class Redaction(Redactor):
                 return performed
 
     def error(self, error: WorkflowError) -> WorkflowError:
-        """An error whose title, detail and response are clean: it enters frames, and `catch` sees it."""
+        """Redact all texts of an error: it enters frames, and `catch` sees it."""
         if self.idle:
             return error
         kind = RaisedError if isinstance(error, RaisedError) else WorkflowError
@@ -65,4 +65,5 @@ class Redaction(Redactor):
             detail=None if error.detail is None else self.text(error.detail),
             instance=error.instance,
             response=self.scrub(error.response),
+            process=self.scrub(error.process),
         )

@@ -19,7 +19,9 @@ import iogate.cli
 from iogate import logs
 from iogate.cli import render
 from iogate.cli.render import Output, Screen, Table
+from iogate.cli.runs import raise_outcome
 from iogate.control_characters import escape, escape_line
+from iogate.errors import RunFailed
 from tests.cli.conftest import Cli
 from tests.cli.place import Place
 
@@ -169,6 +171,17 @@ def test_a_message_of_several_lines_cannot_pass_for_a_field_of_a_run() -> None:
 
     shown = problem({"message": "a\noutput     fine", "status": 500, "type": "t"})
     assert shown.splitlines()[1] == f"{'':<11}output     fine"
+    process = {"code": 3, "stderr": "Traceback\nstatus     fine", "stdout": "half"}
+    shown = problem({"message": "it failed", "status": 500, "type": "t", "process": process})
+    assert [line.strip() for line in shown.splitlines()] == [
+        *("error      it failed", "stderr | Traceback", "stderr | status     fine", "stdout | half", "500 t"),
+    ]
+    with pytest.raises(RunFailed, match=r"^run 1 faulted: it failed; its stderr ends: Traceback"):
+        raise_outcome(
+            {"uid": "1", "status": "faulted", "error": {"message": "it failed", "process": process}},
+            None,
+            output=True,
+        )
 
 
 def test_an_argument_is_escaped_where_it_is_refused(cli: Cli) -> None:

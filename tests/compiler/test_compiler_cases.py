@@ -160,6 +160,8 @@ methods:
     [
         ("{type: communication, status: 422, response: {headers: {Retry-After: '7'}, body: {a: 1}}}", None),
         ("{response: {status: 503}}", None),
+        ("{process: {code: 3, stderr: no paper}}", None),
+        ("{process: {exitCode: 3}}", '31 IOG101 unknown key "exitCode"; did you mean "code"?'),
         ("{tpye: timeout}", '21 IOG101 unknown key "tpye"; did you mean "type"?'),
         ("{message: no}", '21 IOG101 unknown key "message"; did you mean "detail"?'),
         ("{instance: /do/0}", '21 IOG101 unknown key "instance"; leave it out: the run sets it'),

@@ -20,6 +20,7 @@ from iogate.compiler.compile import compile_documents
 from iogate.documents.problems import render_all
 from iogate.documents.reader import read_bytes
 from iogate.effects.fetching import fetcher
+from iogate.errors import with_output
 from iogate.settings import Settings
 from iogate.testing import Arrival, Harness, Outcome, differences
 from tests.conformance.remote import Remote, serving
@@ -199,8 +200,9 @@ def _failure(expected: Mapping[str, Any], outcome: Outcome) -> Sequence[str]:
     wanted, error = dict(expected), dict(outcome.error)
     found: list[str] = []
     said = wanted.pop("says", "")
-    if said not in str(error.get("detail")):
-        found.append(f"error.detail: expected {said!r} in {error.get('detail')!r}")
+    told = with_output(str(error.get("detail")), error.get("process"))
+    if said not in told:
+        found.append(f"error.detail: expected {said!r} in {told!r}")
     if "/" not in wanted.get("type", "/"):
         wanted["type"] = f"https://open-workflow-specification.org/spec/1.0.0/errors/{wanted['type']}"
     return found + list(differences(wanted, error, "error"))

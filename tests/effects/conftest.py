@@ -112,6 +112,13 @@ def failure(performed: Performed) -> tuple[str, int, str]:
     return performed.error.type.rpartition("/")[2], performed.error.status, performed.error.detail or ""
 
 
+def written(performed: Performed) -> Mapping[str, Any]:
+    """Return the exit code and the end of the output that the error of a failed process has."""
+    assert performed.error is not None, performed
+    assert performed.error.process is not None, performed.error
+    return performed.error.process
+
+
 async def until(condition: Callable[[], object], *, deadline_s: float = 5.0) -> None:
     """Poll a condition that another task or process brings about."""
     end = asyncio.get_running_loop().time() + deadline_s

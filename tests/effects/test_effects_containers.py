@@ -17,7 +17,7 @@ from iogate.effects import Effects
 from iogate.effects.processes import sweeping
 from iogate.engine.commands import RunContainer
 from iogate.settings import Settings
-from tests.effects.conftest import KEY, do, failure, until
+from tests.effects.conftest import KEY, do, failure, until, written
 from tests.effects.daemon import install
 
 
@@ -62,9 +62,9 @@ async def test_the_output_is_what_return_asks_for(effects: Effects) -> None:
 
 
 async def test_a_code_other_than_0_is_a_runtime_error(effects: Effects) -> None:
-    kind, _, detail = failure(await do(effects, container("echo why >&2; exit 3")))
-    assert kind == "runtime"
-    assert detail == "the container ended with code 3; its stderr ends: why"
+    performed = await do(effects, container("echo why >&2; exit 3"))
+    assert failure(performed) == ("runtime", 500, "the container ended with code 3")
+    assert written(performed) == {"code": 3, "stderr": "why"}
 
 
 async def test_everything_reaches_the_command_line(effects: Effects, daemon: Path) -> None:
@@ -208,17 +208,16 @@ async def test_the_name_of_anothers_container_is_not_taken(effects: Effects, dae
 
 
 async def test_an_image_that_is_not_there_is_told_in_the_daemons_words(effects: Effects) -> None:
-    kind, _, detail = failure(await do(effects, container("true", image="no-such-image")))
-    assert kind == "runtime"
-    assert detail == (
-        "the container cannot be created: docker ended with code 1; "
-        "its stderr ends: Unable to find image 'no-such-image:latest' locally"
-    )
+    performed = await do(effects, container("true", image="no-such-image"))
+    said = "the container cannot be created: docker ended with code 1"
+    assert failure(performed) == ("runtime", 500, said)
+    assert written(performed)["stderr"] == "Unable to find image 'no-such-image:latest' locally"
 
 
 async def test_a_container_that_cannot_start_is_told_and_removed(effects: Effects, daemon: Path) -> None:
-    _, _, detail = failure(await do(effects, container("true", image="no-such-command")))
-    assert detail.startswith("the container cannot be started; its stderr ends: Error response")
+    performed = await do(effects, container("true", image="no-such-command"))
+    assert failure(performed)[2] == "the container cannot be started"
+    assert written(performed)["stderr"].startswith("Error response")
     assert there(daemon) == []
 
 

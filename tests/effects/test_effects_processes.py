@@ -18,7 +18,7 @@ from iogate.effects import EffectContext, Effects
 from iogate.engine.commands import RunProcess
 from iogate.errors import Unreachable
 from iogate.settings import Settings
-from tests.effects.conftest import KEY, do, failure, until
+from tests.effects.conftest import KEY, do, failure, until, written
 
 
 def shell(code: str, **run: Any) -> RunProcess:
@@ -152,13 +152,14 @@ async def test_a_process_works_where_its_worker_was_started(
     assert failure(performed)[2] == f"the worker's own directory, {place}, is gone"
 
 
-async def test_a_failure_says_the_code_and_the_end_of_stderr(effects: Effects) -> None:
-    performed = await do(effects, shell("echo reason >&2; exit 3"))
-    said = "the shell ended with code 3; its stderr ends: reason"
-    assert failure(performed) == ("runtime", 500, said)
+async def test_a_failure_says_the_code_and_keeps_the_end_of_both_streams_apart(effects: Effects) -> None:
+    performed = await do(effects, shell("echo got this far; echo reason >&2; exit 3"))
+    assert failure(performed) == ("runtime", 500, "the shell ended with code 3")
+    assert written(performed) == {"code": 3, "stderr": "reason", "stdout": "got this far"}
     assert performed.definite
     long = await do(effects, shell("yes word | head -c 100000 >&2; exit 1"))
-    assert len(failure(long)[2]) < 1100
+    assert len(written(long)["stderr"]) == 1001
+    assert "stdout" not in written(long)
 
 
 @pytest.mark.parametrize(("returns", "output"), [("code", 137), ("all", None)])

@@ -13,6 +13,7 @@ import pytest
 from iogate.clock import StoreClock
 from iogate.compiler.revision import AnyAuth, Auth, Limits, NoAuth
 from iogate.gateway.links import Links
+from iogate.store import reading
 from iogate.store.leases import Commit, TaskRow
 from tests.gateway.driver import OTHER, TOKEN, World, api, until
 from tests.keys import LINK_KEY
@@ -81,9 +82,14 @@ async def test_a_faulted_run_shows_its_error_with_code_and_message(world: World)
     await world.publish(api("a/b"))
     uid = (await world.call("a/b")).uid
     error = {"type": "https://x/errors/timeout", "status": 408, "title": "Too late"}
-    await world.finish(uid, "faulted", error=json.dumps(error).encode())
+    process = {"code": 3, "stderr": "Traceback"}
+    await world.finish(uid, "faulted", error=json.dumps({**error, "process": process}).encode())
     shown = (await world.ask(f"/v1/runs/{uid}")).json["error"]
-    assert shown == error | {"code": "timeout", "message": "Too late"}
+    assert shown == error | {"code": "timeout", "message": "Too late"}, "what a process wrote is no caller's"
+    run = await world.store.runs.show(uid)
+    assert run is not None
+    found = reading.whole(run, limited=False, operator=True)["error"]
+    assert found == {**shown, "process": process}, "and the operators'"
 
 
 @pytest.mark.parametrize("path", ["", "/events", "/cancel"])
@@ -296,7 +302,14 @@ async def test_events_are_the_journal_so_far_then_live_then_the_end(world: World
     following = asyncio.create_task(world.ask(f"/v1/runs/{uid}/events"))
     await asyncio.sleep(0)
     await world.store.leases.commit([step(2, "keep", b'{"n":2}')])
-    await world.store.leases.commit([step(3, "end", b'{"n":3}')])
+    for_operators = (
+        b'{"kind":"process.output","detail":{"stream":"stderr","text":"hush"}}',
+        b'{"kind":"task.restarted","name":"a","detail":{"worker":"host-1"}}',
+        b'{"kind":"task.faulted","detail":{"error":{"status":500,"process":{"code":1,"stderr":"hush"}}}}',
+    )
+    for number, line in enumerate(for_operators, 3):
+        await world.store.leases.commit([step(number, "keep", line)])
+    await world.store.leases.commit([step(6, "end", b'{"n":6}')])
     reply = await following
     assert reply.headers["content-type"].startswith("text/event-stream")
     assert reply.headers["cache-control"] == "no-store"
@@ -304,9 +317,11 @@ async def test_events_are_the_journal_so_far_then_live_then_the_end(world: World
     assert journal == [
         'id: 1\nevent: journal\ndata: {"at":"2017-07-14T02:40:00.123Z","kind":"x"}',
         'id: 2\nevent: journal\ndata: {"n":2}',
-        'id: 3\nevent: journal\ndata: {"n":3}',
+        'id: 4\nevent: journal\ndata: {"kind":"task.restarted","name":"a"}',
+        'id: 5\nevent: journal\ndata: {"kind":"task.faulted","detail":{"error":{"status":500}}}',
+        'id: 6\nevent: journal\ndata: {"n":6}',
     ]
     assert end.startswith(f'event: end\ndata: {{"uid":"{uid}","status":"completed"')
     assert rest == ""
-    again = await world.ask(f"/v1/runs/{uid}/events", headers={"last-event-id": "2"})
-    assert again.body.decode().split("\n\n")[0] == 'id: 3\nevent: journal\ndata: {"n":3}'
+    again = await world.ask(f"/v1/runs/{uid}/events", headers={"last-event-id": "5"})
+    assert again.body.decode().split("\n\n")[0] == 'id: 6\nevent: journal\ndata: {"n":6}'

@@ -15,7 +15,10 @@ async def test_sync_waits_for_the_end(world: World) -> None:
         ("completed", {}, 200, {"code": 0, "msg": "", "data": None}),
         (
             "faulted",
-            {"error": b'{"type":"https://x/communication","status":502,"title":"Bad","detail":"It broke"}'},
+            {
+                "error": b'{"type":"https://x/communication","status":502,"title":"Bad","detail":"It broke",'
+                b'"process":{"code":1,"stderr":"hush"}}'
+            },
             500,
             {
                 "code": 502,

@@ -295,7 +295,7 @@ async def test_stderr_in_an_error_is_redacted_before_it_is_cut(
                 {
                     f"{name}{filling}": {
                         "try": [{"run": {"run": {"shell": shell}}}],
-                        "catch": {"as": "e", "do": [{"keep": {"set": {"detail": "${ $e.detail }"}}}]},
+                        "catch": {"as": "e", "do": [{"keep": {"set": {"error": "${ $e }"}}}]},
                     }
                 }
             )

@@ -98,9 +98,10 @@ do:
             {"type": "communication", "status": 503, "response": {}},
             {"status": 503, "response": {"status": 503, "headers": {}, "body": None}},
         ),
+        ({"process": {"stderr": "no paper"}}, {"status": 500, "process": {"code": 1, "stderr": "no paper"}}),
     ],
 )
-async def test_the_response_of_an_error_reaches_catch_as_that_of_a_call(
+async def test_response_and_process_of_an_error_reach_catch_as_those_of_a_real_one(
     tmp_path: Path, error: dict[str, Any], caught: dict[str, Any]
 ) -> None:
     for name, text in (

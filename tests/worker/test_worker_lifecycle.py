@@ -242,7 +242,7 @@ async def test_sink_that_leaves_the_settings_is_said_in_the_log(site: Site) -> N
 
 def test_what_the_store_did_has_one_id_a_line_and_its_error_no_secrets() -> None:
     """As of a run whose worker died too often; each attempt that begins anew has ids of its own."""
-    error = {"title": "poisoned", "detail": "hush-hush"}
+    error = {"title": "poisoned", "detail": "hush-hush", "process": {"code": 1, "stderr": "for operators"}}
     line = {"at": 5, "kind": "workflow.faulted", "detail": {"error": error}}
 
     def event_of(number: int) -> dict[str, Any]:
@@ -254,7 +254,7 @@ def test_what_the_store_did_has_one_id_a_line_and_its_error_no_secrets() -> None
 
     assert event_of(1) == event_of(1)
     assert event_of(1)["id"] != event_of(2)["id"]
-    assert event_of(1)["data"]["error"]["title"] == "poisoned"
+    assert event_of(1)["data"]["error"] == {"title": "poisoned", "detail": "[redacted]"}
     assert "hush-hush" not in json.dumps(event_of(1))
     chronicle, notes = Chronicle("1", "test/waits:1.0.0"), [Note(kind="workflow.started", at_ms=5)]
     first, second = (chronicle.tell(notes, f"{attempt}/1", Redaction()) for attempt in (1, 2))

@@ -49,14 +49,18 @@ def output(what: str, end: process.Exit, returns: Returns, redactor: Redactor) -
 
 
 def failed(what: str, end: process.Exit | None, redactor: Redactor) -> WorkflowError:
-    """Return the error of a failed process, with the redacted end of both streams."""
-    detail = what
-    for name, data in (("stderr", end.stderr), ("stdout", end.stdout)) if end is not None else ():
-        partial = end is not None and name in end.partial
-        shown = redactor.tail(_text(data).strip(), SHOWN[name], partial=partial)
-        if shown:
-            detail += f"; its {name} ends: {shown}"
-    return WorkflowError("runtime", title="Process failed", detail=detail)
+    """Return the error of a failed process: its exit code and the redacted end of both streams in `process`.
+
+    Callers read `detail`, so no output stands there.
+    """
+    about: dict[str, Any] | None = None
+    if end is not None:
+        about = {"code": end.code}
+        for name, data in (("stderr", end.stderr), ("stdout", end.stdout)):
+            shown = redactor.tail(_text(data).strip(), SHOWN[name], partial=name in end.partial)
+            if shown:
+                about[name] = shown
+    return WorkflowError("runtime", title="Process failed", detail=what, process=about)
 
 
 def _text(data: bytes) -> str:
