@@ -184,6 +184,30 @@ async def test_a_solitary_take_gets_exactly_one_suspect_and_a_normal_take_none(e
     assert (len(taken.claims), taken.suspects) == (1, 2)
 
 
+async def test_burying_hands_on_what_one_worker_does_for_all(each_store: Store) -> None:
+    """The matcher and the outboxes go to another at once; rubbish in their place does not hinder it."""
+    await publish(each_store)
+    await accepted(each_store.intake())
+    (claim,) = (await each_store.leases.take("w", 1)).claims
+    await each_store.leases.commit([commit(claim, outbox={"audit": [b"1"]})])
+
+    async def matcher(asking: str) -> bytes:
+        await each_store.events.take(asking)
+        owner: bytes = await each_store.call("HGET", keys.MATCHER, "owner")
+        return owner
+
+    assert (await matcher("w"), await each_store.outbox.take("audit", "w")) == (b"w", [b"1"])
+    await each_store.leases.bury("x")
+    assert (await matcher("y"), await each_store.outbox.take("audit", "y")) == (b"w", [])
+    await each_store.leases.bury("w")
+    assert (await matcher("y"), await each_store.outbox.take("audit", "y")) == (b"y", [b"1"])
+    assert not await each_store.events.deliver("w", 1, [])
+    assert not await each_store.outbox.done("audit", "w", 1)
+    for key in (keys.MATCHER, keys.SINKS, keys.SINK + "audit"):
+        await each_store.call("SET", key, "rubbish")
+    assert await each_store.leases.bury("y") == 0
+
+
 async def test_burying_touches_no_other_workers_runs_and_forgets_the_worker_in_rq(each_store: Store) -> None:
     await publish(each_store)
     intake = each_store.intake()

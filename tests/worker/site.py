@@ -10,7 +10,7 @@ import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
@@ -18,6 +18,7 @@ from iogate.compiler.revision import Api, Bundle, Limits, NoAuth, Revision, Work
 from iogate.settings import Settings, to_environment
 from iogate.store.intake import Accepted, AcceptRequest, Intake
 from iogate.ticks import IDENTITY
+from tests.worker.fork_server import Forked, fork
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,7 +56,7 @@ class Worker:
     """A worker process and what it wrote to its log."""
 
     name: str
-    process: asyncio.subprocess.Process
+    process: asyncio.subprocess.Process | Forked
     log: Path
 
     @property
@@ -129,17 +130,9 @@ class Site:
         name = f"test-{len(self.workers) + 1}"
         log = self.folder / f"{name}.log"
         environment = {**os.environ, **to_environment(replace(self.settings, **changes)), IDENTITY: name}
-        with log.open("wb") as stderr:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "iogate.worker",
-                *arguments,
-                cwd=self.folder,
-                env={**environment, "PYTHONPATH": str(ROOT)},
-                stdout=stderr,
-                stderr=stderr,
-            )
+        environment["PYTHONPATH"] = str(ROOT)
+        with log.open("wb") as output:
+            process = await _started(arguments, environment, self.folder, output)
         worker = Worker(name=name, process=process, log=log)
         self.workers.append(worker)
         if ready:
@@ -165,6 +158,20 @@ class Site:
             with contextlib.suppress(ProcessLookupError):
                 worker.process.kill()
             await worker.process.wait()
+
+
+async def _started(
+    arguments: tuple[str, ...], environment: dict[str, str], folder: Path, output: BinaryIO
+) -> asyncio.subprocess.Process | Forked:
+    if sys.platform == "linux":
+        return fork(*arguments, environment=environment, folder=folder, log=output)
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "iogate.worker", *arguments),
+        cwd=folder,
+        env=environment,
+        stdout=output,
+        stderr=output,
+    )
 
 
 def decoded(data: bytes | None) -> Any:

@@ -77,7 +77,7 @@ async def test_what_cannot_be_read_stops_no_matcher(site: Site) -> None:
     assert worker.process.returncode is None
 
 
-async def test_another_worker_matches_once_the_matcher_has_died(site: Site) -> None:
+async def test_another_worker_matches_once_the_matcher_is_buried(site: Site) -> None:
     await site.publish(workflow("hears", {"paid": listen()}))
     first = await site.worker()
     uid = await site.call("hears")
@@ -85,6 +85,7 @@ async def test_another_worker_matches_once_the_matcher_has_died(site: Site) -> N
     first.signal(signal.SIGKILL)
     await first.wait()
     await site.store.events.publish([cloud_event(1)])
+    await site.store.leases.bury(first.name)
     await site.worker()
     assert (await site.ended(uid, 10)).status == "completed"
 

@@ -1,5 +1,6 @@
 -- A worker died: what it held queues again or becomes suspect at once, without waiting for the leases to end.
--- keys: leases, idle workers, suspects, RQ queue, woken, gates, per run: run and all beside it; RQ's worker and registries; outboxes
+-- keys: leases, idle workers, suspects, RQ queue, woken, gates, per run: run and all beside it; RQ's worker and registries;
+--   matcher, outboxes, sinks, sink
 -- args: worker, error and RQ text of a poisoned run; uid of the run of which more is known, its error and RQ text,
 --   '1' if its living parent saw it die by itself
 -- returns: how many runs it held
@@ -24,4 +25,11 @@ redis.call('SREM', $rq_workers, key)
 redis.call('SREM', $rq_workers_of_queue, key)
 redis.call('DEL', key, key .. ':executions', $taken .. worker)
 redis.pcall('SREM', $idle, worker)
+-- What one worker does for all has a lease of its own: another goes on without waiting for its end.
+local function release(role)
+  if redis.pcall('HGET', role, 'owner') == worker then redis.call('HDEL', role, 'owner', 'until') end
+end
+release($matcher)
+local sinks = redis.pcall('SMEMBERS', $sinks)
+for _, sink in ipairs(sinks.err and {} or sinks) do release($sink .. sink) end
 return count
