@@ -1,8 +1,8 @@
 """Fork server of worker processes: a session of tests imports the modules of a worker once.
 
-`Site.worker` uses it. A forked worker executes `iogate.worker` as `python -m` does, in a process of its own with
-the given environment, folder and log; it only finds its modules imported, which is most of the cost of a start.
-The supervisor's tests and every `iogate up` start workers by exec.
+`Site.worker` uses it. A forked worker executes `iogate.worker` as `python -m` does, in a process of its own
+with the given environment, folder and log; it only finds its modules imported, which is most of the cost of
+a start. The supervisor's tests and every `iogate up` start workers by exec.
 
     test ── request, channel, log ──▶ server ── fork ──▶ worker
     test ◀── pid, exit status ── channel ── server
@@ -29,6 +29,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 MODULE = "iogate.worker"
+THREADS = Path("/proc/self/task")
+POSSIBLE = THREADS.is_dir()
+"""Whether this system is Linux; elsewhere, libraries of the system may not survive a fork."""
 REQUEST_BYTES = 1 << 20
 
 
@@ -164,7 +167,7 @@ class _Server:
 
 def main() -> None:
     importlib.import_module(f"{MODULE}.__main__")
-    assert len(os.listdir("/proc/self/task")) == 1, "a thread would not be there in a worker"
+    assert len(list(THREADS.iterdir())) == 1, "a thread would be missing in a worker"
     gc.collect()
     gc.freeze()
     request = _Server(socket.socket(fileno=int(sys.argv[1]))).run()

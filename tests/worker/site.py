@@ -18,7 +18,7 @@ from iogate.compiler.revision import Api, Bundle, Limits, NoAuth, Revision, Work
 from iogate.settings import Settings, to_environment
 from iogate.store.intake import Accepted, AcceptRequest, Intake
 from iogate.ticks import IDENTITY
-from tests.worker.fork_server import Forked, fork
+from tests.worker.fork_server import POSSIBLE, Forked, fork
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -163,7 +163,7 @@ class Site:
 async def _started(
     arguments: tuple[str, ...], environment: dict[str, str], folder: Path, output: BinaryIO
 ) -> asyncio.subprocess.Process | Forked:
-    if sys.platform == "linux":
+    if POSSIBLE:
         return fork(*arguments, environment=environment, folder=folder, log=output)
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "iogate.worker", *arguments),
