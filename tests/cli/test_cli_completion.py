@@ -18,26 +18,13 @@ from tests.cli.conftest import Cli
 from tests.cli.place import Place, write_project
 
 
-def completed(root: Path, words: str, **variables: str) -> list[str]:
-    """What bash is given for a command line; one that ends with a space begins a new word."""
-    listed = words.split()
-    ran = subprocess.run(
-        [sys.executable, "-m", "iogate"],
-        cwd=root,
-        env=os.environ
-        | {
-            "_IOGATE_COMPLETE": "complete_bash",
-            "COMP_WORDS": f"iogate {words}",
-            "COMP_CWORD": str(len(listed) + words.endswith(" ")),
-        }
-        | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
-    assert ran.stderr == ""
-    return ran.stdout.split()
+def typed(words: str) -> dict[str, str]:
+    """What bash tells of a command line; one that ends with a space begins a new word."""
+    return {
+        "_IOGATE_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"iogate {words}",
+        "COMP_CWORD": str(len(words.split()) + words.endswith(" ")),
+    }
 
 
 def context(**params: Any) -> typer.Context:
@@ -61,14 +48,35 @@ def context(**params: Any) -> typer.Context:
         ("explain iog31", [f"iog{number}" for number in range(310, 320)]),
     ],
 )
-def test_ids_and_codes_are_completed_without_a_store(tmp_path: Path, words: str, expected: list[str]) -> None:
-    write_project(tmp_path)
+def test_ids_and_codes_are_completed_without_a_store(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, words: str, expected: list[str]
+) -> None:
+    monkeypatch.setattr(completion, "BUDGET_S", 20.0)
+    write_project(cli.root)
     head = "document: {dsl: '1.0.3', namespace: shop, name: beat, version: 1.0.0}"
-    (tmp_path / "workflows.d/beat.yaml").write_text(f"{head}\nschedule: {{every: PT1M}}\ndo: []\n")
-    assert completed(tmp_path, words) == expected
-    other = tmp_path / "elsewhere"
-    other.mkdir()
-    assert completed(other, f"-C .. {words}") == expected
+    cli.write("workflows.d/beat.yaml", f"{head}\nschedule: {{every: PT1M}}\ndo: []\n")
+    (cli.root / "elsewhere").mkdir()
+    for folder, line in ((cli.root, words), (cli.root / "elsewhere", f"-C .. {words}")):
+        monkeypatch.chdir(folder)
+        for name, value in typed(line).items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit):
+            cli()
+        out, err = cli.capsys.readouterr()
+        assert (out.split(), err) == (expected, "")
+
+
+def test_a_shell_gets_suggestions_and_nothing_else(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "iogate"],
+        cwd=tmp_path,
+        env=os.environ | typed("explain IOG10"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (ran.stdout.split(), ran.stderr) == ([f"IOG{number}" for number in range(101, 110)], "")
 
 
 def test_uids_are_completed_from_the_store(live: Cli, shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
