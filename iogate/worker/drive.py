@@ -153,6 +153,10 @@ class Drive:
         self._performing.cancel_detached()
         return held
 
+    async def end(self) -> None:
+        """Cancel every effect and wait until its process is gone."""
+        await self._performing.end()
+
     @property
     def unawaited(self) -> int:
         """How many effects go on that no run waits for."""

@@ -103,6 +103,8 @@ class Loop:
             for task in (commits, renewing, *self._stops):
                 task.cancel()
             await asyncio.gather(commits, renewing, *self._stops, return_exceptions=True)
+            # The launcher waits for processes that are not told to end.
+            await self.drive.end()
 
     # Taking.
 

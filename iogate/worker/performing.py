@@ -38,6 +38,7 @@ class Performing:
         self._released = released
         self._now_ms = now_ms
         self._detached: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
 
     @property
     def unawaited(self) -> int:
@@ -47,6 +48,8 @@ class Performing:
     def start(self, run: Run, perform: Perform) -> None:
         """Begin an effect."""
         task = asyncio.create_task(self._perform(run, perform))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
         if perform.await_result:
             run.effects[perform.frame] = task
         else:
@@ -57,6 +60,13 @@ class Performing:
         """End what no run waits for."""
         for task in self._detached:
             task.cancel()
+
+    async def end(self) -> None:
+        """Cancel every effect and wait until its process is gone."""
+        for task in self._under_way:
+            task.cancel()
+        if self._under_way:
+            await asyncio.wait(self._under_way)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._detached.discard(task)

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from iogate.effects.processes.launch import Launcher
 from tests.cli.place import environment, until
 
 if TYPE_CHECKING:
@@ -185,16 +187,27 @@ def test_process_that_no_task_waits_for_and_that_fails_is_told_of(cli: Cli) -> N
 def test_what_goes_on_too_long_is_ended_with_the_command_which_says_so(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The process is ended first: the launcher would wait for it."""
     monkeypatch.setattr("iogate.cli.run.LINGER_S", 0.2)
+    close = Launcher.close
+    left: list[bool] = []
+
+    def closing(launcher: Launcher) -> None:
+        if (pid := cli.root / "pid").exists():
+            left.append(Path(f"/proc/{pid.read_text().strip()}").exists())
+        close(launcher)
+
+    monkeypatch.setattr(Launcher, "close", closing)
     child = "{run: {await: false, workflow: {namespace: demo, name: x, version: latest}}}"
     fails = "{raise: {error: {type: https://e.example/t, status: 418, detail: no}}}"
-    endless = unawaited("sleep 60")
+    endless = unawaited("echo $$ > pid; exec sleep 60")
     cli.write("w.yaml", document("w", f"do: [{{a: {endless}}}, {{b: {child}}}, {{c: {fails}}}]"))
     cli.write("x.yaml", document("x", "do: [{a: {wait: PT1H}}]"))
     ran = cli("run", "w.yaml", code=7)
     said = "still at work, and ended with this command: 1 process and 1 run that no task waited for"
     assert f"warning: {said}\n" in ran.err
     assert "faulted: no" in ran.err
+    assert left == [False]
 
 
 def test_interrupt_ends_what_no_task_waits_for_at_once(cli: Cli) -> None:
