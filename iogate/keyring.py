@@ -30,6 +30,8 @@ SEAL_CHARACTERS: Final = 22
 """Length of a seal: 128 bits in unpadded base64."""
 _SEAL_BYTES = 16
 _BLOCK_BYTES = 64
+_LENGTHS = [b"%d," * count + b":" for count in range(8)]
+"""Formats of the lengths of so many parts."""
 _SALT = b"iogate keyring v1"
 PUBLIC_PREFIX: Final = "ed25519:"
 PRIVATE_PREFIX: Final = "ed25519-private:"
@@ -77,7 +79,7 @@ def _text(data: bytes) -> str:
 
 def _message(parts: Sequence[bytes]) -> bytes:
     """Join parts so that no two sequences give the same bytes: their lengths stand before them."""
-    return b"%d," * len(parts) % tuple(map(len, parts)) + b":" + b"".join(parts)
+    return b"".join((_LENGTHS[len(parts)] % tuple(map(len, parts)), *parts))
 
 
 class Keyring:

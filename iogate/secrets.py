@@ -196,6 +196,10 @@ class Verifier:
         ]
         return max(found, key=cost, default=[])
 
+    def quick_token(self, presented: bytes) -> str | None:
+        """Name of the caller whose token this is, Argon2 aside; None: `token` has to judge."""
+        return _whose(self._expected, hashlib.sha256(presented).digest())
+
     async def token(self, presented: str, *, address: str = "") -> str | None:
         """Name of the caller whose token this is; None: nobody's."""
         return await self._judge(self._expected, _encode(presented), address, pad=False)
@@ -209,11 +213,7 @@ class Verifier:
         self, candidates: Sequence[_Expected], presented: bytes, address: str, *, pad: bool
     ) -> str | None:
         digest = hashlib.sha256(presented).digest()
-        found: str | None = None
-        for expected in candidates:
-            # No early exit: how many values were compared must not tell which one was right.
-            if expected.sha256 and hmac.compare_digest(expected.sha256, digest):
-                found = expected.caller
+        found = _whose(candidates, digest)
         if found is not None or not self.password_work:
             return found
         slow = [expected for expected in candidates if expected.argon2]
@@ -245,6 +245,15 @@ class Verifier:
     def _memory(self, hashed: bytes, digest: bytes) -> bytes:
         # Keyed anew in each process: a core dump does not hold a fast hash of a slow secret's text.
         return hmac.digest(self._key, hashed + digest, "sha256")
+
+
+def _whose(candidates: Sequence[_Expected], digest: bytes) -> str | None:
+    found: str | None = None
+    for expected in candidates:
+        # No early exit: how many values were compared must not tell which one was right.
+        if expected.sha256 and hmac.compare_digest(expected.sha256, digest):
+            found = expected.caller
+    return found
 
 
 def _expect(caller: str, value: str) -> _Expected:

@@ -134,6 +134,16 @@ class Guard:
         """Return a guard that has read its secrets again."""
         return Guard(self._auth, root=self._root, hashing=self._hashing)
 
+    def recognise(self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> str | None:
+        """Return the name of the caller whose token the header `token` is; None where `judge` has to say.
+
+        Most calls are of this kind, which takes a third of the time of `judge`.
+        """
+        if self._token is None or self._user is not None or repeated or b"authorization" in headers:
+            return None
+        token = headers.get(b"token")
+        return self._token.quick_token(token) if token else None
+
     async def judge(
         self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes], client: Client = None
     ) -> str:

@@ -58,7 +58,7 @@ class Bodies:
         """Bytes of all bodies, until `release`."""
         return self._held
 
-    def begin(self, seconds: float) -> _Reading:
+    def _begin(self, seconds: float) -> _Reading:
         loop = asyncio.get_running_loop()
         reading = _Reading(loop.time() + seconds)
         self._readings[reading] = None
@@ -67,17 +67,12 @@ class Bodies:
             loop.call_later(LOOK_S, self._look, loop)
         return reading
 
-    def end(self, reading: _Reading) -> None:
-        self._readings.pop(reading, None)
+    def _make_room(self, reading: _Reading) -> None:
+        """Give up bodies until the others are within the budget; `reading` has just grown.
 
-    def take(self, reading: _Reading, size: int) -> None:
-        """Count bytes that have arrived.
-
-        Over the budget the body that has been arriving longest is given up, so that incomplete bodies of
-        slow senders do not keep others out. Raises Failed if that is this one, or all others are complete.
+        The body that has been arriving longest is given up, so that incomplete bodies of slow senders do not
+        keep others out. Raises Failed if that is this one, or all others are complete.
         """
-        reading.held += size
-        self._held += size
         while self._held > self._budget and self._held > reading.held:
             for oldest in self._readings:
                 if oldest.held and oldest.given_up is None:
@@ -123,7 +118,7 @@ class Bodies:
             return b""
         if length is not None and length > limit:
             raise too_large(limit)
-        reading = self.begin(deadline_s + limit / 1_048_576)
+        reading = self._begin(deadline_s + limit / 1_048_576)
         chunks: list[bytes] = []
         size = 0
         try:
@@ -135,7 +130,10 @@ class Bodies:
                 size += len(chunk)
                 if size > limit:
                     raise too_large(limit)  # noqa: TRY301 - likewise
-                self.take(reading, len(chunk))
+                reading.held += len(chunk)
+                self._held += len(chunk)
+                if self._held > self._budget:
+                    self._make_room(reading)
                 # The server says `more_body` after the last byte too: the length spares an iteration.
                 if size == length or not message.get("more_body"):
                     if not chunks:
@@ -153,7 +151,7 @@ class Bodies:
             self._forget(reading)
             raise
         finally:
-            self.end(reading)
+            del self._readings[reading]
 
 
 def length(headers: Mapping[bytes, bytes]) -> int | None:

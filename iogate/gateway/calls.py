@@ -23,7 +23,7 @@ from iogate.gateway.waiting import sync_answer
 from iogate.store.intake import Accepted, AcceptRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from litestar.types import HTTPScope, Receive, Send
 
@@ -78,9 +78,15 @@ class Calls:
         route, sync = found
         unread = True
         try:
-            answer, caller = await self._admit(route, scope, headers, repeated)
+            if route.enabled or await self._refresher.is_enabled(route):
+                answer = self._refusal(route, scope, headers)
+            else:
+                answer = answers.NOT_ENABLED
             if answer is None:
-                sent = await self._read(route, scope, receive, headers)
+                caller = route.guard.recognise(headers, repeated)
+                if caller is None:
+                    caller = await route.guard.judge(headers, repeated, scope["client"])
+                sent = await self._read(route, receive, headers) if scope["method"] == "POST" else b""
                 unread = False
                 try:
                     stored = await self._store(table, route, scope, receive, headers, repeated, sent, caller)
@@ -111,41 +117,23 @@ class Calls:
         else:
             await answer.send(send)
 
-    async def _admit(
-        self,
-        route: Route,
-        scope: HTTPScope,
-        headers: Mapping[bytes, bytes],
-        repeated: frozenset[bytes],
-    ) -> tuple[Answer | None, str]:
-        """Return the answer to a request that is refused before its body is read, else None and the caller.
-
-        Raises Failed as `Guard.identify` does.
-        """
+    def _refusal(self, route: Route, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> Answer | None:
+        """Return the answer to a request that is refused before its credentials are checked."""
         verb = scope["method"]
-        if not route.enabled and not await self._refresher.is_enabled(route):
-            return answers.NOT_ENABLED, ""
         if verb not in route.verbs:
-            return route.refuse_verb(verb), ""
+            return route.refuse_verb(verb)
         if sum(map(len, headers)) + sum(map(len, headers.values())) > MAX_HEADERS:
-            return answers.HEADERS_TOO_LARGE, ""
+            return answers.HEADERS_TOO_LARGE
         if self._live.origins.is_foreign(headers) and is_unasked(
             headers, open_to_all=route.guard.opens_to_all
         ):
-            return FOREIGN, ""
+            return FOREIGN
         # Before credentials are checked, since that may take a core for 30 ms.
-        if (refusal := route.check_rate()) is not None:
-            return refusal, ""
-        _, caller = await route.guard.identify(headers, repeated, scope["client"])
-        return None, caller
+        return route.check_rate()
 
-    async def _read(
-        self, route: Route, scope: HTTPScope, receive: Receive, headers: Mapping[bytes, bytes]
-    ) -> bytes:
-        if scope["method"] != "POST":
-            return b""
+    def _read(self, route: Route, receive: Receive, headers: Mapping[bytes, bytes]) -> Awaitable[bytes]:
         content.check_encoding(headers)
-        return await self._live.bodies.read(receive, limit=route.api.limits.body, length=body.length(headers))
+        return self._live.bodies.read(receive, limit=route.api.limits.body, length=body.length(headers))
 
     async def _store(
         self,
@@ -184,7 +172,7 @@ class Calls:
             route, _ = found
             if verb not in route.verbs:
                 return route.refuse_verb(verb)
-            _, caller = await route.guard.identify(headers, repeated, scope["client"])
+            caller = await route.guard.judge(headers, repeated, scope["client"])
             if len(sent) > route.api.limits.body:
                 raise answers.too_large(route.api.limits.body)
         raise AssertionError("the second attempt always answers")

@@ -26,7 +26,8 @@ MAX_SLOW_NUMBERS = 10_000
 # Both quantifiers are possessive and the closing quote is optional: one pass, whatever it is fed.
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _SLOW_NUMBERS = re.compile(rb"[0-9][eE][+-]?[0-9]{3,}+(?=[\s,\]}])")
-_SHORTEST_SLOW = len(b"1e308,")
+FEW_SLOW_BYTES = MAX_SLOW_NUMBERS * len(b"1e308,")
+"""A body of so many bytes has no more slow numbers than it may."""
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[]{}", b"\x01\xff\x01\xff")
 _FORM = b"application/x-www-form-urlencoded"
@@ -69,19 +70,20 @@ def json(body: bytes) -> Any:
     """Decode JSON strictly: UTF-8, no NaN, no duplicate keys, at most 64 levels."""
     if body.startswith(b"\xef\xbb\xbf"):
         body = body[3:]
-    bare = _STRINGS.sub(b"", body)
-    if bare.count(b"[") + bare.count(b"{") > MAX_DEPTH:
-        _check_depth(bare)
-    if len(bare) > MAX_SLOW_NUMBERS * _SHORTEST_SLOW and count_slow_numbers(bare) > MAX_SLOW_NUMBERS:
-        raise invalid(f"The body has more than {MAX_SLOW_NUMBERS} numbers with an exponent of three digits")
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH or len(body) > FEW_SLOW_BYTES:
+        _check_shape(_without_strings(body))
     try:
         value = _decode(body)
     except UnicodeDecodeError as error:
         raise invalid(f"The body is not UTF-8: byte {error.start} of a string cannot be read") from None
     except (msgspec.MsgspecError, ValueError) as error:
         raise invalid(f"The body is not JSON: {_reason(error)}") from None
-    # As many colons outside strings as keys that were kept, else one overwrote another.
-    if (members := bare.count(b":")) and members != _count_keys(value):
+    # As many colons as keys that were kept, else there are some in strings, or one key overwrote another.
+    if (
+        (members := body.count(b":"))
+        and members != (kept := _count_keys(value))
+        and _without_strings(body).count(b":") != kept
+    ):
         raise invalid(f"The body is not JSON: the key {_duplicate(body)} appears twice in one object")
     return value
 
@@ -89,6 +91,18 @@ def json(body: bytes) -> Any:
 def _reason(error: Exception) -> str:
     text = str(error).removeprefix("JSON is malformed: ")
     return text[:1].lower() + text[1:] if text else "it cannot be read"
+
+
+def _without_strings(body: bytes) -> bytes:
+    return _STRINGS.sub(b"", body)
+
+
+def _check_shape(bare: bytes) -> None:
+    """Refuse what would hurt the decoder; `bare` is the body without strings."""
+    if bare.count(b"[") + bare.count(b"{") > MAX_DEPTH:
+        _check_depth(bare)
+    if len(bare) > FEW_SLOW_BYTES and count_slow_numbers(bare) > MAX_SLOW_NUMBERS:
+        raise invalid(f"The body has more than {MAX_SLOW_NUMBERS} numbers with an exponent of three digits")
 
 
 def _check_depth(bare: bytes) -> None:

@@ -20,7 +20,7 @@ for i = 3, #ARGV, 2 do
     local execution = uid .. ':' .. id
     started[#started + 1] = now_s + $rq_heartbeat_s
     started[#started + 1] = execution
-    redis.call('HSET', $rq_execution .. execution, 'last_heartbeat', now_float)
+    redis.call('HSET', $rq_execution .. execution, 'last_heartbeat', now_float())
     redis.call('EXPIRE', $rq_execution .. execution, $rq_heartbeat_s)
     redis.call('ZADD', $rq_executions .. uid, 'XX', now_s + $rq_heartbeat_s + 60, id)
     redis.call('EXPIRE', $rq_executions .. uid, $rq_heartbeat_s + 60)

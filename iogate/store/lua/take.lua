@@ -88,7 +88,7 @@ local function lease(uid, r)
   r.token = r.token + 1
   if r.started == 0 then r.started = now_ms end
   redis.call('HSET', $run .. uid, 'pl', 'lease', 'tok', r.token, 'wkr', worker, 'st', 'running',
-    'sta', r.started, 'lst', now_float, 'sol', solitary and 1 or 0)
+    'sta', r.started, 'lst', now_float(), 'sol', solitary and 1 or 0)
   index(uid, r.created, r.status, 'running')
   leases[#leases + 1] = now_ms + lease_ms
   leases[#leases + 1] = uid
@@ -100,8 +100,8 @@ local function lease(uid, r)
   end
   local id = rq_execution(r.token)
   local execution = uid .. ':' .. id
-  redis.call('HSET', $rq_execution .. execution, 'id', id, 'job_id', uid, 'created_at', now_float,
-    'last_heartbeat', now_float, 'worker_name', worker)
+  redis.call('HSET', $rq_execution .. execution, 'id', id, 'job_id', uid, 'created_at', now_float(),
+    'last_heartbeat', now_float(), 'worker_name', worker)
   redis.call('EXPIRE', $rq_execution .. execution, $rq_heartbeat_s)
   redis.call('ZADD', $rq_executions .. uid, now_s + $rq_heartbeat_s + 60, id)
   redis.call('EXPIRE', $rq_executions .. uid, $rq_heartbeat_s + 60)

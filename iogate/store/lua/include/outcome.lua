@@ -15,7 +15,7 @@ local function rq_result(uid, kind, r, exc)
   local n = #fields
   fields[n + 1], fields[n + 2] = 'execution_id', rq_execution(r.token)
   fields[n + 3], fields[n + 4] = 'execution_started_at', r.leased
-  fields[n + 5], fields[n + 6] = 'execution_ended_at', now_float
+  fields[n + 5], fields[n + 6] = 'execution_ended_at', now_float()
   redis.call('XADD', $rq_results .. uid, 'MAXLEN', '~', 10, '*', unpack(fields))
   redis.call('EXPIRE', $rq_results .. uid, $rq_result_s)
 end
@@ -52,7 +52,7 @@ local function rq_outcome(uid, r, status, exc)
     rq_close(uid, 'canceled')
     redis.call('ZADD', $rq_canceled, now_s, uid)
   end
-  if r.leased ~= '' then worked = worked + tonumber(now_float) - tonumber(r.leased) end
+  if r.leased ~= '' then worked = worked + tonumber(now_float()) - tonumber(r.leased) end
 end
 
 -- The runs of one batch belong to one worker.

@@ -2,17 +2,22 @@
 -- and never goes back: if that is set back, `take` notes how far the store's time is ahead of it from then on.
 local clock = redis.call('TIME')
 local raw_ms = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
-local ahead_ms, now_s, now_us, now_ms, now_float
+local ahead_ms, now_s, now_us, now_ms, float_cache
 
 local function set_ahead(ms)
   ahead_ms, now_ms = ms, raw_ms + ms
   now_s = math.floor(now_ms / 1000)
   now_us = now_ms % 1000 * 1000 + tonumber(clock[2]) % 1000
-  now_float = string.format('%d.%06d', now_s, now_us)
+  float_cache = nil
 end
 
 local noted = redis.pcall('GET', $clock_ahead)
 set_ahead(type(noted) == 'string' and #noted < 12 and string.match(noted, '^%d+$') and tonumber(noted) or 0)
+
+local function now_float()
+  float_cache = float_cache or string.format('%d.%06d', now_s, now_us)
+  return float_cache
+end
 
 -- RQ's time format. Days to a civil date by Hinnant's algorithm, since Redis's Lua has no os.date.
 local stamp_cache
