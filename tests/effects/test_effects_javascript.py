@@ -10,7 +10,7 @@ import pytest
 from iogate.effects import Effects
 from iogate.effects.processes import languages
 from iogate.engine.commands import RunProcess
-from tests.effects.conftest import do, failure
+from tests.effects.conftest import do, failure, written
 
 needs_node = pytest.mark.skipif(languages.javascript() is None, reason="nothing here runs JavaScript")
 
@@ -29,10 +29,9 @@ async def test_its_environment_is_clean(effects: Effects, monkeypatch: pytest.Mo
 
 @needs_node
 async def test_a_failure_quotes_its_stderr(effects: Effects) -> None:
-    kind, _, detail = failure(await do(effects, script("throw new Error('because')")))
-    assert kind == "runtime"
-    assert detail.startswith("the script ended with code 1")
-    assert "because" in detail
+    performed = await do(effects, script("throw new Error('because')"))
+    assert failure(performed) == ("runtime", 500, "the script ended with code 1")
+    assert "because" in written(performed)["stderr"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pytest
 from iogate.effects import Effects
 from iogate.effects.processes import launch
 from iogate.engine.commands import RunProcess
-from iogate.errors import Misused
+from iogate.errors import Misused, with_output
 from iogate.settings import Settings
 from tests.effects.conftest import do, failure, until
 
@@ -107,7 +107,8 @@ async def test_eight_gibibytes_of_memory_are_refused(code: str, said: str) -> No
     """Private memory by the kernel; shared memory, which it does not count, by the keeper."""
     async with confined() as effects:
         performed = await do(effects, python(code))
-    assert said in failure(performed)[2]
+    assert performed.error is not None
+    assert said in with_output(performed.error.detail or "", performed.error.process)
 
 
 async def test_ten_gibibytes_in_a_file_are_refused() -> None:

@@ -205,6 +205,6 @@ async def test_script_that_eats_memory_faults_its_run_and_the_worker_lives_on(si
     slow, eats = await site.call("slow"), await site.call("eats")
     run = await site.ended(eats, 20)
     assert (run.status, run.attempt, run.deaths) == ("faulted", 1, 0)
-    assert "MemoryError" in decoded(run.error)["detail"]
+    assert "MemoryError" in decoded(run.error)["process"]["stderr"]
     assert (await site.ended(slow)).status == "completed"
     assert worker.process.returncode is None
