@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from iogate.store import intake as intakes
 from iogate.store import keys, line
 from iogate.store.connection import Store, open_store
 from iogate.store.failures import Drained, Unconfirmed
@@ -36,9 +37,12 @@ async def replicated(servers: tuple[Server, Server]) -> AsyncIterator[Store]:
 
 @contextmanager
 def stopped(server: Server) -> Iterator[None]:
+    """A replica that confirms nothing; a call waits for it briefly, and long for the primary."""
     server.kill(signal.SIGSTOP)
     try:
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(intakes, "CONFIRM_MARGIN_S", intakes.DEADLINE_S - 0.2)
+            yield
     finally:
         server.kill(signal.SIGCONT)
 
@@ -99,6 +103,7 @@ async def test_a_full_primary_still_has_its_commits_confirmed(replicated: Store)
     assert verdict.applied
 
 
+@pytest.mark.usefixtures("patient_intake")
 async def test_a_gateway_says_that_the_outcome_is_unknown(
     replicated: Store, servers: tuple[Server, Server]
 ) -> None:
