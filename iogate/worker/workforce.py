@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 from iogate import handover
-from iogate.effects.processes import containers
 from iogate.errors import Unreachable
 from iogate.settings import Settings, secret_variables, to_environment
 from iogate.store.connection import Store, open_store
@@ -126,6 +125,9 @@ class Workforce:
         settings = self._settings
         named = (*settings.worker_environment, *settings.process_environment)
         if "container" in settings.allow_run:
+            # It brings the HTTP client, for which a parent has no use.
+            from iogate.effects.processes import containers  # noqa: PLC0415 - see above
+
             named += containers.VARIABLES
         return handover.selected(os.environ, named)
 

@@ -96,14 +96,18 @@ def test_a_defect_exits_1_with_a_traceback(cli: Cli, monkeypatch: pytest.MonkeyP
 
 
 def test_help_is_fast_because_commands_import_late() -> None:
-    """No layer that needs a store, a server, a compiler or a terminal is imported for help."""
+    """No layer that needs a store, a server, a compiler or a terminal is imported for help.
+
+    Nor does a parent of workers load the client and the servers that only its children use.
+    """
     code = (
         "import sys; from iogate.cli import app; app.run(['--help']);"
         "heavy = {'redis', 'rq', 'litestar', 'pydantic', 'aiohttp', 'jq', 'rich', 'msgspec', 'yaml'};"
-        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr); import iogate.worker.workforce;"
+        "print(sorted({'rq', 'litestar', 'aiohttp'} & set(sys.modules)), file=sys.stderr)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stderr == "[]\n"
+    assert ran.stderr == "[]\n[]\n"
 
 
 def test_the_module_runs_as_the_script_does(tmp_path: Path) -> None:
