@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -16,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests import fork_server
 
 API = """\
 module: shop
@@ -97,7 +97,7 @@ class Place:
 
     root: Path
     port: int
-    process: subprocess.Popen[bytes]
+    process: fork_server.Process
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -163,16 +163,11 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def started(root: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def started(root: Path, *arguments: str) -> Iterator[fork_server.Process]:
     """`iogate …` in `root`, ended with the block; its output goes to `up.out` and `up.err`."""
     with (root / "up.out").open("wb") as out, (root / "up.err").open("wb") as err:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "iogate", *arguments],
-            cwd=root,
-            stdout=out,
-            stderr=err,
-            env=environment(),
-            start_new_session=True,
+        process = fork_server.start(
+            *("iogate", *arguments), environment=environment(), folder=root, stdout=out, stderr=err
         )
     try:
         yield process

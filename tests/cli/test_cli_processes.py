@@ -7,12 +7,12 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from iogate.store.embedded import find_embedded, start_embedded
+from tests import fork_server
 from tests.cli.conftest import Cli
 from tests.cli.place import API, Place, environment, free_port, started, until, up, write_project
 
@@ -87,14 +87,7 @@ def test_a_project_path_may_hold_any_character(tmp_path: Path) -> None:
     with up(root) as place:
         uid = place.buy()
         assert place.call(f"/v1/runs/{uid}?wait=10")[1]["status"] == "completed"
-        ran = subprocess.run(
-            [sys.executable, "-m", "iogate", "runs", "show", uid],
-            cwd=root,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        ran = fork_server.run("iogate", "runs", "show", uid, folder=root, environment=environment())
         assert "completed" in ran.stdout, ran.stderr
 
 
@@ -212,22 +205,18 @@ def test_apply_says_what_changed_and_what_is_closed(cli: Cli) -> None:
 @pytest.mark.parametrize(
     "command", [("run", "workflows.d/sleep.yaml"), ("runs", "wait"), ("runs", "logs", "-f")]
 )
-def test_an_interrupt_ends_what_waits_with_130(shop: Place, command: tuple[str, ...]) -> None:
+def test_an_interrupt_ends_what_waits_with_130(shop: Place, tmp_path: Path, command: tuple[str, ...]) -> None:
     arguments = [*command, *(() if command[0] == "run" else (shop.buy("sleep"),))]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "iogate", *arguments],
-        cwd=shop.root,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
+        process = fork_server.start(
+            "iogate", *arguments, environment=environment(), folder=shop.root, stdout=out, stderr=err
+        )
     try:
         # It waits once it has a connection to a store: a socket among its files.
         until(lambda: any("socket" in link for link in links(process.pid)))
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=15)
-        assert (process.returncode, err) == (130, b"")
+        assert process.wait(15) == 130
+        assert (tmp_path / "err").read_text() == ""
     finally:
         process.kill()
         process.wait()

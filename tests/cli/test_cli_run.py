@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from iogate.effects.processes.launch import Launcher
+from tests import fork_server
 from tests.cli.place import environment, until
 
 if TYPE_CHECKING:
@@ -128,32 +128,33 @@ def unawaited(command: str) -> str:
 
 
 @contextmanager
-def started(cli: Cli, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "iogate", "run", *arguments],
-        cwd=cli.root,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def started(cli: Cli, *arguments: str) -> Iterator[fork_server.Process]:
+    with (cli.root / "run.out").open("wb") as out, (cli.root / "run.err").open("wb") as err:
+        process = fork_server.start(
+            *("iogate", "run", *arguments),
+            environment=environment(),
+            folder=cli.root,
+            stdout=out,
+            stderr=err,
+        )
     try:
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+
+
+def out(cli: Cli) -> str:
+    return (cli.root / "run.out").read_text()
 
 
 def test_outcome_is_there_at_once_and_what_no_task_waits_for_ends_before_the_command(cli: Cli) -> None:
     cli.write("w.yaml", document("w", f"do: [{{a: {unawaited(UNTIL_TOLD)}}}]"))
     with started(cli, "w.yaml") as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "{}\n"
+        until(lambda: out(cli) == "{}\n")
         assert not (cli.root / "out.txt").exists()
         cli.write("go", "")
-        process.communicate(timeout=20)
-        assert process.returncode == 0
+        assert process.wait(20) == 0
         assert (cli.root / "out.txt").read_text() == "done\n"
 
 
@@ -213,12 +214,12 @@ def test_what_goes_on_too_long_is_ended_with_the_command_which_says_so(
 def test_interrupt_ends_what_no_task_waits_for_at_once(cli: Cli) -> None:
     cli.write("w.yaml", document("w", f"do: [{{a: {unawaited(UNTIL_TOLD)}}}]"))
     with started(cli, "w.yaml", "-o", "json", "--quiet") as process:
-        assert process.stdout is not None
-        shown = [process.stdout.readline() for _ in range(7)]
+        until(lambda: out(cli).endswith("}\n"))
+        shown = out(cli)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=9)
-        assert (process.returncode, out, err) == (130, "", "")
-        assert json.loads("".join(shown))["status"] == "completed"
+        assert process.wait(9) == 130
+        assert (out(cli), (cli.root / "run.err").read_text()) == (shown, "")
+        assert json.loads(shown)["status"] == "completed"
     cli.write("go", "")
     assert not (cli.root / "out.txt").exists()
 
@@ -233,9 +234,8 @@ def test_interrupt_shows_the_run_as_it_stands(cli: Cli, task: str, status: str) 
     with started(cli, "w.yaml", "-o", "json") as process:
         until((cli.root / "begun").exists)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=20)
-        assert process.returncode == 130
-        shown = json.loads(out)
+        assert process.wait(20) == 130
+        shown = json.loads(out(cli))
         assert (shown["schema"], shown["output"], shown["error"]) == ("iogate.run/v1", None, None)
         assert shown["status"] in {status, "running"}
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import fork_server
 from tests.conformance.remote import Remote, serving
 from tests.conformance.running import Case, exactly, read_cases
 
@@ -33,30 +33,13 @@ async def run(
     """What `iogate run` prints."""
     (root / "w.yaml").write_text(json.dumps(workflow), encoding="utf-8")
     endpoints = [f"--endpoint={name}={target}" for name, target in remote.endpoints.items()]
-    command = [
-        "-m",
-        "iogate",
-        "run",
-        "w.yaml",
-        "--input",
-        json.dumps(given),
-        "-o",
-        "json",
-        *options,
-        *endpoints,
-    ]
+    arguments = ("w.yaml", "--input", json.dumps(given), "-o", "json", *options, *endpoints)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("IOGATE_")}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *command,
-        cwd=root,
-        env=clean,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+    ran = await asyncio.to_thread(
+        fork_server.run, "iogate", "run", *arguments, folder=root, environment=clean
     )
-    out, err = await process.communicate()
-    assert process.returncode == code, err.decode()
-    shown = json.loads(out or "{}")
+    assert ran.returncode == code, ran.stderr
+    shown = json.loads(ran.stdout or "{}")
     assert isinstance(shown, dict)
     return shown
 
@@ -144,17 +127,11 @@ async def test_a_workflow_that_does_not_hold_is_refused_before_it_runs(tmp_path:
 
 
 @pytest.mark.parametrize("given", ['{"n": 1e400}', '"\\ud800"', '{"n": NaN}', "text"])
-async def test_an_input_that_is_no_json_is_a_mistake_of_usage(given: str, tmp_path: Path) -> None:
+def test_an_input_that_is_no_json_is_a_mistake_of_usage(given: str, tmp_path: Path) -> None:
     (tmp_path / "w.yaml").write_text(json.dumps({"document": DOCUMENT, "do": [{"a": {"set": {"n": 1}}}]}))
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "iogate", "run", "w.yaml", "--input", given),
-        cwd=tmp_path,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    _, err = await process.communicate()
-    assert process.returncode == 64
-    assert "--input: not JSON" in err.decode()
+    ran = fork_server.run("iogate", "run", "w.yaml", "--input", given, folder=tmp_path)
+    assert ran.returncode == 64
+    assert "--input: not JSON" in ran.stderr
 
 
 async def test_a_document_in_json_may_escape_any_character(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import json
 import os
 import random
 import shutil
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ import aiohttp
 import pytest
 
 from iogate.testing import Outcome
+from tests import fork_server
 from tests.cli.place import free_port
 from tests.conformance import registered
 from tests.conformance.remote import Remote, serving
@@ -103,20 +103,18 @@ async def test_the_command_ends_alike(case: Case, tmp_path: Path) -> None:
         (tmp_path / "workflows.d").mkdir(exist_ok=True)
         file = tmp_path / "workflows.d" / "case.yaml"
         file.write_text(json.dumps(case.workflow, ensure_ascii=False), encoding="utf-8")
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "iogate", "run", str(file), "--input", "-", "-o", "json"),
-            cwd=tmp_path,
-            env=environment(),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+        ran = await asyncio.to_thread(
+            fork_server.run,
+            *("iogate", "run", str(file), "--input", "-", "-o", "json"),
+            folder=tmp_path,
+            environment=environment(),
+            given=json.dumps(case.input),
         )
-        out, err = await process.communicate(json.dumps(case.input).encode())
-    shown = json.loads(out or "null")
-    assert shown is not None, err.decode()
+    shown = json.loads(ran.stdout or "null")
+    assert shown is not None, ran.stderr
     assert list(shown) == ["schema", "uid", "status", "output", "error"]
     assert shown["schema"] == "iogate.run/v1"
-    assert process.returncode == (0 if shown["status"] == "completed" else 7), err.decode()
+    assert ran.returncode == (0 if shown["status"] == "completed" else 7), ran.stderr
     assert not wrong(case, remote, status=shown["status"], output=shown["output"], error=shown["error"])
 
 
@@ -137,10 +135,10 @@ async def applied(root: Path, remote: Remote, cases: list[Case]) -> AsyncIterato
     )
     port = free_port()
     log = (root / "up.log").open("wb")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "iogate", "up", "--port", str(port)),
-        cwd=root,
-        env=environment(),
+    process = fork_server.start(
+        *("iogate", "up", "--port", str(port)),
+        environment=environment(),
+        folder=root,
         stdout=log,
         stderr=log,
     )
@@ -149,16 +147,15 @@ async def applied(root: Path, remote: Remote, cases: list[Case]) -> AsyncIterato
         await _ready(f"{url}/health/ready", process, root / "up.log")
         yield f"{url}/v1/api/cases"
     finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+        process.terminate()
+        await asyncio.to_thread(process.wait)
         log.close()
 
 
-async def _ready(url: str, process: asyncio.subprocess.Process, log: Path) -> None:
+async def _ready(url: str, process: fork_server.Process, log: Path) -> None:
     async with aiohttp.ClientSession() as client, asyncio.timeout(40):
         while True:
-            assert process.returncode is None, await asyncio.to_thread(log.read_text)
+            assert process.poll() is None, await asyncio.to_thread(log.read_text)
             try:
                 async with client.get(url) as answer:
                     if answer.status == 200:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import fork_server
 from tests.docs.pages import DOCS
 
 BLOCK = re.compile(r"^```yaml\n# (workflows\.d/\S+\.yaml): [^\n]+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -29,14 +29,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def iogate(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "iogate", *arguments],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=50,
-    )
+    return fork_server.run("iogate", *arguments, folder=project)
 
 
 def test_the_page_has_the_workflows_that_are_tested_here() -> None:

@@ -214,7 +214,7 @@ async def test_no_forged_revision_is_served_the_last_good_one_stays(forger: Forg
         runs.append(await honest(client, 51))
     for run in await site.all_ended(runs):
         assert run.status == "completed"
-    assert worker.process.returncode is None
+    assert worker.process.poll() is None
 
 
 async def _gate(forger: Forger, api: str, **fields: str | bytes | int) -> None:

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from redis.exceptions import NoPermissionError
 from iogate.store import keys, scripts
 from iogate.store.connection import open_store
 from iogate.store.failures import NotPermitted
+from tests import fork_server
 from tests.cli.place import Place, free_port, until, write_project
 from tests.docs.pages import DOCS
 from tests.keys import LINK_KEY, RING
@@ -158,12 +158,12 @@ def test_only_the_command_line_publishes_and_drains(guarded: Server) -> None:
 
 
 @contextmanager
-def running(root: Path, command: str, store: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def running(root: Path, command: str, store: str, port: int) -> Iterator[fork_server.Process]:
     environment = {**os.environ, "IOGATE_REDIS_URL": store, "IOGATE_PORT": str(port)}
     environment["IOGATE_LINK_KEY"] = LINK_KEY
     with (root / f"{command}.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "iogate", command], cwd=root, env=environment, stdout=log, stderr=log
+        process = fork_server.start(
+            *("iogate", command), environment=environment, folder=root, stdout=log, stderr=log
         )
         try:
             yield process
@@ -173,10 +173,8 @@ def running(root: Path, command: str, store: str, port: int) -> Iterator[subproc
 
 
 def iogate(root: Path, store: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "iogate", *arguments], cwd=root, text=True, capture_output=True, timeout=30,
-        env={**os.environ, "IOGATE_REDIS_URL": store, "IOGATE_LINK_KEY": LINK_KEY}, check=False,
-    )  # fmt: skip
+    environment = {**os.environ, "IOGATE_REDIS_URL": store, "IOGATE_LINK_KEY": LINK_KEY}
+    return fork_server.run("iogate", *arguments, folder=root, environment=environment)
 
 
 @pytest.mark.timeout(90)

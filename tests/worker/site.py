@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
-import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,7 +16,7 @@ from iogate.compiler.revision import Api, Bundle, Limits, NoAuth, Revision, Work
 from iogate.settings import Settings, to_environment
 from iogate.store.intake import Accepted, AcceptRequest, Intake
 from iogate.ticks import IDENTITY
-from tests.worker.fork_server import POSSIBLE, Forked, fork
+from tests import fork_server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -56,7 +54,7 @@ class Worker:
     """A worker process and what it wrote to its log."""
 
     name: str
-    process: asyncio.subprocess.Process | Forked
+    process: fork_server.Process
     log: Path
 
     @property
@@ -68,7 +66,9 @@ class Worker:
 
     async def wait(self, timeout_s: float = 15.0) -> int:
         async with asyncio.timeout(timeout_s):
-            return await self.process.wait()
+            while (code := self.process.poll()) is None:
+                await asyncio.sleep(0.005)
+            return code
 
     def said(self) -> str:
         return self.log.read_text()
@@ -132,7 +132,13 @@ class Site:
         environment = {**os.environ, **to_environment(replace(self.settings, **changes)), IDENTITY: name}
         environment["PYTHONPATH"] = str(ROOT)
         with log.open("wb") as output:
-            process = await _started(arguments, environment, self.folder, output)
+            process = fork_server.start(
+                *("iogate.worker", *arguments),
+                environment=environment,
+                folder=self.folder,
+                stdout=output,
+                stderr=output,
+            )
         worker = Worker(name=name, process=process, log=log)
         self.workers.append(worker)
         if ready:
@@ -155,23 +161,8 @@ class Site:
 
     async def close(self) -> None:
         for worker in self.workers:
-            with contextlib.suppress(ProcessLookupError):
-                worker.process.kill()
-            await worker.process.wait()
-
-
-async def _started(
-    arguments: tuple[str, ...], environment: dict[str, str], folder: Path, output: BinaryIO
-) -> asyncio.subprocess.Process | Forked:
-    if POSSIBLE:
-        return fork(*arguments, environment=environment, folder=folder, log=output)
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "iogate.worker", *arguments),
-        cwd=folder,
-        env=environment,
-        stdout=output,
-        stderr=output,
-    )
+            worker.process.kill()
+            worker.process.wait()
 
 
 def decoded(data: bytes | None) -> Any:

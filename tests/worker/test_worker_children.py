@@ -109,7 +109,7 @@ async def test_child_is_of_the_revision_that_its_parent_was_accepted_with(site: 
     await site.workers[0].wait()
     await site.store.events.publish([cloud_event(2)])
     assert decoded((await site.ended(uid)).output) == {"version": "2.0.0"}
-    assert other.process.returncode is None
+    assert other.process.poll() is None
 
 
 @pytest.mark.timeout(60)

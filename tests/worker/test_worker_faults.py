@@ -255,7 +255,7 @@ async def test_worker_goes_on_by_itself_when_redis_comes_back(tmp_path: Path) ->
             run = await site.ended(uid, 10)
             assert run.status == "completed"
             assert [call.path for call in server.calls[uid]] == ["/first", "/second"]
-            assert worker.process.returncode is None
+            assert worker.process.poll() is None
     finally:
         await site.close()
         await store.close()

@@ -207,4 +207,4 @@ async def test_script_that_eats_memory_faults_its_run_and_the_worker_lives_on(si
     assert (run.status, run.attempt, run.deaths) == ("faulted", 1, 0)
     assert "MemoryError" in decoded(run.error)["process"]["stderr"]
     assert (await site.ended(slow)).status == "completed"
-    assert worker.process.returncode is None
+    assert worker.process.poll() is None
