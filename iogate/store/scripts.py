@@ -1,4 +1,4 @@
-"""Loads the Lua operations: one a file, with the fragments that its `-- include:` line names.
+"""Loads the Lua operations: one a file, with the fragments that its `-- include:` lines name in their place.
 
 Called by `line` when it connects. Invariant: a script's text, and so its SHA-1, depends only on the
 installed package; every process of one release calls the same scripts.
@@ -15,7 +15,8 @@ from importlib.resources import files
 from iogate.store import keys
 
 _NAME = re.compile(r"\$([a-z_]+)")
-_INCLUDE = re.compile(r"^-- include: (.+)$", re.MULTILINE)
+_INCLUDE = re.compile(r"^ *-- include: (.+)$", re.MULTILINE)
+"""In a function, too: what is seldom needed costs nothing before that function is called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +35,14 @@ def _read(name: str) -> str:
     return files(__package__).joinpath("lua", name).read_text(encoding="utf-8")
 
 
+def _fragments(match: re.Match[str]) -> str:
+    return "\n".join(_read(f"include/{fragment}.lua") for fragment in match[1].split())
+
+
 @cache
 def script(name: str) -> Script:
-    """The operation `lua/NAME.lua` with its fragments before it and every `$name` filled in."""
-    text = _read(f"{name}.lua")
-    included = _INCLUDE.search(text)
-    fragments = included[1].split() if included else []
-    whole = "\n".join([*(_read(f"include/{fragment}.lua") for fragment in fragments), text])
-    whole = _NAME.sub(_literal, whole)
+    """The operation `lua/NAME.lua` with its fragments and every `$name` filled in."""
+    whole = _NAME.sub(_literal, _INCLUDE.sub(_fragments, _read(f"{name}.lua")))
     return Script(name=name, text=whole, sha=hashlib.sha1(whole.encode(), usedforsecurity=False).hexdigest())
 
 

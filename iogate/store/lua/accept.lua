@@ -4,11 +4,12 @@
 -- returns: {'ok'|'replayed', uid} | {'mismatch'|'disabled'|'stale'|'queue_full'|'memory'|'taken'} | {'rate'|'drained', ms}
 -- invariant: repeated with the same arguments it answers as before and stores nothing twice: `facts`
 --   carries the gateway's own nonce, so a taken uid that is ours is known from another's.
--- include: time rq places record ended
+-- include: time queue room
 local uid, api, digest, facts, input = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local retention, idempotency, fingerprint = ARGV[6], ARGV[7], ARGV[9]
 
 local function ours()
+  -- include: record ended
   unfold(uid)
   local stored = redis.call('HGET', $run .. uid, 'f')
   if not stored then

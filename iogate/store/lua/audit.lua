@@ -4,7 +4,7 @@
 -- args: status, then uid and where this round has seen it waiting, of each ('' nowhere)
 -- returns: how many were put back, how many left the index, digests of the programs that these runs need…
 -- invariant: a run that is where its record says is not touched.
--- include: time index rq places record inbox outbox journal outcome ended finish
+-- include: time index queue rq room places record inbox outbox journal outcome ended finish
 local status = ARGV[1]
 local seen = {}
 

@@ -5,7 +5,7 @@
 --   '1' if its living parent saw it die by itself
 -- returns: how many runs it held
 -- invariant: repeated, it finds nothing more.
--- include: time index rq places record inbox outbox journal outcome finish suspect
+-- include: time index queue rq room places record inbox outbox journal outcome finish suspect
 local worker = ARGV[1]
 local count = 0
 for _, uid in ipairs(redis.call('ZRANGE', $leases, 0, -1)) do

@@ -6,7 +6,7 @@
 --   32 not applied, since its family has too many runs, 64 not applied, since the uid of a child is taken; 0 is
 --   void
 -- invariant: seq n+1 applies, a repeated n answers applied and changes nothing, anything else is void.
--- include: drained time index rq places record inbox outbox journal suspended outcome ended finish children bus
+-- include: drained time index queue rq room places record inbox outbox journal suspended outcome ended finish children bus
 local lease_ms = tonumber(ARGV[1])
 local leases, unleased, verdicts = {}, {}, {}
 

@@ -3,7 +3,7 @@
 -- args: worker, uid, token, uid, token…
 -- returns: how many were handed back
 -- invariant: only a lease with this token is given up; nothing of the run's progress changes.
--- include: time index rq places record outbox journal suspended
+-- include: time index queue rq room places record outbox journal suspended
 local count = 0
 for i = 2, #ARGV, 2 do
   local uid, token = ARGV[i], tonumber(ARGV[i + 1])

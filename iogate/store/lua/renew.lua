@@ -3,7 +3,7 @@
 -- args: worker, lease ms, uid, token, uid, token…
 -- returns: {uids whose lease is lost, that someone cancelled, that have messages, that are to be suspended}
 -- invariant: a lease that ended is not brought back.
--- include: time rq
+-- include: time queue rq
 local lost, cancelled, woken, suspended, leases, started = {}, {}, {}, {}, {}, {}
 for i = 3, #ARGV, 2 do
   local uid, token = ARGV[i], tonumber(ARGV[i + 1])

@@ -3,7 +3,7 @@
 -- args: uid, key of the operation or ''
 -- returns: 'unknown' | 'ended' | 'not suspended' | 'resumed'
 -- invariant: a run that waits goes on waiting, unless its time has passed or something has come for it.
--- include: drained time index rq places record inbox outbox journal suspended operation
+-- include: drained time index queue rq room places record inbox outbox journal suspended operation
 local uid, operation = ARGV[1], ARGV[2]
 local known = answered(operation)
 if known then return known end

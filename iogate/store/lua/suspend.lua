@@ -3,7 +3,7 @@
 -- args: uid, key of the operation or ''
 -- returns: 'unknown' | 'ended' | 'cancelled' (its end is asked for) | 'asked' | 'suspended'
 -- invariant: what comes for the run meanwhile stays in its inbox; no timer of it fires.
--- include: drained time index rq places record outbox journal suspended operation
+-- include: drained time index queue rq room places record outbox journal suspended operation
 local uid, operation = ARGV[1], ARGV[2]
 local known = answered(operation)
 if known then return known end

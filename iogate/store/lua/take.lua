@@ -8,7 +8,7 @@
 -- invariant: a run is leased from the queue or the suspects alone, with a token one higher than before; a
 --   repeated take id answers with the same claims and takes nothing more. What fails for one run, since an
 --   outsider put something else where its keys belong, fails for that run alone (`pcall`).
--- include: drained time index rq places record inbox outbox journal outcome finish suspect
+-- include: drained time index queue rq room places record inbox outbox journal outcome finish suspect
 local worker, limit, lease_ms, solitary = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local take_id, poison, exc = ARGV[5], ARGV[6], ARGV[7]
 

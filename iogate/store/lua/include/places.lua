@@ -21,10 +21,6 @@ local function load_of(api)
   return load
 end
 
-local function may_queue(load)
-  return load.inq < $queued_in_rq and load.inq + load.run < load.limit
-end
-
 -- Runs move from the API's lists into the RQ queue while there is room.
 local function promote(api, load)
   while load.bl > 0 and may_queue(load) do
