@@ -11,6 +11,7 @@ import pytest
 
 from iogate.settings import Settings, read, to_environment
 from iogate.settings.reader import HANDOVER
+from iogate.store.embedded import start_embedded
 from tests.cli.conftest import Cli
 from tests.cli.place import API, WORKFLOW, until, up, write_project
 
@@ -26,7 +27,7 @@ def slow_project(root: Path) -> None:
     (root / "iogate.yaml").write_text(SETTINGS)
 
 
-def test_a_shutdown_waits_for_runs_as_long_as_the_setting_says_and_says_so(tmp_path: Path) -> None:
+def test_a_shutdown_waits_for_runs_as_long_as_the_setting_says_and_says_so(tmp_path: Path, cli: Cli) -> None:
     slow_project(tmp_path)
     with up(tmp_path) as place:
         uid = place.buy("slow")
@@ -38,8 +39,11 @@ def test_a_shutdown_waits_for_runs_as_long_as_the_setting_says_and_says_so(tmp_p
         assert told is not None, place.err
         assert "waiting for 0" not in place.err
         assert "1 run is handed back" in place.err
-    with up(tmp_path) as place:
-        assert place.call(f"/v1/runs/{uid}")[1]["status"] in {"pending", "running"}
+    embedded = start_embedded(tmp_path / ".iogate")
+    try:
+        assert cli("runs", "show", uid, "-o", "json").json["status"] in {"pending", "running"}
+    finally:
+        embedded.stop()
 
 
 def test_the_setting_is_a_length_of_time_and_reaches_the_children() -> None:

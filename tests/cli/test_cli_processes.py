@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from iogate.cli import processes
 from iogate.store.embedded import find_embedded, start_embedded
 from tests import fork_server
 from tests.cli.conftest import Cli
@@ -33,20 +34,26 @@ def runs(pid: int) -> bool:
     return True
 
 
-def test_a_signal_ends_parent_children_and_store(cli: Cli) -> None:
-    """SIGTERM exits 0, SIGINT 130; the store goes too, and its data stays."""
-    write_project(cli.root)
+def test_a_signal_ends_parent_children_and_store(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM exits 0, SIGINT 130; the store goes too, and its data stays. A path may hold any character."""
+    root = cli.root / "my jobs 100% #1?"
+    root.mkdir()
+    monkeypatch.chdir(root)
+    write_project(root)
     for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
-        with up(cli.root) as place:
+        with up(root) as place:
             children = pids_under(place.process.pid)
             assert len(children) >= 3
+            uid = place.buy()
+            assert place.call(f"/v1/runs/{uid}?wait=10")[1]["status"] == "completed"
+            assert "completed" in cli("runs", "show", uid).out
             uid = place.buy()
             place.process.send_signal(number)
             assert place.process.wait(20) == code, place.err
             assert not any(runs(child) for child in children)
-            assert find_embedded(cli.root / ".iogate") is None
+            assert find_embedded(root / ".iogate") is None
         assert "Traceback" not in place.err
-    embedded = start_embedded(cli.root / ".iogate")
+    embedded = start_embedded(root / ".iogate")
     try:
         assert cli("runs", "wait", uid, "--timeout", "1", code=None).code in {0, 124}
     finally:
@@ -61,7 +68,8 @@ def test_files_that_do_not_hold_start_nothing(cli: Cli) -> None:
     assert not (cli.root / ".iogate").exists()
 
 
-def test_a_port_in_use_is_named(cli: Cli) -> None:
+def test_a_port_in_use_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "PORT_S", 0.1)
     write_project(cli.root)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -80,23 +88,14 @@ def test_a_data_dir_that_cannot_be_written_is_told(cli: Cli) -> None:
     assert "Traceback" not in ran.err
 
 
-def test_a_project_path_may_hold_any_character(tmp_path: Path) -> None:
-    root = tmp_path / "my jobs 100% #1?"
-    root.mkdir()
-    write_project(root)
-    with up(root) as place:
-        uid = place.buy()
-        assert place.call(f"/v1/runs/{uid}?wait=10")[1]["status"] == "completed"
-        ran = fork_server.run("iogate", "runs", "show", uid, folder=root, environment=environment())
-        assert "completed" in ran.stdout, ran.stderr
-
-
 def test_a_wrong_flag_is_told_as_a_setting(cli: Cli) -> None:
     ran = cli("up", "--port", "0", code=3)
     assert ran.err.startswith("iogate: --port: expected a whole number from 1 to 65535, got 0")
 
 
-def test_a_store_left_behind_by_a_killed_parent_is_adopted(tmp_path: Path) -> None:
+def test_a_store_left_behind_by_a_killed_parent_is_adopted_and_started_again_when_it_dies(
+    tmp_path: Path,
+) -> None:
     write_project(tmp_path)
     with up(tmp_path) as place:
         uid = place.buy()
@@ -107,16 +106,10 @@ def test_a_store_left_behind_by_a_killed_parent_is_adopted(tmp_path: Path) -> No
     with up(tmp_path) as place:
         assert place.call(f"/v1/runs/{uid}?wait=10")[1]["status"] == "completed"
         until(lambda: sum(map(runs, children)) <= 1)  # all but the store
-    assert find_embedded(tmp_path / ".iogate") is None
-
-
-def test_a_store_that_dies_is_started_again(tmp_path: Path) -> None:
-    write_project(tmp_path)
-    with up(tmp_path) as place:
-        uid = place.buy()
         os.kill(start_embedded(tmp_path / ".iogate").pid, signal.SIGKILL)
         until(lambda: place.call(f"/v1/runs/{uid}")[0] == 200)
         until(lambda: place.call("/v1/api/shop/buy/async", {"sku": "B"})[0] == 202)
+    assert find_embedded(tmp_path / ".iogate") is None
 
 
 def test_watch_applies_a_change_and_keeps_what_is_live_when_it_does_not_hold(tmp_path: Path) -> None:
