@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,12 @@ RESULTS = frozenset(
 )
 
 
-def read_cases(name: str) -> list[Case]:
+@cache
+def read_cases(name: str) -> Sequence[Case]:
     """All cases of a file: what is no member of a case is a part of its workflow."""
     reading = read_bytes((CASES / name).read_bytes(), name)
     assert not reading.problems, reading.problems
-    return [_case(each) for each in reading.data]
+    return tuple(_case(each) for each in reading.data)
 
 
 def _case(source: dict[str, Any]) -> Case:
