@@ -1,8 +1,8 @@
-"""Fork server: a session of tests imports the modules of `iogate` and of a worker once.
+"""Fork server: a session of tests imports the modules of `iogate`, of gateways and of workers once.
 
 A forked process executes its module as `python -m` does, in a process and a session of its own with the given
 environment, folder and standard streams; it only finds modules imported, which is most of the cost of a
-start. Gateways, and workers that a supervisor starts, are started by exec; so is each `iogate` of a page.
+start. The children of a supervisor are started by exec, and so is each `iogate` of a page.
 
     test ── request, channel, streams ──▶ server ── fork ──▶ process
     test ◀── pid, exit status ── channel ── server
@@ -11,6 +11,7 @@ start. Gateways, and workers that a supervisor starts, are started by exec; so i
 from __future__ import annotations
 
 import atexit
+import fcntl
 import gc
 import importlib
 import json
@@ -24,7 +25,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -38,7 +39,7 @@ MODULES = (
     "iogate.cli.publishing",
     "iogate.compiler.compile",
     "iogate.documents.loader",
-    "iogate.gateway.sockets",
+    "iogate.gateway.__main__",
     "iogate.worker.__main__",
     "iogate.worker.workforce",
 )
@@ -46,6 +47,8 @@ THREADS = Path("/proc/self/task")
 POSSIBLE = THREADS.is_dir()
 """Whether this system is Linux; elsewhere, libraries of the system may not survive a fork."""
 REQUEST_BYTES = 1 << 20
+MOST_FILES = 8
+FIRST_MOVED = 500
 STATUS = struct.Struct("=i")
 
 
@@ -95,8 +98,12 @@ def start(
     stdin: IO[Any] | int = subprocess.DEVNULL,
     stdout: IO[Any] | int,
     stderr: IO[Any] | int,
+    files: Sequence[int] = (),
 ) -> Process:
-    """Start `python -m …` in a folder. The streams are files, or descriptors."""
+    """Start `python -m …` in a folder; it inherits `files`, descriptors, under the same numbers.
+
+    The streams are files, or descriptors.
+    """
     if not POSSIBLE:
         return subprocess.Popen(
             [sys.executable, "-m", *arguments],
@@ -105,6 +112,7 @@ def start(
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
+            pass_fds=files,
             start_new_session=True,
         )
     with Path(os.devnull).open("rb") as nothing:
@@ -114,11 +122,12 @@ def start(
             "arguments": arguments,
             "environment": dict(environment),
             "folder": str(folder),
+            "files": [0, 1, 2, *files],
             "data": resource.getrlimit(resource.RLIMIT_DATA),
         }
         with theirs:
-            fds = [theirs.fileno(), *(each if isinstance(each, int) else each.fileno() for each in streams)]
-            socket.send_fds(_server(), [json.dumps(request).encode()], fds)
+            given = [each if isinstance(each, int) else each.fileno() for each in (*streams, *files)]
+            socket.send_fds(_server(), [json.dumps(request).encode()], [theirs.fileno(), *given])
         return Forked(arguments, ours)
 
 
@@ -200,23 +209,24 @@ class _Server:
                 os.read(self._wakes, 4096)
                 self._reap()
             if self._control.fileno() in ready:
-                data, fds, _, _ = socket.recv_fds(self._control, REQUEST_BYTES, 4)
+                data, fds, _, _ = socket.recv_fds(self._control, REQUEST_BYTES, MOST_FILES)
                 if not data:
                     return None
-                channel, *streams = fds
+                channel, *files = fds
                 prepared, prepare = os.pipe()
                 pid = os.fork()
                 if pid == 0:
                     os.close(channel)
                     os.close(prepared)
                     self._leave()
-                    for target, fd in enumerate(streams):
+                    request: dict[str, Any] = json.loads(data)
+                    prepare = _moved(prepare)
+                    for fd, target in zip([_moved(fd) for fd in files], request["files"], strict=True):
                         os.dup2(fd, target)
                         os.close(fd)
-                    request: dict[str, Any] = json.loads(data)
                     os.close(prepare)
                     return request
-                for fd in (*streams, prepare):
+                for fd in (*files, prepare):
                     os.close(fd)
                 # From here on it has no files but its own, and no signal meets the server's handlers.
                 os.read(prepared, 1)
@@ -241,6 +251,13 @@ class _Server:
         self._control.close()
         for channel in self._channels.values():
             channel.close()
+
+
+def _moved(fd: int) -> int:
+    """Return a descriptor under a number that no request names."""
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_MOVED)
+    os.close(fd)
+    return moved
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ from iogate.gateway.refresh import Refresher
 from iogate.store.connection import Store
 from iogate.store.leases import Claim, Commit
 from iogate.store.uids import UidSource
+from tests import fork_server
 from tests.keys import LINK_KEY, RING
 
 TOKEN = TokenAuth(tokens={"token": (HashedSecret(value=secrets.hash_token("123456")),)})
@@ -204,7 +205,7 @@ async def announced(store: Store, *gateways: Gateway) -> bool:
 class Gateway:
     """A real process."""
 
-    process: subprocess.Popen[bytes]
+    process: fork_server.Process
     port: int
     log: Path
 
@@ -239,12 +240,18 @@ def spawn(
     # The code under test is the one beside the tests, whatever the interpreter has installed.
     environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, *run],
-            env=environment,
-            stderr=output,
-            stdout=output,
-            pass_fds=[on.fileno()],
-            cwd=folder,
-        )
+        if run[0] == "-m":
+            files = [on.fileno()]
+            process: fork_server.Process = fork_server.start(
+                *run[1:], environment=environment, folder=folder, stdout=output, stderr=output, files=files
+            )
+        else:
+            process = subprocess.Popen(
+                [sys.executable, *run],
+                env=environment,
+                stderr=output,
+                stdout=output,
+                pass_fds=[on.fileno()],
+                cwd=folder,
+            )
     return Gateway(process=process, port=on.getsockname()[1], log=log)
