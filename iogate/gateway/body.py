@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from iogate.gateway.answers import BROKEN_OFF, CLOSE, OVER_BUDGET, TIMED_OUT, ErrorAnswer, Failed, too_large
 
@@ -28,11 +28,11 @@ class _Reading:
 
     __slots__ = ("due_s", "given_up", "held", "task")
 
-    def __init__(self, due_s: float) -> None:
+    def __init__(self, due_s: float, task: asyncio.Task[Any] | None) -> None:
         self.due_s = due_s
         self.held = 0
         self.given_up: ErrorAnswer | None = None
-        self.task = asyncio.current_task()
+        self.task = task
 
     def give_up(self, answer: ErrorAnswer) -> None:
         """Make the reader of this body respond with `answer`."""
@@ -52,6 +52,8 @@ class Bodies:
         self._readings: dict[_Reading, None] = {}
         """Those that are still arriving, oldest first."""
         self._looking = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Asked for once: before Python 3.12 that is a system call."""
 
     @property
     def held(self) -> int:
@@ -59,8 +61,10 @@ class Bodies:
         return self._held
 
     def _begin(self, seconds: float) -> _Reading:
-        loop = asyncio.get_running_loop()
-        reading = _Reading(loop.time() + seconds)
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        reading = _Reading(loop.time() + seconds, asyncio.current_task(loop))
         self._readings[reading] = None
         if not self._looking:
             self._looking = True

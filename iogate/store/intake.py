@@ -74,12 +74,18 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 class _Waiting:
     __slots__ = ("answer", "deadline", "packed", "request", "tries")
 
-    def __init__(self, request: AcceptRequest, packed: bytes, deadline: float) -> None:
+    def __init__(
+        self,
+        request: AcceptRequest,
+        packed: bytes,
+        deadline: float,
+        answer: asyncio.Future[Accepted | Refusal],
+    ) -> None:
         self.request = request
         self.packed = packed
         self.deadline = deadline
         self.tries = 0
-        self.answer: asyncio.Future[Accepted | Refusal] = asyncio.get_running_loop().create_future()
+        self.answer = answer
 
 
 class Intake:
@@ -93,6 +99,8 @@ class Intake:
         self._nonce = secrets.token_hex(4)
         self._queue: deque[_Waiting] = deque()
         self._sender: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Asked for once: before Python 3.12 that is a system call."""
         self._told = ""
 
     def uid(self) -> str:
@@ -109,7 +117,9 @@ class Intake:
             # In a thread: it takes milliseconds, which other calls need not wait for.
             smaller = await asyncio.to_thread(deflate, request.input)
             request = msgspec.structs.replace(request, input=smaller)
-        waiting = _Waiting(request, self._pack(request), deadline)
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        waiting = _Waiting(request, self._pack(request), deadline, self._loop.create_future())
         self._queue.append(waiting)
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send_all(), name="intake")
