@@ -36,7 +36,7 @@ run: setup ## Serve ./apis.d and ./workflows.d here: store, gateway, worker
 	@exec $(BIN)/iogate up $(ARGS)
 
 test: setup ## Run all tests
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: setup ## Format, lint, types, layers and the quick tests: under a minute
 	@$(BIN)/ruff format --check .
