@@ -89,9 +89,9 @@ def test_keys_are_judged_where_the_path_is_plain(source: str, expected: Any, con
 
 
 def test_a_pattern_takes_linear_time() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert not concerns({"match": {"subject": "(a+)+b"}, "correlate": []}, {"subject": "a" * 50_000})
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_an_event_writes_one_small_frame() -> None:
@@ -110,9 +110,9 @@ def test_an_event_writes_one_small_frame() -> None:
 def test_a_thousand_events_are_worked_off_in_little_time() -> None:
     to = {"any": [{"with": {"type": "a"}}], "until": {"one": {"with": {"type": "stop"}}}}
     run = Told(listening(to, foreach={"output": {"as": ".n"}}))
-    began = time.perf_counter()
+    began = time.process_time()
     run.hear(*(event("a", {"n": number}) for number in range(1000)), event("stop"))
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
     assert run.state.output == list(range(1000))
 
 

@@ -240,9 +240,9 @@ def test_redacting_a_large_text_is_fast() -> None:
     """A worker redacts on its event loop: 64 KiB with twenty secrets once took a second."""
     redactor = Redactor([f"{number:03}canary-{'x' * number}" for number in range(20)])
     text = "the quick brown fox jumps over 13 lazy dogs\n" * 1_490
-    began = time.perf_counter()
+    began = time.process_time()
     assert redactor.text(text) == text
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 PRINTING = """

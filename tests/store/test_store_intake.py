@@ -274,7 +274,8 @@ async def test_whoever_comes_while_the_server_hangs_waits_no_longer_than_the_fir
 
         with stopped(own.pid):
             await asyncio.gather(*(call(n / 10) for n in range(25)))
-        assert max(took_s) < 1.5
+        # As above: a second, and what a busy machine adds.
+        assert max(took_s) < 3
         await store.close()
 
 
