@@ -16,10 +16,13 @@ from hypothesis import HealthCheck, settings
 from iogate.store import server as servers
 from iogate.store.connection import Store
 from iogate.store.embedded import Embedded, throwaway
+from tests.examples import examples
 from tests.keys import RING
 
 # No property is about time, and machines that run tests are busy.
-settings.register_profile("iogate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "iogate", max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("iogate")
 
 

@@ -15,6 +15,7 @@ from iogate.compiler.schedules import LATE_MS, MOST, Missed, Schedule, standing
 from iogate.crontab import Cron, InvalidCron, UnknownZone
 from iogate.documents import load
 from iogate.settings import Settings
+from tests.examples import examples
 
 BERLIN = "Europe/Berlin"
 
@@ -72,7 +73,7 @@ def test_a_clock_that_changes_by_half_an_hour_or_at_midnight_is_no_exception() -
     ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     text=st.sampled_from(
         ["*/7 * * * *", "15 2 * * *", "0 0 1 * *", "30 1,2,3 * * sun", "*/20 * * * * *", "@weekly"]

@@ -14,6 +14,7 @@ from iogate.engine.commands import Cancelled, Happening, Performed, Resumed
 from tests.engine.engine_runs import HEADER, Run, no_effects, program
 from tests.engine.generated import workflows
 from tests.engine.test_engine_properties import CALM, outcome
+from tests.examples import examples
 
 CALL = "{call: 'f:1.0.0@default', with: {}}"
 
@@ -98,7 +99,7 @@ def test_an_end_comes_to_no_task() -> None:
     assert ahead(run.program, run.state, (), run.now_ms) is None
 
 
-@settings(max_examples=60, **CALM)
+@settings(max_examples=examples(60), **CALM)
 @given(workflow=workflows(), value=st.integers(-5, 20))
 def test_what_begins_was_foretold_and_to_foretell_changes_nothing(
     workflow: dict[str, Any], value: int

@@ -12,6 +12,7 @@ from iogate.engine.advance import advance
 from iogate.engine.commands import Arrived
 from tests.engine.engine_runs import NOW_MS
 from tests.engine.listeners import Told, event, listening
+from tests.examples import examples
 
 # a naive reader of the standard: strategies over lists of events, without frames or numbers
 
@@ -120,7 +121,7 @@ class Naive:
         return True
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(STRATEGIES, EVENTS)
 def test_a_listener_hears_what_a_naive_reader_of_the_standard_hears(
     to: Mapping[str, Any], events: list[dict[str, Any]]
@@ -148,7 +149,7 @@ EACH: list[dict[str, Any]] = [
 ]
 
 
-@settings(max_examples=300, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(300), suppress_health_check=list(HealthCheck))
 @given(STRATEGIES, st.sampled_from(EACH), EVENTS, st.data())
 def test_stopping_anywhere_and_messages_that_come_twice_change_nothing(
     to: Mapping[str, Any], each: dict[str, Any], events: list[dict[str, Any]], data: st.DataObject

@@ -22,6 +22,7 @@ from iogate.worker.frames import Codec, Delta
 from tests.engine.engine_runs import HEADER, NOW_MS, Run, no_effects, stored
 from tests.engine.generated import workflows
 from tests.engine.reference import Reference
+from tests.examples import examples
 
 CALM: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 """The machine may do much else besides."""
@@ -31,7 +32,7 @@ def outcome(state: State) -> tuple[str, Any]:
     return state.status, state.output if state.status == "completed" else (state.error or {}).get("status")
 
 
-@settings(max_examples=150, **CALM)
+@settings(max_examples=examples(150), **CALM)
 @given(workflow=workflows(), value=st.integers(-5, 20))
 def test_a_workflow_does_what_the_reference_does(workflow: dict[str, Any], value: int) -> None:
     program = load({"document": HEADER, **workflow})
@@ -40,7 +41,7 @@ def test_a_workflow_does_what_the_reference_does(workflow: dict[str, Any], value
     assert outcome(whole) == reference.run(workflow["do"], value)
 
 
-@settings(max_examples=60, **CALM)
+@settings(max_examples=examples(60), **CALM)
 @given(workflow=workflows(), value=st.integers(-5, 20))
 def test_stopping_and_loading_between_any_two_steps_changes_nothing(
     workflow: dict[str, Any], value: int
@@ -73,7 +74,7 @@ def told(run: Run) -> list[str]:
     )
 
 
-@settings(max_examples=60, **CALM)
+@settings(max_examples=examples(60), **CALM)
 @given(workflow=workflows(), value=st.integers(-5, 20), every=st.integers(1, 4))
 def test_what_commits_write_is_the_state(workflow: dict[str, Any], value: int, every: int) -> None:
     """However many steps lie between two commits; and a step changes nothing of the state before it."""
@@ -132,7 +133,7 @@ class Kept:
         return Codec().load(self.head, self.frames, self.values)
 
 
-@settings(max_examples=60, **CALM)
+@settings(max_examples=examples(60), **CALM)
 @given(workflow=workflows(), value=st.integers(-5, 20))
 def test_a_run_that_faults_faults_again_where_nothing_has_changed(
     workflow: dict[str, Any], value: int

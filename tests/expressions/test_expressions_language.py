@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from iogate.errors import WorkflowError
 from iogate.expressions import Expression, Values, check, expression
 from iogate.expressions.paths import parse
+from tests.examples import examples
 
 ARGUMENTS = Values(now_ms=1_500, values={"context": {"a": [1, {"b": 2}]}, "input": 5})
 
@@ -248,7 +249,7 @@ def by_jq(text: str, value: Any) -> tuple[bool, Any]:
     return True, results[0] if len(results) == 1 else results or None
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(text=PATHS, value=JSON)
 def test_plain_paths_and_literals_give_what_jq_gives(text: str, value: Any) -> None:
     before = copy.deepcopy(value)
@@ -262,7 +263,7 @@ def test_plain_paths_and_literals_give_what_jq_gives(text: str, value: Any) -> N
     assert value == before
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(text=st.text(alphabet='.$a[]"0-1 x_\\()|', max_size=8), value=JSON)
 def test_what_is_taken_natively_is_valid_jq(text: str, value: Any) -> None:
     if parse(text) is None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from iogate.gateway import cloudevents
 from iogate.gateway.answers import Failed
+from tests.examples import examples
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
 VALUES = st.recursive(
@@ -55,7 +56,7 @@ def check(event: dict[str, Any]) -> None:
             assert isinstance(value, str | bool | int)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.dictionaries(NAMES, VALUES, max_size=6), st.booleans())
 def test_a_structured_event_is_whole_or_refused(change: dict[str, Any], whole: bool) -> None:  # noqa: FBT001
     body = json.dumps((WHOLE if whole else {}) | change).encode()
@@ -67,7 +68,7 @@ def test_a_structured_event_is_whole_or_refused(change: dict[str, Any], whole: b
         )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     st.dictionaries(
         st.binary(max_size=6) | st.sampled_from([b"time", b"ext", b"subject"]),
@@ -86,7 +87,7 @@ def test_a_binary_event_is_whole_or_refused(
         check(event)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.lists(st.dictionaries(NAMES, VALUES, max_size=3), max_size=4))
 def test_a_batch_is_taken_as_a_whole_or_not_at_all(changes: list[dict[str, Any]]) -> None:
     body = json.dumps([WHOLE | change for change in changes]).encode()

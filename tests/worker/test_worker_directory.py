@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from iogate.engine.events import concerns
 from iogate.store.events import Subscription
 from iogate.worker.directory import Directory
+from tests.examples import examples
 
 WORDS = st.sampled_from(["a", "b", "7", "a.b", "com.shop.paid"])
 PATTERNS = st.sampled_from(["a|b", "com\\..*", "[", "(a)\\1"])
@@ -36,7 +37,7 @@ def subscription(number: int, filters: Any) -> Subscription:
     return Subscription(uid=str(number), frame=1, filters=json.dumps(filters).encode())
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(wants=st.lists(st.lists(FILTERS, min_size=1, max_size=3), max_size=8), event=EVENTS)
 def test_looking_up_finds_what_going_through_all_finds(wants: list[Any], event: dict[str, Any]) -> None:
     directory = Directory()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from iogate.engine.frame import Frame
 from iogate.engine.state import State
 from iogate.worker.frames import BIG, Codec, Delta
+from tests.examples import examples
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -45,7 +46,7 @@ def state(*frames: Frame) -> State:
     return State(frames={frame.id: frame for frame in frames}, next_id=9, status="running")
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(JSON, JSON)
 def test_any_json_value_survives(value: object, context: object) -> None:
     before = state(Frame(id=1, kind="scope", pointer="/do", value=value, context=context, turn=0))
