@@ -263,6 +263,8 @@ def _moved(fd: int) -> int:
 def main() -> None:
     for name in MODULES:
         importlib.import_module(name)
+        if name.endswith(".__main__"):
+            del sys.modules[name]  # it is executed, not imported
     assert len(list(THREADS.iterdir())) == 1, "a thread would be missing in a process"
     gc.collect()
     gc.freeze()

@@ -152,7 +152,9 @@ def background(command: str, clone: Path, environment: dict[str, str], port: int
 @pytest.mark.parametrize("page", PAGES)
 def test_the_blocks_of_the_page_do_what_they_say(page: str, clone: Path) -> None:
     port = free_port()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("IOGATE_")} | {
+    # What `make test` was given is not for the `make` of the page.
+    foreign = ("IOGATE_", "MAKE", "MFLAGS", "ARGS")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | {
         "IOGATE_PORT": str(port),
         "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(clone),

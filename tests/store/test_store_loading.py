@@ -19,7 +19,7 @@ KEYS = 20_000
 
 @pytest.fixture
 def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data folder that loads for over a second: the server waits after each key."""
+    """A data folder that loads for over two seconds: the server waits after each key."""
     filled = start_embedded(tmp_path)
     with client(filled.url, 5) as plain, plain.pipeline(transaction=False) as pipe:
         for number in range(KEYS):
@@ -27,7 +27,7 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pipe.execute()
     filled.stop()
     options = embedded._options
-    delay = ["--key-load-delay", "40", "--enable-debug-command", "yes"]
+    delay = ["--key-load-delay", "100", "--enable-debug-command", "yes"]
     monkeypatch.setattr(embedded, "_options", lambda *given: [*options(*given), *delay])
     monkeypatch.setattr(readiness, "LOADING_TOLD_S", 0.2)
     monkeypatch.setattr(readiness, "FIRST_ASK_S", 0.05)  # shorter than between two answers of this server
@@ -39,14 +39,14 @@ def test_a_store_that_loads_longer_than_it_may_be_silent_starts(
 ) -> None:
     caplog.set_level(logging.INFO)
     began = time.monotonic()
-    started = start_embedded(slow, timeout_s=1.0)
+    started = start_embedded(slow, timeout_s=2.0)
     took_s = time.monotonic() - began
     try:
         with client(started.url, 5) as plain:
             assert plain.llen("list") == KEYS
     finally:
         started.stop()
-    assert took_s > 1
+    assert took_s > 2
     told = [record for record in caplog.records if getattr(record, "action", "") == "store.loading"]
     assert told
     assert "the store loads its files: " in told[0].getMessage()
