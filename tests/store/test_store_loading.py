@@ -55,12 +55,15 @@ def test_a_store_that_loads_longer_than_it_may_be_silent_starts(
 
 
 async def test_a_start_that_is_given_up_while_it_loads_ends_the_server_and_harms_nothing(
-    slow: Path, monkeypatch: pytest.MonkeyPatch
+    slow: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     given_up = threading.Event()
     starting = asyncio.create_task(asyncio.to_thread(start_embedded, slow, given_up=given_up))
-    await asyncio.sleep(0.4)
-    assert not starting.done()
+    async with asyncio.timeout(20):
+        while not any(getattr(record, "action", "") == "store.loading" for record in caplog.records):
+            assert not starting.done()
+            await asyncio.sleep(0.01)
     given_up.set()
     with pytest.raises(GivenUp):
         await asyncio.wait_for(starting, 10)
