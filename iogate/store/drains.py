@@ -20,6 +20,8 @@ from iogate.store.line import Line
 
 WAIT_MS = 4_000
 """For the replicas to get what they lack."""
+SETTLE_S = 20.0
+"""For the sentinels to end a failover."""
 
 
 class Drain(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,12 +83,23 @@ class Drains:
             ]
         )
         if confirmed < wanted:
-            await self.resume()
+            await self._open()
             raise Unconfirmed(confirmed, wanted)
         return drain, await self.replication()
 
     async def resume(self) -> Drain | None:
-        """Open the store; what had closed it, or None if it was open."""
+        """Open the store; what had closed it, or None if it was open.
+
+        Raises Refused while the sentinels do not agree on the primary: the wrong server would be opened.
+        """
+        if not await self._line.settle(SETTLE_S):
+            raise Refused(
+                f"the sentinels do not agree yet on the primary of the store at {self._line.address}",
+                hint="run `iogate store resume` again once SENTINEL MASTER names one primary on each",
+            )
+        return await self._open()
+
+    async def _open(self) -> Drain | None:
         known, _ = await self._line.calls([("GET", keys.DRAINED), ("DEL", keys.DRAINED)])
         try:
             return None if known is None else msgspec.json.decode(known, type=Drain)

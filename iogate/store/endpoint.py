@@ -8,6 +8,7 @@ epoch, which only a majority can raise. Whether a server is a primary is for the
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import hiredis
@@ -25,8 +26,15 @@ ASK_S = 0.5
 FRESH_S = 0.5
 """Several connections of one process share an answer of the sentinels."""
 
-_Answer = tuple[int, str]
-"""Configuration epoch and URL of the primary."""
+
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """What a sentinel says of the primary."""
+
+    epoch: int
+    url: str
+    moving: bool
+    """It is replacing the primary by a replica."""
 
 
 class Endpoint:
@@ -111,7 +119,19 @@ class Endpoint:
             for task in asking:
                 task.cancel()
             await asyncio.gather(*asking, return_exceptions=True)
-        return list(dict.fromkeys(url for _, url in sorted(found, key=lambda each: -each[0])))
+        return list(dict.fromkeys(each.url for each in sorted(found, key=lambda each: -each.epoch)))
+
+    async def agreed(self) -> str | None:
+        """Return the URL of the primary; None while sentinels disagree, replace it, or most are silent."""
+        if self._sentinels is None:
+            return self._url
+        sentinels = self._sentinels
+        answers = await asyncio.gather(*(self._ask(sentinels, host) for host in sentinels.hosts))
+        found = [answer for answer in answers if answer is not None]
+        if len(found) <= len(sentinels.hosts) // 2 or any(answer.moving for answer in found):
+            return None
+        urls = {answer.url for answer in found}
+        return urls.pop() if len(urls) == 1 else None
 
     async def _ask(self, sentinels: Sentinels, host: Host) -> _Answer | None:
         """Return what one sentinel answers; None if it is silent or knows no primary of that name."""
@@ -135,8 +155,11 @@ class Endpoint:
         fields = dict(zip(reply[::2], reply[1::2], strict=False))
         if not {b"ip", b"port"} <= fields.keys():
             return None
-        epoch = int(fields.get(b"config-epoch", 0))
-        return epoch, sentinels.server_url(fields[b"ip"].decode(), int(fields[b"port"]))
+        return _Answer(
+            epoch=int(fields.get(b"config-epoch", 0)),
+            url=sentinels.server_url(fields[b"ip"].decode(), int(fields[b"port"])),
+            moving=b"failover_in_progress" in fields.get(b"flags", b"").split(b","),
+        )
 
     @staticmethod
     async def _open(sentinels: Sentinels, host: Host) -> Wire:

@@ -42,6 +42,8 @@ PROBE_S = 5.0
 """An idle connection is probed after this time, and closed if the answer takes as long again."""
 SENTINEL_S = 1.0
 """How often the sentinels are asked whether the primary is still the primary."""
+AGREE_S = 0.25
+"""How often they are asked until they agree."""
 CONFIRM_MS = 1_000
 """How long a script waits for its replicas."""
 CONFIRMED: Final = frozenset(
@@ -181,6 +183,21 @@ class Line:
         """
         (reply,) = await self.send(_PROBE, 1)
         self._check_server(self._checked(reply, "HELLO"), self._wire)
+
+    async def settle(self, limit_s: float) -> bool:
+        """Connect to the primary that all sentinels name; False if they do not agree in time.
+
+        In the middle of a failover the old primary still says that it is one.
+        """
+        until = time.monotonic() + limit_s
+        while (url := await self._endpoint.agreed()) is None:
+            if time.monotonic() > until:
+                return False
+            await asyncio.sleep(AGREE_S)
+        if self._wire is not None and self._wire.url != url:
+            self._wire.close("the primary has moved")
+        wire = await self._connected()
+        return not self.watched or wire.url == url
 
     def failure(self, reply: str, command: str) -> Exception:
         """Return the failure that an error reply means; a server that is no primary any more is left."""

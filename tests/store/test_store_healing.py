@@ -12,8 +12,8 @@ from typing import Any, Self
 import pytest
 import redis
 
-from iogate.errors import WrongStore
-from iogate.store import keys, line, signals
+from iogate.errors import Refused, WrongStore
+from iogate.store import drains, keys, line, signals
 from iogate.store.connection import Store, open_store
 from iogate.store.endpoint import blocking_client
 from iogate.store.failures import NotPrimary, StoreUnavailable
@@ -204,11 +204,35 @@ async def test_a_connection_to_the_old_primary_moves_though_it_still_answers() -
             await store.close()
 
 
+async def test_a_store_is_opened_after_a_failover_and_not_in_its_middle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The old primary says that it is one until the sentinels demote it: to open it would lose calls."""
+    monkeypatch.setattr(drains, "SETTLE_S", 0.5)
+    with pair() as (primary, replica):
+        async with _Sentinel(primary.port, epoch=1) as first, _Sentinel(primary.port, epoch=1) as second:
+            url = f"redis+sentinel://127.0.0.1:{first.port},127.0.0.1:{second.port}/orders"
+            store = await open_store(url, keyring=RING)
+            await store.drains.drain("ada", 60)
+            first.flags = "master,failover_in_progress"
+            with pytest.raises(Refused, match="the sentinels do not agree yet on the primary"):
+                await store.drains.resume()
+            await asyncio.to_thread(replica.ask, "REPLICAOF", "NO", "ONE")
+            first.flags, first.primary, first.epoch = "master", replica.port, 2
+            with pytest.raises(Refused, match="the sentinels do not agree yet on the primary"):
+                await store.drains.resume()
+            second.primary, second.epoch = replica.port, 2
+            assert await store.drains.resume() is not None
+            assert await asyncio.to_thread(replica.ask, "EXISTS", keys.DRAINED) == 0
+            assert await asyncio.to_thread(primary.ask, "EXISTS", keys.DRAINED) == 1
+            await store.close()
+
+
 class _Sentinel:
     """Answers as a sentinel does that has seen a failover, or not."""
 
     def __init__(self, primary: int, *, epoch: int) -> None:
-        self.primary, self.epoch = primary, epoch
+        self.primary, self.epoch, self.flags = primary, epoch, "master"
         self._writers: list[asyncio.StreamWriter] = []
 
     async def __aenter__(self) -> Self:
@@ -225,7 +249,16 @@ class _Sentinel:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
         while await reader.read(4096):
-            fields = ["ip", "127.0.0.1", "port", self.primary, "config-epoch", self.epoch]
+            fields = [
+                "ip",
+                "127.0.0.1",
+                "port",
+                self.primary,
+                "config-epoch",
+                self.epoch,
+                "flags",
+                self.flags,
+            ]
             texts = [str(each) for each in fields]
             body = "".join(f"${len(each)}\r\n{each}\r\n" for each in texts)
             writer.write(f"*{len(texts)}\r\n{body}".encode())
