@@ -21,6 +21,7 @@ from iogate.settings import WRONG_SETTING
 
 if TYPE_CHECKING:
     from iogate.settings import Settings
+    from iogate.store.connection import Store
     from iogate.store.embedded import Embedded
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,11 @@ class _Keeper:
 
 
 async def _in_use(url: str) -> bool:
-    """Whether live gateways or workers of other parents on this machine use the store."""
+    """Tell whether live gateways or workers of other parents on this machine use the store.
+
+    A copied folder holds announcements of processes that use the original, so that only those count that
+    were made after the server started. A parent whose processes are missed starts the store again.
+    """
     from iogate.store.connection import open_store
 
     try:
@@ -130,13 +135,23 @@ async def _in_use(url: str) -> bool:
     except IogateError:
         return False
     try:
-        known = [*await store.presence.list("gateway"), *await store.presence.list("worker")]
+        started_s = await _started_s(store)
+        known = [
+            *await store.presence.list("gateway", after_s=started_s),
+            *await store.presence.list("worker", after_s=started_s),
+        ]
     except IogateError:
         return False
     finally:
         await store.close()
     host = socket.gethostname()
     return any(process.host == host and _runs(process.pid) for process in known)
+
+
+async def _started_s(store: Store) -> int:
+    """Return the second in which the server started, by its own clock."""
+    uptime_s = int((await store.server_info())["uptime_in_seconds"])
+    return await store.now_ms() // 1000 - uptime_s
 
 
 def _runs(pid: int) -> bool:

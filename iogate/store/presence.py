@@ -54,9 +54,10 @@ class Presence:
     async def leave(self, kind: Kind, process_id: str) -> None:
         await self._line.calls([("DEL", _key(kind, process_id)), ("ZREM", keys.PROCESSES + kind, process_id)])
 
-    async def list(self, kind: Kind) -> list[Process]:
-        """Those that are there, by id."""
-        names = await self._line.call("ZRANGE", keys.PROCESSES + kind, 0, -1)
+    async def list(self, kind: Kind, *, after_s: int | None = None) -> list[Process]:
+        """Return the processes that are there, by id; `after_s`: only those announced after that second."""
+        since = "-inf" if after_s is None else f"({after_s}"
+        names = await self._line.call("ZRANGEBYSCORE", keys.PROCESSES + kind, since, "+inf")
         if not names:
             return []
         found = await self._line.call("MGET", *(_key(kind, "").encode() + name for name in names))

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from dataclasses import MISSING, fields
 from pathlib import Path
 
+import pytest
+
 from iogate.settings import NAMES, Settings
 from iogate.settings.table import KINDS
+from iogate.store.embedded import start_embedded
 from tests.cli.conftest import Cli
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+DOCS = Path(__file__).parents[2] / "docs"
+REFERENCE = DOCS / "reference"
+BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"(?m)^\| `(\w+)` \| [^|]+ \| ([^|]+) \| ([^|]+) \|$")
 
 
@@ -60,3 +66,32 @@ def command_names(cli: Cli) -> set[str]:
 def listed(help_text: str) -> list[str]:
     _, found, commands = help_text.partition("Commands:\n")
     return re.findall(r"(?m)^  ([a-z]+)(?: |$)", commands) if found else []
+
+
+def test_a_backup_can_be_opened_as_the_page_says(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (DOCS / "operations/backup.md").read_text(encoding="utf-8")
+    backups, check = cli.root / "backups", cli.root / "check"
+    back_up, opens = (
+        block.replace("/backups", str(backups)).replace("/tmp/iogate-check", str(check))
+        for block in BLOCK.findall(page)
+    )
+    cli("init")
+    original = start_embedded(cli.root / ".iogate")
+    try:
+        cli("apply")
+        subprocess.run(["sh", "-ec", back_up], check=True)
+    finally:
+        original.stop()
+    pasted, found, _ = opens.partition("iogate serve --port 8099")
+    assert found
+    ran = subprocess.run(
+        ["sh", "-ec", pasted + "echo $IOGATE_DATA_DIR"], check=True, capture_output=True, text=True
+    )
+    assert ran.stdout == f"{check}\n"
+    monkeypatch.setenv("IOGATE_DATA_DIR", str(check))
+    copy = start_embedded(check)
+    try:
+        assert cli("runs", "list", "-o", "json").json["runs"] == []
+        cli("disable", "hello/greet")  # it signs with the key of the copy
+    finally:
+        copy.stop()

@@ -23,7 +23,9 @@ from iogate.gateway.sockets import PortTaken
 from iogate.settings import Settings
 from iogate.store import embedded
 from iogate.store.connection import open_store
-from iogate.store.embedded import find_embedded
+from iogate.store.embedded import find_embedded, start_embedded
+from iogate.store.keys import PROCESSES
+from iogate.store.presence import Process
 from tests.cli.place import free_port, started, until, write_project
 from tests.keys import RING
 
@@ -118,3 +120,26 @@ async def test_a_store_that_cannot_be_started_at_first_is_tried_again(
                 await asyncio.sleep(0.02)
             await back()
     assert find_embedded(tmp_path) is None
+
+
+async def test_announcements_in_a_copied_folder_keep_no_store(tmp_path: Path) -> None:
+    """Before: a server that was started for a copy of a folder in use outlived an `up` that was refused."""
+    settings = Settings(data_dir=tmp_path)
+    server = start_embedded(tmp_path)
+    try:
+        store = await open_store(server.url, client_name="test")
+        user = Process(kind="worker", id="w1", pid=os.getpid(), host=socket.gethostname(), started_at_ms=0)
+        await store.presence.announce(user)
+        now_s = await store.now_ms() // 1000
+        await store.call("ZADD", PROCESSES + "worker", now_s + 2, user.id)
+        async with kept_store(settings):
+            pass
+        assert server.alive, "another process uses it"
+        await store.call("ZADD", PROCESSES + "worker", now_s - 60, user.id)
+        await store.close()
+        with pytest.raises(WrongStore):
+            async with kept_store(settings):
+                raise WrongStore("refused")
+        assert not server.alive
+    finally:
+        server.stop()
