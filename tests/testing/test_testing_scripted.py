@@ -189,6 +189,9 @@ async def test_a_form_with_files_is_sent_as_multipart(harness: Harness) -> None:
         {"body": 1, "multipart": {"a": "b"}},
         {"expect": {"error": {"status": 1}, "status": "completed"}},
         {"expect": {"error": {"status": 1}, "output": 1}},
+        {"expect": {"http": 400, "status": "completed", "output": {"x": 1}}},
+        {"expect": {"http": 400, "output": None}},
+        {"expect": {"http": 301, "error": {"status": 1}}},
     ],
 )
 def test_what_contradicts_itself_is_no_case(case: dict[str, Any]) -> None:

@@ -13,7 +13,21 @@ from iogate.documents.values import FreeMap, IsMapping, Text, TextMap
 
 class Expect(RunExpectation):
     http: Maybe[HttpStatus] = None
-    """Status of the answer."""
+    """Status of the response: outside 2xx the call is refused, and there is no run."""
+
+    @model_validator(mode="after")
+    def _refused_or_run(self) -> Self:
+        if self.http is None or 200 <= self.http < 300:
+            return self
+        for key in ("status", "output", "error"):
+            if key in self.model_fields_set:
+                raise rule(
+                    f"a call that is refused with {self.http} has no run",
+                    code=6,
+                    hint=f"remove {key}, or expect http: 202",
+                    key=key,
+                )
+        return self
 
 
 class PartFile(Shape):
