@@ -96,7 +96,8 @@ class Streams:
             if loop.time() < self._probed_s + PROBES_S:
                 return
             for _ in range(2):
-                for place in self._open:
+                # A place that nobody holds any more may leave the set at any allocation.
+                for place in tuple(self._open):
                     place.probe()
                 await asyncio.sleep(PROBE_S)
                 if len(self._open) < self._limit:

@@ -74,6 +74,12 @@ ORDERS = "{on: {one: {with: {type: placed}}}}"
             ' UTC, such as 2026-03-02T06:00:00Z, not "2026-03-30T06:00:00"',
         ),
         (
+            '{name: a, at: "9999-12-31T23:59:59-23:59"}',
+            DAILY,
+            '10:25 IOG205 "at" in "document.metadata.iogate.debug.0" must be a moment with its offset from'
+            ' UTC, such as 2026-03-02T06:00:00Z, not "9999-12-31T23:59:59-23:59"',
+        ),
+        (
             "{at: 2026-03-30T04:00:00Z}",
             DAILY,
             '10:11 IOG202 missing "name" in "document.metadata.iogate.debug.0"',

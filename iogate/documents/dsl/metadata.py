@@ -16,6 +16,8 @@ from iogate.documents.shape import FORMAT, Maybe, fault, wrong_type
 from iogate.documents.values import IsList, Text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime(9900, 1, 1, tzinfo=UTC)
+"""What comes after the moment of a tick must be a date, too."""
 _MOMENT = "a moment with its offset from UTC, such as 2026-03-02T06:00:00Z"
 _NO_REQUEST = "a schedule sends no request"
 _NO_INPUT = 'a schedule starts its workflow with {} or, with "on", with the events: write "events"'
@@ -28,7 +30,7 @@ def _moment_ms(value: Any) -> int:
         at = datetime.fromisoformat(value)
     except ValueError:
         at = None
-    if at is None or at.tzinfo is None or at < _EPOCH:
+    if at is None or at.tzinfo is None or not _EPOCH <= at < _LATEST:
         raise fault(FORMAT, expected=_MOMENT, got=value)
     return (at - _EPOCH) // timedelta(milliseconds=1)
 

@@ -53,7 +53,13 @@ local silent = passed_ms > $silence_ms
 if passed_ms <= 0 or passed_ms > $look_ms or ahead_ms > 0 then redis.call('SET', $upkeep, raw_ms) end
 sound($suspects, redis.pcall('LLEN', $suspects))
 for _, uid in ipairs(due($leases, silent and -1 or 256)) do
-  if silent then redis.call('ZADD', $leases, now_ms + lease_ms, uid) else pcall(lose_lease, uid, poison, exc, false) end
+  if silent then
+    redis.call('ZADD', $leases, now_ms + lease_ms, uid)
+  elseif spent_ms() > $take_ms * 3 / 4 then
+    break
+  else
+    pcall(lose_lease, uid, poison, exc, false)
+  end
 end
 
 local claims, taken, bytes, strangers = {}, {}, 0, {}
@@ -152,8 +158,8 @@ elseif suspended == 0 and limit > 0 and solitary then
     end
   end
 elseif suspended == 0 and limit > 0 then
-  for _ = 1, limit do
-    if bytes >= $take_bytes or spent_ms() > $take_ms then
+  for n = 1, limit do
+    if bytes >= $take_bytes or (n > 1 and spent_ms() > $take_ms) then
       doorbell = true
       break
     end
