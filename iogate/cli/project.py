@@ -181,6 +181,15 @@ def _create(path: Path, text: str) -> bool:
 
 
 def _script(script: Path, workflow_path: Path) -> tuple[str, str]:
+    """Return task and case for a script; raise Misused for one that `validate` would not read."""
+    root = Path.cwd()
+    within = (root, APIS.resolve(), WORKFLOWS.resolve())  # these two folders may be links
+    leads_out = Path(os.path.relpath(script)).parts[0] == ".."
+    if leads_out or not any(map(script.resolve().is_relative_to, within)):
+        raise Misused(
+            f"--script {script}: it is outside the project {root}; only files of the project become part "
+            "of a revision"
+        )
     if script.exists() and not script.is_file():
         raise Misused(f"--script {script}: not a file")
     endpoint = Path(os.path.relpath(script, workflow_path.parent)).as_posix()

@@ -71,7 +71,12 @@ class RequestExpectation(Shape):
 def _known_header(name: str) -> str:
     if name not in RESPONSE_HEADERS:
         meant = nearest(name, RESPONSE_HEADERS)
-        raise fault(UNKNOWN, allowed=list(RESPONSE_HEADERS), meant=meant, tip=None)
+        tip = (
+            None
+            if meant
+            else f"a real error never shows this header; shown are {', '.join(RESPONSE_HEADERS)}"
+        )
+        raise fault(UNKNOWN, allowed=list(RESPONSE_HEADERS), meant=meant, tip=tip)
     return name
 
 

@@ -98,12 +98,19 @@ def test_new_api_from_a_function_passes_its_parameters(cli: Cli, monkeypatch: py
             "--script, --function and --http exclude",
         ),
         (["api", "a/b", "--function", "f"], "--function f: expected NAME:VERSION, for example greet:1.0.0"),
+        (["api", "a/b", "--script", "../x.py"], "--script ../x.py: it is outside the project "),
+        (["api", "a/b", "--script", "link/x.py"], "--script link/x.py: it is outside the project "),
         (["workflow", "A/b"], "A/b: expected NAMESPACE/NAME, each of a-z, 0-9 and -, of at most 63"),
     ],
 )
 def test_a_wrong_name_says_what_was_expected(cli: Cli, arguments: list[str], message: str) -> None:
+    outside = cli.root.parent / "outside"
+    outside.mkdir(exist_ok=True)
+    (cli.root / "link").symlink_to(outside)
     assert cli("new", *arguments, code=64).err.startswith(f"iogate: {message}")
     assert not (cli.root / "apis.d").exists()
+    assert not (cli.root.parent / "x.py").exists()
+    assert not any(outside.iterdir())
 
 
 def test_new_api_writes_a_missing_script_and_its_test_passes(cli: Cli) -> None:

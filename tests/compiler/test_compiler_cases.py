@@ -178,7 +178,10 @@ methods:
             "{response: {headers: {retry-after: '7'}}}",
             '42 IOG101 unknown key "retry-after"; did you mean "Retry-After"?',
         ),
-        ("{response: {headers: {Set-Cookie: a}}}", '42 IOG101 unknown key "Set-Cookie"; '),
+        (
+            "{response: {headers: {Set-Cookie: a}}}",
+            '42 IOG101 unknown key "Set-Cookie"; a real error never shows this header; shown are Allow, ',
+        ),
         ("{response: down}", '31 IOG103 "response"; '),
     ],
 )

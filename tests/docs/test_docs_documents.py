@@ -12,6 +12,7 @@ from iogate.compiler.features import FEATURES
 from iogate.documents import api
 from iogate.documents.cases import MockError
 from iogate.documents.dsl.metadata import ScheduleCase
+from iogate.errors import RESPONSE_HEADERS
 from tests.docs.pages import DOCS, names, rows, sections
 
 PAGE = DOCS / "reference" / "documents.md"
@@ -53,6 +54,12 @@ def first_column(section: str) -> list[str]:
 def test_a_table_has_the_keys_of_its_model(heading: str) -> None:
     told = first_column(sections(PAGE)[heading])
     assert sorted(told) == sorted(keys(TABLES[heading]))
+
+
+def test_the_headers_of_an_error_are_listed() -> None:
+    text = sections(DOCS / "reference" / "workflows.md")["Errors and retries"]
+    listed = text.partition("in this letter case")[2].partition("Others may hold")[0]
+    assert tuple(names(listed)) == RESPONSE_HEADERS
 
 
 def test_the_cases_of_a_schedule_have_a_table() -> None:
