@@ -2,8 +2,8 @@
 
 Redacts inputs that are shown, too. Used by `calls`, `arrivals` and `runs`; one process for each gateway,
 started when it is first needed. Invariants: the event loop is never held longer than a few milliseconds,
-whatever is sent; jobs are done one at a time in the order of `fair_queue`, and none starts whose caller has
-left.
+whatever is sent; jobs are done one at a time in the order of `fair_queue`, and none starts whose caller is
+seen to have left.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import msgspec
 from iogate.gateway import answers, cloudevents, content, decoding
 from iogate.gateway.answers import CLOSE, ErrorAnswer, Failed
 from iogate.gateway.content import Input, Sent
-from iogate.gateway.fair_queue import FairQueue, Full, Sharer, SharerFull
+from iogate.gateway.fair_queue import FairQueue, Sharer, sharer_of
 from iogate.gateway.schema import ON_LOOP, Undescribed
 from iogate.gateway.validation_process import (
     LENGTH,
@@ -40,7 +40,6 @@ from iogate.gateway.validation_process import (
     Refusal,
     Result,
 )
-from iogate.password_hashing import network
 from iogate.store import reading
 
 if TYPE_CHECKING:
@@ -140,11 +139,15 @@ class _Waiting:
 
 
 def _sharer(client: Client, interface: str) -> Sharer:
-    return Sharer(network(client[0]) if client else "", interface)
+    return sharer_of(client[0] if client else "", interface)
 
 
 async def _wait_until_left(receive: Receive) -> None:
-    """Return when the caller has closed the connection of a request whose body was read."""
+    """Return when the caller has closed the connection of a request whose body was read.
+
+    Never returns if the caller sent further bytes behind the request: the server then reads no more before
+    the response, and sees no end. The bound of the queue on each address holds for such jobs.
+    """
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -244,13 +247,11 @@ class Validation:
     ) -> Input | Events | Redacted:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(job=job, route=route, outcome=loop.create_future())
-        try:
-            for displaced in self._queue.push(waiting, sharer, size, loop.time()):
-                displaced.fail(Failed(BUSY))
-        except SharerFull:
-            raise Failed(OWN_BUSY) from None
-        except Full:
-            raise Failed(BUSY) from None
+        for displaced, is_own in self._queue.push(waiting, sharer, size, loop.time()):
+            refusal = Failed(OWN_BUSY if is_own else BUSY)
+            if displaced is waiting:
+                raise refusal
+            displaced.fail(refusal)
         if self._serving is None or self._serving.done():
             # A task of its own: a caller that hangs up must not leave half a message in the pipe.
             self._serving = asyncio.create_task(self._serve(), name="validation")

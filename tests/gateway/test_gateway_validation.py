@@ -10,7 +10,7 @@ import pytest
 
 from iogate.gateway import schema_cost
 from iogate.gateway.answers import Failed
-from iogate.gateway.fair_queue import Bound, FairQueue
+from iogate.gateway.fair_queue import Bound, FairQueue, sharer_of
 from iogate.gateway.schema import CHECKS_ON_LOOP, Schema
 from tests.gateway.driver import World, api
 
@@ -256,16 +256,19 @@ async def test_a_full_queue_is_a_503_for_those_who_send_the_most(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     validation = world.live.validation
-    monkeypatch.setattr(validation, "_queue", FairQueue(total=Bound(2, 10**9)))
+    queue: FairQueue[Any] = FairQueue(total=Bound(2, 10**9))
+    for host, seconds in ((2, 1.0), (4, 2.0)):
+        queue.charge(sharer_of(f"10.0.0.{host}", "runs"), seconds, asyncio.get_running_loop().time())
+    monkeypatch.setattr(validation, "_queue", queue)
 
     def redact(size: int, host: int) -> asyncio.Task[bytes]:
         stored = b'["' + b"x" * size + b'"]'
         return asyncio.create_task(validation.redacted(stored, client=(f"10.0.0.{host}", 1), receive=_stays))
 
     served = redact(6000, 1)
-    displaced = redact(9000, 2)
+    displaced = redact(5000, 2)
     displacing = redact(7000, 3)
-    refused = redact(9500, 4)
+    refused = redact(5000, 4)
     for job in (displaced, refused):
         with pytest.raises(Failed) as failed:
             await job
