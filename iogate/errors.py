@@ -148,9 +148,12 @@ def in_family(error: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {**error, "type": ERROR_FAMILIES[name] + kind} if kind in STANDARD_STATUS else dict(error)
 
 
-def with_output(message: str, process: Mapping[str, Any] | None) -> str:
-    """Return the message of an error, followed by the end of what its process wrote: for operators."""
-    streams = [(name, (process or {}).get(name)) for name in ("stderr", "stdout")]
+def for_operators(message: str, error: Mapping[str, Any]) -> str:
+    """Return the message of an error, followed by its members for operators: `sentTo` and `process`."""
+    if error.get("sentTo"):
+        message += f" (sent to {error['sentTo']})"
+    process = error.get("process") or {}
+    streams = [(name, process.get(name)) for name in ("stderr", "stdout")]
     return message + "".join(f"; its {name} ends: {text}" for name, text in streams if text)
 
 
@@ -171,9 +174,10 @@ class WorkflowError(Exception):
 
     `kind` is one of the standard's types ("communication") or a whole URI; `instance` is the JSON
     Pointer of the task, which the engine sets where it is absent. A standard type has a title of its own,
-    where none is given. Two members are extensions of RFC 7807: `response`, for the workflow alone, is
+    where none is given. Three members are extensions of RFC 7807: `response`, for the workflow alone, is
     status, headers and body of the HTTP response that the error is about; `process`, for the workflow and
-    for operators, is the exit code of a failed process and the end of what it wrote.
+    for operators, is the exit code of a failed process and the end of what it wrote; `sentTo`, for operators
+    alone, is the origin to which the setting `endpoints` sent a call.
     """
 
     def __init__(
@@ -186,6 +190,7 @@ class WorkflowError(Exception):
         instance: str | None = None,
         response: Mapping[str, Any] | None = None,
         process: Mapping[str, Any] | None = None,
+        sent_to: str | None = None,
     ) -> None:
         super().__init__(detail or title or kind)
         self.type = ERROR_TYPES + kind if kind in STANDARD_STATUS else kind
@@ -195,6 +200,7 @@ class WorkflowError(Exception):
         self.instance = instance
         self.response = response
         self.process = process
+        self.sent_to = sent_to
 
     def to_json(self) -> dict[str, Any]:
         """The error as the DSL's error object, without absent members."""
@@ -206,5 +212,6 @@ class WorkflowError(Exception):
             "instance": self.instance,
             "response": self.response,
             "process": self.process,
+            "sentTo": self.sent_to,
         }
         return {name: value for name, value in members.items() if value is not None}

@@ -25,7 +25,7 @@ from iogate.cli.render import write
 from iogate.cli.session import Session, author, command
 from iogate.cli.several import confirm, is_uid, no_run, one_by_one, repeatable, require_known, say_done
 from iogate.cli.watching import ENDED, Watching, details, run_table, told
-from iogate.errors import Misused, Refused, RunFailed, StillRunning, with_output
+from iogate.errors import Misused, Refused, RunFailed, StillRunning, for_operators
 
 if TYPE_CHECKING:
     from iogate.store.connection import Store
@@ -349,7 +349,7 @@ async def until_end(session: Session, store: Store, uid: str, timeout_s: float |
 def raise_outcome(run: dict[str, Any], limit: str | None, *, output: bool = False) -> None:
     """Raise the failure that an unsuccessful end amounts to.
 
-    `output`: say what a failed process wrote, too, since nothing else shows it.
+    `output`: say what is for operators, too, such as the output of a process, since nothing else shows it.
     """
     match run["status"]:
         case "completed":
@@ -358,7 +358,7 @@ def raise_outcome(run: dict[str, Any], limit: str | None, *, output: bool = Fals
             error = run.get("error") or {}
             cause = error.get("detail" if run["status"] == "cancelled" else "message")
             if output and cause:
-                cause = with_output(cause, error.get("process"))
+                cause = for_operators(cause, error)
             raise RunFailed(f"run {run['uid']} {ended(run['status'])}" + (f": {cause}" if cause else ""))
         case still:
             unit = "s" if limit and limit.isdigit() else ""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from iogate.cli.checking import counted
 from iogate.cli.render import Screen, say
 from iogate.cli.watching import ENDED
-from iogate.errors import with_output
+from iogate.errors import for_operators
 
 if TYPE_CHECKING:
     from iogate.store.connection import Store
@@ -80,7 +80,7 @@ async def _tell_faulted(screen: Screen, store: Store, uid: str) -> None:
     for each in alone[:NAMED]:
         view = await store.runs.show(each.uid)
         error = (None if view is None else reading.error(view, operator=True)) or {}
-        message = with_output(str(error.get("message")), error.get("process"))
+        message = for_operators(str(error.get("message")), error)
         screen.note(f"{each.workflow} was not awaited and faulted: {message}")
     if len(alone) > NAMED:
         screen.note(f"{counted(len(alone) - NAMED, 'more run')} that no task waited for faulted")

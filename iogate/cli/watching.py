@@ -112,11 +112,13 @@ def details(run: dict[str, Any]) -> list[Table | str]:
 
 
 def problem(error: dict[str, Any]) -> str:
-    """Return an error as text: what happened, what a failed process wrote, where and of what kind."""
+    """Return an error as text: what happened, what is for operators, where and of what kind."""
     where = f" at {error['instance']}" if error.get("instance") else ""
     # Indented, a line of the message cannot pass for a line of ours.
     message = shortened(str(error["message"])).replace("\n", f"\n{'':<11}")
     lines = [f"{'error':<10} {message}"]
+    if error.get("sentTo"):
+        lines.append(f"{'':<10} sent to {error['sentTo']}")
     for stream in ("stderr", "stdout"):
         written = str((error.get("process") or {}).get(stream, ""))
         lines += [f"{'':<10} {stream} | {each}" for each in written.split("\n") if written]

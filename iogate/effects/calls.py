@@ -126,9 +126,10 @@ class _Exchange:
         self._cap = cap
         self._redactor = redactor
         self._from = ""
+        self._written: URL | None = None
         self.follows: Callable[[str], bool] | None = None
         self.request = request
-        self.shown = f"{request.method} {request.url.origin()}"
+        self.shown = naming.Called(f"{request.method} {request.url.origin()}")
 
     @property
     def authorization(self) -> dict[str, Any] | None:
@@ -141,9 +142,11 @@ class _Exchange:
             trust = Trust.COMPUTED
         for _ in range(MAX_REDIRECTS + 1):
             route = self._transport.route(self.request.url, trust)
-            self.shown = self._from or naming.called(
-                self.request.method, self._call.address, self.request.url, route.url
+            self.shown = naming.called(
+                self.request.method, self._call.address, self._written or self.request.url, route.url
             )
+            if self._from:
+                self.shown = replace(self.shown, text=self._from)
             async with failures.failures(self.shown):
                 try:
                     received = await self._hop(route)
@@ -158,7 +161,8 @@ class _Exchange:
                 location = _join(route.url, headers["Location"])
                 self._check(route, location)
                 trust = self._follow(route, location, status, trust)
-        raise failures.failed(f"{self.shown} was redirected more than {MAX_REDIRECTS} times", definite=True)
+        detail = f"{self.shown} was redirected more than {MAX_REDIRECTS} times"
+        raise failures.failed(detail, definite=True, sent_to=self.shown.sent_to)
 
     async def _hop(self, route: Route) -> Received:
         received = await self._send(route)
@@ -203,6 +207,7 @@ class _Exchange:
             raise failures.failed(
                 f"{self.shown} led to {written.with_query(None)}, which function_origins does not name",
                 definite=True,
+                sent_to=self.shown.sent_to,
             )
 
     def _follow(self, route: Route, location: URL, status: int, trust: Trust) -> Trust:
@@ -213,6 +218,11 @@ class _Exchange:
         """
         origin, written = location.origin(), self.request.url.origin()
         same = origin in {route.url.origin(), written}
+        if origin == route.url.origin():
+            # Errors go on naming the server as it is written, also if `endpoints` gave it another name.
+            self._written = self._written or self.request.url
+        else:
+            self._written = None
         if not same:
             self._credential = None
             self._from = f"{self.shown}, redirected to {origin},"

@@ -28,6 +28,7 @@ from iogate.effects.http.failures import CallFailed
 from iogate.engine.advance import Environment, RunFacts, advance
 from iogate.engine.commands import CallHttp
 from iogate.engine.state import State
+from iogate.errors import for_operators
 from iogate.settings import Settings
 
 TIMEOUT_S: Final = 30.0
@@ -77,7 +78,8 @@ async def _fetched(call: CallHttp, settings: Settings, follows: Callable[[str], 
         async with asyncio.timeout(TIMEOUT_S):
             return await http.fetch(call, follows)
     except CallFailed as failed:
-        raise FetchFailed(failed.error.detail or "the call failed") from None
+        error = failed.error
+        raise FetchFailed(for_operators(error.detail or "the call failed", error.to_json())) from None
     except TimeoutError:
         raise FetchFailed(f"no whole answer within {TIMEOUT_S:g} s") from None
     finally:

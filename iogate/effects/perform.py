@@ -31,7 +31,7 @@ from iogate.engine.commands import (
     RunContainer,
     RunProcess,
 )
-from iogate.errors import Unreachable, WorkflowError, with_output
+from iogate.errors import Unreachable, WorkflowError, for_operators
 from iogate.functions import Context, Registry
 from iogate.redaction import Redactor
 
@@ -128,7 +128,7 @@ class Effects:
             log.warning(
                 "%s was not awaited and failed: %s",
                 perform.reference,
-                with_output(performed.error.detail or "", performed.error.process),
+                for_operators(performed.error.detail or "", performed.error.to_json()),
                 extra={"action": "effect.unawaited", "run": run.uid},
             )
         return performed

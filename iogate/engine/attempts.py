@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from iogate.compiler.tasks import Retry, Task, Try
+from iogate.engine import raising
 from iogate.engine.frame import Frame, changed
 from iogate.engine.scope import Scope, truthy
 from iogate.engine.waits import moment_after
@@ -76,6 +77,7 @@ def catch(walk: Walk, frame: Frame, task: Task, error: dict[str, Any], *, defini
     body = task.body
     assert isinstance(body, Try)
     scope = walk.tree.parent(frame)
+    error = raising.caught(error)
     # reusable policies know the error by the standard's name only
     arguments = walk.arguments(scope, task, frame, {"error": error, body.name: error})
     if not (_matches(body.errors, error) and _wanted(body, error, arguments)):

@@ -65,4 +65,5 @@ def error(ended: ChildEnded) -> WorkflowError:
         title=known.get("title"),
         detail=known.get("detail"),
         process=known.get("process"),
+        sent_to=known.get("sentTo"),
     )

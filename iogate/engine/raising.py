@@ -99,7 +99,12 @@ def shown(error: Mapping[str, Any]) -> dict[str, Any]:
 
 def brief(error: Mapping[str, Any]) -> dict[str, Any]:
     """Return the error without its extensions: what callers and sinks see of it."""
-    return {name: value for name, value in error.items() if name not in ("response", "process")}
+    return {name: value for name, value in error.items() if name not in ("response", "process", "sentTo")}
+
+
+def caught(error: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the error as `catch` hands it to data: without `sentTo`, which is for operators."""
+    return {name: value for name, value in error.items() if name != "sentTo"}
 
 
 def _text(value: Any) -> str | None:

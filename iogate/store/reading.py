@@ -2,7 +2,7 @@
 
 Called by gateway and cli with what `runs` gives. Pure. Invariants: `input` leaves redacted, and every time
 is RFC 3339, UTC; whoever may not see a run in full sees its status and times; callers see no output of a
-process, operators do.
+process and no target of the setting `endpoints`, operators do.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def whole(
     """Return all of a run.
 
     `limited`: its API may have only so many running at once. `shown_input`: its input if it is redacted
-    already, since that takes a second for a large one. `operator`: with the output of a failed process.
+    already, since that takes a second for a large one. `operator`: as `error` takes it.
     """
     if shown_input is None and run.input:
         shown_input = redacted(run.input)
@@ -95,7 +95,8 @@ def listed(run: Summary) -> dict[str, Any]:
 def error(run: Summary | RunView, *, operator: bool = False) -> dict[str, Any] | None:
     """Return why a run did not complete: RFC 7807 with `code` and `message`; None for one that did.
 
-    `operator`: with the member `process`, the exit code of a process that failed and the end of its output.
+    `operator`: with `process`, the exit code of a process that failed and the end of its output, and
+    `sentTo`, the origin to which the setting `endpoints` sent a call.
     """
     if run.status == "cancelled":
         return _cancelled(run.cancel_reason or "")
@@ -104,7 +105,7 @@ def error(run: Summary | RunView, *, operator: bool = False) -> dict[str, Any] |
     found = msgspec.json.decode(run.error) if run.error else {}
     problem: dict[str, Any] = found if isinstance(found, dict) else {}
     if not operator:
-        problem.pop("process", None)
+        problem = _for_callers(problem)
     problem.setdefault("status", 500)
     kind = str(problem.get("type") or "")
     problem.setdefault("code", kind.rstrip("/").rpartition("/")[2] or "runtime")
@@ -140,10 +141,14 @@ def public(line: dict[str, Any]) -> dict[str, Any] | None:
         case {"kind": "task.restarted"}:
             # Its detail is the name of a worker.
             return {name: value for name, value in line.items() if name != "detail"}
-        case {"detail": {"error": {"process": _, **problem}, **detail}}:
-            return {**line, "detail": {**detail, "error": problem}}
+        case {"detail": {"error": dict() as problem, **detail}}:
+            return {**line, "detail": {**detail, "error": _for_callers(problem)}}
         case _:
             return line
+
+
+def _for_callers(problem: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in problem.items() if name not in ("process", "sentTo")}
 
 
 def _waiting_for(run: RunView, *, limited: bool) -> dict[str, Any] | None:

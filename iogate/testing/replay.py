@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from iogate.errors import NotFound, same_type, with_output
+from iogate.errors import NotFound, for_operators, same_type
 from iogate.gateway import content
 from iogate.gateway.answers import Failed, not_allowed, too_large
 from iogate.gateway.metrics import Counts
@@ -151,7 +151,7 @@ def run_failures(expect: RunExpectation | None, outcome: Outcome) -> list[str]:
     if outcome.status != status:
         given = outcome.error or {}
         detail = given.get("detail") or given.get("title")
-        detail = detail and with_output(str(detail), given.get("process"))
+        detail = detail and for_operators(str(detail), given)
         return [f"status: expected {status}, got {outcome.status}" + (f": {detail}" if detail else "")]
     if expect is not None and expect.has_output:
         return [*differences(expect.output, outcome.output)]

@@ -21,7 +21,7 @@ import msgspec
 
 from iogate.effects.perform import EffectContext, Effects
 from iogate.engine.commands import CallHttp, Perform, Performed
-from iogate.errors import ERROR_TYPES, Unreachable
+from iogate.errors import ERROR_TYPES, Unreachable, for_operators
 from iogate.store.line import CommandFailed
 from iogate.store.outbox import Entry, Outbox
 from iogate.store.signals import Doorbell
@@ -184,7 +184,9 @@ class Courier:
             return "again"
         if performed.error is None:
             return "taken"
-        detail = self._vault.redaction.text(performed.error.detail or "")
+        detail = self._vault.redaction.text(
+            for_operators(performed.error.detail or "", performed.error.to_json())
+        )
         if _final(performed):
             log.error(
                 "sink %s refused event %s of type %s, which is dropped: %s",

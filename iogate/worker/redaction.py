@@ -66,4 +66,5 @@ class Redaction(Redactor):
             instance=error.instance,
             response=self.scrub(error.response),
             process=self.scrub(error.process),
+            sent_to=self.scrub(error.sent_to),
         )

@@ -337,9 +337,10 @@ def test_run_sends_calls_where_an_option_says(cli: Cli) -> None:
     cli.write("w.yaml", CALLING)
     refused = "--endpoint=http://shop.example=http://127.0.0.1:9"
     ran = cli("run", "w.yaml", refused, "-o", "json", code=7)
-    assert "(sent to http://127.0.0.1:9) failed: cannot connect" in ran.json["error"]["detail"]
+    assert ran.json["error"]["sentTo"] == "http://127.0.0.1:9"
+    assert "(sent to http://127.0.0.1:9)" in ran.err
     cli.write("iogate.yaml", "endpoints: {'http://shop.example': 'http://127.0.0.1:1'}\n")
-    assert "sent to http://127.0.0.1:9" in cli("run", "w.yaml", refused, "-o", "json", code=7).out
+    assert '"sentTo": "http://127.0.0.1:9"' in cli("run", "w.yaml", refused, "-o", "json", code=7).out
 
 
 @pytest.mark.parametrize(

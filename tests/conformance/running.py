@@ -21,7 +21,7 @@ from iogate.compiler.compile import compile_documents
 from iogate.documents.problems import render_all
 from iogate.documents.reader import read_bytes
 from iogate.effects.fetching import fetcher
-from iogate.errors import with_output
+from iogate.errors import for_operators
 from iogate.settings import Settings
 from iogate.testing import Arrival, Harness, Outcome, differences
 from tests.conformance.remote import Remote, serving
@@ -202,7 +202,7 @@ def _failure(expected: Mapping[str, Any], outcome: Outcome) -> Sequence[str]:
     wanted, error = dict(expected), dict(outcome.error)
     found: list[str] = []
     said = wanted.pop("says", "")
-    told = with_output(str(error.get("detail")), error.get("process"))
+    told = for_operators(str(error.get("detail")), error)
     if said not in told:
         found.append(f"error.detail: expected {said!r} in {told!r}")
     if "/" not in wanted.get("type", "/"):

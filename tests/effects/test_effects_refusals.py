@@ -131,7 +131,7 @@ async def test_a_workflow_branches_on_a_field_of_the_body(site: Site, tmp_path: 
     outcome = await harness.run("t/w")
     assert outcome.status == "faulted"
     assert outcome.error is not None
-    assert set(outcome.error) == {"type", "status", "title", "detail", "instance"}
+    assert set(outcome.error) == {"type", "status", "title", "detail", "instance", "sentTo"}
     assert "CLOSED" not in repr(outcome)
 
 

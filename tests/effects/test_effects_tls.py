@@ -58,3 +58,7 @@ async def test_a_certificate_of_another_name_is_told_as_that(
         f"GET https://127.0.0.1:{port} failed: its TLS certificate does not hold: "
         "IP address mismatch, certificate is not valid for '127.0.0.1'"
     )
+    endpoints = {"https://shop.example": f"https://127.0.0.1:{port}"}
+    async with Effects(settings=Settings(endpoints=endpoints)) as effects:
+        detail = failure(await do(effects, get("https://shop.example/")))[2]
+    assert detail.endswith(": IP address mismatch"), "callers do not see where endpoints sent it"

@@ -28,6 +28,14 @@ async def test_a_query_is_sent_byte_for_byte_as_it_was_written(site: Site) -> No
     async with Effects(settings=Settings(endpoints={"https://api.example.com": site.url})) as effects:
         url = "https://api.example.com/from?sig=a%2Fb%2B%3D%26&x=1"
         performed = await do(effects, get(url, query={"y": "a b/ü"}, redirect=True))
+        site.redirect("/away", "/gone")
+        site.answer("/gone", status=404)
+        gone = (await do(effects, get("https://api.example.com/away", redirect=True))).error
+    assert gone is not None
+    assert (gone.detail, gone.sent_to) == (
+        "GET https://api.example.com answered 404 Not Found",
+        site.url,
+    )
     assert performed.output == "ok"
     assert lines == ["/from?sig=a%2Fb%2B%3D%26&x=1&y=a+b/%C3%BC", "/signed?sig=c%2Fd%2B%3D&z=3"]
 

@@ -83,13 +83,14 @@ async def test_a_faulted_run_shows_its_error_with_code_and_message(world: World)
     uid = (await world.call("a/b")).uid
     error = {"type": "https://x/errors/timeout", "status": 408, "title": "Too late"}
     process = {"code": 3, "stderr": "Traceback"}
-    await world.finish(uid, "faulted", error=json.dumps({**error, "process": process}).encode())
+    own = {"process": process, "sentTo": "http://10.0.0.7:8080"}
+    await world.finish(uid, "faulted", error=json.dumps({**error, **own}).encode())
     shown = (await world.ask(f"/v1/runs/{uid}")).json["error"]
-    assert shown == error | {"code": "timeout", "message": "Too late"}, "what a process wrote is no caller's"
+    assert shown == error | {"code": "timeout", "message": "Too late"}, "the rest is no caller's"
     run = await world.store.runs.show(uid)
     assert run is not None
     found = reading.whole(run, limited=False, operator=True)["error"]
-    assert found == {**shown, "process": process}, "and the operators'"
+    assert found == {**shown, **own}, "but the operators'"
 
 
 @pytest.mark.parametrize("path", ["", "/events", "/cancel"])
@@ -305,7 +306,8 @@ async def test_events_are_the_journal_so_far_then_live_then_the_end(world: World
     for_operators = (
         b'{"kind":"process.output","detail":{"stream":"stderr","text":"hush"}}',
         b'{"kind":"task.restarted","name":"a","detail":{"worker":"host-1"}}',
-        b'{"kind":"task.faulted","detail":{"error":{"status":500,"process":{"code":1,"stderr":"hush"}}}}',
+        b'{"kind":"task.faulted","detail":{"error":{"status":500,"process":{"code":1,"stderr":"hush"},'
+        b'"sentTo":"http://10.0.0.7:8080"}}}',
     )
     for number, line in enumerate(for_operators, 3):
         await world.store.leases.commit([step(number, "keep", line)])

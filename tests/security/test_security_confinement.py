@@ -17,7 +17,7 @@ import pytest
 from iogate.effects import Effects
 from iogate.effects.processes import launch
 from iogate.engine.commands import RunProcess
-from iogate.errors import Misused, with_output
+from iogate.errors import Misused, for_operators
 from iogate.settings import Settings
 from tests.effects.conftest import do, failure, until
 
@@ -108,7 +108,7 @@ async def test_eight_gibibytes_of_memory_are_refused(code: str, said: str) -> No
     async with confined() as effects:
         performed = await do(effects, python(code))
     assert performed.error is not None
-    assert said in with_output(performed.error.detail or "", performed.error.process)
+    assert said in for_operators(performed.error.detail or "", performed.error.to_json())
 
 
 async def test_ten_gibibytes_in_a_file_are_refused() -> None:

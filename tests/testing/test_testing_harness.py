@@ -106,7 +106,16 @@ async def test_endpoints_let_calls_out_to_a_test_host(tmp_path: Path) -> None:
     harness = project(tmp_path, CALL, endpoints={"https://api.example.com": "http://127.0.0.1:1"})
     outcome = await harness.run("t/w")
     assert outcome.error is not None
-    assert "(sent to http://127.0.0.1:1) failed: cannot connect" in outcome.error["detail"]
+    assert " failed: cannot connect" in outcome.error["detail"]
+    assert "127.0.0.1" not in outcome.error["detail"], "callers read it"
+    assert outcome.error["sentTo"] == "http://127.0.0.1:1"
+    handler = "catch: {do: [{say: {set: {error: '${ $error }'}}}]}"
+    caught = "- t:\n    try:\n" + indent(dedent(CALL), "    ") + indent(handler, "    ")
+    (tmp_path / "caught").mkdir()
+    outcome = await project(tmp_path / "caught", caught, endpoints=harness.settings.endpoints).run("t/w")
+    assert outcome.status == "completed", outcome.error
+    assert "cannot connect" in outcome.output["error"]["detail"]
+    assert "127.0.0.1" not in repr(outcome.output), "a workflow may give an error as its output"
 
 
 async def test_a_mock_may_answer_each_turn_of_a_loop(tmp_path: Path) -> None:

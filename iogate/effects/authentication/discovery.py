@@ -76,7 +76,7 @@ async def discover(policy: OAuth, transport: Transport) -> Provider:
         address = address.rstrip("/") + DOCUMENT
     url = parse_url(address, what=f'the "authority" of {policy.scheme}')
     route = transport.route(url, _trust(policy))
-    shown = f"the OpenID provider {naming.origin(url, route.url)}"
+    shown = naming.server("the OpenID provider", url, route.url)
     headers = CIMultiDict({"Accept": "application/json", "User-Agent": f"iogate/{iogate.__version__}"})
     async with failures(shown):
         received = await transport.exchange(
@@ -93,7 +93,8 @@ async def discover(policy: OAuth, transport: Transport) -> Provider:
         said = None
     named = said.get("token_endpoint") if isinstance(said, Mapping) else None
     if not isinstance(said, Mapping) or not isinstance(named, str):
-        raise failed(f"{shown} answered, but its discovery document names no token_endpoint", definite=False)
+        detail = f"{shown} answered, but its discovery document names no token_endpoint"
+        raise failed(detail, definite=False, sent_to=shown.sent_to)
     own = {url.origin(), route.url.origin()}
     introspection, issuer = said.get("introspection_endpoint"), said.get("issuer")
     return Provider(
@@ -105,6 +106,6 @@ async def discover(policy: OAuth, transport: Transport) -> Provider:
     )
 
 
-def _named(address: str, own: set[URL], trust: Trust, shown: str) -> Endpoint:
+def _named(address: str, own: set[URL], trust: Trust, shown: naming.Called) -> Endpoint:
     url = parse_url(address, what=f"what {shown} names as its endpoint")
     return Endpoint(url=url, trust=trust if url.origin() in own else more_cautious(trust, Trust.REDIRECTED))

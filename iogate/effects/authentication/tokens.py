@@ -53,8 +53,8 @@ class Token:
 class Refused(CallFailed):
     """The authorization server said no."""
 
-    def __init__(self, detail: str) -> None:
-        error = WorkflowError("authentication", title="Authentication failed", detail=detail)
+    def __init__(self, detail: str, sent_to: str | None = None) -> None:
+        error = WorkflowError("authentication", title="Authentication failed", detail=detail, sent_to=sent_to)
         super().__init__(error, definite=False)  # the call itself was not made
 
 
@@ -140,7 +140,7 @@ class Tokens:
 
     async def _ask(self, request: Request, endpoint: discovery.Endpoint, what: str) -> Mapping[str, Any]:
         route = self._transport.route(endpoint.url, endpoint.trust)
-        shown = f"the {what} endpoint {naming.origin(endpoint.url, route.url)}"
+        shown = naming.server(f"the {what} endpoint", endpoint.url, route.url)
         async with failures(shown):
             received = await self._transport.exchange(
                 request, route, wanted=lambda *_: True, cap=discovery.MAX_ANSWER
@@ -192,7 +192,7 @@ def _place(policy: OAuth) -> _Place:
     return policy.authority, policy.computed, policy.foreign
 
 
-def _read(received: Received, shown: str) -> Mapping[str, Any]:
+def _read(received: Received, shown: naming.Called) -> Mapping[str, Any]:
     """Judge an answer of the authorization server: 4xx is its no, 429 and 5xx are its trouble."""
     try:
         said = values.parse(received.body) if received.body else None
@@ -201,13 +201,15 @@ def _read(received: Received, shown: str) -> Mapping[str, Any]:
     status = received.status
     answered = f"{shown} answered {phrase(status)}{grants.refusal(said)}"
     if status in {400, 401, 403}:
-        raise Refused(answered)
+        raise Refused(answered, shown.sent_to)
     if not 200 <= status < 300:
-        raise failed(answered, status=status if status in _RETRIABLE else 500, definite=False)
+        retriable = status if status in _RETRIABLE else 500
+        raise failed(answered, status=retriable, definite=False, sent_to=shown.sent_to)
     if not isinstance(said, Mapping):
-        raise failed(f"{shown} answered, but its body is not a JSON object", definite=False)
+        detail = f"{shown} answered, but its body is not a JSON object"
+        raise failed(detail, definite=False, sent_to=shown.sent_to)
     if "error" in said and "access_token" not in said:
-        raise Refused(answered)
+        raise Refused(answered, shown.sent_to)
     return said
 
 

@@ -1,9 +1,9 @@
 """How a call ends when not in an output: each fault of the way becomes one of the standard's errors.
 
 Called by `calls` and `authentication`. Invariant: an error names the method and the address as the author
-wrote it, and of what was sent nothing but the origin: path, query, headers and body may each hold a secret,
-and errors are stored. What was answered stands in its `response`, which only the workflow sees. Which task
-it was, the error's `instance` says.
+wrote it, and nothing of what was sent: path, query, headers and body may each hold a secret, and errors are
+stored. The origin to which `endpoints` sent it stands in `sentTo`, which only operators see, and the answer
+in `response`, which only the workflow sees. Which task it was, the error's `instance` says.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ import aiohttp
 
 from iogate.effects.http import responses
 from iogate.effects.http.addresses import Forbidden
+from iogate.effects.http.naming import Called
 from iogate.errors import WorkflowError
 
 FOLLOWED: Final = frozenset({301, 302, 303, 307, 308})
@@ -57,49 +59,58 @@ class BadRedirect(Exception):
 
 
 @asynccontextmanager
-async def failures(shown: str) -> AsyncIterator[None]:
-    """Turn what can go wrong on the way into the standard's errors; `shown` says what was called."""
+async def failures(called: Called) -> AsyncIterator[None]:
+    """Turn what can go wrong on the way into the standard's errors; `called` names the target."""
+    fail = partial(failed, sent_to=called.sent_to)
     try:
         yield
     except RefusedStatus as refused:
         status, hint = refused.status, refused.hint
         if status in FOLLOWED and not hint:
             hint = 'set "redirect: true" to follow it'
-        detail = f"{shown} answered {phrase(status)}{'; ' if hint else ''}{hint}"
-        raise failed(detail, status=status, definite=True, response=refused.response) from None
+        detail = f"{called} answered {phrase(status)}{'; ' if hint else ''}{hint}"
+        raise fail(detail, status=status, definite=True, response=refused.response) from None
     except responses.BadResponse as fault:
-        raise failed(f"{shown} answered, but {fault}", definite=True) from None
+        raise fail(f"{called} answered, but {fault}", definite=True) from None
     except BadRedirect:
-        raise failed(f"{shown} redirected to something that is no http(s) URL", definite=True) from None
+        raise fail(f"{called} redirected to something that is no http(s) URL", definite=True) from None
     except Forbidden as reason:
         error = WorkflowError("authorization", title="HTTP call not allowed", detail=str(reason))
         raise CallFailed(error, definite=False) from None
     except TimeoutError:
-        raise failed(f"{shown} did not answer in time", definite=False) from None
+        raise fail(f"{called} did not answer in time", definite=False) from None
     except aiohttp.ClientConnectorCertificateError as fault:
-        why = _certificate_reason(fault.certificate_error)
-        raise failed(f"{shown} failed: its TLS certificate does not hold: {why}", definite=False) from None
+        why = _certificate_reason(fault.certificate_error, brief=called.sent_to is not None)
+        raise fail(f"{called} failed: its TLS certificate does not hold: {why}", definite=False) from None
     except aiohttp.ClientConnectorError as fault:
-        raise failed(
-            f"{shown} failed: cannot connect: {_os_reason(fault.os_error)}", definite=False
-        ) from None
+        raise fail(f"{called} failed: cannot connect: {_os_reason(fault.os_error)}", definite=False) from None
     except aiohttp.ServerDisconnectedError:
-        raise failed(f"{shown} failed: the server closed the connection", definite=False) from None
+        raise fail(f"{called} failed: the server closed the connection", definite=False) from None
     except aiohttp.ClientPayloadError:
-        raise failed(f"{shown} failed: the connection broke within the answer", definite=False) from None
+        raise fail(f"{called} failed: the connection broke within the answer", definite=False) from None
     except aiohttp.ClientResponseError:
-        raise failed(f"{shown} failed: the answer is not valid HTTP", definite=False) from None
+        raise fail(f"{called} failed: the answer is not valid HTTP", definite=False) from None
     except (aiohttp.ClientError, OSError, ValueError) as fault:
         # Their texts may quote headers or the URL; the name of the fault is all that is safe to show.
-        raise failed(f"{shown} failed: {type(fault).__name__}", definite=False) from None
+        raise fail(f"{called} failed: {type(fault).__name__}", definite=False) from None
 
 
 def failed(
-    detail: str, *, status: int = 500, definite: bool, response: Mapping[str, Any] | None = None
+    detail: str,
+    *,
+    status: int = 500,
+    definite: bool,
+    response: Mapping[str, Any] | None = None,
+    sent_to: str | None = None,
 ) -> CallFailed:
-    """Give the communication error of a call."""
+    """Return the communication error of a call; `sent_to` as in `Called`."""
     error = WorkflowError(
-        "communication", status=status, title="HTTP call failed", detail=detail, response=response
+        "communication",
+        status=status,
+        title="HTTP call failed",
+        detail=detail,
+        response=response,
+        sent_to=sent_to,
     )
     return CallFailed(error, definite=definite)
 
@@ -112,10 +123,13 @@ def phrase(status: int) -> str:
         return str(status)
 
 
-def _certificate_reason(fault: Exception) -> str:
+def _certificate_reason(fault: Exception, *, brief: bool) -> str:
+    """Return what is wrong with a certificate; `brief`: without the name of the host that was asked."""
     if not isinstance(fault, ssl.SSLCertVerificationError) or not fault.verify_message:
         return "it cannot be verified"
     reason = fault.verify_message.rstrip(".")
+    if brief:
+        reason = reason.partition(", certificate is not valid for")[0]
     if fault.verify_code in _UNTRUSTED:
         reason += "; the variable SSL_CERT_FILE can name a file of certificates to trust"
     return reason

@@ -7,6 +7,7 @@ and password, and a segment of the path that reads like a key becomes `…`: cha
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -23,7 +24,19 @@ _SWITCHES: Final = 4
 """Changes between letters and digits from which on a long segment is a key and no word."""
 
 
-def called(method: str, address: str, written: URL, sent: URL) -> str:
+@dataclass(frozen=True)
+class Called:
+    """Name of a request's target in errors."""
+
+    text: str
+    sent_to: str | None = None
+    """Origin to which the setting `endpoints` sends the request; not for callers, so not in the text."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def called(method: str, address: str, written: URL, sent: URL) -> Called:
     """Say what is called: `GET https://api.example/orders/{id}`.
 
     `address` is the author's text, "" where only the origin may be told; `written` and `sent` differ where
@@ -35,16 +48,16 @@ def called(method: str, address: str, written: URL, sent: URL) -> str:
         place += f" (from {text if len(text) <= LONGEST else text[: LONGEST - 1] + '…'})"
     elif address:
         place += _SEGMENT.sub(_without_key, _path(address))
-    return f"{method} {place}{_elsewhere(written, sent)}"
+    return Called(f"{method} {place}", _elsewhere(written, sent))
 
 
-def origin(written: URL, sent: URL) -> str:
-    """Say which server is asked, where its address is nobody's text."""
-    return f"{written.origin()}{_elsewhere(written, sent)}"
+def server(role: str, written: URL, sent: URL) -> Called:
+    """Name a server by its role and origin; its address may be computed, so that no text is shown."""
+    return Called(f"{role} {written.origin()}", _elsewhere(written, sent))
 
 
-def _elsewhere(written: URL, sent: URL) -> str:
-    return f" (sent to {sent.origin()})" if sent.origin() != written.origin() else ""
+def _elsewhere(written: URL, sent: URL) -> str | None:
+    return str(sent.origin()) if sent.origin() != written.origin() else None
 
 
 def _path(address: str) -> str:
