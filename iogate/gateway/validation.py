@@ -28,6 +28,7 @@ from iogate.gateway.fair_queue import FairQueue, Sharer, sharer_of
 from iogate.gateway.schema import ON_LOOP, Undescribed
 from iogate.gateway.validation_process import (
     LENGTH,
+    SCHEMAS,
     TOO_COSTLY,
     CallJob,
     Defect,
@@ -39,6 +40,7 @@ from iogate.gateway.validation_process import (
     RedactJob,
     Refusal,
     Result,
+    UnknownSchema,
 )
 from iogate.store import reading
 
@@ -70,6 +72,10 @@ BUSY: Final = answers.unavailable(
 )
 OWN_BUSY: Final = answers.too_many(
     "Too many large requests from this address are being processed; send fewer at once", 1.0
+)
+NOT_STARTED: Final = answers.unavailable(
+    "The process that validates large requests cannot be started; nothing was accepted: repeat the request "
+    "later"
 )
 LEFT: Final = ErrorAnswer(
     408,
@@ -119,9 +125,13 @@ def _spawn(connection: socket.socket) -> subprocess.Popen[bytes]:
 
 async def _start() -> _Process:
     ours, theirs = socket.socketpair()
-    with theirs:
-        child = await asyncio.to_thread(_spawn, theirs)
-    reader, writer = await asyncio.open_connection(sock=ours)
+    try:
+        with theirs:
+            child = await asyncio.to_thread(_spawn, theirs)
+        reader, writer = await asyncio.open_connection(sock=ours)
+    except OSError:
+        ours.close()
+        raise
     return _Process(child=child, reader=reader, writer=writer)
 
 
@@ -158,7 +168,7 @@ class Validation:
     def __init__(self) -> None:
         self._process: _Process | None = None
         self._known: set[str] = set()
-        """Digests of the schemas that the process has."""
+        """Digests of the schemas that the process was sent; it may have forgotten some."""
         self._queue: FairQueue[_Waiting] = FairQueue()
         self._serving: asyncio.Task[None] | None = None
 
@@ -293,13 +303,18 @@ class Validation:
             self._queue.charge(sharer, loop.time() - started_s, loop.time())
 
     async def _outcome(self, job: Job, route: Route | None) -> Outcome:
+        outcome = await self._exchange(job, route)
+        if isinstance(outcome, UnknownSchema):
+            self._known.clear()
+            outcome = await self._exchange(job, route)
+            assert not isinstance(outcome, UnknownSchema)
+        return outcome
+
+    async def _exchange(self, job: Job, route: Route | None) -> Outcome | UnknownSchema:
+        process = self._process or await self._begin()
         try:
-            process = self._process or await self._begin()
-            if isinstance(job, CallJob) and route is not None and job.digest not in self._known:
-                job = msgspec.structs.replace(job, schema=msgspec.json.encode(route.api.input_schema))
-                self._known.add(job.digest)
             async with asyncio.timeout(WAIT_S):
-                result = await process.exchange(_encode(job))
+                result = await process.exchange(self._message(job, route))
         except (TimeoutError, asyncio.CancelledError):
             await self._end()
             raise
@@ -309,9 +324,24 @@ class Validation:
             await self._end()
         return result.outcome
 
+    def _message(self, job: Job, route: Route | None) -> bytes:
+        """Return a job for the process, with its schema unless the process was sent it."""
+        if isinstance(job, CallJob) and route is not None and job.digest not in self._known:
+            if len(self._known) >= SCHEMAS:
+                self._known.clear()
+            self._known.add(job.digest)
+            job = msgspec.structs.replace(job, schema=msgspec.json.encode(route.api.input_schema))
+        return _encode(job)
+
     async def _begin(self) -> _Process:
+        """Start the process. Raises Failed: a 503, if the system does not let it."""
         self._known.clear()
-        self._process = await _start()
+        try:
+            self._process = await _start()
+        except OSError as error:
+            extra = {"action": "validation.not_started"}
+            log.error("cannot start the validation process: %s", error, extra=extra)  # noqa: TRY400 - says all
+            raise Failed(NOT_STARTED) from None
         return self._process
 
     async def _died(self) -> Outcome:

@@ -36,13 +36,14 @@ MEMORY_PER_BYTE: Final = 64
 KEPT_BYTES: Final = 16 * 1024 * 1024
 """A process that has grown by more is replaced by a new one."""
 SCHEMAS: Final = 256
+"""Schemas that the process keeps; one more, and it forgets them all."""
 _MIB: Final = 1024 * 1024
 
 TOO_COSTLY: Final = (400, "requestError.invalidParams", "The input takes too much time or memory to validate")
 
 
 class CallJob(msgspec.Struct, frozen=True, kw_only=True, tag="call"):
-    """Validate the request of a call by the schema with this digest; `schema` is its JSON at first use."""
+    """Validate the request of a call by the schema with this digest; `schema` is its JSON if it is new."""
 
     sent: Sent
     digest: str
@@ -76,6 +77,10 @@ class Events(msgspec.Struct, frozen=True, kw_only=True, tag="events"):
     events: list[bytes]
 
 
+class UnknownSchema(msgspec.Struct, frozen=True, kw_only=True, tag="unknown"):
+    """The process needs the schema of the job."""
+
+
 class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag="refusal"):
     """An error response."""
 
@@ -94,7 +99,7 @@ Outcome = Input | Events | Redacted | Refusal | Defect
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    outcome: Outcome
+    outcome: Outcome | UnknownSchema
     last: bool = False
     """This process ends after it."""
 
@@ -106,11 +111,13 @@ _encode_result = msgspec.msgpack.Encoder().encode
 _schemas: dict[str, Schema | None] = {}
 
 
-def perform(job: Job) -> Outcome:
+def perform(job: Job) -> Outcome | UnknownSchema:
     """Validate one request."""
     try:
         match job:
             case CallJob():
+                if job.schema is None and job.digest not in _schemas:
+                    return UnknownSchema()
                 schema = _schema(job.digest, job.schema)
                 return content.read(job.sent, schema, fingerprint=job.fingerprint)
             case EventsJob():

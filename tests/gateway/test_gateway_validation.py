@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from iogate.gateway import schema_cost
 from iogate.gateway.answers import Failed
+from iogate.gateway.content import Sent
 from iogate.gateway.fair_queue import Bound, FairQueue, sharer_of
 from iogate.gateway.schema import CHECKS_ON_LOOP, Schema
+from iogate.gateway.validation_process import SCHEMAS
 from tests.gateway.driver import World, api
 
 LINES = {
@@ -278,3 +282,48 @@ async def test_a_full_queue_is_a_503_for_those_who_send_the_most(
             "send at most 32 KiB, which seldom waits",
         )
     assert [len(shown) for shown in await asyncio.gather(served, displacing)] == [6004, 7004]
+
+
+async def test_a_schema_that_the_process_has_forgotten_is_sent_again(world: World) -> None:
+    validation = world.live.validation
+    sent = Sent(method="POST", query=b"", content_type=b"application/json", body=b'{"a": 1}')
+
+    async def validate(number: int) -> None:
+        schema = {"type": "object", "required": ["a"]}
+        route: Any = SimpleNamespace(digest=f"d{number}", api=SimpleNamespace(id="a/b", input_schema=schema))
+        found = await validation.input(route, sent, fingerprint=False, client=("10.0.0.1", 1), receive=_stays)
+        assert json.loads(found.json) == {"a": 1}
+
+    await validate(0)
+    process_id = validation.process_id
+    for number in (*range(1, SCHEMAS + 1), 0):
+        await validate(number)
+    assert len(validation._known) <= SCHEMAS
+    validation._known.update(f"d{number}" for number in range(SCHEMAS))
+    await validate(1)
+    assert validation._known == {"d1"}
+    assert validation.process_id == process_id
+
+
+async def test_a_process_that_cannot_be_started_is_a_503_until_it_can(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.publish(api("a/b", input_schema=LINES))
+    body = json.dumps({"lines": [{"sku": "x" * 40_000}]}).encode()
+
+    def spawn(_: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("iogate.gateway.validation._spawn", spawn)
+        reply = await world.call("a/b", body)
+    assert (reply.status, reply.code, reply.headers["retry-after"]) == (503, "serverError.unavailable", "1")
+    assert reply.message == (
+        "The process that validates large requests cannot be started; nothing was accepted: repeat the "
+        "request later"
+    )
+    assert (
+        f"cannot start the validation process: [Errno {errno.EAGAIN}] Resource temporarily unavailable"
+        in caplog.text
+    )
+    assert (await world.call("a/b", body)).status == 202
