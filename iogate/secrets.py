@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import Type, hash_secret, verify_secret
@@ -160,6 +160,19 @@ class _Expected:
     argon2: bytes = b""
 
 
+class Presented(NamedTuple):
+    """A token, or the password of `user`, hashed once for all verifiers that look for it."""
+
+    value: bytes
+    digest: bytes
+    user: str | None = None
+
+
+def presented(text: str, user: str | None = None) -> Presented:
+    value = _encode(text)
+    return Presented(value, hashlib.sha256(value).digest(), user)
+
+
 class Verifier:
     """Judges presented credentials against the accepted values of one API.
 
@@ -187,6 +200,8 @@ class Verifier:
         self._monotonic = monotonic
         self._key = entropy.token_bytes(32)
         self._remembered: dict[bytes, float] = {}
+        self._ruled_out: dict[bytes, float] = {}
+        """Argon2 hashes and texts that do not match, as `settle` found."""
 
     def _costs_most(self, callers: Iterable[str]) -> list[Parameters]:
         """Return the parameters of the hashes of the caller whose hashes cost the most."""
@@ -200,31 +215,52 @@ class Verifier:
         """Name of the caller whose token this is, Argon2 aside; None: `token` has to judge."""
         return _whose(self._expected, hashlib.sha256(presented).digest())
 
+    def known(self, shown: Presented) -> str | None:
+        """Return the caller whose credential this is, if that can be told without an Argon2 hash."""
+        return self._known(self._of(shown.user), shown.digest)
+
+    async def settle(self, shown: Presented) -> str | None:
+        """Return the caller whose credential this is, and let `known` tell it for REMEMBERED_S.
+
+        For a credential that is right elsewhere: whoever has one is not guessing, and no failure is counted.
+        """
+        found = self.known(shown)
+        if found is not None:
+            return found
+        for each in self._of(shown.user):
+            if not each.argon2 or self._remembers(self._ruled_out, each.argon2, shown.digest):
+                continue
+            matches = await self._hashing.run(_matches, each.argon2, shown.value)
+            self._remember(self._remembered if matches else self._ruled_out, each.argon2, shown.digest)
+            found = each.caller if matches else found
+        return found
+
+    def _of(self, user: str | None) -> tuple[_Expected, ...]:
+        if user is None:
+            return self._expected
+        return tuple(expected for expected in self._expected if expected.caller == user)
+
     async def token(self, presented: str, *, address: str = "") -> str | None:
         """Name of the caller whose token this is; None: nobody's."""
         return await self._judge(self._expected, _encode(presented), address, pad=False)
 
     async def password(self, user: str, presented: str, *, address: str = "") -> str | None:
         """The user's name if the password is theirs; None otherwise, after as much work as for any user."""
-        mine = tuple(expected for expected in self._expected if expected.caller == user)
-        return await self._judge(mine, _encode(presented), address, pad=True)
+        return await self._judge(self._of(user), _encode(presented), address, pad=True)
 
     async def _judge(
         self, candidates: Sequence[_Expected], presented: bytes, address: str, *, pad: bool
     ) -> str | None:
         digest = hashlib.sha256(presented).digest()
-        found = _whose(candidates, digest)
+        found = self._known(candidates, digest)
         if found is not None or not self.password_work:
             return found
         slow = [expected for expected in candidates if expected.argon2]
-        for expected in slow:
-            if self._remembers(expected.argon2, digest):
-                return expected.caller
         self._hashing.admit(address)
         for expected in slow:
             if await self._hashing.run(_matches, expected.argon2, presented):
                 found = expected.caller
-                self._remember(expected.argon2, digest)
+                self._remember(self._remembered, expected.argon2, digest)
         if found is not None:
             self._hashing.succeeded(address)
         elif pad:
@@ -232,15 +268,24 @@ class Verifier:
                 await self._hashing.run(each.spend, presented)
         return found
 
-    def _remembers(self, hashed: bytes, digest: bytes) -> bool:
-        return self._remembered.get(self._memory(hashed, digest), 0.0) > self._monotonic()
+    def _known(self, candidates: Sequence[_Expected], digest: bytes) -> str | None:
+        found = _whose(candidates, digest)
+        if found is None and self._remembered:
+            for expected in candidates:
+                if expected.argon2 and self._remembers(self._remembered, expected.argon2, digest):
+                    return expected.caller
+        return found
 
-    def _remember(self, hashed: bytes, digest: bytes) -> None:
+    def _remembers(self, memory: Mapping[bytes, float], hashed: bytes, digest: bytes) -> bool:
+        return memory.get(self._memory(hashed, digest), 0.0) > self._monotonic()
+
+    def _remember(self, memory: dict[bytes, float], hashed: bytes, digest: bytes) -> None:
         now = self._monotonic()
-        if len(self._remembered) >= REMEMBERED_MAX:
-            self._remembered = {key: until for key, until in self._remembered.items() if until > now}
-        if len(self._remembered) < REMEMBERED_MAX:
-            self._remembered[self._memory(hashed, digest)] = now + REMEMBERED_S
+        if len(memory) >= REMEMBERED_MAX:
+            for key in [key for key, until in memory.items() if until <= now]:
+                del memory[key]
+        if len(memory) < REMEMBERED_MAX:
+            memory[self._memory(hashed, digest)] = now + REMEMBERED_S
 
     def _memory(self, hashed: bytes, digest: bytes) -> bytes:
         # Keyed anew in each process: a core dump does not hold a fast hash of a slow secret's text.

@@ -10,13 +10,13 @@ import base64
 import binascii
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, assert_never
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, assert_never
 
 from iogate import secrets
 from iogate.compiler.revision import AnyAuth, EnvSecret, FileSecret, HashedSecret, NoAuth, TokenAuth, UserAuth
 from iogate.gateway.answers import UNCONFIGURED, ErrorAnswer, Failed, invalid, too_many
 from iogate.password_hashing import Busy
-from iogate.secrets import Verifier
+from iogate.secrets import Presented, Verifier
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Auth, Secret
@@ -56,6 +56,28 @@ def index(headers: RawHeaders) -> tuple[dict[bytes, bytes], frozenset[bytes]]:
     for name, _ in headers:
         (repeated if name in seen else seen).add(name)
     return found, frozenset(repeated)
+
+
+class Shown(NamedTuple):
+    """The credentials of a request, as any guard looks for them."""
+
+    token: Presented | None = None
+    user: Presented | None = None
+
+
+def shown(headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> Shown:
+    """Read the credentials of a request; nothing if they contradict each other."""
+    if repeated & _CREDENTIALS:
+        return Shown()
+    bearer, basic = _authorization(headers)
+    try:
+        token, user = _one_token(headers, bearer), _one_user(headers, basic)
+    except Failed:
+        return Shown()
+    return Shown(
+        secrets.presented(_text(token)) if token else None,
+        secrets.presented(_text(user[1]), _text(user[0])) if user else None,
+    )
 
 
 class Guard:
@@ -178,6 +200,25 @@ class Guard:
                 return NOBODY, NOBODY
             raise
 
+    def known(self, shown: Shown) -> str | None:
+        """Return the caller that these credentials name, if that can be told without an Argon2 hash."""
+        mine = self._asked_for(shown)
+        return mine[0].known(mine[1]) if mine is not None else None
+
+    async def settle(self, shown: Shown) -> str | None:
+        """Return the caller that these credentials name, which are right elsewhere; count no failure.
+
+        Raises Busy if too many hashes wait already.
+        """
+        mine = self._asked_for(shown)
+        return await mine[0].settle(mine[1]) if mine is not None else None
+
+    def _asked_for(self, shown: Shown) -> tuple[Verifier, Presented] | None:
+        token = (self._token, shown.token) if self._token and shown.token else None
+        user = (self._user, shown.user) if self._user and shown.user else None
+        # Of both kinds at once, `judge` says what is wrong.
+        return None if token and user else token or user
+
     @property
     def token_work(self) -> list[Parameters]:
         """Hashes that a wrong token costs."""
@@ -200,10 +241,9 @@ class Guard:
 
     def _presented(self, headers: Mapping[bytes, bytes]) -> tuple[bytes, tuple[bytes, bytes] | None]:
         """Return the token, or user and password, of a kind that this API takes. Raises Failed: a 400."""
-        scheme, _, rest = headers.get(b"authorization", b"").partition(b" ")
-        scheme, rest = scheme.lower(), rest.strip()
-        token = _one_token(headers, rest if scheme == b"bearer" else b"") if self._token else b""
-        user = _one_user(headers, rest if scheme == b"basic" else b"") if self._user else None
+        bearer, basic = _authorization(headers)
+        token = _one_token(headers, bearer) if self._token else b""
+        user = _one_user(headers, basic) if self._user else None
         if token and user:
             raise invalid("Credentials are given as a token and as user and password; send one of them")
         return token, user
@@ -236,6 +276,13 @@ def _version(path: Path) -> _Version:
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _authorization(headers: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
+    """Return what the header Authorization has of a bearer token and of basic credentials."""
+    scheme, _, rest = headers.get(b"authorization", b"").partition(b" ")
+    scheme, rest = scheme.lower(), rest.strip()
+    return rest if scheme == b"bearer" else b"", rest if scheme == b"basic" else b""
 
 
 def _one_token(headers: Mapping[bytes, bytes], bearer: bytes) -> bytes:

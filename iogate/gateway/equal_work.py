@@ -1,7 +1,8 @@
-"""Work for credentials that open no run: as much, and counted in the same way, whether the run exists or not.
+"""Judgement of who asks for a run: as much work, and counted in the same way, whether the run exists or not.
 
 Used by `runs`. Wrong credentials cost Argon2 hashes if the run's API has some, and a run that does not exist
 has no API: time and 429s would tell which uids exist. So the work is filled up to that of the costliest API.
+Credentials that open some API are right, perhaps used on a run that has expired: they count as no failure.
 """
 
 from __future__ import annotations
@@ -9,12 +10,69 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from iogate import secrets
+from iogate.compiler.revision import AnyAuth, HashedSecret, TokenAuth, UserAuth
 from iogate.gateway import auth
+from iogate.gateway.answers import Failed
 from iogate.password_hashing import Busy, cost, missing
 
 if TYPE_CHECKING:
     from iogate.gateway.auth import Client, Guard
     from iogate.password_hashing import Hashing, Parameters
+
+
+_NOBODYS = HashedSecret(value=secrets.hash_token(secrets.generate_token()))
+_CLOSED = auth.Guard(AnyAuth(any=(TokenAuth(tokens={"": (_NOBODYS,)}), UserAuth(users={"": (_NOBODYS,)}))))
+"""Guard of the runs that do not exist, and of those whose API is gone."""
+
+
+async def caller(
+    own: Guard | None,
+    guards: Sequence[Guard],
+    headers: Mapping[bytes, bytes],
+    repeated: frozenset[bytes],
+    *,
+    hashing: Hashing,
+    client: Client,
+) -> str | None:
+    """Return the caller whom the guard `own` of the run's API knows by these credentials; None: nobody.
+
+    `own` is one of `guards`, or None where there is no run or its API is gone. Raises Failed: the 429 for
+    too many wrong credentials.
+    """
+    own = own or _CLOSED
+    shown = auth.shown(headers, repeated)
+    if (found := own.known(shown)) is not None:
+        return found
+    # No early exit: time must not tell which guard knows them.
+    known_by = [each for each in guards if each.known(shown) is not None] if any(shown) else []
+    if known_by:
+        return await _caller_known_elsewhere(own, guards, shown)
+    try:
+        return await own.judge(headers, repeated, client)
+    except Failed as failed:
+        if failed.answer.status == 429:
+            raise
+        # Whatever is wrong with the credentials: to say it would say that there is such a run.
+    work = of_costliest(guards, headers)
+    await spend(work, own.work(headers, repeated), hashing=hashing, client=client)
+    return None
+
+
+async def _caller_known_elsewhere(own: Guard, guards: Sequence[Guard], shown: auth.Shown) -> str | None:
+    """Return what `caller` returns for credentials that another guard knows."""
+    found: str | None = None
+    try:
+        # One secret may open several APIs. All are asked, lest time tell whether one of them has the run.
+        for each in guards:
+            named = await each.settle(shown)
+            if each is own:
+                found = named
+    except Busy as busy:
+        raise auth.too_often(busy) from None
+    if found is not None:
+        return found
+    return auth.NOBODY if own.opens_to_all and not own.unset else None
 
 
 def of_costliest(guards: Iterable[Guard], headers: Mapping[bytes, bytes]) -> list[Parameters]:
@@ -24,10 +82,10 @@ def of_costliest(guards: Iterable[Guard], headers: Mapping[bytes, bytes]) -> lis
     has_password = bool(headers.get(b"user") and headers.get(b"password")) or scheme == b"basic "
     found: list[Parameters] = []
     for guard in guards:
-        if has_token:
-            found = max(found, guard.token_work, key=cost)
-        if has_password:
-            found = max(found, guard.password_work, key=cost)
+        if has_token and (work := guard.token_work):
+            found = max(found, work, key=cost)
+        if has_password and (work := guard.password_work):
+            found = max(found, work, key=cost)
     return found
 
 

@@ -124,51 +124,40 @@ async def _open(live: Live, request: Request[Any, Any, Any], uid: str) -> Opened
     table = live.table
     if table is None and signature is None:
         raise Failed(NO_REVISION)
+    caller: str | None = None
+    api: str | None = None
+    if signature is None:
+        # Before the run is read, which takes the longer the larger it is.
+        async with live.reach() as store:
+            api = await store.runs.api_of(uid)
+        caller = await _caller(live, request, api)
+        if caller is None:
+            raise Failed(NO_RUN)
     async with live.reach() as store:
         run = await store.runs.show(uid)
-    if signature is not None:
-        if run is None:
-            raise Failed(NO_RUN)
-        return Opened(run=run, whole=True, link=link)
-    caller = await _caller(live, request, run) if run is not None else None
-    if run is None or caller is None:
-        await _spend(live, request, run)
+    if run is None or (signature is None and run.api != api):
         raise Failed(NO_RUN)
-    return Opened(run=run, whole=live.loopback or caller != auth.NOBODY)
+    return Opened(run=run, whole=signature is not None or live.loopback or caller != auth.NOBODY, link=link)
 
 
 async def _may_act(live: Live, request: Request[Any, Any, Any], run: RunView) -> bool:
     """Say whether the credentials of a request allow to act on the run."""
-    caller = await _caller(live, request, run)
+    caller = await _caller(live, request, run.api)
     return caller is not None and (live.loopback or caller != auth.NOBODY)
 
 
-async def _caller(live: Live, request: Request[Any, Any, Any], run: RunView) -> str | None:
-    """Return the caller that the credentials of a request name; None if they do not open the run's API."""
-    table = live.table
-    started_by = table.routes.get(run.api) if table is not None else None
-    if started_by is None:
-        return None
-    headers, repeated = auth.index(request.scope["headers"])
-    try:
-        return await started_by.guard.judge(headers, repeated, request.scope["client"])
-    except Failed as failed:
-        if failed.answer.status == 429:
-            raise
-        # Whatever is wrong with the credentials: to say it would say that there is such a run.
-        return None
-
-
-async def _spend(live: Live, request: Request[Any, Any, Any], run: RunView | None) -> None:
-    """Do the work that credentials which open no run cost, whether the run exists or not."""
+async def _caller(live: Live, request: Request[Any, Any, Any], api: str | None) -> str | None:
+    """Return the caller that the credentials of a request name; None if they do not open the API of a run."""
     table = live.table
     if table is None:
-        return
+        return None
+    started_by = table.routes.get(api) if api is not None else None
     headers, repeated = auth.index(request.scope["headers"])
-    started_by = table.routes.get(run.api) if run is not None else None
-    await equal_work.spend(
-        equal_work.of_costliest((route.guard for route in table.routes.values()), headers),
-        started_by.guard.work(headers, repeated) if started_by is not None else [],
+    return await equal_work.caller(
+        started_by.guard if started_by is not None else None,
+        [route.guard for route in table.routes.values()],
+        headers,
+        repeated,
         hashing=live.hashing,
         client=request.scope["client"],
     )

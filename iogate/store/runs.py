@@ -61,6 +61,11 @@ class Runs:
             self._refusals.note("run", uid, "its record cannot be read")
             return None
 
+    async def api_of(self, uid: str) -> str | None:
+        """Return the API that started the run, at the same cost for each run; None if there is none."""
+        answer: bytes | None = await self._line.run("api_of", uid)
+        return None if answer is None else answer.decode(errors="replace")
+
     async def list(
         self,
         *,

@@ -116,7 +116,7 @@ async def test_a_defect_is_a_500_that_tells_nothing(
     async def broken(_: str) -> Any:
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr(world.store.runs, "show", broken)
+    monkeypatch.setattr(world.store.runs, "api_of", broken)
     monkeypatch.setattr(world.live.intake, "accept", broken)
     for path, method in (("/v1/runs/1", "GET"), ("/v1/api/a/b/async", "POST")):
         reply = await world.ask(path, method)

@@ -36,7 +36,7 @@ NOT_GRANTED = {"config|get", "client|list", "client|info"}
 """`serve` and RQ ask for them and go on without: they show passwords, and who else is connected."""
 
 SCRIPTS = {
-    "gateway": {"accept", "emit", "cancel", "show", "follow", "summarise"},
+    "gateway": {"accept", "api_of", "emit", "cancel", "show", "follow", "summarise"},
     "worker": {
         "take", "commit", "renew", "inbox", "hand_back", "bury", "audit", "recount", "relink", "match",
         "deliver", "send", "sinks", "tick", "cancel", "restore",

@@ -152,3 +152,33 @@ def test_a_clock_that_is_set_back_repeats_no_uid() -> None:
     ):
         drawn = [int(source.next()) for _ in range(3)]
     assert drawn[0] < drawn[1] < drawn[2]
+
+
+async def test_the_api_of_a_run_is_read_wherever_the_run_stands(each_store: Store) -> None:
+    await publish(each_store)
+    intake, api_of = each_store.intake(), each_store.runs.api_of
+    pending, waiting, completed, faulted = [await accepted(intake) for _ in range(4)]
+    claims = {claim.uid: claim for claim in (await each_store.leases.take("w", 4)).claims}
+    due_ms = claims[waiting].created_at_ms + 600_000
+    await each_store.leases.commit(
+        [
+            commit(claims[waiting], "park", due_ms=due_ms),
+            commit(claims[completed], output=b'"%b"' % (b"x" * 100_000)),
+            commit(claims[faulted], status="faulted", error=b"{}"),
+        ]
+    )
+    cancelled = await accepted(intake)
+    await each_store.runs.cancel(cancelled)
+    folded = await each_store.call("GET", keys.PARKED + waiting)
+    assert folded is not None
+    for uid in (pending, waiting, completed, faulted, cancelled):
+        assert await api_of(uid) == ORDERS.id, uid
+    assert await api_of("1") is None
+    ended = await each_store.call("GET", keys.END + completed)
+    for key, uid, parts in ((keys.PARKED, waiting, folded[:40]), (keys.END, completed, ended[:20])):
+        for broken in (b"", b"evil", b"\x94", parts):
+            await each_store.call("SET", key + uid, broken)
+            assert await api_of(uid) is None, broken
+    await each_store.call("DEL", keys.END + completed)
+    await each_store.call("HSET", keys.END + completed, "a", "b")
+    assert await api_of(completed) is None
