@@ -144,6 +144,11 @@ async def make_key(settings: Settings, url: str) -> None:
     store = await open_store(url, client_name=CLIENT)
     try:
         await store.check_unused()
+    except WrongStore:
+        # Another command in this folder may have generated it meanwhile.
+        if trust.link_key(settings) is None:
+            raise
+        return
     finally:
         await store.close()
     trust.generate(settings)

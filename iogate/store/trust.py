@@ -54,13 +54,18 @@ def link_key(settings: Settings) -> str | None:
 def generate(settings: Settings) -> None:
     """Write a new key to `data_dir/link_key`, readable by its owner alone, unless the file is there.
 
-    Raises Unreachable for a folder that cannot be written.
+    Whoever finds the file finds the whole key. Raises Unreachable for a folder that cannot be written.
     """
     folder.make(settings.data_dir)
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(settings.data_dir / LINK_KEY_FILE, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    written = settings.data_dir / f"{LINK_KEY_FILE}.{secrets.token_hex(8)}"
+    descriptor = os.open(written, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(32) + "\n")
+        with contextlib.suppress(FileExistsError):
+            (settings.data_dir / LINK_KEY_FILE).hardlink_to(written)
+    finally:
+        written.unlink()
 
 
 async def names(line: Line) -> set[str]:

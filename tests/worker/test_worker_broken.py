@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from iogate.store.adoption import adopt
@@ -124,9 +125,13 @@ async def test_input_that_cannot_be_read_faults_its_run_alone(site: Site) -> Non
     assert (await site.ended(await site.call())).status == "completed"
 
 
+DEEP = 2_000 if sys.version_info < (3, 12) else 20_000
+"""Deeper than the encoder goes: since Python 3.12 it has a limit of its own."""
+
+
 async def test_event_that_is_nested_too_deeply_faults_its_run_at_once(site: Site) -> None:
     """It is not stored with the run's end either."""
-    data = "${ reduce range(2000) as $n (1; [.]) }"
+    data = f"${{ reduce range({DEEP}) as $n (1; [.]) }}"
     says = {"emit": {"event": {"with": {"source": "/tests", "type": "test.deep", "data": data}}}}
     await site.publish(workflow("says", {"deep": says}), NOOP)
     worker = await site.worker()
