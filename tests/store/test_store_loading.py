@@ -59,8 +59,8 @@ async def test_a_start_that_is_given_up_while_it_loads_ends_the_server_and_harms
 ) -> None:
     caplog.set_level(logging.INFO)
     options = embedded._options
-    # It loads for 40 seconds: that it is given up comes first, however busy the machine is.
-    monkeypatch.setattr(embedded, "_options", lambda *given: [*options(*given), "--key-load-delay", "2000"])
+    # It loads for over four seconds: that it is given up comes first, however busy the machine is.
+    monkeypatch.setattr(embedded, "_options", lambda *given: [*options(*given), "--key-load-delay", "200"])
     given_up = threading.Event()
     starting = asyncio.create_task(asyncio.to_thread(start_embedded, slow, given_up=given_up))
     async with asyncio.timeout(20):
