@@ -32,6 +32,7 @@ from iogate.errors import Unreachable
 
 if TYPE_CHECKING:
     from iogate.cli.checking import Checked
+    from iogate.cli.publishing import Stamp
     from iogate.settings import Settings
     from iogate.store.connection import Store
     from iogate.supervisor import Child, Supervisor
@@ -133,12 +134,14 @@ class _Parts:
 async def _run(session: Session, flags: dict[str, Any], parts: _Parts) -> None:
     from iogate import handover, logs
     from iogate.cli.checking import compiled, prove_isolation, save_lock
+    from iogate.cli.publishing import stamp
     from iogate.supervisor import Supervisor
 
     def read_settings() -> Settings:
         return session.settings(flags)
 
     handover.conceal()
+    before = stamp(Path.cwd()) if parts.watch else frozenset()
     settings = read_settings()
     logs.set_up(settings.log_format)
     if parts.workers:
@@ -150,7 +153,7 @@ async def _run(session: Session, flags: dict[str, Any], parts: _Parts) -> None:
     supervisor = Supervisor(exited=lambda left: gone[0](left) if gone else _nothing())
     signalled = asyncio.create_task(supervisor.until_signal(), name="signals")
     place = _Place(session, settings, parts, checked, supervisor, gone)
-    living = asyncio.create_task(place.live(read_settings), name="place")
+    living = asyncio.create_task(place.live(read_settings, before), name="place")
     try:
         await asyncio.wait({signalled, living}, return_when=asyncio.FIRST_COMPLETED)
         if living.done():
@@ -179,8 +182,8 @@ class _Place:
     supervisor: Supervisor
     mourners: list[Any]
 
-    async def live(self, read_settings: Any) -> None:
-        """From the store to the last child, until cancelled."""
+    async def live(self, read_settings: Any, before: Stamp) -> None:
+        """From the store to the last child, until cancelled; `before` is the stamp of what is applied."""
         from iogate.cli.embedded import kept_store
 
         async with _listening(self.settings, self.parts) as files, kept_store(self.settings) as url:
@@ -194,7 +197,7 @@ class _Place:
                 async with self._children(store, settings, files):
                     await self._serving_or_told(store, settings, number)
                     if self.parts.watch:
-                        await self._watch(store, read_settings)
+                        await self._watch(store, read_settings, before)
                     await asyncio.Event().wait()
             finally:
                 await store.close()
@@ -317,11 +320,11 @@ class _Place:
             ),
         )
 
-    async def _watch(self, store: Store, read_settings: Any) -> None:
+    async def _watch(self, store: Store, read_settings: Any, before: Stamp) -> None:
         from iogate.cli.publishing import watch
 
         self.session.screen.note("watching: a change of a file is applied at once")
-        await watch(self.session.screen, store, read_settings)
+        await watch(self.session.screen, store, read_settings, settings=self.settings, seen=before)
 
 
 @asynccontextmanager

@@ -43,10 +43,14 @@ def told(applied: Applied) -> str:
     return f"revision {applied.number}: {applied.difference.summary()}"
 
 
-async def watch(screen: Screen, store: Store, read_settings: Callable[[], Settings]) -> None:
-    """Publish again whenever a file changes, until cancelled; what does not hold is told and left out."""
-    seen = await asyncio.to_thread(stamp, Path.cwd())
-    settings = read_settings()
+async def watch(
+    screen: Screen, store: Store, read_settings: Callable[[], Settings], *, settings: Settings, seen: Stamp
+) -> None:
+    """Publish again whenever a file changes, until cancelled; what does not hold is told and left out.
+
+    `settings` are those of the gateways and workers, `seen` is the stamp of the files before they were
+    published: what changed since counts as a change.
+    """
     while True:
         await asyncio.sleep(LOOK_S)
         now = await asyncio.to_thread(stamp, Path.cwd())
