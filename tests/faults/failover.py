@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import shutil
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from iogate.store.connection import Store, open_store
+from iogate.store.failures import StoreUnavailable
 from tests.faults import load
 from tests.faults.site import TAIL, Site
 from tests.faults.site import free_port as site_port
@@ -224,7 +226,7 @@ async def one_round(outcome: Outcome, kind: Kind, *, drain: bool, rps: float, se
 
 
 async def _count(outcome: Outcome, scene: Scene, calls: Load) -> None:
-    store = await open_store(scene.primary_url, client_name="failover", keyring=RING)
+    store = await open_store(scene.sentinels.url(), client_name="failover", keyring=RING)
     try:
         states = await _states(store, calls.accepted)
     finally:
@@ -232,7 +234,8 @@ async def _count(outcome: Outcome, scene: Scene, calls: Load) -> None:
     outcome.rounds += 1
     outcome.acknowledged += len(calls.accepted)
     outcome.lost += sum(state is None for state in states.values())
-    outcome.unfinished += sum(state not in {None, *load.TERMINAL} for state in states.values())
+    ended = sum(state in {None, *load.TERMINAL} for state in states.values())
+    outcome.unfinished += len(calls.accepted) - ended
     outcome.refused.update(calls.refused)
     pairs = zip(calls.times, calls.times[1:], strict=False)
     outcome.gaps_s.append(max((later - earlier for earlier, later in pairs), default=0.0))
@@ -245,9 +248,11 @@ async def _states(store: Store, uids: list[str]) -> dict[str, str | None]:
     left = uids
     while left and time.monotonic() < until:
         for uid in left:
-            run = await store.runs.show(uid)
-            states[uid] = None if run is None else run.status
-        left = [uid for uid in left if states[uid] not in {None, *load.TERMINAL}]
+            # On a stalled machine the sentinels may fail over once more.
+            with contextlib.suppress(StoreUnavailable):
+                run = await store.runs.show(uid)
+                states[uid] = None if run is None else run.status
+        left = [uid for uid in left if states.get(uid, "") not in {None, *load.TERMINAL}]
         await asyncio.sleep(0.1)
     return states
 
