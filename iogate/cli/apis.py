@@ -1,4 +1,4 @@
-"""`iogate api`: what is live, and calling it as its callers would."""
+"""`iogate api`: list the live APIs and call them as their callers do."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def local_auth(root: Path, api: Api) -> Any:
 
 
 async def live_gateway_url(store: Store, settings: Settings) -> str:
-    """Where calls go: `public_url`, else what a live gateway announced, else what the settings make of it."""
+    """Return the URL to call: `public_url`, else that of a live gateway, else that of the settings."""
     from iogate.settings.urls import gateway_url
 
     own = gateway_url(settings)
@@ -217,7 +217,7 @@ def is_loopback(host: str) -> bool:
 
 
 def accepted(answer: Answer, api: str) -> str:
-    """The uid of a 202; every other answer is raised as what it means here."""
+    """Return the uid of a 202; raise the error that any other response means."""
     try:
         response = answer.json()["response"]
     except (ValueError, KeyError, TypeError):
@@ -256,7 +256,7 @@ def find(revision: Revision, api: str) -> Api:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """What to add to a message about a name that is nowhere; empty where none is near."""
+    """Return a hint with the nearest known name; empty if none is near."""
     from iogate.documents.problems import nearest
 
     near = nearest(name, known)
@@ -280,7 +280,7 @@ def api_json(api: Api, gate: Gate | None) -> dict[str, Any]:
 
 
 def more_json(api: Api) -> dict[str, Any]:
-    """What a list leaves out."""
+    """Return the details of an API that a list leaves out."""
     return {
         "inputFrom": api.input_from,
         "inputSchema": api.input_schema,

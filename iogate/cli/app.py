@@ -133,7 +133,7 @@ def run(arguments: list[str]) -> int:
 
 
 def tell(error: IogateError) -> None:
-    """A failure on stderr: what, then what to do."""
+    """Print an error and its hint on stderr."""
     code = "" if error.code == "IOG600" else f" [{error.code}]"
     say(f"iogate: {error.message}{code}", style="red")
     if error.hint:

@@ -106,7 +106,7 @@ async def offline(
 
 
 async def _gateway(session: Session, settings: Settings) -> str:
-    """Where to send cases: what a live gateway announced, if its store can be seen from here."""
+    """Return the URL to send cases to: one that a live gateway announced, if its store can be reached."""
     from iogate.settings.urls import gateway_url
 
     try:
@@ -197,7 +197,7 @@ async def _live(
 
 
 def _apart(case: DebugCase, found: Sequence[str]) -> tuple[str, ...]:
-    """What differs, and what else does: stand-ins are for offline replay only."""
+    """Return the differences, and a note that mocks have no effect on a live gateway."""
     unsent = [name for name in ("mocks", "events") if getattr(case, name)]
     if not found or not unsent:
         return tuple(found)

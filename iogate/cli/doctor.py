@@ -1,4 +1,4 @@
-"""`iogate doctor`: looks for what will hurt later, and says what to do about it.
+"""`iogate doctor`: find problems of the installation before they cause failures.
 
 Each check is a function that yields findings; none stops the others. Reads only.
 """
@@ -99,7 +99,7 @@ async def doctor(session: Session) -> None:
 
 
 def machine(settings: Settings) -> Iterator[Finding]:
-    """Versions, limits and what the settings point at."""
+    """Check versions, limits and the files that the settings name."""
     python = platform.python_version()
     yield Finding(
         about="iogate", verdict="ok", message=f"{__version__} on Python {python}, {platform.system()}"
@@ -153,7 +153,7 @@ def machine(settings: Settings) -> Iterator[Finding]:
 
 
 def files(checked: Checked) -> Iterator[Finding]:
-    """What `apply` would say."""
+    """Return the findings of a compilation for `apply`."""
     warnings = len(checked.problems) - checked.errors
     yield Finding(
         about="files",
@@ -212,12 +212,12 @@ def secrets_of(settings: Settings, checked: Checked | None) -> Iterator[Finding]
 
 
 def _in_this_shell(error: Unset) -> str:
-    """The message; what runs already may have been given another environment, while a file is one for all."""
+    """Return the message; a variable may be set in running processes and not in this shell."""
     return f"{error.message} in this shell" if error.kind == "env" else error.message
 
 
 async def store_of(store: Store) -> list[Finding]:
-    """Whether the store keeps what it is given, and whether its clock is ours."""
+    """Check the durability of the store, and its clock against this machine's."""
     from iogate.store.server import describe
 
     info = await store.server_info()
@@ -281,7 +281,7 @@ async def store_of(store: Store) -> list[Finding]:
 
 
 async def authenticity(settings: Settings, store: Store) -> list[Finding]:
-    """Tell whether this machine has the key of the store, and what processes have refused."""
+    """Check that this machine has the key of the store, and list what processes have refused."""
     from iogate.store.trust import keyring
 
     found: list[Finding] = []
@@ -302,7 +302,7 @@ async def authenticity(settings: Settings, store: Store) -> list[Finding]:
 
 
 async def processes(store: Store) -> list[Finding]:
-    """Who is there, and what they lack."""
+    """List the live gateways and workers, and the secrets that they lack."""
     live, gateways, workers = await asyncio.gather(
         store.revisions.live(), store.presence.list("gateway"), store.presence.list("worker")
     )
