@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections import deque
 from collections.abc import Callable
 
 from iogate.errors import Unreachable
@@ -20,6 +19,7 @@ from iogate.store.commits import Commit
 from iogate.store.leases import Leases, Verdict
 from iogate.store.line import CommandFailed, StoreFull
 from iogate.worker.active import Run
+from iogate.worker.lane import Lane
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +46,11 @@ class Commits:
         self._lost = lost
         self._refused = refused
         self._presumed_lost = presumed_lost
-        self._waiting: deque[tuple[Run, Commit]] = deque()
+        self._waiting: Lane[tuple[Run, Commit]] = Lane()
         self._arrived = asyncio.Event()
 
     def add(self, run: Run, commit: Commit) -> None:
-        self._waiting.append((run, commit))
+        self._waiting.append(run.api, (run, commit))
         self._arrived.set()
 
     async def run(self) -> None:

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 
 from iogate.worker.active import Run
+from iogate.worker.lane import Lane
 
 FIRST_STEPS = 2
 MOST_STEPS = 200
@@ -27,31 +27,6 @@ MOST_STEPS = 200
 SLICE_S = 0.01
 HELD_S = 0.005
 SLOW_S = 0.05
-
-
-class _Lane:
-    """Runs that wait for their turn: one of each API in turn, in the order in which they came."""
-
-    def __init__(self) -> None:
-        self._runs: dict[str, deque[Run]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._runs)
-
-    def append(self, run: Run) -> None:
-        waiting = self._runs.get(run.api)
-        if waiting is None:
-            self._runs[run.api] = deque((run,))
-        else:
-            waiting.append(run)
-
-    def popleft(self) -> Run:
-        api = next(iter(self._runs))
-        waiting = self._runs.pop(api)
-        run = waiting.popleft()
-        if waiting:
-            self._runs[api] = waiting
-        return run
 
 
 class Turns:
@@ -66,8 +41,8 @@ class Turns:
         self._slice_of = slice_of
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._quick = _Lane()
-        self._slow = _Lane()
+        self._quick: Lane[Run] = Lane()
+        self._slow: Lane[Run] = Lane()
         self._now: Run | None = None
         """Whose turn it is at this moment."""
         self._called = False
@@ -79,7 +54,7 @@ class Turns:
         run.ready = True
         if run is self._now:
             return  # it has its lane once it is known how long this slice takes
-        (self._slow if run.slow else self._quick).append(run)
+        (self._slow if run.slow else self._quick).append(run.api, run)
         if not self._called:
             self._called = True
             self._loop.call_soon(self._go)
@@ -108,7 +83,7 @@ class Turns:
             run.slow = took_s > SLOW_S
             run.steps = self._paced(run, took_s)
             if run.ready:
-                (self._slow if run.slow else self._quick).append(run)
+                (self._slow if run.slow else self._quick).append(run.api, run)
 
     def _paced(self, run: Run, took_s: float) -> int:
         """How many steps the next slice of the run may have."""

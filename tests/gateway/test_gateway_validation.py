@@ -134,6 +134,16 @@ async def test_numbers_that_are_slow_to_decode_are_decoded_beside_the_loop(world
         assert world.live.validation.process_id is not None
 
 
+async def test_many_lists_and_maps_are_decoded_beside_the_loop(world: World) -> None:
+    await world.publish(api("a/b"))
+    some = b"[" + b",".join([b"[]", b"{}"] * 999) + b"]"
+    assert (await world.call("a/b", some)).status == 202
+    assert world.live.validation.process_id is None
+    many = b"[" + b",".join([b"[]", b"{}"] * 1_000) + b"]"
+    assert (await world.call("a/b", many)).status == 202
+    assert world.live.validation.process_id is not None
+
+
 async def test_more_slow_numbers_than_a_body_may_have_are_a_400(world: World) -> None:
     await world.publish(api("a/b"))
     body = b"[" + b",".join([b"1e308"] * 10_001) + b"]"
