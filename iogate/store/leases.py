@@ -30,6 +30,8 @@ __all__ = ["Child", "Claim", "Commit", "Leases", "Message", "Move", "Renewed", "
 
 COMMITS = 256
 """Commits in one script: a script holds the server up for as long as it runs."""
+HANDED_BACK = 64
+"""Leases that one script hands back, likewise."""
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,17 +190,23 @@ class Leases:
 
     async def hand_back(self, worker: str, held: Mapping[str, int]) -> None:
         """Give leases up without a commit: the runs queue again."""
-        await self._line.run("hand_back", worker, *_flat(held))
+        leases = list(held.items())
+        for first in range(0, len(leases), HANDED_BACK):
+            await self._line.run("hand_back", worker, *_flat(dict(leases[first : first + HANDED_BACK])))
 
     async def bury(self, worker: str, *, uid: str = "", error: bytes = POISONED, seen: bool = True) -> int:
         """End the leases of a dead worker, forget it in RQ, and return how many leases there were.
 
-        A run queues again after its first loss at one point and becomes a suspect after the second.
+        A run queues again after its first loss at one point and becomes a suspect after the second. Each call
+        of the script ends after BURY_MS; if the calls stop halfway, the other leases expire by themselves.
         `seen`: a living parent saw the worker die by itself; only such a death counts towards `poisoned`.
         `error` is that of the run `uid`, if this is the death that poisons it.
         """
         told = (uid, error, rq_text(error), int(seen))
-        buried: int = await self._line.run("bury", worker, *_POISON, *told)
+        buried, position = 0, b"-inf"
+        while position:
+            count, position = await self._line.run("bury", worker, *_POISON, *told, position)
+            buried += count
         return buried
 
     async def suspects(self) -> int:

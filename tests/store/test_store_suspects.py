@@ -9,7 +9,7 @@ import pytest
 from iogate.store import keys
 from iogate.store.connection import Store
 from iogate.store.leases import POISONED
-from tests.store.builders import accepted, buried_twice, commit, place, publish, until
+from tests.store.builders import accepted, buried_twice, commit, place, publish, scripted, until
 
 
 async def test_the_third_solitary_death_faults_the_run_and_spares_its_neighbours(each_store: Store) -> None:
@@ -221,6 +221,27 @@ async def test_burying_touches_no_other_workers_runs_and_forgets_the_worker_in_r
     assert (await place(each_store, mine), await place(each_store, other)) == ("queue", "lease")
     assert await each_store.call("EXISTS", f"{keys.RQ_WORKER}worker-1") == 0
     assert await each_store.call("SMEMBERS", keys.RQ_WORKERS) == []
+
+
+async def test_burying_ends_a_bounded_number_of_leases_in_each_call(each_store: Store) -> None:
+    """Here each call has no time at all: it ends one lease, or goes on past those of others, and stops."""
+    await publish(each_store)
+    intake = each_store.intake()
+    for name in ("other", "dead", "other", "dead", "dead", "other"):
+        await accepted(intake)
+        await each_store.leases.take(name, 1)
+    ends = {bytes(end) for end in (await each_store.call("ZRANGE", keys.LEASES, 0, -1, "WITHSCORES"))[1::2]}
+    told = ("dead", b"", b"", "", b"", b"", 1)
+    with scripted(bury_ms=-1):
+        # The caller dies after the first call, and the next one begins from the start.
+        count, position = await each_store._line.run("bury", *told, "-inf")
+        assert count <= 1
+        assert position in ends
+        assert await each_store.leases.held_by(["dead"]) == 3 - count
+        assert await each_store.leases.bury("dead") == 3 - count
+        assert await each_store.leases.bury("dead") == 0
+    assert await each_store.leases.held_by(["other"]) == 3
+    assert await each_store.call("LLEN", keys.RQ_QUEUE) == 3
 
 
 async def test_a_solitary_worker_that_stops_leaves_its_suspect_a_suspect(each_store: Store) -> None:

@@ -1,20 +1,35 @@
--- A worker died: what it held queues again or becomes suspect at once, without waiting for the leases to end.
+-- Queues the runs of a dead worker again, or makes them suspects, without waiting for their leases to end.
 -- keys: leases, idle workers, suspects, RQ queue, woken, gates, per run: run and all beside it; RQ's worker and registries;
 --   matcher, outboxes, sinks, sink
 -- args: worker, error and RQ text of a poisoned run; uid of the run of which more is known, its error and RQ text,
---   '1' if its living parent saw it die by itself
--- returns: how many runs it held
--- invariant: repeated, it finds nothing more.
+--   '1' if its living parent saw it die by itself, end of the lease from which to look on ('-inf': all of them)
+-- returns: {how many runs it held and lost in this call, end of the lease from which the next call goes on; '' if none is left}
+-- invariant: each call that is not the last one loses a run or looks further; repeated, it finds nothing more.
 -- include: time index queue rq room places record inbox outbox journal outcome finish suspect
-local worker = ARGV[1]
-local count = 0
-for _, uid in ipairs(redis.call('ZRANGE', $leases, 0, -1)) do
-  if redis.call('HGET', $run .. uid, 'wkr') == worker then
-    count = count + 1
-    local known = uid == ARGV[4]
-    lose_lease(uid, known and ARGV[5] or ARGV[2], known and ARGV[6] or ARGV[3], ARGV[7] == '1')
+local worker, from = ARGV[1], ARGV[8]
+
+-- All other users of the store wait meanwhile: the next call does what is left.
+local began = os.clock()
+local count, others, at, unfinished = 0, 0, from, false
+repeat
+  local page = redis.call('ZRANGEBYSCORE', $leases, from, '+inf', 'WITHSCORES', 'LIMIT', others, 256)
+  for i = 1, #page, 2 do
+    local uid, lease_end = page[i], page[i + 1]
+    -- The next call begins with all leases that end at the same time as the last one.
+    if (count > 0 or at ~= from and lease_end ~= at) and (os.clock() - began) * 1000 > $bury_ms then
+      unfinished = true
+      break
+    end
+    at = lease_end
+    if redis.pcall('HGET', $run .. uid, 'wkr') == worker then
+      count = count + 1
+      local known = uid == ARGV[4]
+      pcall(lose_lease, uid, known and ARGV[5] or ARGV[2], known and ARGV[6] or ARGV[3], ARGV[7] == '1')
+    else
+      others = others + 1
+    end
   end
-end
+until unfinished or #page < 512
 rq_save_executions()
 save_loads()
 save_index()
@@ -32,4 +47,4 @@ end
 release($matcher)
 local sinks = redis.pcall('SMEMBERS', $sinks)
 for _, sink in ipairs(sinks.err and {} or sinks) do release($sink .. sink) end
-return count
+return {count, unfinished and at or ''}
