@@ -9,7 +9,7 @@ May talk to the store, the engine and effects. What comes next in a workflow is 
     active: loading programs vault frames         a run in a worker's hands
         journal redaction witness
     commits performing children inbox             what a step leads to, and what comes back
-        process_output
+        process_output lane
     matching: directory                           events to those who listen
     courier: sinks lifecycle                      events to those outside
     scheduling                                    runs by the clock
