@@ -40,6 +40,8 @@ from iogate.supervisor import tied
 
 SOCKET_BYTES = 100
 """Unix socket paths end at 104 bytes on some systems."""
+SOCKET_RECORD = "socket"
+"""File that names the socket and its folder, where the socket is not in the folder."""
 START_S = 30.0
 STOP_S = 30.0
 TERM_S = 5.0
@@ -168,17 +170,14 @@ def throwaway(server: servers.Server | None = None, *, named: str | None = None)
 
 
 def socket_path(folder: Path) -> Path:
-    """In the folder; where that is too long for a socket, in a private runtime directory named there."""
+    """Return the path of the server's socket, in a private runtime directory if the folder's is too long.
+
+    Raises WrongStore if other users may write to the runtime directory.
+    """
     path = folder / "redis.sock"
     if len(os.fsencode(path)) <= SOCKET_BYTES:
         return path
-    # Written down, since another process may have another environment.
-    named = folder / "socket"
-    if not named.exists():
-        temporary = folder / f"socket.{os.getpid()}"
-        temporary.write_text(f"{_runtime_socket(folder)}\n", encoding="utf-8")
-        temporary.replace(named)
-    socket = Path(named.read_text(encoding="utf-8").strip())
+    socket = _recorded_socket(folder) or _record_socket(folder)
     socket.parent.mkdir(mode=0o700, exist_ok=True)
     status = socket.parent.lstat()
     if status.st_uid != os.getuid() or status.st_mode & 0o077:
@@ -190,8 +189,42 @@ def socket_path(folder: Path) -> Path:
     return socket
 
 
+def _recorded_socket(folder: Path) -> Path | None:
+    """Return the socket that the folder's file names; None without a file or if it names another folder."""
+    try:
+        text = (folder / SOCKET_RECORD).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    path, _, owner = text.strip().partition("\n")
+    # Earlier releases recorded the path only; its directory is named after the path of the folder.
+    is_own = owner == _identity(folder) if owner else Path(path).parent.name == _directory_name(str(folder))
+    return Path(path) if is_own else None
+
+
+def _record_socket(folder: Path) -> Path:
+    """Choose a socket and record it, since other processes may have another environment.
+
+    The record names its folder: a copy of the folder must not take over the socket of the original.
+    """
+    socket = _runtime_socket(folder)
+    temporary = folder / f"{SOCKET_RECORD}.{os.getpid()}"
+    temporary.write_text(f"{socket}\n{_identity(folder)}\n", encoding="utf-8")
+    temporary.replace(folder / SOCKET_RECORD)
+    return socket
+
+
+def _identity(folder: Path) -> str:
+    """Return text that differs for each folder of this machine and stays if the folder is renamed."""
+    status = folder.stat()
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+def _directory_name(owner: str) -> str:
+    return f"iogate-{os.getuid()}-{hashlib.sha256(os.fsencode(owner)).hexdigest()[:16]}"
+
+
 def _runtime_socket(folder: Path) -> Path:
-    name = f"iogate-{os.getuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}"
+    name = _directory_name(f"{folder}\n{_identity(folder)}")
     bases = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"]  # noqa: S108 -- made private
     sockets = [Path(base) / name / "redis.sock" for base in bases if base]
     return next((socket for socket in sockets if len(os.fsencode(socket)) <= SOCKET_BYTES), sockets[-1])

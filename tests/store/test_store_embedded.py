@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -177,10 +178,37 @@ def test_a_long_path_gets_a_private_runtime_folder_that_every_process_finds(
         assert socket.parent.stat().st_mode & 0o777 == 0o700
         monkeypatch.delenv("XDG_RUNTIME_DIR")
         assert find_embedded(deep) == first.url
+        renamed = deep.rename(deep.with_name("b" * 40))
+        assert find_embedded(renamed) == first.url
+        deep = renamed.rename(deep)
+        with client(first) as plain:
+            plain.set("kept", "1")
+        monkeypatch.setenv("XDG_RUNTIME_DIR", short)
+        copied = start(shutil.copytree(deep, deep.with_name("c" * 40)))
+        assert (copied.adopted, copied.url == first.url) == (False, False)
+        with client(copied) as copy, client(first) as original:
+            copy.set("kept", "2")
+            assert (copy.get("kept"), original.get("kept")) == ("2", "1")
+        copied.stop()
         first.stop()
         socket.parent.chmod(0o755)
         with pytest.raises(WrongStore, match="is not private: another user could pose as the store"):
             start(deep)
+
+
+def test_a_socket_that_an_earlier_release_recorded_is_used_unless_the_folder_is_a_copy(folder: Path) -> None:
+    deep = folder.joinpath(*["a" * 40] * 3)
+    deep.mkdir(parents=True)
+    record = deep / embedded.SOCKET_RECORD
+    for owner in (deep, folder):
+        with tempfile.TemporaryDirectory() as short:
+            name = hashlib.sha256(os.fsencode(owner)).hexdigest()[:16]
+            recorded = Path(short) / f"iogate-{os.getuid()}-{name}" / "redis.sock"
+            record.write_text(f"{recorded}\n")
+            found = socket_path(deep)
+            assert (found == recorded) is (owner == deep)
+            assert socket_path(deep) == found
+    found.parent.rmdir()
 
 
 @pytest.mark.parametrize("name", ["a b", "50%25", "c#d", "e?f", "g'h\"i", "ü"])
