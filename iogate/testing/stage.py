@@ -373,8 +373,9 @@ async def _answered(perform: Perform, mock: Mock) -> Performed:
     known = dict(mock.error)
     # What stands in for a function raises as it would; what stands in for the rest answers as that does.
     kind = RaisedError if isinstance(perform.effect, CallFunction) else WorkflowError
+    usual = "communication" if isinstance(perform.effect, CallHttp | CallOpenApi) else "runtime"
     error = kind(
-        known.get("type", "runtime"),
+        known.get("type", usual),
         status=known.get("status"),
         title=known.get("title"),
         detail=known.get("detail"),

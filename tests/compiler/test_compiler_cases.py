@@ -146,6 +146,17 @@ def test_cases_are_no_part_of_the_program(tmp_path: Path) -> None:
     assert len(digests) == 1
 
 
+CALLING = """\
+document: {dsl: 1.0.3, namespace: shop, name: order, version: 1.0.0}
+do:
+- done: {call: http, with: {method: get, endpoint: https://pay.example.com/}}
+- count: {set: {n: 1}}
+- each:
+    for: {in: "${ .items }"}
+    do: [{send: {call: http, with: {method: get, endpoint: https://a.example/}}}]
+- own: {call: charge}
+use: {functions: {charge: {set: {n: 2}}}}
+"""
 API = """\
 module: orders
 auth: none
@@ -175,6 +186,16 @@ methods:
         ("{response: {statusCode: 4}}", '32 IOG101 unknown key "statusCode"; did you mean "status"?'),
         ("{response: {status: 42}}", '40 IOG105 "status"; '),
         (
+            "{status: 9999}",
+            '29 IOG105 "status" in "debug.0.mocks./do/0/done.error" of method orders/submit must be',
+        ),
+        (
+            "{type: comunication}",
+            '27 IOG318 "type" of the error of a mock must be a URI or one of the standard\'s types:'
+            ' authentication, authorization, ; did you mean "communication"?',
+        ),
+        ("{type: https://pay.example.com/errors/declined}", None),
+        (
             "{response: {headers: {retry-after: '7'}}}",
             '42 IOG101 unknown key "retry-after"; did you mean "Retry-After"?',
         ),
@@ -188,7 +209,7 @@ methods:
 def test_the_error_of_a_mock_has_the_members_of_a_real_one(
     tmp_path: Path, error: str, expected: str | None
 ) -> None:
-    files = {"workflows.d/order.yaml": workflow(), "apis.d/orders.yaml": API.format(error=error)}
+    files = {"workflows.d/order.yaml": CALLING, "apis.d/orders.yaml": API.format(error=error)}
     problems = compiled(tmp_path, files).problems
     if expected is None:
         assert problems == ()
@@ -197,3 +218,44 @@ def test_the_error_of_a_mock_has_the_members_of_a_real_one(
     (problem,) = problems
     assert f"{problem.column} {problem.code} {problem.message}".startswith(place)
     assert problem.hint.startswith(hint)
+
+
+SEND = 'did you mean "/do/2/each/for/do/0/send"?'
+UNUSED = "is never used: only tasks that call or run something ask for one"
+
+
+@pytest.mark.parametrize(
+    ("mock", "severity", "message", "hint"),
+    [
+        (
+            "send: {output: 1}",
+            "error",
+            'no task at "send" in this API\'s workflow; it has /do/0/done, ',
+            SEND,
+        ),
+        ("do/0/done: {output: 1}", "error", 'no task at "do/0/done" in', 'did you mean "/do/0/done"?'),
+        ("/do/3/send: {output: 1}", "error", 'no task at "/do/3/send" in', SEND),
+        ("/do/1/count: {output: 1}", "warning", f"the mock of /do/1/count {UNUSED}", "remove it"),
+        ("/do/2/each: {output: 1}", "warning", f"the mock of /do/2/each {UNUSED}", SEND),
+        (
+            "/do/0/done: [{output: 1}, {error: {type: sold-out}}]",
+            "error",
+            '"type" of the error of a mock',
+            "",
+        ),
+        ("/do/3/own: [{output: 1}, {error: {type: sold-out}}]", None, "", ""),
+    ],
+)
+def test_a_mock_that_no_task_asks_for_is_reported(
+    tmp_path: Path, mock: str, severity: str | None, message: str, hint: str
+) -> None:
+    api = API.replace("/do/0/done:\n            error: {error}", "{mock}").format(mock=mock)
+    files = {"workflows.d/order.yaml": CALLING, "apis.d/orders.yaml": api}
+    problems = compiled(tmp_path, files).problems
+    if severity is None:
+        assert problems == ()
+        return
+    (problem,) = problems
+    assert (problem.path, problem.line, problem.code) == ("apis.d/orders.yaml", 10, "IOG318")
+    assert (problem.severity, problem.hint) == (severity, hint)
+    assert problem.message.startswith(message)

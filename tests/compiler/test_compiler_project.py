@@ -247,7 +247,6 @@ def test_debug_cases_are_checked_against_api_and_workflow(tmp_path: Path) -> Non
       - name: no task
         mocks:
           /do/0/don: {output: {}}
-          /do/0/done: {output: {}}
 """,
         },
     )

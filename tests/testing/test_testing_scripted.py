@@ -64,6 +64,11 @@ async def pay(harness: Harness, mocks: Any, **expect: Any) -> Replayed:
     return await replay(harness, "t/pay", DebugCase.model_validate({**case, "expect": expect}))
 
 
+async def test_the_error_of_a_mocked_call_is_a_communication_error_with_its_status(harness: Harness) -> None:
+    down = {"error": {"status": 422, "detail": "no"}}
+    assert (await pay(harness, down, error={"type": "communication", "status": 422})).failures == ()
+
+
 async def test_a_list_answers_each_attempt_in_turn(harness: Harness) -> None:
     assert (await pay(harness, [DOWN, DOWN, PAID], output={"paid": True})).failures == ()
     assert (await pay(harness, [DOWN, PAID, PAID])).failures == (f"{CALL}: 1 of 3 mocks were not used",)

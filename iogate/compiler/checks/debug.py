@@ -1,41 +1,22 @@
-"""Checks that debug cases can be replayed: their request or tick, their files, the tasks of their mocks."""
+"""Checks that debug cases can be replayed: their request or tick, their files and their mocks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from iogate.compiler import outline, schedules
+from iogate.compiler import schedules
+from iogate.compiler.checks import mocks
 from iogate.compiler.faults import Placed, did_you_mean, fault
 from iogate.compiler.outline import Pointer
 from iogate.crontab import InvalidCron, UnknownZone, cron
 from iogate.documents import WorkflowDocument
 from iogate.documents.api import DebugCase, Method
 from iogate.documents.dsl.metadata import ScheduleCase
-from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.documents.problems import Problem, listed
 
-MOST_NAMED = 8
-REACHING_OUT = frozenset({"call", "run"})
-"""Kinds of tasks that call, run or start something."""
 CASES: Pointer = ("document", "metadata", "iogate", "debug")
 """Place of the cases of a schedule in a workflow."""
-
-Definitions = Callable[[str], Mapping[str, Any] | None]
-"""Gives the definition of a workflow by its name; None if it is not known."""
-
-
-@dataclass(kw_only=True)
-class _References:
-    """The tasks that mocks may stand in for."""
-
-    kinds: dict[str, str] = field(default_factory=dict)
-    """Kind of each task, by its reference."""
-    unknown: list[str] = field(default_factory=list)
-    """References of tasks that run a workflow whose own tasks are not known."""
-
-    def has(self, reference: str) -> bool:
-        return reference in self.kinds or any(reference.startswith(f"{each}/") for each in self.unknown)
 
 
 def check(
@@ -44,13 +25,13 @@ def check(
     method: Method,
     definition: Mapping[str, Any] | None,
     exists: Callable[[str], bool],
-    child: Definitions,
+    child: mocks.Definitions,
 ) -> Iterator[Problem]:
     """Check the cases of the method at `pointer`; without a definition, mocks are not checked.
 
     `child` gives the definition of a workflow that another one runs.
     """
-    known = _references(definition, child) if definition is not None and method.debug else None
+    known = mocks.references(definition, child) if definition is not None and method.debug else None
     for index, case in enumerate(method.debug or ()):
         at = (*pointer, "debug", index)
         yield from _request(document, at, case, method)
@@ -64,11 +45,11 @@ def check(
                     hint=f"{keys[-1]} is relative to the project",
                 )
         if known is not None:
-            yield from _mocks(document, at, case.mocks or (), known, "this API's workflow")
+            yield from mocks.check(document, at, case.mocks or {}, known, "this API's workflow")
 
 
 def check_schedule(
-    document: WorkflowDocument, definition: Mapping[str, Any], child: Definitions
+    document: WorkflowDocument, definition: Mapping[str, Any], child: mocks.Definitions
 ) -> Iterator[Problem]:
     """Check the cases of a workflow's schedule, as `check` does those of a method."""
     cases = document.model.cases
@@ -85,7 +66,7 @@ def check_schedule(
             hint='cases of an API stand under "debug" of its method',
         )
         return
-    known = _references(definition, child)
+    known = mocks.references(definition, child)
     for index, case in enumerate(cases):
         at = (*CASES, index)
         if "on" in schedule and not case.events:
@@ -93,7 +74,7 @@ def check_schedule(
             yield fault(document, at, "IOG317", message, hint='write "events"')
         if "cron" in schedule:
             yield from _tick(document, at, case)
-        yield from _mocks(document, at, case.mocks or (), known, "this workflow")
+        yield from mocks.check(document, at, case.mocks or {}, known, "this workflow")
 
 
 def _tick(document: Placed, at: Pointer, case: ScheduleCase) -> Iterator[Problem]:
@@ -132,51 +113,3 @@ def _request(document: Placed, at: Pointer, case: DebugCase, method: Method) -> 
             key=True,
             hint='write "query"' + (', or "verb: POST"' if "POST" in verbs else ""),
         )
-
-
-def _mocks(
-    document: Placed, at: Pointer, mocks: Iterable[str], known: _References, where: str
-) -> Iterator[Problem]:
-    for reference in mocks:
-        if not known.has(reference):
-            yield fault(
-                document,
-                (*at, "mocks", reference),
-                "IOG318",
-                f"no task at {quoted(reference)} in {where}; it has {_some(known.kinds)}",
-                key=True,
-                hint=did_you_mean(nearest(reference, known.kinds)),
-            )
-
-
-def _some(kinds: Mapping[str, str]) -> str:
-    """References that may have been meant: tasks that reach out first, since these are what one mocks."""
-    ordered = sorted(kinds, key=lambda reference: kinds[reference] not in REACHING_OUT)
-    more = len(ordered) - MOST_NAMED
-    return f"{', '.join(ordered[:MOST_NAMED])} and {more} more" if more > 0 else listed(ordered)
-
-
-def _references(definition: Mapping[str, Any], child: Definitions) -> _References:
-    found = _References()
-    _collect(found, "", definition, child, frozenset())
-    return found
-
-
-def _collect(
-    found: _References, prefix: str, definition: Mapping[str, Any], child: Definitions, around: frozenset[str]
-) -> None:
-    """Collect the tasks of a workflow and, below a task that runs another workflow, those of that one.
-
-    Of workflows that run themselves, directly or not, the first round counts.
-    """
-    for task in outline.tasks(definition):
-        reference = prefix + task.reference_text()
-        found.kinds[reference] = task.kind
-        named = outline.child_of(task)
-        if named is None or named in around:
-            continue
-        inner = child(named)
-        if inner is None:
-            found.unknown.append(reference)
-        else:
-            _collect(found, reference, inner, child, around | {named})

@@ -1,0 +1,120 @@
+"""Checks that mocks of debug cases stand in for tasks of the workflow, with errors that such tasks raise.
+
+Called by `checks.debug`. Invariant: a mock that no run of the case can use is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from iogate.compiler import outline
+from iogate.compiler.faults import Placed, did_you_mean, fault, warning
+from iogate.compiler.outline import Pointer
+from iogate.documents.cases import Mock
+from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.errors import STANDARD_STATUS
+
+MOST_NAMED = 8
+REACHING_OUT = frozenset({"call", "run"})
+"""Kinds of tasks that call, run or start something: the only ones that ask for a mock."""
+
+Definitions = Callable[[str], Mapping[str, Any] | None]
+"""Gives the definition of a workflow by its name; None if it is not known."""
+
+
+@dataclass(kw_only=True)
+class References:
+    """The tasks that mocks may stand in for."""
+
+    tasks: dict[str, outline.Task] = field(default_factory=dict)
+    """Each task, by its reference."""
+    unknown: list[str] = field(default_factory=list)
+    """References of tasks that run a workflow whose own tasks are not known."""
+
+    def has(self, reference: str) -> bool:
+        return reference in self.tasks or any(reference.startswith(f"{each}/") for each in self.unknown)
+
+    @property
+    def reaching_out(self) -> list[str]:
+        return [reference for reference, task in self.tasks.items() if task.kind in REACHING_OUT]
+
+
+def references(definition: Mapping[str, Any], child: Definitions) -> References:
+    """Return the tasks of a workflow and of those that it runs; `child` gives their definitions."""
+    found = References()
+    _collect(found, "", definition, child, frozenset())
+    return found
+
+
+def check(
+    document: Placed, at: Pointer, mocks: Mapping[str, Sequence[Mock]], known: References, where: str
+) -> Iterator[Problem]:
+    """Check the mocks of the case at `at`; `where` names the workflow in messages."""
+    for reference, answers in mocks.items():
+        place = (*at, "mocks", reference)
+        task = known.tasks.get(reference)
+        if not known.has(reference):
+            message = f"no task at {quoted(reference)} in {where}; it has {_some(known)}"
+            hint = did_you_mean(_meant(reference, known))
+            yield fault(document, place, "IOG318", message, key=True, hint=hint)
+        elif task is not None and task.kind not in REACHING_OUT:
+            message = (
+                f"the mock of {reference} is never used: only tasks that call or run something ask for one"
+            )
+            inside = [each for each in known.reaching_out if each.startswith(f"{reference}/")]
+            hint = did_you_mean(inside[0]) if len(inside) == 1 else "remove it"
+            yield warning(document, place, "IOG318", message, key=True, hint=hint)
+        elif task is not None:
+            listed_ = isinstance(outline.at(document.data, place), list)
+            for index, answer in enumerate(answers):
+                error_at = (*place, *((index,) if listed_ else ()), "error")
+                yield from _error(document, error_at, answer, task)
+
+
+def _error(document: Placed, at: Pointer, mock: Mock, task: outline.Task) -> Iterator[Problem]:
+    """Check the type of a mock's error; functions and workflows may raise types of their own."""
+    word = None if mock.error is None else mock.error.type
+    if word is None or word in STANDARD_STATUS or ":" in word or "/" in word:
+        return
+    meant = nearest(word, STANDARD_STATUS)
+    own = outline.child_of(task) is not None or task.data.get("call") not in (None, "http", "openapi")
+    if meant or not own:
+        expected = f"a URI or one of the standard's types: {listed(sorted(STANDARD_STATUS))}"
+        message = f'"type" of the error of a mock must be {expected}, not {quoted(word)}'
+        yield fault(document, (*at, "type"), "IOG318", message, hint=did_you_mean(meant))
+
+
+def _meant(reference: str, known: References) -> str | None:
+    """Return the reference that was most likely meant: the only task of that name, or a similar text."""
+    name = reference.rpartition("/")[2]
+    by_name = [each for each in known.tasks if each.rpartition("/")[2] == name]
+    return by_name[0] if len(by_name) == 1 else nearest(reference, known.tasks)
+
+
+def _some(known: References) -> str:
+    """Return references that may have been meant: first tasks that reach out, since only they use mocks."""
+    ordered = sorted(known.tasks, key=lambda reference: known.tasks[reference].kind not in REACHING_OUT)
+    more = len(ordered) - MOST_NAMED
+    return f"{', '.join(ordered[:MOST_NAMED])} and {more} more" if more > 0 else listed(ordered)
+
+
+def _collect(
+    found: References, prefix: str, definition: Mapping[str, Any], child: Definitions, around: frozenset[str]
+) -> None:
+    """Collect the tasks of a workflow and, below a task that runs another workflow, those of that one.
+
+    Of workflows that run themselves, directly or not, the first round counts.
+    """
+    for task in outline.tasks(definition):
+        reference = prefix + task.reference_text()
+        found.tasks[reference] = task
+        named = outline.child_of(task)
+        if named is None or named in around:
+            continue
+        inner = child(named)
+        if inner is None:
+            found.unknown.append(reference)
+        else:
+            _collect(found, reference, inner, child, around | {named})
