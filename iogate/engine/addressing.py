@@ -15,10 +15,13 @@ from urllib.parse import quote
 from iogate.compiler.tasks import Endpoint
 from iogate.engine.scope import Scope
 from iogate.errors import WorkflowError
+from iogate.expressions import Template
 from iogate.expressions.paths import type_name
 
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
 _CLIMBING = frozenset({".", ".."})
+_ENVIRONMENT = re.compile(r"(?<![.\w$])env\b|\$ENV\b")
+_LONGEST_SHOWN = 120
 
 
 def url(endpoint: Endpoint, scope: Scope) -> str:
@@ -27,7 +30,9 @@ def url(endpoint: Endpoint, scope: Scope) -> str:
     Raises WorkflowError, of type expression, where data does not fit into it.
     """
     made = "".join(
-        _expand(part, scope.input) if isinstance(part, str) else _given(part.evaluate(scope.input, scope))
+        _expand(part, scope.input)
+        if isinstance(part, str)
+        else _given(part, part.evaluate(scope.input, scope))
         for part in endpoint.parts
     )
     if not made:
@@ -58,9 +63,19 @@ def _expand(text: str, data: Any) -> str:
     return expanded
 
 
-def _given(value: Any) -> str:
+def _given(source: Template, value: Any) -> str:
+    """Return the result of an expression as text.
+
+    Raises WorkflowError for null: unlike a template, which leaves out an undefined variable (RFC 6570,
+    section 3.2.1), an expression has no such rule, and the call would go to another resource.
+    """
     if isinstance(value, Mapping) and "uri" in value:
         value = value["uri"]
+    if value is None:
+        text = str(getattr(source, "text", ""))
+        shown = text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
+        why = "; expressions see no environment variables" if _ENVIRONMENT.search(text) else ""
+        raise WorkflowError("expression", detail=f"expression ${{ {shown} }} in the endpoint gives null{why}")
     return word(value, "the endpoint")
 
 
