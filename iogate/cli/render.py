@@ -252,25 +252,22 @@ _RESERVED = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "
 def to_yaml(value: Any, indent: int = 0) -> str:
     """YAML that every YAML reader understands alike: block style, text in double quotes where in doubt."""
     space = " " * indent
+    lines = []
+    # One call a level, so that all data that a run may have can be shown.
     match value:
         case Mapping() if value:
-            return "".join(
-                f"{space}{_scalar(str(key))}:{_nested(each, indent)}" for key, each in value.items()
-            )
+            for key, each in value.items():
+                inner = isinstance(each, Mapping | list | tuple) and each
+                shown = f"\n{to_yaml(each, indent + 2)}" if inner else f" {_scalar(each)}\n"
+                lines.append(f"{space}{_scalar(str(key))}:{shown}")
+            return "".join(lines)
         case list() | tuple() if value:
-            lines = []
             for each in value:
                 nested = to_yaml(each, indent + 2)
                 lines.append(f"{space}- {nested.lstrip(' ')}")
             return "".join(lines)
         case _:
             return f"{space}{_scalar(value)}\n"
-
-
-def _nested(value: Any, indent: int) -> str:
-    if isinstance(value, Mapping | list | tuple) and value:
-        return "\n" + to_yaml(value, indent + 2)
-    return f" {_scalar(value)}\n"
 
 
 def _scalar(value: Any) -> str:

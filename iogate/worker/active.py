@@ -18,7 +18,7 @@ from iogate.engine.state import State, WaitingFor
 from iogate.store.claims import Claim
 from iogate.store.commits import Child, Commit, Move, TaskRow
 from iogate.store.schedules import LIVE_REVISION
-from iogate.worker.frames import NOTHING, Codec, Delta, encode
+from iogate.worker.frames import NOTHING, Codec, Delta, encode, encode_data
 from iogate.worker.journal import KEPT, gather, lines
 from iogate.worker.lifecycle import Chronicle
 from iogate.worker.redaction import Redaction
@@ -146,7 +146,7 @@ class Run:
         children = (
             [child for child in self.children if self._starts(child, ended=ended)] if self.children else ()
         )
-        emitted = [Leaving(type=e.event["type"], data=encode(e.event), lifecycle=False) for e in self.emits]
+        emitted = [Leaving(type=e.event["type"], data=_event(e), lifecycle=False) for e in self.emits]
         lifecycle: list[Leaving] = []
         # A standing run decides when others start: the standard knows it as no run.
         standing = self.claim.revision == LIVE_REVISION
@@ -171,7 +171,9 @@ class Run:
             values_gone=delta.values_gone,
             tasks=list(self.rows.values()),
             journal=lines(notes, redaction),
-            output=encode(state.output) if ended and state.status == "completed" else None,
+            output=encode_data(state.output, "the output of the workflow")
+            if ended and state.status == "completed"
+            else None,
             error=None if error is None else encode(error),
             has_parent=self.claim.depth > 0,
             deadline_ms=self.deadline_ms,
@@ -214,6 +216,10 @@ class Run:
         """Forget what was to be said."""
         self.notes, self.told, self.rows = [], [], {}
         self.emits, self.children = [], []
+
+
+def _event(emit: Emit) -> bytes:
+    return encode_data(emit.event, f"the event {emit.event['type']}")
 
 
 def waiting(wait: WaitingFor | None) -> bytes | None:

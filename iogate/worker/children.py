@@ -22,7 +22,7 @@ from iogate.store.line import CommandFailed
 from iogate.store.revisions import NotAuthentic, Revisions
 from iogate.store.seals import Facts
 from iogate.store.uids import UidSource
-from iogate.worker.frames import encode
+from iogate.worker.frames import encode_data
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Children:
             api=parent.api,
             frame=start.frame,
             facts=facts,
-            input=encode(start.input),
+            input=encode_data(start.input, f"the input for {start.namespace}/{start.name}"),
             awaits=start.awaits,
         )
 

@@ -7,6 +7,8 @@ written once a run, however many frames hold it and however often those are writ
     frame   its attributes that differ from their defaults; `"$values": {attribute: digest}` stands for
             those that are stored apart (attributes are a closed set, so data cannot look like it)
     value   JSON, by the first 32 hex digits of its SHA-256
+
+No data is nested deeper than LEVELS: what one version of Python writes, another one must be able to read.
 """
 
 from __future__ import annotations
@@ -20,16 +22,70 @@ import msgspec
 
 from iogate.engine.frame import Frame, frame_to_json
 from iogate.engine.state import State, changes, head_to_json, state_from_json
+from iogate.errors import WorkflowError
 from iogate.store.seals import digest as digest_of
 
 BIG = 64 * 1024
 """Bytes of JSON from which a value is stored apart."""
 SURELY_SMALL = BIG // 6
 """Characters: a shorter text is not big, even where each one is escaped."""
+LEVELS = 300
+"""Nesting of data that is stored. Python 3.11 reads about 900 levels, and 450 where each takes two calls."""
+CHECKED = 8
+"""Values of one run whose depth is known."""
+_CONTAINERS = frozenset({dict, list, tuple})
 _VALUES = "$values"
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder().decode
+
+
+class TooDeep(WorkflowError):
+    """Data nested deeper than LEVELS; `owner` names the data."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(
+            "runtime",
+            title="Data nested too deeply",
+            detail=f"{owner} is nested deeper than {LEVELS} levels, which not every worker could "
+            "read: collect items side by side in one list, or store what is nested as text (`tojson`)",
+        )
+
+
+def encode_data(value: Any, owner: str, checked: dict[int, Any] | None = None) -> bytes:
+    """Encode data of a run; `checked` keeps by identity what was checked, so that it is checked once.
+
+    Raises TooDeep for data nested deeper than LEVELS.
+    """
+    try:
+        text = encode(value)
+    except RecursionError:
+        raise TooDeep(owner) from None
+    # Each level takes two brackets: most data needs no closer look.
+    if len(text) > 2 * LEVELS and text.count(b"[") + text.count(b"{") > LEVELS:
+        if type(value) not in _CONTAINERS or (checked is not None and id(value) in checked):
+            return text
+        if _is_deeper(value, LEVELS):
+            raise TooDeep(owner)
+        if checked is not None:
+            if len(checked) >= CHECKED:
+                checked.clear()
+            checked[id(value)] = value
+    return text
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Tell whether a list or mapping has more levels, itself included."""
+    if levels == 0:
+        return True
+    members = value.values() if type(value) is dict else value
+    if _CONTAINERS.isdisjoint(map(type, members)):
+        return False
+    # No comprehension: it would be a second call for each level.
+    for member in members:  # noqa: SIM110
+        if type(member) in _CONTAINERS and _is_deeper(member, levels - 1):
+            return True
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +127,8 @@ class Codec:
     _big: dict[int, tuple[Any, str]] = field(default_factory=dict)
     """Big values by identity, held so that the identity stays theirs: a scope frame that moves on
     does not encode again what flows through it."""
+    _checked: dict[int, Any] = field(default_factory=dict)
+    """Values that are not nested too deeply."""
 
     def load(self, head: bytes, frames: Mapping[str, bytes], values: Mapping[str, bytes]) -> State:
         """The state that the store holds.
@@ -153,7 +211,7 @@ class Codec:
             if known is not None:
                 apart[attribute] = known[1]
                 continue
-            text = encode(value)
+            text = encode_data(value, f"the data at {frame.pointer or '/'}", self._checked)
             if len(text) <= BIG:
                 data[attribute] = msgspec.Raw(text)
                 continue

@@ -17,7 +17,7 @@ from iogate.engine.scope import RunFacts
 from iogate.engine.state import State
 from iogate.store.claims import Claim
 from iogate.worker.active import Run
-from iogate.worker.frames import Codec, decode
+from iogate.worker.frames import Codec, TooDeep, decode
 from iogate.worker.inbox import hear
 from iogate.worker.programs import Programs, Unloadable
 from iogate.worker.sinks import Sinks
@@ -123,6 +123,8 @@ class Loading:
 
 def broken(run: Run, what: str, error: Exception) -> Unfit:
     """What a defect of ours makes of the run it happened to; the log has the traceback."""
+    if isinstance(error, TooDeep):
+        return Unfit("runtime", str(error), error.title)
     log.error(
         "run %s: %s",
         run.uid,

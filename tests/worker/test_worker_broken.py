@@ -83,6 +83,28 @@ async def test_run_that_would_write_too_much_at_once_faults_and_its_neighbours_g
     assert (await site.ended(await site.call(), 5)).status == "completed"
 
 
+async def test_run_whose_data_is_nested_too_deeply_faults(site: Site) -> None:
+    """Python 3.13 would store thousands of levels, which a worker with Python 3.11 could not read."""
+    nest = workflow("nest", {"grow": {"set": {"v": "${ reduce range(.n) as $i (1; [.]) }"}}})
+    parent = workflow(
+        "parent", {"start": {"run": {"workflow": {"namespace": "test", "name": "nest", "version": "1.0.0"}}}}
+    )
+    parent["do"][0]["start"]["run"]["workflow"]["input"] = "${ reduce range(.n) as $i (1; [.]) }"
+    await site.publish(nest, parent)
+    await site.worker()
+    hint = "collect items side by side in one list, or store what is nested as text (`tojson`)"
+    for name, owner in (
+        ("nest", "the output of the workflow"),
+        ("parent", 'task "start": the input for test/nest'),
+    ):
+        error = decoded((await site.ended(await site.call(name, {"n": 310}), 5)).error)
+        assert (error["title"], error["detail"]) == (
+            "Data nested too deeply",
+            f"{owner} is nested deeper than 300 levels, which not every worker could read: {hint}",
+        )
+    assert (await site.ended(await site.call("nest", {"n": 299}), 5)).status == "completed"
+
+
 async def test_run_goes_on_once_a_full_store_has_room_again(site: Site) -> None:
     async with CountingServer(delay_s=0.5) as server:
         await site.publish(two_calls(server))
@@ -137,7 +159,7 @@ async def test_event_that_is_nested_too_deeply_faults_its_run_at_once(site: Site
     worker = await site.worker()
     run = await site.ended(await site.call("says"), 5)
     assert run.status == "faulted"
-    assert "its state cannot be stored" in decoded(run.error)["detail"]
+    assert "the event test.deep is nested deeper than 300 levels" in decoded(run.error)["detail"]
     assert (await site.ended(await site.call())).status == "completed"
     assert "lease.lost" not in worker.said()
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from iogate.cli.render import to_yaml
 from iogate.engine.frame import Frame
 from iogate.engine.state import State
-from iogate.worker.frames import BIG, Codec, Delta
+from iogate.store.redact import redact
+from iogate.worker.frames import BIG, CHECKED, LEVELS, Codec, Delta, TooDeep, encode_data
 from tests.examples import examples
 
 JSON = st.recursive(
@@ -77,6 +80,47 @@ def test_big_integers_stay_exact(number: int) -> None:
     stored = Stored()
     stored.apply(Codec().delta(before))
     assert stored.load() == before
+
+
+@pytest.mark.parametrize("ahead", ["", "x" * 2 * BIG])
+def test_data_is_stored_up_to_a_depth_that_each_python_can_read(ahead: str) -> None:
+    def nested(levels: int) -> list[Any]:
+        value: list[Any] = []
+        for level in range(levels - 1):
+            value = [ahead if level == 5 else "[[[", {"a": value}] if level % 2 else [value]
+        return value
+
+    def depth(value: Any) -> int:
+        members = list(value.values()) if isinstance(value, dict) else value
+        return 1 + max((depth(each) for each in members if isinstance(each, dict | list)), default=0)
+
+    value = nested(LEVELS * 2 // 3)
+    assert depth(value) == LEVELS - 1
+    value = [value]
+    before = state(Frame(id=1, kind="scope", value=value, pointer="/do/0/grow"))
+    stored = Stored()
+    stored.apply(Codec().delta(before))
+    assert stored.load() == before
+    # What shows data must go as deep.
+    assert redact(value) == value
+    assert "[[[" in to_yaml(value)
+    for levels in (1, 2_000_000 // LEVELS):
+        for _ in range(levels):
+            value = [value]
+        with pytest.raises(TooDeep, match="the data at /do/0/grow is nested deeper than 300 levels"):
+            Codec().delta(state(Frame(id=1, kind="scope", value=value, pointer="/do/0/grow")))
+
+
+def test_many_brackets_side_by_side_are_not_deep() -> None:
+    value = {"text": "[" * 2 * LEVELS, "list": [[]] * 2 * LEVELS}
+    assert encode_data(value, "x") == msgspec.json.encode(value)
+    assert encode_data("[" * 2 * LEVELS, "x")
+    checked: dict[int, Any] = {}
+    for _ in range(20):
+        value = {**value}
+        assert encode_data(value, "x", checked) == encode_data(value, "x", checked)
+        assert checked[id(value)] is value
+    assert len(checked) <= CHECKED
 
 
 def test_only_changed_frames_are_written() -> None:
