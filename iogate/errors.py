@@ -149,9 +149,11 @@ def in_family(error: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def for_operators(message: str, error: Mapping[str, Any]) -> str:
-    """Return the message of an error, followed by its members for operators: `sentTo` and `process`."""
+    """Return the message of an error, followed by its members for operators."""
     if error.get("sentTo"):
         message += f" (sent to {error['sentTo']})"
+    if error.get("responseExcerpt"):
+        message += f"; its response: {error['responseExcerpt']}"
     process = error.get("process") or {}
     streams = [(name, process.get(name)) for name in ("stderr", "stdout")]
     return message + "".join(f"; its {name} ends: {text}" for name, text in streams if text)

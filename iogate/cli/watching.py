@@ -119,6 +119,8 @@ def problem(error: dict[str, Any]) -> str:
     lines = [f"{'error':<10} {message}"]
     if error.get("sentTo"):
         lines.append(f"{'':<10} sent to {error['sentTo']}")
+    answered = str(error.get("responseExcerpt") or "")
+    lines += [f"{'':<10} response | {each}" for each in answered.split("\n") if each]
     for stream in ("stderr", "stdout"):
         written = str((error.get("process") or {}).get(stream, ""))
         lines += [f"{'':<10} {stream} | {each}" for each in written.split("\n") if written]
@@ -134,6 +136,8 @@ def told(line: dict[str, Any]) -> str:
         if detail.get("omitted"):
             shown.insert(0, f"({detail['omitted']} characters are left out)")
         return "\n".join(["  ".join(parts), *(f"  {detail['stream']} | {each}" for each in shown)])
+    if line["kind"] == "task.interrupted" and detail:
+        return "  ".join([*parts, f"its worker {detail['worker']} ended; it must happen at most once"])
     if line["kind"] == "task.restarted" and detail:
         return "  ".join([*parts, f"begun again: its worker {detail['worker']} ended"])
     if detail:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from iogate import durations
 from iogate.compiler.program import Program
-from iogate.engine import raising, steps
+from iogate.engine import steps
 from iogate.engine.commands import (
     Arrived,
     Cancelled,
@@ -28,7 +29,6 @@ from iogate.engine.scope import Environment, RunFacts
 from iogate.engine.state import State, followed
 from iogate.engine.tree import Tree
 from iogate.engine.walk import Walk
-from iogate.errors import WorkflowError
 
 __all__ = ["BUDGET", "Advance", "Environment", "RunFacts", "advance"]
 
@@ -85,10 +85,11 @@ def _happen(walk: Walk, state: State, happened: Sequence[Happening]) -> None:
         if isinstance(each, Cancelled):
             walk.end_cancelled(each.reason)
             return
-    if any(isinstance(each, Expired) for each in happened):
-        expired = WorkflowError("timeout", detail="the run took longer than it may")
-        walk.end_faulted(raising.problem(expired, "/", walk.environment.redact))
-        return
+    for each in happened:
+        if isinstance(each, Expired):
+            length = durations.format_seconds(each.limit_s)
+            steps.expire(walk, f"the run took longer than the timeout of its API, {length}")
+            return
     if state.status == "pending":
         walk.begin_run()
     for each in happened:

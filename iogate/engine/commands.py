@@ -218,6 +218,9 @@ class Cancelled:
 class Expired:
     """The whole run's deadline passed: faults with the standard's timeout error; nothing catches it."""
 
+    limit_s: float
+    """Timeout of the API, in seconds."""
+
 
 Happening = Performed | Arrived | ChildEnded | Resumed | Cancelled | Expired
 
@@ -245,6 +248,7 @@ class Note:
         "task.suspended",
         "task.resumed",
         "task.restarted",
+        "task.interrupted",
         "process.output",
     ]
     at_ms: int

@@ -7,14 +7,19 @@ and sees no data.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+from iogate import secret_members
 from iogate.compiler.tasks import Inline, Raise, Task
 from iogate.engine.addressing import to_json
 from iogate.engine.frame import Frame
 from iogate.engine.scope import Scope
 from iogate.errors import WorkflowError
 from iogate.expressions.paths import type_name
+
+EXCERPT: Final = 1_000
+"""Characters of the body of a response that operators see."""
+_EXTENSIONS: Final = frozenset({"response", "responseExcerpt", "process", "sentTo"})
 
 
 class RaisedError(WorkflowError):
@@ -92,19 +97,33 @@ def problem(error: WorkflowError, pointer: str, redact: Callable[[str], str]) ->
     return described
 
 
-def shown(error: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the error without the response that it is about, which is for `catch` and not for readers."""
-    return {name: value for name, value in error.items() if name != "response"}
+def shown(error: Mapping[str, Any], redact: Callable[[str], str]) -> dict[str, Any]:
+    """Return the error as the run keeps it: the response, which is for `catch`, becomes `responseExcerpt`."""
+    kept = {name: value for name, value in error.items() if name != "response"}
+    if excerpt := _excerpt((error.get("response") or {}).get("body"), redact):
+        kept["responseExcerpt"] = excerpt
+    return kept
+
+
+def _excerpt(body: Any, redact: Callable[[str], str]) -> str:
+    """Return the beginning of a body, redacted before it is cut: else half a secret could remain."""
+    if body is None:
+        return ""
+    if isinstance(body, str):
+        text = secret_members.redact_text(redact(body))
+    else:
+        text = redact(to_json(secret_members.redact(body)))
+    return text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…"
 
 
 def brief(error: Mapping[str, Any]) -> dict[str, Any]:
     """Return the error without its extensions: what callers and sinks see of it."""
-    return {name: value for name, value in error.items() if name not in ("response", "process", "sentTo")}
+    return {name: value for name, value in error.items() if name not in _EXTENSIONS}
 
 
 def caught(error: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the error as `catch` hands it to data: without `sentTo`, which is for operators."""
-    return {name: value for name, value in error.items() if name != "sentTo"}
+    """Return the error as `catch` hands it to data: without the members that are for operators alone."""
+    return {name: value for name, value in error.items() if name not in ("sentTo", "responseExcerpt")}
 
 
 def _text(value: Any) -> str | None:

@@ -27,6 +27,8 @@ from iogate.engine.scope import truthy
 from iogate.engine.walk import NOTHING, Fault, Walk
 from iogate.errors import WorkflowError
 
+_NAMED = 3
+"""Tasks that the error of an expired run names."""
 _SHARE = 20
 """Steps of one branch before the next has its turn."""
 
@@ -73,7 +75,7 @@ def asked_again(walk: Walk, worker: str = "") -> None:
     """Ask once more for every effect under way, with the same keys and arguments.
 
     In another attempt, after a fault, tasks that listen subscribe anew. `worker`: the one that had begun the
-    effects and ended, if there was one; the journal then says of each that it may happen twice.
+    effects and ended, if there was one; the journal then says of each that it was begun again or interrupted.
     """
     for frame in walk.tree.listening():
         if frame.wants is None:
@@ -88,6 +90,8 @@ def asked_again(walk: Walk, worker: str = "") -> None:
             walk.tree.remove(frame)
             walk.begins()
             definite = not isinstance(error, raising.UnknownOutcomeError)
+            if worker and not definite:
+                walk.note("task.interrupted", task, {"worker": worker})
             _carry(walk, walk.fault(error, task, scope, definite=definite))
         else:
             if worker:
@@ -202,18 +206,33 @@ def _time_out(walk: Walk, frame: Frame) -> None:
     """End what is inside a frame whose time is over, and raise the standard's error there."""
     assert frame.deadline_ms is not None
     length = durations.format_seconds((frame.deadline_ms - frame.started_ms) / 1000)
-    late = WorkflowError("timeout", detail=f"it took longer than its timeout of {length}")
     if frame.parent is None:
-        whole = WorkflowError("timeout", detail=f"the workflow took longer than its timeout of {length}")
-        walk.end_faulted(raising.problem(whole, "/", walk.environment.redact))
+        expire(walk, f"the workflow took longer than its timeout of {length}")
         return
     walk.cancelled(walk.tree.remove_below(frame))
     if frame.kind == "scope":  # one attempt of a `try`: the error comes from inside it
         scope, task = frame, walk.program.tasks[walk.tree.parent(frame).pointer]
+        detail = f"its attempt took longer than the limit of {length}"
     else:
         scope, task = walk.tree.remove(frame), walk.program.tasks[frame.pointer]
+        detail = f"it took longer than its timeout of {length}"
     walk.begins()
-    _carry(walk, walk.fault(late, task, scope, definite=False))
+    _carry(walk, walk.fault(WorkflowError("timeout", detail=detail), task, scope, definite=False))
+
+
+def expire(walk: Walk, detail: str) -> None:
+    """Fault the whole run with the standard's timeout error, which names the tasks that it was at."""
+    inner = {frame.parent for frame in walk.tree.frames.values()}
+    at = dict.fromkeys(
+        frame.pointer
+        for frame in walk.tree.frames.values()
+        if frame.kind == "task" and frame.pointer and frame.id not in inner
+    )
+    if at:
+        more = f" and {len(at) - _NAMED} more" if len(at) > _NAMED else ""
+        detail += f"; it was at {', '.join([*at][:_NAMED])}{more}"
+    expired = WorkflowError("timeout", detail=detail)
+    walk.end_faulted(raising.problem(expired, "/", walk.environment.redact))
 
 
 def _carry(walk: Walk, fault: Fault) -> int | None:
@@ -227,7 +246,7 @@ def _carry(walk: Walk, fault: Fault) -> int | None:
 
 def _up(walk: Walk, fault: Fault) -> int | None:
     error = walk.named(fault.error)
-    walk.note("task.faulted", fault.task, {"error": raising.shown(error)})
+    walk.note("task.faulted", fault.task, {"error": raising.shown(error, walk.environment.redact)})
     scope = walk.tree[fault.at]
     while (frame := walk.tree.parent(scope)).parent is not None:
         around = walk.program.tasks[frame.pointer]

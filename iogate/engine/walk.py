@@ -111,7 +111,7 @@ class Walk:
 
     def end_faulted(self, error: dict[str, Any]) -> None:
         """Nothing caught it: the run ends with the error."""
-        error = raising.shown(self.named(error))
+        error = raising.shown(self.named(error), self.environment.redact)
         self.kept = self.tree.as_of(self.moment)
         self._end("faulted")
         self.error = error

@@ -2,7 +2,7 @@
 
 Called by gateway and cli with what `runs` gives. Pure. Invariants: `input` leaves redacted, and every time
 is RFC 3339, UTC; whoever may not see a run in full sees its status and times; callers see no output of a
-process and no target of the setting `endpoints`, operators do.
+process, no target of the setting `endpoints` and no response of a server, operators do.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from iogate.store.redact import redact
+from iogate.secret_members import redact
 
 if TYPE_CHECKING:
     from iogate.store.views import RunView, Summary, TaskView
@@ -95,8 +95,9 @@ def listed(run: Summary) -> dict[str, Any]:
 def error(run: Summary | RunView, *, operator: bool = False) -> dict[str, Any] | None:
     """Return why a run did not complete: RFC 7807 with `code` and `message`; None for one that did.
 
-    `operator`: with `process`, the exit code of a process that failed and the end of its output, and
-    `sentTo`, the origin to which the setting `endpoints` sent a call.
+    `operator`: with `process`, the exit code of a process that failed and the end of its output, `sentTo`,
+    the origin to which the setting `endpoints` sent a call, and `responseExcerpt`, the beginning of the body
+    of the response that refused a call.
     """
     if run.status == "cancelled":
         return _cancelled(run.cancel_reason or "")
@@ -138,7 +139,7 @@ def public(line: dict[str, Any]) -> dict[str, Any] | None:
     match line:
         case {"kind": "process.output"}:
             return None
-        case {"kind": "task.restarted"}:
+        case {"kind": "task.restarted" | "task.interrupted"}:
             # Its detail is the name of a worker.
             return {name: value for name, value in line.items() if name != "detail"}
         case {"detail": {"error": dict() as problem, **detail}}:
@@ -148,7 +149,9 @@ def public(line: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _for_callers(problem: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in problem.items() if name not in ("process", "sentTo")}
+    return {
+        name: value for name, value in problem.items() if name not in ("process", "sentTo", "responseExcerpt")
+    }
 
 
 def _waiting_for(run: RunView, *, limited: bool) -> dict[str, Any] | None:

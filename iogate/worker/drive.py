@@ -182,7 +182,7 @@ class Drive:
         now_ms = self._clock.now_ms()
         if run.deadline_ms is not None and now_ms >= run.deadline_ms and not run.expired:
             run.expired = True
-            run.inbox.append(Expired())
+            run.inbox.append(Expired(limit_s=(run.deadline_ms - run.claim.started_at_ms) / 1000))
         happened, run.inbox = run.inbox, []
         assert run.program is not None
         try:

@@ -172,6 +172,10 @@ def test_a_message_of_several_lines_cannot_pass_for_a_field_of_a_run() -> None:
     shown = problem({"message": "a\noutput     fine", "status": 500, "type": "t"})
     assert shown.splitlines()[1] == f"{'':<11}output     fine"
     process = {"code": 3, "stderr": "Traceback\nstatus     fine", "stdout": "half"}
+    refused = {"message": "it failed", "status": 500, "type": "t", "responseExcerpt": "no\nstatus     fine"}
+    assert [line.strip() for line in problem(refused).splitlines()][1:3] == [
+        *("response | no", "response | status     fine"),
+    ]
     shown = problem({"message": "it failed", "status": 500, "type": "t", "process": process})
     assert [line.strip() for line in shown.splitlines()] == [
         *("error      it failed", "stderr | Traceback", "stderr | status     fine", "stdout | half", "500 t"),

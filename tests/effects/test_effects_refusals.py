@@ -1,4 +1,4 @@
-"""The answer that refused a call: the workflow can branch on it, and nobody else sees it."""
+"""The response that refused a call: the workflow can branch on it, and only operators see an excerpt."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from aiohttp import web
 
 from iogate.effects import Effects
 from iogate.effects.http.responses import REFUSAL_BYTES
+from iogate.engine.raising import EXCERPT, brief, caught, shown
+from iogate.errors import for_operators
 from iogate.redaction import HIDDEN, Redactor
 from iogate.settings import Settings
 from tests.effects.conftest import Site, do, get
@@ -114,7 +116,7 @@ do:
 
 
 async def test_a_workflow_branches_on_a_field_of_the_body(site: Site, tmp_path: Path) -> None:
-    """And what is told of a run that nothing caught has no response."""
+    """The error of a run that nothing caught shows operators the beginning of the body."""
     from iogate.testing import Harness
 
     answer = {"code": "OUT_OF_STOCK", "items": ["A-1"]}
@@ -131,8 +133,34 @@ async def test_a_workflow_branches_on_a_field_of_the_body(site: Site, tmp_path: 
     outcome = await harness.run("t/w")
     assert outcome.status == "faulted"
     assert outcome.error is not None
-    assert set(outcome.error) == {"type", "status", "title", "detail", "instance", "sentTo"}
-    assert "CLOSED" not in repr(outcome)
+    members = {"type", "status", "title", "detail", "instance", "sentTo", "responseExcerpt"}
+    assert set(outcome.error) == members
+    assert outcome.error["responseExcerpt"] == '{"code":"CLOSED","items":["A-1"]}'
+    assert "CLOSED" not in repr(brief(outcome.error))
+    assert "CLOSED" in for_operators("", outcome.error)
+
+
+@pytest.mark.parametrize(
+    ("body", "excerpt"),
+    [
+        (None, None),
+        ({"why": "no", "access_token": "abc", "n": [{"apiKey": "k"}]}, None),
+        ('{"why":"no","access_token":"abc', '{"why":"no","access_token":[redacted]'),
+        ("why=no&password=abc&n=1", "why=no&password=[redacted]&n=1"),
+        ("Authorization: Bearer abc\nbye", "Authorization: [redacted]\nbye"),
+        (f"it was {SECRET}.", f"it was {HIDDEN}."),
+        ("x" * (EXCERPT - 5) + SECRET, "x" * (EXCERPT - 5) + "[red…"),
+        ({"a": ["ü" * 2 * EXCERPT]}, '{"a":["' + "ü" * (EXCERPT - 8) + "…"),
+    ],
+)
+def test_operators_see_an_excerpt_that_was_redacted_before_it_was_cut(body: Any, excerpt: str | None) -> None:
+    error = {"status": 500, "response": {"status": 500, "headers": {}, "body": body}}
+    found = shown(error, Redactor([SECRET]).text)
+    if isinstance(body, dict) and "why" in body:
+        excerpt = '{"why":"no","access_token":"[redacted]","n":[{"apiKey":"[redacted]"}]}'
+    assert found.get("responseExcerpt") == excerpt
+    assert "response" not in found
+    assert brief(found) == caught({**found, "sentTo": "http://h"}) == {"status": 500}
 
 
 AFTER = {"Retry-After": "30"}

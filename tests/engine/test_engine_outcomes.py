@@ -115,7 +115,10 @@ def test_at_most_once_faults_instead_of_asking_again(
     run = Run(program(text), environment=Environment(once=once))
     (perform,) = run.tell()
     assert perform.at_most_once
-    assert run.tell(Resumed()) == ()
+    assert run.tell(Resumed(worker="host-1")) == ()
+    kinds = [(note.kind, note.reference, note.detail) for note in run.notes[2:3]]
+    assert kinds == [("task.interrupted", "/do/0/c", {"worker": "host-1"})]
+    assert run.happened("task.restarted") == []
     assert run.state.error is not None
     assert run.state.error["type"] == ERROR_TYPES + "runtime"
     assert run.state.error["detail"] == 'task "c": its outcome is unknown, and it must happen at most once'
@@ -159,13 +162,13 @@ def test_a_run_that_is_cancelled_before_it_begins_never_begins() -> None:
 def test_the_deadline_of_a_run_faults_it() -> None:
     run = Run(program("do: [{w: {wait: PT1H}}]"))
     run.tell()
-    run.tell(Expired())
+    run.tell(Expired(limit_s=90))
     assert run.state.status == "faulted"
     assert run.state.error == {
         "type": ERROR_TYPES + "timeout",
         "status": 408,
         "title": "Timed out",
-        "detail": "the run took longer than it may",
+        "detail": "the run took longer than the timeout of its API, 1m30s; it was at /do/0/w",
         "instance": "/",
     }
 
@@ -174,7 +177,7 @@ def test_an_ended_run_hears_nothing() -> None:
     run = Run(program("do: [{a: {set: '1'}}]"))
     run.tell()
     ended = run.state
-    run.tell(Cancelled(), Expired(), Resumed(), Performed(frame=1))
+    run.tell(Cancelled(), Expired(limit_s=1), Resumed(), Performed(frame=1))
     assert run.state is ended
 
 

@@ -215,7 +215,7 @@ def test_the_run_s_own_deadline_leaves_everything_where_it_was() -> None:
     run = Run(program(f"do: [{{a: {call()}}}, {{b: {call()}}}]"), input=1, stores=True)
     (a,) = run.tell()
     (b,) = run.tell(Performed(frame=a.frame, output=2))
-    run.tell(Expired())
+    run.tell(Expired(limit_s=60))
     assert run.state.status == "faulted"
     (asked,) = again(run)
     assert (asked.reference, asked.idempotency_key) == (b.reference, b.idempotency_key)

@@ -366,7 +366,7 @@ def test_a_workflow_that_takes_too_long_faults_and_nothing_catches_it() -> None:
             "type": ERROR_TYPES + "timeout",
             "status": 408,
             "title": "Timed out",
-            "detail": "the workflow took longer than its timeout of 5s",
+            "detail": "the workflow took longer than its timeout of 5s; it was at /do/0/t/try/0/w",
             "instance": "/",
         }
 
@@ -378,6 +378,8 @@ def test_an_attempt_that_takes_too_long_is_tried_again() -> None:
         " do: [{h: {set: '[$error.status, now]'}}]}}}]"
     )
     assert output(text) == [408, NOW_MS / 1000 + 15]
+    detail = output(text.replace("[$error.status, now]", "$error.detail"))
+    assert detail == 'task "t": its attempt took longer than the limit of 5s'
 
 
 def test_a_timeout_that_is_not_there_is_a_configuration_error() -> None:

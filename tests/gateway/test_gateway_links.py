@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iogate.gateway.links import Links
-from iogate.store.redact import redact
+from iogate.secret_members import redact
 
 UID = "213996969363910656"
 

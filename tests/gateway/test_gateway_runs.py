@@ -83,7 +83,7 @@ async def test_a_faulted_run_shows_its_error_with_code_and_message(world: World)
     uid = (await world.call("a/b")).uid
     error = {"type": "https://x/errors/timeout", "status": 408, "title": "Too late"}
     process = {"code": 3, "stderr": "Traceback"}
-    own = {"process": process, "sentTo": "http://10.0.0.7:8080"}
+    own = {"process": process, "sentTo": "http://10.0.0.7:8080", "responseExcerpt": "no such card"}
     await world.finish(uid, "faulted", error=json.dumps({**error, **own}).encode())
     shown = (await world.ask(f"/v1/runs/{uid}")).json["error"]
     assert shown == error | {"code": "timeout", "message": "Too late"}, "the rest is no caller's"
@@ -307,11 +307,12 @@ async def test_events_are_the_journal_so_far_then_live_then_the_end(world: World
         b'{"kind":"process.output","detail":{"stream":"stderr","text":"hush"}}',
         b'{"kind":"task.restarted","name":"a","detail":{"worker":"host-1"}}',
         b'{"kind":"task.faulted","detail":{"error":{"status":500,"process":{"code":1,"stderr":"hush"},'
-        b'"sentTo":"http://10.0.0.7:8080"}}}',
+        b'"sentTo":"http://10.0.0.7:8080","responseExcerpt":"hush"}}}',
+        b'{"kind":"task.interrupted","name":"a","detail":{"worker":"host-1"}}',
     )
     for number, line in enumerate(for_operators, 3):
         await world.store.leases.commit([step(number, "keep", line)])
-    await world.store.leases.commit([step(6, "end", b'{"n":6}')])
+    await world.store.leases.commit([step(7, "end", b'{"n":7}')])
     reply = await following
     assert reply.headers["content-type"].startswith("text/event-stream")
     assert reply.headers["cache-control"] == "no-store"
@@ -321,9 +322,10 @@ async def test_events_are_the_journal_so_far_then_live_then_the_end(world: World
         'id: 2\nevent: journal\ndata: {"n":2}',
         'id: 4\nevent: journal\ndata: {"kind":"task.restarted","name":"a"}',
         'id: 5\nevent: journal\ndata: {"kind":"task.faulted","detail":{"error":{"status":500}}}',
-        'id: 6\nevent: journal\ndata: {"n":6}',
+        'id: 6\nevent: journal\ndata: {"kind":"task.interrupted","name":"a"}',
+        'id: 7\nevent: journal\ndata: {"n":7}',
     ]
     assert end.startswith(f'event: end\ndata: {{"uid":"{uid}","status":"completed"')
     assert rest == ""
-    again = await world.ask(f"/v1/runs/{uid}/events", headers={"last-event-id": "5"})
-    assert again.body.decode().split("\n\n")[0] == 'id: 6\nevent: journal\ndata: {"n":6}'
+    again = await world.ask(f"/v1/runs/{uid}/events", headers={"last-event-id": "6"})
+    assert again.body.decode().split("\n\n")[0] == 'id: 7\nevent: journal\ndata: {"n":7}'

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from iogate.cli.render import to_yaml
 from iogate.engine.frame import Frame
 from iogate.engine.state import State
-from iogate.store.redact import redact
+from iogate.secret_members import redact
 from iogate.worker.frames import BIG, CHECKED, LEVELS, Codec, Delta, TooDeep, encode_data
 from tests.examples import examples
 

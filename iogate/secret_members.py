@@ -1,6 +1,7 @@
-"""Takes secrets out of inputs before they are shown.
+"""Redaction of members whose names say that they hold a secret, in inputs and in responses.
 
-Pure; used by `reading`. A backstop: credentials of iogate itself are never stored at all.
+Called by `store.reading` and `engine.raising`. Pure. A backstop: credentials of iogate itself are never
+stored.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ _SECRET = re.compile(
     r"|signature|x_hub_signature.*|session(?:_?id)?|sid|jwt|bearer|otp|pin|cvv|cvc|.*_api_?key|.*_key_secret",
     re.IGNORECASE,
 )
+_PAIR = re.compile(
+    r"""(?<![\w.-])(?P<start>(?P<name>[A-Za-z][\w.-]{1,63})["']?\s{0,8}[:=]\s{0,8})"""
+    r"""(?:"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\n&;,<>}]+)"""
+)
+"""A member and its value, in text such as a form, a header or JSON that is not whole."""
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[-.\s]+")
 
 
@@ -36,3 +42,8 @@ def redact(value: Any) -> Any:
             return [redact(item) for item in value]
         case _:
             return value
+
+
+def redact_text(text: str) -> str:
+    """Return the text with `[redacted]` as the value of each member that looks like a secret."""
+    return _PAIR.sub(lambda found: found["start"] + REDACTED if is_secret(found["name"]) else found[0], text)
