@@ -2,20 +2,23 @@
 
 An event's id is the number of its line, from 1, which stays when older lines are dropped. Invariant: the
 stream ends with an `end` event once the run has ended; one that ends without it was cut off, and the
-client's `Last-Event-ID` continues it.
+client's `Last-Event-ID` continues it. One address cannot keep others out: while all places are taken, the one
+that has the most gives places to those that have few.
 """
 
 from __future__ import annotations
 
 import asyncio
 import weakref
+from collections import Counter
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from iogate.errors import Unreachable
-from iogate.gateway.answers import ErrorAnswer, Failed
+from iogate.gateway.answers import ErrorAnswer, Failed, too_many
+from iogate.password_hashing import network
 from iogate.store import reading
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ PROBE_S = 0.25
 """After each of the two beats of a probe."""
 PROBES_S = 2.0
 """Least time between two probes."""
+LEAST_SHARE = 10
 _BEAT = b": still here\n\n"
 
 Stream = AsyncGenerator[bytes, None]
@@ -36,9 +40,13 @@ Stream = AsyncGenerator[bytes, None]
 class _Place:
     """The place of an open stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        """Address of the client; of IPv6, its network."""
         self.beat: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done if the stream has to send a beat now."""
+        """Done if the stream has to send a beat or to end now."""
+        self.is_taken = False
+        """The place was given to another address: the stream ends."""
 
     def probe(self) -> None:
         if not self.beat.done():
@@ -50,25 +58,53 @@ class _Place:
 
 
 class Streams:
-    """The event streams that this process serves, never more than `limit`."""
+    """The event streams that this process serves, never more than `limit`.
+
+    While there are `limit`, one address is entitled to a share of them.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._open: set[_Place] = set()
+        self._share = max(LEAST_SHARE, limit // 4)
+        self._open: dict[_Place, None] = {}
         self._probing = asyncio.Lock()
         self._probed_s = -PROBES_S
 
     def __len__(self) -> int:
         return len(self._open)
 
-    async def open(self, live: Live, store: Store, uid: str, *, after: int) -> Stream:
-        """Return the events of a run behind the one of number `after`.
+    async def open(self, live: Live, store: Store, uid: str, *, after: int, address: str) -> Stream:
+        """Return the events of a run behind the one of number `after`, for a client at an address.
 
-        Raises Failed with a 503 if the process serves as many streams as it may.
+        Raises Failed if the process serves as many streams as it may: with a 429 if the address has its
+        share, with a 503 if no address has more than that.
         """
+        owner = network(address)
         if len(self._open) >= self._limit:
             await self._probe()
         if len(self._open) >= self._limit:
+            self._make_room(owner)
+        place = _Place(owner)
+        self._open[place] = None
+        stream = self._counted(place, _stream(live, store, uid, after=after, place=place))
+        # A client that is gone before the first event leaves a generator that never runs.
+        weakref.finalize(stream, self._open.pop, place, None)
+        return stream
+
+    def _make_room(self, owner: str) -> None:
+        """End the newest stream of the address that has the most."""
+        places = tuple(self._open)
+        counts = Counter([place.owner for place in places])
+        if counts[owner] >= self._share:
+            raise Failed(
+                too_many(
+                    f"All {self._limit} event streams of this gateway are taken, and this address has "
+                    f"{counts[owner]} of them; then one address may have {self._share}",
+                    RETRY_S,
+                )
+            )
+        most = max(counts, key=lambda each: counts[each])
+        if counts[most] <= self._share:
             raise Failed(
                 ErrorAnswer(
                     503,
@@ -78,12 +114,10 @@ class Streams:
                     [(b"retry-after", b"%d" % RETRY_S)],
                 )
             )
-        place = _Place()
-        self._open.add(place)
-        stream = self._counted(place, _stream(live, store, uid, after=after, place=place))
-        # A client that is gone before the first event leaves a generator that never runs.
-        weakref.finalize(stream, self._open.discard, place)
-        return stream
+        newest = next(place for place in reversed(places) if place.owner == most)
+        newest.is_taken = True
+        newest.probe()
+        self._open.pop(newest, None)
 
     async def _probe(self) -> None:
         """Make streams of connections that are closed end, which frees their places.
@@ -109,7 +143,7 @@ class Streams:
             async for event in events:
                 yield event
         finally:
-            self._open.discard(place)
+            self._open.pop(place, None)
             await events.aclose()
 
 
@@ -134,7 +168,7 @@ async def _stream(live: Live, store: Store, uid: str, *, after: int, place: _Pla
                 if events:
                     yield events
                 following = asyncio.ensure_future(anext(pages, None))
-            elif drained.done():
+            elif drained.done() or place.is_taken:
                 return
             else:
                 place.probed()

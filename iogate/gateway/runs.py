@@ -85,8 +85,13 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
             # A stream without a body would last as long as one with it.
             return Response(b"", media_type="text/event-stream", headers=headers)
         after = request.headers.get("last-event-id", "")
+        client = request.scope["client"]
         events = await live.streams.open(
-            live, live.store, uid, after=int(after) if _UID.fullmatch(after) else 0
+            live,
+            live.store,
+            uid,
+            after=int(after) if _UID.fullmatch(after) else 0,
+            address=client[0] if client else "",
         )
         return Stream(events, media_type="text/event-stream", headers=headers)
 

@@ -6,11 +6,14 @@ import asyncio
 import re
 from pathlib import Path
 
+import pytest
+
+from iogate.gateway import events
 from iogate.gateway.events import Streams
 from iogate.store import keys
 from iogate.store.connection import Store
 from iogate.store.leases import Commit
-from tests.gateway.driver import World, announced, api, listening, publish, spawn, until
+from tests.gateway.driver import Reply, World, announced, api, listening, publish, spawn, until
 
 
 async def test_one_stream_more_than_the_limit_is_a_503(world: World) -> None:
@@ -34,6 +37,49 @@ async def test_one_stream_more_than_the_limit_is_a_503(world: World) -> None:
         )
     assert len(world.live.streams) == 0
     assert (await world.ask(f"/v1/runs/{uid}/events")).status == 200
+
+
+async def test_one_address_cannot_take_the_places_of_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "PROBE_S", 0.01)
+    world.live.streams = Streams(12)
+    await world.publish(api("a/b"))
+    uid = (await world.call("a/b")).uid
+
+    async def follow(address: str) -> asyncio.Task[Reply]:
+        world.client = (address, 50_000)
+        asked = asyncio.create_task(world.ask(f"/v1/runs/{uid}/events"))
+        before = len(world.live.streams)
+
+        async def settled() -> bool:
+            return asked.done() or len(world.live.streams) > before or len(cut()) > ended
+
+        ended = len(cut())
+        await until(settled)
+        return asked
+
+    def cut() -> list[Reply]:
+        return [asked.result() for asked in greedy if asked.done()]
+
+    greedy: list[asyncio.Task[Reply]] = []
+    greedy += [await follow(f"2001:db8::{n}") for n in range(12)]  # one network
+    assert len(world.live.streams) == 12
+    others = [await follow("192.0.2.1")]
+    assert [(reply.status, b"event: end" in reply.body) for reply in cut()] == [(200, False)]
+    refused = await (await follow("2001:db8::1:2"))
+    assert (refused.status, refused.headers["retry-after"]) == (429, "5")
+    assert refused.message == (
+        "All 12 event streams of this gateway are taken, and this address has 11 of them; then one address "
+        "may have 10; retry in 5 s"
+    )
+    others.append(await follow("192.0.2.2"))
+    assert len(cut()) == 2
+    assert (await (await follow("192.0.2.3"))).status == 503, "the first address has no more than its share"
+    await world.finish(uid)
+    assert all(b"event: end" in reply.body for reply in await asyncio.gather(*others))
+    await asyncio.gather(*greedy)
+    assert len(world.live.streams) == 0
 
 
 async def test_a_head_request_takes_no_place(world: World) -> None:
