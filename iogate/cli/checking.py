@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from iogate.documents import Documents
     from iogate.documents.problems import Problem
     from iogate.documents.source import Source
+    from iogate.functions import Registry
     from iogate.settings import Settings
 
 
@@ -38,8 +39,12 @@ class Checked:
         return sum(problem.severity == "error" for problem in self.problems)
 
 
+BY_SETTINGS = frozenset({"IOG316", "IOG321", "IOG324", "IOG513", "IOG518", "IOG519"})
+"""Codes of problems that depend on settings: not reported while these cannot be read."""
+
+
 def check(
-    settings: Settings,
+    settings: Settings | None,
     *,
     purpose: Purpose = "validate",
     paths: Sequence[Path] | None = None,
@@ -49,6 +54,7 @@ def check(
 ) -> Checked:
     """Read and compile the project, or, with `paths`, only these files, which need not be a whole project.
 
+    Without `settings`, as when they cannot be read, what depends on them is not checked, functions included.
     `allow_unsupported` only warns of what this release does not execute or the settings do not allow; `mode`
     says which fetched documents are taken. Raises InvalidFiles for a lock file that cannot be read.
     """
@@ -59,6 +65,7 @@ def check(
     from iogate.documents import in_order, load
     from iogate.effects.fetching import fetcher
     from iogate.functions import load as load_functions
+    from iogate.settings import Settings
 
     root = root or Path.cwd()
     for path in paths or ():
@@ -66,28 +73,36 @@ def check(
             raise NotFound(f"{path}: no such file or folder")
     lock = locks.load(root, mode)
     documents = load(root, paths)
-    if purpose == "validate":
+    functions: Registry | None
+    if settings is None:
+        functions = None
+    elif purpose == "validate":
         # `validate` runs nothing of the project either: functions are read from the source of their modules.
         functions = declarations.read(settings.functions, root)
     else:
         with prints_to_stderr():
             functions = load_functions(settings.functions, root)
+    known = settings or Settings()
     compiled = compile_documents(
         documents,
-        settings,
+        known,
         root=root,
         purpose=purpose,
         functions=functions,
         partial=paths is not None,
         # `validate` says what the files say, wherever it runs: it does not touch the network.
-        fetch=lock.guard(fetcher(settings, root)) if purpose != "validate" else None,
+        fetch=lock.guard(fetcher(known, root)) if purpose != "validate" else None,
         allow_unsupported=allow_unsupported,
     )
     lacking = missing(documents) if purpose == "validate" else ()
     return Checked(
         documents=documents,
         bundle=compiled.bundle,
-        problems=in_order((*compiled.problems, *lacking)),
+        problems=in_order(
+            problem
+            for problem in (*compiled.problems, *lacking)
+            if settings is not None or problem.code not in BY_SETTINGS
+        ),
         sources=documents.sources,
         lock=lock,
     )

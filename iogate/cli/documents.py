@@ -44,7 +44,12 @@ def validate(
     ] = False,
 ) -> None:
     """Check documents: every error of every file, with its place."""
-    checked = check(session.settings(), paths=paths or None, allow_unsupported=allow_unsupported)
+    settings, wrong = None, None
+    try:
+        settings = session.settings()
+    except InvalidFiles as error:
+        wrong = error
+    checked = check(settings, paths=paths or None, allow_unsupported=allow_unsupported)
     files, errors = len(checked.documents.sources), checked.errors
     warnings = len(checked.problems) - errors
     if session.screen.output is Output.TEXT:
@@ -53,20 +58,27 @@ def validate(
         session.screen.data(
             "validate",
             {
-                "ok": errors == 0,
+                "ok": not errors and wrong is None,
                 "files": files,
                 "errors": errors,
                 "warnings": warnings,
                 "problems": [problem_json(each) for each in checked.problems],
+                "settings": [] if wrong is None else wrong.message.splitlines(),
             },
         )
-    if not files:
+    if not files and wrong is None:
         where = ", ".join(map(str, paths or ("apis.d", "workflows.d")))
         session.screen.warn(f"nothing to check: no files found in {where} of {Path.cwd()}")
         return
     session.screen.note(
         f"{counted(files, 'file')}: {counted(errors, 'error')}, {counted(warnings, 'warning')}"
     )
+    if wrong is not None:
+        raise InvalidFiles(
+            wrong.message,
+            code=wrong.code,
+            hint="correct the settings and validate again: what depends on them was not checked",
+        )
     if errors:
         raise InvalidFiles(
             f"validation failed: {counted(errors, 'error')}",

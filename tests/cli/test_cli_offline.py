@@ -29,6 +29,7 @@ def test_a_first_project_holds(cli: Cli) -> None:
         "errors": 0,
         "warnings": 0,
         "problems": [],
+        "settings": [],
     }
     assert ran.err == "2 files: 0 errors, 0 warnings\n"
     assert cli("validate", "--quiet").err == ""
@@ -42,6 +43,25 @@ def test_what_new_writes_holds_and_passes_its_own_test(cli: Cli, how: list[str])
     cli("new", "api", "shop/ask_again", *how)
     assert cli("validate", "-o", "json").json["errors"] == 0
     assert cli("test", "-o", "json").json["failed"] == 0
+
+
+def test_validate_reports_errors_of_settings_and_of_documents_in_one_pass(cli: Cli) -> None:
+    """Problems that depend on settings, wait until they can be read."""
+    cli.write("iogate.yaml", "prot: 1\n")
+    cli.write(
+        "workflows.d/w.yaml",
+        "document: {dsl: '1.0.3', namespace: n, name: w, version: 1.0.0}\nuse: {secrets: [key]}\n"
+        "do:\n  - a: {run: {shell: {command: ls}}}\n  - b: {call: 'f:1.0.0@default'}\n  - c: {cal: x}\n",
+    )
+    ran = cli("validate", "-o", "json", code=3)
+    assert [(each["code"], each["line"]) for each in ran.json["problems"]] == [("IOG207", 6)]
+    assert ran.json["settings"] == ['iogate.yaml:1: unknown setting "prot"; did you mean "port"?']
+    assert not ran.json["ok"]
+    assert ran.err == (
+        "1 file: 1 error, 0 warnings\n"
+        'iogate: iogate.yaml:1: unknown setting "prot"; did you mean "port"? [IOG190]\n'
+        "  correct the settings and validate again: what depends on them was not checked\n"
+    )
 
 
 def test_validate_runs_nothing_of_the_project(cli: Cli) -> None:
