@@ -194,6 +194,11 @@ def _closing(text: str, at: int) -> int:
 
 def _text(result: Any) -> str:
     """A result as it reads inside a text: strings as they are, all else as JSON, as jq's `tostring` does."""
-    return (
-        result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, separators=(",", ":"))
-    )
+    if isinstance(result, str):
+        return result
+    try:
+        return json.dumps(result, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        raise WorkflowError(
+            "expression", detail="data that is put into a text is nested too deeply"
+        ) from None

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iogate.errors import WorkflowError
 from iogate.expressions import Values, bare, embedded, template
 from iogate.expressions.templates import Literal, whole
 
@@ -59,6 +60,14 @@ def test_typed_properties_need_no_braces(source: Any, expected: Any) -> None:
 def test_results_that_look_like_expressions_are_data() -> None:
     assert template("${ .s }").evaluate({"s": "${ .n }", "n": 1}, NONE) == "${ .n }"
     assert template("> ${ .s }").evaluate({"s": "${ .n }", "n": 1}, NONE) == "> ${ .n }"
+
+
+def test_deep_data_within_a_text_is_an_error_of_the_expression() -> None:
+    deep: Any = 1
+    for _ in range(200_000):
+        deep = [deep]
+    with pytest.raises(WorkflowError, match="data that is put into a text is nested too deeply"):
+        template("see ${ .a }").evaluate({"a": deep}, NONE)
 
 
 def test_literal_trees_cost_nothing() -> None:
