@@ -82,11 +82,9 @@ class Attempts:
             state = Codec(input=start.input).load(start.head, start.frames, start.values)
         except (ValueError, TypeError) as error:
             raise Refused(f"run {start.uid}: this release cannot read its state: {error}") from None
-        if self.current:
-            if self.pointer is None:
-                state = reviving.begin_call_anew(old, state)
-            state = reviving.carry_over(old, program, state)
         if self.pointer is None:
+            if self.current:
+                state = reviving.carry_over(old, program, reviving.begin_call_anew(old, state))
             revived = reviving.revive(state, self.now_ms)
             if self.current and (call := reviving.open_call(program, state)) is not None:
                 self.remarks.append(
@@ -96,7 +94,10 @@ class Attempts:
         else:
             view = await self.store.runs.show(start.uid)
             given = None if view is None else msgspec.json.decode(view.input)
-            found = reviving.revive_from(program, state, self.pointer, self.now_ms, given)
+            if self.current:
+                found = reviving.carry_over_from(old, program, state, self.pointer, self.now_ms, given)
+            else:
+                found = reviving.revive_from(program, state, self.pointer, self.now_ms, given)
             revived = found.state
             if not found.as_then:
                 self.remarks.append(

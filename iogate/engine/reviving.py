@@ -205,6 +205,30 @@ def carry_over(old: Program, new: Program, state: State) -> State:
     return replace(state, frames=frames, error=error, index=None, trail=None)
 
 
+def carry_over_from(
+    old: Program, new: Program, state: State, pointer: str, now_ms: int, given: Any
+) -> Revived:
+    """Return the state that goes on from the task at `pointer` of another version of the workflow.
+
+    Tasks that began after that one need not be in the other version: they are begun again as it has them.
+
+    Raises:
+        Refused: the task, or a task around or before it that the run was in, is not in both versions.
+    """
+    _place(new, pointer)
+    try:
+        return revive_from(new, carry_over(old, new, state), pointer, now_ms, given)
+    except Refused as refused:
+        before = _Carrying(new, old).task(pointer)
+        if before is None:
+            raise
+        try:
+            revived = revive_from(old, state, before, now_ms, given)
+            return replace(revived, state=carry_over(old, new, revived.state))
+        except Refused:
+            raise refused from None
+
+
 class _Carrying:
     """Finds for pointers of one program those of another, by the names of tasks."""
 

@@ -17,7 +17,14 @@ from iogate.engine.commands import (
     Performed,
     Resumed,
 )
-from iogate.engine.reviving import begin_call_anew, carry_over, open_call, revive, revive_from
+from iogate.engine.reviving import (
+    begin_call_anew,
+    carry_over,
+    carry_over_from,
+    open_call,
+    revive,
+    revive_from,
+)
 from iogate.engine.state import State
 from iogate.errors import Refused, WorkflowError
 from tests.engine.engine_runs import NOW_MS, Run, program, stored
@@ -360,6 +367,38 @@ def test_a_definition_that_does_not_fit_is_refused_with_the_task_s_name(text: st
         carry_over(run.program, program(text), run.state)
     assert refused.value.message.startswith("the run does not fit test/sample:1.0.0: ")
     assert says in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "pointer", "left"),
+    [
+        (f"do: [{{a: {call()}}}]", "/do/0/a", []),
+        (f"do: [{{n: {{set: '1'}}}}, {{a: {call()}}}, {{d: {call()}}}]", "/do/1/a", ["/do/2/d"]),
+        (f"do: [{{a: {call()}}}, {{d: {{do: [{{b: {call()}}}, {{z: {call()}}}]}}}}]", "/do/1/d/do/0/b", None),
+    ],
+)
+def test_tasks_after_the_one_that_a_run_goes_on_from_need_not_be_in_the_other_definition(
+    text: str, pointer: str, left: list[str] | None
+) -> None:
+    run = faulted(STEPS, 1, 10, 20, DOWN)
+    new = program(text)
+    with pytest.raises(Refused):
+        carry_over(run.program, new, run.state)
+    revived = carry_over_from(run.program, new, run.state, pointer, run.now_ms, 1)
+    run.program = new
+    (first,) = again(run, revived.state)
+    assert first.reference == pointer
+    finish(run, [first], 5)
+    after = [each.reference for each in run.performs[1:]]
+    assert after == (["/do/1/d/do/1/z"] if left is None else left)
+
+
+def test_what_came_before_the_task_that_a_run_goes_on_from_must_be_in_the_other_definition() -> None:
+    run = faulted(STEPS, 1, 10, 20, DOWN)
+    elsewhere = f"do: [{{a: {call()}}}, {{e: {{do: [{{b: {call()}}}]}}}}]"
+    for text, pointer in ((elsewhere, "/do/1/e/do/0/b"), (elsewhere, "/do/1/e")):
+        with pytest.raises(Refused, match=r"^the run does not fit test/sample:1.0.0: it has no task \"d\""):
+            carry_over_from(run.program, program(text), run.state, pointer, run.now_ms, 1)
 
 
 def given(perform: Perform) -> Any:
