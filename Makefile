@@ -53,7 +53,7 @@ bench: setup ## Measure accepting and executing against plain Litestar and RQ
 	@$(BIN)/python -m bench $(ARGS)
 
 parity: setup ## Run every conformance case by the command and behind a gateway, not a sample of them
-	@PARITY=all $(BIN)/python -m pytest --timeout 900 tests/conformance/test_conformance_parity.py $(ARGS)
+	@PARITY=all $(BIN)/python -m pytest --timeout 900 tests/conformance/test_parity.py $(ARGS)
 
 faults: setup ## Kill workers, parents, gateways and the store under load, and count what is lost: nothing
 	@$(BIN)/python -m tests.faults.commit_points

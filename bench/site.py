@@ -16,7 +16,7 @@ from typing import Any
 
 from redis import Redis
 
-from iogate.store.embedded import start_embedded
+from iogate.store.embedded.server import start_embedded
 from tests.keys import LINK_KEY
 
 CHECKOUT = Path(__file__).parent.parent

@@ -25,8 +25,8 @@ from typing import Any
 
 from bench.site import TOKEN, Site, redis_server
 from bench.waiting import accept
-from iogate.store.connection import open_store
-from iogate.store.leases import Commit
+from iogate.store.runs.leases import Commit
+from iogate.store.store import open_store
 from tests.keys import RING
 
 PATH = "/v1/api/bench/noop/async"

@@ -21,9 +21,10 @@ from typing import Any
 from redis import Redis
 
 from bench.site import Site, redis_server, wait_for
-from iogate.store import keys, views
-from iogate.store.connection import Store, open_store
-from iogate.store.intake import Accepted, AcceptRequest
+from iogate.store import keys
+from iogate.store.runs import views
+from iogate.store.runs.intake import Accepted, AcceptRequest
+from iogate.store.store import Store, open_store
 from tests.keys import RING
 
 GROUP = 250

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, TextIO
 
-from iogate.control_characters import escape, escape_line
-from iogate.redaction import Redactor
+from iogate.security.control_characters import escape, escape_line
+from iogate.security.redaction import Redactor
 
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record has; the rest came in `extra`."""

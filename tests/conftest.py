@@ -13,9 +13,9 @@ from contextlib import ExitStack
 import pytest
 from hypothesis import HealthCheck, settings
 
-from iogate.store import server as servers
-from iogate.store.connection import Store
-from iogate.store.embedded import Embedded, throwaway
+from iogate.store.embedded import binaries as servers
+from iogate.store.embedded.server import Embedded, throwaway
+from iogate.store.store import Store
 from tests.examples import examples
 from tests.keys import RING
 

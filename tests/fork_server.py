@@ -32,16 +32,16 @@ from typing import IO, Any
 
 MODULES = (
     "iogate.cli.app",
-    "iogate.cli.checking",
-    "iogate.cli.draining",
-    "iogate.cli.embedded",
-    "iogate.cli.keys",
-    "iogate.cli.publishing",
+    "iogate.cli.documents.bundle",
+    "iogate.cli.processes.shutdown_progress",
+    "iogate.cli.processes.embedded_store",
+    "iogate.cli.processes.keys",
+    "iogate.cli.revisions.publication",
     "iogate.compiler.compile",
     "iogate.documents.loader",
     "iogate.gateway.__main__",
     "iogate.worker.__main__",
-    "iogate.worker.workforce",
+    "iogate.worker.pool.pool",
 )
 THREADS = Path("/proc/self/task")
 POSSIBLE = THREADS.is_dir()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from iogate.keyring import Keyring
+from iogate.security.keyring import Keyring
 
 LINK_KEY: Final = "k" * 40
 RING: Final = Keyring((LINK_KEY,))

@@ -17,8 +17,8 @@ from typing import Any, Self
 
 from redis import Redis, RedisError
 
-from iogate.store import server as servers
-from iogate.supervisor import tied
+from iogate.store.embedded import binaries as servers
+from iogate.supervision.supervisor import tied
 
 START_S = 15.0
 NAME = "orders"

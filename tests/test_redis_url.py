@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from iogate import redis_url, settings
+from iogate import settings
 from iogate.errors import Misused
+from iogate.settings import redis_url
 
 LONG = (
     "rediss+sentinel://app:p%40ss@s1:26380,s2,[::1]:26381/orders/3"

@@ -1,6 +1,18 @@
-"""Commands and their rendering. Composes the layers below; holds no logic that another program would need.
+"""The command line: commands and their rendering.
 
-`app` is the entry, `session` what every command is given, `render` the only place that knows rich; each
-other module is one group of commands. Layers below are imported inside the commands that need them:
-`iogate --help` must not pay for a store, a compiler or a server.
+Composes the layers below; holds no logic that another program would need.
+
+    app         the `iogate` command and the end of every failure
+    session     directory, settings, output format and store of a command
+    options     options that commands share
+    render      tables, JSON and YAML
+    console     Rich, with control characters escaped
+    completion  completion by the shell
+    documents   `validate`, `explain`, `debug`, `test`
+    revisions   `apply`, `enable`, `disable`, `override`, `status`
+    apis        `api`, `workflow`
+    run         `run FILE`
+    runs        `runs`
+    processes   `up`, `serve`, `worker`, `store`, `doctor`
+    project     `init`, `new`, `secret`
 """

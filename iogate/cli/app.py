@@ -16,24 +16,14 @@ import typer
 import typer.main
 
 from iogate import __version__
-from iogate.cli import (
-    apis,
-    debug,
-    doctor,
-    documents,
-    processes,
-    project,
-    revisions,
-    runs,
-    secrets,
-    status,
-    stores,
-    workflows,
-)
-from iogate.cli import (
-    run as running,
-)
+from iogate.cli.apis import api_commands, workflow_commands
+from iogate.cli.documents import debug_commands, document_commands
+from iogate.cli.processes import doctor_command, process_commands, store_commands
+from iogate.cli.project import project_commands, secret_commands
 from iogate.cli.render import say, write
+from iogate.cli.revisions import revision_commands, status_command
+from iogate.cli.run import run_command as running
+from iogate.cli.runs import run_commands
 from iogate.cli.session import DirectoryOption, Everywhere, OutputOption, QuietOption, enter
 from iogate.errors import IogateError, Misused
 
@@ -76,19 +66,19 @@ def root(
 
 
 for module in (
-    project,
-    documents,
-    secrets,
-    debug,
-    revisions,
-    apis,
-    workflows,
+    project_commands,
+    document_commands,
+    secret_commands,
+    debug_commands,
+    revision_commands,
+    api_commands,
+    workflow_commands,
     running,
-    runs,
-    processes,
-    status,
-    stores,
-    doctor,
+    run_commands,
+    process_commands,
+    status_command,
+    store_commands,
+    doctor_command,
 ):
     module.register(app)
 

@@ -65,7 +65,7 @@ def _enter(ctx: typer.Context) -> None:
 
 def _documents(folder: str) -> Iterator[dict[str, Any]]:
     """Yield the documents of a folder that can be read in time."""
-    from iogate.documents.reader import read_file
+    from iogate.documents.yaml.reader import read_file
 
     until = time.monotonic() + BUDGET_S
     for path in itertools.chain(Path(folder).rglob("*.yaml"), Path(folder).rglob("*.yml")):
@@ -113,7 +113,7 @@ def workflows(incomplete: str) -> Iterator[tuple[str, str]]:
 @_quiet
 def codes(incomplete: str) -> Iterator[tuple[str, str]]:
     """Suggest codes of errors."""
-    from iogate.cli.documents import explanations
+    from iogate.cli.documents.document_commands import explanations
 
     for code, (title, _) in explanations().items():
         yield (code.lower() if incomplete[:1].islower() else code), title
@@ -128,7 +128,7 @@ def uids(incomplete: str) -> Iterator[tuple[str, str]]:
 
 async def _newest_runs() -> list[tuple[str, str]]:
     from iogate.cli.session import Session, settings_of_project
-    from iogate.store.connection import open_store
+    from iogate.store.store import open_store
 
     store = await open_store(Session().store_url(settings_of_project()), client_name="iogate-completion")
     try:

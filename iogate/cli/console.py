@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.segment import Segment
 
-from iogate.control_characters import escape
+from iogate.security.control_characters import escape
 
 
 class EscapingConsole(Console):

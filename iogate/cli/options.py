@@ -95,7 +95,7 @@ def read_json(text: str, option: str, example: str) -> Any:
 
 def seconds(text: str | None, option: str) -> float | None:
     """A length of time such as 30, 30s, 5m or PT5M."""
-    from iogate.durations import InvalidDuration, parse_duration
+    from iogate.timing.durations import InvalidDuration, parse_duration
 
     if text is None:
         return None
@@ -115,7 +115,7 @@ def _ago(text: str, option: str) -> float:
 
     Raises Misused for text that is neither that nor, since the caller has tried it, a date and time.
     """
-    from iogate.durations import InvalidDuration, parse_duration
+    from iogate.timing.durations import InvalidDuration, parse_duration
 
     if text.isascii() and text.isdigit():
         return float(text)

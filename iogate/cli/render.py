@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, TextIO
 
 import typer
 
-from iogate.control_characters import escape, escape_line
+from iogate.security.control_characters import escape, escape_line
 
 if TYPE_CHECKING:
     from rich.console import Console

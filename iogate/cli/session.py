@@ -23,12 +23,12 @@ import typer
 from iogate import settings as settings_module
 from iogate.cli.render import Output, Screen, say
 from iogate.errors import InvalidFiles, Misused, Unreachable
-from iogate.redis_url import mask
 from iogate.settings import FILE_NAME, Settings
+from iogate.settings.redis_url import mask
 
 if TYPE_CHECKING:
-    from iogate.documents.reader import Reading
-    from iogate.store.connection import Store
+    from iogate.documents.yaml.reader import Reading
+    from iogate.store.store import Store
 
 NO_STORE = 'no store: set redis_url, or start one with "iogate up"'
 
@@ -64,7 +64,7 @@ class Session:
         """The store that exists: the one set, else a live embedded one."""
         if settings.redis_url is not None:
             return settings.redis_url
-        from iogate.store.embedded import find_embedded
+        from iogate.store.embedded.server import find_embedded
 
         url = find_embedded(settings.data_dir)
         if url is None:
@@ -79,7 +79,7 @@ class Session:
 
         A command that only reads works without the key, and verifies nothing then.
         """
-        from iogate.cli import keys
+        from iogate.cli.processes import keys
 
         url = self.store_url(settings)
         if changes:
@@ -125,7 +125,7 @@ def read_settings_file(path: Path) -> Reading | None:
     """The file of settings with its places; None where there is none."""
     if not path.exists():
         return None
-    from iogate.documents.reader import read_file
+    from iogate.documents.yaml.reader import read_file
 
     return read_file(path, FILE_NAME)
 

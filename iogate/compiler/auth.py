@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from iogate import secrets
 from iogate.compiler.faults import Placed, Surroundings
 from iogate.compiler.features import unexecuted
 from iogate.compiler.outline import Pointer
@@ -29,6 +28,7 @@ from iogate.compiler.revision import (
 )
 from iogate.documents import api as documents
 from iogate.documents.problems import Problem
+from iogate.security import secrets
 
 _Part = NoAuth | TokenAuth | UserAuth
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem, Severity
-from iogate.documents.source import Source, Span
+from iogate.documents.yaml.source import Source, Span
 from iogate.functions import Registry
 from iogate.settings import Settings
 

@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from iogate import crontab
-from iogate.durations import Duration, InvalidDuration, TooLong, format_duration, read_duration
+from iogate.timing import crontab
+from iogate.timing.durations import Duration, InvalidDuration, TooLong, format_duration, read_duration
 
 Kind = Literal["every", "cron", "after", "on"]
 Missed = Literal["once", "skip", "all"]

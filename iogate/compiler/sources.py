@@ -17,7 +17,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from iogate.compiler.addresses import REMOTE, is_computed
 from iogate.documents.problems import quoted
-from iogate.documents.reader import read_text
+from iogate.documents.yaml.reader import read_text
 
 MAX_BYTES: Final = 5 * 1024 * 1024
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from iogate.documents.editors import schema
     from iogate.documents.loader import ApiDocument, Documents, WorkflowDocument, load, load_text
     from iogate.documents.problems import Problem, in_order, render, render_all
-    from iogate.documents.reader import Reading, read_file, read_text, read_yaml
-    from iogate.documents.source import Source, Span
+    from iogate.documents.yaml.reader import Reading, read_file, read_text, read_yaml
+    from iogate.documents.yaml.source import Source, Span
 
 __all__ = [
     "ApiDocument",
@@ -42,8 +42,8 @@ _HOMES = {
     "editors": ("schema",),
     "loader": ("ApiDocument", "Documents", "WorkflowDocument", "load", "load_text"),
     "problems": ("Problem", "in_order", "render", "render_all"),
-    "reader": ("Reading", "read_file", "read_text", "read_yaml"),
-    "source": ("Source", "Span"),
+    "yaml.reader": ("Reading", "read_file", "read_text", "read_yaml"),
+    "yaml.source": ("Source", "Span"),
 }
 
 

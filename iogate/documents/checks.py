@@ -13,8 +13,8 @@ from iogate.documents.problems import Problem, nearest, printable, quoted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from iogate.documents.nodes import Node, Pointer
     from iogate.documents.problems import Severity
+    from iogate.documents.yaml.nodes import Node, Pointer
 
 _MOST_ROOT_KEYS = 100
 _CASES = ("document", "metadata", "iogate", "debug")

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from iogate.documents.checks import check_workflow
 from iogate.documents.dsl import Workflow
 from iogate.documents.loader import WorkflowDocument
-from iogate.documents.nodes import Node
 from iogate.documents.problems import Problem
-from iogate.documents.reader import read_text
-from iogate.documents.source import Span
 from iogate.documents.wording import problems_of
+from iogate.documents.yaml.nodes import Node
+from iogate.documents.yaml.reader import read_text
+from iogate.documents.yaml.source import Span
 
 _HEAD = {"dsl": "1.0.3", "namespace": "function", "name": "function", "version": "1.0.0"}
 

@@ -18,15 +18,15 @@ from iogate.documents.checks import check_api, check_workflow
 from iogate.documents.dsl import Workflow
 from iogate.documents.mending import mended_api, mended_workflow
 from iogate.documents.problems import Problem, in_order, nearest, quoted
-from iogate.documents.reader import MAX_PROBLEMS, Reading, read_file, read_text
 from iogate.documents.wording import problems_of
+from iogate.documents.yaml.reader import MAX_PROBLEMS, Reading, read_file, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from iogate.documents.nodes import Node, Pointer
-    from iogate.documents.source import Source, Span
     from iogate.documents.wording import Family
+    from iogate.documents.yaml.nodes import Node, Pointer
+    from iogate.documents.yaml.source import Source, Span
 
 FOLDERS: Final = ("apis.d", "workflows.d")
 SUFFIXES: Final = (".yaml", ".yml")

@@ -19,7 +19,7 @@ from iogate.documents.dsl.kinds import SHARED
 from iogate.documents.wording import pointers_of, task_at
 
 if TYPE_CHECKING:
-    from iogate.documents.nodes import Node, Pointer
+    from iogate.documents.yaml.nodes import Node, Pointer
 
 _HEAD: Pointer = ("document",)
 _METADATA: Pointer = ("document", "metadata")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from iogate.documents.source import Source, Span
+    from iogate.documents.yaml.source import Source, Span
 
 Severity = Literal["error", "warning"]
 

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from iogate import sizes
 from iogate.documents.shape import FORMAT, TYPE, fault, type_name, wrong_type
-from iogate.durations import FORMS, InvalidDuration, parse_duration
+from iogate.timing.durations import FORMS, InvalidDuration, parse_duration
 
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?/ ?(s|m|h|d)")
 _RATE_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pydantic import ValidationError
 
-    from iogate.documents.nodes import Node, Pointer
+    from iogate.documents.yaml.nodes import Node, Pointer
 
 Family = Literal["api", "workflow"]
 

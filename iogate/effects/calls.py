@@ -25,7 +25,7 @@ from iogate.effects.http.responses import Received
 from iogate.effects.http.transport import Route, Transport, more_cautious
 from iogate.engine.commands import CallHttp
 from iogate.errors import WorkflowError
-from iogate.redaction import Redactor
+from iogate.security.redaction import Redactor
 
 MAX_REDIRECTS: Final = 10
 

@@ -19,7 +19,6 @@ from typing import Any, Final
 
 import msgspec
 
-from iogate import secrets
 from iogate.compiler import program
 from iogate.compiler.checks import origins
 from iogate.compiler.sources import MAX_BYTES, Fetch, FetchFailed
@@ -27,8 +26,9 @@ from iogate.effects.calls import HttpCalls
 from iogate.effects.http.failures import CallFailed
 from iogate.engine.advance import Environment, RunFacts, advance
 from iogate.engine.commands import CallHttp
-from iogate.engine.state import State
+from iogate.engine.state.run_state import State
 from iogate.errors import for_operators
+from iogate.security import secrets
 from iogate.settings import Settings
 
 TIMEOUT_S: Final = 30.0

@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from iogate.effects import values
-from iogate.engine.raising import RaisedError
+from iogate.engine.errors import RaisedError
 from iogate.errors import WorkflowError
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from iogate.engine.commands import (
 )
 from iogate.errors import Unreachable, WorkflowError, for_operators
 from iogate.functions import Context, Registry
-from iogate.redaction import Redactor
+from iogate.security.redaction import Redactor
 
 if TYPE_CHECKING:
     from types import TracebackType

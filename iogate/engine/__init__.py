@@ -1,18 +1,18 @@
-"""The interpreter of the Open Workflow DSL: program, state, what happened and the time in; next state out.
+"""The interpreter of the Open Workflow DSL: program, state, events and time in; next state and commands out.
 
-Pure: no I/O, clock, randomness, environment or async. State is a tree of immutable frames that the
-store keeps; whatever must happen outside is returned as a command.
+Pure: no I/O, clock, randomness, environment or async. The state is a tree of immutable frames; the store
+keeps it. Effects are returned as commands.
 
-    advance                                       the one entry
-    steps                                         which leaf moves next, how errors go up
-    kinds: attempts branches children emitting    what each kind of task does
-        extending listening triggering calls
-    calls: addressing authentication containers   arguments of what reaches outside
-    walk: raising schemas scope waits             the moves that all kinds make
-    tree: index                                   the frames while they move
-    state: frame                                  the frames at rest
-    events: filters                               which event is for whom
-    ahead                                         what comes next, said before it happens
-    commands                                      what passes in and out
-    reviving                                      another attempt of a run that faulted
+    advance          the one entry point
+    interpreter      which frame moves next, and the moves that all kinds of tasks make
+    tasks            one module per kind of task
+    state            the frames at rest, and indexed while they move
+    commands         input and output of a step
+    scope            what expressions can name
+    schemas          JSON Schemas of the data flow, compiled once per program
+    errors           errors on their way up
+    event_filters    which filter takes an event
+    event_prefilter  a cheap test whether an event may concern a subscription
+    lookahead        the next task, named before it is executed
+    retry            another attempt of a faulted run
 """

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from iogate import durations
 from iogate.compiler.program import Program
-from iogate.engine import steps
 from iogate.engine.commands import (
     Arrived,
     Cancelled,
@@ -25,10 +23,12 @@ from iogate.engine.commands import (
     Resumed,
     StartChild,
 )
+from iogate.engine.interpreter import steps
+from iogate.engine.interpreter.context import Walk
 from iogate.engine.scope import Environment, RunFacts
-from iogate.engine.state import State, followed
-from iogate.engine.tree import Tree
-from iogate.engine.walk import Walk
+from iogate.engine.state.frame_tree import Tree
+from iogate.engine.state.run_state import State, followed
+from iogate.timing import durations
 
 __all__ = ["BUDGET", "Advance", "Environment", "RunFacts", "advance"]
 

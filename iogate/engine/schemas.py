@@ -1,6 +1,6 @@
 """JSON Schemas of the data flow, compiled once a program and kept as long as it.
 
-Called by `walk` and `steps`. Invariants: validation reads nothing but schema and value (references to the
+Called by `context` and `steps`. Invariants: validation reads nothing but schema and value (references to the
 network are refused), and what it says shows no data.
 """
 

@@ -1,6 +1,6 @@
 """What expressions know at each stage of a task: the standard's arguments, looked up when named.
 
-Used by `walk`, the kinds of tasks and `calls`. Invariant: a stage sees exactly what the standard's table
+Used by `context`, the kinds of tasks and `call`. Invariant: a stage sees exactly what the standard's table
 gives it, and the variables of the loops and handlers around the task, but none from outside a function.
 """
 

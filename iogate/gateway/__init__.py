@@ -1,4 +1,16 @@
-"""The HTTP side: authenticates, judges and stores a call durably before it answers.
+"""The HTTP gateway.
 
-Loads compiled revisions; never evaluates an expression and never reads a document.
+It authenticates and validates a call, and stores it durably before it responds.
+
+    __main__ process  one gateway process: settings, sockets, signals, exit
+    sockets           the listening socket that gateways share
+    app               the Litestar application
+    live refresh      the live revision, and how a new one is taken
+    calls             the accept path: routes and the handler of `/async` and `/sync`
+    runs              show, wait, follow and cancel runs
+    events            intake of CloudEvents
+    authentication    credentials, and signed links
+    validation        inputs against JSON Schemas, on the loop or beside it
+    http              bodies, JSON, hosts, origins, responses, access log
+    observability     health, metrics, OpenAPI
 """

@@ -16,22 +16,24 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from iogate import handover, logs, settings
+from iogate import logs, settings
 from iogate.errors import IogateError, Unreachable
-from iogate.gateway import app, process, senders, sockets
-from iogate.gateway.access_log import AccessLog
-from iogate.gateway.body import Bodies
-from iogate.gateway.calls import Calls
-from iogate.gateway.events import Streams
-from iogate.gateway.hosts import Hosts
-from iogate.gateway.links import Links
+from iogate.gateway import app, process, sockets
+from iogate.gateway.authentication.links import Links
+from iogate.gateway.calls.call_handler import Calls
+from iogate.gateway.events import senders
+from iogate.gateway.http.access_log import AccessLog
+from iogate.gateway.http.body import Bodies
+from iogate.gateway.http.hosts import Hosts
+from iogate.gateway.http.origins import Origins
 from iogate.gateway.live import Live
-from iogate.gateway.origins import Origins
+from iogate.gateway.observability.shared_metrics import SharedMetrics
 from iogate.gateway.refresh import Refresher
-from iogate.gateway.shared_metrics import SharedMetrics
-from iogate.keyring import missing
-from iogate.store import trust
-from iogate.store.uids import UidSource
+from iogate.gateway.runs.run_stream import Streams
+from iogate.security.keyring import missing
+from iogate.store.integrity import trust
+from iogate.store.runs.uids import UidSource
+from iogate.supervision import handover
 
 if TYPE_CHECKING:
     from iogate.settings import Settings
@@ -53,7 +55,7 @@ def is_loopback(host: str) -> bool:
 
 def find_store(chosen: Settings) -> str:
     """Where the store is; the embedded one may come up later than its gateway."""
-    from iogate.store.embedded import find_embedded  # noqa: PLC0415 - not needed beside a redis_url
+    from iogate.store.embedded.server import find_embedded  # noqa: PLC0415 - not needed beside a redis_url
 
     url = chosen.redis_url or find_embedded(chosen.data_dir)
     if url is None:

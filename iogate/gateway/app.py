@@ -13,15 +13,19 @@ from litestar import Litestar, Request, Response
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
-from iogate.gateway import answers, arrivals, auth, observation, runs
-from iogate.gateway.answers import ErrorAnswer, Failed, not_allowed
-from iogate.gateway.arrivals import Arrivals
-from iogate.gateway.sending import as_response
+from iogate.gateway.authentication import authenticator
+from iogate.gateway.events import event_intake as arrivals
+from iogate.gateway.events.event_intake import Arrivals
+from iogate.gateway.http import responses
+from iogate.gateway.http.litestar_responses import as_response
+from iogate.gateway.http.responses import ErrorAnswer, Failed, not_allowed
+from iogate.gateway.observability import endpoints
+from iogate.gateway.runs import run_handler
 
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
-    from iogate.gateway.calls import Calls
+    from iogate.gateway.calls.call_handler import Calls
     from iogate.gateway.live import Live
 
 log = logging.getLogger(__name__)
@@ -47,12 +51,12 @@ class Application:
         if scope["type"] != ScopeType.HTTP:
             await self._others(scope, receive, send)
             return
-        headers, repeated = auth.index(scope["headers"])
+        headers, repeated = authenticator.index(scope["headers"])
         if b"host" in repeated:
-            await answers.TWO_HOSTS.send(self._log.noting(scope, send))
+            await responses.TWO_HOSTS.send(self._log.noting(scope, send))
             return
         if not self._hosts.serves(host := headers.get(b"host")):
-            await answers.misdirected(host).send(self._log.noting(scope, send))
+            await responses.misdirected(host).send(self._log.noting(scope, send))
             return
         if self._origins.any and (origin := headers.get(b"origin")) and self._origins.allows(origin):
             if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
@@ -66,7 +70,7 @@ class Application:
             await self._arrivals.respond(scope, receive, send, headers, repeated)
         elif b"%" in path or path.endswith(b"/") or b"//" in path:
             # Litestar would decode and trim it: a path that a proxy keeps inside has one form.
-            await answers.NO_PATH.send(self._log.noting(scope, send))
+            await responses.NO_PATH.send(self._log.noting(scope, send))
         else:
             await self._others(scope, receive, self._log.noting(scope, send))
 
@@ -80,7 +84,7 @@ def build(live: Live, calls: Calls) -> Application:
         return answered
 
     others = Litestar(
-        route_handlers=[*runs.handlers(live), *observation.handlers(live)],
+        route_handlers=[*run_handler.handlers(live), *endpoints.handlers(live)],
         after_request=last,
         exception_handlers={Exception: _on_error},
         response_headers={"cache-control": "no-store"},
@@ -100,7 +104,7 @@ def _answer(request: Request[Any, Any, Any], error: Exception) -> ErrorAnswer:
         case Failed():
             return error.answer
         case NotFoundException():
-            return answers.NO_PATH
+            return responses.NO_PATH
         case MethodNotAllowedException():
             allowed = (error.headers or {}).get("allow", "")
             verbs = sorted(verb.strip() for verb in allowed.split(",") if verb.strip())
@@ -115,4 +119,4 @@ def _answer(request: Request[Any, Any, Any], error: Exception) -> ErrorAnswer:
                 exc_info=error,
                 extra={"action": "call.failed"},
             )
-            return answers.CRASHED
+            return responses.CRASHED

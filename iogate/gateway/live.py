@@ -11,29 +11,29 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from iogate.clock import StoreClock
 from iogate.errors import Unreachable
-from iogate.gateway.access_log import AccessLog
-from iogate.gateway.answers import STORE_DOWN, Failed, of_store
-from iogate.gateway.body import Bodies
-from iogate.gateway.events import Streams
-from iogate.gateway.hosts import Hosts
-from iogate.gateway.metrics import EventCounts, Snapshot
-from iogate.gateway.origins import Origins
-from iogate.gateway.validation import Validation
-from iogate.password_hashing import Hashing
+from iogate.gateway.http.access_log import AccessLog
+from iogate.gateway.http.body import Bodies
+from iogate.gateway.http.hosts import Hosts
+from iogate.gateway.http.origins import Origins
+from iogate.gateway.http.responses import STORE_DOWN, Failed, of_store
+from iogate.gateway.observability.metrics import EventCounts, Snapshot
+from iogate.gateway.runs.run_stream import Streams
+from iogate.gateway.validation.validator import Validation
+from iogate.security.password_hashing import Hashing
 from iogate.settings import Settings
+from iogate.timing.clock import StoreClock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from iogate.compiler.revision import Auth
-    from iogate.gateway.links import Links
-    from iogate.gateway.metrics import Counts
-    from iogate.gateway.routes import Table
-    from iogate.gateway.shared_metrics import SharedMetrics
-    from iogate.store.connection import Store
-    from iogate.store.intake import Intake
+    from iogate.gateway.authentication.links import Links
+    from iogate.gateway.calls.routes import Table
+    from iogate.gateway.observability.metrics import Counts
+    from iogate.gateway.observability.shared_metrics import SharedMetrics
+    from iogate.store.runs.intake import Intake
+    from iogate.store.store import Store
 
 LAST_BODY_S = 5.0
 ANSWER_S = 0.9

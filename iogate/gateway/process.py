@@ -27,8 +27,8 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
-from iogate import ticks
 from iogate.gateway.sockets import BACKLOG
+from iogate.supervision import ticks
 
 log = logging.getLogger(__name__)
 

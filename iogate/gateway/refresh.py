@@ -20,23 +20,23 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from iogate import ticks
 from iogate.errors import IogateError, WrongStore
-from iogate.gateway import routes
+from iogate.gateway.calls import routes
 from iogate.gateway.live import ANSWER_S
-from iogate.store.connection import open_store
-from iogate.store.line import CommandFailed
-from iogate.store.presence import GATEWAY, UNSET, Process
+from iogate.store.connection.connection import CommandFailed
+from iogate.store.maintenance.presence import GATEWAY, UNSET, Process
+from iogate.store.store import open_store
+from iogate.supervision import ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from iogate.compiler.revision import Revision
+    from iogate.gateway.calls.routes import Route
     from iogate.gateway.live import Live
-    from iogate.gateway.routes import Route
-    from iogate.keyring import Keyring
-    from iogate.store.connection import Store
-    from iogate.store.gates import Gate
+    from iogate.security.keyring import Keyring
+    from iogate.store.revisions.gates import Gate
+    from iogate.store.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from iogate.compiler.revision import Bundle, Revision
 from iogate.errors import NotTaken, Refused, WrongStore
 from iogate.reconcile import guard
 from iogate.reconcile.diff import Difference, difference
-from iogate.store.connection import Store
-from iogate.store.revisions import Conflict
+from iogate.store.revisions.revisions import Conflict
+from iogate.store.store import Store
 
 ATTEMPTS = 5
 """Others may publish in between; each time the difference and the guard are judged anew, at once."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from iogate import durations, sizes
+from iogate import sizes
+from iogate.timing import durations
 
 _SHARE = re.compile(r"(?:[1-9][0-9]?|100)%")
 

@@ -15,11 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from iogate import handover
 from iogate.errors import InvalidFiles
 from iogate.settings import kinds
 from iogate.settings.table import KINDS, NAMES, OWN_GATEWAY, SENSITIVE, Settings
 from iogate.settings.urls import gateway_url
+from iogate.supervision import handover
 
 FILE_NAME = "iogate.yaml"
 PREFIX = "IOGATE_"

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from iogate import eventing, redis_url
 from iogate.errors import ERROR_FAMILIES
-from iogate.settings import kinds
+from iogate.settings import events as eventing
+from iogate.settings import kinds, redis_url
 
 Runnable = Literal["script", "shell", "container"]
 

@@ -1,5 +1,15 @@
-"""Redis: the only place where the product's state lives, and the only one that knows its keys.
+"""Redis: the only place of durable state.
 
-Every move of a run is one Lua script, fenced and idempotent. Nothing here interprets a workflow:
-frames, inputs and outputs are bytes.
+No other package knows its keys and scripts.
+
+    keys         every key and its lifetime
+    store        opens the store and hands out its parts
+    connection   connections, scripts, publish/subscribe, sentinels
+    embedded     the Redis server that `up` starts
+    runs         intake, leases, commits, index, and views of runs
+    revisions    published revisions, gates of APIs, schedules
+    events       events for runs and sinks
+    integrity    seals and the keys that verify them
+    maintenance  audit, checks of the server, drain, presence
+    lua          the operations, one file each
 """

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from iogate.engine.commands import Note, Perform, Performed, StartChild
-from iogate.engine.state import WaitingFor
+from iogate.engine.state.run_state import WaitingFor
 from iogate.errors import ExpectationFailed
 
 

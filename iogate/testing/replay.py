@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from iogate.errors import NotFound, for_operators, same_type
-from iogate.gateway import content
-from iogate.gateway.answers import Failed, not_allowed, too_large
-from iogate.gateway.metrics import Counts
-from iogate.gateway.routes import Route
+from iogate.gateway.calls.routes import Route
+from iogate.gateway.http.responses import Failed, not_allowed, too_large
+from iogate.gateway.observability.metrics import Counts
+from iogate.gateway.validation import call_input as content
 from iogate.testing.comparison import differences
 from iogate.testing.harness import Harness
 from iogate.testing.outcome import Outcome

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from iogate.engine.advance import Environment, RunFacts, advance
 from iogate.engine.commands import Arrived, StartChild
-from iogate.engine.events import concerns
-from iogate.engine.state import State
+from iogate.engine.event_prefilter import concerns
+from iogate.engine.state.run_state import State
 from iogate.errors import NotFound
 from iogate.testing.clock import FakeClock
 from iogate.testing.harness import NO_INPUT, UID, Harness

@@ -33,9 +33,9 @@ from iogate.engine.commands import (
     Performed,
     StartChild,
 )
-from iogate.engine.events import concerns
-from iogate.engine.raising import RaisedError
-from iogate.engine.state import State
+from iogate.engine.errors import RaisedError
+from iogate.engine.event_prefilter import concerns
+from iogate.engine.state.run_state import State
 from iogate.errors import NotFound, WorkflowError
 from iogate.testing.clock import FakeClock
 from iogate.testing.outcome import Arrival, Called, Mock, Mocks, Outcome, Unmocked

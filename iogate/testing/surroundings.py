@@ -10,7 +10,7 @@ from typing import Any
 
 from iogate.compiler.program import Program
 from iogate.engine.advance import Environment
-from iogate.engine.emitting import envelope
+from iogate.engine.tasks.emit import envelope
 from iogate.errors import ExpectationFailed, WorkflowError
 
 

@@ -1,16 +1,15 @@
 """The RQ worker that advances runs: takes leases, drives the engine, performs effects, commits.
 
-May talk to the store, the engine and effects. What comes next in a workflow is the engine's to decide.
+May import the store, the engine and effects. The engine decides what comes next in a workflow.
 
-    workforce: signs standing_in                  the parent: which workers to keep, whose runs to bury
-    process: __main__ bounds worker job upkeep    one worker process, and what RQ sees of it
-        standard_streams
-    loop: drive turns                             what is taken, whose turn it is, what follows from a step
-    active: loading programs vault frames         a run in a worker's hands
-        journal redaction witness
-    commits performing children inbox             what a step leads to, and what comes back
-        process_output lane
-    matching: directory                           events to those who listen
-    courier: sinks lifecycle                      events to those outside
-    scheduling                                    runs by the clock
+    pool              the parent of the workers: which to keep, and crash recovery
+    __main__ process  one worker process, from its settings to its exit
+    loop              takes runs, renews leases, hands back
+    runs              one run from its claim to the commit that lets it go
+    events            events for runs and sinks, and schedules
+    secrets           secrets of workflows, and redaction
+    rq_worker job     the worker and its job function as RQ sees them
+    resource_limits   limits of the process and its children
+    standard_streams  output of Python functions, redacted
+    maintenance       presence and audits, beside the runs
 """

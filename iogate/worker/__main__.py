@@ -11,10 +11,12 @@ import logging
 import sys
 from pathlib import Path
 
-from iogate import handover, logs
+from iogate import logs
 from iogate.errors import IogateError
 from iogate.settings import from_environment
-from iogate.worker import bounds, process, signs, standard_streams
+from iogate.supervision import handover
+from iogate.worker import process, resource_limits, standard_streams
+from iogate.worker.pool import heartbeat_files
 
 
 def main() -> int:
@@ -27,13 +29,13 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     try:
-        bounds.apply()  # before this process becomes unreadable, also for itself
+        resource_limits.apply()  # before this process becomes unreadable, also for itself
         handover.receive()
         settings = from_environment()
         standard_streams.redact()
         logs.set_up(settings.log_format)
         name = process.new_name()
-        with signs.held(settings.data_dir, name) as sign:
+        with heartbeat_files.held(settings.data_dir, name) as sign:
             working = process.work(
                 settings, Path.cwd(), name=name, solitary=arguments.solitary, leave_word=sign.leave_word
             )

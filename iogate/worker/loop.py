@@ -12,12 +12,12 @@ import contextlib
 import logging
 from collections.abc import Callable
 
-from iogate.clock import StoreClock
 from iogate.errors import Unreachable
-from iogate.store.connection import Store
-from iogate.store.leases import Taken
-from iogate.store.line import CommandFailed
-from iogate.worker.drive import Drive
+from iogate.store.connection.connection import CommandFailed
+from iogate.store.runs.leases import Taken
+from iogate.store.store import Store
+from iogate.timing.clock import StoreClock
+from iogate.worker.runs.executor import Drive
 
 log = logging.getLogger(__name__)
 

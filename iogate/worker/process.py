@@ -19,26 +19,27 @@ from pathlib import Path
 
 from redis import RedisError
 
-from iogate import functions, ticks
-from iogate.clock import StoreClock
+from iogate import functions
 from iogate.effects.perform import Effects
 from iogate.errors import Misused
-from iogate.keyring import Keyring, missing
+from iogate.security.keyring import Keyring, missing
 from iogate.settings import Settings
-from iogate.store import trust
-from iogate.store.connection import Store, StoreUnavailable, open_store
-from iogate.worker.children import Children
-from iogate.worker.courier import Courier
-from iogate.worker.drive import Drive
-from iogate.worker.loading import Loading
+from iogate.store.integrity import trust
+from iogate.store.store import Store, StoreUnavailable, open_store
+from iogate.supervision import ticks
+from iogate.timing.clock import StoreClock
+from iogate.worker.events.delivery import Courier
+from iogate.worker.events.matcher import Matching
+from iogate.worker.events.schedules import Scheduling
+from iogate.worker.events.sinks import of_settings
 from iogate.worker.loop import PRESUMED_LOST_S, Loop
-from iogate.worker.matching import Matching
-from iogate.worker.programs import Programs
-from iogate.worker.scheduling import Scheduling
-from iogate.worker.sinks import of_settings
-from iogate.worker.upkeep import Upkeep
-from iogate.worker.vault import Vault
-from iogate.worker.worker import WorkflowWorker
+from iogate.worker.maintenance import Upkeep
+from iogate.worker.rq_worker import WorkflowWorker
+from iogate.worker.runs.children import Children
+from iogate.worker.runs.executor import Drive
+from iogate.worker.runs.loader import Loading
+from iogate.worker.runs.programs import Programs
+from iogate.worker.secrets.secret_store import Vault
 
 log = logging.getLogger(__name__)
 

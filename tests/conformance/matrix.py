@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from iogate.compiler.features import FEATURES
-from iogate.documents.reader import read_bytes
+from iogate.documents.yaml.reader import read_bytes
 from tests.conformance.running import CASES, read_cases
 from tests.conformance.walking import Feature, features, table, used
 

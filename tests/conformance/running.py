@@ -19,7 +19,7 @@ import pytest
 from iogate import documents, functions
 from iogate.compiler.compile import compile_documents
 from iogate.documents.problems import render_all
-from iogate.documents.reader import read_bytes
+from iogate.documents.yaml.reader import read_bytes
 from iogate.effects.fetching import fetcher
 from iogate.errors import for_operators
 from iogate.settings import Settings

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from iogate.documents.reader import read_bytes
+from iogate.documents.yaml.reader import read_bytes
 
 TABLE = Path(__file__).parent / "features.yaml"
 

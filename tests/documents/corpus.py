@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from iogate.documents.dsl import Workflow
-from iogate.documents.reader import read_bytes
+from iogate.documents.yaml.reader import read_bytes
 
 STANDARD = Path(__file__).resolve().parents[2].parent / "shared" / "open-workflow"
 EXAMPLES = sorted((STANDARD / "examples").glob("*.yaml"))

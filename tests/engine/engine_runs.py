@@ -12,8 +12,8 @@ import yaml
 from iogate.compiler.program import Program, load
 from iogate.engine.advance import Environment, RunFacts, advance
 from iogate.engine.commands import Happening, Note, Perform, Performed
-from iogate.engine.frame import frame_to_json
-from iogate.engine.state import State, head_to_json, state_from_json
+from iogate.engine.state.frame import frame_to_json
+from iogate.engine.state.run_state import State, head_to_json, state_from_json
 from iogate.errors import WorkflowError
 
 NOW_MS = 1_700_000_000_123

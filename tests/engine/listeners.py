@@ -8,8 +8,8 @@ from typing import Any
 from iogate.compiler.program import load
 from iogate.engine.advance import Advance, RunFacts, advance
 from iogate.engine.commands import Arrived, Happening
-from iogate.engine.events import concerns
-from iogate.engine.state import State
+from iogate.engine.event_prefilter import concerns
+from iogate.engine.state.run_state import State
 from tests.engine.engine_runs import HEADER, NOW_MS, stored
 
 FACTS = RunFacts(uid="42", started_at_ms=NOW_MS, input={})

@@ -26,8 +26,8 @@ from unittest.mock import patch
 
 import redis
 
-from iogate.redaction import disguises
-from iogate.store.embedded import find_embedded
+from iogate.security.redaction import disguises
+from iogate.store.embedded.server import find_embedded
 from tests.cli import place
 from tests.cli.place import Place, until, up
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import aiohttp
 
-from iogate.store.folder import read_record
+from iogate.store.embedded.data_folder import read_record
 from tests.faults import load, project
 from tests.faults.counting import CountingServer
 from tests.faults.recovery import Recovery, leftovers

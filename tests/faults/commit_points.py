@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from iogate.settings import Settings
-from iogate.store.connection import open_store
-from iogate.store.embedded import throwaway
+from iogate.store.embedded.server import throwaway
+from iogate.store.store import open_store
 from tests.faults.counting import CountingServer
 from tests.faults.every_task import EMITTED, FUNCTION, definitions
 from tests.faults.tap import POINTS, Point, Tap

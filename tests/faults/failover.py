@@ -28,8 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from iogate.store.connection import Store, open_store
-from iogate.store.failures import StoreUnavailable
+from iogate.store.connection.failures import StoreUnavailable
+from iogate.store.store import Store, open_store
 from tests.faults import load
 from tests.faults.site import TAIL, Site
 from tests.faults.site import free_port as site_port

@@ -20,8 +20,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from iogate.store.connection import open_store
-from iogate.store.embedded import throwaway
+from iogate.store.embedded.server import throwaway
+from iogate.store.store import open_store
 from tests.gateway.driver import announced, api, listening, publish, spawn, until
 from tests.keys import RING
 

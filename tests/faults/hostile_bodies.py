@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from iogate.store.connection import open_store
-from iogate.store.embedded import throwaway
+from iogate.store.embedded.server import throwaway
+from iogate.store.store import open_store
 from tests.gateway.driver import World, announced, api, listening, opened, publish, spawn, until
 from tests.keys import RING
 

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from iogate.store import keys
-from iogate.store.embedded import find_embedded
+from iogate.store.embedded.server import find_embedded
 
 LOOK_S = 0.2
 SETTLE_S = 20.0

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from iogate.ticks import IDENTITY
+from iogate.supervision.ticks import IDENTITY
 
 Kind = Literal["worker", "parent", "gateway", "store"]
 

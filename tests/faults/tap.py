@@ -20,8 +20,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import hiredis
 
-from iogate.store.line import pack
-from iogate.store.scripts import script
+from iogate.store.connection.connection import pack
+from iogate.store.connection.scripts import script
 
 Point = Literal["unsent", "applied", "answered"]
 POINTS: tuple[Point, ...] = ("unsent", "applied", "answered")

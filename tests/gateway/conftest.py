@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from iogate.store.connection import Store
+from iogate.store.store import Store
 from tests.gateway.driver import World, opened
 
 

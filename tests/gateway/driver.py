@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from iogate import secrets
 from iogate.compiler.revision import (
     Api,
     Auth,
@@ -29,13 +28,14 @@ from iogate.compiler.revision import (
 )
 from iogate.gateway import app, sockets
 from iogate.gateway.app import Application
-from iogate.gateway.calls import Calls
-from iogate.gateway.links import Links
+from iogate.gateway.authentication.links import Links
+from iogate.gateway.calls.call_handler import Calls
 from iogate.gateway.live import Live
 from iogate.gateway.refresh import Refresher
-from iogate.store.connection import Store
-from iogate.store.leases import Claim, Commit
-from iogate.store.uids import UidSource
+from iogate.security import secrets
+from iogate.store.runs.leases import Claim, Commit
+from iogate.store.runs.uids import UidSource
+from iogate.store.store import Store
 from tests import fork_server
 from tests.keys import LINK_KEY, RING
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from iogate.compiler.revision import Auth
 from iogate.gateway import app
-from iogate.gateway.calls import Calls
+from iogate.gateway.calls.call_handler import Calls
 from iogate.store import keys
-from iogate.store.connection import Store
-from iogate.store.seals import opened_event
-from iogate.store.uids import UidSource
+from iogate.store.integrity.seals import opened_event
+from iogate.store.runs.uids import UidSource
+from iogate.store.store import Store
 from tests.gateway.driver import Reply, World
 
 EVENT = {"specversion": "1.0", "id": "e1", "source": "/shop", "type": "order.placed"}

@@ -11,7 +11,7 @@ import pytest
 from iogate import documents
 from iogate.documents.api import DebugCase
 from iogate.documents.dsl.metadata import ScheduleCase
-from iogate.documents.reader import read_file
+from iogate.documents.yaml.reader import read_file
 from iogate.settings import Settings
 from iogate.testing import Harness, replay, replay_schedule
 

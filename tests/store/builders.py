@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from iogate.compiler.revision import Api, Bundle, Limits, NoAuth, Revision, digest_of
-from iogate.store import keys, scripts
-from iogate.store.connection import Store
-from iogate.store.intake import Accepted, AcceptRequest, Intake
-from iogate.store.leases import Claim, Commit
+from iogate.store import keys
+from iogate.store.connection import scripts
+from iogate.store.runs.intake import Accepted, AcceptRequest, Intake
+from iogate.store.runs.leases import Claim, Commit
+from iogate.store.store import Store
 
 PROGRAM = digest_of({})
 ORDERS = Api(id="orders/submit", workflow="shop/orders:1", program=PROGRAM, auth=NoAuth(), enabled=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from iogate.store import intake
+from iogate.store.runs import intake
 
 
 @pytest.fixture

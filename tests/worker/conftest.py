@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from iogate.store.connection import Store
+    from iogate.store.store import Store
 
 
 @pytest.fixture

@@ -14,15 +14,15 @@ import msgspec
 
 from iogate.compiler.revision import Api, Bundle, Limits, NoAuth, Revision, Workflow, canonical, digest_of
 from iogate.settings import Settings, to_environment
-from iogate.store.intake import Accepted, AcceptRequest, Intake
-from iogate.ticks import IDENTITY
+from iogate.store.runs.intake import Accepted, AcceptRequest, Intake
+from iogate.supervision.ticks import IDENTITY
 from tests import fork_server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from iogate.store.connection import Store
-    from iogate.store.runs import RunView
+    from iogate.store.runs.operations import RunView
+    from iogate.store.store import Store
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from iogate.supervisor import Child, Exit, Supervisor
+from iogate.supervision.supervisor import Child, Exit, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -171,7 +171,7 @@ async def test_supervisor_reports_a_command_that_does_not_exist(
 
 PARENT = """
 import asyncio, sys
-from iogate.supervisor import Child, Supervisor
+from iogate.supervision.supervisor import Child, Supervisor
 
 async def main():
     async with Supervisor() as supervisor:

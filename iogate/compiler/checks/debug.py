@@ -9,11 +9,11 @@ from iogate.compiler import schedules
 from iogate.compiler.checks import mocks
 from iogate.compiler.faults import Placed, did_you_mean, fault
 from iogate.compiler.outline import Pointer
-from iogate.crontab import InvalidCron, UnknownZone, cron
 from iogate.documents import WorkflowDocument
 from iogate.documents.api import DebugCase, Method
 from iogate.documents.dsl.metadata import ScheduleCase
 from iogate.documents.problems import Problem, listed
+from iogate.timing.crontab import InvalidCron, UnknownZone, cron
 
 CASES: Pointer = ("document", "metadata", "iogate", "debug")
 """Place of the cases of a schedule in a workflow."""

@@ -9,7 +9,7 @@ from iogate.compiler import outline
 from iogate.compiler.faults import Placed, Surroundings, warning
 from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem, quoted
-from iogate.durations import InvalidDuration, TooLong, read_duration
+from iogate.timing.durations import InvalidDuration, TooLong, read_duration
 
 _CODE: Final = "IOG517"
 _EPOCH_MS: Final = 0

@@ -12,7 +12,7 @@ from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, wa
 from iogate.compiler.outline import Pointer
 from iogate.compiler.policies import policies
 from iogate.documents.problems import Problem, listed, nearest, quoted
-from iogate.durations import InvalidDuration, format_iso, parse_duration
+from iogate.timing.durations import InvalidDuration, format_iso, parse_duration
 
 _SECRET = re.compile(
     r"""\$secrets(?:\s*\.\s*([A-Za-z_][A-Za-z0-9_]*)|\s*\.?\[\s*"([^"\\]+)"\s*\]|\."([^"\\]+)")"""

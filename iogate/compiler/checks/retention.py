@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from iogate.compiler.faults import Placed, warning
 from iogate.documents.problems import Problem
-from iogate.durations import format_seconds
+from iogate.timing.durations import format_seconds
 
 if TYPE_CHECKING:
     from iogate.compiler.outline import Pointer

@@ -7,11 +7,11 @@ from typing import Any, get_args
 
 import jsonschema_rs
 
-from iogate import crontab
 from iogate.compiler import schedules
 from iogate.compiler.checks.schemas import first_fault
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, warning
 from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.timing import crontab
 
 _KINDS = get_args(schedules.Kind)
 _MISSED = get_args(schedules.Missed)

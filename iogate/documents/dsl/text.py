@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, WithJsonSch
 from iogate.documents.dsl.form import DslShape
 from iogate.documents.shape import FORMAT, TYPE, Maybe, as_tag, by_type, fault, rule, type_name, wrong_type
 from iogate.documents.values import Text, Whole, matching
-from iogate.durations import InvalidDuration, format_iso, parse_duration
+from iogate.timing.durations import InvalidDuration, format_iso, parse_duration
 
 _EXPRESSION: Final = r"\s*\$\{.+\}\s*"
 _URI: Final = r"(?!\s*\$\{)(?=\S)(([^:/?#]+):)?(//([^/?#\s]*))?([^?#\s]*)(\?([^#\s]*))?(#(\S*))?"

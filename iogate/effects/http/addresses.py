@@ -26,7 +26,7 @@ from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from iogate.redis_url import PORT, Host, hosts, sentinels
+from iogate.settings.redis_url import PORT, Host, hosts, sentinels
 
 Address = IPv4Address | IPv6Address
 

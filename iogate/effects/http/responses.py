@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
     from multidict import CIMultiDict
 
-    from iogate.redaction import Redactor
+    from iogate.security.redaction import Redactor
 
 CHUNK: Final = 64 * 1024
 

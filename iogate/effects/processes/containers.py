@@ -34,7 +34,7 @@ from iogate.effects.processes.ending import configuration
 from iogate.effects.processes.sweeping import KEEP_LABEL, Sweep
 from iogate.effects.processes.workplace import Room, Workplace
 from iogate.errors import WorkflowError
-from iogate.redaction import Redactor
+from iogate.security.redaction import Redactor
 
 if TYPE_CHECKING:
     from iogate.engine.commands import RunContainer

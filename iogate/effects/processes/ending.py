@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from iogate.effects.processes import process
 from iogate.errors import WorkflowError
-from iogate.redaction import Redactor
+from iogate.security.redaction import Redactor
 
 Returns = Literal["stdout", "stderr", "code", "all", "none"]
 

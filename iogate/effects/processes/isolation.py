@@ -14,11 +14,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from iogate import durations
 from iogate.effects.processes import process
 from iogate.effects.processes.workplace import Room, Workplace
 from iogate.errors import Misused
 from iogate.settings import FILE_NAME, Settings
+from iogate.timing import durations
 
 ROOT: Final = ".root"
 """Empty folder on which sandboxes mount their root."""

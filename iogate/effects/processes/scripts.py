@@ -16,13 +16,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iogate import handover
 from iogate.effects.processes import ending, languages, process
 from iogate.effects.processes.ending import configuration
 from iogate.effects.processes.isolation import Isolation
 from iogate.effects.processes.workplace import Room, Workplace
 from iogate.errors import WorkflowError
-from iogate.redaction import Redactor
+from iogate.security.redaction import Redactor
+from iogate.supervision import handover
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -1,0 +1,1 @@
+"""`iogate api` and `workflow`: the live APIs and workflows."""

@@ -1,0 +1,302 @@
+"""`iogate api`: list the live APIs and call them as their callers do."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+
+from iogate.cli import completion
+from iogate.cli.apis import credentials
+from iogate.cli.options import HeaderOption, InputOption, pair, read_input, seconds
+from iogate.cli.render import Table
+from iogate.cli.runs.run_commands import found, raise_outcome, until_end, whole
+from iogate.cli.runs.run_display import details
+from iogate.cli.session import Session, command
+from iogate.errors import Misused, NotFound, Refused, Unreachable
+
+if TYPE_CHECKING:
+    from iogate.compiler.revision import Api, Revision
+    from iogate.effects.client import Answer
+    from iogate.settings import Settings
+    from iogate.store.revisions.gates import Gate
+    from iogate.store.store import Store
+
+PANEL = "Live"
+
+group = typer.Typer(help="List, show and call the live APIs.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(group, name="api", rich_help_panel=PANEL)
+
+
+ApiArgument = Annotated[
+    str, typer.Argument(metavar="MODULE/METHOD", help="Id of the API.", autocompletion=completion.apis)
+]
+
+
+@command(group, "list")
+async def list_(session: Session) -> None:
+    """List the live APIs: how they are called, and whether they are enabled."""
+    async with session.store(session.settings()) as store:
+        number, revision = await live(store)
+        gates = await store.gates.states()
+    rows = [api_json(api, gates.get(api.id)) for _, api in sorted(revision.apis.items())]
+    session.screen.data(
+        "api.list",
+        {"revision": number, "apis": rows},
+        [
+            Table(
+                columns=("api", "verbs", "auth", "state", "workflow", "queued", "running"),
+                rows=[
+                    (
+                        row["api"],
+                        ", ".join(row["verbs"]),
+                        row["auth"],
+                        "enabled" if row["enabled"] else "disabled",
+                        row["workflow"],
+                        row["queued"],
+                        row["running"],
+                    )
+                    for row in rows
+                ],
+                numbers=frozenset({"queued", "running"}),
+            )
+        ],
+    )
+
+
+@command(group, "show")
+async def show(session: Session, api: ApiArgument) -> None:
+    """Show one live API: everything that its callers meet."""
+    async with session.store(session.settings()) as store:
+        number, revision = await live(store)
+        gates = await store.gates.states()
+    known = find(revision, api)
+    value = {"revision": number, **api_json(known, gates.get(api)), **more_json(known)}
+    lines = [
+        f"{name:<12} {each if isinstance(each, str) else json.dumps(each, ensure_ascii=False)}"
+        for name, each in value.items()
+        if each not in (None, "", [], {})
+    ]
+    session.screen.data("api.show", value, ["\n".join(lines)])
+
+
+@command(group, "call")
+async def call(
+    session: Session,
+    api: ApiArgument,
+    input_: InputOption = None,
+    header: HeaderOption = None,
+    get: Annotated[bool, typer.Option("--get", help="Call with GET, the input as query string.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the run's end.")] = False,
+    limit: Annotated[
+        str | None, typer.Option("--timeout", metavar="TIME", help="Stop waiting after this time, exit 124.")
+    ] = None,
+    from_run: Annotated[
+        str | None,
+        typer.Option(
+            "--from-run",
+            metavar="UID",
+            help="Take the input of an earlier run.",
+            autocompletion=completion.uids,
+        ),
+    ] = None,
+) -> None:
+    """Call a live API through the gateway, with its own credentials."""
+    if from_run is not None and input_ is not None:
+        raise Misused("--from-run and --input exclude each other: give one of them")
+    settings = session.settings()
+    timeout_s = seconds(limit, "--timeout")
+    async with session.store(settings, changes=True) as store:
+        _, revision = await live(store)
+        known = find(revision, api)
+        if from_run is not None:
+            value = json.loads((await found(store, from_run)).input)
+        else:
+            value = read_input(input_)
+        given = dict(pair(each, "--header", ":") for each in header or ())
+        answer = await send(await live_gateway_url(store, settings), known, value, given, get=get)
+        uid = accepted(answer, api)
+        if not wait:
+            session.screen.data("api.call", {"uid": uid, "api": api}, [uid])
+            return
+        run = whole(await until_end(session, store, uid, timeout_s))
+    session.screen.data("api.call", run, details(run))
+    raise_outcome(run, limit)
+
+
+async def send(url: str, api: Api, value: Any, given: Mapping[str, str], *, get: bool) -> Answer:
+    """One request to the gateway; headers given by hand replace the API's credentials."""
+    from iogate.effects.client import Client
+
+    headers = with_credentials(api, given)
+    path = f"/v1/api/{api.id}/async"
+    verb = "GET" if get or "POST" not in api.verbs else "POST"
+    async with Client(url) as client:
+        if verb == "GET":
+            if not isinstance(value, dict):
+                raise Misused("the input of a GET must be an object: it becomes the query string")
+            query = {
+                name: each if isinstance(each, str) else json.dumps(each) for name, each in value.items()
+            }
+            return await client.request("GET", path, headers=headers, query=query)
+        body = json.dumps(value).encode()
+        return await client.request("POST", path, headers=headers, body=body)
+
+
+def with_credentials(api: Api, given: Mapping[str, str]) -> dict[str, str]:
+    """The headers given, and the API's own credentials where they hold none."""
+    if {name.lower() for name in given} & {"token", "user", "password", "authorization"}:
+        return dict(given)
+    return credentials.headers(auth_of(api), api=api.id) | dict(given)
+
+
+def auth_of(api: Api) -> Any:
+    """`auth` of an API as its document here says it, else as the live revision does."""
+    return local_auth(Path.cwd(), api) or credentials.of_revision(api.auth)
+
+
+def local_auth(root: Path, api: Api) -> Any:
+    """`auth` in the document that declares the API; None where the file is not here."""
+    from iogate.documents.yaml.reader import read_file
+
+    path = root / api.source
+    if not api.source or not path.is_file():
+        return None
+    data = read_file(path, api.source).data
+    module, _, method = api.id.partition("/")
+    if not isinstance(data, dict) or data.get("module") != module:
+        return None
+    own = (data.get("methods") or {}).get(method)
+    return (own.get("auth") if isinstance(own, dict) else None) or data.get("auth")
+
+
+async def live_gateway_url(store: Store, settings: Settings) -> str:
+    """Return the URL to call: `public_url`, else that of a live gateway, else that of the settings."""
+    from iogate.settings.urls import gateway_url
+
+    own = gateway_url(settings)
+    if settings.public_url:
+        return own
+    said = [
+        url
+        for process in await store.presence.list("gateway")
+        if (url := reachable(process.detail.get("url", ""), process.host))
+    ]
+    return own if own in said or not said else said[0]
+
+
+def reachable(url: str, host: str) -> str | None:
+    """The URL that a gateway on `host` announced, as this machine can use it; None where it cannot."""
+    from iogate.settings.urls import EVERYWHERE
+
+    parts = urlsplit(url)
+    name = parts.hostname or ""
+    here = host == socket.gethostname()
+    if is_loopback(name):
+        return url if here else None
+    if name in EVERYWHERE:
+        return f"{parts.scheme}://{EVERYWHERE[name] if here else host}:{parts.port}"
+    return url or None
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def accepted(answer: Answer, api: str) -> str:
+    """Return the uid of a 202; raise the error that any other response means."""
+    try:
+        response = answer.json()["response"]
+    except (ValueError, KeyError, TypeError):
+        raise Unreachable(
+            f"{api}: status {answer.status} and no answer of iogate's: is this the gateway?"
+        ) from None
+    if answer.status == 202:
+        return str(response["uid"])
+    error = response.get("error", {})
+    message = f"{api}: {answer.status} {error.get('code')}: {error.get('message')}"
+    if answer.status == 404:
+        raise NotFound(message)
+    if answer.status >= 500:
+        raise Unreachable(message)
+    hint = f"iogate enable {api}" if error.get("code") == "requestError.notEnabled" else ""
+    raise Refused(message, hint=hint)
+
+
+async def live(store: Store) -> tuple[int, Revision]:
+    """The live revision and its number."""
+    found_ = await store.revisions.live()
+    if found_ is None:
+        raise NotFound("nothing is live yet", hint='"iogate apply" publishes ./apis.d and ./workflows.d')
+    return found_[0], await store.revisions.load(found_[0])
+
+
+def find(revision: Revision, api: str) -> Api:
+    """An API of the live revision."""
+    known = revision.apis.get(api)
+    if known is None:
+        raise NotFound(
+            f"no live API {api}{did_you_mean(api, revision.apis)}",
+            hint='"iogate api list" shows them, "iogate apply" publishes new ones',
+        )
+    return known
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a hint with the nearest known name; empty if none is near."""
+    from iogate.documents.problems import nearest
+
+    near = nearest(name, known)
+    return f'; did you mean "{near}"?' if near else ""
+
+
+def api_json(api: Api, gate: Gate | None) -> dict[str, Any]:
+    """An API in a list."""
+    return {
+        "api": api.id,
+        "verbs": list(api.verbs),
+        "path": f"/v1/api/{api.id}/async",
+        "auth": credentials.describe(api.auth),
+        "enabled": gate.enabled if gate is not None else False,
+        "workflow": api.workflow,
+        "queued": gate.queued if gate is not None else 0,
+        "running": gate.running if gate is not None else 0,
+        "description": api.description,
+        "tags": list(api.tags),
+    }
+
+
+def more_json(api: Api) -> dict[str, Any]:
+    """Return the details of an API that a list leaves out."""
+    return {
+        "inputFrom": api.input_from,
+        "inputSchema": api.input_schema,
+        "limits": {
+            "body": api.limits.body,
+            "rate": api.limits.rate,
+            "burst": api.limits.burst,
+            "queued": api.limits.queued,
+            "running": api.limits.running,
+        },
+        "idempotency": {"header": api.idempotency.header, "ttlS": api.idempotency.ttl_s},
+        "timeoutS": api.timeout_s,
+        "retentionS": api.retention_s,
+        "protect": api.protect,
+        "metadata": api.metadata,
+        "source": api.source,
+        "program": api.program,
+    }

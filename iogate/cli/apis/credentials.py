@@ -1,0 +1,156 @@
+"""An API's own credentials as headers of a call, for `debug` and `api call` where the secrets are at hand.
+
+Works on `auth` as a document says it, so that a literal secret, of which a revision keeps a hash only,
+can be sent too. Secrets go into headers and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iogate.errors import IogateError, Misused
+
+if TYPE_CHECKING:
+    from iogate.compiler.revision import Auth, Secret
+    from iogate.security.secrets import Unset
+    from iogate.settings import Settings
+
+
+def headers(auth: Any, *, api: str) -> dict[str, str]:
+    """Headers that open the door of `api`: the first caller whose secret is at hand.
+
+    Raises what the last attempt raised where none is.
+    """
+    refused: IogateError | None = None
+    for attempt in _attempts(auth):
+        try:
+            return {name: _clear(value, api) for name, value in attempt.items()}
+        except IogateError as error:
+            refused = error
+    if refused is not None:
+        raise refused
+    raise Misused(
+        f"{api}: iogate cannot make credentials of this kind by itself",
+        hint="give them with --header NAME:VALUE",
+    )
+
+
+def _attempts(auth: Any) -> Iterator[dict[str, Any]]:
+    """Each way in, its secrets still references."""
+    match auth:
+        case "none":
+            yield {}
+        case {"token": secret}:
+            yield from ({"token": each} for each in _each(secret))
+        case {"tokens": Mapping() as tokens}:
+            yield from ({"token": each} for secret in tokens.values() for each in _each(secret))
+        case {"user": user, "password": secret}:
+            yield from ({"user": user, "password": each} for each in _each(secret))
+        case {"users": Mapping() as users}:
+            yield from (
+                {"user": user, "password": each} for user, secret in users.items() for each in _each(secret)
+            )
+        case {"any": list() as forms}:
+            for form in forms:
+                yield from _attempts(form)
+
+
+def _each(secret: Any) -> list[Any]:
+    return secret if isinstance(secret, list) else [secret]
+
+
+def _clear(value: Any, api: str) -> str:
+    from iogate.security.secrets import resolve
+
+    match value:
+        case str():
+            return value
+        case {"env": str(name)}:
+            return resolve("env", name, root=Path.cwd())
+        case {"file": str(path)}:
+            return resolve("file", path, root=Path.cwd())
+    raise Misused(
+        f"{api}: only a hash of the secret is at hand, and a hash opens no door",
+        hint="give the secret with --header token:… (or user:… and password:…)",
+    )
+
+
+def of_revision(auth: Auth) -> Any:
+    """A compiled `auth` in the form of documents."""
+    from iogate.compiler.revision import AnyAuth, NoAuth, TokenAuth, UserAuth
+
+    match auth:
+        case NoAuth():
+            return "none"
+        case TokenAuth(tokens=tokens):
+            return {"tokens": {name: [_reference(each) for each in given] for name, given in tokens.items()}}
+        case UserAuth(users=users):
+            return {"users": {name: [_reference(each) for each in given] for name, given in users.items()}}
+        case AnyAuth(any=forms):
+            return {"any": [of_revision(form) for form in forms]}
+
+
+def describe(auth: Auth) -> str:
+    """The kind of an `auth` for a table."""
+    from iogate.compiler.revision import AnyAuth, NoAuth, TokenAuth, UserAuth
+
+    match auth:
+        case NoAuth():
+            return "none"
+        case TokenAuth():
+            return "token"
+        case UserAuth():
+            return "user/password"
+        case AnyAuth(any=forms):
+            return " or ".join(dict.fromkeys(describe(form) for form in forms))
+
+
+def of_senders(settings: Settings) -> str | None:
+    """The kind of `auth` in the setting `events`, with what is missing of it here; None: there is none."""
+    from iogate.gateway.events.senders import auth
+
+    senders = auth(settings.events.get("auth"))
+    return (
+        None
+        if senders is None
+        else "; ".join([describe(senders), *(each.message for each in unset(senders))])
+    )
+
+
+def unset(auth: Auth) -> list[Unset]:
+    """What is missing here of the secrets behind an `auth`, each once."""
+    from iogate.compiler.revision import AnyAuth, EnvSecret, FileSecret, NoAuth, TokenAuth, UserAuth
+    from iogate.security.secrets import Unset, resolve
+
+    missing: list[Unset] = []
+    match auth:
+        case NoAuth():
+            pass
+        case AnyAuth(any=forms):
+            missing = [each for form in forms for each in unset(form)]
+        case TokenAuth(tokens=callers) | UserAuth(users=callers):
+            for given in callers.values():
+                for secret in given:
+                    try:
+                        match secret:
+                            case EnvSecret(name=name):
+                                resolve("env", name)
+                            case FileSecret(path=path):
+                                resolve("file", path, root=Path.cwd())
+                    except Unset as error:
+                        missing.append(error)
+    return list({error.message: error for error in missing}.values())
+
+
+def _reference(secret: Secret) -> dict[str, str]:
+    from iogate.compiler.revision import EnvSecret, FileSecret, HashedSecret
+
+    match secret:
+        case EnvSecret(name=name):
+            return {"env": name}
+        case FileSecret(path=path):
+            return {"file": path}
+        case HashedSecret(value=value):
+            return {"hash": value}

@@ -1,0 +1,127 @@
+"""`iogate workflow`: the live workflows, what starts them, and when the next one starts by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from iogate.cli import completion
+from iogate.cli.apis.api_commands import PANEL, did_you_mean, live
+from iogate.cli.render import Table
+from iogate.cli.session import Session, command
+from iogate.errors import NotFound
+
+if TYPE_CHECKING:
+    from iogate.store.revisions.schedules import Upcoming
+
+group = typer.Typer(help="List and show the live workflows.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(group, name="workflow", rich_help_panel=PANEL)
+
+
+@command(group, "list")
+async def list_(session: Session) -> None:
+    """List the live workflows, the APIs that start them, and their schedules."""
+    async with session.store(session.settings()) as store:
+        number, revision = await live(store)
+        scheduled = by_workflow((await store.schedules.upcoming()).values())
+    rows: list[dict[str, Any]] = [
+        {
+            "workflow": name,
+            "title": workflow.title,
+            "apis": sorted(api.id for api in revision.apis.values() if api.workflow == name),
+            "schedule": scheduled.get(name),
+            "source": workflow.source,
+        }
+        for name, workflow in sorted(revision.workflows.items())
+    ]
+    session.screen.data(
+        "workflow.list",
+        {"revision": number, "workflows": rows},
+        [
+            Table(
+                columns=("workflow", "apis", "schedule", "next", "title", "source"),
+                rows=[
+                    (row["workflow"], row["apis"], *_cells(row["schedule"]), row["title"], row["source"])
+                    for row in rows
+                ],
+            )
+        ],
+    )
+
+
+@command(group, "show")
+async def show(
+    session: Session,
+    workflow: Annotated[
+        str, typer.Argument(metavar="NAMESPACE/NAME[:VERSION]", autocompletion=completion.workflows)
+    ],
+) -> None:
+    """Show the definition of a live workflow, as runs of it are pinned to, and its next tick."""
+    from iogate.cli.render import to_yaml
+
+    async with session.store(session.settings()) as store:
+        number, revision = await live(store)
+        names = [
+            name for name in sorted(revision.workflows) if name == workflow or name.startswith(workflow + ":")
+        ]
+        if not names:
+            plain = {name.partition(":")[0] for name in revision.workflows}
+            raise NotFound(
+                f"no live workflow {workflow}{did_you_mean(workflow, plain)}",
+                hint='"iogate workflow list" shows them',
+            )
+        name = names[-1]
+        stored = json.loads(await store.revisions.program(revision.workflows[name].program))
+        schedule = by_workflow((await store.schedules.upcoming()).values()).get(name)
+    # The stored form is sorted by name; people read a document from its head to its tasks.
+    head = {key: stored[key] for key in ("document", "input", "use") if key in stored}
+    definition = head | {key: value for key, value in stored.items() if key not in {*head, "do"}}
+    definition["do"] = stored["do"]
+    session.screen.data(
+        "workflow.show",
+        {"workflow": name, "revision": number, "schedule": schedule, "definition": definition},
+        [to_yaml(definition).rstrip("\n")],
+    )
+    if schedule is not None:
+        session.screen.note(f"{schedule['when']}; next: {_next(schedule)}")
+
+
+def by_workflow(found: Iterable[Upcoming]) -> dict[str, dict[str, Any]]:
+    """Each schedule as JSON, by the full name of its workflow."""
+    from iogate.store.runs.presentation import moment
+
+    return {
+        each.workflow: {
+            "when": str(each.schedule),
+            "missed": each.schedule.missed,
+            "nextAt": moment(each.next_ms),
+            "run": each.run,
+        }
+        for each in found
+    }
+
+
+def table(schedules: dict[str, dict[str, Any]]) -> Table:
+    """Schedules for people."""
+    return Table(
+        columns=("scheduled", "when", "next"),
+        rows=[(workflow, *_cells(schedule)) for workflow, schedule in sorted(schedules.items())],
+    )
+
+
+def _cells(schedule: dict[str, Any] | None) -> tuple[str | None, str | None]:
+    return (None, None) if schedule is None else (schedule["when"], _next(schedule))
+
+
+def _next(schedule: dict[str, Any]) -> str:
+    if schedule["when"] == "on events":  # its first moment is that at which it begins to listen
+        return "when its events come"
+    if schedule["nextAt"] is not None:
+        return str(schedule["nextAt"])
+    return f"after run {schedule['run']}" if schedule["run"] else "at once"

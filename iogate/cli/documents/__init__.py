@@ -1,0 +1,1 @@
+"""`iogate validate`, `debug`, `test`: documents and their debug cases."""

@@ -1,0 +1,174 @@
+"""Documents read and compiled for a command: the one way from paths to problems and a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iogate.cli.documents.problems import show_problems
+from iogate.cli.render import prints_to_stderr
+from iogate.errors import InvalidFiles, NotFound, Refused
+
+if TYPE_CHECKING:
+    from iogate.cli.render import Screen
+    from iogate.compiler.faults import Purpose
+    from iogate.compiler.lock import Lock, Mode
+    from iogate.compiler.revision import Bundle
+    from iogate.documents import Documents
+    from iogate.documents.problems import Problem
+    from iogate.documents.yaml.source import Source
+    from iogate.functions import Registry
+    from iogate.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    documents: Documents
+    bundle: Bundle | None
+    """None where a problem is an error."""
+    problems: tuple[Problem, ...]
+    sources: Mapping[str, Source]
+    """Each file that a problem may name, by its path."""
+    lock: Lock
+    """With the digests of what was fetched."""
+
+    @property
+    def errors(self) -> int:
+        return sum(problem.severity == "error" for problem in self.problems)
+
+
+BY_SETTINGS = frozenset({"IOG316", "IOG321", "IOG324", "IOG513", "IOG518", "IOG519"})
+"""Codes of problems that depend on settings: not reported while these cannot be read."""
+
+
+def check(
+    settings: Settings | None,
+    *,
+    purpose: Purpose = "validate",
+    paths: Sequence[Path] | None = None,
+    root: Path | None = None,
+    allow_unsupported: bool = False,
+    mode: Mode = "add",
+) -> Checked:
+    """Read and compile the project, or, with `paths`, only these files, which need not be a whole project.
+
+    Without `settings`, as when they cannot be read, what depends on them is not checked, functions included.
+    `allow_unsupported` only warns of what this release does not execute or the settings do not allow; `mode`
+    says which fetched documents are taken. Raises InvalidFiles for a lock file that cannot be read.
+    """
+    from iogate import declarations
+    from iogate.cli.processes.tools import missing
+    from iogate.compiler import lock as locks
+    from iogate.compiler.compile import compile_documents
+    from iogate.documents import in_order, load
+    from iogate.effects.fetching import fetcher
+    from iogate.functions import load as load_functions
+    from iogate.settings import Settings
+
+    root = root or Path.cwd()
+    for path in paths or ():
+        if not path.exists():
+            raise NotFound(f"{path}: no such file or folder")
+    lock = locks.load(root, mode)
+    documents = load(root, paths)
+    functions: Registry | None
+    if settings is None:
+        functions = None
+    elif purpose == "validate":
+        # `validate` runs nothing of the project either: functions are read from the source of their modules.
+        functions = declarations.read(settings.functions, root)
+    else:
+        with prints_to_stderr():
+            functions = load_functions(settings.functions, root)
+    known = settings or Settings()
+    compiled = compile_documents(
+        documents,
+        known,
+        root=root,
+        purpose=purpose,
+        functions=functions,
+        partial=paths is not None,
+        # `validate` says what the files say, wherever it runs: it does not touch the network.
+        fetch=lock.guard(fetcher(known, root)) if purpose != "validate" else None,
+        allow_unsupported=allow_unsupported,
+    )
+    lacking = missing(documents) if purpose == "validate" else ()
+    return Checked(
+        documents=documents,
+        bundle=compiled.bundle,
+        problems=in_order(
+            problem
+            for problem in (*compiled.problems, *lacking)
+            if settings is not None or problem.code not in BY_SETTINGS
+        ),
+        sources=documents.sources,
+        lock=lock,
+    )
+
+
+def compiled(
+    settings: Settings,
+    *,
+    purpose: Purpose,
+    paths: Sequence[Path] | None = None,
+    root: Path | None = None,
+    allow_unsupported: bool = False,
+    mode: Mode = "add",
+) -> Checked:
+    """Read and compile as `check` does, show the problems on stderr, and raise if one is an error.
+
+    Raises:
+        InvalidFiles: a document has an error.
+    """
+    import sys
+
+    checked = check(
+        settings, purpose=purpose, paths=paths, root=root, allow_unsupported=allow_unsupported, mode=mode
+    )
+    show_problems(checked.problems, checked.sources, sys.stderr)
+    if checked.bundle is None:
+        raise InvalidFiles(
+            f"validation failed: {counted(checked.errors, 'error')}",
+            hint='"iogate explain CODE" tells more about each',
+        )
+    return checked
+
+
+def save_lock(screen: Screen, checked: Checked) -> None:
+    """Write iogate.lock after the whole project was compiled, and report its changes.
+
+    Raises Refused if the file cannot be written.
+    """
+    from iogate.compiler import lock as locks
+
+    lock = checked.lock
+    try:
+        written = locks.save(lock, Path.cwd())
+    except OSError as error:
+        raise Refused(
+            f"{locks.FILE_NAME} cannot be written: {error.strerror}",
+            code=locks.MISSING,
+            hint="apply where the file can be written, and commit it; --locked then needs no writing",
+        ) from None
+    if not written:
+        return
+    for verb, urls in (("added", lock.added), ("changed", lock.changed), ("removed", lock.dropped)):
+        for url in urls:
+            screen.note(f"{locks.FILE_NAME}: {verb} {url}")
+    screen.note(f"{locks.FILE_NAME} was written: commit it")
+
+
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """`1 file`, `2 files`; `nouns` are several that are no noun and an s."""
+    return f"{number} {noun if number == 1 else nouns or f'{noun}s'}"
+
+
+async def prove_isolation(settings: Settings) -> None:
+    """Raise Misused if processes cannot be isolated as the settings ask: workers would not start."""
+    if settings.process_isolation != "none":
+        from iogate.effects import Effects
+
+        async with Effects(settings=settings):
+            pass

@@ -1,0 +1,222 @@
+"""Debug cases of a project for `iogate debug` and `iogate test`: selection, results and their report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from iogate.cli.apis.api_commands import did_you_mean
+from iogate.cli.documents.bundle import Checked, counted
+from iogate.cli.render import Screen, Table, result_stream
+from iogate.errors import ExpectationFailed, NotFound
+
+if TYPE_CHECKING:
+    from iogate.compiler.revision import Api, Revision
+    from iogate.documents.api import DebugCase
+    from iogate.documents.dsl.metadata import ScheduleCase
+
+SHOWN = 60
+"""Characters of a value in the table on a terminal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiCase:
+    """A case of an API: a request."""
+
+    api: Api
+    stored: DebugCase
+
+    @property
+    def id(self) -> str:
+        return self.api.id
+
+    @property
+    def label(self) -> str:
+        return f"{self.id}: {self.stored.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TickCase:
+    """A case of a schedule: a tick, or events."""
+
+    id: str
+    """`schedule:namespace/name`."""
+    workflow: str
+    """`namespace/name`."""
+    stored: ScheduleCase
+
+    @property
+    def label(self) -> str:
+        return f"{self.id}: {self.stored.name}"
+
+
+Case = ApiCase | TickCase
+_Chosen = TypeVar("_Chosen", bound=ApiCase | TickCase)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """Outcome of one case."""
+
+    case: Case
+    http: int | None = None
+    message: str = ""
+    run: Mapping[str, Any] = field(default_factory=dict)
+    """Members `uid`, `status`, `output`, `error`, `tasks`, as far as there was a run."""
+    failures: tuple[str, ...] = ()
+    took_s: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        expect = self.case.stored.expect
+        return {
+            "api": self.case.id,
+            "name": self.case.stored.name,
+            "passed": not self.failures,
+            "http": self.http,
+            "message": self.message or None,
+            "uid": self.run.get("uid"),
+            "status": self.run.get("status"),
+            "output": self.run.get("output"),
+            "error": self.run.get("error"),
+            "expect": expect.model_dump(exclude_unset=True) if expect is not None else {},
+            "failures": list(self.failures),
+            "tookS": round(self.took_s, 3),
+        }
+
+
+def of_apis(checked: Checked) -> list[ApiCase]:
+    """Return the cases of all APIs, in the order of the files."""
+    known = _revision(checked).apis
+    return [
+        ApiCase(api=known[f"{document.model.module}/{method}"], stored=stored)
+        for document in checked.documents.apis
+        for method, definition in document.model.methods.items()
+        for stored in definition.debug or ()
+    ]
+
+
+def of_schedules(checked: Checked) -> list[TickCase]:
+    """Return the cases of all schedules, in the order of the files."""
+    from iogate.compiler.schedules import PREFIX
+
+    scheduled = {name: workflow for workflow, (name, _) in _revision(checked).scheduled.items()}
+    found: list[TickCase] = []
+    for document in checked.documents.workflows:
+        head = document.model.document
+        workflow = scheduled.get(f"{head.namespace}/{head.name}:{head.version}")
+        if workflow is not None:
+            found += [
+                TickCase(id=PREFIX + workflow, workflow=workflow, stored=stored)
+                for stored in document.model.cases
+            ]
+    return found
+
+
+def ids(checked: Checked, *, schedules: bool) -> set[str]:
+    """Return the ids that cases may have: of APIs and, if asked for, of schedules."""
+    from iogate.compiler.schedules import PREFIX
+
+    revision = _revision(checked)
+    return {*revision.apis, *(PREFIX + name for name in revision.scheduled if schedules)}
+
+
+def select(
+    cases: Sequence[_Chosen], known: Collection[str], wanted: Sequence[str], names: Sequence[str]
+) -> list[_Chosen]:
+    """Return the cases with one of the wanted ids and names; without any of them, all.
+
+    Raises NotFound for an id that is not known, for a name that no case has, and if there is no case.
+    """
+    from iogate.compiler.schedules import PREFIX
+
+    for each in wanted:
+        if each not in known:
+            called = each if each.startswith(PREFIX) else f"API {each}"
+            raise NotFound(
+                f"no {called} in the files{did_you_mean(each, known)}",
+                hint=f"there are {', '.join(sorted(known)) or 'none'}",
+            )
+    cases = [case for case in cases if not wanted or case.id in wanted]
+    chosen = [case for case in cases if not names or case.stored.name in names]
+    for name in names:
+        if all(case.stored.name != name for case in cases):
+            there = ", ".join(case.stored.name for case in cases) or "none"
+            raise NotFound(f"no debug case is called {name!r}", hint=f"there are: {there}")
+    if not cases:
+        place = "`debug` of the method"
+        if wanted and all(each.startswith(PREFIX) for each in wanted):
+            place = "`document.metadata.iogate.debug` of the workflow"
+        raise NotFound(f"{', '.join(wanted) or 'the files'}: no debug cases", hint=f"write one under {place}")
+    return chosen
+
+
+def _revision(checked: Checked) -> Revision:
+    assert checked.bundle is not None, "compiled() raises where there is none"
+    return checked.bundle.revision
+
+
+def report(screen: Screen, schema: str, results: list[Result]) -> None:
+    """Show each result beside the expectation.
+
+    Raises ExpectationFailed if a case failed.
+    """
+    failed = [each for each in results if each.failures]
+    table = Table(
+        columns=("case", "verdict", "expect", "got", "took"),
+        rows=[
+            (
+                each.case.label,
+                "failed" if each.failures else "passed",
+                _expected(each.case),
+                _got(each),
+                f"{each.took_s:.2f}s",
+            )
+            for each in results
+        ],
+    )
+    told = [f"\n{each.case.label}\n" + "\n".join(f"  {line}" for line in each.failures) for each in failed]
+    screen.data(
+        schema,
+        {
+            "passed": len(results) - len(failed),
+            "failed": len(failed),
+            "cases": [each.to_json() for each in results],
+        },
+        [table, *told],
+    )
+    if failed:
+        raise ExpectationFailed(f"{counted(len(failed), 'case')} of {len(results)} failed")
+    screen.note(f"{counted(len(results), 'case')} passed", style="green")
+
+
+def _expected(case: Case) -> str:
+    expect = case.stored.expect
+    http = 202
+    if isinstance(case, ApiCase) and case.stored.expect is not None:
+        http = case.stored.expect.http or http
+    status = expect.status if expect is not None else None
+    if status is None and http == 202:
+        status = "faulted" if expect is not None and expect.error is not None else "completed"
+    output = shortened(expect.output) if expect is not None and expect.has_output else ""
+    return _joined([str(http) if isinstance(case, ApiCase) else "", status or "", output])
+
+
+def _got(result: Result) -> str:
+    http = "" if result.http is None else str(result.http)
+    if not result.run:
+        return _joined([http, result.message]) or "-"
+    run = result.run
+    value = run.get("output") if run["status"] == "completed" else (run.get("error") or {}).get("detail")
+    return _joined([http, run["status"], shortened(value) if value is not None else ""])
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return " ".join(part for part in parts if part)
+
+
+def shortened(value: Any) -> str:
+    """Return the value as JSON, cut for a terminal; a pipe gets all of it."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= SHOWN or not result_stream().isatty() else text[: SHOWN - 1] + "…"

@@ -1,0 +1,242 @@
+"""`iogate debug` and `test`: debug cases against the running gateway, or offline.
+
+Both compare by the same rules, those of `iogate.testing`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+
+from iogate.cli import completion
+from iogate.cli.apis.api_commands import is_loopback, live_gateway_url, with_credentials
+from iogate.cli.documents import cases
+from iogate.cli.documents.bundle import compiled
+from iogate.cli.documents.cases import ApiCase, Case, Result
+from iogate.cli.options import HeaderOption, pair, seconds
+from iogate.cli.render import Screen, prints_to_stderr, say
+from iogate.cli.runs.run_display import ENDED, Watching
+from iogate.cli.session import Session, command
+from iogate.errors import IogateError, Misused, Refused, Unreachable
+
+if TYPE_CHECKING:
+    from iogate.documents.api import DebugCase
+    from iogate.effects.client import Answer, Client
+    from iogate.settings import Settings
+    from iogate.testing import Harness, Outcome
+
+PANEL = "Debug cases"
+GLANCE_S = 0.3
+LOOK_S = 20.0
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "debug", rich_help_panel=PANEL)(debug)
+    command(app, "test", rich_help_panel=PANEL)(offline)
+
+
+async def debug(
+    session: Session,
+    api: Annotated[
+        str, typer.Argument(metavar="MODULE/METHOD", help="Id of the API.", autocompletion=completion.apis)
+    ],
+    name: Annotated[list[str] | None, typer.Option("--name", help="Only the case of this name.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="All cases, on a gateway that is not local.")] = False,
+    header: HeaderOption = None,
+    limit: Annotated[str, typer.Option("--timeout", metavar="TIME", help="How long a run may take.")] = "5m",
+) -> None:
+    """Replay an API's debug cases against the running gateway, and compare each result with its `expect`."""
+    from iogate.compiler.schedules import PREFIX
+    from iogate.effects.client import Client
+
+    if api.startswith(PREFIX):
+        raise Misused(f"{api} takes no requests", hint=f'"iogate test {api}" replays its debug cases')
+    settings = session.settings()
+    timeout_s = seconds(limit, "--timeout") or 0
+    url = await _gateway(session, settings)
+    if not is_loopback(urlsplit(url).hostname or "") and not name and not all_:
+        raise Misused(
+            f"{url} is not on this machine: its runs may have real effects",
+            hint="choose cases with --name, or say --all",
+        )
+    # The live revision decides what is executed, not the settings here.
+    checked = compiled(settings, purpose="validate", allow_unsupported=True)
+    chosen = cases.select(cases.of_apis(checked), cases.ids(checked, schedules=False), [api], name or ())
+    given = dict(pair(each, "--header", ":") for each in header or ())
+    say(f"gateway: {url}", style="bright_black")
+    async with Client(url) as client:
+        results = [await _live(session.screen, client, case, given, timeout_s) for case in chosen]
+    cases.report(session.screen, "debug", results)
+
+
+async def offline(
+    session: Session,
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODULE/METHOD|schedule:NAMESPACE/NAME]...",
+            help="Without: all APIs and schedules.",
+            autocompletion=completion.cases,
+        ),
+    ] = None,
+    name: Annotated[list[str] | None, typer.Option("--name", help="Only the case of this name.")] = None,
+) -> None:
+    """Replay debug cases offline, with their mocks: no gateway, no store, no enabling. For CI."""
+    from iogate.functions import load
+    from iogate.testing import Harness
+
+    settings = session.settings()
+    checked = compiled(settings, purpose="apply")
+    assert checked.bundle is not None, "compiled() raises where there is none"
+    root = Path.cwd()
+    with prints_to_stderr():
+        harness = Harness(
+            bundle=checked.bundle, settings=settings, functions=load(settings.functions, root), root=root
+        )
+        every: list[Case] = [*cases.of_apis(checked), *cases.of_schedules(checked)]
+        chosen = cases.select(every, cases.ids(checked, schedules=True), ids or (), name or ())
+        results = [await _offline(harness, case) for case in chosen]
+    cases.report(session.screen, "test", results)
+
+
+async def _gateway(session: Session, settings: Settings) -> str:
+    """Return the URL to send cases to: one that a live gateway announced, if its store can be reached."""
+    from iogate.settings.urls import gateway_url
+
+    try:
+        async with session.store(settings) as store:
+            return await live_gateway_url(store, settings)
+    except Unreachable:
+        return gateway_url(settings)
+
+
+async def _offline(harness: Harness, case: Case) -> Result:
+    started = time.monotonic()
+    try:
+        result = await _replayed(harness, case)
+    except IogateError as error:
+        hint = f"; {error.hint}" if error.hint else ""
+        result = Result(case=case, failures=(error.message + hint,))
+    return replace(result, took_s=time.monotonic() - started)
+
+
+async def _replayed(harness: Harness, case: Case) -> Result:
+    from iogate.testing import replay, replay_schedule
+
+    if isinstance(case, ApiCase):
+        replayed = await replay(harness, case.api.id, case.stored)
+        return Result(
+            case=case,
+            http=replayed.http,
+            message=replayed.message,
+            run=_of_outcome(replayed.outcome),
+            failures=replayed.failures,
+        )
+    ticked = await replay_schedule(harness, case.workflow, case.stored)
+    return Result(case=case, run=_of_outcome(ticked.outcome), failures=ticked.failures)
+
+
+def _of_outcome(outcome: Outcome | None) -> Mapping[str, Any]:
+    if outcome is None:
+        return {}
+    return {"status": outcome.status, "output": outcome.output, "error": outcome.error}
+
+
+async def _live(
+    screen: Screen, client: Client, case: ApiCase, given: Mapping[str, str], timeout_s: float
+) -> Result:
+    """Send one case and follow its run."""
+    from iogate.testing import Outcome, failures, request_of
+
+    started = time.monotonic()
+    sent = request_of(case.stored, case.api, root=Path.cwd())
+    headers = with_credentials(case.api, {**given, **sent.headers})
+    query = f"?{sent.query}" if sent.query else ""
+    answer = await client.request(
+        sent.verb, f"/v1/api/{case.api.id}/async{query}", headers=headers, body=sent.body
+    )
+    response = _response(answer)
+    error = response.get("error") or {}
+    wanted = case.stored.expect.http if case.stored.expect is not None else None
+    if error.get("code") == "requestError.notEnabled" and wanted != answer.status:
+        raise Refused(
+            f"{case.api.id} is disabled: debug calls what is live",
+            hint=f'"iogate test {case.api.id}" needs no enabling; "iogate enable {case.api.id}" opens it',
+        )
+    run: Mapping[str, Any] = {}
+    outcome: Outcome | None = None
+    if answer.status == 202:
+        location = answer.headers.get("Location") or f"/v1/runs/{response['uid']}"
+        run = await _follow(screen, client, location, headers, case, timeout_s)
+        outcome = Outcome(
+            uid=run["uid"],
+            status=run["status"],
+            output=run.get("output"),
+            error=run.get("error"),
+            notes=(),
+            calls=(),
+            waiting_for=None,
+            elapsed_s=time.monotonic() - started,
+        )
+    return Result(
+        case=case,
+        http=answer.status,
+        message=str(error.get("message", "")),
+        run=run,
+        failures=_apart(
+            case.stored, failures(case.stored, answer.status, str(error.get("message", "")), outcome)
+        ),
+        took_s=time.monotonic() - started,
+    )
+
+
+def _apart(case: DebugCase, found: Sequence[str]) -> tuple[str, ...]:
+    """Return the differences, and a note that mocks have no effect on a live gateway."""
+    unsent = [name for name in ("mocks", "events") if getattr(case, name)]
+    if not found or not unsent:
+        return tuple(found)
+    return (*found, f'not used here: its {" and its ".join(unsent)}, which are for "iogate test" only')
+
+
+async def _follow(
+    screen: Screen,
+    client: Client,
+    location: str,
+    headers: Mapping[str, str],
+    case: ApiCase,
+    timeout_s: float,
+) -> Mapping[str, Any]:
+    """The run at its end or at the time-out, its tasks shown meanwhile."""
+    deadline = time.monotonic() + timeout_s
+    known = {name: value for name, value in headers.items() if name in {"token", "user", "password"}}
+    with Watching(screen) as watching:
+        while True:
+            left_s = deadline - time.monotonic()
+            wait_s = 0 if watching.active else max(0, int(min(left_s, LOOK_S)))
+            mark = "&" if "?" in location else "?"
+            answer = await client.request("GET", f"{location}{mark}wait={wait_s}", headers=known)
+            run = _response(answer)
+            if "status" not in run:
+                raise Unreachable(f"{case.label}: the run cannot be read: {run.get('error')}")
+            watching.show(run, f"{case.label}  ")
+            if run["status"] in ENDED or left_s <= 0:
+                return run
+            if watching.active or wait_s == 0:
+                await asyncio.sleep(GLANCE_S)
+
+
+def _response(answer: Answer) -> dict[str, Any]:
+    try:
+        found = answer.json()["response"]
+    except (ValueError, KeyError, TypeError):
+        found = None
+    if not isinstance(found, dict):
+        raise Unreachable(f"status {answer.status} and no answer of iogate's: is this the gateway?")
+    return found

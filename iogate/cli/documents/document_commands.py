@@ -1,0 +1,141 @@
+"""`iogate validate`, `schema`, `explain`: what the files say, before anything is live."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from iogate.cli import completion
+from iogate.cli.documents.bundle import check, counted
+from iogate.cli.documents.problems import problem_json, show_problems
+from iogate.cli.render import Output, Table, coloured, console, write
+from iogate.cli.session import Session, command
+from iogate.errors import InvalidFiles, NotFound
+
+PANEL = "Documents"
+
+Kind = Literal["api", "workflow", "settings"]
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "validate", rich_help_panel=PANEL)(validate)
+    command(app, "schema", rich_help_panel=PANEL)(schema)
+    command(app, "explain", rich_help_panel=PANEL)(explain)
+
+
+def validate(
+    session: Session,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PATHS]...", help="Files or folders; without: apis.d and workflows.d."),
+    ] = None,
+    allow_unsupported: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unsupported",
+            help="Only warn of what this release does not execute or the settings do not allow.",
+        ),
+    ] = False,
+) -> None:
+    """Check documents: every error of every file, with its place."""
+    settings, wrong = None, None
+    try:
+        settings = session.settings()
+    except InvalidFiles as error:
+        wrong = error
+    checked = check(settings, paths=paths or None, allow_unsupported=allow_unsupported)
+    files, errors = len(checked.documents.sources), checked.errors
+    warnings = len(checked.problems) - errors
+    if session.screen.output is Output.TEXT:
+        show_problems(checked.problems, checked.sources, sys.stdout)
+    else:
+        session.screen.data(
+            "validate",
+            {
+                "ok": not errors and wrong is None,
+                "files": files,
+                "errors": errors,
+                "warnings": warnings,
+                "problems": [problem_json(each) for each in checked.problems],
+                "settings": [] if wrong is None else wrong.message.splitlines(),
+            },
+        )
+    if not files and wrong is None:
+        where = ", ".join(map(str, paths or ("apis.d", "workflows.d")))
+        session.screen.warn(f"nothing to check: no files found in {where} of {Path.cwd()}")
+        return
+    session.screen.note(
+        f"{counted(files, 'file')}: {counted(errors, 'error')}, {counted(warnings, 'warning')}"
+    )
+    if wrong is not None:
+        raise InvalidFiles(
+            wrong.message,
+            code=wrong.code,
+            hint="correct the settings and validate again: what depends on them was not checked",
+        )
+    if errors:
+        raise InvalidFiles(
+            f"validation failed: {counted(errors, 'error')}",
+            hint='"iogate explain CODE" tells more about each',
+        )
+
+
+def schema(
+    session: Session,
+    kind: Annotated[Kind, typer.Argument(help="Which document.")],
+) -> None:
+    """Print the JSON Schema of a kind of document, for editors."""
+    from iogate import documents, settings
+
+    value = settings.schema() if kind == "settings" else documents.schema(kind)
+    if session.screen.output is Output.YAML:
+        from iogate.cli.render import to_yaml
+
+        write(to_yaml(value), end="")
+    else:
+        # Bare, without the `schema` envelope of other commands: editors read this file as it is.
+        write(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def explain(
+    session: Session,
+    code: Annotated[
+        str | None,
+        typer.Argument(help="For example IOG101; without: all of them.", autocompletion=completion.codes),
+    ] = None,
+) -> None:
+    """Tell more about an error's code: what it means, an example, what to do."""
+    sections = explanations()
+    if code is None:
+        session.screen.data(
+            "explain",
+            {"codes": [{"code": each, "title": title} for each, (title, _) in sections.items()]},
+            [Table(columns=("code", "title"), rows=[(each, title) for each, (title, _) in sections.items()])],
+        )
+        return
+    wanted = code.upper()
+    if wanted not in sections:
+        raise NotFound(f"no code {code}", hint='"iogate explain" lists all codes')
+    title, text = sections[wanted]
+    if session.screen.output is Output.TEXT and coloured(sys.stdout):
+        from rich.markdown import Markdown
+
+        console(sys.stdout).print(Markdown(f"## {wanted}: {title}\n\n{text}"))
+        return
+    session.screen.data(
+        "explain", {"code": wanted, "title": title, "text": text}, [f"{wanted}: {title}\n\n{text}"]
+    )
+
+
+def explanations() -> dict[str, tuple[str, str]]:
+    """Code to its title and text, by number."""
+    text = resources.files("iogate").joinpath("explanations.md").read_text(encoding="utf-8")
+    parts = re.split(r"(?m)^## +(IOG\d{3})[ :—-]*(.*)$", text)
+    found = zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
+    return dict(sorted((code, (title.strip(), body.strip())) for code, title, body in found))

@@ -1,0 +1,46 @@
+"""How problems of documents and settings are shown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from iogate.cli.render import coloured, console, say, write
+
+if TYPE_CHECKING:
+    from iogate.documents.problems import Problem
+    from iogate.documents.yaml.source import Source
+
+
+def show_problems(problems: Iterable[Problem], sources: Mapping[str, Source], stream: Any) -> None:
+    """Problems in the one format, coloured where people read."""
+    from iogate.documents.problems import in_order, render
+
+    for problem in in_order(problems):
+        shown = render(problem, sources.get(problem.path))
+        if not coloured(stream):
+            (write if stream is sys.stdout else say)(shown)
+            continue
+        from rich.text import Text
+
+        text = Text(shown)
+        first, _, _ = shown.partition("\n")
+        text.stylize("bold", 0, len(first))
+        colour = "red" if problem.severity == "error" else "yellow"
+        text.highlight_regex(rf"{problem.severity} {problem.code}", style=f"bold {colour}")
+        text.highlight_regex(r"(?m)^ +\| +\^+", style=colour)
+        console(stream).print(text, soft_wrap=True)
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    return {
+        "severity": problem.severity,
+        "code": problem.code,
+        "message": problem.message,
+        "path": problem.path,
+        "line": problem.line,
+        "column": problem.column,
+        "length": problem.length,
+        "hint": problem.hint,
+    }

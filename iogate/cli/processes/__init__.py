@@ -1,0 +1,1 @@
+"""`iogate up`, `serve`, `worker`, `store`, `doctor`: processes and the store."""

@@ -1,0 +1,350 @@
+"""`iogate doctor`: find problems of the installation before they cause failures.
+
+Each check is a function that yields findings; none stops the others. Reads only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import resource
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+from iogate import __version__
+from iogate.cli.apis import credentials
+from iogate.cli.apis.api_commands import is_loopback
+from iogate.cli.documents.bundle import check, counted
+from iogate.cli.processes import tools
+from iogate.cli.render import Table
+from iogate.cli.revisions import missing_secrets
+from iogate.cli.revisions.status_command import describe
+from iogate.cli.session import NO_STORE, Session, command
+from iogate.errors import InvalidFiles, IogateError, Unreachable
+from iogate.settings import LINK_KEY_FILE
+
+if TYPE_CHECKING:
+    from iogate.cli.documents.bundle import Checked
+    from iogate.security.secrets import Unset
+    from iogate.settings import Settings
+    from iogate.store.store import Store
+
+DRIFT_S = 1.0
+FILES = 4096
+
+Verdict = Literal["ok", "warning", "error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    about: str
+    verdict: Verdict
+    message: str
+    hint: str = ""
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "doctor", rich_help_panel="Processes")(doctor)
+
+
+async def doctor(session: Session) -> None:
+    """Check settings, files, secrets, the store's safety and the clock."""
+    settings = session.settings()
+    findings = [*machine(settings)]
+    checked: Checked | None = None
+    try:
+        checked = check(settings, purpose="apply")
+    except IogateError as error:
+        findings.append(Finding(about="files", verdict="error", message=error.message, hint=error.hint))
+    if checked is not None:
+        findings += files(checked)
+    findings += secrets_of(settings, checked)
+    failed: IogateError | None = None
+    try:
+        async with session.store(settings) as store:
+            findings += await store_of(store)
+            findings += await processes(store)
+            findings += await authenticity(settings, store)
+    except IogateError as error:
+        failed = error
+        findings.append(Finding(about="store", verdict="error", message=error.message, hint=error.hint))
+    session.screen.data(
+        "doctor",
+        {
+            "findings": [
+                {"about": each.about, "verdict": each.verdict, "message": each.message, "hint": each.hint}
+                for each in findings
+            ]
+        },
+        [
+            Table(
+                columns=("about", "verdict", "what", "what to do"),
+                rows=[(each.about, each.verdict, each.message, each.hint) for each in findings],
+            )
+        ],
+    )
+    if failed is not None and failed.message == NO_STORE:
+        raise Unreachable("there is no store yet, as always before the first `iogate up`")
+    if failed is not None:
+        raise Unreachable("the store is unreachable or refused the connection")
+    wrong = [each for each in findings if each.verdict == "error"]
+    if any(each.about == "store" for each in wrong):
+        raise Unreachable("the store is not safe to use")
+    if wrong:
+        raise InvalidFiles(f"doctor found {counted(len(wrong), 'error')}")
+
+
+def machine(settings: Settings) -> Iterator[Finding]:
+    """Check versions, limits and the files that the settings name."""
+    python = platform.python_version()
+    yield Finding(
+        about="iogate", verdict="ok", message=f"{__version__} on Python {python}, {platform.system()}"
+    )
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < FILES:
+        yield Finding(
+            about="limits",
+            verdict="warning",
+            message=f"{soft} open files a process",
+            hint=f"ulimit -n {FILES}: each connection is a file",
+        )
+    if "script" in settings.allow_run and settings.python is not None and not shutil.which(settings.python):
+        yield Finding(
+            about="python",
+            verdict="error",
+            message=f"{settings.python} is no interpreter",
+            hint="set python to one, or leave it out for the worker's own",
+        )
+    for kind, tool in (("script", tools.javascript()), ("container", tools.containers())):
+        if kind in settings.allow_run:
+            yield Finding(
+                about=tool.about,
+                # Scripts may all be in Python; who allows containers means to run some.
+                verdict="ok" if tool.path is not None or kind == "script" else "warning",
+                message=f"{tool.path} {tool.purpose}" if tool.path else f"nothing here {tool.purpose}",
+                hint="" if tool.path else tool.hint,
+            )
+    allowed = ", ".join(settings.allow_run) or "nothing"
+    yield Finding(about="allow_run", verdict="ok", message=f"workflows may start: {allowed}")
+    if not is_loopback(settings.host):
+        if settings.link_key is None:
+            yield Finding(
+                about="link_key",
+                verdict="warning",
+                message="not set: each machine makes its own",
+                hint="set the same link_key on all machines, or a link to a run works on one of them only",
+            )
+        if settings.public_url is None:
+            yield Finding(
+                about="public_url",
+                verdict="warning",
+                message=f"not set: links start with http://{settings.host}:{settings.port}",
+                hint="set public_url to where callers reach the gateway",
+            )
+    key = settings.data_dir / LINK_KEY_FILE
+    if key.exists() and key.stat().st_mode & 0o077:
+        yield Finding(
+            about="link_key", verdict="error", message=f"others may read {key}", hint=f"chmod 600 {key}"
+        )
+
+
+def files(checked: Checked) -> Iterator[Finding]:
+    """Return the findings of a compilation for `apply`."""
+    warnings = len(checked.problems) - checked.errors
+    yield Finding(
+        about="files",
+        verdict="error" if checked.errors else "warning" if warnings else "ok",
+        message=(
+            f"{counted(len(checked.documents.sources), 'file')}: {counted(checked.errors, 'error')},"
+            f" {counted(warnings, 'warning')}"
+        ),
+        hint="iogate validate" if checked.problems else "",
+    )
+
+
+def secrets_of(settings: Settings, checked: Checked | None) -> Iterator[Finding]:
+    """Secrets that this shell cannot resolve; the gateways' own view comes with `processes`."""
+    from iogate.gateway.events.senders import auth
+    from iogate.security.secrets import Unset, resolve
+    from iogate.settings.events import has_literal
+
+    missing = 0
+    sinks = {
+        f"events.sinks.{name}: header {header}": value
+        for name, sink in settings.events.get("sinks", {}).items()
+        for header, value in sink["headers"].items()
+        if not isinstance(value, str)
+    }
+    for name, reference in {**settings.secrets, **sinks}.items():
+        ((kind, value),) = reference.items()
+        try:
+            resolve(kind, value, root=Path.cwd())
+        except Unset as error:
+            missing += 1
+            message = f"{name}: {_in_this_shell(error)}"
+            yield Finding(about="secrets", verdict="warning", message=message, hint=error.hint)
+    bundle = checked.bundle if checked is not None else None
+    guarded = {api.id: api.auth for api in (bundle.revision.apis.values() if bundle is not None else ())}
+    if (senders := auth(settings.events.get("auth"))) is not None:
+        guarded["events"] = senders
+    for name, given in guarded.items():
+        for lack in credentials.unset(given):
+            missing += 1
+            yield Finding(
+                about="secrets",
+                verdict="warning",
+                message=f"{name}: {_in_this_shell(lack)}",
+                hint="a gateway that is started from here answers 503",
+            )
+    if has_literal(settings.events.get("auth")):
+        yield Finding(
+            about="secrets",
+            verdict="warning",
+            message="IOG501: the setting events has a secret in clear text",
+            hint="write {env: NAME}, {file: PATH} or {hash: …} there",
+        )
+    if not missing:
+        yield Finding(about="secrets", verdict="ok", message="all that the files name are set here")
+
+
+def _in_this_shell(error: Unset) -> str:
+    """Return the message; a variable may be set in running processes and not in this shell."""
+    return f"{error.message} in this shell" if error.kind == "env" else error.message
+
+
+async def store_of(store: Store) -> list[Finding]:
+    """Check the durability of the store, and its clock against this machine's."""
+    from iogate.store.embedded.binaries import describe
+
+    info = await store.server_info()
+    found = [
+        Finding(
+            about="store",
+            verdict="ok",
+            message=f"{store.shown_url}, {describe(info)}",
+        )
+    ]
+    found += [
+        Finding(about="store", verdict=each.level, message=each.message, hint=each.hint)
+        for each in await store.findings()
+    ]
+    if info.get("role") == "slave":
+        found.append(
+            Finding(
+                about="store", verdict="error", message="it is a replica", hint="set redis_url to the primary"
+            )
+        )
+    if info.get("redis_mode") == "cluster":
+        found.append(
+            Finding(
+                about="store",
+                verdict="error",
+                message="it is a cluster: runs are moved by scripts over many keys",
+                hint="set redis_url to a server that is no cluster",
+            )
+        )
+    if info.get("aof_last_write_status", "ok") != "ok":
+        found.append(
+            Finding(
+                about="store",
+                verdict="error",
+                message="its last write to disk failed",
+                hint="make room on its disk, look at its log",
+            )
+        )
+    used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    if most and used > most * 0.8:
+        found.append(
+            Finding(
+                about="store",
+                verdict="warning",
+                message=f"{used * 100 // most} % of its memory is used; calls are refused above 90 %",
+                hint="raise maxmemory (store_memory of the embedded store), or shorten retention",
+            )
+        )
+    before = time.time()
+    seconds, microseconds = await store.call("TIME")
+    drift_s = int(seconds) + int(microseconds) / 1e6 - (before + time.time()) / 2
+    found.append(
+        Finding(
+            about="clock",
+            verdict="ok" if abs(drift_s) < DRIFT_S else "warning",
+            message=f"{drift_s:+.3f}s from here to the store",
+            hint="" if abs(drift_s) < DRIFT_S else "run a time service on both: deadlines are the store's",
+        )
+    )
+    return found
+
+
+async def authenticity(settings: Settings, store: Store) -> list[Finding]:
+    """Check that this machine has the key of the store, and list what processes have refused."""
+    from iogate.store.integrity.trust import keyring
+
+    found: list[Finding] = []
+    try:
+        await store.check(keyring(settings, Path.cwd()))
+    except IogateError as error:
+        found.append(Finding(about="link_key", verdict="error", message=error.message, hint=error.hint))
+    if refused := await store.refusals.counts():
+        found.append(
+            Finding(
+                about="store",
+                verdict="error",
+                message=f"processes have refused {describe(refused)} that nobody with the key wrote",
+                hint="find out who else can write to the store: the logs name each one",
+            )
+        )
+    return found
+
+
+async def processes(store: Store) -> list[Finding]:
+    """List the live gateways and workers, and the secrets that they lack."""
+    live, gateways, workers = await asyncio.gather(
+        store.revisions.live(), store.presence.list("gateway"), store.presence.list("worker")
+    )
+    found = [
+        Finding(
+            about=kind,
+            verdict="ok" if there else "warning",
+            message=f"{len(there)} there",
+            hint="" if there else "iogate up",
+        )
+        for kind, there in (("gateways", gateways), ("workers", workers))
+    ]
+    number = live[0] if live is not None else 0
+    found += [
+        Finding(
+            about="gateways",
+            verdict="warning",
+            message=f"{each.id} has revision {each.revision}, live is {number}",
+            hint="look at its log: it keeps the last one that it could take",
+        )
+        for each in gateways
+        if each.revision != number
+    ]
+    found += [
+        Finding(
+            about="gateways",
+            verdict="warning",
+            message=f"{api} answers 503: {'; '.join(lacks)}",
+            hint="set it in the environment of the gateways",
+        )
+        for api, lacks in missing_secrets.of_apis(gateways).items()
+    ]
+    unset, _ = await missing_secrets.of_live(store, workers)
+    found += [
+        Finding(
+            about="workers",
+            verdict="warning",
+            message=f"runs of {workflow} that need it fail: {'; '.join(lacks)}",
+            hint="name it in the setting secrets, and set its variable or file where the workers run",
+        )
+        for workflow, lacks in unset.items()
+    ]
+    return found

@@ -1,0 +1,167 @@
+"""Opens the store with the keys of this machine, which are generated for a store that has none yet.
+
+Used by every command that opens the store. Invariants: a key is generated once, by the first process that
+needs one, and a second machine is told to use the first one's; what only reads needs none. A store that
+this machine has used with signatures is not adopted again unless a person asks for it (`--trust-all`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iogate.errors import Unreachable, WrongStore
+from iogate.settings.redis_url import mask
+from iogate.store.embedded.known_stores import ADOPTING, EMBEDDED, KnownStores
+from iogate.store.keys import FORMAT_NUMBER
+
+if TYPE_CHECKING:
+    from iogate.settings import Settings
+    from iogate.store.integrity.adoption import Adopted
+    from iogate.store.store import Store
+
+CLIENT = "iogate-cli"
+
+
+async def open_to_read(settings: Settings, url: str) -> Store:
+    """Open the store for a command that only reads, with the keys of this machine if they are its own."""
+    from iogate.store.integrity.store_form import SET_BACK, TOO_OLD
+    from iogate.store.integrity.trust import WRONG_KEY, keyring
+    from iogate.store.store import open_store
+
+    try:
+        return await open_store(
+            url, client_name=CLIENT, keyring=keyring(settings, Path.cwd()), replicas=settings.confirming
+        )
+    except WrongStore as error:
+        if error.code not in {WRONG_KEY, TOO_OLD, SET_BACK}:
+            raise
+    return await open_store(url, client_name=CLIENT, replicas=settings.confirming)
+
+
+async def open_to_change(settings: Settings, url: str, publishes: bool) -> Store:
+    """Open the store for a command that changes something; `publishes`: it signs a revision.
+
+    Raises WrongStore for a store that is used with another key, or that an earlier release wrote.
+    """
+    from iogate.store.integrity.trust import keyring
+    from iogate.store.store import open_store
+
+    if publishes and settings.publish_key is None:
+        await make_key(settings, url)
+    ring = keyring(settings, Path.cwd(), publishes=publishes)
+    return await open_store(url, client_name=CLIENT, keyring=ring, replicas=settings.confirming)
+
+
+async def open_to_serve(
+    settings: Settings, *, publishes: bool, embedded: bool, say: Callable[[str], None]
+) -> Store:
+    """Open the store for a parent of gateways or workers, which need the key.
+
+    An embedded store that an earlier release wrote is adopted. Raises WrongStore as `open_to_change` does,
+    and for a store whose form was set back.
+    """
+    from iogate.store.integrity import store_form
+    from iogate.store.integrity.trust import keyring
+    from iogate.store.store import open_store
+
+    url = settings.redis_url
+    assert url is not None
+    await make_key(settings, url)
+    ring = keyring(settings, Path.cwd(), publishes=publishes)
+    if embedded:
+        store = await open_store(url, client_name=CLIENT, keyring=ring, adopts=True)
+        try:
+            if await store.is_older():
+                await check_older(settings, store, url, embedded=True)
+                say("the store was written by an earlier release: what it holds is signed now")
+                say(adopted(await sign_all(settings, store, url, embedded=True, say=say)))
+        finally:
+            await store.close()
+    known = KnownStores(settings.data_dir)
+    name = EMBEDDED if embedded else mask(url)
+    try:
+        store = await open_store(url, client_name="iogate-parent", keyring=ring, replicas=settings.confirming)
+    except WrongStore as error:
+        if error.code == store_form.TOO_OLD and known.form(name) > ADOPTING:
+            raise store_form.set_back(mask(url)) from None
+        raise
+    # A folder that cannot be written is no obstacle to a store elsewhere.
+    with contextlib.suppress(*(() if embedded else (OSError, Unreachable))):
+        known.remember(name, FORMAT_NUMBER)
+    return store
+
+
+async def open_to_adopt(settings: Settings, url: str) -> Store:
+    """Open the store, whatever it holds, with a key of this machine, which is generated if there is none."""
+    from iogate.store.integrity import trust
+    from iogate.store.store import open_store
+
+    if trust.link_key(settings) is None:
+        trust.generate(settings)
+    ring = trust.keyring(settings, Path.cwd(), publishes=settings.publish_key is not None)
+    return await open_store(url, client_name=CLIENT, keyring=ring, adopts=True)
+
+
+async def check_older(settings: Settings, store: Store, url: str, *, embedded: bool) -> None:
+    """Check that a store of an older form has not been used with signatures before.
+
+    An adoption that this machine began and did not end has left signatures, and may be repeated. Raises
+    WrongStore for a store whose form was set back.
+    """
+    from iogate.store.integrity import store_form
+
+    known = KnownStores(settings.data_dir).form(EMBEDDED if embedded else mask(url))
+    if known > ADOPTING or (known < ADOPTING and await store.was_signed()):
+        raise store_form.set_back(store.address)
+
+
+async def sign_all(
+    settings: Settings, store: Store, url: str, *, embedded: bool, say: Callable[[str], None]
+) -> Adopted:
+    """Sign all that the store holds, and remember that this machine did."""
+    from iogate.store.integrity.adoption import adopt
+
+    known, name = KnownStores(settings.data_dir), EMBEDDED if embedded else mask(url)
+    known.remember(name, ADOPTING)
+    found = await adopt(store, lambda done, total: say(f"  {done} of about {total} keys looked at"))
+    known.remember(name, FORMAT_NUMBER)
+    return found
+
+
+async def make_key(settings: Settings, url: str) -> None:
+    """Generate the key of this machine if it has none and no other process uses the store with one.
+
+    Raises WrongStore where others do.
+    """
+    from iogate.store.integrity import trust
+    from iogate.store.store import open_store
+
+    if trust.link_key(settings) is not None:
+        return
+    store = await open_store(url, client_name=CLIENT)
+    try:
+        await store.check_unused()
+    except WrongStore:
+        # Another command in this folder may have generated it meanwhile.
+        if trust.link_key(settings) is None:
+            raise
+        return
+    finally:
+        await store.close()
+    trust.generate(settings)
+
+
+def adopted(found: Adopted) -> str:
+    """Say in one line what an adoption signed."""
+    counts = {
+        "revision": found.revisions,
+        "run": found.runs,
+        "ended run": found.ended,
+        "message": found.messages,
+        "event": found.events,
+    }
+    parts = [f"{number} {noun}{'' if number == 1 else 's'}" for noun, number in counts.items() if number]
+    return "signed: " + (", ".join(parts) or "nothing was there")

@@ -1,0 +1,395 @@
+"""`iogate up`, `serve`, `worker`: a supervising parent with its children, put together here.
+
+    signals ◀── store ◀── apply ◀── gateways, workers ◀── banner ◀── until a signal, watching
+                                                                     │
+    exit ◀── store ends, unless others use it ◀── children end, workers first
+
+Invariant: whatever ends the parent, no child outlives it; the next parent adopts a store left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from iogate.cli.apis import credentials, examples, workflow_commands
+from iogate.cli.apis.api_commands import local_auth
+from iogate.cli.processes import banner
+from iogate.cli.processes.store_retry import LIMIT_S, patiently
+from iogate.cli.render import say
+from iogate.cli.session import Session, command
+from iogate.errors import Unreachable
+
+if TYPE_CHECKING:
+    from iogate.cli.documents.bundle import Checked
+    from iogate.cli.revisions.publication import Stamp
+    from iogate.settings import Settings
+    from iogate.store.store import Store
+    from iogate.supervision.supervisor import Child, Supervisor
+
+PANEL = "Processes"
+READY_S = 30.0
+LOOK_S = 0.05
+CLOSING_S = 5.0
+"""Time that a gateway has for closing its connections after `drain_timeout`."""
+PORT_S = 3.0
+"""The gateways of a parent that was killed die with it, a moment later: the port is waited for."""
+
+HostOption = Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on.")]
+PortOption = Annotated[int | None, typer.Option(metavar="PORT", help="Port to listen on.")]
+GatewaysOption = Annotated[int | None, typer.Option(metavar="N", help="Gateway processes.")]
+WorkersOption = Annotated[int | None, typer.Option(metavar="N", help="Worker processes.")]
+ConcurrencyOption = Annotated[int | None, typer.Option(metavar="N", help="Runs at once per worker.")]
+RedisOption = Annotated[str | None, typer.Option(metavar="URL", help="The store.")]
+LogsOption = Annotated[str | None, typer.Option(metavar="text|json", help="Form of the log on stderr.")]
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "up", rich_help_panel=PANEL)(up)
+    command(app, "serve", rich_help_panel=PANEL)(serve)
+    command(app, "worker", rich_help_panel=PANEL)(worker)
+
+
+async def up(
+    session: Session,
+    host: HostOption = None,
+    port: PortOption = None,
+    gateways: GatewaysOption = None,
+    workers: WorkersOption = None,
+    concurrency: ConcurrencyOption = None,
+    redis_url: RedisOption = None,
+    log_format: LogsOption = None,
+    no_apply: Annotated[bool, typer.Option("--no-apply", help="Serve what is live already.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Apply again on each change of a file.")] = False,
+) -> None:
+    """Start everything on this machine: store, gateway, workers, and an apply of the two folders."""
+    flags = {
+        "host": host,
+        "port": port,
+        "gateways": gateways,
+        "workers": workers,
+        "concurrency": concurrency,
+        "redis_url": redis_url,
+        "log_format": log_format,
+    }
+    await _run(session, flags, _Parts(gateways=True, workers=True, apply=not no_apply, watch=watch))
+
+
+async def serve(
+    session: Session,
+    host: HostOption = None,
+    port: PortOption = None,
+    gateways: GatewaysOption = None,
+    redis_url: RedisOption = None,
+    log_format: LogsOption = None,
+) -> None:
+    """Start gateways: they answer calls and serve what is live in the store."""
+    flags = {
+        "host": host,
+        "port": port,
+        "gateways": gateways,
+        "redis_url": redis_url,
+        "log_format": log_format,
+    }
+    await _run(session, flags, _Parts(gateways=True))
+
+
+async def worker(
+    session: Session,
+    workers: WorkersOption = None,
+    concurrency: ConcurrencyOption = None,
+    redis_url: RedisOption = None,
+    log_format: LogsOption = None,
+) -> None:
+    """Start workers: they execute the runs in the store."""
+    flags = {
+        "workers": workers,
+        "concurrency": concurrency,
+        "redis_url": redis_url,
+        "log_format": log_format,
+    }
+    await _run(session, flags, _Parts(workers=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What a parent keeps."""
+
+    gateways: bool = False
+    workers: bool = False
+    apply: bool = False
+    watch: bool = False
+
+
+async def _run(session: Session, flags: dict[str, Any], parts: _Parts) -> None:
+    from iogate import logs
+    from iogate.cli.documents.bundle import compiled, prove_isolation, save_lock
+    from iogate.cli.revisions.publication import stamp
+    from iogate.supervision import handover
+    from iogate.supervision.supervisor import Supervisor
+
+    def read_settings() -> Settings:
+        return session.settings(flags)
+
+    handover.conceal()
+    before = stamp(Path.cwd()) if parts.watch else frozenset()
+    settings = read_settings()
+    logs.set_up(settings.log_format)
+    if parts.workers:
+        await prove_isolation(settings)
+    checked = compiled(settings, purpose="apply") if parts.apply else None
+    if checked is not None:
+        save_lock(session.screen, checked)
+    gone: list[Any] = []
+    supervisor = Supervisor(exited=lambda left: gone[0](left) if gone else _nothing())
+    signalled = asyncio.create_task(supervisor.until_signal(), name="signals")
+    place = _Place(session, settings, parts, checked, supervisor, gone)
+    living = asyncio.create_task(place.live(read_settings, before), name="place")
+    try:
+        await asyncio.wait({signalled, living}, return_when=asyncio.FIRST_COMPLETED)
+        if living.done():
+            await living
+    finally:
+        living.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await living
+        signalled.cancel()
+    if signalled.done() and not signalled.cancelled() and signalled.result() == signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+async def _nothing() -> None:
+    """What follows the exit of a child that nobody mourns."""
+
+
+@dataclass(frozen=True, kw_only=False)
+class _Place:
+    """One parent at work."""
+
+    session: Session
+    settings: Settings
+    parts: _Parts
+    checked: Checked | None
+    supervisor: Supervisor
+    mourners: list[Any]
+
+    async def live(self, read_settings: Any, before: Stamp) -> None:
+        """From the store to the last child, until cancelled; `before` is the stamp of what is applied."""
+        from iogate.cli.processes.embedded_store import kept_store
+
+        async with _listening(self.settings, self.parts) as files, kept_store(self.settings) as url:
+            settings = replace(self.settings, redis_url=url)
+            say(f"store: {self._named(url)}", style="bright_black")
+            store = await self._opened(settings)
+            try:
+                for finding in await patiently(store.findings) if self.settings.redis_url else ():
+                    self.session.screen.warn(f"{finding.message}; {finding.hint}")
+                number = await self._apply(store)
+                async with self._children(store, settings, files):
+                    await self._serving_or_told(store, settings, number)
+                    if self.parts.watch:
+                        await self._watch(store, read_settings, before)
+                    await asyncio.Event().wait()
+            finally:
+                await store.close()
+
+    async def _opened(self, settings: Settings) -> Store:
+        """A store of our own comes back when it dies; of another's, a wrong address is told at once.
+
+        An embedded store of an earlier release is adopted: nobody but its user could write to it.
+        """
+        from iogate.cli.processes.keys import open_to_serve
+
+        limit_s = 0.0 if self.settings.redis_url else LIMIT_S
+        return await patiently(
+            lambda: open_to_serve(
+                settings,
+                publishes=self.parts.apply,
+                embedded=self.settings.redis_url is None,
+                say=self.session.screen.note,
+            ),
+            limit_s=limit_s,
+        )
+
+    def _named(self, url: str) -> str:
+        from iogate.settings.redis_url import mask
+
+        return mask(url) + ("" if self.settings.redis_url else f" (embedded in {self.settings.data_dir})")
+
+    async def _apply(self, store: Store) -> int | None:
+        """Publish the folders before the first call can come; the number of what is live."""
+        from iogate.cli.revisions.publication import publish, told
+        from iogate.reconcile.apply import LateGateways
+
+        if (checked := self.checked) is not None:
+            try:
+                applied = await patiently(lambda: publish(store, checked, wait_s=0))
+            except LateGateways as late:
+                applied = late.applied  # gateways of other machines, or of a parent that was killed just now
+            self.session.screen.note(told(applied))
+            return applied.number
+        live = await patiently(store.revisions.live)
+        return live[0] if live is not None else None
+
+    @asynccontextmanager
+    async def _children(
+        self, store: Store, settings: Settings, files: tuple[int, ...]
+    ) -> AsyncIterator[None]:
+        from iogate.cli.processes.shutdown_progress import Draining
+        from iogate.worker.pool.pool import Workforce
+
+        async with self.supervisor:
+            watching: asyncio.Task[None] | None = None
+            if self.parts.workers:
+                workforce = Workforce(settings, Path.cwd())
+                self.mourners.append(workforce.exited)
+                for child in workforce.children():
+                    self.supervisor.add(child)
+                watching = asyncio.create_task(workforce.watch(self.supervisor), name="suspects")
+            if self.parts.gateways:
+                for child in _gateways(settings, files):
+                    self.supervisor.add(child)
+            try:
+                yield
+            finally:
+                async with Draining(self.session.screen, store, self.supervisor, settings.drain_timeout):
+                    await self.supervisor.stop()
+                if watching is not None:
+                    watching.cancel()
+                    await asyncio.gather(watching, return_exceptions=True)
+
+    async def _serving_or_told(self, store: Store, settings: Settings, number: int | None) -> None:
+        """A store that stays away delays the banner for a while, but ends nobody: all wait for it."""
+        try:
+            await self._serving(store, settings, number)
+        except Unreachable as error:
+            self.session.screen.warn(f"{error.message}; the processes wait for it")
+
+    async def _serving(self, store: Store, settings: Settings, number: int | None) -> None:
+        """Wait until the children are up and judge by the revision, then say so."""
+        screen = self.session.screen
+        until = time.monotonic() + READY_S
+        ready = await self.supervisor.ready(READY_S)
+        while ready and self.parts.gateways and number is not None:
+            pids = set(self.supervisor.pids().values())
+            known = await patiently(lambda: store.presence.list("gateway"))
+            taken = [each.revision for each in known if each.pid in pids]
+            if len(taken) >= settings.gateways and min(taken) >= number:
+                break
+            if time.monotonic() > until:
+                ready = False
+            await asyncio.sleep(LOOK_S)
+        if not ready:
+            screen.warn(f"not all processes are ready after {READY_S:g} s; iogate keeps trying")
+        if not self.parts.gateways:
+            screen.note(f"working: {settings.workers * settings.concurrency} runs at once")
+            return
+        from iogate.settings.urls import gateway_url
+
+        url = gateway_url(settings)
+        rows = await patiently(lambda: _rows(store, number, self.checked))
+        schedules = workflow_commands.by_workflow((await patiently(store.schedules.upcoming)).values())
+        assert settings.redis_url is not None
+        easy = banner.easiest(rows, url)
+        screen.data(
+            "up" if self.parts.workers else "serve",
+            {
+                "revision": number,
+                "store": self._named(settings.redis_url),
+                "url": url,
+                "apis": [row.to_json() for row in rows],
+                "schedules": schedules,
+                "curl": easy,
+            },
+            banner.parts(
+                url=url,
+                store=self._named(settings.redis_url),
+                revision=number,
+                rows=rows,
+                events=credentials.of_senders(settings),
+                schedules=workflow_commands.table(schedules) if schedules else None,
+            ),
+        )
+
+    async def _watch(self, store: Store, read_settings: Any, before: Stamp) -> None:
+        from iogate.cli.revisions.publication import watch
+
+        self.session.screen.note("watching: a change of a file is applied at once")
+        await watch(self.session.screen, store, read_settings, settings=self.settings, seen=before)
+
+
+@asynccontextmanager
+async def _listening(settings: Settings, parts: _Parts) -> AsyncIterator[tuple[int, ...]]:
+    """The gateways' socket: opened here, a call that waits in it survives the gateway that was to take it."""
+    if not parts.gateways:
+        yield ()
+        return
+    from iogate.gateway.sockets import PortTaken, listen
+
+    until = time.monotonic() + PORT_S
+    while True:
+        try:
+            listening = listen(settings.host, settings.port)
+            break
+        except PortTaken:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(LOOK_S)
+    with listening:
+        yield (listening.fileno(),)
+
+
+def _gateways(settings: Settings, files: tuple[int, ...]) -> tuple[Child, ...]:
+    from iogate.gateway.sockets import LISTEN_FD
+    from iogate.settings import to_environment
+    from iogate.supervision.supervisor import Child
+
+    return tuple(
+        Child(
+            name=f"gateway-{number}",
+            command=(sys.executable, "-P", "-m", "iogate.gateway"),
+            environment={LISTEN_FD: str(files[0])},
+            # A later revision may name any variable, so a gateway keeps all of them: in memory only.
+            handover={**os.environ, **to_environment(settings)},
+            files=files,
+            ticks=True,
+            grace_s=settings.drain_timeout + CLOSING_S,
+        )
+        for number in range(1, settings.gateways + 1)
+    )
+
+
+async def _rows(store: Store, number: int | None, checked: Checked | None) -> list[banner.Row]:
+    """What is live, as the banner shows it."""
+    if number is None:
+        return []
+    revision = await store.revisions.load(number)
+    gates = await store.gates.states()
+    cases = {
+        f"{document.model.module}/{name}": method.debug or ()
+        for document in (checked.documents.apis if checked is not None else ())
+        for name, method in document.model.methods.items()
+    }
+    return [
+        banner.Row(
+            api=api.id,
+            verbs=api.verbs,
+            auth=credentials.describe(api.auth),
+            enabled=api.id in gates and gates[api.id].enabled,
+            unset=tuple(each.message for each in credentials.unset(api.auth)),
+            auth_data=local_auth(Path.cwd(), api) or credentials.of_revision(api.auth),
+            example=examples.of_api(api, cases.get(api.id, ())),
+        )
+        for _, api in sorted(revision.apis.items())
+    ]

@@ -1,0 +1,65 @@
+"""Programs that workflows need and iogate does not bring: what runs JavaScript, what runs containers.
+
+Called by `validate` and `doctor_command`, which speak of this machine; workers may run on others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from iogate.documents import Documents
+    from iogate.documents.problems import Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    about: str
+    purpose: str
+    path: str | None
+    """Where it is; None: it is not here."""
+    hint: str
+
+
+def javascript() -> Tool:
+    from iogate.effects.processes import languages
+
+    found = languages.javascript()
+    return Tool(about="javascript", purpose="runs JavaScript", path=found, hint=languages.TO_INSTALL)
+
+
+def containers() -> Tool:
+    from iogate.effects.processes import containers
+
+    return Tool(
+        about="containers", purpose="runs containers", path=containers.tool(), hint=containers.TO_INSTALL
+    )
+
+
+def missing(documents: Documents) -> Iterator[Problem]:
+    """A warning for each task that needs what this machine has not."""
+    from iogate.compiler import outline
+    from iogate.compiler.faults import warning
+    from iogate.effects.processes.languages import JAVASCRIPT
+
+    absent = {tool.about: tool for tool in (javascript(), containers()) if tool.path is None}
+    for document in documents.workflows if absent else ():
+        for task in outline.tasks(document.data):
+            run = task.data.get("run") or {}
+            script = run.get("script") or {}
+            needed = "containers" if "container" in run else ""
+            if str(script.get("language")).lower() in JAVASCRIPT:
+                needed = "javascript"
+            if needed in absent:
+                tool = absent[needed]
+                kind = "container" if needed == "containers" else "script"
+                yield warning(
+                    document,
+                    (*task.pointer, "run", kind),
+                    "IOG512",
+                    f"nothing on this machine {tool.purpose}",
+                    key=True,
+                    hint=tool.hint,
+                )

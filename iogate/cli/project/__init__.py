@@ -1,0 +1,1 @@
+"""`iogate init`, `new`, `secret`: the files of a project."""

@@ -1,0 +1,239 @@
+"""`iogate init` and `new`: the files of a project, written to be read.
+
+Invariant: nothing that exists is overwritten; a module's file gains a method only where the result
+reads back as the same document with that method added.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import indent
+from typing import Annotated, Any
+
+import typer
+
+from iogate.cli.project import templates
+from iogate.cli.render import prints_to_stderr
+from iogate.cli.session import Session, command
+from iogate.errors import InvalidFiles, Misused, NotFound, Refused
+from iogate.settings import FILE_NAME, Settings
+
+APIS = Path("apis.d")
+WORKFLOWS = Path("workflows.d")
+
+group = typer.Typer(help="Write a new API or workflow.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "init", rich_help_panel="Documents")(init)
+    app.add_typer(group, name="new", rich_help_panel="Documents")
+
+
+def init(session: Session) -> None:
+    """Write a first project into this folder; what exists is left alone."""
+    files = {
+        Path(FILE_NAME): templates.SETTINGS,
+        APIS / "hello.yaml": templates.HELLO_API,
+        WORKFLOWS / "hello.yaml": templates.HELLO_WORKFLOW,
+    }
+    created = [path for path, text in files.items() if _create(path, text)]
+    ignore = Path(".gitignore")
+    ignored = ignore.read_text(encoding="utf-8") if ignore.is_file() else ""
+    if ".iogate/" not in ignored.splitlines():
+        if ignored and not ignored.endswith("\n"):
+            ignored += "\n"
+        ignore.write_text(ignored + ".iogate/\n", encoding="utf-8")
+        created.append(ignore)
+    kept = [path for path in files if path not in created]
+    session.screen.data(
+        "init",
+        {"created": [str(path) for path in created], "kept": [str(path) for path in kept]},
+        [f"created {path}" for path in created] + [f"kept    {path}" for path in kept],
+    )
+    if not created:
+        session.screen.note("all files exist already: nothing was changed")
+    session.screen.note('next: "iogate up" serves it, "iogate test" tries it without a server')
+
+
+@command(group, "api")
+def new_api(
+    session: Session,
+    api: Annotated[str, typer.Argument(metavar="MODULE/METHOD")],
+    script: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Run this Python script on each call; it is written if it is missing."
+        ),
+    ] = None,
+    function: Annotated[
+        str | None, typer.Option(metavar="NAME:VERSION", help="Call this Python function.")
+    ] = None,
+    http: Annotated[str | None, typer.Option(metavar="URL", help="Pass each call on to this URL.")] = None,
+) -> None:
+    """Write an API, its workflow and a debug case."""
+    module, method = split_api(api)
+    if sum(each is not None for each in (script, function, http)) > 1:
+        raise Misused("--script, --function and --http exclude each other: give one of them")
+    settings = session.settings()
+    namespace, name = _label(module), _label(method)
+    workflow_path = WORKFLOWS / module / f"{method}.yaml"
+    api_path = APIS / f"{module}.yaml"
+    if script is not None:
+        task, case = _script(script, workflow_path)
+        if "script" not in settings.allow_run:
+            session.screen.warn(f'allow_run has no "script": add it in {FILE_NAME} before "iogate apply"')
+    elif function is not None:
+        task, case = _function(settings, function)
+    elif http is not None:
+        if not re.fullmatch(r"https?://[^\s/?#]+\S*", http):
+            raise Misused(f"--http {http}: expected a URL with http:// or https://")
+        task, case = templates.http_task(http)
+    else:
+        task, case = templates.set_task()
+    if workflow_path.exists():
+        raise Refused(f"{workflow_path} exists already", hint="delete it, or choose another method")
+    reference = f"{namespace}/{name}"
+    before = api_path.read_text(encoding="utf-8") if api_path.exists() else None
+    if before is None:
+        text = templates.api(module, method, reference, case=case)
+    else:
+        block = templates.method_block(method, reference, case=case)
+        text = _with_method(api_path, before, method, block)
+    _create(workflow_path, templates.workflow(namespace, name, task))
+    created = [workflow_path]
+    if script is not None and _create(script, templates.SCRIPT):
+        created.append(script)
+    api_path.parent.mkdir(parents=True, exist_ok=True)
+    api_path.write_text(text, encoding="utf-8")
+    verb = "created" if before is None else "changed"
+    session.screen.data(
+        "new.api",
+        {"api": api, "workflow": reference, "files": [str(each) for each in (api_path, *created)]},
+        [f"{verb} {api_path}", *(f"created {each}" for each in created)],
+    )
+    session.screen.note(
+        f"next, in {Path.cwd()}: iogate validate; iogate test {api}; iogate apply; iogate enable {api}"
+    )
+
+
+@command(group, "workflow")
+def new_workflow(
+    session: Session,
+    workflow: Annotated[str, typer.Argument(metavar="NAMESPACE/NAME")],
+) -> None:
+    """Write a workflow of one task."""
+    namespace, slash, name = workflow.partition("/")
+    label = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+    if not slash or not label.fullmatch(namespace) or not label.fullmatch(name):
+        raise Misused(
+            f"{workflow}: expected NAMESPACE/NAME, each of a-z, 0-9 and -, of at most 63 characters"
+        )
+    path = WORKFLOWS / namespace / f"{name}.yaml"
+    _require_new(namespace, name)
+    task, _ = templates.set_task()
+    if not _create(path, templates.workflow(namespace, name, task)):
+        raise Refused(f"{path} exists already", hint="delete it, or choose another name")
+    session.screen.data("new.workflow", {"workflow": workflow, "files": [str(path)]}, [f"created {path}"])
+
+
+def _require_new(namespace: str, name: str) -> None:
+    """Raise Refused if a file of the project defines this workflow."""
+    from iogate.documents import load
+
+    documents = load(Path.cwd())
+    for document in (*documents.workflows, *documents.mended):
+        head = document.data.get("document")
+        if isinstance(head, dict) and (head.get("namespace"), head.get("name")) == (namespace, name):
+            raise Refused(
+                f"workflow {namespace}/{name} exists already, in {document.path}",
+                hint="change that file, or choose another name",
+            )
+
+
+def split_api(api: str) -> tuple[str, str]:
+    """The two parts of an API's id, which are parts of a URL's path too."""
+    module, slash, method = api.partition("/")
+    part = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
+    if not slash or not part.fullmatch(module) or not part.fullmatch(method):
+        raise Misused(
+            f"{api}: expected MODULE/METHOD, each of 1 to 63 letters, digits, - or _, "
+            "with a letter or digit at both ends"
+        )
+    return module, method
+
+
+def _label(text: str) -> str:
+    """A part of an API's id as the DSL wants names: a DNS label."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
+
+
+def _create(path: Path, text: str) -> bool:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _script(script: Path, workflow_path: Path) -> tuple[str, str]:
+    """Return task and case for a script; raise Misused for one that `validate` would not read."""
+    root = Path.cwd()
+    within = (root, APIS.resolve(), WORKFLOWS.resolve())  # these two folders may be links
+    leads_out = Path(os.path.relpath(script)).parts[0] == ".."
+    if leads_out or not any(map(script.resolve().is_relative_to, within)):
+        raise Misused(
+            f"--script {script}: it is outside the project {root}; only files of the project become part "
+            "of a revision"
+        )
+    if script.exists() and not script.is_file():
+        raise Misused(f"--script {script}: not a file")
+    endpoint = Path(os.path.relpath(script, workflow_path.parent)).as_posix()
+    return templates.script_task(endpoint)
+
+
+def _function(settings: Settings, reference: str) -> tuple[str, str]:
+    from iogate.functions import load
+
+    name, colon, version = reference.partition(":")
+    if not colon:
+        raise Misused(f"--function {reference}: expected NAME:VERSION, for example greet:1.0.0")
+    with prints_to_stderr():
+        registry = load(settings.functions, Path.cwd())
+    function = registry.get(name, version)
+    if function is None:
+        known = ", ".join(each.reference.removesuffix("@default") for each in registry)
+        raise NotFound(
+            f"--function {reference}: no such function; "
+            + (f"there are {known}" if known else 'the setting "functions" names no module that has any'),
+        )
+    return templates.function_task(reference, function.input_schema)
+
+
+def _with_method(path: Path, before: str, method: str, block: str) -> str:
+    """The module's text with one method more, at its end."""
+    from iogate.documents.yaml.reader import read_text
+
+    reading = read_text(before, str(path))
+    if reading.problems or not isinstance(reading.data, dict):
+        raise InvalidFiles(f"{path} is invalid", hint=f"iogate validate {path}")
+    old: Mapping[str, Any] = reading.data
+    if method in (old.get("methods") or {}):
+        raise Refused(f"{path} has a method {method} already", hint="choose another method")
+    by_hand = Refused(
+        f'{path}: the method cannot be added by itself, since "methods" is not the last key in block style',
+        hint="add this under methods:\n" + indent(block, "    "),
+    )
+    heads = re.findall(r"(?m)^[^\s#-][^:]*", before)
+    first = re.search(r"(?m)^methods:[ \t]*(?:#.*)?\n(?:[ \t]*(?:#.*)?\n)*( +)\S", before)
+    if first is None or heads[-1] != "methods":
+        raise by_hand
+    text = before.rstrip("\n") + "\n\n" + indent(block, first.group(1))
+    new = read_text(text, str(path)).data
+    if {**new, "methods": {k: v for k, v in new["methods"].items() if k != method}} != dict(old):
+        raise by_hand
+    return text

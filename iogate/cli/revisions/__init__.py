@@ -1,0 +1,1 @@
+"""`iogate apply`, `enable`, `disable`, `override`, `status`."""

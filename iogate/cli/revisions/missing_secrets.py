@@ -1,0 +1,94 @@
+"""Secrets that gateways and workers lack, by the API or workflow that needs them.
+
+Used by `status_command` and `doctor_command`. A gateway announces what its APIs lack; a worker announces
+which secrets it has and why it lacks others of its settings, and the definition of a workflow declares the
+ones that it needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from iogate.errors import IogateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from iogate.compiler.revision import Revision
+    from iogate.store.maintenance.presence import Process
+    from iogate.store.store import Store
+
+UNNAMED = 'the setting "secrets" does not name it'
+
+
+def of_apis(gateways: Iterable[Process]) -> dict[str, list[str]]:
+    """Return by API what gateways announce as missing of its secrets."""
+    from iogate.store.maintenance.presence import UNSET
+
+    lacks: dict[str, list[str]] = {}
+    for gateway in gateways:
+        for name, text in gateway.detail.items():
+            if name.startswith(UNSET):
+                known = lacks.setdefault(name.removeprefix(UNSET), [])
+                known += [each for each in text.split("; ") if each not in known]
+    return lacks
+
+
+async def of_workflows(store: Store, revision: Revision, workers: Sequence[Process]) -> dict[str, list[str]]:
+    """Return by full name of a live workflow what workers lack of the secrets that it declares."""
+    from iogate.store.maintenance.presence import SECRETS
+
+    telling = [each for each in workers if SECRETS in each.detail]  # not an earlier release's
+    if not telling:
+        return {}
+    names = sorted(revision.workflows)
+    declared = await asyncio.gather(*(_declared(store, revision.workflows[name].program) for name in names))
+    lacks = {
+        name: [text for secret in secrets for text in _missing(secret, telling)]
+        for name, secrets in zip(names, declared, strict=True)
+    }
+    return {name: texts for name, texts in lacks.items() if texts}
+
+
+async def of_live(store: Store, workers: Sequence[Process]) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Return `of_workflows` for the live revision, and the workflow of each API.
+
+    Both are empty if the revision cannot be read.
+    """
+    with suppress(IogateError):
+        live = await store.revisions.live()
+        if live is not None:
+            revision = await store.revisions.load(live[0])
+            started = {api.id: api.workflow for api in revision.apis.values()}
+            return await of_workflows(store, revision, workers), started
+    return {}, {}
+
+
+async def _declared(store: Store, digest: str) -> list[str]:
+    """Return the names that `use.secrets` of a stored program declares."""
+    with suppress(IogateError):
+        data = await store.revisions.program(digest)
+        if b'"secrets"' in data:
+            use: Any = json.loads(data).get("use") or {}
+            return list(use.get("secrets") or ())
+    return []
+
+
+def _missing(secret: str, workers: Sequence[Process]) -> list[str]:
+    """Say why workers lack a secret, and how many do if others have it."""
+    from iogate.store.maintenance.presence import SECRETS, UNSET
+
+    reasons = Counter(
+        worker.detail.get(UNSET + secret, UNNAMED)
+        for worker in workers
+        if secret not in worker.detail[SECRETS].split("\n")
+    )
+    count = len(workers)
+    return [
+        f"secret {secret}: {reason}" + (f" on {lacking} of {count} workers" if lacking < count else "")
+        for reason, lacking in reasons.items()
+    ]

@@ -1,0 +1,101 @@
+"""Files to a live revision, for `apply`, for `up`, and again on each change for `up --watch`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iogate.cli.documents.bundle import compiled, save_lock
+from iogate.errors import IogateError
+
+if TYPE_CHECKING:
+    from iogate.cli.documents.bundle import Checked
+    from iogate.cli.render import Screen
+    from iogate.reconcile.apply import Applied
+    from iogate.settings import Settings
+    from iogate.store.store import Store
+
+LOOK_S = 0.5
+LEFT_OUT = frozenset({"node_modules", "__pycache__", "venv"})
+MOST_FILES = 20_000
+
+Stamp = frozenset[tuple[str, int, int]]
+
+
+async def publish(
+    store: Store, checked: Checked, *, allow_empty: bool = False, wait_s: float = 5.0
+) -> Applied:
+    """Make what was compiled live."""
+    from iogate.reconcile.apply import apply
+
+    assert checked.bundle is not None, "compiled() raises where there is none"
+    return await apply(store, checked.bundle, allow_empty=allow_empty, wait_s=wait_s)
+
+
+def told(applied: Applied) -> str:
+    """What an apply came to, in one line."""
+    if not applied.changed:
+        return f"revision {applied.number}: no changes"
+    return f"revision {applied.number}: {applied.difference.summary()}"
+
+
+async def watch(
+    screen: Screen, store: Store, read_settings: Callable[[], Settings], *, settings: Settings, seen: Stamp
+) -> None:
+    """Publish again whenever a file changes, until cancelled; what does not hold is told and left out.
+
+    `settings` are those of the gateways and workers, `seen` is the stamp of the files before they were
+    published: what changed since counts as a change.
+    """
+    while True:
+        await asyncio.sleep(LOOK_S)
+        now = await asyncio.to_thread(stamp, Path.cwd())
+        if now == seen:
+            continue
+        seen = now
+        try:
+            if read_settings() != settings:
+                # Half of a change would be worse than none: gateways and workers have theirs since the start.
+                screen.warn("the settings have changed: restart to take them")
+            checked = await asyncio.to_thread(compiled, settings, purpose="apply")
+            save_lock(screen, checked)
+            applied = await publish(store, checked)
+        except IogateError as error:
+            screen.warn(f"{error.message}; what is live stays as it is")
+            continue
+        if applied.changed:
+            screen.note(told(applied), style="green")
+
+
+def stamp(root: Path) -> Stamp:
+    """What tells one state of the project's files from another: names, times and sizes."""
+    found: set[tuple[str, int, int]] = set()
+    own = _outputs()
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in LEFT_OUT]
+        for name in files:
+            path = os.path.join(folder, name)  # noqa: PTH118 — twice as fast, twice a second
+            try:
+                status = os.stat(path)  # noqa: PTH116 — as above
+            except OSError:
+                continue
+            if (status.st_dev, status.st_ino) in own:
+                continue
+            found.add((path, status.st_mtime_ns, status.st_size))
+            if len(found) >= MOST_FILES:
+                return frozenset(found)
+    return frozenset(found)
+
+
+def _outputs() -> frozenset[tuple[int, int]]:
+    """The files that this process writes to: what it says of a change must not be another change."""
+    found = set()
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):
+            status = os.fstat(descriptor)
+            found.add((status.st_dev, status.st_ino))
+    return frozenset(found)

@@ -1,0 +1,152 @@
+"""`iogate status`: what is live, what runs, and who does it, at a glance."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from iogate.cli.apis import workflow_commands
+from iogate.cli.render import Table
+from iogate.cli.revisions import missing_secrets
+from iogate.cli.session import Session, command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from iogate.store.maintenance.presence import Process
+
+PANEL = "Processes"
+PLURALS = {"queue entry": "queue entries"}
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "status", rich_help_panel=PANEL)(status)
+
+
+async def status(session: Session) -> None:
+    """Show the live revision, runs and queue, APIs, gateways and workers."""
+    async with session.store(session.settings()) as store:
+        found, counts, queue, gates, gateways, workers = await asyncio.gather(
+            store.revisions.live(),
+            store.runs.counts(),
+            store.runs.queue(),
+            store.gates.states(),
+            store.presence.list("gateway"),
+            store.presence.list("worker"),
+        )
+        drained_s = await store.drains.left_s()
+        schedules = await store.schedules.upcoming()
+        refused = await store.refusals.counts()
+        unset, started = await missing_secrets.of_live(store, workers)
+        address = store.shown_url
+    lacks = missing_secrets.of_apis(gateways)
+    apis = [
+        {
+            "api": gate.api,
+            "enabled": gate.enabled,
+            "queued": gate.queued,
+            "running": gate.running,
+            "overridden": gate.override is not None,
+            "unset": [*lacks.get(gate.api, []), *unset.get(started.get(gate.api, ""), [])],
+        }
+        for gate in gates.values()
+    ]
+    value = {
+        "store": address,
+        "drainedS": drained_s,
+        "revision": found[0] if found is not None else None,
+        "digest": found[1] if found is not None else None,
+        "runs": counts,
+        "queue": {"depth": queue.depth, "oldestS": round(queue.oldest_s, 3)},
+        "refused": refused,
+        "apis": apis,
+        "workflows": [
+            {
+                "workflow": name,
+                "apis": [api for api, started_by in started.items() if started_by == name],
+                "unset": texts,
+            }
+            for name, texts in unset.items()
+        ],
+        "schedules": workflow_commands.by_workflow(schedules.values()),
+        "gateways": [_process_json(each) for each in gateways],
+        "workers": [_process_json(each) for each in workers],
+    }
+    session.screen.data("status", value, _text(value))
+
+
+def describe(refused: Mapping[str, int]) -> str:
+    """Say in words how many objects of each kind did not verify."""
+    return ", ".join(
+        f"{number} {kind if number == 1 else PLURALS.get(kind, kind + 's')}"
+        for kind, number in sorted(refused.items())
+    )
+
+
+def _process_json(process: Process) -> dict[str, Any]:
+    from iogate.store.maintenance.presence import SECRETS, UNSET
+    from iogate.store.runs.presentation import moment
+
+    detail = {
+        name: value
+        for name, value in process.detail.items()
+        if name != SECRETS and not name.startswith(UNSET)
+    }
+    return {
+        "id": process.id,
+        "host": process.host,
+        "pid": process.pid,
+        "startedAt": moment(process.started_at_ms),
+        "revision": process.revision,
+        **detail,
+    }
+
+
+def _text(value: dict[str, Any]) -> list[Table | str]:
+    runs = ", ".join(f"{number} {name}" for name, number in value["runs"].items() if number)
+    queue = value["queue"]
+    head = [
+        f"store     {value['store']}",
+        f"revision  {value['revision'] if value['revision'] is not None else 'none yet'}",
+        f"runs      {runs or 'none'}",
+        f"queue     {queue['depth']}"
+        + (f", the oldest for {queue['oldestS']:.1f}s" if queue["depth"] else ""),
+    ]
+    if (drained_s := value["drainedS"]) is not None:
+        head.insert(1, f"drained   for another {drained_s:.0f}s: iogate store resume opens it")
+    if value["refused"]:
+        head.append(f"refused   {describe(value['refused'])}: not signed with the key, see the logs")
+    parts: list[Table | str] = ["\n".join(head)]
+    if value["apis"]:
+        table = Table(
+            columns=("api", "state", "queued", "running", "lacks"),
+            rows=[
+                (
+                    api["api"],
+                    "enabled" if api["enabled"] else "disabled",
+                    api["queued"],
+                    api["running"],
+                    "; ".join(api["unset"]) or None,
+                )
+                for api in value["apis"]
+            ],
+            numbers=frozenset({"queued", "running"}),
+        )
+        parts += ["", table]
+    alone = [(each["workflow"], "; ".join(each["unset"])) for each in value["workflows"] if not each["apis"]]
+    if alone:
+        parts += ["", Table(columns=("workflow", "lacks"), rows=alone)]
+    if value["schedules"]:
+        parts += ["", workflow_commands.table(value["schedules"])]
+    rows = [
+        (kind, each["id"], each["host"], each["pid"], each["startedAt"], each["revision"] or None)
+        for kind in ("gateway", "worker")
+        for each in value[f"{kind}s"]
+    ]
+    if rows:
+        parts += ["", Table(columns=("process", "id", "host", "pid", "started", "revision"), rows=rows)]
+    else:
+        parts += ["", 'no gateway and no worker is running: "iogate up" starts both']
+    return parts

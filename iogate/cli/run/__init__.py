@@ -1,0 +1,1 @@
+"""`iogate run FILE`: one workflow in a store of its own."""

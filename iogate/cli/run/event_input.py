@@ -1,0 +1,80 @@
+"""Events given on the command line: read, made whole, and published one by one as a run waits for them.
+
+Used by `run_command`, whose store holds nothing but that run and its children. Invariant: an event is
+published only while a task listens, and the next one only when the last was taken in or wanted by nobody:
+what listens next misses none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from iogate.cli.options import read_json
+from iogate.errors import Misused
+from iogate.timing.clock import epoch_ms
+
+if TYPE_CHECKING:
+    from iogate.store.store import Store
+
+SOURCE = "/command-line"
+LOOK_S = 0.02
+EXAMPLE = """--event '{"type": "com.example.paid", "data": {"amount": 7}}'"""
+
+
+def read_events(given: Sequence[str]) -> list[bytes]:
+    """CloudEvents in JSON; what the runtime may fill in is filled in."""
+    import msgspec
+
+    events = []
+    for text in given:
+        value = read_json(text, "--event", EXAMPLE)
+        events += [
+            msgspec.json.encode(_whole(each)) for each in (value if isinstance(value, list) else [value])
+        ]
+    return events
+
+
+def _whole(event: Any) -> dict[str, Any]:
+    from iogate.engine.scope import moment
+
+    if not isinstance(event, dict) or not isinstance(event.get("type"), str) or not event["type"]:
+        raise Misused(
+            "--event: not a CloudEvent: expected an object with a type",
+            hint=f"for example {EXAMPLE}",
+        )
+    whole = {
+        "specversion": "1.0",
+        "id": str(uuid.uuid4()),
+        "source": SOURCE,
+        "time": moment(epoch_ms())["iso8601"],
+        **event,
+    }
+    for name in ("specversion", "id", "source"):
+        if not isinstance(whole[name], str) or not whole[name]:
+            raise Misused(f"--event: not a CloudEvent: {name} must be text, and not empty")
+    return whole
+
+
+@contextlib.asynccontextmanager
+async def fed(store: Store, events: Sequence[bytes]) -> AsyncIterator[Sequence[bytes]]:
+    """Publish events, each when its time has come, meanwhile; those that are left."""
+    left = list(events)
+    feeding = asyncio.create_task(_feed(store, left), name="feeding")
+    try:
+        yield left
+    finally:
+        feeding.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await feeding
+
+
+async def _feed(store: Store, left: list[bytes]) -> None:
+    while left:
+        if await store.events.all_listen():
+            await store.events.publish([left.pop(0)])
+        else:
+            await asyncio.sleep(LOOK_S)

@@ -1,0 +1,198 @@
+"""`iogate run FILE`: one workflow file, here and now, in a store of its own that is thrown away.
+
+The real store, worker and engine, in this process; nothing of the project's live state is touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from iogate.cli.documents.bundle import compiled, counted
+from iogate.cli.options import EndpointOption, InputOption, endpoints, read_input, seconds
+from iogate.cli.render import Output, coloured, prints_to_stderr, result_stream
+from iogate.cli.run.detached_runs import LINGER_S, remarks, until_ended
+from iogate.cli.run.event_input import fed, read_events
+from iogate.cli.run.workflow_files import needed
+from iogate.cli.runs.run_commands import found, raise_outcome, until_end, whole
+from iogate.cli.runs.run_display import ENDED
+from iogate.cli.session import Session, command
+from iogate.errors import InvalidFiles, NotFound, Unreachable
+
+if TYPE_CHECKING:
+    from iogate.cli.documents.bundle import Checked
+    from iogate.compiler.revision import Api, Bundle
+    from iogate.settings import Settings
+    from iogate.store.store import Store
+    from iogate.worker.runs.executor import Drive
+
+API = "run/file"
+EVERYWHERE = ("*", "0.0.0.0/0", "::/0")
+"""Where URLs out of data may lead, unless the project says otherwise; never to what no call may reach."""
+GRACE_S = 0.2
+"""Whoever presses Ctrl-C wants the end, not a good end: the store goes with the run."""
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "run", rich_help_panel="Runs")(run)
+
+
+async def run(
+    session: Session,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A workflow document.")],
+    input_: InputOption = None,
+    limit: Annotated[
+        str | None, typer.Option("--timeout", metavar="TIME", help="Stop after this time, with exit 124.")
+    ] = None,
+    endpoint: EndpointOption = None,
+    event: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--event",
+            metavar="JSON|@FILE|-",
+            help="A CloudEvent to publish once the run waits for one; may be repeated.",
+        ),
+    ] = None,
+) -> None:
+    """Run one workflow file and print its output; exit 7 where it faults."""
+    value = read_input(input_)
+    events = read_events(event or ())
+    timeout_s = seconds(limit, "--timeout")
+    if not file.is_file():
+        raise NotFound(f"{file}: no such file")
+    # Whoever runs a file by hand means it: nothing is forbidden to it.
+    settings = session.settings()
+    settings = replace(
+        settings,
+        allow_run=("script", "shell", "container"),
+        allow_hosts=settings.allow_hosts or EVERYWHERE,
+        # The store is gone before a sink could be waited for.
+        events={},
+        endpoints={**settings.endpoints, **endpoints(endpoint)},
+        # The store ends with this command: so does the key of what it holds.
+        link_key=secrets.token_urlsafe(32),
+    )
+    root = Path.cwd() if file.resolve().is_relative_to(Path.cwd().resolve()) else file.resolve().parent
+    bundle, api = _bundle(compiled(settings, purpose="run", paths=needed(file, root), root=root), file)
+    until = math.inf if timeout_s is None else time.monotonic() + timeout_s
+    with prints_to_stderr(), remarks(session.screen):
+        async with _working(replace(settings, concurrency=1), root) as (store, drive):
+            await store.revisions.publish(bundle)
+            uid = await _accept(store, api, value)
+            async with fed(store, events) as left:
+                ended = await _ended(session, store, uid, timeout_s)
+                _show(session, ended)
+                if ended["status"] in ENDED:
+                    limit_s = min(LINGER_S, until - time.monotonic())
+                    await until_ended(session.screen, store, drive.result(), uid, limit_s)
+    if left:
+        session.screen.note(f"{counted(len(left), 'event')} not published: the run waited for no more")
+    raise_outcome(ended, limit, output=True)
+
+
+async def _ended(session: Session, store: Store, uid: str, timeout_s: float | None) -> dict[str, Any]:
+    """The run at its end or at the time-out; on Ctrl-C it is shown as it stands."""
+    try:
+        return whole(await until_end(session, store, uid, timeout_s))
+    except asyncio.CancelledError:
+        _show(session, whole(await found(store, uid)))
+        raise
+
+
+def _show(session: Session, ended: dict[str, Any]) -> None:
+    session.screen.data("run", {name: ended[name] for name in ("uid", "status", "output", "error")})
+    if session.screen.output is Output.TEXT and ended["status"] == "completed":
+        pretty = 2 if coloured(result_stream()) else None
+        session.screen.show(json.dumps(ended["output"], ensure_ascii=False, indent=pretty))
+
+
+def _bundle(checked: Checked, file: Path) -> tuple[Bundle, Api]:
+    """The file's workflow behind an API of its own."""
+    import msgspec
+
+    from iogate.compiler.revision import Api, Bundle, NoAuth, Revision
+
+    bundle = checked.bundle
+    assert bundle is not None, "compiled() raises where there is none"
+    if not bundle.revision.workflows:
+        raise InvalidFiles(
+            f"{file} is no workflow document", hint="a workflow has `document` and `do` at its top"
+        )
+    ((name, workflow), *_) = bundle.revision.workflows.items()
+    api = Api(id=API, workflow=name, program=workflow.program, enabled=True, auth=NoAuth())
+    # It runs now, and once: a schedule is for those who apply it.
+    workflows = {
+        name: msgspec.structs.replace(workflow, schedule=None)
+        for name, workflow in bundle.revision.workflows.items()
+    }
+    revision = Revision(apis={API: api}, workflows=workflows, resources=bundle.revision.resources)
+    return Bundle(revision=revision, programs=bundle.programs, contents=bundle.contents), api
+
+
+async def _accept(store: Store, api: Api, value: Any) -> str:
+    from iogate.store.runs.intake import Accepted, AcceptRequest
+    from iogate.store.runs.uids import UidSource
+
+    intake = store.intake()
+    answer = await intake.accept(
+        AcceptRequest(
+            uid=UidSource().next(),
+            api=api.id,
+            digest=api.digest,
+            revision=1,
+            workflow=api.workflow,
+            program=api.program,
+            input=json.dumps(value).encode(),
+            caller="command line",
+        )
+    )
+    if not isinstance(answer, Accepted):
+        raise Unreachable(f"the throw-away store refused the run: {answer.reason}")
+    return answer.uid
+
+
+@asynccontextmanager
+async def _working(settings: Settings, root: Path) -> AsyncIterator[tuple[Store, asyncio.Future[Drive]]]:
+    """A throw-away store with a worker in this process, and what drives that worker's runs."""
+    from iogate.store.embedded.server import throwaway
+    from iogate.store.integrity.trust import keyring
+    from iogate.store.store import open_store
+    from iogate.worker.process import work
+
+    with throwaway(named=settings.store_server) as embedded:
+        mine = asyncio.current_task()
+        drive: asyncio.Future[Drive] = asyncio.get_running_loop().create_future()
+        settings = replace(settings, redis_url=embedded.url)
+        working = asyncio.create_task(
+            work(settings, root, grace_s=GRACE_S, begins=drive.set_result), name="worker"
+        )
+
+        def interrupted(_: asyncio.Task[None]) -> None:
+            # The worker ends early on Ctrl-C only: it holds the signals while it works.
+            if mine is not None and not closing:
+                mine.cancel()
+
+        closing = False
+        working.add_done_callback(interrupted)
+        store = await open_store(embedded.url, client_name="iogate-run", keyring=keyring(settings))
+        try:
+            yield store, drive
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+        finally:
+            closing = True
+            await store.close()
+            working.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await working

@@ -1,0 +1,96 @@
+"""The workflow files that one file needs beside it: those of the workflows that it runs, and that these run.
+
+Used by `run_command`. Invariant: a file that nobody asked for is not compiled, so its problems are nobody's
+here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from iogate.documents import Documents
+
+FOLDER = "workflows.d"
+_WORKFLOW = re.compile(r"""^[{\s]*["']?document["']?\s*:""", re.MULTILINE)
+
+
+def needed(file: Path, root: Path) -> list[Path]:
+    """The file, then those with the workflows that it runs, from its own folder and from `workflows.d`."""
+    from iogate.documents import load
+
+    chosen = [file]
+    read = load(root, chosen)
+    have = set(_names(read))
+    wanted = set(_children(read))
+    looked: dict[Path, Documents] = {}
+    while missing := {name for name in wanted if name not in have}:
+        found = False
+        for path in _candidates(file, root):
+            if path in chosen or not _mentions(path, missing):
+                continue
+            if path not in looked:
+                looked[path] = load(root, [path])
+            there = set(_names(looked[path])) - have
+            # One without a name that can be read: its problems say why a workflow is missing.
+            broken = bool(looked[path].errors) and not there
+            if broken or any(_plain(name) in map(_plain, missing) for name in there):
+                chosen.append(path)
+                have |= there
+                wanted |= set(_children(looked[path]))
+                found = True
+        have |= {_plain(name) for name in have}
+        if not found:
+            break
+    return chosen
+
+
+def _names(read: Documents) -> Iterator[str]:
+    """`namespace/name:version` of each workflow that says it."""
+    from iogate.compiler.workflows import name_of
+    from iogate.documents import WorkflowDocument
+    from iogate.documents.mending import STAND_IN
+
+    for document in (*read.workflows, *read.mended):
+        if isinstance(document, WorkflowDocument) and document.data["document"] is not STAND_IN:
+            yield ":".join(name_of(document))
+
+
+def _children(read: Documents) -> Iterator[str]:
+    from iogate.compiler.workflows import children
+
+    for document in read.workflows:
+        for _, name in children(document.data):
+            yield name
+
+
+def _plain(name: str) -> str:
+    return name.partition(":")[0]
+
+
+def _mentions(path: Path, names: set[str]) -> bool:
+    """Whether one of the workflows may be in the file: settings, APIs and most others are passed over."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return _WORKFLOW.search(text) is not None and any(
+        _plain(name).partition("/")[2] in text for name in names
+    )
+
+
+def _candidates(file: Path, root: Path) -> Iterator[Path]:
+    """Documents in the file's own folder, then all of `workflows.d`; each once."""
+    from iogate.documents.loader import SUFFIXES
+
+    seen = {file.resolve()}
+    folder = root / FOLDER
+    there = [*file.parent.iterdir(), *(folder.rglob("*") if folder.is_dir() else ())]
+    for path in sorted(there, key=lambda each: (each.parent != file.parent, each)):
+        real = path.resolve()
+        if real not in seen and path.name.endswith(SUFFIXES) and path.is_file():
+            seen.add(real)
+            yield path

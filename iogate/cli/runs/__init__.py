@@ -1,0 +1,1 @@
+"""`iogate runs`: list, show, follow, cancel, retry and prune runs."""

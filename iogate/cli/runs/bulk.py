@@ -1,0 +1,119 @@
+"""Changing several runs, by id or by filter, for `runs cancel`, `retry`, `prune` and others.
+
+Invariant: a run that cannot be changed keeps no other one back, and what was done is said before the failure.
+Runs that a filter matches are changed only after they were shown.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from iogate.cli.documents.bundle import counted
+from iogate.cli.render import plain_table, say
+from iogate.cli.runs.run_display import run_table
+from iogate.cli.session import Session
+from iogate.errors import Misused, NotFound, Refused, Unreachable
+
+if TYPE_CHECKING:
+    from iogate.store.runs.operations import Summary
+    from iogate.store.store import Store
+
+SHOWN = 10
+"""Runs that are shown before a filter changes all that it matches."""
+
+
+def confirm(verb: str, runs: Sequence[Summary], *, yes: bool, count: int | None = None) -> None:
+    """Without `--yes`, show the first of the runs on stderr, and raise; `count`: of all, if `runs` is a part.
+
+    Raises:
+        Misused: `yes` is false and there are runs.
+    """
+    count = len(runs) if count is None else count
+    from iogate.store.runs.presentation import listed
+
+    if yes or not runs:
+        return
+    say(plain_table(run_table([listed(each) for each in runs[:SHOWN]])))
+    if count > SHOWN:
+        say(f"… and {count - SHOWN} more")
+    raise Misused(f"this {verb} {counted(count, 'run')}", hint="add --yes to do so")
+
+
+async def require_known(store: Store, api: str | None) -> None:
+    """Raise if no run can be of this API, so that a mistyped name is not taken for one without runs.
+
+    Raises:
+        NotFound: neither a live API nor a schedule has this name.
+    """
+    from iogate.cli.apis.api_commands import did_you_mean
+    from iogate.compiler.schedules import PREFIX
+
+    if api is None:
+        return
+    live = await store.revisions.live()
+    apis = (await store.revisions.load(live[0])).apis if live is not None else {}
+    known = [*apis, *(PREFIX + name for name in await store.schedules.upcoming())]
+    if api not in known:
+        raise NotFound(f"no API {api}{did_you_mean(api, known)}", hint='"iogate api list" shows them')
+
+
+@asynccontextmanager
+async def repeatable(by_id: str | None) -> AsyncIterator[str]:
+    """Give the id of a command that changes runs, which makes it safe to repeat; drawn if none is given.
+
+    Raises:
+        Unreachable: the store gave no answer, so that nobody knows what was done; the hint names the id.
+    """
+    from iogate.store.connection.failures import StoreUnavailable
+
+    operation = by_id or secrets.token_hex(6)
+    try:
+        yield operation
+    except StoreUnavailable as error:
+        raise Unreachable(
+            f"{error.message}: some of it may have been done",
+            code="IOG655",
+            hint=f"repeat the command with --id {operation}, which does nothing twice",
+        ) from None
+
+
+async def one_by_one(
+    uids: Sequence[str], change: Callable[[str], Awaitable[bool]]
+) -> tuple[list[str], list[Refused | NotFound]]:
+    """Change the runs: those that were changed, and why others could not be.
+
+    `change` tells whether it changed the run; where it must not, it raises.
+    """
+    changed: list[str] = []
+    left: list[Refused | NotFound] = []
+    for uid in uids:
+        try:
+            if not is_uid(uid):
+                raise no_run(uid)
+            if await change(uid):
+                changed.append(uid)
+        except (Refused, NotFound) as error:
+            left.append(error)
+    return changed, left
+
+
+def say_done(
+    session: Session, schema: str, verb: str, changed: list[str], left: list[Refused | NotFound]
+) -> None:
+    """Say which runs were changed; then fail with the worst of why others were not."""
+    session.screen.data(schema, {verb: changed}, [f"{verb} {uid}" for uid in changed])
+    if left:
+        worst = max(left, key=lambda error: error.exit_code)
+        more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+        raise type(worst)(f"{worst.message}{more}", code=worst.code, hint=worst.hint)
+
+
+def is_uid(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def no_run(uid: str) -> NotFound:
+    return NotFound(f"no run {uid}", hint="finished runs are kept for the retention of their API")

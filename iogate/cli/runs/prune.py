@@ -1,0 +1,56 @@
+"""`iogate runs prune`: deletes ended runs before their retention is over, to free the store's memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from iogate.cli.documents.bundle import counted
+from iogate.cli.options import ApiFilter, StatusFilter, moment_ms, statuses
+from iogate.cli.runs.bulk import SHOWN, confirm, require_known
+from iogate.cli.runs.run_display import ENDED
+from iogate.cli.session import Session, command
+from iogate.errors import Misused
+
+if TYPE_CHECKING:
+    from iogate.store.runs.operations import Summary
+
+BeforeOption = Annotated[
+    str,
+    typer.Option(
+        "--before", metavar="WHEN", help="Runs that ended before then: 1h (ago), 7d, or a date and time."
+    ),
+]
+
+
+def register(group: typer.Typer) -> None:
+    """Add the command to `iogate runs`."""
+    command(group, "prune")(prune)
+
+
+async def prune(
+    session: Session,
+    before: BeforeOption,
+    api: ApiFilter = None,
+    status_: StatusFilter = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete all that the filters match.")] = False,
+) -> None:
+    """Delete ended runs before their retention is over; a full store allows it."""
+    wanted = statuses(status_)
+    if live := [each for each in wanted if each not in ENDED]:
+        raise Misused(f"--status {live[0]}: only runs that have ended can be deleted")
+    moment = moment_ms(before, "--before")
+    assert moment is not None
+    async with session.store(session.settings(), changes=True) as store:
+        first: list[Summary] = []
+        uids: list[str] = []
+        async for page in store.runs.ended_before(moment, api=api, statuses=wanted):
+            first += page[: SHOWN - len(first)]
+            uids += [run.uid for run in page]
+        if not uids:
+            await require_known(store, api)
+            session.screen.note("no run matches the filters")
+        confirm("deletes", first, count=len(uids), yes=yes)
+        pruned = await store.runs.prune(uids, moment)
+    session.screen.data("runs.prune", {"pruned": pruned}, [f"deleted {counted(pruned, 'run')}"])

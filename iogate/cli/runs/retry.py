@@ -1,0 +1,151 @@
+"""Another attempt of a run that faulted, for `runs retry`: from where it did, or from where someone says.
+
+The engine judges what can be, here, so that whoever asks learns at once; the store swaps the state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from iogate.cli.runs.bulk import no_run
+from iogate.errors import NotFound, Refused
+from iogate.store.runs.retry import Asked
+
+if TYPE_CHECKING:
+    from iogate.compiler.program import Program
+    from iogate.compiler.revision import Revision
+    from iogate.store.runs.retry import Stored
+    from iogate.store.store import Store
+
+LOST = "its state is gone: it can be called again, with `iogate api call --from-run`"
+
+
+@dataclass(kw_only=True)
+class Attempts:
+    """What is asked for, of one run or of many."""
+
+    store: Store
+    pointer: str | None
+    """The task to go on from; None: the one that faulted."""
+    current: bool
+    """With the definition that is live now."""
+    by: str
+    """Who asks."""
+    now_ms: int
+    operation: str = ""
+    """Id of the command: repeated under the same one, it retries no run a second time."""
+    remarks: list[str] = field(default_factory=list)
+    _programs: dict[str, Program] = field(default_factory=dict)
+    _live: tuple[int, Revision] | None = None
+
+    async def make(self, uid: str) -> bool:
+        """Let the run go on; True, as `one_by_one` asks.
+
+        Raises NotFound where there is none, Refused where it cannot.
+        """
+        if self.operation and await self.store.runs.was_retried(uid, self.operation):
+            return True
+        start = await self.store.runs.state(uid)
+        if start is None:
+            view = await self.store.runs.show(uid)
+            if view is None:
+                raise no_run(uid)
+            raise _refused(uid, view.status)
+        placed = await self._placed(start)
+        revision = placed.facts.revision if self.current else None
+        asked = Asked(by=self.by, origin=self.pointer, revision=revision)
+        outcome = await self.store.runs.retry(uid, placed, asked, operation=self.operation)
+        if outcome == "unknown":
+            raise NotFound(f"no run {uid}", hint="its retention has passed meanwhile")
+        if outcome != "retried":
+            raise _refused(uid, outcome)
+        return True
+
+    async def _placed(self, start: Stored) -> Stored:
+        import msgspec
+
+        from iogate.engine import retry
+        from iogate.worker.runs.codec import Codec
+
+        program = old = await self._program(start.facts.program)
+        facts = start.facts
+        if self.current:
+            number, workflow, digest = await self._current(facts.workflow)
+            facts = msgspec.structs.replace(facts, revision=number, workflow=workflow, program=digest)
+            program = await self._program(digest)
+        if start.head is None:
+            if self.pointer is not None:
+                raise Refused(f"run {start.uid} has not begun: it can only begin, without --from")
+            return msgspec.structs.replace(start, facts=facts)
+        try:
+            state = Codec(input=start.input).load(start.head, start.frames, start.values)
+        except (ValueError, TypeError) as error:
+            raise Refused(f"run {start.uid}: this release cannot read its state: {error}") from None
+        if self.pointer is None:
+            if self.current:
+                state = retry.carry_over(old, program, retry.begin_call_anew(old, state))
+            revived = retry.revive(state, self.now_ms)
+            if self.current and (call := retry.open_call(program, state)) is not None:
+                self.remarks.append(
+                    f"{start.uid}: the function that {call} calls goes on in the middle, with the arguments "
+                    f"that it was called with; --from {call} calls it with new ones"
+                )
+        else:
+            view = await self.store.runs.show(start.uid)
+            given = None if view is None else msgspec.json.decode(view.input)
+            if self.current:
+                found = retry.carry_over_from(old, program, state, self.pointer, self.now_ms, given)
+            else:
+                found = retry.revive_from(program, state, self.pointer, self.now_ms, given)
+            revived = found.state
+            if not found.as_then:
+                self.remarks.append(
+                    f"{start.uid}: {self.pointer} gets the data that flowed when the run faulted: "
+                    "what it had the first time is not kept"
+                )
+        delta = Codec(input=start.input).delta(revived)
+        return msgspec.structs.replace(
+            start, facts=facts, head=delta.head, frames=delta.frames, values=delta.values
+        )
+
+    async def _program(self, digest: str) -> Program:
+        import msgspec
+
+        from iogate.compiler.program import load, trigger
+        from iogate.compiler.schedules import STANDING
+
+        if digest not in self._programs:
+            definition = msgspec.json.decode(await self.store.revisions.program(digest))
+            standing = definition.get(STANDING)
+            self._programs[digest] = load(definition) if standing is None else trigger(standing)
+        return self._programs[digest]
+
+    async def _current(self, workflow: str) -> tuple[int, str, str]:
+        """Number of the live revision, its workflow of that name in its newest version, and the digest."""
+        from iogate.compiler.workflows import precedence
+
+        if self._live is None:
+            live = await self.store.revisions.live()
+            if live is None:
+                raise Refused("nothing has been applied: there is no current definition")
+            self._live = live[0], await self.store.revisions.load(live[0])
+        number, revision = self._live
+        name = workflow.partition(":")[0]
+        versions = [each for each in revision.workflows if each.partition(":")[0] == name]
+        if not versions:
+            raise Refused(f"revision {number} has no workflow {name}", hint="retry without --on current")
+        newest = max(versions, key=lambda each: precedence(each.partition(":")[2]))
+        return number, newest, revision.workflows[newest].program
+
+
+def _refused(uid: str, outcome: str) -> Refused:
+    match outcome:
+        case "changed":
+            return Refused(f"run {uid} has been retried meanwhile, and has faulted again")
+        case "lost":
+            return Refused(f"run {uid} cannot be retried: {LOST}")
+        case "running" | "pending" | "waiting" | "suspended":
+            return Refused(f"run {uid} is still {outcome}: only one that faulted can be retried")
+        case _:
+            return Refused(f"run {uid} was {outcome}: only one that faulted can be retried")

@@ -1,0 +1,58 @@
+"""A YAML value with the place of everything in it.
+
+Built by the reader; documents keep the root so that later checks can point at what they judge.
+An aliased node is one object that stands at several pointers; its place is its anchor's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from iogate.documents.yaml.source import Span
+
+Pointer = tuple[str | int, ...]
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Node:
+    """`value` is plain JSON-able data that shares the values of the children."""
+
+    span: Span
+    value: Any
+    size: int = 1
+    """Nodes in it once all aliases are written out."""
+    height: int = 1
+    """Levels in it."""
+    items: Sequence[Node] = ()
+    entries: dict[str, tuple[Span, Node]] | None = None
+    """Of a mapping: the key's place and the value."""
+    points: bool = True
+    """The span is worth pointing at: false of block collections and of values left out."""
+
+    def child(self, step: str | int) -> tuple[Span | None, Node] | None:
+        """One step down: the key's place (none for items) and the node."""
+        if self.entries is not None:
+            return self.entries.get(str(step))
+        if isinstance(step, int) and 0 <= step < len(self.items):
+            return None, self.items[step]
+        return None
+
+    def place(self, pointer: Pointer, *, key: bool = False) -> Span:
+        """The place of what stands at `pointer`, or of the nearest thing above that exists.
+
+        `key` asks for the key instead of the value. A value that is no good to point at, a block or
+        one left out, gives its key.
+        """
+        node, key_span = self, None
+        for step in pointer:
+            found = node.child(step)
+            if found is None:
+                continue
+            key_span, node = found
+        if key_span is not None and (key or not node.points):
+            return key_span
+        return node.span

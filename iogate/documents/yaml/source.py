@@ -1,0 +1,61 @@
+"""The text of a file, its lines, and the places in it that must not be shown.
+
+A source outlives reading: every later problem is rendered from it. Literal secrets are masked here,
+once, so that no message, caret or editor output can carry one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from iogate.documents.yaml.masking import mask_by_shape
+
+# libyaml counts exactly these as line breaks; positions must agree with it.
+_BREAKS = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A place: line and column from 1, and how many characters from there on the same line."""
+
+    line: int
+    column: int
+    length: int = 1
+
+
+@dataclass(kw_only=True)
+class Source:
+    """A file's text. `path` is relative to the project, with forward slashes."""
+
+    path: str
+    text: str
+    masks: list[tuple[int, int, int]] = field(default_factory=list)
+    """Line, first column and end column of literal secrets; an end of 0 is the end of the line."""
+    read: bool = False
+    """The whole tree was read, so `masks` is complete."""
+    _lines: list[str] | None = None
+
+    @property
+    def lines(self) -> list[str]:
+        if self._lines is None:
+            self._lines = _BREAKS.split(self.text)
+        return self._lines
+
+    def line(self, number: int) -> str | None:
+        """The line with literal secrets masked by asterisks; None where there is no such line."""
+        if not 0 < number <= len(self.lines):
+            return None
+        text = self.lines[number - 1]
+        if not self.read:
+            text = mask_by_shape(self.lines, number - 1)
+        for line, start, stop in self.masks:
+            if line == number:
+                end = stop or len(text)
+                text = text[:start] + "*" * (end - start) + text[end:]
+        return text
+
+    def span_at(self, index: int) -> Span:
+        """The place of a character of the text."""
+        before = _BREAKS.split(self.text[:index])
+        return Span(len(before), len(before[-1]) + 1)

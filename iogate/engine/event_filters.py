@@ -1,0 +1,200 @@
+"""Which filter of a strategy takes an event, and what the events of one listening have agreed on.
+
+Used by `listen` and `schedule_on`. Filters are numbered: those of the strategy, then those of the one in
+`until`. What was agreed on are terms, JSON in a frame:
+
+    keys     a list with, for each filter, the values that its correlations expect, by their names
+    filled   the filters of `all` that have their event
+
+Invariant: whether an event is taken depends on terms and event alone. One that breaks the expression of a
+filter is not for this task: a stranger's event must not fault a run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from iogate.compiler.tasks import Filter, Listen, Strategy
+from iogate.engine.event_prefilter import fits, same_key
+from iogate.engine.scope import Scope
+from iogate.errors import ERROR_TYPES, WorkflowError
+from iogate.expressions import Template
+from iogate.expressions.templates import Literal
+
+Terms = Mapping[str, Any]
+
+_EVERY: Mapping[str, Any] = {"match": {}, "correlate": []}
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An event that a filter takes."""
+
+    terms: Terms
+    """What is agreed on from now on; the same object where nothing is new."""
+    ends: bool
+    """True where the filter is one of `until`: the event itself does not count."""
+    enough: bool
+    """True where no more events are to be waited for, as far as filters say."""
+
+
+def fresh(body: Listen, arguments: Scope) -> Terms:
+    """The terms from which a listening starts; expectations are evaluated once, on the task's input."""
+    keys: list[dict[str, Any]] = []
+    for one in _filters(body):
+        known = {} if one is None else {each.name: each.expect for each in one.correlations if each.expect}
+        keys.append({name: each.evaluate(arguments.input, arguments) for name, each in known.items()})
+    return {"keys": _shared(body, keys, keys), "filled": []}
+
+
+def needs_none(body: Listen, terms: Terms) -> bool:
+    """Tell whether nothing is to be waited for from the start: all of no filters."""
+    return _enough(body, terms, None)
+
+
+def take(body: Listen, terms: Terms, event: Mapping[str, Any], arguments: Scope) -> Taken | None:
+    """Find the filter that takes the event; those that end the waiting go first.
+
+    Raises WorkflowError where not the event is at fault, but what the run must have.
+    """
+    filters, own = _filters(body), _own(body)
+    for index in (*range(own, len(filters)), *range(own)):
+        if index in terms["filled"]:
+            continue
+        one = filters[index]
+        found = {} if one is None else _keys_of(one, terms["keys"][index], event, arguments)
+        if found is not None:
+            terms = _agreed(body, terms, index, found)
+            return Taken(terms, ends=index >= own, enough=_enough(body, terms, index))
+    return None
+
+
+def wants(body: Listen, terms: Terms) -> list[Mapping[str, Any]]:
+    """The subscription: of each filter that has no event yet what can be told without the run."""
+    return [
+        _EVERY if one is None else _want(one, terms["keys"][index])
+        for index, one in enumerate(_filters(body))
+        if index not in terms["filled"]
+    ]
+
+
+def common_keys(terms: Terms) -> dict[str, Any]:
+    """The correlation keys by their names."""
+    return {name: value for known in terms["keys"] for name, value in known.items()}
+
+
+def _want(one: Filter, known: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {
+        "match": {
+            name: wanted.value
+            for name, wanted in one.attributes.items()
+            if name != "data" and isinstance(wanted, Literal) and isinstance(wanted.value, str)
+        },
+        "correlate": [
+            [each.text, known[each.name]] for each in one.correlations if known.get(each.name) is not None
+        ],
+    }
+
+
+def _strategy(strategy: Strategy | None) -> tuple[Filter | None, ...]:
+    """The filters of a strategy; None stands for that of `any: []`, which takes every event."""
+    if strategy is None:
+        return ()
+    return strategy.filters or ((None,) if strategy.mode == "any" else ())
+
+
+def _filters(body: Listen) -> tuple[Filter | None, ...]:
+    return (*_strategy(body.to), *_strategy(body.to.stop))
+
+
+def _own(body: Listen) -> int:
+    """How many filters are the strategy's own; those after them are of `until`."""
+    return len(_strategy(body.to))
+
+
+def _enough(body: Listen, terms: Terms, index: int | None) -> bool:
+    strategy, first = body.to, 0
+    if strategy.stop is not None:
+        strategy, first = strategy.stop, _own(body)
+    elif strategy.until is not None:
+        return False
+    if strategy.mode == "all":
+        return all(first + place in terms["filled"] for place in range(len(strategy.filters)))
+    return index is not None and index >= first
+
+
+def _agreed(body: Listen, terms: Terms, index: int, found: Mapping[str, Any]) -> Terms:
+    strategy = body.to if index < _own(body) else body.to.stop
+    assert strategy is not None
+    filled = [*terms["filled"], index] if strategy.mode == "all" else terms["filled"]
+    keys = _shared(body, terms["keys"], [found]) if found else terms["keys"]
+    same = filled == terms["filled"] and keys == terms["keys"]
+    return terms if same else {"keys": keys, "filled": filled}
+
+
+def _shared(
+    body: Listen, keys: list[dict[str, Any]], found: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The keys with those that were found: correlations of one name have one, unless they expect another."""
+    common: dict[str, Any] = {}
+    for each in found:
+        for name, value in each.items():
+            common.setdefault(name, value)
+    made: list[dict[str, Any]] = []
+    for one, known in zip(_filters(body), keys, strict=True):
+        names = () if one is None else [each.name for each in one.correlations if each.name in common]
+        made.append({**{name: common[name] for name in names}, **known})
+    return made
+
+
+def _keys_of(
+    one: Filter, expected: Mapping[str, Any], event: Mapping[str, Any], arguments: Scope
+) -> dict[str, Any] | None:
+    """The correlation keys of an event that the filter takes; None where it does not."""
+    try:
+        for name, wanted in one.attributes.items():
+            if event.get(name) is None or not _matches(name, wanted, event[name], arguments):
+                return None
+        keys: dict[str, Any] = {}
+        for each in one.correlations:
+            found = each.source.evaluate(event, arguments)
+            if not same_key(expected.get(each.name, found), found):
+                return None
+            keys[each.name] = found
+    except WorkflowError as error:
+        if error.type == f"{ERROR_TYPES}expression":
+            return None
+        raise
+    except RecursionError:  # nested as deep as JSON can be
+        return None
+    return keys
+
+
+def _matches(name: str, wanted: Template, value: Any, arguments: Scope) -> bool:
+    """Tell whether an attribute fits: text as it is or as a pattern, a condition on it, or equal data."""
+    constant = isinstance(wanted, Literal)
+    result = wanted.value if isinstance(wanted, Literal) else wanted.evaluate(value, arguments)
+    if constant and isinstance(result, str):
+        return fits(result, value)
+    if not constant and isinstance(result, bool):
+        return result
+    # In binary mode every attribute is text: 3 and "3" are one, as for correlations.
+    return _includes(result, value) if name == "data" else same_key(result, value)
+
+
+def _includes(wanted: Any, value: Any) -> bool:
+    """Equality of JSON values; of objects only the members that are wanted count."""
+    if isinstance(wanted, Mapping):
+        return isinstance(value, Mapping) and all(
+            name in value and _includes(member, value[name]) for name, member in wanted.items()
+        )
+    if _is_number(wanted) and _is_number(value):
+        return bool(wanted == value)
+    return json.dumps(wanted, sort_keys=True) == json.dumps(value, sort_keys=True)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,346 @@
+"""What one walk over a program holds, and the moves that all kinds of tasks make in it.
+
+Made by `advance` for each call, moved by `steps`, used by the kinds of tasks. Frames are replaced, never
+changed; the walk owns just the tree that holds them. Invariant: a move that fails raises, and leaves the
+tree as `steps` has to find it: with the task's frame out of it (Fault), or as before (WorkflowError).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from iogate.compiler.program import Program
+from iogate.compiler.stages import EXPORT, INSIDE, WORKFLOW_INPUT, WORKFLOW_OUTPUT
+from iogate.compiler.tasks import Flow, Target, Task, TaskList
+from iogate.engine import errors, schemas
+from iogate.engine.commands import Emit, Note, Perform, StartChild
+from iogate.engine.scope import Environment, RunFacts, Scope
+from iogate.engine.state.frame import Frame, changed, framed
+from iogate.engine.state.frame_tree import Tree
+from iogate.engine.tasks import call as calls
+from iogate.engine.tasks import wait
+from iogate.errors import WorkflowError, in_family
+
+NOTHING: Mapping[str, Any] = {}
+
+
+class Fault(Exception):
+    """The error of the task in scope `at`, on its way up to what catches it.
+
+    `definite` is False where something outside may or may not have happened.
+    """
+
+    def __init__(self, at: int, task: Task, error: dict[str, Any], *, definite: bool = True) -> None:
+        super().__init__(error.get("detail"))
+        self.at = at
+        self.task = task
+        self.error = error
+        self.definite = definite
+
+
+class Walk:
+    """The tree of one run while it moves, and what has come of it so far."""
+
+    def __init__(
+        self,
+        *,
+        program: Program,
+        facts: RunFacts,
+        environment: Environment,
+        now_ms: int,
+        tree: Tree,
+        budget: int,
+        inbox_done: int = 0,
+    ) -> None:
+        self.program = program
+        self.facts = facts
+        self.environment = environment
+        self.now_ms = now_ms
+        self.tree = tree
+        self.budget = budget
+        self.inbox_done = inbox_done
+        self.more = False
+        self.ready: deque[int] = deque()
+        """Scopes that can move."""
+        self.moment = 0
+        """Where the tree's log was when what happens now began: what an error leaves to be tried again."""
+        self.kept: Mapping[int, Frame] = {}
+        """The tree as of then, of a run that has ended by a fault."""
+        self.notes: list[Note] = []
+        self.performs: list[Perform] = []
+        self.emits: list[Emit] = []
+        self.children: list[StartChild] = []
+        self.ended: Literal["completed", "faulted", "cancelled"] | None = None
+        self.output: Any = None
+        self.error: dict[str, Any] | None = None
+
+    # the run as a whole
+
+    def begin_run(self) -> None:
+        """Take the workflow's input and stand before its first task."""
+        self.note("workflow.started")
+        flow, value = self.program.flow, self.facts.input
+        try:
+            if flow.input_schema is not None:
+                schemas.require(flow.input_schema, value, "input of the workflow")
+            arguments = self._workflow(WORKFLOW_INPUT, None)
+            if flow.input_from is not None:
+                value = flow.input_from.evaluate(value, arguments)
+            deadline_ms = wait.deadline(self.program.timeout, value, arguments, self.now_ms)
+        except WorkflowError as error:
+            self.end_faulted(errors.problem(error, "/input", self.environment.redact))
+            return
+        root = framed(id=self.tree.next_id, kind="task", started_ms=self.now_ms, deadline_ms=deadline_ms)
+        self.tree.add(root)
+        self.enter(root, "/do", value=value, context={})
+
+    def end_completed(self, value: Any, context: Any) -> None:
+        """The workflow's last task is through, or one said `end`."""
+        flow = self.program.flow
+        try:
+            if flow.output_as is not None:
+                value = flow.output_as.evaluate(value, self._workflow(WORKFLOW_OUTPUT, context))
+            if flow.output_schema is not None:
+                schemas.require(flow.output_schema, value, "output of the workflow")
+        except WorkflowError as error:
+            self.end_faulted(errors.problem(error, "/output", self.environment.redact))
+            return
+        self._end("completed")
+        self.output = value
+        self.note("workflow.completed")
+
+    def end_faulted(self, error: dict[str, Any]) -> None:
+        """Nothing caught it: the run ends with the error."""
+        error = errors.shown(self.named(error), self.environment.redact)
+        self.kept = self.tree.as_of(self.moment)
+        self._end("faulted")
+        self.error = error
+        # The line of the task has the output of a failed process.
+        self.note("workflow.faulted", detail={"error": errors.brief(error)})
+
+    def named(self, error: Mapping[str, Any]) -> dict[str, Any]:
+        """The error with its type in the family of the settings."""
+        return in_family(error, self.environment.error_types)
+
+    def end_cancelled(self, reason: str) -> None:
+        self._end("cancelled")
+        self.note("workflow.cancelled", detail={"reason": reason} if reason else NOTHING)
+
+    def _end(self, status: Literal["completed", "faulted", "cancelled"]) -> None:
+        self.cancelled(self.tree.clear())
+        self.ended = status
+
+    def cancelled(self, frames: tuple[Frame, ...]) -> None:
+        """Say of tasks that were taken out of the tree that they will not end by themselves."""
+        for frame in frames:
+            if frame.kind == "task" and frame.pointer:
+                self.note("task.cancelled", self.program.tasks[frame.pointer])
+
+    def begins(self) -> None:
+        """What happens next is one thing: an error of it that ends the run leaves the tree as it is now."""
+        self.moment = self.tree.mark()
+
+    def fault(self, error: WorkflowError, task: Task, scope: Frame, *, definite: bool = True) -> Fault:
+        """The error of the task in a scope, ready to be carried up."""
+        return Fault(scope.id, task, self.placed(error, task, scope), definite=definite)
+
+    def placed(self, error: WorkflowError, task: Task, scope: Frame) -> dict[str, Any]:
+        """The error of the task in a scope as data that says where it comes from."""
+        calls = self.tree.calls_around(scope)
+        around = [(self.program.tasks[call.pointer], self.tree.parent(call)) for call in calls]
+        return errors.placed(error, task, scope, around, redact=self.environment.redact)
+
+    # in and out of tasks
+
+    def open(self, scope: Frame, arguments: Scope, **attributes: Any) -> Frame:
+        """A frame for the task that `arguments` are of: it has an inside, or has to wait."""
+        task = arguments.task
+        assert task is not None
+        return self.tree.add(
+            framed(
+                id=self.tree.next_id,
+                parent=scope.id,
+                kind="task",
+                pointer=task.pointer,
+                raw=arguments.raw if task.flow.input_from is not None else None,
+                input=arguments.input,
+                started_ms=arguments.started_ms,
+                deadline_ms=arguments.deadline_ms,
+                **attributes,
+            )
+        )
+
+    def enter(self, frame: Frame, pointer: str, *, value: Any, context: Any = ..., **attributes: Any) -> int:
+        """A scope inside the task of `frame`, before the first task of the list at `pointer`."""
+        if context is not ...:
+            attributes |= {"owns_context": True, "context": context}
+        scope = framed(
+            id=self.tree.next_id, parent=frame.id, kind="scope", pointer=pointer, value=value, **attributes
+        )
+        return self.tree.add(scope).id
+
+    def done(self, scope: Frame, then: Target | None = None) -> int | None:
+        """The task around `scope` has its output: what flowed out of it."""
+        frame = self.tree.take(self.tree.remove(scope))
+        return self.complete_frame(frame, self.program.tasks[frame.pointer], scope.value, then)
+
+    def complete_frame(
+        self,
+        frame: Frame,
+        task: Task,
+        output: Any,
+        then: Target | None = None,
+        authorization: Mapping[str, Any] | None = None,
+    ) -> int | None:
+        """Complete the task of a frame that was taken out of the tree; a Fault where that fails."""
+        scope = self.tree.parent(frame)
+        arguments = self.arguments(scope, task, frame)
+        arguments.authorization = authorization
+        try:
+            return self.complete(scope, task, arguments, output, then)
+        except WorkflowError as error:
+            raise self.fault(error, task, scope) from None
+
+    def complete(
+        self,
+        scope: Frame,
+        task: Task,
+        arguments: Scope,
+        output: Any,
+        then: Target | None = None,
+        detail: Mapping[str, Any] = NOTHING,
+    ) -> int | None:
+        """The task has its raw output: transform it, export, and go where it says."""
+        raw_output = output
+        if not task.plain:
+            calls.authenticator(task.body, arguments)
+            output = self.export(scope, task.flow, arguments, output)
+        then = task.then if then is None else then
+        if scope.extended is not None:
+            for index in reversed(scope.extended):
+                if (tasks := task.extensions[index].after) is not None:
+                    self.tree.put(changed(self.tree[scope.id], value=output))
+                    rest = {"extension": index, "output": raw_output, "then": then}
+                    return self.extend(scope, tasks, arguments, value=output, **rest)
+        self.note("task.completed", task, detail)
+        return self.move(scope.id, output, then)
+
+    def extend(
+        self, scope: Frame, tasks: TaskList, arguments: Scope, *, value: Any, **attributes: Any
+    ) -> int:
+        """Enter a list of an extension of the task that `arguments` are of."""
+        task = arguments.task
+        assert task is not None
+        frame = framed(
+            id=self.tree.next_id,
+            parent=scope.id,
+            kind="task",
+            pointer=task.pointer,
+            raw=arguments.raw,
+            started_ms=arguments.started_ms,
+            **attributes,
+        )
+        return self.enter(self.tree.add(frame), tasks.pointer, value=value)
+
+    def export(self, scope: Frame, flow: Flow, arguments: Scope, output: Any) -> Any:
+        """Transform the raw output of what happened in `scope`, and replace `$context`."""
+        arguments.raw_output, arguments.has_output = output, True
+        if flow.output_as is not None:
+            output = flow.output_as.evaluate(output, arguments)
+        if flow.output_schema is not None:
+            schemas.require(flow.output_schema, output, "output")
+        owner = self.tree.owner(self.tree[scope.id])
+        context = owner.context
+        if flow.export_as is not None:
+            arguments.output, arguments.stage = output, EXPORT
+            context = flow.export_as.evaluate(output, arguments)
+        if flow.export_schema is not None:
+            schemas.require(flow.export_schema, context, "context")
+        if context is not owner.context:
+            self.tree.put(changed(owner, context=context))
+        return output
+
+    def move(self, at: int, value: Any, then: Target) -> int | None:
+        """Go from the task in scope `at` to where it says, with what flows out of it."""
+        scope = self.tree[at]
+        match then:
+            case "continue":
+                position = scope.position + 1
+            case "exit":  # one further than who just comes to the end
+                position = len(self.program.lists[scope.pointer].tasks) + 1
+            case "end":
+                self.end_completed(value, self.tree.owner(scope).context)
+                return None
+            case _:
+                position = then
+        if scope.extended is not None:
+            scope = changed(scope, extended=None)
+        self.tree.put(changed(scope, position=position, value=value))
+        return at
+
+    def take_input(self, task: Task, arguments: Scope) -> None:
+        """The task's input out of the raw one that `arguments` hold: checked, transformed."""
+        data = arguments.raw
+        if not task.plain:
+            if task.flow.input_schema is not None:
+                schemas.require(task.flow.input_schema, data, "input")
+            if task.flow.input_from is not None:
+                data = task.flow.input_from.evaluate(data, arguments)
+        arguments.input, arguments.stage = data, INSIDE
+
+    # what expressions see
+
+    def arguments(self, scope: Frame, task: Task, frame: Frame, more: Mapping[str, Any] = NOTHING) -> Scope:
+        """What the task's own expressions see while its frame is, or was, in the tree."""
+        arguments = self.arguments_at(scope, task, INSIDE)
+        if more:
+            arguments.locals = lambda: {**self.tree.variables(scope, self.program), **more}
+        arguments.raw = frame.raw if task.flow.input_from is not None else frame.input
+        arguments.input, arguments.started_ms = frame.input, frame.started_ms
+        return arguments
+
+    def arguments_at(self, scope: Frame, task: Task, stage: frozenset[str]) -> Scope:
+        """What the task's expressions may name at a stage, before anything of its own data is known."""
+        arguments = Scope(
+            program=self.program,
+            facts=self.facts,
+            environment=self.environment,
+            now_ms=self.now_ms,
+            stage=stage,
+            context=self.tree.owner(scope).context,
+            locals=lambda: self.tree.variables(scope, self.program),
+            task=task,
+        )
+        if task.pointer.startswith("/use/extensions/"):
+            arguments.extended = lambda: self._extended(scope, arguments)
+        return arguments
+
+    def _extended(self, scope: Frame, arguments: Scope) -> Mapping[str, Any]:
+        """`$task` of a task in an extension's list: the task that is extended."""
+        frame = self.tree.extending(scope)
+        assert frame is not None
+        after = {"output": frame.output} if frame.then is not None else NOTHING
+        task = self.program.tasks[frame.pointer]
+        return {**arguments.shown(task, raw=frame.raw, started_ms=frame.started_ms), **after}
+
+    def _workflow(self, stage: frozenset[str], context: Any) -> Scope:
+        return Scope(
+            program=self.program,
+            facts=self.facts,
+            environment=self.environment,
+            now_ms=self.now_ms,
+            stage=stage,
+            context=context,
+            locals=dict,
+        )
+
+    def pause(self) -> None:
+        """End the slice before the next step: what it holds has to be committed first."""
+        self.budget = 0
+
+    def note(self, kind: Any, task: Task | None = None, detail: Mapping[str, Any] = NOTHING) -> None:
+        """Write down a transition, for people."""
+        pointer, name = ("", "") if task is None else (task.pointer, task.name)
+        self.notes.append(Note(kind=kind, at_ms=self.now_ms, reference=pointer, name=name, detail=detail))

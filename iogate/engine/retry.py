@@ -1,0 +1,359 @@
+"""Another attempt of a run that faulted: from its task that did, or from an earlier one.
+
+Called by `runs retry`, never by `advance`. A state that faulted holds its tree as it was when the error was
+raised; all that is done here is to make it one that can go on. Invariants: nothing that was committed happens
+again but what someone asks for by name; the parts of idempotency keys stay as they were.
+
+    leaf scope      stands at the task that faulted, and begins it
+    effect          is asked for again, with its key (`Resumed`)
+    timer, delay    goes on to its due time
+    event           is subscribed to again (`Resumed`); events of the meantime are lost
+    child           was cancelled with its parent: its task begins again
+    deadline        the task has its whole time again
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from iogate.compiler.program import Program
+from iogate.compiler.tasks import Do, For, Fork, Task, Try
+from iogate.engine.state.frame import Frame, changed
+from iogate.engine.state.frame_tree import Tree, is_function
+from iogate.engine.state.run_state import State
+from iogate.errors import Refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revived:
+    state: State
+    as_then: bool
+    """False where the task gets the data that flowed when the run faulted: what it had then is not kept."""
+
+
+def revive(state: State, now_ms: int) -> State:
+    """The state that goes on where it faulted.
+
+    Raises Refused where it has not.
+    """
+    if state.status != "faulted":
+        raise Refused(f"the run is {state.status}: only one that faulted can be retried")
+    if not state.frames:
+        return State(next_id=state.next_id, inbox_done=state.inbox_done)
+    frames = {key: _ready(frame, now_ms) for key, frame in state.frames.items() if frame.phase != "child"}
+    return replace(state, frames=frames, status="running", output=None, error=None, index=None, trail=None)
+
+
+def _ready(frame: Frame, now_ms: int) -> Frame:
+    attributes: dict[str, Any] = {}
+    if frame.deadline_ms is not None:
+        attributes["deadline_ms"] = now_ms + frame.deadline_ms - frame.started_ms
+        if frame.phase == "inside":
+            attributes["started_ms"] = now_ms  # what an effect was asked for with stays, and its time with it
+    if frame.phase == "event":
+        attributes["wants"] = None
+    return changed(frame, **attributes) if attributes else frame
+
+
+def revive_from(program: Program, state: State, pointer: str, now_ms: int, given: Any) -> Revived:
+    """The state that goes on from the task at `pointer`, with nothing of what began after it.
+
+    `given` is the input of the run.
+    The task stands in a list that the run was in when it faulted, and had its turn there. Raises Refused.
+    """
+    task, at, index = _place(program, pointer)
+    revived = revive(state, now_ms)
+    if not revived.frames:
+        if pointer == program.lists["/do"].tasks[0].pointer:
+            return Revived(state=revived, as_then=True)
+        raise Refused(f"the run has not begun: it can only begin, without {pointer}")
+    path = _path(program, state)
+    scope = next((frame for frame in path if frame.pointer == at), None)
+    if scope is None:
+        known = ", ".join(frame.pointer for frame in path)
+        raise Refused(
+            f"the run was not in {at} when it faulted",
+            hint=f"name a task of a list that it was in: {known}",
+        )
+    if index > scope.position:
+        stands = _standing(program, scope)
+        raise Refused(f'"{task.name}" had not had its turn: in {at} the run stands at {stands}')
+    value, as_then = _input(program, state.frames, scope, index, given)
+    tree = Tree(revived)
+    tree.remove_below(tree[scope.id])
+    tree.put(changed(tree[scope.id], position=index, value=value, extended=None, phase="inside"))
+    return Revived(state=replace(revived, frames=tree.frames, index=None), as_then=as_then)
+
+
+def begin_call_anew(program: Program, state: State) -> State:
+    """Return the state before the call of the function in which the run faulted, if nothing was done there.
+
+    The current definition then makes the arguments of the call. A function that has got further goes on.
+    """
+    call: Frame | None = None
+    for scope in _path(program, state):
+        assert scope.parent is not None
+        around = state.frames[scope.parent]
+        if around.parent is None or not _is_untouched(state.frames, around, scope):
+            break
+        if is_function(scope.pointer):
+            call = around
+    if call is None:
+        return state
+    tree = Tree(state)
+    tree.remove_below(call)
+    tree.remove(call)
+    error = {**(state.error or {}), "instance": call.pointer}
+    return replace(state, frames=tree.frames, error=error, index=None, trail=None)
+
+
+def _is_untouched(frames: Mapping[int, Frame], task: Frame, scope: Frame) -> bool:
+    """Tell whether the only thing that happened in a task is that it stands before its first inner task."""
+    return (
+        (scope.position, scope.turn or 0, task.attempt) == (0, 0, 0)
+        and not scope.extended
+        and task.phase == "inside"
+        and task.extension is None
+        and not scope.pointer.endswith("/catch/do")
+        and sum(each.parent == task.id for each in frames.values()) == 1
+    )
+
+
+def open_call(program: Program, state: State) -> str | None:
+    """Return the pointer of the outermost task whose function the run stands in; None if in none."""
+    calls = [scope.parent for scope in _path(program, state) if is_function(scope.pointer)]
+    return None if not calls or calls[-1] is None else state.frames[calls[-1]].pointer
+
+
+def _place(program: Program, pointer: str) -> tuple[Task, str, int]:
+    """The task at a pointer, the list that it stands in, and its place there."""
+    for at, tasks in program.lists.items():
+        for index, task in enumerate(tasks.tasks):
+            if task.pointer == pointer:
+                return task, at, index
+    raise Refused(
+        f"{program.name} has no task {pointer}",
+        hint="a task's pointer is its reference, such as /do/2/charge",
+    )
+
+
+def _path(program: Program, state: State) -> list[Frame]:
+    """The scopes that the task that faulted stands in, innermost first."""
+    frames = state.frames
+    inner = {frame.parent for frame in frames.values()}
+    leaves = [frame for frame in frames.values() if frame.kind == "scope" and frame.id not in inner]
+    where = (state.error or {}).get("instance")
+    faulted = [leaf for leaf in leaves if where in (_standing(program, leaf), _around(frames, leaf))]
+    scope = max(faulted or leaves, key=lambda leaf: leaf.id, default=None)
+    if scope is None:
+        return [frame for frame in frames.values() if frame.pointer == "/do" and frame.kind == "scope"]
+    path: list[Frame] = []
+    while True:
+        path.append(scope)
+        assert scope.parent is not None
+        task = frames[scope.parent]
+        if task.parent is None:
+            return path
+        scope = frames[task.parent]
+
+
+def _around(frames: Mapping[int, Frame], scope: Frame) -> str:
+    return frames[scope.parent].pointer if scope.parent is not None else ""
+
+
+def _standing(program: Program, scope: Frame) -> str:
+    tasks = program.lists[scope.pointer].tasks
+    return tasks[scope.position].pointer if scope.position < len(tasks) else "its end"
+
+
+def _input(
+    program: Program, frames: Mapping[int, Frame], scope: Frame, index: int, given: Any
+) -> tuple[Any, bool]:
+    """What the task at `index` is given, and whether it was given that before."""
+    if index == scope.position:
+        around = next((each for each in frames.values() if each.parent == scope.id), None)
+        # an extension behind the task has its output flow already
+        return (around.raw, True) if around is not None and around.then is not None else (scope.value, True)
+    assert scope.parent is not None
+    frame = frames[scope.parent]
+    if index == 0 and frame.parent is None and program.flow.input_from is None:
+        return given, True
+    if index == 0 and frame.parent is not None and frame.extension is None and not is_function(scope.pointer):
+        body = program.tasks[frame.pointer].body
+        if isinstance(body, Do | Try | Fork) or (isinstance(body, For) and scope.turn == 0):
+            return frame.input, True
+    return scope.value, False
+
+
+def carry_over(old: Program, new: Program, state: State) -> State:
+    """The state in another version of the workflow: it stands at the tasks of the same names.
+
+    Raises Refused, which names what is not there any more.
+    """
+    carrying = _Carrying(old, new)
+    frames = {key: carrying.frame(frame) for key, frame in sorted(state.frames.items())}
+    if carrying.lost:
+        raise Refused(
+            f"the run does not fit {new.name}: " + "; ".join(dict.fromkeys(carrying.lost)),
+            hint="retry it without --on current, with the definition that it began with",
+        )
+    error = dict(state.error) if state.error is not None else None
+    if error is not None and error.get("instance") in old.tasks:
+        error["instance"] = carrying.task(error["instance"]) or error["instance"]
+    return replace(state, frames=frames, error=error, index=None, trail=None)
+
+
+def carry_over_from(
+    old: Program, new: Program, state: State, pointer: str, now_ms: int, given: Any
+) -> Revived:
+    """Return the state that goes on from the task at `pointer` of another version of the workflow.
+
+    Tasks that began after that one need not be in the other version: they are begun again as it has them.
+
+    Raises:
+        Refused: the task, or a task around or before it that the run was in, is not in both versions.
+    """
+    _place(new, pointer)
+    try:
+        return revive_from(new, carry_over(old, new, state), pointer, now_ms, given)
+    except Refused as refused:
+        before = _Carrying(new, old).task(pointer)
+        if before is None:
+            raise
+        try:
+            revived = revive_from(old, state, before, now_ms, given)
+            return replace(revived, state=carry_over(old, new, revived.state))
+        except Refused:
+            raise refused from None
+
+
+class _Carrying:
+    """Finds for pointers of one program those of another, by the names of tasks."""
+
+    def __init__(self, old: Program, new: Program) -> None:
+        self.old = old
+        self.new = new
+        self.lost: list[str] = []
+        """Why something does not fit."""
+        self._lists = {task.pointer: (at, task) for at, tasks in old.lists.items() for task in tasks.tasks}
+
+    def frame(self, frame: Frame) -> Frame:
+        """The frame with its pointers in the new program."""
+        if frame.kind != "scope":
+            return self._of_task(frame) if frame.pointer else frame
+        at = self.list(frame.pointer)
+        if at is None:
+            return frame
+        position = self._position(frame, at)
+        attributes: dict[str, Any] = {"pointer": at, "position": position}
+        tasks = self.old.lists[frame.pointer].tasks
+        if frame.extended is not None and frame.position < len(tasks):
+            pointer = self.task(tasks[frame.position].pointer)
+            if pointer is not None:
+                attributes["extended"] = self._extensions(frame, tasks[frame.position], pointer)
+        return changed(frame, **attributes)
+
+    def _of_task(self, frame: Frame) -> Frame:
+        pointer = self.task(frame.pointer)
+        if pointer is None:
+            return frame
+        before, after = self.old.tasks[frame.pointer], self.new.tasks[pointer]
+        if type(before.body) is not type(after.body):
+            self.lost.append(f'task "{before.name}" ({frame.pointer}) is of another kind')
+        elif isinstance(after.body, Fork) and not _same_branches(before, after):
+            self.lost.append(f'the branches of "{before.name}" ({frame.pointer}) are others')
+        elif frame.phase == "event" and before.definition.get("listen") != after.definition.get("listen"):
+            self.lost.append(f'"{before.name}" ({frame.pointer}) listens to something else')
+        attributes: dict[str, Any] = {"pointer": pointer}
+        if frame.extension is not None:
+            name = before.extensions[frame.extension].name
+            names = [each.name for each in after.extensions]
+            if name in names:
+                attributes["extension"] = names.index(name)
+            else:
+                self.lost.append(f'extension "{name}" extends "{before.name}" ({frame.pointer}) no more')
+        return changed(frame, **attributes)
+
+    def _extensions(self, scope: Frame, before: Task, pointer: str) -> list[int]:
+        names = [each.name for each in self.new.tasks[pointer].extensions]
+        applied = [before.extensions[index].name for index in scope.extended]
+        return [names.index(name) for name in applied if name in names]
+
+    def _position(self, scope: Frame, at: str) -> int:
+        """Before the task of the same name; at the end, behind the one that was the last."""
+        before, after = self.old.lists[scope.pointer].tasks, self.new.lists[at].tasks
+        names = [task.name for task in after]
+        beyond = max(scope.position - len(before) + 1, 0)
+        task = before[scope.position - beyond]
+        if task.name not in names:
+            self.lost.append(f'it has no task "{task.name}" in {at}')
+            return scope.position
+        if scope.position > len(before):  # it said `exit`
+            return len(after) + 1
+        return names.index(task.name) + beyond
+
+    def list(self, pointer: str) -> str | None:
+        """The list in the new program; None where there is none, which is noted."""
+        found = self._list(pointer)
+        if found is not None and found not in self.new.lists:
+            self.lost.append(f"it has no list {found}")
+            return None
+        return found
+
+    def _list(self, pointer: str) -> str | None:
+        if pointer == "/do" or is_function(pointer):
+            return pointer
+        if pointer.startswith("/use/extensions/") and pointer.count("/") == 5:
+            _, _, _, _, name, moment = pointer.split("/")
+            return next((at for at in self.new.lists if _extension_of(at) == (name, moment)), pointer)
+        around = max((task for task in self._lists if pointer.startswith(f"{task}/")), key=len, default=None)
+        if around is None:
+            return pointer
+        new = self.task(around)
+        if new is None:
+            return None
+        suffix = pointer[len(around) :]
+        if not suffix.startswith("/fork/branches/"):
+            return new + suffix
+        (branch,) = self.old.lists[pointer].tasks
+        return next(
+            (
+                at
+                for at, tasks in self.new.lists.items()
+                if at.startswith(f"{new}/fork/branches/")
+                and at.count("/") == new.count("/") + 3
+                and tasks.tasks[0].name == branch.name
+            ),
+            pointer,
+        )
+
+    def task(self, pointer: str) -> str | None:
+        """The task of the same name in the list of the same name; None where there is none, noted."""
+        at, task = self._lists[pointer]
+        new = self.list(at)
+        if new is None:
+            return None
+        for each in self.new.lists[new].tasks:
+            if each.name == task.name:
+                return each.pointer
+        self.lost.append(f'it has no task "{task.name}" in {new}')
+        return None
+
+
+def _extension_of(pointer: str) -> tuple[str, str] | None:
+    if not pointer.startswith("/use/extensions/") or pointer.count("/") != 5:
+        return None
+    _, _, _, _, name, moment = pointer.split("/")
+    return name, moment
+
+
+def _same_branches(before: Task, after: Task) -> bool:
+    return list(_branches(before)) == list(_branches(after))
+
+
+def _branches(task: Task) -> Iterator[str]:
+    assert isinstance(task.body, Fork)
+    for branch in task.body.branches:
+        yield branch.tasks[0].name

@@ -1,0 +1,134 @@
+"""From a task that reaches outside to the effect with every argument evaluated.
+
+Called by `dispatch` when such a task starts, and again after a restart: same frame, same time, hence
+the same arguments. What a shape forbids after evaluation is the author's error: `expression`
+where data does not fit, `configuration` where the definition does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, assert_never
+
+from iogate.compiler.addresses import is_computed
+from iogate.compiler.tasks import Container, Function, Http, OpenApi, Process
+from iogate.engine.commands import CallFunction, CallHttp, CallOpenApi, Effect, RunProcess
+from iogate.engine.scope import Scope
+from iogate.engine.tasks import run_container
+from iogate.engine.tasks.authentication import evaluated
+from iogate.engine.tasks.uri_templates import to_json, url, word
+from iogate.errors import WorkflowError
+from iogate.expressions.paths import type_name
+
+Outside = Http | OpenApi | Function | Process | Container
+"""Tasks whose work is done outside."""
+
+
+def effect(body: Outside, scope: Scope) -> Effect:
+    """What must happen outside for this task.
+
+    Raises WorkflowError where its arguments cannot be made.
+    """
+    authenticator(body, scope)
+    match body:
+        case Http():
+            return _http(body, scope)
+        case OpenApi():
+            return _openapi(body, scope)
+        case Function(name=name, version=version):
+            arguments = _object(body.arguments.evaluate(scope.input, scope), "with")
+            return CallFunction(name=name, version=version, arguments=arguments)
+        case Process():
+            return _process(body, scope)
+        case Container():
+            return run_container.effect(body, scope)
+        case _:
+            assert_never(body)
+
+
+def authenticator(body: object, scope: Scope) -> None:
+    """Let `$authorization` read the policy of a call; it is evaluated only where it is named."""
+    policy = body.endpoint.policy if isinstance(body, Http) else getattr(body, "policy", None)
+    if policy is not None:
+        scope.authenticate = lambda: evaluated(policy, scope)
+
+
+def _http(body: Http, scope: Scope) -> CallHttp:
+    policy = body.endpoint.policy
+    query = _object(body.query.evaluate(scope.input, scope), "query")
+    headers = _object(body.headers.evaluate(scope.input, scope), "headers")
+    return CallHttp(
+        method=word(body.method.evaluate(scope.input, scope), "the method").upper(),
+        url=url(body.endpoint, scope),
+        headers={
+            name: word(value, f'header "{name}"') for name, value in headers.items() if value is not None
+        },
+        query={name: _parameter(value, name) for name, value in query.items() if value is not None},
+        body=None if body.body is None else body.body.evaluate(scope.input, scope),
+        has_body=body.body is not None,
+        output=body.output,
+        redirect=body.redirect,
+        authentication=None if policy is None else evaluated(policy, scope),
+        computed=body.endpoint.computed,
+        foreign=body.endpoint.foreign,
+        address=body.endpoint.source,
+    )
+
+
+def _openapi(body: OpenApi, scope: Scope) -> CallOpenApi:
+    known, policy = body.operation is not None, body.policy
+    fetched = not known and not body.stored
+    if fetched and not is_computed(body.document.source):
+        raise WorkflowError(
+            "configuration",
+            detail=f"the revision lacks the OpenAPI document {url(body.document, scope)}; apply it again",
+        )
+    presented = body.document.policy
+    return CallOpenApi(
+        operation=body.operation,
+        name=word(body.name.evaluate(scope.input, scope), "operationId"),
+        document="" if known else body.stored or url(body.document, scope),
+        presented=None if known or presented is None else evaluated(presented, scope),
+        parameters=_object(body.parameters.evaluate(scope.input, scope), "parameters"),
+        output=body.output,
+        redirect=body.redirect,
+        authentication=None if policy is None else evaluated(policy, scope),
+        fetched=fetched,
+        computed=fetched and body.document.computed,
+        address=body.document.source,
+    )
+
+
+def _process(body: Process, scope: Scope) -> RunProcess:
+    arguments = body.arguments.evaluate(scope.input, scope)
+    if not isinstance(arguments, list):
+        raise WorkflowError("expression", detail=f"arguments must be an array, not {type_name(arguments)}")
+    environment = _object(body.environment.evaluate(scope.input, scope), "environment")
+    return RunProcess(
+        kind=body.kind,
+        language=body.language,
+        code=word(
+            body.code.evaluate(scope.input, scope), "the command" if body.kind == "shell" else "the code"
+        ),
+        source=body.source,
+        stdin=None if body.stdin is None else _stdin(body.stdin.evaluate(scope.input, scope)),
+        arguments=tuple(word(value, f"argument {index}") for index, value in enumerate(arguments, 1)),
+        environment={name: word(value, f"variable {name}") for name, value in environment.items()},
+        returns=body.returns,
+    )
+
+
+def _stdin(value: Any) -> str | None:
+    """Text as it is, all else as JSON: a script reads what a task before it gave."""
+    return value if value is None or isinstance(value, str) else to_json(value)
+
+
+def _parameter(value: Any, name: str) -> str | list[str]:
+    what = f'query parameter "{name}"'
+    return [word(each, what) for each in value] if isinstance(value, list) else word(value, what)
+
+
+def _object(value: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise WorkflowError("expression", detail=f"{what} must be an object, not {type_name(value)}")
+    return value

@@ -1,0 +1,201 @@
+"""What each kind of task does once it has its input: ends at once, opens a scope, or waits.
+
+Called by `steps`, which knows the way from task to task. Each function gives the id of the scope to go
+on in, or None where the branch has to wait. What fails is a WorkflowError of this task, or a Fault of
+the one around, which `steps` carries to what catches it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+
+from iogate.compiler.outline import escape
+from iogate.compiler.tasks import (
+    FUNCTIONS,
+    Child,
+    Container,
+    Do,
+    Emit,
+    For,
+    Fork,
+    Function,
+    Http,
+    Inline,
+    Listen,
+    OpenApi,
+    Process,
+    Raise,
+    Set,
+    Switch,
+    Task,
+    Try,
+    Unsupported,
+    Wait,
+)
+from iogate.engine import errors
+from iogate.engine.commands import Perform
+from iogate.engine.interpreter.context import Fault, Walk
+from iogate.engine.scope import Scope, truthy
+from iogate.engine.state.frame import Frame, changed
+from iogate.engine.tasks import call, emit, fork, listen, run_workflow, try_
+from iogate.engine.tasks.wait import moment_after
+from iogate.errors import WorkflowError
+from iogate.expressions.paths import type_name
+
+_FUNCTIONS_DEEP = 32
+"""Functions inside functions; beyond it they call each other in a circle."""
+
+
+def begin(walk: Walk, scope: Frame, task: Task, arguments: Scope) -> int | None:
+    """Let the task do what it is there for; `arguments` hold its input."""
+    body, data = task.body, arguments.input
+    match body:
+        case Set(value):
+            return walk.complete(scope, task, arguments, value.evaluate(data, arguments))
+        case Switch():
+            return _switch(walk, scope, task, body, arguments)
+        case Do(tasks):
+            return walk.enter(walk.open(scope, arguments), tasks.pointer, value=data)
+        case For():
+            return _loop(walk, scope, task, body, arguments)
+        case Try():
+            return try_.begin(walk, scope, body, arguments)
+        case Fork():
+            fork.begin(walk, scope, body, arguments)
+            return None
+        case Raise():
+            raise errors.raised(body, arguments)
+        case Wait(duration):
+            return _wait(walk, scope, task, arguments, duration.evaluate(data, arguments))
+        case Emit():
+            return emit.begin(walk, scope, task, body, arguments)
+        case Listen():
+            return listen.begin(walk, scope, task, body, arguments)
+        case Child():
+            return run_workflow.begin(walk, scope, task, body, arguments)
+        case Http() | OpenApi() | Function() | Process() | Container():
+            return _outside(walk, scope, task, arguments)
+        case Inline():
+            return _function(walk, scope, body, arguments)
+        case Unsupported(what):
+            raise WorkflowError("configuration", detail=f"{what} is not executed by this release")
+        case _:
+            assert_never(body)
+
+
+def leave(walk: Walk, scope: Frame, frame: Frame, task: Task) -> int | None:
+    """The list of tasks in `scope` is through: the next turn, or the end of the task around it."""
+    body = task.body
+    match body:
+        case For() if scope.turn is not None and scope.turn + 1 < len(frame.items):
+            walk.tree.put(changed(scope, position=0, turn=scope.turn + 1))
+            return turn(walk, scope.id, task, body)
+        case Try():
+            return try_.leave(walk, scope, frame, body)
+        case Fork():
+            return fork.leave(walk, scope, frame, body)
+        case Listen():
+            return listen.leave(walk, scope, frame, task, body)
+        case _:
+            return walk.done(scope)
+
+
+def _switch(walk: Walk, scope: Frame, task: Task, body: Switch, arguments: Scope) -> int | None:
+    data = arguments.input
+    for case in body.cases:
+        if case.when is not None and truthy(case.when.evaluate(data, arguments)):
+            chosen = case
+            break
+    else:
+        if body.default is None:
+            return walk.complete(scope, task, arguments, data)
+        chosen = body.default
+    return walk.complete(scope, task, arguments, data, chosen.then, {"case": chosen.name})
+
+
+def _loop(walk: Walk, scope: Frame, task: Task, body: For, arguments: Scope) -> int | None:
+    items = body.items.evaluate(arguments.input, arguments)
+    if not isinstance(items, list):
+        raise WorkflowError("expression", detail=f"for.in must give an array, not {type_name(items)}")
+    if not items:
+        return walk.complete(scope, task, arguments, arguments.input)
+    frame = walk.open(scope, arguments, items=items)
+    return turn(walk, walk.enter(frame, body.tasks.pointer, value=frame.input, turn=0), task, body)
+
+
+def turn(walk: Walk, at: int, task: Task, body: For) -> int | None:
+    """Let the turn begin that the scope stands before, where `while` holds; end the loop otherwise."""
+    if body.condition is None:
+        return at
+    inner = walk.tree[at]
+    frame = walk.tree.parent(inner)
+    arguments = walk.arguments(inner, task, frame)
+    try:
+        holds = truthy(body.condition.evaluate(inner.value, arguments))
+    except WorkflowError as error:
+        described = walk.placed(error, task, inner)
+        outer = walk.tree.remove(walk.tree.remove(inner))
+        raise Fault(outer.id, task, described) from None
+    return at if holds else walk.done(inner)
+
+
+def _function(walk: Walk, scope: Frame, body: Inline, arguments: Scope) -> int:
+    if len(walk.tree.calls_around(scope)) >= _FUNCTIONS_DEEP:
+        raise WorkflowError("runtime", detail=f"more than {_FUNCTIONS_DEEP} functions call one another")
+    given = body.arguments.evaluate(arguments.input, arguments)
+    frame, pointer = walk.open(scope, arguments), f"{FUNCTIONS}{escape(body.name)}"
+    if body.foreign:
+        return walk.enter(frame, pointer, value=given, context={}, calls=walk.tree.owner(scope).calls)
+    return walk.enter(frame, pointer, value=given)
+
+
+def _wait(walk: Walk, scope: Frame, task: Task, arguments: Scope, duration: Any) -> int | None:
+    due_ms = moment_after(duration, walk.now_ms, "wait")
+    if due_ms <= walk.now_ms:
+        return walk.complete(scope, task, arguments, arguments.input)
+    walk.open(scope, arguments, phase="timer", due_ms=due_ms)
+    walk.note("task.waiting", task, {"due_ms": due_ms})
+    return None
+
+
+def _outside(walk: Walk, scope: Frame, task: Task, arguments: Scope) -> int | None:
+    frame = walk.open(scope, arguments, phase="effect")
+    try:
+        awaits = perform(walk, scope, task, frame)
+    except WorkflowError:
+        walk.tree.remove(frame)
+        raise
+    if awaits:
+        return None
+    walk.tree.remove(frame)
+    return walk.complete(scope, task, arguments, arguments.input)
+
+
+def perform(walk: Walk, scope: Frame, task: Task, frame: Frame, *, again: bool = False) -> bool:
+    """Ask for the task's effect; tells whether the task waits for its outcome.
+
+    The time that its expressions see is the task's start, so that asking again says the same.
+    """
+    body = task.body
+    assert isinstance(body, call.Outside)
+    at_most_once = task.at_most_once or (
+        isinstance(body, Function) and f"{body.name}:{body.version}" in walk.environment.once
+    )
+    if again and at_most_once:
+        raise errors.UnknownOutcomeError
+    reference, key = walk.tree.identity(scope, task, walk.facts.uid)
+    arguments = walk.arguments(scope, task, frame)
+    arguments.now_ms, arguments.idempotency_key = frame.started_ms, key
+    awaits = body.awaits if isinstance(body, Process | Container) else True
+    walk.performs.append(
+        Perform(
+            frame=frame.id,
+            reference=reference,
+            effect=call.effect(body, arguments),
+            idempotency_key=key,
+            deadline_ms=walk.tree.deadline(frame),
+            await_result=awaits,
+            at_most_once=at_most_once,
+        )
+    )
+    return awaits

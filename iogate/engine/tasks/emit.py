@@ -1,0 +1,117 @@
+"""`emit`: a CloudEvent out of what the author wrote, with what the standard lets the runtime fill in.
+
+Called by `dispatch`. The event leaves with the commit of the step that made it. Its id follows from the
+idempotency key, so a step that is walked once more emits the very same event, and who receives it
+twice can tell.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from iogate.compiler import tasks
+from iogate.compiler.tasks import Task
+from iogate.engine.commands import Emit
+from iogate.engine.interpreter.context import Walk
+from iogate.engine.scope import Scope, moment
+from iogate.engine.state.frame import Frame
+from iogate.errors import WorkflowError
+from iogate.expressions.paths import type_name
+
+MOST = 100
+"""Events, or children, of one slice: what a commit carries stays small."""
+LONGEST = 2_048
+"""Characters of an attribute. Some travel as headers: no sink would take longer ones, nor what follows."""
+
+_TIME = re.compile(
+    r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[Tt]([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?"
+    r"([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)"
+)
+_FORMS = {
+    "source": (re.compile(r"\S+"), "a URI reference, without spaces"),
+    "dataschema": (re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+"), "an absolute URI"),
+    "datacontenttype": (re.compile(r"[^\s/;]+/[^\s/;]+(\s*;.*)?"), "a media type such as application/json"),
+    "time": (_TIME, "a time as in 2026-01-31T09:30:00Z"),
+}
+_NAME = re.compile(r"[a-z0-9]{1,64}")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_TEXTS = ("id", "source", "type", "subject", "datacontenttype", "dataschema", "time", "data_base64")
+_NEEDED = ("id", "source", "type")
+_DATA = ("data", "data_base64")
+
+
+def begin(walk: Walk, scope: Frame, task: Task, body: tasks.Emit, arguments: Scope) -> int | None:
+    """Emit the event and go on: the output is its envelope."""
+    reference, key = walk.tree.identity(scope, task, walk.facts.uid)
+    arguments.idempotency_key = key
+    given = body.attributes.evaluate(arguments.input, arguments)
+    head = walk.program.definition["document"]
+    event = envelope(
+        given,
+        id_=str(uuid.uuid5(uuid.NAMESPACE_URL, key)),
+        source=f"/{head['namespace']}/{head['name']}/{head['version']}",
+        now_ms=walk.now_ms,
+    )
+    walk.tree.count_answer(scope)
+    walk.emits.append(Emit(reference=reference, event=event, generated="id" not in given))
+    if len(walk.emits) >= MOST:
+        walk.pause()
+    return walk.complete(walk.tree[scope.id], task, arguments, event)
+
+
+def envelope(given: Any, *, id_: str, source: str, now_ms: int) -> dict[str, Any]:
+    """The event with these attributes, and these where they are not given.
+
+    Raises WorkflowError `expression` for attributes that no CloudEvent has.
+    """
+    if not isinstance(given, Mapping):
+        raise WorkflowError("expression", detail=f"emit.event.with must be an object, not {type_name(given)}")
+    event: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": id_,
+        "source": source,
+        "type": None,
+        "time": moment(now_ms)["iso8601"],
+    }
+    kept = (*_NEEDED, "data")
+    event |= {name: value for name, value in given.items() if value is not None or name in kept}
+    for name, value in event.items():
+        _check(name, value)
+    if all(name in event for name in _DATA):
+        raise _unfit("data", "and data_base64 exclude each other")
+    return event
+
+
+def _check(name: str, value: Any) -> None:
+    """What `POST /v1/events` takes in, and so what any receiver of CloudEvents should."""
+    if name == "data":
+        return
+    if name == "specversion":
+        if value != "1.0":
+            raise _unfit(name, 'must be "1.0"')
+    elif name in _TEXTS:
+        if not isinstance(value, str):
+            raise _unfit(name, f"must be text, not {type_name(value)}")
+        if not value and name not in _DATA:
+            raise _unfit(name, "must not be empty")
+        form = _FORMS.get(name)
+        if form and not form[0].fullmatch(value):
+            raise _unfit(name, f"must be {form[1]}")
+    elif not _NAME.fullmatch(name):
+        raise _unfit(name, "must have a name of lower-case letters and digits")
+    elif not isinstance(value, str | bool | int):
+        raise _unfit(name, f"must be text, a whole number or a boolean, not {type_name(value)}")
+    elif isinstance(value, int) and not -(2**31) <= value < 2**31:
+        raise _unfit(name, "must be a whole number of 32 bits; say larger ones as text")
+    if isinstance(value, str) and name not in _DATA:
+        if len(value) > LONGEST:
+            raise _unfit(name, f"must have at most {LONGEST} characters")
+        if _UNPRINTABLE.search(value):
+            raise _unfit(name, "must be printable")
+
+
+def _unfit(name: str, why: str) -> WorkflowError:
+    return WorkflowError("expression", detail=f'attribute "{name}" of the event {why}')

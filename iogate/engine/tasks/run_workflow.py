@@ -1,0 +1,69 @@
+"""`run: workflow`: another run is started with the step's commit, and waited for, or not.
+
+Called by `dispatch` and `steps`. The worker finds the workflow and answers with `ChildEnded`. Its input is
+what `run.workflow.input` says; where that says nothing, the child gets no data, `{}`: the standard passes
+"the data, if any", and nothing else flows from one workflow into another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from iogate.compiler.tasks import Child, Task
+from iogate.engine import errors
+from iogate.engine.commands import ChildEnded, StartChild
+from iogate.engine.interpreter.context import Walk
+from iogate.engine.scope import Scope
+from iogate.engine.state.frame import Frame
+from iogate.engine.tasks.emit import MOST
+from iogate.errors import WorkflowError
+
+
+def begin(walk: Walk, scope: Frame, task: Task, body: Child, arguments: Scope) -> int | None:
+    """Start the workflow; wait for its end unless `await` is false."""
+    given = body.input.evaluate(arguments.input, arguments)
+    if not body.awaits:
+        start(walk, scope, task, body, given, walk.tree.reserve())
+        return walk.complete(walk.tree[scope.id], task, arguments, arguments.input)
+    frame = walk.open(scope, arguments, phase="child")
+    start(walk, scope, task, body, given, frame.id)
+    walk.note("task.waiting", task, {"workflow": f"{body.namespace}/{body.name}:{body.version}"})
+    return None
+
+
+def start(walk: Walk, scope: Frame, task: Task, body: Child, given: Any, number: int) -> None:
+    """Ask for a run of the workflow; `number` is the frame that waits for it, or no frame's."""
+    reference, _ = walk.tree.identity(scope, task, walk.facts.uid)
+    walk.children.append(
+        StartChild(
+            frame=number,
+            reference=reference,
+            namespace=body.namespace,
+            name=body.name,
+            version=body.version,
+            input=given,
+            awaits=body.awaits,
+        )
+    )
+    if len(walk.children) >= MOST:
+        walk.pause()
+
+
+def error(ended: ChildEnded) -> WorkflowError:
+    """The error that the end of a child raises at the task that waited for it: in the child's words.
+
+    Where there was no child, the words are ours, about the task.
+    """
+    if ended.status == "cancelled":
+        return WorkflowError("runtime", detail="the workflow that it ran was cancelled")
+    known: Mapping[str, Any] = ended.error or {}
+    kind = errors.RaisedError if ended.started else WorkflowError
+    return kind(
+        known.get("type") or "runtime",
+        status=known.get("status"),
+        title=known.get("title"),
+        detail=known.get("detail"),
+        process=known.get("process"),
+        sent_to=known.get("sentTo"),
+    )

@@ -1,0 +1,98 @@
+"""Addresses of calls: templates expanded in what the author wrote, expressions taken as they come out.
+
+Used by `call` and `authentication`. Invariant: data that fills a template stays in its place: it cannot
+add a segment to the path, nor climb out of it, nor begin a query.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from iogate.compiler.tasks import Endpoint
+from iogate.engine.scope import Scope
+from iogate.errors import WorkflowError
+from iogate.expressions import Template
+from iogate.expressions.paths import type_name
+
+_VARIABLE = re.compile(r"\{([^{}]*)\}")
+_CLIMBING = frozenset({".", ".."})
+_ENVIRONMENT = re.compile(r"(?<![.\w$])env\b|\$ENV\b")
+_LONGEST_SHOWN = 120
+
+
+def url(endpoint: Endpoint, scope: Scope) -> str:
+    """The address of an endpoint.
+
+    Raises WorkflowError, of type expression, where data does not fit into it.
+    """
+    made = "".join(
+        _expand(part, scope.input)
+        if isinstance(part, str)
+        else _given(part, part.evaluate(scope.input, scope))
+        for part in endpoint.parts
+    )
+    if not made:
+        raise WorkflowError("expression", detail="the endpoint is empty")
+    return made
+
+
+def _expand(text: str, data: Any) -> str:
+    """RFC 6570 simple expansion, of top-level properties by their verbatim names."""
+
+    def value_of(variable: re.Match[str]) -> str:
+        name = variable[1]
+        value = data.get(name) if isinstance(data, dict) else None
+        if value is None:
+            return ""
+        return quote(word(value, f"{{{name}}} in the endpoint"), safe="")
+
+    expanded = _VARIABLE.sub(value_of, text)
+    # A dot needs no encoding, and an encoded one climbs as well: no spelling makes such a value harmless.
+    for written, made in zip(text.split("/"), expanded.split("/"), strict=False):
+        segment = re.split(r"[?#]", made, maxsplit=1)[0]
+        if segment in _CLIMBING and "{" in re.split(r"[?#]", written, maxsplit=1)[0]:
+            raise WorkflowError(
+                "expression",
+                detail=f'{written} in the endpoint became "{segment}", which would lead to another path; '
+                "give it a name, or put it into the query",
+            )
+    return expanded
+
+
+def _given(source: Template, value: Any) -> str:
+    """Return the result of an expression as text.
+
+    Raises WorkflowError for null: unlike a template, which leaves out an undefined variable (RFC 6570,
+    section 3.2.1), an expression has no such rule, and the call would go to another resource.
+    """
+    if isinstance(value, Mapping) and "uri" in value:
+        value = value["uri"]
+    if value is None:
+        text = str(getattr(source, "text", ""))
+        shown = text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
+        why = "; expressions see no environment variables" if _ENVIRONMENT.search(text) else ""
+        raise WorkflowError("expression", detail=f"expression ${{ {shown} }} in the endpoint gives null{why}")
+    return word(value, "the endpoint")
+
+
+def word(value: Any, what: str) -> str:
+    """A scalar as text; an object or an array is an error, as the standard wants for addresses."""
+    match value:
+        case str():
+            return value
+        case None:
+            return ""
+        case bool() | int() | float():
+            return to_json(value)
+        case _:
+            raise WorkflowError(
+                "expression", detail=f"{what} must be text, a number or a boolean, not {type_name(value)}"
+            )
+
+
+def to_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,35 @@
+"""Moments that lie ahead: from a duration, as the definition or its data gives it, to an instant.
+
+Used for `wait`, timeouts and the delays of retries.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from iogate.compiler.tasks import Timeout
+from iogate.engine.scope import Scope
+from iogate.errors import WorkflowError
+from iogate.timing import durations
+
+
+def moment_after(duration: Any, now_ms: int, what: str) -> int:
+    """The instant `duration` (text or object) after now, in milliseconds since 1970.
+
+    Raises WorkflowError `expression` where it is none; `what` names it.
+    """
+    try:
+        return durations.read_duration(duration).after_ms(now_ms)
+    except durations.InvalidDuration as error:
+        raise WorkflowError("expression", detail=f"{what}: {error}") from None
+
+
+def deadline(timeout: Timeout | None, value: Any, scope: Scope, now_ms: int) -> int | None:
+    """When the timeout strikes; None where there is none."""
+    if timeout is None:
+        return None
+    if timeout.after is None:
+        raise WorkflowError(
+            "configuration", detail=f'timeout "{timeout.missing}" is not defined in use.timeouts'
+        )
+    return moment_after(timeout.after.evaluate(value, scope), now_ms, "timeout")

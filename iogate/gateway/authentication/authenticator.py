@@ -1,0 +1,331 @@
+"""Who calls: reads credentials from headers and has them judged.
+
+One `Guard` per API, built when a revision is taken. Invariant: no credential is logged, stored or named
+in an answer, and comparison is constant-time (`iogate.security.secrets.Verifier`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, assert_never
+
+from iogate.compiler.revision import AnyAuth, EnvSecret, FileSecret, HashedSecret, NoAuth, TokenAuth, UserAuth
+from iogate.gateway.http.responses import UNCONFIGURED, ErrorAnswer, Failed, invalid, too_many
+from iogate.security import secrets
+from iogate.security.password_hashing import Busy
+from iogate.security.secrets import Presented, Verifier
+
+if TYPE_CHECKING:
+    from iogate.compiler.revision import Auth, Secret
+    from iogate.security.password_hashing import Hashing, Parameters
+
+RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
+Client: TypeAlias = tuple[str, int] | None
+
+NOBODY = ""
+"""The caller of an API that asks for no credentials."""
+
+_BEARER = (b"www-authenticate", b'Bearer realm="iogate"')
+_BASIC = (b"www-authenticate", b'Basic realm="iogate", charset="UTF-8"')
+_TOKEN, _USER = "Token", "User/Password"
+_CREDENTIALS = frozenset({b"authorization", b"token", b"user", b"password"})
+
+
+_Version: TypeAlias = tuple[int, int, int] | None
+"""Inode, size and time of change of a file; None if there is none."""
+
+
+class Absent(Failed):
+    """No credentials of a kind that this API takes."""
+
+
+class Wrong(Failed):
+    """Credentials that open nothing here."""
+
+
+def index(headers: RawHeaders) -> tuple[dict[bytes, bytes], frozenset[bytes]]:
+    """Headers by name, and the names that appear more than once."""
+    found = dict(headers)
+    if isinstance(headers, list) and len(found) == len(headers):
+        return found, frozenset()
+    seen: set[bytes] = set()
+    repeated: set[bytes] = set()
+    for name, _ in headers:
+        (repeated if name in seen else seen).add(name)
+    return found, frozenset(repeated)
+
+
+class Shown(NamedTuple):
+    """The credentials of a request, as any guard looks for them."""
+
+    token: Presented | None = None
+    user: Presented | None = None
+
+
+def shown(headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> Shown:
+    """Read the credentials of a request; nothing if they contradict each other."""
+    if repeated & _CREDENTIALS:
+        return Shown()
+    bearer, basic = _authorization(headers)
+    try:
+        token, user = _one_token(headers, bearer), _one_user(headers, basic)
+    except Failed:
+        return Shown()
+    return Shown(
+        secrets.presented(_text(token)) if token else None,
+        secrets.presented(_text(user[1]), _text(user[0])) if user else None,
+    )
+
+
+class Guard:
+    """The credentials that open one API."""
+
+    def __init__(self, auth: Auth, *, root: Path | None = None, hashing: Hashing | None = None) -> None:
+        self.unset: tuple[str, ...] = ()
+        """Secrets that this machine does not have, of callers of which it has no other secret."""
+        self.spare: tuple[str, ...] = ()
+        """Missing secrets of callers of which another one is usable."""
+        self._auth, self._root, self._hashing = auth, root, hashing
+        self._files: dict[Path, _Version] = {}
+        self.opens_to_all = False
+        self._token: Verifier | None = None
+        self._user: Verifier | None = None
+        tokens: dict[str, list[str]] = {}
+        users: dict[str, list[str]] = {}
+        for part in _parts(auth):
+            match part:
+                case NoAuth():
+                    self.opens_to_all = True
+                case TokenAuth():
+                    self._resolve(part.tokens, tokens, root)
+                case UserAuth():
+                    self._resolve(part.users, users, root)
+                case _:
+                    assert_never(part)
+        if tokens:
+            self._token = Verifier(tokens, hashing=hashing)
+        if users:
+            self._user = Verifier(users, hashing=hashing)
+        kinds = [kind for kind, verifier in ((_TOKEN, self._token), (_USER, self._user)) if verifier]
+        self._challenges = [
+            header for header, verifier in ((_BEARER, self._token), (_BASIC, self._user)) if verifier
+        ]
+        self._absent = ErrorAnswer(
+            401, "requestError.invalidParams", " or ".join(kinds) + " is required", self._challenges
+        )
+        self._wrong = {
+            kind: ErrorAnswer(401, "requestError.unauthorized", f"{kind} is invalid", self._challenges)
+            for kind in kinds
+        }
+        self.stripped = frozenset(
+            {b"authorization", b"proxy-authorization", b"cookie"}
+            | ({b"token"} if self._token else set())
+            | ({b"user", b"password"} if self._user else set())
+        )
+        """Headers that no run may see."""
+
+    def _resolve(
+        self, named: Mapping[str, tuple[Secret, ...]], into: dict[str, list[str]], root: Path | None
+    ) -> None:
+        for name, values in named.items():
+            accepted: list[str] = []
+            missing: tuple[str, ...] = ()
+            for secret in values:
+                if isinstance(secret, FileSecret):
+                    # Before it is read: a change in between is seen as one.
+                    path = Path(secret.path) if root is None else root / secret.path
+                    self._files[path] = _version(path)
+                try:
+                    accepted.append(_resolve(secret, root))
+                except secrets.Unset as unset:
+                    missing += (unset.message,)
+            if accepted:
+                into.setdefault(name, []).extend(accepted)
+                self.spare += missing
+            else:
+                self.unset += missing
+
+    def has_changed(self) -> bool:
+        """Tell whether a file of a secret was replaced, written, made or removed; looks at the files."""
+        return any(_version(path) != version for path, version in self._files.items())
+
+    def renewed(self) -> Guard:
+        """Return a guard that has read its secrets again."""
+        return Guard(self._auth, root=self._root, hashing=self._hashing)
+
+    def recognise(self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> str | None:
+        """Return the name of the caller whose token the header `token` is; None where `judge` has to say.
+
+        Most calls are of this kind, which takes a third of the time of `judge`.
+        """
+        if self._token is None or self._user is not None or repeated or b"authorization" in headers:
+            return None
+        token = headers.get(b"token")
+        return self._token.quick_token(token) if token else None
+
+    async def judge(
+        self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes], client: Client = None
+    ) -> str:
+        """Return the name of the caller; `client` is the peer's address and port, as in an ASGI scope.
+
+        Raises Absent or Wrong, the 400 for credentials that contradict, or the 429 for too many wrong ones.
+        """
+        return (await self.identify(headers, repeated, client))[1]
+
+    async def identify(
+        self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes], client: Client = None
+    ) -> tuple[str, str]:
+        """Return kind and name of the credential: a token and a user of one name are two identities.
+
+        Both are empty without a credential. Raises what `judge` raises.
+        """
+        if self._token is None and self._user is None:
+            if self.unset:
+                raise Failed(UNCONFIGURED)
+            return NOBODY, NOBODY
+        if repeated and (twice := sorted(repeated & _CREDENTIALS)):
+            raise invalid(f"The header {twice[0].decode()} is given more than once")
+        try:
+            return await self._judge(headers, client[0] if client else "")
+        except Busy as busy:
+            raise too_often(busy) from None
+        except (Absent, Wrong):
+            if self.unset:
+                # They may be those that this machine does not have.
+                raise Failed(UNCONFIGURED) from None
+            if self.opens_to_all:
+                return NOBODY, NOBODY
+            raise
+
+    def known(self, shown: Shown) -> str | None:
+        """Return the caller that these credentials name, if that can be told without an Argon2 hash."""
+        mine = self._asked_for(shown)
+        return mine[0].known(mine[1]) if mine is not None else None
+
+    async def settle(self, shown: Shown) -> str | None:
+        """Return the caller that these credentials name, which are right elsewhere; count no failure.
+
+        Raises Busy if too many hashes wait already.
+        """
+        mine = self._asked_for(shown)
+        return await mine[0].settle(mine[1]) if mine is not None else None
+
+    def _asked_for(self, shown: Shown) -> tuple[Verifier, Presented] | None:
+        token = (self._token, shown.token) if self._token and shown.token else None
+        user = (self._user, shown.user) if self._user and shown.user else None
+        # Of both kinds at once, `judge` says what is wrong.
+        return None if token and user else token or user
+
+    @property
+    def token_work(self) -> list[Parameters]:
+        """Hashes that a wrong token costs."""
+        return self._token.token_work if self._token is not None else []
+
+    @property
+    def password_work(self) -> list[Parameters]:
+        """Hashes that a wrong password costs."""
+        return self._user.password_work if self._user is not None else []
+
+    def work(self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> list[Parameters]:
+        """Return the hashes that these credentials cost if they are wrong."""
+        if repeated & _CREDENTIALS:
+            return []
+        try:
+            token, user = self._presented(headers)
+        except Failed:
+            return []
+        return self.token_work if token else self.password_work if user else []
+
+    def _presented(self, headers: Mapping[bytes, bytes]) -> tuple[bytes, tuple[bytes, bytes] | None]:
+        """Return the token, or user and password, of a kind that this API takes. Raises Failed: a 400."""
+        bearer, basic = _authorization(headers)
+        token = _one_token(headers, bearer) if self._token else b""
+        user = _one_user(headers, basic) if self._user else None
+        if token and user:
+            raise invalid("Credentials are given as a token and as user and password; send one of them")
+        return token, user
+
+    async def _judge(self, headers: Mapping[bytes, bytes], address: str) -> tuple[str, str]:
+        token, user = self._presented(headers)
+        if token:
+            assert self._token is not None
+            caller = await self._token.token(_text(token), address=address)
+            if caller is None:
+                raise Wrong(self._wrong[_TOKEN])
+            return _TOKEN, caller
+        if user:
+            assert self._user is not None
+            caller = await self._user.password(_text(user[0]), _text(user[1]), address=address)
+            if caller is None:
+                raise Wrong(self._wrong[_USER])
+            return _USER, caller
+        raise Absent(self._absent)
+
+
+def too_often(busy: Busy) -> Failed:
+    """Return the 429 for too many wrong credentials of an address."""
+    return Failed(too_many("Too many wrong credentials", busy.retry_after_s))
+
+
+def _version(path: Path) -> _Version:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _authorization(headers: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
+    """Return what the header Authorization has of a bearer token and of basic credentials."""
+    scheme, _, rest = headers.get(b"authorization", b"").partition(b" ")
+    scheme, rest = scheme.lower(), rest.strip()
+    return rest if scheme == b"bearer" else b"", rest if scheme == b"basic" else b""
+
+
+def _one_token(headers: Mapping[bytes, bytes], bearer: bytes) -> bytes:
+    plain = headers.get(b"token", b"")
+    if plain and bearer and plain != bearer:
+        raise invalid("The headers token and Authorization name different tokens")
+    return plain or bearer
+
+
+def _one_user(headers: Mapping[bytes, bytes], basic: bytes) -> tuple[bytes, bytes] | None:
+    user, password = headers.get(b"user", b""), headers.get(b"password", b"")
+    plain = (user, password) if user and password else None
+    if not basic:
+        return plain
+    try:
+        name, colon, secret = base64.b64decode(basic, validate=True).partition(b":")
+    except binascii.Error:
+        name, colon, secret = b"", b"", b""
+    # What cannot be read is wrong rather than absent: nobody has an empty password.
+    decoded = (name, secret) if colon else (b"", b"")
+    if plain is not None and plain != decoded:
+        raise invalid("The headers user and password contradict Authorization")
+    return decoded
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def _parts(auth: Auth) -> tuple[NoAuth | TokenAuth | UserAuth, ...]:
+    return auth.any if isinstance(auth, AnyAuth) else (auth,)
+
+
+def _resolve(secret: Secret, root: Path | None) -> str:
+    match secret:
+        case EnvSecret():
+            return secrets.resolve("env", secret.name)
+        case FileSecret():
+            return secrets.resolve("file", secret.path, root=root)
+        case HashedSecret():
+            return secrets.resolve("hash", secret.value)
+        case _:
+            assert_never(secret)

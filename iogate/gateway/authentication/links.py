@@ -1,0 +1,66 @@
+"""Signed links to runs: whoever was given the 202 may follow its run until the link expires.
+
+Pure. Invariant: a signature holds for one uid, one expiry and one scope, and is compared in constant time.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import Sequence
+from typing import Literal
+
+from iogate.security.keyring import Mac
+
+Scope = Literal["read", "cancel"]
+"""`cancel` includes `read`."""
+
+_MAC = 20  # bytes: 160 bits
+_EXPIRY = 5  # bytes: seconds since 1970, until the year 36812
+_CONTEXTS: dict[Scope, bytes] = {
+    # Releases without scopes signed like this, too: their links read, and no longer cancel.
+    "read": b"iogate run link v1\0",
+    "cancel": b"iogate run link v2 cancel\0",
+}
+
+
+class Links:
+    """Makes and checks the `sig` of a run's link: `key` signs, it and `previous` ones open.
+
+    Without a key there are no signed links.
+    """
+
+    def __init__(self, key: str | None, previous: Sequence[str] = ()) -> None:
+        self._macs = [
+            {scope: Mac(each.encode(), context) for scope, context in _CONTEXTS.items()}
+            for each in (key, *previous)
+            if key and each
+        ]
+
+    def location(self, uid: str, expires_s: float, scope: Scope = "read") -> bytes:
+        """Path of a run, signed; `expires_s` is in seconds since 1970 by the store's clock."""
+        if not self._macs:
+            return b"/v1/runs/" + uid.encode()
+        expiry = int(expires_s).to_bytes(_EXPIRY, "big")
+        signature = base64.urlsafe_b64encode(expiry + _sign(self._macs[0][scope], uid, expiry)).rstrip(b"=")
+        return b"/v1/runs/" + uid.encode() + b"?sig=" + signature
+
+    def scope(self, uid: str, signature: str, now_s: float) -> Scope | None:
+        """Return what this signature allows for this run at this time; None if it does not hold."""
+        if not self._macs:
+            return None
+        try:
+            decoded = base64.b64decode(signature + "=" * (-len(signature) % 4), altchars=b"-_", validate=True)
+        except ValueError:
+            return None
+        expiry, mac = decoded[:_EXPIRY], decoded[_EXPIRY:]
+        found: Scope | None = None
+        for macs in self._macs:
+            for scope, key in macs.items():
+                if hmac.compare_digest(mac, _sign(key, uid, expiry)):
+                    found = scope
+        return found if int.from_bytes(expiry, "big") >= now_s else None
+
+
+def _sign(mac: Mac, uid: str, expiry: bytes) -> bytes:
+    return mac.digest(expiry + uid.encode("utf-8", "surrogatepass"))[:_MAC]

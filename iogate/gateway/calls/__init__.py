@@ -1,0 +1,1 @@
+"""Calls of APIs: the routing table of the live revision and the accept path."""

@@ -1,0 +1,1 @@
+"""HTTP of the gateway: bodies, JSON and forms, hosts and origins, responses."""

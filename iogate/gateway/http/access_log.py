@@ -1,0 +1,75 @@
+"""The access log: one line for each refused request, or for every request, as the setting `access_log` says.
+
+Used by `app`, `call_handler` and `event_intake`. Invariants: no line has a query string, a header or a body
+in it, nor a long path segment, which may be a secret in the wrong place; lines about refused requests are
+limited in number, so that a flood of requests does not fill the disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from iogate.logs import Throttle
+
+if TYPE_CHECKING:
+    from litestar.types import HTTPScope, Send
+
+log = logging.getLogger(__name__)
+
+Level = Literal["off", "errors", "all"]
+
+LONGEST: Final = 200
+_LONG_SEGMENT = re.compile(r"[^/]{33,}")
+_UNPRINTABLE = re.compile(r"[^!-~]")
+
+
+class AccessLog:
+    """See the module."""
+
+    def __init__(self, level: Level = "errors") -> None:
+        self.all = level == "all"
+        self.off = level == "off"
+        self._throttle = Throttle()
+
+    def note(
+        self, scope: HTTPScope, status: int, *, code: str = "", api: str = "", started_s: float | None = None
+    ) -> None:
+        """Write the line of a response, if the level asks for it."""
+        refused = status >= 400
+        if self.off or not (refused or self.all):
+            return
+        if refused and not self._throttle.passes():
+            return
+        facts: dict[str, Any] = {"action": "call.refused" if refused else "call.served", "status": status}
+        if code:
+            facts["code"] = code
+        if api:
+            facts["api"] = api
+        if client := scope["client"]:
+            facts["address"] = client[0]
+        if started_s is not None:
+            facts["ms"] = round((time.perf_counter() - started_s) * 1000, 1)
+        if refused and (left_out := self._throttle.left_out()):
+            facts["left_out"] = left_out
+        level = logging.WARNING if status >= 500 else logging.INFO
+        log.log(level, "%s %s %d", scope["method"][:20], _path(scope["raw_path"]), status, extra=facts)
+
+    def noting(self, scope: HTTPScope, send: Send) -> Send:
+        """Return `send` that writes the line of the response that goes through it."""
+        if self.off:
+            return send
+
+        async def sending(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                self.note(scope, message["status"])
+            await send(message)
+
+        return sending
+
+
+def _path(raw: bytes) -> str:
+    text = _UNPRINTABLE.sub("?", raw[:LONGEST].decode("latin-1"))
+    return _LONG_SEGMENT.sub("…", text)

@@ -1,0 +1,202 @@
+"""Reads request bodies under a limit of bytes, a deadline, and a budget of bytes for the whole process.
+
+Used by `call_handler` and `event_intake`. Invariant: a body never holds more than its limit and one chunk,
+all of them together not more than the budget, and a body is waited for at most `LOOK_S` longer than its
+deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from iogate.gateway.http.responses import (
+    BROKEN_OFF,
+    CLOSE,
+    OVER_BUDGET,
+    TIMED_OUT,
+    ErrorAnswer,
+    Failed,
+    too_large,
+)
+
+if TYPE_CHECKING:
+    from litestar.types import HTTPScope, Receive
+
+DEADLINE_S = 20.0
+"""For a whole body; each MiB of the limit adds a second."""
+LOOK_S = 0.25
+BUDGET: Final = 64 * 1024 * 1024
+DRAINED: Final = 32 * 1024 * 1024
+DRAIN_S: Final = 2.0
+
+
+class _Reading:
+    """One body that is being read: its deadline, its bytes, and the response if it is given up."""
+
+    __slots__ = ("due_s", "given_up", "held", "task")
+
+    def __init__(self, due_s: float, task: asyncio.Task[Any] | None) -> None:
+        self.due_s = due_s
+        self.held = 0
+        self.given_up: ErrorAnswer | None = None
+        self.task = task
+
+    def give_up(self, answer: ErrorAnswer) -> None:
+        """Make the reader of this body respond with `answer`."""
+        if self.given_up is None and self.task is not None and self.task.cancel():
+            self.given_up = answer
+
+
+class Bodies:
+    """The bodies that this process reads and processes.
+
+    One timer serves all deadlines: one for each costs more than reading the body.
+    """
+
+    def __init__(self, budget: int = BUDGET) -> None:
+        self._budget = budget
+        self._held = 0
+        self._readings: dict[_Reading, None] = {}
+        """Those that are still arriving, oldest first."""
+        self._looking = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Asked for once: before Python 3.12 that is a system call."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of all bodies, until `release`."""
+        return self._held
+
+    def _begin(self, seconds: float) -> _Reading:
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        reading = _Reading(loop.time() + seconds, asyncio.current_task(loop))
+        self._readings[reading] = None
+        if not self._looking:
+            self._looking = True
+            loop.call_later(LOOK_S, self._look, loop)
+        return reading
+
+    def _make_room(self, reading: _Reading) -> None:
+        """Give up bodies until the others are within the budget; `reading` has just grown.
+
+        The body that has been arriving longest is given up, so that incomplete bodies of slow senders do not
+        keep others out. Raises Failed if that is this one, or all others are complete.
+        """
+        while self._held > self._budget and self._held > reading.held:
+            for oldest in self._readings:
+                if oldest.held and oldest.given_up is None:
+                    break
+            else:
+                oldest = reading
+            if oldest is reading:
+                raise Failed(OVER_BUDGET)
+            oldest.give_up(OVER_BUDGET)
+            self._forget(oldest)
+
+    def release(self, size: int) -> None:
+        """Let go of a body that `read` returned."""
+        self._held -= size
+
+    def _forget(self, reading: _Reading) -> None:
+        self._held -= reading.held
+        reading.held = 0
+
+    def shorten(self, seconds: float) -> None:
+        """Whoever reads now has this long, or less."""
+        latest_s = asyncio.get_running_loop().time() + seconds
+        for reading in self._readings:
+            reading.due_s = min(reading.due_s, latest_s)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        now_s = loop.time()
+        for reading in self._readings:
+            if reading.due_s <= now_s:
+                reading.give_up(TIMED_OUT)
+        self._looking = bool(self._readings)
+        if self._looking:
+            loop.call_later(LOOK_S, self._look, loop)
+
+    async def read(
+        self, receive: Receive, *, limit: int, length: int | None, deadline_s: float = DEADLINE_S
+    ) -> bytes:
+        """Return the whole body; it counts towards the budget until `release`.
+
+        `length` is the value of Content-Length, None without one. Raises Failed: 400, 408, 413 or 503.
+        """
+        if length == 0:
+            return b""
+        if length is not None and length > limit:
+            raise too_large(limit)
+        reading = self._begin(deadline_s + limit / 1_048_576)
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise Failed(BROKEN_OFF)  # noqa: TRY301 - a function for the loop costs each call a coroutine
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                if size > limit:
+                    raise too_large(limit)  # noqa: TRY301 - likewise
+                reading.held += len(chunk)
+                self._held += len(chunk)
+                if self._held > self._budget:
+                    self._make_room(reading)
+                # The server says `more_body` after the last byte too: the length spares an iteration.
+                if size == length or not message.get("more_body"):
+                    if not chunks:
+                        return chunk
+                    chunks.append(chunk)
+                    return b"".join(chunks)
+                chunks.append(chunk)
+        except asyncio.CancelledError:
+            self._forget(reading)
+            answer, task = reading.given_up, reading.task
+            if answer is not None and task is not None and not task.uncancel():
+                raise Failed(answer) from None
+            raise
+        except BaseException:
+            self._forget(reading)
+            raise
+        finally:
+            del self._readings[reading]
+
+
+def length(headers: Mapping[bytes, bytes]) -> int | None:
+    """Return the value of Content-Length, None without one."""
+    value = headers.get(b"content-length")
+    if value is None or b"transfer-encoding" in headers:
+        return None
+    return int(value) if value.isdigit() and len(value) < 19 else None
+
+
+async def let_finish(answer: ErrorAnswer, scope: HTTPScope, receive: Receive) -> None:
+    """Prepare the error response to a request whose body is unread, unless the connection ends anyway."""
+    if scope["method"] != "GET" and CLOSE not in answer.headers:
+        await drain(receive, dict(scope["headers"]))
+
+
+async def drain(receive: Receive, headers: Mapping[bytes, bytes]) -> None:
+    """Read a bounded part of a body that is refused, and drop it.
+
+    A client that sends its whole body before it reads a response loses the response if the connection closes
+    meanwhile. One that waits for `100 Continue` has sent nothing.
+    """
+    left = length(headers)
+    if left == 0 or b"expect" in headers or (left is None and b"transfer-encoding" not in headers):
+        return
+    left = DRAINED if left is None else min(left, DRAINED)
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            while left > 0:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    return
+                left -= len(message.get("body", b""))
+    except TimeoutError:
+        return

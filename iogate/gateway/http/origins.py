@@ -1,0 +1,118 @@
+"""Requests that pages of other origins make a browser send, and the origins that may.
+
+A browser sends such requests unasked: with credentials that it remembers, and to addresses that only its
+own machine reaches. It says so in `Sec-Fetch-Site` and `Origin`, which no page can change. Used by every
+route that starts, shows or ends a run. Invariant: a client that is no browser is never affected.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from iogate.gateway.http.responses import Answer, ErrorAnswer
+
+if TYPE_CHECKING:
+    from litestar.types import Send
+
+FOREIGN: Final = ErrorAnswer(
+    403,
+    "requestError.forbidden",
+    "A page of another origin sent this request; the setting cors of the gateway allows origins",
+)
+_READABLE: Final = (
+    b"location, retry-after, idempotent-replayed, preference-applied, x-iogate-revision, www-authenticate"
+)
+_PREFLIGHT_S: Final = b"600"
+_NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, \t-]{0,2000}")
+_OWN_SITES: Final = (b"same-origin", b"none")
+
+
+class Origins:
+    """The setting `cors`: origins whose pages may call, `*` for all of them."""
+
+    def __init__(self, allowed: Iterable[str] = (), *, public_url: str | None = None) -> None:
+        given = [origin.lower().rstrip("/").encode() for origin in allowed]
+        self._all = b"*" in given
+        self._allowed = frozenset(given)
+        self.any = bool(given)
+        """Whether some origin is allowed."""
+        self._public = urlsplit(public_url).netloc.lower().encode() if public_url else b""
+
+    def allows(self, origin: bytes) -> bool:
+        return self._all or origin.lower() in self._allowed
+
+    def is_foreign(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Tell whether a page of an origin that is not allowed made the browser send this request."""
+        site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
+        if site is None and origin is None:
+            # Over plain HTTP to other machines browsers name neither, for an image or a link.
+            page = headers.get(b"referer")
+            return page is not None and not self._all and not self._is_own(page, headers)
+        if self._all or (origin is not None and self.allows(origin)):
+            return False
+        if site is not None:
+            return site not in _OWN_SITES
+        return origin is not None and not self._is_own(origin, headers)
+
+    def _is_own(self, url: bytes, headers: Mapping[bytes, bytes]) -> bool:
+        host = _host(url)
+        return bool(host) and host in (headers.get(b"host", b"").lower(), self._public)
+
+    def preflight(self, headers: Mapping[bytes, bytes]) -> Answer:
+        """Return the response to the question of a browser whether a page of an allowed origin may call."""
+        asked = headers.get(b"access-control-request-headers", b"")
+        answered = [
+            *self.permission(headers[b"origin"]),
+            (b"access-control-allow-methods", b"GET, POST"),
+            (b"access-control-max-age", _PREFLIGHT_S),
+        ]
+        if asked and _NAMES.fullmatch(asked):
+            answered.append((b"access-control-allow-headers", asked))
+        if headers.get(b"access-control-request-private-network") == b"true":
+            answered.append((b"access-control-allow-private-network", b"true"))
+        return Answer(204, b"", answered)
+
+    def permission(self, origin: bytes) -> list[tuple[bytes, bytes]]:
+        """Return the headers that let a page of an allowed origin read a response."""
+        if self._all:
+            return [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", _READABLE)]
+        return [
+            (b"access-control-allow-origin", origin),
+            (b"access-control-expose-headers", _READABLE),
+            (b"vary", b"Origin"),
+        ]
+
+    def permitting(self, send: Send, origin: bytes) -> Send:
+        """Return `send` with these headers added to the response."""
+        more = self.permission(origin)
+
+        async def sending(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *more]}
+            await send(message)
+
+        return sending
+
+
+def is_unasked(headers: Mapping[bytes, bytes], *, open_to_all: bool) -> bool:
+    """Tell whether a request has no credentials but those that a browser adds by itself."""
+    scheme = headers.get(b"authorization", b"")[:6].lower()
+    if scheme == b"basic ":
+        return True
+    return open_to_all and not scheme and b"token" not in headers and b"user" not in headers
+
+
+def is_visit(headers: Mapping[bytes, bytes]) -> bool:
+    """Tell whether a browser shows the response to its user as a page of its own, such as for a link."""
+    return headers.get(b"sec-fetch-dest") == b"document" and headers.get(b"sec-fetch-mode") == b"navigate"
+
+
+def _host(url: bytes) -> bytes:
+    scheme, colon, rest = url.partition(b"://")
+    if not colon or scheme.lower() not in (b"http", b"https"):
+        return b""
+    host = rest.partition(b"/")[0].partition(b"?")[0].lower()
+    return host.removesuffix(b":80" if scheme.lower() == b"http" else b":443")

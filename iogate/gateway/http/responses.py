@@ -1,0 +1,194 @@
+"""What goes over the wire: the one shape of errors, and ASGI messages built once.
+
+Used by every route. Invariant: each answer carries `Cache-Control: no-store`, and an error of any route
+is `{"response":{"error":{"code","message"}}}`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+
+if TYPE_CHECKING:
+    from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Send
+
+from iogate.store.connection.failures import Drained, StoreFull, Unconfirmed
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+CLOSE = (b"connection", b"close")
+NO_STORE = (b"cache-control", b"no-store")
+JSON = (b"content-type", b"application/json")
+DRAINED_S = 5.0
+"""At most in `Retry-After` while the store is drained."""
+
+_encode = msgspec.json.Encoder(order=None, decimal_format="number").encode
+
+
+class Answer:
+    """A complete answer, ready to be sent any number of times."""
+
+    __slots__ = ("_body", "_start", "content", "headers", "status")
+
+    def __init__(self, status: int, content: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        self.status = status
+        self.content = content
+        self.headers: Headers = [
+            JSON,
+            NO_STORE,
+            (b"content-length", str(len(content)).encode()),
+            *headers,
+        ]
+        self._start: HTTPResponseStartEvent = {
+            "type": "http.response.start",
+            "status": status,
+            "headers": self.headers,
+        }
+        self._body: HTTPResponseBodyEvent = {
+            "type": "http.response.body",
+            "body": content,
+            "more_body": False,
+        }
+
+    async def send_last(self, send: Send) -> None:
+        """Send, and end the connection: this process does."""
+        last = self.headers if CLOSE in self.headers else [*self.headers, CLOSE]
+        await send({**self._start, "headers": last})
+        await send(self._body)
+
+    async def send(self, send: Send) -> None:
+        await send(self._start)
+        await send(self._body)
+
+
+class ErrorAnswer(Answer):
+    """An answer in the one shape of errors."""
+
+    __slots__ = ("code", "message")
+
+    def __init__(
+        self, status: int, code: str, message: str, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
+        super().__init__(status, error_body(code, message), headers)
+        self.code = code
+        self.message = message
+
+
+class Failed(Exception):
+    """Carries the answer of a check that failed out of the functions that judge."""
+
+    def __init__(self, answer: ErrorAnswer) -> None:
+        super().__init__(answer.message)
+        self.answer = answer
+
+
+def error_body(code: str, message: str) -> bytes:
+    return _encode({"response": {"error": {"code": code, "message": message}}})
+
+
+def response(value: Any, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> Answer:
+    """`{"response": value}`."""
+    return Answer(status, _encode({"response": value}), headers)
+
+
+def invalid(message: str) -> Failed:
+    """400: the content does not hold."""
+    return Failed(ErrorAnswer(400, "requestError.invalidParams", message))
+
+
+def too_large(limit: int) -> Failed:
+    return Failed(ErrorAnswer(413, "requestError.tooLarge", f"The body is larger than {limit} bytes"))
+
+
+def unsupported(message: str) -> Failed:
+    return Failed(ErrorAnswer(415, "requestError.unsupportedMediaType", message))
+
+
+def not_allowed(verb: str, allowed: str) -> ErrorAnswer:
+    return ErrorAnswer(
+        405,
+        "requestError.methodNotAllowed",
+        f"The method {verb} is not allowed here; expected {allowed}",
+        [(b"allow", allowed.encode())],
+    )
+
+
+TWO_HOSTS = ErrorAnswer(400, "requestError.invalidParams", "The header Host is given more than once", [CLOSE])
+
+
+def misdirected(host: bytes | None) -> ErrorAnswer:
+    """421: the gateway is not called by this name."""
+    name = ascii((host or b"").decode("latin-1")[:80])[1:-1]
+    return ErrorAnswer(
+        421,
+        "requestError.misdirected",
+        f"The host {name} is not served here; the setting hosts of the gateway names more",
+        [CLOSE],
+    )
+
+
+def too_many(message: str, retry_after_s: float) -> ErrorAnswer:
+    seconds = max(1, -int(-retry_after_s // 1))
+    return ErrorAnswer(
+        429,
+        "requestError.tooManyRequests",
+        f"{message}; retry in {seconds} s",
+        [(b"retry-after", str(seconds).encode())],
+    )
+
+
+def unavailable(message: str, retry_after_s: float = 1.0) -> ErrorAnswer:
+    """503; `retry_after_s` is rounded up."""
+    seconds = str(max(1, math.ceil(retry_after_s))).encode()
+    return ErrorAnswer(503, "serverError.unavailable", message, [(b"retry-after", seconds)])
+
+
+def of_store(error: BaseException) -> ErrorAnswer:
+    """503: the store did not take the call, or nobody knows whether it did."""
+    match error:
+        case Drained():
+            # A failover takes seconds; who drained the store opens it before the time is over.
+            return unavailable("The store is closed for a planned failover", min(error.left_s, DRAINED_S))
+        case Unconfirmed():
+            return UNCONFIRMED
+        case StoreFull():
+            return STORE_FULL
+        case _:
+            return STORE_DOWN
+
+
+NO_ROUTE = ErrorAnswer(404, "requestError.notFound", "There is no such interface")
+NO_RUN = ErrorAnswer(
+    404,
+    "requestError.notFound",
+    "There is no such run, or it takes the credentials of its API or its signed link to see it",
+)
+NO_PATH = ErrorAnswer(404, "requestError.notFound", "There is nothing at this path")
+NOT_ENABLED = ErrorAnswer(403, "requestError.notEnabled", "The interface is not enabled")
+BROKEN_OFF = ErrorAnswer(400, "requestError.invalidParams", "The body ended before it was complete", [CLOSE])
+TIMED_OUT = ErrorAnswer(408, "requestError.timeout", "The body did not arrive in time", [CLOSE])
+HEADERS_TOO_LARGE = ErrorAnswer(
+    431,
+    "requestError.headersTooLarge",
+    "The headers are larger than 32768 bytes",
+    [CLOSE],
+)
+OVER_BUDGET = ErrorAnswer(
+    503,
+    "serverError.unavailable",
+    "Too many request bodies are being read; nothing was accepted",
+    [(b"retry-after", b"1"), CLOSE],
+)
+STORE_DOWN = unavailable("The store is out of reach; nothing was accepted")
+UNCONFIRMED = unavailable(
+    "Too few replicas have confirmed the call, so that it may or may not have been accepted; "
+    "repeat it with the same idempotency key"
+)
+STORE_FULL = unavailable("The store has no memory left; nothing was accepted")
+NO_REVISION = unavailable("No revision is loaded yet")
+STALE = unavailable("The interface changed while this call was judged; call again")
+UNCONFIGURED = unavailable("The credentials of this interface are not configured on this gateway")
+CRASHED = ErrorAnswer(500, "serverError.internal", "The gateway failed on this call; its log says why")

@@ -1,0 +1,228 @@
+"""`/openapi.json`: the live revision as an OpenAPI 3.1 document.
+
+Pure; made once per revision. Invariant: names kinds of credentials, never a value or where it comes from.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, assert_never
+
+import msgspec
+
+from iogate.compiler.revision import AnyAuth, NoAuth, TokenAuth, UserAuth
+from iogate.gateway.events.cloudevents import BATCHED, MAX_EVENTS, STRUCTURED
+
+if TYPE_CHECKING:
+    from iogate.compiler.revision import Api, Auth, Revision
+
+_ERROR = {"$ref": "#/components/responses/Error"}
+_UID = {"type": "string", "pattern": "^[0-9]{1,19}$"}
+_RUN_PARAMETERS = [
+    {"name": "uid", "in": "path", "required": True, "schema": _UID},
+    {"name": "sig", "in": "query", "description": "signature of the link", "schema": {"type": "string"}},
+]
+
+SCHEMES: dict[str, Any] = {
+    "token": {"type": "apiKey", "in": "header", "name": "token"},
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "user": {"type": "apiKey", "in": "header", "name": "user"},
+    "password": {"type": "apiKey", "in": "header", "name": "password"},
+    "basic": {"type": "http", "scheme": "basic"},
+}
+
+
+def document(revision: Revision, *, number: int, server: str, senders: Auth | None = None) -> bytes:
+    """The document, encoded; `senders` may send events in."""
+    paths: dict[str, Any] = {}
+    for name, api in sorted(revision.apis.items()):
+        for ending in ("async", "sync"):
+            paths[f"/v1/api/{name}/{ending}"] = {
+                verb.lower(): _operation(name, api, verb, ending) for verb in api.verbs
+            }
+    paths |= _run_paths()
+    if senders is not None:
+        paths["/v1/events"] = {"post": _sending(senders)}
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": "iogate", "version": str(number)},
+            "servers": [{"url": server}],
+            "paths": paths,
+            "components": {
+                "securitySchemes": SCHEMES,
+                "schemas": {"Error": _error_schema()},
+                "responses": {
+                    "Error": {
+                        "description": "The first check that failed",
+                        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+                    }
+                },
+            },
+        }
+    )
+
+
+def _operation(name: str, api: Api, verb: str, ending: str) -> dict[str, Any]:
+    module, _, method = name.partition("/")
+    operation: dict[str, Any] = {
+        "operationId": f"{module}.{method}.{verb.lower()}.{ending}",
+        "tags": [module, *api.tags],
+        "security": security(api.auth),
+        "responses": _async_answers() if ending == "async" else _sync_answers(),
+    }
+    if api.description:
+        operation["summary"] = api.description
+    parameters: list[dict[str, Any]] = []
+    schema = api.input_schema if isinstance(api.input_schema, dict) else {}
+    whole = api.input_from == "request"
+    if verb == "GET":
+        fields = schema.get("properties", {}).get("query", {}) if whole else schema
+        parameters += _query(fields if isinstance(fields, dict) else {})
+    else:
+        content = schema.get("properties", {}).get("body", {}) if whole else schema
+        operation["requestBody"] = {
+            "content": {
+                kind: {"schema": content}
+                for kind in ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
+            }
+        }
+    parameters.append({"name": api.idempotency.header, "in": "header", "schema": {"type": "string"}})
+    parameters.append(
+        {
+            "name": "Prefer",
+            "in": "header",
+            "description": "link=cancel: a link in Location that may cancel the run, too"
+            + ("; wait=N: how many seconds to wait for the end" if ending == "sync" else ""),
+            "example": "wait=30" if ending == "sync" else "link=cancel",
+            "schema": {"type": "string"},
+        }
+    )
+    operation["parameters"] = parameters
+    return operation
+
+
+def _query(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    properties, required = schema.get("properties"), schema.get("required") or ()
+    if not isinstance(properties, dict):
+        return []
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": held}
+        for name, held in properties.items()
+    ]
+
+
+def security(auth: NoAuth | TokenAuth | UserAuth | AnyAuth) -> list[dict[str, list[str]]]:
+    """The alternatives that open an API."""
+    match auth:
+        case NoAuth():
+            return [{}]
+        case TokenAuth():
+            return [{"token": []}, {"bearer": []}]
+        case UserAuth():
+            return [{"user": [], "password": []}, {"basic": []}]
+        case AnyAuth():
+            return [way for part in auth.any for way in security(part)]
+        case _:
+            assert_never(auth)
+
+
+def _envelope(properties: dict[str, Any]) -> dict[str, Any]:
+    inner = {"type": "object", "required": sorted(properties), "properties": properties}
+    schema = {"type": "object", "required": ["response"], "properties": {"response": inner}}
+    return {"application/json": {"schema": schema}}
+
+
+def _accepted() -> dict[str, Any]:
+    return {
+        "description": "Stored durably; the run follows",
+        "headers": {
+            "Location": {"description": "the run, by a signed link", "schema": {"type": "string"}},
+            "X-Iogate-Revision": {"schema": {"type": "string"}},
+        },
+        "content": _envelope({"uid": _UID}),
+    }
+
+
+def _async_answers() -> dict[str, Any]:
+    return {"202": _accepted(), "default": _ERROR}
+
+
+def _sync_answers() -> dict[str, Any]:
+    ended = {"code": {"type": "integer"}, "msg": {"type": "string"}, "data": {}, "uid": _UID}
+    return {
+        "200": {"description": "The run completed", "content": _envelope(ended)},
+        "202": _accepted() | {"description": "The run goes on after the wait"},
+        "409": {"description": "The run was cancelled", "content": _envelope(ended)},
+        "500": {"description": "The run faulted", "content": _envelope(ended)},
+        "default": _ERROR,
+    }
+
+
+def _run_paths() -> dict[str, Any]:
+    wait = {"name": "wait", "in": "query", "schema": {"type": "integer", "maximum": 60}}
+    run = {"200": {"description": "The run", "content": _envelope({"uid": _UID})}, "default": _ERROR}
+    events = {"description": "The journal so far, then live", "content": {"text/event-stream": {}}}
+    ways: list[dict[str, list[str]]] = [{}]
+    ways += [{"token": []}, {"bearer": []}, {"user": [], "password": []}, {"basic": []}]
+    shared = {"tags": ["runs"], "security": ways}
+    return {
+        "/v1/runs/{uid}": {"get": shared | {"parameters": [*_RUN_PARAMETERS, wait], "responses": run}},
+        "/v1/runs/{uid}/events": {
+            "get": shared | {"parameters": _RUN_PARAMETERS, "responses": {"200": events, "default": _ERROR}}
+        },
+        "/v1/runs/{uid}/cancel": {
+            "post": shared | {"parameters": _RUN_PARAMETERS, "responses": _async_answers()}
+        },
+    }
+
+
+def _sending(senders: Auth) -> dict[str, Any]:
+    event = {
+        "type": "object",
+        "required": ["id", "source", "specversion", "type"],
+        "properties": {
+            "id": {"type": "string", "minLength": 1},
+            "source": {"type": "string", "format": "uri-reference", "minLength": 1},
+            "specversion": {"const": "1.0"},
+            "type": {"type": "string", "minLength": 1},
+            "subject": {"type": "string"},
+            "time": {"type": "string", "format": "date-time"},
+            "datacontenttype": {"type": "string"},
+            "dataschema": {"type": "string", "format": "uri"},
+            "data": {},
+            "data_base64": {"type": "string", "contentEncoding": "base64"},
+        },
+    }
+    batch = {"type": "array", "items": event, "maxItems": MAX_EVENTS}
+    count = {"events": {"type": "integer", "minimum": 0}}
+    return {
+        "operationId": "events.send",
+        "tags": ["events"],
+        "summary": "Send CloudEvents to the workflows that listen",
+        "description": "In binary mode the attributes stand in ce- headers, and the body is the data.",
+        "security": security(senders),
+        "requestBody": {
+            "content": {
+                STRUCTURED.decode(): {"schema": event},
+                BATCHED.decode(): {"schema": batch},
+                "application/json": {"schema": {}},
+            }
+        },
+        "responses": {
+            "202": {
+                "description": "Stored durably; how many of them the sender had not sent before",
+                "content": _envelope(count),
+            },
+            "default": _ERROR,
+        },
+    }
+
+
+def _error_schema() -> dict[str, Any]:
+    error = {
+        "type": "object",
+        "required": ["code", "message"],
+        "properties": {"code": {"type": "string"}, "message": {"type": "string"}},
+    }
+    response = {"type": "object", "required": ["error"], "properties": {"error": error}}
+    return {"type": "object", "required": ["response"], "properties": {"response": response}}

@@ -1,0 +1,1 @@
+"""Routes of runs: show, wait, follow, cancel."""

@@ -1,0 +1,217 @@
+"""Routes of runs: show, wait, follow, cancel.
+
+A run opens to the credentials of the API that started it and to its signed link, which cancels it only if
+the caller had asked for such a link. Invariant: whoever has neither learns nothing, not even whether there
+is such a run, except of a run of an API without credentials its status and times.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from litestar import HttpMethod, Request, Response, post, route
+from litestar.response import Stream
+
+from iogate.errors import Unreachable
+from iogate.gateway.authentication import authenticator, equal_work
+from iogate.gateway.http.litestar_responses import as_response
+from iogate.gateway.http.origins import FOREIGN, is_unasked, is_visit
+from iogate.gateway.http.responses import (
+    NO_REVISION,
+    NO_RUN,
+    STORE_DOWN,
+    ErrorAnswer,
+    Failed,
+    invalid,
+    response,
+)
+from iogate.gateway.runs import completion
+from iogate.store.runs import presentation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from litestar.handlers import HTTPRouteHandler
+
+    from iogate.gateway.authentication.links import Scope
+    from iogate.gateway.live import Live
+    from iogate.store.runs.operations import RunView
+
+WAIT_MOST_S = 60
+_READ = [HttpMethod.GET, HttpMethod.HEAD]
+_UID = re.compile(r"[0-9]{1,19}", re.ASCII)
+_BAD_LINK = ErrorAnswer(401, "requestError.unauthorized", "The link is invalid or has expired")
+_READ_ONLY = ErrorAnswer(
+    403,
+    "requestError.forbidden",
+    "This link only reads the run: a call with the header Prefer: link=cancel gets one that cancels it, and "
+    "the credentials of the interface do, too",
+)
+_BAD_WAIT = f"The query parameter wait must be a whole number of seconds from 0 to {WAIT_MOST_S}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A run and how much of it the caller may see."""
+
+    run: RunView
+    whole: bool
+    link: Scope | None = None
+    """Of the signed link that opened it."""
+
+
+def handlers(live: Live) -> list[HTTPRouteHandler]:
+    """The routes, bound to what is live."""
+
+    @route("/v1/runs/{uid:str}", http_method=_READ)
+    async def show(request: Request[Any, Any, Any]) -> Response[bytes]:
+        uid = str(request.path_params["uid"])
+        opened = await _open(live, request, uid)
+        run = opened.run
+        if (limit_s := _wait_s(request)) and not run.ended:
+            run = await _wait(live, uid, limit_s) or run
+        if not opened.whole:
+            return as_response(response(presentation.times(run)))
+        shown = None
+        if run.input:
+            shown = await live.validation.redacted(
+                run.input, client=request.scope["client"], receive=request.receive
+            )
+        return as_response(response(presentation.whole(run, limited=_limited(live, run), shown_input=shown)))
+
+    @route("/v1/runs/{uid:str}/events", http_method=_READ)
+    async def follow(request: Request[Any, Any, Any]) -> Response[Any]:
+        uid = str(request.path_params["uid"])
+        opened = await _open(live, request, uid)
+        if not opened.whole:
+            raise Failed(NO_RUN)
+        if live.store is None:
+            raise Failed(STORE_DOWN)
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        if request.method == "HEAD":
+            # A stream without a body would last as long as one with it.
+            return Response(b"", media_type="text/event-stream", headers=headers)
+        after = request.headers.get("last-event-id", "")
+        client = request.scope["client"]
+        events = await live.streams.open(
+            live,
+            live.store,
+            uid,
+            after=int(after) if _UID.fullmatch(after) else 0,
+            address=client[0] if client else "",
+        )
+        return Stream(events, media_type="text/event-stream", headers=headers)
+
+    @post("/v1/runs/{uid:str}/cancel", status_code=202)
+    async def cancel(request: Request[Any, Any, Any]) -> Response[bytes]:
+        uid = str(request.path_params["uid"])
+        opened = await _open(live, request, uid)
+        if not opened.whole:
+            raise Failed(NO_RUN)
+        run = opened.run
+        if opened.link == "read" and not await _may_act(live, request, run):
+            raise Failed(_READ_ONLY)
+        if run.status in ("completed", "faulted"):
+            raise Failed(ErrorAnswer(409, "requestError.conflict", f"The run has ended: it is {run.status}"))
+        if run.status != "cancelled":
+            async with live.reach() as store:
+                await store.runs.cancel(uid, "its caller asked for it")
+        return as_response(response({"uid": uid}, 202))
+
+    found: list[Any] = [show, follow, cancel]
+    return found
+
+
+async def _open(live: Live, request: Request[Any, Any, Any], uid: str) -> Opened:
+    """The run, if this request may see it."""
+    signature = request.query_params.get("sig")
+    _check_origin(live, request.method, dict(request.scope["headers"]), signature)
+    if not _UID.fullmatch(uid):
+        raise Failed(NO_RUN)
+    link: Scope | None = None
+    if signature is not None:
+        link = live.links.scope(uid, signature, live.clock.now_ms() / 1000)
+        if link is None:
+            raise Failed(_BAD_LINK)
+    table = live.table
+    if table is None and signature is None:
+        raise Failed(NO_REVISION)
+    caller: str | None = None
+    api: str | None = None
+    if signature is None:
+        # Before the run is read, which takes the longer the larger it is.
+        async with live.reach() as store:
+            api = await store.runs.api_of(uid)
+        caller = await _caller(live, request, api)
+        if caller is None:
+            raise Failed(NO_RUN)
+    async with live.reach() as store:
+        run = await store.runs.show(uid)
+    if run is None or (signature is None and run.api != api):
+        raise Failed(NO_RUN)
+    return Opened(
+        run=run, whole=signature is not None or live.loopback or caller != authenticator.NOBODY, link=link
+    )
+
+
+async def _may_act(live: Live, request: Request[Any, Any, Any], run: RunView) -> bool:
+    """Say whether the credentials of a request allow to act on the run."""
+    caller = await _caller(live, request, run.api)
+    return caller is not None and (live.loopback or caller != authenticator.NOBODY)
+
+
+async def _caller(live: Live, request: Request[Any, Any, Any], api: str | None) -> str | None:
+    """Return the caller that the credentials of a request name; None if they do not open the API of a run."""
+    table = live.table
+    if table is None:
+        return None
+    started_by = table.routes.get(api) if api is not None else None
+    headers, repeated = authenticator.index(request.scope["headers"])
+    return await equal_work.caller(
+        started_by.guard if started_by is not None else None,
+        [route.guard for route in table.routes.values()],
+        headers,
+        repeated,
+        hashing=live.hashing,
+        client=request.scope["client"],
+    )
+
+
+def _check_origin(live: Live, method: str, headers: Mapping[bytes, bytes], signature: str | None) -> None:
+    """Raise the 403 for a request that a page of another origin made a browser send.
+
+    Its user may follow a link to a run, and a page that has the signed link may show the run.
+    """
+    if not live.origins.is_foreign(headers):
+        return
+    reads = method in ("GET", "HEAD")
+    if reads and (signature is not None or is_visit(headers)):
+        return
+    if is_unasked(headers, open_to_all=True):
+        raise Failed(FOREIGN)
+
+
+def _limited(live: Live, run: RunView) -> bool:
+    started_by = live.table.routes.get(run.api) if live.table is not None else None
+    return started_by is not None and started_by.api.limits.running is not None
+
+
+async def _wait(live: Live, uid: str, limit_s: float) -> RunView | None:
+    if live.store is None:
+        raise Failed(STORE_DOWN)
+    try:
+        return await completion.until_end(live, live.store, uid, limit_s)
+    except Unreachable:
+        raise Failed(STORE_DOWN) from None
+
+
+def _wait_s(request: Request[Any, Any, Any]) -> int:
+    text = request.query_params.get("wait")
+    if text is None:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise invalid(_BAD_WAIT)
+    # Longer is not an error: the answer comes earlier than asked, and the caller asks again.
+    return min(int(text), WAIT_MOST_S)

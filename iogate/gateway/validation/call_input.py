@@ -1,0 +1,147 @@
+"""The input of a call: from its body, its query or the whole request, judged by the API's schema.
+
+Pure; used on the event loop and in the validation process. Invariant: no credential is ever part of an input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from iogate.gateway.http import decoding
+from iogate.gateway.http.responses import invalid, unsupported
+from iogate.gateway.validation.schema import IN_PROCESS, Describing, Schema, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from litestar.types import HTTPScope
+
+    from iogate.gateway.authentication.authenticator import RawHeaders
+    from iogate.gateway.calls.routes import Route
+
+_encode = msgspec.json.Encoder().encode
+_encode_sorted = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts of a request that an input is made of."""
+
+    method: str
+    query: bytes
+    content_type: bytes
+    body: bytes
+    headers: dict[str, str] | None = None
+    """Without credentials; None unless the whole request is the input."""
+
+    @property
+    def size(self) -> int:
+        return len(self.body) + len(self.query)
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True, tag="input"):
+    """A valid input as JSON, with the digest that identifies a repeated call."""
+
+    json: bytes
+    fingerprint: str
+
+
+_JSON_LABELS = (b"", b"application/json")
+
+
+def check_encoding(headers: Mapping[bytes, bytes]) -> None:
+    """A compressed body is refused: its size says nothing about what it becomes."""
+    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if encoding not in (b"identity", b""):
+        name = encoding.decode("latin-1")[:40]
+        raise unsupported(f"The content encoding {name} is not read; expected none")
+
+
+def sent(route: Route, scope: HTTPScope, headers: Mapping[bytes, bytes], body: bytes) -> Sent:
+    """Return the parts of a request that the input of `route` is made of."""
+    whole = route.api.input_from == "request"
+    return Sent(
+        method=scope["method"],
+        query=scope["query_string"],
+        content_type=headers.get(b"content-type", b""),
+        body=body,
+        headers=_headers(scope["headers"], route.guard.stripped) if whole else None,
+    )
+
+
+def value(given: Sent, schema: Schema | None, *, describing: Describing = IN_PROCESS) -> Any:
+    """Return the input that the run will have.
+
+    Raises Failed with the 4xx that says what is wrong with it, and Undescribed as `Schema.check` does.
+    """
+    posted = given.method == "POST"
+    if given.headers is not None:
+        found: Any = {
+            "method": given.method,
+            "headers": given.headers,
+            "query": _fields(schema, decoding.pairs(given.query, "query string"), "query"),
+            "body": _body(schema, given, "body") if posted else {},
+        }
+    elif posted:
+        found = _body(schema, given, None)
+    else:
+        found = _fields(schema, decoding.pairs(given.query, "query string"), None)
+    if schema is not None:
+        schema.check(found, size=given.size, describing=describing)
+    return found
+
+
+def read(
+    given: Sent, schema: Schema | None, *, fingerprint: bool, describing: Describing = IN_PROCESS
+) -> Input:
+    """Return the input of a call as JSON; raises as `value` does.
+
+    The fingerprint leaves headers out, since they differ between two attempts of one call.
+    """
+    found = value(given, schema, describing=describing)
+    digest = ""
+    if fingerprint:
+        repeated = found
+        if given.headers is not None:
+            repeated = {name: item for name, item in found.items() if name != "headers"}
+        digest = hashlib.sha256(_encode_sorted(repeated)).hexdigest()
+    return Input(json=_encode(found), fingerprint=digest)
+
+
+def _body(schema: Schema | None, given: Sent, within: str | None) -> Any:
+    label, body = given.content_type, given.body
+    found = decoding.body(body, label)
+    # JSON says its types itself; fields of a form are all strings.
+    if type(found) is dict and label not in _JSON_LABELS and body.lstrip()[:1] != b"{":
+        return _fields(schema, found, within)
+    return found
+
+
+def _fields(schema: Schema | None, fields: Mapping[str, Any], within: str | None) -> dict[str, Any]:
+    if not fields:
+        return {}
+    return schema.read(fields, within) if schema is not None else plain(fields)
+
+
+def _headers(raw: RawHeaders, stripped: frozenset[bytes]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in raw:
+        if name in stripped:
+            continue
+        key, text = name.decode("latin-1"), value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return headers
+
+
+def check_key(name: bytes, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> str | None:
+    """The idempotency key of a call, None without one."""
+    key = headers.get(name)
+    if key is None:
+        return None
+    if name in repeated:
+        raise invalid(f"The header {name.decode()} is given more than once")
+    if not 1 <= len(key) <= 255:
+        raise invalid(f"The header {name.decode()} has {len(key)} characters; expected 1 to 255")
+    return key.decode("latin-1")

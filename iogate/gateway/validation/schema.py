@@ -1,0 +1,228 @@
+"""Judges inputs by an API's JSON Schema, and reads strings of queries and forms as it says.
+
+Built once per API when a revision is taken, and in the validation process. Invariants: nothing is fetched,
+whatever a schema refers to; the description of errors is bounded in work and memory, since the validator
+copies a value for each of its errors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema_rs
+
+from iogate.gateway.http import decoding
+from iogate.gateway.http.decoding import File
+from iogate.gateway.http.responses import Failed, invalid
+from iogate.gateway.validation import schema_cost
+
+MAX_FAULTS = 5
+MAX_FAULT = 300
+BACKTRACKS = 100_000
+CHECKS_ON_LOOP = 40_000
+"""About 5 ms: a validator makes 8 checks in a microsecond."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describing:
+    """Bounds on the work of describing every error, beyond which only the first one is described."""
+
+    checks: int
+    copies: int
+
+
+ON_LOOP = Describing(checks=400, copies=60_000)
+"""About 5 ms."""
+IN_PROCESS = Describing(checks=10_000, copies=1_000_000)
+"""About 100 ms and 30 MB."""
+
+
+class Undescribed(Exception):
+    """The value is invalid, and to describe the errors would take longer than the bounds allow."""
+
+
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,4000})", re.ASCII)
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,300})(?:\.[0-9]{1,300})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
+
+
+class Schema:
+    """One API's schema, compiled."""
+
+    def __init__(self, schema: Any) -> None:
+        self._schema = schema
+        self._cost = schema_cost.estimate(schema)
+        self.quick_size = -1 if self._cost is None else self._cost.largest(CHECKS_ON_LOOP)
+        """Size in bytes up to which a value is validated within a few milliseconds, whatever it is."""
+        self._validator = jsonschema_rs.validator_for(
+            schema,
+            validate_formats=True,
+            retriever=_refuse,
+            pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=BACKTRACKS),
+        )
+
+    def check(self, value: Any, *, size: int, describing: Describing = IN_PROCESS) -> None:
+        """Raise the 400 that says where a value of `size` bytes is invalid and what was expected there.
+
+        Raises Undescribed instead if `describing` is ON_LOOP and its bounds do not suffice.
+        """
+        if self._validator.is_valid(value):
+            return
+        cost = self._cost
+        faults: list[str] = []
+        if (
+            cost is not None
+            and cost.checks(size) <= describing.checks
+            and cost.copies(size) <= describing.copies
+        ):
+            for fault in self._validator.iter_errors(value):
+                if len(faults) == MAX_FAULTS:
+                    faults.append("…")
+                    break
+                faults.append(_described(fault))
+        elif describing is ON_LOOP:
+            raise Undescribed
+        else:
+            try:
+                self._validator.validate(value)
+            except jsonschema_rs.ValidationError as fault:
+                faults.append(_described(fault))
+        raise invalid("The input is invalid at " + "; at ".join(faults))
+
+    def read(self, fields: Mapping[str, Any], within: str | None = None) -> dict[str, Any]:
+        """The strings of a query or form as the types that the schema gives them.
+
+        What does not read as its type stays a string, and `check` says so. `within` names the property
+        that the schema holds the fields under.
+        """
+        schema = self._schema
+        if within is not None:
+            schema = self._property(schema, within)
+        return {name: self._value(value, self._property(schema, name)) for name, value in fields.items()}
+
+    def _value(self, value: Any, schema: Any) -> Any:
+        types = self._types(schema)
+        if isinstance(value, list) or "array" in types:
+            items = value if isinstance(value, list) else [value]
+            inner = self._follow(schema)
+            inner = inner.get("items") if isinstance(inner, dict) else None
+            if isinstance(value, list) or "string" not in types:
+                return [self._value(item, inner) for item in items]
+        if isinstance(value, File):
+            text = value.text() if "string" in types else None
+            return value.to_json() if text is None else text
+        return value if "string" in types or not isinstance(value, str) else _scalar(value, types)
+
+    def _property(self, schema: Any, name: str) -> Any:
+        for part in self._parts(schema):
+            properties = part.get("properties")
+            if isinstance(properties, dict) and name in properties:
+                return properties[name]
+        for part in self._parts(schema):
+            more = part.get("additionalProperties")
+            if isinstance(more, dict):
+                return more
+        return None
+
+    def _parts(self, schema: Any, depth: int = 0) -> list[dict[str, Any]]:
+        """A schema and those that it is composed of."""
+        schema = self._follow(schema)
+        if not isinstance(schema, dict) or depth > 8:
+            return []
+        parts = [schema]
+        for keyword in ("allOf", "anyOf", "oneOf"):
+            for inner in schema.get(keyword) or ():
+                parts += self._parts(inner, depth + 1)
+        for keyword in ("then", "else"):
+            parts += self._parts(schema.get(keyword), depth + 1)
+        return parts
+
+    def _types(self, schema: Any) -> set[str]:
+        types: set[str] = set()
+        for part in self._parts(schema):
+            named = part.get("type")
+            types.update([named] if isinstance(named, str) else named or ())
+            for constant in [part["const"]] if "const" in part else part.get("enum") or ():
+                types.add(_type_of(constant))
+        return types
+
+    def _follow(self, schema: Any) -> Any:
+        for _ in range(8):
+            reference = schema.get("$ref") if isinstance(schema, dict) else None
+            if not isinstance(reference, str) or not reference.startswith("#"):
+                break
+            schema = self._at(reference[1:])
+        return schema
+
+    def _at(self, pointer: str) -> Any:
+        found = self._schema
+        for token in pointer.split("/")[1:]:
+            key = token.replace("~1", "/").replace("~0", "~")
+            found = found.get(key) if isinstance(found, dict) else None
+        return found
+
+
+def _described(fault: jsonschema_rs.ValidationError) -> str:
+    text = fault.message
+    text = text if len(text) <= MAX_FAULT else text[:MAX_FAULT] + "…"
+    return f"{_pointer(fault.instance_path)}: {text}"
+
+
+def _refuse(uri: str) -> Any:
+    raise ValueError(f"the schema refers to {uri}, which a gateway does not fetch")
+
+
+def _pointer(path: list[str | int]) -> str:
+    if not path:
+        return "its root"
+    return "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in path)
+
+
+def _type_of(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case _:
+            return "object"
+
+
+def _scalar(text: str, types: set[str]) -> Any:
+    if ("integer" in types or "number" in types) and _INTEGER.fullmatch(text):
+        return int(text)
+    if "number" in types and _NUMBER.fullmatch(text):
+        number = float(text)
+        if number - number == 0:  # neither infinite nor NaN
+            return number
+    if "boolean" in types and text in ("true", "false"):
+        return text == "true"
+    if "null" in types and text in ("", "null"):
+        return None
+    if "object" in types and text.lstrip().startswith("{"):
+        try:
+            return decoding.json(text.encode())
+        except Failed:
+            return text
+    return text
+
+
+def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields where no schema says how to read them: strings stay strings, files become objects."""
+    return {name: _plain(value) for name, value in fields.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.to_json() if isinstance(value, File) else value

@@ -1,0 +1,376 @@
+"""Validates requests: small ones at once, large ones and those of costly schemas in a process of their own.
+
+Redacts inputs that are shown, too. Used by `call_handler`, `event_intake` and `run_handler`; one process for
+each gateway, started when it is first needed. Invariants: the event loop is never held longer than a few
+milliseconds, whatever is sent; jobs are done one at a time in the order of `fair_queue`, and none starts
+whose caller is seen to have left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from iogate.gateway.events import cloudevents
+from iogate.gateway.http import decoding, responses
+from iogate.gateway.http.responses import CLOSE, ErrorAnswer, Failed
+from iogate.gateway.validation import call_input
+from iogate.gateway.validation.call_input import Input, Sent
+from iogate.gateway.validation.fair_queue import FairQueue, Sharer, sharer_of
+from iogate.gateway.validation.process import (
+    LENGTH,
+    SCHEMAS,
+    TOO_COSTLY,
+    CallJob,
+    Defect,
+    Events,
+    EventsJob,
+    Job,
+    Outcome,
+    Redacted,
+    RedactJob,
+    Refusal,
+    Result,
+    UnknownSchema,
+)
+from iogate.gateway.validation.schema import ON_LOOP, Undescribed
+from iogate.store.runs import presentation
+
+if TYPE_CHECKING:
+    from litestar.types import Receive
+
+    from iogate.gateway.authentication.authenticator import Client
+    from iogate.gateway.calls.routes import Route
+
+log = logging.getLogger(__name__)
+
+ON_LOOP_BYTES: Final = 32 * 1024
+"""A larger request is decoded in the process: 1 MiB of small objects takes 70 ms."""
+SLOW_NUMBERS: Final = 64
+"""Numbers that take the decoder long, 1e308 for example, up to which a request is decoded on the loop."""
+CONTAINERS_ON_LOOP: Final = 2_000
+"""Lists and maps up to which a request is decoded on the loop: they take a millisecond."""
+REDACTED_ON_LOOP: Final = 4 * 1024
+"""A larger input is redacted in the process: 1 MiB of small objects takes a second."""
+FEW_BYTES: Final = 512
+"""A smaller body holds too few of either to be worth counting."""
+WAIT_S: Final = 20.0
+STOP_S: Final = 1.0
+_PASSED: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
+
+UNSHOWN: Final = b'"[too costly to show]"'
+"""Shown in place of an input that the process cannot redact within its bounds."""
+BUSY: Final = responses.unavailable(
+    "Too many large requests are being processed; nothing was accepted: repeat the request later, or send "
+    f"at most {ON_LOOP_BYTES // 1024} KiB, which seldom waits"
+)
+OWN_BUSY: Final = responses.too_many(
+    "Too many large requests from this address are being processed; send fewer at once", 1.0
+)
+NOT_STARTED: Final = responses.unavailable(
+    "The process that validates large requests cannot be started; nothing was accepted: repeat the request "
+    "later"
+)
+LEFT: Final = ErrorAnswer(
+    408,
+    "requestError.timeout",
+    "The caller left before the request was validated; nothing was accepted",
+    [CLOSE],
+)
+_decode = msgspec.msgpack.Decoder(Result).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Process:
+    """A validation process with the connection to it."""
+
+    child: subprocess.Popen[bytes]
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def exchange(self, message: bytes) -> Result:
+        """Send a job and return its result; raises IncompleteReadError or OSError if the process dies."""
+        self.writer.write(len(message).to_bytes(LENGTH, "big") + message)
+        await self.writer.drain()
+        size = int.from_bytes(await self.reader.readexactly(LENGTH), "big")
+        return _decode(await self.reader.readexactly(size))
+
+    async def end(self) -> int:
+        """Close the connection, at which the process ends by itself, and return its exit code."""
+        self.writer.close()
+        try:
+            return await asyncio.to_thread(self.child.wait, STOP_S)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            return await asyncio.to_thread(self.child.wait)
+
+
+def _spawn(connection: socket.socket) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "iogate.gateway.validation.process"],
+        stdin=connection.fileno(),
+        stdout=connection.fileno(),
+        # The validator writes there whenever it gets no memory; the process sends its own exceptions back.
+        stderr=subprocess.DEVNULL,
+        env={name: os.environ[name] for name in _PASSED if name in os.environ},
+    )
+
+
+async def _start() -> _Process:
+    ours, theirs = socket.socketpair()
+    try:
+        with theirs:
+            child = await asyncio.to_thread(_spawn, theirs)
+        reader, writer = await asyncio.open_connection(sock=ours)
+    except OSError:
+        ours.close()
+        raise
+    return _Process(child=child, reader=reader, writer=writer)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Waiting:
+    """A job and the future of its outcome, which its caller cancels when it leaves."""
+
+    job: Job
+    route: Route | None
+    outcome: asyncio.Future[Outcome]
+
+    def fail(self, error: Exception) -> None:
+        if not self.outcome.done():
+            self.outcome.set_exception(error)
+
+
+def _sharer(client: Client, interface: str) -> Sharer:
+    return sharer_of(client[0] if client else "", interface)
+
+
+def _is_decoded_quickly(body: bytes) -> bool:
+    """Tell whether a body of at most ON_LOOP_BYTES is decoded within about a millisecond."""
+    return (
+        body.count(b"{") + body.count(b"[") <= CONTAINERS_ON_LOOP
+        and decoding.count_slow_numbers(body) <= SLOW_NUMBERS
+    )
+
+
+async def _wait_until_left(receive: Receive) -> None:
+    """Return when the caller has closed the connection of a request whose body was read.
+
+    Never returns if the caller sent further bytes behind the request: the server then reads no more before
+    the response, and sees no end. The bound of the queue on each address holds for such jobs.
+    """
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class Validation:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self._process: _Process | None = None
+        self._known: set[str] = set()
+        """Digests of the schemas that the process was sent; it may have forgotten some."""
+        self._queue: FairQueue[_Waiting] = FairQueue()
+        self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def process_id(self) -> int | None:
+        """Process id of the validation process, None while there is none."""
+        return self._process.child.pid if self._process is not None else None
+
+    def input_now(self, route: Route, sent: Sent, *, fingerprint: bool) -> Input | None:
+        """Return the input of a call that is validated quickly, None for one that `input` has to validate.
+
+        Raises Failed: the 4xx that describes the error.
+        """
+        schema = route.schema
+        size = sent.size
+        if size > ON_LOOP_BYTES or (schema is not None and size > schema.quick_size):
+            return None
+        if size > FEW_BYTES and not _is_decoded_quickly(sent.body):
+            return None
+        try:
+            return call_input.read(sent, schema, fingerprint=fingerprint, describing=ON_LOOP)
+        except Undescribed:
+            # The process has the time.
+            return None
+
+    async def input(
+        self, route: Route, sent: Sent, *, fingerprint: bool, client: Client, receive: Receive
+    ) -> Input:
+        """Return the input of a call, validated in the process.
+
+        `client` is the peer's address and port, `receive` that of a request whose body was read. Raises
+        Failed: the 4xx that describes the error, the 429 for too many requests of one address, or a 503.
+        """
+        job = CallJob(sent=sent, digest=route.digest, schema=None, fingerprint=fingerprint)
+        outcome = await self._perform(job, route, sent.size, _sharer(client, route.api.id), receive)
+        assert isinstance(outcome, Input)
+        return outcome
+
+    async def events(
+        self,
+        headers: Mapping[bytes, bytes],
+        repeated: frozenset[bytes],
+        body: bytes,
+        *,
+        client: Client,
+        receive: Receive,
+    ) -> list[bytes]:
+        """Return the events of a request, each as JSON. Raises as `input` does."""
+        if len(body) <= ON_LOOP_BYTES and _is_decoded_quickly(body):
+            return cloudevents.read(headers, repeated, body)
+        job = EventsJob(headers=dict(headers), repeated=repeated, body=body)
+        outcome = await self._perform(job, None, len(body), _sharer(client, "events"), receive)
+        assert isinstance(outcome, Events)
+        return outcome.events
+
+    async def redacted(self, stored: bytes, *, client: Client, receive: Receive) -> bytes:
+        """Return a stored input as JSON without secrets.
+
+        Raises Failed: a 429, a 503, or the 500 of a defect.
+        """
+        if len(stored) <= REDACTED_ON_LOOP and decoding.count_slow_numbers(stored) <= SLOW_NUMBERS:
+            return presentation.redacted(stored)
+        try:
+            outcome = await self._perform(
+                RedactJob(input=stored), None, len(stored), _sharer(client, "runs"), receive
+            )
+        except Failed as failed:
+            if failed.answer.status != TOO_COSTLY[0]:
+                raise
+            return UNSHOWN
+        assert isinstance(outcome, Redacted)
+        return outcome.json
+
+    async def close(self) -> None:
+        """End the process."""
+        if self._serving is not None:
+            self._serving.cancel()
+            await asyncio.gather(self._serving, return_exceptions=True)
+        now_s = asyncio.get_running_loop().time()
+        while (found := self._queue.pop(now_s)) is not None:
+            found[0].outcome.cancel()
+        await self._end()
+
+    async def _perform(
+        self, job: Job, route: Route | None, size: int, sharer: Sharer, receive: Receive
+    ) -> Input | Events | Redacted:
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(job=job, route=route, outcome=loop.create_future())
+        for displaced, is_own in self._queue.push(waiting, sharer, size, loop.time()):
+            refusal = Failed(OWN_BUSY if is_own else BUSY)
+            if displaced is waiting:
+                raise refusal
+            displaced.fail(refusal)
+        if self._serving is None or self._serving.done():
+            # A task of its own: a caller that hangs up must not leave half a message in the pipe.
+            self._serving = asyncio.create_task(self._serve(), name="validation")
+        left = asyncio.create_task(_wait_until_left(receive), name="left")
+        try:
+            ends: list[asyncio.Future[Any]] = [waiting.outcome, left]
+            await asyncio.wait(ends, timeout=WAIT_S, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.outcome.done():
+                raise Failed(LEFT if left.done() else BUSY)
+            outcome = waiting.outcome.result()
+        except TimeoutError:
+            raise Failed(BUSY) from None
+        finally:
+            left.cancel()
+            self._queue.remove(waiting)
+            waiting.outcome.cancel()
+        if isinstance(outcome, Refusal):
+            raise Failed(ErrorAnswer(outcome.status, outcome.code, outcome.message))
+        if isinstance(outcome, Defect):
+            log.error("validation failed: %s", outcome.traceback, extra={"action": "validation.failed"})
+            raise Failed(responses.CRASHED)
+        return outcome
+
+    async def _serve(self) -> None:
+        """Do the waiting jobs, until none is left."""
+        loop = asyncio.get_running_loop()
+        while (found := self._queue.pop(started_s := loop.time())) is not None:
+            waiting, sharer = found
+            try:
+                outcome = await self._outcome(waiting.job, waiting.route)
+            except asyncio.CancelledError:
+                waiting.outcome.cancel()
+                raise
+            except Exception as error:  # noqa: BLE001 - the caller raises it
+                waiting.fail(error)
+            else:
+                if not waiting.outcome.done():
+                    waiting.outcome.set_result(outcome)
+            self._queue.charge(sharer, loop.time() - started_s, loop.time())
+
+    async def _outcome(self, job: Job, route: Route | None) -> Outcome:
+        outcome = await self._exchange(job, route)
+        if isinstance(outcome, UnknownSchema):
+            self._known.clear()
+            outcome = await self._exchange(job, route)
+            assert not isinstance(outcome, UnknownSchema)
+        return outcome
+
+    async def _exchange(self, job: Job, route: Route | None) -> Outcome | UnknownSchema:
+        process = self._process or await self._begin()
+        try:
+            async with asyncio.timeout(WAIT_S):
+                result = await process.exchange(self._message(job, route))
+        except (TimeoutError, asyncio.CancelledError):
+            await self._end()
+            raise
+        except (asyncio.IncompleteReadError, OSError):
+            return await self._died()
+        if result.last:
+            await self._end()
+        return result.outcome
+
+    def _message(self, job: Job, route: Route | None) -> bytes:
+        """Return a job for the process, with its schema unless the process was sent it."""
+        if isinstance(job, CallJob) and route is not None and job.digest not in self._known:
+            if len(self._known) >= SCHEMAS:
+                self._known.clear()
+            self._known.add(job.digest)
+            job = msgspec.structs.replace(job, schema=msgspec.json.encode(route.api.input_schema))
+        return _encode(job)
+
+    async def _begin(self) -> _Process:
+        """Start the process. Raises Failed: a 503, if the system does not let it."""
+        self._known.clear()
+        try:
+            self._process = await _start()
+        except OSError as error:
+            extra = {"action": "validation.not_started"}
+            log.error("cannot start the validation process: %s", error, extra=extra)  # noqa: TRY400 - says all
+            raise Failed(NOT_STARTED) from None
+        return self._process
+
+    async def _died(self) -> Outcome:
+        """Return the response to the job at which the process died; the next job gets a new one."""
+        assert self._process is not None
+        code = await self._end()
+        if code in (-signal.SIGPROF, -signal.SIGABRT, -signal.SIGKILL):
+            status, kind, message = TOO_COSTLY
+            return Refusal(status=status, code=kind, message=message)
+        log.error(
+            "the validation process ended with code %s",
+            code,
+            extra={"action": "validation.died", "code": code},
+        )
+        crashed = responses.CRASHED
+        return Refusal(status=crashed.status, code=crashed.code, message=crashed.message)
+
+    async def _end(self) -> int | None:
+        process, self._process = self._process, None
+        return await process.end() if process is not None else None

@@ -1,0 +1,1 @@
+"""Keys, secrets, password hashing and redaction."""

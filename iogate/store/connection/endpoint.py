@@ -1,0 +1,199 @@
+"""Where the store is: the server of `redis_url`, or the primary that its sentinels name.
+
+Used by `connection`, `pubsub` and the worker's registration in RQ. Invariant: of several sentinels that
+disagree, the one that has seen the latest failover is right: its answer carries the highest configuration
+epoch, which only a majority can raise. Whether a server is a primary is for the caller to check (`line`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import hiredis
+from redis import Redis
+from redis.sentinel import Sentinel
+
+from iogate.errors import Misused
+from iogate.settings import redis_url
+from iogate.settings.redis_url import Host, Sentinels
+from iogate.store.connection.failures import StoreUnavailable
+from iogate.store.connection.socket import KEEPALIVE, Wire, address_of, open_wire, options_of, pack
+
+ASK_S = 0.5
+"""A sentinel that is silent for longer is left out."""
+FRESH_S = 0.5
+"""Several connections of one process share an answer of the sentinels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """What a sentinel says of the primary."""
+
+    epoch: int
+    url: str
+    moving: bool
+    """It is replacing the primary by a replica."""
+
+
+class Endpoint:
+    """One for each process and store; `current` is the server that a connection has found to be primary."""
+
+    def __init__(self, url: str) -> None:
+        """Read the URL.
+
+        Raises Misused for one that is not an address of Redis.
+        """
+        self._url = url
+        self._sentinels = redis_url.sentinels(url)
+        self._wires: dict[Host, Wire] = {}
+        self._asking: asyncio.Task[list[str]] | None = None
+        self._asked_at = 0.0
+        self.current = ""
+        self.user = redis_url.username(url)
+        try:
+            self._options = options_of(self._first)
+        except ValueError as error:
+            raise Misused(
+                f"redis_url is not a Redis address: {error}",
+                code="IOG611",
+                hint="redis://HOST:PORT/DB, rediss://… or unix:///PATH",
+            ) from None
+
+    @property
+    def _first(self) -> str:
+        return self._url if self._sentinels is None else self._sentinels.server_url(*self._sentinels.hosts[0])
+
+    @property
+    def watched(self) -> bool:
+        """Whether sentinels say where the primary is."""
+        return self._sentinels is not None
+
+    @property
+    def address(self) -> str:
+        """Where the store is, without credentials."""
+        if self._sentinels is None:
+            return address_of(self._url)
+        return f"{address_of(self.current)} ({self._sentinels})" if self.current else str(self._sentinels)
+
+    async def urls(self) -> list[str]:
+        """Return the URLs of servers that may be the primary, the likeliest first.
+
+        Raises StoreUnavailable if no sentinel knows one.
+        """
+        if self._sentinels is None:
+            return [self._url]
+        now = asyncio.get_running_loop().time()
+        if self._asking is None or (self._asking.done() and now - self._asked_at > FRESH_S):
+            self._asked_at = now
+            self._asking = asyncio.create_task(self._ask_all(self._sentinels))
+        found = await asyncio.shield(self._asking)
+        if not found:
+            raise StoreUnavailable(
+                f"no sentinel names a primary: {self._sentinels}",
+                hint="check hosts, NAME and the sentinels' password in redis_url",
+            )
+        return found
+
+    def close(self) -> None:
+        """Close the connections to the sentinels."""
+        if self._asking is not None:
+            self._asking.cancel()
+        for wire in self._wires.values():
+            wire.close("closed")
+        self._wires.clear()
+
+    async def _ask_all(self, sentinels: Sentinels) -> list[str]:
+        """Ask every sentinel; a majority that has answered need not wait for the rest."""
+        majority = len(sentinels.hosts) // 2 + 1
+        asking = {asyncio.create_task(self._ask(sentinels, host)) for host in sentinels.hosts}
+        found: list[_Answer] = []
+        try:
+            for answered in asyncio.as_completed(asking):
+                answer = await answered
+                found += [answer] if answer is not None else []
+                if len(found) >= majority:
+                    break
+        finally:
+            for task in asking:
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+        return list(dict.fromkeys(each.url for each in sorted(found, key=lambda each: -each.epoch)))
+
+    async def agreed(self) -> str | None:
+        """Return the URL of the primary; None while sentinels disagree, replace it, or most are silent."""
+        if self._sentinels is None:
+            return self._url
+        sentinels = self._sentinels
+        answers = await asyncio.gather(*(self._ask(sentinels, host) for host in sentinels.hosts))
+        found = [answer for answer in answers if answer is not None]
+        if len(found) <= len(sentinels.hosts) // 2 or any(answer.moving for answer in found):
+            return None
+        urls = {answer.url for answer in found}
+        return urls.pop() if len(urls) == 1 else None
+
+    async def _ask(self, sentinels: Sentinels, host: Host) -> _Answer | None:
+        """Return what one sentinel answers; None if it is silent or knows no primary of that name."""
+        wire = self._wires.get(host)
+        try:
+            async with asyncio.timeout(ASK_S):
+                if wire is None or not wire.open:
+                    wire = self._wires[host] = await self._open(sentinels, host)
+                (reply,) = await wire.ask(pack("SENTINEL", "MASTER", sentinels.name), 1)
+        except (TimeoutError, StoreUnavailable):
+            if wire is not None:
+                wire.close("no answer in time")
+            return None
+        except asyncio.CancelledError:
+            if wire is not None and wire.owed:
+                wire.close("not needed")
+            raise
+        if isinstance(reply, hiredis.ReplyError):
+            wire.close("refused")
+            return None
+        fields = dict(zip(reply[::2], reply[1::2], strict=False))
+        if not {b"ip", b"port"} <= fields.keys():
+            return None
+        return _Answer(
+            epoch=int(fields.get(b"config-epoch", 0)),
+            url=sentinels.server_url(fields[b"ip"].decode(), int(fields[b"port"])),
+            moving=b"failover_in_progress" in fields.get(b"flags", b"").split(b","),
+        )
+
+    @staticmethod
+    async def _open(sentinels: Sentinels, host: Host) -> Wire:
+        wire = await open_wire(sentinels.sentinel_url(*host))
+        if sentinels.password:
+            user = (sentinels.username,) if sentinels.username else ()
+            (reply,) = await wire.ask(pack("AUTH", *user, sentinels.password), 1)
+            if isinstance(reply, hiredis.ReplyError):
+                wire.close("refused")
+                raise StoreUnavailable(f"the sentinel {host[0]}:{host[1]} refused AUTH: {reply}")
+        return wire
+
+
+def blocking_client(url: str, **options: Any) -> Redis:
+    """Return redis-py's synchronous client of the store; behind sentinels it asks them at each connect."""
+    sentinels = redis_url.sentinels(url)
+    if not url.startswith("unix:"):
+        options |= {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
+    if sentinels is None:
+        client: Redis = Redis.from_url(url, **options)
+        return client
+    own = options_of(sentinels.server_url(*sentinels.hosts[0]))
+    for name in ("host", "port", "connection_class"):
+        own.pop(name, None)
+    tls = {name: value for name, value in own.items() if name.startswith("ssl_")} | (
+        {"ssl": True} if sentinels.tls else {}
+    )
+    credentials = {"username": sentinels.username or None, "password": sentinels.password or None}
+    manager = Sentinel(  # type: ignore[no-untyped-call] # redis-py is partly typed
+        list(sentinels.hosts),
+        sentinel_kwargs={**credentials, **tls, "socket_timeout": ASK_S, "socket_connect_timeout": ASK_S},
+        **own,
+        **tls,
+        **options,
+    )
+    primary: Redis = manager.master_for(sentinels.name)  # type: ignore[no-untyped-call] # as above
+    return primary

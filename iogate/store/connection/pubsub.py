@@ -1,0 +1,165 @@
+"""Doorbells: publish/subscribe as a hint that something happened, never as the news itself.
+
+Used by waits, watches and workers. Invariant: whoever waits looks again by itself after a while, so a
+message lost with a connection delays but never loses anything; a subscription that is silent is
+pinged, and made again if no answer comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from iogate.errors import Unreachable
+from iogate.store.connection.endpoint import Endpoint
+from iogate.store.connection.socket import KEEPALIVE
+
+Listener = Callable[[str], None]
+
+BROKEN = (RedisError, OSError, TimeoutError, Unreachable)
+CONNECT_S = 1.0
+_KEEPALIVE = {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
+PING_S = 5.0
+"""The subscription is pinged after this time of silence, and given up after twice as long."""
+LOOK_S = 1.0
+"""How often it is held against the primary that the other connections use."""
+CANCEL_AGAIN_S = 0.1
+
+
+class Signals:
+    """One subscription for the process, opened with the first listener and kept alive.
+
+    A channel once wanted stays subscribed, so that the next wait on it starts at once, unless it was of
+    passing interest.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, name: str) -> None:
+        self._endpoint = endpoint
+        self._name = f"{name.replace(' ', '-')}-signals"
+        self._listeners: defaultdict[str, Counter[Listener]] = defaultdict(Counter)
+        self._task: asyncio.Task[None] | None = None
+        self._subscription: PubSub | None = None
+        self._subscribed: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    @contextlib.asynccontextmanager
+    async def listening(
+        self, channel: str, listener: Listener, *, passing: bool = False
+    ) -> AsyncIterator[None]:
+        """Call `listener` with each message; waits a moment for the subscription to stand.
+
+        One listener may listen several times over: it is called once, until the last of them leaves.
+        A channel of `passing` interest is unsubscribed from when its last listener leaves.
+        """
+        new = channel not in self._listeners
+        listeners = self._listeners[channel]
+        listeners[listener] += 1
+        try:
+            if self._task is None:
+                self._task = asyncio.create_task(self._listen(), name="store signals")
+            elif new and self._subscription is not None:
+                with contextlib.suppress(*BROKEN):
+                    await self._subscription.subscribe(channel)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CONNECT_S):
+                    await self._subscribed[channel].wait()
+            yield
+        finally:
+            # Also after a cancellation while it waited for the subscription.
+            listeners[listener] -= 1
+            if not listeners[listener]:
+                del listeners[listener]
+            if passing and not listeners and self._listeners.get(channel) is listeners:
+                del self._listeners[channel]
+                self._subscribed.pop(channel, None)
+                if self._subscription is not None:
+                    with contextlib.suppress(*BROKEN):
+                        await self._subscription.unsubscribe(channel)
+
+    async def close(self) -> None:
+        task, self._task = self._task, None
+        # A cancellation that meets a time limit within redis-py may come out as that limit's error.
+        while task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
+
+    async def _listen(self) -> None:
+        while True:
+            with contextlib.suppress(*BROKEN):
+                await self._session()
+            await asyncio.sleep(0.2)
+
+    async def _session(self) -> None:
+        """Listen until the connection is dead or its server is not the primary any more."""
+        url = self._endpoint.current or (await self._endpoint.urls())[0]
+        tcp: dict[str, Any] = {} if url.startswith("unix:") else _KEEPALIVE
+        client = Redis.from_url(
+            url, client_name=self._name, socket_connect_timeout=CONNECT_S, protocol=2, **tcp
+        )
+        try:
+            async with client.pubsub() as subscription:
+                await subscription.connect()
+                # From here on each listener that comes or leaves says so to the subscription itself.
+                self._subscription = subscription
+                if self._listeners:
+                    await subscription.subscribe(*self._listeners)
+                heard = pinged = time.monotonic()
+                while self._endpoint.current in {"", url}:
+                    message = await subscription.get_message(timeout=LOOK_S)
+                    now = time.monotonic()
+                    if message is not None:
+                        heard = now
+                        self._tell(message)
+                    elif now - heard > 2 * PING_S:
+                        return  # a middlebox has forgotten the connection, or the server is gone
+                    elif now - max(heard, pinged) > PING_S:
+                        pinged = now
+                        await subscription.ping()
+        finally:
+            self._subscription = None
+            self._subscribed.clear()
+            await client.aclose()
+
+    def _tell(self, message: dict[str, bytes | str]) -> None:
+        if message["type"] == "pong":
+            return
+        channel = _text(message["channel"])
+        if channel not in self._listeners:
+            return
+        if message["type"] == "subscribe":
+            self._subscribed[channel].set()
+        elif message["type"] == "message":
+            for listener in tuple(self._listeners[channel]):
+                listener(_text(message["data"]))
+
+
+def _text(value: bytes | str) -> str:
+    # Anyone may publish anything: what is no text is no uid, and no reason to stop listening.
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+class Doorbell:
+    """An event that several rings before a wait count as one."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def ring(self, _text: str = "") -> None:
+        self._event.set()
+
+    async def wait(self, at_most_s: float) -> bool:
+        """True when it rang, False when the time passed."""
+        try:
+            async with asyncio.timeout(at_most_s):
+                await self._event.wait()
+        except TimeoutError:
+            return False
+        self._event.clear()
+        return True

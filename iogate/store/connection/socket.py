@@ -1,0 +1,153 @@
+"""One socket to a Redis server: bytes to replies, in the order of the commands.
+
+Used by `connection` and `endpoint`. Invariant: a reply always belongs to the command that asked for it; after
+a deadline or a broken reply the socket is closed, never read on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from collections import deque
+from typing import Any, cast
+
+import hiredis
+from redis.connection import parse_url
+
+from iogate.store.connection.failures import StoreUnavailable
+
+Argument = bytes | str | int | float
+
+KEEPALIVE_S = 30
+"""Idle time after which the system probes a TCP connection, before a middlebox forgets it."""
+KEEPALIVE = {
+    getattr(socket, name): value
+    for name, value in (("TCP_KEEPIDLE", KEEPALIVE_S), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)
+}
+
+
+_INCOMPLETE = object()
+
+
+class Wire(asyncio.Protocol):
+    """Bytes to answers, first asked first answered."""
+
+    def __init__(self) -> None:
+        self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
+        self._asked: deque[tuple[asyncio.Future[list[Any]], int, list[Any], int]] = deque()
+        self.owed = 0
+        """Bytes of what was asked and is not answered: who asks next waits for that, too."""
+        self.url = ""
+        """Of the server at the other end."""
+        self.heard_at = time.monotonic()
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # A loop that is not asyncio's own has classes of its own.
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = time.monotonic()
+        try:
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not _INCOMPLETE:
+                answer, count, replies, size = self._asked[0]
+                replies.append(reply)
+                if len(replies) == count:
+                    self._asked.popleft()
+                    self.owed -= size
+                    if not answer.done():
+                        answer.set_result(replies)
+        except (hiredis.ProtocolError, IndexError) as error:
+            self.close(f"not Redis's protocol: {error}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.close(f"connection lost{f': {exc}' if exc else ''}")
+
+    def ask(self, packed: bytes, count: int) -> asyncio.Future[list[Any]]:
+        answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        if self.transport is None or self.transport.is_closing():
+            answer.set_exception(StoreUnavailable("connection lost"))
+            return answer
+        self._asked.append((answer, count, [], len(packed)))
+        self.owed += len(packed)
+        self.transport.write(packed)
+        return answer
+
+    @property
+    def open(self) -> bool:
+        return self.transport is not None and not self.transport.is_closing()
+
+    def close(self, why: str) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+        while self._asked:
+            answer, *_ = self._asked.popleft()
+            if not answer.done():
+                answer.set_exception(StoreUnavailable(why))
+
+
+def pack(*arguments: Argument) -> bytes:
+    """A command as Redis reads it."""
+    packed: bytes = hiredis.pack_command(arguments)  # type: ignore[arg-type] # its stub means tuple[X, ...]
+    return packed
+
+
+def address_of(url: str) -> str:
+    """Return the address of a server without credentials, for messages."""
+    where = options_of(url)
+    if "path" in where:
+        return f"unix://{where['path']}"
+    return f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
+
+
+def options_of(url: str) -> dict[str, Any]:
+    """Return the options of a connection as redis-py reads them out of a URL.
+
+    Raises ValueError for an address that is not Redis's.
+    """
+    return dict(parse_url(url))  # type: ignore[no-untyped-call] # redis-py's own
+
+
+async def open_wire(url: str) -> Wire:
+    """Open a socket to the server at `url`; the caller logs in.
+
+    Raises StoreUnavailable.
+    """
+    loop = asyncio.get_running_loop()
+    where = options_of(url)
+    try:
+        if "path" in where:
+            _, wire = await loop.create_unix_connection(Wire, where["path"])
+        else:
+            host, port = where.get("host", "localhost"), where.get("port", 6379)
+            _, wire = await loop.create_connection(Wire, host, port, ssl=_tls(where))
+            _keep_alive(wire)
+    except OSError as error:
+        raise StoreUnavailable(f"{address_of(url)}: {error.strerror or error}") from None
+    wire.url = url
+    return wire
+
+
+def _keep_alive(wire: Wire) -> None:
+    found = wire.transport.get_extra_info("socket") if wire.transport is not None else None
+    if found is None:
+        return
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE.items():
+        found.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _tls(where: dict[str, Any]) -> ssl.SSLContext | None:
+    if "SSL" not in getattr(where.get("connection_class"), "__name__", ""):
+        return None
+    context = ssl.create_default_context(cafile=where.get("ssl_ca_certs"))
+    if where.get("ssl_cert_reqs") == "none":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if where.get("ssl_certfile"):
+        context.load_cert_chain(where["ssl_certfile"], where.get("ssl_keyfile"))
+    return context

@@ -1,0 +1,65 @@
+"""Stores that this machine has used, and the form that each had: `known_stores` in `data_dir`.
+
+Written by the parents of gateways and workers and by `iogate store adopt`. Invariant: the form of a store
+never goes down. The format number in the store is no proof: a process without the key can delete it, so that
+the store looks like one of an earlier release, whose unsigned objects an adoption would sign.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Final
+
+from iogate.store.embedded import data_folder
+
+FILE: Final = "known_stores"
+EMBEDDED: Final = "embedded"
+"""Name of the embedded store of the folder, wherever its socket is."""
+ADOPTING: Final = 1
+"""Form of a store whose adoption has begun: it may be repeated."""
+MOST = 64
+_MOST_BYTES = 256 * 1024
+
+
+class KnownStores:
+    """Reads and writes the file of one `data_dir`: one line per store, its form and its name."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / FILE
+
+    def form(self, name: str) -> int:
+        """Return the highest form in which this machine has used the store; 0 if it never has."""
+        return self._read().get(name, 0)
+
+    def remember(self, name: str, form: int) -> None:
+        """Note that this machine uses the store in this form; an older form changes nothing.
+
+        Raises OSError or Unreachable if the file cannot be written.
+        """
+        stores = self._read()
+        if stores.get(name, 0) >= form:
+            return
+        stores.pop(name, None)
+        kept = [*stores.items(), (name, form)][-MOST:]
+        data_folder.make(self._path.parent)
+        beside = self._path.with_name(f"{FILE}.{os.getpid()}")
+        try:
+            with beside.open("w", encoding="utf-8") as file:
+                file.writelines(f"{number} {each}\n" for each, number in kept)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self._path)
+        finally:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+
+    def _read(self) -> dict[str, int]:
+        try:
+            with self._path.open(encoding="utf-8", errors="replace") as file:
+                lines = file.read(_MOST_BYTES).splitlines()
+        except FileNotFoundError:
+            return {}
+        pairs = (line.partition(" ") for line in lines)
+        return {name: int(form) for form, _, name in pairs if form.isdecimal() and len(form) < 10 and name}

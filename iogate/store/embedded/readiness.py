@@ -1,0 +1,141 @@
+"""Readiness of a server that starts: it serves, loads its files, or is silent.
+
+Used by `server`. Invariant: a server that said that it loads is never given up for its silence; a slow disk
+holds it up.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError, RedisError, ResponseError
+from redis.retry import Retry
+
+from iogate.errors import Unreachable
+
+log = logging.getLogger(__name__)
+
+LOADING_LOOK_S = 0.1
+LOADING_TOLD_S = 5.0
+FIRST_ASK_S = 1.0
+LONGEST_ASK_S = 16.0
+
+
+class GivenUp(Unreachable):
+    """The caller gave up the start; a server that was started for it has ended."""
+
+
+class Serving:
+    """State of a server that executes commands."""
+
+
+SERVING = Serving()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """State of a server that reads its files."""
+
+    percent: float
+    left_s: int | None
+
+
+def state(url: str, timeout_s: float = FIRST_ASK_S) -> Serving | Loading | None:
+    """Return whether a server serves or loads; None if it does not answer in time."""
+    try:
+        with client(url, timeout_s) as plain:
+            try:
+                plain.ping()
+            except BusyLoadingError:
+                return _progress(plain.info("persistence"))
+    except ResponseError:
+        return SERVING  # a full disk, for example: it refuses writes only
+    except (RedisError, OSError):
+        return None
+    return SERVING
+
+
+def _progress(info: dict[str, Any]) -> Serving | Loading:
+    if not info.get("loading"):
+        return SERVING  # it was done between the two questions
+    left_s = info.get("loading_eta_seconds")
+    percent = float(info.get("loading_loaded_perc", 0))
+    return Loading(percent=percent, left_s=int(left_s) if left_s is not None and percent else None)
+
+
+class Patience:
+    """Deadline of a start: it moves on as long as the server says that it loads."""
+
+    def __init__(self, folder: Path, timeout_s: float, given_up: threading.Event) -> None:
+        self._folder = folder
+        self._timeout_s = timeout_s
+        self._given_up = given_up
+        self._began = time.monotonic()
+        self._until = self._began + timeout_s
+        self._tell_at = time.monotonic() + LOADING_TOLD_S / 5
+        self._loads = False
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() > self._until
+
+    @property
+    def ask_s(self) -> float:
+        """How long to wait for an answer; it grows, since a slow server answers now and then only."""
+        return min(max(time.monotonic() - self._began, FIRST_ASK_S), LONGEST_ASK_S)
+
+    def start_over(self) -> None:
+        """Forget that a server loaded: another one starts."""
+        self._loads = False
+
+    def spend(self, state: Loading | Serving | None) -> None:
+        """Wait a moment; raise Unreachable if the server is silent for too long, GivenUp if nobody waits."""
+        if isinstance(state, Loading):
+            self._loads = True
+            self._until = time.monotonic() + self._timeout_s
+            self._tell(state)
+        if self._given_up.is_set():
+            raise GivenUp("the start of the store was given up")
+        # Seen loading, it is never judged by its silence: a slow disk holds it up.
+        if self.over and not self._loads:
+            raise _silent(self._folder)
+        self._given_up.wait(LOADING_LOOK_S if self._loads else 0.01)
+
+    def _tell(self, loading: Loading) -> None:
+        if time.monotonic() < self._tell_at:
+            return
+        self._tell_at = time.monotonic() + LOADING_TOLD_S
+        left = "" if loading.left_s is None else f", about {loading.left_s} s left"
+        log.info(
+            "the store loads its files: %.0f %%%s",
+            loading.percent,
+            left,
+            extra={"action": "store.loading", "percent": loading.percent, "left_s": loading.left_s},
+        )
+
+
+def socket_url(socket: Path) -> str:
+    """Return the URL of a socket; its path may hold spaces, `%`, `#` and `?`."""
+    return f"unix://{quote(str(socket))}"
+
+
+def client(url: str, timeout_s: float) -> redis.Redis:
+    """Return a client that asks once: its caller asks again, with a deadline of its own."""
+    once = Retry(NoBackoff(), 0)
+    return redis.Redis.from_url(url, socket_timeout=timeout_s, decode_responses=True, retry=once)
+
+
+def _silent(folder: Path) -> Unreachable:
+    return Unreachable(
+        f"a server holds {folder} but does not answer",
+        code="IOG623",
+        hint=f"its log is {folder / 'server.log'}",
+    )

@@ -1,0 +1,355 @@
+"""The store that `up` starts for itself: a Redis server on a unix socket in `data_dir`.
+
+Called by the supervising parents and by `run` and `test`. Invariant: never two servers on one folder. The
+server inherits the folder's lock, so the lock lasts exactly as long as the server does, also when the
+process that started it is gone.
+
+    starter: lock free? --yes--> start, wait until it serves --> Embedded(adopted=False)
+                ▲                   └─ killed meanwhile ─┐
+                └────────────────────────────────────────┘
+                        --no---> a server lives (or is starting): wait until it serves --> adopted=True
+
+A server that is silent has START_S to answer. One that loads its files has all the time that it needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from redis.exceptions import RedisError
+
+from iogate.errors import Unreachable, WrongStore
+from iogate.store.embedded import binaries as servers
+from iogate.store.embedded import data_folder as folders
+from iogate.store.embedded.readiness import FIRST_ASK_S, SERVING, Patience, client, socket_url, state
+from iogate.supervision import handover
+from iogate.supervision.supervisor import tied
+
+SOCKET_BYTES = 100
+"""Unix socket paths end at 104 bytes on some systems."""
+SOCKET_RECORD = "socket"
+"""File that names the socket and its folder, where the socket is not in the folder."""
+START_S = 30.0
+STOP_S = 30.0
+TERM_S = 5.0
+AGAIN_S = 0.1
+
+Fsync = Literal["always", "everysec"]
+
+
+class _Killed(Unreachable):
+    """A signal ended the server while it was starting: that says nothing against the next try."""
+
+
+@dataclass(kw_only=True)
+class Embedded:
+    """A running server. `adopted`: someone else had started it."""
+
+    url: str
+    pid: int
+    folder: Path
+    server: servers.Server
+    adopted: bool = False
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def alive(self) -> bool:
+        if self.process is not None and self.process.poll() is not None:
+            return False
+        # The lock, not the process id: that may be a zombie's, or another's by now.
+        lock = self.folder / "lock"
+        if not lock.exists() or _is_locked(lock):
+            return True
+        if self.process is not None:
+            self.process.wait()  # it let go of the lock by ending; nothing is left to reap
+        return False
+
+    def stop(self, timeout_s: float = STOP_S) -> None:
+        """Write everything down and end; safe to repeat."""
+        with contextlib.suppress(RedisError, OSError), client(self.url, timeout_s) as plain:
+            plain.shutdown()
+        _wait_gone(self, timeout_s)
+        if self.process is not None:
+            self.process.wait()
+
+
+def start_embedded(
+    data_dir: Path,
+    *,
+    named: str | None = None,
+    memory: int | None = None,
+    appendfsync: Fsync = "always",
+    timeout_s: float = START_S,
+    given_up: threading.Event | None = None,
+) -> Embedded:
+    """Start the server of `data_dir`, or adopt the one that runs; it serves when this returns.
+
+    `named` is the setting `store_server`, `memory` the server's limit in bytes, `timeout_s` how long a server
+    may be silent. `given_up` ends the wait from another thread.
+
+    Raises WrongStore for a folder that no server of this machine may open, Unreachable if none can run,
+    GivenUp after `given_up`.
+    """
+    folder = data_dir.resolve() / "redis"
+    folders.make(folder)
+    patience = Patience(folder, timeout_s, given_up or threading.Event())
+    while True:
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            found = _living(folder, patience.ask_s)
+            now = None if found is None else state(found.url, patience.ask_s)
+            if found is not None and now is SERVING:
+                _limit(found.url, memory)
+                return found
+            patience.spend(now)
+            continue
+        try:
+            return _start(folder, lock, patience, named=named, memory=memory, appendfsync=appendfsync)
+        except _Killed:
+            if patience.over:
+                raise
+            patience.start_over()
+        finally:
+            os.close(lock)
+        time.sleep(AGAIN_S)
+
+
+def _limit(url: str, memory: int | None) -> None:
+    """Give a server that is adopted the limit that is set now."""
+    if memory is not None:
+        with contextlib.suppress(RedisError, OSError), client(url, FIRST_ASK_S) as plain:
+            plain.config_set("maxmemory", memory)
+
+
+def find_embedded(data_dir: Path) -> str | None:
+    """The address of the folder's server, or None where none runs."""
+    folder = data_dir.resolve() / "redis"
+    found = _living(folder) if folder.is_dir() else None
+    return None if found is None else found.url
+
+
+@contextlib.contextmanager
+def throwaway(server: servers.Server | None = None, *, named: str | None = None) -> Iterator[Embedded]:
+    """A server in memory only, gone with everything in it afterwards, also when this process is killed."""
+    folder = Path(tempfile.mkdtemp(prefix="iogate-"))
+    chosen = server or servers.choose(named)
+    process = subprocess.Popen(  # noqa: S603 -- the binary that server.choose found
+        tied(chosen.path, *_options(socket_path(folder), folder), "--save", "", "--appendonly", "no"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        cwd=folder,
+        env=handover.minimal(os.environ),
+        start_new_session=True,
+    )
+    embedded = Embedded(
+        url=socket_url(socket_path(folder)), pid=process.pid, folder=folder, server=chosen, process=process
+    )
+    try:
+        _wait_ready(embedded, Patience(folder, START_S, threading.Event()))
+        yield embedded
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def socket_path(folder: Path) -> Path:
+    """Return the path of the server's socket, in a private runtime directory if the folder's is too long.
+
+    Raises WrongStore if other users may write to the runtime directory.
+    """
+    path = folder / "redis.sock"
+    if len(os.fsencode(path)) <= SOCKET_BYTES:
+        return path
+    socket = _recorded_socket(folder) or _record_socket(folder)
+    socket.parent.mkdir(mode=0o700, exist_ok=True)
+    status = socket.parent.lstat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise WrongStore(
+            f"{socket.parent} is not private: another user could pose as the store",
+            code="IOG622",
+            hint=f"remove it, or set data_dir to a path of at most {SOCKET_BYTES - 17} bytes",
+        )
+    return socket
+
+
+def _recorded_socket(folder: Path) -> Path | None:
+    """Return the socket that the folder's file names; None without a file or if it names another folder."""
+    try:
+        text = (folder / SOCKET_RECORD).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    path, _, owner = text.strip().partition("\n")
+    # Earlier releases recorded the path only; its directory is named after the path of the folder.
+    is_own = owner == _identity(folder) if owner else Path(path).parent.name == _directory_name(str(folder))
+    return Path(path) if is_own else None
+
+
+def _record_socket(folder: Path) -> Path:
+    """Choose a socket and record it, since other processes may have another environment.
+
+    The record names its folder: a copy of the folder must not take over the socket of the original.
+    """
+    socket = _runtime_socket(folder)
+    temporary = folder / f"{SOCKET_RECORD}.{os.getpid()}"
+    temporary.write_text(f"{socket}\n{_identity(folder)}\n", encoding="utf-8")
+    temporary.replace(folder / SOCKET_RECORD)
+    return socket
+
+
+def _identity(folder: Path) -> str:
+    """Return text that differs for each folder of this machine and stays if the folder is renamed."""
+    status = folder.stat()
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+def _directory_name(owner: str) -> str:
+    return f"iogate-{os.getuid()}-{hashlib.sha256(os.fsencode(owner)).hexdigest()[:16]}"
+
+
+def _runtime_socket(folder: Path) -> Path:
+    name = _directory_name(f"{folder}\n{_identity(folder)}")
+    bases = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"]  # noqa: S108 -- made private
+    sockets = [Path(base) / name / "redis.sock" for base in bases if base]
+    return next((socket for socket in sockets if len(os.fsencode(socket)) <= SOCKET_BYTES), sockets[-1])
+
+
+def _options(socket: Path, folder: Path) -> list[str]:
+    return [
+        "--port", "0",
+        "--unixsocket", str(socket),
+        "--unixsocketperm", "600",
+        "--dir", str(folder),
+        "--daemonize", "no",
+        "--maxmemory-policy", "noeviction",
+        # RQ's results are one-entry streams; a server allocates a whole node for each.
+        "--stream-node-max-bytes", "512",
+        "--tcp-keepalive", "60",
+    ]  # fmt: skip
+
+
+def _start(
+    folder: Path,
+    lock: int,
+    patience: Patience,
+    *,
+    named: str | None,
+    memory: int | None,
+    appendfsync: Fsync,
+) -> Embedded:
+    chosen = folders.choose_for(folder, named)
+    socket = socket_path(folder)
+    socket.unlink(missing_ok=True)
+    folders.prepare(folder, chosen)
+    with (folder / "server.log").open("ab") as output:
+        begins = output.tell()
+        process = subprocess.Popen(  # noqa: S603 -- the binary that server.choose found
+            [
+                chosen.path,
+                *_options(socket, folder),
+                "--appendonly", "yes",
+                "--appendfsync", appendfsync,
+                "--no-appendfsync-on-rewrite", "no",
+                "--save", "",
+                "--maxmemory", str(memory or 0),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            env=handover.minimal(os.environ),
+            start_new_session=True,
+            pass_fds=(lock,),
+        )  # fmt: skip
+    embedded = Embedded(
+        url=socket_url(socket), pid=process.pid, folder=folder, server=chosen, process=process
+    )
+    try:
+        _wait_ready(embedded, patience, begins)
+    except BaseException:
+        # Asked first: a server that loads ends at once, one that writes ends cleanly.
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(TERM_S)
+        process.kill()
+        process.wait()
+        raise
+    folders.write_record(folder, chosen, opened=True)
+    return embedded
+
+
+def _living(folder: Path, timeout_s: float = FIRST_ASK_S) -> Embedded | None:
+    """The server behind the folder's socket, if it answers."""
+    socket = socket_path(folder)
+    if not socket.exists():
+        return None
+    url = socket_url(socket)
+    try:
+        with client(url, timeout_s) as plain:
+            info = plain.info("server")
+    except (RedisError, OSError):
+        return None
+    return Embedded(
+        url=url, pid=int(info["process_id"]), folder=folder, server=servers.describe(info), adopted=True
+    )
+
+
+def _wait_ready(embedded: Embedded, patience: Patience, begins: int = 0) -> None:
+    """Wait until it serves; `begins` is where its part of the log begins."""
+    while True:
+        code = embedded.process.poll() if embedded.process is not None else None
+        if code is not None:
+            raise _ended(embedded, code, begins)
+        now = state(embedded.url, patience.ask_s)
+        if now is SERVING:
+            return
+        patience.spend(now)
+
+
+def _ended(embedded: Embedded, code: int, begins: int) -> Unreachable:
+    damage = folders.damage(embedded.folder, embedded.server, begins) if code > 0 else None
+    if damage is not None:
+        return damage
+    how = f"with exit code {code}" if code >= 0 else f"by signal {-code}"
+    return (Unreachable if code >= 0 else _Killed)(
+        f"{embedded.server} ended at once, {how}",
+        code="IOG623",
+        hint=f"its log is {embedded.folder / 'server.log'}",
+    )
+
+
+def _wait_gone(embedded: Embedded, timeout_s: float) -> None:
+    until = time.monotonic() + timeout_s
+    while embedded.alive:
+        if time.monotonic() > until:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(embedded.pid, signal.SIGTERM)
+            raise Unreachable(
+                f"the store (process {embedded.pid}) did not stop within {timeout_s:g} s", code="IOG624"
+            )
+        time.sleep(0.01)
+
+
+def _is_locked(path: Path) -> bool:
+    with path.open("r+b") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

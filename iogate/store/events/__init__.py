@@ -1,0 +1,1 @@
+"""Events on their way to runs and to sinks."""

@@ -1,0 +1,251 @@
+"""The bus: events published once, matched in their order, delivered to the inboxes of runs.
+
+Published by the gateway, the command line and every commit that emits; matched by one worker at a time,
+the matcher, which holds a lease. Invariants: an event reaches a subscription once, and only where the
+subscription began before it; what is published is delivered in the order of publishing; a matcher that
+lost its lease delivers nothing.
+
+    publish ──▶ iogate:events ── take ──▶ matcher ── deliver ──▶ inbox of each run that wants it
+      commit's emits ──┘        candidates by type
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from iogate.engine.event_prefilter import type_of
+from iogate.security.keyring import Keyring
+from iogate.store import keys
+from iogate.store.connection.connection import CommandFailed, Line, StoreFull
+from iogate.store.connection.memory import Memory
+from iogate.store.connection.packing import encode, text
+from iogate.store.connection.pubsub import Doorbell, Signals
+from iogate.store.integrity.refusals import Refusals
+from iogate.store.integrity.seals import digest, opened_event, sealed_event
+
+log = logging.getLogger(__name__)
+
+BATCH = 256
+"""Events of one take."""
+BATCH_BYTES = 4 * 1024 * 1024
+"""Of one take, unless a single event is larger."""
+DELIVERIES = 1_000
+"""Of one script: a script holds the server up for as long as it runs."""
+SCAN = 1_000
+
+_NAME = re.compile(rb"([0-9]{1,20}):([0-9]{1,18})")
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True):
+    """What a frame of a run waits for."""
+
+    uid: str
+    frame: int
+    filters: bytes
+    """JSON list of `{"match": …, "correlate": …}`; the event is wanted where any of them holds."""
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """What the matcher has to do next; empty where another process is the matcher, or nothing is there."""
+
+    events: tuple[tuple[int, bytes], ...] = ()
+    """Number and CloudEvent, in order; what an outsider put there has the number 0, or is empty."""
+    subscriptions: tuple[Subscription, ...] = ()
+    """Those that may want one of the events, going by its type alone."""
+    more: bool = False
+    """Further events wait behind these."""
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    number: int
+    """Of an event of the batch."""
+    uid: str
+    frame: int
+
+
+class _Names(msgspec.Struct):
+    """What the store looks at of an event."""
+
+    id: str = ""
+    source: str = ""
+    type: str = ""
+
+
+_names = msgspec.json.Decoder(_Names)
+
+
+def fingerprint(event: bytes, sender: str = "") -> tuple[str, str]:
+    """Return the deduplication key of an event and its type.
+
+    `sender` names the credential that an event from outside came with. Each sender has a key space of its
+    own, apart from the project's runs, which are the sender "": no sender can make the store take the event
+    of another for a repetition.
+    """
+    names = _names.decode(event)
+    identity = f"{names.source}\0{names.id}".encode()
+    if sender:
+        # JSON escapes NUL, so this text never equals one of the form above.
+        identity = msgspec.json.encode((sender, names.source, names.id))
+    return hashlib.sha256(identity).hexdigest()[:32], names.type
+
+
+def types_of(filters: bytes) -> list[str]:
+    """Types under which a subscription is looked up; the one of "" is looked up for every event."""
+    types = {type_of(each) for each in msgspec.json.decode(filters)}
+    return [""] if "" in types else sorted(types)
+
+
+class Events:
+    def __init__(
+        self, line: Line, signals: Signals, memory: Memory, ring: Keyring, refusals: Refusals
+    ) -> None:
+        self._line = line
+        self._ring = ring
+        self._refusals = refusals
+        self._signals = signals
+        self._memory = memory
+
+    async def publish(self, events: Sequence[bytes], *, sender: str = "") -> int:
+        """Publish CloudEvents, each a JSON object, and return how many were new.
+
+        An event is new unless the same sender published its source and id within 24 h. Safe to repeat, also
+        after an error: what had been published is known then. Raises StoreFull above the memory's watermark,
+        and StoreUnavailable.
+        """
+        await self._memory.look(size=sum(map(len, events)))
+        accepted = 0
+        for batch in _slices(events):
+            packed = encode(
+                [(*fingerprint(event, sender), text(sealed_event(self._ring, event))) for event in batch]
+            )
+            count: int = await self._line.run("emit", packed)
+            if count < 0:
+                raise StoreFull
+            accepted += count
+        return accepted
+
+    async def take(self, owner: str, limit: int = BATCH) -> Batch:
+        """The next events and who may want them, if this owner is the matcher or can become it.
+
+        The lease of the matcher lasts MATCHER_MS and is renewed by each take. What is not delivered is
+        answered again.
+        """
+        held, more, *entries = await self._line.run("match", owner, min(limit, BATCH), BATCH_BYTES)
+        if not held or not entries:
+            return Batch()
+        events = tuple(
+            (int(number), self._opened(number, sealed))
+            for number, _, sealed in (e.partition(b" ") for e in entries)
+        )
+        types = {""} | {_type(event) for _, event in events}
+        subscriptions: dict[bytes, bytes] = {}
+        for kind in sorted(types):
+            subscriptions |= await self._wanting(kind)
+        return Batch(
+            events=events,
+            subscriptions=tuple(
+                Subscription(uid=named[1].decode(), frame=int(named[2]), filters=data)
+                for name, data in subscriptions.items()
+                if (named := _NAME.fullmatch(name))
+            ),
+            more=bool(more),
+        )
+
+    def _opened(self, number: bytes, sealed: bytes) -> bytes:
+        """The event; empty for one that nobody with a key published: no subscription wants it."""
+        event = opened_event(self._ring, sealed)
+        if event is None:
+            name = f"{number.decode()}:{digest(sealed).hex()[:12]}"
+            self._refusals.note("event", name, "nobody with the key published it")
+            return b""
+        return event
+
+    async def deliver(self, owner: str, upto: int, deliveries: Sequence[Delivery]) -> bool:
+        """Hand events to their subscriptions, then forget those up to the number `upto`.
+
+        False where another process is the matcher by now: it will match them itself. Safe to repeat.
+        """
+        ordered = sorted(deliveries, key=lambda each: each.number)
+        slices = [ordered[first : first + DELIVERIES] for first in range(0, len(ordered), DELIVERIES)] or [[]]
+        lost = 0
+        for each in slices:
+            last = each is slices[-1]
+            flat = [(d.number, d.uid, d.frame) for d in each]
+            # Until the last slice nothing is forgotten: whoever takes over goes on where this one stopped.
+            answer: int = await self._line.run("deliver", owner, upto if last else 0, encode(flat))
+            if not answer:
+                return False
+            lost += answer - 1
+        if lost:
+            log.warning(
+                "%d events are lost to runs for which %d wait already: they are suspended, or too slow",
+                lost,
+                keys.INBOX_ENTRIES,
+                extra={"action": "inbox.full", "events": lost},
+            )
+        return True
+
+    def bell(self) -> tuple[Doorbell, Any]:
+        """A bell that rings when events were published, and the context that keeps it wired."""
+        bell = Doorbell()
+        return bell, self._signals.listening(keys.EVENTS_CHANNEL, bell.ring)
+
+    async def waiting(self) -> int:
+        """Events that no matcher has looked at."""
+        count: int = await self._line.call("LLEN", keys.EVENTS)
+        return count
+
+    async def all_listen(self) -> bool:
+        """Whether tasks listen and nothing is on its way to any; looks at every key, so for small stores."""
+        if await self.waiting() or await self._any(keys.INBOX):
+            return False
+        return await self._any(keys.WANTED)
+
+    async def _any(self, prefix: str) -> bool:
+        cursor = b"0"
+        while True:
+            cursor, found = await self._line.call("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", SCAN)
+            if found or cursor == b"0":
+                return bool(found)
+
+    async def _wanting(self, kind: str) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
+        cursor = b"0"
+        while True:
+            try:
+                cursor, flat = await self._line.call("HSCAN", keys.WANTS + kind, cursor, "COUNT", SCAN)
+            except CommandFailed as error:
+                if not str(error).startswith("WRONGTYPE"):
+                    raise
+                return found  # an outsider's: what subscribes to other types is served
+            items = iter(flat)
+            found.update(zip(items, items, strict=True))
+            if cursor == b"0":
+                return found
+
+
+def _type(event: bytes) -> str:
+    """Empty for what an outsider wrote, and no subscription of one type can want."""
+    try:
+        return _names.decode(event).type
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return ""
+
+
+def _slices(events: Sequence[bytes]) -> list[list[bytes]]:
+    """Pieces of bounded size, in order."""
+    pieces: list[list[bytes]] = []
+    size = 0
+    for event in events:
+        size += len(event)
+        if not pieces or size > BATCH_BYTES or len(pieces[-1]) == BATCH:
+            pieces.append([])
+            size = len(event)
+        pieces[-1].append(event)
+    return pieces

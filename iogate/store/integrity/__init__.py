@@ -1,0 +1,1 @@
+"""Seals of what the store holds, and the keys that verify them."""

@@ -1,0 +1,109 @@
+"""The keyring of a process, from its settings, and whether it is the one that the store is used with.
+
+Called by gateways, workers and the command line before they open the store. Invariants: a key is
+generated only for a store that has none yet; the store holds public names of keys, never a key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from iogate.errors import WrongStore
+from iogate.security.keyring import Keyring
+from iogate.security.secrets import resolve
+from iogate.settings import LINK_KEY_FILE, Settings
+from iogate.store import keys
+from iogate.store.connection.connection import Line
+from iogate.store.connection.failures import CommandFailed, NotPermitted, StoreFull
+from iogate.store.embedded import data_folder
+
+WRONG_KEY = "IOG670"
+MOST_NAMES = 16
+
+
+def keyring(settings: Settings, root: Path | None = None, *, publishes: bool = False) -> Keyring:
+    """Return the keys that the settings and `data_dir/link_key` give; a keyring without keys if none do.
+
+    `publishes` reads `publish_key` too. Raises Unset where that has no value, Misused for a key that
+    cannot be read.
+    """
+    found = link_key(settings)
+    private = None
+    if publishes and settings.publish_key is not None:
+        ((kind, value),) = settings.publish_key.items()
+        private = resolve("file" if kind == "file" else "env", value, root=root)
+    return Keyring(
+        () if found is None else (found, *settings.previous_link_keys),
+        publish_key=private,
+        publishers=settings.publishers,
+    )
+
+
+def link_key(settings: Settings) -> str | None:
+    """Return the setting `link_key`, else the generated one in `data_dir`, else None."""
+    if settings.link_key:
+        return settings.link_key
+    try:
+        return (settings.data_dir / LINK_KEY_FILE).read_text(encoding="ascii").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def generate(settings: Settings) -> None:
+    """Write a new key to `data_dir/link_key`, readable by its owner alone, unless the file is there.
+
+    Whoever finds the file finds the whole key. Raises Unreachable for a folder that cannot be written.
+    """
+    data_folder.make(settings.data_dir)
+    written = settings.data_dir / f"{LINK_KEY_FILE}.{secrets.token_hex(8)}"
+    descriptor = os.open(written, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+        with contextlib.suppress(FileExistsError):
+            (settings.data_dir / LINK_KEY_FILE).hardlink_to(written)
+    finally:
+        written.unlink()
+
+
+async def names(line: Line) -> set[str]:
+    """Return the names of the keys that processes use the store with."""
+    found = await line.call("HGETALL", keys.KEYS)
+    return {name.decode("ascii", "replace") for name in found[::2]}
+
+
+async def agree(line: Line, ring: Keyring) -> None:
+    """Check that the store is used with one of these keys, and note the first one's name.
+
+    Raises WrongStore where other processes use other keys.
+    """
+    if not ring.can_sign:
+        return
+    try:
+        known = await names(line)
+        if known and known.isdisjoint(ring.ids):
+            raise differs(line.address, known, ring)
+        if ring.ids[0] not in known and len(known) < MOST_NAMES:
+            await line.call("HSET", keys.KEYS, ring.ids[0], 1)
+    except (CommandFailed, NotPermitted, StoreFull):
+        # An outsider's value, a user who may not, or no room for a name: signatures decide anyway.
+        return
+
+
+def differs(address: str, known: set[str], ring: Keyring) -> WrongStore:
+    """Return the error of a process whose `link_key` is not the one of the others."""
+    names = ", ".join(sorted(f"{name:.16}" for name in known)[:4])
+    if ring.can_sign:
+        what = f"this process has another link_key (named {ring.ids[0]}) than"
+    else:
+        what = "this process has no link_key, unlike"
+    return WrongStore(
+        f"{what} those that use the store at {address} (named {names})",
+        code=WRONG_KEY,
+        hint="set link_key to the same value on every machine that shares the store: it is in the settings "
+        "of the others, or in link_key in their data_dir. Where that key is lost, `iogate store adopt "
+        "--trust-all` accepts what is stored with the key of this machine",
+    )

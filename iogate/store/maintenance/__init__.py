@@ -1,0 +1,1 @@
+"""Upkeep of the store: audit, checks of its server, drain before a failover, presence of processes."""

@@ -1,0 +1,164 @@
+"""Judges whether a server is set up so that an accepted call is never lost.
+
+Used by `doctor` and `up`. Invariant: changes nothing; what it cannot read it says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from iogate.store.connection.connection import CommandFailed, Line
+from iogate.store.events.outbox import Sink
+
+_REPLICA = re.compile(r"(?:slave|replica)\d+:ip=(?P<ip>[^,]*),port=(?P<port>\d+),state=(?P<state>\w+)")
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    level: Literal["error", "warning"]
+    setting: str
+    message: str
+    hint: str
+
+
+async def findings(line: Line, sinks: Sequence[Sink] = ()) -> list[Finding]:
+    """What is unsafe, errors first; and sinks that have lost events."""
+    try:
+        settings = await _settings(line)
+    except CommandFailed as error:
+        return [
+            Finding(
+                level="warning",
+                setting="config",
+                message=f"the server does not show its settings ({error}): durability is unknown",
+                hint="allow `CONFIG GET` to this user, or check the settings by hand",
+            )
+        ]
+    found = [finding for finding in _judge(settings) if finding is not None]
+    found += [finding for finding in await _replication(line, settings) if finding is not None]
+    found += [_lossy(sink) for sink in sinks if sink.dropped]
+    return sorted(found, key=lambda finding: finding.level)
+
+
+async def _settings(line: Line) -> dict[str, str]:
+    settings: dict[str, str] = {}
+    for name in (
+        "appendonly",
+        "appendfsync",
+        "maxmemory-policy",
+        "no-appendfsync-on-rewrite",
+        "maxmemory",
+        "min-replicas-to-write",
+    ):
+        reply = await line.call("CONFIG", "GET", name)
+        if reply:
+            settings[name] = reply[1].decode()
+    return settings
+
+
+def _judge(settings: dict[str, str]) -> list[Finding | None]:
+    return [
+        _unless(
+            settings.get("appendonly", "yes") == "yes",
+            "error",
+            "appendonly",
+            "appendonly is no: accepted runs are lost when the server ends",
+            "CONFIG SET appendonly yes, and in its configuration file",
+        ),
+        _unless(
+            settings.get("appendfsync", "always") != "no",
+            "error",
+            "appendfsync",
+            "appendfsync is no: accepted runs are lost with the power",
+            "CONFIG SET appendfsync always",
+        ),
+        _unless(
+            settings.get("appendfsync", "always") != "everysec",
+            "warning",
+            "appendfsync",
+            "appendfsync is everysec: up to about two seconds of accepted runs are lost with the power",
+            "CONFIG SET appendfsync always, for zero loss",
+        ),
+        _unless(
+            settings.get("maxmemory-policy", "noeviction") == "noeviction",
+            "error",
+            "maxmemory-policy",
+            f"maxmemory-policy is {settings.get('maxmemory-policy')}: a full server throws runs away",
+            "CONFIG SET maxmemory-policy noeviction",
+        ),
+        _unless(
+            settings.get("no-appendfsync-on-rewrite", "no") == "no",
+            "error",
+            "no-appendfsync-on-rewrite",
+            "no-appendfsync-on-rewrite is yes: while it rewrites its file, accepted runs are not safe",
+            "CONFIG SET no-appendfsync-on-rewrite no",
+        ),
+    ]
+
+
+async def _replication(line: Line, settings: dict[str, str]) -> list[Finding | None]:
+    """Hold the setting `durability` against the replicas and the server's configuration."""
+    try:
+        connected = len(online_replicas((await line.call("INFO", "replication")).decode()))
+    except CommandFailed:
+        return []
+    least = int(settings.get("min-replicas-to-write", 0))
+    watched = line.watched
+    return [
+        _unless(
+            connected >= line.replicas,
+            "error",
+            "durability",
+            f"durability is replicated with {line.replicas} replicas, and {connected} are connected: "
+            "calls get a 503",
+            "connect replicas, or lower the setting replicas",
+        ),
+        _unless(
+            bool(line.replicas) or not (connected or watched),
+            "warning",
+            "durability",
+            "durability is local: a failover loses calls that no replica had got",
+            "set durability: replicated",
+        ),
+        _unless(
+            bool(line.replicas) or not watched or least > 0,
+            "warning",
+            "min-replicas-to-write",
+            "min-replicas-to-write is 0: a primary that is cut off accepts calls that the failover loses",
+            "set durability: replicated, or CONFIG SET min-replicas-to-write 1",
+        ),
+        _unless(
+            connected >= least,
+            "error",
+            "min-replicas-to-write",
+            f"min-replicas-to-write is {least}, and {connected} replicas are connected: no write is taken",
+            "connect replicas, or lower min-replicas-to-write",
+        ),
+    ]
+
+
+def online_replicas(info: str) -> list[str]:
+    """Return the addresses of the replicas that INFO replication calls online."""
+    return [f"{each['ip']}:{each['port']}" for each in _REPLICA.finditer(info) if each["state"] == "online"]
+
+
+def _lossy(sink: Sink) -> Finding:
+    return Finding(
+        level="warning",
+        setting=f"events.sinks.{sink.name}",
+        message=f"{sink.dropped} events for the sink {sink.name} were dropped: its outbox was full",
+        hint=f"see whether its url answers: {sink.waiting} events wait for it",
+    )
+
+
+def _unless(
+    fine: bool,  # noqa: FBT001 -- the judgement itself
+    level: Literal["error", "warning"],
+    setting: str,
+    message: str,
+    hint: str,
+) -> Finding | None:
+    return None if fine else Finding(level=level, setting=setting, message=message, hint=hint)

@@ -1,0 +1,1 @@
+"""Published revisions, the gates of their APIs, and schedules."""

@@ -1,0 +1,245 @@
+"""Published revisions: immutable, numbered, one of them live.
+
+Written by `apply`, read by gateways and workers. Invariants: programs and contents are stored by digest
+before the one atomic step that makes a revision live together with its gates; a process with a key reads
+no revision that was not signed for its number, and no program or content that its digest does not name; with
+publishers, no program that none of them has signed, by itself or in a revision that is kept.
+
+    iogate:program:DIGEST = definition in JSON | signature of a publisher, space, definition in JSON
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from typing import Any
+
+import msgspec
+
+from iogate.compiler import revision as compiled
+from iogate.compiler.revision import Api, Bundle, Revision
+from iogate.errors import NotFound, Refused
+from iogate.security.keyring import Keyring
+from iogate.store import keys
+from iogate.store.connection.connection import Line, time_ms
+from iogate.store.integrity.refusals import Refusals
+from iogate.store.maintenance.presence import GATEWAY, Presence
+from iogate.store.revisions import schedules
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Conflict(Refused):
+    """Another revision went live in between."""
+
+    def __init__(self, live: int, expected: int) -> None:
+        super().__init__(
+            f"the live revision is {live}, not {expected}: someone else applied in between",
+            code="IOG613",
+            hint="fetch what they committed, then apply again",
+        )
+        self.live = live
+
+
+class NotAuthentic(Refused):
+    """An object in the store that no process with the key published, or that someone changed since."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(
+            f"{what} in the store is refused: {why}",
+            code="IOG673",
+            hint="find out what else writes to the store, then apply again; "
+            "`iogate explain IOG673` says what to look at",
+        )
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the history."""
+
+    number: int
+    digest: str
+    published_at_ms: int
+
+
+class Revisions:
+    def __init__(self, line: Line, ring: Keyring, refusals: Refusals) -> None:
+        self._line = line
+        self._ring = ring
+        self._refusals = refusals
+
+    async def publish(self, bundle: Bundle, expected: int | None = None) -> int:
+        """Make it live and return its number; the live one's where the digest is the same.
+
+        Raises Conflict when the live revision is not `expected` (0: none yet; None: whatever is live),
+        Misused where there is no key to sign it with.
+        """
+        while expected is None:
+            live = await self.live()
+            with contextlib.suppress(Conflict):
+                return await self._publish(bundle, 0 if live is None else live[0])
+        return await self._publish(bundle, expected)
+
+    async def _publish(self, bundle: Bundle, expected: int) -> int:
+        revision = bundle.revision
+        blobs = {
+            keys.PROGRAM + digest: self._signed(digest, data) for digest, data in bundle.programs.items()
+        }
+        blobs |= {keys.CONTENT + digest: data for digest, data in bundle.contents.items()}
+        data = compiled.encode(revision)
+        signature = self._ring.sign_revision(str(expected + 1).encode(), data)
+        now = int(time.time())
+        commands: list[tuple[bytes | str | int, ...]] = [("SET", key, data) for key, data in blobs.items()]
+        *_, clock = await self._line.calls(
+            [*commands, *(("ZADD", keys.BLOBS, now, key) for key in blobs), ("TIME",)]
+        )
+        code, number = await self._line.run(
+            "publish",
+            expected,
+            revision.digest,
+            data,
+            _encoder.encode([_gate(api) for api in revision.apis.values()]),
+            keys.REVISIONS_KEPT,
+            _encoder.encode(schedules.swap(revision, time_ms(clock))),
+            signature,
+        )
+        if code == b"conflict":
+            raise Conflict(number, expected)
+        if number == expected:
+            # The same files again: after a rotation this signs the live revision with the new key.
+            again = self._ring.sign_revision(str(number).encode(), data)
+            await self._line.call("HSET", f"{keys.REVISION}{number}", "sig", again)
+        return int(number)
+
+    async def live(self) -> tuple[int, str] | None:
+        """Return number and digest of the live revision, None if there is none.
+
+        Raises NotAuthentic for a record that no publisher wrote.
+        """
+        number, digest = await self._line.call("HMGET", keys.LIVE, "number", "digest")
+        if number is None:
+            return None
+        if not (number.isdigit() and len(number) < 16 and digest and digest.isalnum()):
+            why = "its number or its digest is none"
+            self._refusals.note("revision", "live", why)
+            raise NotAuthentic("the record of the live revision", why)
+        return int(number), digest.decode("ascii")
+
+    async def load(self, number: int) -> Revision:
+        """Raises NotFound for one that never was or is no longer kept, NotAuthentic for a forged one."""
+        data, signature = await self._line.call("HMGET", f"{keys.REVISION}{number}", "data", "sig")
+        if data is None:
+            raise NotFound(
+                f"there is no revision {number}", code="IOG614", hint="`iogate status` shows the live one"
+            )
+        if self._ring.verifies_revisions:
+            signed = (signature or b"").decode("utf-8", "replace")
+            fault = self._ring.revision_fault(signed, str(number).encode(), data)
+            if fault is not None:
+                self._refusals.note("revision", str(number), fault)
+                raise NotAuthentic(f"revision {number}", fault)
+        return compiled.decode(data)
+
+    async def history(self) -> list[Published]:
+        """The revisions that are kept, newest first."""
+        numbers = await self._line.call("LRANGE", keys.REVISIONS, 0, -1)
+        rows = await self._line.calls(
+            [("HMGET", keys.REVISION + number.decode(), "digest", "at") for number in numbers]
+        )
+        return [
+            Published(number=int(number), digest=digest.decode(), published_at_ms=int(at))
+            for number, (digest, at) in zip(numbers, rows, strict=True)
+            if digest is not None
+        ]
+
+    async def program(self, digest: str) -> bytes:
+        """The JSON of a workflow's definition.
+
+        Raises NotFound where there is none, NotAuthentic where it has another digest, or where there are
+        publishers and none of them signed it.
+        """
+        signature, data = _opened(await self._blob(keys.PROGRAM, digest, "program"))
+        try:
+            known = compiled.digest_of(msgspec.json.decode(data)) == digest
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            known = False
+        if not known:
+            self._refusals.note("program", digest, "its digest is another one")
+            raise NotAuthentic(f"program {digest[:12]}…", "its digest is another one")
+        fault = self._ring.program_fault(signature, digest)
+        if fault is not None and not await self._is_in_a_signed_revision(digest):
+            self._refusals.note("program", digest, fault)
+            raise NotAuthentic(f"program {digest[:12]}…", fault)
+        return data
+
+    def _signed(self, digest: str, data: bytes) -> bytes:
+        """Return a program as it is stored."""
+        signature = self._ring.sign_program(digest)
+        return b"%b %b" % (signature.encode(), data) if signature else data
+
+    async def _is_in_a_signed_revision(self, digest: str) -> bool:
+        """Return whether a kept revision with a valid signature names the program.
+
+        Programs of earlier releases carry no signature, nor do those that somebody without it stored again.
+        """
+        for number in await self._line.call("LRANGE", keys.REVISIONS, 0, -1):
+            data, signature = await self._line.call("HMGET", keys.REVISION.encode() + number, "data", "sig")
+            signed = (signature or b"").decode("utf-8", "replace")
+            if data is None or self._ring.revision_fault(signed, number, data) is not None:
+                continue
+            with contextlib.suppress(msgspec.MsgspecError):  # a newer release's
+                if digest in compiled.decode(data).programs:
+                    return True
+        return False
+
+    async def content(self, digest: str) -> bytes:
+        """The content of a resource.
+
+        Raises NotFound where there is none, NotAuthentic where it has another digest.
+        """
+        data = await self._blob(keys.CONTENT, digest, "content")
+        if hashlib.sha256(data).hexdigest() != digest:
+            self._refusals.note("content", digest, "its digest is another one")
+            raise NotAuthentic(f"content {digest[:12]}…", "its digest is another one")
+        return data
+
+    async def wait_taken(self, number: int, timeout_s: float) -> list[str]:
+        """Wait until every gateway has taken the revision; the ids of those that have not."""
+        until = time.monotonic() + timeout_s
+        while True:
+            late = [p.id for p in await Presence(self._line).list(GATEWAY) if p.revision < number]
+            if not late or time.monotonic() >= until:
+                return late
+            await asyncio.sleep(0.02)
+
+    async def _blob(self, prefix: str, digest: str, noun: str) -> bytes:
+        data: bytes | None = await self._line.call("GET", prefix + digest)
+        if data is None:
+            raise NotFound(f"there is no {noun} {digest[:12]}… in the store", code="IOG615")
+        return data
+
+
+def _opened(stored: bytes) -> tuple[str, bytes]:
+    """Return the signature of a stored program, empty if it has none, and its definition."""
+    if stored.startswith(b"{"):
+        return "", stored
+    signature, _, data = stored.partition(b" ")
+    return signature.decode("utf-8", "replace"), data
+
+
+def _gate(api: Api) -> tuple[Any, ...]:
+    limits = api.limits
+    interval: float | str = ""
+    slack: float | str = ""
+    if limits.rate is not None:
+        interval = 1000 / limits.rate
+        slack = (max(1, limits.burst or int(limits.rate)) - 1) * interval
+    git = "" if api.enabled is None else str(int(api.enabled))
+    running = "" if limits.running is None else limits.running
+    return (api.id, api.digest, git, limits.queued, _number(interval), _number(slack), running)
+
+
+def _number(value: float | str) -> str:
+    """Lua would cut a float's last digits when it turns it into text."""
+    return value if isinstance(value, str) else repr(value)

@@ -1,0 +1,142 @@
+"""Index of runs by status and creation, read page by page: lists, and what `runs prune` deletes.
+
+Used by `operations`. A page begins at the score of the last run that was seen, so that all pages cost the
+same. Invariant: a page that is read while runs move may hold a run twice or miss one that moved, and no
+other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+import msgspec
+
+from iogate.store import keys
+from iogate.store.connection.connection import Line
+from iogate.store.runs import views
+from iogate.store.runs.views import Summary
+
+PAGE = 1_000
+LOOKED_AT_MOST = 100_000
+"""Runs that one list looks at: a filter that matches few of millions must not keep the store busy."""
+SCRIPT = 200
+"""Runs that one script reads: the server does nothing else meanwhile."""
+
+Matches = Callable[[Summary], bool]
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest runs that match a filter, newest first."""
+
+    runs: list[Summary]
+    looked_back_to_ms: int | None = None
+    """Creation of the oldest run that was looked at, if older ones were left out; None: none were."""
+
+
+class _Walk:
+    """Position in the index of one status; `newest`: from the newest run down, else from the oldest up."""
+
+    def __init__(self, status: str, low: float, high: float, *, newest: bool = True) -> None:
+        self._key = keys.INDEX + status
+        self._command = "ZREVRANGEBYSCORE" if newest else "ZRANGEBYSCORE"
+        self._first, self._last = (high, low) if newest else (low, high)
+        self._skip = 0
+        """Runs of that very moment that were seen."""
+        self.reached = self._first
+        self.done = False
+
+    def command(self, size: int) -> tuple[str | int, ...]:
+        limits = (_score(self.reached), _score(self._last))
+        return (self._command, self._key, *limits, "WITHSCORES", "LIMIT", self._skip, size)
+
+    def uids(self, reply: Sequence[bytes], size: int) -> list[str]:
+        """Read the answer to `command`, and move on behind it."""
+        uids, scores = [uid.decode() for uid in reply[::2]], [float(score) for score in reply[1::2]]
+        if len(uids) < size:
+            self.done = True
+        if scores:
+            last = scores[-1]
+            seen = sum(score == last for score in scores)
+            self._skip = self._skip + seen if last == self.reached else seen
+            self.reached = last
+        return uids
+
+
+def _score(moment: float) -> str:
+    return {float("inf"): "+inf", float("-inf"): "-inf"}.get(moment) or f"{moment:.0f}"
+
+
+async def newest(
+    line: Line,
+    matches: Matches | None,
+    *,
+    statuses: Sequence[str],
+    low: float = float("-inf"),
+    high: float = float("inf"),
+    limit: int,
+    most: int | None = LOOKED_AT_MOST,
+) -> Listing:
+    """List the newest runs that match; look at about `most` runs (None: at all) before giving up."""
+    walks = [_Walk(status, low, high) for status in statuses]
+    size = PAGE if matches is not None else min(PAGE, max(limit, 50))
+    found: dict[str, Summary] = {}
+    looked_at = 0
+    while True:
+        edge = float("-inf")
+        if len(found) >= limit:
+            found = {each.uid: each for each in sorted(found.values(), key=_age, reverse=True)[:limit]}
+            edge = next(reversed(found.values())).created_at_ms
+        open_ = [walk for walk in walks if not walk.done and walk.reached >= edge]
+        if not open_ or (most is not None and looked_at >= most):
+            break
+        pages = await line.calls([walk.command(size) for walk in open_])
+        uids = [uid for walk, page in zip(open_, pages, strict=True) for uid in walk.uids(page, size)]
+        looked_at += len(uids)
+        # A run that moved between two pages is met twice.
+        found |= {each.uid: each for each in await summaries(line, uids) if matches is None or matches(each)}
+    runs = sorted(found.values(), key=_age, reverse=True)[:limit]
+    return Listing(runs=runs, looked_back_to_ms=int(max(walk.reached for walk in open_)) if open_ else None)
+
+
+async def ended_before(
+    line: Line, before_ms: int, matches: Matches, *, statuses: Sequence[str]
+) -> AsyncGenerator[list[Summary], None]:
+    """Yield pages of the matching runs that ended before that moment, the oldest of each status first."""
+    for status in statuses:
+        walk = _Walk(status, float("-inf"), before_ms, newest=False)
+        while not walk.done:
+            uids = walk.uids(await line.call(*walk.command(PAGE)), PAGE)
+            yield [
+                each
+                for each in await summaries(line, uids)
+                if each.ended_at_ms is not None and each.ended_at_ms < before_ms and matches(each)
+            ]
+
+
+def _age(run: Summary) -> tuple[int, int]:
+    return run.created_at_ms, int(run.uid)
+
+
+async def summaries(line: Line, uids: Sequence[str]) -> list[Summary]:
+    """Read what a list shows of these runs; one that is gone is left out."""
+    found: list[Summary] = []
+    large: list[int] = []
+    """Positions of the runs whose error may be among their large parts."""
+    for first in range(0, len(uids), SCRIPT):
+        some = uids[first : first + SCRIPT]
+        replies = iter(await line.run("summarise", len(views.LISTED), *views.LISTED, *some))
+        for uid, live, packed, blob in zip(some, replies, replies, replies, strict=True):
+            if packed is not None:
+                run = views.parked(packed).run
+                live = [run.get(name) for name in views.LISTED]  # noqa: PLW2901
+            if live[0] is not None:
+                found.append(views.live_summary(uid, live))
+            elif blob is not None:
+                ended = views.ended.decode(blob)
+                if ended.big and ended.status == "faulted" and not ended.error:
+                    large.append(len(found))
+                found.append(views.over_summary(uid, ended))
+    errors = await line.calls([("HGET", keys.BIG + found[at].uid, "error") for at in large])
+    for at, error in zip(large, errors, strict=True):
+        found[at] = msgspec.structs.replace(found[at], error=error)
+    return found

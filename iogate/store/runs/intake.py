@@ -1,0 +1,300 @@
+"""The way in for calls: durable acceptance, in groups.
+
+Called by the gateway for each request. Concurrent requests share one MULTI/EXEC of at most 64 scripts,
+so that they share one fsync. Invariant: `Accepted` means stored as durably as the server is set up to;
+a StoreUnavailable means that nobody knows, and the caller must not answer 202. Sending again after a
+lost reply is safe, since the script knows this process's nonce in the run's facts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections import deque
+from typing import Any, Literal
+
+import hiredis
+import msgspec
+
+from iogate.security.keyring import Keyring
+from iogate.store import keys
+from iogate.store.connection import scripts
+from iogate.store.connection.connection import Line, is_missing_script, pack
+from iogate.store.connection.failures import Drained, NotPermitted, StoreUnavailable, Unconfirmed
+from iogate.store.connection.memory import Memory
+from iogate.store.integrity.seals import Facts, sealed_facts
+from iogate.store.runs.compression import LARGE, deflate
+from iogate.store.runs.uids import UidSource
+
+log = logging.getLogger(__name__)
+
+GROUP = 64
+TRIES = 2
+"""A refused connection is not worth a second of retries; a broken one is worth another go."""
+DEADLINE_S = 0.9
+"""The gateway answers 503 within a second."""
+CONFIRM_MARGIN_S = 0.1
+"""Replicas have what is left of the deadline but this, so that their number arrives before it."""
+
+_MULTI = pack("MULTI")
+_EXEC = pack("EXEC")
+
+Reason = Literal["mismatch", "disabled", "stale", "queue_full", "rate", "memory", "taken"]
+
+
+class AcceptRequest(msgspec.Struct, frozen=True, kw_only=True):
+    uid: str
+    api: str
+    digest: str
+    """Of the API as the gateway judged the call; the store refuses a stale one."""
+    revision: int
+    workflow: str
+    program: str
+    input: bytes
+    caller: str = ""
+    retention_s: float = 604_800.0
+    timeout_s: float | None = None
+    idempotency_key: str | None = None
+    idempotency_ttl_s: float = 86_400.0
+    fingerprint: str = ""
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    uid: str
+    replayed: bool = False
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    reason: Reason
+    retry_after_s: float = 0.0
+
+
+class _Waiting:
+    __slots__ = ("answer", "deadline", "packed", "request", "tries")
+
+    def __init__(
+        self,
+        request: AcceptRequest,
+        packed: bytes,
+        deadline: float,
+        answer: asyncio.Future[Accepted | Refusal],
+    ) -> None:
+        self.request = request
+        self.packed = packed
+        self.deadline = deadline
+        self.tries = 0
+        self.answer = answer
+
+
+class Intake:
+    """One a gateway process; any number of concurrent accepts."""
+
+    def __init__(self, line: Line, ring: Keyring) -> None:
+        self._line = line
+        self._ring = ring
+        self._memory = Memory(line)
+        self._uids = UidSource()
+        self._nonce = secrets.token_hex(4)
+        self._queue: deque[_Waiting] = deque()
+        self._sender: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Asked for once: before Python 3.12 that is a system call."""
+        self._told = ""
+
+    def uid(self) -> str:
+        """Draw an id for a request."""
+        return self._uids.next()
+
+    async def accept(self, request: AcceptRequest) -> Accepted | Refusal:
+        """Store a run, or say why not.
+
+        Raises StoreUnavailable when there is no answer in time: the outcome is unknown.
+        """
+        deadline = time.monotonic() + DEADLINE_S
+        if len(request.input) >= LARGE:
+            # In a thread: it takes milliseconds, which other calls need not wait for.
+            smaller = await asyncio.to_thread(deflate, request.input)
+            request = msgspec.structs.replace(request, input=smaller)
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        waiting = _Waiting(request, self._pack(request), deadline, self._loop.create_future())
+        self._queue.append(waiting)
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send_all(), name="intake")
+        return await waiting.answer
+
+    async def look(self) -> None:
+        """Return if this connection is to the primary.
+
+        Raises StoreUnavailable if not.
+        """
+        await self._line.look()
+
+    async def close(self) -> None:
+        if self._sender is not None:
+            self._sender.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sender
+        self._fail(list(self._queue), StoreUnavailable("closed"))
+        self._queue.clear()
+        await self._line.close()
+
+    def _pack(self, request: AcceptRequest) -> bytes:
+        facts = Facts(
+            request.revision,
+            request.workflow,
+            request.program,
+            request.caller,
+            request.timeout_s,
+            self._nonce,
+        )
+        key = request.idempotency_key
+        return pack(
+            "EVALSHA",
+            scripts.script("accept").sha,
+            0,
+            request.uid,
+            request.api,
+            request.digest,
+            sealed_facts(self._ring, request.uid, request.api, facts, request.input),
+            request.input,
+            max(1, int(request.retention_s * 1000)),
+            "" if key is None else keys.idempotency(request.api, request.caller, key),
+            max(1, int(request.idempotency_ttl_s * 1000)),
+            request.fingerprint,
+        )
+
+    async def _send_all(self) -> None:
+        # Let the requests of this turn of the loop join the group.
+        await asyncio.sleep(0)
+        while self._queue:
+            group = [self._queue.popleft() for _ in range(min(GROUP, len(self._queue)))]
+            try:
+                await self._send(group)
+            except Exception as error:  # noqa: BLE001 -- whatever it is, these callers must hear of it
+                self._fail(group, error)
+
+    async def _send(self, group: list[_Waiting]) -> None:
+        now = time.monotonic()
+        group = [waiting for waiting in group if not self._expired(waiting, now)]
+        if not group:
+            return
+        try:
+            # A store that is silent must not cost those who wait more than their own deadline.
+            size = sum(len(waiting.packed) for waiting in group)
+            await self._memory.look(group[0].deadline - now, size=size)
+            now = time.monotonic()
+            replies = await self._transact(group, group[0].deadline - now)
+        except Unconfirmed as error:
+            # The time that was left has gone into waiting for the replicas.
+            self._fail(group, error)
+            return
+        except StoreUnavailable as error:
+            self._again(group, error)
+            return
+        missing = False
+        for waiting, reply in zip(group, replies, strict=True):
+            if is_missing_script(reply):
+                missing = True
+                self._queue.append(waiting)
+            else:
+                self._answer(waiting, reply)
+        if missing:
+            await self._line.load()
+
+    async def _transact(self, group: list[_Waiting], timeout_s: float) -> list[Any]:
+        """One transaction, confirmed by replicas if they must; its scripts' replies, errors among them."""
+        count, confirmed = len(group), 2 if self._line.replicas else 0
+        parts = [waiting.packed for waiting in group]
+        if count > 1:
+            parts = [_MULTI, *parts, _EXEC]
+        if confirmed:
+            # Outside the transaction, in which WAIT does not wait.
+            parts.append(self._line.confirmation(int((timeout_s - CONFIRM_MARGIN_S) * 1000)))
+        replies = await self._line.send(
+            b"".join(parts), len(parts) - bool(confirmed) + confirmed, timeout_s=timeout_s
+        )
+        if confirmed:
+            self._line.check_confirmation(replies[-confirmed:])
+            del replies[-confirmed:]
+        if count == 1:
+            return replies
+        *queued, done = replies
+        if isinstance(done, hiredis.ReplyError):
+            # Nothing ran: a command was refused before EXEC (a full or loading server).
+            first = next((q for q in queued if isinstance(q, hiredis.ReplyError)), done)
+            return [first] * count
+        executed: list[Any] = done
+        return executed
+
+    def _answer(self, waiting: _Waiting, reply: Any) -> None:
+        if isinstance(reply, hiredis.ReplyError):
+            text = str(reply)
+            if text.startswith("OOM"):
+                self._set(waiting, Refusal(reason="memory", retry_after_s=1.0))
+            elif text.startswith("MISCONF"):
+                self._fail([waiting], StoreUnavailable(text))
+            else:
+                self._fail([waiting], self._failure(text))
+            return
+        code = reply[0]
+        if code == b"ok":
+            self._set(waiting, Accepted(uid=reply[1].decode()))
+        elif code == b"replayed":
+            self._set(waiting, Accepted(uid=reply[1].decode(), replayed=True))
+        elif code == b"taken":
+            self._redraw(waiting)
+        elif code == b"drained":
+            self._fail([waiting], Drained(reply[1] / 1000))
+        elif code == b"rate":
+            self._set(waiting, Refusal(reason="rate", retry_after_s=reply[1] / 1000))
+        else:
+            self._set(waiting, Refusal(reason=code.decode()))
+
+    def _failure(self, reply: str) -> Exception:
+        found = self._line.failure(reply, "EVALSHA")
+        if isinstance(found, NotPermitted) and found.message != self._told:
+            # Callers get a 503 without the reason.
+            self._told = found.message
+            log.error("%s; %s", found.message, found.hint, extra={"action": "store.forbidden"})
+        return found
+
+    def _redraw(self, waiting: _Waiting) -> None:
+        """Another gateway has drawn the same uid: once in millions of calls."""
+        waiting.request = msgspec.structs.replace(waiting.request, uid=self._uids.next())
+        waiting.packed = self._pack(waiting.request)
+        self._queue.append(waiting)
+
+    def _again(self, group: list[_Waiting], error: StoreUnavailable) -> None:
+        """After a broken connection: the script answers a repeated call as the first time."""
+        now = time.monotonic()
+        for waiting in reversed(group):
+            waiting.tries += 1
+            if waiting.tries > TRIES:
+                self._fail([waiting], error)
+            elif not self._expired(waiting, now):
+                self._queue.appendleft(waiting)
+
+    def _expired(self, waiting: _Waiting, now: float) -> bool:
+        if waiting.answer.done():
+            return True
+        if now < waiting.deadline:
+            return False
+        self._fail(
+            [waiting], StoreUnavailable(f"{self._line.address} gave no answer within {DEADLINE_S:g} s")
+        )
+        return True
+
+    @staticmethod
+    def _set(waiting: _Waiting, outcome: Accepted | Refusal) -> None:
+        if not waiting.answer.done():
+            waiting.answer.set_result(outcome)
+
+    @staticmethod
+    def _fail(group: list[_Waiting], error: Exception) -> None:
+        for waiting in group:
+            if not waiting.answer.done():
+                waiting.answer.set_exception(error)

@@ -1,0 +1,247 @@
+"""Journals followed live: one reader per run and process, however many streams show the run.
+
+Used by `operations`. A follower is woken by publish/subscribe when an entry was written or the run ended, and
+reads behind the newest entry that it has; a slow poll heals lost messages. Invariants: each stream gets
+each entry that is kept once and in order, and a slow stream holds up nobody: what a follower no longer
+buffers, that stream reads by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import NamedTuple
+
+from iogate.store import keys
+from iogate.store.connection.connection import Line, StoreUnavailable
+from iogate.store.connection.pubsub import Doorbell, Listener, Signals
+from iogate.store.runs import views
+
+PAGE = 100
+"""Entries of one read."""
+BUFFER_BYTES = 64 * 1024
+"""Of the newest entries, kept for the streams of a run that is under way."""
+POLL_S = 5.0
+"""Mean time between two reads without a message. Each follower varies it, so that reads do not coincide."""
+WOKEN = 32
+"""Streams that are woken in one iteration of the loop; other tasks have their turn in between."""
+
+
+class Page(NamedTuple):
+    """Successive entries of a journal; `first` is the number of the first of them."""
+
+    first: int
+    entries: list[bytes]
+    newest: int
+    """Number of the newest entry in the store."""
+    live: bool
+    """False if the run has ended or is not there: no entry follows these."""
+
+
+async def read_page(line: Line, uid: str, after: int, most: int = PAGE) -> Page:
+    """Read the entries behind the one of number `after`: `most` at once, or all of a run that has ended.
+
+    Raises StoreUnavailable, and CommandFailed for what an outsider put in place of the journal.
+    """
+    while True:
+        found = await line.run("follow", uid, after, most)
+        if found is not None:
+            newest, first, *entries = found
+            return Page(first, entries, newest, live=True)
+        *_, (blob, part, live) = await line.calls(
+            [
+                ("MULTI",),
+                ("GET", keys.END + uid),
+                ("HGET", keys.BIG + uid, "journal"),
+                ("EXISTS", keys.RUN + uid, keys.PARKED + uid),
+                ("EXEC",),
+            ]
+        )
+        if live:
+            continue  # somebody has retried it
+        if not blob:
+            return Page(after + 1, [], after, live=False)
+        record = views.ended.decode(blob)
+        text = part or record.journal.encode()
+        entries = text.split(b"\n") if text else []
+        skipped = max(0, after - record.dropped)
+        newest = record.dropped + len(entries)
+        return Page(record.dropped + skipped + 1, entries[skipped:], newest, live=False)
+
+
+class Follower:
+    """Reader of one run's journal, shared by all streams of this process that show the run."""
+
+    def __init__(self, uid: str, line: Line, signals: Signals) -> None:
+        self._uid = uid
+        self._line = line
+        self._signals = signals
+        self._bell = Doorbell()
+        self._entries: deque[bytes] = deque()
+        self._bytes = 0
+        self._waiting: set[asyncio.Future[None]] = set()
+        self.streams = 0
+        self.task: asyncio.Task[None] | None = None
+        self.newest: int | None = None
+        """Number of the newest entry; None before the first read."""
+        self.ended = False
+        self.fault: Exception | None = None
+        """What ended this follower before the end of the run."""
+
+    @property
+    def over(self) -> bool:
+        return self.ended or self.fault is not None
+
+    def ring(self) -> None:
+        """Read as soon as possible."""
+        self._bell.ring()
+
+    async def run(self, ended: Listener) -> None:
+        """Read until the run has ended or the store cannot be read; `ended` gets the uids of ended runs."""
+        try:
+            # The streams need not wait for the subscription; the second read sees what came meanwhile.
+            await self._read()
+            if not self.ended:
+                async with (
+                    self._signals.listening(keys.ENDED_CHANNEL, ended),
+                    self._signals.listening(keys.JOURNAL_CHANNEL + self._uid, self._bell.ring, passing=True),
+                ):
+                    await self._read()
+                    while not self.ended:
+                        await self._bell.wait(POLL_S * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+                        await self._read()
+        except asyncio.CancelledError:
+            self.fault = StoreUnavailable("closed")
+            raise
+        except Exception as fault:  # noqa: BLE001 - each stream raises it
+            self.fault = fault
+        finally:
+            await self._wake()
+
+    async def news(self) -> None:
+        """Wait until something has changed; the caller looks at the state first, without awaiting between."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiting.discard(waiter)
+
+    def behind(self, after: int) -> list[bytes] | None:
+        """Return the entries behind the one of number `after`; None if they are not all buffered."""
+        assert self.newest is not None
+        missing = self.newest - after
+        if missing > len(self._entries):
+            return None
+        return [self._entries[place] for place in range(len(self._entries) - missing, len(self._entries))]
+
+    async def _read(self) -> None:
+        while True:
+            first_time = self.newest is None
+            # Which entries the streams miss, they know: at first only the number of the newest matters.
+            after = 2**53 if self.newest is None else self.newest
+            page = await read_page(self._line, self._uid, after)
+            if first_time and not page.live:
+                page = await read_page(self._line, self._uid, 0)
+            before = self.newest
+            self._keep(page)
+            if not page.live or self.newest != before:
+                await self._wake()
+            if not page.live or first_time or page.first + len(page.entries) > page.newest:
+                return
+
+    def _keep(self, page: Page) -> None:
+        if self.newest is not None and page.first != self.newest + 1:
+            self._entries.clear()  # the store has dropped entries in between
+            self._bytes = 0
+        for entry in page.entries:
+            self._entries.append(entry)
+            self._bytes += len(entry)
+        while page.live and self._bytes > BUFFER_BYTES:
+            self._bytes -= len(self._entries.popleft())
+        if page.entries or self.newest is None:
+            self.newest = page.first + len(page.entries) - 1 if page.entries else page.newest
+        self.ended = not page.live
+
+    async def _wake(self) -> None:
+        for number, waiter in enumerate(tuple(self._waiting), 1):
+            if not waiter.done():
+                waiter.set_result(None)
+            if number % WOKEN == 0:
+                await asyncio.sleep(0)
+
+
+class Followers:
+    """The followers of this process, by run."""
+
+    def __init__(self, line: Line, signals: Signals) -> None:
+        self._line = line
+        self._signals = signals
+        self._followers: dict[str, Follower] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._followers)
+
+    async def pages(self, uid: str, after: int = 0) -> AsyncGenerator[tuple[int, list[bytes]], None]:
+        """Yield the entries behind the one of number `after`, until the run has ended.
+
+        Each item is the number of an entry, and that entry with all that follow it and are there. Raises
+        StoreUnavailable as soon as the store cannot be read.
+        """
+        async with self._joined(uid) as follower:
+            while True:
+                if follower.fault is not None:
+                    raise follower.fault
+                if follower.newest is None or after >= follower.newest:
+                    if follower.ended:
+                        return
+                    await follower.news()
+                    continue
+                entries, first = follower.behind(after), after + 1
+                if entries is None:
+                    page = await read_page(self._line, uid, after)
+                    if not page.entries:
+                        return  # its retention is over
+                    entries, first = page.entries, page.first
+                yield first, entries
+                after = first + len(entries) - 1
+
+    def streams(self) -> dict[str, int]:
+        """Return how many streams show each run that is followed."""
+        return {uid: follower.streams for uid, follower in self._followers.items()}
+
+    async def close(self) -> None:
+        """End all followers."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @contextlib.asynccontextmanager
+    async def _joined(self, uid: str) -> AsyncIterator[Follower]:
+        follower = self._followers.get(uid)
+        if follower is None or follower.over:
+            follower = self._followers[uid] = Follower(uid, self._line, self._signals)
+            task = asyncio.create_task(follower.run(self._ended), name=f"follower of {uid}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            follower.task = task
+        follower.streams += 1
+        try:
+            yield follower
+        finally:
+            follower.streams -= 1
+            if not follower.streams:
+                if follower.task is not None:
+                    follower.task.cancel()
+                if self._followers.get(uid) is follower:
+                    del self._followers[uid]
+
+    def _ended(self, uids: str) -> None:
+        for uid in uids.split():
+            if (follower := self._followers.get(uid)) is not None:
+                follower.ring()

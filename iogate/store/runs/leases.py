@@ -1,0 +1,239 @@
+"""A worker's right to advance runs: take, commit, renew, hand back; and what is left of a dead worker.
+
+Called by worker processes and by the parent that supervises them. Invariant: a run is leased by one
+token at a time, and a commit with an older token or a wrong sequence number changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from iogate.errors import WorkflowError
+from iogate.security.keyring import Keyring
+from iogate.store import keys
+from iogate.store.connection.connection import Line
+from iogate.store.connection.packing import encode
+from iogate.store.connection.pubsub import Doorbell, Signals
+from iogate.store.integrity.refusals import Refusals
+from iogate.store.maintenance.audit import audit
+from iogate.store.runs.claims import Claim, Message, messages, readable
+from iogate.store.runs.commits import Child, Commit, Move, TaskRow, packed, rq_text
+from iogate.store.runs.uids import UidSource
+
+__all__ = ["Child", "Claim", "Commit", "Leases", "Message", "Move", "Renewed", "Taken", "TaskRow", "Verdict"]
+
+COMMITS = 256
+"""Commits in one script: a script holds the server up for as long as it runs."""
+HANDED_BACK = 64
+"""Leases that one script hands back, likewise."""
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    now_ms: int
+    claims: tuple[Claim, ...]
+    suspended: bool
+    suspects: int
+    """Runs that wait for a solitary worker."""
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    applied: bool
+    cancelled: bool = False
+    woken: bool = False
+    """It was to be parked, but what it waits for has come: it is queued again."""
+    suspended: bool = False
+    """Someone suspended it: it goes no further once it is parked or queued."""
+    left_out: bool = False
+    """A run that a schedule was to start was not started: too many of its runs are waiting."""
+    crowded: bool = False
+    """Nothing was applied: too many runs live that one run brought about."""
+    taken: bool = False
+    """Nothing was applied: another run has the uid of a child."""
+
+
+class Renewed(msgspec.Struct, frozen=True, kw_only=True):
+    lost: frozenset[str]
+    cancelled: frozenset[str]
+    woken: frozenset[str] = frozenset()
+    """Runs whose inbox holds what no commit has taken in."""
+    suspended: frozenset[str] = frozenset()
+    """Runs that someone suspended."""
+
+
+COUNTED = 10_000
+DIED = f"the worker that ran this run alone died {keys.DEATHS} times"
+BOUND = "Bound it, or move the work to a script, which has limits of its own"
+UNENDING = (
+    f"most likely an expression that does not end, or takes more memory than a worker may have. {BOUND}"
+)
+
+
+def poison(detail: str, *, instance: str | None = None) -> dict[str, Any]:
+    """The error of a run that has ended too many workers."""
+    return WorkflowError("runtime", status=500, title="poisoned", detail=detail, instance=instance).to_json()
+
+
+POISONED = json.dumps(poison(f"{DIED}: {UNENDING}")).encode()
+"""Where nobody can tell what the run was at."""
+_POISON = (POISONED, rq_text(POISONED))
+_VERDICTS = tuple(
+    Verdict(
+        applied=bool(n & 1),
+        cancelled=bool(n & 2),
+        woken=bool(n & 4),
+        suspended=bool(n & 8),
+        left_out=bool(n & 16),
+        crowded=bool(n & 32),
+        taken=bool(n & 64),
+    )
+    for n in range(128)
+)
+
+
+class Leases:
+    def __init__(self, line: Line, signals: Signals, ring: Keyring, refusals: Refusals) -> None:
+        self._line = line
+        self._signals = signals
+        self._ring = ring
+        self._refusals = refusals
+        self._uids = UidSource()
+        self._take_id: str | None = None
+        self._taking = asyncio.Lock()
+
+    async def take(
+        self, worker: str, limit: int, *, lease_ms: int = keys.LEASE_MS, solitary: bool = False
+    ) -> Taken:
+        """Move what is due, then lease up to `limit` runs; alone, exactly one suspect.
+
+        After a StoreUnavailable the next call asks again for the answer that was lost.
+        """
+        # One at a time: two takes with one id would both get the same runs.
+        async with self._taking:
+            self._take_id = self._take_id or secrets.token_hex(6)
+            now, suspended, suspects, strangers, *claims = await self._line.run(
+                "take", worker, limit, lease_ms, int(solitary), self._take_id, *_POISON
+            )
+            self._take_id = None
+        for entry in strangers:
+            self._refusals.note("queue entry", entry.decode("utf-8", "replace"), "there is no such run")
+        return Taken(
+            now_ms=now,
+            suspended=bool(suspended),
+            suspects=suspects,
+            claims=tuple(claim for fields in claims if (claim := self._claim(fields)) is not None),
+        )
+
+    async def held_by(self, workers: Collection[str]) -> int:
+        """Return how many runs these workers have under lease, among the COUNTED leases that end first."""
+        uids = await self._line.call("ZRANGE", keys.LEASES, 0, COUNTED - 1)
+        holders = await self._line.calls([("HGET", keys.RUN + uid.decode(), "wkr") for uid in uids])
+        return sum(holder is not None and holder.decode() in workers for holder in holders)
+
+    async def commit(self, commits: Sequence[Commit], *, lease_ms: int = keys.LEASE_MS) -> list[Verdict]:
+        """Apply what was done; safe to repeat."""
+        verdicts: list[Verdict] = []
+        for first in range(0, len(commits), COMMITS):
+            verdicts.extend(await self._commit(commits[first : first + COMMITS], lease_ms))
+        taken = [place for place, verdict in enumerate(verdicts) if verdict.taken]
+        if taken:
+            again = await self.commit([self._redrawn(commits[place]) for place in taken], lease_ms=lease_ms)
+            for place, verdict in zip(taken, again, strict=True):
+                verdicts[place] = verdict
+        return verdicts
+
+    async def _commit(self, commits: Sequence[Commit], lease_ms: int) -> list[Verdict]:
+        batch = encode([packed(commit, self._ring) for commit in commits])
+        _, *codes = await self._line.run("commit", lease_ms, batch)
+        return [_VERDICTS[code] for code in codes]
+
+    def _redrawn(self, commit: Commit) -> Commit:
+        """The commit with other uids for its children: the store has refused one as taken."""
+        children = [msgspec.structs.replace(child, uid=self._uids.next()) for child in commit.children]
+        return msgspec.structs.replace(commit, children=children)
+
+    def _claim(self, fields: list[Any]) -> Claim | None:
+        claim = readable(fields, self._ring)
+        if claim is None:
+            self._refusals.note("run", fields[0].decode("utf-8", "replace"), "it cannot be read")
+        elif claim.forged:
+            self._refusals.note("run", claim.uid, f"{claim.forged} does not verify")
+        else:
+            self._look_at(claim.uid, claim.inbox)
+        return claim
+
+    def _look_at(self, uid: str, inbox: Sequence[Message]) -> None:
+        for message in inbox:
+            if message.forged:
+                self._refusals.note("message", f"{uid}:{message.number}", "it does not verify")
+
+    async def renew(self, worker: str, held: Mapping[str, int], *, lease_ms: int = keys.LEASE_MS) -> Renewed:
+        """Keep leases for another `lease_ms`; which ones are lost, and what came up for the other runs."""
+        found = await self._line.run("renew", worker, lease_ms, *_flat(held))
+        lost, cancelled, woken, suspended = (frozenset(uid.decode() for uid in uids) for uids in found)
+        return Renewed(lost=lost, cancelled=cancelled, woken=woken, suspended=suspended)
+
+    async def inbox(self, uid: str, token: int) -> tuple[Message, ...]:
+        """What has come for a leased run and no commit has taken in: the first INBOX_READ of it.
+
+        Empty where the lease is lost. What was read is read again until a commit's `inbox_done` covers it.
+        """
+        found = await self._line.run("inbox", uid, token)
+        inbox = messages(found[0], found[1:], uid, self._ring) if found else ()
+        self._look_at(uid, inbox)
+        return inbox
+
+    async def hand_back(self, worker: str, held: Mapping[str, int]) -> None:
+        """Give leases up without a commit: the runs queue again."""
+        leases = list(held.items())
+        for first in range(0, len(leases), HANDED_BACK):
+            await self._line.run("hand_back", worker, *_flat(dict(leases[first : first + HANDED_BACK])))
+
+    async def bury(self, worker: str, *, uid: str = "", error: bytes = POISONED, seen: bool = True) -> int:
+        """End the leases of a dead worker, forget it in RQ, and return how many leases there were.
+
+        A run queues again after its first loss at one point and becomes a suspect after the second. Each call
+        of the script ends after BURY_MS; if the calls stop halfway, the other leases expire by themselves.
+        `seen`: a living parent saw the worker die by itself; only such a death counts towards `poisoned`.
+        `error` is that of the run `uid`, if this is the death that poisons it.
+        """
+        told = (uid, error, rq_text(error), int(seen))
+        buried, position = 0, b"-inf"
+        while position:
+            count, position = await self._line.run("bury", worker, *_POISON, *told, position)
+            buried += count
+        return buried
+
+    async def suspects(self) -> int:
+        """Runs that wait for a solitary worker."""
+        waiting: int = await self._line.call("LLEN", keys.SUSPECTS)
+        return waiting
+
+    async def audit(self) -> int:
+        """One slow round of repair of what outsiders did, every minute or so; how many runs it put back."""
+        return (await audit(self._line)).restored
+
+    def doorbell(self, worker: str) -> tuple[Doorbell, Any]:
+        """Return the bell that rings when there is a run for this worker, and the context that wires it.
+
+        It is rung once after a take that left the worker room.
+        """
+        bell = Doorbell()
+        return bell, self._signals.listening(keys.WAKE_CHANNEL + worker, bell.ring)
+
+    def cancellations(self, listener: Any) -> Any:
+        """Context in which `listener(uid)` is called when someone cancels a leased run; a hint only."""
+        return self._signals.listening(keys.CANCEL_CHANNEL, listener)
+
+    def news(self, listener: Any) -> Any:
+        """Context in which `listener(uid)` is called when something came for a leased run; a hint only."""
+        return self._signals.listening(keys.NEWS_CHANNEL, listener)
+
+
+def _flat(held: Mapping[str, int]) -> list[str | int]:
+    return [part for pair in held.items() for part in pair]

@@ -1,0 +1,277 @@
+"""Runs as people see them: show, list, wait, follow, counts; and what people ask: cancel, suspend, retry.
+
+Called by gateway and cli. Invariant: a run is either a live hash or an
+ended record, never both; the two look the same here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Sequence
+
+import msgspec
+
+from iogate.security.keyring import Keyring
+from iogate.store import keys
+from iogate.store.connection.connection import Line, pairs, time_ms
+from iogate.store.connection.pubsub import Doorbell, Signals
+from iogate.store.integrity.refusals import Refusals
+from iogate.store.runs import index, views
+from iogate.store.runs import retry as retrying
+from iogate.store.runs.index import LOOKED_AT_MOST, Listing
+from iogate.store.runs.journal_followers import Followers, read_page
+from iogate.store.runs.retry import NOBODY, Asked, Retried, Stored
+from iogate.store.runs.views import RunView, Summary, TaskView
+
+__all__ = ["Depth", "Listing", "Retried", "RunView", "Runs", "Stored", "Summary", "TaskView"]
+
+LOOK_AGAIN_S = 1.0
+LOOK_AGAIN_AT_LATEST_S = 5.0
+"""Each look takes twice as long to come: a message is hardly ever lost, and there may be many waiters."""
+PRUNED_AT_ONCE = 500
+"""Runs that one script deletes."""
+
+
+class Depth(msgspec.Struct, frozen=True, kw_only=True):
+    depth: int
+    """Runs that wait for a worker: RQ queue, backlogs and suspects."""
+    oldest_s: float
+
+
+Summaries = list[Summary]
+Lines = list[bytes]
+Uids = list[str]
+
+
+class Runs:
+    def __init__(self, line: Line, signals: Signals, ring: Keyring, refusals: Refusals) -> None:
+        self._line = line
+        self._signals = signals
+        self.followers = Followers(line, signals)
+        self._ring = ring
+        self._refusals = refusals
+        self._waiters: dict[str, set[Doorbell]] = {}
+        """By uid, so that a message costs what its own runs' waiters cost, however many wait for others."""
+
+    async def show(self, uid: str) -> RunView | None:
+        """Return the run, None if there is none, its retention is over, or its record cannot be read."""
+        answer = await self._line.run("show", uid)
+        try:
+            return _view(uid, *answer)
+        except (ValueError, TypeError, LookupError, AttributeError, msgspec.MsgspecError):
+            self._refusals.note("run", uid, "its record cannot be read")
+            return None
+
+    async def api_of(self, uid: str) -> str | None:
+        """Return the API that started the run, at the same cost for each run; None if there is none."""
+        answer: bytes | None = await self._line.run("api_of", uid)
+        return None if answer is None else answer.decode(errors="replace")
+
+    async def list(
+        self,
+        *,
+        api: str | None = None,
+        statuses: Sequence[str] = (),
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        parent: str | None = None,
+        limit: int = 50,
+        most: int | None = None,
+    ) -> Summaries:
+        """The newest runs first; see `search`, which says how far it looked."""
+        found = await self.search(
+            api=api,
+            statuses=statuses,
+            since_ms=since_ms,
+            until_ms=until_ms,
+            parent=parent,
+            limit=limit,
+            most=most,
+        )
+        return found.runs
+
+    async def search(
+        self,
+        *,
+        api: str | None = None,
+        statuses: Sequence[str] = (),
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        parent: str | None = None,
+        limit: int = 50,
+        most: int | None = LOOKED_AT_MOST,
+    ) -> Listing:
+        """List the newest runs first, looking at about `most` of them; None: at all that there are."""
+
+        def matches(run: Summary) -> bool:
+            return api in (None, run.api) and parent in (None, run.parent)
+
+        return await index.newest(
+            self._line,
+            None if api is None and parent is None else matches,
+            statuses=statuses or keys.STATUSES,
+            low=float("-inf") if since_ms is None else since_ms,
+            high=float("inf") if until_ms is None else until_ms,
+            limit=limit,
+            most=most,
+        )
+
+    async def ended_before(
+        self, moment_ms: int, *, api: str | None = None, statuses: Sequence[str] = ()
+    ) -> AsyncGenerator[Summaries, None]:
+        """Yield pages of the runs that ended before that moment."""
+        pages = index.ended_before(
+            self._line,
+            moment_ms,
+            lambda run: api in (None, run.api),
+            statuses=[status for status in statuses or keys.STATUSES if status in keys.ENDED],
+        )
+        async for page in pages:
+            yield page
+
+    async def prune(self, uids: Sequence[str], before_ms: int) -> int:
+        """Delete these runs, if they ended before that moment; return how many were deleted."""
+        pruned = 0
+        for first in range(0, len(uids), PRUNED_AT_ONCE):
+            pruned += await self._line.run("prune", before_ms, *uids[first : first + PRUNED_AT_ONCE])
+        return pruned
+
+    async def children(self, uid: str) -> Uids:
+        """The runs that it started and waits for now."""
+        found = await self._line.calls([("HVALS", keys.CHILDREN + uid)])
+        return sorted((child.decode() for child in found[0]), key=int)
+
+    async def wait(self, uid: str, timeout_s: float) -> RunView | None:
+        """The run once it has ended, or as it is when the time has passed; None where there is none."""
+        until = time.monotonic() + timeout_s
+        view = await self.show(uid)
+        if view is None or view.ended or timeout_s <= 0:
+            return view
+        bell = Doorbell()
+        waiters = self._waiters.setdefault(uid, set())
+        waiters.add(bell)
+        look_again_s = LOOK_AGAIN_S
+        try:
+            async with self._signals.listening(keys.ENDED_CHANNEL, self._tell):
+                while True:
+                    view = await self.show(uid)
+                    left = until - time.monotonic()
+                    if view is None or view.ended or left <= 0:
+                        return view
+                    await bell.wait(min(left, look_again_s))
+                    look_again_s = min(look_again_s * 2, LOOK_AGAIN_AT_LATEST_S)
+        finally:
+            waiters.discard(bell)
+            if not waiters and self._waiters.get(uid) is waiters:
+                del self._waiters[uid]
+
+    def _tell(self, ended: str) -> None:
+        """Ring for those who wait for one of these runs."""
+        for uid in ended.split():
+            for bell in self._waiters.get(uid, ()):
+                bell.ring()
+
+    async def journal(self, uid: str) -> Lines:
+        """Return the entries of the journal that are kept."""
+        return (await read_page(self._line, uid, 0, keys.JOURNAL_ENTRIES)).entries
+
+    async def follow(self, uid: str, after: int = 0) -> AsyncGenerator[tuple[int, bytes], None]:
+        """Yield number and text of each journal entry behind the one of number `after`, until the run ends.
+
+        Raises StoreUnavailable as soon as the store cannot be read.
+        """
+        async with contextlib.aclosing(self.followers.pages(uid, after)) as pages:
+            async for first, entries in pages:
+                for number, entry in enumerate(entries, first):
+                    yield number, entry
+
+    # `operation` is an id that makes it safe to ask again after a lost answer, however much later.
+
+    async def cancel(self, uid: str, reason: str = "", *, operation: str = "") -> str:
+        """Ask for the run's end: `unknown`, `ended` already, `asked`, or `cancelled` at once."""
+        key = keys.operation("cancel", uid, operation)
+        answer: bytes = await self._line.run("cancel", uid, reason, key)
+        return answer.decode()
+
+    async def suspend(self, uid: str, *, operation: str = "") -> str:
+        """Set it aside: `unknown`, `ended`, `cancelled` (about to end), `asked`, or `suspended` at once.
+
+        A run under lease goes aside when it next waits; its worker hears of it within seconds.
+        """
+        key = keys.operation("suspend", uid, operation)
+        answer: bytes = await self._line.run("suspend", uid, key)
+        return answer.decode()
+
+    async def resume(self, uid: str, *, operation: str = "") -> str:
+        """Let it go on: `unknown`, `ended`, `not suspended`, or `resumed`."""
+        key = keys.operation("resume", uid, operation)
+        answer: bytes = await self._line.run("resume", uid, key)
+        return answer.decode()
+
+    async def state(self, uid: str) -> Stored | None:
+        """What a faulted run goes on from; None for any other run, and where there is none."""
+        return await retrying.state(self._line, uid, self._ring, self._refusals)
+
+    async def was_retried(self, uid: str, operation: str) -> bool:
+        """Return whether this operation has retried the run already."""
+        known: bytes | None = await self._line.call("GET", keys.operation("retry", uid, operation))
+        return known is not None
+
+    async def retry(
+        self, uid: str, start: Stored | None = None, asked: Asked = NOBODY, *, operation: str = ""
+    ) -> Retried:
+        """Another attempt of a faulted run, from its own state or from the one given; or why not."""
+        key = keys.operation("retry", uid, operation)
+        if start is not None:
+            return await retrying.retry(self._line, start, asked, self._ring, replaces=True, operation=key)
+        if operation and await self.was_retried(uid, operation):
+            return "retried"
+        found = await self.state(uid)
+        if found is not None:
+            return await retrying.retry(self._line, found, asked, self._ring, replaces=False, operation=key)
+        view = await self.show(uid)
+        if view is None:
+            return "unknown"
+        match view.status:
+            case "completed" | "cancelled":
+                return view.status
+            case _:
+                return "running"
+
+    async def counts(self) -> dict[str, int]:
+        """Runs by status."""
+        sizes = await self._line.calls([("ZCARD", keys.INDEX + status) for status in keys.STATUSES])
+        return dict(zip(keys.STATUSES, sizes, strict=True))
+
+    async def queue(self) -> Depth:
+        """How many runs wait for a worker, and for how long the oldest."""
+        queued, suspects, apis, clock, oldest = await self._line.calls(
+            [
+                ("LLEN", keys.RQ_QUEUE),
+                ("LLEN", keys.SUSPECTS),
+                ("SMEMBERS", keys.GATES),
+                ("TIME",),
+                ("ZRANGE", f"{keys.INDEX}pending", 0, 0, "WITHSCORES"),
+            ]
+        )
+        lengths = await self._line.calls(
+            [("LLEN", prefix + api.decode()) for api in apis for prefix in (keys.BACKLOG, keys.WOKEN)]
+        )
+        now_ms = time_ms(clock)
+        age_s = (now_ms - float(oldest[1])) / 1000 if oldest else 0.0
+        return Depth(depth=queued + suspects + sum(lengths), oldest_s=max(0.0, age_s))
+
+
+def _view(
+    uid: str, fields: list[bytes], tasks: list[bytes], packed: bytes, blob: bytes, big: list[bytes]
+) -> RunView | None:
+    """Return the run that `show.lua` found. Raises what decoding raises for a record of nobody with a key."""
+    if fields:
+        return views.live(uid, pairs(fields), pairs(tasks))
+    if packed:
+        parked = views.parked(packed)
+        return views.live(uid, parked.run, parked.tasks)
+    if blob:
+        return views.over(uid, views.ended.decode(blob), pairs(big))
+    return None

@@ -1,0 +1,259 @@
+"""What a run looks like, from its live hash or from its ended record.
+
+Used by `operations`. Pure decoding. Invariant: the two forms of a record give the same view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from iogate.store import keys
+from iogate.store.connection.connection import pairs
+from iogate.store.connection.packing import bytes_of
+from iogate.store.integrity.seals import Facts
+from iogate.store.runs.compression import inflate
+
+_facts = msgspec.json.Decoder(Facts)
+
+
+class TaskView(msgspec.Struct, frozen=True, kw_only=True):
+    reference: str
+    name: str
+    status: str
+    started_at_ms: int
+    ended_at_ms: int | None
+    attempt: int
+    count: int
+
+
+class RunView(msgspec.Struct, frozen=True, kw_only=True):
+    uid: str
+    status: str
+    place: str
+    """backlog, queue, woken, lease, timer, suspended, suspect or end."""
+    api: str
+    workflow: str
+    program: str
+    revision: int
+    caller: str
+    attempt: int
+    created_at_ms: int
+    started_at_ms: int | None
+    ended_at_ms: int | None
+    deadline_ms: int | None
+    retention_s: float
+    input: bytes
+    output: bytes | None
+    error: bytes | None
+    waiting_for: bytes | None
+    cancel_reason: str | None
+    worker: str
+    deaths: int
+    tasks: tuple[TaskView, ...]
+    parent: str | None = None
+    """Uid of the run that waits for it."""
+
+    @property
+    def ended(self) -> bool:
+        return self.status in keys.ENDED
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of a list."""
+
+    uid: str
+    status: str
+    api: str
+    workflow: str
+    revision: int
+    caller: str
+    attempt: int
+    created_at_ms: int
+    started_at_ms: int | None
+    ended_at_ms: int | None
+    parent: str | None = None
+    """As a run's view has it."""
+    error: bytes | None = None
+    cancel_reason: str | None = None
+
+
+class Ended(msgspec.Struct, frozen=True, array_like=True):
+    """The packed record that `finish.lua` writes; the order is its own, and that of `ended.lua`."""
+
+    status: str
+    api: str
+    facts: str
+    created: int
+    started: int
+    ended: int
+    attempt: int
+    token: int
+    seq: int
+    retention: int | str
+    deaths: int
+    reason: str
+    input: str
+    output: str
+    error: str
+    tasks: list[tuple[int, str, str, str, int, int, int, int]]
+    journal: str
+    big: int
+    dropped: int = 0
+    """Lines of the journal that made room for later ones."""
+    posted: int = 0
+    """Number of the last message that came for it."""
+    depth: int = 0
+    parent: str = ""
+    """Run that waited for it."""
+
+
+SAME = "="
+"""Output of an ended run that is its input: a large one is stored once."""
+
+ended = msgspec.msgpack.Decoder(Ended)
+_rows = msgspec.msgpack.Decoder(list[tuple[int, str, str, str, int, int, int, int]])
+_parked = msgspec.msgpack.Decoder(tuple[list[msgspec.Raw], list[msgspec.Raw], list[msgspec.Raw], msgspec.Raw])
+_row = msgspec.msgpack.Decoder(dict[str, Any])
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """A folded run, as `live` reads it."""
+
+    run: dict[str, bytes]
+    tasks: dict[str, bytes]
+    journal: list[bytes]
+
+
+def parked(packed: bytes) -> Parked:
+    """What `record.lua` folds."""
+    run, tasks, journal, _ = _parked.decode(packed)
+    return Parked(
+        pairs([bytes_of(part) for part in run]),
+        pairs([bytes_of(part) for part in tasks]),
+        [bytes_of(line) for line in journal],
+    )
+
+
+LISTED = ("st", "api", "f", "att", "crt", "sta", "par")
+"""Of a live run, what a list shows."""
+
+
+def live_summary(uid: str, fields: Sequence[bytes | None]) -> Summary:
+    """Decode what stands in the fields LISTED; the first three are always there."""
+    status, api, packed, attempt, created, started, parent = (field or b"" for field in fields)
+    facts = _facts.decode(packed)
+    return Summary(
+        uid=uid,
+        status=status.decode(),
+        api=api.decode(),
+        workflow=facts.workflow,
+        revision=facts.revision,
+        caller=facts.caller,
+        attempt=int(attempt or 1),
+        created_at_ms=int(created),
+        started_at_ms=int(started or 0) or None,
+        ended_at_ms=None,
+        parent=parent.decode() or None,
+    )
+
+
+def over_summary(uid: str, e: Ended) -> Summary:
+    facts = _facts.decode(e.facts)
+    return Summary(
+        uid=uid,
+        status=e.status,
+        api=e.api,
+        workflow=facts.workflow,
+        revision=facts.revision,
+        caller=facts.caller,
+        attempt=e.attempt,
+        created_at_ms=e.created,
+        started_at_ms=e.started or None,
+        ended_at_ms=e.ended or None,
+        parent=e.parent or None,
+        error=e.error.encode() or None,
+        cancel_reason=e.reason if e.status == "cancelled" else None,
+    )
+
+
+def live(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunView:
+    facts = _facts.decode(run["f"])
+    tasks = sorted(
+        ((reference, _row.decode(row)) for reference, row in rows.items()), key=lambda t: t[1]["o"]
+    )
+    reason = run.get("cxl")
+    return RunView(
+        uid=uid,
+        status=run["st"].decode(),
+        place=run["pl"].decode(),
+        api=run["api"].decode(),
+        workflow=facts.workflow,
+        program=facts.program,
+        revision=facts.revision,
+        caller=facts.caller,
+        attempt=int(run.get("att", 1)),
+        created_at_ms=int(run["crt"]),
+        started_at_ms=int(run["sta"]) if "sta" in run else None,
+        ended_at_ms=None,
+        deadline_ms=int(run["ddl"]) if "ddl" in run else None,
+        retention_s=int(run["ret"]) / 1000,
+        input=inflate(run.get("in", b"")),
+        output=None,
+        error=None,
+        waiting_for=(run.get("wt") or None) if run["pl"] == b"timer" else None,
+        cancel_reason=None if reason is None else reason.decode(),
+        worker=run.get("wkr", b"").decode(),
+        deaths=int(run.get("dth", 0)),
+        tasks=tuple(
+            _task(reference, r["n"], r["s"], r["b"], r["e"], r["a"], r["c"]) for reference, r in tasks
+        ),
+        parent=run.get("par", b"").decode() or None,
+    )
+
+
+def over(uid: str, e: Ended, big: dict[str, bytes]) -> RunView:
+    facts = _facts.decode(e.facts)
+    rows = _rows.decode(big["tasks"]) if "tasks" in big else e.tasks
+    data = inflate(big.get("input", e.input.encode()))
+    return RunView(
+        uid=uid,
+        status=e.status,
+        place="end",
+        api=e.api,
+        workflow=facts.workflow,
+        program=facts.program,
+        revision=facts.revision,
+        caller=facts.caller,
+        attempt=e.attempt,
+        created_at_ms=e.created,
+        started_at_ms=e.started or None,
+        ended_at_ms=e.ended,
+        deadline_ms=None,
+        retention_s=int(e.retention) / 1000,
+        input=data,
+        output=data if e.output == SAME else inflate(big.get("output", e.output.encode())) or None,
+        error=big.get("error", e.error.encode()) or None,
+        waiting_for=None,
+        cancel_reason=e.reason if e.status == "cancelled" else None,
+        worker="",
+        deaths=e.deaths,
+        tasks=tuple(_task(*row[1:]) for row in rows),
+        parent=e.parent or None,
+    )
+
+
+def _task(
+    reference: str, name: str, status: str, begun: int, ended: int, attempt: int, count: int
+) -> TaskView:
+    return TaskView(
+        reference=reference,
+        name=name,
+        status=status,
+        started_at_ms=int(begun),
+        ended_at_ms=int(ended) or None,
+        attempt=int(attempt),
+        count=int(count),
+    )

@@ -1,0 +1,1 @@
+"""Parents and children: supervision, heartbeats, signals, and the hand-over of settings."""

@@ -1,0 +1,1 @@
+"""The store's clock, durations and cron expressions."""

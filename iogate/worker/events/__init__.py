@@ -1,0 +1,1 @@
+"""Events for runs and sinks, and runs that schedules start."""

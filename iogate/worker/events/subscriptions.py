@@ -1,0 +1,96 @@
+"""Subscriptions by what an event must have for them: an event meets those that it may concern, not all.
+
+Built by `matcher` for the subscriptions of a batch. Invariant: what is not looked up could not have taken
+the event; what no one text decides is looked up for every event of its type.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from iogate.engine.event_prefilter import concerns, key_of, text_at, type_of
+from iogate.store.events.bus import Subscription
+from iogate.worker.runs.codec import decode
+
+log = logging.getLogger(__name__)
+
+_Filter = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One filter of a subscription."""
+
+    subscription: Subscription
+    wanted: _Filter | None
+    """None where it cannot be read: then every event of its types is delivered."""
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """The entries of one type."""
+
+    by_key: dict[str, dict[str, list[Entry]]] = field(default_factory=dict)
+    """Place, then text there."""
+    others: list[Entry] = field(default_factory=list)
+
+
+class Directory:
+    def __init__(self) -> None:
+        self._shelves: dict[str, _Shelf] = {}
+
+    def add(self, subscription: Subscription) -> None:
+        filters = _filters(subscription.filters)
+        for wanted in (None,) if filters is None else filters:
+            self._put(Entry(subscription, wanted))
+
+    def concerned(self, event: Mapping[str, Any]) -> Iterator[Entry]:
+        """Entries that may take the event, judged as far as this side can; a subscription may come twice."""
+        kind = event.get("type")
+        for shelf in (self._shelves.get(kind) if isinstance(kind, str) else None, self._shelves.get("")):
+            if shelf is None:
+                continue
+            for place, entries in shelf.by_key.items():
+                text = text_at(place, event)
+                if text is not None:
+                    yield from (entry for entry in entries.get(text, ()) if _may(entry, event))
+            yield from (entry for entry in shelf.others if _may(entry, event))
+
+    def _put(self, entry: Entry) -> None:
+        kind, key = "", None
+        if entry.wanted is not None:
+            try:
+                kind, key = type_of(entry.wanted), key_of(entry.wanted)
+            except Exception:
+                log.exception("a filter cannot be looked up", extra={"action": "filter.doubtful"})
+        shelf = self._shelves.setdefault(kind, _Shelf())
+        if key is None:
+            shelf.others.append(entry)
+        else:
+            place, text = key
+            shelf.by_key.setdefault(place, {}).setdefault(text, []).append(entry)
+
+
+def _filters(data: bytes) -> Sequence[_Filter] | None:
+    try:
+        filters = decode(data)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+    return (
+        filters if isinstance(filters, list) and all(isinstance(each, Mapping) for each in filters) else None
+    )
+
+
+def _may(entry: Entry, event: Mapping[str, Any]) -> bool:
+    if entry.wanted is None:
+        return True
+    try:
+        return concerns(entry.wanted, event)
+    except Exception:
+        log.exception("a filter cannot be judged here", extra={"action": "filter.doubtful"})
+        return True

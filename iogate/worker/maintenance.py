@@ -1,0 +1,117 @@
+"""What a worker does beside its runs, slowly: say that it is there, repair what outsiders did.
+
+Used by `process`. Named tasks, each on its own; an error of the store postpones one turn of one task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import time
+from collections.abc import Awaitable, Callable
+
+from iogate.errors import Unreachable
+from iogate.store.connection.connection import CommandFailed
+from iogate.store.maintenance.presence import WORKER, Process
+from iogate.store.store import Store
+from iogate.timing.clock import epoch_ms
+from iogate.worker.secrets.secret_store import Vault
+
+log = logging.getLogger(__name__)
+
+ANNOUNCE_S = 4.0
+AUDIT_S = 20.0
+AUDIT_SHARE = 0.02
+"""Of the time, at most: a round looks at every run, and there may be millions."""
+SECRETS_S = 30.0
+
+
+class Upkeep:
+    """`audits`: whether this worker may be the one that audits; of those, the eldest does."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        name: str,
+        vault: Vault,
+        audits: bool,
+        facts: Callable[[], dict[str, str]],
+    ) -> None:
+        self._store = store
+        self._name = name
+        self._vault = vault
+        self._audits = audits
+        self._facts = facts
+        self._started_at_ms = epoch_ms()
+        self._next_audit = 0.0
+
+    async def run(self) -> None:
+        """Do all of it for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._every(ANNOUNCE_S, self._announce), name="announce")
+            tasks.create_task(self._every(SECRETS_S, self._refresh), name="secrets")
+            if self._audits:
+                tasks.create_task(self._every(AUDIT_S, self._audit), name="audit")
+
+    async def _every(self, period_s: float, do: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await do()
+            except (Unreachable, CommandFailed) as error:
+                log.debug("upkeep: %s", error, extra={"action": "upkeep.postponed"})
+            except Exception:
+                log.exception("upkeep failed", extra={"action": "upkeep.failed"})
+            # Apart from each other, though many workers start together.
+            await asyncio.sleep(period_s * random.uniform(0.9, 1.1))  # noqa: S311 - no secret is drawn
+
+    async def _announce(self) -> None:
+        await self._store.refusals.flush()
+        await self._store.presence.announce(
+            Process(
+                kind=WORKER,
+                id=self._name,
+                pid=os.getpid(),
+                host=socket.gethostname(),
+                started_at_ms=self._started_at_ms,
+                detail={
+                    **self._facts(),
+                    "audits": str(self._audits).lower(),
+                    **self._vault.announced(),
+                },
+            )
+        )
+
+    async def _audit(self) -> None:
+        if time.monotonic() < self._next_audit:
+            return
+        auditors = [
+            each for each in await self._store.presence.list(WORKER) if each.detail.get("audits") == "true"
+        ]
+        eldest = min(auditors, key=lambda each: (each.started_at_ms, each.id), default=None)
+        if eldest is not None and eldest.id != self._name:
+            return
+        began = time.monotonic()
+        repaired = await self._store.leases.audit()
+        took_s = time.monotonic() - began
+        self._next_audit = time.monotonic() + took_s / AUDIT_SHARE
+        if repaired:
+            log.warning(
+                "%d things were not where they belong and are repaired: something else writes to the store",
+                repaired,
+                extra={"action": "audit.repaired", "repaired": repaired},
+            )
+
+    async def _refresh(self) -> None:
+        self._vault.refresh()
+
+    async def leave(self) -> None:
+        """Say that the worker is gone, if anybody listens."""
+        try:
+            await self._store.refusals.flush()
+            await self._store.presence.leave(WORKER, self._name)
+        except (Unreachable, CommandFailed) as error:
+            log.debug("upkeep: %s", error, extra={"action": "upkeep.postponed"})

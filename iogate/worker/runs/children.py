@@ -1,0 +1,175 @@
+"""Which workflow a task starts: what the engine asks for becomes a run to start with the next commit.
+
+Used by `executor`. Invariant: a child is resolved before the state that waits for it is stored, so that no
+stored state waits for a run that nobody starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from iogate.compiler.revision import Revision, Workflow
+from iogate.compiler.workflows import precedence
+from iogate.engine.commands import ChildEnded, StartChild
+from iogate.errors import NotFound, Unreachable, WorkflowError
+from iogate.store.connection.connection import CommandFailed
+from iogate.store.integrity.seals import Facts
+from iogate.store.revisions.revisions import NotAuthentic, Revisions
+from iogate.store.runs.claims import Claim
+from iogate.store.runs.commits import Child
+from iogate.store.runs.uids import UidSource
+from iogate.worker.runs.codec import encode_data
+
+log = logging.getLogger(__name__)
+
+DEEPEST = 32
+"""Runs above a run: what starts itself must come to an end."""
+KEPT = 8
+"""Revisions in memory."""
+RETRY_S = 0.5
+NAMED = 8
+"""Workflows that a message lists."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    children: list[Child] = field(default_factory=list)
+    failed: list[ChildEnded] = field(default_factory=list)
+    """Of tasks that wait: the error that each is told."""
+
+
+class Children:
+    def __init__(self, revisions: Revisions) -> None:
+        self._revisions = revisions
+        self._uids = UidSource()
+        self._kept: OrderedDict[int, Revision] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def resolve(self, claim: Claim, starts: Sequence[StartChild], then: Callable[[Resolved], None]) -> None:
+        """Find the workflows, then call; a store out of reach is asked again."""
+        task = asyncio.create_task(self._resolve(claim, starts, then))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _resolve(
+        self, claim: Claim, starts: Sequence[StartChild], then: Callable[[Resolved], None]
+    ) -> None:
+        resolved = Resolved()
+        for start in starts:
+            try:
+                resolved.children.append(await self._child(claim, start))
+            except WorkflowError as error:
+                if start.awaits:
+                    told = error.to_json()
+                    resolved.failed.append(
+                        ChildEnded(frame=start.frame, number=0, status="faulted", error=told, started=False)
+                    )
+                else:
+                    log.warning(
+                        "run %s: %s was not awaited and could not start: %s",
+                        claim.uid,
+                        start.reference,
+                        error.detail,
+                        extra={"action": "child.unawaited", "uid": claim.uid},
+                    )
+        then(resolved)
+
+    async def _child(self, parent: Claim, start: StartChild) -> Child:
+        if parent.depth >= DEEPEST:
+            raise WorkflowError(
+                "runtime",
+                title="Too many workflows inside each other",
+                detail=f"{start.namespace}/{start.name} would have {DEEPEST + 1} runs above it;"
+                f" at most {DEEPEST} may have started one another",
+            )
+        number, name, workflow = await self._find(parent.revision, start)
+        facts = Facts(
+            revision=number,
+            workflow=name,
+            program=workflow.program,
+            caller=parent.caller,
+            timeout_s=None,
+            nonce="",
+            parent=f"{parent.uid}/{start.frame}" if start.awaits else "",
+        )
+        return Child(
+            uid=self._uids.next(),
+            api=parent.api,
+            frame=start.frame,
+            facts=facts,
+            input=encode_data(start.input, f"the input for {start.namespace}/{start.name}"),
+            awaits=start.awaits,
+        )
+
+    async def _find(self, number: int, start: StartChild) -> tuple[int, str, Workflow]:
+        """Number, full name and workflow: of the parent's revision while it is kept, else of the live one."""
+        revision = await self._revision(number) if number else None
+        if revision is None:
+            number = await self._live()
+            revision = await self._revision(number)
+        workflows: Mapping[str, Workflow] = {} if revision is None else revision.workflows
+        full = f"{start.namespace}/{start.name}"
+        versions = {
+            version: workflow
+            for name, workflow in workflows.items()
+            for named, _, version in (name.partition(":"),)
+            if named == full
+        }
+        version = start.version
+        if version in {"", "latest"} and versions:
+            version = max(versions, key=precedence)
+        workflow = versions.get(version)
+        if workflow is None:
+            raise WorkflowError(
+                "configuration",
+                title="Unknown workflow",
+                detail=_unknown(full, version, versions, workflows),
+            )
+        return number, f"{full}:{version}", workflow
+
+    async def _revision(self, number: int) -> Revision | None:
+        """None for one that is not kept any more, or that nobody with the key published."""
+        known = self._kept.get(number)
+        if known is not None:
+            self._kept.move_to_end(number)
+            return known
+        while True:
+            try:
+                revision = await self._revisions.load(number)
+            except (NotFound, NotAuthentic):
+                return None
+            except (Unreachable, CommandFailed):
+                await asyncio.sleep(RETRY_S)
+            else:
+                break
+        self._kept[number] = revision
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return revision
+
+    async def _live(self) -> int:
+        """Number of the live revision, 0 where nothing was ever applied."""
+        while True:
+            try:
+                live = await self._revisions.live()
+            except (Unreachable, CommandFailed):
+                await asyncio.sleep(RETRY_S)
+            else:
+                return 0 if live is None else live[0]
+
+
+def _unknown(full: str, version: str, versions: Iterable[str], workflows: Iterable[str]) -> str:
+    known = sorted(versions, key=precedence)
+    if known:
+        return f"workflow {full} has no version {version}; it has {', '.join(known)}"
+    there = sorted({name.partition(":")[0] for name in workflows})
+    if not there:
+        return f"there is no workflow {full}, and none at all is applied"
+    more = f" and {len(there) - NAMED} more" if len(there) > NAMED else ""
+    return (
+        f"there is no workflow {full}; there is {', '.join(there[:NAMED])}{more}; apply the one that is meant"
+    )

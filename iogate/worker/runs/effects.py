@@ -1,0 +1,146 @@
+"""What goes on outside for the runs of a worker: a task for each effect, until it ends or is given up.
+
+Used by `executor`, which starts an effect only once the commit that records it was applied. Invariant: the
+outcome of an effect reaches its run at most once, and none that the run has given up does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from iogate.effects.perform import EffectContext, Effects
+from iogate.engine.commands import Note, Perform, Performed, RunContainer, RunProcess
+from iogate.errors import WorkflowError
+from iogate.worker.runs.process_output import EVERY_S, ProcessOutput
+from iogate.worker.runs.run import Run
+from iogate.worker.secrets.secret_store import Vault
+
+log = logging.getLogger(__name__)
+
+
+class Performing:
+    """`performed(run)`: an outcome is in its inbox; `released`: what no run waited for has ended."""
+
+    def __init__(
+        self,
+        effects: Effects,
+        vault: Vault,
+        *,
+        performed: Callable[[Run], None],
+        released: Callable[[], None],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._effects = effects
+        self._vault = vault
+        self._performed = performed
+        self._released = released
+        self._now_ms = now_ms
+        self._detached: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    @property
+    def unawaited(self) -> int:
+        """How much goes on that no run waits for."""
+        return len(self._detached)
+
+    def start(self, run: Run, perform: Perform) -> None:
+        """Begin an effect."""
+        task = asyncio.create_task(self._perform(run, perform))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        if perform.await_result:
+            run.effects[perform.frame] = task
+        else:
+            self._detached.add(task)
+            task.add_done_callback(self._ended)
+
+    def cancel_detached(self) -> None:
+        """End what no run waits for."""
+        for task in self._detached:
+            task.cancel()
+
+    async def end(self) -> None:
+        """Cancel every effect and wait until its process is gone."""
+        for task in self._under_way:
+            task.cancel()
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._detached.discard(task)
+        self._released()
+
+    async def _perform(self, run: Run, perform: Perform) -> None:
+        claim = run.claim
+        output = looking = None
+        if perform.await_result and isinstance(perform.effect, RunProcess | RunContainer):
+            output = ProcessOutput(lambda: self._vault.redaction)
+            looking = asyncio.create_task(self._show_output(run, perform, output))
+        context = EffectContext(
+            uid=claim.uid,
+            attempt=claim.attempt,
+            program=claim.program,
+            wrote=None if output is None else output.wrote,
+        )
+        try:
+            performed = await self._effects.perform(perform, run=context)
+        except Exception as error:
+            log.exception(
+                "run %s: performing %s failed",
+                run.uid,
+                perform.reference,
+                extra={"action": "effect.broken", "uid": run.uid},
+            )
+            detail = f"internal error while performing the task: {type(error).__name__}"
+            performed = Performed(frame=perform.frame, error=WorkflowError("runtime", detail=detail))
+        finally:
+            if looking is not None:
+                looking.cancel()
+            if output is not None:
+                self._note_output(run, perform, output, ended=True)
+        if run.gone or run.effects.get(perform.frame) is not asyncio.current_task():
+            return
+        del run.effects[perform.frame]
+        run.inbox.append(self._vault.redaction.outcome(perform, performed))
+        run.dirty = True
+        self._performed(run)
+
+    async def _show_output(self, run: Run, perform: Perform, output: ProcessOutput) -> None:
+        """Bring the output of a process into the journal while it runs, until cancelled."""
+        while not run.gone:
+            await asyncio.sleep(EVERY_S)
+            if self._note_output(run, perform, output):
+                run.dirty = True
+                self._performed(run)
+
+    def _note_output(self, run: Run, perform: Perform, output: ProcessOutput, *, ended: bool = False) -> bool:
+        """Note what is due of the output; tell whether there was something."""
+        details = output.take(ended=ended)
+        if details and not run.gone:
+            name = perform.reference.rpartition("/")[2]
+            run.note(
+                [
+                    Note(
+                        kind="process.output",
+                        at_ms=self._now_ms(),
+                        reference=perform.reference,
+                        name=name,
+                        detail=detail,
+                    )
+                    for detail in details
+                ]
+            )
+        return bool(details)
+
+
+def cancel_given_up(run: Run) -> None:
+    """Cancel effects whose task the engine has left: its time is over, or the run has ended."""
+    for key in run.effects.keys() - run.state.under_way:
+        run.effects.pop(key).cancel()
+
+
+def can_wait(run: Run) -> bool:
+    """Whether nothing goes on outside, and what would begin may as well begin in another worker."""
+    return not run.effects and not any(perform.at_most_once for perform in run.performs)

@@ -1,0 +1,111 @@
+"""What comes for runs that this worker holds: messages of the store become happenings of the engine.
+
+Used by `executor` and `loop`. Invariant: the engine is told of each message once, in the order of their
+numbers; one that cannot be read is told as an event that nobody wants, so that it goes and stays gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from iogate.engine.commands import Arrived, ChildEnded
+from iogate.errors import Unreachable
+from iogate.store import keys
+from iogate.store.connection.connection import CommandFailed
+from iogate.store.runs.claims import Message
+from iogate.store.runs.leases import Leases
+from iogate.worker.runs.codec import decode
+from iogate.worker.runs.run import Run
+
+log = logging.getLogger(__name__)
+
+NOBODY = 0
+"""No frame has this id."""
+
+
+class _Ended(msgspec.Struct):
+    status: Literal["completed", "faulted", "cancelled"]
+    output: Any = None
+    error: dict[str, Any] | None = None
+
+
+_ended = msgspec.json.Decoder(_Ended)
+
+
+class Inboxes:
+    """`arrived(run)`: something is in the run's inbox."""
+
+    def __init__(self, leases: Leases, arrived: Callable[[Run], None]) -> None:
+        self._leases = leases
+        self._arrived = arrived
+        self._reading: dict[str, asyncio.Task[None]] = {}
+        self._again: set[str] = set()
+
+    def look(self, run: Run) -> None:
+        """There is news for the run in the store; a hint is enough, a renewed lease gives another."""
+        if run.uid in self._reading:
+            self._again.add(run.uid)
+            return
+        task = asyncio.create_task(self._read(run))
+        self._reading[run.uid] = task
+        task.add_done_callback(lambda _: self._read_through(run))
+
+    def _read_through(self, run: Run) -> None:
+        self._reading.pop(run.uid, None)
+        if run.uid in self._again:
+            self._again.discard(run.uid)
+            if not run.gone:
+                self.look(run)
+
+    async def _read(self, run: Run) -> None:
+        try:
+            messages = await self._leases.inbox(run.uid, run.claim.token)
+        except (Unreachable, CommandFailed) as error:
+            log.debug("inbox of run %s: %s", run.uid, error, extra={"action": "inbox.postponed"})
+            return
+        if not run.gone and hear(run, messages):
+            self._arrived(run)
+
+
+def hear(run: Run, messages: Sequence[Message]) -> bool:
+    """Put what is new into the run's inbox; whether there was any."""
+    before = run.heard
+    run.overheard = len(messages) >= keys.INBOX_READ
+    for message in messages:
+        if message.number > run.heard:
+            run.heard = message.number
+            run.inbox.append(_happening(run, message))
+    return run.heard > before
+
+
+def _happening(run: Run, message: Message) -> Arrived | ChildEnded:
+    if message.forged:
+        return Arrived(frame=NOBODY, number=message.number, event={})
+    try:
+        if message.kind == "child":
+            ended = _ended.decode(message.data)
+            return ChildEnded(
+                frame=message.frame,
+                number=message.number,
+                status=ended.status,
+                output=ended.output,
+                error=ended.error,
+            )
+        event = decode(message.data)
+        if not isinstance(event, Mapping):
+            raise TypeError("no JSON object")  # noqa: TRY301 - the same end as for what is no JSON
+        return Arrived(frame=message.frame, number=message.number, event=event)
+    except (ValueError, TypeError, msgspec.MsgspecError) as error:
+        log.warning(
+            "run %s: message %d cannot be read and is dropped: %s",
+            run.uid,
+            message.number,
+            error,
+            extra={"action": "message.dropped", "uid": run.uid},
+        )
+        return Arrived(frame=NOBODY, number=message.number, event={})

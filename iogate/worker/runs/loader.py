@@ -1,0 +1,135 @@
+"""From a claim to a run in this worker's hands: its program, its facts, and the state that is stored.
+
+Used by `executor`. Invariant: a taken run is in `waiting` or among the runs of `executor`, never in both; one
+that cannot be gone on with raises `Unfit`, and nothing else suffers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from iogate.compiler.program import Program
+from iogate.engine.commands import Cancelled, Resumed
+from iogate.engine.scope import RunFacts
+from iogate.engine.state.run_state import State
+from iogate.store.runs.claims import Claim
+from iogate.worker.events.sinks import Sinks
+from iogate.worker.pool.crash_report import Witness
+from iogate.worker.runs.codec import Codec, TooDeep, decode
+from iogate.worker.runs.inbox import hear
+from iogate.worker.runs.programs import Programs, Unloadable
+from iogate.worker.runs.run import Run
+from iogate.worker.secrets.secret_store import Vault
+
+log = logging.getLogger(__name__)
+
+
+class Unfit(Exception):
+    """A run that this worker cannot go on with; `kind` is one of the standard's errors."""
+
+    def __init__(self, kind: str, detail: str, title: str | None = None) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.title = title
+
+
+class Loading:
+    def __init__(
+        self, programs: Programs, vault: Vault, sinks: Sinks, *, leave_word: Callable[[bytes], None] | None
+    ) -> None:
+        """`leave_word`: these runs may have ended a worker; keep a line for who buries this one."""
+        self._programs = programs
+        self._vault = vault
+        self._sinks = sinks
+        self._leave_word = leave_word
+        self._loop = asyncio.get_running_loop()
+        self.waiting: dict[str, Claim] = {}
+        """Taken, and waiting for its program."""
+
+    def run(self, claim: Claim, held_until: float, again: Callable[[Claim, float], None]) -> Run | None:
+        """The run of a claim, not restored yet; None: `again` is called once its program is here."""
+        # A forged run names a program, too: nothing of it is looked at.
+        loaded = Unloadable(reason="") if claim.forged else self._programs.get(claim.program)
+        if loaded is None:
+            self.waiting[claim.uid] = claim
+            self._programs.fetch(claim.program, lambda: self._arrived(claim, held_until, again))
+            return None
+        program = None if isinstance(loaded, Unloadable) else loaded
+        return Run(
+            claim=claim,
+            program=program,
+            environment=self._vault.environment(() if program is None else program.secrets),
+            facts=RunFacts(
+                uid=claim.uid, started_at_ms=claim.started_at_ms, input=None, attempt=claim.attempt
+            ),
+            state=State(),
+            deadline_ms=claim.deadline_ms,
+            held_until=held_until,
+            committed_at=self._loop.time(),
+            codec=Codec(input=claim.input),
+            seq=claim.seq,
+            sinks=self._sinks,
+            witness=self._witness(claim, program),
+        )
+
+    def restore(self, run: Run) -> None:
+        """Give the run what the store has of it.
+
+        Raises Unfit where the run is forged, or its program or state cannot be loaded.
+        """
+        claim = run.claim
+        if claim.forged:
+            raise Unfit(
+                "authentication",
+                f"{claim.forged} was not written by a process that has the link_key, or was changed since: "
+                "nothing of it was executed",
+                "Run is not authentic",
+            )
+        program = self._programs.get(claim.program)
+        if isinstance(program, Unloadable):
+            raise Unfit("configuration", program.reason)
+        if run.deadline_ms is None and claim.timeout_s is not None:
+            run.deadline_ms = claim.started_at_ms + int(claim.timeout_s * 1000)
+        try:
+            run.facts = replace(run.facts, input=decode(claim.input))
+            if claim.head is not None:
+                run.state = run.codec.load(claim.head, claim.frames, claim.values)
+                run.inbox.append(Resumed(worker=claim.left))
+            elif claim.seq:
+                # Starting anew would repeat what has been done.
+                raise ValueError("its frames are gone")  # noqa: TRY301 - the same end as for what cannot be decoded
+        except Exception as error:
+            # A defect of ours faults one run, not the worker.
+            raise broken(run, "what is stored of it cannot be loaded", error) from error
+        run.heard = run.state.inbox_done
+        hear(run, claim.inbox)
+        if claim.cancelled:
+            run.cancelled = True
+            run.inbox.append(Cancelled(reason=claim.reason))
+
+    def _witness(self, claim: Claim, program: Program | None) -> Witness | None:
+        if self._leave_word is None or program is None:
+            return None
+        return Witness(claim.uid, program, self._leave_word)
+
+    def _arrived(self, claim: Claim, held_until: float, again: Callable[[Claim, float], None]) -> None:
+        if self.waiting.pop(claim.uid, None) is not None:
+            again(claim, held_until)
+
+
+def broken(run: Run, what: str, error: Exception) -> Unfit:
+    """What a defect of ours makes of the run it happened to; the log has the traceback."""
+    if isinstance(error, TooDeep):
+        return Unfit("runtime", str(error), error.title)
+    log.error(
+        "run %s: %s",
+        run.uid,
+        what,
+        exc_info=error,
+        extra={"action": "run.broken", "uid": run.uid},
+    )
+    return Unfit("runtime", f"internal error: {what}: {type(error).__name__}: {error}")

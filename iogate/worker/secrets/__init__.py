@@ -1,0 +1,1 @@
+"""Secrets of workflows, and their redaction in what a worker writes."""

@@ -1,0 +1,140 @@
+"""Secrets of workflows: resolved here, in workers only, from what the settings name.
+
+Used by `executor`. Invariant: a resolved secret goes to the engine's environment for the workflows that
+declare it, to nothing that is stored or logged; one that is missing is absent there, so that its use
+is an authorization error of that run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from iogate import logs
+from iogate.engine.scope import Environment
+from iogate.security.redaction import disguises
+from iogate.security.secrets import Unset, resolve
+from iogate.settings import Settings
+from iogate.settings.redis_url import passwords
+from iogate.store.maintenance.presence import SECRETS, UNSET
+from iogate.worker.events.sinks import of_settings
+from iogate.worker.secrets.redaction import Redaction
+
+log = logging.getLogger(__name__)
+
+
+class Vault:
+    """What the settings name, resolved; `refresh` reads files again, so that a rotated secret arrives."""
+
+    def __init__(self, settings: Settings, root: Path, *, once: frozenset[str] = frozenset()) -> None:
+        self._once = once
+        self.error_types = settings.error_types
+        self._sources: Mapping[str, Mapping[str, str]] = settings.secrets
+        self._root = root
+        self._own = passwords(settings.redis_url or "")
+        self._resolved: dict[str, Any] | None = None
+        self._faults: dict[str, str] = {}
+        self._unset: dict[str, str] = {}
+        self._sinks = {sink.name: sink.headers for sink in of_settings(settings).all}
+        self._headers: dict[str, dict[str, str] | None] = {}
+        self._environments: dict[tuple[str, ...], Environment] = {}
+        self.redaction = Redaction()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Resolve all secrets again; what is missing is said once, not each time."""
+        resolved: dict[str, Any] = {}
+        texts: list[Any] = list(self._own)
+        faults: dict[str, str] = {}
+        unset: dict[str, str] = {}
+        for name, source in self._sources.items():
+            label = f"secret {name}"
+            text = self._text(label, source, "workflows that use it fail with an authorization error", faults)
+            if text is None:
+                unset[name] = faults[label]
+            else:
+                resolved[name] = _parsed(text)
+                texts += (text, resolved[name])
+        headers = {sink: self._resolved_headers(sink, given, faults) for sink, given in self._sinks.items()}
+        texts += [
+            text
+            for sink, given in self._sinks.items()
+            for name, text in (headers[sink] or {}).items()
+            if not isinstance(given[name], str)
+        ]
+        self._faults = faults
+        if unset != self._unset:
+            self._unset = unset
+            self._environments.clear()
+        if resolved != self._resolved or headers != self._headers:
+            self._resolved, self._headers = resolved, headers
+            self._environments.clear()
+            self.redaction = Redaction(texts)
+            logs.hide(disguises(texts))
+
+    def announced(self) -> dict[str, str]:
+        """Return for `Process.detail` the names of the secrets that are there, and why others are not."""
+        unset = {UNSET + name: reason for name, reason in self._unset.items()}
+        return {SECRETS: "\n".join(sorted(self._resolved or {})), **unset}
+
+    def headers(self, sink: str) -> Mapping[str, str] | None:
+        """What the settings say to send to a sink; None while a secret of it is missing."""
+        return self._headers[sink]
+
+    def _resolved_headers(
+        self, sink: str, given: Mapping[str, Any], faults: dict[str, str]
+    ) -> dict[str, str] | None:
+        headers: dict[str, str] = {}
+        for name, value in given.items():
+            text = (
+                value
+                if isinstance(value, str)
+                else self._text(f"header {name} of sink {sink}", value, "nothing is sent there", faults)
+            )
+            if text is None:
+                return None
+            headers[name] = text
+        return headers
+
+    def _text(self, what: str, source: Mapping[str, str], then: str, faults: dict[str, str]) -> str | None:
+        """The text of a secret; None where it is missing, which is said once."""
+        ((kind, value),) = source.items()
+        try:
+            return resolve("env" if kind == "env" else "file", value, root=self._root)
+        except Unset as unset:
+            faults[what] = unset.message
+            if self._faults.get(what) != unset.message:
+                log.warning(
+                    "%s: %s; %s", what, unset.message, then, extra={"action": "secret.unset", "secret": what}
+                )
+            return None
+
+    def environment(self, names: tuple[str, ...]) -> Environment:
+        """What is around the runs of a workflow that declares these secrets."""
+        environment = self._environments.get(names)
+        if environment is None:
+            resolved = self._resolved or {}
+            secrets = {name: resolved[name] for name in names if name in resolved}
+            environment = Environment(
+                secrets=secrets,
+                unset={name: self._unset[name] for name in names if name in self._unset},
+                once=self._once,
+                error_types=self.error_types,
+                redact=self.redaction.text,
+            )
+            self._environments[names] = environment
+        return environment
+
+
+def _parsed(text: str) -> Any:
+    """A secret whose text is a JSON object is that object."""
+    if text.lstrip()[:1] != "{":
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text

@@ -1,0 +1,226 @@
+"""`up`, `serve`, `worker`: what they start, what they leave behind, how they end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from iogate.cli.processes import process_commands
+from iogate.store.embedded.server import find_embedded, start_embedded
+from tests import fork_server
+from tests.cli.conftest import Cli
+from tests.cli.place import API, Place, environment, free_port, started, until, up, write_project
+
+
+def pids_under(parent: int) -> list[int]:
+    """The children of a process, from the kernel's own list."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=False
+    )
+    return [int(line) for line in listed.stdout.split()]
+
+
+def runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_signal_ends_parent_children_and_store(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM exits 0, SIGINT 130; the store goes too, and its data stays. A path may hold any character."""
+    root = cli.root / "my jobs 100% #1?"
+    root.mkdir()
+    monkeypatch.chdir(root)
+    write_project(root)
+    for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
+        with up(root) as place:
+            children = pids_under(place.process.pid)
+            assert len(children) >= 3
+            uid = place.buy()
+            assert place.call(f"/v1/runs/{uid}?wait=10")[1]["status"] == "completed"
+            assert "completed" in cli("runs", "show", uid).out
+            uid = place.buy()
+            place.process.send_signal(number)
+            assert place.process.wait(20) == code, place.err
+            assert not any(runs(child) for child in children)
+            assert find_embedded(root / ".iogate") is None
+        assert "Traceback" not in place.err
+    embedded = start_embedded(root / ".iogate")
+    try:
+        assert cli("runs", "wait", uid, "--timeout", "1", code=None).code in {0, 124}
+    finally:
+        embedded.stop()
+
+
+def test_files_that_do_not_hold_start_nothing(cli: Cli) -> None:
+    write_project(cli.root)
+    cli.write("apis.d/shop.yaml", API.replace("verbs:", "methods:"))
+    ran = cli("up", code=3)
+    assert "error IOG101" in ran.err
+    assert not (cli.root / ".iogate").exists()
+
+
+def test_a_port_in_use_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_commands, "PORT_S", 0.1)
+    write_project(cli.root)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ran = cli("up", "--port", str(port), code=64)
+    assert f"iogate: cannot listen on 127.0.0.1:{port}: Address already in use\n" in ran.err
+
+
+def test_a_data_dir_that_cannot_be_written_is_told(cli: Cli) -> None:
+    write_project(cli.root)
+    cli.write(".iogate", "a file")
+    ran = cli("up", "--port", str(free_port()), code=6)
+    file = cli.root.resolve() / ".iogate"
+    assert f"iogate: {file} is not writable: Not a directory [IOG628]\n" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_a_wrong_flag_is_told_as_a_setting(cli: Cli) -> None:
+    ran = cli("up", "--port", "0", code=3)
+    assert ran.err.startswith("iogate: --port: expected a whole number from 1 to 65535, got 0")
+
+
+def test_a_store_left_behind_by_a_killed_parent_is_adopted_and_started_again_when_it_dies(
+    tmp_path: Path,
+) -> None:
+    write_project(tmp_path)
+    with up(tmp_path) as place:
+        uid = place.buy()
+        children = pids_under(place.process.pid)
+        place.process.kill()
+        place.process.wait()
+        assert find_embedded(tmp_path / ".iogate") is not None
+    with up(tmp_path) as place:
+        assert place.call(f"/v1/runs/{uid}?wait=10")[1]["status"] == "completed"
+        until(lambda: sum(map(runs, children)) <= 1)  # all but the store
+        os.kill(start_embedded(tmp_path / ".iogate").pid, signal.SIGKILL)
+        until(lambda: place.call(f"/v1/runs/{uid}")[0] == 200)
+        until(lambda: place.call("/v1/api/shop/buy/async", {"sku": "B"})[0] == 202)
+    assert find_embedded(tmp_path / ".iogate") is None
+
+
+def test_watch_applies_a_change_and_keeps_what_is_live_when_it_does_not_hold(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    document = tmp_path / "apis.d/shop.yaml"
+    with up(tmp_path, "--watch") as place:
+        # It may not say yet that it watches: what has changed since it read the files is a change.
+        until(lambda: "revision 1" in place.err)
+        document.write_text(API.replace("verbs:", "methods:"))
+        until(lambda: "what is live stays as it is" in place.err)
+        assert place.call("/v1/api/shop/buy/async", {})[0] == 202
+        document.write_text(API.replace("  buy:", "  purchase:"))
+        until(lambda: "revision 2: 1 API added, 1 removed" in place.err)
+        assert place.call("/v1/api/shop/buy/async", {})[0] == 404
+        assert place.call("/v1/api/shop/purchase/async", {})[0] == 202
+        (tmp_path / "iogate.yaml").write_text("concurrency: 7\n")
+        until(lambda: "the settings have changed: restart to take them" in place.err)
+
+
+def test_an_empty_folder_deletes_nothing_by_mistake(cli: Cli) -> None:
+    """`up` refuses to delete every API; with `--no-apply` it serves what is live."""
+    write_project(cli.root)
+    embedded = start_embedded(cli.root / ".iogate")
+    try:
+        cli("apply")
+    finally:
+        embedded.stop()
+    (cli.root / "apis.d/shop.yaml").unlink()
+    ran = cli("up", "--port", str(free_port()), code=4)
+    assert "this would delete all 8 APIs: the files hold none [IOG631]" in ran.err
+    assert find_embedded(cli.root / ".iogate") is None
+    with up(cli.root, "--no-apply", "--gateways", "2") as place:
+        assert place.call("/v1/api/shop/buy/async", {})[0] == 202
+        assert len(pids_under(place.process.pid)) >= 4
+
+
+def test_serve_and_worker_share_the_store_of_the_folder(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever ends first leaves the store to the other; the last one ends it."""
+    write_project(cli.root)
+    data_dir = cli.root / ".iogate"
+    port = str(free_port())
+    monkeypatch.setenv("IOGATE_PORT", port)
+
+    def there(kind: str) -> bool:
+        return len(cli("status", "-o", "json").json[kind]) == 1
+
+    with started(cli.root, "serve", "--port", port) as serving:
+        until(lambda: find_embedded(data_dir))
+        cli("apply")
+        until(lambda: there("gateways"))
+        with started(cli.root, "worker") as working:
+            until(lambda: there("workers"))
+            called = cli("api", "call", "shop/buy", "--input", '{"sku": "S"}', "--wait", "-o", "json").json
+            assert called["output"] == {"bought": "S"}
+            serving.send_signal(signal.SIGTERM)
+            assert serving.wait(20) == 0
+            assert cli("runs", "show", called["uid"], "-o", "json").json["status"] == "completed"
+            working.send_signal(signal.SIGTERM)
+            assert working.wait(20) == 0
+            assert find_embedded(data_dir) is None
+
+
+def test_apply_says_what_changed_and_what_is_closed(cli: Cli) -> None:
+    write_project(cli.root)
+    embedded = start_embedded(cli.root / ".iogate", appendfsync="everysec")
+    try:
+        first = cli("apply")
+        assert first.out.startswith("revision 1: 8 APIs added; 5 workflows added\n  + shop/buy\n")
+        assert first.err.splitlines()[-1] == "disabled as yet: iogate enable shop/hashed"
+        assert "store: unix://" in first.err
+        assert cli("apply").out == "revision 1: no changes\n"
+        cli.write("apis.d/shop.yaml", API.replace("  buy:", "  purchase:"))
+        changed = cli("apply", "-o", "json").json
+        assert changed["schema"] == "iogate.apply/v1"
+        assert (changed["revision"], changed["previous"], changed["changed"]) == (2, 1, True)
+        assert changed["apis"]["added"] == ["shop/purchase"]
+        assert changed["apis"]["removed"] == ["shop/buy"]
+        (cli.root / "apis.d/shop.yaml").unlink()
+        assert "--allow-empty" in cli("apply", code=4).err
+        assert "3 removed" not in cli("apply", "--allow-empty").out
+        cli.write("apis.d/shop.yaml", API)
+        assert "shop/buy" in cli("apply").err  # it was deleted, so it comes back disabled
+    finally:
+        embedded.stop()
+
+
+@pytest.mark.parametrize(
+    "command", [("run", "workflows.d/sleep.yaml"), ("runs", "wait"), ("runs", "logs", "-f")]
+)
+def test_an_interrupt_ends_what_waits_with_130(shop: Place, tmp_path: Path, command: tuple[str, ...]) -> None:
+    arguments = [*command, *(() if command[0] == "run" else (shop.buy("sleep"),))]
+    with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
+        process = fork_server.start(
+            "iogate", *arguments, environment=environment(), folder=shop.root, stdout=out, stderr=err
+        )
+    try:
+        # It waits once it has a connection to a store: a socket among its files.
+        until(lambda: any("socket" in link for link in links(process.pid)))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) == 130
+        assert (tmp_path / "err").read_text() == ""
+    finally:
+        process.kill()
+        process.wait()
+
+
+def links(pid: int) -> list[str]:
+    """What the files of a process are."""
+    folder = Path(f"/proc/{pid}/fd")
+    found = []
+    for entry in folder.iterdir() if folder.exists() else ():
+        with contextlib.suppress(OSError):
+            found.append(str(entry.readlink()))
+    return found

@@ -1,0 +1,145 @@
+"""What a start outlasts: a store that dies meanwhile, a port that is still held, a disk that is full."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iogate.cli.processes import embedded_store as kept
+from iogate.cli.processes.embedded_store import kept_store
+from iogate.cli.processes.process_commands import _listening, _Parts
+from iogate.cli.processes.store_retry import patiently
+from iogate.errors import Unreachable, WrongStore
+from iogate.gateway.sockets import PortTaken
+from iogate.settings import Settings
+from iogate.store.embedded import server as embedded
+from iogate.store.embedded.server import find_embedded, start_embedded
+from iogate.store.keys import PROCESSES
+from iogate.store.maintenance.presence import Process
+from iogate.store.store import open_store
+from tests.cli.place import free_port, started, until, write_project
+from tests.keys import RING
+
+
+def kill_store(data_dir: Path) -> bool:
+    """SIGKILL the server of the folder, whether it answers or not."""
+    folder = data_dir.resolve() / "redis"
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            if (entry / "cwd").readlink() == folder and int(entry.name):
+                os.kill(int(entry.name), signal.SIGKILL)
+                return True
+    return False
+
+
+def test_up_outlasts_a_store_that_is_killed_while_it_starts(tmp_path: Path) -> None:
+    """Again and again, as soon as it is there: what follows waits for the next one."""
+    write_project(tmp_path)
+    with started(tmp_path, "up", "--port", str(free_port())) as process:
+        for _ in range(4):
+            until(lambda: kill_store(tmp_path / ".iogate") or process.poll() is not None)
+        until(lambda: "curl" in (tmp_path / "up.out").read_text() or process.poll() is not None)
+        assert process.poll() is None, (tmp_path / "up.err").read_text()
+
+
+async def test_a_store_that_is_away_is_asked_again_and_one_that_refuses_is_not() -> None:
+    answers: Iterator[Any] = iter([Unreachable("away"), Unreachable("away"), "here"])
+
+    async def ask() -> str:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return str(answer)
+
+    assert await patiently(ask) == "here"
+    answers = iter([WrongStore("not ours"), "here"])
+    with pytest.raises(WrongStore, match="not ours"):
+        await patiently(ask)
+    answers = iter([Unreachable("away for long"), "here"])
+    with pytest.raises(Unreachable, match="away for long"):
+        await patiently(ask, limit_s=-1.0)
+
+
+async def test_a_port_that_a_dying_gateway_still_holds_is_waited_for(tmp_path: Path) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        settings = Settings(host="127.0.0.1", port=held.getsockname()[1], data_dir=tmp_path)
+        asyncio.get_running_loop().call_later(0.2, held.close)
+        async with _listening(settings, _Parts(gateways=True)) as files:
+            assert len(files) == 1
+        async with _listening(replace(settings, port=free_port()), _Parts(gateways=True)) as files:
+            with socket.socket(fileno=os.dup(files[0])) as ours:
+                taken = replace(settings, port=ours.getsockname()[1])
+            with pytest.raises(PortTaken, match="Address already in use"):
+                async with _listening(taken, _Parts(gateways=True)):
+                    pass
+
+
+async def test_a_store_that_cannot_be_started_at_first_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full is no error of ours and passes: the keeper goes on."""
+    monkeypatch.setattr(kept, "AGAIN_S", 0.05)
+    settings = Settings(data_dir=tmp_path)
+    failed: list[int] = []
+
+    async with kept_store(settings) as url:
+        start = embedded._start
+
+        def full(*arguments: Any, **named: Any) -> Any:
+            if len(failed) < 2:
+                failed.append(1)
+                raise OSError(28, "No space left on device")
+            return start(*arguments, **named)
+
+        monkeypatch.setattr(embedded, "_start", full)
+        first = find_embedded(tmp_path)
+        assert first == url
+        assert kill_store(tmp_path)
+
+        async def back() -> None:
+            while True:
+                with contextlib.suppress(Unreachable):
+                    store = await open_store(url, client_name="test", keyring=RING)
+                    await store.close()
+                    return
+                await asyncio.sleep(0.02)
+
+        async with asyncio.timeout(20):
+            while len(failed) < 2:
+                await asyncio.sleep(0.02)
+            await back()
+    assert find_embedded(tmp_path) is None
+
+
+async def test_announcements_in_a_copied_folder_keep_no_store(tmp_path: Path) -> None:
+    """Before: a server that was started for a copy of a folder in use outlived an `up` that was refused."""
+    settings = Settings(data_dir=tmp_path)
+    server = start_embedded(tmp_path)
+    try:
+        store = await open_store(server.url, client_name="test")
+        user = Process(kind="worker", id="w1", pid=os.getpid(), host=socket.gethostname(), started_at_ms=0)
+        await store.presence.announce(user)
+        now_s = await store.now_ms() // 1000
+        await store.call("ZADD", PROCESSES + "worker", now_s + 2, user.id)
+        async with kept_store(settings):
+            pass
+        assert server.alive, "another process uses it"
+        await store.call("ZADD", PROCESSES + "worker", now_s - 60, user.id)
+        await store.close()
+        with pytest.raises(WrongStore):
+            async with kept_store(settings):
+                raise WrongStore("refused")
+        assert not server.alive
+    finally:
+        server.stop()

@@ -1,0 +1,173 @@
+"""`init`, `new`, `secret`: files that hold, and nothing overwritten."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from iogate.security.secrets import hash_token, is_token
+from tests.cli.conftest import Cli
+
+
+def test_init_writes_a_project_once(cli: Cli) -> None:
+    first = cli("init", "-o", "json").json
+    assert first == {
+        "schema": "iogate.init/v1",
+        "created": ["iogate.yaml", "apis.d/hello.yaml", "workflows.d/hello.yaml", ".gitignore"],
+        "kept": [],
+    }
+    cli.write("iogate.yaml", "port: 81\n")
+    assert cli("init", "-o", "json").json["kept"] == first["created"][:3]
+    assert (cli.root / "iogate.yaml").read_text() == "port: 81\n"
+    assert cli("init").err.startswith("all files exist already: nothing was changed\n")
+
+
+def test_init_adds_the_data_folder_to_an_existing_gitignore(cli: Cli) -> None:
+    cli.write(".gitignore", "*.pyc")
+    cli("init")
+    assert (cli.root / ".gitignore").read_text() == "*.pyc\n.iogate/\n"
+
+
+def test_new_api_adds_methods_to_a_module(cli: Cli) -> None:
+    cli("new", "api", "orders/submit")
+    ran = cli("new", "api", "orders/cancel_all", "--http", "https://shop.example/cancel")
+    assert ran.out == "changed apis.d/orders.yaml\ncreated workflows.d/orders/cancel_all.yaml\n"
+    text = (cli.root / "apis.d/orders.yaml").read_text()
+    assert "workflow: orders/submit\n" in text
+    assert "workflow: orders/cancel-all\n" in text
+    assert "mocks: {/do/0/call: {output: {ok: true}}}" in text
+
+
+def test_new_api_leaves_a_module_alone_that_it_cannot_extend(cli: Cli) -> None:
+    text = "module: orders\nmethods: {a: {workflow: x/y, auth: none}}\n"
+    cli.write("apis.d/orders.yaml", text)
+    ran = cli("new", "api", "orders/submit", code=4)
+    assert ran.err.startswith(
+        'iogate: apis.d/orders.yaml: the method cannot be added by itself, since "methods" is not the last'
+        " key in block style\n  add this under methods:\n    submit:\n"
+    )
+    assert (cli.root / "apis.d/orders.yaml").read_text() == text
+    assert not (cli.root / "workflows.d").exists()
+
+
+def test_new_api_refuses_a_method_that_exists(cli: Cli) -> None:
+    cli("new", "api", "orders/submit")
+    assert cli("new", "api", "orders/submit", code=4).err == (
+        "iogate: workflows.d/orders/submit.yaml exists already\n  delete it, or choose another method\n"
+    )
+
+
+def test_new_api_from_a_script_names_the_setting_that_it_needs(cli: Cli) -> None:
+    cli.write("scripts/report.py", "print(1)\n")
+    ran = cli("new", "api", "reports/daily", "--script", "scripts/report.py")
+    assert ran.err.startswith(
+        'warning: allow_run has no "script": add it in iogate.yaml before "iogate apply"\n'
+    )
+    text = (cli.root / "workflows.d/reports/daily.yaml").read_text()
+    assert 'source: {endpoint: "../../scripts/report.py"}' in text
+
+
+def test_new_api_from_a_function_passes_its_parameters(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.write(
+        "iogate_test_new.py",
+        "import iogate\n@iogate.function('greet', version='1.0.0')\n"
+        "def greet(name: str, ctx: iogate.Context) -> str:\n    return name\n",
+    )
+    cli.write("iogate.yaml", "functions: [iogate_test_new]\n")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    cli("new", "api", "people/greet", "--function", "greet:1.0.0")
+    text = (cli.root / "workflows.d/people/greet.yaml").read_text()
+    assert "call: greet:1.0.0@default\n      with:\n        name: ${ .name }\n" in text
+    ran = cli("new", "api", "people/shout", "--function", "shout:1.0.0", code=8)
+    assert ran.err == "iogate: --function shout:1.0.0: no such function; there are greet:1.0.0\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["api", "orders"],
+            "orders: expected MODULE/METHOD, each of 1 to 63 letters, digits, - or _, with a",
+        ),
+        (["api", "a/../b"], "a/../b: expected MODULE/METHOD"),
+        (["api", "a/b", "--http", "ftp://x"], "--http ftp://x: expected a URL with http:// or https://"),
+        (
+            ["api", "a/b", "--http", "http://x", "--function", "f:1"],
+            "--script, --function and --http exclude",
+        ),
+        (["api", "a/b", "--function", "f"], "--function f: expected NAME:VERSION, for example greet:1.0.0"),
+        (["api", "a/b", "--script", "../x.py"], "--script ../x.py: it is outside the project "),
+        (["api", "a/b", "--script", "link/x.py"], "--script link/x.py: it is outside the project "),
+        (["workflow", "A/b"], "A/b: expected NAMESPACE/NAME, each of a-z, 0-9 and -, of at most 63"),
+    ],
+)
+def test_a_wrong_name_says_what_was_expected(cli: Cli, arguments: list[str], message: str) -> None:
+    outside = cli.root.parent / "outside"
+    outside.mkdir(exist_ok=True)
+    (cli.root / "link").symlink_to(outside)
+    assert cli("new", *arguments, code=64).err.startswith(f"iogate: {message}")
+    assert not (cli.root / "apis.d").exists()
+    assert not (cli.root.parent / "x.py").exists()
+    assert not any(outside.iterdir())
+
+
+def test_new_api_writes_a_missing_script_and_its_test_passes(cli: Cli) -> None:
+    cli("init")
+    ran = cli("new", "api", "a/b", "--script", "scripts/x.py")
+    assert ran.out.splitlines()[-1] == "created scripts/x.py"
+    assert cli("test", "a/b", "-o", "json").json["passed"] == 1
+    assert cli("run", "workflows.d/a/b.yaml", "--input", '{"n": 1}', "-o", "json").json["output"] == {
+        "received": {"n": 1}
+    }
+    cli.write("scripts/x.py", "print(2)\n")
+    again = cli("new", "api", "a/c", "--script", "scripts/x.py")
+    assert "scripts/x.py" not in again.out
+    assert (cli.root / "scripts/x.py").read_text() == "print(2)\n"
+    assert (
+        cli("new", "api", "a/d", "--script", "scripts", code=64).err
+        == "iogate: --script scripts: not a file\n"
+    )
+
+
+def test_new_workflow_writes_one_and_refuses_a_second(cli: Cli) -> None:
+    assert cli("new", "workflow", "shop/pay").out == "created workflows.d/shop/pay.yaml\n"
+    assert "exists already" in cli("new", "workflow", "shop/pay", code=4).err
+
+
+def test_new_workflow_refuses_one_that_another_file_defines(cli: Cli) -> None:
+    cli.write(
+        "workflows.d/all.yaml",
+        "document: {dsl: '1.0.3', namespace: ops, name: deploy, version: 2.0.0}\ndo: [{a: {set: {}}}]\n",
+    )
+    assert cli("new", "workflow", "ops/deploy", code=4).err == (
+        "iogate: workflow ops/deploy exists already, in workflows.d/all.yaml\n"
+        "  change that file, or choose another name\n"
+    )
+    assert not (cli.root / "workflows.d/ops").exists()
+
+
+def test_a_new_token_matches_its_hash(cli: Cli) -> None:
+    made = cli("secret", "new", "-o", "json").json
+    assert made["schema"] == "iogate.secret.new/v1"
+    assert is_token(made["token"])
+    assert made["hash"] == hash_token(made["token"])
+
+
+def test_a_secret_is_hashed_from_stdin_without_its_line_break(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("123456\n"))
+    assert cli("secret", "hash").out == hash_token("123456") + "\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("123456\n"))
+    assert cli("secret", "hash", "--password").out.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert cli("secret", "hash", code=64).err.startswith("iogate: no secret on stdin\n")
+
+
+def test_doctor_says_that_there_is_no_store_before_the_first_up(cli: Cli) -> None:
+    cli("init")
+    assert (
+        "iogate: there is no store yet, as always before the first `iogate up`" in cli("doctor", code=6).err
+    )

@@ -1,0 +1,241 @@
+"""Parts of the commands that need no process: banner, credentials, options, what is watched."""
+
+from __future__ import annotations
+
+import io
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iogate.cli import options
+from iogate.cli.apis import credentials
+from iogate.cli.apis.api_commands import reachable
+from iogate.cli.apis.examples import Example
+from iogate.cli.processes import banner
+from iogate.cli.processes.banner import Row
+from iogate.cli.render import Screen, Table
+from iogate.cli.revisions.publication import stamp
+from iogate.compiler.revision import AnyAuth, EnvSecret, FileSecret, HashedSecret, NoAuth, TokenAuth, UserAuth
+from iogate.errors import IogateError, Misused
+from iogate.security.secrets import Unset
+
+
+def row(
+    auth: Any, *, enabled: bool = True, unset: tuple[str, ...] = (), verbs: tuple[str, ...] = ("POST",)
+) -> Row:
+    body = '{"a": 1}' if "POST" in verbs else None
+    example = Example(verb=verbs[0], body=body)
+    return Row(api="m/x", verbs=verbs, auth="", enabled=enabled, unset=unset, auth_data=auth, example=example)
+
+
+@pytest.mark.parametrize(
+    ("auth", "options_"),
+    [
+        ("none", ""),
+        ({"token": {"env": "T"}}, '-H "token: $T" '),
+        ({"token": [{"hash": "sha256:0"}, {"file": "t.txt"}]}, '-H "token: $(cat t.txt)" '),
+        ({"tokens": {"a": {"hash": "x"}, "b": {"env": "B"}}}, '-H "token: $B" '),
+        ({"user": "u", "password": {"env": "P"}}, "-H 'user: u' -H \"password: $P\" "),
+        ({"any": [{"token": "clear"}, {"users": {"u": {"env": "P"}}}]}, "-H 'user: u' -H \"password: $P\" "),
+    ],
+)
+def test_the_curl_line_reads_secrets_where_they_are(auth: Any, options_: str) -> None:
+    line = banner.curl_line(row(auth), "http://h:1")
+    assert line == f"curl {options_}-d '{{\"a\": 1}}' h:1/v1/api/m/x/async"
+
+
+def test_a_secret_in_clear_is_in_no_curl_line() -> None:
+    assert banner.curl_line(row({"token": "hunter2"}), "http://h:1") is None
+    assert banner.easiest([row({"user": "u", "password": "hunter2"})], "http://h:1") is None
+
+
+def test_the_easiest_call_comes_first() -> None:
+    rows = [row({"token": {"env": "T"}}), row("none", enabled=False), row("none", verbs=("GET",))]
+    assert banner.easiest(rows, "http://h:1") == "curl h:1/v1/api/m/x/async"
+    assert banner.easiest(rows[1:2], "http://h:1") == (
+        "iogate enable m/x && curl -d '{\"a\": 1}' h:1/v1/api/m/x/async"
+    )
+    assert banner.easiest([row("none", unset=("T is not set",))], "http://h:1") is None
+
+
+def test_a_banner_without_apis_says_what_to_do() -> None:
+    assert banner.parts(url="u", store="s", revision=None, rows=[])[-1] == (
+        'no APIs yet: "iogate init" writes a first one'
+    )
+
+
+def test_credentials_take_the_first_secret_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OLD", raising=False)
+    monkeypatch.setenv("NEW", "n")
+    (tmp_path / "p").write_text("word\n")
+    assert credentials.headers({"token": [{"env": "OLD"}, {"env": "NEW"}]}, api="m/x") == {"token": "n"}
+    assert credentials.headers({"users": {"u": {"file": "p"}}}, api="m/x") == {
+        "user": "u",
+        "password": "word",
+    }
+    assert credentials.headers({"any": [{"token": {"env": "OLD"}}, "none"]}, api="m/x") == {}
+    with pytest.raises(Unset, match="environment variable OLD is not set"):
+        credentials.headers({"token": {"env": "OLD"}}, api="m/x")
+    with pytest.raises(Misused, match="m/x: iogate cannot make credentials of this kind by itself"):
+        credentials.headers({"jwt": {}}, api="m/x")
+
+
+def test_a_compiled_auth_reads_like_a_document() -> None:
+    compiled = AnyAuth(
+        any=(
+            NoAuth(),
+            TokenAuth(tokens={"token": (EnvSecret(name="T"), HashedSecret(value="sha256:0"))}),
+            UserAuth(users={"u": (FileSecret(path="p"),)}),
+        )
+    )
+    assert credentials.of_revision(compiled) == {
+        "any": [
+            "none",
+            {"tokens": {"token": [{"env": "T"}, {"hash": "sha256:0"}]}},
+            {"users": {"u": [{"file": "p"}]}},
+        ]
+    }
+    assert credentials.describe(compiled) == "none or token or user/password"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("30", 30.0), ("30s", 30.0), ("5m", 300.0), ("PT5M", 300.0), ("2d", 172_800.0)]
+)
+def test_lengths_of_time_have_all_forms(text: str, value: float) -> None:
+    assert options.seconds(text, "--x") == value
+
+
+def test_moments_are_dates_or_how_long_ago() -> None:
+    assert options.moment_ms("2026-01-01T00:00:00+00:00", "--since") == 1_767_225_600_000
+    ago = options.moment_ms("1h", "--since")
+    assert ago is not None
+    assert abs(time.time() * 1000 - 3_600_000 - ago) < 5_000
+
+
+def test_a_length_in_months_is_refused() -> None:
+    with pytest.raises(
+        IogateError, match="--ttl P1M: expected a length such as 30s, 5m or 2d, without months"
+    ):
+        options.seconds("P1M", "--ttl")
+
+
+def test_a_change_of_any_file_is_seen_but_not_of_what_is_hidden(tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / ".iogate").mkdir()
+    before = stamp(tmp_path)
+    (tmp_path / ".iogate/appendonly.aof").write_text("x")
+    assert stamp(tmp_path) == before
+    (tmp_path / "scripts/report.py").write_text("print(1)")
+    assert stamp(tmp_path) != before
+
+
+@pytest.mark.parametrize("columns", [100, 60, 30])
+def test_no_id_is_broken_over_lines_however_narrow_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    uid, at = "912864883622363542", "2026-11-24T00:39:08.464Z"
+    Screen().show(Table(columns=("uid", "what", "created"), rows=[(uid, "a text of several words", at)]))
+    text = terminal.getvalue()
+    assert uid in text
+    assert at in text
+
+
+@pytest.mark.parametrize("columns", [100, 60, 40])
+def test_no_line_of_a_table_is_left_to_the_terminal_to_break(
+    monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    advice = "set the same link_key on all machines, or a link to a run works on one of them only"
+    rows = [("link_key", "warning", "not set: each machine makes its own", advice)]
+    Screen().show(Table(columns=("about", "verdict", "what", "what to do"), rows=rows))
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in terminal.getvalue().splitlines()]
+    assert max(map(len, lines)) <= columns
+    words = " ".join(lines).split()
+    assert set(advice.split()) <= set(words), "no word is broken"
+
+
+def test_what_a_process_says_into_its_own_folder_is_no_change(tmp_path: Path) -> None:
+    """Else a log beside the files would make watching go round for ever."""
+    code = (
+        "import pathlib, sys; from iogate.cli.revisions.publication import stamp;"
+        "before = stamp(pathlib.Path()); print('said', flush=True);"
+        "print('said', file=sys.stderr, flush=True);"
+        "sys.exit(stamp(pathlib.Path()) != before)"
+    )
+    with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
+        root = Path(__file__).parents[2]
+        ran = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            stdout=out,
+            stderr=err,
+            env={"PYTHONPATH": str(root)},
+            check=False,
+        )
+    assert ran.returncode == 0
+
+
+def test_make_alone_lists_its_targets() -> None:
+    root = Path(__file__).parents[2]
+    ran = subprocess.run(["make", "-C", str(root)], capture_output=True, text=True, check=True)
+    for target in ("setup", "run", "test", "check", "fmt", "bench", "faults"):
+        assert f"make {target} " in ran.stdout
+
+
+HERE = socket.gethostname()
+
+
+@pytest.mark.parametrize(
+    ("announced", "host", "url"),
+    [
+        ("http://127.0.0.1:8000", HERE, "http://127.0.0.1:8000"),
+        ("http://127.0.0.1:8000", "elsewhere", None),
+        ("http://0.0.0.0:8000", HERE, "http://127.0.0.1:8000"),
+        ("http://[::]:8000", HERE, "http://[::1]:8000"),
+        ("http://0.0.0.0:8000", "elsewhere", "http://elsewhere:8000"),
+        ("https://api.example.com", "elsewhere", "https://api.example.com"),
+        ("", "elsewhere", None),
+    ],
+)
+def test_a_gateway_is_called_where_it_can_be_reached_from_here(
+    announced: str, host: str, url: str | None
+) -> None:
+    assert reachable(announced, host) == url
+
+
+@pytest.mark.parametrize("text", ["yesterday", "P1M", "1 hour ago", "-1h"])
+def test_a_wrong_moment_lists_both_forms(text: str) -> None:
+    with pytest.raises(Misused) as raised:
+        options.moment_ms(text, "--since")
+    assert raised.value.message == (
+        f"--since {text}: expected how long ago, such as 1h or 7d, or a date and time, such as 2026-01-31 or "
+        "2026-01-31T09:30"
+    )
+
+
+@pytest.mark.parametrize("text", ["0", "0s"])
+def test_zero_ago_is_now(text: str) -> None:
+    before = time.time() * 1000
+    moment = options.moment_ms(text, "--before")
+    assert moment is not None
+    assert before - 1 <= moment <= time.time() * 1000

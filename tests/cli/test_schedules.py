@@ -1,0 +1,117 @@
+"""Schedules from the command line: what an apply changes of them, and when the next one runs."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from iogate.store import keys
+from iogate.store.store import open_store
+from tests.cli.conftest import Cli
+from tests.cli.place import free_port, started, until
+
+REPORT = """\
+document: {dsl: '1.0.3', namespace: shop, name: report, version: 1.0.0}
+timeout: {after: PT1M}
+%s
+do:
+  - done: {set: {x: 1}}
+"""
+CRON = "schedule: {cron: '0 6 * * *'}"
+
+
+async def _prepare(url: str, *command: str) -> None:
+    # Without a key: the project generates its own, and an earlier test may have used the store with another.
+    store = await open_store(url)
+    await store.call(*command)
+    await store.close()
+
+
+@pytest.fixture
+def project(cli: Cli, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """A project on a store of its own, with one workflow."""
+    asyncio.run(_prepare(redis_url, "FLUSHALL"))
+    monkeypatch.setenv("IOGATE_REDIS_URL", redis_url)
+    cli.write("workflows.d/report.yaml", REPORT % CRON)
+    return cli
+
+
+def test_an_apply_tells_what_is_scheduled_and_what_is_no_more(project: Cli) -> None:
+    ran = project("apply")
+    assert ran.out == "revision 1: 1 workflow added; 1 schedule added\n  + schedule of shop/report\n"
+    project.write("workflows.d/report.yaml", REPORT % "schedule: {every: PT5M}")
+    found = project("apply", "-o", "json").json
+    (changed,) = found["schedules"]["changed"]
+    assert changed["id"] == "shop/report"
+    assert {"name": "kind", "before": "cron", "after": "every"} in changed["fields"]
+    project.write("workflows.d/report.yaml", REPORT % "")
+    ran = project("apply")
+    assert ran.out == "revision 3: 1 workflow changed; 1 schedule removed\n  - schedule of shop/report\n"
+
+
+def test_lists_show_the_next_tick(project: Cli, redis_url: str) -> None:
+    project("apply")
+    asyncio.run(_prepare(redis_url, "ZADD", keys.TICKS, "1900000000000", "schedule:shop/report"))
+    (row,) = project("workflow", "list", "-o", "json").json["workflows"]
+    assert row["schedule"] == {
+        "when": "cron 0 6 * * *",
+        "missed": "once",
+        "nextAt": "2030-03-17T17:46:40.000Z",
+        "run": None,
+    }
+    assert "2030-03-17T17:46:40" in project("workflow", "list").out
+    shown = project("workflow", "show", "shop/report")
+    assert "schedule:" in shown.out
+    assert shown.err.endswith("cron 0 6 * * *; next: 2030-03-17T17:46:40.000Z\n")
+    status = project("status", "-o", "json").json
+    assert status["schedules"]["shop/report:1.0.0"]["nextAt"] == "2030-03-17T17:46:40.000Z"
+    assert status["apis"] == []
+    assert "cron 0 6 * * *" in project("status").out
+
+
+@pytest.mark.parametrize("schedule", ["{after: PT5M}", "{on: {one: {with: {type: a}}}}"])
+def test_what_no_clock_brings_is_due_at_the_apply(project: Cli, schedule: str) -> None:
+    project.write("workflows.d/report.yaml", REPORT % f"schedule: {schedule}")
+    project("apply")
+    (row,) = project("workflow", "list", "-o", "json").json["workflows"]
+    assert row["schedule"]["nextAt"] is not None
+    assert ("when its events come" in project("workflow", "list").out) == ("on" in schedule)
+
+
+def test_a_schedule_that_cannot_be_kept_is_refused_with_its_place(project: Cli) -> None:
+    project.write("workflows.d/report.yaml", REPORT % "schedule: {cron: '61 * * * *'}")
+    ran = project("apply", code=3)
+    assert 'workflows.d/report.yaml:3:18: error IOG330: "61" is no minute' in ran.err
+
+
+def test_doctor_names_the_secrets_of_events_that_are_not_set(project: Cli) -> None:
+    sinks = "{audit: {url: 'https://h', headers: {x-key: {env: NO_KEY}}}}"
+    project.write("iogate.yaml", f"events: {{auth: {{token: {{env: NO_TOKEN}}}}, sinks: {sinks}}}\n")
+    found = project("doctor", "-o", "json", code=None).json["findings"]
+    assert [each["message"] for each in found if each["about"] == "secrets"] == [
+        "events.sinks.audit: header x-key: environment variable NO_KEY is not set in this shell",
+        "events: environment variable NO_TOKEN is not set in this shell",
+    ]
+    assert "a gateway that is started from here answers 503" in [each["hint"] for each in found]
+
+
+def test_doctor_warns_of_a_secret_of_events_in_clear(project: Cli) -> None:
+    project.write("iogate.yaml", "events: {auth: {token: hunter2}}\n")
+    ran = project("doctor", "-o", "json", code=None)
+    messages = [each["message"] for each in ran.json["findings"] if each["about"] == "secrets"]
+    assert "IOG501: the setting events has a secret in clear text" in messages
+    assert "hunter2" not in ran.out + ran.err
+
+
+def test_up_shows_the_next_tick_and_runs_it(project: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("IOGATE_REDIS_URL")
+    project.write("iogate.yaml", "events: {auth: {any: [none, {token: {env: NO_TOKEN}}]}}\n")
+    project.write("workflows.d/report.yaml", REPORT % "schedule: {every: {milliseconds: 300}}")
+    out = project.root / "up.out"
+    with started(project.root, "up", "--port", str(free_port())):
+        until(lambda: "every 300ms" in out.read_text())
+        assert "shop/report:1.0.0" in out.read_text()
+        assert "/v1/events (none or token; environment variable NO_TOKEN is not set)\n" in out.read_text()
+        ran = until(lambda: project("runs", "list", "--status", "completed", "-o", "json").json["runs"])
+        assert {run["api"] for run in ran} == {"schedule:shop/report"}

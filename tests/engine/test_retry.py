@@ -1,0 +1,469 @@
+"""A run that faulted goes on from where it did: nothing that was done is done again, and nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from iogate.engine.commands import (
+    Arrived,
+    CallFunction,
+    Cancelled,
+    ChildEnded,
+    Expired,
+    Perform,
+    Performed,
+    Resumed,
+)
+from iogate.engine.retry import begin_call_anew, carry_over, carry_over_from, open_call, revive, revive_from
+from iogate.engine.state.run_state import State
+from iogate.errors import Refused, WorkflowError
+from tests.engine.engine_runs import NOW_MS, Run, program, stored
+
+DOWN = WorkflowError("communication", status=503)
+
+
+def call(more: str = "") -> str:
+    return f"{{call: 'f:1.0.0@default', with: {{n: '${{ . }}'}}{more}}}"
+
+
+def faulted(text: str, data: Any = None, *answers: Any) -> Run:
+    """A run that got these answers, one after the other, the last of which ended it."""
+    run = Run(program(text), input=data, stores=True)
+    waiting = list(run.tell())
+    for answer in answers:
+        perform = waiting.pop(0)
+        waiting += run.tell(_performed(perform, answer))
+    assert run.state.status == "faulted", run.state
+    return run
+
+
+def _performed(perform: Perform, answer: Any) -> Performed:
+    if isinstance(answer, WorkflowError):
+        return Performed(frame=perform.frame, error=answer, definite=answer is not LOST)
+    return Performed(frame=perform.frame, output=answer)
+
+
+LOST = WorkflowError("communication", status=500)
+"""An error that is no definite answer."""
+
+
+def again(run: Run, state: State | None = None) -> list[Perform]:
+    """Let the run go on in another worker, an hour later; what it asks for."""
+    run.now_ms += 3_600_000
+    run.state = stored(revive(run.state, run.now_ms) if state is None else state)
+    run.performs.clear()
+    return list(run.tell(Resumed()))
+
+
+def finish(run: Run, waiting: Sequence[Perform], answer: Any = 0) -> Any:
+    ahead = list(waiting)
+    while not run.state.ended:
+        if ahead:
+            ahead += run.tell(_performed(ahead.pop(0), answer))
+        else:
+            assert run.state.due_ms is not None
+            run.now_ms = max(run.now_ms, run.state.due_ms)
+            ahead += run.tell()
+    assert run.state.status == "completed", run.state.error
+    return run.state.output
+
+
+def test_the_task_that_faulted_is_the_next_and_those_before_it_are_not_repeated() -> None:
+    run = faulted(f"do: [{{a: {call()}}}, {{b: {call()}}}, {{c: {call()}}}]", 1, 10, DOWN)
+    first = run.performs[-1]
+    (b,) = again(run)
+    assert b.reference == "/do/1/b"
+    assert b.effect == first.effect
+    assert finish(run, [b], 20) == 20
+    assert [perform.reference for perform in run.performs] == ["/do/1/b", "/do/2/c"]
+
+
+@pytest.mark.parametrize("answer", [DOWN, LOST])
+def test_the_key_of_the_task_is_a_new_one_only_after_a_definite_answer(answer: WorkflowError) -> None:
+    run = faulted(f"do: [{{a: {call()}}}, {{b: {call()}}}]", 1, 10, answer)
+    before = run.performs[-1].idempotency_key
+    (b,) = again(run)
+    assert (b.idempotency_key == before) is (answer is LOST)
+
+
+@pytest.mark.parametrize(
+    ("text", "answers"),
+    [
+        (f"do: [{{l: {{for: {{in: '[1,2,3]'}}, do: [{{x: {call()}}}]}}}}]", [1, 2, DOWN]),
+        (f"do: [{{d: {{do: [{{x: {call()}}}, {{y: {call()}}}]}}}}]", [1, DOWN]),
+        (
+            f"do: [{{t: {{try: [{{x: {call()}}}, {{y: {call()}}}],"
+            " catch: {errors: {with: {status: 1}}}}}]",
+            [1, DOWN],
+        ),
+        (
+            f"do: [{{t: {{try: [{{r: {{raise: {{error: {{type: 'https://x', status: 1}}}}}}}}],"
+            f" catch: {{do: [{{x: {call()}}}, {{y: {call()}}}]}}}}}}]",
+            [1, DOWN],
+        ),
+        (f"use: {{functions: {{g: {call()}}}}}\ndo: [{{x: {call()}}}, {{y: {{call: g}}}}]", [1, DOWN]),
+        (
+            f"use: {{extensions: [{{e: {{extend: set, before: [{{x: {call()}}}, {{y: {call()}}}]}}}}]}}\n"
+            "do: [{s: {set: '7'}}]",
+            [1, DOWN],
+        ),
+        (
+            f"use: {{extensions: [{{e: {{extend: set, after: [{{x: {call()}}}, {{y: {call()}}}]}}}}]}}\n"
+            "do: [{s: {set: '7'}}]",
+            [1, DOWN],
+        ),
+    ],
+)
+def test_wherever_it_faulted_it_goes_on_there(text: str, answers: list[Any]) -> None:
+    whole = Run(program(text), input=0)
+    expected = finish(whole, whole.tell(), 9)
+    run = faulted(text, 0, *answers[:-1], answers[-1])
+    done = [perform.reference for perform in run.performs[:-1]]
+    output = finish(run, again(run), 9)
+    assert output == expected
+    assert [*done, *(each.reference for each in run.performs)] == [each.reference for each in whole.performs]
+
+
+def test_other_branches_go_on_with_what_they_were_at() -> None:
+    text = (
+        f"do: [{{f: {{fork: {{branches: [{{a: {call()}}}, {{b: {call()}}}, {{w: {{wait: PT2H}}}},"
+        f" {{d: {{set: '1'}}}}]}}}}}}]"
+    )
+    run = Run(program(text), input=5, stores=True)
+    a, b = run.tell()
+    run.tell(Performed(frame=a.frame, error=DOWN))
+    assert run.state.status == "faulted"
+    asked = again(run)
+    assert {each.reference: each.idempotency_key for each in asked} == {
+        "/do/0/f/fork/branches/0/a": "42/do/0/f/fork/branches/0/a/1",
+        "/do/0/f/fork/branches/1/b": b.idempotency_key,
+    }
+    assert finish(run, asked, 8) == [8, 8, 5, 1]
+    assert run.now_ms == NOW_MS + 7_200_000, "the wait ends when it was to"
+
+
+def test_an_output_that_fails_is_made_again_without_repeating_what_is_inside() -> None:
+    text = f"do: [{{d: {{do: [{{x: {call()}}}], output: {{as: .n.x}}}}}}]"
+    run = faulted(text, 1, {"n": 5})
+    new = program(text.replace(".n.x", ".n"))
+    state = carry_over(run.program, new, run.state)
+    run.program = new
+    assert again(run, revive(state, run.now_ms)) == []
+    assert run.state.output == 5
+
+
+def test_a_fault_that_is_caught_leaves_nothing() -> None:
+    run = Run(program(f"do: [{{t: {{try: [{{x: {call()}}}], catch: {{}}}}}}]"), input=1)
+    (x,) = run.tell()
+    run.tell(Performed(frame=x.frame, error=DOWN))
+    assert run.state.status == "completed"
+    assert run.state.frames == {}
+
+
+def test_a_state_that_faulted_is_what_it_was_before_the_task() -> None:
+    run = Run(program(f"do: [{{a: {call()}}}, {{b: {{set: .x.y}}}}]"), input=1)
+    (a,) = run.tell()
+    before = run.state
+    run.tell(Performed(frame=a.frame, output={"x": 1}))
+    assert run.state.status == "faulted"
+    assert run.state.frames.keys() == before.frames.keys() - {a.frame}
+
+
+def test_a_run_that_faulted_before_it_began_begins() -> None:
+    text = "input: {from: .x.y}\ndo: [{a: {set: '1'}}]"
+    run = Run(program(text), input={"x": 1})
+    run.tell()
+    assert run.state.status == "faulted"
+    run.program = program(text.replace(".x.y", ".x"))
+    assert again(run) == []
+    assert run.state.output == 1
+
+
+def test_a_task_that_ran_out_of_time_has_its_time_again() -> None:
+    for text in (
+        "do: [{w: {wait: PT10S, timeout: {after: PT5S}}}]",
+        "do: [{d: {do: [{w: {wait: PT10S}}], timeout: {after: PT5S}}}]",
+        "do: [{w: {wait: PT10S}}]\ntimeout: {after: PT5S}",
+        "do: [{t: {try: [{w: {wait: PT10S}}], catch: {errors: {with: {status: 1}}, retry: {limit: {attempt:"
+        " {count: 1, duration: PT5S}}}}}}]",
+    ):
+        run = Run(program(text), input=1)
+        run.tell()
+        run.now_ms += 5_000
+        run.tell()
+        assert (run.state.error or {})["status"] == 408, text
+        again(run)
+        left_ms = (run.state.due_ms or 0) - run.now_ms
+        # what times out as a whole has its wait still, which is long over
+        assert run.state.status == "completed" or left_ms == 5_000, text
+
+
+def test_an_outer_task_s_deadline_begins_anew() -> None:
+    text = f"do: [{{d: {{do: [{{x: {call()}}}], timeout: {{after: PT5S}}}}}}]"
+    run = faulted(text, 1, DOWN)
+    (x,) = again(run)
+    assert x.deadline_ms == run.now_ms + 5_000
+    run.tell(Performed(frame=x.frame, error=DOWN))
+    (x,) = again(run)
+    assert x.deadline_ms == run.now_ms + 5_000
+
+
+def test_the_run_s_own_deadline_leaves_everything_where_it_was() -> None:
+    run = Run(program(f"do: [{{a: {call()}}}, {{b: {call()}}}]"), input=1, stores=True)
+    (a,) = run.tell()
+    (b,) = run.tell(Performed(frame=a.frame, output=2))
+    run.tell(Expired(limit_s=60))
+    assert run.state.status == "faulted"
+    (asked,) = again(run)
+    assert (asked.reference, asked.idempotency_key) == (b.reference, b.idempotency_key)
+
+
+def test_a_task_that_listens_subscribes_again_and_keeps_what_it_heard() -> None:
+    text = (
+        "do: [{f: {fork: {branches: [{l: {listen: {to: {all: [{with: {type: a}}, {with: {type: b}}]}}}},"
+        f" {{x: {call()}}}]}}}}}}]"
+    )
+    run = Run(program(text), input=1, stores=True)
+    (x,) = run.tell()
+    (frame,) = [each.id for each in run.state.frames.values() if each.wants]
+    run.tell(Arrived(frame=frame, number=1, event={"type": "a", "data": 1}))
+    wants = run.state.frames[frame].wants
+    run.tell(Performed(frame=x.frame, error=DOWN))
+    revived = revive(run.state, run.now_ms)
+    assert revived.frames[frame].wants is None
+    (x,) = again(run)
+    assert run.state.frames[frame].wants == wants
+    run.tell(Arrived(frame=frame, number=2, event={"type": "b", "data": 2}))
+    run.tell(Performed(frame=x.frame, output=3))
+    assert run.state.output == [[1, 2], 3]
+
+
+def test_a_task_that_waited_for_a_child_starts_another() -> None:
+    text = (
+        "do: [{f: {fork: {branches: [{c: {run: {workflow: {namespace: a, name: b, version: '1.0.0'}}}},"
+        f" {{x: {call()}}}]}}}}}}]"
+    )
+    run = Run(program(text), input=1)
+    (x,) = run.tell()
+    run.tell(Performed(frame=x.frame, error=DOWN))
+    (x,) = again(run)
+    (child,) = [each.id for each in run.state.frames.values() if each.phase == "child"]
+    run.tell(ChildEnded(frame=child, number=0, status="completed", output=7))
+    run.tell(Performed(frame=x.frame, output=3))
+    assert run.state.output == [7, 3]
+
+
+@pytest.mark.parametrize("happening", [None, Cancelled()])
+def test_only_a_run_that_faulted_is_revived(happening: Any) -> None:
+    run = Run(program("do: [{w: {wait: PT1H}}]"))
+    run.tell(*([happening] if happening else []))
+    with pytest.raises(Refused, match="only one that faulted can be retried"):
+        revive(run.state, NOW_MS)
+
+
+# from an earlier task
+
+STEPS = f"do: [{{a: {call()}}}, {{d: {{do: [{{b: {call()}}}, {{c: {call()}}}]}}}}, {{z: {call()}}}]"
+
+
+@pytest.mark.parametrize(
+    ("pointer", "given", "as_then"),
+    [
+        ("/do/1/d/do/1/c", 20, True),
+        ("/do/1/d/do/0/b", 10, True),
+        ("/do/1/d", 10, True),
+        ("/do/0/a", 7, True),
+    ],
+)
+def test_it_goes_on_from_an_earlier_task(pointer: str, given: int, as_then: bool) -> None:  # noqa: FBT001 - a column
+    run = faulted(STEPS, 7, 10, 20, DOWN)
+    revived = revive_from(run.program, run.state, pointer, run.now_ms, 7)
+    assert revived.as_then is as_then
+    (asked,) = again(run, revived.state)
+    assert pointer in asked.reference
+    assert asked.effect.arguments == {"n": given}  # type: ignore[union-attr] # it is a call of a function
+    assert finish(run, [asked], 5) == 5
+
+
+def test_the_first_task_of_all_gets_what_flows_where_the_input_of_the_workflow_is_made() -> None:
+    run = faulted(f"input: {{from: .n}}\ndo: [{{a: {call()}}}, {{z: {call()}}}]", {"n": 7}, 10, DOWN)
+    revived = revive_from(run.program, run.state, "/do/0/a", run.now_ms, {"n": 7})
+    assert not revived.as_then
+    (asked,) = again(run, revived.state)
+    assert asked.effect.arguments == {"n": 10}  # type: ignore[union-attr] # it is a call of a function
+
+
+@pytest.mark.parametrize(
+    ("pointer", "says"),
+    [
+        ("/do/9/nothing", "test/sample:1.0.0 has no task /do/9/nothing"),
+        ("/do/2/z", '"z" had not had its turn: in /do the run stands at /do/1/d'),
+    ],
+)
+def test_what_cannot_be_is_said(pointer: str, says: str) -> None:
+    run = faulted(STEPS, 1, 10, 20, DOWN)
+    with pytest.raises(Refused) as refused:
+        revive_from(run.program, run.state, pointer, run.now_ms, 1)
+    assert refused.value.message == says
+
+
+def test_a_task_of_a_list_that_the_run_was_not_in_cannot_be_the_first() -> None:
+    run = faulted(f"do: [{{d: {{do: [{{b: {call()}}}]}}}}, {{z: {call()}}}]", 1, 10, DOWN)
+    with pytest.raises(Refused) as refused:
+        revive_from(run.program, run.state, "/do/0/d/do/0/b", run.now_ms, 1)
+    assert refused.value.message == "the run was not in /do/0/d/do when it faulted"
+    assert refused.value.hint == "name a task of a list that it was in: /do"
+
+
+def test_a_branch_goes_on_from_its_task_and_leaves_the_others_alone() -> None:
+    inner = f"{{do: [{{x: {call()}}}, {{y: {call()}}}]}}"
+    text = f"do: [{{f: {{fork: {{branches: [{{a: {inner}}}, {{b: {call()}}}]}}}}}}]"
+    run = Run(program(text), input=1, stores=True)
+    x, b = run.tell()
+    (y,) = run.tell(Performed(frame=x.frame, output=2))
+    run.tell(Performed(frame=y.frame, error=DOWN))
+    revived = revive_from(run.program, run.state, "/do/0/f/fork/branches/0/a/do/0/x", run.now_ms, 1)
+    asked = again(run, revived.state)
+    assert sorted(each.reference for each in asked) == [x.reference, b.reference]
+
+
+# with another definition
+
+
+def test_another_definition_is_gone_on_with_by_the_names_of_tasks() -> None:
+    run = faulted(STEPS, 1, 10, 20, DOWN)
+    new = program(
+        f"do: [{{first: {{set: '1'}}}}, {{a: {call()}}}, {{d: {{do: [{{b: {call()}}}, {{new: {{set: '2'}}}},"
+        f" {{c: {call()}}}]}}}}, {{z: {{set: '. + 1'}}}}]"
+    )
+    state = carry_over(run.program, new, run.state)
+    run.program = new
+    (c,) = again(run, revive(state, run.now_ms))
+    assert c.reference == "/do/2/d/do/2/c"
+    assert finish(run, [c], 5) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (f"do: [{{a: {call()}}}]", 'it has no task "d" in /do'),
+        (f"do: [{{a: {call()}}}, {{d: {{do: [{{b: {call()}}}]}}}}]", 'it has no task "c" in /do/1/d/do'),
+        (f"do: [{{a: {call()}}}, {{d: {call()}}}]", 'task "d" (/do/1/d) is of another kind'),
+    ],
+)
+def test_a_definition_that_does_not_fit_is_refused_with_the_task_s_name(text: str, says: str) -> None:
+    run = faulted(STEPS, 1, 10, 20, DOWN)
+    with pytest.raises(Refused) as refused:
+        carry_over(run.program, program(text), run.state)
+    assert refused.value.message.startswith("the run does not fit test/sample:1.0.0: ")
+    assert says in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "pointer", "left"),
+    [
+        (f"do: [{{a: {call()}}}]", "/do/0/a", []),
+        (f"do: [{{n: {{set: '1'}}}}, {{a: {call()}}}, {{d: {call()}}}]", "/do/1/a", ["/do/2/d"]),
+        (f"do: [{{a: {call()}}}, {{d: {{do: [{{b: {call()}}}, {{z: {call()}}}]}}}}]", "/do/1/d/do/0/b", None),
+    ],
+)
+def test_tasks_after_the_one_that_a_run_goes_on_from_need_not_be_in_the_other_definition(
+    text: str, pointer: str, left: list[str] | None
+) -> None:
+    run = faulted(STEPS, 1, 10, 20, DOWN)
+    new = program(text)
+    with pytest.raises(Refused):
+        carry_over(run.program, new, run.state)
+    revived = carry_over_from(run.program, new, run.state, pointer, run.now_ms, 1)
+    run.program = new
+    (first,) = again(run, revived.state)
+    assert first.reference == pointer
+    finish(run, [first], 5)
+    after = [each.reference for each in run.performs[1:]]
+    assert after == (["/do/1/d/do/1/z"] if left is None else left)
+
+
+def test_what_came_before_the_task_that_a_run_goes_on_from_must_be_in_the_other_definition() -> None:
+    run = faulted(STEPS, 1, 10, 20, DOWN)
+    elsewhere = f"do: [{{a: {call()}}}, {{e: {{do: [{{b: {call()}}}]}}}}]"
+    for text, pointer in ((elsewhere, "/do/1/e/do/0/b"), (elsewhere, "/do/1/e")):
+        with pytest.raises(Refused, match=r"^the run does not fit test/sample:1.0.0: it has no task \"d\""):
+            carry_over_from(run.program, program(text), run.state, pointer, run.now_ms, 1)
+
+
+def given(perform: Perform) -> Any:
+    assert isinstance(perform.effect, CallFunction)
+    return perform.effect.arguments["n"]
+
+
+TWO_STEPS = f"{{do: [{{s: {{set: '${{ . }}'}}}}, {{x: {call()}}}]}}"
+
+
+@pytest.mark.parametrize("function", [call(), f"{{do: [{{x: {call()}}}]}}"])
+def test_a_function_that_did_nothing_is_called_with_the_arguments_of_the_other_definition(
+    function: str,
+) -> None:
+    text = f"use: {{functions: {{g: {function}}}}}\ndo: [{{a: {call()}}}, {{y: {{call: g, with: {{n: 1}}}}}}]"
+    run = faulted(text, 0, 5, DOWN)
+    before = run.performs[-1]
+    new = program(text.replace("n: 1", "n: 2").replace("{x:", "{z:"))
+    state = carry_over(run.program, new, begin_call_anew(run.program, run.state))
+    assert open_call(new, state) is None
+    run.program = new
+    (asked,) = again(run, revive(state, run.now_ms))
+    assert [given(each) for each in (before, asked)] == [{"n": 1}, {"n": 2}]
+    assert asked.idempotency_key != before.idempotency_key, "the answer was a definite one"
+    assert finish(run, [asked], 7) == 7
+
+
+def test_a_function_that_got_further_goes_on_with_the_arguments_that_it_had() -> None:
+    text = f"use: {{functions: {{g: {TWO_STEPS}}}}}\ndo: [{{y: {{call: g, with: {{n: 1}}}}}}]"
+    run = faulted(text, 0, DOWN)
+    new = program(text.replace("n: 1", "n: 2"))
+    assert begin_call_anew(run.program, run.state) is run.state
+    state = carry_over(run.program, new, run.state)
+    assert open_call(new, state) == "/do/0/y"
+    run.program = new
+    (asked,) = again(run, revive(state, run.now_ms))
+    assert given(asked) == {"n": 1}
+
+
+def test_an_earlier_task_uses_no_key_again_that_got_a_definite_answer() -> None:
+    """Answers in a branch count for the tasks that come after it."""
+    branch = f"{{b: {{do: [{{x: {call()}}}, {{z: {call()}}}]}}}}"
+    run = faulted(f"do: [{{f: {{fork: {{branches: [{branch}]}}}}}}]", 0, 1, DOWN)
+    known = {perform.idempotency_key for perform in run.performs}
+    revived = revive_from(run.program, run.state, "/do/0/f", run.now_ms, 0)
+    (asked,) = again(run, revived.state)
+    assert asked.reference == "/do/0/f/fork/branches/0/b/do/0/x"
+    assert asked.idempotency_key not in known
+
+
+def test_branches_and_extensions_are_carried_over_too() -> None:
+    use = "use: {extensions: [{e: {extend: set, before: [{x: CALL}]}}]}\n".replace("CALL", call())
+    text = use + "do: [{f: {fork: {branches: [{a: {set: '1'}}, {b: {set: '2'}}]}}}]"
+    run = Run(program(text), input=1, stores=True)
+    first, _ = run.tell()
+    run.tell(Performed(frame=first.frame, error=DOWN))
+    other = text.replace("{e:", "{other: {extend: wait}}, {e:").replace("do: [", "do: [{n: {wait: PT1S}}, ")
+    new = program(other)
+    state = carry_over(run.program, new, run.state)
+    run.program = new
+    asked = again(run, revive(state, run.now_ms))
+    assert sorted(each.reference for each in asked) == [
+        "/do/1/f/fork/branches/0/a/use/extensions/1/e/before/0/x",
+        "/do/1/f/fork/branches/1/b/use/extensions/1/e/before/0/x",
+    ]
+    assert finish(run, asked) == [1, 2]
+    with pytest.raises(Refused, match=r'the branches of "f" \(/do/0/f\) are others'):
+        carry_over(program(text), program(text.replace("{b:", "{c:")), faulted_fork(text))
+
+
+def faulted_fork(text: str) -> State:
+    run = Run(program(text), input=1)
+    first, _ = run.tell()
+    run.tell(Performed(frame=first.frame, error=DOWN))
+    return run.state

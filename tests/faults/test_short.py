@@ -1,0 +1,63 @@
+"""The short form of `make faults`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from iogate.store.store import Store
+from tests.faults import canaries, commit_points, hostile_bodies
+from tests.faults.chaos import report, session_of_kills
+from tests.faults.crash import crash
+from tests.gateway.driver import opened
+
+
+@pytest.mark.timeout(240)
+async def test_nothing_accepted_is_lost_and_nothing_committed_repeats_whatever_is_killed(
+    tmp_path: Path,
+) -> None:
+    """Worker, parent, gateway and store are killed at random under load; the seed is in the report."""
+    outcome = await session_of_kills(tmp_path / "site", kills=6, seed=20261123, rps=20, poison=1)
+    assert outcome.kills.total() == 6, report(outcome)
+    assert outcome.accepted, report(outcome)
+    assert outcome.holds, report(outcome)
+    assert set(outcome.statuses) == {"completed"}, report(outcome)
+
+
+@pytest.mark.timeout(120)
+async def test_run_of_every_task_ends_as_undisturbed_whichever_commit_its_worker_dies_at(
+    tmp_path: Path,
+) -> None:
+    """At every fifth commit, at one point of each; `make faults` does all of them."""
+    trials = await commit_points.all_points(tmp_path, every=5)
+    assert trials.commits >= 12
+    assert trials.hold, trials.table()
+
+
+@pytest.mark.timeout(120)
+async def test_crash_of_everything_delays_the_runs_that_were_at_work_and_poisons_none(tmp_path: Path) -> None:
+    """Twice in the middle of the same calls; `python -m tests.faults.crash` does it with 300 calls of 8 s."""
+    seen = await crash(tmp_path / "site", calls=20, delay_s=1.5, crashes=2)
+    assert seen["holds"], seen
+
+
+async def test_hostile_bodies_hold_neither_the_loop_nor_memory(store: Store) -> None:
+    """Four bodies against four schemas; `python -m tests.faults.hostile_bodies` takes 50 against 20."""
+    bodies = ["lines of {}", "deep lists", "31 KiB of pairs", "keys"]
+    schemas = ["lines", "closed", "much required", "product"]
+    async with opened(store) as world:
+        campaign = await hostile_bodies.every_pair(world, bodies, schemas)
+    assert {trial.status for trial in campaign.trials} <= {202, 400}, campaign.table()
+    assert campaign.held_s < 5 * hostile_bodies.HOLD_S, campaign.table()
+    assert campaign.grown + campaign.grown_beside < 2 * hostile_bodies.GROWTH, campaign.table()
+
+
+@pytest.mark.timeout(120)
+def test_no_canary_secret_is_found_anywhere(tmp_path: Path) -> None:
+    """Five secrets in runs of all kinds; `python -m tests.faults.canaries` does 1,000 runs of twenty."""
+    secrets = canaries.canaries()
+    chosen = [secrets[number] for number in (1, 7, 9, 13, 14)]
+    search = canaries.campaign(tmp_path, runs=len(chosen) * len(canaries.KINDS), secrets=chosen, shown=1)
+    assert not search.found, search.table()
+    assert len(search.characters) == 10, search.table()

@@ -1,0 +1,222 @@
+"""Credentials: which are taken, which are absent, wrong or contradict, and nothing gets by."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from pathlib import Path
+
+import pytest
+
+from iogate.compiler.revision import (
+    AnyAuth,
+    Auth,
+    EnvSecret,
+    FileSecret,
+    HashedSecret,
+    NoAuth,
+    TokenAuth,
+    UserAuth,
+)
+from iogate.gateway.authentication import authenticator
+from iogate.gateway.authentication.authenticator import Absent, Guard, Wrong
+from iogate.gateway.http.responses import Failed
+from iogate.security import secrets
+from iogate.security.password_hashing import FAILURES
+from tests.gateway.driver import USER, World, api
+
+TOKEN = HashedSecret(value=secrets.hash_token("123456"))
+ARGON = HashedSecret(value=secrets.hash_password("123456", salt=b"0123456789abcdef"))
+TOKENS = TokenAuth(tokens={"token": (TOKEN,)})
+USERS = UserAuth(users={"iolinker": (ARGON,), "other": (HashedSecret(value=secrets.hash_token("abc")),)})
+EITHER = AnyAuth(any=(TOKENS, USERS))
+
+
+def basic(text: str) -> bytes:
+    return b"Basic " + base64.b64encode(text.encode())
+
+
+async def judge(how: Auth, *headers: tuple[bytes, bytes]) -> str:
+    return await Guard(how).judge(*authenticator.index(headers))
+
+
+@pytest.mark.parametrize(
+    ("how", "headers", "caller"),
+    [
+        (NoAuth(), [], ""),
+        (NoAuth(), [(b"token", b"x"), (b"token", b"y")], ""),
+        (TOKENS, [(b"token", b"123456")], "token"),
+        (TOKENS, [(b"authorization", b"Bearer 123456")], "token"),
+        (TOKENS, [(b"authorization", b"bEARER   123456")], "token"),
+        (TOKENS, [(b"token", b"123456"), (b"authorization", b"Bearer 123456")], "token"),
+        (TOKENS, [(b"token", b"123456"), (b"authorization", b"Basic eA==")], "token"),
+        (TOKENS, [(b"token", b"123456"), (b"user", b"a"), (b"password", b"b")], "token"),
+        (USERS, [(b"user", b"iolinker"), (b"password", b"123456")], "iolinker"),
+        (USERS, [(b"authorization", basic("iolinker:123456"))], "iolinker"),
+        (USERS, [(b"user", b"other"), (b"password", b"abc")], "other"),
+        (EITHER, [(b"token", b"123456")], "token"),
+        (EITHER, [(b"user", b"other"), (b"password", b"abc")], "other"),
+        (AnyAuth(any=(NoAuth(), TOKENS)), [], ""),
+        (AnyAuth(any=(NoAuth(), TOKENS)), [(b"token", b"123456")], "token"),
+        (AnyAuth(any=(NoAuth(), TOKENS)), [(b"token", b"nope")], ""),
+        (
+            TokenAuth(tokens={"a": (TOKEN,), "b": (HashedSecret(value=secrets.hash_token("b")),)}),
+            [(b"token", b"b")],
+            "b",
+        ),
+    ],
+)
+async def test_right_credentials_name_their_caller(
+    how: Auth, headers: list[tuple[bytes, bytes]], caller: str
+) -> None:
+    assert await judge(how, *headers) == caller
+
+
+@pytest.mark.parametrize(
+    ("how", "headers", "message"),
+    [
+        (TOKENS, [], "Token is required"),
+        (TOKENS, [(b"token", b"")], "Token is required"),
+        (TOKENS, [(b"authorization", b"Bearer ")], "Token is required"),
+        (TOKENS, [(b"authorization", b"123456")], "Token is required"),
+        (TOKENS, [(b"authorization", basic("token:123456"))], "Token is required"),
+        (TOKENS, [(b"cookie", b"token=123456")], "Token is required"),
+        (USERS, [], "User/Password is required"),
+        (USERS, [(b"user", b"iolinker")], "User/Password is required"),
+        (USERS, [(b"password", b"123456")], "User/Password is required"),
+        (USERS, [(b"user", b"iolinker"), (b"password", b"")], "User/Password is required"),
+        (USERS, [(b"authorization", b"Bearer 123456")], "User/Password is required"),
+        (EITHER, [], "Token or User/Password is required"),
+    ],
+)
+async def test_absent_credentials_are_asked_for(
+    how: Auth, headers: list[tuple[bytes, bytes]], message: str
+) -> None:
+    with pytest.raises(Absent) as caught:
+        await judge(how, *headers)
+    answer = caught.value.answer
+    assert (answer.status, answer.code, answer.message) == (401, "requestError.invalidParams", message)
+    assert any(name == b"www-authenticate" for name, _ in answer.headers)
+
+
+@pytest.mark.parametrize(
+    ("how", "headers", "message"),
+    [
+        (TOKENS, [(b"token", b"1234567")], "Token is invalid"),
+        (TOKENS, [(b"token", TOKEN.value.encode())], "Token is invalid"),
+        (TOKENS, [(b"token", b"123456 ")], "Token is invalid"),
+        (TOKENS, [(b"token", b"\xff\xfe")], "Token is invalid"),
+        (USERS, [(b"user", b"iolinker"), (b"password", b"1")], "User/Password is invalid"),
+        (USERS, [(b"user", b"nobody"), (b"password", b"123456")], "User/Password is invalid"),
+        (USERS, [(b"user", b"Iolinker"), (b"password", b"123456")], "User/Password is invalid"),
+        (USERS, [(b"user", b"other"), (b"password", b"123456")], "User/Password is invalid"),
+        (USERS, [(b"user", b"iolinker"), (b"password", ARGON.value.encode())], "User/Password is invalid"),
+        (USERS, [(b"authorization", b"Basic !!!")], "User/Password is invalid"),
+        (USERS, [(b"authorization", b"Basic eA==")], "User/Password is invalid"),
+        (EITHER, [(b"token", b"x")], "Token is invalid"),
+    ],
+)
+async def test_wrong_credentials_open_nothing(
+    how: Auth, headers: list[tuple[bytes, bytes]], message: str
+) -> None:
+    with pytest.raises(Wrong) as caught:
+        await judge(how, *headers)
+    answer = caught.value.answer
+    assert (answer.status, answer.code, answer.message) == (401, "requestError.unauthorized", message)
+
+
+@pytest.mark.parametrize(
+    ("how", "headers", "message"),
+    [
+        (TOKENS, [(b"token", b"123456"), (b"token", b"123456")], "The header token is given more than once"),
+        (
+            TOKENS,
+            [(b"authorization", b"Bearer 123456"), (b"authorization", b"Bearer x")],
+            "The header authorization is given more than once",
+        ),
+        (
+            TOKENS,
+            [(b"token", b"123456"), (b"authorization", b"Bearer x")],
+            "The headers token and Authorization name different tokens",
+        ),
+        (
+            USERS,
+            [(b"user", b"iolinker"), (b"password", b"123456"), (b"authorization", basic("other:abc"))],
+            "The headers user and password contradict Authorization",
+        ),
+        (
+            EITHER,
+            [(b"token", b"123456"), (b"user", b"other"), (b"password", b"abc")],
+            "Credentials are given as a token and as user and password; send one of them",
+        ),
+    ],
+)
+async def test_credentials_that_contradict_are_an_error(
+    how: Auth, headers: list[tuple[bytes, bytes]], message: str
+) -> None:
+    with pytest.raises(Failed) as caught:
+        await judge(how, *headers)
+    assert (caught.value.answer.status, caught.value.answer.message) == (400, message)
+
+
+async def test_an_unset_secret_closes_its_api_to_its_own_caller_without_naming_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("ORDERS_TOKEN", raising=False)
+    guard = Guard(TokenAuth(tokens={"a": (TOKEN,), "b": (EnvSecret(name="ORDERS_TOKEN"),)}))
+    assert await guard.judge({b"token": b"123456"}, frozenset()) == "a"
+    for headers in ({b"token": b"of b, perhaps"}, {}):
+        with pytest.raises(Failed) as caught:
+            await guard.judge(headers, frozenset())
+        assert caught.value.answer.status == 503
+        assert b"ORDERS" not in caught.value.answer.content
+    assert guard.unset == ("environment variable ORDERS_TOKEN is not set",)
+    alone = Guard(TokenAuth(tokens={"b": (EnvSecret(name="ORDERS_TOKEN"),)}))
+    either = Guard(AnyAuth(any=(NoAuth(), TokenAuth(tokens={"b": (EnvSecret(name="ORDERS_TOKEN"),)}))))
+    for guard in (alone, either):
+        with pytest.raises(Failed) as caught:
+            await guard.judge({}, frozenset())
+        assert caught.value.answer.status == 503
+
+
+async def test_one_usable_secret_of_a_caller_is_enough(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("s3cret\n")
+    guard = Guard(
+        TokenAuth(tokens={"token": (FileSecret(path="old"), FileSecret(path="new"))}), root=tmp_path
+    )
+    assert await guard.judge({b"token": b"s3cret"}, frozenset()) == "token"
+    with pytest.raises(Wrong):
+        await guard.judge({b"token": b"wrong"}, frozenset())
+    assert (guard.unset, guard.spare) == ((), ("secret file new does not exist",))
+
+
+async def test_secrets_come_from_the_environment_and_from_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ORDERS_TOKEN", "from env")
+    (tmp_path / "token").write_text("from file\n")
+    how = TokenAuth(tokens={"a": (EnvSecret(name="ORDERS_TOKEN"), FileSecret(path="token"))})
+    guard = Guard(how, root=tmp_path)
+    for token in (b"from env", b"from file"):
+        assert await guard.judge({b"token": token}, frozenset()) == "a"
+
+
+def test_headers_with_credentials_never_reach_a_run() -> None:
+    assert Guard(NoAuth()).stripped == {b"authorization", b"proxy-authorization", b"cookie"}
+    assert b"token" in Guard(TOKENS).stripped
+    assert {b"user", b"password"} <= Guard(USERS).stripped
+
+
+async def test_300_wrong_logins_are_429s_that_delay_no_right_one(world: World) -> None:
+    await world.publish(api("u/u", USER))
+    wrong = {"user": "iolinker", "password": "wrong"}
+    floods = [asyncio.create_task(world.call("u/u", **wrong)) for _ in range(300)]
+    await asyncio.sleep(0)
+    replies = await asyncio.gather(*floods)
+    assert {reply.status for reply in replies} == {401, 429}
+    assert sum(reply.status == 401 for reply in replies) <= 2 * FAILURES
+    refused = next(reply for reply in replies if reply.status == 429)
+    assert (refused.code, refused.headers["retry-after"]) == ("requestError.tooManyRequests", "1")
+    assert refused.message == "Too many wrong credentials; retry in 1 s"
+    world.client = ("192.0.2.9", 50_000)
+    assert (await world.call("u/u", user="iolinker", password="123456")).status == 202

@@ -1,0 +1,87 @@
+"""A refused request leaves one line, which has no secret in it; a flood leaves few."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from iogate.gateway import app
+from iogate.gateway.calls.call_handler import Calls
+from iogate.gateway.http.access_log import AccessLog, Level
+from iogate.logs import Throttle
+from iogate.store.runs.uids import UidSource
+from tests.gateway.driver import TOKEN, World, api
+
+
+@pytest.fixture
+async def logged(world: World, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    await world.publish(api("t/t", TOKEN))
+    caplog.set_level(logging.INFO, "iogate.gateway.http.access_log")
+    return caplog
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[Any]:
+    return [record for record in caplog.records if record.name == "iogate.gateway.http.access_log"]
+
+
+def at(world: World, level: Level) -> World:
+    world.live.access_log = AccessLog(level)
+    world.application = app.build(world.live, Calls(world.live, world.refresher, UidSource()))
+    return world
+
+
+async def test_each_refused_request_leaves_a_line_that_says_why(
+    world: World, logged: pytest.LogCaptureFixture
+) -> None:
+    await world.call("t/t", token="s3cret")
+    await world.call("t/t", b"{", token="123456")
+    await world.call("t/t", token="123456")
+    await world.ask("/v1/runs/1?sig=s3cret")
+    await world.ask("/nothing/" + "s3cret" * 6 + "?token=s3cret")
+    await world.ask("/health/live", headers={"host": "evil.example"})
+    found = [
+        (line.getMessage(), line.action, line.address, getattr(line, "code", "")) for line in lines(logged)
+    ]
+    refused = "call.refused", "127.0.0.1"
+    assert found == [
+        ("POST /v1/api/t/t/async 401", *refused, "requestError.unauthorized"),
+        ("POST /v1/api/t/t/async 400", *refused, "requestError.invalidParams"),
+        ("GET /v1/runs/1 401", *refused, ""),
+        ("GET /nothing/… 404", *refused, ""),
+        ("GET /health/live 421", *refused, ""),
+    ]
+    assert lines(logged)[0].api == "t/t"
+    assert "s3cret" not in "".join(str(vars(line)) for line in lines(logged))
+
+
+async def test_all_requests_or_none_are_logged_as_the_setting_says(
+    world: World, logged: pytest.LogCaptureFixture
+) -> None:
+    await at(world, "all").call("t/t", token="123456")
+    await world.ask("/health/live")
+    assert [line.getMessage() for line in lines(logged)] == [
+        "POST /v1/api/t/t/async 202",
+        "GET /health/live 200",
+    ]
+    logged.clear()
+    await at(world, "off").call("t/t", token="wrong")
+    assert lines(logged) == []
+
+
+async def test_a_flood_of_refused_requests_leaves_few_lines(
+    world: World, logged: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(200):
+        await world.call("t/t", token="wrong")
+    assert 50 <= len(lines(logged)) < 150
+
+
+def test_lines_that_are_left_out_are_counted() -> None:
+    now = 0.0
+    throttle = Throttle(burst=2, per_s=1.0, monotonic=lambda: now)
+    assert [throttle.passes() for _ in range(5)] == [True, True, False, False, False]
+    now = 1.0
+    assert throttle.passes()
+    assert (throttle.left_out(), throttle.left_out()) == (3, 0)

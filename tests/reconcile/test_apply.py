@@ -1,0 +1,107 @@
+"""Apply replaces what it guarded, once, and comes back when gateways judge by it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from iogate.errors import NotTaken, Refused
+from iogate.reconcile.apply import ATTEMPTS, LateGateways, apply, live
+from iogate.store.maintenance.presence import Process
+from iogate.store.revisions.revisions import Conflict
+from iogate.store.store import Store
+from tests.reconcile.revisions import api, bundle
+
+
+async def gateway(store: Store, revision: int, name: str = "g1") -> None:
+    await store.presence.announce(
+        Process(kind="gateway", id=name, pid=1, host="here", started_at_ms=0, revision=revision)
+    )
+
+
+async def test_the_first_apply_makes_revision_one(store: Store) -> None:
+    assert await live(store) is None
+    made = bundle(api())
+    applied = await apply(store, made)
+    assert (applied.number, applied.previous, applied.changed) == (1, None, True)
+    assert applied.difference.apis.added == ("orders/submit",)
+    assert await live(store) == (1, made.revision)
+    assert applied.to_json()["revision"] == 1
+    for digest, program in made.programs.items():
+        assert await store.revisions.program(digest) == program
+
+
+async def test_the_same_files_again_change_nothing(store: Store) -> None:
+    await apply(store, bundle(api()))
+    applied = await apply(store, bundle(api()))
+    assert (applied.number, applied.changed, bool(applied.difference)) == (1, False, False)
+
+
+async def test_it_waits_until_running_gateways_took_it(store: Store) -> None:
+    await gateway(store, 0)
+    applying = asyncio.create_task(apply(store, bundle(api())))
+    async with asyncio.timeout(5):
+        while await store.revisions.live() is None:
+            await asyncio.sleep(0.01)
+    assert not applying.done()
+    await gateway(store, 1)
+    assert (await applying).number == 1
+
+
+async def test_a_gateway_that_does_not_take_it_is_named_and_the_revision_stays(store: Store) -> None:
+    await gateway(store, 0, "slow")
+    await gateway(store, 1, "fast")
+    with pytest.raises(LateGateways) as caught:
+        await apply(store, bundle(api()), wait_s=0.05)
+    assert caught.value.message == "revision 1 is live, but gateway slow has not taken it after 0.05 s"
+    assert caught.value.exit_code == NotTaken.exit_code == 5
+    assert caught.value.gateways == ("slow",)
+    assert await store.revisions.live() is not None
+
+
+async def test_a_stale_expectation_is_refused_and_nothing_changes(store: Store) -> None:
+    await apply(store, bundle(api()))
+    for expected in (0, 2):
+        with pytest.raises(Conflict, match=f"the live revision is 1, not {expected}") as caught:
+            await apply(store, bundle(api("a/b")), expected=expected)
+        assert caught.value.exit_code == 4
+    assert (await apply(store, bundle(api("a/b")), expected=1)).number == 2
+
+
+async def test_of_many_at_once_each_replaces_what_it_saw(store: Store) -> None:
+    """Every revision's previous one is the one before it: none was overwritten unseen."""
+    applied = await asyncio.gather(*(apply(store, bundle(api(f"a/m{n}"))) for n in range(4)))
+    assert sorted((one.previous or 0, one.number) for one in applied) == [(0, 1), (1, 2), (2, 3), (3, 4)]
+
+
+async def test_the_guard_judges_what_is_live_at_the_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A protected API that someone else applies in between is not deleted."""
+    await apply(store, bundle(api("a/b")))
+    publish = store.revisions.publish
+
+    async def race(made: Any, expected: int | None = None) -> int:
+        monkeypatch.setattr(store.revisions, "publish", publish)
+        await publish(bundle(api("a/b"), api("a/protected", protect=True)))
+        return await publish(made, expected)
+
+    monkeypatch.setattr(store.revisions, "publish", race)
+    with pytest.raises(Refused, match="a/protected is protected and would be deleted"):
+        await apply(store, bundle(api("a/c")))
+
+
+async def test_it_gives_up_where_others_never_stop(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = 0
+
+    async def always_moved(made: Any, expected: int | None = None) -> int:
+        nonlocal tries
+        tries += 1
+        raise Conflict(9, expected or 0)
+
+    monkeypatch.setattr(store.revisions, "publish", always_moved)
+    with pytest.raises(Refused, match=r"the live revision changed 5 times while this apply was under way"):
+        await apply(store, bundle(api()))
+    assert tries == ATTEMPTS

@@ -1,0 +1,97 @@
+"""Where secrets come from, and how hashes and tokens are made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from iogate.security import secrets
+
+
+def test_a_secret_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDERS_TOKEN", "s3cret")
+    assert secrets.resolve("env", "ORDERS_TOKEN") == "s3cret"
+
+
+def test_a_file_loses_its_last_line_break_and_no_more(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("two\nlines \r\n", encoding="utf-8", newline="")
+    assert secrets.resolve("file", "token", root=tmp_path) == "two\nlines "
+
+
+def test_a_hash_stands_for_itself() -> None:
+    assert secrets.resolve("hash", "sha256:ab") == "sha256:ab"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "environment variable ORDERS_TOKEN is not set"),
+        ("", "environment variable ORDERS_TOKEN is empty"),
+    ],
+)
+def test_an_absent_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, message: str
+) -> None:
+    monkeypatch.delenv("ORDERS_TOKEN", raising=False)
+    if value is not None:
+        monkeypatch.setenv("ORDERS_TOKEN", value)
+    with pytest.raises(secrets.Unset) as caught:
+        secrets.resolve("env", "ORDERS_TOKEN")
+    assert caught.value.message == message
+    assert caught.value.hint == "set ORDERS_TOKEN in the environment of the process that needs it"
+    assert (caught.value.kind, caught.value.name) == ("env", "ORDERS_TOKEN")
+
+
+def test_an_absent_empty_or_unreadable_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n", encoding="utf-8")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for name, why in (
+        ("absent", "does not exist"),
+        ("empty", "is empty"),
+        ("binary", "is not UTF-8 text"),
+        (".", "cannot be read: Is a directory"),
+    ):
+        with pytest.raises(secrets.Unset) as caught:
+            secrets.resolve("file", name, root=tmp_path)
+        assert caught.value.message == f"secret file {name} {why}"
+
+
+def test_equal_passwords_with_one_salt_hash_equally_and_with_none_differently() -> None:
+    salted = [secrets.hash_password("123456", salt=b"s" * 16) for _ in range(2)]
+    assert salted[0] == salted[1]
+    assert secrets.hash_password("123456") != secrets.hash_password("123456")
+
+
+def test_argon2_costs_what_is_recommended() -> None:
+    assert secrets.hash_password("x", salt=b"s" * 16).startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("sha256:" + "0" * 64, None),
+        ("sha256:abc", '"sha256:" must be followed by 64 lower-case hexadecimal digits'),
+        ("$argon2id$v=19$m=194", "not a complete argon2id hash"),
+        ("$argon2id$ü", "not a complete argon2id hash"),
+        ("123456", 'expected "sha256:…" or "$argon2id$…"'),
+    ],
+)
+def test_a_broken_hash_is_told(text: str, fault: str | None) -> None:
+    assert secrets.hash_fault(text) == fault
+
+
+def test_the_hashes_that_are_made_here_hold() -> None:
+    assert secrets.hash_fault(secrets.hash_password("x")) is None
+    assert secrets.hash_fault(secrets.hash_token("x")) is None
+
+
+def test_tokens_are_new_each_time_recognised_and_checked() -> None:
+    tokens = {secrets.generate_token() for _ in range(50)}
+    assert len(tokens) == 50
+    for token in tokens:
+        assert token.startswith("iog_")
+        assert token.isascii()
+        assert secrets.is_token(token)
+        assert not secrets.is_token(token[:-1] + ("0" if token[-1] != "0" else "1"))
+    assert not secrets.is_token("iog_é" * 8)

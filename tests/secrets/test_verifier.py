@@ -1,0 +1,218 @@
+"""Presented credentials are judged rightly, whatever form the accepted ones have."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+from argon2.low_level import Type, hash_secret
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iogate.security import secrets
+from iogate.security.password_hashing import (
+    ADDRESSES,
+    AT_ONCE,
+    FAILURES,
+    WAITING,
+    Busy,
+    Hashing,
+    Parameters,
+    parameters,
+)
+from iogate.security.secrets import Verifier
+
+
+async def test_a_token_opens_the_door_clear_hashed_or_argon2() -> None:
+    verifier = Verifier(
+        {
+            "shop": ("clear-token",),
+            "till": (secrets.hash_token("hashed-token"),),
+            "slow": (secrets.hash_password("slow-token"),),
+        }
+    )
+    assert await verifier.token("clear-token") == "shop"
+    assert await verifier.token("hashed-token") == "till"
+    assert await verifier.token("slow-token") == "slow"
+    assert await verifier.token("no-token") is None
+    assert await verifier.token("") is None
+
+
+async def test_a_hash_itself_is_no_credential() -> None:
+    hashed = secrets.hash_token("secret")
+    assert await Verifier({"a": (hashed,)}).token(hashed) is None
+
+
+async def test_both_secrets_hold_while_one_is_rotated_out() -> None:
+    verifier = Verifier({"token": ("old", "new")})
+    assert [await verifier.token(text) for text in ("old", "new", "older")] == ["token", "token", None]
+
+
+async def test_a_password_holds_for_its_own_user_only() -> None:
+    verifier = Verifier({"ann": ("one",), "bob": (secrets.hash_password("two"),)})
+    assert await verifier.password("ann", "one") == "ann"
+    assert await verifier.password("bob", "two") == "bob"
+    assert await verifier.password("ann", "two") is None
+    assert await verifier.password("bob", "one") is None
+    assert await verifier.password("eve", "one") is None
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Costs of the Argon2 computations of a test."""
+    found: list[int] = []
+    matches, spend = secrets._matches, Parameters.spend
+
+    def counted_match(hashed: bytes, presented: bytes) -> bool:
+        found.append(parameters(hashed).cost)
+        return matches(hashed, presented)
+
+    def counted_spend(self: Parameters, presented: bytes) -> None:
+        found.append(self.cost)
+        spend(self, presented)
+
+    monkeypatch.setattr(secrets, "_matches", counted_match)
+    monkeypatch.setattr(Parameters, "spend", counted_spend)
+    return found
+
+
+def cheap(text: str, *, memory_kib: int = 64, passes: int = 1) -> str:
+    return hash_secret(
+        text.encode(),
+        b"0123456789abcdef",
+        time_cost=passes,
+        memory_cost=memory_kib,
+        parallelism=1,
+        hash_len=32,
+        type=Type.ID,
+    ).decode()
+
+
+async def test_each_wrong_login_costs_what_one_of_the_costliest_user_costs(computed: list[int]) -> None:
+    rotated = (cheap("old", memory_kib=1024, passes=3), cheap("new", memory_kib=2048, passes=2))
+    verifier = Verifier(
+        {"ann": ("clear",), "bob": (cheap("two"),), "eve": rotated, "tom": (cheap("x", memory_kib=4096),)}
+    )
+    costs = {}
+    for user in ("ann", "bob", "eve", "tom", "nobody"):
+        computed.clear()
+        assert await verifier.password(user, "wrong") is None
+        costs[user] = sum(computed)
+    assert set(costs.values()) == {1024 * 3 + 2048 * 2}, costs
+    assert await verifier.password("eve", "new") == "eve"
+    computed.clear()
+    assert await verifier.password("eve", "new") == "eve"
+    assert computed == []
+
+
+async def test_an_address_that_sends_wrong_passwords_waits_before_they_are_hashed(
+    computed: list[int],
+) -> None:
+    now = 1000.0
+    hashing = Hashing(monotonic=lambda: now)
+    verifier = Verifier({"bob": (cheap("two"),)}, hashing=hashing)
+    for _ in range(FAILURES):
+        assert await verifier.password("bob", "wrong", address="192.0.2.1") is None
+    computed.clear()
+    with pytest.raises(Busy) as caught:
+        await verifier.password("bob", "two", address="192.0.2.1")
+    assert (caught.value.retry_after_s, computed) == (1.0, [])
+    assert await verifier.password("bob", "two", address="192.0.2.2") == "bob"
+    # One that was right within the last minute is not hashed, and so not refused.
+    assert await verifier.password("bob", "two", address="192.0.2.1") == "bob"
+    now += 1.0
+    assert await verifier.password("bob", "wrong", address="192.0.2.1") is None
+    with pytest.raises(Busy):
+        await verifier.password("bob", "wrong", address="192.0.2.1")
+
+
+async def test_right_passwords_of_one_address_are_not_counted() -> None:
+    now = 1000.0
+    verifier = Verifier(
+        {"bob": (cheap("two"),)}, hashing=Hashing(monotonic=lambda: now), monotonic=lambda: now
+    )
+    for _ in range(3 * FAILURES):
+        verifier._remembered.clear()
+        assert await verifier.password("bob", "two", address="192.0.2.1") == "bob"
+
+
+def test_an_ipv6_customer_is_one_address_and_addresses_are_bounded() -> None:
+    hashing = Hashing(monotonic=lambda: 1.0)
+    for number in range(FAILURES):
+        hashing.admit(f"2001:db8::{number:x}")
+    with pytest.raises(Busy):
+        hashing.admit("2001:db8::ffff")
+    hashing.admit("2001:db8:0:1::1")
+    for number in range(ADDRESSES + 10):
+        hashing.admit(f"192.0.{number // 256}.{number % 256}")
+    assert len(hashing._failures) == ADDRESSES
+
+
+async def test_computations_that_nobody_waits_for_keep_their_place_and_too_many_are_refused() -> None:
+    hashing = Hashing()
+    release = threading.Event()
+    waiting = [asyncio.create_task(hashing.run(release.wait, 10)) for _ in range(AT_ONCE + WAITING)]
+    await asyncio.sleep(0)
+    with pytest.raises(Busy):
+        await hashing.run(time.monotonic)
+    for each in waiting:
+        each.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    started = asyncio.create_task(hashing.run(time.monotonic))
+    done, _ = await asyncio.wait({started}, timeout=0.05)
+    assert not done
+    release.set()
+    assert await started
+
+
+async def test_a_right_password_is_hashed_once_a_minute_and_a_wrong_one_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    computed: list[bytes] = []
+    right = secrets._matches
+
+    def count(hashed: bytes, presented: bytes) -> bool:
+        computed.append(presented)
+        return right(hashed, presented)
+
+    now = 1000.0
+    verifier = Verifier({"bob": (secrets.hash_password("two"),)}, monotonic=lambda: now)
+    monkeypatch.setattr(secrets, "_matches", count)
+    for _ in range(3):
+        assert await verifier.password("bob", "two") == "bob"
+    assert computed == [b"two"]
+    now += 61
+    assert await verifier.password("bob", "two") == "bob"
+    assert computed == [b"two", b"two"]
+    for _ in range(2):
+        assert await verifier.password("bob", "twice") is None
+    assert computed.count(b"twice") == 2
+
+
+async def test_many_judgements_at_once_do_not_stop_the_loop() -> None:
+    verifier = Verifier({"bob": (secrets.hash_password("two"),)})
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.001)
+            ticks += 1
+
+    ticking = asyncio.create_task(tick())
+    assert await asyncio.gather(*(verifier.password("bob", "wrong") for _ in range(6))) == [None] * 6
+    ticking.cancel()
+    assert ticks >= 3
+
+
+@given(st.text(st.characters()))
+def test_no_text_makes_a_verifier_raise(text: str) -> None:
+    verifier = Verifier({"a": ("token",)})
+    assert asyncio.run(verifier.token(text)) == ("a" if text == "token" else None)
+    assert asyncio.run(verifier.password(text, text)) is None
+
+
+def test_nothing_shows_a_secret() -> None:
+    assert "s3cret" not in repr(Verifier({"a": ("s3cret",)})) + repr(Verifier({"a": ("s3cret",)}).__dict__)

@@ -1,0 +1,18 @@
+"""A connection gives the store the time that what is on the wire takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from iogate.store.connection.connection import SLOWEST, Line, StoreUnavailable
+
+
+async def test_much_on_the_wire_moves_the_deadline_of_all_that_waits_for_it(redis_url: str) -> None:
+    line = Line(redis_url, name="test", timeout_s=1.0)
+    pause = ("BLPOP", "iogate:none", "1.5")  # longer than the deadline of a small call
+    try:
+        with pytest.raises(StoreUnavailable, match="gave no answer within 1 s"):
+            await line.calls([pause])
+        assert await line.calls([("ECHO", b"x" * SLOWEST), pause]) == [b"x" * SLOWEST, None]
+    finally:
+        await line.close()

@@ -1,0 +1,184 @@
+"""Files of the embedded store: refused when incomplete, repaired when damaged, complete when copied."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from iogate.errors import Unreachable, WrongStore
+from iogate.store import keys
+from iogate.store.connection.connection import CommandFailed
+from iogate.store.embedded.readiness import client
+from iogate.store.embedded.server import Embedded, start_embedded
+from iogate.store.store import open_store
+from tests.keys import RING
+from tests.store.builders import accepted, publish
+
+
+@contextlib.contextmanager
+def opened(folder: Path) -> Iterator[Embedded]:
+    started = start_embedded(folder)
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+def fill(folder: Path) -> Path:
+    """Write a key into the store of `folder`, and return where its append-only files are."""
+    with opened(folder) as started, client(started.url, 5) as plain:
+        plain.set("kept", "1")
+    return folder / "redis/appendonlydir"
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        ("no manifest", "{manifest} is missing, while append-only files lie beside it"),
+        ("empty manifest", "{manifest} is empty, while append-only files lie beside it"),
+        ("no increment", "{logs} lacks appendonly.aof.1.incr.aof, which appendonly.aof.manifest names"),
+        ("no folder", "{folder} was in use, and its append-only files are gone"),
+    ],
+)
+def test_a_folder_without_its_append_only_files_is_refused_not_opened_empty(
+    tmp_path: Path, harm: str, told: str
+) -> None:
+    logs = fill(tmp_path)
+    manifest = logs / "appendonly.aof.manifest"
+    match harm:
+        case "no manifest":
+            manifest.unlink()
+        case "empty manifest":
+            manifest.write_text("")
+        case "no increment":
+            (logs / "appendonly.aof.1.incr.aof").unlink()
+        case _:
+            shutil.rmtree(logs)
+    with pytest.raises(WrongStore) as caught:
+        start_embedded(tmp_path)
+    what = told.format(manifest=manifest, logs=logs, folder=logs.parent)
+    assert caught.value.message == f"{what}: a server would start without the runs in them"
+    assert caught.value.hint == "restore the folder from a backup; to begin without any run, move it away"
+    assert (caught.value.code, caught.value.exit_code) == ("IOG626", 6)
+
+
+@pytest.mark.parametrize("place", ["a/redis", "a/redis/lock"])
+def test_a_folder_that_this_user_may_not_write_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Root, who runs tests, may write everywhere: the kernel's answer is what another user would get."""
+    fill(tmp_path / "a")
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / place and access(path, mode))
+    with pytest.raises(Unreachable) as caught:
+        start_embedded(tmp_path / "a")
+    assert caught.value.message == f"{tmp_path / place} is not writable: Permission denied"
+    assert caught.value.hint == ("files of this machine are kept there: run as their owner, or set data_dir")
+    assert (caught.value.code, caught.value.exit_code) == ("IOG628", 6)
+
+
+def test_a_data_dir_that_is_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("")
+    with pytest.raises(Unreachable, match="/a is not writable: Not a directory"):
+        start_embedded(tmp_path / "a")
+
+
+@pytest.mark.parametrize("made", ["nothing", "a base without a manifest"])
+def test_a_first_start_that_was_killed_is_no_folder_in_use(tmp_path: Path, made: str) -> None:
+    """The record is written before the server writes anything, and its manifest after its files."""
+    logs = fill(tmp_path)
+    if made == "nothing":
+        shutil.rmtree(logs)
+    else:
+        (logs / "appendonly.aof.manifest").unlink()
+    record = logs.parent / "server.json"
+    record.write_text(record.read_text().replace('"opened": true', '"opened": false'))
+    with opened(tmp_path) as started, client(started.url, 5) as plain:
+        assert plain.dbsize() == 0
+
+
+def test_the_hint_for_zeros_at_the_end_of_the_log_repairs_it(tmp_path: Path) -> None:
+    """A power cut leaves a file that is longer than what was written; its path may hold a space."""
+    root = tmp_path / "of mine"
+    root.mkdir()
+    log = fill(root) / "appendonly.aof.1.incr.aof"
+    with log.open("ab") as end:
+        end.write(bytes(4096))
+    with pytest.raises(Unreachable) as caught:
+        start_embedded(root)
+    assert caught.value.message.endswith(
+        f" cannot read its append-only file: {log} ends in 4096 zero bytes, as a power cut leaves them"
+    )
+    assert caught.value.code == "IOG627"
+    first, repair = caught.value.hint.split("; then cut the damaged end off: ")
+    assert first == f"copy {root / 'redis'} first"
+    subprocess.run(["bash", "-c", repair], input="y\n", text=True, check=True, capture_output=True)
+    with opened(root) as started, client(started.url, 5) as plain:
+        assert plain.get("kept") == "1"
+
+
+def test_a_damaged_log_without_zeros_is_told_too(tmp_path: Path) -> None:
+    log = fill(tmp_path) / "appendonly.aof.1.incr.aof"
+    with log.open("ab") as end:
+        end.write(b"no command\r\n")
+    with pytest.raises(Unreachable, match=r"appendonly\.aof\.1\.incr\.aof is damaged$"):
+        start_embedded(tmp_path)
+
+
+async def test_a_copy_that_is_made_under_load_holds_every_call_acknowledged_before_it(tmp_path: Path) -> None:
+    """Also while the server rewrites its files: `docs/operations/backup.md` promises it."""
+    started = await asyncio.to_thread(start_embedded, tmp_path / "a")
+    store = await open_store(started.url, keyring=RING)
+    await publish(store)
+    intake = store.intake()
+    known: list[str] = []
+
+    async def load() -> None:
+        while True:
+            known.append(await accepted(intake))
+
+    async def rewrite() -> None:
+        while True:
+            with contextlib.suppress(CommandFailed):  # one is under way
+                await store.call("BGREWRITEAOF")
+            await asyncio.sleep(0.5)
+
+    tasks = [asyncio.create_task(load()) for _ in range(4)] + [asyncio.create_task(rewrite())]
+    try:
+        copies = 0
+        deadline = time.monotonic() + 20
+        while copies < 4:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+            before = list(known)
+            target = tmp_path / "copy"
+            shutil.rmtree(target, ignore_errors=True)
+            target.mkdir()
+            copied = await asyncio.create_subprocess_exec(
+                "cp", "-r", tmp_path / "a/redis", target, stderr=asyncio.subprocess.DEVNULL
+            )
+            if await copied.wait() != 0:
+                continue  # the page: a rewrite took a file away, copy again
+            try:
+                restored = await asyncio.to_thread(start_embedded, target)
+            except WrongStore:
+                continue  # the same: it is never opened with less in it
+            with client(restored.url, 5) as plain:
+                assert all(plain.exists(keys.RUN + uid) for uid in before)
+            await asyncio.to_thread(restored.stop)
+            copies += 1
+        assert len(before) > 10
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await store.close()
+        await asyncio.to_thread(started.stop)

@@ -1,0 +1,290 @@
+"""The bus: an event reaches each subscription that began before it once, in order, whoever matches."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from iogate.store import keys
+from iogate.store.connection.connection import StoreFull
+from iogate.store.events.bus import Batch, Delivery
+from iogate.store.runs.leases import Claim
+from iogate.store.store import Store
+from tests.store.builders import accepted, commit, place, publish
+
+MATCHER = "matcher-1"
+
+
+def event(number: int = 1, type_: str = "order.paid", **more: Any) -> bytes:
+    return json.dumps(
+        {"specversion": "1.0", "id": f"e{number}", "source": "/shop", "type": type_, **more}
+    ).encode()
+
+
+def wanting(type_: str | None = "order.paid") -> bytes:
+    match = {} if type_ is None else {"type": type_}
+    return json.dumps([{"match": match, "correlate": []}]).encode()
+
+
+async def listening(store: Store, wants: dict[int, bytes], move: str = "park") -> Claim:
+    """A run with these subscriptions, parked."""
+    await accepted(store.intake())
+    (claim,) = (await store.leases.take("w", 1)).claims
+    (verdict,) = await store.leases.commit([commit(claim, move, head=b"h", wants=wants)])
+    assert verdict.applied
+    return claim
+
+
+def everything(batch: Batch) -> list[Delivery]:
+    return [
+        Delivery(number=n, uid=s.uid, frame=s.frame) for n, _ in batch.events for s in batch.subscriptions
+    ]
+
+
+async def matched(store: Store, owner: str = MATCHER) -> Batch:
+    """One round of a matcher that finds every candidate concerned."""
+    batch = await store.events.take(owner)
+    if batch.events:
+        assert await store.events.deliver(owner, batch.events[-1][0], everything(batch))
+    return batch
+
+
+async def test_an_event_wakes_the_run_that_wants_it_and_is_in_its_claim(each_store: Store) -> None:
+    await publish(each_store)
+    claim = await listening(each_store, {3: wanting()})
+    assert await place(each_store, claim.uid) == "timer"
+    assert await each_store.events.publish([event()]) == 1
+    await matched(each_store)
+    (again,) = (await each_store.leases.take("w", 5)).claims
+    assert again.uid == claim.uid
+    (message,) = again.inbox
+    assert (message.number, message.frame, message.kind, message.data) == (1, 3, "event", event())
+    done = commit(again, "park", inbox_done=1)
+    (verdict,) = await each_store.leases.commit([done])
+    assert not verdict.woken
+    assert await each_store.call("EXISTS", keys.INBOX + claim.uid) == 0
+
+
+async def test_a_run_that_parks_with_messages_left_is_woken_at_once(each_store: Store) -> None:
+    await publish(each_store)
+    claim = await listening(each_store, {1: wanting()}, move="keep")
+    await each_store.events.publish([event(1), event(2)])
+    await matched(each_store)
+    first, second = await each_store.leases.inbox(claim.uid, claim.token)
+    assert (first.number, second.number) == (1, 2)
+    (verdict,) = await each_store.leases.commit([commit(claim, "park", seq=2, inbox_done=1)])
+    assert verdict.woken
+    (again,) = (await each_store.leases.take("w", 1)).claims
+    assert [message.data for message in again.inbox] == [event(2)]
+
+
+async def test_a_leased_run_is_told_of_what_came(each_store: Store) -> None:
+    await publish(each_store)
+    claim = await listening(each_store, {1: wanting()}, move="keep")
+    heard: list[str] = []
+    assert (await each_store.leases.renew("w", {claim.uid: claim.token})).woken == frozenset()
+    async with each_store.leases.news(heard.append):
+        await each_store.events.publish([event()])
+        await matched(each_store)
+        while not heard:
+            await each_store.look()
+    assert heard == [claim.uid]
+    assert (await each_store.leases.renew("w", {claim.uid: claim.token})).woken == {claim.uid}
+    assert len(await each_store.leases.inbox(claim.uid, claim.token)) == 1
+    assert await each_store.leases.inbox(claim.uid, claim.token + 1) == ()
+
+
+async def test_a_run_that_takes_nothing_in_does_not_fill_the_store(
+    each_store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its inbox is bounded, and what it lost is told; whoever listens beside it gets everything."""
+    await publish(each_store)
+    slow, quick = await listening(each_store, {3: wanting()}), await listening(each_store, {3: wanting()})
+    await each_store.events.publish([event(1)])
+    await matched(each_store)
+    assert await each_store.runs.suspend(slow.uid) == "suspended"
+    # As if so many had come; the script counts entries.
+    fill = "for i = 1, tonumber(ARGV[1]) do redis.call('RPUSH', KEYS[1], '3 event {}') end"
+    more = keys.INBOX_ENTRIES - 1
+    await each_store.call("EVAL", fill, 1, keys.INBOX + slow.uid, more)
+    await each_store.call("HINCRBY", keys.RUN + slow.uid, "msg", more)
+    await each_store.events.publish([event(2), event(3)])
+    await matched(each_store)
+    assert await each_store.call("LLEN", keys.INBOX + slow.uid) == keys.INBOX_ENTRIES
+    assert await each_store.call("LLEN", keys.INBOX + quick.uid) == 3
+    assert "2 events are lost to runs for which 100000 wait already" in caplog.text
+    assert await each_store.events.waiting() == 0
+
+
+async def test_an_event_is_published_once_by_source_and_id(each_store: Store) -> None:
+    await publish(each_store)
+    await listening(each_store, {1: wanting()})
+    assert await each_store.events.publish([event(1), event(1), event(2)]) == 2
+    assert await each_store.events.publish([event(2), event(2, source="/other")]) == 1
+    assert await each_store.events.waiting() == 3
+
+
+async def test_an_event_that_comes_only_once_is_published_and_not_remembered(each_store: Store) -> None:
+    await publish(each_store)
+    claim = await listening(each_store, {1: wanting()}, move="keep")
+    own = commit(claim, "keep", seq=2, emits=[event(1), event(2)], once=[0])
+    for _ in range(2):
+        await each_store.leases.commit([own])
+    assert await each_store.events.waiting() == 2
+    assert await each_store.events.publish([event(2)]) == 0
+    assert len(await each_store.call("KEYS", f"{keys.SEEN}*")) == 1
+
+
+async def test_an_event_that_nobody_can_want_is_not_kept(each_store: Store) -> None:
+    await publish(each_store)
+    await listening(each_store, {1: wanting("a.b")})
+    assert await each_store.events.publish([event(1, "c.d"), event(2, "a.b")]) == 2
+    assert await each_store.events.waiting() == 1
+    await listening(each_store, {1: wanting("a.*")})
+    assert await each_store.events.publish([event(3, "c.d")]) == 1
+    assert await each_store.events.waiting() == 2
+    batch = await matched(each_store)
+    assert [data for _, data in batch.events] == [event(2, "a.b"), event(3, "c.d")]
+    assert await each_store.events.waiting() == 0
+
+
+async def test_a_subscription_sees_nothing_that_was_published_before_it(each_store: Store) -> None:
+    """Also of an event that no matcher has looked at; and all that its own commit emits."""
+    await publish(each_store)
+    await listening(each_store, {1: wanting()})
+    await each_store.events.publish([event(1)])
+    late = await listening(each_store, {1: wanting()}, move="keep")
+    own = commit(late, "park", seq=2, wants={2: wanting()}, emits=[event(2)])
+    await each_store.leases.commit([own])
+    await matched(each_store)
+    claims = {claim.uid: claim for claim in (await each_store.leases.take("w", 5)).claims}
+    assert [(m.frame, m.data) for m in claims[late.uid].inbox] == [(1, event(2)), (2, event(2))]
+    assert len(claims) == 2
+
+
+async def test_events_come_in_the_order_in_which_they_were_published(each_store: Store) -> None:
+    await publish(each_store)
+    claim = await listening(each_store, {1: wanting()})
+    sent = [event(number) for number in range(700)]
+    assert await each_store.events.publish(sent) == 700
+    sizes = []
+    while (batch := await matched(each_store)).events:
+        sizes.append((len(batch.events), batch.more))
+    assert sizes == [(256, True), (256, True), (188, False)]
+    received: list[bytes] = []
+    seq = claim.seq + 1
+    while claims := (await each_store.leases.take("w", 1)).claims:
+        seq += 1
+        received += [message.data for message in claims[0].inbox]
+        assert len(claims[0].inbox) <= keys.INBOX_READ
+        done = commit(claims[0], "park", inbox_done=claims[0].inbox[-1].number)
+        await each_store.leases.commit([done])
+    assert received == sent
+
+
+async def test_a_batch_is_bounded_in_bytes(each_store: Store) -> None:
+    await publish(each_store)
+    await listening(each_store, {1: wanting()})
+    await each_store.events.publish([event(n, data="x" * 1_500_000) for n in range(4)])
+    assert len((await each_store.events.take(MATCHER)).events) == 2
+
+
+async def test_one_matches_at_a_time_and_who_lost_the_lease_delivers_nothing(each_store: Store) -> None:
+    await publish(each_store)
+    claim = await listening(each_store, {1: wanting()})
+    await each_store.events.publish([event(1)])
+    mine = await each_store.events.take(MATCHER)
+    assert len(mine.events) == 1
+    assert (await each_store.events.take("matcher-2")).events == ()
+    await each_store.call("HSET", keys.MATCHER, "until", 1)
+    assert (await each_store.events.take("matcher-2")).events == mine.events
+    assert not await each_store.events.deliver(MATCHER, 1, everything(mine))
+    assert await place(each_store, claim.uid) == "timer"
+    assert await each_store.events.deliver("matcher-2", 1, everything(mine))
+    assert await place(each_store, claim.uid) == "queue"
+
+
+async def test_a_repeated_delivery_changes_nothing(each_store: Store) -> None:
+    """Whether its answer was lost, or the matcher died half-way and another began anew."""
+    await publish(each_store)
+    claim = await listening(each_store, {1: wanting(), 2: wanting()})
+    await each_store.events.publish([event(1), event(2)])
+    batch = await each_store.events.take(MATCHER)
+    all_of_it = everything(batch)
+    assert await each_store.events.deliver(MATCHER, 0, all_of_it[:3])
+    assert (await each_store.events.take(MATCHER)).events == batch.events
+    for _ in range(2):
+        assert await each_store.events.deliver(MATCHER, 2, all_of_it)
+    await each_store.events.publish([event(3)])
+    assert [number for number, _ in (await each_store.events.take(MATCHER)).events] == [3]
+    (again,) = (await each_store.leases.take("w", 1)).claims
+    assert again.uid == claim.uid
+    assert [(m.number, m.frame, m.data) for m in again.inbox] == [
+        (1, 1, event(1)), (2, 2, event(1)), (3, 1, event(2)), (4, 2, event(2)),
+    ]  # fmt: skip
+
+
+async def test_a_subscription_that_changed_keeps_what_it_has_seen_and_one_that_is_gone_gets_nothing(
+    each_store: Store,
+) -> None:
+    await publish(each_store)
+    claim = await listening(each_store, {1: wanting("a"), 2: wanting("a")}, move="keep")
+    await each_store.events.publish([event(1, "a"), event(2, "b")])
+    await each_store.leases.commit([commit(claim, "keep", seq=2, wants={1: wanting("b")}, wants_gone=[2])])
+    assert await each_store.call("EXISTS", keys.WANTS + "a") == 0
+    await each_store.events.publish([event(3, "b"), event(4, "a")])
+    batch = await matched(each_store)
+    assert [s.filters for s in batch.subscriptions] == [wanting("b")]
+    inbox = await each_store.leases.inbox(claim.uid, claim.token)
+    assert {message.frame for message in inbox} == {1}
+
+
+@pytest.mark.parametrize("status", ["completed", "faulted", "cancelled"])
+async def test_the_end_of_a_run_ends_its_subscriptions_and_its_inbox(each_store: Store, status: str) -> None:
+    await publish(each_store)
+    claim = await listening(each_store, {1: wanting(), 2: wanting(None)}, move="keep")
+    await each_store.events.publish([event()])
+    await matched(each_store)
+    await each_store.leases.commit([commit(claim, "end", status, seq=2)])
+    left = [key.decode() for key in await each_store.call("KEYS", "iogate:*want*")]
+    left += [key.decode() for key in await each_store.call("KEYS", "iogate:inbox*")]
+    assert left == []
+    assert await each_store.events.publish([event(2)]) == 1
+    assert await each_store.events.waiting() == 0
+
+
+async def test_a_store_that_is_nearly_full_takes_no_events(each_store: Store) -> None:
+    await each_store.call("SET", keys.FULL, "1")
+    with pytest.raises(
+        StoreFull, match="the store is full: its memory is at its limit, or so near that it takes nothing in"
+    ):
+        await each_store.events.publish([event()])
+    await each_store.call("DEL", keys.FULL)
+    assert await each_store.events.publish([event()]) == 1
+
+
+async def test_a_delivery_of_many_is_made_in_slices_and_each_gets_it_once(
+    each_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("iogate.store.events.bus.DELIVERIES", 3)
+    await publish(each_store)
+    uids = {(await listening(each_store, {1: wanting()})).uid for _ in range(10)}
+    await each_store.events.publish([event()])
+    batch = await matched(each_store)
+    assert {s.uid for s in batch.subscriptions} == uids
+    claims = (await each_store.leases.take("w", 50)).claims
+    assert {claim.uid for claim in claims} == uids
+    assert {len(claim.inbox) for claim in claims} == {1}
+
+
+async def test_the_bell_rings_when_an_event_is_published_or_emitted(each_store: Store) -> None:
+    await publish(each_store)
+    claim = await listening(each_store, {1: wanting()}, move="keep")
+    bell, wired = each_store.events.bell()
+    async with wired:
+        await each_store.events.publish([event(1)])
+        assert await bell.wait(5)
+        await each_store.leases.commit([commit(claim, "keep", seq=2, emits=[event(2)])])
+        assert await bell.wait(5)

@@ -1,0 +1,270 @@
+"""What an outsider does to RQ's keys delays a run; it never loses one."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+from rq import Queue
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from iogate.compiler.revision import Bundle, Limits, Revision, canonical, resource_uri
+from iogate.errors import NotFound
+from iogate.store import keys
+from iogate.store.embedded.server import Embedded
+from iogate.store.maintenance import audit
+from iogate.store.store import Store
+from tests.store.builders import ORDERS, accepted, api, bundle, buried_twice, commit, place, publish, until
+from tests.store.events.test_bus import event, listening, matched, wanting
+from tests.store.test_children import child, parent_of, told
+
+
+@pytest.fixture
+def plain(each_redis: Embedded) -> Iterator[Redis]:
+    client = Redis.from_url(each_redis.url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def queue(plain: Redis) -> Queue:
+    return Queue(keys.QUEUE, connection=plain, serializer=JSONSerializer)
+
+
+async def test_emptying_rqs_queue_loses_no_run(each_store: Store, queue: Queue) -> None:
+    await publish(each_store)
+    intake = each_store.intake()
+    uids = [await accepted(intake) for _ in range(70)]
+    queue.empty()  # type: ignore[no-untyped-call] # RQ's own
+    assert (await each_store.leases.take("w", 100)).claims == ()
+    assert await each_store.leases.audit() == 64
+    assert await each_store.leases.audit() == 0
+    seen = []
+    while claims := (await each_store.leases.take("w", 100)).claims:
+        await each_store.leases.commit([commit(claim) for claim in claims])
+        seen += [claim.uid for claim in claims]
+    assert sorted(seen) == uids
+
+
+async def test_a_deleted_job_is_written_again(each_store: Store, plain: Redis, queue: Queue) -> None:
+    await publish(each_store)
+    intake = each_store.intake()
+    queued, unqueued = await accepted(intake), await accepted(intake)
+    plain.delete(keys.RQ_JOB + queued)
+    Job.fetch(unqueued, connection=plain, serializer=JSONSerializer).delete()
+    assert await each_store.leases.audit() == 2
+    assert set(queue.job_ids) == {queued, unqueued}
+    assert Job.fetch(queued, connection=plain, serializer=JSONSerializer).is_queued
+
+
+async def test_a_job_deleted_while_its_run_is_leased_changes_nothing(each_store: Store, plain: Redis) -> None:
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+    plain.delete(keys.RQ_JOB + uid)
+    (claim,) = (await each_store.leases.take("w", 1)).claims
+    assert Job.fetch(uid, connection=plain, serializer=JSONSerializer).is_started
+    plain.delete(keys.RQ_JOB + uid)
+    (verdict,) = await each_store.leases.commit([commit(claim)])
+    assert verdict.applied
+    assert plain.exists(keys.RQ_JOB + uid) == 0
+
+
+async def test_requeueing_an_ended_run_through_rq_does_not_run_it_again(
+    each_store: Store, plain: Redis, queue: Queue
+) -> None:
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+    (claim,) = (await each_store.leases.take("w", 1)).claims
+    await each_store.leases.commit([commit(claim, status="faulted", error=b"{}")])
+    queue.failed_job_registry.requeue(uid)
+    assert queue.job_ids == [uid]
+    assert (await each_store.leases.take("w", 1)).claims == ()
+    assert queue.job_ids == []
+    assert plain.exists(keys.RQ_JOB + uid) == 0
+    view = await each_store.runs.show(uid)
+    assert view is not None
+    assert view.status == "faulted"
+
+
+async def test_a_round_reads_each_list_once_however_long_it_is(
+    each_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "PAGE", 10)
+    await publish(each_store)
+    intake = each_store.intake()
+    await asyncio.gather(*(accepted(intake) for _ in range(300)))
+
+    async def asked() -> dict[str, int]:
+        stats = (await each_store.call("INFO", "commandstats")).decode().splitlines()
+        calls = dict(line.removeprefix("cmdstat_").split(":calls=", 1) for line in stats if ":calls=" in line)
+        return {name: int(calls.get(name, "0").split(",", 1)[0]) for name in ("lrange", "lpos")}
+
+    before = await asked()
+    assert await each_store.leases.audit() == 0
+    after = await asked()
+    # Queue, suspects, backlog, woken; the queue once more, to count it.
+    assert {name: after[name] - before[name] for name in after} == {"lrange": 5, "lpos": 0}
+
+
+async def test_a_run_that_began_to_wait_during_a_round_is_not_put_back_twice(
+    each_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await publish(each_store)
+    uids = [await accepted(each_store.intake()) for _ in range(3)]
+
+    async def nothing(_line: object) -> dict[str, set[int]]:
+        return {}
+
+    monkeypatch.setattr(audit, "_waiting", nothing)
+    assert await each_store.leases.audit() == 0
+    assert [uid.decode() for uid in await each_store.call("LRANGE", keys.RQ_QUEUE, 0, -1)] == uids
+
+
+async def test_a_stranger_in_the_queue_is_thrown_out(each_store: Store, queue: Queue) -> None:
+    """S9: whoever writes to Redis cannot make a worker run anything."""
+    await publish(each_store)
+    mine = await accepted(each_store.intake())
+    queue.enqueue("os.system", "true", job_id="evil")
+    claims = (await each_store.leases.take("w", 10)).claims
+    assert [claim.uid for claim in claims] == [mine]
+    assert queue.job_ids == []
+
+
+async def test_a_lost_lease_timer_or_suspect_entry_is_put_back(each_store: Store) -> None:
+    await publish(each_store)
+    intake = each_store.intake()
+    uids = [await accepted(intake) for _ in range(3)]
+    held, parked, dead = (await each_store.leases.take("w", 3)).claims
+    await each_store.leases.commit([commit(parked, "park", due_ms=held.created_at_ms + 600_000)])
+    await buried_twice(each_store, "w")
+    (alone,) = (await each_store.leases.take("alone", 1, solitary=True)).claims
+    await each_store.call("DEL", keys.LEASES, keys.TIMERS, keys.SUSPECTS)
+    assert await each_store.leases.audit() == 3
+    places = {uid: await place(each_store, uid) for uid in uids}
+    assert places == {alone.uid: "lease", parked.uid: "timer", dead.uid: "suspect"}
+    assert await each_store.call("ZCARD", keys.TIMERS) == 1
+    assert await each_store.leases.suspects() == 1
+
+
+async def test_wrong_counts_are_counted_again_and_let_runs_in(each_store: Store) -> None:
+    one = api(limits=Limits(running=1))
+    await publish(each_store, one)
+    intake = each_store.intake()
+    await accepted(intake, one)
+    await accepted(intake, one)
+    (claim,) = (await each_store.leases.take("w", 5)).claims
+    await each_store.call("HSET", keys.GATE + one.id, "run", 7, "inq", 9, "bl", 0)
+    assert (await audit.audit(each_store._line)).recounted == 1
+    state = (await each_store.gates.states())[one.id]
+    assert (state.queued, state.running) == (1, 1)
+    await each_store.leases.commit([commit(claim)])
+    assert len((await each_store.leases.take("w", 5)).claims) == 1
+
+
+async def test_expired_runs_leave_the_index(each_store: Store) -> None:
+    await publish(each_store)
+    uid = await accepted(each_store.intake(), retention_s=0.01)
+    (claim,) = (await each_store.leases.take("w", 1)).claims
+    await each_store.leases.commit([commit(claim)])
+
+    async def gone() -> bool:
+        return await each_store.runs.show(uid) is None
+
+    await until(gone)
+    assert (await audit.audit(each_store._line)).forgotten == 1
+    assert sum((await each_store.runs.counts()).values()) == 0
+
+
+async def test_programs_that_nothing_needs_any_more_are_dropped_and_no_others(
+    each_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "BLOB_GRACE_S", -1)
+    monkeypatch.setattr(keys, "REVISIONS_KEPT", 1)
+    await publish(each_store)
+    await accepted(each_store.intake())
+    await each_store.revisions.publish(bundle())
+    assert (await audit.audit(each_store._line)).dropped == 0
+    (claim,) = (await each_store.leases.take("w", 1)).claims
+    assert await each_store.revisions.program(claim.program) == b"{}"
+    await each_store.leases.commit([commit(claim)])
+    assert (await audit.audit(each_store._line)).dropped == 1
+    assert (await each_store.gates.states()) == {}
+    assert await each_store.call("EXISTS", keys.GATE + ORDERS.id) == 0
+
+
+async def test_contents_live_as_long_as_a_run_whose_program_names_them(
+    each_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also once no kept revision does: the run is pinned to its script as it is to its program."""
+    monkeypatch.setattr(audit, "BLOB_GRACE_S", -1)
+    monkeypatch.setattr(keys, "REVISIONS_KEPT", 1)
+    digest = hashlib.sha256(b"print(1)").hexdigest()
+    uri = resource_uri("scripts/a b.py", digest)
+    source = {"run": {"script": {"language": "python", "source": {"endpoint": uri}}}}
+    revision = Revision(apis={ORDERS.id: ORDERS}, workflows={}, resources={uri: digest})
+    programs = {ORDERS.program: canonical({"do": [{"one": source}]})}
+    contents = {digest: b"print(1)"}
+    await each_store.revisions.publish(Bundle(revision=revision, programs=programs, contents=contents))
+    await accepted(each_store.intake())
+    nothing = Bundle(revision=Revision(apis={}, workflows={}), programs={})
+    await each_store.revisions.publish(nothing)
+    assert (await audit.audit(each_store._line)).dropped == 0
+    assert await each_store.revisions.content(digest) == b"print(1)"
+    (claim,) = (await each_store.leases.take("w", 1)).claims
+    await each_store.leases.commit([commit(claim)])
+    assert (await audit.audit(each_store._line)).dropped == 2
+    with pytest.raises(NotFound, match=f"there is no content {digest[:12]}… in the store"):
+        await each_store.revisions.content(digest)
+
+
+async def test_a_subscription_that_lost_its_place_in_the_index_is_put_back(each_store: Store) -> None:
+    await publish(each_store)
+    claim = await listening(each_store, {1: wanting()})
+    await each_store.call("DEL", keys.WANTS + "order.paid")
+    assert await each_store.leases.audit() == 1
+    assert await each_store.leases.audit() == 0
+    await each_store.events.publish([event()])
+    await matched(each_store)
+    assert await place(each_store, claim.uid) == "queue"
+
+
+async def test_a_parked_run_whose_wake_up_was_undone_is_woken_by_its_inbox(each_store: Store) -> None:
+    await publish(each_store)
+    claim = await listening(each_store, {1: wanting()})
+    await each_store.events.publish([event()])
+    await matched(each_store)
+    await each_store.call("DEL", keys.RQ_QUEUE)
+    await each_store.call("HSET", keys.RUN + claim.uid, "pl", "timer")
+    assert await each_store.leases.audit() == 1
+    assert len((await each_store.leases.take("w", 1)).claims) == 1
+
+
+async def test_a_parent_hears_of_a_child_that_was_deleted(each_store: Store) -> None:
+    await publish(each_store)
+    lost = child(4)
+    parent = await parent_of(each_store, lost)
+    await each_store.call("DEL", keys.RUN + lost.uid)
+    assert await each_store.leases.audit() == 1
+    assert await each_store.leases.audit() == 0
+    claims = {claim.uid: claim for claim in (await each_store.leases.take("w", 5)).claims}
+    (message,) = claims[parent.uid].inbox
+    assert told(message)["status"] == "faulted"
+    assert told(message)["error"]["detail"] == "the record of the run that it waited for was deleted"
+
+
+async def test_nothing_is_left_of_a_run_that_was_deleted(each_store: Store) -> None:
+    await publish(each_store)
+    claim = await listening(each_store, {1: wanting()}, move="keep")
+    one = child(2)
+    await each_store.leases.commit(
+        [commit(claim, "keep", seq=2, children=[one], frames={"1": b"f"}, journal=[b"{}"])]
+    )
+    await each_store.call("DEL", keys.RUN + claim.uid)
+    await each_store.leases.audit()
+    assert await each_store.call("KEYS", f"iogate:*:{claim.uid}") == []
+    assert await each_store.call("EXISTS", keys.WANTS + "order.paid") == 0
+    assert await place(each_store, one.uid) == "end"

@@ -1,0 +1,92 @@
+"""Servers that must not be used, or not be trusted, are named with what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from iogate.errors import Misused, WrongStore
+from iogate.store.connection.connection import too_old
+from iogate.store.embedded.server import Embedded, throwaway
+from iogate.store.store import Store, open_store
+from tests.keys import RING
+
+UNSAFE = {
+    "appendonly": ("no", "error", "appendonly is no: accepted runs are lost when the server ends"),
+    "appendfsync": ("no", "error", "appendfsync is no: accepted runs are lost with the power"),
+    "maxmemory-policy": (
+        "allkeys-lru",
+        "error",
+        "maxmemory-policy is allkeys-lru: a full server throws runs away",
+    ),
+    "no-appendfsync-on-rewrite": (
+        "yes",
+        "error",
+        "no-appendfsync-on-rewrite is yes: while it rewrites its file, accepted runs are not safe",
+    ),
+}
+SAFE = {
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "maxmemory-policy": "noeviction",
+    "no-appendfsync-on-rewrite": "no",
+}
+
+
+async def configured(store: Store, settings: dict[str, str]) -> None:
+    for name, value in settings.items():
+        await store.call("CONFIG", "SET", name, value)
+
+
+@pytest.mark.parametrize("setting", UNSAFE)
+async def test_each_unsafe_setting_is_found_alone(each_redis: Embedded, setting: str) -> None:
+    value, level, message = UNSAFE[setting]
+    with throwaway(each_redis.server) as own:
+        store = await open_store(own.url, keyring=RING)
+        await configured(store, SAFE)
+        assert await store.findings() == []
+        await configured(store, {setting: value})
+        (finding,) = await store.findings()
+        assert (finding.level, finding.setting, finding.message) == (level, setting, message)
+        assert finding.hint.startswith("CONFIG SET")
+        await store.close()
+
+
+async def test_everysec_is_a_warning(each_redis: Embedded) -> None:
+    with throwaway(each_redis.server) as own:
+        store = await open_store(own.url, keyring=RING)
+        await configured(store, SAFE | {"appendfsync": "everysec"})
+        (finding,) = await store.findings()
+        assert finding.level == "warning"
+        assert "up to about two seconds" in finding.message
+        await store.close()
+
+
+async def test_a_wrong_password_is_said_without_showing_one(each_redis: Embedded) -> None:
+    with throwaway(each_redis.server) as own:
+        store = await open_store(own.url, keyring=RING)
+        await store.call("CONFIG", "SET", "requirepass", "right-secret")
+        await store.close()
+        for url in (own.url, own.url.replace("unix://", "unix://:wrong-secret@")):
+            with pytest.raises(WrongStore) as caught:
+                await open_store(url, keyring=RING)
+            assert "secret" not in caught.value.message
+            assert caught.value.message.startswith(f"the store at {own.url} refused ")
+        store = await open_store(own.url.replace("unix://", "unix://:right-secret@"), keyring=RING)
+        assert store.address == own.url
+        await store.close()
+
+
+async def test_another_address_than_redis_is_said() -> None:
+    with pytest.raises(Misused, match="redis_url is not a Redis address") as caught:
+        await open_store("http://localhost", keyring=RING)
+    assert caught.value.hint == "redis://HOST:PORT/DB, rediss://… or unix:///PATH"
+
+
+def test_versions_before_6_2_are_too_old() -> None:
+    assert [too_old(v) for v in ("5.0.7", "6.0.16", "6.2.0", "7.2.4", "8.0")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]

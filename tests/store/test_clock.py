@@ -1,0 +1,87 @@
+"""The store's time never goes back, though its clock be set back: leases, timers and rates go on."""
+
+from __future__ import annotations
+
+import pytest
+
+from iogate.compiler.revision import Limits
+from iogate.store import keys
+from iogate.store.connection.connection import time_ms
+from iogate.store.runs.intake import Accepted, Refusal
+from iogate.store.store import Store
+from tests.store.builders import accepted, api, commit, place, publish, request, until
+
+MINUTES = 600_000
+"""How far the clock is set back: as after ten minutes in which it was wrong by ten minutes."""
+
+
+async def clock(store: Store) -> int:
+    return time_ms(await store.call("TIME"))
+
+
+async def set_back(store: Store) -> int:
+    """Leave the store as if its clock had shown ten minutes more at the last take; the store's time then."""
+    then = await clock(store) + MINUTES
+    await store.call("SET", keys.UPKEEP, then)
+    return then
+
+
+async def test_timers_and_leases_go_on(each_store: Store) -> None:
+    await publish(each_store)
+    intake = each_store.intake()
+    parked, held = [await accepted(intake) for _ in range(2)]
+    (claim, _) = (await each_store.leases.take("w", 2)).claims
+    await each_store.leases.commit([commit(claim, "park", due_ms=claim.created_at_ms + MINUTES * 2)])
+    then = await set_back(each_store)
+    await each_store.call("ZADD", keys.TIMERS, then + 100, parked)
+    await each_store.call("ZADD", keys.LEASES, then + 100, held)
+
+    async def went_on() -> bool:
+        assert (await each_store.leases.take("other", 0)).now_ms >= then
+        return {await place(each_store, uid) for uid in (parked, held)} == {"queue"}
+
+    await until(went_on)
+    claims = (await each_store.leases.take("other", 2)).claims
+    verdicts = await each_store.leases.commit([commit(each) for each in claims])
+    assert [verdict.applied for verdict in verdicts] == [True, True]
+
+
+async def test_the_limiter_lets_the_next_call_in(each_store: Store) -> None:
+    """Also if no worker takes anything, and so nobody notices."""
+    limited = api(limits=Limits(rate=10.0, burst=1))
+    await publish(each_store, limited)
+    intake = each_store.intake()
+    await each_store.call("HSET", keys.GATE + limited.id, "tat", await clock(each_store) + MINUTES)
+    assert isinstance(await intake.accept(request(intake, limited)), Accepted)
+    refusal = await intake.accept(request(intake, limited))
+    if isinstance(refusal, Refusal):
+        assert refusal.reason == "rate"
+        assert refusal.retry_after_s <= 0.1
+
+
+async def test_the_clock_catches_up_and_time_stays_monotone(each_store: Store) -> None:
+    await set_back(each_store)
+    seen = [(await each_store.leases.take("w", 0)).now_ms]
+    for _ in range(50):
+        # As if four seconds had passed since the last take.
+        await each_store.call("SET", keys.UPKEEP, await clock(each_store) - 4_000)
+        seen.append((await each_store.leases.take("w", 0)).now_ms + 4_000 * len(seen))
+    assert seen == sorted(seen)
+    ahead = int(await each_store.call("GET", keys.CLOCK_AHEAD))
+    assert MINUTES - 50 * 200 - 1_000 <= ahead <= MINUTES - 50 * 200
+    await each_store.call("SET", keys.UPKEEP, await clock(each_store) - MINUTES * 2)
+    after = await each_store.leases.take("w", 0)
+    assert int(await each_store.call("GET", keys.CLOCK_AHEAD)) == 0
+    assert after.now_ms <= await clock(each_store)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [(keys.UPKEEP, 9 * 10**15), (keys.CLOCK_AHEAD, "x"), (keys.CLOCK_AHEAD, 10**15), (keys.CLOCK_AHEAD, -5)],
+)
+async def test_what_an_outsider_writes_there_moves_no_clock(
+    each_store: Store, key: str, value: str | int
+) -> None:
+    await each_store.call("SET", key, value)
+    now = (await each_store.leases.take("w", 0)).now_ms
+    assert abs(now - await clock(each_store)) < 5_000

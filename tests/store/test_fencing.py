@@ -1,0 +1,99 @@
+"""A commit counts only under the lease that it was made with, and only once."""
+
+from __future__ import annotations
+
+import pytest
+
+from iogate.store import keys
+from iogate.store.store import Store
+from tests.store.builders import accepted, commit, place, publish, until
+
+WORKER = "worker-1"
+
+
+async def test_a_repeated_commit_answers_applied_and_changes_nothing(each_store: Store) -> None:
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+    (claim,) = (await each_store.leases.take(WORKER, 1)).claims
+    keep = commit(claim, "keep", journal=[b'{"n":1}'])
+    end = commit(claim, seq=2, journal=[b'{"n":2}'], output=b"1")
+    for each in (keep, keep, end, end):
+        (verdict,) = await each_store.leases.commit([each])
+        assert verdict.applied
+    assert await each_store.runs.journal(uid) == [b'{"n":1}', b'{"n":2}']
+    assert (await each_store.runs.counts())["completed"] == 1
+
+
+@pytest.mark.parametrize(("seq", "token"), [(3, 1), (0, 2), (1, 2), (1, 0)])
+async def test_a_gap_or_a_foreign_token_is_void(each_store: Store, seq: int, token: int) -> None:
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+    (claim,) = (await each_store.leases.take(WORKER, 1)).claims
+    (verdict,) = await each_store.leases.commit([commit(claim, seq=seq, token=token)])
+    assert not verdict.applied
+    assert await place(each_store, uid) == "lease"
+
+
+async def test_who_lost_the_lease_cannot_write_and_the_new_holder_can(each_store: Store) -> None:
+    """R4: a worker that slept past its lease wakes up and commits."""
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+    (old,) = (await each_store.leases.take(WORKER, 1, lease_ms=1)).claims
+
+    async def queued() -> bool:
+        await each_store.leases.take("worker-2", 0)
+        return await place(each_store, uid) == "queue"
+
+    await until(queued)
+    (new,) = (await each_store.leases.take("worker-2", 1)).claims
+    assert (new.uid, new.token) == (uid, old.token + 1)
+    (stale,) = await each_store.leases.commit([commit(old, output=b'"old"')])
+    assert not stale.applied
+    assert (await each_store.leases.renew(WORKER, {uid: old.token})).lost == {uid}
+    (fresh,) = await each_store.leases.commit([commit(new, output=b'"new"')])
+    assert fresh.applied
+    view = await each_store.runs.show(uid)
+    assert view is not None
+    assert view.output == b'"new"'
+
+
+async def test_a_renewed_lease_does_not_expire(each_store: Store) -> None:
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+    (claim,) = (await each_store.leases.take(WORKER, 1, lease_ms=200)).claims
+    renewed = await each_store.leases.renew(WORKER, {uid: claim.token}, lease_ms=60_000)
+    assert renewed.lost == frozenset()
+    start = (await each_store.leases.take("worker-2", 0)).now_ms
+
+    async def past() -> bool:
+        return (await each_store.leases.take("worker-2", 0)).now_ms > start + 250
+
+    await until(past)
+    assert await place(each_store, uid) == "lease"
+
+
+async def test_one_bad_commit_does_not_spoil_its_batch(each_store: Store) -> None:
+    await publish(each_store)
+    intake = each_store.intake()
+    for _ in range(3):
+        await accepted(intake)
+    a, b, c = (await each_store.leases.take(WORKER, 3)).claims
+    verdicts = await each_store.leases.commit([commit(a), commit(b, token=9), commit(c)])
+    assert [v.applied for v in verdicts] == [True, False, True]
+
+
+async def test_leases_that_nobody_could_renew_while_the_store_was_away_get_another_term(
+    each_store: Store,
+) -> None:
+    """R6: a restart of the store takes no lease from a worker that lives."""
+    await publish(each_store)
+    uid = await accepted(each_store.intake())
+    (claim,) = (await each_store.leases.take(WORKER, 1)).claims
+    await each_store.call("ZADD", keys.LEASES, claim.created_at_ms - 20_000, uid)
+    await each_store.call("SET", keys.UPKEEP, claim.created_at_ms - 35_000)
+    await each_store.leases.take("worker-2", 1)
+    assert await place(each_store, uid) == "lease"
+    assert (await each_store.leases.renew(WORKER, {uid: claim.token})).lost == frozenset()
+    await each_store.call("ZADD", keys.LEASES, claim.created_at_ms - 20_000, uid)
+    await each_store.leases.take("worker-2", 0)
+    assert await place(each_store, uid) == "queue"

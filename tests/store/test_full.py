@@ -1,0 +1,81 @@
+"""A server over its maxmemory: what is stored can be read and deleted, a write says that it is full."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from iogate.store import keys
+from iogate.store.connection.connection import StoreFull
+from iogate.store.runs.intake import Refusal
+from iogate.store.store import Store
+from tests.store.builders import accepted, commit, publish, request
+
+
+@pytest.fixture
+async def ended(each_store: Store) -> AsyncIterator[list[str]]:
+    """Uids of a completed, a faulted and a pending run; the server takes no write from here on."""
+    await publish(each_store)
+    intake = each_store.intake()
+    uids = [await accepted(intake, input=b'"%s"' % (b"x" * 5_000)) for _ in range(2)]
+    claims = (await each_store.leases.take("w", 2)).claims
+    await each_store.leases.commit([commit(claims[0], output=b"1")])
+    await each_store.leases.commit([commit(claims[1], status="faulted", error=b'{"title":"t"}', head=b"h")])
+    uids.append(await accepted(intake))
+    await each_store.call("CONFIG", "SET", "maxmemory", 1)
+    yield uids
+    await each_store.call("CONFIG", "SET", "maxmemory", 0)
+
+
+async def test_everything_can_be_read(each_store: Store, ended: list[str]) -> None:
+    shown = [await each_store.runs.show(uid) for uid in ended]
+    assert [run and run.status for run in shown] == ["completed", "faulted", "pending"]
+    assert [run.uid for run in await each_store.runs.list()] == ended[::-1]
+    state = await each_store.runs.state(ended[1])
+    assert state is not None
+    assert state.head == b"h"
+    assert (await each_store.runs.counts())["faulted"] == 1
+    assert [await each_store.runs.journal(uid) for uid in ended[1:]] == [[], []]
+
+
+async def test_a_write_says_that_the_store_is_full_and_what_to_do(
+    each_store: Store, ended: list[str]
+) -> None:
+    with pytest.raises(StoreFull) as caught:
+        await each_store.runs.cancel(ended[2], "x" * 100)
+    assert caught.value.code == "IOG617"
+    assert caught.value.hint == (
+        "delete ended runs with `iogate runs prune`, or raise the server's maxmemory"
+    )
+    with pytest.raises(StoreFull):
+        await each_store.call("SET", keys.UPKEEP, "1")
+    refused = await each_store.intake().accept(request(each_store.intake()))
+    assert refused == Refusal(reason="memory", retry_after_s=1.0)
+
+
+async def test_ended_runs_can_be_deleted_and_leave_nothing(each_store: Store, ended: list[str]) -> None:
+    assert await each_store.runs.prune(ended, 1) == 0
+    soon = 1_000 * (1 + int((await each_store.call("TIME"))[0]))
+    found = [run.uid async for page in each_store.runs.ended_before(soon) for run in page]
+    assert sorted(found) == ended[:2]
+    assert await each_store.runs.prune(ended, soon) == 2
+    assert await each_store.runs.prune(ended, soon) == 0
+    left = [key.decode() for uid in ended[:2] for key in await each_store.call("KEYS", f"*{uid}*")]
+    assert left == []
+    assert [run.uid for run in await each_store.runs.list()] == ended[2:]
+
+
+async def test_runs_to_prune_are_chosen_by_api_status_and_end(each_store: Store, ended: list[str]) -> None:
+    soon = 1_000 * (1 + int((await each_store.call("TIME"))[0]))
+
+    async def chosen(moment_ms: int, **filters: object) -> list[str]:
+        pages = each_store.runs.ended_before(moment_ms, **filters)  # type: ignore[arg-type]  # as given below
+        return [run.uid async for page in pages for run in page]
+
+    assert await chosen(soon, statuses=["faulted", "pending"]) == [ended[1]]
+    assert await chosen(soon, api="orders/other") == []
+    completed = await each_store.runs.show(ended[0])
+    assert completed is not None
+    assert completed.ended_at_ms is not None
+    assert ended[0] not in await chosen(completed.ended_at_ms)

@@ -1,0 +1,43 @@
+"""An idle worker writes next to nothing: with `appendfsync always` each write is an fsync."""
+
+from __future__ import annotations
+
+from iogate.store import keys
+from iogate.store.store import Store
+from tests.store.builders import publish
+
+
+async def changes(store: Store) -> int:
+    return int((await store.server_info())["rdb_changes_since_last_save"])
+
+
+async def test_looking_for_work_that_is_not_there_writes_nothing(each_store: Store) -> None:
+    await publish(each_store)
+    await each_store.leases.take("w", 1)
+    await each_store.events.take("w")
+    before = await changes(each_store)
+    for _ in range(20):
+        await each_store.leases.take("w", 1)
+        await each_store.events.take("w")
+    assert await changes(each_store) - before <= 1
+
+
+async def test_the_time_of_the_last_look_is_corrected_when_it_is_old_wrong_or_ahead(
+    each_store: Store,
+) -> None:
+    await publish(each_store)
+    for stored in ("1", "no number", "9999999999999"):
+        await each_store.call("SET", keys.UPKEEP, stored)
+        await each_store.leases.take("w", 1)
+        now_s = int((await each_store.call("TIME"))[0])
+        assert abs(int(await each_store.call("GET", keys.UPKEEP)) / 1000 - now_s) < 5
+
+
+async def test_the_lease_of_the_matcher_is_renewed_at_half_of_its_time(each_store: Store) -> None:
+    await publish(each_store)
+    await each_store.events.take("w")
+    clock = await each_store.call("TIME")
+    now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
+    await each_store.call("HSET", keys.MATCHER, "until", now_ms + keys.MATCHER_MS // 3)
+    await each_store.events.take("w")
+    assert int(await each_store.call("HGET", keys.MATCHER, "until")) >= now_ms + keys.MATCHER_MS

@@ -1,0 +1,188 @@
+"""What becomes of a run in the store itself: told once, in order, to the sinks that want the lifecycle."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from iogate.store import keys
+from iogate.store.runs.commits import TaskRow
+from iogate.store.store import Store
+from tests.store.builders import accepted, buried_twice, commit, place, publish, scripted
+from tests.store.test_children import child, parent_of
+from tests.store.test_retry import claimed, taken
+
+OUTER = TaskRow(reference="/do/0/outer", name="outer", status="running", started_at_ms=1)
+INNER = TaskRow(reference="/do/0/outer/do/0/waits", name="waits", status="waiting", started_at_ms=2)
+OVER = TaskRow(reference="/do/1/over", name="over", status="completed", started_at_ms=3, ended_at_ms=4)
+
+
+async def entries(store: Store, sink: str = "audit") -> list[dict[str, Any]]:
+    return [json.loads(each) for each in await store.outbox.take(sink, "c", 100)]
+
+
+async def kinds(store: Store, sink: str = "audit") -> list[str]:
+    return [each["line"]["kind"] if "line" in each else each["type"] for each in await entries(store, sink)]
+
+
+async def journal(store: Store, uid: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in await store.runs.journal(uid)]
+
+
+@pytest.fixture
+async def told(each_store: Store) -> Store:
+    await publish(each_store)
+    await each_store.outbox.name({"audit": True, "other": False})
+    return each_store
+
+
+async def parked(store: Store) -> str:
+    claim = await claimed(store)
+    await store.leases.commit([commit(claim, "park", head=b"h", tasks=[OVER, OUTER, INNER])])
+    return claim.uid
+
+
+async def test_suspending_and_resuming_is_told_of_the_run_and_of_what_it_was_in(told: Store) -> None:
+    uid = await parked(told)
+    for _ in range(2):
+        await told.runs.suspend(uid)
+    for _ in range(2):
+        await told.runs.resume(uid)
+    found = await entries(told)
+    assert [(each["line"]["kind"], each["line"].get("reference")) for each in found] == [
+        ("task.suspended", "/do/0/outer"),
+        ("task.suspended", "/do/0/outer/do/0/waits"),
+        ("workflow.suspended", None),
+        ("workflow.resumed", None),
+        ("task.resumed", "/do/0/outer"),
+        ("task.resumed", "/do/0/outer/do/0/waits"),
+    ]
+    assert {(each["uid"], each["workflow"]) for each in found} == {(uid, "shop/orders:1")}
+    assert [each["line"].get("detail") for each in found[3:]] == [
+        {"status": "waiting"}, {"status": "running"}, {"status": "waiting"},
+    ]  # fmt: skip
+    assert [each["line"] for each in found] == await journal(told, uid)
+    assert await told.outbox.take("other", "c") == []
+
+
+async def test_each_line_has_a_number_of_its_own_also_where_the_journal_is_full(told: Store) -> None:
+    with scripted(journal_entries=4):
+        uid = await parked(told)
+        for _ in range(2):
+            await told.runs.suspend(uid)
+            await told.runs.resume(uid)
+        found = await entries(told)
+        assert [each["number"] for each in found] == list(range(1, 13))
+        assert await journal(told, uid) == [each["line"] for each in found[-4:]]
+
+
+async def test_a_leased_run_is_told_of_as_it_goes_aside_after_what_its_worker_tells(told: Store) -> None:
+    claim = await claimed(told)
+    await told.runs.suspend(claim.uid)
+    assert await entries(told) == []
+    last = commit(claim, "park", head=b"h", outbox={"audit": [b'{"type":"own"}']}, tasks=[OUTER])
+    for _ in range(2):
+        await told.leases.commit([last])
+    assert await kinds(told) == ["own", "task.suspended", "workflow.suspended"]
+
+
+async def test_a_run_that_is_resumed_before_it_went_aside_was_never_suspended(told: Store) -> None:
+    claim = await claimed(told)
+    await told.runs.suspend(claim.uid)
+    assert await told.runs.resume(claim.uid) == "resumed"
+    await told.leases.commit([commit(claim, "park", head=b"h")])
+    assert await entries(told) == []
+
+
+async def test_a_lease_that_is_handed_back_goes_aside_and_is_told_of(told: Store) -> None:
+    claim = await claimed(told)
+    await told.runs.suspend(claim.uid)
+    await told.leases.hand_back("w", {claim.uid: claim.token})
+    assert await kinds(told) == ["workflow.suspended"]
+    assert await place(told, claim.uid) == "suspended"
+
+
+async def test_a_run_that_is_cancelled_before_it_begins_is_told_of(told: Store) -> None:
+    uid = await accepted(told.intake())
+    for _ in range(2):
+        await told.runs.cancel(uid, 'a "reason"')
+    (found,) = await entries(told)
+    assert (found["line"]["kind"], found["line"]["detail"]) == (
+        "workflow.cancelled",
+        {"reason": 'a "reason"'},
+    )
+    assert await journal(told, uid) == [found["line"]]
+
+
+async def test_what_became_of_a_run_before_it_began_stays_in_its_journal(told: Store) -> None:
+    """Whether it is cancelled then, or begins and ends with one commit."""
+    uids = [await accepted(told.intake()) for _ in range(2)]
+    for uid in uids:
+        await told.runs.suspend(uid)
+    await told.runs.cancel(uids[0])
+    await told.runs.resume(uids[1])
+    end = commit(await taken(told), journal=[b'{"kind":"last"}'], tasks=[OVER])
+    await told.leases.commit([end])
+    assert [line["kind"] for line in await journal(told, uids[0])] == [
+        "workflow.suspended", "workflow.cancelled",
+    ]  # fmt: skip
+    assert [line["kind"] for line in await journal(told, uids[1])] == [
+        "workflow.suspended", "workflow.resumed", "last",
+    ]  # fmt: skip
+    view = await told.runs.show(uids[1])
+    assert view is not None
+    assert [task.reference for task in view.tasks] == ["/do/1/over"]
+
+
+async def test_a_child_that_ends_with_its_parent_is_told_of(told: Store) -> None:
+    parent = await parent_of(told, child())
+    (uid,) = [each.uid for each in await told.runs.list() if each.uid != parent.uid]
+    await told.runs.cancel(parent.uid)
+    (ahead,) = (await told.leases.take("w", 1)).claims
+    (again,) = (await told.leases.take("w", 1)).claims
+    await told.leases.hand_back("w", {ahead.uid: ahead.token})
+    await told.leases.commit([commit(again, status="cancelled")])
+    found = [(each["uid"], each["line"]["kind"]) for each in await entries(told)]
+    assert (again.uid, found) == (parent.uid, [(uid, "workflow.cancelled")])
+
+
+async def test_a_poisoned_run_is_told_of_with_its_error(told: Store) -> None:
+    claim = await claimed(told)
+    await buried_twice(told, "w")
+    for _ in range(keys.DEATHS):
+        await told.leases.take("alone", 1, solitary=True)
+        await told.leases.bury("alone")
+    view = await told.runs.show(claim.uid)
+    assert view is not None
+    assert view.status == "faulted"
+    (found,) = await entries(told)
+    assert found["line"]["kind"] == "workflow.faulted"
+    assert found["line"]["detail"]["error"]["title"] == "poisoned"
+
+
+async def test_a_sink_that_nobody_names_is_said_once_and_forgotten_once(told: Store) -> None:
+    """Whatever waits for it; one that comes back in time loses nothing."""
+    await told.runs.cancel(await accepted(told.intake()))
+
+    async def passes(name: str, field: str, ms: int) -> None:
+        at = int(await told.call("HGET", keys.SINK + name, field))
+        await told.call("HSET", keys.SINK + name, field, at - ms)
+
+    assert await told.outbox.name({}) == []
+    for _ in range(2):
+        await passes("audit", "named", keys.SINK_NAMED_MS + 1)
+        (unnamed,) = await told.outbox.name({"other": False})
+        assert (unnamed.name, unnamed.waiting, unnamed.forgotten) == ("audit", 1, False)
+        assert await told.outbox.name({"other": False}) == []
+        await passes("audit", "unnamed", keys.SINK_KEPT_MS + 1)
+        assert await told.outbox.name({"audit": True}) == []
+    await passes("audit", "named", keys.SINK_NAMED_MS + 1)
+    await told.outbox.name({"other": False})
+    await passes("audit", "unnamed", keys.SINK_KEPT_MS + 1)
+    (forgotten,) = await told.outbox.name({"other": False})
+    assert (forgotten.name, forgotten.waiting, forgotten.forgotten) == ("audit", 1, True)
+    assert await told.outbox.name({"other": False}) == []
+    assert [each.name for each in await told.outbox.sinks()] == ["other"]
+    assert await told.call("EXISTS", keys.OUTBOX + "audit", keys.SINK + "audit") == 0

@@ -1,0 +1,78 @@
+"""A store that takes long to load is waited for, told of, and never killed for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from iogate.store.embedded import readiness, server
+from iogate.store.embedded.readiness import GivenUp, client
+from iogate.store.embedded.server import start_embedded
+
+KEYS = 20_000
+
+
+@pytest.fixture
+def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder that loads for over two seconds: the server waits after each key."""
+    filled = start_embedded(tmp_path)
+    with client(filled.url, 5) as plain, plain.pipeline(transaction=False) as pipe:
+        for number in range(KEYS):
+            pipe.lpush("list", number)
+        pipe.execute()
+    filled.stop()
+    options = server._options
+    delay = ["--key-load-delay", "100", "--enable-debug-command", "yes"]
+    monkeypatch.setattr(server, "_options", lambda *given: [*options(*given), *delay])
+    monkeypatch.setattr(readiness, "LOADING_TOLD_S", 0.2)
+    monkeypatch.setattr(readiness, "FIRST_ASK_S", 0.05)  # shorter than between two answers of this server
+    return tmp_path
+
+
+def test_a_store_that_loads_longer_than_it_may_be_silent_starts(
+    slow: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    began = time.monotonic()
+    started = start_embedded(slow, timeout_s=2.0)
+    took_s = time.monotonic() - began
+    try:
+        with client(started.url, 5) as plain:
+            assert plain.llen("list") == KEYS
+    finally:
+        started.stop()
+    assert took_s > 2
+    told = [record for record in caplog.records if getattr(record, "action", "") == "store.loading"]
+    assert told
+    assert "the store loads its files: " in told[0].getMessage()
+    percent = [record.__dict__["percent"] for record in told]
+    assert percent == sorted(percent)
+
+
+async def test_a_start_that_is_given_up_while_it_loads_ends_the_server_and_harms_nothing(
+    slow: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    options = server._options
+    # It loads for over four seconds: that it is given up comes first, however busy the machine is.
+    monkeypatch.setattr(server, "_options", lambda *given: [*options(*given), "--key-load-delay", "200"])
+    given_up = threading.Event()
+    starting = asyncio.create_task(asyncio.to_thread(start_embedded, slow, given_up=given_up))
+    async with asyncio.timeout(20):
+        while not any(getattr(record, "action", "") == "store.loading" for record in caplog.records):
+            assert not starting.done()
+            await asyncio.sleep(0.01)
+    given_up.set()
+    with pytest.raises(GivenUp):
+        await asyncio.wait_for(starting, 10)
+    monkeypatch.undo()
+    again = await asyncio.to_thread(start_embedded, slow)
+    assert not again.adopted
+    with client(again.url, 5) as plain:
+        assert plain.llen("list") == KEYS
+    await asyncio.to_thread(again.stop)

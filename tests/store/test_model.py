@@ -1,0 +1,251 @@
+"""Whatever happens, each run is in exactly one place, and what hangs on it lives as long as it does.
+
+Random operations of gateways, workers, callers, operators and outsiders; after each, the whole store is
+read and held against what must always be so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from iogate.compiler.revision import Limits
+from iogate.store import keys
+from iogate.store.embedded.server import Embedded
+from iogate.store.runs.intake import Intake
+from iogate.store.runs.leases import Claim
+from iogate.store.store import Store, open_store
+from tests.keys import RING
+from tests.store.builders import api, commit, publish, request
+from tests.store.events.test_bus import event, matched, wanting
+from tests.store.test_children import child
+
+APIS = (api("free/one"), api("tight/one", limits=Limits(running=2, queued=6)))
+WIDER = (APIS[0], api("tight/one", limits=Limits(running=4, queued=6)))
+ACTIONS = (
+    "accept", "accept", "accept", "take", "take", "alone", "end", "end", "fault", "park", "keep", "queue",
+    "expire", "bury", "hand_back", "cancel", "empty", "audit", "limits", "repeat",
+    "listen", "event", "event", "child", "child", "disown", "suspend", "resume", "retry",
+)  # fmt: skip
+
+operations = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 7)), min_size=20, max_size=70)
+
+
+@dataclass
+class World:
+    store: Store
+    intake: Intake
+    held: list[tuple[str, Claim]] = field(default_factory=list)
+    seqs: Counter[tuple[str, int]] = field(default_factory=Counter)
+    uids: list[str] = field(default_factory=list)
+    emptied: bool = False
+    events: int = 0
+
+    async def step(self, action: str, n: int) -> None:
+        leases = self.store.leases
+        worker = f"w{n % 3}"
+        match action:
+            case "accept":
+                outcome = await self.intake.accept(
+                    request(self.intake, APIS[n % 2], digest=await self.digest(n))
+                )
+                uid = getattr(outcome, "uid", None)
+                self.uids += [uid] if uid else []
+            case "take" | "alone":
+                taken = await leases.take(worker, n, solitary=action == "alone")
+                self.held += [(worker, claim) for claim in taken.claims]
+            case "end" | "fault" | "park" | "keep" | "queue" | "repeat" | "listen" | "child" | "disown" if (
+                self.held
+            ):
+                await self.commit(action, n)
+            case "expire":
+                for uid in await self.store.call("ZRANGE", keys.LEASES, 0, n):
+                    await self.store.call("ZADD", keys.LEASES, 1, uid)
+                await leases.take(worker, 0)
+            case "bury":
+                await leases.bury(worker)
+            case "hand_back":
+                mine = {c.uid: c.token for w, c in self.held if w == worker}
+                await leases.hand_back(worker, mine)
+            case "cancel" if self.uids:
+                await self.store.runs.cancel(self.uids[n % len(self.uids)], "model")
+            case "suspend" | "resume" | "retry" if self.uids:
+                await getattr(self.store.runs, action)(self.uids[n % len(self.uids)])
+            case "event":
+                await self.event(worker, n)
+            case "empty":
+                await self.store.call("DEL", keys.RQ_QUEUE)
+                self.emptied = True
+            case "audit":
+                await self.repair()
+            case "limits":
+                await publish(self.store, *(APIS if n % 2 else WIDER))
+            case _:
+                pass
+
+    async def digest(self, n: int) -> str:
+        digest: bytes = await self.store.call("HGET", keys.GATE + APIS[n % 2].id, "digest")
+        return digest.decode()
+
+    async def commit(self, action: str, n: int) -> None:
+        _, claim = self.held[n % len(self.held)]
+        lease = (claim.uid, claim.token)
+        seq = claim.seq + self.seqs[lease] + (0 if action == "repeat" else 1)
+        move = {"fault": "end", "listen": "park", "park": "park", "end": "end", "queue": "queue"}.get(
+            action, "keep"
+        )
+        status = "faulted" if action == "fault" else None
+        due = claim.created_at_ms + (3_600_000 if n % 2 else 0)
+        started = child(n % 2, awaits=n < 6)
+        made = commit(
+            claim, move, status, seq=seq, due_ms=due if action == "park" else None, head=b"h",
+            wants={n % 2: wanting()} if action == "listen" else {},
+            inbox_done=n,
+            children=[started] if action == "child" else [],
+            children_gone=[n % 2] if action == "disown" else [],
+            emits=[event(self.events, "never")],
+        )  # fmt: skip
+        (verdict,) = await self.store.leases.commit([made])
+        if verdict.applied and action != "repeat":
+            self.seqs[lease] += 1
+            self.uids += [started.uid] if action == "child" else []
+
+    async def event(self, matcher: str, n: int) -> None:
+        """Published, and then matched by whoever may."""
+        self.events += 1
+        await self.store.events.publish([event(self.events)])
+        if n % 3:
+            await self.store.call("HSET", keys.MATCHER, "until", 1)
+        await matched(self.store, matcher)
+
+    async def repair(self) -> None:
+        await self.store.leases.audit()
+        self.emptied = False
+
+    async def check(self) -> None:
+        call = self.store.call
+        places: dict[str, list[str]] = {}
+
+        async def add(place: str, members: list[bytes]) -> None:
+            for member in members:
+                places.setdefault(member.decode(), []).append(place)
+
+        await add("queue", await call("LRANGE", keys.RQ_QUEUE, 0, -1))
+        await add("lease", await call("ZRANGE", keys.LEASES, 0, -1))
+        await add("timer", await call("ZRANGE", keys.TIMERS, 0, -1))
+        await add("suspect", await call("LRANGE", keys.SUSPECTS, 0, -1))
+        for each in APIS:
+            await add("backlog", await call("LRANGE", keys.BACKLOG + each.id, 0, -1))
+            await add("woken", await call("LRANGE", keys.WOKEN + each.id, 0, -1))
+
+        loads: Counter[tuple[str, str]] = Counter()
+        statuses: Counter[str] = Counter()
+        for uid in self.uids:
+            view = await self.store.runs.show(uid)
+            assert view is not None, uid
+            statuses[view.status] += 1
+            found = places.pop(uid, [])
+            nowhere = view.ended or view.place == "suspended" or (view.place == "timer" and not found)
+            if not (self.emptied and view.place == "queue" and not found):
+                assert found == ([] if nowhere else [view.place]), (uid, view.place)
+            if view.place == "timer":
+                assert await call("EXISTS", keys.INBOX + uid) == 0, "it should have been woken"
+            assert view.ended == (view.place == "end")
+            loads[view.api, view.place] += 1
+        assert places == {}, "a run that nobody accepted"
+        await self.check_links()
+        await self.check_told()
+        assert {k: v for k, v in (await self.store.runs.counts()).items() if v} == dict(statuses)
+        for each in APIS:
+            gate = dict(zip(*[iter(await call("HGETALL", keys.GATE + each.id))] * 2, strict=True))
+            assert int(gate.get(b"inq", 0)) == loads[each.id, "queue"]
+            assert int(gate.get(b"run", 0)) == loads[each.id, "lease"]
+            assert int(gate.get(b"bl", 0)) == loads[each.id, "backlog"] + loads[each.id, "woken"]
+            limit = int(gate.get(b"rl", 10_000))
+            assert loads[each.id, "lease"] <= max(limit, 4), "running"
+
+    async def check_links(self) -> None:
+        """What hangs on a run is there as long as the run, and no longer."""
+        call = self.store.call
+        over = {uid for uid in self.uids if (view := await self.store.runs.show(uid)) and view.ended}
+        for prefix in (keys.INBOX, keys.WANTED, keys.CHILDREN, keys.RUN, keys.PARKED, keys.JOURNAL):
+            assert {key.decode().removeprefix(prefix) for key in await call("KEYS", f"{prefix}*")} <= (
+                set(self.uids) - over
+            ), prefix
+        subscribed = {member.decode() for member in await call("HKEYS", f"{keys.WANTS}order.paid")}
+        wanted = set()
+        for uid in self.uids:
+            wanted |= {f"{uid}:{frame.decode()}" for frame in await call("HKEYS", keys.WANTED + uid)}
+            for one in await call("HVALS", keys.CHILDREN + uid):
+                assert one.decode() not in over, "its parent should have been told"
+        assert subscribed == wanted
+
+    async def check_told(self) -> None:
+        """What the store itself did to a run was told, the last of it last, and nothing else was."""
+        told: dict[str, list[str]] = {uid: [] for uid in self.uids}
+        numbers: set[tuple[str, int]] = set()
+        for data in await self.store.call("LRANGE", f"{keys.OUTBOX}audit", 0, -1):
+            entry = json.loads(data)
+            told[entry["uid"]].append(entry["line"]["kind"])
+            numbers.add((entry["uid"], entry["number"]))
+        assert len(numbers) == sum(map(len, told.values()))
+        for uid, kinds in told.items():
+            view = await self.store.runs.show(uid)
+            assert view is not None
+            last = kinds[-1] if kinds else ""
+            if view.place == "suspended":
+                assert last == "workflow.suspended"
+            elif last == "workflow.suspended":
+                assert view.cancel_reason or view.attempt > 1, uid
+            assert kinds.count("workflow.cancelled") <= (view.status == "cancelled")
+            if view.status == "cancelled" and view.started_at_ms is None:
+                assert last == "workflow.cancelled"
+
+
+async def live(url: str, steps: list[tuple[str, int]]) -> None:
+    store = await open_store(url, keyring=RING)
+    try:
+        await store.call("FLUSHALL")
+        await publish(store, *APIS)
+        await store.outbox.name({"audit": True})
+        world = World(store, store.intake())
+        for action, n in steps:
+            await world.step(action, n)
+            await world.check()
+        await finish(world)
+    finally:
+        await store.close()
+
+
+async def finish(world: World) -> None:
+    """Whatever happened, workers that go on bring every run to an end."""
+    await world.repair()
+    for uid in world.uids:
+        await world.store.runs.cancel(uid, "over")
+    for name in ("w0", "w1", "w2"):
+        await world.store.leases.bury(name)
+    for _ in range(200):
+        claims = (await world.store.leases.take("last", 50)).claims
+        claims += (await world.store.leases.take("last", 1, solitary=True)).claims
+        await world.store.leases.commit([commit(claim, status="cancelled") for claim in claims])
+        if not claims:
+            break
+    await world.check()
+    assert all(status in keys.ENDED for status, n in (await world.store.runs.counts()).items() if n)
+
+
+@settings(
+    max_examples=20,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(steps=operations)
+def test_every_run_is_in_exactly_one_place_and_the_counts_are_true(
+    each_redis: Embedded, steps: list[tuple[str, int]]
+) -> None:
+    asyncio.run(live(each_redis.url, steps))

@@ -1,0 +1,191 @@
+"""`durability: replicated`: nothing is acknowledged that no replica has; and the drain, script by script."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from iogate.store import keys
+from iogate.store.connection import connection
+from iogate.store.connection.failures import Drained, Unconfirmed
+from iogate.store.runs import intake as intakes
+from iogate.store.runs.intake import Accepted
+from iogate.store.store import Store, open_store
+from tests.gateway import driver
+from tests.keys import RING
+from tests.replicas import Server, in_step, pair
+from tests.store.builders import accepted, api, commit, publish, request, until
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[tuple[Server, Server]]:
+    with pair() as (primary, replica):
+        in_step(primary)
+        yield primary, replica
+
+
+@pytest.fixture
+async def replicated(servers: tuple[Server, Server]) -> AsyncIterator[Store]:
+    store = await open_store(servers[0].url, replicas=1, keyring=RING)
+    await store.call("FLUSHALL")
+    yield store
+    await store.close()
+
+
+@contextmanager
+def stopped(server: Server) -> Iterator[None]:
+    """A replica that confirms nothing; a call waits for it briefly, and long for the primary."""
+    server.kill(signal.SIGSTOP)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(intakes, "CONFIRM_MARGIN_S", intakes.DEADLINE_S - 0.2)
+            yield
+    finally:
+        server.kill(signal.SIGCONT)
+
+
+@pytest.mark.usefixtures("patient_intake")
+async def test_a_call_is_acknowledged_once_a_replica_has_it(
+    replicated: Store, servers: tuple[Server, Server]
+) -> None:
+    _, replica = servers
+    await publish(replicated)
+    intake = replicated.intake()
+    uids = await asyncio.gather(*(accepted(intake) for _ in range(200)))
+    assert replica.ask("EXISTS", *(keys.RUN + uid for uid in uids)) == 200
+    await replicated.ready()
+
+
+@pytest.mark.usefixtures("patient_intake")
+async def test_without_its_replica_nothing_is_acknowledged(
+    replicated: Store, servers: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a call, not a repeated one, not a lease and not a commit; all of it later."""
+    monkeypatch.setattr(connection, "CONFIRM_MS", 100)
+    _, replica = servers
+    await publish(replicated)
+    intake = replicated.intake()
+    await accepted(intake)
+    (claim,) = (await replicated.leases.take("w", 1)).claims
+    keyed = request(intake, idempotency_key="k", fingerprint="f")
+    with stopped(replica):
+        for _ in range(2):
+            # Stored on the primary; the repetition writes nothing and must be confirmed all the same.
+            with pytest.raises(Unconfirmed, match="0 of 1 replicas confirmed the write"):
+                await intake.accept(keyed)
+        for _ in range(2):
+            with pytest.raises(Unconfirmed):
+                await replicated.leases.take("w", 10)
+            with pytest.raises(Unconfirmed):
+                await replicated.leases.commit([commit(claim)])
+        with pytest.raises(Unconfirmed):
+            await replicated.ready()
+    again = await intake.accept(keyed)
+    assert again == Accepted(uid=keyed.uid)
+    (verdict,) = await replicated.leases.commit([commit(claim)])
+    assert verdict.applied
+    assert [each.uid for each in (await replicated.leases.take("w", 10)).claims] == [keyed.uid]
+
+
+async def test_a_full_primary_still_has_its_commits_confirmed(replicated: Store) -> None:
+    await publish(replicated)
+    await accepted(replicated.intake())
+    (claim,) = (await replicated.leases.take("w", 1)).claims
+    await replicated.call("CONFIG", "SET", "maxmemory", "1")
+    try:
+        await replicated.confirm()
+    finally:
+        await replicated.call("CONFIG", "SET", "maxmemory", "0")
+    (verdict,) = await replicated.leases.commit([commit(claim)])
+    assert verdict.applied
+
+
+@pytest.mark.usefixtures("patient_intake")
+async def test_a_gateway_says_that_the_outcome_is_unknown(
+    replicated: Store, servers: tuple[Server, Server]
+) -> None:
+    async with driver.opened(replicated) as world:
+        await world.publish(driver.api("m/a"))
+        await world.call("m/a")
+        with stopped(servers[1]):
+            reply = await world.call("m/a")
+            assert reply.status == 503
+            assert reply.message == (
+                "Too few replicas have confirmed the call, so that it may or may not have been accepted; "
+                "repeat it with the same idempotency key"
+            )
+
+
+async def test_local_durability_sends_nothing_more(store: Store) -> None:
+    await store.call("CONFIG", "RESETSTAT")
+    await publish(store)
+    await accepted(store.intake())
+    assert b"cmdstat_wait" not in await store.call("INFO", "commandstats")
+
+
+async def test_a_drained_store_takes_nothing_and_gives_nothing_out(each_store: Store) -> None:
+    await publish(each_store)
+    intake = each_store.intake()
+    known = request(intake)
+    await intake.accept(known)
+    await accepted(intake)
+    (claim, _) = (await each_store.leases.take("w", 2)).claims
+    await accepted(intake)
+    await each_store.call("SET", keys.DRAINED, "{}", "PX", 60_000)
+    before = await each_store.call("DBSIZE")
+    for refused in (
+        lambda: intake.accept(request(intake)),
+        lambda: each_store.leases.take("w", 1),
+        lambda: each_store.leases.commit([commit(claim)]),
+        lambda: each_store.runs.cancel(claim.uid),
+        lambda: each_store.runs.suspend(claim.uid),
+        lambda: each_store.gates.set_enabled(["orders/submit"], False, author="ada"),
+        lambda: publish(each_store, api(enabled=False)),
+        lambda: each_store.events.take("w"),
+        lambda: each_store.events.deliver("w", 1, []),
+        lambda: each_store.events.publish([b'{"id":"1","source":"s","type":"t"}']),
+        lambda: each_store.outbox.take("s", "w"),
+        each_store.ready,
+    ):
+        with pytest.raises(Drained, match="it is drained for a planned failover") as caught:
+            await refused()
+        assert 0 < caught.value.left_s <= 60
+    assert await intake.accept(known) == Accepted(uid=known.uid)
+    assert await each_store.call("DBSIZE") == before
+    # Leases are kept, so that nobody is made a suspect by a failover.
+    assert not (await each_store.leases.renew("w", {claim.uid: claim.token})).lost
+    drain = await each_store.drains.resume()
+    assert drain is not None
+    await accepted(intake)
+    (verdict,) = await each_store.leases.commit([commit(claim)])
+    assert verdict.applied
+
+
+async def test_a_drain_that_nobody_ends_expires(each_store: Store) -> None:
+    await publish(each_store)
+    intake = each_store.intake()
+    await each_store.call("SET", keys.DRAINED, "{}", "PX", 200)
+    with pytest.raises(Drained):
+        await accepted(intake)
+
+    async def opened() -> bool:
+        try:
+            return isinstance(await intake.accept(request(intake)), Accepted)
+        except Drained:
+            return False
+
+    await until(opened)
+
+
+async def test_a_gateway_asks_to_come_again_while_the_store_is_drained(store: Store) -> None:
+    async with driver.opened(store) as world:
+        await world.publish(driver.api("m/a"))
+        await store.call("SET", keys.DRAINED, "{}", "PX", 60_000)
+        for reply in (await world.call("m/a"), await world.ask("/health/ready")):
+            assert reply.status == 503
+            assert reply.message == "The store is closed for a planned failover"
+            assert reply.headers["retry-after"] == "5"

@@ -1,0 +1,261 @@
+"""Sinks that want them are told what becomes of workflows and tasks, in the standard's events."""
+
+from __future__ import annotations
+
+import json
+import signal
+import uuid
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from iogate.engine.commands import Note
+from iogate.store import keys
+from iogate.store.events.outbox import Entry
+from iogate.worker.events.lifecycle import PREFIX, Chronicle, of_entry
+from iogate.worker.secrets.redaction import Redaction
+from tests.worker.events.test_delivery import sinks
+from tests.worker.sink import SinkServer
+from tests.worker.site import until, workflow
+from tests.worker.test_events import cloud_event, emit, listen, listening
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tests.worker.site import Site
+
+
+def types(sink: SinkServer) -> list[str]:
+    return [each["type"].removeprefix(PREFIX).removesuffix(".v1") for each in sink.taken]
+
+
+async def told(sink: SinkServer, last: str) -> None:
+    await until(lambda: last in types(sink), what=last)
+
+
+def only(sink: SinkServer, kind: str) -> dict[str, Any]:
+    (found,) = [each for each in sink.taken if each["type"] == f"{PREFIX}{kind}.v1"]
+    return found
+
+
+async def test_run_is_told_of_from_start_to_end(site: Site) -> None:
+    async with SinkServer() as sink:
+        await site.publish(
+            workflow("tells", {"makes": {"set": {"n": 1}}}, {"not": {"if": "${ false }", "set": {"n": 2}}})
+        )
+        await site.worker(**sinks(audit=sink.setting(lifecycle=True)))
+        uid = await site.call("tells")
+        await told(sink, "workflow.completed")
+        assert types(sink) == [
+            *("workflow.started", "task.created", "task.started", "task.completed", "workflow.completed"),
+        ]
+        name = f"tells-{uid}.test"
+        started = only(sink, "workflow.started")
+        definition = {"name": "tells", "namespace": "test", "version": "1.0.0"}
+        assert started["data"] == {"name": name, "definition": definition, "startedAt": started["time"]}
+        assert (started["source"], started["subject"]) == ("/test/tells/1.0.0", name)
+        completed = only(sink, "task.completed")
+        assert completed["data"] == {
+            "workflow": name,
+            "task": "/do/0/makes",
+            "completedAt": completed["time"],
+        }
+        assert {str(uuid.UUID(each["id"])) for each in sink.taken} == {each["id"] for each in sink.taken}
+        assert max(Counter(each["id"] for each in sink.taken).values()) == 1
+
+
+async def test_fault_is_told_of_with_its_error_and_without_secrets(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIN", "hush-hush-1234")
+    error = {"type": "https://test/no", "status": 418, "detail": "${ $secrets.pin }"}
+    async with SinkServer() as sink:
+        await site.publish(
+            workflow("fails", {"stops": {"raise": {"error": error}}}, use={"secrets": ["pin"]})
+        )
+        changes = sinks(audit=sink.setting(lifecycle=True))
+        worker = await site.worker(secrets={"pin": {"env": "PIN"}}, **changes)
+        await site.call("fails")
+        await told(sink, "workflow.faulted")
+        fault = only(sink, "task.faulted")["data"]
+        assert (fault["task"], fault["error"]["status"]) == ("/do/0/stops", 418)
+        assert only(sink, "workflow.faulted")["data"]["error"] == fault["error"]
+        assert "hush-hush" not in f"{sink.taken}{worker.said()}"
+
+
+async def test_correlation_and_cancellation_are_told_of(site: Site) -> None:
+    branches = [{"hears": listen("test.paid")}, {"sleeps": {"run": {"shell": {"command": "sleep 30"}}}}]
+    async with SinkServer() as sink:
+        await site.publish(workflow("hears", {"both": {"fork": {"branches": branches}}}))
+        await site.worker(**sinks(audit=sink.setting(lifecycle=True)))
+        uid = await site.call("hears")
+        await told(sink, "workflow.correlation-started")
+        await site.store.events.publish([cloud_event(1)])
+        await told(sink, "workflow.correlation-completed")
+        await site.store.runs.cancel(uid)
+        await told(sink, "workflow.cancelled")
+        assert [
+            each["data"]["task"] for each in sink.taken if each["type"].endswith("task.cancelled.v1")
+        ] == [
+            "/do/0/both/fork/branches/1/sleeps",
+            "/do/0/both",
+        ]
+
+
+async def test_lifecycle_is_told_to_those_who_want_it_only_and_never_to_who_listens(site: Site) -> None:
+    """A listener of every event hears what workflows emit and nothing of what becomes of them."""
+    async with SinkServer() as all_of_it, SinkServer() as emitted:
+        anything = {"listen": {"to": {"any": [], "until": "${ length == 1 }"}, "read": "envelope"}}
+        await site.publish(workflow("hears", {"any": anything}), workflow("says", {"one": emit()}))
+        await site.worker(
+            **sinks(all=all_of_it.setting(lifecycle=True, emitted=False), some=emitted.setting())
+        )
+        uid = await site.call("hears")
+        await listening(site, uid)
+        await site.call("says")
+        run = await site.ended(uid)
+        assert run.status == "completed"
+        await until(lambda: types(all_of_it).count("workflow.completed") == 2, what="both ends")
+        assert types(emitted) == ["test.paid"]
+        assert "test.paid" not in types(all_of_it)
+
+
+def waits(name: str = "waits") -> dict[str, Any]:
+    return workflow(name, {"outer": {"do": [{"inner": {"wait": "PT1H"}}]}})
+
+
+async def test_run_that_is_suspended_and_resumed_is_told_of_with_its_tasks(site: Site) -> None:
+    """Set aside while nobody runs it, and while its worker does."""
+    async with SinkServer() as sink:
+        await site.publish(waits())
+        await site.worker(**sinks(audit=sink.setting(lifecycle=True)))
+        uid = await site.call("waits")
+        await until(lambda: parked(site, uid), what="a parked run")
+        await site.store.runs.suspend(uid)
+        await told(sink, "workflow.suspended")
+        await site.store.runs.resume(uid)
+        await told(sink, "workflow.resumed")
+        await site.store.runs.cancel(uid)
+        await told(sink, "workflow.cancelled")
+        begins = types(sink).index("task.suspended")
+        assert types(sink)[begins:] == [
+            *("task.suspended", "task.suspended", "workflow.suspended"),
+            *("workflow.resumed", "task.resumed", "task.resumed"),
+            *("task.cancelled", "task.cancelled", "workflow.cancelled"),
+        ]
+        suspended = only(sink, "workflow.suspended")
+        assert suspended["data"] == {"name": f"waits-{uid}.test", "suspendedAt": suspended["time"]}
+        assert (suspended["source"], suspended["subject"]) == ("/test/waits/1.0.0", f"waits-{uid}.test")
+        tasks = [each["data"] for each in sink.taken if each["type"] == f"{PREFIX}task.resumed.v1"]
+        assert [each["task"] for each in tasks] == ["/do/0/outer", "/do/0/outer/do/0/inner"]
+        assert tasks[0].keys() == {"workflow", "task", "resumedAt"}
+        assert max(Counter(each["id"] for each in sink.taken).values()) == 1
+
+
+async def test_run_that_its_worker_sets_aside_is_told_of_in_its_order(site: Site) -> None:
+    async with SinkServer() as sink:
+        slow = {"slow": {"run": {"shell": {"command": "sleep 1"}}}}
+        await site.publish(workflow("works", slow, {"waits": {"wait": "PT1H"}}))
+        await site.worker(**sinks(audit=sink.setting(lifecycle=True)))
+        uid = await site.call("works")
+        await told(sink, "task.started")
+        assert await site.store.runs.suspend(uid) == "asked"
+        await told(sink, "workflow.suspended")
+        assert types(sink)[3:] == [
+            *("task.completed", "task.created", "task.started", "task.suspended", "workflow.suspended"),
+        ]
+        assert await site.store.runs.resume(uid) == "resumed"
+        await told(sink, "task.resumed")
+
+
+async def test_what_becomes_of_a_run_without_a_worker_is_told_by_the_next_one_and_once(site: Site) -> None:
+    """A sink is known from the first worker that names it; the same event sent again has the same id."""
+    async with SinkServer(deque([204, 204, 500])) as sink:
+        await site.publish(waits())
+        first = await site.worker(**sinks(audit=sink.setting(lifecycle=True)))
+        await until(lambda: named(site), what="a named sink")
+        first.signal(signal.SIGTERM)
+        await first.wait()
+        uids = [await site.call("waits") for _ in range(2)]
+        await site.store.runs.suspend(uids[0])
+        for uid in uids:
+            assert await site.store.runs.cancel(uid) == "cancelled"
+        assert sink.taken == []
+        await site.worker(**sinks(audit=sink.setting(lifecycle=True)))
+        await until(lambda: len(sink.got) == 4, what="four requests")
+        assert types(sink) == ["workflow.suspended", *["workflow.cancelled"] * 3]
+        ids = [each["id"] for each in sink.taken]
+        assert (ids[2], len(set(ids))) == (ids[3], 3)
+
+
+async def parked(site: Site, uid: str) -> bool:
+    return (await site.view(uid)).place == "timer"
+
+
+async def named(site: Site) -> bool:
+    return bool(await site.store.outbox.sinks())
+
+
+async def test_changes_of_status_are_told_to_sinks_whose_types_say_so(site: Site) -> None:
+    async with SinkServer() as statuses, SinkServer() as rest:
+        await site.publish(waits())
+        only_statuses = statuses.setting(lifecycle=True, types=[r".*\.status-changed\.v1"])
+        await site.worker(**sinks(statuses=only_statuses, rest=rest.setting(lifecycle=True)))
+        uid = await site.call("waits")
+        await until(lambda: parked(site, uid), what="a parked run")
+        await site.store.runs.suspend(uid)
+        await site.store.runs.resume(uid)
+        await site.store.runs.cancel(uid)
+        await told(rest, "workflow.cancelled")
+        await until(lambda: phases(statuses, "name")[-1:] == ["cancelled"], what="the last status")
+        assert phases(statuses, "name") == ["running", "waiting", "suspended", "waiting", "cancelled"]
+        assert phases(statuses, "task", "/do/0/outer/do/0/inner") == [
+            *("pending", "running", "waiting", "suspended", "waiting", "cancelled")
+        ]
+        assert "workflow.status-changed" not in types(rest)
+        assert "task.status-changed" not in types(rest)
+        assert max(Counter(each["id"] for each in statuses.taken).values()) == 1
+
+
+def phases(sink: SinkServer, member: str, value: str = "") -> list[str]:
+    found = [each["data"] for each in sink.taken if member in each["data"]]
+    return [data["status"] for data in found if data[member].endswith(value)]
+
+
+async def test_sink_that_leaves_the_settings_is_said_in_the_log(site: Site) -> None:
+    async with SinkServer() as sink:
+        await site.publish(waits())
+        first = await site.worker(**sinks(audit=sink.setting(lifecycle=True)))
+        await until(lambda: named(site), what="a named sink")
+        first.signal(signal.SIGTERM)
+        await first.wait()
+        await site.store.runs.cancel(await site.call("waits"))
+        await site.store.call("HSET", keys.SINK + "audit", "named", 1)
+        second = await site.worker()
+        await until(lambda: "sink.unnamed" in second.said(), what="a line of the log")
+        assert (
+            "sink audit is in no worker's settings: 1 events for it are dropped in 24 h, unless it comes back"
+            in second.said()
+        )
+
+
+def test_what_the_store_did_has_one_id_a_line_and_its_error_no_secrets() -> None:
+    """As of a run whose worker died too often; each attempt that begins anew has ids of its own."""
+    error = {"title": "poisoned", "detail": "hush-hush", "process": {"code": 1, "stderr": "for operators"}}
+    line = {"at": 5, "kind": "workflow.faulted", "detail": {"error": error}}
+
+    def event_of(number: int) -> dict[str, Any]:
+        raw = msgspec.Raw(json.dumps(line).encode())
+        entry = Entry(uid="1", workflow="test/waits:1.0.0", number=number, line=raw)
+        (event,) = of_entry(entry, Redaction(["hush-hush"]), statuses=False)
+        made: dict[str, Any] = json.loads(event.data)
+        return made
+
+    assert event_of(1) == event_of(1)
+    assert event_of(1)["id"] != event_of(2)["id"]
+    assert event_of(1)["data"]["error"] == {"title": "poisoned", "detail": "[redacted]"}
+    assert "hush-hush" not in json.dumps(event_of(1))
+    chronicle, notes = Chronicle("1", "test/waits:1.0.0"), [Note(kind="workflow.started", at_ms=5)]
+    first, second = (chronicle.tell(notes, f"{attempt}/1", Redaction()) for attempt in (1, 2))
+    assert json.loads(first[0].data)["id"] != json.loads(second[0].data)["id"]

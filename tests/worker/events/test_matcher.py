@@ -1,0 +1,125 @@
+"""The matcher: quick, one at a time, and stopped by nothing that anybody publishes or listens for."""
+
+from __future__ import annotations
+
+import signal
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.worker.site import decoded, until, workflow
+from tests.worker.test_events import cloud_event, listen, listening
+
+if TYPE_CHECKING:
+    from tests.worker.site import Site
+
+LISTENERS = 200
+
+
+def correlated(kind: str = "test.paid") -> dict[str, Any]:
+    """Listens for the one event whose order is the run's."""
+    order = {"from": "${ .data.order }", "expect": "${ .order }"}
+    return {"listen": {"to": {"one": {"with": {"type": kind}, "correlate": {"order": order}}}}}
+
+
+async def parked(site: Site, count: int) -> None:
+    async def all_wait() -> bool:
+        return len(await site.store.call("KEYS", "iogate:wanted:*")) == count and not await site.store.call(
+            "ZCARD", "iogate:leases"
+        )
+
+    await until(all_wait, 20, f"{count} parked listeners")
+
+
+@pytest.mark.timeout(60)
+async def test_event_wakes_a_parked_run_in_well_under_a_second(site: Site) -> None:
+    """From before publishing until the run's end, over 200 parked listeners of which each event has one."""
+    await site.publish(workflow("hears", {"paid": correlated()}))
+    await site.worker()
+    uids = [await site.call("hears", {"order": n}) for n in range(LISTENERS)]
+    await parked(site, LISTENERS)
+    took_ms = []
+    for order, uid in enumerate(uids):
+        began_ms = time.time() * 1000
+        await site.store.events.publish([cloud_event(order, data={"order": order})])
+        run = await site.ended(uid, 5)
+        assert decoded(run.output) == [{"order": order}]
+        took_ms.append((run.ended_at_ms or 0) - began_ms)
+    took_ms.sort()
+    median, p99 = statistics.median(took_ms), took_ms[int(len(took_ms) * 0.99)]
+    print(f"publish to completed: median {median:.1f} ms, p99 {p99:.1f} ms, most {took_ms[-1]:.1f} ms")
+    assert median < 250
+    assert p99 < 1000
+
+
+async def test_what_cannot_be_read_stops_no_matcher(site: Site) -> None:
+    """Rubbish among the events and the subscriptions; who listens is served all the same."""
+    await site.publish(workflow("hears", {"paid": listen()}))
+    worker = await site.worker()
+    uid = await site.call("hears")
+    await listening(site, uid)
+    rubbish = {
+        "1:1": "not json",
+        "2:1": '{"match": 1}',
+        "3:1": "[1]",
+        "4:1": '[{"match": 7}]',
+        "5:1": '[{"match": {"type": 7}, "correlate": {}}]',
+        f"{uid}:999": "[{}]",
+    }
+    await site.store.call(
+        "HSET", "iogate:wants:test.paid", *(part for pair in rubbish.items() for part in pair)
+    )
+    await site.store.events.publish([cloud_event(1, "test.other"), cloud_event(2, data={"amount": 7})])
+    run = await site.ended(uid, 5)
+    assert decoded(run.output) == [{"amount": 7}]
+    assert worker.process.poll() is None
+
+
+async def test_another_worker_matches_once_the_matcher_is_buried(site: Site) -> None:
+    await site.publish(workflow("hears", {"paid": listen()}))
+    first = await site.worker()
+    uid = await site.call("hears")
+    await listening(site, uid)
+    first.signal(signal.SIGKILL)
+    await first.wait()
+    await site.store.events.publish([cloud_event(1)])
+    await site.store.leases.bury(first.name)
+    await site.worker()
+    assert (await site.ended(uid, 10)).status == "completed"
+
+
+async def test_event_is_heard_once_by_each_who_listens_and_by_none_twice(site: Site) -> None:
+    """Two workers, many listeners of the same type, each counting what it hears until the last."""
+    counts = {
+        "listen": {
+            "to": {"any": [{"with": {"type": "test.paid"}}], "until": "${ any(.[]; .data.last) }"},
+            "read": "envelope",
+        }
+    }
+    await site.publish(workflow("counts", {"paid": {**counts, "output": {"as": "${ map(.id) }"}}}))
+    await site.worker()
+    await site.worker()
+    uids = [await site.call("counts") for _ in range(20)]
+    await parked(site, len(uids))
+    wanted = [str(n) for n in range(30)]
+    for number in wanted:
+        await site.store.events.publish([cloud_event(number, data={"last": number == wanted[-1]})])
+    for run in await site.all_ended(uids, 15):
+        assert decoded(run.output) == wanted, run.error
+
+
+async def test_more_messages_than_one_reading_gives_are_all_heard(site: Site) -> None:
+    """They wait in the inbox while nobody works; whoever takes the run gets the first of them only."""
+    everything = {
+        "listen": {"to": {"any": [{"with": {"type": "test.paid"}}], "until": "${ length == 600 }"}},
+        "output": {"as": "${ length }"},
+    }
+    await site.publish(workflow("counts", {"paid": everything}))
+    await site.worker()
+    uid = await site.call("counts")
+    await listening(site, uid)
+    await site.store.events.publish([cloud_event(n, data=n) for n in range(600)])
+    run = await site.ended(uid, 15)
+    assert decoded(run.output) == 600

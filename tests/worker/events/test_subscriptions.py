@@ -1,0 +1,70 @@
+"""Whom an event meets: looking up finds just what going through all subscriptions would."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iogate.engine.event_prefilter import concerns
+from iogate.store.events.bus import Subscription
+from iogate.worker.events.subscriptions import Directory
+from tests.examples import examples
+
+WORDS = st.sampled_from(["a", "b", "7", "a.b", "com.shop.paid"])
+PATTERNS = st.sampled_from(["a|b", "com\\..*", "[", "(a)\\1"])
+KEYS = st.sampled_from(["a", 7, "7", 7.5, True, None, ["a"], {"x": 1}])
+FILTERS = st.fixed_dictionaries(
+    {
+        "match": st.dictionaries(
+            st.sampled_from(["type", "source", "subject"]), WORDS | PATTERNS, max_size=3
+        ),
+        "correlate": st.lists(
+            st.tuples(st.sampled_from([".data.k", ".subject", ".data | keys", "$context.k"]), KEYS),
+            max_size=2,
+        ),
+    }
+)
+EVENTS = st.fixed_dictionaries(
+    {"type": WORDS, "source": WORDS},
+    optional={"subject": WORDS, "data": KEYS | st.fixed_dictionaries({"k": KEYS})},
+)
+
+
+def subscription(number: int, filters: Any) -> Subscription:
+    return Subscription(uid=str(number), frame=1, filters=json.dumps(filters).encode())
+
+
+@settings(max_examples=examples(300))
+@given(wants=st.lists(st.lists(FILTERS, min_size=1, max_size=3), max_size=8), event=EVENTS)
+def test_looking_up_finds_what_going_through_all_finds(wants: list[Any], event: dict[str, Any]) -> None:
+    directory = Directory()
+    for number, filters in enumerate(wants):
+        directory.add(subscription(number, filters))
+    found = {entry.subscription.uid for entry in directory.concerned(event)}
+    expected = {
+        str(number)
+        for number, filters in enumerate(wants)
+        if any(concerns(json.loads(json.dumps(each)), event) for each in filters)
+    }
+    assert found == expected
+
+
+def test_an_event_meets_its_own_among_ten_thousand() -> None:
+    """By counting judgements: only the entry whose key it carries is judged."""
+    directory = Directory()
+    for number in range(10_000):
+        directory.add(
+            subscription(number, [{"match": {"type": "paid"}, "correlate": [[".data.order", f"o{number}"]]}])
+        )
+    event = {"type": "paid", "source": "s", "data": {"order": "o77"}}
+    assert [entry.subscription.uid for entry in directory.concerned(event)] == ["77"]
+
+
+def test_what_cannot_be_read_is_met_by_every_event() -> None:
+    directory = Directory()
+    directory.add(Subscription(uid="1", frame=1, filters=b"rubbish"))
+    directory.add(Subscription(uid="2", frame=1, filters=b'[{"match": 7, "correlate": null}]'))
+    assert {entry.subscription.uid for entry in directory.concerned({"type": "a"})} == {"1", "2"}

@@ -1,0 +1,104 @@
+"""What a dead worker left word of becomes words for people: which task, how it ended, what to do."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from iogate.compiler.program import load
+from iogate.engine.commands import Resumed
+from iogate.engine.state.run_state import State
+from iogate.errors import ERROR_FAMILIES
+from iogate.supervision.supervisor import Exit
+from iogate.worker.pool.crash_report import Note, Witness, account, read
+from tests.worker.site import NOOP
+
+DIED = "the worker that ran this run alone died 3 times"
+BOUND = "Bound it, or move the work to a script, which has limits of its own"
+BIG = Note(uid="42", pointer="/do/1/big", name="big")
+
+
+def gone(**members: object) -> Exit:
+    facts = {
+        "name": "solitary-1",
+        "identity": "h.s.1",
+        "pid": 1,
+        "code": -9,
+        "reason": "exited",
+        "lived_s": 1.0,
+    }
+    return Exit(**(facts | members))  # type: ignore[arg-type]  # the members of an exit
+
+
+@pytest.mark.parametrize(
+    ("left", "how", "words"),
+    [
+        (
+            gone(reason="hung", silent_s=10.0),
+            ", the last time since it gave no sign of life for 10 s",
+            "an expression that does not end",
+        ),
+        (
+            gone(),
+            ", the last time by signal 9",
+            "an expression that takes more memory than a worker may have",
+        ),
+        (
+            gone(code=-6),
+            ", the last time by signal 6",
+            "an expression that takes more memory than a worker may have",
+        ),
+        (
+            gone(code=-11),
+            ", the last time by signal 11",
+            "an expression that does not end, or takes more memory than a worker may have",
+        ),
+        (
+            gone(code=1),
+            ", the last time with code 1",
+            "an expression that does not end, or takes more memory than a worker may have",
+        ),
+        (
+            gone(reason="stopped"),
+            "",
+            "an expression that does not end, or takes more memory than a worker may have",
+        ),
+        (None, "", "an expression that does not end, or takes more memory than a worker may have"),
+    ],
+)
+def test_the_error_names_the_task_how_it_went_and_what_to_do(left: Exit | None, how: str, words: str) -> None:
+    error = json.loads(account(BIG, left, "open-workflow"))
+    assert (error["title"], error["status"], error["instance"]) == ("poisoned", 500, "/do/1/big")
+    assert error["detail"] == f'task "big": {DIED}{how}: most likely {words}. {BOUND}'
+
+
+def test_of_what_a_task_calls_no_expression_is_blamed() -> None:
+    note = Note(uid="42", pointer="/do/0/f", name="f", calls=True)
+    error = json.loads(account(note, gone(code=-11), "open-workflow"))
+    assert error["detail"] == (
+        f'task "f": {DIED}, the last time by signal 11: most likely what the task calls ended the worker '
+        "or held it up: a Python function shares the worker's process, a script has one of its own"
+    )
+
+
+def test_where_nobody_can_tell_the_task_none_is_named() -> None:
+    error = json.loads(account(Note(uid="42"), None, "serverless-workflow"))
+    assert "instance" not in error
+    assert error["detail"].startswith(f"{DIED}: most likely an expression")
+    assert error["type"] == f"{ERROR_FAMILIES['serverless-workflow']}runtime"
+
+
+def test_word_is_left_of_what_comes_and_holds_no_data() -> None:
+    words: list[bytes] = []
+    witness = Witness("42", load(NOOP), words.append)
+    assert witness.before(State(), (), 1) == 0
+    assert read(words[-1]) == Note(uid="42", pointer="/input")
+    assert witness.before(State(), [Resumed()], 1) == 0
+    witness.resting(State())
+    assert read(words[-1]) == Note(uid="42", calls=True)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"uid": 1}'])
+def test_what_is_no_note_says_nothing(text: bytes) -> None:
+    assert read(text) is None

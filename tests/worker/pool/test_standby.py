@@ -1,0 +1,117 @@
+"""A stand-in is there for who is silent, not for who starts, and no longer than needed and a while."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from iogate.supervision.supervisor import Child, Supervisor
+from iogate.worker.pool import standby
+from iogate.worker.pool.standby import AGAIN_S, CALM_S, PREFIX, SILENT_S, StandIn
+from tests.worker.site import until
+from tests.worker.test_supervisor import SLEEP, TICKER
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@dataclass
+class Clock:
+    now_s: float = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_who_is_only_starting_needs_no_stand_in_and_does_not_send_one_away() -> None:
+    clock = Clock()
+    stand_in = StandIn("worker-", clock=clock)
+    assert not stand_in.needed([None, 0.5])
+    assert stand_in.needed([SILENT_S, 0.5])
+    for _ in range(10):
+        clock.now_s += CALM_S / 2
+        assert stand_in.needed([None, 0.5])
+    clock.now_s += CALM_S / 2
+    assert stand_in.needed([0.5, 0.5])
+    clock.now_s += CALM_S / 2
+    assert not stand_in.needed([0.5, 0.5])
+
+
+def test_it_stays_until_all_have_ticked_for_a_while() -> None:
+    clock = Clock()
+    stand_in = StandIn("worker-", clock=clock)
+    assert stand_in.needed([SILENT_S])
+    for silent_s in (0.1, SILENT_S, 0.1):
+        clock.now_s += CALM_S - 1
+        assert stand_in.needed([silent_s])
+    clock.now_s += CALM_S
+    assert not stand_in.needed([])
+
+
+def child(name: str) -> Child:
+    return Child(name=name, command=SLEEP, ticks=True)
+
+
+@pytest.fixture
+async def supervisor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Supervisor]:
+    """With one worker, which is silent while it is stopped."""
+    monkeypatch.setattr(standby, "SILENT_S", 0.5)
+    ticker = (*TICKER, str(tmp_path / "never"))
+    async with Supervisor() as kept:
+        kept.add(Child(name="worker-1", command=ticker, ticks=True))
+        await until(lambda: kept.silences()["worker-1"] is not None)
+        yield kept
+
+
+async def test_there_is_one_at_a_time_and_the_next_has_another_name(supervisor: Supervisor) -> None:
+    """The one that is let go may still drain; and one that cannot live is not started over and over."""
+
+    async def worker(number: signal.Signals) -> None:
+        os.kill(supervisor.pids()["worker-1"], number)
+        silent = number == signal.SIGSTOP
+        await until(lambda: ((supervisor.silences()["worker-1"] or 0) >= standby.SILENT_S) == silent)
+
+    def beside() -> set[str]:
+        return supervisor.pids().keys() - {"worker-1"}
+
+    clock = Clock()
+    stand_in = StandIn("worker-", clock=clock)
+    stand_in.look(supervisor, child)
+    assert supervisor.silences().keys() == {"worker-1"}
+    await worker(signal.SIGSTOP)
+    for _ in range(3):
+        stand_in.look(supervisor, child)
+    await until(lambda: beside() == {f"{PREFIX}1"})
+
+    os.kill(supervisor.pids()[f"{PREFIX}1"], signal.SIGKILL)
+    await until(lambda: supervisor.silences().keys() == {"worker-1"})
+    clock.now_s += AGAIN_S - 1
+    stand_in.look(supervisor, child)
+    assert supervisor.silences().keys() == {"worker-1"}
+    clock.now_s += 1
+    stand_in.look(supervisor, child)
+    await until(lambda: beside() == {f"{PREFIX}2"})
+
+    await worker(signal.SIGCONT)
+    clock.now_s += CALM_S
+    stand_in.look(supervisor, child)
+    await until(lambda: supervisor.silences().keys() == {"worker-1"})
+    await worker(signal.SIGSTOP)
+    stand_in.look(supervisor, child)
+    await until(lambda: beside() == {f"{PREFIX}3"})
+    await worker(signal.SIGCONT)
+    await stand_in.close()
+
+
+async def test_none_begins_while_the_parent_ends(supervisor: Supervisor) -> None:
+    stand_in = StandIn("worker-", clock=Clock())
+    assert stand_in.needed([SILENT_S])
+    await supervisor.stop()
+    stand_in.look(supervisor, child)
+    assert supervisor.silences() == {}
+    await stand_in.close()

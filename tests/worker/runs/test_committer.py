@@ -1,0 +1,58 @@
+"""Commits of many runs go to the store in batches, and no API's herd keeps another's waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+from iogate.worker.runs.committer import BATCH, Commits
+
+
+@dataclass
+class Store:
+    """A store that notes the batches it is sent; the first one is answered when `go` is set."""
+
+    batches: list[list[str]] = field(default_factory=list)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def commit(self, commits: list[Any]) -> list[Any]:
+        self.batches.append([commit.api for commit in commits])
+        await self.go.wait()
+        return [None] * len(commits)
+
+
+def run(api: str) -> Any:
+    return SimpleNamespace(api=api, gone=False)
+
+
+async def test_one_commit_does_not_wait_for_a_herd_of_another_apis() -> None:
+    store = Store()
+    settled: list[str] = []
+    commits = Commits(
+        cast("Any", store),
+        settled=lambda run, _verdict: settled.append(run.api),
+        lost=lambda _run, _reason: None,
+        refused=lambda _run, _reason: None,
+        presumed_lost=lambda _run: False,
+    )
+
+    def add(api: str) -> None:
+        commits.add(run(api), cast("Any", SimpleNamespace(api=api, size=1)))
+
+    for _ in range(4 * BATCH):
+        add("herd/run")
+    sending = asyncio.create_task(commits.run())
+    while not store.batches:
+        await asyncio.sleep(0)
+    add("shop/order")
+    store.go.set()
+    while len(settled) < 4 * BATCH + 1:
+        await asyncio.sleep(0)
+    sending.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await sending
+    assert [batch.count("shop/order") for batch in store.batches] == [0, 1, 0, 0, 0]
+    assert [len(batch) for batch in store.batches] == [BATCH, BATCH, BATCH, BATCH, 1]

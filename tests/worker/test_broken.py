@@ -1,0 +1,180 @@
+"""What cannot be run faults its run and leaves the worker alive."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from iogate.store.integrity.adoption import adopt
+from tests.faults.counting import CountingServer
+from tests.worker.site import NOOP, decoded, until, workflow
+from tests.worker.test_faults import two_calls
+
+if TYPE_CHECKING:
+    from tests.worker.site import Site
+
+
+async def test_program_that_cannot_be_loaded_faults_its_runs_alone(site: Site) -> None:
+    broken = workflow("broken")
+    del broken["do"]
+    await site.publish(broken, NOOP)
+    await site.worker()
+    uid = await site.call("broken")
+    run = await site.ended(uid)
+    error = decoded(run.error)
+    assert (run.status, error["status"]) == ("faulted", 400)
+    assert error["detail"].startswith("this release cannot load the workflow's definition ")
+    assert [decoded(line)["kind"] for line in await site.store.runs.journal(uid)] == ["workflow.faulted"]
+    assert (await site.ended(await site.call())).status == "completed"
+
+
+async def test_program_that_is_gone_faults_its_runs(site: Site) -> None:
+    await site.publish(NOOP)
+    uid = await site.call()
+    await site.store.call("DEL", f"iogate:program:{site.apis['test/noop'].program}")
+    await site.worker()
+    run = await site.ended(uid)
+    assert run.status == "faulted"
+    assert "in the store" in decoded(run.error)["detail"]
+
+
+async def test_state_that_cannot_be_loaded_faults_the_run(site: Site) -> None:
+    await site.publish(workflow("waits", {"pause": {"wait": {"seconds": 2}}}))
+    await site.worker()
+    uid = await site.call("waits")
+
+    view = await site.view(uid)
+    while view.place != "timer":
+        view = await site.view(uid)
+    key = f"iogate:parked:{uid}"
+    packed = await site.store.call("GET", key)
+    assert b'"format":1' in packed
+    await site.store.call("SET", key, packed.replace(b'"format":1', b'"format":9'))
+    await adopt(site.store)
+    run = await site.ended(uid)
+    assert run.status == "faulted"
+    assert "what is stored of it cannot be loaded" in decoded(run.error)["detail"]
+
+
+async def test_run_whose_state_the_store_refuses_faults_and_its_neighbours_go_on(site: Site) -> None:
+    async with CountingServer() as server:
+        await site.publish(two_calls(server))
+        refused, other = await site.call("two-calls"), await site.call("two-calls")
+        await site.store.call("SET", f"iogate:frames:{refused}", "not a table")
+        await site.worker()
+        run = await site.ended(refused, 5)
+        assert run.status == "faulted"
+        assert decoded(run.error)["detail"].startswith("the store refused the run's state: ")
+        assert refused not in server.calls
+        assert (await site.ended(other, 5)).status == "completed"
+
+
+async def test_run_that_would_write_too_much_at_once_faults_and_its_neighbours_go_on(site: Site) -> None:
+    """The store would cut the connection, and the worker would send the same commit for ever."""
+    grow = workflow("grow", {"big": {"set": {"v": '${ "x" * .n }'}}})
+    await site.publish(grow, NOOP)
+    await site.worker()
+    uid = await site.call("grow", {"n": 68_000_000})
+    run = await site.ended(uid, 20)
+    assert run.status == "faulted"
+    assert decoded(run.error)["detail"] == (
+        "the store refused the run's state: it would write 65 MiB in one commit, and 64 MiB is the most"
+    )
+    assert (await site.ended(await site.call(), 5)).status == "completed"
+
+
+async def test_run_whose_data_is_nested_too_deeply_faults(site: Site) -> None:
+    """Python 3.13 would store thousands of levels, which a worker with Python 3.11 could not read."""
+    nest = workflow("nest", {"grow": {"set": {"v": "${ reduce range(.n) as $i (1; [.]) }"}}})
+    parent = workflow(
+        "parent", {"start": {"run": {"workflow": {"namespace": "test", "name": "nest", "version": "1.0.0"}}}}
+    )
+    parent["do"][0]["start"]["run"]["workflow"]["input"] = "${ reduce range(.n) as $i (1; [.]) }"
+    await site.publish(nest, parent)
+    await site.worker()
+    hint = "collect items side by side in one list, or store what is nested as text (`tojson`)"
+    for name, owner in (
+        ("nest", "the output of the workflow"),
+        ("parent", 'task "start": the input for test/nest'),
+    ):
+        error = decoded((await site.ended(await site.call(name, {"n": 310}), 5)).error)
+        assert (error["title"], error["detail"]) == (
+            "Data nested too deeply",
+            f"{owner} is nested deeper than 300 levels, which not every worker could read: {hint}",
+        )
+    assert (await site.ended(await site.call("nest", {"n": 299}), 5)).status == "completed"
+
+
+async def test_run_goes_on_once_a_full_store_has_room_again(site: Site) -> None:
+    async with CountingServer(delay_s=0.5) as server:
+        await site.publish(two_calls(server))
+        worker = await site.worker()
+        uid = await site.call("two-calls")
+        await until(lambda: uid in server.calls)
+        await site.store.call("CONFIG", "SET", "maxmemory", "1")
+        try:
+            await until(lambda: "store.full" in worker.said(), 5, "a full store")
+        finally:
+            await site.store.call("CONFIG", "SET", "maxmemory", "0")
+        assert (await site.ended(uid, 5)).status == "completed"
+        assert [call.path for call in server.calls[uid]] == ["/first", "/second"]
+
+
+async def test_output_that_is_no_unicode_faults_its_run_alone(site: Site) -> None:
+    (site.folder / "odd.py").write_text(
+        "import iogate\n\n"
+        '@iogate.function("odd", version="1.0.0")\n'
+        "def odd() -> dict:\n"
+        '    return {"text": chr(0xD800)}\n'
+    )
+    await site.publish(workflow("odd", {"odd": {"call": "odd:1.0.0@default"}}), NOOP)
+    worker = await site.worker(functions=("odd",))
+    run = await site.ended(await site.call("odd"), 5)
+    assert run.status == "faulted"
+    assert (await site.ended(await site.call())).status == "completed"
+    assert worker.process.poll() is None
+
+
+async def test_input_that_cannot_be_read_faults_its_run_alone(site: Site) -> None:
+    await site.publish(NOOP)
+    uid = await site.call()
+    await site.store.call("HSET", f"iogate:run:{uid}", "in", "{broken")
+    await adopt(site.store)
+    await site.worker()
+    run = await site.ended(uid, 5)
+    assert run.status == "faulted"
+    assert "what is stored of it cannot be loaded" in decoded(run.error)["detail"]
+    assert (await site.ended(await site.call())).status == "completed"
+
+
+DEEP = 2_000 if sys.version_info < (3, 12) else 20_000
+"""Deeper than the encoder goes: since Python 3.12 it has a limit of its own."""
+
+
+async def test_event_that_is_nested_too_deeply_faults_its_run_at_once(site: Site) -> None:
+    """It is not stored with the run's end either."""
+    data = f"${{ reduce range({DEEP}) as $n (1; [.]) }}"
+    says = {"emit": {"event": {"with": {"source": "/tests", "type": "test.deep", "data": data}}}}
+    await site.publish(workflow("says", {"deep": says}), NOOP)
+    worker = await site.worker()
+    run = await site.ended(await site.call("says"), 5)
+    assert run.status == "faulted"
+    assert "the event test.deep is nested deeper than 300 levels" in decoded(run.error)["detail"]
+    assert (await site.ended(await site.call())).status == "completed"
+    assert "lease.lost" not in worker.said()
+
+
+async def test_many_runs_of_a_long_loop_share_the_worker(site: Site) -> None:
+    """A loop of thousands of turns does not keep a short run waiting, and grows no state."""
+    loop = {"for": {"each": "n", "in": "${ [range(30000)] }"}, "do": [{"add": {"set": {"n": "${ $n }"}}}]}
+    await site.publish(workflow("long", {"loop": loop}), NOOP)
+    await site.worker()
+    long = await site.call("long")
+    short = await site.ended(await site.call(), 5)
+    assert short.status == "completed"
+    run = await site.ended(long, 25)
+    assert (run.status, decoded(run.output)) == ("completed", {"n": 29999})
+    assert [(task.reference, task.count) for task in run.tasks] == [
+        ("/do/0/loop", 1),
+        ("/do/0/loop/for/do/0/add", 30000),
+    ]

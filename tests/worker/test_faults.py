@@ -1,0 +1,262 @@
+"""What workers do when processes die, freeze or are told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iogate.settings import Settings
+from iogate.store.embedded.server import start_embedded
+from iogate.store.store import open_store
+from tests.faults.counting import CountingServer
+from tests.keys import LINK_KEY, RING
+from tests.worker.site import NOOP, Site, decoded, until, workflow
+
+
+def post(server: CountingServer, path: str) -> dict[str, Any]:
+    body = {"uid": "${ $workflow.id }"}
+    return {"call": "http", "with": {"method": "post", "endpoint": f"{server.url}{path}", "body": body}}
+
+
+def two_calls(server: CountingServer) -> dict[str, Any]:
+    return workflow("two-calls", {"first": post(server, "/first")}, {"second": post(server, "/second")})
+
+
+def assert_each_call_once_but_in_flight(server: CountingServer, uids: list[str]) -> None:
+    assert set(server.calls) == set(uids)
+    assert not server.repeated_after_commit()
+    assert not server.changed_keys()
+
+
+@pytest.mark.timeout(60)
+async def test_killed_workers_lose_no_run_and_repeat_no_committed_call(site: Site) -> None:
+    """SIGKILL at random points under load; a parent that buries stands in for the supervisor."""
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    chance = random.Random(seed)
+    async with CountingServer(delay_s=0.05) as server:  # long enough for a kill to hit a run
+        await site.publish(two_calls(server))
+        uids = [await site.call("two-calls") for _ in range(60)]
+        worker = await site.worker(concurrency=10)
+        buried = 0
+        for _ in range(3):
+            await until(lambda: len(server.calls) >= chance.randrange(5, 50), 20, "progress")
+            worker.signal(signal.SIGKILL)
+            assert await worker.wait() == -9
+            worker = await site.worker(concurrency=10)
+            buried += await site.store.leases.bury(site.workers[-2].name)
+            while await site.store.leases.suspects():
+                alone = await site.worker("--solitary", ready=False)
+                assert await alone.wait(20) == 0
+        assert buried, "no kill hit a run"
+        runs = await site.all_ended(uids, 20)
+        assert [run.status for run in runs] == ["completed"] * len(uids)
+        assert [run.attempt for run in runs] == [1] * len(uids)
+        assert_each_call_once_but_in_flight(server, uids)
+
+
+async def test_a_faulted_run_leaves_a_line_in_the_log(site: Site) -> None:
+    error = {"type": "https://example.com/sold-out", "status": 409, "title": "Sold out", "detail": "A-1"}
+    await site.publish(workflow("fails", {"check": {"raise": {"error": error}}}))
+    worker = await site.worker(log_format="json")
+    uid = await site.call("fails")
+    assert (await site.ended(uid)).status == "faulted"
+    await until(lambda: '"run.faulted"' in worker.said())
+    (line,) = [json.loads(each) for each in worker.said().splitlines() if '"run.faulted"' in each]
+    del line["time"], line["logger"]
+    assert line == {
+        "level": "warning",
+        "message": f"run {uid} faulted: Sold out",
+        "action": "run.faulted",
+        "uid": uid,
+        "api": "test/fails",
+        "workflow": "test/fails:1.0.0",
+        "error": "https://example.com/sold-out",
+        "status": 409,
+        "task": "/do/0/check",
+    }
+
+
+@pytest.mark.timeout(60)
+async def test_frozen_worker_writes_nothing_after_its_lease(site: Site) -> None:
+    async with CountingServer(delay_s=0.5) as server:
+        await site.publish(two_calls(server))
+        frozen = await site.worker()
+        uid = await site.call("two-calls")
+        await until(lambda: uid in server.calls)
+        frozen.signal(signal.SIGSTOP)
+        # What the end of its lease does, without the wait for it.
+        assert await site.store.leases.bury(frozen.name) == 1
+        other = await site.worker(ready=False)
+        run = await site.ended(uid)
+        assert run.status == "completed"
+        calls = len(server.calls[uid])
+        again = [decoded(line) for line in await site.store.runs.journal(uid)]
+        assert [(each["name"], each["detail"]) for each in again if each["kind"] == "task.restarted"] == [
+            ("first", {"worker": frozen.name})
+        ]
+        assert {task.name: task.count for task in run.tasks} == {"first": 2, "second": 1}
+        frozen.signal(signal.SIGCONT)
+        await until(lambda: "lease.lost" in frozen.said(), what="a lost lease")
+        after = await site.view(uid)
+        assert after == run
+        assert len(server.calls[uid]) == calls
+        other.signal(signal.SIGTERM)
+        assert await other.wait() == 0
+        assert_each_call_once_but_in_flight(server, [uid])
+
+
+async def test_call_that_may_happen_once_only_is_not_sent_again(site: Site) -> None:
+    async with CountingServer(delay_s=30) as server:
+        task = {**post(server, "/first"), "metadata": {"iogate": {"atMostOnce": True}}}
+        await site.publish(workflow("once", {"first": task}))
+        worker = await site.worker()
+        uid = await site.call("once")
+        await until(lambda: uid in server.calls)
+        worker.signal(signal.SIGKILL)
+        await worker.wait()
+        assert await site.store.leases.bury(worker.name) == 1
+        await site.worker(ready=False)
+        run = await site.ended(uid)
+        assert run.status == "faulted"
+        assert len(server.calls[uid]) == 1
+
+
+async def test_sigterm_finishes_what_runs_and_takes_nothing_more(site: Site) -> None:
+    async with CountingServer(delay_s=0.5) as server:
+        await site.publish(workflow("one-call", {"first": post(server, "/first")}), NOOP)
+        worker = await site.worker()
+        uid = await site.call("one-call")
+        await until(lambda: uid in server.calls)
+        worker.signal(signal.SIGTERM)
+        await until(lambda: "worker.stopping" in worker.said())
+        later = await site.call()
+        assert await worker.wait() == 0
+        assert (await site.view(uid)).status == "completed"
+        assert len(server.calls[uid]) == 1
+        assert (await site.view(later)).status == "pending"
+
+
+async def test_sigterm_hands_back_before_the_next_effect_and_another_goes_on(site: Site) -> None:
+    async with CountingServer(delay_s=0.5) as server:
+        await site.publish(two_calls(server))
+        first = await site.worker()
+        uid = await site.call("two-calls")
+        await until(lambda: uid in server.calls)
+        first.signal(signal.SIGTERM)
+        assert await first.wait() == 0
+        view = await site.view(uid)
+        assert (view.status, view.place, view.deaths) == ("running", "queue", 0)
+        assert [call.path for call in server.calls[uid]] == ["/first"]
+        await site.worker()
+        assert (await site.ended(uid)).status == "completed"
+        assert [call.path for call in server.calls[uid]] == ["/first", "/second"]
+
+
+async def test_sigterm_does_itself_what_may_happen_once_only(site: Site) -> None:
+    """To another worker its outcome would be unknown, though it never began."""
+    async with CountingServer(delay_s=0.5) as server:
+        once = {**post(server, "/second"), "metadata": {"iogate": {"atMostOnce": True}}}
+        await site.publish(workflow("then-once", {"first": post(server, "/first")}, {"second": once}))
+        worker = await site.worker()
+        uid = await site.call("then-once")
+        await until(lambda: uid in server.calls)
+        worker.signal(signal.SIGTERM)
+        assert await worker.wait() == 0
+        assert (await site.view(uid)).status == "completed"
+        assert [call.path for call in server.calls[uid]] == ["/first", "/second"]
+
+
+async def test_sigterm_while_a_worker_begins_is_not_lost(site: Site) -> None:
+    """Between its connection and its first take."""
+    worker = await site.worker(ready=False)
+    while f"name={worker.name} ".encode() not in await site.store.call("CLIENT", "LIST"):
+        await asyncio.sleep(0)
+    worker.signal(signal.SIGTERM)
+    assert await worker.wait() == 0
+
+
+async def test_second_sigterm_hands_back_at_once(site: Site) -> None:
+    async with CountingServer(delay_s=30) as server:
+        await site.publish(two_calls(server))
+        worker = await site.worker()
+        uid = await site.call("two-calls")
+        await until(lambda: uid in server.calls)
+        worker.signal(signal.SIGTERM)
+        worker.signal(signal.SIGINT)
+        assert await worker.wait(5) == 0
+        view = await site.view(uid)
+        assert (view.place, view.deaths) == ("queue", 0)
+
+
+async def test_cancel_closes_a_call_under_way(site: Site) -> None:
+    async with CountingServer(delay_s=30) as server:
+        await site.publish(two_calls(server))
+        await site.worker()
+        uid = await site.call("two-calls")
+        await until(lambda: uid in server.calls)
+        assert await site.store.runs.cancel(uid, "changed my mind") == "asked"
+        run = await site.ended(uid, 5)
+        assert (run.status, run.cancel_reason) == ("cancelled", "changed my mind")
+        assert [call.path for call in server.calls[uid]] == ["/first"]
+
+
+async def test_cancel_kills_a_shell_and_its_children(site: Site) -> None:
+    marker = site.folder / "pids"
+    shell = {
+        "run": {"shell": {"command": f"sleep 60 & echo $! > {marker}.new; mv {marker}.new {marker}; wait"}}
+    }
+    await site.publish(workflow("shell", {"sleeps": shell}))
+    await site.worker()
+    uid = await site.call("shell")
+    await until(marker.exists)
+    await site.store.runs.cancel(uid)
+    assert (await site.ended(uid, 5)).status == "cancelled"
+    pid = marker.read_text().strip()
+    stat = Path(f"/proc/{pid}/stat")
+    await until(lambda: not stat.exists() or stat.read_text().split()[2] == "Z", 5, "the child's end")
+
+
+async def test_run_deadline_faults_with_a_timeout(site: Site) -> None:
+    async with CountingServer(delay_s=30) as server:
+        await site.publish(two_calls(server), timeout_s=0.3)
+        await site.worker()
+        uid = await site.call("two-calls")
+        run = await site.ended(uid, 5)
+        assert (run.status, decoded(run.error)["status"]) == ("faulted", 408)
+
+
+@pytest.mark.timeout(60)
+async def test_worker_goes_on_by_itself_when_redis_comes_back(tmp_path: Path) -> None:
+    """A call that is under way when the store dies is not made again."""
+    embedded = start_embedded(tmp_path)
+    store = await open_store(embedded.url, client_name="test", keyring=RING)
+    settings = Settings(redis_url=embedded.url, log_format="json", link_key=LINK_KEY)
+    site = Site(store=store, intake=store.intake(), settings=settings, folder=tmp_path)
+    try:
+        async with CountingServer(delay_s=1.5) as server:
+            await site.publish(two_calls(server))
+            worker = await site.worker()
+            uid = await site.call("two-calls")
+            await until(lambda: uid in server.calls)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(embedded.pid, signal.SIGKILL)
+            await until(lambda: not embedded.alive)
+            await until(lambda: "store.lost" in worker.said(), 5, "a lost store")
+            embedded = start_embedded(tmp_path)
+            run = await site.ended(uid, 10)
+            assert run.status == "completed"
+            assert [call.path for call in server.calls[uid]] == ["/first", "/second"]
+            assert worker.process.poll() is None
+    finally:
+        await site.close()
+        await store.close()
+        embedded.stop()

@@ -1,0 +1,210 @@
+"""The supervising parent: runs of a dead worker go on soon, and a run that kills workers ends alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import time
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from iogate.supervision.supervisor import Supervisor
+from iogate.worker.pool import standby
+from iogate.worker.pool.pool import Workforce
+from tests.faults.counting import CountingServer
+from tests.worker.site import NOOP, ROOT, decoded, until, workflow
+from tests.worker.test_faults import post, two_calls
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from tests.worker.site import Site
+
+KILLER = workflow("killer", {"kills": {"call": "die:1.0.0@default"}})
+DEADLY = """\
+import os
+import signal
+
+import iogate
+
+
+@iogate.function("die", version="1.0.0")
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+STUCK = workflow("stuck", {"spins": {"set": {"never": "${ def f: f; f }"}}})
+GREEDY = workflow("greedy", {"eats": {"set": {"never": "${ [range(1e12)] | length }"}}})
+RUNAWAY = "${ [limit(1e9; repeat(1))] | length }"
+DEEP = workflow("deep", {"falls": {"set": {"never": "${ def f: [f]; f }"}}})
+DEFINITE = workflow("definite", {"first": {"set": {"n": 1}}}, {"big": {"set": RUNAWAY}})
+EATER = "held = []\nwhile True: held.append(bytearray(1 << 24))"
+SLOW = workflow("slow", {"naps": {"run": {"shell": {"command": "sleep 1"}}}})
+
+
+@asynccontextmanager
+async def parent(
+    site: Site, monkeypatch: pytest.MonkeyPatch, *, tick_s: float = 10.0, grace_s: float = 25.0
+) -> AsyncIterator[Supervisor]:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    force = Workforce(site.settings, site.folder)
+    make = force._child
+
+    def child(name: str, *, solitary: bool = False) -> object:
+        return replace(make(name, solitary=solitary), tick_s=tick_s, grace_s=grace_s)
+
+    monkeypatch.setattr(force, "_child", child)
+    async with Supervisor(exited=force.exited) as supervisor:
+        watch = asyncio.create_task(force.watch(supervisor))
+        await supervisor.scale(force.children(1), prefix="worker-")
+        try:
+            assert await supervisor.ready(15)
+            yield supervisor
+        finally:
+            await supervisor.stop()
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
+
+async def test_runs_of_a_killed_worker_go_on_within_seconds(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with CountingServer(delay_s=0.3) as server, parent(site, monkeypatch) as supervisor:
+        await site.publish(two_calls(server))
+        uids = [await site.call("two-calls") for _ in range(5)]
+        await until(lambda: len(server.calls) == 5)
+        os.kill(supervisor.pids()["worker-1"], signal.SIGKILL)
+        runs = await site.all_ended(uids, 10)
+        assert [(run.status, run.deaths, run.attempt) for run in runs] == [("completed", 0, 1)] * 5
+        assert not server.repeated_after_commit()
+
+
+async def test_new_parent_goes_on_with_the_runs_of_a_parent_that_was_killed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not wait for leases to end: the workers of the old one are seen to be dead."""
+    async with CountingServer(delay_s=0.5) as server:
+        await site.publish(two_calls(server))
+        orphan = await site.worker()
+        uid = await site.call("two-calls")
+        await until(lambda: uid in server.calls)
+        orphan.signal(signal.SIGKILL)
+        await orphan.wait()
+        killed_at = time.monotonic()
+        async with parent(site, monkeypatch):
+            assert (await site.ended(uid, 12)).status == "completed"
+            assert time.monotonic() - killed_at < 12
+
+
+@pytest.mark.timeout(60)
+async def test_run_that_kills_its_worker_is_poisoned_and_its_neighbours_complete(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site.folder / "deadly.py").write_text(DEADLY)
+    site.settings = replace(site.settings, functions=("deadly",))
+    async with parent(site, monkeypatch):
+        await site.publish(KILLER, SLOW)
+        neighbours = [await site.call("slow") for _ in range(3)]
+        killer = await site.call("killer")
+        run = await site.ended(killer, 30)
+        error = decoded(run.error)
+        assert (run.status, run.deaths, error["title"]) == ("faulted", 3, "poisoned")
+        assert error["instance"] == "/do/0/kills"
+        assert "by signal 9: most likely what the task calls ended the worker" in error["detail"]
+        others = await site.all_ended(neighbours, 20)
+        assert [(other.status, other.deaths) for other in others] == [("completed", 0)] * 3
+
+
+@pytest.fixture
+def memory() -> Iterator[None]:
+    """Processes started meanwhile may have 1 GiB each."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.usefixtures("memory")
+async def test_runaway_expressions_end_alone_and_cost_their_neighbours_no_attempt(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neighbours are in the middle of their calls when the worker stalls or dies; they go on in another."""
+    async with CountingServer(delay_s=1.0) as server, parent(site, monkeypatch, tick_s=1.5):
+        await site.publish(two_calls(server), STUCK, GREEDY, DEEP)
+        neighbours = [await site.call("two-calls") for _ in range(3)]
+        await until(lambda: len(server.calls) == 3, what="calls under way")
+        runaways = [await site.call(name) for name in ("stuck", "greedy", "deep")]
+        others = await site.all_ended(neighbours, 40)
+        assert [(each.status, each.attempt, each.deaths) for each in others] == [("completed", 1, 0)] * 3
+        assert not server.repeated_after_commit()
+        assert not server.changed_keys()
+        ended = await site.all_ended(runaways, 60)
+        assert [(each.status, each.attempt) for each in ended] == [("faulted", 1)] * 3
+        errors = [decoded(each.error) for each in ended]
+        assert [error["title"] for error in errors] == ["poisoned"] * 3
+        assert [error["instance"] for error in errors] == ["/do/0/spins", "/do/0/eats", "/do/0/falls"]
+
+
+@pytest.mark.timeout(60)
+async def test_the_error_of_poison_names_the_task_that_does_not_end_and_what_to_do(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one after the task whose answer is not committed yet, too."""
+    async with CountingServer() as server, parent(site, monkeypatch, tick_s=1.5):
+        asks = {"asks": post(server, "/asks")}
+        await site.publish(DEFINITE, workflow("after", asks, {"big": {"set": RUNAWAY}}))
+        ended = await site.all_ended([await site.call(name) for name in ("definite", "after")], 50)
+        assert [(run.status, run.deaths) for run in ended] == [("faulted", 3)] * 2
+        for run in ended:
+            error = decoded(run.error)
+            assert (error["title"], error["instance"]) == ("poisoned", "/do/1/big")
+            assert error["detail"] == (
+                'task "big": the worker that ran this run alone died 3 times, the last time since it gave no '
+                "sign of life for 1.5 s: most likely an expression that does not end. Bound it, or move the "
+                "work to a script, which has limits of its own"
+            )
+        # once in the midst of others, once alone, and committed there before what ends its worker
+        (calls,) = server.calls.values()
+        assert len(calls) <= 2
+        assert len({call.key for call in calls}) == 1
+
+
+@pytest.mark.timeout(60)
+async def test_new_runs_go_on_beside_an_expression_that_does_not_end(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On the only worker, which nobody kills before they have; the stand-in goes once all workers tick."""
+    caplog.set_level(logging.INFO, "iogate.supervision.supervisor")
+    monkeypatch.setattr(standby, "CALM_S", 0.0)
+    async with parent(site, monkeypatch, tick_s=600, grace_s=3) as supervisor:
+        await site.publish(STUCK, NOOP)
+        silent = supervisor.pids()["worker-1"]
+        stuck = await site.call("stuck")
+        await until(lambda: (supervisor.silences()["worker-1"] or 0) > standby.SILENT_S)
+        assert (await site.ended(await site.call(), 25)).status == "completed"
+        pids = supervisor.pids()
+        assert (pids["worker-1"], "stand-in-1" in pids) == (silent, True)
+        await site.store.runs.cancel(stuck)  # or it would hold up the next one that takes it
+        os.kill(silent, signal.SIGKILL)
+        await until(lambda: not {"stand-in-1", "stand-in-2"} & supervisor.pids().keys())
+        assert supervisor.pids()["worker-1"] != silent
+        assert "stand-in-1 ended" in caplog.messages  # by itself, as it was told to
+
+
+@pytest.mark.usefixtures("memory")
+async def test_script_that_eats_memory_faults_its_run_and_the_worker_lives_on(site: Site) -> None:
+    script = {"run": {"script": {"language": "python", "code": EATER}}}
+    await site.publish(workflow("eats", {"eats": script}), SLOW)
+    worker = await site.worker()
+    slow, eats = await site.call("slow"), await site.call("eats")
+    run = await site.ended(eats, 20)
+    assert (run.status, run.attempt, run.deaths) == ("faulted", 1, 0)
+    assert "MemoryError" in decoded(run.error)["process"]["stderr"]
+    assert (await site.ended(slow)).status == "completed"
+    assert worker.process.poll() is None

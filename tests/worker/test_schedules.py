@@ -1,0 +1,271 @@
+"""Schedules with real workers: one run a tick, whatever the number of workers and however they end."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import signal
+from typing import Any
+
+import pytest
+
+from iogate.compiler.revision import Bundle, Revision, Workflow, canonical, digest_of
+from iogate.compiler.schedules import LATE_MS, MOST, Missed, Schedule, standing
+from iogate.store import keys
+from iogate.store.runs.operations import RunView
+from tests.worker.events.test_delivery import sinks
+from tests.worker.sink import SinkServer
+from tests.worker.site import Site, decoded, until, workflow
+
+ID = "schedule:test/noop"
+TICK = workflow("noop", {"done": {"set": {"ok": True}}})
+FAULTY = workflow(
+    "noop", {"fails": {"raise": {"error": {"type": "about:blank", "status": 500, "title": "no"}}}}
+)
+
+
+async def publish(site: Site, definition: dict[str, Any], *, version: str = "1.0.0", **schedule: Any) -> None:
+    """One scheduled workflow; without a schedule, one that is not."""
+    program = digest_of(definition)
+    programs = {program: canonical(definition)}
+    given = {"program": program} | schedule
+    if schedule.get("kind") == "on":
+        stands = standing(definition)
+        given["program"] = digest_of(stands)
+        programs[given["program"]] = canonical(stands)
+    compiled = Workflow(program=program, schedule=Schedule(**given) if schedule else None)
+    revision = Revision(apis={}, workflows={f"test/noop:{version}": compiled})
+    site.revision = await site.store.revisions.publish(Bundle(revision=revision, programs=programs))
+
+
+async def runs(site: Site, api: str = ID) -> list[RunView]:
+    found = [await site.store.runs.show(run.uid) for run in await site.store.runs.list(api=api, limit=1000)]
+    return [run for run in found if run is not None]
+
+
+async def next_ms(site: Site) -> int:
+    return int(float(await site.store.call("ZSCORE", keys.TICKS, ID)))
+
+
+async def now_ms(site: Site) -> int:
+    return (await site.store.schedules.due()).now_ms
+
+
+async def overdue(site: Site, by_ms: int) -> None:
+    """As if no worker had been there for that long."""
+    await site.store.call("ZADD", keys.TICKS, await now_ms(site) - by_ms, ID)
+
+
+async def test_two_workers_one_of_them_killed_start_one_run_for_each_of_200_ticks(site: Site) -> None:
+    """Counted exactly: once all workers are stopped, what is due next says how many ticks there were."""
+    killed, other = await asyncio.gather(site.worker(), site.worker())
+    await publish(site, TICK, kind="every", milliseconds=20, missed="all")
+    began_ms = await next_ms(site)
+    await until(lambda: came(site, began_ms + 20 * 60), what="60 ticks")
+    killed.signal(signal.SIGKILL)
+    third = await site.worker()
+    await until(lambda: came(site, began_ms + 20 * 199), what="200 ticks")
+    for worker in (other, third):
+        worker.signal(signal.SIGTERM)
+        assert await worker.wait() == 0
+    ticks = (await next_ms(site) - began_ms) // 20
+    found = await runs(site)
+    assert len(found) == len({run.uid for run in found}) == ticks >= 200
+    assert (await next_ms(site) - began_ms) % 20 == 0, "the phase is kept"
+
+
+async def came(site: Site, moment_ms: int) -> bool:
+    return await next_ms(site) > moment_ms
+
+
+async def test_a_tick_comes_within_a_second_of_its_moment(site: Site) -> None:
+    await site.worker()
+    await publish(site, TICK, kind="every", milliseconds=700)
+    due_ms = await next_ms(site)
+    await until(lambda: came(site, due_ms), what="the tick")
+    (run,) = await runs(site)
+    assert due_ms <= run.created_at_ms < due_ms + 1_000
+    assert (run.api, run.caller, run.workflow) == (ID, "schedule", "test/noop:1.0.0")
+    ended = await site.ended(run.uid)
+    assert ended.status == "completed"
+
+
+async def test_a_cron_expression_ticks_on_its_second(site: Site) -> None:
+    await site.worker()
+    await publish(site, TICK, kind="cron", cron="*/2 * * * * *", zone="Europe/Berlin")
+    due_ms = await next_ms(site)
+    assert due_ms % 2_000 == 0
+    await until(lambda: came(site, due_ms), what="the tick")
+    (run,) = await runs(site)
+    assert due_ms <= run.created_at_ms < due_ms + 1_000
+    assert await next_ms(site) == due_ms + 2_000
+
+
+@pytest.mark.parametrize(
+    ("missed", "started"), [("once", 1), ("skip", 0), ("all", 5)], ids=["once", "skip", "all"]
+)
+async def test_what_was_missed_goes_by_the_policy(site: Site, missed: Missed, started: int) -> None:
+    await publish(site, TICK, kind="every", milliseconds=3_600_000, missed=missed)
+    await overdue(site, 4 * 3_600_000 + LATE_MS + 1_000)
+    before_ms = await now_ms(site)
+    await site.worker()
+    await until(lambda: came(site, before_ms), what="the tick to be taken")
+    assert len(await runs(site)) == started
+    # The phase is kept: the next tick is where it would have been.
+    assert before_ms < await next_ms(site) <= before_ms + 3_600_000 - LATE_MS
+
+
+async def test_of_a_long_absence_the_newest_ticks_count(site: Site) -> None:
+    await publish(site, TICK, kind="every", milliseconds=60_000, missed="all")
+    await overdue(site, 1_000 * 60_000)
+    before_ms = await now_ms(site)
+    await site.worker()
+    await until(lambda: came(site, before_ms), what="the tick to be taken")
+    assert len(await runs(site)) == MOST
+
+
+async def test_after_runs_one_after_the_other_even_where_they_fault(site: Site) -> None:
+    await site.worker()
+    await publish(site, FAULTY, kind="after", milliseconds=30)
+
+    async def three() -> bool:
+        return len([run for run in await runs(site) if run.ended]) >= 3
+
+    await until(three, what="three runs")
+    await publish(site, FAULTY)
+    found = sorted(await runs(site), key=lambda run: run.created_at_ms)
+    for before, after in itertools.pairwise(found):
+        assert before.ended_at_ms is not None
+        assert after.created_at_ms >= before.ended_at_ms + 30
+    assert {run.status for run in found if run.ended} == {"faulted"}
+
+
+async def test_a_broken_schedule_disturbs_no_other(site: Site) -> None:
+    await publish(site, TICK, kind="every", milliseconds=100)
+    await site.store.call("HSET", keys.SCHEDULES, "schedule:a/broken", b"\x93\xa5every\xa1p\xa2{}")
+    await site.store.call("HSET", keys.SCHEDULES, "schedule:a/torn", b"\xc1")
+    await site.store.call(
+        "ZADD", keys.TICKS, 1, "schedule:a/broken", 1, "schedule:a/torn", 1, "schedule:a/gone"
+    )
+    worker = await site.worker()
+
+    async def two() -> bool:
+        return len(await runs(site)) >= 2
+
+    await until(two, what="two ticks")
+    assert worker.said().count("schedule:a/broken: ValidationError") == 1
+
+
+ON = workflow("noop", {"keep": {"set": "${ . }"}}) | {
+    "schedule": {"on": {"one": {"with": {"type": "order.placed"}}}}
+}
+
+
+def event(number: int) -> bytes:
+    return canonical(
+        {"specversion": "1.0", "id": str(number), "source": "/t", "type": "order.placed", "data": number}
+    )
+
+
+async def listen(site: Site, definition: dict[str, Any] = ON, **more: Any) -> None:
+    """Publish it, and wait until its standing run listens."""
+    await publish(site, definition, kind="on", **more)
+
+    async def listens() -> bool:
+        return any(run.status == "waiting" for run in await runs(site))
+
+    await until(listens, what="a standing run")
+
+
+async def started(site: Site, count: int, status: str = "completed") -> list[RunView]:
+    """The runs that events started, once there are so many."""
+
+    async def enough() -> bool:
+        return len([run for run in await runs(site) if run.status == status]) >= count
+
+    await until(enough, what=f"{count} runs")
+    return [run for run in await runs(site) if run.status == status]
+
+
+async def test_events_start_a_run_each_and_the_standing_run_ends_with_its_schedule(site: Site) -> None:
+    await site.worker()
+    await listen(site)
+    for number in range(20):
+        assert await site.store.events.publish([event(number)]) == 1
+    found = await started(site, 20)
+    assert sorted(decoded(run.input)[0]["data"] for run in found) == list(range(20))
+    assert {run.workflow for run in found} == {"test/noop:1.0.0"}
+    await publish(site, TICK)
+
+    async def gone() -> bool:
+        return not any(run.status == "waiting" for run in await runs(site))
+
+    await until(gone, what="the end of the standing run")
+
+
+async def test_an_apply_of_another_version_loses_no_event(site: Site) -> None:
+    await site.worker()
+    await listen(site)
+    for number in range(40):
+        await site.store.events.publish([event(number)])
+        if number == 20:
+            await publish(site, ON, version="1.1.0", kind="on")
+    found = await started(site, 40)
+    assert sorted(decoded(run.input)[0]["data"] for run in found) == list(range(40))
+    await site.store.events.publish([event(40)])
+    found = await started(site, 41)
+    (last,) = [run for run in found if decoded(run.input)[0]["data"] == 40]
+    assert last.workflow == "test/noop:1.1.0"
+
+
+async def test_the_fault_of_a_run_is_no_fault_of_what_started_it(site: Site) -> None:
+    await site.worker()
+    await listen(site, FAULTY | {"schedule": ON["schedule"]})
+    await site.store.events.publish([event(1)])
+    await started(site, 1, "faulted")
+    await site.store.events.publish([event(2)])
+    found = await started(site, 2, "faulted")
+    assert sorted(decoded(run.input)[0]["data"] for run in found) == [1, 2]
+
+
+async def test_a_standing_run_that_someone_cancels_is_started_again(site: Site) -> None:
+    await site.worker()
+    await listen(site)
+    (standing_run,) = await runs(site)
+    await site.store.runs.cancel(standing_run.uid, "by mistake")
+    assert (await site.ended(standing_run.uid)).status == "cancelled"
+    await listen(site)
+    await site.store.events.publish([event(1)])
+    await started(site, 1)
+
+
+async def test_sinks_are_told_of_the_runs_that_events_start_and_not_of_the_standing_one(site: Site) -> None:
+    """Neither by a worker nor, where it is suspended, resumed or cancelled, by the store."""
+    async with SinkServer() as sink:
+        await site.worker(**sinks(all=sink.setting(lifecycle=True)))
+        await listen(site)
+        (standing_run,) = await runs(site)
+        await site.store.runs.suspend(standing_run.uid)
+        await site.store.runs.resume(standing_run.uid)
+        await site.store.runs.cancel(standing_run.uid)
+        assert (await site.ended(standing_run.uid)).status == "cancelled"
+        await listen(site)
+        await site.store.events.publish([event(1)])
+        (run,) = await started(site, 1)
+        await until(lambda: any("workflow.completed" in each["type"] for each in sink.taken), what="its end")
+        assert {each["subject"] for each in sink.taken} == {f"noop-{run.uid}.test"}
+
+
+async def test_all_of_a_strategy_are_gathered_by_what_they_have_in_common(site: Site) -> None:
+    both = [
+        {"with": {"type": kind}, "correlate": {"order": {"from": ".data.order"}}}
+        for kind in ("paid", "packed")
+    ]
+    definition = ON | {"schedule": {"on": {"all": both}, "read": "data"}}
+    await site.worker()
+    await listen(site, definition)
+    for kind, order in (("paid", 1), ("paid", 2), ("packed", 2), ("packed", 1)):
+        envelope = {"specversion": "1.0", "id": f"{kind}{order}", "source": "/t", "type": kind}
+        await site.store.events.publish([canonical(envelope | {"data": {"order": order}})])
+    found = await started(site, 2)
+    assert sorted([each["order"] for each in decoded(run.input)] for run in found) == [[1, 1], [2, 2]]

@@ -1,0 +1,123 @@
+"""Secrets reach the workflows that declare them, and nothing that people read."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iogate.engine.errors import RaisedError
+from iogate.errors import WorkflowError
+from iogate.settings import Settings
+from iogate.worker.secrets.redaction import Redaction
+from iogate.worker.secrets.secret_store import Vault
+from tests.worker.site import decoded, workflow
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.worker.site import Site
+
+SECRET = "s3cr3t/pass+wörd&1"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        SECRET,
+        quote(SECRET, safe=""),
+        base64.b64encode(SECRET.encode()).decode(),
+        base64.b64encode(f"user:{SECRET}".encode()).decode(),
+        base64.b64encode(f"ab:{SECRET}:more".encode()).decode(),
+        base64.urlsafe_b64encode(f"abc:{SECRET}".encode()).decode(),
+        "s3cr3t/pass+w\\u00f6rd&1",
+    ],
+)
+def test_redaction_finds_a_secret_in_each_disguise(form: str) -> None:
+    redaction = Redaction([SECRET])
+    scrubbed = redaction.scrub({"detail": [f"before {form} after"]})
+    assert form not in scrubbed["detail"][0]
+    assert "[redacted]" in scrubbed["detail"][0]
+    response = {"status": 418, "headers": {"X-Request-Id": form}, "body": {form: [form]}}
+    error = redaction.error(
+        WorkflowError("runtime", title=form, detail=f"got {form}", status=418, response=response)
+    )
+    assert (error.title, error.status) != (form, 500)
+    assert form not in str(error.to_json())
+
+
+def test_redaction_leaves_the_authors_words_the_authors() -> None:
+    """The engine says before the others which task they are of."""
+    redaction = Redaction([SECRET])
+    for kind in (WorkflowError, RaisedError):
+        assert type(redaction.error(kind("runtime", detail=SECRET))) is kind
+
+
+@given(st.text(min_size=1), st.binary(max_size=20), st.binary(max_size=20))
+def test_redaction_of_base64_does_not_depend_on_neighbours(secret: str, before: bytes, after: bytes) -> None:
+    raw = secret.encode("utf-8", "surrogatepass")
+    whole = base64.b64encode(before + raw + after).decode()
+    core = base64.b64encode(raw).decode().rstrip("=")
+    if len(core) >= 14:
+        assert core not in Redaction([secret]).text(whole)
+        assert Redaction([secret]).text(whole) != whole
+
+
+def test_redaction_hides_every_text_in_an_object() -> None:
+    redaction = Redaction([{"user": "alice-in-chains", "nested": ["hunter22", 1234567]}])
+    assert redaction.text("alice-in-chains hunter22 1234567") == "[redacted] [redacted] [redacted]"
+
+
+def test_redaction_leaves_numbers_and_structure_alone() -> None:
+    assert Redaction(["12"]).scrub({"at": 1234, "a": [True, None, 1.5]}) == {
+        "at": 1234,
+        "a": [True, None, 1.5],
+    }
+
+
+def test_a_worker_announces_names_of_its_secrets_and_why_others_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_KEY", SECRET)
+    vault = Vault(
+        Settings(secrets={"key": {"env": "TEST_KEY"}, "gone": {"env": "NOBODY_SETS_THIS"}}), tmp_path
+    )
+    assert vault.announced() == {
+        "secrets": "key",
+        "unset:gone": "environment variable NOBODY_SETS_THIS is not set",
+    }
+
+
+def leaky(name: str) -> dict[str, object]:
+    error = {"type": "https://example.com/leak", "status": 418, "title": "leak", "detail": "${ $secrets.db }"}
+    return workflow(name, {"leak": {"raise": {"error": error}}}, use={"secrets": ["db"]})
+
+
+async def test_secret_in_an_error_is_hidden_everywhere(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_DB", SECRET)
+    await site.publish(leaky("leak"))
+    worker = await site.worker(secrets={"db": {"env": "TEST_DB"}})
+    uid = await site.call("leak")
+    run = await site.ended(uid)
+    assert (run.status, decoded(run.error)["status"], decoded(run.error)["detail"]) == (
+        "faulted",
+        418,
+        "[redacted]",
+    )
+    written = b"\n".join(await site.store.runs.journal(uid)).decode() + worker.said()
+    assert SECRET not in written
+    assert "[redacted]" in written
+
+
+async def test_missing_secret_is_an_authorization_error_of_the_run_alone(site: Site) -> None:
+    await site.publish(leaky("leak"))
+    worker = await site.worker(secrets={"db": {"env": "TEST_DB_THAT_IS_NOT_SET"}})
+    run = await site.ended(await site.call("leak"))
+    error = decoded(run.error)
+    assert (run.status, error["status"]) == ("faulted", 403)
+    assert error["type"].endswith("/authorization")
+    assert "environment variable TEST_DB_THAT_IS_NOT_SET is not set" in worker.said()
