@@ -11,10 +11,10 @@ from typing import Any
 
 from iogate.security.keyring import NO_KEYS, Keyring
 from iogate.settings.redis_url import mask
-from iogate.store.connection.connection import Line, StoreUnavailable, time_ms
+from iogate.store.connection.connection import Connection, StoreUnavailable, time_ms
 from iogate.store.connection.endpoint import Endpoint
 from iogate.store.connection.memory import Memory
-from iogate.store.connection.pubsub import Signals
+from iogate.store.connection.pubsub import PubSub
 from iogate.store.events.bus import Events
 from iogate.store.events.outbox import Outbox
 from iogate.store.integrity import store_form, trust
@@ -27,37 +27,37 @@ from iogate.store.revisions.revisions import Revisions
 from iogate.store.revisions.schedules import Schedules
 from iogate.store.runs.intake import Intake
 from iogate.store.runs.leases import Leases
-from iogate.store.runs.operations import Runs
+from iogate.store.runs.operations import RunOperations
 
 __all__ = ["Store", "StoreUnavailable", "open_store"]
 
 
 class Store:
-    """The parts share one connection; an intake has its own, and the signals another."""
+    """The parts share one connection; an intake has its own, and publish/subscribe another."""
 
     def __init__(self, url: str, *, client_name: str, keyring: Keyring, replicas: int = 0) -> None:
         self.url = url
         self.keyring = keyring
         self._client_name = client_name
         self._endpoint = Endpoint(url)
-        self._line = Line(self._endpoint, name=client_name, replicas=replicas)
-        self._signals = Signals(self._endpoint, name=client_name)
+        self._connection = Connection(self._endpoint, name=client_name, replicas=replicas)
+        self._pubsub = PubSub(self._endpoint, name=client_name)
         self._intakes: list[Intake] = []
-        self.refusals = Refusals(self._line)
-        self.revisions = Revisions(self._line, keyring, self.refusals)
-        self.gates = Gates(self._line, self._signals)
-        self.leases = Leases(self._line, self._signals, keyring, self.refusals)
-        self.runs = Runs(self._line, self._signals, keyring, self.refusals)
-        self.events = Events(self._line, self._signals, Memory(self._line), keyring, self.refusals)
-        self.outbox = Outbox(self._line, self._signals)
-        self.schedules = Schedules(self._line, keyring, self.refusals)
-        self.presence = Presence(self._line)
-        self.drains = Drains(self._line)
+        self.refusals = Refusals(self._connection)
+        self.revisions = Revisions(self._connection, keyring, self.refusals)
+        self.gates = Gates(self._connection, self._pubsub)
+        self.leases = Leases(self._connection, self._pubsub, keyring, self.refusals)
+        self.runs = RunOperations(self._connection, self._pubsub, keyring, self.refusals)
+        self.events = Events(self._connection, self._pubsub, Memory(self._connection), keyring, self.refusals)
+        self.outbox = Outbox(self._connection, self._pubsub)
+        self.schedules = Schedules(self._connection, keyring, self.refusals)
+        self.presence = Presence(self._connection)
+        self.drains = Drains(self._connection)
 
     @property
     def address(self) -> str:
         """Where the store is, without credentials; safe to print."""
-        return self._line.address
+        return self._connection.address
 
     @property
     def shown_url(self) -> str:
@@ -68,8 +68,8 @@ class Store:
     def intake(self) -> Intake:
         """A way in for calls; one a gateway process."""
         name = f"{self._client_name}-intake"
-        line = Line(self._endpoint, name=name, timeout_s=1.0, replicas=self._line.replicas)
-        intake = Intake(line, self.keyring)
+        connection = Connection(self._endpoint, name=name, timeout_s=1.0, replicas=self._connection.replicas)
+        intake = Intake(connection, self.keyring)
         self._intakes.append(intake)
         return intake
 
@@ -78,69 +78,69 @@ class Store:
 
         Raises StoreUnavailable or WrongStore if not.
         """
-        await self._line.look()
+        await self._connection.look()
 
     async def ready(self) -> None:
         """Return if a call could be stored now: each connection is to the primary, and replicas are there.
 
         Raises StoreUnavailable if not.
         """
-        await asyncio.gather(self._line.look(), *(intake.look() for intake in self._intakes))
+        await asyncio.gather(self._connection.look(), *(intake.look() for intake in self._intakes))
         await self.drains.check()
-        await self._line.confirm()
+        await self._connection.confirm()
 
     async def confirm(self) -> None:
         """Return once as many replicas as the settings want have all that was written before.
 
         Raises StoreUnavailable if they take too long.
         """
-        await self._line.confirm()
+        await self._connection.confirm()
 
     async def now_ms(self) -> int:
         """Return the store's time, which all processes go by."""
-        return time_ms(await self._line.call("TIME"))
+        return time_ms(await self._connection.call("TIME"))
 
     async def server_info(self) -> dict[str, str]:
         """What INFO says."""
-        text: bytes = await self._line.call("INFO")
+        text: bytes = await self._connection.call("INFO")
         pairs = (line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
         return {name: value.strip() for name, value in pairs}
 
     async def findings(self) -> list[Finding]:
         """What is unsafe in the server's settings, and what was lost; for `doctor`."""
-        return await findings(self._line, await self.outbox.sinks())
+        return await findings(self._connection, await self.outbox.sinks())
 
     async def is_older(self) -> bool:
         """Whether an earlier release wrote it, and it was not adopted since."""
-        return await store_form.is_older(self._line)
+        return await store_form.is_older(self._connection)
 
     async def was_signed(self) -> bool:
         """Whether it shows that processes with keys have used it."""
-        return await store_form.was_signed(self._line)
+        return await store_form.was_signed(self._connection)
 
     async def check(self, ring: Keyring) -> None:
         """Check that a process with these keys may use the store; raises WrongStore as `open_store` does."""
-        await store_form.check(self._line, ring)
+        await store_form.check(self._connection, ring)
 
     async def check_unused(self) -> None:
         """Check that no process has used the store with a key.
 
         Raises WrongStore where one has, and this one has none.
         """
-        known = await trust.names(self._line)
+        known = await trust.names(self._connection)
         if known:
             raise trust.differs(self.address, known, self.keyring)
 
     async def call(self, *arguments: Any) -> Any:
         """One raw command, for `doctor` and tests."""
-        return await self._line.call(*arguments)
+        return await self._connection.call(*arguments)
 
     async def close(self) -> None:
         for intake in self._intakes:
             await intake.close()
         await self.runs.followers.close()
-        await self._signals.close()
-        await self._line.close()
+        await self._pubsub.close()
+        await self._connection.close()
         self._endpoint.close()
 
 
@@ -163,7 +163,7 @@ async def open_store(
     store = Store(url, client_name=client_name, keyring=keyring, replicas=replicas)
     try:
         await store.look()
-        await store_form.check(store._line, keyring, adopts=adopts)  # noqa: SLF001 - its other half
+        await store_form.check(store._connection, keyring, adopts=adopts)  # noqa: SLF001 - its other half
     except BaseException:
         await store.close()
         raise

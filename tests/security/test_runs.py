@@ -11,7 +11,7 @@ from argon2.low_level import Type, hash_secret
 from iogate.compiler.revision import AnyAuth, Auth, HashedSecret, NoAuth, TokenAuth, UserAuth
 from iogate.security import secrets
 from iogate.security.password_hashing import FAILURES, Parameters, parameters
-from iogate.store.connection.connection import Argument, Line
+from iogate.store.connection.connection import Argument, Connection
 from tests.gateway.driver import OTHER, TOKEN, USER, World, api
 from tests.store.builders import commit
 from tests.store.runs.test_compression import NOISE
@@ -181,15 +181,15 @@ async def test_no_more_of_a_run_is_read_for_wrong_credentials_than_of_none(
     claim = await world.claim(parked)
     due_ms = claim.created_at_ms + 600_000
     await world.store.leases.commit([commit(claim, "park", due_ms=due_ms)])
-    run = Line.run
+    run = Connection.run
     read: list[tuple[str, int]] = []
 
-    async def spied(self: Line, name: str, *arguments: Argument, attempts: int = 2) -> Any:
+    async def spied(self: Connection, name: str, *arguments: Argument, attempts: int = 2) -> Any:
         answer = await run(self, name, *arguments, attempts=attempts)
         read.append((name, len(msgspec.msgpack.encode(answer))))
         return answer
 
-    monkeypatch.setattr(Line, "run", spied)
+    monkeypatch.setattr(Connection, "run", spied)
     for wrong in ({"token": "other"}, {}):
         for uid in (live, parked, over, "1"):
             read.clear()

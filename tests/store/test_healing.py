@@ -116,17 +116,17 @@ async def test_connections_that_a_middlebox_forgot_heal_before_the_next_call(
 
 
 async def _silent(store: Store, intake: Intake, proxy: Proxy, before: int) -> bool:
-    wires = [store._line._wire, intake._line._wire]
-    return proxy.accepted > before and all(wire is not None and not wire.open for wire in wires)
+    sockets = [store._connection._socket, intake._connection._socket]
+    return proxy.accepted > before and all(each is not None and not each.open for each in sockets)
 
 
 async def test_tcp_connections_are_kept_alive() -> None:
     with server() as own:
         store = await open_store(own.url, keyring=RING)
-        wire = store._line._wire
-        assert wire is not None
-        assert wire.transport is not None
-        used = wire.transport.get_extra_info("socket")
+        opened = store._connection._socket
+        assert opened is not None
+        assert opened.transport is not None
+        used = opened.transport.get_extra_info("socket")
         assert used.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) != 0
         if hasattr(socket, "TCP_KEEPIDLE"):
             assert used.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30

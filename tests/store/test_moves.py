@@ -373,7 +373,7 @@ async def test_a_run_wakes_one_worker_and_a_take_that_leaves_runs_wakes_the_next
         for name in ("a", "b", "c"):
             ring = partial(lambda name, _: rung.append(name), name)
             channel = keys.WAKE_CHANNEL + name
-            await stack.enter_async_context(each_store._signals.listening(channel, ring))
+            await stack.enter_async_context(each_store._pubsub.listening(channel, ring))
         for name in ("a", "b", "c", "dead-1", "dead-2"):
             await leases.take(name, 2)
 
@@ -406,7 +406,7 @@ async def test_two_takers_never_get_the_same_run(store: Store) -> None:
     await publish(store)
     intake = store.intake()
     uids = set(await asyncio.gather(*(accepted(intake) for _ in range(60))))
-    takers = [Leases(store._line, store._signals, RING, store.refusals) for _ in range(4)]
+    takers = [Leases(store._connection, store._pubsub, RING, store.refusals) for _ in range(4)]
     taken: list[str] = []
     while len(taken) < len(uids):
         found = await asyncio.gather(*(taker.take(f"w{n}", 7) for n, taker in enumerate(takers)))

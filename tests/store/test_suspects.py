@@ -234,7 +234,7 @@ async def test_burying_ends_a_bounded_number_of_leases_in_each_call(each_store: 
     told = ("dead", b"", b"", "", b"", b"", 1)
     with scripted(bury_ms=-1):
         # The caller dies after the first call, and the next one begins from the start.
-        count, position = await each_store._line.run("bury", *told, "-inf")
+        count, position = await each_store._connection.run("bury", *told, "-inf")
         assert count <= 1
         assert position in ends
         assert await each_store.leases.held_by(["dead"]) == 3 - count

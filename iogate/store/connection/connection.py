@@ -1,7 +1,7 @@
 """One connection to the store that comes back by itself: pipelined, with a deadline on every answer.
 
 Used by every part of the store; only publish/subscribe goes through redis-py, whose asyncio client
-costs more a command than the whole accept. A `Line` never sends twice on its own: who calls a script
+costs more a command than the whole accept. A `Connection` never sends twice on its own: who calls a script
 that may be repeated says so (`attempts`). Invariants: each connection is to a primary when it is made,
 and is closed when the server says that it is none any more, when an idle connection does not answer a
 probe, or when the sentinels name another primary; with `replicas`, a script of CONFIRMED has succeeded
@@ -32,10 +32,10 @@ from iogate.store.connection.failures import (
     Unconfirmed,
     failure,
 )
-from iogate.store.connection.socket import Argument, Wire, address_of, open_wire, options_of, pack
+from iogate.store.connection.socket import Argument, Socket, address_of, open_socket, options_of, pack
 from iogate.store.embedded.binaries import OLDEST
 
-__all__ = ["Argument", "CommandFailed", "Line", "StoreFull", "StoreUnavailable", "pack"]
+__all__ = ["Argument", "CommandFailed", "Connection", "StoreFull", "StoreUnavailable", "pack"]
 
 SLOWEST = 4 * 1024**2
 """Bytes a second that a store is given to take in what is asked of it."""
@@ -55,8 +55,8 @@ loses is given again with the same token, and two workers would pass as one."""
 _PROBE = pack("HELLO", 2)
 
 
-class Line:
-    """See the module. `timeout_s` bounds each call, connecting included; more where much is on the wire."""
+class Connection:
+    """See the module. `timeout_s` bounds each call, connecting included; more where much is on the socket."""
 
     def __init__(
         self, endpoint: Endpoint | str, *, name: str, timeout_s: float = 5.0, replicas: int = 0
@@ -65,7 +65,7 @@ class Line:
         self._endpoint = Endpoint(endpoint) if isinstance(endpoint, str) else endpoint
         self._name = name.replace(" ", "-")
         self._timeout_s = timeout_s
-        self._wire: Wire | None = None
+        self._socket: Socket | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._connecting = asyncio.Lock()
         self.replicas = replicas
@@ -84,9 +84,9 @@ class Line:
     async def close(self) -> None:
         if self._keeping is not None:
             self._keeping.cancel()
-        if self._wire is not None:
-            self._wire.close("closed")
-            self._wire = None
+        if self._socket is not None:
+            self._socket.close("closed")
+            self._socket = None
         if self._own_endpoint:
             self._endpoint.close()
         await asyncio.sleep(0)
@@ -160,17 +160,17 @@ class Line:
     async def send(self, packed: bytes, count: int, *, timeout_s: float | None = None) -> list[Any]:
         """Write packed commands and wait for `count` answers; errors among them are returned."""
         limit = self._timeout_s if timeout_s is None else timeout_s
-        wire = None
+        socket = None
         try:
             async with asyncio.timeout(limit) as bound:
-                wire = await self._connected()
-                answer = wire.ask(packed, count)
+                socket = await self._connected()
+                answer = socket.ask(packed, count)
                 if timeout_s is None and (at := bound.when()) is not None:
-                    bound.reschedule(at + wire.owed / SLOWEST)
+                    bound.reschedule(at + socket.owed / SLOWEST)
                 return await answer
         except TimeoutError:
-            if wire is not None:
-                wire.close("no answer in time")
+            if socket is not None:
+                socket.close("no answer in time")
             raise StoreUnavailable(f"{self.address} gave no answer within {limit:g} s") from None
 
     async def load(self) -> None:
@@ -183,7 +183,7 @@ class Line:
         Raises StoreUnavailable if not, and closes the connection.
         """
         (reply,) = await self.send(_PROBE, 1)
-        self._check_server(self._checked(reply, "HELLO"), self._wire)
+        self._check_server(self._checked(reply, "HELLO"), self._socket)
 
     async def settle(self, limit_s: float) -> bool:
         """Connect to the primary that all sentinels name; False if they do not agree in time.
@@ -195,15 +195,15 @@ class Line:
             if time.monotonic() > until:
                 return False
             await asyncio.sleep(AGREE_S)
-        if self._wire is not None and self._wire.url != url:
-            self._wire.close("the primary has moved")
-        wire = await self._connected()
-        return not self.watched or wire.url == url
+        if self._socket is not None and self._socket.url != url:
+            self._socket.close("the primary has moved")
+        socket = await self._connected()
+        return not self.watched or socket.url == url
 
     def failure(self, reply: str, command: str) -> Exception:
         """Return the failure that an error reply means; a server that is no primary any more is left."""
-        if DEMOTED.search(reply) and self._wire is not None:
-            self._wire.close("the server is not the primary any more")
+        if DEMOTED.search(reply) and self._socket is not None:
+            self._socket.close("the server is not the primary any more")
         return failure(reply, address=self.address, user=self._endpoint.user, command=command.upper())
 
     def _checked(self, reply: Any, command: str) -> Any:
@@ -213,41 +213,41 @@ class Line:
 
     # Connecting.
 
-    async def _connected(self) -> Wire:
-        wire = self._wire
-        if wire is not None and wire.open:
-            return wire
+    async def _connected(self) -> Socket:
+        socket = self._socket
+        if socket is not None and socket.open:
+            return socket
         async with self._connecting:
-            if self._wire is not None and self._wire.open:
-                return self._wire
-            wire = self._wire = await self._connect()
+            if self._socket is not None and self._socket.open:
+                return self._socket
+            socket = self._socket = await self._connect()
             if self._keeping is not None:
                 self._keeping.cancel()
             self._keeping = asyncio.create_task(self._keep(), name="store connection")
-            return wire
+            return socket
 
-    async def _connect(self) -> Wire:
+    async def _connect(self) -> Socket:
         """Connect to the first of the candidates that is the primary."""
         refused: StoreUnavailable | None = None
         for url in await self._endpoint.urls():
             try:
-                wire = await open_wire(url)
+                socket = await open_socket(url)
                 try:
-                    await self._introduce(wire)
+                    await self._introduce(socket)
                 except BaseException:
-                    wire.close("not ready")
+                    socket.close("not ready")
                     raise
             except StoreUnavailable as error:
                 refused = error
                 continue
             self._endpoint.current = url
-            return wire
+            return socket
         assert refused is not None
         raise refused
 
-    async def _introduce(self, wire: Wire) -> None:
+    async def _introduce(self, socket: Socket) -> None:
         """Log in, name the connection and load the scripts: they are gone after a restart."""
-        where = options_of(wire.url)
+        where = options_of(socket.url)
         commands: list[Sequence[Argument]] = []
         if where.get("password"):
             user = (where["username"],) if where.get("username") else ()
@@ -256,17 +256,19 @@ class Line:
         if where.get("db"):
             commands.append(("SELECT", where["db"]))
         commands.append(("CLIENT", "SETNAME", self._name))
-        replies = await self._insist(wire, commands)
-        self._check_server(replies[commands.index(("HELLO", 2))], wire)
+        replies = await self._insist(socket, commands)
+        self._check_server(replies[commands.index(("HELLO", 2))], socket)
         # Apart from the login: a server cuts off who sends much before having logged in.
-        await self._insist(wire, [("SCRIPT", "LOAD", scripts.script(name).text) for name in scripts.names()])
+        await self._insist(
+            socket, [("SCRIPT", "LOAD", scripts.script(name).text) for name in scripts.names()]
+        )
 
-    async def _insist(self, wire: Wire, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+    async def _insist(self, socket: Socket, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         packed = b"".join(pack(*command) for command in commands)
-        replies = await wire.ask(packed, len(commands))
+        replies = await socket.ask(packed, len(commands))
         for command, reply in zip(commands, replies, strict=True):
             if isinstance(reply, hiredis.ReplyError):
-                self._refuse(address_of(wire.url), command, str(reply))
+                self._refuse(address_of(socket.url), command, str(reply))
         return replies
 
     def _refuse(self, address: str, command: Sequence[Argument], reply: str) -> None:
@@ -284,12 +286,12 @@ class Line:
             hint="check user, password and database in redis_url, and the rights of that user",
         )
 
-    def _check_server(self, told: Sequence[Any], wire: Wire | None) -> None:
+    def _check_server(self, told: Sequence[Any], socket: Socket | None) -> None:
         """Check the reply of HELLO: iogate needs the primary of a store that is no cluster."""
         server = {
             str(name, "utf-8", "replace"): value for name, value in zip(told[::2], told[1::2], strict=False)
         }
-        address = address_of(wire.url) if wire is not None and wire.url else self.address
+        address = address_of(socket.url) if socket is not None and socket.url else self.address
         version, mode = _text(server.get("version")), _text(server.get("mode"))
         if version and too_old(version):
             raise _too_old(address, version)
@@ -306,50 +308,50 @@ class Line:
                 hint=f"set redis_url to redis+sentinel://{address}/NAME, with the NAME of `sentinel monitor`",
             )
         if _text(server.get("role")) in {"replica", "slave"}:
-            if wire is not None:
-                wire.close("the server is a replica")
+            if socket is not None:
+                socket.close("the server is a replica")
             raise NotPrimary(address)
 
     # Keeping.
 
     async def _keep(self) -> None:
         """Close the connection when it is dead or its server is not the primary any more."""
-        while self._wire is not None and self._wire.open:
-            wire = self._wire
+        while self._socket is not None and self._socket.open:
+            socket = self._socket
             await asyncio.sleep(SENTINEL_S if self._endpoint.watched else PROBE_S)
             if self._endpoint.watched:
-                await self._follow(wire)
-            if wire.open and not wire.owed and time.monotonic() - wire.heard_at >= PROBE_S:
-                await self._probe(wire)
+                await self._follow(socket)
+            if socket.open and not socket.owed and time.monotonic() - socket.heard_at >= PROBE_S:
+                await self._probe(socket)
 
-    async def _probe(self, wire: Wire) -> None:
+    async def _probe(self, socket: Socket) -> None:
         try:
             async with asyncio.timeout(PROBE_S):
-                (reply,) = await wire.ask(_PROBE, 1)
+                (reply,) = await socket.ask(_PROBE, 1)
         except (TimeoutError, StoreUnavailable):
-            wire.close("an idle connection gave no answer")
+            socket.close("an idle connection gave no answer")
             return
         if isinstance(reply, hiredis.ReplyError):
             return
         try:
-            self._check_server(reply, wire)
+            self._check_server(reply, socket)
         except (StoreUnavailable, WrongStore):
-            wire.close("the server is not the store any more")
+            socket.close("the server is not the store any more")
 
-    async def _follow(self, wire: Wire) -> None:
+    async def _follow(self, socket: Socket) -> None:
         """Move to the primary that the sentinels name, once it is one."""
         try:
-            if (await self._endpoint.urls())[0] == wire.url:
+            if (await self._endpoint.urls())[0] == socket.url:
                 return
             async with asyncio.timeout(self._timeout_s):
                 found = await self._connect()
         except (TimeoutError, StoreUnavailable, WrongStore):
             return
-        if found.url == wire.url or self._wire is not wire:
+        if found.url == socket.url or self._socket is not socket:
             found.close("not needed")
             return
-        self._wire = found
-        wire.close("the primary has moved")
+        self._socket = found
+        socket.close("the primary has moved")
 
 
 def too_old(version: str) -> bool:

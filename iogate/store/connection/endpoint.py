@@ -2,7 +2,7 @@
 
 Used by `connection`, `pubsub` and the worker's registration in RQ. Invariant: of several sentinels that
 disagree, the one that has seen the latest failover is right: its answer carries the highest configuration
-epoch, which only a majority can raise. Whether a server is a primary is for the caller to check (`line`).
+epoch, which only a majority can raise. Whether a server is a primary is for the caller to check.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from iogate.errors import Misused
 from iogate.settings import redis_url
 from iogate.settings.redis_url import Host, Sentinels
 from iogate.store.connection.failures import StoreUnavailable
-from iogate.store.connection.socket import KEEPALIVE, Wire, address_of, open_wire, options_of, pack
+from iogate.store.connection.socket import KEEPALIVE, Socket, address_of, open_socket, options_of, pack
 
 ASK_S = 0.5
 """A sentinel that is silent for longer is left out."""
@@ -47,7 +47,7 @@ class Endpoint:
         """
         self._url = url
         self._sentinels = redis_url.sentinels(url)
-        self._wires: dict[Host, Wire] = {}
+        self._sockets: dict[Host, Socket] = {}
         self._asking: asyncio.Task[list[str]] | None = None
         self._asked_at = 0.0
         self.current = ""
@@ -100,9 +100,9 @@ class Endpoint:
         """Close the connections to the sentinels."""
         if self._asking is not None:
             self._asking.cancel()
-        for wire in self._wires.values():
-            wire.close("closed")
-        self._wires.clear()
+        for socket in self._sockets.values():
+            socket.close("closed")
+        self._sockets.clear()
 
     async def _ask_all(self, sentinels: Sentinels) -> list[str]:
         """Ask every sentinel; a majority that has answered need not wait for the rest."""
@@ -135,22 +135,22 @@ class Endpoint:
 
     async def _ask(self, sentinels: Sentinels, host: Host) -> _Answer | None:
         """Return what one sentinel answers; None if it is silent or knows no primary of that name."""
-        wire = self._wires.get(host)
+        socket = self._sockets.get(host)
         try:
             async with asyncio.timeout(ASK_S):
-                if wire is None or not wire.open:
-                    wire = self._wires[host] = await self._open(sentinels, host)
-                (reply,) = await wire.ask(pack("SENTINEL", "MASTER", sentinels.name), 1)
+                if socket is None or not socket.open:
+                    socket = self._sockets[host] = await self._open(sentinels, host)
+                (reply,) = await socket.ask(pack("SENTINEL", "MASTER", sentinels.name), 1)
         except (TimeoutError, StoreUnavailable):
-            if wire is not None:
-                wire.close("no answer in time")
+            if socket is not None:
+                socket.close("no answer in time")
             return None
         except asyncio.CancelledError:
-            if wire is not None and wire.owed:
-                wire.close("not needed")
+            if socket is not None and socket.owed:
+                socket.close("not needed")
             raise
         if isinstance(reply, hiredis.ReplyError):
-            wire.close("refused")
+            socket.close("refused")
             return None
         fields = dict(zip(reply[::2], reply[1::2], strict=False))
         if not {b"ip", b"port"} <= fields.keys():
@@ -162,15 +162,15 @@ class Endpoint:
         )
 
     @staticmethod
-    async def _open(sentinels: Sentinels, host: Host) -> Wire:
-        wire = await open_wire(sentinels.sentinel_url(*host))
+    async def _open(sentinels: Sentinels, host: Host) -> Socket:
+        socket = await open_socket(sentinels.sentinel_url(*host))
         if sentinels.password:
             user = (sentinels.username,) if sentinels.username else ()
-            (reply,) = await wire.ask(pack("AUTH", *user, sentinels.password), 1)
+            (reply,) = await socket.ask(pack("AUTH", *user, sentinels.password), 1)
             if isinstance(reply, hiredis.ReplyError):
-                wire.close("refused")
+                socket.close("refused")
                 raise StoreUnavailable(f"the sentinel {host[0]}:{host[1]} refused AUTH: {reply}")
-        return wire
+        return socket
 
 
 def blocking_client(url: str, **options: Any) -> Redis:

@@ -12,7 +12,7 @@ import math
 import time
 
 from iogate.store import keys
-from iogate.store.connection.connection import CommandFailed, Line, StoreFull, StoreUnavailable
+from iogate.store.connection.connection import CommandFailed, Connection, StoreFull, StoreUnavailable
 
 WATERMARK = 0.9
 """Share of the server's maxmemory above which nothing is accepted: running work needs the rest."""
@@ -22,8 +22,8 @@ SHARE = 8
 
 
 class Memory:
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._looked_at = 0.0
         self._room = math.inf
         """Bytes below the watermark at the last look; none if the flag was raised."""
@@ -44,9 +44,9 @@ class Memory:
         self._looked_at, self._let_in = now, size
         try:
             async with asyncio.timeout(left_s):
-                info: bytes = await self._line.call("INFO", "memory")
+                info: bytes = await self._connection.call("INFO", "memory")
         except TimeoutError:
-            raise StoreUnavailable(f"{self._line.address} gave no answer in time") from None
+            raise StoreUnavailable(f"{self._connection.address} gave no answer in time") from None
         except CommandFailed:
             # A user who may not ask: a full server still refuses by itself.
             return
@@ -55,4 +55,4 @@ class Memory:
         self._room = limit * WATERMARK - int(sizes["used_memory"]) if limit else math.inf
         if self._room < 0:
             with contextlib.suppress(StoreFull):  # then every script that takes something in fails by itself
-                await self._line.call("SET", keys.FULL, "1", "EX", keys.FULL_S)
+                await self._connection.call("SET", keys.FULL, "1", "EX", keys.FULL_S)

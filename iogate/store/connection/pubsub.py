@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
+from redis.asyncio.client import PubSub as RedisPubSub
 from redis.exceptions import RedisError
 
 from iogate.errors import Unreachable
@@ -34,7 +34,7 @@ LOOK_S = 1.0
 CANCEL_AGAIN_S = 0.1
 
 
-class Signals:
+class PubSub:
     """One subscription for the process, opened with the first listener and kept alive.
 
     A channel once wanted stays subscribed, so that the next wait on it starts at once, unless it was of
@@ -43,10 +43,10 @@ class Signals:
 
     def __init__(self, endpoint: Endpoint, *, name: str) -> None:
         self._endpoint = endpoint
-        self._name = f"{name.replace(' ', '-')}-signals"
+        self._name = f"{name.replace(' ', '-')}-pubsub"
         self._listeners: defaultdict[str, Counter[Listener]] = defaultdict(Counter)
         self._task: asyncio.Task[None] | None = None
-        self._subscription: PubSub | None = None
+        self._subscription: RedisPubSub | None = None
         self._subscribed: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     @contextlib.asynccontextmanager
@@ -63,7 +63,7 @@ class Signals:
         listeners[listener] += 1
         try:
             if self._task is None:
-                self._task = asyncio.create_task(self._listen(), name="store signals")
+                self._task = asyncio.create_task(self._listen(), name="store pubsub")
             elif new and self._subscription is not None:
                 with contextlib.suppress(*BROKEN):
                     await self._subscription.subscribe(channel)

@@ -32,7 +32,7 @@ KEEPALIVE = {
 _INCOMPLETE = object()
 
 
-class Wire(asyncio.Protocol):
+class Socket(asyncio.Protocol):
     """Bytes to answers, first asked first answered."""
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ def options_of(url: str) -> dict[str, Any]:
     return dict(parse_url(url))  # type: ignore[no-untyped-call] # redis-py's own
 
 
-async def open_wire(url: str) -> Wire:
+async def open_socket(url: str) -> Socket:
     """Open a socket to the server at `url`; the caller logs in.
 
     Raises StoreUnavailable.
@@ -121,19 +121,19 @@ async def open_wire(url: str) -> Wire:
     where = options_of(url)
     try:
         if "path" in where:
-            _, wire = await loop.create_unix_connection(Wire, where["path"])
+            _, opened = await loop.create_unix_connection(Socket, where["path"])
         else:
             host, port = where.get("host", "localhost"), where.get("port", 6379)
-            _, wire = await loop.create_connection(Wire, host, port, ssl=_tls(where))
-            _keep_alive(wire)
+            _, opened = await loop.create_connection(Socket, host, port, ssl=_tls(where))
+            _keep_alive(opened)
     except OSError as error:
         raise StoreUnavailable(f"{address_of(url)}: {error.strerror or error}") from None
-    wire.url = url
-    return wire
+    opened.url = url
+    return opened
 
 
-def _keep_alive(wire: Wire) -> None:
-    found = wire.transport.get_extra_info("socket") if wire.transport is not None else None
+def _keep_alive(opened: Socket) -> None:
+    found = opened.transport.get_extra_info("socket") if opened.transport is not None else None
     if found is None:
         return
     found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -22,10 +22,10 @@ import msgspec
 from iogate.engine.event_prefilter import type_of
 from iogate.security.keyring import Keyring
 from iogate.store import keys
-from iogate.store.connection.connection import CommandFailed, Line, StoreFull
+from iogate.store.connection.connection import CommandFailed, Connection, StoreFull
 from iogate.store.connection.memory import Memory
 from iogate.store.connection.packing import encode, text
-from iogate.store.connection.pubsub import Doorbell, Signals
+from iogate.store.connection.pubsub import Doorbell, PubSub
 from iogate.store.integrity.refusals import Refusals
 from iogate.store.integrity.seals import digest, opened_event, sealed_event
 
@@ -103,12 +103,12 @@ def types_of(filters: bytes) -> list[str]:
 
 class Events:
     def __init__(
-        self, line: Line, signals: Signals, memory: Memory, ring: Keyring, refusals: Refusals
+        self, connection: Connection, pubsub: PubSub, memory: Memory, ring: Keyring, refusals: Refusals
     ) -> None:
-        self._line = line
+        self._connection = connection
         self._ring = ring
         self._refusals = refusals
-        self._signals = signals
+        self._pubsub = pubsub
         self._memory = memory
 
     async def publish(self, events: Sequence[bytes], *, sender: str = "") -> int:
@@ -124,7 +124,7 @@ class Events:
             packed = encode(
                 [(*fingerprint(event, sender), text(sealed_event(self._ring, event))) for event in batch]
             )
-            count: int = await self._line.run("emit", packed)
+            count: int = await self._connection.run("emit", packed)
             if count < 0:
                 raise StoreFull
             accepted += count
@@ -136,7 +136,7 @@ class Events:
         The lease of the matcher lasts MATCHER_MS and is renewed by each take. What is not delivered is
         answered again.
         """
-        held, more, *entries = await self._line.run("match", owner, min(limit, BATCH), BATCH_BYTES)
+        held, more, *entries = await self._connection.run("match", owner, min(limit, BATCH), BATCH_BYTES)
         if not held or not entries:
             return Batch()
         events = tuple(
@@ -178,7 +178,7 @@ class Events:
             last = each is slices[-1]
             flat = [(d.number, d.uid, d.frame) for d in each]
             # Until the last slice nothing is forgotten: whoever takes over goes on where this one stopped.
-            answer: int = await self._line.run("deliver", owner, upto if last else 0, encode(flat))
+            answer: int = await self._connection.run("deliver", owner, upto if last else 0, encode(flat))
             if not answer:
                 return False
             lost += answer - 1
@@ -194,11 +194,11 @@ class Events:
     def bell(self) -> tuple[Doorbell, Any]:
         """A bell that rings when events were published, and the context that keeps it wired."""
         bell = Doorbell()
-        return bell, self._signals.listening(keys.EVENTS_CHANNEL, bell.ring)
+        return bell, self._pubsub.listening(keys.EVENTS_CHANNEL, bell.ring)
 
     async def waiting(self) -> int:
         """Events that no matcher has looked at."""
-        count: int = await self._line.call("LLEN", keys.EVENTS)
+        count: int = await self._connection.call("LLEN", keys.EVENTS)
         return count
 
     async def all_listen(self) -> bool:
@@ -210,7 +210,7 @@ class Events:
     async def _any(self, prefix: str) -> bool:
         cursor = b"0"
         while True:
-            cursor, found = await self._line.call("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", SCAN)
+            cursor, found = await self._connection.call("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", SCAN)
             if found or cursor == b"0":
                 return bool(found)
 
@@ -219,7 +219,7 @@ class Events:
         cursor = b"0"
         while True:
             try:
-                cursor, flat = await self._line.call("HSCAN", keys.WANTS + kind, cursor, "COUNT", SCAN)
+                cursor, flat = await self._connection.call("HSCAN", keys.WANTS + kind, cursor, "COUNT", SCAN)
             except CommandFailed as error:
                 if not str(error).startswith("WRONGTYPE"):
                     raise

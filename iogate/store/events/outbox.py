@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from iogate.store import keys
-from iogate.store.connection.connection import Line
-from iogate.store.connection.pubsub import Doorbell, Signals
+from iogate.store.connection.connection import Connection
+from iogate.store.connection.pubsub import Doorbell, PubSub
 
 
 class Sink(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,9 +47,9 @@ class Unnamed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outbox:
-    def __init__(self, line: Line, signals: Signals) -> None:
-        self._line = line
-        self._signals = signals
+    def __init__(self, connection: Connection, pubsub: PubSub) -> None:
+        self._connection = connection
+        self._pubsub = pubsub
         self._first: dict[tuple[str, str], int] = {}
         """By sink and owner: how many entries had left before those of the last take."""
 
@@ -58,7 +58,7 @@ class Outbox:
 
         What is not done with is answered again.
         """
-        gone, *entries = await self._line.run("send", "take", sink, owner, limit)
+        gone, *entries = await self._connection.run("send", "take", sink, owner, limit)
         self._first[sink, owner] = gone
         return list(entries)
 
@@ -68,7 +68,7 @@ class Outbox:
         Safe to repeat.
         """
         upto = self._first[sink, owner] + count
-        return bool(await self._line.run("send", "done", sink, owner, upto))
+        return bool(await self._connection.run("send", "done", sink, owner, upto))
 
     async def name(self, sinks: Mapping[str, bool]) -> list[Unnamed]:
         """Say which sinks this worker's settings name, and of each whether it wants the lifecycle.
@@ -78,21 +78,21 @@ class Outbox:
         named = [part for name, lifecycle in sinks.items() for part in (name, int(lifecycle))]
         return [
             Unnamed(name=name.decode(), waiting=waiting, forgotten=bool(forgotten))
-            for name, waiting, forgotten in await self._line.run("sinks", *named)
+            for name, waiting, forgotten in await self._connection.run("sinks", *named)
         ]
 
     def bell(self) -> tuple[Doorbell, Any]:
         """A bell that rings when an empty outbox gets an entry, and the context that keeps it wired."""
         bell = Doorbell()
-        return bell, self._signals.listening(keys.OUTBOX_CHANNEL, bell.ring)
+        return bell, self._pubsub.listening(keys.OUTBOX_CHANNEL, bell.ring)
 
     async def sinks(self) -> list[Sink]:
         """All that settings name, or named lately, by name."""
-        names = sorted(name.decode() for name in await self._line.call("SMEMBERS", keys.SINKS))
+        names = sorted(name.decode() for name in await self._connection.call("SMEMBERS", keys.SINKS))
         commands: list[tuple[str, ...]] = []
         for name in names:
             commands += [("LLEN", keys.OUTBOX + name), ("HGET", keys.SINK + name, "dropped")]
-        replies = iter(await self._line.calls(commands))
+        replies = iter(await self._connection.calls(commands))
         return [
             Sink(name=name, waiting=waiting, dropped=int(dropped or 0))
             for name, waiting, dropped in zip(names, replies, replies, strict=True)

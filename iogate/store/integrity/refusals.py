@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from iogate.errors import Unreachable
 from iogate.security.control_characters import escape_line
 from iogate.store import keys
-from iogate.store.connection.connection import Line
+from iogate.store.connection.connection import Connection
 from iogate.store.connection.failures import CommandFailed
 
 log = logging.getLogger(__name__)
@@ -28,8 +28,8 @@ REMEMBERED = 10_000
 
 
 class Refusals:
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._logged: set[tuple[str, str]] = set()
         self._pending: Counter[str] = Counter()
         self.total = 0
@@ -58,7 +58,7 @@ class Refusals:
         if not pending:
             return
         with contextlib.suppress(CommandFailed, Unreachable):
-            await self._line.calls(
+            await self._connection.calls(
                 [("HINCRBY", keys.REFUSED, kind, number) for kind, number in pending.items()]
             )
 
@@ -69,7 +69,7 @@ class Refusals:
         forged objects can change these as well.
         """
         try:
-            numbers = await self._line.call("HMGET", keys.REFUSED, *KINDS)
+            numbers = await self._connection.call("HMGET", keys.REFUSED, *KINDS)
         except CommandFailed:
             return {}
         found = zip(KINDS, numbers, strict=True)

@@ -16,7 +16,7 @@ from iogate.security.keyring import Keyring
 from iogate.security.secrets import resolve
 from iogate.settings import LINK_KEY_FILE, Settings
 from iogate.store import keys
-from iogate.store.connection.connection import Line
+from iogate.store.connection.connection import Connection
 from iogate.store.connection.failures import CommandFailed, NotPermitted, StoreFull
 from iogate.store.embedded import data_folder
 
@@ -69,13 +69,13 @@ def generate(settings: Settings) -> None:
         written.unlink()
 
 
-async def names(line: Line) -> set[str]:
+async def names(connection: Connection) -> set[str]:
     """Return the names of the keys that processes use the store with."""
-    found = await line.call("HGETALL", keys.KEYS)
+    found = await connection.call("HGETALL", keys.KEYS)
     return {name.decode("ascii", "replace") for name in found[::2]}
 
 
-async def agree(line: Line, ring: Keyring) -> None:
+async def agree(connection: Connection, ring: Keyring) -> None:
     """Check that the store is used with one of these keys, and note the first one's name.
 
     Raises WrongStore where other processes use other keys.
@@ -83,11 +83,11 @@ async def agree(line: Line, ring: Keyring) -> None:
     if not ring.can_sign:
         return
     try:
-        known = await names(line)
+        known = await names(connection)
         if known and known.isdisjoint(ring.ids):
-            raise differs(line.address, known, ring)
+            raise differs(connection.address, known, ring)
         if ring.ids[0] not in known and len(known) < MOST_NAMES:
-            await line.call("HSET", keys.KEYS, ring.ids[0], 1)
+            await connection.call("HSET", keys.KEYS, ring.ids[0], 1)
     except (CommandFailed, NotPermitted, StoreFull):
         # An outsider's value, a user who may not, or no room for a name: signatures decide anyway.
         return

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from iogate.store.connection.connection import CommandFailed, Line
+from iogate.store.connection.connection import CommandFailed, Connection
 from iogate.store.events.outbox import Sink
 
 _REPLICA = re.compile(r"(?:slave|replica)\d+:ip=(?P<ip>[^,]*),port=(?P<port>\d+),state=(?P<state>\w+)")
@@ -24,10 +24,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     hint: str
 
 
-async def findings(line: Line, sinks: Sequence[Sink] = ()) -> list[Finding]:
+async def findings(connection: Connection, sinks: Sequence[Sink] = ()) -> list[Finding]:
     """What is unsafe, errors first; and sinks that have lost events."""
     try:
-        settings = await _settings(line)
+        settings = await _settings(connection)
     except CommandFailed as error:
         return [
             Finding(
@@ -38,12 +38,12 @@ async def findings(line: Line, sinks: Sequence[Sink] = ()) -> list[Finding]:
             )
         ]
     found = [finding for finding in _judge(settings) if finding is not None]
-    found += [finding for finding in await _replication(line, settings) if finding is not None]
+    found += [finding for finding in await _replication(connection, settings) if finding is not None]
     found += [_lossy(sink) for sink in sinks if sink.dropped]
     return sorted(found, key=lambda finding: finding.level)
 
 
-async def _settings(line: Line) -> dict[str, str]:
+async def _settings(connection: Connection) -> dict[str, str]:
     settings: dict[str, str] = {}
     for name in (
         "appendonly",
@@ -53,7 +53,7 @@ async def _settings(line: Line) -> dict[str, str]:
         "maxmemory",
         "min-replicas-to-write",
     ):
-        reply = await line.call("CONFIG", "GET", name)
+        reply = await connection.call("CONFIG", "GET", name)
         if reply:
             settings[name] = reply[1].decode()
     return settings
@@ -99,32 +99,32 @@ def _judge(settings: dict[str, str]) -> list[Finding | None]:
     ]
 
 
-async def _replication(line: Line, settings: dict[str, str]) -> list[Finding | None]:
+async def _replication(connection: Connection, settings: dict[str, str]) -> list[Finding | None]:
     """Hold the setting `durability` against the replicas and the server's configuration."""
     try:
-        connected = len(online_replicas((await line.call("INFO", "replication")).decode()))
+        connected = len(online_replicas((await connection.call("INFO", "replication")).decode()))
     except CommandFailed:
         return []
     least = int(settings.get("min-replicas-to-write", 0))
-    watched = line.watched
+    watched = connection.watched
     return [
         _unless(
-            connected >= line.replicas,
+            connected >= connection.replicas,
             "error",
             "durability",
-            f"durability is replicated with {line.replicas} replicas, and {connected} are connected: "
+            f"durability is replicated with {connection.replicas} replicas, and {connected} are connected: "
             "calls get a 503",
             "connect replicas, or lower the setting replicas",
         ),
         _unless(
-            bool(line.replicas) or not (connected or watched),
+            bool(connection.replicas) or not (connected or watched),
             "warning",
             "durability",
             "durability is local: a failover loses calls that no replica had got",
             "set durability: replicated",
         ),
         _unless(
-            bool(line.replicas) or not watched or least > 0,
+            bool(connection.replicas) or not watched or least > 0,
             "warning",
             "min-replicas-to-write",
             "min-replicas-to-write is 0: a primary that is cut off accepts calls that the failover loses",

@@ -14,7 +14,7 @@ import msgspec
 
 from iogate.errors import Refused
 from iogate.store import keys
-from iogate.store.connection.connection import Line
+from iogate.store.connection.connection import Connection
 from iogate.store.connection.failures import Drained, Unconfirmed
 from iogate.store.maintenance.checkup import online_replicas
 
@@ -39,12 +39,12 @@ class Replication(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Drains:
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     async def left_s(self) -> float | None:
         """Return for how long the store is closed; None if it is open."""
-        left_ms: int = await self._line.call("PTTL", keys.DRAINED)
+        left_ms: int = await self._connection.call("PTTL", keys.DRAINED)
         return None if left_ms == -2 else left_ms / 1000
 
     async def check(self) -> None:
@@ -57,7 +57,7 @@ class Drains:
 
     async def replication(self) -> Replication:
         """Return the replicas of the primary."""
-        info: bytes = await self._line.call("INFO", "replication")
+        info: bytes = await self._connection.call("INFO", "replication")
         text = info.decode()
         offset = re.search(r"master_repl_offset:(\d+)", text)
         return Replication(offset=int(offset[1]) if offset else 0, replicas=tuple(online_replicas(text)))
@@ -70,13 +70,13 @@ class Drains:
         before = await self.replication()
         if not before.replicas:
             raise Refused(
-                f"the store at {self._line.address} has no replica that could take over",
+                f"the store at {self._connection.address} has no replica that could take over",
                 hint="connect one (REPLICAOF), and see with INFO replication that its state is online",
             )
         now_ms = int(time.time() * 1000)
         drain = Drain(by=by, at_ms=now_ms, until_ms=now_ms + int(for_s * 1000))
         wanted = len(before.replicas)
-        _, confirmed = await self._line.calls(
+        _, confirmed = await self._connection.calls(
             [
                 ("SET", keys.DRAINED, msgspec.json.encode(drain), "PX", int(for_s * 1000)),
                 ("WAIT", wanted, WAIT_MS),
@@ -92,15 +92,15 @@ class Drains:
 
         Raises Refused while the sentinels do not agree on the primary: the wrong server would be opened.
         """
-        if not await self._line.settle(SETTLE_S):
+        if not await self._connection.settle(SETTLE_S):
             raise Refused(
-                f"the sentinels do not agree yet on the primary of the store at {self._line.address}",
+                f"the sentinels do not agree yet on the primary of the store at {self._connection.address}",
                 hint="run `iogate store resume` again once SENTINEL MASTER names one primary on each",
             )
         return await self._open()
 
     async def _open(self) -> Drain | None:
-        known, _ = await self._line.calls([("GET", keys.DRAINED), ("DEL", keys.DRAINED)])
+        known, _ = await self._connection.calls([("GET", keys.DRAINED), ("DEL", keys.DRAINED)])
         try:
             return None if known is None else msgspec.json.decode(known, type=Drain)
         except msgspec.MsgspecError:

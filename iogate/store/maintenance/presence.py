@@ -12,7 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from iogate.store import keys
-from iogate.store.connection.connection import Line
+from iogate.store.connection.connection import Connection
 
 Kind = Literal["gateway", "worker"]
 GATEWAY: Final = "gateway"
@@ -38,12 +38,12 @@ _decoder = msgspec.json.Decoder(Process)
 
 
 class Presence:
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     async def announce(self, process: Process) -> None:
         index = keys.PROCESSES + process.kind
-        await self._line.calls(
+        await self._connection.calls(
             [
                 ("SET", _key(process.kind, process.id), msgspec.json.encode(process), "EX", keys.PROCESS_S),
                 ("ZADD", index, int(time.time()), process.id),
@@ -52,19 +52,21 @@ class Presence:
         )
 
     async def leave(self, kind: Kind, process_id: str) -> None:
-        await self._line.calls([("DEL", _key(kind, process_id)), ("ZREM", keys.PROCESSES + kind, process_id)])
+        await self._connection.calls(
+            [("DEL", _key(kind, process_id)), ("ZREM", keys.PROCESSES + kind, process_id)]
+        )
 
     async def list(self, kind: Kind, *, after_s: int | None = None) -> list[Process]:
         """Return the processes that are there, by id; `after_s`: only those announced after that second."""
         since = "-inf" if after_s is None else f"({after_s}"
-        names = await self._line.call("ZRANGEBYSCORE", keys.PROCESSES + kind, since, "+inf")
+        names = await self._connection.call("ZRANGEBYSCORE", keys.PROCESSES + kind, since, "+inf")
         if not names:
             return []
-        found = await self._line.call("MGET", *(_key(kind, "").encode() + name for name in names))
+        found = await self._connection.call("MGET", *(_key(kind, "").encode() + name for name in names))
         processes = {name: _decoded(data) for name, data in zip(names, found, strict=True)}
         gone = [name for name, process in processes.items() if process is None]
         if gone:
-            await self._line.call("ZREM", keys.PROCESSES + kind, *gone)
+            await self._connection.call("ZREM", keys.PROCESSES + kind, *gone)
         return sorted((process for process in processes.values() if process is not None), key=lambda p: p.id)
 
 

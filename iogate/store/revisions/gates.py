@@ -15,8 +15,8 @@ import msgspec
 from iogate.compiler.schedules import PREFIX
 from iogate.errors import NotFound
 from iogate.store import keys
-from iogate.store.connection.connection import CommandFailed, Line, StoreUnavailable, pairs, time_ms
-from iogate.store.connection.pubsub import Doorbell, Signals
+from iogate.store.connection.connection import CommandFailed, Connection, StoreUnavailable, pairs, time_ms
+from iogate.store.connection.pubsub import Doorbell, PubSub
 
 POLL_S = 1.0
 
@@ -49,9 +49,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gates:
-    def __init__(self, line: Line, signals: Signals) -> None:
-        self._line = line
-        self._signals = signals
+    def __init__(self, connection: Connection, pubsub: PubSub) -> None:
+        self._connection = connection
+        self._pubsub = pubsub
 
     async def set_enabled(
         self,
@@ -66,7 +66,7 @@ class Gates:
         if not apis:
             return
         ttl = "" if ttl_s is None else max(1, int(ttl_s * 1000))
-        unknown = await self._line.run("enable", int(enabled), author, reason, ttl, *apis)
+        unknown = await self._connection.run("enable", int(enabled), author, reason, ttl, *apis)
         if unknown:
             names = ", ".join(name.decode() for name in unknown)
             raise NotFound(
@@ -78,7 +78,7 @@ class Gates:
     async def clear_overrides(self, apis: Sequence[str]) -> None:
         """Back to what git says."""
         if apis:
-            await self._line.run("restore", *apis)
+            await self._connection.run("restore", *apis)
 
     async def overrides(self) -> dict[str, Override]:
         """APIs that differ from git at present."""
@@ -88,7 +88,7 @@ class Gates:
 
     async def states(self) -> dict[str, Gate]:
         """Every gate of the live revision, by API; schedules have gates that nobody passes."""
-        apis, clock = await self._line.calls([("SMEMBERS", keys.GATES), ("TIME",)])
+        apis, clock = await self._connection.calls([("SMEMBERS", keys.GATES), ("TIME",)])
         decoded = (api.decode("utf-8", "replace") for api in apis)
         names = sorted(name for name in decoded if not name.startswith(PREFIX))
         now_ms = time_ms(clock)
@@ -99,18 +99,20 @@ class Gates:
     async def _rows(self, names: Sequence[str]) -> list[list[bytes] | None]:
         """Return fields and values of each gate; None for a value of another type."""
         with contextlib.suppress(CommandFailed):
-            return await self._line.calls([("HGETALL", keys.GATE + name) for name in names])
+            return await self._connection.calls([("HGETALL", keys.GATE + name) for name in names])
         rows: list[list[bytes] | None] = []
         for name in names:
             try:
-                rows.append(await self._line.call("HGETALL", keys.GATE + name))
+                rows.append(await self._connection.call("HGETALL", keys.GATE + name))
             except CommandFailed:
                 rows.append(None)
         return rows
 
     async def is_enabled(self, api: str) -> bool:
         """Return whether one API is enabled; an API without a gate is not."""
-        row, clock = await self._line.calls([("HMGET", keys.GATE + api, "on", "until", "base"), ("TIME",)])
+        row, clock = await self._connection.calls(
+            [("HMGET", keys.GATE + api, "on", "until", "base"), ("TIME",)]
+        )
         on, until, base = (value or b"" for value in row)
         if until and not _is_time(until):
             return False
@@ -120,7 +122,7 @@ class Gates:
         """The state now, then each change within a second, also over lost connections."""
         bell = Doorbell()
         seen: Change | None = None
-        async with self._signals.listening(keys.CHANGE_CHANNEL, bell.ring):
+        async with self._pubsub.listening(keys.CHANGE_CHANNEL, bell.ring):
             while True:
                 with contextlib.suppress(StoreUnavailable):
                     change = await self._change()
@@ -130,7 +132,7 @@ class Gates:
                 await bell.wait(POLL_S)
 
     async def _change(self) -> Change:
-        (number, changes), clock, ends = await self._line.calls(
+        (number, changes), clock, ends = await self._connection.calls(
             [
                 ("HMGET", keys.LIVE, "number", "changes"),
                 ("TIME",),

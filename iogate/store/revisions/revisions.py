@@ -23,7 +23,7 @@ from iogate.compiler.revision import Api, Bundle, Revision
 from iogate.errors import NotFound, Refused
 from iogate.security.keyring import Keyring
 from iogate.store import keys
-from iogate.store.connection.connection import Line, time_ms
+from iogate.store.connection.connection import Connection, time_ms
 from iogate.store.integrity.refusals import Refusals
 from iogate.store.maintenance.presence import GATEWAY, Presence
 from iogate.store.revisions import schedules
@@ -64,8 +64,8 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Revisions:
-    def __init__(self, line: Line, ring: Keyring, refusals: Refusals) -> None:
-        self._line = line
+    def __init__(self, connection: Connection, ring: Keyring, refusals: Refusals) -> None:
+        self._connection = connection
         self._ring = ring
         self._refusals = refusals
 
@@ -91,10 +91,10 @@ class Revisions:
         signature = self._ring.sign_revision(str(expected + 1).encode(), data)
         now = int(time.time())
         commands: list[tuple[bytes | str | int, ...]] = [("SET", key, data) for key, data in blobs.items()]
-        *_, clock = await self._line.calls(
+        *_, clock = await self._connection.calls(
             [*commands, *(("ZADD", keys.BLOBS, now, key) for key in blobs), ("TIME",)]
         )
-        code, number = await self._line.run(
+        code, number = await self._connection.run(
             "publish",
             expected,
             revision.digest,
@@ -109,7 +109,7 @@ class Revisions:
         if number == expected:
             # The same files again: after a rotation this signs the live revision with the new key.
             again = self._ring.sign_revision(str(number).encode(), data)
-            await self._line.call("HSET", f"{keys.REVISION}{number}", "sig", again)
+            await self._connection.call("HSET", f"{keys.REVISION}{number}", "sig", again)
         return int(number)
 
     async def live(self) -> tuple[int, str] | None:
@@ -117,7 +117,7 @@ class Revisions:
 
         Raises NotAuthentic for a record that no publisher wrote.
         """
-        number, digest = await self._line.call("HMGET", keys.LIVE, "number", "digest")
+        number, digest = await self._connection.call("HMGET", keys.LIVE, "number", "digest")
         if number is None:
             return None
         if not (number.isdigit() and len(number) < 16 and digest and digest.isalnum()):
@@ -128,7 +128,7 @@ class Revisions:
 
     async def load(self, number: int) -> Revision:
         """Raises NotFound for one that never was or is no longer kept, NotAuthentic for a forged one."""
-        data, signature = await self._line.call("HMGET", f"{keys.REVISION}{number}", "data", "sig")
+        data, signature = await self._connection.call("HMGET", f"{keys.REVISION}{number}", "data", "sig")
         if data is None:
             raise NotFound(
                 f"there is no revision {number}", code="IOG614", hint="`iogate status` shows the live one"
@@ -143,8 +143,8 @@ class Revisions:
 
     async def history(self) -> list[Published]:
         """The revisions that are kept, newest first."""
-        numbers = await self._line.call("LRANGE", keys.REVISIONS, 0, -1)
-        rows = await self._line.calls(
+        numbers = await self._connection.call("LRANGE", keys.REVISIONS, 0, -1)
+        rows = await self._connection.calls(
             [("HMGET", keys.REVISION + number.decode(), "digest", "at") for number in numbers]
         )
         return [
@@ -183,8 +183,10 @@ class Revisions:
 
         Programs of earlier releases carry no signature, nor do those that somebody without it stored again.
         """
-        for number in await self._line.call("LRANGE", keys.REVISIONS, 0, -1):
-            data, signature = await self._line.call("HMGET", keys.REVISION.encode() + number, "data", "sig")
+        for number in await self._connection.call("LRANGE", keys.REVISIONS, 0, -1):
+            data, signature = await self._connection.call(
+                "HMGET", keys.REVISION.encode() + number, "data", "sig"
+            )
             signed = (signature or b"").decode("utf-8", "replace")
             if data is None or self._ring.revision_fault(signed, number, data) is not None:
                 continue
@@ -208,13 +210,13 @@ class Revisions:
         """Wait until every gateway has taken the revision; the ids of those that have not."""
         until = time.monotonic() + timeout_s
         while True:
-            late = [p.id for p in await Presence(self._line).list(GATEWAY) if p.revision < number]
+            late = [p.id for p in await Presence(self._connection).list(GATEWAY) if p.revision < number]
             if not late or time.monotonic() >= until:
                 return late
             await asyncio.sleep(0.02)
 
     async def _blob(self, prefix: str, digest: str, noun: str) -> bytes:
-        data: bytes | None = await self._line.call("GET", prefix + digest)
+        data: bytes | None = await self._connection.call("GET", prefix + digest)
         if data is None:
             raise NotFound(f"there is no {noun} {digest[:12]}… in the store", code="IOG615")
         return data

@@ -20,7 +20,7 @@ from iogate.compiler.revision import RETENTION_S, Revision
 from iogate.compiler.schedules import PREFIX, Schedule
 from iogate.security.keyring import Keyring
 from iogate.store import keys
-from iogate.store.connection.connection import Line, time_ms
+from iogate.store.connection.connection import Connection, time_ms
 from iogate.store.integrity.refusals import Refusals
 from iogate.store.integrity.seals import Facts, sealed_facts
 
@@ -98,8 +98,8 @@ def swap(revision: Revision, now_ms: int) -> list[tuple[Any, ...]]:
 
 
 class Schedules:
-    def __init__(self, line: Line, ring: Keyring, refusals: Refusals) -> None:
-        self._line = line
+    def __init__(self, connection: Connection, ring: Keyring, refusals: Refusals) -> None:
+        self._connection = connection
         self._ring = ring
         self._refusals = refusals
 
@@ -110,7 +110,7 @@ class Schedules:
 
     async def due(self) -> Due:
         """The ticks whose moment has come, at most BATCH, and the moment of the next one."""
-        clock, number, found, behind = await self._line.calls(
+        clock, number, found, behind = await self._connection.calls(
             [
                 ("TIME",),
                 ("HGET", keys.LIVE, "number"),
@@ -156,7 +156,7 @@ class Schedules:
             None,
             "",
         )
-        answer = await self._line.run(
+        answer = await self._connection.run(
             "tick",
             tick.id,
             tick.due_ms,
@@ -176,11 +176,11 @@ class Schedules:
 
     async def relink(self) -> int:
         """Bring back schedules whose run an outsider deleted, and forget ticks of none; how many."""
-        return int(await self._line.run("relink"))
+        return int(await self._connection.run("relink"))
 
     async def upcoming(self) -> dict[str, Upcoming]:
         """All schedules of the live revision by `namespace/name`; one that cannot be read is left out."""
-        entries, ticks, chains = await self._line.calls(
+        entries, ticks, chains = await self._connection.calls(
             [
                 ("HGETALL", keys.SCHEDULES),
                 ("ZRANGE", keys.TICKS, 0, -1, "WITHSCORES"),
@@ -204,7 +204,7 @@ class Schedules:
         return found
 
     async def _entries(self, names: Sequence[str]) -> list[bytes | None]:
-        return list(await self._line.call("HMGET", keys.SCHEDULES, *names)) if names else []
+        return list(await self._connection.call("HMGET", keys.SCHEDULES, *names)) if names else []
 
 
 def _read(entry: bytes) -> Scheduled:

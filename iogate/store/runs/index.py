@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 import msgspec
 
 from iogate.store import keys
-from iogate.store.connection.connection import Line
+from iogate.store.connection.connection import Connection
 from iogate.store.runs import views
 from iogate.store.runs.views import Summary
 
@@ -67,7 +67,7 @@ def _score(moment: float) -> str:
 
 
 async def newest(
-    line: Line,
+    connection: Connection,
     matches: Matches | None,
     *,
     statuses: Sequence[str],
@@ -89,26 +89,28 @@ async def newest(
         open_ = [walk for walk in walks if not walk.done and walk.reached >= edge]
         if not open_ or (most is not None and looked_at >= most):
             break
-        pages = await line.calls([walk.command(size) for walk in open_])
+        pages = await connection.calls([walk.command(size) for walk in open_])
         uids = [uid for walk, page in zip(open_, pages, strict=True) for uid in walk.uids(page, size)]
         looked_at += len(uids)
         # A run that moved between two pages is met twice.
-        found |= {each.uid: each for each in await summaries(line, uids) if matches is None or matches(each)}
+        found |= {
+            each.uid: each for each in await summaries(connection, uids) if matches is None or matches(each)
+        }
     runs = sorted(found.values(), key=_age, reverse=True)[:limit]
     return Listing(runs=runs, looked_back_to_ms=int(max(walk.reached for walk in open_)) if open_ else None)
 
 
 async def ended_before(
-    line: Line, before_ms: int, matches: Matches, *, statuses: Sequence[str]
+    connection: Connection, before_ms: int, matches: Matches, *, statuses: Sequence[str]
 ) -> AsyncGenerator[list[Summary], None]:
     """Yield pages of the matching runs that ended before that moment, the oldest of each status first."""
     for status in statuses:
         walk = _Walk(status, float("-inf"), before_ms, newest=False)
         while not walk.done:
-            uids = walk.uids(await line.call(*walk.command(PAGE)), PAGE)
+            uids = walk.uids(await connection.call(*walk.command(PAGE)), PAGE)
             yield [
                 each
-                for each in await summaries(line, uids)
+                for each in await summaries(connection, uids)
                 if each.ended_at_ms is not None and each.ended_at_ms < before_ms and matches(each)
             ]
 
@@ -117,14 +119,14 @@ def _age(run: Summary) -> tuple[int, int]:
     return run.created_at_ms, int(run.uid)
 
 
-async def summaries(line: Line, uids: Sequence[str]) -> list[Summary]:
+async def summaries(connection: Connection, uids: Sequence[str]) -> list[Summary]:
     """Read what a list shows of these runs; one that is gone is left out."""
     found: list[Summary] = []
     large: list[int] = []
     """Positions of the runs whose error may be among their large parts."""
     for first in range(0, len(uids), SCRIPT):
         some = uids[first : first + SCRIPT]
-        replies = iter(await line.run("summarise", len(views.LISTED), *views.LISTED, *some))
+        replies = iter(await connection.run("summarise", len(views.LISTED), *views.LISTED, *some))
         for uid, live, packed, blob in zip(some, replies, replies, replies, strict=True):
             if packed is not None:
                 run = views.parked(packed).run
@@ -136,7 +138,7 @@ async def summaries(line: Line, uids: Sequence[str]) -> list[Summary]:
                 if ended.big and ended.status == "faulted" and not ended.error:
                     large.append(len(found))
                 found.append(views.over_summary(uid, ended))
-    errors = await line.calls([("HGET", keys.BIG + found[at].uid, "error") for at in large])
+    errors = await connection.calls([("HGET", keys.BIG + found[at].uid, "error") for at in large])
     for at, error in zip(large, errors, strict=True):
         found[at] = msgspec.structs.replace(found[at], error=error)
     return found

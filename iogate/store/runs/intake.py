@@ -22,7 +22,7 @@ import msgspec
 from iogate.security.keyring import Keyring
 from iogate.store import keys
 from iogate.store.connection import scripts
-from iogate.store.connection.connection import Line, is_missing_script, pack
+from iogate.store.connection.connection import Connection, is_missing_script, pack
 from iogate.store.connection.failures import Drained, NotPermitted, StoreUnavailable, Unconfirmed
 from iogate.store.connection.memory import Memory
 from iogate.store.integrity.seals import Facts, sealed_facts
@@ -92,10 +92,10 @@ class _Waiting:
 class Intake:
     """One a gateway process; any number of concurrent accepts."""
 
-    def __init__(self, line: Line, ring: Keyring) -> None:
-        self._line = line
+    def __init__(self, connection: Connection, ring: Keyring) -> None:
+        self._connection = connection
         self._ring = ring
-        self._memory = Memory(line)
+        self._memory = Memory(connection)
         self._uids = UidSource()
         self._nonce = secrets.token_hex(4)
         self._queue: deque[_Waiting] = deque()
@@ -131,7 +131,7 @@ class Intake:
 
         Raises StoreUnavailable if not.
         """
-        await self._line.look()
+        await self._connection.look()
 
     async def close(self) -> None:
         if self._sender is not None:
@@ -140,7 +140,7 @@ class Intake:
                 await self._sender
         self._fail(list(self._queue), StoreUnavailable("closed"))
         self._queue.clear()
-        await self._line.close()
+        await self._connection.close()
 
     def _pack(self, request: AcceptRequest) -> bytes:
         facts = Facts(
@@ -203,22 +203,22 @@ class Intake:
             else:
                 self._answer(waiting, reply)
         if missing:
-            await self._line.load()
+            await self._connection.load()
 
     async def _transact(self, group: list[_Waiting], timeout_s: float) -> list[Any]:
         """One transaction, confirmed by replicas if they must; its scripts' replies, errors among them."""
-        count, confirmed = len(group), 2 if self._line.replicas else 0
+        count, confirmed = len(group), 2 if self._connection.replicas else 0
         parts = [waiting.packed for waiting in group]
         if count > 1:
             parts = [_MULTI, *parts, _EXEC]
         if confirmed:
             # Outside the transaction, in which WAIT does not wait.
-            parts.append(self._line.confirmation(int((timeout_s - CONFIRM_MARGIN_S) * 1000)))
-        replies = await self._line.send(
+            parts.append(self._connection.confirmation(int((timeout_s - CONFIRM_MARGIN_S) * 1000)))
+        replies = await self._connection.send(
             b"".join(parts), len(parts) - bool(confirmed) + confirmed, timeout_s=timeout_s
         )
         if confirmed:
-            self._line.check_confirmation(replies[-confirmed:])
+            self._connection.check_confirmation(replies[-confirmed:])
             del replies[-confirmed:]
         if count == 1:
             return replies
@@ -255,7 +255,7 @@ class Intake:
             self._set(waiting, Refusal(reason=code.decode()))
 
     def _failure(self, reply: str) -> Exception:
-        found = self._line.failure(reply, "EVALSHA")
+        found = self._connection.failure(reply, "EVALSHA")
         if isinstance(found, NotPermitted) and found.message != self._told:
             # Callers get a 503 without the reason.
             self._told = found.message
@@ -284,7 +284,7 @@ class Intake:
         if now < waiting.deadline:
             return False
         self._fail(
-            [waiting], StoreUnavailable(f"{self._line.address} gave no answer within {DEADLINE_S:g} s")
+            [waiting], StoreUnavailable(f"{self._connection.address} gave no answer within {DEADLINE_S:g} s")
         )
         return True
 

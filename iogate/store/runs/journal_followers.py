@@ -16,8 +16,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import NamedTuple
 
 from iogate.store import keys
-from iogate.store.connection.connection import Line, StoreUnavailable
-from iogate.store.connection.pubsub import Doorbell, Listener, Signals
+from iogate.store.connection.connection import Connection, StoreUnavailable
+from iogate.store.connection.pubsub import Doorbell, Listener, PubSub
 from iogate.store.runs import views
 
 PAGE = 100
@@ -41,17 +41,17 @@ class Page(NamedTuple):
     """False if the run has ended or is not there: no entry follows these."""
 
 
-async def read_page(line: Line, uid: str, after: int, most: int = PAGE) -> Page:
+async def read_page(connection: Connection, uid: str, after: int, most: int = PAGE) -> Page:
     """Read the entries behind the one of number `after`: `most` at once, or all of a run that has ended.
 
     Raises StoreUnavailable, and CommandFailed for what an outsider put in place of the journal.
     """
     while True:
-        found = await line.run("follow", uid, after, most)
+        found = await connection.run("follow", uid, after, most)
         if found is not None:
             newest, first, *entries = found
             return Page(first, entries, newest, live=True)
-        *_, (blob, part, live) = await line.calls(
+        *_, (blob, part, live) = await connection.calls(
             [
                 ("MULTI",),
                 ("GET", keys.END + uid),
@@ -75,10 +75,10 @@ async def read_page(line: Line, uid: str, after: int, most: int = PAGE) -> Page:
 class Follower:
     """Reader of one run's journal, shared by all streams of this process that show the run."""
 
-    def __init__(self, uid: str, line: Line, signals: Signals) -> None:
+    def __init__(self, uid: str, connection: Connection, pubsub: PubSub) -> None:
         self._uid = uid
-        self._line = line
-        self._signals = signals
+        self._connection = connection
+        self._pubsub = pubsub
         self._bell = Doorbell()
         self._entries: deque[bytes] = deque()
         self._bytes = 0
@@ -106,8 +106,8 @@ class Follower:
             await self._read()
             if not self.ended:
                 async with (
-                    self._signals.listening(keys.ENDED_CHANNEL, ended),
-                    self._signals.listening(keys.JOURNAL_CHANNEL + self._uid, self._bell.ring, passing=True),
+                    self._pubsub.listening(keys.ENDED_CHANNEL, ended),
+                    self._pubsub.listening(keys.JOURNAL_CHANNEL + self._uid, self._bell.ring, passing=True),
                 ):
                     await self._read()
                     while not self.ended:
@@ -143,9 +143,9 @@ class Follower:
             first_time = self.newest is None
             # Which entries the streams miss, they know: at first only the number of the newest matters.
             after = 2**53 if self.newest is None else self.newest
-            page = await read_page(self._line, self._uid, after)
+            page = await read_page(self._connection, self._uid, after)
             if first_time and not page.live:
-                page = await read_page(self._line, self._uid, 0)
+                page = await read_page(self._connection, self._uid, 0)
             before = self.newest
             self._keep(page)
             if not page.live or self.newest != before:
@@ -177,9 +177,9 @@ class Follower:
 class Followers:
     """The followers of this process, by run."""
 
-    def __init__(self, line: Line, signals: Signals) -> None:
-        self._line = line
-        self._signals = signals
+    def __init__(self, connection: Connection, pubsub: PubSub) -> None:
+        self._connection = connection
+        self._pubsub = pubsub
         self._followers: dict[str, Follower] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -203,7 +203,7 @@ class Followers:
                     continue
                 entries, first = follower.behind(after), after + 1
                 if entries is None:
-                    page = await read_page(self._line, uid, after)
+                    page = await read_page(self._connection, uid, after)
                     if not page.entries:
                         return  # its retention is over
                     entries, first = page.entries, page.first
@@ -225,7 +225,7 @@ class Followers:
     async def _joined(self, uid: str) -> AsyncIterator[Follower]:
         follower = self._followers.get(uid)
         if follower is None or follower.over:
-            follower = self._followers[uid] = Follower(uid, self._line, self._signals)
+            follower = self._followers[uid] = Follower(uid, self._connection, self._pubsub)
             task = asyncio.create_task(follower.run(self._ended), name=f"follower of {uid}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

@@ -17,9 +17,9 @@ import msgspec
 from iogate.errors import WorkflowError
 from iogate.security.keyring import Keyring
 from iogate.store import keys
-from iogate.store.connection.connection import Line
+from iogate.store.connection.connection import Connection
 from iogate.store.connection.packing import encode
-from iogate.store.connection.pubsub import Doorbell, Signals
+from iogate.store.connection.pubsub import Doorbell, PubSub
 from iogate.store.integrity.refusals import Refusals
 from iogate.store.maintenance.audit import audit
 from iogate.store.runs.claims import Claim, Message, messages, readable
@@ -97,9 +97,9 @@ _VERDICTS = tuple(
 
 
 class Leases:
-    def __init__(self, line: Line, signals: Signals, ring: Keyring, refusals: Refusals) -> None:
-        self._line = line
-        self._signals = signals
+    def __init__(self, connection: Connection, pubsub: PubSub, ring: Keyring, refusals: Refusals) -> None:
+        self._connection = connection
+        self._pubsub = pubsub
         self._ring = ring
         self._refusals = refusals
         self._uids = UidSource()
@@ -116,7 +116,7 @@ class Leases:
         # One at a time: two takes with one id would both get the same runs.
         async with self._taking:
             self._take_id = self._take_id or secrets.token_hex(6)
-            now, suspended, suspects, strangers, *claims = await self._line.run(
+            now, suspended, suspects, strangers, *claims = await self._connection.run(
                 "take", worker, limit, lease_ms, int(solitary), self._take_id, *_POISON
             )
             self._take_id = None
@@ -131,8 +131,8 @@ class Leases:
 
     async def held_by(self, workers: Collection[str]) -> int:
         """Return how many runs these workers have under lease, among the COUNTED leases that end first."""
-        uids = await self._line.call("ZRANGE", keys.LEASES, 0, COUNTED - 1)
-        holders = await self._line.calls([("HGET", keys.RUN + uid.decode(), "wkr") for uid in uids])
+        uids = await self._connection.call("ZRANGE", keys.LEASES, 0, COUNTED - 1)
+        holders = await self._connection.calls([("HGET", keys.RUN + uid.decode(), "wkr") for uid in uids])
         return sum(holder is not None and holder.decode() in workers for holder in holders)
 
     async def commit(self, commits: Sequence[Commit], *, lease_ms: int = keys.LEASE_MS) -> list[Verdict]:
@@ -149,7 +149,7 @@ class Leases:
 
     async def _commit(self, commits: Sequence[Commit], lease_ms: int) -> list[Verdict]:
         batch = encode([packed(commit, self._ring) for commit in commits])
-        _, *codes = await self._line.run("commit", lease_ms, batch)
+        _, *codes = await self._connection.run("commit", lease_ms, batch)
         return [_VERDICTS[code] for code in codes]
 
     def _redrawn(self, commit: Commit) -> Commit:
@@ -174,7 +174,7 @@ class Leases:
 
     async def renew(self, worker: str, held: Mapping[str, int], *, lease_ms: int = keys.LEASE_MS) -> Renewed:
         """Keep leases for another `lease_ms`; which ones are lost, and what came up for the other runs."""
-        found = await self._line.run("renew", worker, lease_ms, *_flat(held))
+        found = await self._connection.run("renew", worker, lease_ms, *_flat(held))
         lost, cancelled, woken, suspended = (frozenset(uid.decode() for uid in uids) for uids in found)
         return Renewed(lost=lost, cancelled=cancelled, woken=woken, suspended=suspended)
 
@@ -183,7 +183,7 @@ class Leases:
 
         Empty where the lease is lost. What was read is read again until a commit's `inbox_done` covers it.
         """
-        found = await self._line.run("inbox", uid, token)
+        found = await self._connection.run("inbox", uid, token)
         inbox = messages(found[0], found[1:], uid, self._ring) if found else ()
         self._look_at(uid, inbox)
         return inbox
@@ -192,7 +192,7 @@ class Leases:
         """Give leases up without a commit: the runs queue again."""
         leases = list(held.items())
         for first in range(0, len(leases), HANDED_BACK):
-            await self._line.run("hand_back", worker, *_flat(dict(leases[first : first + HANDED_BACK])))
+            await self._connection.run("hand_back", worker, *_flat(dict(leases[first : first + HANDED_BACK])))
 
     async def bury(self, worker: str, *, uid: str = "", error: bytes = POISONED, seen: bool = True) -> int:
         """End the leases of a dead worker, forget it in RQ, and return how many leases there were.
@@ -205,18 +205,18 @@ class Leases:
         told = (uid, error, rq_text(error), int(seen))
         buried, position = 0, b"-inf"
         while position:
-            count, position = await self._line.run("bury", worker, *_POISON, *told, position)
+            count, position = await self._connection.run("bury", worker, *_POISON, *told, position)
             buried += count
         return buried
 
     async def suspects(self) -> int:
         """Runs that wait for a solitary worker."""
-        waiting: int = await self._line.call("LLEN", keys.SUSPECTS)
+        waiting: int = await self._connection.call("LLEN", keys.SUSPECTS)
         return waiting
 
     async def audit(self) -> int:
         """One slow round of repair of what outsiders did, every minute or so; how many runs it put back."""
-        return (await audit(self._line)).restored
+        return (await audit(self._connection)).restored
 
     def doorbell(self, worker: str) -> tuple[Doorbell, Any]:
         """Return the bell that rings when there is a run for this worker, and the context that wires it.
@@ -224,15 +224,15 @@ class Leases:
         It is rung once after a take that left the worker room.
         """
         bell = Doorbell()
-        return bell, self._signals.listening(keys.WAKE_CHANNEL + worker, bell.ring)
+        return bell, self._pubsub.listening(keys.WAKE_CHANNEL + worker, bell.ring)
 
     def cancellations(self, listener: Any) -> Any:
         """Context in which `listener(uid)` is called when someone cancels a leased run; a hint only."""
-        return self._signals.listening(keys.CANCEL_CHANNEL, listener)
+        return self._pubsub.listening(keys.CANCEL_CHANNEL, listener)
 
     def news(self, listener: Any) -> Any:
         """Context in which `listener(uid)` is called when something came for a leased run; a hint only."""
-        return self._signals.listening(keys.NEWS_CHANNEL, listener)
+        return self._pubsub.listening(keys.NEWS_CHANNEL, listener)
 
 
 def _flat(held: Mapping[str, int]) -> list[str | int]:

@@ -14,8 +14,8 @@ import msgspec
 
 from iogate.security.keyring import Keyring
 from iogate.store import keys
-from iogate.store.connection.connection import Line, pairs, time_ms
-from iogate.store.connection.pubsub import Doorbell, Signals
+from iogate.store.connection.connection import Connection, pairs, time_ms
+from iogate.store.connection.pubsub import Doorbell, PubSub
 from iogate.store.integrity.refusals import Refusals
 from iogate.store.runs import index, views
 from iogate.store.runs import retry as retrying
@@ -24,7 +24,7 @@ from iogate.store.runs.journal_followers import Followers, read_page
 from iogate.store.runs.retry import NOBODY, Asked, Retried, Stored
 from iogate.store.runs.views import RunView, Summary, TaskView
 
-__all__ = ["Depth", "Listing", "Retried", "RunView", "Runs", "Stored", "Summary", "TaskView"]
+__all__ = ["Listing", "QueueDepth", "Retried", "RunOperations", "RunView", "Stored", "Summary", "TaskView"]
 
 LOOK_AGAIN_S = 1.0
 LOOK_AGAIN_AT_LATEST_S = 5.0
@@ -33,7 +33,7 @@ PRUNED_AT_ONCE = 500
 """Runs that one script deletes."""
 
 
-class Depth(msgspec.Struct, frozen=True, kw_only=True):
+class QueueDepth(msgspec.Struct, frozen=True, kw_only=True):
     depth: int
     """Runs that wait for a worker: RQ queue, backlogs and suspects."""
     oldest_s: float
@@ -44,11 +44,11 @@ Lines = list[bytes]
 Uids = list[str]
 
 
-class Runs:
-    def __init__(self, line: Line, signals: Signals, ring: Keyring, refusals: Refusals) -> None:
-        self._line = line
-        self._signals = signals
-        self.followers = Followers(line, signals)
+class RunOperations:
+    def __init__(self, connection: Connection, pubsub: PubSub, ring: Keyring, refusals: Refusals) -> None:
+        self._connection = connection
+        self._pubsub = pubsub
+        self.followers = Followers(connection, pubsub)
         self._ring = ring
         self._refusals = refusals
         self._waiters: dict[str, set[Doorbell]] = {}
@@ -56,7 +56,7 @@ class Runs:
 
     async def show(self, uid: str) -> RunView | None:
         """Return the run, None if there is none, its retention is over, or its record cannot be read."""
-        answer = await self._line.run("show", uid)
+        answer = await self._connection.run("show", uid)
         try:
             return _view(uid, *answer)
         except (ValueError, TypeError, LookupError, AttributeError, msgspec.MsgspecError):
@@ -65,7 +65,7 @@ class Runs:
 
     async def api_of(self, uid: str) -> str | None:
         """Return the API that started the run, at the same cost for each run; None if there is none."""
-        answer: bytes | None = await self._line.run("api_of", uid)
+        answer: bytes | None = await self._connection.run("api_of", uid)
         return None if answer is None else answer.decode(errors="replace")
 
     async def list(
@@ -108,7 +108,7 @@ class Runs:
             return api in (None, run.api) and parent in (None, run.parent)
 
         return await index.newest(
-            self._line,
+            self._connection,
             None if api is None and parent is None else matches,
             statuses=statuses or keys.STATUSES,
             low=float("-inf") if since_ms is None else since_ms,
@@ -122,7 +122,7 @@ class Runs:
     ) -> AsyncGenerator[Summaries, None]:
         """Yield pages of the runs that ended before that moment."""
         pages = index.ended_before(
-            self._line,
+            self._connection,
             moment_ms,
             lambda run: api in (None, run.api),
             statuses=[status for status in statuses or keys.STATUSES if status in keys.ENDED],
@@ -134,12 +134,12 @@ class Runs:
         """Delete these runs, if they ended before that moment; return how many were deleted."""
         pruned = 0
         for first in range(0, len(uids), PRUNED_AT_ONCE):
-            pruned += await self._line.run("prune", before_ms, *uids[first : first + PRUNED_AT_ONCE])
+            pruned += await self._connection.run("prune", before_ms, *uids[first : first + PRUNED_AT_ONCE])
         return pruned
 
     async def children(self, uid: str) -> Uids:
         """The runs that it started and waits for now."""
-        found = await self._line.calls([("HVALS", keys.CHILDREN + uid)])
+        found = await self._connection.calls([("HVALS", keys.CHILDREN + uid)])
         return sorted((child.decode() for child in found[0]), key=int)
 
     async def wait(self, uid: str, timeout_s: float) -> RunView | None:
@@ -153,7 +153,7 @@ class Runs:
         waiters.add(bell)
         look_again_s = LOOK_AGAIN_S
         try:
-            async with self._signals.listening(keys.ENDED_CHANNEL, self._tell):
+            async with self._pubsub.listening(keys.ENDED_CHANNEL, self._tell):
                 while True:
                     view = await self.show(uid)
                     left = until - time.monotonic()
@@ -174,7 +174,7 @@ class Runs:
 
     async def journal(self, uid: str) -> Lines:
         """Return the entries of the journal that are kept."""
-        return (await read_page(self._line, uid, 0, keys.JOURNAL_ENTRIES)).entries
+        return (await read_page(self._connection, uid, 0, keys.JOURNAL_ENTRIES)).entries
 
     async def follow(self, uid: str, after: int = 0) -> AsyncGenerator[tuple[int, bytes], None]:
         """Yield number and text of each journal entry behind the one of number `after`, until the run ends.
@@ -191,7 +191,7 @@ class Runs:
     async def cancel(self, uid: str, reason: str = "", *, operation: str = "") -> str:
         """Ask for the run's end: `unknown`, `ended` already, `asked`, or `cancelled` at once."""
         key = keys.operation("cancel", uid, operation)
-        answer: bytes = await self._line.run("cancel", uid, reason, key)
+        answer: bytes = await self._connection.run("cancel", uid, reason, key)
         return answer.decode()
 
     async def suspend(self, uid: str, *, operation: str = "") -> str:
@@ -200,22 +200,22 @@ class Runs:
         A run under lease goes aside when it next waits; its worker hears of it within seconds.
         """
         key = keys.operation("suspend", uid, operation)
-        answer: bytes = await self._line.run("suspend", uid, key)
+        answer: bytes = await self._connection.run("suspend", uid, key)
         return answer.decode()
 
     async def resume(self, uid: str, *, operation: str = "") -> str:
         """Let it go on: `unknown`, `ended`, `not suspended`, or `resumed`."""
         key = keys.operation("resume", uid, operation)
-        answer: bytes = await self._line.run("resume", uid, key)
+        answer: bytes = await self._connection.run("resume", uid, key)
         return answer.decode()
 
     async def state(self, uid: str) -> Stored | None:
         """What a faulted run goes on from; None for any other run, and where there is none."""
-        return await retrying.state(self._line, uid, self._ring, self._refusals)
+        return await retrying.state(self._connection, uid, self._ring, self._refusals)
 
     async def was_retried(self, uid: str, operation: str) -> bool:
         """Return whether this operation has retried the run already."""
-        known: bytes | None = await self._line.call("GET", keys.operation("retry", uid, operation))
+        known: bytes | None = await self._connection.call("GET", keys.operation("retry", uid, operation))
         return known is not None
 
     async def retry(
@@ -224,12 +224,16 @@ class Runs:
         """Another attempt of a faulted run, from its own state or from the one given; or why not."""
         key = keys.operation("retry", uid, operation)
         if start is not None:
-            return await retrying.retry(self._line, start, asked, self._ring, replaces=True, operation=key)
+            return await retrying.retry(
+                self._connection, start, asked, self._ring, replaces=True, operation=key
+            )
         if operation and await self.was_retried(uid, operation):
             return "retried"
         found = await self.state(uid)
         if found is not None:
-            return await retrying.retry(self._line, found, asked, self._ring, replaces=False, operation=key)
+            return await retrying.retry(
+                self._connection, found, asked, self._ring, replaces=False, operation=key
+            )
         view = await self.show(uid)
         if view is None:
             return "unknown"
@@ -241,12 +245,12 @@ class Runs:
 
     async def counts(self) -> dict[str, int]:
         """Runs by status."""
-        sizes = await self._line.calls([("ZCARD", keys.INDEX + status) for status in keys.STATUSES])
+        sizes = await self._connection.calls([("ZCARD", keys.INDEX + status) for status in keys.STATUSES])
         return dict(zip(keys.STATUSES, sizes, strict=True))
 
-    async def queue(self) -> Depth:
+    async def queue(self) -> QueueDepth:
         """How many runs wait for a worker, and for how long the oldest."""
-        queued, suspects, apis, clock, oldest = await self._line.calls(
+        queued, suspects, apis, clock, oldest = await self._connection.calls(
             [
                 ("LLEN", keys.RQ_QUEUE),
                 ("LLEN", keys.SUSPECTS),
@@ -255,12 +259,12 @@ class Runs:
                 ("ZRANGE", f"{keys.INDEX}pending", 0, 0, "WITHSCORES"),
             ]
         )
-        lengths = await self._line.calls(
+        lengths = await self._connection.calls(
             [("LLEN", prefix + api.decode()) for api in apis for prefix in (keys.BACKLOG, keys.WOKEN)]
         )
         now_ms = time_ms(clock)
         age_s = (now_ms - float(oldest[1])) / 1000 if oldest else 0.0
-        return Depth(depth=queued + suspects + sum(lengths), oldest_s=max(0.0, age_s))
+        return QueueDepth(depth=queued + suspects + sum(lengths), oldest_s=max(0.0, age_s))
 
 
 def _view(

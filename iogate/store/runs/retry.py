@@ -12,7 +12,7 @@ import msgspec
 
 from iogate.errors import Refused
 from iogate.security.keyring import Keyring
-from iogate.store.connection.connection import Line, pairs
+from iogate.store.connection.connection import Connection, pairs
 from iogate.store.connection.packing import encode, flat, text
 from iogate.store.integrity import seals
 from iogate.store.integrity.refusals import Refusals
@@ -57,12 +57,12 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 NOBODY = Asked()
 
 
-async def state(line: Line, uid: str, ring: Keyring, refusals: Refusals) -> Stored | None:
+async def state(connection: Connection, uid: str, ring: Keyring, refusals: Refusals) -> Stored | None:
     """The state of a faulted run; None for any other, and where there is none.
 
     Raises Refused for one that was not written by a process with the key.
     """
-    blob, big, frames, values = await line.run("reload", uid)
+    blob, big, frames, values = await connection.run("reload", uid)
     if not blob or (record := ended.decode(blob)).status != "faulted":
         return None
     stored = pairs(frames)
@@ -98,7 +98,7 @@ async def state(line: Line, uid: str, ring: Keyring, refusals: Refusals) -> Stor
 
 
 async def retry(
-    line: Line, start: Stored, asked: Asked, ring: Keyring, *, replaces: bool, operation: str = ""
+    connection: Connection, start: Stored, asked: Asked, ring: Keyring, *, replaces: bool, operation: str = ""
 ) -> Retried:
     """Make it live again; `replaces`: with the state that `start` holds, not the one that is stored.
 
@@ -112,5 +112,5 @@ async def retry(
         packed = encode((text(start.head), frames, flat(deflate_all(start.values))))
     facts = seals.sealed_facts(ring, start.uid, start.api, start.facts, start.stored_input)
     detail = msgspec.json.encode({"attempt": start.attempt + 1, **msgspec.to_builtins(asked)})
-    answer = await line.run("retry", start.uid, start.attempt, facts, packed, detail, operation)
+    answer = await connection.run("retry", start.uid, start.attempt, facts, packed, detail, operation)
     return cast("Retried", answer.decode())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from iogate.store.connection.connection import SLOWEST, Line, StoreUnavailable
+from iogate.store.connection.connection import SLOWEST, Connection, StoreUnavailable
 
 
 async def test_much_on_the_wire_moves_the_deadline_of_all_that_waits_for_it(redis_url: str) -> None:
-    line = Line(redis_url, name="test", timeout_s=1.0)
+    line = Connection(redis_url, name="test", timeout_s=1.0)
     pause = ("BLPOP", "iogate:none", "1.5")  # longer than the deadline of a small call
     try:
         with pytest.raises(StoreUnavailable, match="gave no answer within 1 s"):

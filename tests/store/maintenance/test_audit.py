@@ -158,7 +158,7 @@ async def test_wrong_counts_are_counted_again_and_let_runs_in(each_store: Store)
     await accepted(intake, one)
     (claim,) = (await each_store.leases.take("w", 5)).claims
     await each_store.call("HSET", keys.GATE + one.id, "run", 7, "inq", 9, "bl", 0)
-    assert (await audit.audit(each_store._line)).recounted == 1
+    assert (await audit.audit(each_store._connection)).recounted == 1
     state = (await each_store.gates.states())[one.id]
     assert (state.queued, state.running) == (1, 1)
     await each_store.leases.commit([commit(claim)])
@@ -175,7 +175,7 @@ async def test_expired_runs_leave_the_index(each_store: Store) -> None:
         return await each_store.runs.show(uid) is None
 
     await until(gone)
-    assert (await audit.audit(each_store._line)).forgotten == 1
+    assert (await audit.audit(each_store._connection)).forgotten == 1
     assert sum((await each_store.runs.counts()).values()) == 0
 
 
@@ -187,11 +187,11 @@ async def test_programs_that_nothing_needs_any_more_are_dropped_and_no_others(
     await publish(each_store)
     await accepted(each_store.intake())
     await each_store.revisions.publish(bundle())
-    assert (await audit.audit(each_store._line)).dropped == 0
+    assert (await audit.audit(each_store._connection)).dropped == 0
     (claim,) = (await each_store.leases.take("w", 1)).claims
     assert await each_store.revisions.program(claim.program) == b"{}"
     await each_store.leases.commit([commit(claim)])
-    assert (await audit.audit(each_store._line)).dropped == 1
+    assert (await audit.audit(each_store._connection)).dropped == 1
     assert (await each_store.gates.states()) == {}
     assert await each_store.call("EXISTS", keys.GATE + ORDERS.id) == 0
 
@@ -212,11 +212,11 @@ async def test_contents_live_as_long_as_a_run_whose_program_names_them(
     await accepted(each_store.intake())
     nothing = Bundle(revision=Revision(apis={}, workflows={}), programs={})
     await each_store.revisions.publish(nothing)
-    assert (await audit.audit(each_store._line)).dropped == 0
+    assert (await audit.audit(each_store._connection)).dropped == 0
     assert await each_store.revisions.content(digest) == b"print(1)"
     (claim,) = (await each_store.leases.take("w", 1)).claims
     await each_store.leases.commit([commit(claim)])
-    assert (await audit.audit(each_store._line)).dropped == 2
+    assert (await audit.audit(each_store._connection)).dropped == 2
     with pytest.raises(NotFound, match=f"there is no content {digest[:12]}… in the store"):
         await each_store.revisions.content(digest)
 

@@ -204,7 +204,7 @@ async def test_the_program_of_a_standing_run_is_kept_before_it_runs(
     monkeypatch.setattr(audit, "BLOB_GRACE_S", -1)
     await publish(store, ON)
     assert (await store.leases.audit(), await store.revisions.program(STANDING)) == (0, b'{"standing":true}')
-    assert (await audit.audit(store._line)).dropped == 0
+    assert (await audit.audit(store._connection)).dropped == 0
 
 
 async def test_a_full_store_leaves_the_tick_due(store: Store) -> None:

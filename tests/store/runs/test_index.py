@@ -36,14 +36,14 @@ async def test_each_page_begins_where_the_last_one_ended(
     rare, others = await many(each_store, 97)
     for number, uid in enumerate([*rare, *others]):
         await each_store.call("ZADD", f"{keys.INDEX}pending", 1 if at_once else number, uid)
-    ask = each_store.runs._line.calls
+    ask = each_store.runs._connection.calls
     skipped: list[int] = []
 
     async def calls(commands: Any) -> Any:
         skipped.extend(each[-2] for each in commands if each[0] == "ZREVRANGEBYSCORE")
         return await ask(commands)
 
-    monkeypatch.setattr(each_store.runs._line, "calls", calls)
+    monkeypatch.setattr(each_store.runs._connection, "calls", calls)
     assert [run.uid for run in await each_store.runs.list(api=RARE.id)] == rare[::-1]
     assert len(await each_store.runs.list(limit=1_000)) == 100
     if not at_once:

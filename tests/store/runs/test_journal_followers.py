@@ -199,13 +199,13 @@ async def test_a_stream_that_goes_while_it_subscribes_leaves_no_subscription(
 ) -> None:
     """Before: its channel stayed subscribed until the process ended."""
     monkeypatch.setattr(
-        "iogate.store.connection.pubsub.Signals._tell", lambda *_: None
+        "iogate.store.connection.pubsub.PubSub._tell", lambda *_: None
     )  # nothing is confirmed
     monkeypatch.setattr("iogate.store.connection.pubsub.CONNECT_S", 60.0)
     channel = f"{keys.JOURNAL_CHANNEL}1"
 
     async def listen() -> None:
-        async with store._signals.listening(channel, print, passing=True):
+        async with store._pubsub.listening(channel, print, passing=True):
             pass
 
     task = asyncio.create_task(listen())
@@ -221,7 +221,7 @@ async def test_channels_wanted_while_the_subscription_connects_are_subscribed_to
     leave = asyncio.Event()
 
     async def listen(number: int) -> None:
-        async with store._signals.listening(f"{keys.JOURNAL_CHANNEL}{number}", print, passing=True):
+        async with store._pubsub.listening(f"{keys.JOURNAL_CHANNEL}{number}", print, passing=True):
             await leave.wait()
 
     tasks = []
@@ -240,7 +240,7 @@ async def _is_subscribed(store: Store, channels: int) -> bool:
 
 async def test_lost_messages_are_healed_by_a_slow_poll(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_followers, "POLL_S", 0.1)
-    monkeypatch.setattr("iogate.store.connection.pubsub.Signals._tell", lambda *_: None)
+    monkeypatch.setattr("iogate.store.connection.pubsub.PubSub._tell", lambda *_: None)
     monkeypatch.setattr("iogate.store.connection.pubsub.CONNECT_S", 0.05)
     (writer,) = await writers(store, 1)
     async with streams(store, [writer.uid] * 5) as seen:
