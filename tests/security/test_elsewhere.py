@@ -57,7 +57,7 @@ def test_no_secret_of_the_caller_is_in_reach_whatever_the_checks_took_its_text_f
     [
         (HOME, "https://lib.example:8443/x", False),
         (HOME, "http://10.0.0.1/admin", True),
-        (HOME, "http://10.0.0.1/${ .x }", True),
+        (HOME, 'http://10.0.0.1/${ .x // "y" }', True),
         ("lib/f.yaml", "http://10.0.0.1/admin", False),
     ],
 )
@@ -69,7 +69,7 @@ def test_a_host_that_only_a_fetched_function_names_is_trusted_as_a_redirection_i
         "call": "http",
         "with": {"method": "get", "endpoint": {"uri": endpoint, "authentication": {"oauth2": oauth}}},
     }
-    run = Run(calling(function, home), input={"x": "y"})
+    run = Run(calling(function, home))
     (perform,) = run.tell()
     assert isinstance(perform.effect, CallHttp)
     assert perform.effect.authentication is not None

@@ -96,14 +96,18 @@ class Patience:
         """Forget that a server loaded: another one starts."""
         self._loads = False
 
+    def check(self) -> None:
+        """Raise GivenUp if nobody waits any more."""
+        if self._given_up.is_set():
+            raise GivenUp("the start of the store was given up")
+
     def spend(self, state: Loading | Serving | None) -> None:
         """Wait a moment; raise Unreachable if the server is silent for too long, GivenUp if nobody waits."""
         if isinstance(state, Loading):
             self._loads = True
             self._until = time.monotonic() + self._timeout_s
             self._tell(state)
-        if self._given_up.is_set():
-            raise GivenUp("the start of the store was given up")
+        self.check()
         # Seen loading, it is never judged by its silence: a slow disk holds it up.
         if self.over and not self._loads:
             raise _silent(self._folder)

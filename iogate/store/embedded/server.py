@@ -317,6 +317,7 @@ def _wait_ready(embedded: Embedded, patience: Patience, begins: int = 0) -> None
         if code is not None:
             raise _ended(embedded, code, begins)
         now = state(embedded.url, patience.ask_s)
+        patience.check()
         if now is SERVING:
             return
         patience.spend(now)
