@@ -15,19 +15,19 @@ from iogate.engine.commands import (
     Cancelled,
     ChildEnded,
     Emit,
+    EngineEvent,
     Expired,
-    Happening,
     Note,
     Perform,
     Performed,
     Resumed,
     StartChild,
 )
-from iogate.engine.interpreter import steps
-from iogate.engine.interpreter.context import Walk
+from iogate.engine.interpreter import loop
+from iogate.engine.interpreter.context import ExecutionContext
 from iogate.engine.scope import Environment, RunFacts
-from iogate.engine.state.frame_tree import Tree
-from iogate.engine.state.run_state import State, followed
+from iogate.engine.state.frame_tree import FrameTree
+from iogate.engine.state.run_state import State, extend_change_log
 from iogate.timing import durations
 
 __all__ = ["BUDGET", "Advance", "Environment", "RunFacts", "advance"]
@@ -53,85 +53,85 @@ class Advance:
 def advance(
     program: Program,
     state: State,
-    happened: Sequence[Happening],
+    events: Sequence[EngineEvent],
     now_ms: int,
     facts: RunFacts,
     environment: Environment | None = None,
     budget: int = BUDGET,
 ) -> Advance:
-    """Walk on as far as the news, the time and the budget allow."""
+    """Process the events, then execute steps until every branch waits or the budget is used up."""
     if state.ended:
         return Advance(state=state)
-    walk = Walk(
+    ctx = ExecutionContext(
         program=program,
         facts=facts,
         environment=environment or Environment(),
         now_ms=now_ms,
-        tree=Tree(state),
+        tree=FrameTree(state),
         budget=budget,
         inbox_done=state.inbox_done,
     )
-    _happen(walk, state, happened)
-    if walk.ended is None:
-        steps.wake(walk)
-    if walk.ended is None:
-        steps.run(walk)
-    return _result(walk, state)
+    _handle_events(ctx, state, events)
+    if ctx.ended is None:
+        loop.fire_timers(ctx)
+    if ctx.ended is None:
+        loop.run(ctx)
+    return _result(ctx, state)
 
 
-def _happen(walk: Walk, state: State, happened: Sequence[Happening]) -> None:
+def _handle_events(ctx: ExecutionContext, state: State, events: Sequence[EngineEvent]) -> None:
     """Take in the news: an end first, then answers, then what was lost with another worker."""
-    for each in happened:
+    for each in events:
         if isinstance(each, Cancelled):
-            walk.end_cancelled(each.reason)
+            ctx.cancel_run(each.reason)
             return
-    for each in happened:
+    for each in events:
         if isinstance(each, Expired):
             length = durations.format_seconds(each.limit_s)
-            steps.expire(walk, f"the run took longer than the timeout of its API, {length}")
+            loop.expire_run(ctx, f"the run took longer than the timeout of its API, {length}")
             return
     if state.status == "pending":
-        walk.begin_run()
-    for each in happened:
-        if isinstance(each, Performed) and walk.ended is None:
-            steps.answered(walk, each)
-        elif isinstance(each, Arrived | ChildEnded) and (each.number == 0 or each.number > walk.inbox_done):
-            walk.inbox_done = max(walk.inbox_done, each.number)
-            if walk.ended is None:
-                steps.received(walk, each)
-    for each in happened:
-        if isinstance(each, Resumed) and walk.ended is None:
-            steps.asked_again(walk, each.worker)
+        ctx.begin_run()
+    for each in events:
+        if isinstance(each, Performed) and ctx.ended is None:
+            loop.finish_effect(ctx, each)
+        elif isinstance(each, Arrived | ChildEnded) and (each.number == 0 or each.number > ctx.inbox_done):
+            ctx.inbox_done = max(ctx.inbox_done, each.number)
+            if ctx.ended is None:
+                loop.handle_message(ctx, each)
+    for each in events:
+        if isinstance(each, Resumed) and ctx.ended is None:
+            loop.resume_effects(ctx, each.worker)
 
 
-def _result(walk: Walk, before: State) -> Advance:
-    tree = walk.tree
-    if walk.ended is not None:
+def _result(ctx: ExecutionContext, before: State) -> Advance:
+    tree = ctx.tree
+    if ctx.ended is not None:
         state = State(
-            frames=walk.kept,
+            frames=ctx.frames_at_fault,
             next_id=tree.next_id,
-            status=walk.ended,
-            output=walk.output,
-            error=walk.error,
-            inbox_done=walk.inbox_done,
+            status=ctx.ended,
+            output=ctx.output,
+            error=ctx.error,
+            inbox_done=ctx.inbox_done,
         )
     else:
-        if walk.more:
-            tree.index.turns(walk.ready)
+        if ctx.more:
+            tree.index.reorder_leaves(ctx.ready)
         state = State(
             frames=tree.frames,
             next_id=tree.next_id,
-            status="running" if walk.more or tree.index.effects else "waiting",
-            inbox_done=walk.inbox_done,
+            status="running" if ctx.more or tree.index.effects else "waiting",
+            inbox_done=ctx.inbox_done,
             index=tree.index,
-            trail=followed(before, tree.touched()),
+            trail=extend_change_log(before, tree.changed_ids()),
         )
     # What nobody waits for happens even where the run has ended since; the rest went with its frame.
     return Advance(
         state=state,
-        performs=tuple(each for each in walk.performs if not each.await_result or each.frame in tree),
-        emits=tuple(walk.emits),
-        children=tuple(each for each in walk.children if not each.awaits or each.frame in tree),
-        notes=tuple(walk.notes),
-        more=walk.more,
+        performs=tuple(each for each in ctx.performs if not each.await_result or each.frame in tree),
+        emits=tuple(ctx.emits),
+        children=tuple(each for each in ctx.children if not each.awaits or each.frame in tree),
+        notes=tuple(ctx.notes),
+        more=ctx.more,
     )

@@ -222,7 +222,7 @@ class Expired:
     """Timeout of the API, in seconds."""
 
 
-Happening = Performed | Arrived | ChildEnded | Resumed | Cancelled | Expired
+EngineEvent = Performed | Arrived | ChildEnded | Resumed | Cancelled | Expired
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

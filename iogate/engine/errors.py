@@ -33,7 +33,7 @@ class UnknownOutcomeError(WorkflowError):
         super().__init__("runtime", detail="its outcome is unknown, and it must happen at most once")
 
 
-def raised(body: Raise, scope: Scope) -> WorkflowError:
+def build_raised(body: Raise, scope: Scope) -> WorkflowError:
     """The error that a `raise` task describes, or the one of failing to do so."""
     if body.error is None:
         return WorkflowError("configuration", detail=f'error "{body.missing}" is not defined in use.errors')
@@ -55,7 +55,7 @@ def raised(body: Raise, scope: Scope) -> WorkflowError:
     return RaisedError(kind, status=status, title=_text(title), detail=_text(detail))
 
 
-def placed(
+def locate(
     error: WorkflowError,
     task: Task,
     scope: Frame,
@@ -68,7 +68,7 @@ def placed(
     The instance tells the place in a function, so the words tell who called it. `calls` are the tasks around
     that called functions, the inner first; of many, as in a circle, the first and the last are named.
     """
-    described = problem(error, task.pointer, redact)
+    described = to_problem(error, task.pointer, redact)
     if not isinstance(error, RaisedError):
         where = [] if task.pointer == scope.pointer else [_named(task, scope)]
         called = [caller.body.name for caller, _ in calls if isinstance(caller.body, Inline)]
@@ -85,7 +85,7 @@ def _named(task: Task, scope: Frame) -> str:
     return f'task "{task.name}"{turn}'
 
 
-def problem(error: WorkflowError, pointer: str, redact: Callable[[str], str]) -> dict[str, Any]:
+def to_problem(error: WorkflowError, pointer: str, redact: Callable[[str], str]) -> dict[str, Any]:
     """Return the error as data (RFC 7807), redacted: `catch` hands it to data, and the state keeps it.
 
     The runtime sets the instance, also of an error that an author describes.
@@ -97,7 +97,7 @@ def problem(error: WorkflowError, pointer: str, redact: Callable[[str], str]) ->
     return described
 
 
-def shown(error: Mapping[str, Any], redact: Callable[[str], str]) -> dict[str, Any]:
+def to_stored(error: Mapping[str, Any], redact: Callable[[str], str]) -> dict[str, Any]:
     """Return the error as the run keeps it: the response, which is for `catch`, becomes `responseExcerpt`."""
     kept = {name: value for name, value in error.items() if name != "response"}
     if excerpt := _excerpt((error.get("response") or {}).get("body"), redact):
@@ -116,12 +116,12 @@ def _excerpt(body: Any, redact: Callable[[str], str]) -> str:
     return text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…"
 
 
-def brief(error: Mapping[str, Any]) -> dict[str, Any]:
+def strip_extensions(error: Mapping[str, Any]) -> dict[str, Any]:
     """Return the error without its extensions: what callers and sinks see of it."""
     return {name: value for name, value in error.items() if name not in _EXTENSIONS}
 
 
-def caught(error: Mapping[str, Any]) -> dict[str, Any]:
+def to_caught(error: Mapping[str, Any]) -> dict[str, Any]:
     """Return the error as `catch` hands it to data: without the members that are for operators alone."""
     return {name: value for name, value in error.items() if name not in ("sentTo", "responseExcerpt")}
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from iogate.compiler.tasks import Filter, Listen, Strategy
-from iogate.engine.event_prefilter import fits, same_key
+from iogate.engine.event_prefilter import matches_text, same_key
 from iogate.engine.scope import Scope
 from iogate.errors import ERROR_TYPES, WorkflowError
 from iogate.expressions import Template
@@ -30,7 +30,7 @@ _EVERY: Mapping[str, Any] = {"match": {}, "correlate": []}
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Match:
     """An event that a filter takes."""
 
     terms: Terms
@@ -41,7 +41,7 @@ class Taken:
     """True where no more events are to be waited for, as far as filters say."""
 
 
-def fresh(body: Listen, arguments: Scope) -> Terms:
+def initial_terms(body: Listen, arguments: Scope) -> Terms:
     """The terms from which a listening starts; expectations are evaluated once, on the task's input."""
     keys: list[dict[str, Any]] = []
     for one in _filters(body):
@@ -50,12 +50,12 @@ def fresh(body: Listen, arguments: Scope) -> Terms:
     return {"keys": _shared(body, keys, keys), "filled": []}
 
 
-def needs_none(body: Listen, terms: Terms) -> bool:
+def is_satisfied_initially(body: Listen, terms: Terms) -> bool:
     """Tell whether nothing is to be waited for from the start: all of no filters."""
     return _enough(body, terms, None)
 
 
-def take(body: Listen, terms: Terms, event: Mapping[str, Any], arguments: Scope) -> Taken | None:
+def match(body: Listen, terms: Terms, event: Mapping[str, Any], arguments: Scope) -> Match | None:
     """Find the filter that takes the event; those that end the waiting go first.
 
     Raises WorkflowError where not the event is at fault, but what the run must have.
@@ -68,11 +68,11 @@ def take(body: Listen, terms: Terms, event: Mapping[str, Any], arguments: Scope)
         found = {} if one is None else _keys_of(one, terms["keys"][index], event, arguments)
         if found is not None:
             terms = _agreed(body, terms, index, found)
-            return Taken(terms, ends=index >= own, enough=_enough(body, terms, index))
+            return Match(terms, ends=index >= own, enough=_enough(body, terms, index))
     return None
 
 
-def wants(body: Listen, terms: Terms) -> list[Mapping[str, Any]]:
+def subscription(body: Listen, terms: Terms) -> list[Mapping[str, Any]]:
     """The subscription: of each filter that has no event yet what can be told without the run."""
     return [
         _EVERY if one is None else _want(one, terms["keys"][index])
@@ -178,7 +178,7 @@ def _matches(name: str, wanted: Template, value: Any, arguments: Scope) -> bool:
     constant = isinstance(wanted, Literal)
     result = wanted.value if isinstance(wanted, Literal) else wanted.evaluate(value, arguments)
     if constant and isinstance(result, str):
-        return fits(result, value)
+        return matches_text(result, value)
     if not constant and isinstance(result, bool):
         return result
     # In binary mode every attribute is text: 3 and "3" are one, as for correlations.

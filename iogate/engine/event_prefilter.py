@@ -24,10 +24,10 @@ _ATTRIBUTE = "@"
 """No path begins with it."""
 
 
-def concerns(wanted: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
+def may_match(wanted: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
     """Tell whether one entry of a frame's `wants` may take the event."""
     for name, text in wanted["match"].items():
-        if not fits(text, event.get(name)):
+        if not matches_text(text, event.get(name)):
             return False
     for text, expected in wanted["correlate"]:
         path = _path(text)
@@ -36,13 +36,13 @@ def concerns(wanted: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
     return True
 
 
-def type_of(wanted: Mapping[str, Any]) -> str:
+def event_type(wanted: Mapping[str, Any]) -> str:
     """The one type of event that the entry can take; empty where there may be several."""
     text: str = wanted["match"].get("type", "")
     return text if _PLAIN.fullmatch(text) else ""
 
 
-def key_of(wanted: Mapping[str, Any]) -> tuple[str, str] | None:
+def index_key(wanted: Mapping[str, Any]) -> tuple[str, str] | None:
     """Where an event must have which text for the entry to take it, by `text_at`; None: no one text decides.
 
     The key of a correlation rather than an attribute: it tells more subscriptions apart.
@@ -65,7 +65,7 @@ def text_at(place: str, event: Mapping[str, Any]) -> str | None:
     return None if path is None else _as_text(_found(path, event))
 
 
-def fits(wanted: str, value: Any) -> bool:
+def matches_text(wanted: str, value: Any) -> bool:
     """Tell whether an attribute is the wanted text, or matches it as a pattern of the whole text.
 
     Numbers and booleans count as the text that HTTP headers carry them in.

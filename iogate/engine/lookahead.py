@@ -3,8 +3,8 @@
 Used by the worker for a run that may have ended another worker. Pure; nothing is evaluated here. Invariant:
 what is said holds, and where the next slice may come to several tasks nothing is said.
 
-    has_news ──yes──▶ a slice without steps takes it in: `lookahead` says whose it is
-        └─────no────▶ a slice of one step:               `lookahead` says whose it is
+    has_pending_events ──yes──▶ a slice without steps: `next_task` names the task of the events
+        └─────no──────────────▶ a slice of one step:   `next_task` names the task of the step
 """
 
 from __future__ import annotations
@@ -13,43 +13,43 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from iogate.compiler.program import Program
-from iogate.engine.commands import Arrived, Cancelled, ChildEnded, Expired, Happening, Performed, Resumed
+from iogate.engine.commands import Arrived, Cancelled, ChildEnded, EngineEvent, Expired, Performed, Resumed
 from iogate.engine.state.frame import Frame
 from iogate.engine.state.run_state import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ahead:
+class NextTask:
     pointer: str
     """Static, of the task; `/input` and `/output` are of the workflow's own data flow."""
     name: str = ""
     """The task's; the workflow's own data flow has none."""
 
 
-def has_news(state: State, happened: Sequence[Happening], now_ms: int) -> bool:
+def has_pending_events(state: State, events: Sequence[EngineEvent], now_ms: int) -> bool:
     """Whether a slice takes something in before its first step: its input, news, a time that has come."""
     due_ms = state.due_ms
-    return bool(happened) or state.status == "pending" or (due_ms is not None and due_ms <= now_ms)
+    return bool(events) or state.status == "pending" or (due_ms is not None and due_ms <= now_ms)
 
 
-def ahead(program: Program, state: State, happened: Sequence[Happening], now_ms: int) -> Ahead | None:
+def next_task(program: Program, state: State, events: Sequence[EngineEvent], now_ms: int) -> NextTask | None:
     """What a slice comes to that takes in the news, where there is any, and else does one step."""
-    if state.ended or any(isinstance(each, Cancelled | Expired) for each in happened):
+    if state.ended or any(isinstance(each, Cancelled | Expired) for each in events):
         return None
     if state.status == "pending":
-        return Ahead(pointer="/input")
-    if has_news(state, happened, now_ms):
-        return _only(program, state, _concerned(state, happened, now_ms))
+        return NextTask(pointer="/input")
+    if has_pending_events(state, events, now_ms):
+        return _only(program, state, _concerned(state, events, now_ms))
     return _stepping(program, state)
 
 
-def under_way(program: Program, state: State) -> Ahead | None:
+def task_under_way(program: Program, state: State) -> NextTask | None:
     """The task whose effect is under way."""
     return _only(program, state, iter(state.under_way))
 
 
-def _concerned(state: State, happened: Sequence[Happening], now_ms: int) -> Iterator[int]:
-    for each in happened:
+def _concerned(state: State, events: Sequence[EngineEvent], now_ms: int) -> Iterator[int]:
+    for each in events:
         if isinstance(each, Performed | Arrived | ChildEnded):
             yield each.frame
         elif isinstance(each, Resumed):  # what was under way is asked for again
@@ -62,7 +62,7 @@ def _subscribes(frame: Frame) -> bool:
     return frame.phase == "event" and frame.wants is None
 
 
-def _only(program: Program, state: State, keys: Iterator[int]) -> Ahead | None:
+def _only(program: Program, state: State, keys: Iterator[int]) -> NextTask | None:
     """The one task that all these frames are of."""
     pointers = {_task_of(state, frame) for key in keys if (frame := state.frames.get(key)) is not None}
     return _task(program, pointers.pop()) if len(pointers) == 1 else None
@@ -75,7 +75,7 @@ def _task_of(state: State, frame: Frame) -> str:
     return frame.pointer
 
 
-def _stepping(program: Program, state: State) -> Ahead | None:
+def _stepping(program: Program, state: State) -> NextTask | None:
     leaf = next(iter(state.indexed().leaves), None)
     if leaf is None:
         return None
@@ -83,9 +83,9 @@ def _stepping(program: Program, state: State) -> Ahead | None:
     tasks = program.lists[scope.pointer].tasks
     if scope.position < len(tasks):
         return _task(program, tasks[scope.position].pointer)
-    return _task(program, _task_of(state, scope)) or Ahead(pointer="/output")
+    return _task(program, _task_of(state, scope)) or NextTask(pointer="/output")
 
 
-def _task(program: Program, pointer: str) -> Ahead | None:
+def _task(program: Program, pointer: str) -> NextTask | None:
     """None: the workflow itself, which is no task."""
-    return Ahead(pointer=pointer, name=program.tasks[pointer].name) if pointer else None
+    return NextTask(pointer=pointer, name=program.tasks[pointer].name) if pointer else None

@@ -20,20 +20,20 @@ from typing import Any
 
 from iogate.compiler.program import Program
 from iogate.compiler.tasks import Do, For, Fork, Task, Try
-from iogate.engine.state.frame import Frame, changed
-from iogate.engine.state.frame_tree import Tree, is_function
+from iogate.engine.state.frame import Frame, replace_frame
+from iogate.engine.state.frame_tree import FrameTree, is_function
 from iogate.engine.state.run_state import State
 from iogate.errors import Refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Revived:
+class ResumedState:
     state: State
-    as_then: bool
+    is_original_input: bool
     """False where the task gets the data that flowed when the run faulted: what it had then is not kept."""
 
 
-def revive(state: State, now_ms: int) -> State:
+def resume_faulted(state: State, now_ms: int) -> State:
     """The state that goes on where it faulted.
 
     Raises Refused where it has not.
@@ -54,20 +54,20 @@ def _ready(frame: Frame, now_ms: int) -> Frame:
             attributes["started_ms"] = now_ms  # what an effect was asked for with stays, and its time with it
     if frame.phase == "event":
         attributes["wants"] = None
-    return changed(frame, **attributes) if attributes else frame
+    return replace_frame(frame, **attributes) if attributes else frame
 
 
-def revive_from(program: Program, state: State, pointer: str, now_ms: int, given: Any) -> Revived:
+def resume_from(program: Program, state: State, pointer: str, now_ms: int, given: Any) -> ResumedState:
     """The state that goes on from the task at `pointer`, with nothing of what began after it.
 
     `given` is the input of the run.
     The task stands in a list that the run was in when it faulted, and had its turn there. Raises Refused.
     """
     task, at, index = _place(program, pointer)
-    revived = revive(state, now_ms)
-    if not revived.frames:
+    resumed = resume_faulted(state, now_ms)
+    if not resumed.frames:
         if pointer == program.lists["/do"].tasks[0].pointer:
-            return Revived(state=revived, as_then=True)
+            return ResumedState(state=resumed, is_original_input=True)
         raise Refused(f"the run has not begun: it can only begin, without {pointer}")
     path = _path(program, state)
     scope = next((frame for frame in path if frame.pointer == at), None)
@@ -80,14 +80,16 @@ def revive_from(program: Program, state: State, pointer: str, now_ms: int, given
     if index > scope.position:
         stands = _standing(program, scope)
         raise Refused(f'"{task.name}" had not had its turn: in {at} the run stands at {stands}')
-    value, as_then = _input(program, state.frames, scope, index, given)
-    tree = Tree(revived)
+    value, is_original_input = _input(program, state.frames, scope, index, given)
+    tree = FrameTree(resumed)
     tree.remove_below(tree[scope.id])
-    tree.put(changed(tree[scope.id], position=index, value=value, extended=None, phase="inside"))
-    return Revived(state=replace(revived, frames=tree.frames, index=None), as_then=as_then)
+    tree.put(replace_frame(tree[scope.id], position=index, value=value, extended=None, phase="inside"))
+    return ResumedState(
+        state=replace(resumed, frames=tree.frames, index=None), is_original_input=is_original_input
+    )
 
 
-def begin_call_anew(program: Program, state: State) -> State:
+def restart_call(program: Program, state: State) -> State:
     """Return the state before the call of the function in which the run faulted, if nothing was done there.
 
     The current definition then makes the arguments of the call. A function that has got further goes on.
@@ -102,7 +104,7 @@ def begin_call_anew(program: Program, state: State) -> State:
             call = around
     if call is None:
         return state
-    tree = Tree(state)
+    tree = FrameTree(state)
     tree.remove_below(call)
     tree.remove(call)
     error = {**(state.error or {}), "instance": call.pointer}
@@ -121,7 +123,7 @@ def _is_untouched(frames: Mapping[int, Frame], task: Frame, scope: Frame) -> boo
     )
 
 
-def open_call(program: Program, state: State) -> str | None:
+def enclosing_call(program: Program, state: State) -> str | None:
     """Return the pointer of the outermost task whose function the run stands in; None if in none."""
     calls = [scope.parent for scope in _path(program, state) if is_function(scope.pointer)]
     return None if not calls or calls[-1] is None else state.frames[calls[-1]].pointer
@@ -187,27 +189,27 @@ def _input(
     return scope.value, False
 
 
-def carry_over(old: Program, new: Program, state: State) -> State:
+def migrate(old: Program, new: Program, state: State) -> State:
     """The state in another version of the workflow: it stands at the tasks of the same names.
 
     Raises Refused, which names what is not there any more.
     """
-    carrying = _Carrying(old, new)
-    frames = {key: carrying.frame(frame) for key, frame in sorted(state.frames.items())}
-    if carrying.lost:
+    migration = _Migration(old, new)
+    frames = {key: migration.frame(frame) for key, frame in sorted(state.frames.items())}
+    if migration.lost:
         raise Refused(
-            f"the run does not fit {new.name}: " + "; ".join(dict.fromkeys(carrying.lost)),
+            f"the run does not fit {new.name}: " + "; ".join(dict.fromkeys(migration.lost)),
             hint="retry it without --on current, with the definition that it began with",
         )
     error = dict(state.error) if state.error is not None else None
     if error is not None and error.get("instance") in old.tasks:
-        error["instance"] = carrying.task(error["instance"]) or error["instance"]
+        error["instance"] = migration.task(error["instance"]) or error["instance"]
     return replace(state, frames=frames, error=error, index=None, trail=None)
 
 
-def carry_over_from(
+def migrate_and_resume_from(
     old: Program, new: Program, state: State, pointer: str, now_ms: int, given: Any
-) -> Revived:
+) -> ResumedState:
     """Return the state that goes on from the task at `pointer` of another version of the workflow.
 
     Tasks that began after that one need not be in the other version: they are begun again as it has them.
@@ -217,19 +219,19 @@ def carry_over_from(
     """
     _place(new, pointer)
     try:
-        return revive_from(new, carry_over(old, new, state), pointer, now_ms, given)
+        return resume_from(new, migrate(old, new, state), pointer, now_ms, given)
     except Refused as refused:
-        before = _Carrying(new, old).task(pointer)
+        before = _Migration(new, old).task(pointer)
         if before is None:
             raise
         try:
-            revived = revive_from(old, state, before, now_ms, given)
-            return replace(revived, state=carry_over(old, new, revived.state))
+            resumed = resume_from(old, state, before, now_ms, given)
+            return replace(resumed, state=migrate(old, new, resumed.state))
         except Refused:
             raise refused from None
 
 
-class _Carrying:
+class _Migration:
     """Finds for pointers of one program those of another, by the names of tasks."""
 
     def __init__(self, old: Program, new: Program) -> None:
@@ -253,7 +255,7 @@ class _Carrying:
             pointer = self.task(tasks[frame.position].pointer)
             if pointer is not None:
                 attributes["extended"] = self._extensions(frame, tasks[frame.position], pointer)
-        return changed(frame, **attributes)
+        return replace_frame(frame, **attributes)
 
     def _of_task(self, frame: Frame) -> Frame:
         pointer = self.task(frame.pointer)
@@ -274,7 +276,7 @@ class _Carrying:
                 attributes["extension"] = names.index(name)
             else:
                 self.lost.append(f'extension "{name}" extends "{before.name}" ({frame.pointer}) no more')
-        return changed(frame, **attributes)
+        return replace_frame(frame, **attributes)
 
     def _extensions(self, scope: Frame, before: Task, pointer: str) -> list[int]:
         names = [each.name for each in self.new.tasks[pointer].extensions]

@@ -140,7 +140,7 @@ class Scope:
             "id": self.facts.uid,
             "definition": self.program.definition if function is None else function,
             "input": self.facts.input if function is None else None,
-            "startedAt": moment(self.facts.started_at_ms),
+            "startedAt": describe_time(self.facts.started_at_ms),
         }
 
     def _function(self) -> Any:
@@ -154,22 +154,24 @@ class Scope:
             return self.extended()
         if self.task is None:
             return None
-        descriptor = self.described(self.task)
+        descriptor = self.describe(self.task)
         if self.has_output:
             descriptor["output"] = self.raw_output
         return descriptor
 
-    def described(self, task: Task, *, raw: Any = ..., started_ms: int | None = None) -> dict[str, Any]:
+    def describe(self, task: Task, *, raw: Any = ..., started_ms: int | None = None) -> dict[str, Any]:
         """The standard's descriptor of a task: of the scope's own, where nothing else is said."""
         return {
             "name": task.name,
             "reference": task.pointer,
             "definition": task.definition,
             "input": self.raw if raw is ... else raw,
-            "startedAt": moment(self.started_ms if started_ms is None else started_ms),
+            "startedAt": describe_time(self.started_ms if started_ms is None else started_ms),
         }
 
-    def shown(self, task: Task, *, raw: Any = ..., started_ms: int | None = None) -> dict[str, Any]:
+    def describe_with_definition(
+        self, task: Task, *, raw: Any = ..., started_ms: int | None = None
+    ) -> dict[str, Any]:
         """A task as its extensions see it: the standard's descriptor, with the members of its definition.
 
         A call's endpoint is an object here, whichever way it was written: `$task.with.endpoint.uri`.
@@ -178,7 +180,7 @@ class Scope:
         arguments = members.get("with")
         if isinstance(arguments, Mapping) and isinstance(arguments.get("endpoint"), str):
             members["with"] = {**arguments, "endpoint": {"uri": arguments["endpoint"]}}
-        return {**members, **self.described(task, raw=raw, started_ms=started_ms)}
+        return {**members, **self.describe(task, raw=raw, started_ms=started_ms)}
 
     def _runtime(self) -> dict[str, Any]:
         runtime = dict(self.environment.runtime)
@@ -204,13 +206,13 @@ class Scope:
                 return None
 
 
-def moment(at_ms: int) -> dict[str, Any]:
+def describe_time(at_ms: int) -> dict[str, Any]:
     """The standard's descriptor of a point in time."""
     at = _EPOCH + timedelta(milliseconds=at_ms)
     text = at.strftime("%Y-%m-%dT%H:%M:%S") + f".{at_ms % 1000:03d}Z"
     return {"iso8601": text, "epoch": {"seconds": at_ms // 1000, "milliseconds": at_ms}}
 
 
-def truthy(result: Any) -> bool:
+def is_truthy(result: Any) -> bool:
     """What counts as true in conditions: as in jq, all but false and null."""
     return result is not None and result is not False

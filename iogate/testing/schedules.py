@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from iogate.engine.advance import Environment, RunFacts, advance
 from iogate.engine.commands import Arrived, StartChild
-from iogate.engine.event_prefilter import concerns
+from iogate.engine.event_prefilter import may_match
 from iogate.engine.state.run_state import State
 from iogate.errors import NotFound
 from iogate.testing.clock import FakeClock
@@ -109,7 +109,7 @@ class _Listening:
                 [
                     Arrived(frame=frame.id, number=count, event=event)
                     for frame in self._state.frames.values()
-                    if any(concerns(wanted, event) for wanted in frame.wants or ())
+                    if any(may_match(wanted, event) for wanted in frame.wants or ())
                 ]
             )
             if self.started:

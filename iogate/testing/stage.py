@@ -27,14 +27,14 @@ from iogate.engine.commands import (
     Cancelled,
     ChildEnded,
     Effect,
-    Happening,
+    EngineEvent,
     Note,
     Perform,
     Performed,
     StartChild,
 )
 from iogate.engine.errors import RaisedError
-from iogate.engine.event_prefilter import concerns
+from iogate.engine.event_prefilter import may_match
 from iogate.engine.state.run_state import State
 from iogate.errors import NotFound, WorkflowError
 from iogate.testing.clock import FakeClock
@@ -69,7 +69,7 @@ class _Run:
     depth: int = 0
     state: State = field(default_factory=State)
     more: bool = True
-    news: list[Happening] = field(default_factory=list)
+    news: list[EngineEvent] = field(default_factory=list)
     numbers: int = 0
     ended_ms: int | None = None
     notes: list[Note] = field(default_factory=list)
@@ -211,7 +211,7 @@ class Stage:
         self._seen.add(identity)
         for run in self._runs:
             for frame in run.state.frames.values():
-                if frame.wants and any(concerns(wanted, event) for wanted in frame.wants):
+                if frame.wants and any(may_match(wanted, event) for wanted in frame.wants):
                     run.news.append(Arrived(frame=frame.id, number=run.next_number(), event=event))
 
     # time and events

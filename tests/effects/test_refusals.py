@@ -12,7 +12,7 @@ from aiohttp import web
 
 from iogate.effects import Effects
 from iogate.effects.http.responses import REFUSAL_BYTES
-from iogate.engine.errors import EXCERPT, brief, caught, shown
+from iogate.engine.errors import EXCERPT, strip_extensions, to_caught, to_stored
 from iogate.errors import for_operators
 from iogate.security.redaction import HIDDEN, Redactor
 from iogate.settings import Settings
@@ -136,7 +136,7 @@ async def test_a_workflow_branches_on_a_field_of_the_body(site: Site, tmp_path: 
     members = {"type", "status", "title", "detail", "instance", "sentTo", "responseExcerpt"}
     assert set(outcome.error) == members
     assert outcome.error["responseExcerpt"] == '{"code":"CLOSED","items":["A-1"]}'
-    assert "CLOSED" not in repr(brief(outcome.error))
+    assert "CLOSED" not in repr(strip_extensions(outcome.error))
     assert "CLOSED" in for_operators("", outcome.error)
 
 
@@ -155,12 +155,12 @@ async def test_a_workflow_branches_on_a_field_of_the_body(site: Site, tmp_path: 
 )
 def test_operators_see_an_excerpt_that_was_redacted_before_it_was_cut(body: Any, excerpt: str | None) -> None:
     error = {"status": 500, "response": {"status": 500, "headers": {}, "body": body}}
-    found = shown(error, Redactor([SECRET]).text)
+    found = to_stored(error, Redactor([SECRET]).text)
     if isinstance(body, dict) and "why" in body:
         excerpt = '{"why":"no","access_token":"[redacted]","n":[{"apiKey":"[redacted]"}]}'
     assert found.get("responseExcerpt") == excerpt
     assert "response" not in found
-    assert brief(found) == caught({**found, "sentTo": "http://h"}) == {"status": 500}
+    assert strip_extensions(found) == to_caught({**found, "sentTo": "http://h"}) == {"status": 500}
 
 
 AFTER = {"Retry-After": "30"}

@@ -11,7 +11,7 @@ import yaml
 
 from iogate.compiler.program import Program, load
 from iogate.engine.advance import Environment, RunFacts, advance
-from iogate.engine.commands import Happening, Note, Perform, Performed
+from iogate.engine.commands import EngineEvent, Note, Perform, Performed
 from iogate.engine.state.frame import frame_to_json
 from iogate.engine.state.run_state import State, head_to_json, state_from_json
 from iogate.errors import WorkflowError
@@ -54,9 +54,9 @@ class Run:
         self.facts = RunFacts(uid="42", started_at_ms=self.now_ms, input=self.input)
         self.state = State()
 
-    def tell(self, *happened: Happening) -> tuple[Perform, ...]:
+    def tell(self, *happened: EngineEvent) -> tuple[Perform, ...]:
         """Advance until the budget suffices; gives what was asked for meanwhile."""
-        news: tuple[Happening, ...] = happened
+        news: tuple[EngineEvent, ...] = happened
         asked: list[Perform] = []
         while True:
             if self.stores:

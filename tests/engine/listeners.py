@@ -7,8 +7,8 @@ from typing import Any
 
 from iogate.compiler.program import load
 from iogate.engine.advance import Advance, RunFacts, advance
-from iogate.engine.commands import Arrived, Happening
-from iogate.engine.event_prefilter import concerns
+from iogate.engine.commands import Arrived, EngineEvent
+from iogate.engine.event_prefilter import may_match
 from iogate.engine.state.run_state import State
 from tests.engine.engine_runs import HEADER, NOW_MS, stored
 
@@ -29,8 +29,8 @@ class Told:
         self.steps: list[Advance] = []
         self.tell()
 
-    def tell(self, *happened: Happening) -> None:
-        news: tuple[Happening, ...] = happened
+    def tell(self, *happened: EngineEvent) -> None:
+        news: tuple[EngineEvent, ...] = happened
         while True:
             if self.stores:
                 self.state = stored(self.state)
@@ -43,7 +43,7 @@ class Told:
     def messages(self, happened: Mapping[str, Any]) -> list[Arrived]:
         made = []
         for frame in self.state.frames.values():
-            if any(concerns(wanted, happened) for wanted in frame.wants or ()):
+            if any(may_match(wanted, happened) for wanted in frame.wants or ()):
                 self.number += 1
                 made.append(Arrived(frame=frame.id, number=self.number, event=happened))
         return made

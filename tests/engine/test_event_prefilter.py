@@ -10,9 +10,9 @@ import pytest
 
 from iogate.compiler.program import load
 from iogate.engine.commands import Arrived, Cancelled
-from iogate.engine.event_prefilter import concerns, type_of
+from iogate.engine.event_prefilter import event_type, may_match
 from iogate.engine.state.frame import frame_to_json
-from iogate.engine.state.run_state import changes
+from iogate.engine.state.run_state import diff_frames
 from tests.engine.engine_runs import HEADER, NOW_MS, program
 from tests.engine.listeners import Told, event, listening
 
@@ -37,7 +37,7 @@ def test_a_frame_says_what_can_be_judged_without_the_run() -> None:
         {"match": {"type": "order.paid", "source": "https://[a-z]+"}, "correlate": [[".subject", "x"]]},
         {"match": {}, "correlate": []},
     ]
-    assert [type_of(each) for each in wants] == ["order.paid", ""]
+    assert [event_type(each) for each in wants] == ["order.paid", ""]
     run.hear(event("order.paid", {"n": 2, "id": 7}, source="https://s", subject="x", priority=2))
     assert run.state.frames[run.frame].wants == [{"match": {}, "correlate": [[".data.order", 7]]}]
 
@@ -66,7 +66,7 @@ def test_a_frame_says_what_can_be_judged_without_the_run() -> None:
 def test_text_stands_for_itself_or_is_a_pattern_of_the_whole_text(
     wanted: str, value: Any, fits: object
 ) -> None:
-    assert concerns({"match": {"subject": wanted}, "correlate": []}, {"subject": value}) is fits
+    assert may_match({"match": {"subject": wanted}, "correlate": []}, {"subject": value}) is fits
 
 
 @pytest.mark.parametrize(
@@ -85,12 +85,12 @@ def test_text_stands_for_itself_or_is_a_pattern_of_the_whole_text(
 )
 def test_keys_are_judged_where_the_path_is_plain(source: str, expected: Any, concerned: object) -> None:
     happened = event("a", {"k": 7, "o": {"a": 1}}, subject="s")
-    assert concerns({"match": {}, "correlate": [[source, expected]]}, happened) is concerned
+    assert may_match({"match": {}, "correlate": [[source, expected]]}, happened) is concerned
 
 
 def test_a_pattern_takes_linear_time() -> None:
     began = time.process_time()
-    assert not concerns({"match": {"subject": "(a+)+b"}, "correlate": []}, {"subject": "a" * 50_000})
+    assert not may_match({"match": {"subject": "(a+)+b"}, "correlate": []}, {"subject": "a" * 50_000})
     assert time.process_time() - began < 1
 
 
@@ -101,7 +101,7 @@ def test_an_event_writes_one_small_frame() -> None:
     for number in range(50):
         before = run.state
         run.hear(event("a", {"k": 1, "n": number}))
-        written, gone = changes(before, run.state)
+        written, gone = diff_frames(before, run.state)
         assert not gone
         assert [frame.kind for frame in written.values()] == ["item"]
         assert len(json.dumps(frame_to_json(next(iter(written.values()))))) < 150

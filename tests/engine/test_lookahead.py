@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from iogate.compiler.program import load
 from iogate.engine.advance import Advance, advance
-from iogate.engine.commands import Cancelled, Happening, Performed, Resumed
-from iogate.engine.lookahead import Ahead, ahead, has_news, under_way
+from iogate.engine.commands import Cancelled, EngineEvent, Performed, Resumed
+from iogate.engine.lookahead import NextTask, has_pending_events, next_task, task_under_way
 from tests.engine.engine_runs import HEADER, Run, no_effects, program
 from tests.engine.generated import workflows
 from tests.engine.test_properties import CALM, outcome
@@ -22,16 +22,16 @@ CALL = "{call: 'f:1.0.0@default', with: {}}"
 class Foretold(Run):
     """A run whose slices come to one thing each, as those of a solitary worker."""
 
-    def slice(self, *happened: Happening) -> tuple[Ahead | None, Advance]:
-        found = ahead(self.program, self.state, happened, self.now_ms)
-        budget = 0 if has_news(self.state, happened, self.now_ms) else 1
+    def slice(self, *happened: EngineEvent) -> tuple[NextTask | None, Advance]:
+        found = next_task(self.program, self.state, happened, self.now_ms)
+        budget = 0 if has_pending_events(self.state, happened, self.now_ms) else 1
         result = advance(
             self.program, self.state, happened, self.now_ms, self.facts, self.environment, budget
         )
         self.state = result.state
         return found, result
 
-    def places(self, *happened: Happening) -> list[str | None]:
+    def places(self, *happened: EngineEvent) -> list[str | None]:
         """Where the slices are that follow from what happened."""
         found, result = self.slice(*happened)
         places = [found.pointer if found else None]
@@ -54,7 +54,7 @@ def test_first_comes_the_input_then_task_after_task_then_the_output() -> None:
 def test_an_answer_is_taken_in_before_the_next_task_begins() -> None:
     run = foretold(f"do: [{{a: {CALL}}}, {{b: {{set: 2}}}}]")
     assert run.places() == ["/input", "/do/0/a"]
-    assert under_way(run.program, run.state) == Ahead(pointer="/do/0/a", name="a")
+    assert task_under_way(run.program, run.state) == NextTask(pointer="/do/0/a", name="a")
     assert run.places(Resumed()) == ["/do/0/a"]
     (frame,) = run.state.under_way
     assert run.places(Performed(frame=frame, output=1)) == ["/do/0/a", "/do/1/b", "/output"]
@@ -84,10 +84,10 @@ def test_a_turn_that_ends_is_of_its_loop() -> None:
 def test_where_it_may_be_one_of_several_nothing_is_said() -> None:
     run = foretold(f"do: [{{f: {{fork: {{branches: [{{a: {CALL}}}, {{b: {CALL}}}]}}}}}}]")
     run.places()
-    assert under_way(run.program, run.state) is None
+    assert task_under_way(run.program, run.state) is None
     first, second = run.state.under_way
     assert run.places(Resumed()) == [None]
-    assert ahead(run.program, run.state, [Performed(frame=first)] * 2, run.now_ms) is not None
+    assert next_task(run.program, run.state, [Performed(frame=first)] * 2, run.now_ms) is not None
     both = (Performed(frame=first, output=1), Performed(frame=second, output=2))
     assert run.places(*both)[0] is None
 
@@ -96,7 +96,7 @@ def test_an_end_comes_to_no_task() -> None:
     run = foretold(f"do: [{{a: {CALL}}}]")
     run.places()
     assert run.places(Cancelled()) == [None]
-    assert ahead(run.program, run.state, (), run.now_ms) is None
+    assert next_task(run.program, run.state, (), run.now_ms) is None
 
 
 @settings(max_examples=examples(60), **CALM)

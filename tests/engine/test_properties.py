@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from iogate.compiler.program import load
 from iogate.engine.advance import RunFacts, advance
 from iogate.engine.commands import Perform, Performed, Resumed
-from iogate.engine.retry import revive
+from iogate.engine.retry import resume_faulted
 from iogate.engine.state.frame import frame_to_json
-from iogate.engine.state.frame_index import Index
-from iogate.engine.state.run_state import State, changes
+from iogate.engine.state.frame_index import FrameIndex
+from iogate.engine.state.run_state import State, diff_frames
 from iogate.worker.runs.codec import Codec, Delta
 from tests.engine.engine_runs import HEADER, NOW_MS, Run, no_effects, stored
 from tests.engine.generated import workflows
@@ -103,7 +103,7 @@ def test_what_commits_write_is_the_state(workflow: dict[str, Any], value: int, e
 
 def assert_indexed(state: State) -> None:
     """The index says what a look at all frames says."""
-    found, fresh = state.indexed(), Index.of(state.frames.values())
+    found, fresh = state.indexed(), FrameIndex.of(state.frames.values())
     assert {key: list(each) for key, each in found.below.items()} == {
         key: list(each) for key, each in fresh.below.items()
     }
@@ -141,7 +141,7 @@ def test_a_run_that_faults_faults_again_where_nothing_has_changed(
     run = Run(load({"document": HEADER, **workflow}), input=value)
     first = run.finish(no_effects)
     if first.status == "faulted":
-        run.state = stored(revive(first, run.now_ms))
+        run.state = stored(resume_faulted(first, run.now_ms))
         assert not run.state.ended
         run.tell(Resumed())
         run.finish(no_effects)
@@ -211,7 +211,7 @@ def test_a_loop_of_100_000_turns_is_fast_and_its_state_does_not_grow() -> None:
                 assert items is None or frame.items is items, "the list was copied"
                 items = frame.items
         if state.frames and result.state.frames:
-            changed, _ = changes(state, result.state)
+            changed, _ = diff_frames(state, result.state)
             assert len(changed) <= 3
         state, more = result.state, result.more
     assert state.output == 99_999

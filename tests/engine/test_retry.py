@@ -17,7 +17,14 @@ from iogate.engine.commands import (
     Performed,
     Resumed,
 )
-from iogate.engine.retry import begin_call_anew, carry_over, carry_over_from, open_call, revive, revive_from
+from iogate.engine.retry import (
+    enclosing_call,
+    migrate,
+    migrate_and_resume_from,
+    restart_call,
+    resume_faulted,
+    resume_from,
+)
 from iogate.engine.state.run_state import State
 from iogate.errors import Refused, WorkflowError
 from tests.engine.engine_runs import NOW_MS, Run, program, stored
@@ -53,7 +60,7 @@ LOST = WorkflowError("communication", status=500)
 def again(run: Run, state: State | None = None) -> list[Perform]:
     """Let the run go on in another worker, an hour later; what it asks for."""
     run.now_ms += 3_600_000
-    run.state = stored(revive(run.state, run.now_ms) if state is None else state)
+    run.state = stored(resume_faulted(run.state, run.now_ms) if state is None else state)
     run.performs.clear()
     return list(run.tell(Resumed()))
 
@@ -149,9 +156,9 @@ def test_an_output_that_fails_is_made_again_without_repeating_what_is_inside() -
     text = f"do: [{{d: {{do: [{{x: {call()}}}], output: {{as: .n.x}}}}}}]"
     run = faulted(text, 1, {"n": 5})
     new = program(text.replace(".n.x", ".n"))
-    state = carry_over(run.program, new, run.state)
+    state = migrate(run.program, new, run.state)
     run.program = new
-    assert again(run, revive(state, run.now_ms)) == []
+    assert again(run, resume_faulted(state, run.now_ms)) == []
     assert run.state.output == 5
 
 
@@ -232,8 +239,8 @@ def test_a_task_that_listens_subscribes_again_and_keeps_what_it_heard() -> None:
     run.tell(Arrived(frame=frame, number=1, event={"type": "a", "data": 1}))
     wants = run.state.frames[frame].wants
     run.tell(Performed(frame=x.frame, error=DOWN))
-    revived = revive(run.state, run.now_ms)
-    assert revived.frames[frame].wants is None
+    resumed = resume_faulted(run.state, run.now_ms)
+    assert resumed.frames[frame].wants is None
     (x,) = again(run)
     assert run.state.frames[frame].wants == wants
     run.tell(Arrived(frame=frame, number=2, event={"type": "b", "data": 2}))
@@ -261,7 +268,7 @@ def test_only_a_run_that_faulted_is_revived(happening: Any) -> None:
     run = Run(program("do: [{w: {wait: PT1H}}]"))
     run.tell(*([happening] if happening else []))
     with pytest.raises(Refused, match="only one that faulted can be retried"):
-        revive(run.state, NOW_MS)
+        resume_faulted(run.state, NOW_MS)
 
 
 # from an earlier task
@@ -270,7 +277,7 @@ STEPS = f"do: [{{a: {call()}}}, {{d: {{do: [{{b: {call()}}}, {{c: {call()}}}]}}}
 
 
 @pytest.mark.parametrize(
-    ("pointer", "given", "as_then"),
+    ("pointer", "given", "is_original_input"),
     [
         ("/do/1/d/do/1/c", 20, True),
         ("/do/1/d/do/0/b", 10, True),
@@ -278,11 +285,11 @@ STEPS = f"do: [{{a: {call()}}}, {{d: {{do: [{{b: {call()}}}, {{c: {call()}}}]}}}
         ("/do/0/a", 7, True),
     ],
 )
-def test_it_goes_on_from_an_earlier_task(pointer: str, given: int, as_then: bool) -> None:  # noqa: FBT001 - a column
+def test_it_goes_on_from_an_earlier_task(pointer: str, given: int, is_original_input: bool) -> None:  # noqa: FBT001 - a column
     run = faulted(STEPS, 7, 10, 20, DOWN)
-    revived = revive_from(run.program, run.state, pointer, run.now_ms, 7)
-    assert revived.as_then is as_then
-    (asked,) = again(run, revived.state)
+    resumed = resume_from(run.program, run.state, pointer, run.now_ms, 7)
+    assert resumed.is_original_input is is_original_input
+    (asked,) = again(run, resumed.state)
     assert pointer in asked.reference
     assert asked.effect.arguments == {"n": given}  # type: ignore[union-attr] # it is a call of a function
     assert finish(run, [asked], 5) == 5
@@ -290,9 +297,9 @@ def test_it_goes_on_from_an_earlier_task(pointer: str, given: int, as_then: bool
 
 def test_the_first_task_of_all_gets_what_flows_where_the_input_of_the_workflow_is_made() -> None:
     run = faulted(f"input: {{from: .n}}\ndo: [{{a: {call()}}}, {{z: {call()}}}]", {"n": 7}, 10, DOWN)
-    revived = revive_from(run.program, run.state, "/do/0/a", run.now_ms, {"n": 7})
-    assert not revived.as_then
-    (asked,) = again(run, revived.state)
+    resumed = resume_from(run.program, run.state, "/do/0/a", run.now_ms, {"n": 7})
+    assert not resumed.is_original_input
+    (asked,) = again(run, resumed.state)
     assert asked.effect.arguments == {"n": 10}  # type: ignore[union-attr] # it is a call of a function
 
 
@@ -306,14 +313,14 @@ def test_the_first_task_of_all_gets_what_flows_where_the_input_of_the_workflow_i
 def test_what_cannot_be_is_said(pointer: str, says: str) -> None:
     run = faulted(STEPS, 1, 10, 20, DOWN)
     with pytest.raises(Refused) as refused:
-        revive_from(run.program, run.state, pointer, run.now_ms, 1)
+        resume_from(run.program, run.state, pointer, run.now_ms, 1)
     assert refused.value.message == says
 
 
 def test_a_task_of_a_list_that_the_run_was_not_in_cannot_be_the_first() -> None:
     run = faulted(f"do: [{{d: {{do: [{{b: {call()}}}]}}}}, {{z: {call()}}}]", 1, 10, DOWN)
     with pytest.raises(Refused) as refused:
-        revive_from(run.program, run.state, "/do/0/d/do/0/b", run.now_ms, 1)
+        resume_from(run.program, run.state, "/do/0/d/do/0/b", run.now_ms, 1)
     assert refused.value.message == "the run was not in /do/0/d/do when it faulted"
     assert refused.value.hint == "name a task of a list that it was in: /do"
 
@@ -325,8 +332,8 @@ def test_a_branch_goes_on_from_its_task_and_leaves_the_others_alone() -> None:
     x, b = run.tell()
     (y,) = run.tell(Performed(frame=x.frame, output=2))
     run.tell(Performed(frame=y.frame, error=DOWN))
-    revived = revive_from(run.program, run.state, "/do/0/f/fork/branches/0/a/do/0/x", run.now_ms, 1)
-    asked = again(run, revived.state)
+    resumed = resume_from(run.program, run.state, "/do/0/f/fork/branches/0/a/do/0/x", run.now_ms, 1)
+    asked = again(run, resumed.state)
     assert sorted(each.reference for each in asked) == [x.reference, b.reference]
 
 
@@ -339,9 +346,9 @@ def test_another_definition_is_gone_on_with_by_the_names_of_tasks() -> None:
         f"do: [{{first: {{set: '1'}}}}, {{a: {call()}}}, {{d: {{do: [{{b: {call()}}}, {{new: {{set: '2'}}}},"
         f" {{c: {call()}}}]}}}}, {{z: {{set: '. + 1'}}}}]"
     )
-    state = carry_over(run.program, new, run.state)
+    state = migrate(run.program, new, run.state)
     run.program = new
-    (c,) = again(run, revive(state, run.now_ms))
+    (c,) = again(run, resume_faulted(state, run.now_ms))
     assert c.reference == "/do/2/d/do/2/c"
     assert finish(run, [c], 5) == 6
 
@@ -357,7 +364,7 @@ def test_another_definition_is_gone_on_with_by_the_names_of_tasks() -> None:
 def test_a_definition_that_does_not_fit_is_refused_with_the_task_s_name(text: str, says: str) -> None:
     run = faulted(STEPS, 1, 10, 20, DOWN)
     with pytest.raises(Refused) as refused:
-        carry_over(run.program, program(text), run.state)
+        migrate(run.program, program(text), run.state)
     assert refused.value.message.startswith("the run does not fit test/sample:1.0.0: ")
     assert says in refused.value.message
 
@@ -376,10 +383,10 @@ def test_tasks_after_the_one_that_a_run_goes_on_from_need_not_be_in_the_other_de
     run = faulted(STEPS, 1, 10, 20, DOWN)
     new = program(text)
     with pytest.raises(Refused):
-        carry_over(run.program, new, run.state)
-    revived = carry_over_from(run.program, new, run.state, pointer, run.now_ms, 1)
+        migrate(run.program, new, run.state)
+    resumed = migrate_and_resume_from(run.program, new, run.state, pointer, run.now_ms, 1)
     run.program = new
-    (first,) = again(run, revived.state)
+    (first,) = again(run, resumed.state)
     assert first.reference == pointer
     finish(run, [first], 5)
     after = [each.reference for each in run.performs[1:]]
@@ -391,7 +398,7 @@ def test_what_came_before_the_task_that_a_run_goes_on_from_must_be_in_the_other_
     elsewhere = f"do: [{{a: {call()}}}, {{e: {{do: [{{b: {call()}}}]}}}}]"
     for text, pointer in ((elsewhere, "/do/1/e/do/0/b"), (elsewhere, "/do/1/e")):
         with pytest.raises(Refused, match=r"^the run does not fit test/sample:1.0.0: it has no task \"d\""):
-            carry_over_from(run.program, program(text), run.state, pointer, run.now_ms, 1)
+            migrate_and_resume_from(run.program, program(text), run.state, pointer, run.now_ms, 1)
 
 
 def given(perform: Perform) -> Any:
@@ -410,10 +417,10 @@ def test_a_function_that_did_nothing_is_called_with_the_arguments_of_the_other_d
     run = faulted(text, 0, 5, DOWN)
     before = run.performs[-1]
     new = program(text.replace("n: 1", "n: 2").replace("{x:", "{z:"))
-    state = carry_over(run.program, new, begin_call_anew(run.program, run.state))
-    assert open_call(new, state) is None
+    state = migrate(run.program, new, restart_call(run.program, run.state))
+    assert enclosing_call(new, state) is None
     run.program = new
-    (asked,) = again(run, revive(state, run.now_ms))
+    (asked,) = again(run, resume_faulted(state, run.now_ms))
     assert [given(each) for each in (before, asked)] == [{"n": 1}, {"n": 2}]
     assert asked.idempotency_key != before.idempotency_key, "the answer was a definite one"
     assert finish(run, [asked], 7) == 7
@@ -423,11 +430,11 @@ def test_a_function_that_got_further_goes_on_with_the_arguments_that_it_had() ->
     text = f"use: {{functions: {{g: {TWO_STEPS}}}}}\ndo: [{{y: {{call: g, with: {{n: 1}}}}}}]"
     run = faulted(text, 0, DOWN)
     new = program(text.replace("n: 1", "n: 2"))
-    assert begin_call_anew(run.program, run.state) is run.state
-    state = carry_over(run.program, new, run.state)
-    assert open_call(new, state) == "/do/0/y"
+    assert restart_call(run.program, run.state) is run.state
+    state = migrate(run.program, new, run.state)
+    assert enclosing_call(new, state) == "/do/0/y"
     run.program = new
-    (asked,) = again(run, revive(state, run.now_ms))
+    (asked,) = again(run, resume_faulted(state, run.now_ms))
     assert given(asked) == {"n": 1}
 
 
@@ -436,8 +443,8 @@ def test_an_earlier_task_uses_no_key_again_that_got_a_definite_answer() -> None:
     branch = f"{{b: {{do: [{{x: {call()}}}, {{z: {call()}}}]}}}}"
     run = faulted(f"do: [{{f: {{fork: {{branches: [{branch}]}}}}}}]", 0, 1, DOWN)
     known = {perform.idempotency_key for perform in run.performs}
-    revived = revive_from(run.program, run.state, "/do/0/f", run.now_ms, 0)
-    (asked,) = again(run, revived.state)
+    resumed = resume_from(run.program, run.state, "/do/0/f", run.now_ms, 0)
+    (asked,) = again(run, resumed.state)
     assert asked.reference == "/do/0/f/fork/branches/0/b/do/0/x"
     assert asked.idempotency_key not in known
 
@@ -450,16 +457,16 @@ def test_branches_and_extensions_are_carried_over_too() -> None:
     run.tell(Performed(frame=first.frame, error=DOWN))
     other = text.replace("{e:", "{other: {extend: wait}}, {e:").replace("do: [", "do: [{n: {wait: PT1S}}, ")
     new = program(other)
-    state = carry_over(run.program, new, run.state)
+    state = migrate(run.program, new, run.state)
     run.program = new
-    asked = again(run, revive(state, run.now_ms))
+    asked = again(run, resume_faulted(state, run.now_ms))
     assert sorted(each.reference for each in asked) == [
         "/do/1/f/fork/branches/0/a/use/extensions/1/e/before/0/x",
         "/do/1/f/fork/branches/1/b/use/extensions/1/e/before/0/x",
     ]
     assert finish(run, asked) == [1, 2]
     with pytest.raises(Refused, match=r'the branches of "f" \(/do/0/f\) are others'):
-        carry_over(program(text), program(text.replace("{b:", "{c:")), faulted_fork(text))
+        migrate(program(text), program(text.replace("{b:", "{c:")), faulted_fork(text))
 
 
 def faulted_fork(text: str) -> State:

@@ -16,8 +16,8 @@ import pytest
 from iogate import engine
 from iogate.compiler.program import Program, load
 from iogate.engine.advance import RunFacts, advance
-from iogate.engine.commands import Happening, Performed
-from iogate.engine.state.run_state import State, changes
+from iogate.engine.commands import EngineEvent, Performed
+from iogate.engine.state.run_state import State, diff_frames
 from iogate.errors import WorkflowError
 from iogate.worker.runs import codec as frames
 from iogate.worker.runs.codec import Codec, Delta
@@ -51,7 +51,7 @@ def program(*tasks: Any) -> Program:
     return load({"document": HEADER, "do": [{f"t{index}": task} for index, task in enumerate(tasks)]})
 
 
-def walked(made: Program, state: State, *happened: Happening, now_ms: int = NOW_MS) -> State:
+def walked(made: Program, state: State, *happened: EngineEvent, now_ms: int = NOW_MS) -> State:
     """The state once nothing is left to do."""
     while True:
         result = advance(made, state, happened, now_ms, FACTS)
@@ -79,7 +79,7 @@ def of_an_answer(count: int) -> int:
         assert len(result.performs) == 1
         assert after.in_flight
         assert (after.due_ms, after.waiting_for) == (None, None)
-        assert len(changes(state, after)[0]) == 3  # the branch, its scope, the new effect
+        assert len(diff_frames(state, after)[0]) == 3  # the branch, its scope, the new effect
 
     return lines(work)
 
@@ -180,7 +180,7 @@ def deltas(made: Program, state: State, commits: int, *, every: int = 1) -> list
     """What the first commits write, of a run whose effects are all answered at once."""
     codec = Codec()
     found: list[Delta] = []
-    happened: tuple[Happening, ...] = ()
+    happened: tuple[EngineEvent, ...] = ()
     while len(found) < commits and not state.ended:
         for _ in range(every):
             result = advance(made, state, happened, NOW_MS, FACTS)
@@ -238,7 +238,7 @@ def test_a_value_of_10_mb_is_encoded_once_on_its_way_through_20_tasks(encoded: l
     steps = [{"call": "f:1.0.0@default", "with": {}, "output": {"as": "$input"}}] * 20
     made = program({"call": "f:1.0.0@default", "with": {}, "export": {"as": "{kept: true}"}}, *steps)
     codec, state, written = Codec(), State(), 0
-    happened: tuple[Happening, ...] = ()
+    happened: tuple[EngineEvent, ...] = ()
     commits = 0
     while not state.ended:
         result = advance(made, state, happened, NOW_MS, FACTS)

@@ -39,7 +39,7 @@ def read_events(given: Sequence[str]) -> list[bytes]:
 
 
 def _whole(event: Any) -> dict[str, Any]:
-    from iogate.engine.scope import moment
+    from iogate.engine.scope import describe_time
 
     if not isinstance(event, dict) or not isinstance(event.get("type"), str) or not event["type"]:
         raise Misused(
@@ -50,7 +50,7 @@ def _whole(event: Any) -> dict[str, Any]:
         "specversion": "1.0",
         "id": str(uuid.uuid4()),
         "source": SOURCE,
-        "time": moment(epoch_ms())["iso8601"],
+        "time": describe_time(epoch_ms())["iso8601"],
         **event,
     }
     for name in ("specversion", "id", "source"):

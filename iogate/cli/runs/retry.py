@@ -84,9 +84,9 @@ class Attempts:
             raise Refused(f"run {start.uid}: this release cannot read its state: {error}") from None
         if self.pointer is None:
             if self.current:
-                state = retry.carry_over(old, program, retry.begin_call_anew(old, state))
-            revived = retry.revive(state, self.now_ms)
-            if self.current and (call := retry.open_call(program, state)) is not None:
+                state = retry.migrate(old, program, retry.restart_call(old, state))
+            resumed = retry.resume_faulted(state, self.now_ms)
+            if self.current and (call := retry.enclosing_call(program, state)) is not None:
                 self.remarks.append(
                     f"{start.uid}: the function that {call} calls goes on in the middle, with the arguments "
                     f"that it was called with; --from {call} calls it with new ones"
@@ -95,16 +95,16 @@ class Attempts:
             view = await self.store.runs.show(start.uid)
             given = None if view is None else msgspec.json.decode(view.input)
             if self.current:
-                found = retry.carry_over_from(old, program, state, self.pointer, self.now_ms, given)
+                found = retry.migrate_and_resume_from(old, program, state, self.pointer, self.now_ms, given)
             else:
-                found = retry.revive_from(program, state, self.pointer, self.now_ms, given)
-            revived = found.state
-            if not found.as_then:
+                found = retry.resume_from(program, state, self.pointer, self.now_ms, given)
+            resumed = found.state
+            if not found.is_original_input:
                 self.remarks.append(
                     f"{start.uid}: {self.pointer} gets the data that flowed when the run faulted: "
                     "what it had the first time is not kept"
                 )
-        delta = Codec(input=start.input).delta(revived)
+        delta = Codec(input=start.input).delta(resumed)
         return msgspec.structs.replace(
             start, facts=facts, head=delta.head, frames=delta.frames, values=delta.values
         )

@@ -17,8 +17,8 @@ from iogate.compiler.tasks import Flow, Target, Task, TaskList
 from iogate.engine import errors, schemas
 from iogate.engine.commands import Emit, Note, Perform, StartChild
 from iogate.engine.scope import Environment, RunFacts, Scope
-from iogate.engine.state.frame import Frame, changed, framed
-from iogate.engine.state.frame_tree import Tree
+from iogate.engine.state.frame import Frame, new_frame, replace_frame
+from iogate.engine.state.frame_tree import FrameTree
 from iogate.engine.tasks import call as calls
 from iogate.engine.tasks import wait
 from iogate.errors import WorkflowError, in_family
@@ -40,7 +40,7 @@ class Fault(Exception):
         self.definite = definite
 
 
-class Walk:
+class ExecutionContext:
     """The tree of one run while it moves, and what has come of it so far."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Walk:
         facts: RunFacts,
         environment: Environment,
         now_ms: int,
-        tree: Tree,
+        tree: FrameTree,
         budget: int,
         inbox_done: int = 0,
     ) -> None:
@@ -64,9 +64,9 @@ class Walk:
         self.more = False
         self.ready: deque[int] = deque()
         """Scopes that can move."""
-        self.moment = 0
+        self.savepoint = 0
         """Where the tree's log was when what happens now began: what an error leaves to be tried again."""
-        self.kept: Mapping[int, Frame] = {}
+        self.frames_at_fault: Mapping[int, Frame] = {}
         """The tree as of then, of a run that has ended by a fault."""
         self.notes: list[Note] = []
         self.performs: list[Perform] = []
@@ -85,72 +85,72 @@ class Walk:
         try:
             if flow.input_schema is not None:
                 schemas.require(flow.input_schema, value, "input of the workflow")
-            arguments = self._workflow(WORKFLOW_INPUT, None)
+            arguments = self._workflow_arguments(WORKFLOW_INPUT, None)
             if flow.input_from is not None:
                 value = flow.input_from.evaluate(value, arguments)
             deadline_ms = wait.deadline(self.program.timeout, value, arguments, self.now_ms)
         except WorkflowError as error:
-            self.end_faulted(errors.problem(error, "/input", self.environment.redact))
+            self.fault_run(errors.to_problem(error, "/input", self.environment.redact))
             return
-        root = framed(id=self.tree.next_id, kind="task", started_ms=self.now_ms, deadline_ms=deadline_ms)
+        root = new_frame(id=self.tree.next_id, kind="task", started_ms=self.now_ms, deadline_ms=deadline_ms)
         self.tree.add(root)
         self.enter(root, "/do", value=value, context={})
 
-    def end_completed(self, value: Any, context: Any) -> None:
+    def complete_run(self, value: Any, context: Any) -> None:
         """The workflow's last task is through, or one said `end`."""
         flow = self.program.flow
         try:
             if flow.output_as is not None:
-                value = flow.output_as.evaluate(value, self._workflow(WORKFLOW_OUTPUT, context))
+                value = flow.output_as.evaluate(value, self._workflow_arguments(WORKFLOW_OUTPUT, context))
             if flow.output_schema is not None:
                 schemas.require(flow.output_schema, value, "output of the workflow")
         except WorkflowError as error:
-            self.end_faulted(errors.problem(error, "/output", self.environment.redact))
+            self.fault_run(errors.to_problem(error, "/output", self.environment.redact))
             return
         self._end("completed")
         self.output = value
         self.note("workflow.completed")
 
-    def end_faulted(self, error: dict[str, Any]) -> None:
+    def fault_run(self, error: dict[str, Any]) -> None:
         """Nothing caught it: the run ends with the error."""
-        error = errors.shown(self.named(error), self.environment.redact)
-        self.kept = self.tree.as_of(self.moment)
+        error = errors.to_stored(self.with_error_type(error), self.environment.redact)
+        self.frames_at_fault = self.tree.frames_at(self.savepoint)
         self._end("faulted")
         self.error = error
         # The line of the task has the output of a failed process.
-        self.note("workflow.faulted", detail={"error": errors.brief(error)})
+        self.note("workflow.faulted", detail={"error": errors.strip_extensions(error)})
 
-    def named(self, error: Mapping[str, Any]) -> dict[str, Any]:
+    def with_error_type(self, error: Mapping[str, Any]) -> dict[str, Any]:
         """The error with its type in the family of the settings."""
         return in_family(error, self.environment.error_types)
 
-    def end_cancelled(self, reason: str) -> None:
+    def cancel_run(self, reason: str) -> None:
         self._end("cancelled")
         self.note("workflow.cancelled", detail={"reason": reason} if reason else NOTHING)
 
     def _end(self, status: Literal["completed", "faulted", "cancelled"]) -> None:
-        self.cancelled(self.tree.clear())
+        self.note_cancelled(self.tree.clear())
         self.ended = status
 
-    def cancelled(self, frames: tuple[Frame, ...]) -> None:
+    def note_cancelled(self, frames: tuple[Frame, ...]) -> None:
         """Say of tasks that were taken out of the tree that they will not end by themselves."""
         for frame in frames:
             if frame.kind == "task" and frame.pointer:
                 self.note("task.cancelled", self.program.tasks[frame.pointer])
 
-    def begins(self) -> None:
+    def set_savepoint(self) -> None:
         """What happens next is one thing: an error of it that ends the run leaves the tree as it is now."""
-        self.moment = self.tree.mark()
+        self.savepoint = self.tree.mark()
 
     def fault(self, error: WorkflowError, task: Task, scope: Frame, *, definite: bool = True) -> Fault:
         """The error of the task in a scope, ready to be carried up."""
-        return Fault(scope.id, task, self.placed(error, task, scope), definite=definite)
+        return Fault(scope.id, task, self.describe_error(error, task, scope), definite=definite)
 
-    def placed(self, error: WorkflowError, task: Task, scope: Frame) -> dict[str, Any]:
+    def describe_error(self, error: WorkflowError, task: Task, scope: Frame) -> dict[str, Any]:
         """The error of the task in a scope as data that says where it comes from."""
-        calls = self.tree.calls_around(scope)
+        calls = self.tree.enclosing_calls(scope)
         around = [(self.program.tasks[call.pointer], self.tree.parent(call)) for call in calls]
-        return errors.placed(error, task, scope, around, redact=self.environment.redact)
+        return errors.locate(error, task, scope, around, redact=self.environment.redact)
 
     # in and out of tasks
 
@@ -159,7 +159,7 @@ class Walk:
         task = arguments.task
         assert task is not None
         return self.tree.add(
-            framed(
+            new_frame(
                 id=self.tree.next_id,
                 parent=scope.id,
                 kind="task",
@@ -176,12 +176,12 @@ class Walk:
         """A scope inside the task of `frame`, before the first task of the list at `pointer`."""
         if context is not ...:
             attributes |= {"owns_context": True, "context": context}
-        scope = framed(
+        scope = new_frame(
             id=self.tree.next_id, parent=frame.id, kind="scope", pointer=pointer, value=value, **attributes
         )
         return self.tree.add(scope).id
 
-    def done(self, scope: Frame, then: Target | None = None) -> int | None:
+    def leave_list(self, scope: Frame, then: Target | None = None) -> int | None:
         """The task around `scope` has its output: what flowed out of it."""
         frame = self.tree.take(self.tree.remove(scope))
         return self.complete_frame(frame, self.program.tasks[frame.pointer], scope.value, then)
@@ -215,25 +215,25 @@ class Walk:
         """The task has its raw output: transform it, export, and go where it says."""
         raw_output = output
         if not task.plain:
-            calls.authenticator(task.body, arguments)
-            output = self.export(scope, task.flow, arguments, output)
+            calls.provide_authorization(task.body, arguments)
+            output = self.transform_output(scope, task.flow, arguments, output)
         then = task.then if then is None else then
         if scope.extended is not None:
             for index in reversed(scope.extended):
                 if (tasks := task.extensions[index].after) is not None:
-                    self.tree.put(changed(self.tree[scope.id], value=output))
+                    self.tree.put(replace_frame(self.tree[scope.id], value=output))
                     rest = {"extension": index, "output": raw_output, "then": then}
-                    return self.extend(scope, tasks, arguments, value=output, **rest)
+                    return self.enter_extension(scope, tasks, arguments, value=output, **rest)
         self.note("task.completed", task, detail)
         return self.move(scope.id, output, then)
 
-    def extend(
+    def enter_extension(
         self, scope: Frame, tasks: TaskList, arguments: Scope, *, value: Any, **attributes: Any
     ) -> int:
         """Enter a list of an extension of the task that `arguments` are of."""
         task = arguments.task
         assert task is not None
-        frame = framed(
+        frame = new_frame(
             id=self.tree.next_id,
             parent=scope.id,
             kind="task",
@@ -244,14 +244,14 @@ class Walk:
         )
         return self.enter(self.tree.add(frame), tasks.pointer, value=value)
 
-    def export(self, scope: Frame, flow: Flow, arguments: Scope, output: Any) -> Any:
+    def transform_output(self, scope: Frame, flow: Flow, arguments: Scope, output: Any) -> Any:
         """Transform the raw output of what happened in `scope`, and replace `$context`."""
         arguments.raw_output, arguments.has_output = output, True
         if flow.output_as is not None:
             output = flow.output_as.evaluate(output, arguments)
         if flow.output_schema is not None:
             schemas.require(flow.output_schema, output, "output")
-        owner = self.tree.owner(self.tree[scope.id])
+        owner = self.tree.context_owner(self.tree[scope.id])
         context = owner.context
         if flow.export_as is not None:
             arguments.output, arguments.stage = output, EXPORT
@@ -259,7 +259,7 @@ class Walk:
         if flow.export_schema is not None:
             schemas.require(flow.export_schema, context, "context")
         if context is not owner.context:
-            self.tree.put(changed(owner, context=context))
+            self.tree.put(replace_frame(owner, context=context))
         return output
 
     def move(self, at: int, value: Any, then: Target) -> int | None:
@@ -271,16 +271,16 @@ class Walk:
             case "exit":  # one further than who just comes to the end
                 position = len(self.program.lists[scope.pointer].tasks) + 1
             case "end":
-                self.end_completed(value, self.tree.owner(scope).context)
+                self.complete_run(value, self.tree.context_owner(scope).context)
                 return None
             case _:
                 position = then
         if scope.extended is not None:
-            scope = changed(scope, extended=None)
-        self.tree.put(changed(scope, position=position, value=value))
+            scope = replace_frame(scope, extended=None)
+        self.tree.put(replace_frame(scope, position=position, value=value))
         return at
 
-    def take_input(self, task: Task, arguments: Scope) -> None:
+    def transform_input(self, task: Task, arguments: Scope) -> None:
         """The task's input out of the raw one that `arguments` hold: checked, transformed."""
         data = arguments.raw
         if not task.plain:
@@ -294,14 +294,14 @@ class Walk:
 
     def arguments(self, scope: Frame, task: Task, frame: Frame, more: Mapping[str, Any] = NOTHING) -> Scope:
         """What the task's own expressions see while its frame is, or was, in the tree."""
-        arguments = self.arguments_at(scope, task, INSIDE)
+        arguments = self.arguments_at_stage(scope, task, INSIDE)
         if more:
             arguments.locals = lambda: {**self.tree.variables(scope, self.program), **more}
         arguments.raw = frame.raw if task.flow.input_from is not None else frame.input
         arguments.input, arguments.started_ms = frame.input, frame.started_ms
         return arguments
 
-    def arguments_at(self, scope: Frame, task: Task, stage: frozenset[str]) -> Scope:
+    def arguments_at_stage(self, scope: Frame, task: Task, stage: frozenset[str]) -> Scope:
         """What the task's expressions may name at a stage, before anything of its own data is known."""
         arguments = Scope(
             program=self.program,
@@ -309,23 +309,26 @@ class Walk:
             environment=self.environment,
             now_ms=self.now_ms,
             stage=stage,
-            context=self.tree.owner(scope).context,
+            context=self.tree.context_owner(scope).context,
             locals=lambda: self.tree.variables(scope, self.program),
             task=task,
         )
         if task.pointer.startswith("/use/extensions/"):
-            arguments.extended = lambda: self._extended(scope, arguments)
+            arguments.extended = lambda: self._extended_task(scope, arguments)
         return arguments
 
-    def _extended(self, scope: Frame, arguments: Scope) -> Mapping[str, Any]:
+    def _extended_task(self, scope: Frame, arguments: Scope) -> Mapping[str, Any]:
         """`$task` of a task in an extension's list: the task that is extended."""
-        frame = self.tree.extending(scope)
+        frame = self.tree.extended_task(scope)
         assert frame is not None
         after = {"output": frame.output} if frame.then is not None else NOTHING
         task = self.program.tasks[frame.pointer]
-        return {**arguments.shown(task, raw=frame.raw, started_ms=frame.started_ms), **after}
+        return {
+            **arguments.describe_with_definition(task, raw=frame.raw, started_ms=frame.started_ms),
+            **after,
+        }
 
-    def _workflow(self, stage: frozenset[str], context: Any) -> Scope:
+    def _workflow_arguments(self, stage: frozenset[str], context: Any) -> Scope:
         return Scope(
             program=self.program,
             facts=self.facts,
@@ -336,7 +339,7 @@ class Walk:
             locals=dict,
         )
 
-    def pause(self) -> None:
+    def end_slice(self) -> None:
         """End the slice before the next step: what it holds has to be committed first."""
         self.budget = 0
 

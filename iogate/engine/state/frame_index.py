@@ -13,7 +13,7 @@ from iogate.engine.state.frame import Frame
 _WAITS = ("timer", "retry", "event", "child")
 
 
-class Index:
+class FrameIndex:
     __slots__ = ("_own", "below", "done", "effects", "leaves", "moments", "waits")
 
     def __init__(self) -> None:
@@ -33,14 +33,14 @@ class Index:
         """Members of `below` that no other index shares."""
 
     @classmethod
-    def of(cls, frames: Iterable[Frame]) -> Index:
+    def of(cls, frames: Iterable[Frame]) -> FrameIndex:
         made = cls()
         for frame in sorted(frames, key=lambda each: each.id):
             made.add(frame)
         return made
 
-    def copy(self) -> Index:
-        made: Index = Index.__new__(Index)
+    def copy(self) -> FrameIndex:
+        made: FrameIndex = FrameIndex.__new__(FrameIndex)
         made.below = self.below.copy()
         made.done = self.done.copy()
         made.leaves = self.leaves.copy()
@@ -84,7 +84,7 @@ class Index:
                 if parent.kind == "scope" and parent.phase == "inside":
                     self.leaves[parent.id] = None
 
-    def turns(self, ready: Iterable[int]) -> None:
+    def reorder_leaves(self, ready: Iterable[int]) -> None:
         """Let leaves have their turns in this order, and those that are not named after them."""
         named = dict.fromkeys(ready)
         for key in named.keys() - self.leaves.keys():
@@ -125,7 +125,7 @@ class Index:
             del self.moments[key]
 
 
-def below(index: Index, frames: Mapping[int, Frame], key: int) -> list[Frame]:
+def below(index: FrameIndex, frames: Mapping[int, Frame], key: int) -> list[Frame]:
     """Everything inside a frame, leaves last."""
     found: list[Frame] = []
     ahead = [key]

@@ -12,17 +12,17 @@ from typing import Any
 
 from iogate.compiler.program import Program
 from iogate.compiler.tasks import FUNCTIONS, For, Task
-from iogate.engine.state.frame import Frame, changed
-from iogate.engine.state.frame_index import Index, below
+from iogate.engine.state.frame import Frame, replace_frame
+from iogate.engine.state.frame_index import FrameIndex, below
 from iogate.engine.state.run_state import State
 
 
-class Tree:
+class FrameTree:
     """Invariant: `_log` tells each change since the walk began, so that the tree can be had as it was."""
 
     def __init__(self, state: State) -> None:
         self._frames = dict(state.frames)
-        self._index = state.indexed().copy() if state.frames else Index()
+        self._index = state.indexed().copy() if state.frames else FrameIndex()
         self._log: list[tuple[int, Frame | None]] = []
         """Ids of frames that were added, replaced or taken out, with what was there before."""
         self.next_id = state.next_id
@@ -41,7 +41,7 @@ class Tree:
         return self._frames
 
     @property
-    def index(self) -> Index:
+    def index(self) -> FrameIndex:
         return self._index
 
     def add(self, frame: Frame) -> Frame:
@@ -78,9 +78,9 @@ class Tree:
         parent = self.parent(before)
         self._index.remove(before, parent)
         if before.owns_context and parent.parent is not None:
-            owner = self.owner(self.parent(parent))
+            owner = self.context_owner(self.parent(parent))
             if before.calls > owner.calls:
-                self.put(changed(owner, calls=before.calls))
+                self.put(replace_frame(owner, calls=before.calls))
         return parent
 
     def take(self, frame: Frame) -> Frame:
@@ -94,7 +94,7 @@ class Tree:
         """The present moment, for `as_of`."""
         return len(self._log)
 
-    def as_of(self, moment: int) -> Mapping[int, Frame]:
+    def frames_at(self, moment: int) -> Mapping[int, Frame]:
         """The frames as they were then."""
         frames = dict(self._frames)
         for key, before in reversed(self._log[moment:]):
@@ -104,13 +104,13 @@ class Tree:
                 frames[key] = before
         return frames
 
-    def touched(self) -> list[int]:
+    def changed_ids(self) -> list[int]:
         """Ids of all frames that were changed, some of them more than once."""
         return [key for key, _ in self._log]
 
     # looking for frames
 
-    def in_time(self, now_ms: int) -> list[tuple[int, bool, int]]:
+    def find_due(self, now_ms: int) -> list[tuple[int, bool, int]]:
         """Moments that have come: when, whether it is a deadline, and the frame; earliest first.
 
         Where a wait ends at the moment of a deadline, the wait is first.
@@ -138,15 +138,15 @@ class Tree:
         """What is right inside a frame, in the order in which it came."""
         return tuple([self._frames[key] for key in self._index.below.get(frame.id, ())])
 
-    def newest(self, frame: Frame) -> Iterator[Frame]:
+    def newest_first(self, frame: Frame) -> Iterator[Frame]:
         """What is right inside a frame, the newest first."""
         return (self._frames[key] for key in reversed(self._index.below.get(frame.id, {})))
 
-    def nth(self, frame: Frame, number: int) -> Frame:
+    def nth_child(self, frame: Frame, number: int) -> Frame:
         """The frame inside another that came as this one, counted from 0."""
         return self._frames[next(islice(self._index.below[frame.id], number, None))]
 
-    def count(self, frame: Frame) -> int:
+    def count_children(self, frame: Frame) -> int:
         """How many frames are right inside one."""
         return len(self._index.below.get(frame.id, ()))
 
@@ -154,12 +154,12 @@ class Tree:
         """How many of them are `done`."""
         return self._index.done.get(frame.id, 0)
 
-    def alone(self, frame: Frame) -> bool:
+    def is_only_child(self, frame: Frame) -> bool:
         """Whether a frame is the only one inside the one around it."""
         assert frame.parent is not None
         return len(self._index.below[frame.parent]) == 1
 
-    def all_done(self, frame: Frame) -> bool:
+    def all_children_done(self, frame: Frame) -> bool:
         """Whether everything right inside a frame is `done`."""
         inside = self._index.below.get(frame.id, ())
         return self._index.done.get(frame.id, 0) == len(inside)
@@ -168,7 +168,7 @@ class Tree:
         """Take out all; gives what was there, leaves first."""
         gone = tuple(reversed(self._frames.values()))
         self._log.extend((frame.id, frame) for frame in gone)
-        self._frames, self._index = {}, Index()
+        self._frames, self._index = {}, FrameIndex()
         return gone
 
     def leaves(self) -> Iterable[int]:
@@ -184,7 +184,7 @@ class Tree:
         waiting = [self._frames[key] for key in self._index.waits]
         return tuple([frame for frame in waiting if frame.phase == "event"])
 
-    def owner(self, scope: Frame) -> Frame:
+    def context_owner(self, scope: Frame) -> Frame:
         """The scope around that holds `$context`: the branch's, else the workflow's."""
         while not scope.owns_context:
             scope = self.parent(self.parent(scope))
@@ -207,7 +207,7 @@ class Tree:
                 bound.setdefault(body.at, scope.turn)
             scope = self.parent(task)
 
-    def extending(self, scope: Frame) -> Frame | None:
+    def extended_task(self, scope: Frame) -> Frame | None:
         """The frame of the task that is being extended, where a scope is inside of an extension."""
         while (task := self.parent(scope)).parent is not None:
             if task.extension is not None:
@@ -215,7 +215,7 @@ class Tree:
             scope = self.parent(task)
         return None
 
-    def calls_around(self, scope: Frame) -> list[Frame]:
+    def enclosing_calls(self, scope: Frame) -> list[Frame]:
         """The tasks that called the functions which a scope is inside of, the inner first."""
         calls: list[Frame] = []
         while (task := self.parent(scope)).parent is not None:
@@ -234,19 +234,19 @@ class Tree:
             at = self._frames[at.parent] if at.parent is not None else None
         return earliest
 
-    def count_answer(self, scope: Frame) -> None:
+    def count_definite_answer(self, scope: Frame) -> None:
         """Note a definite answer: the next call of this branch gets a key of its own."""
-        owner = self.owner(scope)
-        self.put(changed(owner, calls=owner.calls + 1))
+        owner = self.context_owner(scope)
+        self.put(replace_frame(owner, calls=owner.calls + 1))
 
-    def identity(self, scope: Frame, task: Task, uid: str) -> tuple[str, str]:
+    def effect_identity(self, scope: Frame, task: Task, uid: str) -> tuple[str, str]:
         """Reference of a task with every loop index, and the idempotency key of its effect.
 
         The last part of the key counts the branch's definite answers: it stays while an effect is
         under way, also after a crash, and differs where `then` leads to the same task again.
         """
         reference = self._path(scope) + task.pointer[len(scope.pointer) :]
-        numbers = [*self._attempts(scope), self.owner(scope).calls]
+        numbers = [*self._attempts(scope), self.context_owner(scope).calls]
         return reference, uid + reference + "".join(f"/{number}" for number in numbers)
 
     def _attempts(self, scope: Frame) -> list[int]:

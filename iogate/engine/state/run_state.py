@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from iogate.engine.state.frame import Frame, Phase, frame_from_json
-from iogate.engine.state.frame_index import Index
+from iogate.engine.state.frame_index import FrameIndex
 
 Status = Literal["pending", "running", "waiting", "completed", "faulted", "cancelled"]
 Kind = Literal["queue", "limit", "timer", "event", "retry", "child"]
@@ -30,7 +30,7 @@ class WaitingFor:
     until_ms: int | None = None
 
 
-class Trail:
+class ChangeLog:
     """Ids of the frames that were touched on the way to a state; states of one line share one list."""
 
     __slots__ = ("ids", "upto")
@@ -39,7 +39,7 @@ class Trail:
         self.ids = ids
         self.upto = len(ids)
 
-    def leads_from(self, earlier: Trail | None) -> bool:
+    def leads_from(self, earlier: ChangeLog | None) -> bool:
         return earlier is not None and earlier.ids is self.ids and earlier.upto <= self.upto
 
 
@@ -58,8 +58,8 @@ class State:
     """RFC 7807, of a faulted run."""
     inbox_done: int = 0
     """The highest number of a message that was taken in: it counts for nothing when it comes again."""
-    index: Index | None = field(default=None, compare=False, repr=False)
-    trail: Trail | None = field(default=None, compare=False, repr=False)
+    index: FrameIndex | None = field(default=None, compare=False, repr=False)
+    trail: ChangeLog | None = field(default=None, compare=False, repr=False)
 
     @property
     def ended(self) -> bool:
@@ -103,27 +103,27 @@ class State:
             at = None if at.parent is None else self.frames[at.parent]
         return min((moment for moment in moments if moment is not None), default=None)
 
-    def indexed(self) -> Index:
+    def indexed(self) -> FrameIndex:
         """What is looked for among the frames."""
         if self.index is None:
             object.__setattr__(
-                self, "index", Index.of(self.frames.values())
+                self, "index", FrameIndex.of(self.frames.values())
             )  # a cache: the state is the same
         assert self.index is not None
         return self.index
 
 
-def followed(state: State, touched: list[int]) -> Trail:
+def extend_change_log(state: State, touched: list[int]) -> ChangeLog:
     """The trail of the state that follows after `state` by changing frames of these ids."""
     trail = state.trail
     if trail is None or trail.upto != len(trail.ids) or trail.upto > _LONGEST_TRAIL:
         # of another line, or old enough to be let go: the first to ask for changes looks at all frames
-        return Trail([])
+        return ChangeLog([])
     trail.ids.extend(touched)
-    return Trail(trail.ids)
+    return ChangeLog(trail.ids)
 
 
-def changes(before: State | None, after: State) -> tuple[dict[int, Frame], tuple[int, ...]]:
+def diff_frames(before: State | None, after: State) -> tuple[dict[int, Frame], tuple[int, ...]]:
     """Frames of `after` that `before` did not have so, and ids of those that are gone."""
     old: Mapping[int, Frame] = before.frames if before is not None else {}
     new = after.frames
@@ -163,5 +163,5 @@ def state_from_json(head: Mapping[str, Any], frames: Mapping[int, Mapping[str, A
         output=head.get("output"),
         error=head.get("error"),
         inbox_done=head.get("inbox_done", 0),
-        trail=Trail([]),
+        trail=ChangeLog([]),
     )

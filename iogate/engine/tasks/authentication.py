@@ -12,7 +12,7 @@ from typing import Any
 from iogate.compiler.tasks import Policy
 from iogate.engine.commands import Authentication
 from iogate.engine.scope import Scope
-from iogate.engine.tasks.uri_templates import url
+from iogate.engine.tasks.uri_templates import build_url
 from iogate.errors import WorkflowError
 from iogate.expressions.paths import type_name
 
@@ -25,7 +25,7 @@ _MEMBERS = {
 }
 
 
-def evaluated(policy: Policy, scope: Scope) -> Authentication:
+def evaluate_policy(policy: Policy, scope: Scope) -> Authentication:
     """The policy with its members evaluated, or out of a secret.
 
     Raises WorkflowError where it cannot be had.
@@ -44,11 +44,11 @@ def evaluated(policy: Policy, scope: Scope) -> Authentication:
         )
     if policy.authority is None:
         return Authentication(scheme=policy.scheme, parameters=members)
-    paths = {name: url(endpoint, scope) for name, endpoint in policy.endpoints.items()}
+    paths = {name: build_url(endpoint, scope) for name, endpoint in policy.endpoints.items()}
     named = (policy.authority, *policy.endpoints.values())
     return Authentication(
         scheme=policy.scheme,
-        parameters={**members, "authority": url(policy.authority, scope), "endpoints": paths},
+        parameters={**members, "authority": build_url(policy.authority, scope), "endpoints": paths},
         computed=any(each.computed for each in named),
         foreign=any(each.foreign for each in named),
     )

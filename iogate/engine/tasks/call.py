@@ -15,8 +15,8 @@ from iogate.compiler.tasks import Container, Function, Http, OpenApi, Process
 from iogate.engine.commands import CallFunction, CallHttp, CallOpenApi, Effect, RunProcess
 from iogate.engine.scope import Scope
 from iogate.engine.tasks import run_container
-from iogate.engine.tasks.authentication import evaluated
-from iogate.engine.tasks.uri_templates import to_json, url, word
+from iogate.engine.tasks.authentication import evaluate_policy
+from iogate.engine.tasks.uri_templates import build_url, to_json, to_text
 from iogate.errors import WorkflowError
 from iogate.expressions.paths import type_name
 
@@ -29,7 +29,7 @@ def effect(body: Outside, scope: Scope) -> Effect:
 
     Raises WorkflowError where its arguments cannot be made.
     """
-    authenticator(body, scope)
+    provide_authorization(body, scope)
     match body:
         case Http():
             return _http(body, scope)
@@ -46,11 +46,11 @@ def effect(body: Outside, scope: Scope) -> Effect:
             assert_never(body)
 
 
-def authenticator(body: object, scope: Scope) -> None:
+def provide_authorization(body: object, scope: Scope) -> None:
     """Let `$authorization` read the policy of a call; it is evaluated only where it is named."""
     policy = body.endpoint.policy if isinstance(body, Http) else getattr(body, "policy", None)
     if policy is not None:
-        scope.authenticate = lambda: evaluated(policy, scope)
+        scope.authenticate = lambda: evaluate_policy(policy, scope)
 
 
 def _http(body: Http, scope: Scope) -> CallHttp:
@@ -58,17 +58,17 @@ def _http(body: Http, scope: Scope) -> CallHttp:
     query = _object(body.query.evaluate(scope.input, scope), "query")
     headers = _object(body.headers.evaluate(scope.input, scope), "headers")
     return CallHttp(
-        method=word(body.method.evaluate(scope.input, scope), "the method").upper(),
-        url=url(body.endpoint, scope),
+        method=to_text(body.method.evaluate(scope.input, scope), "the method").upper(),
+        url=build_url(body.endpoint, scope),
         headers={
-            name: word(value, f'header "{name}"') for name, value in headers.items() if value is not None
+            name: to_text(value, f'header "{name}"') for name, value in headers.items() if value is not None
         },
         query={name: _parameter(value, name) for name, value in query.items() if value is not None},
         body=None if body.body is None else body.body.evaluate(scope.input, scope),
         has_body=body.body is not None,
         output=body.output,
         redirect=body.redirect,
-        authentication=None if policy is None else evaluated(policy, scope),
+        authentication=None if policy is None else evaluate_policy(policy, scope),
         computed=body.endpoint.computed,
         foreign=body.endpoint.foreign,
         address=body.endpoint.source,
@@ -81,18 +81,18 @@ def _openapi(body: OpenApi, scope: Scope) -> CallOpenApi:
     if fetched and not is_computed(body.document.source):
         raise WorkflowError(
             "configuration",
-            detail=f"the revision lacks the OpenAPI document {url(body.document, scope)}; apply it again",
+            detail=f"the revision has no OpenAPI document {build_url(body.document, scope)}; apply it again",
         )
     presented = body.document.policy
     return CallOpenApi(
         operation=body.operation,
-        name=word(body.name.evaluate(scope.input, scope), "operationId"),
-        document="" if known else body.stored or url(body.document, scope),
-        presented=None if known or presented is None else evaluated(presented, scope),
+        name=to_text(body.name.evaluate(scope.input, scope), "operationId"),
+        document="" if known else body.stored or build_url(body.document, scope),
+        presented=None if known or presented is None else evaluate_policy(presented, scope),
         parameters=_object(body.parameters.evaluate(scope.input, scope), "parameters"),
         output=body.output,
         redirect=body.redirect,
-        authentication=None if policy is None else evaluated(policy, scope),
+        authentication=None if policy is None else evaluate_policy(policy, scope),
         fetched=fetched,
         computed=fetched and body.document.computed,
         address=body.document.source,
@@ -107,13 +107,13 @@ def _process(body: Process, scope: Scope) -> RunProcess:
     return RunProcess(
         kind=body.kind,
         language=body.language,
-        code=word(
+        code=to_text(
             body.code.evaluate(scope.input, scope), "the command" if body.kind == "shell" else "the code"
         ),
         source=body.source,
         stdin=None if body.stdin is None else _stdin(body.stdin.evaluate(scope.input, scope)),
-        arguments=tuple(word(value, f"argument {index}") for index, value in enumerate(arguments, 1)),
-        environment={name: word(value, f"variable {name}") for name, value in environment.items()},
+        arguments=tuple(to_text(value, f"argument {index}") for index, value in enumerate(arguments, 1)),
+        environment={name: to_text(value, f"variable {name}") for name, value in environment.items()},
         returns=body.returns,
     )
 
@@ -125,7 +125,7 @@ def _stdin(value: Any) -> str | None:
 
 def _parameter(value: Any, name: str) -> str | list[str]:
     what = f'query parameter "{name}"'
-    return [word(each, what) for each in value] if isinstance(value, list) else word(value, what)
+    return [to_text(each, what) for each in value] if isinstance(value, list) else to_text(value, what)
 
 
 def _object(value: Any, what: str) -> Mapping[str, Any]:

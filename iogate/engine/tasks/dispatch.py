@@ -34,11 +34,11 @@ from iogate.compiler.tasks import (
 )
 from iogate.engine import errors
 from iogate.engine.commands import Perform
-from iogate.engine.interpreter.context import Fault, Walk
-from iogate.engine.scope import Scope, truthy
-from iogate.engine.state.frame import Frame, changed
+from iogate.engine.interpreter.context import ExecutionContext, Fault
+from iogate.engine.scope import Scope, is_truthy
+from iogate.engine.state.frame import Frame, replace_frame
 from iogate.engine.tasks import call, emit, fork, listen, run_workflow, try_
-from iogate.engine.tasks.wait import moment_after
+from iogate.engine.tasks.wait import add_duration
 from iogate.errors import WorkflowError
 from iogate.expressions.paths import type_name
 
@@ -46,132 +46,132 @@ _FUNCTIONS_DEEP = 32
 """Functions inside functions; beyond it they call each other in a circle."""
 
 
-def begin(walk: Walk, scope: Frame, task: Task, arguments: Scope) -> int | None:
+def begin(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope) -> int | None:
     """Let the task do what it is there for; `arguments` hold its input."""
     body, data = task.body, arguments.input
     match body:
         case Set(value):
-            return walk.complete(scope, task, arguments, value.evaluate(data, arguments))
+            return ctx.complete(scope, task, arguments, value.evaluate(data, arguments))
         case Switch():
-            return _switch(walk, scope, task, body, arguments)
+            return _switch(ctx, scope, task, body, arguments)
         case Do(tasks):
-            return walk.enter(walk.open(scope, arguments), tasks.pointer, value=data)
+            return ctx.enter(ctx.open(scope, arguments), tasks.pointer, value=data)
         case For():
-            return _loop(walk, scope, task, body, arguments)
+            return _loop(ctx, scope, task, body, arguments)
         case Try():
-            return try_.begin(walk, scope, body, arguments)
+            return try_.begin(ctx, scope, body, arguments)
         case Fork():
-            fork.begin(walk, scope, body, arguments)
+            fork.begin(ctx, scope, body, arguments)
             return None
         case Raise():
-            raise errors.raised(body, arguments)
+            raise errors.build_raised(body, arguments)
         case Wait(duration):
-            return _wait(walk, scope, task, arguments, duration.evaluate(data, arguments))
+            return _wait(ctx, scope, task, arguments, duration.evaluate(data, arguments))
         case Emit():
-            return emit.begin(walk, scope, task, body, arguments)
+            return emit.begin(ctx, scope, task, body, arguments)
         case Listen():
-            return listen.begin(walk, scope, task, body, arguments)
+            return listen.begin(ctx, scope, task, body, arguments)
         case Child():
-            return run_workflow.begin(walk, scope, task, body, arguments)
+            return run_workflow.begin(ctx, scope, task, body, arguments)
         case Http() | OpenApi() | Function() | Process() | Container():
-            return _outside(walk, scope, task, arguments)
+            return _outside(ctx, scope, task, arguments)
         case Inline():
-            return _function(walk, scope, body, arguments)
+            return _function(ctx, scope, body, arguments)
         case Unsupported(what):
             raise WorkflowError("configuration", detail=f"{what} is not executed by this release")
         case _:
             assert_never(body)
 
 
-def leave(walk: Walk, scope: Frame, frame: Frame, task: Task) -> int | None:
+def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, task: Task) -> int | None:
     """The list of tasks in `scope` is through: the next turn, or the end of the task around it."""
     body = task.body
     match body:
         case For() if scope.turn is not None and scope.turn + 1 < len(frame.items):
-            walk.tree.put(changed(scope, position=0, turn=scope.turn + 1))
-            return turn(walk, scope.id, task, body)
+            ctx.tree.put(replace_frame(scope, position=0, turn=scope.turn + 1))
+            return begin_iteration(ctx, scope.id, task, body)
         case Try():
-            return try_.leave(walk, scope, frame, body)
+            return try_.leave(ctx, scope, frame, body)
         case Fork():
-            return fork.leave(walk, scope, frame, body)
+            return fork.leave(ctx, scope, frame, body)
         case Listen():
-            return listen.leave(walk, scope, frame, task, body)
+            return listen.leave(ctx, scope, frame, task, body)
         case _:
-            return walk.done(scope)
+            return ctx.leave_list(scope)
 
 
-def _switch(walk: Walk, scope: Frame, task: Task, body: Switch, arguments: Scope) -> int | None:
+def _switch(ctx: ExecutionContext, scope: Frame, task: Task, body: Switch, arguments: Scope) -> int | None:
     data = arguments.input
     for case in body.cases:
-        if case.when is not None and truthy(case.when.evaluate(data, arguments)):
+        if case.when is not None and is_truthy(case.when.evaluate(data, arguments)):
             chosen = case
             break
     else:
         if body.default is None:
-            return walk.complete(scope, task, arguments, data)
+            return ctx.complete(scope, task, arguments, data)
         chosen = body.default
-    return walk.complete(scope, task, arguments, data, chosen.then, {"case": chosen.name})
+    return ctx.complete(scope, task, arguments, data, chosen.then, {"case": chosen.name})
 
 
-def _loop(walk: Walk, scope: Frame, task: Task, body: For, arguments: Scope) -> int | None:
+def _loop(ctx: ExecutionContext, scope: Frame, task: Task, body: For, arguments: Scope) -> int | None:
     items = body.items.evaluate(arguments.input, arguments)
     if not isinstance(items, list):
         raise WorkflowError("expression", detail=f"for.in must give an array, not {type_name(items)}")
     if not items:
-        return walk.complete(scope, task, arguments, arguments.input)
-    frame = walk.open(scope, arguments, items=items)
-    return turn(walk, walk.enter(frame, body.tasks.pointer, value=frame.input, turn=0), task, body)
+        return ctx.complete(scope, task, arguments, arguments.input)
+    frame = ctx.open(scope, arguments, items=items)
+    return begin_iteration(ctx, ctx.enter(frame, body.tasks.pointer, value=frame.input, turn=0), task, body)
 
 
-def turn(walk: Walk, at: int, task: Task, body: For) -> int | None:
+def begin_iteration(ctx: ExecutionContext, at: int, task: Task, body: For) -> int | None:
     """Let the turn begin that the scope stands before, where `while` holds; end the loop otherwise."""
     if body.condition is None:
         return at
-    inner = walk.tree[at]
-    frame = walk.tree.parent(inner)
-    arguments = walk.arguments(inner, task, frame)
+    inner = ctx.tree[at]
+    frame = ctx.tree.parent(inner)
+    arguments = ctx.arguments(inner, task, frame)
     try:
-        holds = truthy(body.condition.evaluate(inner.value, arguments))
+        holds = is_truthy(body.condition.evaluate(inner.value, arguments))
     except WorkflowError as error:
-        described = walk.placed(error, task, inner)
-        outer = walk.tree.remove(walk.tree.remove(inner))
+        described = ctx.describe_error(error, task, inner)
+        outer = ctx.tree.remove(ctx.tree.remove(inner))
         raise Fault(outer.id, task, described) from None
-    return at if holds else walk.done(inner)
+    return at if holds else ctx.leave_list(inner)
 
 
-def _function(walk: Walk, scope: Frame, body: Inline, arguments: Scope) -> int:
-    if len(walk.tree.calls_around(scope)) >= _FUNCTIONS_DEEP:
+def _function(ctx: ExecutionContext, scope: Frame, body: Inline, arguments: Scope) -> int:
+    if len(ctx.tree.enclosing_calls(scope)) >= _FUNCTIONS_DEEP:
         raise WorkflowError("runtime", detail=f"more than {_FUNCTIONS_DEEP} functions call one another")
     given = body.arguments.evaluate(arguments.input, arguments)
-    frame, pointer = walk.open(scope, arguments), f"{FUNCTIONS}{escape(body.name)}"
+    frame, pointer = ctx.open(scope, arguments), f"{FUNCTIONS}{escape(body.name)}"
     if body.foreign:
-        return walk.enter(frame, pointer, value=given, context={}, calls=walk.tree.owner(scope).calls)
-    return walk.enter(frame, pointer, value=given)
+        return ctx.enter(frame, pointer, value=given, context={}, calls=ctx.tree.context_owner(scope).calls)
+    return ctx.enter(frame, pointer, value=given)
 
 
-def _wait(walk: Walk, scope: Frame, task: Task, arguments: Scope, duration: Any) -> int | None:
-    due_ms = moment_after(duration, walk.now_ms, "wait")
-    if due_ms <= walk.now_ms:
-        return walk.complete(scope, task, arguments, arguments.input)
-    walk.open(scope, arguments, phase="timer", due_ms=due_ms)
-    walk.note("task.waiting", task, {"due_ms": due_ms})
+def _wait(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope, duration: Any) -> int | None:
+    due_ms = add_duration(duration, ctx.now_ms, "wait")
+    if due_ms <= ctx.now_ms:
+        return ctx.complete(scope, task, arguments, arguments.input)
+    ctx.open(scope, arguments, phase="timer", due_ms=due_ms)
+    ctx.note("task.waiting", task, {"due_ms": due_ms})
     return None
 
 
-def _outside(walk: Walk, scope: Frame, task: Task, arguments: Scope) -> int | None:
-    frame = walk.open(scope, arguments, phase="effect")
+def _outside(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope) -> int | None:
+    frame = ctx.open(scope, arguments, phase="effect")
     try:
-        awaits = perform(walk, scope, task, frame)
+        awaits = perform(ctx, scope, task, frame)
     except WorkflowError:
-        walk.tree.remove(frame)
+        ctx.tree.remove(frame)
         raise
     if awaits:
         return None
-    walk.tree.remove(frame)
-    return walk.complete(scope, task, arguments, arguments.input)
+    ctx.tree.remove(frame)
+    return ctx.complete(scope, task, arguments, arguments.input)
 
 
-def perform(walk: Walk, scope: Frame, task: Task, frame: Frame, *, again: bool = False) -> bool:
+def perform(ctx: ExecutionContext, scope: Frame, task: Task, frame: Frame, *, again: bool = False) -> bool:
     """Ask for the task's effect; tells whether the task waits for its outcome.
 
     The time that its expressions see is the task's start, so that asking again says the same.
@@ -179,21 +179,21 @@ def perform(walk: Walk, scope: Frame, task: Task, frame: Frame, *, again: bool =
     body = task.body
     assert isinstance(body, call.Outside)
     at_most_once = task.at_most_once or (
-        isinstance(body, Function) and f"{body.name}:{body.version}" in walk.environment.once
+        isinstance(body, Function) and f"{body.name}:{body.version}" in ctx.environment.once
     )
     if again and at_most_once:
         raise errors.UnknownOutcomeError
-    reference, key = walk.tree.identity(scope, task, walk.facts.uid)
-    arguments = walk.arguments(scope, task, frame)
+    reference, key = ctx.tree.effect_identity(scope, task, ctx.facts.uid)
+    arguments = ctx.arguments(scope, task, frame)
     arguments.now_ms, arguments.idempotency_key = frame.started_ms, key
     awaits = body.awaits if isinstance(body, Process | Container) else True
-    walk.performs.append(
+    ctx.performs.append(
         Perform(
             frame=frame.id,
             reference=reference,
             effect=call.effect(body, arguments),
             idempotency_key=key,
-            deadline_ms=walk.tree.deadline(frame),
+            deadline_ms=ctx.tree.deadline(frame),
             await_result=awaits,
             at_most_once=at_most_once,
         )

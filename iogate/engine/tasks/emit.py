@@ -15,8 +15,8 @@ from typing import Any
 from iogate.compiler import tasks
 from iogate.compiler.tasks import Task
 from iogate.engine.commands import Emit
-from iogate.engine.interpreter.context import Walk
-from iogate.engine.scope import Scope, moment
+from iogate.engine.interpreter.context import ExecutionContext
+from iogate.engine.scope import Scope, describe_time
 from iogate.engine.state.frame import Frame
 from iogate.errors import WorkflowError
 from iogate.expressions.paths import type_name
@@ -43,23 +43,23 @@ _NEEDED = ("id", "source", "type")
 _DATA = ("data", "data_base64")
 
 
-def begin(walk: Walk, scope: Frame, task: Task, body: tasks.Emit, arguments: Scope) -> int | None:
+def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: tasks.Emit, arguments: Scope) -> int | None:
     """Emit the event and go on: the output is its envelope."""
-    reference, key = walk.tree.identity(scope, task, walk.facts.uid)
+    reference, key = ctx.tree.effect_identity(scope, task, ctx.facts.uid)
     arguments.idempotency_key = key
     given = body.attributes.evaluate(arguments.input, arguments)
-    head = walk.program.definition["document"]
+    head = ctx.program.definition["document"]
     event = envelope(
         given,
         id_=str(uuid.uuid5(uuid.NAMESPACE_URL, key)),
         source=f"/{head['namespace']}/{head['name']}/{head['version']}",
-        now_ms=walk.now_ms,
+        now_ms=ctx.now_ms,
     )
-    walk.tree.count_answer(scope)
-    walk.emits.append(Emit(reference=reference, event=event, generated="id" not in given))
-    if len(walk.emits) >= MOST:
-        walk.pause()
-    return walk.complete(walk.tree[scope.id], task, arguments, event)
+    ctx.tree.count_definite_answer(scope)
+    ctx.emits.append(Emit(reference=reference, event=event, generated="id" not in given))
+    if len(ctx.emits) >= MOST:
+        ctx.end_slice()
+    return ctx.complete(ctx.tree[scope.id], task, arguments, event)
 
 
 def envelope(given: Any, *, id_: str, source: str, now_ms: int) -> dict[str, Any]:
@@ -74,14 +74,14 @@ def envelope(given: Any, *, id_: str, source: str, now_ms: int) -> dict[str, Any
         "id": id_,
         "source": source,
         "type": None,
-        "time": moment(now_ms)["iso8601"],
+        "time": describe_time(now_ms)["iso8601"],
     }
     kept = (*_NEEDED, "data")
     event |= {name: value for name, value in given.items() if value is not None or name in kept}
     for name, value in event.items():
         _check(name, value)
     if all(name in event for name in _DATA):
-        raise _unfit("data", "and data_base64 exclude each other")
+        raise _invalid("data", "and data_base64 exclude each other")
     return event
 
 
@@ -91,27 +91,27 @@ def _check(name: str, value: Any) -> None:
         return
     if name == "specversion":
         if value != "1.0":
-            raise _unfit(name, 'must be "1.0"')
+            raise _invalid(name, 'must be "1.0"')
     elif name in _TEXTS:
         if not isinstance(value, str):
-            raise _unfit(name, f"must be text, not {type_name(value)}")
+            raise _invalid(name, f"must be text, not {type_name(value)}")
         if not value and name not in _DATA:
-            raise _unfit(name, "must not be empty")
+            raise _invalid(name, "must not be empty")
         form = _FORMS.get(name)
         if form and not form[0].fullmatch(value):
-            raise _unfit(name, f"must be {form[1]}")
+            raise _invalid(name, f"must be {form[1]}")
     elif not _NAME.fullmatch(name):
-        raise _unfit(name, "must have a name of lower-case letters and digits")
+        raise _invalid(name, "must have a name of lower-case letters and digits")
     elif not isinstance(value, str | bool | int):
-        raise _unfit(name, f"must be text, a whole number or a boolean, not {type_name(value)}")
+        raise _invalid(name, f"must be text, a whole number or a boolean, not {type_name(value)}")
     elif isinstance(value, int) and not -(2**31) <= value < 2**31:
-        raise _unfit(name, "must be a whole number of 32 bits; say larger ones as text")
+        raise _invalid(name, "must be a whole number of 32 bits; say larger ones as text")
     if isinstance(value, str) and name not in _DATA:
         if len(value) > LONGEST:
-            raise _unfit(name, f"must have at most {LONGEST} characters")
+            raise _invalid(name, f"must have at most {LONGEST} characters")
         if _UNPRINTABLE.search(value):
-            raise _unfit(name, "must be printable")
+            raise _invalid(name, "must be printable")
 
 
-def _unfit(name: str, why: str) -> WorkflowError:
+def _invalid(name: str, why: str) -> WorkflowError:
     return WorkflowError("expression", detail=f'attribute "{name}" of the event {why}')

@@ -17,63 +17,65 @@ from typing import Any
 
 from iogate.compiler.stages import BEFORE
 from iogate.compiler.tasks import Task, TaskList
-from iogate.engine.interpreter.context import Walk
-from iogate.engine.scope import Scope, truthy
-from iogate.engine.state.frame import Frame, changed
+from iogate.engine.interpreter.context import ExecutionContext
+from iogate.engine.scope import Scope, is_truthy
+from iogate.engine.state.frame import Frame, replace_frame
 
 
-def begin(walk: Walk, scope: Frame, task: Task, arguments: Scope) -> int | None:
+def begin(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope) -> int | None:
     """Find out which extensions apply; gives where to go on where one has tasks to run first."""
-    if walk.tree.extending(scope) is not None:
+    if ctx.tree.extended_task(scope) is not None:
         return None  # a function that an extension calls
-    arguments.extended = lambda: arguments.shown(task)
+    arguments.extended = lambda: arguments.describe_with_definition(task)
     applied = [
         index
         for index, extension in enumerate(task.extensions)
-        if extension.when is None or truthy(extension.when.evaluate(arguments.raw, arguments))
+        if extension.when is None or is_truthy(extension.when.evaluate(arguments.raw, arguments))
     ]
     arguments.extended = None
     if not applied:
         return None
-    walk.tree.put(changed(scope, extended=applied))
+    ctx.tree.put(replace_frame(scope, extended=applied))
     for index in applied:
         if (tasks := task.extensions[index].before) is not None:
-            return walk.extend(scope, tasks, arguments, value=arguments.raw, extension=index)
+            return ctx.enter_extension(scope, tasks, arguments, value=arguments.raw, extension=index)
     return None
 
 
-def leave(walk: Walk, inner: Frame, frame: Frame, task: Task) -> int | None:
+def leave(ctx: ExecutionContext, inner: Frame, frame: Frame, task: Task) -> int | None:
     """A list of an extension is through: the next one, the task itself, or what follows the task.
 
     Raises WorkflowError of the extended task.
     """
-    outer = walk.tree.parent(frame)
+    outer = ctx.tree.parent(frame)
     if frame.then is not None:
-        return _behind(walk, inner, frame, task, outer)
-    if inner.position > len(walk.program.lists[inner.pointer].tasks):  # it said `exit`
-        walk.tree.remove(walk.tree.remove(inner))
-        arguments = walk.arguments_at(outer, task, BEFORE)
+        return _continue_after(ctx, inner, frame, task, outer)
+    if inner.position > len(ctx.program.lists[inner.pointer].tasks):  # it said `exit`
+        ctx.tree.remove(ctx.tree.remove(inner))
+        arguments = ctx.arguments_at_stage(outer, task, BEFORE)
         arguments.raw, arguments.started_ms = frame.raw, frame.started_ms
-        walk.take_input(task, arguments)
-        return walk.complete(outer, task, arguments, inner.value)
+        ctx.transform_input(task, arguments)
+        return ctx.complete(outer, task, arguments, inner.value)
     for index in outer.extended:
         if index > frame.extension and (tasks := task.extensions[index].before) is not None:
-            return _next(walk, inner, frame, index, tasks, frame.raw)
-    walk.tree.remove(walk.tree.remove(inner))
+            return _next(ctx, inner, frame, index, tasks, frame.raw)
+    ctx.tree.remove(ctx.tree.remove(inner))
     return outer.id
 
 
-def _behind(walk: Walk, inner: Frame, frame: Frame, task: Task, outer: Frame) -> int | None:
+def _continue_after(
+    ctx: ExecutionContext, inner: Frame, frame: Frame, task: Task, outer: Frame
+) -> int | None:
     for index in reversed(outer.extended):
         if index < frame.extension and (tasks := task.extensions[index].after) is not None:
-            return _next(walk, inner, frame, index, tasks, outer.value)
-    walk.tree.remove(walk.tree.remove(inner))
-    walk.note("task.completed", task)
-    return walk.move(outer.id, outer.value, frame.then)
+            return _next(ctx, inner, frame, index, tasks, outer.value)
+    ctx.tree.remove(ctx.tree.remove(inner))
+    ctx.note("task.completed", task)
+    return ctx.move(outer.id, outer.value, frame.then)
 
 
-def _next(walk: Walk, inner: Frame, frame: Frame, index: int, tasks: TaskList, value: Any) -> int:
-    walk.tree.remove(inner)
-    frame = changed(frame, extension=index)
-    walk.tree.put(frame)
-    return walk.enter(frame, tasks.pointer, value=value)
+def _next(ctx: ExecutionContext, inner: Frame, frame: Frame, index: int, tasks: TaskList, value: Any) -> int:
+    ctx.tree.remove(inner)
+    frame = replace_frame(frame, extension=index)
+    ctx.tree.put(frame)
+    return ctx.enter(frame, tasks.pointer, value=value)

@@ -11,50 +11,50 @@ import json
 from typing import Any
 
 from iogate.compiler.tasks import Fork
-from iogate.engine.interpreter.context import Walk
+from iogate.engine.interpreter.context import ExecutionContext
 from iogate.engine.scope import Scope
-from iogate.engine.state.frame import Frame, changed
+from iogate.engine.state.frame import Frame, replace_frame
 
 
-def begin(walk: Walk, scope: Frame, body: Fork, arguments: Scope) -> None:
+def begin(ctx: ExecutionContext, scope: Frame, body: Fork, arguments: Scope) -> None:
     """Open every branch."""
-    frame = walk.open(scope, arguments)
-    owner = walk.tree.owner(scope)
+    frame = ctx.open(scope, arguments)
+    owner = ctx.tree.context_owner(scope)
     for branch in body.branches:
-        walk.ready.append(
-            walk.enter(frame, branch.pointer, value=frame.input, context=owner.context, calls=owner.calls)
+        ctx.ready.append(
+            ctx.enter(frame, branch.pointer, value=frame.input, context=owner.context, calls=owner.calls)
         )
 
 
-def leave(walk: Walk, scope: Frame, frame: Frame, body: Fork) -> int | None:
+def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, body: Fork) -> int | None:
     """A branch is through: the first wins where they compete; otherwise the last joins them all."""
-    walk.tree.put(changed(scope, phase="done"))
-    if not body.compete and not walk.tree.all_done(frame):
+    ctx.tree.put(replace_frame(scope, phase="done"))
+    if not body.compete and not ctx.tree.all_children_done(frame):
         return None
-    ended = (scope,) if body.compete else walk.tree.children(frame)
-    _join(walk, frame, ended)
-    walk.cancelled(walk.tree.remove_below(frame))
-    task = walk.program.tasks[frame.pointer]
-    return walk.complete_frame(
-        walk.tree.take(frame), task, scope.value if body.compete else [branch.value for branch in ended]
+    ended = (scope,) if body.compete else ctx.tree.children(frame)
+    _join(ctx, frame, ended)
+    ctx.note_cancelled(ctx.tree.remove_below(frame))
+    task = ctx.program.tasks[frame.pointer]
+    return ctx.complete_frame(
+        ctx.tree.take(frame), task, scope.value if body.compete else [branch.value for branch in ended]
     )
 
 
-def others_go_on(walk: Walk, branch: Frame) -> bool:
+def drop_competitor(ctx: ExecutionContext, branch: Frame) -> bool:
     """A competitor has failed: it is taken out, and counts for nothing while another may win."""
-    if walk.tree.alone(branch):
+    if ctx.tree.is_only_child(branch):
         return False
-    walk.cancelled(walk.tree.remove_below(branch))
-    walk.tree.take(branch)
+    ctx.note_cancelled(ctx.tree.remove_below(branch))
+    ctx.tree.take(branch)
     return True
 
 
-def _join(walk: Walk, frame: Frame, branches: tuple[Frame, ...]) -> None:
-    owner = walk.tree.owner(walk.tree.parent(frame))
+def _join(ctx: ExecutionContext, frame: Frame, branches: tuple[Frame, ...]) -> None:
+    owner = ctx.tree.context_owner(ctx.tree.parent(frame))
     context = owner.context
     for branch in branches:
         context = _merged(context, owner.context, branch.context)
-    walk.tree.put(changed(owner, context=context))
+    ctx.tree.put(replace_frame(owner, context=context))
 
 
 def _merged(into: Any, before: Any, after: Any) -> Any:

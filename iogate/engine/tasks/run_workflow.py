@@ -13,29 +13,29 @@ from typing import Any
 from iogate.compiler.tasks import Child, Task
 from iogate.engine import errors
 from iogate.engine.commands import ChildEnded, StartChild
-from iogate.engine.interpreter.context import Walk
+from iogate.engine.interpreter.context import ExecutionContext
 from iogate.engine.scope import Scope
 from iogate.engine.state.frame import Frame
 from iogate.engine.tasks.emit import MOST
 from iogate.errors import WorkflowError
 
 
-def begin(walk: Walk, scope: Frame, task: Task, body: Child, arguments: Scope) -> int | None:
+def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: Child, arguments: Scope) -> int | None:
     """Start the workflow; wait for its end unless `await` is false."""
     given = body.input.evaluate(arguments.input, arguments)
     if not body.awaits:
-        start(walk, scope, task, body, given, walk.tree.reserve())
-        return walk.complete(walk.tree[scope.id], task, arguments, arguments.input)
-    frame = walk.open(scope, arguments, phase="child")
-    start(walk, scope, task, body, given, frame.id)
-    walk.note("task.waiting", task, {"workflow": f"{body.namespace}/{body.name}:{body.version}"})
+        start(ctx, scope, task, body, given, ctx.tree.reserve())
+        return ctx.complete(ctx.tree[scope.id], task, arguments, arguments.input)
+    frame = ctx.open(scope, arguments, phase="child")
+    start(ctx, scope, task, body, given, frame.id)
+    ctx.note("task.waiting", task, {"workflow": f"{body.namespace}/{body.name}:{body.version}"})
     return None
 
 
-def start(walk: Walk, scope: Frame, task: Task, body: Child, given: Any, number: int) -> None:
+def start(ctx: ExecutionContext, scope: Frame, task: Task, body: Child, given: Any, number: int) -> None:
     """Ask for a run of the workflow; `number` is the frame that waits for it, or no frame's."""
-    reference, _ = walk.tree.identity(scope, task, walk.facts.uid)
-    walk.children.append(
+    reference, _ = ctx.tree.effect_identity(scope, task, ctx.facts.uid)
+    ctx.children.append(
         StartChild(
             frame=number,
             reference=reference,
@@ -46,8 +46,8 @@ def start(walk: Walk, scope: Frame, task: Task, body: Child, given: Any, number:
             awaits=body.awaits,
         )
     )
-    if len(walk.children) >= MOST:
-        walk.pause()
+    if len(ctx.children) >= MOST:
+        ctx.end_slice()
 
 
 def error(ended: ChildEnded) -> WorkflowError:

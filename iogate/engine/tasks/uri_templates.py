@@ -24,7 +24,7 @@ _ENVIRONMENT = re.compile(r"(?<![.\w$])env\b|\$ENV\b")
 _LONGEST_SHOWN = 120
 
 
-def url(endpoint: Endpoint, scope: Scope) -> str:
+def build_url(endpoint: Endpoint, scope: Scope) -> str:
     """The address of an endpoint.
 
     Raises WorkflowError, of type expression, where data does not fit into it.
@@ -48,7 +48,7 @@ def _expand(text: str, data: Any) -> str:
         value = data.get(name) if isinstance(data, dict) else None
         if value is None:
             return ""
-        return quote(word(value, f"{{{name}}} in the endpoint"), safe="")
+        return quote(to_text(value, f"{{{name}}} in the endpoint"), safe="")
 
     expanded = _VARIABLE.sub(value_of, text)
     # A dot needs no encoding, and an encoded one climbs as well: no spelling makes such a value harmless.
@@ -76,10 +76,10 @@ def _given(source: Template, value: Any) -> str:
         shown = text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
         why = "; expressions see no environment variables" if _ENVIRONMENT.search(text) else ""
         raise WorkflowError("expression", detail=f"expression ${{ {shown} }} in the endpoint gives null{why}")
-    return word(value, "the endpoint")
+    return to_text(value, "the endpoint")
 
 
-def word(value: Any, what: str) -> str:
+def to_text(value: Any, what: str) -> str:
     """A scalar as text; an object or an array is an error, as the standard wants for addresses."""
     match value:
         case str():

@@ -13,7 +13,7 @@ from iogate.errors import WorkflowError
 from iogate.timing import durations
 
 
-def moment_after(duration: Any, now_ms: int, what: str) -> int:
+def add_duration(duration: Any, now_ms: int, what: str) -> int:
     """The instant `duration` (text or object) after now, in milliseconds since 1970.
 
     Raises WorkflowError `expression` where it is none; `what` names it.
@@ -32,4 +32,4 @@ def deadline(timeout: Timeout | None, value: Any, scope: Scope, now_ms: int) -> 
         raise WorkflowError(
             "configuration", detail=f'timeout "{timeout.missing}" is not defined in use.timeouts'
         )
-    return moment_after(timeout.after.evaluate(value, scope), now_ms, "timeout")
+    return add_duration(timeout.after.evaluate(value, scope), now_ms, "timeout")

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from iogate.engine.event_prefilter import type_of
+from iogate.engine.event_prefilter import event_type
 from iogate.security.keyring import Keyring
 from iogate.store import keys
 from iogate.store.connection.connection import CommandFailed, Connection, StoreFull
@@ -97,7 +97,7 @@ def fingerprint(event: bytes, sender: str = "") -> tuple[str, str]:
 
 def types_of(filters: bytes) -> list[str]:
     """Types under which a subscription is looked up; the one of "" is looked up for every event."""
-    types = {type_of(each) for each in msgspec.json.decode(filters)}
+    types = {event_type(each) for each in msgspec.json.decode(filters)}
     return [""] if "" in types else sorted(types)
 
 

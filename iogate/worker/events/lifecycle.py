@@ -15,7 +15,7 @@ import msgspec
 
 from iogate.engine import errors
 from iogate.engine.commands import Note
-from iogate.engine.scope import moment
+from iogate.engine.scope import describe_time
 from iogate.store.events.outbox import Entry
 from iogate.worker.events.sinks import Leaving
 from iogate.worker.runs.codec import encode
@@ -112,7 +112,7 @@ class Chronicle:
                 "source": self._source,
                 "type": kind,
                 "subject": self._name,
-                "time": moment(at_ms)["iso8601"],
+                "time": describe_time(at_ms)["iso8601"],
                 "datacontenttype": "application/json",
                 "data": data,
             }
@@ -122,11 +122,11 @@ class Chronicle:
     def _events(self, notes: Sequence[Note], redaction: Redaction) -> Iterator[_Told]:
         for note in notes:
             for kind, when in _EVENTS.get(note.kind, ()):
-                data = self._about(kind, note) | {when: moment(note.at_ms)["iso8601"]}
+                data = self._about(kind, note) | {when: describe_time(note.at_ms)["iso8601"]}
                 if kind == "workflow.started":
                     data["definition"] = self._definition
                 if note.detail and "error" in note.detail and kind.endswith(".faulted"):
-                    data["error"] = redaction.scrub(errors.brief(note.detail["error"]))
+                    data["error"] = redaction.scrub(errors.strip_extensions(note.detail["error"]))
                 if note.detail and note.detail.get("correlationKeys"):
                     data["correlationKeys"] = redaction.scrub(note.detail["correlationKeys"])
                 yield f"{PREFIX}{kind}.v1", data, note.at_ms
@@ -163,7 +163,7 @@ class Chronicle:
             yield self._status("workflow.status-changed", notes[-1], after)
 
     def _status(self, kind: str, note: Note, status: str) -> _Told:
-        at = moment(note.at_ms)["iso8601"]
+        at = describe_time(note.at_ms)["iso8601"]
         return f"{PREFIX}{kind}.v1", self._about(kind, note) | {"updatedAt": at, "status": status}, note.at_ms
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from iogate.engine.event_prefilter import concerns, key_of, text_at, type_of
+from iogate.engine.event_prefilter import event_type, index_key, may_match, text_at
 from iogate.store.events.bus import Subscription
 from iogate.worker.runs.codec import decode
 
@@ -65,7 +65,7 @@ class Directory:
         kind, key = "", None
         if entry.wanted is not None:
             try:
-                kind, key = type_of(entry.wanted), key_of(entry.wanted)
+                kind, key = event_type(entry.wanted), index_key(entry.wanted)
             except Exception:
                 log.exception("a filter cannot be looked up", extra={"action": "filter.doubtful"})
         shelf = self._shelves.setdefault(kind, _Shelf())
@@ -90,7 +90,7 @@ def _may(entry: Entry, event: Mapping[str, Any]) -> bool:
     if entry.wanted is None:
         return True
     try:
-        return concerns(entry.wanted, event)
+        return may_match(entry.wanted, event)
     except Exception:
         log.exception("a filter cannot be judged here", extra={"action": "filter.doubtful"})
         return True

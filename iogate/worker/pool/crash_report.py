@@ -15,7 +15,7 @@ import msgspec
 
 from iogate.compiler.program import Program
 from iogate.engine import lookahead
-from iogate.engine.commands import Happening
+from iogate.engine.commands import EngineEvent
 from iogate.engine.state.run_state import State
 from iogate.errors import in_family
 from iogate.store.runs.leases import BOUND, DIED, UNENDING, poison
@@ -48,16 +48,16 @@ class Witness:
         self._program = program
         self._leave_word = leave_word
 
-    def before(self, state: State, happened: Sequence[Happening], now_ms: int) -> int:
+    def before(self, state: State, happened: Sequence[EngineEvent], now_ms: int) -> int:
         """Note what the next slice comes to; how many steps it may have, so that it comes to nothing else."""
-        self._note(lookahead.ahead(self._program, state, happened, now_ms))
-        return 0 if lookahead.has_news(state, happened, now_ms) else 1
+        self._note(lookahead.next_task(self._program, state, happened, now_ms))
+        return 0 if lookahead.has_pending_events(state, happened, now_ms) else 1
 
     def resting(self, state: State) -> None:
         """Note what goes on outside, while there is nothing to work out."""
-        self._note(lookahead.under_way(self._program, state), calls=True)
+        self._note(lookahead.task_under_way(self._program, state), calls=True)
 
-    def _note(self, found: lookahead.Ahead | None, *, calls: bool = False) -> None:
+    def _note(self, found: lookahead.NextTask | None, *, calls: bool = False) -> None:
         pointer, name = (None, "") if found is None else (found.pointer, found.name)
         self._leave_word(msgspec.json.encode(Note(uid=self._uid, pointer=pointer, name=name, calls=calls)))
 

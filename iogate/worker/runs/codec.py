@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from iogate.engine.state.frame import Frame, frame_to_json
-from iogate.engine.state.run_state import State, changes, head_to_json, state_from_json
+from iogate.engine.state.run_state import State, diff_frames, head_to_json, state_from_json
 from iogate.errors import WorkflowError
 from iogate.store.integrity.seals import digest as digest_of
 
@@ -158,7 +158,7 @@ class Codec:
     def delta(self, state: State) -> Delta:
         """What differs from the last commit; call `settle` once the store has it."""
         before = self.stored.frames if self.stored is not None else {}
-        changed, gone = changes(self.stored, state)
+        changed, gone = diff_frames(self.stored, state)
         values: dict[str, bytes] = {}
         frames = {str(key): self._frame(frame, values) for key, frame in changed.items()}
         self._digests.update((key, digest_of(data)) for key, data in frames.items())

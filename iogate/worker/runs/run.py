@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from iogate.compiler.program import Program
-from iogate.engine.commands import Emit, Happening, Note, Perform
+from iogate.engine.commands import Emit, EngineEvent, Note, Perform
 from iogate.engine.scope import Environment, RunFacts
 from iogate.engine.state.run_state import State, WaitingFor
 from iogate.store.revisions.schedules import LIVE_REVISION
@@ -49,7 +49,7 @@ class Run:
     """It may have killed a worker: what it comes to is noted before, and its steps are taken one by one."""
     codec: Codec = field(default_factory=Codec)
     seq: int = 0
-    inbox: list[Happening] = field(default_factory=list)
+    inbox: list[EngineEvent] = field(default_factory=list)
     """What happened and was not told to the engine yet."""
     notes: list[Note] = field(default_factory=list)
     """Since the last commit; of a long loop, the last ones."""
@@ -102,7 +102,7 @@ class Run:
         """Its steps are taken one by one."""
         return self.witness is not None
 
-    def budget(self, happened: Sequence[Happening], now_ms: int) -> int:
+    def budget(self, happened: Sequence[EngineEvent], now_ms: int) -> int:
         """Steps of the slice that begins."""
         return self.steps if self.witness is None else self.witness.before(self.state, happened, now_ms)
 

@@ -1,0 +1,272 @@
+"""Moves a walk: from the leaves that can move, task by task, until all wait or the budget is used up.
+
+Used by `advance` only. On top of the kinds of tasks, which know nothing of what is around theirs.
+
+    begin ── if false ──────────────────────────────► move      (skipped: nothing of it applies)
+      │ input.schema, input.from
+      ├─ set, switch, raise ──► complete                         one step
+      ├─ do, for, function ───► scope … leave ──► complete       frames: task, scope below it
+      └─ wait, call, run ─────► parked … wake, answer ──► complete
+                                   │ output.as, export.as
+    complete ──► move: next, named, exit (past the last), end (the run)
+    an error anywhere ──► carried up the tree to what catches it, else the run faults
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from iogate.compiler.stages import BEFORE
+from iogate.compiler.tasks import Fork, Listen, Task, Try
+from iogate.engine import errors
+from iogate.engine.commands import Arrived, ChildEnded, Performed
+from iogate.engine.interpreter.context import NOTHING, ExecutionContext, Fault
+from iogate.engine.scope import is_truthy
+from iogate.engine.state.frame import Frame
+from iogate.engine.tasks import dispatch, extensions, fork, listen, run_workflow, try_, wait
+from iogate.errors import WorkflowError
+from iogate.timing import durations
+
+_NAMED = 3
+"""Tasks that the error of an expired run names."""
+_SHARE = 20
+"""Steps of one branch before the next has its turn."""
+
+
+def finish_effect(ctx: ExecutionContext, performed: Performed) -> None:
+    """Go on with the task whose effect has an outcome; one that nobody waits for is ignored."""
+    frame = ctx.tree.get(performed.frame)
+    if frame is None or frame.phase != "effect":
+        return
+    task = ctx.program.tasks[frame.pointer]
+    scope = ctx.tree.remove(frame)
+    if performed.definite:
+        ctx.tree.count_definite_answer(scope)
+    ctx.set_savepoint()
+    if performed.error is not None:
+        _propagate(ctx, ctx.fault(performed.error, task, scope, definite=performed.definite))
+    else:
+        _complete(ctx, frame, task, performed.output, performed.authorization)
+
+
+def handle_message(ctx: ExecutionContext, message: Arrived | ChildEnded) -> None:
+    """Take in a message; one for a frame that is gone, or waits for something else, counts for nothing."""
+    frame = ctx.tree.get(message.frame)
+    ctx.set_savepoint()
+    match message:
+        case Arrived(event=event) if frame is not None and frame.phase == "event":
+            try:
+                listen.handle_event(ctx, frame, ctx.program.tasks[frame.pointer], event)
+            except Fault as fault:
+                _propagate(ctx, fault)
+        case ChildEnded() if frame is not None and frame.phase == "child":
+            task, scope = ctx.program.tasks[frame.pointer], ctx.tree.parent(frame)
+            ctx.tree.take(frame)
+            ctx.set_savepoint()
+            if message.status == "completed":
+                _complete(ctx, frame, task, message.output)
+            else:
+                _propagate(ctx, ctx.fault(run_workflow.error(message), task, scope))
+        case _:
+            pass
+
+
+def resume_effects(ctx: ExecutionContext, worker: str = "") -> None:
+    """Ask once more for every effect under way, with the same keys and arguments.
+
+    In another attempt, after a fault, tasks that listen subscribe anew. `worker`: the one that had begun the
+    effects and ended, if there was one; the journal then says of each that it was begun again or interrupted.
+    """
+    for frame in ctx.tree.listening():
+        if frame.wants is None:
+            listen.resubscribe(ctx, frame, ctx.program.tasks[frame.pointer])
+    for frame in ctx.tree.under_way():
+        if frame.id not in ctx.tree:
+            continue  # the fault of an earlier one has ended it
+        task, scope = ctx.program.tasks[frame.pointer], ctx.tree.parent(frame)
+        try:
+            dispatch.perform(ctx, scope, task, frame, again=True)
+        except WorkflowError as error:
+            ctx.tree.remove(frame)
+            ctx.set_savepoint()
+            definite = not isinstance(error, errors.UnknownOutcomeError)
+            if worker and not definite:
+                ctx.note("task.interrupted", task, {"worker": worker})
+            _propagate(ctx, ctx.fault(error, task, scope, definite=definite))
+        else:
+            if worker:
+                ctx.note("task.restarted", task, {"worker": worker})
+
+
+def fire_timers(ctx: ExecutionContext) -> None:
+    """Let every moment happen that has come, in the order of time: ends of waits, timeouts."""
+    for _, is_deadline, key in ctx.tree.find_due(ctx.now_ms):
+        frame = ctx.tree.get(key)
+        if frame is None or ctx.ended is not None:
+            continue
+        ctx.set_savepoint()
+        if is_deadline:
+            _time_out(ctx, frame)
+            continue
+        task = ctx.program.tasks[frame.pointer]
+        if frame.phase == "timer":
+            _complete(ctx, ctx.tree.take(frame), task, frame.input)
+        elif frame.phase == "retry":
+            try:
+                try_.retry(ctx, frame, task)
+            except WorkflowError as error:
+                scope = ctx.tree.parent(frame)
+                ctx.note_cancelled(ctx.tree.remove_below(frame))
+                ctx.tree.take(frame)
+                _propagate(ctx, ctx.fault(error, task, scope))
+
+
+def run(ctx: ExecutionContext) -> None:
+    """Move every leaf that can until it waits; `more` says that the budget ended first."""
+    ctx.ready = deque(ctx.tree.leaves())
+    share = max(1, min(_SHARE, ctx.budget // max(len(ctx.ready), 1)))
+    while ctx.ready and ctx.ended is None:
+        at: int | None = ctx.ready.popleft()
+        left = share
+        while at is not None and at in ctx.tree:
+            if ctx.budget <= 0:
+                ctx.more = True
+                ctx.ready.appendleft(at)
+                return
+            if left <= 0:
+                ctx.ready.append(at)
+                break
+            left -= 1
+            ctx.budget -= 1
+            ctx.set_savepoint()
+            try:
+                at = _step(ctx, ctx.tree[at])
+            except Fault as fault:
+                at = _propagate(ctx, fault)
+
+
+def _step(ctx: ExecutionContext, scope: Frame) -> int | None:
+    tasks = ctx.program.lists[scope.pointer].tasks
+    if scope.position < len(tasks):
+        task = tasks[scope.position]
+        if ctx.emits and isinstance(task.body, Listen):
+            # Who listens hears what comes from now on: the events before go out before it subscribes.
+            ctx.end_slice()
+            return scope.id
+        try:
+            return _begin(ctx, scope, task)
+        except WorkflowError as error:
+            raise ctx.fault(error, task, scope) from None
+    frame = ctx.tree.parent(scope)
+    if frame.parent is None:
+        ctx.complete_run(scope.value, scope.context)
+        return None
+    task = ctx.program.tasks[frame.pointer]
+    if frame.extension is None:
+        return dispatch.leave(ctx, scope, frame, task)
+    outer = ctx.tree.parent(frame)
+    try:
+        return extensions.leave(ctx, scope, frame, task)
+    except WorkflowError as error:
+        raise ctx.fault(error, task, outer) from None
+
+
+def _begin(ctx: ExecutionContext, scope: Frame, task: Task) -> int | None:
+    arguments = ctx.arguments_at_stage(scope, task, BEFORE)
+    arguments.raw, arguments.started_ms = scope.value, ctx.now_ms
+    if scope.extended is None:
+        if task.condition is not None and not is_truthy(task.condition.evaluate(scope.value, arguments)):
+            ctx.note("task.skipped", task)
+            return ctx.move(scope.id, scope.value, "continue")
+        ctx.note("task.started", task, NOTHING if scope.turn is None else {"turn": scope.turn})
+        if task.extensions:
+            at = extensions.begin(ctx, scope, task, arguments)
+            if at is not None:
+                return at
+            scope = ctx.tree[scope.id]
+    ctx.transform_input(task, arguments)
+    arguments.deadline_ms = wait.deadline(task.timeout, arguments.input, arguments, ctx.now_ms)
+    return dispatch.begin(ctx, scope, task, arguments)
+
+
+def _complete(
+    ctx: ExecutionContext,
+    frame: Frame,
+    task: Task,
+    output: object,
+    authorization: Mapping[str, object] | None = None,
+) -> None:
+    try:
+        ctx.complete_frame(frame, task, output, authorization=authorization)
+    except Fault as fault:
+        _propagate(ctx, fault)
+
+
+def _time_out(ctx: ExecutionContext, frame: Frame) -> None:
+    """End what is inside a frame whose time is over, and raise the standard's error there."""
+    assert frame.deadline_ms is not None
+    length = durations.format_seconds((frame.deadline_ms - frame.started_ms) / 1000)
+    if frame.parent is None:
+        expire_run(ctx, f"the workflow took longer than its timeout of {length}")
+        return
+    ctx.note_cancelled(ctx.tree.remove_below(frame))
+    if frame.kind == "scope":  # one attempt of a `try`: the error comes from inside it
+        scope, task = frame, ctx.program.tasks[ctx.tree.parent(frame).pointer]
+        detail = f"its attempt took longer than the limit of {length}"
+    else:
+        scope, task = ctx.tree.remove(frame), ctx.program.tasks[frame.pointer]
+        detail = f"it took longer than its timeout of {length}"
+    ctx.set_savepoint()
+    _propagate(ctx, ctx.fault(WorkflowError("timeout", detail=detail), task, scope, definite=False))
+
+
+def expire_run(ctx: ExecutionContext, detail: str) -> None:
+    """Fault the whole run with the standard's timeout error, which names the tasks that it was at."""
+    inner = {frame.parent for frame in ctx.tree.frames.values()}
+    at = dict.fromkeys(
+        frame.pointer
+        for frame in ctx.tree.frames.values()
+        if frame.kind == "task" and frame.pointer and frame.id not in inner
+    )
+    if at:
+        more = f" and {len(at) - _NAMED} more" if len(at) > _NAMED else ""
+        detail += f"; it was at {', '.join([*at][:_NAMED])}{more}"
+    expired = WorkflowError("timeout", detail=detail)
+    ctx.fault_run(errors.to_problem(expired, "/", ctx.environment.redact))
+
+
+def _propagate(ctx: ExecutionContext, fault: Fault) -> int | None:
+    """Carry an error up to what catches it, to the run's end otherwise; gives the scope to go on in."""
+    while True:
+        try:
+            return _propagate_once(ctx, fault)
+        except Fault as further:  # what caught it has failed in turn
+            fault = further
+
+
+def _propagate_once(ctx: ExecutionContext, fault: Fault) -> int | None:
+    error = ctx.with_error_type(fault.error)
+    ctx.note("task.faulted", fault.task, {"error": errors.to_stored(error, ctx.environment.redact)})
+    scope = ctx.tree[fault.at]
+    while (frame := ctx.tree.parent(scope)).parent is not None:
+        around = ctx.program.tasks[frame.pointer]
+        match around.body:
+            case Try() as body if scope.pointer == body.tasks.pointer:
+                try:
+                    caught = try_.catch(ctx, frame, around, error, definite=fault.definite)
+                except WorkflowError as second:
+                    error = ctx.with_error_type(ctx.describe_error(second, around, ctx.tree.parent(frame)))
+                else:
+                    if caught is not None:
+                        return caught.at
+            case Fork(compete=True) if frame.extension is None and fork.drop_competitor(ctx, scope):
+                return None
+            case _:
+                pass
+        ctx.note_cancelled(ctx.tree.remove_below(frame))
+        ctx.note("task.faulted", around, {"error": errors.strip_extensions(error)})
+        scope = ctx.tree.remove(frame)
+    ctx.tree.remove_below(frame)
+    ctx.fault_run(error)
+    return None
