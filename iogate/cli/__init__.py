@@ -7,6 +7,7 @@ Composes the layers below; holds no logic that another program would need.
     options     options that commands share
     render      tables, JSON and YAML
     console     Rich, with control characters escaped
+    messages    phrases that messages share
     completion  completion by the shell
     documents   `validate`, `explain`, `debug`, `test`
     revisions   `apply`, `enable`, `disable`, `override`, `status`

@@ -20,11 +20,11 @@ from iogate.cli.apis import api_commands, workflow_commands
 from iogate.cli.documents import debug_commands, document_commands
 from iogate.cli.processes import doctor_command, process_commands, store_commands
 from iogate.cli.project import project_commands, secret_commands
-from iogate.cli.render import say, write
+from iogate.cli.render import write_stderr, write_stdout
 from iogate.cli.revisions import revision_commands, status_command
 from iogate.cli.run import run_command as running
 from iogate.cli.runs import run_commands
-from iogate.cli.session import DirectoryOption, Everywhere, OutputOption, QuietOption, enter
+from iogate.cli.session import DirectoryOption, GlobalOptions, OutputOption, QuietOption, change_directory
 from iogate.errors import IogateError, Misused
 
 INTERRUPTED = 130
@@ -45,7 +45,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        write(f"iogate {__version__}")
+        write_stdout(f"iogate {__version__}")
         raise typer.Exit
 
 
@@ -59,10 +59,10 @@ def root(
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)
     ] = False,
 ) -> None:
-    enter(directory)
-    ctx.obj = Everywhere(output=output, quiet=quiet)
+    change_directory(directory)
+    ctx.obj = GlobalOptions(output=output, quiet=quiet)
     if ctx.invoked_subcommand is None:
-        write(ctx.get_help())
+        write_stdout(ctx.get_help())
 
 
 for module in (
@@ -101,30 +101,30 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except typer.Abort:
-        say("aborted")
+        write_stderr("aborted")
         return INTERRUPTED
     except IogateError as error:
-        tell(error)
+        print_error(error)
         return error.exit_code
     except UsageError as error:
         message = error.format_message().replace("Value error, ", "")
         if message.startswith("Usage:"):  # a group without a command
-            say(message)
+            write_stderr(message)
             return Misused.exit_code
-        say(f"iogate: {message}", style="red")
+        write_stderr(f"iogate: {message}", style="red")
         if error.ctx is not None:
-            say(f'  try "{error.ctx.command_path} --help"')
+            write_stderr(f'  try "{error.ctx.command_path} --help"')
         return Misused.exit_code
     except Exception:  # noqa: BLE001 — the last line of defence tells what it can
-        say(traceback.format_exc().rstrip())
-        say("iogate: unexpected error: this is a defect of iogate, please report it", style="red")
+        write_stderr(traceback.format_exc().rstrip())
+        write_stderr("iogate: unexpected error: this is a defect of iogate, please report it", style="red")
         return 1
     return result if isinstance(result, int) else 0
 
 
-def tell(error: IogateError) -> None:
+def print_error(error: IogateError) -> None:
     """Print an error and its hint on stderr."""
     code = "" if error.code == "IOG600" else f" [{error.code}]"
-    say(f"iogate: {error.message}{code}", style="red")
+    write_stderr(f"iogate: {error.message}{code}", style="red")
     if error.hint:
-        say(f"  {error.hint}")
+        write_stderr(f"  {error.hint}")

@@ -24,12 +24,12 @@ Completer = Callable[[typer.Context, str], list[tuple[str, str]]]
 
 BUDGET_S = 0.7
 """Time for reading files, and for the store."""
-MOST = 50
+MAX_RUNS = 50
 """Runs that are suggested."""
 _SAFE = re.compile(r"[\w./:-]{1,200}", re.ASCII)
 
 
-def _quiet(suggest: Callable[[str], Iterator[tuple[str, str]]]) -> Completer:
+def _completer(suggest: Callable[[str], Iterator[tuple[str, str]]]) -> Completer:
     """Return a completer that works in the folder of `-C` and suggests nothing after a failure."""
 
     @functools.wraps(suggest)
@@ -76,7 +76,7 @@ def _documents(folder: str) -> Iterator[dict[str, Any]]:
             yield data
 
 
-@_quiet
+@_completer
 def apis(incomplete: str) -> Iterator[tuple[str, str]]:
     """Suggest ids of the APIs in apis.d."""
     del incomplete
@@ -89,7 +89,7 @@ def _apis() -> Iterator[tuple[str, str]]:
             yield f"{data.get('module')}/{name}", str((method or {}).get("description") or "")
 
 
-@_quiet
+@_completer
 def cases(incomplete: str) -> Iterator[tuple[str, str]]:
     """Suggest ids that debug cases have: of APIs, and of workflows with a schedule."""
     del incomplete
@@ -100,7 +100,7 @@ def cases(incomplete: str) -> Iterator[tuple[str, str]]:
             yield f"schedule:{head.get('namespace')}/{head.get('name')}", text
 
 
-@_quiet
+@_completer
 def workflows(incomplete: str) -> Iterator[tuple[str, str]]:
     """Suggest names of the workflows in workflows.d, with their versions once a colon is typed."""
     for data in _documents("workflows.d"):
@@ -110,16 +110,16 @@ def workflows(incomplete: str) -> Iterator[tuple[str, str]]:
             yield (f"{name}:{head.get('version')}" if ":" in incomplete else name), text
 
 
-@_quiet
+@_completer
 def codes(incomplete: str) -> Iterator[tuple[str, str]]:
     """Suggest codes of errors."""
-    from iogate.cli.documents.document_commands import explanations
+    from iogate.cli.documents.explanations import load_explanations
 
-    for code, (title, _) in explanations().items():
+    for code, (title, _) in load_explanations().items():
         yield (code.lower() if incomplete[:1].islower() else code), title
 
 
-@_quiet
+@_completer
 def uids(incomplete: str) -> Iterator[tuple[str, str]]:
     """Suggest uids of the newest runs in the store."""
     del incomplete
@@ -127,11 +127,11 @@ def uids(incomplete: str) -> Iterator[tuple[str, str]]:
 
 
 async def _newest_runs() -> list[tuple[str, str]]:
-    from iogate.cli.session import Session, settings_of_project
+    from iogate.cli.session import Session, read_project_settings
     from iogate.store.store import open_store
 
-    store = await open_store(Session().store_url(settings_of_project()), client_name="iogate-completion")
+    store = await open_store(Session().store_url(read_project_settings()), client_name="iogate-completion")
     try:
-        return [(run.uid, f"{run.status} {run.api}") for run in await store.runs.list(limit=MOST)]
+        return [(run.uid, f"{run.status} {run.api}") for run in await store.runs.list(limit=MAX_RUNS)]
     finally:
         await store.close()

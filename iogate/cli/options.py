@@ -93,7 +93,7 @@ def read_json(text: str, option: str, example: str) -> Any:
         raise Misused(f"{where}: not JSON: {error}", hint=hint) from None
 
 
-def seconds(text: str | None, option: str) -> float | None:
+def parse_seconds(text: str | None, option: str) -> float | None:
     """A length of time such as 30, 30s, 5m or PT5M."""
     from iogate.timing.durations import InvalidDuration, parse_duration
 
@@ -110,7 +110,7 @@ def seconds(text: str | None, option: str) -> float | None:
     return duration.milliseconds / 1000
 
 
-def _ago(text: str, option: str) -> float:
+def _parse_seconds_ago(text: str, option: str) -> float:
     """Parse how many seconds ago a moment was; zero is now.
 
     Raises Misused for text that is neither that nor, since the caller has tried it, a date and time.
@@ -131,19 +131,19 @@ def _ago(text: str, option: str) -> float:
     return duration.milliseconds / 1000
 
 
-def moment_ms(text: str | None, option: str) -> int | None:
+def parse_moment_ms(text: str | None, option: str) -> int | None:
     """A moment, as a date and time or as how long ago it was."""
     if text is None:
         return None
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        ago = _ago(text, option)
+        ago = _parse_seconds_ago(text, option)
         return int((time.time() - ago) * 1000)
     return int(at.astimezone().timestamp() * 1000)
 
 
-def statuses(text: str | None) -> tuple[str, ...]:
+def parse_statuses(text: str | None) -> tuple[str, ...]:
     """The statuses that a filter names: all where there is none, or a fault that lists them."""
     from iogate.store.keys import STATUSES
 
@@ -154,7 +154,7 @@ def statuses(text: str | None) -> tuple[str, ...]:
     return wanted
 
 
-def endpoints(texts: list[str] | None) -> dict[str, str]:
+def parse_endpoints(texts: list[str] | None) -> dict[str, str]:
     """What `--endpoint FROM=TO` adds to the setting `endpoints`."""
     found: dict[str, str] = {}
     for text in texts or ():
@@ -168,7 +168,7 @@ def endpoints(texts: list[str] | None) -> dict[str, str]:
     return found
 
 
-def pair(text: str, option: str, separator: str) -> tuple[str, str]:
+def parse_pair(text: str, option: str, separator: str) -> tuple[str, str]:
     """`NAME:VALUE` or `NAME=VALUE`."""
     name, found, value = text.partition(separator)
     if not found or not name.strip():

@@ -73,9 +73,9 @@ class Screen:
         match self.output:
             case Output.JSON:
                 document = {"schema": f"iogate.{schema}/v1", **value}
-                write(json.dumps(document, ensure_ascii=False, indent=2))
+                write_stdout(json.dumps(document, ensure_ascii=False, indent=2))
             case Output.YAML:
-                write(to_yaml({"schema": f"iogate.{schema}/v1", **value}).rstrip("\n"))
+                write_stdout(to_yaml({"schema": f"iogate.{schema}/v1", **value}).rstrip("\n"))
             case Output.TEXT:
                 for part in text:
                     self.show(part)
@@ -83,33 +83,33 @@ class Screen:
     def show(self, part: Table | str) -> None:
         """One part of a text result, on stdout."""
         if isinstance(part, str):
-            if coloured(result_stream()):
+            if is_colour_terminal(result_stream()):
                 console(result_stream()).print(part, markup=False, highlight=False, soft_wrap=True)
             else:
-                write(part)
-        elif coloured(result_stream()) and part.rows:
+                write_stdout(part)
+        elif is_colour_terminal(result_stream()) and part.rows:
             screen = console(result_stream())
-            fitting = _fitting(part, screen)
+            fitting = _rich_table(part, screen)
             if fitting is not None:
                 screen.print(fitting)
             else:
-                write("\n".join(_records(part, screen.width)))
+                write_stdout("\n".join(_record_lines(part, screen.width)))
         else:
-            write(plain_table(part))
+            write_stdout(plain_table(part))
 
     def note(self, text: str, *, style: str = "") -> None:
         """A remark on stderr; `--quiet` leaves it out."""
         if not self.quiet:
-            say(text, style=style)
+            write_stderr(text, style=style)
 
     def warn(self, text: str) -> None:
         """A warning on stderr, `--quiet` or not."""
-        say(f"warning: {text}", style="yellow")
+        write_stderr(f"warning: {text}", style="yellow")
 
 
-def say(text: str, *, style: str = "") -> None:
+def write_stderr(text: str, *, style: str = "") -> None:
     """A line on stderr."""
-    if style and coloured(sys.stderr):
+    if style and is_colour_terminal(sys.stderr):
         console(sys.stderr).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
     else:
         print(escape(text), file=sys.stderr, flush=True)
@@ -135,7 +135,7 @@ def prints_to_stderr() -> Iterator[None]:
         _diverted.pop()
 
 
-def coloured(stream: IO[str]) -> bool:
+def is_colour_terminal(stream: IO[str]) -> bool:
     """Whether people read this stream on a terminal that shows colours."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
@@ -162,11 +162,11 @@ def plain_table(table: Table) -> str:
     )
 
 
-PROSE = 16
+MIN_PROSE_WIDTH = 16
 """The narrowest that a column of several words may become."""
 
 
-def _fitting(table: Table, screen: Console) -> object | None:
+def _rich_table(table: Table, screen: Console) -> object | None:
     """The table for a terminal; None where it is too narrow for it.
 
     Prose wraps between words. An id that is broken over lines cannot be copied, so nothing else wraps.
@@ -182,7 +182,7 @@ def _fitting(table: Table, screen: Console) -> object | None:
         words = [column, *(word for row in cells for word in row[at].split(" "))]
         longest = max(map(len, words))
         prose = any(" " in row[at] for row in cells)
-        narrowest += max(longest, PROSE if prose else 0) + len("   ")
+        narrowest += max(longest, MIN_PROSE_WIDTH if prose else 0) + len("   ")
         shown.add_column(
             column,
             justify="right" if column in table.numbers else "left",
@@ -196,7 +196,7 @@ def _fitting(table: Table, screen: Console) -> object | None:
     return shown
 
 
-def _records(table: Table, width: int) -> Iterator[str]:
+def _record_lines(table: Table, width: int) -> Iterator[str]:
     """Yield the lines of the table with each row as a block of its own: for a terminal that is too narrow.
 
     Lines end between words. A word that is longer than a line stays in one piece, so that it can be copied.
@@ -211,7 +211,7 @@ def _records(table: Table, width: int) -> Iterator[str]:
             if cell in {"", "-"}:
                 continue
             first, *rest = textwrap.wrap(
-                cell, max(width - margin, PROSE), break_long_words=False, break_on_hyphens=False
+                cell, max(width - margin, MIN_PROSE_WIDTH), break_long_words=False, break_on_hyphens=False
             ) or [""]
             yield f"{label:<{margin}}{first}"
             yield from (f"{'':<{margin}}{line}" for line in rest)
@@ -233,7 +233,7 @@ def _cell(value: object) -> str:
             return escape_line(str(value))
 
 
-def write(text: str, *, end: str = "\n") -> None:
+def write_stdout(text: str, *, end: str = "\n") -> None:
     """Write text to stdout at once, control characters escaped."""
     stream = result_stream()
     try:

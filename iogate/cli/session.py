@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iogate import settings as settings_module
-from iogate.cli.render import Output, Screen, say
+from iogate.cli.render import Output, Screen, write_stderr
 from iogate.errors import InvalidFiles, Misused, Unreachable
 from iogate.settings import FILE_NAME, Settings
 from iogate.settings.redis_url import mask
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
 NO_STORE = 'no store: set redis_url, or start one with "iogate up"'
 
-EVERYWHERE = "Everywhere"
+GLOBAL_OPTIONS = "Everywhere"
 
 DirectoryOption = Annotated[
     Path | None,
-    typer.Option("-C", metavar="DIR", help="Work in this folder.", rich_help_panel=EVERYWHERE),
+    typer.Option("-C", metavar="DIR", help="Work in this folder.", rich_help_panel=GLOBAL_OPTIONS),
 ]
 OutputOption = Annotated[
     Output | None,
-    typer.Option("-o", "--output", help="How to print the result: text.", rich_help_panel=EVERYWHERE),
+    typer.Option("-o", "--output", help="How to print the result: text.", rich_help_panel=GLOBAL_OPTIONS),
 ]
 QuietOption = Annotated[
     bool,
-    typer.Option("-q", "--quiet", help="No remarks on stderr.", rich_help_panel=EVERYWHERE),
+    typer.Option("-q", "--quiet", help="No remarks on stderr.", rich_help_panel=GLOBAL_OPTIONS),
 ]
 
 
@@ -58,7 +58,7 @@ class Session:
         """The project's settings; faults of file, environment and flags together."""
         for line in settings_module.misspelt(os.environ):
             self.screen.warn(line)
-        return settings_of_project(flags)
+        return read_project_settings(flags)
 
     def store_url(self, settings: Settings) -> str:
         """The store that exists: the one set, else a live embedded one."""
@@ -83,7 +83,7 @@ class Session:
 
         url = self.store_url(settings)
         if changes:
-            say(f"store: {mask(url)}", style="bright_black")
+            write_stderr(f"store: {mask(url)}", style="bright_black")
         store = await (
             keys.open_to_change(settings, url, publishes) if changes else keys.open_to_read(settings, url)
         )
@@ -93,7 +93,7 @@ class Session:
             await store.close()
 
 
-def settings_of_project(flags: dict[str, Any] | None = None) -> Settings:
+def read_project_settings(flags: dict[str, Any] | None = None) -> Settings:
     """Read the settings of the current folder.
 
     Raises:
@@ -144,8 +144,8 @@ def command(
             quiet: bool = False,
             **arguments: Any,
         ) -> None:
-            first: Everywhere = ctx.find_root().obj or Everywhere()
-            enter(directory)
+            first: GlobalOptions = ctx.find_root().obj or GlobalOptions()
+            change_directory(directory)
             screen = Screen(output=output or first.output or Output.TEXT, quiet=quiet or first.quiet)
             result = function(Session(screen=screen), **arguments)
             if inspect.iscoroutine(result):
@@ -187,14 +187,14 @@ def author() -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Everywhere:
+class GlobalOptions:
     """Options given before the command's name."""
 
     output: Output | None = None
     quiet: bool = False
 
 
-def enter(directory: Path | None) -> None:
+def change_directory(directory: Path | None) -> None:
     """Make a folder the current one, as `make -C` does: relative paths and children then agree."""
     if directory is None:
         return

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from iogate.cli.runs.bulk import repeatable
+from iogate.cli.runs.bulk import operation_id
 from iogate.errors import Unreachable
 from iogate.store.connection.failures import StoreUnavailable
 from iogate.store.embedded import binaries
@@ -338,7 +338,7 @@ def test_a_command_repeated_by_its_id_does_nothing_twice(live: Cli, shop: Place)
 async def test_a_lost_answer_says_how_to_ask_again() -> None:
     for given in ("one", None):
         with pytest.raises(Unreachable) as caught:
-            async with repeatable(given) as operation:
+            async with operation_id(given) as operation:
                 raise StoreUnavailable("connection lost")
         error = caught.value
         assert (error.code, error.exit_code) == ("IOG655", 6)
@@ -385,7 +385,7 @@ def test_a_terminal_is_not_flooded_by_a_large_value_and_a_pipe_gets_all(
 ) -> None:
     import sys
 
-    from iogate.cli.runs.run_display import shortened
+    from iogate.cli.runs.run_display import shorten
 
     status, response = shop.call("/v1/api/shop/buy/async", {"sku": "x" * 70_000})
     assert status == 202
@@ -398,7 +398,7 @@ def test_a_terminal_is_not_flooded_by_a_large_value_and_a_pipe_gets_all(
     assert len(shown) < 140_000
     assert shown.count(" characters more: -o json shows all)") == 2
     assert len(live("runs", "show", uid, "-o", "json").out) > 140_000
-    assert shortened("x" * 65_536) == "x" * 65_536
+    assert shorten("x" * 65_536) == "x" * 65_536
 
 
 def test_a_suspended_run_stays_where_it_is_until_it_is_resumed(live: Cli, shop: Place) -> None:

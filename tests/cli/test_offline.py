@@ -348,9 +348,9 @@ def test_run_reads_stdin(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_long_values_are_cut_in_tables_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cases.shortened("x" * 100) == f'"{"x" * 100}"'
+    assert cases.shorten("x" * 100) == f'"{"x" * 100}"'
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    assert len(cases.shortened("x" * 100)) == 60
+    assert len(cases.shorten("x" * 100)) == 60
 
 
 def test_run_sends_calls_where_an_option_says(cli: Cli) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from iogate.cli import options
 from iogate.cli.apis import credentials
-from iogate.cli.apis.api_commands import reachable
+from iogate.cli.apis.api_commands import reachable_url
 from iogate.cli.apis.examples import Example
 from iogate.cli.processes import banner
 from iogate.cli.processes.banner import Row
@@ -52,16 +52,16 @@ def test_the_curl_line_reads_secrets_where_they_are(auth: Any, options_: str) ->
 
 def test_a_secret_in_clear_is_in_no_curl_line() -> None:
     assert banner.curl_line(row({"token": "hunter2"}), "http://h:1") is None
-    assert banner.easiest([row({"user": "u", "password": "hunter2"})], "http://h:1") is None
+    assert banner.easiest_call([row({"user": "u", "password": "hunter2"})], "http://h:1") is None
 
 
 def test_the_easiest_call_comes_first() -> None:
     rows = [row({"token": {"env": "T"}}), row("none", enabled=False), row("none", verbs=("GET",))]
-    assert banner.easiest(rows, "http://h:1") == "curl h:1/v1/api/m/x/async"
-    assert banner.easiest(rows[1:2], "http://h:1") == (
+    assert banner.easiest_call(rows, "http://h:1") == "curl h:1/v1/api/m/x/async"
+    assert banner.easiest_call(rows[1:2], "http://h:1") == (
         "iogate enable m/x && curl -d '{\"a\": 1}' h:1/v1/api/m/x/async"
     )
-    assert banner.easiest([row("none", unset=("T is not set",))], "http://h:1") is None
+    assert banner.easiest_call([row("none", unset=("T is not set",))], "http://h:1") is None
 
 
 def test_a_banner_without_apis_says_what_to_do() -> None:
@@ -95,7 +95,7 @@ def test_a_compiled_auth_reads_like_a_document() -> None:
             UserAuth(users={"u": (FileSecret(path="p"),)}),
         )
     )
-    assert credentials.of_revision(compiled) == {
+    assert credentials.to_document(compiled) == {
         "any": [
             "none",
             {"tokens": {"token": [{"env": "T"}, {"hash": "sha256:0"}]}},
@@ -109,12 +109,12 @@ def test_a_compiled_auth_reads_like_a_document() -> None:
     ("text", "value"), [("30", 30.0), ("30s", 30.0), ("5m", 300.0), ("PT5M", 300.0), ("2d", 172_800.0)]
 )
 def test_lengths_of_time_have_all_forms(text: str, value: float) -> None:
-    assert options.seconds(text, "--x") == value
+    assert options.parse_seconds(text, "--x") == value
 
 
 def test_moments_are_dates_or_how_long_ago() -> None:
-    assert options.moment_ms("2026-01-01T00:00:00+00:00", "--since") == 1_767_225_600_000
-    ago = options.moment_ms("1h", "--since")
+    assert options.parse_moment_ms("2026-01-01T00:00:00+00:00", "--since") == 1_767_225_600_000
+    ago = options.parse_moment_ms("1h", "--since")
     assert ago is not None
     assert abs(time.time() * 1000 - 3_600_000 - ago) < 5_000
 
@@ -123,7 +123,7 @@ def test_a_length_in_months_is_refused() -> None:
     with pytest.raises(
         IogateError, match="--ttl P1M: expected a length such as 30s, 5m or 2d, without months"
     ):
-        options.seconds("P1M", "--ttl")
+        options.parse_seconds("P1M", "--ttl")
 
 
 def test_a_change_of_any_file_is_seen_but_not_of_what_is_hidden(tmp_path: Path) -> None:
@@ -220,13 +220,13 @@ HERE = socket.gethostname()
 def test_a_gateway_is_called_where_it_can_be_reached_from_here(
     announced: str, host: str, url: str | None
 ) -> None:
-    assert reachable(announced, host) == url
+    assert reachable_url(announced, host) == url
 
 
 @pytest.mark.parametrize("text", ["yesterday", "P1M", "1 hour ago", "-1h"])
 def test_a_wrong_moment_lists_both_forms(text: str) -> None:
     with pytest.raises(Misused) as raised:
-        options.moment_ms(text, "--since")
+        options.parse_moment_ms(text, "--since")
     assert raised.value.message == (
         f"--since {text}: expected how long ago, such as 1h or 7d, or a date and time, such as 2026-01-31 or "
         "2026-01-31T09:30"
@@ -236,6 +236,6 @@ def test_a_wrong_moment_lists_both_forms(text: str) -> None:
 @pytest.mark.parametrize("text", ["0", "0s"])
 def test_zero_ago_is_now(text: str) -> None:
     before = time.time() * 1000
-    moment = options.moment_ms(text, "--before")
+    moment = options.parse_moment_ms(text, "--before")
     assert moment is not None
     assert before - 1 <= moment <= time.time() * 1000

@@ -19,7 +19,7 @@ import iogate.cli
 from iogate import logs
 from iogate.cli import render
 from iogate.cli.render import Output, Screen, Table
-from iogate.cli.runs.run_commands import raise_outcome
+from iogate.cli.runs.run_outcome import raise_for_outcome
 from iogate.errors import RunFailed
 from iogate.security.control_characters import escape, escape_line
 from tests.cli.conftest import Cli
@@ -167,21 +167,21 @@ def test_what_a_caller_sends_never_acts_on_the_terminal_of_who_looks_at_the_run(
 
 
 def test_a_message_of_several_lines_cannot_pass_for_a_field_of_a_run() -> None:
-    from iogate.cli.runs.run_display import problem
+    from iogate.cli.runs.run_display import format_error
 
-    shown = problem({"message": "a\noutput     fine", "status": 500, "type": "t"})
+    shown = format_error({"message": "a\noutput     fine", "status": 500, "type": "t"})
     assert shown.splitlines()[1] == f"{'':<11}output     fine"
     process = {"code": 3, "stderr": "Traceback\nstatus     fine", "stdout": "half"}
     refused = {"message": "it failed", "status": 500, "type": "t", "responseExcerpt": "no\nstatus     fine"}
-    assert [line.strip() for line in problem(refused).splitlines()][1:3] == [
+    assert [line.strip() for line in format_error(refused).splitlines()][1:3] == [
         *("response | no", "response | status     fine"),
     ]
-    shown = problem({"message": "it failed", "status": 500, "type": "t", "process": process})
+    shown = format_error({"message": "it failed", "status": 500, "type": "t", "process": process})
     assert [line.strip() for line in shown.splitlines()] == [
         *("error      it failed", "stderr | Traceback", "stderr | status     fine", "stdout | half", "500 t"),
     ]
     with pytest.raises(RunFailed, match=r"^run 1 faulted: it failed; its stderr ends: Traceback"):
-        raise_outcome(
+        raise_for_outcome(
             {"uid": "1", "status": "faulted", "error": {"message": "it failed", "process": process}},
             None,
             output=True,

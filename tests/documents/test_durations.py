@@ -178,7 +178,7 @@ def test_any_text_is_a_duration_or_is_refused(text: str) -> None:
 def test_each_place_of_ours_takes_both_forms_and_a_workflow_is_told_the_iso_form(
     short: str, iso: str
 ) -> None:
-    from iogate.cli.options import seconds
+    from iogate.cli.options import parse_seconds
     from iogate.documents.api import ApiModule
     from iogate.settings import read
 
@@ -192,7 +192,7 @@ def test_each_place_of_ours_takes_both_forms_and_a_workflow_is_told_the_iso_form
         module = ApiModule.model_validate({"module": "m", "auth": "none", "methods": {"a": method}})
         assert module.methods["a"].timeout == length.seconds
         assert read({"drain_timeout": text}).drain_timeout == length.seconds
-        assert seconds(text, "--timeout") == length.seconds
+        assert parse_seconds(text, "--timeout") == length.seconds
 
 
 @given(months=st.integers(0, 2000), milliseconds=st.integers(0, 10**12))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
@@ -14,10 +14,11 @@ import typer
 
 from iogate.cli import completion
 from iogate.cli.apis import credentials
-from iogate.cli.options import HeaderOption, InputOption, pair, read_input, seconds
+from iogate.cli.messages import did_you_mean
+from iogate.cli.options import HeaderOption, InputOption, parse_pair, parse_seconds, read_input
 from iogate.cli.render import Table
-from iogate.cli.runs.run_commands import found, raise_outcome, until_end, whole
-from iogate.cli.runs.run_display import details
+from iogate.cli.runs.run_display import run_details
+from iogate.cli.runs.run_outcome import find_run, raise_for_outcome, run_json, wait_for_end
 from iogate.cli.session import Session, command
 from iogate.errors import Misused, NotFound, Refused, Unreachable
 
@@ -46,7 +47,7 @@ ApiArgument = Annotated[
 async def list_(session: Session) -> None:
     """List the live APIs: how they are called, and whether they are enabled."""
     async with session.store(session.settings()) as store:
-        number, revision = await live(store)
+        number, revision = await live_revision(store)
         gates = await store.gates.states()
     rows = [api_json(api, gates.get(api.id)) for _, api in sorted(revision.apis.items())]
     session.screen.data(
@@ -77,10 +78,10 @@ async def list_(session: Session) -> None:
 async def show(session: Session, api: ApiArgument) -> None:
     """Show one live API: everything that its callers meet."""
     async with session.store(session.settings()) as store:
-        number, revision = await live(store)
+        number, revision = await live_revision(store)
         gates = await store.gates.states()
-    known = find(revision, api)
-    value = {"revision": number, **api_json(known, gates.get(api)), **more_json(known)}
+    known = find_api(revision, api)
+    value = {"revision": number, **api_json(known, gates.get(api)), **api_details_json(known)}
     lines = [
         f"{name:<12} {each if isinstance(each, str) else json.dumps(each, ensure_ascii=False)}"
         for name, each in value.items()
@@ -114,30 +115,30 @@ async def call(
     if from_run is not None and input_ is not None:
         raise Misused("--from-run and --input exclude each other: give one of them")
     settings = session.settings()
-    timeout_s = seconds(limit, "--timeout")
+    timeout_s = parse_seconds(limit, "--timeout")
     async with session.store(settings, changes=True) as store:
-        _, revision = await live(store)
-        known = find(revision, api)
+        _, revision = await live_revision(store)
+        known = find_api(revision, api)
         if from_run is not None:
-            value = json.loads((await found(store, from_run)).input)
+            value = json.loads((await find_run(store, from_run)).input)
         else:
             value = read_input(input_)
-        given = dict(pair(each, "--header", ":") for each in header or ())
-        answer = await send(await live_gateway_url(store, settings), known, value, given, get=get)
-        uid = accepted(answer, api)
+        given = dict(parse_pair(each, "--header", ":") for each in header or ())
+        answer = await send_call(await live_gateway_url(store, settings), known, value, given, get=get)
+        uid = accepted_uid(answer, api)
         if not wait:
             session.screen.data("api.call", {"uid": uid, "api": api}, [uid])
             return
-        run = whole(await until_end(session, store, uid, timeout_s))
-    session.screen.data("api.call", run, details(run))
-    raise_outcome(run, limit)
+        run = run_json(await wait_for_end(session, store, uid, timeout_s))
+    session.screen.data("api.call", run, run_details(run))
+    raise_for_outcome(run, limit)
 
 
-async def send(url: str, api: Api, value: Any, given: Mapping[str, str], *, get: bool) -> Answer:
+async def send_call(url: str, api: Api, value: Any, given: Mapping[str, str], *, get: bool) -> Answer:
     """One request to the gateway; headers given by hand replace the API's credentials."""
     from iogate.effects.client import Client
 
-    headers = with_credentials(api, given)
+    headers = add_credentials(api, given)
     path = f"/v1/api/{api.id}/async"
     verb = "GET" if get or "POST" not in api.verbs else "POST"
     async with Client(url) as client:
@@ -152,16 +153,16 @@ async def send(url: str, api: Api, value: Any, given: Mapping[str, str], *, get:
         return await client.request("POST", path, headers=headers, body=body)
 
 
-def with_credentials(api: Api, given: Mapping[str, str]) -> dict[str, str]:
+def add_credentials(api: Api, given: Mapping[str, str]) -> dict[str, str]:
     """The headers given, and the API's own credentials where they hold none."""
     if {name.lower() for name in given} & {"token", "user", "password", "authorization"}:
         return dict(given)
-    return credentials.headers(auth_of(api), api=api.id) | dict(given)
+    return credentials.headers(auth_definition(api), api=api.id) | dict(given)
 
 
-def auth_of(api: Api) -> Any:
+def auth_definition(api: Api) -> Any:
     """`auth` of an API as its document here says it, else as the live revision does."""
-    return local_auth(Path.cwd(), api) or credentials.of_revision(api.auth)
+    return local_auth(Path.cwd(), api) or credentials.to_document(api.auth)
 
 
 def local_auth(root: Path, api: Api) -> Any:
@@ -189,12 +190,12 @@ async def live_gateway_url(store: Store, settings: Settings) -> str:
     said = [
         url
         for process in await store.presence.list("gateway")
-        if (url := reachable(process.detail.get("url", ""), process.host))
+        if (url := reachable_url(process.detail.get("url", ""), process.host))
     ]
     return own if own in said or not said else said[0]
 
 
-def reachable(url: str, host: str) -> str | None:
+def reachable_url(url: str, host: str) -> str | None:
     """The URL that a gateway on `host` announced, as this machine can use it; None where it cannot."""
     from iogate.settings.urls import EVERYWHERE
 
@@ -217,7 +218,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def accepted(answer: Answer, api: str) -> str:
+def accepted_uid(answer: Answer, api: str) -> str:
     """Return the uid of a 202; raise the error that any other response means."""
     try:
         response = answer.json()["response"]
@@ -237,7 +238,7 @@ def accepted(answer: Answer, api: str) -> str:
     raise Refused(message, hint=hint)
 
 
-async def live(store: Store) -> tuple[int, Revision]:
+async def live_revision(store: Store) -> tuple[int, Revision]:
     """The live revision and its number."""
     found_ = await store.revisions.live()
     if found_ is None:
@@ -245,7 +246,7 @@ async def live(store: Store) -> tuple[int, Revision]:
     return found_[0], await store.revisions.load(found_[0])
 
 
-def find(revision: Revision, api: str) -> Api:
+def find_api(revision: Revision, api: str) -> Api:
     """An API of the live revision."""
     known = revision.apis.get(api)
     if known is None:
@@ -254,14 +255,6 @@ def find(revision: Revision, api: str) -> Api:
             hint='"iogate api list" shows them, "iogate apply" publishes new ones',
         )
     return known
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a hint with the nearest known name; empty if none is near."""
-    from iogate.documents.problems import nearest
-
-    near = nearest(name, known)
-    return f'; did you mean "{near}"?' if near else ""
 
 
 def api_json(api: Api, gate: Gate | None) -> dict[str, Any]:
@@ -280,7 +273,7 @@ def api_json(api: Api, gate: Gate | None) -> dict[str, Any]:
     }
 
 
-def more_json(api: Api) -> dict[str, Any]:
+def api_details_json(api: Api) -> dict[str, Any]:
     """Return the details of an API that a list leaves out."""
     return {
         "inputFrom": api.input_from,

@@ -24,9 +24,9 @@ def headers(auth: Any, *, api: str) -> dict[str, str]:
     Raises what the last attempt raised where none is.
     """
     refused: IogateError | None = None
-    for attempt in _attempts(auth):
+    for attempt in _candidates(auth):
         try:
-            return {name: _clear(value, api) for name, value in attempt.items()}
+            return {name: _resolve(value, api) for name, value in attempt.items()}
         except IogateError as error:
             refused = error
     if refused is not None:
@@ -37,31 +37,33 @@ def headers(auth: Any, *, api: str) -> dict[str, str]:
     )
 
 
-def _attempts(auth: Any) -> Iterator[dict[str, Any]]:
+def _candidates(auth: Any) -> Iterator[dict[str, Any]]:
     """Each way in, its secrets still references."""
     match auth:
         case "none":
             yield {}
         case {"token": secret}:
-            yield from ({"token": each} for each in _each(secret))
+            yield from ({"token": each} for each in _as_list(secret))
         case {"tokens": Mapping() as tokens}:
-            yield from ({"token": each} for secret in tokens.values() for each in _each(secret))
+            yield from ({"token": each} for secret in tokens.values() for each in _as_list(secret))
         case {"user": user, "password": secret}:
-            yield from ({"user": user, "password": each} for each in _each(secret))
+            yield from ({"user": user, "password": each} for each in _as_list(secret))
         case {"users": Mapping() as users}:
             yield from (
-                {"user": user, "password": each} for user, secret in users.items() for each in _each(secret)
+                {"user": user, "password": each}
+                for user, secret in users.items()
+                for each in _as_list(secret)
             )
         case {"any": list() as forms}:
             for form in forms:
-                yield from _attempts(form)
+                yield from _candidates(form)
 
 
-def _each(secret: Any) -> list[Any]:
+def _as_list(secret: Any) -> list[Any]:
     return secret if isinstance(secret, list) else [secret]
 
 
-def _clear(value: Any, api: str) -> str:
+def _resolve(value: Any, api: str) -> str:
     from iogate.security.secrets import resolve
 
     match value:
@@ -77,7 +79,7 @@ def _clear(value: Any, api: str) -> str:
     )
 
 
-def of_revision(auth: Auth) -> Any:
+def to_document(auth: Auth) -> Any:
     """A compiled `auth` in the form of documents."""
     from iogate.compiler.revision import AnyAuth, NoAuth, TokenAuth, UserAuth
 
@@ -89,7 +91,7 @@ def of_revision(auth: Auth) -> Any:
         case UserAuth(users=users):
             return {"users": {name: [_reference(each) for each in given] for name, given in users.items()}}
         case AnyAuth(any=forms):
-            return {"any": [of_revision(form) for form in forms]}
+            return {"any": [to_document(form) for form in forms]}
 
 
 def describe(auth: Auth) -> str:
@@ -107,7 +109,7 @@ def describe(auth: Auth) -> str:
             return " or ".join(dict.fromkeys(describe(form) for form in forms))
 
 
-def of_senders(settings: Settings) -> str | None:
+def describe_senders(settings: Settings) -> str | None:
     """The kind of `auth` in the setting `events`, with what is missing of it here; None: there is none."""
     from iogate.gateway.events.senders import auth
 
@@ -115,11 +117,11 @@ def of_senders(settings: Settings) -> str | None:
     return (
         None
         if senders is None
-        else "; ".join([describe(senders), *(each.message for each in unset(senders))])
+        else "; ".join([describe(senders), *(each.message for each in unset_secrets(senders))])
     )
 
 
-def unset(auth: Auth) -> list[Unset]:
+def unset_secrets(auth: Auth) -> list[Unset]:
     """What is missing here of the secrets behind an `auth`, each once."""
     from iogate.compiler.revision import AnyAuth, EnvSecret, FileSecret, NoAuth, TokenAuth, UserAuth
     from iogate.security.secrets import Unset, resolve
@@ -129,7 +131,7 @@ def unset(auth: Auth) -> list[Unset]:
         case NoAuth():
             pass
         case AnyAuth(any=forms):
-            missing = [each for form in forms for each in unset(form)]
+            missing = [each for form in forms for each in unset_secrets(form)]
         case TokenAuth(tokens=callers) | UserAuth(users=callers):
             for given in callers.values():
                 for secret in given:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from iogate.compiler.revision import Api
     from iogate.documents.api import DebugCase
 
-DEEPEST = 20
-LONGEST = 1000
+MAX_DEPTH = 20
+MAX_BODY_LENGTH = 1000
 """Characters of a body that a command line shows."""
 FORMATS: Mapping[str, str] = {
     "date": "2030-01-31",
@@ -35,7 +35,7 @@ FORMATS: Mapping[str, str] = {
 }
 
 
-class Unmade(Exception):
+class NoExample(Exception):
     """No value can be made for this schema."""
 
 
@@ -50,7 +50,7 @@ class Example:
     query: str = ""
 
 
-def of_api(api: Api, cases: Iterable[DebugCase] = ()) -> Example | None:
+def example_for(api: Api, cases: Iterable[DebugCase] = ()) -> Example | None:
     """Return a call that the API accepts: its first debug case that expects a run, else one by its schema."""
     made = (_of_case(api, case) for case in cases)
     return next((example for example in made if example is not None), None) or _of_schema(api)
@@ -66,7 +66,7 @@ def _of_case(api: Api, case: DebugCase) -> Example | None:
     has_body = case.has_body or case.body_file is not None
     verb = case.verb or ("POST" if (has_body or "GET" not in api.verbs) and "POST" in api.verbs else "GET")
     query = urlencode(
-        {name: _texts(value) for name, value in (case.query or {}).items()}, doseq=True, safe="/:,"
+        {name: _query_values(value) for name, value in (case.query or {}).items()}, doseq=True, safe="/:,"
     )
     body = None
     if case.body_file is not None:
@@ -74,7 +74,7 @@ def _of_case(api: Api, case: DebugCase) -> Example | None:
     if case.has_body:
         raw = isinstance(case.body, str) and content_type is not None and "json" not in content_type
         body = case.body if raw else json.dumps(case.body, ensure_ascii=False)
-        if len(body) > LONGEST:
+        if len(body) > MAX_BODY_LENGTH:
             return None
         # curl says that a body is a form. The gateway reads JSON nevertheless if it is an object or a list.
         if not raw and not isinstance(case.body, dict | list):
@@ -89,19 +89,19 @@ def _of_schema(api: Api) -> Example | None:
     if schema is not True and api.input_from == "request":
         return None  # the schema is one of headers, query and body together
     try:
-        value = value_for(schema)
-    except Unmade:
+        value = example_value(schema)
+    except NoExample:
         return None
     if "POST" in api.verbs:
         body = json.dumps(value, ensure_ascii=False)
-        return Example(verb="POST", body=body) if len(body) <= LONGEST else None
+        return Example(verb="POST", body=body) if len(body) <= MAX_BODY_LENGTH else None
     if not isinstance(value, dict) or any(isinstance(each, dict) for each in value.values()):
         return None
-    query = {name: _texts(each) for name, each in value.items()}
+    query = {name: _query_values(each) for name, each in value.items()}
     return Example(verb="GET", query=urlencode(query, doseq=True, safe="/:,"))
 
 
-def value_for(schema: Any) -> Any:
+def example_value(schema: Any) -> Any:
     """Return a small value that the schema accepts.
 
     Raises:
@@ -115,9 +115,9 @@ def value_for(schema: Any) -> Any:
             schema, validate_formats=True, retriever=_refuse_references
         ).is_valid(value)
     except (ValueError, jsonschema_rs.ValidationError) as error:
-        raise Unmade from error
+        raise NoExample from error
     if not accepted:
-        raise Unmade
+        raise NoExample
     return value
 
 
@@ -126,8 +126,8 @@ def _refuse_references(uri: str) -> Any:
 
 
 def _make(schema: Any, root: Any, depth: int) -> Any:
-    if depth > DEEPEST:
-        raise Unmade
+    if depth > MAX_DEPTH:
+        raise NoExample
     if not isinstance(schema, Mapping):
         return {}
     for name in ("const", "default"):
@@ -165,7 +165,7 @@ def _make_typed(schema: Mapping[str, Any], root: Any, depth: int) -> Any:
             return first + [_make(item, root, depth + 1) for _ in range(more)]
         case "string":
             text = FORMATS.get(schema.get("format", ""), "example")
-            text = text.ljust(min(int(schema.get("minLength", 0)), LONGEST), "x")
+            text = text.ljust(min(int(schema.get("minLength", 0)), MAX_BODY_LENGTH), "x")
             return text[: int(schema.get("maxLength", len(text)))]
         case "integer" | "number":
             return _make_number(schema)
@@ -204,17 +204,17 @@ def _merged(schemas: list[Any]) -> dict[str, Any]:
 def _resolved(reference: str, root: Any) -> Any:
     """The part of the schema that a local reference names."""
     if not reference.startswith("#"):
-        raise Unmade
+        raise NoExample
     found = root
     for step in filter(None, reference[1:].split("/")):
         key = step.replace("~1", "/").replace("~0", "~")
         if not isinstance(found, Mapping) or key not in found:
-            raise Unmade
+            raise NoExample
         found = found[key]
     return found
 
 
-def _texts(value: Any) -> list[str]:
+def _query_values(value: Any) -> list[str]:
     return [
         each if isinstance(each, str) else json.dumps(each)
         for each in (value if isinstance(value, list) else [value])

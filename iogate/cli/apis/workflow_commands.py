@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iogate.cli import completion
-from iogate.cli.apis.api_commands import PANEL, did_you_mean, live
+from iogate.cli.apis.api_commands import PANEL, live_revision
+from iogate.cli.messages import did_you_mean
 from iogate.cli.render import Table
 from iogate.cli.session import Session, command
 from iogate.errors import NotFound
@@ -28,8 +29,8 @@ def register(app: typer.Typer) -> None:
 async def list_(session: Session) -> None:
     """List the live workflows, the APIs that start them, and their schedules."""
     async with session.store(session.settings()) as store:
-        number, revision = await live(store)
-        scheduled = by_workflow((await store.schedules.upcoming()).values())
+        number, revision = await live_revision(store)
+        scheduled = schedules_json((await store.schedules.upcoming()).values())
     rows: list[dict[str, Any]] = [
         {
             "workflow": name,
@@ -66,7 +67,7 @@ async def show(
     from iogate.cli.render import to_yaml
 
     async with session.store(session.settings()) as store:
-        number, revision = await live(store)
+        number, revision = await live_revision(store)
         names = [
             name for name in sorted(revision.workflows) if name == workflow or name.startswith(workflow + ":")
         ]
@@ -78,7 +79,7 @@ async def show(
             )
         name = names[-1]
         stored = json.loads(await store.revisions.program(revision.workflows[name].program))
-        schedule = by_workflow((await store.schedules.upcoming()).values()).get(name)
+        schedule = schedules_json((await store.schedules.upcoming()).values()).get(name)
     # The stored form is sorted by name; people read a document from its head to its tasks.
     head = {key: stored[key] for key in ("document", "input", "use") if key in stored}
     definition = head | {key: value for key, value in stored.items() if key not in {*head, "do"}}
@@ -92,7 +93,7 @@ async def show(
         session.screen.note(f"{schedule['when']}; next: {_next(schedule)}")
 
 
-def by_workflow(found: Iterable[Upcoming]) -> dict[str, dict[str, Any]]:
+def schedules_json(found: Iterable[Upcoming]) -> dict[str, dict[str, Any]]:
     """Each schedule as JSON, by the full name of its workflow."""
     from iogate.store.runs.presentation import moment
 
@@ -107,7 +108,7 @@ def by_workflow(found: Iterable[Upcoming]) -> dict[str, dict[str, Any]]:
     }
 
 
-def table(schedules: dict[str, dict[str, Any]]) -> Table:
+def schedule_table(schedules: dict[str, dict[str, Any]]) -> Table:
     """Schedules for people."""
     return Table(
         columns=("scheduled", "when", "next"),

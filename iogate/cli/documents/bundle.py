@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iogate.cli.documents.problems import show_problems
+from iogate.cli.messages import counted
 from iogate.cli.render import prints_to_stderr
 from iogate.errors import InvalidFiles, NotFound, Refused
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
+class CheckResult:
     documents: Documents
     bundle: Bundle | None
     """None where a problem is an error."""
@@ -39,11 +40,11 @@ class Checked:
         return sum(problem.severity == "error" for problem in self.problems)
 
 
-BY_SETTINGS = frozenset({"IOG316", "IOG321", "IOG324", "IOG513", "IOG518", "IOG519"})
+SETTINGS_CODES = frozenset({"IOG316", "IOG321", "IOG324", "IOG513", "IOG518", "IOG519"})
 """Codes of problems that depend on settings: not reported while these cannot be read."""
 
 
-def check(
+def check_documents(
     settings: Settings | None,
     *,
     purpose: Purpose = "validate",
@@ -51,7 +52,7 @@ def check(
     root: Path | None = None,
     allow_unsupported: bool = False,
     mode: Mode = "add",
-) -> Checked:
+) -> CheckResult:
     """Read and compile the project, or, with `paths`, only these files, which need not be a whole project.
 
     Without `settings`, as when they cannot be read, what depends on them is not checked, functions included.
@@ -59,7 +60,7 @@ def check(
     says which fetched documents are taken. Raises InvalidFiles for a lock file that cannot be read.
     """
     from iogate import declarations
-    from iogate.cli.processes.tools import missing
+    from iogate.cli.processes.tools import missing_tools
     from iogate.compiler import lock as locks
     from iogate.compiler.compile import compile_documents
     from iogate.documents import in_order, load
@@ -94,21 +95,21 @@ def check(
         fetch=lock.guard(fetcher(known, root)) if purpose != "validate" else None,
         allow_unsupported=allow_unsupported,
     )
-    lacking = missing(documents) if purpose == "validate" else ()
-    return Checked(
+    lacking = missing_tools(documents) if purpose == "validate" else ()
+    return CheckResult(
         documents=documents,
         bundle=compiled.bundle,
         problems=in_order(
             problem
             for problem in (*compiled.problems, *lacking)
-            if settings is not None or problem.code not in BY_SETTINGS
+            if settings is not None or problem.code not in SETTINGS_CODES
         ),
         sources=documents.sources,
         lock=lock,
     )
 
 
-def compiled(
+def compile_or_fail(
     settings: Settings,
     *,
     purpose: Purpose,
@@ -116,7 +117,7 @@ def compiled(
     root: Path | None = None,
     allow_unsupported: bool = False,
     mode: Mode = "add",
-) -> Checked:
+) -> CheckResult:
     """Read and compile as `check` does, show the problems on stderr, and raise if one is an error.
 
     Raises:
@@ -124,7 +125,7 @@ def compiled(
     """
     import sys
 
-    checked = check(
+    checked = check_documents(
         settings, purpose=purpose, paths=paths, root=root, allow_unsupported=allow_unsupported, mode=mode
     )
     show_problems(checked.problems, checked.sources, sys.stderr)
@@ -136,7 +137,7 @@ def compiled(
     return checked
 
 
-def save_lock(screen: Screen, checked: Checked) -> None:
+def save_lock(screen: Screen, checked: CheckResult) -> None:
     """Write iogate.lock after the whole project was compiled, and report its changes.
 
     Raises Refused if the file cannot be written.
@@ -160,12 +161,7 @@ def save_lock(screen: Screen, checked: Checked) -> None:
     screen.note(f"{locks.FILE_NAME} was written: commit it")
 
 
-def counted(number: int, noun: str, nouns: str = "") -> str:
-    """`1 file`, `2 files`; `nouns` are several that are no noun and an s."""
-    return f"{number} {noun if number == 1 else nouns or f'{noun}s'}"
-
-
-async def prove_isolation(settings: Settings) -> None:
+async def check_isolation(settings: Settings) -> None:
     """Raise Misused if processes cannot be isolated as the settings ask: workers would not start."""
     if settings.process_isolation != "none":
         from iogate.effects import Effects

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from iogate.cli.apis.api_commands import did_you_mean
-from iogate.cli.documents.bundle import Checked, counted
+from iogate.cli.documents.bundle import CheckResult
+from iogate.cli.messages import counted, did_you_mean
 from iogate.cli.render import Screen, Table, result_stream
 from iogate.errors import ExpectationFailed, NotFound
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from iogate.documents.api import DebugCase
     from iogate.documents.dsl.metadata import ScheduleCase
 
-SHOWN = 60
+MAX_VALUE_LENGTH = 60
 """Characters of a value in the table on a terminal."""
 
 
@@ -53,7 +53,7 @@ class TickCase:
 
 
 Case = ApiCase | TickCase
-_Chosen = TypeVar("_Chosen", bound=ApiCase | TickCase)
+_AnyCase = TypeVar("_AnyCase", bound=ApiCase | TickCase)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class Result:
         }
 
 
-def of_apis(checked: Checked) -> list[ApiCase]:
+def api_cases(checked: CheckResult) -> list[ApiCase]:
     """Return the cases of all APIs, in the order of the files."""
     known = _revision(checked).apis
     return [
@@ -97,7 +97,7 @@ def of_apis(checked: Checked) -> list[ApiCase]:
     ]
 
 
-def of_schedules(checked: Checked) -> list[TickCase]:
+def schedule_cases(checked: CheckResult) -> list[TickCase]:
     """Return the cases of all schedules, in the order of the files."""
     from iogate.compiler.schedules import PREFIX
 
@@ -114,7 +114,7 @@ def of_schedules(checked: Checked) -> list[TickCase]:
     return found
 
 
-def ids(checked: Checked, *, schedules: bool) -> set[str]:
+def case_ids(checked: CheckResult, *, schedules: bool) -> set[str]:
     """Return the ids that cases may have: of APIs and, if asked for, of schedules."""
     from iogate.compiler.schedules import PREFIX
 
@@ -122,9 +122,9 @@ def ids(checked: Checked, *, schedules: bool) -> set[str]:
     return {*revision.apis, *(PREFIX + name for name in revision.scheduled if schedules)}
 
 
-def select(
-    cases: Sequence[_Chosen], known: Collection[str], wanted: Sequence[str], names: Sequence[str]
-) -> list[_Chosen]:
+def select_cases(
+    cases: Sequence[_AnyCase], known: Collection[str], wanted: Sequence[str], names: Sequence[str]
+) -> list[_AnyCase]:
     """Return the cases with one of the wanted ids and names; without any of them, all.
 
     Raises NotFound for an id that is not known, for a name that no case has, and if there is no case.
@@ -152,12 +152,12 @@ def select(
     return chosen
 
 
-def _revision(checked: Checked) -> Revision:
+def _revision(checked: CheckResult) -> Revision:
     assert checked.bundle is not None, "compiled() raises where there is none"
     return checked.bundle.revision
 
 
-def report(screen: Screen, schema: str, results: list[Result]) -> None:
+def report_results(screen: Screen, schema: str, results: list[Result]) -> None:
     """Show each result beside the expectation.
 
     Raises ExpectationFailed if a case failed.
@@ -199,7 +199,7 @@ def _expected(case: Case) -> str:
     status = expect.status if expect is not None else None
     if status is None and http == 202:
         status = "faulted" if expect is not None and expect.error is not None else "completed"
-    output = shortened(expect.output) if expect is not None and expect.has_output else ""
+    output = shorten(expect.output) if expect is not None and expect.has_output else ""
     return _joined([str(http) if isinstance(case, ApiCase) else "", status or "", output])
 
 
@@ -209,14 +209,18 @@ def _got(result: Result) -> str:
         return _joined([http, result.message]) or "-"
     run = result.run
     value = run.get("output") if run["status"] == "completed" else (run.get("error") or {}).get("detail")
-    return _joined([http, run["status"], shortened(value) if value is not None else ""])
+    return _joined([http, run["status"], shorten(value) if value is not None else ""])
 
 
 def _joined(parts: Iterable[str]) -> str:
     return " ".join(part for part in parts if part)
 
 
-def shortened(value: Any) -> str:
+def shorten(value: Any) -> str:
     """Return the value as JSON, cut for a terminal; a pipe gets all of it."""
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= SHOWN or not result_stream().isatty() else text[: SHOWN - 1] + "…"
+    return (
+        text
+        if len(text) <= MAX_VALUE_LENGTH or not result_stream().isatty()
+        else text[: MAX_VALUE_LENGTH - 1] + "…"
+    )

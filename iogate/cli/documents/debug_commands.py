@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 import typer
 
 from iogate.cli import completion
-from iogate.cli.apis.api_commands import is_loopback, live_gateway_url, with_credentials
+from iogate.cli.apis.api_commands import add_credentials, is_loopback, live_gateway_url
 from iogate.cli.documents import cases
-from iogate.cli.documents.bundle import compiled
+from iogate.cli.documents.bundle import compile_or_fail
 from iogate.cli.documents.cases import ApiCase, Case, Result
-from iogate.cli.options import HeaderOption, pair, seconds
-from iogate.cli.render import Screen, prints_to_stderr, say
-from iogate.cli.runs.run_display import ENDED, Watching
+from iogate.cli.options import HeaderOption, parse_pair, parse_seconds
+from iogate.cli.render import Screen, prints_to_stderr, write_stderr
+from iogate.cli.runs.run_display import ENDED, LiveDisplay
 from iogate.cli.session import Session, command
 from iogate.errors import IogateError, Misused, Refused, Unreachable
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from iogate.testing import Harness, Outcome
 
 PANEL = "Debug cases"
-GLANCE_S = 0.3
-LOOK_S = 20.0
+DISPLAY_POLL_S = 0.3
+LONG_POLL_S = 20.0
 
 
 def register(app: typer.Typer) -> None:
     command(app, "debug", rich_help_panel=PANEL)(debug)
-    command(app, "test", rich_help_panel=PANEL)(offline)
+    command(app, "test", rich_help_panel=PANEL)(replay_offline)
 
 
 async def debug(
@@ -59,7 +59,7 @@ async def debug(
     if api.startswith(PREFIX):
         raise Misused(f"{api} takes no requests", hint=f'"iogate test {api}" replays its debug cases')
     settings = session.settings()
-    timeout_s = seconds(limit, "--timeout") or 0
+    timeout_s = parse_seconds(limit, "--timeout") or 0
     url = await _gateway(session, settings)
     if not is_loopback(urlsplit(url).hostname or "") and not name and not all_:
         raise Misused(
@@ -67,16 +67,18 @@ async def debug(
             hint="choose cases with --name, or say --all",
         )
     # The live revision decides what is executed, not the settings here.
-    checked = compiled(settings, purpose="validate", allow_unsupported=True)
-    chosen = cases.select(cases.of_apis(checked), cases.ids(checked, schedules=False), [api], name or ())
-    given = dict(pair(each, "--header", ":") for each in header or ())
-    say(f"gateway: {url}", style="bright_black")
+    checked = compile_or_fail(settings, purpose="validate", allow_unsupported=True)
+    chosen = cases.select_cases(
+        cases.api_cases(checked), cases.case_ids(checked, schedules=False), [api], name or ()
+    )
+    given = dict(parse_pair(each, "--header", ":") for each in header or ())
+    write_stderr(f"gateway: {url}", style="bright_black")
     async with Client(url) as client:
-        results = [await _live(session.screen, client, case, given, timeout_s) for case in chosen]
-    cases.report(session.screen, "debug", results)
+        results = [await _replay_live(session.screen, client, case, given, timeout_s) for case in chosen]
+    cases.report_results(session.screen, "debug", results)
 
 
-async def offline(
+async def replay_offline(
     session: Session,
     ids: Annotated[
         list[str] | None,
@@ -93,17 +95,17 @@ async def offline(
     from iogate.testing import Harness
 
     settings = session.settings()
-    checked = compiled(settings, purpose="apply")
+    checked = compile_or_fail(settings, purpose="apply")
     assert checked.bundle is not None, "compiled() raises where there is none"
     root = Path.cwd()
     with prints_to_stderr():
         harness = Harness(
             bundle=checked.bundle, settings=settings, functions=load(settings.functions, root), root=root
         )
-        every: list[Case] = [*cases.of_apis(checked), *cases.of_schedules(checked)]
-        chosen = cases.select(every, cases.ids(checked, schedules=True), ids or (), name or ())
-        results = [await _offline(harness, case) for case in chosen]
-    cases.report(session.screen, "test", results)
+        every: list[Case] = [*cases.api_cases(checked), *cases.schedule_cases(checked)]
+        chosen = cases.select_cases(every, cases.case_ids(checked, schedules=True), ids or (), name or ())
+        results = [await _replay_timed(harness, case) for case in chosen]
+    cases.report_results(session.screen, "test", results)
 
 
 async def _gateway(session: Session, settings: Settings) -> str:
@@ -117,17 +119,17 @@ async def _gateway(session: Session, settings: Settings) -> str:
         return gateway_url(settings)
 
 
-async def _offline(harness: Harness, case: Case) -> Result:
+async def _replay_timed(harness: Harness, case: Case) -> Result:
     started = time.monotonic()
     try:
-        result = await _replayed(harness, case)
+        result = await _replay(harness, case)
     except IogateError as error:
         hint = f"; {error.hint}" if error.hint else ""
         result = Result(case=case, failures=(error.message + hint,))
     return replace(result, took_s=time.monotonic() - started)
 
 
-async def _replayed(harness: Harness, case: Case) -> Result:
+async def _replay(harness: Harness, case: Case) -> Result:
     from iogate.testing import replay, replay_schedule
 
     if isinstance(case, ApiCase):
@@ -136,20 +138,20 @@ async def _replayed(harness: Harness, case: Case) -> Result:
             case=case,
             http=replayed.http,
             message=replayed.message,
-            run=_of_outcome(replayed.outcome),
+            run=_outcome_json(replayed.outcome),
             failures=replayed.failures,
         )
     ticked = await replay_schedule(harness, case.workflow, case.stored)
-    return Result(case=case, run=_of_outcome(ticked.outcome), failures=ticked.failures)
+    return Result(case=case, run=_outcome_json(ticked.outcome), failures=ticked.failures)
 
 
-def _of_outcome(outcome: Outcome | None) -> Mapping[str, Any]:
+def _outcome_json(outcome: Outcome | None) -> Mapping[str, Any]:
     if outcome is None:
         return {}
     return {"status": outcome.status, "output": outcome.output, "error": outcome.error}
 
 
-async def _live(
+async def _replay_live(
     screen: Screen, client: Client, case: ApiCase, given: Mapping[str, str], timeout_s: float
 ) -> Result:
     """Send one case and follow its run."""
@@ -157,7 +159,7 @@ async def _live(
 
     started = time.monotonic()
     sent = request_of(case.stored, case.api, root=Path.cwd())
-    headers = with_credentials(case.api, {**given, **sent.headers})
+    headers = add_credentials(case.api, {**given, **sent.headers})
     query = f"?{sent.query}" if sent.query else ""
     answer = await client.request(
         sent.verb, f"/v1/api/{case.api.id}/async{query}", headers=headers, body=sent.body
@@ -174,7 +176,7 @@ async def _live(
     outcome: Outcome | None = None
     if answer.status == 202:
         location = answer.headers.get("Location") or f"/v1/runs/{response['uid']}"
-        run = await _follow(screen, client, location, headers, case, timeout_s)
+        run = await _wait_for_end(screen, client, location, headers, case, timeout_s)
         outcome = Outcome(
             uid=run["uid"],
             status=run["status"],
@@ -190,14 +192,14 @@ async def _live(
         http=answer.status,
         message=str(error.get("message", "")),
         run=run,
-        failures=_apart(
+        failures=_with_note_on_mocks(
             case.stored, failures(case.stored, answer.status, str(error.get("message", "")), outcome)
         ),
         took_s=time.monotonic() - started,
     )
 
 
-def _apart(case: DebugCase, found: Sequence[str]) -> tuple[str, ...]:
+def _with_note_on_mocks(case: DebugCase, found: Sequence[str]) -> tuple[str, ...]:
     """Return the differences, and a note that mocks have no effect on a live gateway."""
     unsent = [name for name in ("mocks", "events") if getattr(case, name)]
     if not found or not unsent:
@@ -205,7 +207,7 @@ def _apart(case: DebugCase, found: Sequence[str]) -> tuple[str, ...]:
     return (*found, f'not used here: its {" and its ".join(unsent)}, which are for "iogate test" only')
 
 
-async def _follow(
+async def _wait_for_end(
     screen: Screen,
     client: Client,
     location: str,
@@ -216,10 +218,10 @@ async def _follow(
     """The run at its end or at the time-out, its tasks shown meanwhile."""
     deadline = time.monotonic() + timeout_s
     known = {name: value for name, value in headers.items() if name in {"token", "user", "password"}}
-    with Watching(screen) as watching:
+    with LiveDisplay(screen) as watching:
         while True:
             left_s = deadline - time.monotonic()
-            wait_s = 0 if watching.active else max(0, int(min(left_s, LOOK_S)))
+            wait_s = 0 if watching.active else max(0, int(min(left_s, LONG_POLL_S)))
             mark = "&" if "?" in location else "?"
             answer = await client.request("GET", f"{location}{mark}wait={wait_s}", headers=known)
             run = _response(answer)
@@ -229,7 +231,7 @@ async def _follow(
             if run["status"] in ENDED or left_s <= 0:
                 return run
             if watching.active or wait_s == 0:
-                await asyncio.sleep(GLANCE_S)
+                await asyncio.sleep(DISPLAY_POLL_S)
 
 
 def _response(answer: Answer) -> dict[str, Any]:

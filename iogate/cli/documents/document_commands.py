@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from iogate.cli import completion
-from iogate.cli.documents.bundle import check, counted
+from iogate.cli.documents.bundle import check_documents
+from iogate.cli.documents.explanations import load_explanations
 from iogate.cli.documents.problems import problem_json, show_problems
-from iogate.cli.render import Output, Table, coloured, console, write
+from iogate.cli.messages import counted
+from iogate.cli.render import Output, Table, console, is_colour_terminal, write_stdout
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles, NotFound
 
@@ -49,7 +49,7 @@ def validate(
         settings = session.settings()
     except InvalidFiles as error:
         wrong = error
-    checked = check(settings, paths=paths or None, allow_unsupported=allow_unsupported)
+    checked = check_documents(settings, paths=paths or None, allow_unsupported=allow_unsupported)
     files, errors = len(checked.documents.sources), checked.errors
     warnings = len(checked.problems) - errors
     if session.screen.output is Output.TEXT:
@@ -97,10 +97,10 @@ def schema(
     if session.screen.output is Output.YAML:
         from iogate.cli.render import to_yaml
 
-        write(to_yaml(value), end="")
+        write_stdout(to_yaml(value), end="")
     else:
         # Bare, without the `schema` envelope of other commands: editors read this file as it is.
-        write(json.dumps(value, indent=2, ensure_ascii=False))
+        write_stdout(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def explain(
@@ -111,7 +111,7 @@ def explain(
     ] = None,
 ) -> None:
     """Tell more about an error's code: what it means, an example, what to do."""
-    sections = explanations()
+    sections = load_explanations()
     if code is None:
         session.screen.data(
             "explain",
@@ -123,7 +123,7 @@ def explain(
     if wanted not in sections:
         raise NotFound(f"no code {code}", hint='"iogate explain" lists all codes')
     title, text = sections[wanted]
-    if session.screen.output is Output.TEXT and coloured(sys.stdout):
+    if session.screen.output is Output.TEXT and is_colour_terminal(sys.stdout):
         from rich.markdown import Markdown
 
         console(sys.stdout).print(Markdown(f"## {wanted}: {title}\n\n{text}"))
@@ -131,11 +131,3 @@ def explain(
     session.screen.data(
         "explain", {"code": wanted, "title": title, "text": text}, [f"{wanted}: {title}\n\n{text}"]
     )
-
-
-def explanations() -> dict[str, tuple[str, str]]:
-    """Code to its title and text, by number."""
-    text = resources.files("iogate").joinpath("explanations.md").read_text(encoding="utf-8")
-    parts = re.split(r"(?m)^## +(IOG\d{3})[ :—-]*(.*)$", text)
-    found = zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
-    return dict(sorted((code, (title.strip(), body.strip())) for code, title, body in found))

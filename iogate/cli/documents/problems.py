@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from iogate.cli.render import coloured, console, say, write
+from iogate.cli.render import console, is_colour_terminal, write_stderr, write_stdout
 
 if TYPE_CHECKING:
     from iogate.documents.problems import Problem
@@ -19,8 +19,8 @@ def show_problems(problems: Iterable[Problem], sources: Mapping[str, Source], st
 
     for problem in in_order(problems):
         shown = render(problem, sources.get(problem.path))
-        if not coloured(stream):
-            (write if stream is sys.stdout else say)(shown)
+        if not is_colour_terminal(stream):
+            (write_stdout if stream is sys.stdout else write_stderr)(shown)
             continue
         from rich.text import Text
 

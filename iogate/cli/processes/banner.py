@@ -76,11 +76,11 @@ def parts(
         columns=("verbs", "path", "auth", "state"),
         rows=[(", ".join(row.verbs), row.path, row.auth, row.state) for row in rows],
     )
-    line = easiest(rows, url)
+    line = easiest_call(rows, url)
     return ["\n".join(head), table, *scheduled, *(["", line, ""] if line else [])]
 
 
-def easiest(rows: Iterable[Row], url: str) -> str | None:
+def easiest_call(rows: Iterable[Row], url: str) -> str | None:
     """The curl line that needs the least; None if each would need a secret in clear or has no example."""
     return next((line for row in _by_ease(rows) if (line := curl_line(row, url)) is not None), None)
 

@@ -20,23 +20,24 @@ import typer
 from iogate import __version__
 from iogate.cli.apis import credentials
 from iogate.cli.apis.api_commands import is_loopback
-from iogate.cli.documents.bundle import check, counted
+from iogate.cli.documents.bundle import check_documents
+from iogate.cli.messages import counted
 from iogate.cli.processes import tools
 from iogate.cli.render import Table
 from iogate.cli.revisions import missing_secrets
-from iogate.cli.revisions.status_command import describe
+from iogate.cli.revisions.status_command import describe_refusals
 from iogate.cli.session import NO_STORE, Session, command
 from iogate.errors import InvalidFiles, IogateError, Unreachable
 from iogate.settings import LINK_KEY_FILE
 
 if TYPE_CHECKING:
-    from iogate.cli.documents.bundle import Checked
+    from iogate.cli.documents.bundle import CheckResult
     from iogate.security.secrets import Unset
     from iogate.settings import Settings
     from iogate.store.store import Store
 
-DRIFT_S = 1.0
-FILES = 4096
+MAX_DRIFT_S = 1.0
+MIN_OPEN_FILES = 4096
 
 Verdict = Literal["ok", "warning", "error"]
 
@@ -56,21 +57,21 @@ def register(app: typer.Typer) -> None:
 async def doctor(session: Session) -> None:
     """Check settings, files, secrets, the store's safety and the clock."""
     settings = session.settings()
-    findings = [*machine(settings)]
-    checked: Checked | None = None
+    findings = [*check_machine(settings)]
+    checked: CheckResult | None = None
     try:
-        checked = check(settings, purpose="apply")
+        checked = check_documents(settings, purpose="apply")
     except IogateError as error:
         findings.append(Finding(about="files", verdict="error", message=error.message, hint=error.hint))
     if checked is not None:
-        findings += files(checked)
-    findings += secrets_of(settings, checked)
+        findings += check_files(checked)
+    findings += check_secrets(settings, checked)
     failed: IogateError | None = None
     try:
         async with session.store(settings) as store:
-            findings += await store_of(store)
-            findings += await processes(store)
-            findings += await authenticity(settings, store)
+            findings += await check_store(store)
+            findings += await check_processes(store)
+            findings += await check_authenticity(settings, store)
     except IogateError as error:
         failed = error
         findings.append(Finding(about="store", verdict="error", message=error.message, hint=error.hint))
@@ -100,19 +101,19 @@ async def doctor(session: Session) -> None:
         raise InvalidFiles(f"doctor found {counted(len(wrong), 'error')}")
 
 
-def machine(settings: Settings) -> Iterator[Finding]:
+def check_machine(settings: Settings) -> Iterator[Finding]:
     """Check versions, limits and the files that the settings name."""
     python = platform.python_version()
     yield Finding(
         about="iogate", verdict="ok", message=f"{__version__} on Python {python}, {platform.system()}"
     )
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < FILES:
+    if soft < MIN_OPEN_FILES:
         yield Finding(
             about="limits",
             verdict="warning",
             message=f"{soft} open files a process",
-            hint=f"ulimit -n {FILES}: each connection is a file",
+            hint=f"ulimit -n {MIN_OPEN_FILES}: each connection is a file",
         )
     if "script" in settings.allow_run and settings.python is not None and not shutil.which(settings.python):
         yield Finding(
@@ -154,7 +155,7 @@ def machine(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def files(checked: Checked) -> Iterator[Finding]:
+def check_files(checked: CheckResult) -> Iterator[Finding]:
     """Return the findings of a compilation for `apply`."""
     warnings = len(checked.problems) - checked.errors
     yield Finding(
@@ -168,7 +169,7 @@ def files(checked: Checked) -> Iterator[Finding]:
     )
 
 
-def secrets_of(settings: Settings, checked: Checked | None) -> Iterator[Finding]:
+def check_secrets(settings: Settings, checked: CheckResult | None) -> Iterator[Finding]:
     """Secrets that this shell cannot resolve; the gateways' own view comes with `processes`."""
     from iogate.gateway.events.senders import auth
     from iogate.security.secrets import Unset, resolve
@@ -194,7 +195,7 @@ def secrets_of(settings: Settings, checked: Checked | None) -> Iterator[Finding]
     if (senders := auth(settings.events.get("auth"))) is not None:
         guarded["events"] = senders
     for name, given in guarded.items():
-        for lack in credentials.unset(given):
+        for lack in credentials.unset_secrets(given):
             missing += 1
             yield Finding(
                 about="secrets",
@@ -218,7 +219,7 @@ def _in_this_shell(error: Unset) -> str:
     return f"{error.message} in this shell" if error.kind == "env" else error.message
 
 
-async def store_of(store: Store) -> list[Finding]:
+async def check_store(store: Store) -> list[Finding]:
     """Check the durability of the store, and its clock against this machine's."""
     from iogate.store.embedded.binaries import describe
 
@@ -274,15 +275,17 @@ async def store_of(store: Store) -> list[Finding]:
     found.append(
         Finding(
             about="clock",
-            verdict="ok" if abs(drift_s) < DRIFT_S else "warning",
+            verdict="ok" if abs(drift_s) < MAX_DRIFT_S else "warning",
             message=f"{drift_s:+.3f}s from here to the store",
-            hint="" if abs(drift_s) < DRIFT_S else "run a time service on both: deadlines are the store's",
+            hint=""
+            if abs(drift_s) < MAX_DRIFT_S
+            else "run a time service on both: deadlines are the store's",
         )
     )
     return found
 
 
-async def authenticity(settings: Settings, store: Store) -> list[Finding]:
+async def check_authenticity(settings: Settings, store: Store) -> list[Finding]:
     """Check that this machine has the key of the store, and list what processes have refused."""
     from iogate.store.integrity.trust import keyring
 
@@ -296,14 +299,14 @@ async def authenticity(settings: Settings, store: Store) -> list[Finding]:
             Finding(
                 about="store",
                 verdict="error",
-                message=f"processes have refused {describe(refused)} that nobody with the key wrote",
+                message=f"processes have refused {describe_refusals(refused)} that nobody with the key wrote",
                 hint="find out who else can write to the store: the logs name each one",
             )
         )
     return found
 
 
-async def processes(store: Store) -> list[Finding]:
+async def check_processes(store: Store) -> list[Finding]:
     """List the live gateways and workers, and the secrets that they lack."""
     live, gateways, workers = await asyncio.gather(
         store.revisions.live(), store.presence.list("gateway"), store.presence.list("worker")
@@ -335,9 +338,9 @@ async def processes(store: Store) -> list[Finding]:
             message=f"{api} answers 503: {'; '.join(lacks)}",
             hint="set it in the environment of the gateways",
         )
-        for api, lacks in missing_secrets.of_apis(gateways).items()
+        for api, lacks in missing_secrets.by_api(gateways).items()
     ]
-    unset, _ = await missing_secrets.of_live(store, workers)
+    unset, _ = await missing_secrets.by_live_workflow(store, workers)
     found += [
         Finding(
             about="workers",

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 0.2
-AGAIN_S = 1.0
+POLL_S = 0.2
+RETRY_S = 1.0
 
 
 @asynccontextmanager
-async def kept_store(settings: Settings) -> AsyncIterator[str]:
+async def supervised_store(settings: Settings) -> AsyncIterator[str]:
     """The URL of the store: the one that is set, else the embedded one, kept alive meanwhile."""
     if settings.redis_url is not None:
         yield settings.redis_url
@@ -42,16 +42,16 @@ async def kept_store(settings: Settings) -> AsyncIterator[str]:
             code=WRONG_SETTING,
             hint="set redis_url to a primary with replicas, or durability: local",
         )
-    starting = _Starting(settings)
+    starting = _StoreStart(settings)
     try:
         embedded = await asyncio.shield(starting.done)
     except asyncio.CancelledError:
-        if (left := await starting.give_up()) is not None:
-            await _Keeper(settings, left).stop()
+        if (left := await starting.cancel()) is not None:
+            await _StoreSupervisor(settings, left).stop()
         raise
     if embedded.adopted:
         log.info("a store was running in %s already, it is used", settings.data_dir)
-    keeper = _Keeper(settings, embedded)
+    keeper = _StoreSupervisor(settings, embedded)
     task = asyncio.create_task(keeper.keep(), name="keep the store")
     try:
         yield embedded.url
@@ -61,32 +61,32 @@ async def kept_store(settings: Settings) -> AsyncIterator[str]:
         await keeper.stop()
 
 
-class _Starting:
+class _StoreStart:
     """A start under way, in a thread: a store that loads its files may take minutes."""
 
     def __init__(self, settings: Settings) -> None:
         from iogate.store.embedded.machine import memory_limit
         from iogate.store.embedded.server import start_embedded
 
-        self._given_up = threading.Event()
+        self._cancelled = threading.Event()
         start = partial(
             start_embedded,
             settings.data_dir,
             named=settings.store_server,
             memory=memory_limit(settings.store_memory),
-            given_up=self._given_up,
+            given_up=self._cancelled,
         )
         self.done: asyncio.Future[Embedded] = asyncio.ensure_future(asyncio.to_thread(start))
 
-    async def give_up(self) -> Embedded | None:
+    async def cancel(self) -> Embedded | None:
         """End the start, and return the store if it was there already."""
-        self._given_up.set()
+        self._cancelled.set()
         with contextlib.suppress(IogateError, OSError):
             return await self.done
         return None
 
 
-class _Keeper:
+class _StoreSupervisor:
     def __init__(self, settings: Settings, embedded: Embedded) -> None:
         self._settings = settings
         self._embedded = embedded
@@ -94,21 +94,21 @@ class _Keeper:
     async def keep(self) -> None:
         """Start it again whenever it is gone, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
             if self._embedded.alive:
                 continue
             log.warning("the store is gone, it is started again", extra={"action": "store.restarted"})
             try:
-                starting = _Starting(self._settings)
+                starting = _StoreStart(self._settings)
                 try:
                     self._embedded = await asyncio.shield(starting.done)
                 except asyncio.CancelledError:
-                    self._embedded = await starting.give_up() or self._embedded
+                    self._embedded = await starting.cancel() or self._embedded
                     raise
             except (IogateError, OSError) as error:
                 # Whatever it is, such as a disk that is full: it may pass, and nobody else starts the store.
                 log.error("%s", error, extra={"action": "store.unstartable"})  # noqa: TRY400 — for people
-                await asyncio.sleep(AGAIN_S)
+                await asyncio.sleep(RETRY_S)
 
     async def stop(self) -> None:
         if not self._embedded.alive:

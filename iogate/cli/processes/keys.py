@@ -50,7 +50,7 @@ async def open_to_change(settings: Settings, url: str, publishes: bool) -> Store
     from iogate.store.store import open_store
 
     if publishes and settings.publish_key is None:
-        await make_key(settings, url)
+        await ensure_key(settings, url)
     ring = keyring(settings, Path.cwd(), publishes=publishes)
     return await open_store(url, client_name=CLIENT, keyring=ring, replicas=settings.confirming)
 
@@ -69,7 +69,7 @@ async def open_to_serve(
 
     url = settings.redis_url
     assert url is not None
-    await make_key(settings, url)
+    await ensure_key(settings, url)
     ring = keyring(settings, Path.cwd(), publishes=publishes)
     if embedded:
         store = await open_store(url, client_name=CLIENT, keyring=ring, adopts=True)
@@ -77,7 +77,7 @@ async def open_to_serve(
             if await store.is_older():
                 await check_older(settings, store, url, embedded=True)
                 say("the store was written by an earlier release: what it holds is signed now")
-                say(adopted(await sign_all(settings, store, url, embedded=True, say=say)))
+                say(summarize_adoption(await sign_all(settings, store, url, embedded=True, say=say)))
         finally:
             await store.close()
     known = KnownStores(settings.data_dir)
@@ -131,7 +131,7 @@ async def sign_all(
     return found
 
 
-async def make_key(settings: Settings, url: str) -> None:
+async def ensure_key(settings: Settings, url: str) -> None:
     """Generate the key of this machine if it has none and no other process uses the store with one.
 
     Raises WrongStore where others do.
@@ -154,7 +154,7 @@ async def make_key(settings: Settings, url: str) -> None:
     trust.generate(settings)
 
 
-def adopted(found: Adopted) -> str:
+def summarize_adoption(found: Adopted) -> str:
     """Say in one line what an adoption signed."""
     counts = {
         "revision": found.revisions,

@@ -26,13 +26,13 @@ import typer
 from iogate.cli.apis import credentials, examples, workflow_commands
 from iogate.cli.apis.api_commands import local_auth
 from iogate.cli.processes import banner
-from iogate.cli.processes.store_retry import LIMIT_S, patiently
-from iogate.cli.render import say
+from iogate.cli.processes.store_retry import LIMIT_S, retry_until_available
+from iogate.cli.render import write_stderr
 from iogate.cli.session import Session, command
 from iogate.errors import Unreachable
 
 if TYPE_CHECKING:
-    from iogate.cli.documents.bundle import Checked
+    from iogate.cli.documents.bundle import CheckResult
     from iogate.cli.revisions.publication import Stamp
     from iogate.settings import Settings
     from iogate.store.store import Store
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 PANEL = "Processes"
 READY_S = 30.0
-LOOK_S = 0.05
+POLL_S = 0.05
 CLOSING_S = 5.0
 """Time that a gateway has for closing its connections after `drain_timeout`."""
 PORT_S = 3.0
@@ -134,7 +134,7 @@ class _Parts:
 
 async def _run(session: Session, flags: dict[str, Any], parts: _Parts) -> None:
     from iogate import logs
-    from iogate.cli.documents.bundle import compiled, prove_isolation, save_lock
+    from iogate.cli.documents.bundle import check_isolation, compile_or_fail, save_lock
     from iogate.cli.revisions.publication import stamp
     from iogate.supervision import handover
     from iogate.supervision.supervisor import Supervisor
@@ -147,14 +147,14 @@ async def _run(session: Session, flags: dict[str, Any], parts: _Parts) -> None:
     settings = read_settings()
     logs.set_up(settings.log_format)
     if parts.workers:
-        await prove_isolation(settings)
-    checked = compiled(settings, purpose="apply") if parts.apply else None
+        await check_isolation(settings)
+    checked = compile_or_fail(settings, purpose="apply") if parts.apply else None
     if checked is not None:
         save_lock(session.screen, checked)
     gone: list[Any] = []
-    supervisor = Supervisor(exited=lambda left: gone[0](left) if gone else _nothing())
+    supervisor = Supervisor(exited=lambda left: gone[0](left) if gone else _ignore_exit())
     signalled = asyncio.create_task(supervisor.until_signal(), name="signals")
-    place = _Place(session, settings, parts, checked, supervisor, gone)
+    place = _Parent(session, settings, parts, checked, supervisor, gone)
     living = asyncio.create_task(place.live(read_settings, before), name="place")
     try:
         await asyncio.wait({signalled, living}, return_when=asyncio.FIRST_COMPLETED)
@@ -169,42 +169,42 @@ async def _run(session: Session, flags: dict[str, Any], parts: _Parts) -> None:
         raise KeyboardInterrupt
 
 
-async def _nothing() -> None:
+async def _ignore_exit() -> None:
     """What follows the exit of a child that nobody mourns."""
 
 
 @dataclass(frozen=True, kw_only=False)
-class _Place:
+class _Parent:
     """One parent at work."""
 
     session: Session
     settings: Settings
     parts: _Parts
-    checked: Checked | None
+    checked: CheckResult | None
     supervisor: Supervisor
-    mourners: list[Any]
+    exit_callbacks: list[Any]
 
     async def live(self, read_settings: Any, before: Stamp) -> None:
         """From the store to the last child, until cancelled; `before` is the stamp of what is applied."""
-        from iogate.cli.processes.embedded_store import kept_store
+        from iogate.cli.processes.embedded_store import supervised_store
 
-        async with _listening(self.settings, self.parts) as files, kept_store(self.settings) as url:
+        async with _listen(self.settings, self.parts) as files, supervised_store(self.settings) as url:
             settings = replace(self.settings, redis_url=url)
-            say(f"store: {self._named(url)}", style="bright_black")
-            store = await self._opened(settings)
+            write_stderr(f"store: {self._store_name(url)}", style="bright_black")
+            store = await self._open_store(settings)
             try:
-                for finding in await patiently(store.findings) if self.settings.redis_url else ():
+                for finding in await retry_until_available(store.findings) if self.settings.redis_url else ():
                     self.session.screen.warn(f"{finding.message}; {finding.hint}")
                 number = await self._apply(store)
                 async with self._children(store, settings, files):
-                    await self._serving_or_told(store, settings, number)
+                    await self._announce_or_warn(store, settings, number)
                     if self.parts.watch:
                         await self._watch(store, read_settings, before)
                     await asyncio.Event().wait()
             finally:
                 await store.close()
 
-    async def _opened(self, settings: Settings) -> Store:
+    async def _open_store(self, settings: Settings) -> Store:
         """A store of our own comes back when it dies; of another's, a wrong address is told at once.
 
         An embedded store of an earlier release is adopted: nobody but its user could write to it.
@@ -212,7 +212,7 @@ class _Place:
         from iogate.cli.processes.keys import open_to_serve
 
         limit_s = 0.0 if self.settings.redis_url else LIMIT_S
-        return await patiently(
+        return await retry_until_available(
             lambda: open_to_serve(
                 settings,
                 publishes=self.parts.apply,
@@ -222,38 +222,38 @@ class _Place:
             limit_s=limit_s,
         )
 
-    def _named(self, url: str) -> str:
+    def _store_name(self, url: str) -> str:
         from iogate.settings.redis_url import mask
 
         return mask(url) + ("" if self.settings.redis_url else f" (embedded in {self.settings.data_dir})")
 
     async def _apply(self, store: Store) -> int | None:
         """Publish the folders before the first call can come; the number of what is live."""
-        from iogate.cli.revisions.publication import publish, told
+        from iogate.cli.revisions.publication import publish, summarize
         from iogate.reconcile.apply import LateGateways
 
         if (checked := self.checked) is not None:
             try:
-                applied = await patiently(lambda: publish(store, checked, wait_s=0))
+                applied = await retry_until_available(lambda: publish(store, checked, wait_s=0))
             except LateGateways as late:
                 applied = late.applied  # gateways of other machines, or of a parent that was killed just now
-            self.session.screen.note(told(applied))
+            self.session.screen.note(summarize(applied))
             return applied.number
-        live = await patiently(store.revisions.live)
+        live = await retry_until_available(store.revisions.live)
         return live[0] if live is not None else None
 
     @asynccontextmanager
     async def _children(
         self, store: Store, settings: Settings, files: tuple[int, ...]
     ) -> AsyncIterator[None]:
-        from iogate.cli.processes.shutdown_progress import Draining
+        from iogate.cli.processes.shutdown_progress import ShutdownProgress
         from iogate.worker.pool.pool import Workforce
 
         async with self.supervisor:
             watching: asyncio.Task[None] | None = None
             if self.parts.workers:
                 workforce = Workforce(settings, Path.cwd())
-                self.mourners.append(workforce.exited)
+                self.exit_callbacks.append(workforce.exited)
                 for child in workforce.children():
                     self.supervisor.add(child)
                 watching = asyncio.create_task(workforce.watch(self.supervisor), name="suspects")
@@ -263,33 +263,35 @@ class _Place:
             try:
                 yield
             finally:
-                async with Draining(self.session.screen, store, self.supervisor, settings.drain_timeout):
+                async with ShutdownProgress(
+                    self.session.screen, store, self.supervisor, settings.drain_timeout
+                ):
                     await self.supervisor.stop()
                 if watching is not None:
                     watching.cancel()
                     await asyncio.gather(watching, return_exceptions=True)
 
-    async def _serving_or_told(self, store: Store, settings: Settings, number: int | None) -> None:
+    async def _announce_or_warn(self, store: Store, settings: Settings, number: int | None) -> None:
         """A store that stays away delays the banner for a while, but ends nobody: all wait for it."""
         try:
-            await self._serving(store, settings, number)
+            await self._announce(store, settings, number)
         except Unreachable as error:
             self.session.screen.warn(f"{error.message}; the processes wait for it")
 
-    async def _serving(self, store: Store, settings: Settings, number: int | None) -> None:
+    async def _announce(self, store: Store, settings: Settings, number: int | None) -> None:
         """Wait until the children are up and judge by the revision, then say so."""
         screen = self.session.screen
         until = time.monotonic() + READY_S
         ready = await self.supervisor.ready(READY_S)
         while ready and self.parts.gateways and number is not None:
             pids = set(self.supervisor.pids().values())
-            known = await patiently(lambda: store.presence.list("gateway"))
+            known = await retry_until_available(lambda: store.presence.list("gateway"))
             taken = [each.revision for each in known if each.pid in pids]
             if len(taken) >= settings.gateways and min(taken) >= number:
                 break
             if time.monotonic() > until:
                 ready = False
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
         if not ready:
             screen.warn(f"not all processes are ready after {READY_S:g} s; iogate keeps trying")
         if not self.parts.gateways:
@@ -298,15 +300,17 @@ class _Place:
         from iogate.settings.urls import gateway_url
 
         url = gateway_url(settings)
-        rows = await patiently(lambda: _rows(store, number, self.checked))
-        schedules = workflow_commands.by_workflow((await patiently(store.schedules.upcoming)).values())
+        rows = await retry_until_available(lambda: _banner_rows(store, number, self.checked))
+        schedules = workflow_commands.schedules_json(
+            (await retry_until_available(store.schedules.upcoming)).values()
+        )
         assert settings.redis_url is not None
-        easy = banner.easiest(rows, url)
+        easy = banner.easiest_call(rows, url)
         screen.data(
             "up" if self.parts.workers else "serve",
             {
                 "revision": number,
-                "store": self._named(settings.redis_url),
+                "store": self._store_name(settings.redis_url),
                 "url": url,
                 "apis": [row.to_json() for row in rows],
                 "schedules": schedules,
@@ -314,11 +318,11 @@ class _Place:
             },
             banner.parts(
                 url=url,
-                store=self._named(settings.redis_url),
+                store=self._store_name(settings.redis_url),
                 revision=number,
                 rows=rows,
-                events=credentials.of_senders(settings),
-                schedules=workflow_commands.table(schedules) if schedules else None,
+                events=credentials.describe_senders(settings),
+                schedules=workflow_commands.schedule_table(schedules) if schedules else None,
             ),
         )
 
@@ -330,7 +334,7 @@ class _Place:
 
 
 @asynccontextmanager
-async def _listening(settings: Settings, parts: _Parts) -> AsyncIterator[tuple[int, ...]]:
+async def _listen(settings: Settings, parts: _Parts) -> AsyncIterator[tuple[int, ...]]:
     """The gateways' socket: opened here, a call that waits in it survives the gateway that was to take it."""
     if not parts.gateways:
         yield ()
@@ -345,7 +349,7 @@ async def _listening(settings: Settings, parts: _Parts) -> AsyncIterator[tuple[i
         except PortTaken:
             if time.monotonic() > until:
                 raise
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
     with listening:
         yield (listening.fileno(),)
 
@@ -370,7 +374,7 @@ def _gateways(settings: Settings, files: tuple[int, ...]) -> tuple[Child, ...]:
     )
 
 
-async def _rows(store: Store, number: int | None, checked: Checked | None) -> list[banner.Row]:
+async def _banner_rows(store: Store, number: int | None, checked: CheckResult | None) -> list[banner.Row]:
     """What is live, as the banner shows it."""
     if number is None:
         return []
@@ -387,9 +391,9 @@ async def _rows(store: Store, number: int | None, checked: Checked | None) -> li
             verbs=api.verbs,
             auth=credentials.describe(api.auth),
             enabled=api.id in gates and gates[api.id].enabled,
-            unset=tuple(each.message for each in credentials.unset(api.auth)),
-            auth_data=local_auth(Path.cwd(), api) or credentials.of_revision(api.auth),
-            example=examples.of_api(api, cases.get(api.id, ())),
+            unset=tuple(each.message for each in credentials.unset_secrets(api.auth)),
+            auth_data=local_auth(Path.cwd(), api) or credentials.to_document(api.auth),
+            example=examples.example_for(api, cases.get(api.id, ())),
         )
         for _, api in sorted(revision.apis.items())
     ]

@@ -12,7 +12,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from iogate.cli.documents.bundle import counted
+from iogate.cli.messages import counted
 from iogate.errors import Unreachable
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from iogate.store.store import Store
     from iogate.supervision.supervisor import Supervisor
 
-FIRST_S = 0.5
+DELAY_S = 0.5
 """A shutdown that ends within this time says nothing."""
-EVERY_S = 5.0
+INTERVAL_S = 5.0
 
 
-class Draining:
+class ShutdownProgress:
     """Context of a shutdown: reports on stderr, every few seconds, what it waits for."""
 
     def __init__(self, screen: Screen, store: Store, supervisor: Supervisor, drain_timeout_s: float) -> None:
@@ -51,7 +51,7 @@ class Draining:
 
         again = "Ctrl-C again" if sys.stderr.isatty() else "another signal"
         since, running = time.monotonic(), True
-        await asyncio.sleep(FIRST_S)
+        await asyncio.sleep(DELAY_S)
         while True:
             workers = [
                 identity
@@ -69,7 +69,7 @@ class Draining:
                 except (Unreachable, CommandFailed):
                     waits_for = "runs"
             spent_s = time.monotonic() - since
-            if waits_for and spent_s >= FIRST_S:
+            if waits_for and spent_s >= DELAY_S:
                 left_s = max(0.0, self._limit_s - spent_s)
                 self._screen.note(f"waiting for {waits_for}, up to {left_s:.0f} s; {again} ends at once")
-            await asyncio.sleep(EVERY_S if waits_for and spent_s >= FIRST_S else FIRST_S)
+            await asyncio.sleep(INTERVAL_S if waits_for and spent_s >= DELAY_S else DELAY_S)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iogate.cli.options import seconds
+from iogate.cli.options import parse_seconds
 from iogate.cli.session import Session, author, command
 from iogate.errors import Misused, Refused
 
@@ -38,7 +38,7 @@ async def drain(session: Session, for_: ForOption = "60s") -> None:
     """
     from iogate.store.runs.presentation import moment
 
-    for_s = seconds(for_, "--for") or 0.0
+    for_s = parse_seconds(for_, "--for") or 0.0
     if not LEAST_S <= for_s <= MOST_S:
         raise Misused(f"--for {for_}: expected a length from 1s to 1h")
     async with session.store(session.settings(), changes=True) as store:
@@ -83,12 +83,12 @@ async def adopt(
     import msgspec
 
     from iogate.cli.processes import keys
-    from iogate.cli.render import say
+    from iogate.cli.render import write_stderr
     from iogate.settings.redis_url import mask
 
     settings = session.settings()
     async with _store_url(session, settings) as url:
-        say(f"store: {mask(url)}", style="bright_black")
+        write_stderr(f"store: {mask(url)}", style="bright_black")
         embedded = settings.redis_url is None
         store = await keys.open_to_adopt(settings, url)
         try:
@@ -106,7 +106,7 @@ async def adopt(
             found = await keys.sign_all(settings, store, url, embedded=embedded, say=session.screen.note)
         finally:
             await store.close()
-    session.screen.data("store.adopt", msgspec.to_builtins(found), [keys.adopted(found)])
+    session.screen.data("store.adopt", msgspec.to_builtins(found), [keys.summarize_adoption(found)])
 
 
 @asynccontextmanager
@@ -115,10 +115,10 @@ async def _store_url(session: Session, settings: Settings) -> AsyncIterator[str]
 
     `up` does not keep a store running that it refuses. Raises Unreachable where there is no store.
     """
-    from iogate.cli.processes.embedded_store import kept_store
+    from iogate.cli.processes.embedded_store import supervised_store
 
     if settings.redis_url is None and (settings.data_dir / "redis").is_dir():
-        async with kept_store(settings) as url:
+        async with supervised_store(settings) as url:
             yield url
     else:
         yield session.store_url(settings)

@@ -17,12 +17,12 @@ from iogate.errors import Unreachable, WrongStore
 log = logging.getLogger(__name__)
 
 LIMIT_S = 60.0
-AGAIN_S = 0.2
+RETRY_S = 0.2
 
 T = TypeVar("T")
 
 
-async def patiently(ask: Callable[[], Awaitable[T]], *, limit_s: float = LIMIT_S) -> T:
+async def retry_until_available(ask: Callable[[], Awaitable[T]], *, limit_s: float = LIMIT_S) -> T:
     """What `ask` answers.
 
     Raises the last Unreachable once the time is over.
@@ -40,4 +40,4 @@ async def patiently(ask: Callable[[], Awaitable[T]], *, limit_s: float = LIMIT_S
             if not said:
                 log.warning("%s; it is asked again", error, extra={"action": "store.lost"})
                 said = True
-        await asyncio.sleep(AGAIN_S)
+        await asyncio.sleep(RETRY_S)

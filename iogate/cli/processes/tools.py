@@ -38,7 +38,7 @@ def containers() -> Tool:
     )
 
 
-def missing(documents: Documents) -> Iterator[Problem]:
+def missing_tools(documents: Documents) -> Iterator[Problem]:
     """A warning for each task that needs what this machine has not."""
     from iogate.compiler import outline
     from iogate.compiler.faults import warning

@@ -74,11 +74,11 @@ def new_api(
     http: Annotated[str | None, typer.Option(metavar="URL", help="Pass each call on to this URL.")] = None,
 ) -> None:
     """Write an API, its workflow and a debug case."""
-    module, method = split_api(api)
+    module, method = parse_api_id(api)
     if sum(each is not None for each in (script, function, http)) > 1:
         raise Misused("--script, --function and --http exclude each other: give one of them")
     settings = session.settings()
-    namespace, name = _label(module), _label(method)
+    namespace, name = _dns_label(module), _dns_label(method)
     workflow_path = WORKFLOWS / module / f"{method}.yaml"
     api_path = APIS / f"{module}.yaml"
     if script is not None:
@@ -153,7 +153,7 @@ def _require_new(namespace: str, name: str) -> None:
             )
 
 
-def split_api(api: str) -> tuple[str, str]:
+def parse_api_id(api: str) -> tuple[str, str]:
     """The two parts of an API's id, which are parts of a URL's path too."""
     module, slash, method = api.partition("/")
     part = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
@@ -165,7 +165,7 @@ def split_api(api: str) -> tuple[str, str]:
     return module, method
 
 
-def _label(text: str) -> str:
+def _dns_label(text: str) -> str:
     """A part of an API's id as the DSL wants names: a DNS label."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 UNNAMED = 'the setting "secrets" does not name it'
 
 
-def of_apis(gateways: Iterable[Process]) -> dict[str, list[str]]:
+def by_api(gateways: Iterable[Process]) -> dict[str, list[str]]:
     """Return by API what gateways announce as missing of its secrets."""
     from iogate.store.maintenance.presence import UNSET
 
@@ -38,7 +38,7 @@ def of_apis(gateways: Iterable[Process]) -> dict[str, list[str]]:
     return lacks
 
 
-async def of_workflows(store: Store, revision: Revision, workers: Sequence[Process]) -> dict[str, list[str]]:
+async def by_workflow(store: Store, revision: Revision, workers: Sequence[Process]) -> dict[str, list[str]]:
     """Return by full name of a live workflow what workers lack of the secrets that it declares."""
     from iogate.store.maintenance.presence import SECRETS
 
@@ -54,7 +54,9 @@ async def of_workflows(store: Store, revision: Revision, workers: Sequence[Proce
     return {name: texts for name, texts in lacks.items() if texts}
 
 
-async def of_live(store: Store, workers: Sequence[Process]) -> tuple[dict[str, list[str]], dict[str, str]]:
+async def by_live_workflow(
+    store: Store, workers: Sequence[Process]
+) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Return `of_workflows` for the live revision, and the workflow of each API.
 
     Both are empty if the revision cannot be read.
@@ -64,7 +66,7 @@ async def of_live(store: Store, workers: Sequence[Process]) -> tuple[dict[str, l
         if live is not None:
             revision = await store.revisions.load(live[0])
             started = {api.id: api.workflow for api in revision.apis.values()}
-            return await of_workflows(store, revision, workers), started
+            return await by_workflow(store, revision, workers), started
     return {}, {}
 
 

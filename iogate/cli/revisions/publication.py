@@ -9,25 +9,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iogate.cli.documents.bundle import compiled, save_lock
+from iogate.cli.documents.bundle import compile_or_fail, save_lock
 from iogate.errors import IogateError
 
 if TYPE_CHECKING:
-    from iogate.cli.documents.bundle import Checked
+    from iogate.cli.documents.bundle import CheckResult
     from iogate.cli.render import Screen
     from iogate.reconcile.apply import Applied
     from iogate.settings import Settings
     from iogate.store.store import Store
 
-LOOK_S = 0.5
-LEFT_OUT = frozenset({"node_modules", "__pycache__", "venv"})
-MOST_FILES = 20_000
+POLL_S = 0.5
+IGNORED_FOLDERS = frozenset({"node_modules", "__pycache__", "venv"})
+MAX_FILES = 20_000
 
 Stamp = frozenset[tuple[str, int, int]]
 
 
 async def publish(
-    store: Store, checked: Checked, *, allow_empty: bool = False, wait_s: float = 5.0
+    store: Store, checked: CheckResult, *, allow_empty: bool = False, wait_s: float = 5.0
 ) -> Applied:
     """Make what was compiled live."""
     from iogate.reconcile.apply import apply
@@ -36,7 +36,7 @@ async def publish(
     return await apply(store, checked.bundle, allow_empty=allow_empty, wait_s=wait_s)
 
 
-def told(applied: Applied) -> str:
+def summarize(applied: Applied) -> str:
     """What an apply came to, in one line."""
     if not applied.changed:
         return f"revision {applied.number}: no changes"
@@ -52,7 +52,7 @@ async def watch(
     published: what changed since counts as a change.
     """
     while True:
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(POLL_S)
         now = await asyncio.to_thread(stamp, Path.cwd())
         if now == seen:
             continue
@@ -61,14 +61,14 @@ async def watch(
             if read_settings() != settings:
                 # Half of a change would be worse than none: gateways and workers have theirs since the start.
                 screen.warn("the settings have changed: restart to take them")
-            checked = await asyncio.to_thread(compiled, settings, purpose="apply")
+            checked = await asyncio.to_thread(compile_or_fail, settings, purpose="apply")
             save_lock(screen, checked)
             applied = await publish(store, checked)
         except IogateError as error:
             screen.warn(f"{error.message}; what is live stays as it is")
             continue
         if applied.changed:
-            screen.note(told(applied), style="green")
+            screen.note(summarize(applied), style="green")
 
 
 def stamp(root: Path) -> Stamp:
@@ -76,7 +76,7 @@ def stamp(root: Path) -> Stamp:
     found: set[tuple[str, int, int]] = set()
     own = _outputs()
     for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".") and name not in LEFT_OUT]
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in IGNORED_FOLDERS]
         for name in files:
             path = os.path.join(folder, name)  # noqa: PTH118 — twice as fast, twice a second
             try:
@@ -86,7 +86,7 @@ def stamp(root: Path) -> Stamp:
             if (status.st_dev, status.st_ino) in own:
                 continue
             found.add((path, status.st_mtime_ns, status.st_size))
-            if len(found) >= MOST_FILES:
+            if len(found) >= MAX_FILES:
                 return frozenset(found)
     return frozenset(found)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iogate.cli import completion
-from iogate.cli.apis.api_commands import find, live
-from iogate.cli.options import seconds
+from iogate.cli.apis.api_commands import find_api, live_revision
+from iogate.cli.options import parse_seconds
 from iogate.cli.render import Table
 from iogate.cli.session import Session, author, command
 from iogate.errors import Misused
@@ -58,15 +58,15 @@ async def apply(
     ] = False,
 ) -> None:
     """Publish the two folders as the live revision; running gateways take it at once."""
-    from iogate.cli.documents.bundle import compiled, save_lock
-    from iogate.cli.revisions.publication import publish, told
+    from iogate.cli.documents.bundle import compile_or_fail, save_lock
+    from iogate.cli.revisions.publication import publish, summarize
     from iogate.reconcile.apply import LateGateways
 
     settings = session.settings()
-    wait_s = seconds(wait, "--wait")
+    wait_s = parse_seconds(wait, "--wait")
     if update_lock and locked:
         raise Misused("--update-lock accepts what --locked refuses: give one of them")
-    checked = compiled(
+    checked = compile_or_fail(
         settings, purpose="apply", mode="update" if update_lock else "frozen" if locked else "add"
     )
     if not locked:
@@ -79,9 +79,9 @@ async def apply(
             late, applied = error, error.applied
         gates = await store.gates.states()
     part = applied.difference.apis
-    marks = [*_marks(part), *_marks(applied.difference.schedules, "schedule of ")]
+    marks = [*_change_marks(part), *_change_marks(applied.difference.schedules, "schedule of ")]
     session.screen.data(
-        "apply", applied.to_json(), [told(applied), *(f"  {mark} {api}" for mark, api in marks)]
+        "apply", applied.to_json(), [summarize(applied), *(f"  {mark} {api}" for mark, api in marks)]
     )
     closed = [api for api in part.added if api in gates and not gates[api].enabled]
     if closed:
@@ -90,7 +90,7 @@ async def apply(
         raise late
 
 
-def _marks(part: Part, of: str = "") -> list[tuple[str, str]]:
+def _change_marks(part: Part, of: str = "") -> list[tuple[str, str]]:
     return [
         *(("+", of + each) for each in part.added),
         *(("~", of + change.id) for change in part.changed),
@@ -102,23 +102,25 @@ async def enable(
     session: Session, apis: ApisArgument, reason: ReasonOption = "", ttl: TtlOption = None
 ) -> None:
     """Let callers in; in every gateway once this returns."""
-    await _switch(session, apis, enabled=True, reason=reason, ttl=ttl)
+    await _set_enabled(session, apis, enabled=True, reason=reason, ttl=ttl)
 
 
 async def disable(
     session: Session, apis: ApisArgument, reason: ReasonOption = "", ttl: TtlOption = None
 ) -> None:
     """Turn callers away with 403; runs that were accepted go on."""
-    await _switch(session, apis, enabled=False, reason=reason, ttl=ttl)
+    await _set_enabled(session, apis, enabled=False, reason=reason, ttl=ttl)
 
 
-async def _switch(session: Session, apis: list[str], *, enabled: bool, reason: str, ttl: str | None) -> None:
-    ttl_s = seconds(ttl, "--ttl")
+async def _set_enabled(
+    session: Session, apis: list[str], *, enabled: bool, reason: str, ttl: str | None
+) -> None:
+    ttl_s = parse_seconds(ttl, "--ttl")
     wanted = list(dict.fromkeys(apis))
     async with session.store(session.settings(), changes=True) as store:
-        _, revision = await live(store)
+        _, revision = await live_revision(store)
         for api in wanted:
-            find(revision, api)
+            find_api(revision, api)
         await store.gates.set_enabled(wanted, enabled, author=author(), reason=reason, ttl_s=ttl_s)
     verb = "enabled" if enabled else "disabled"
     session.screen.data(
@@ -170,9 +172,9 @@ async def clear(
     async with session.store(session.settings(), changes=True) as store:
         found = await store.gates.overrides()
         if apis:
-            _, revision = await live(store)
+            _, revision = await live_revision(store)
             for api in apis:
-                find(revision, api)
+                find_api(revision, api)
         cleared = sorted(found) if all_ else [api for api in dict.fromkeys(apis or ()) if api in found]
         await store.gates.clear_overrides(cleared)
     session.screen.data("override.clear", {"cleared": cleared}, [f"cleared {api}" for api in cleared])

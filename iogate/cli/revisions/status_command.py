@@ -39,9 +39,9 @@ async def status(session: Session) -> None:
         drained_s = await store.drains.left_s()
         schedules = await store.schedules.upcoming()
         refused = await store.refusals.counts()
-        unset, started = await missing_secrets.of_live(store, workers)
+        unset, started = await missing_secrets.by_live_workflow(store, workers)
         address = store.shown_url
-    lacks = missing_secrets.of_apis(gateways)
+    lacks = missing_secrets.by_api(gateways)
     apis = [
         {
             "api": gate.api,
@@ -70,14 +70,14 @@ async def status(session: Session) -> None:
             }
             for name, texts in unset.items()
         ],
-        "schedules": workflow_commands.by_workflow(schedules.values()),
+        "schedules": workflow_commands.schedules_json(schedules.values()),
         "gateways": [_process_json(each) for each in gateways],
         "workers": [_process_json(each) for each in workers],
     }
     session.screen.data("status", value, _text(value))
 
 
-def describe(refused: Mapping[str, int]) -> str:
+def describe_refusals(refused: Mapping[str, int]) -> str:
     """Say in words how many objects of each kind did not verify."""
     return ", ".join(
         f"{number} {kind if number == 1 else PLURALS.get(kind, kind + 's')}"
@@ -117,7 +117,7 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
     if (drained_s := value["drainedS"]) is not None:
         head.insert(1, f"drained   for another {drained_s:.0f}s: iogate store resume opens it")
     if value["refused"]:
-        head.append(f"refused   {describe(value['refused'])}: not signed with the key, see the logs")
+        head.append(f"refused   {describe_refusals(value['refused'])}: not signed with the key, see the logs")
     parts: list[Table | str] = ["\n".join(head)]
     if value["apis"]:
         table = Table(
@@ -139,7 +139,7 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
     if alone:
         parts += ["", Table(columns=("workflow", "lacks"), rows=alone)]
     if value["schedules"]:
-        parts += ["", workflow_commands.table(value["schedules"])]
+        parts += ["", workflow_commands.schedule_table(value["schedules"])]
     rows = [
         (kind, each["id"], each["host"], each["pid"], each["startedAt"], each["revision"] or None)
         for kind in ("gateway", "worker")

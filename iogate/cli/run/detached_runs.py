@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from iogate.cli.documents.bundle import counted
-from iogate.cli.render import Screen, say
+from iogate.cli.messages import counted
+from iogate.cli.render import Screen, write_stderr
 from iogate.cli.runs.run_display import ENDED
 from iogate.errors import for_operators
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 LINGER_S: Final = 10.0
 """How long the command outlives its run at most."""
-SILENT_S: Final = 1.0
+QUIET_S: Final = 1.0
 """Whoever waits longer is told for what."""
-FIRST_LOOK_S: Final = 0.001
-LONGEST_LOOK_S: Final = 0.1
-NAMED: Final = 5
+MIN_POLL_S: Final = 0.001
+MAX_POLL_S: Final = 0.1
+MAX_LISTED: Final = 5
 """Runs that are told of one by one."""
-REMARKS: Final = frozenset({"effect.unawaited", "child.unawaited"})
+SHOWN_ACTIONS: Final = frozenset({"effect.unawaited", "child.unawaited"})
 """Actions in the log that are about this."""
 
 
-async def until_ended(screen: Screen, store: Store, drive: Drive, uid: str, limit_s: float) -> None:
+async def wait_for_detached(screen: Screen, store: Store, drive: Drive, uid: str, limit_s: float) -> None:
     """Wait for what the run brought about, so long at most; then say what fails, and what ends unfinished."""
     began = time.monotonic()
-    look_s, told = FIRST_LOOK_S, False
+    look_s, told = MIN_POLL_S, False
     while True:
-        runs = await _going_on(store)
+        runs = await _count_unfinished(store)
         # Asked last: what the end of a run starts is there before the run has gone.
         if not runs and drive.idle:
             if drive.draining:
@@ -47,54 +47,54 @@ async def until_ended(screen: Screen, store: Store, drive: Drive, uid: str, limi
                 raise KeyboardInterrupt
             break
         passed_s = time.monotonic() - began
-        what = _named(runs, drive)
+        what = _describe(runs, drive)
         if passed_s >= limit_s:
             if what:
                 screen.warn(f"still at work, and ended with this command: {what} that no task waited for")
             break
-        if what and not told and passed_s >= SILENT_S:
+        if what and not told and passed_s >= QUIET_S:
             told = True
             screen.note(f"waiting for {what} that no task waited for; Ctrl-C ends it")
         await asyncio.sleep(min(look_s, limit_s - passed_s))
-        look_s = min(look_s * 2, LONGEST_LOOK_S)
-    await _tell_faulted(screen, store, uid)
+        look_s = min(look_s * 2, MAX_POLL_S)
+    await _report_faulted(screen, store, uid)
 
 
-async def _going_on(store: Store) -> int:
+async def _count_unfinished(store: Store) -> int:
     counts = await store.runs.counts()
     return sum(count for status, count in counts.items() if status not in ENDED)
 
 
-def _named(runs: int, drive: Drive) -> str:
+def _describe(runs: int, drive: Drive) -> str:
     processes = drive.unawaited
     parts = [counted(processes, "process", "processes")] if processes else []
     parts += [counted(runs, "run")] if runs else []
     return " and ".join(parts)
 
 
-async def _tell_faulted(screen: Screen, store: Store, uid: str) -> None:
+async def _report_faulted(screen: Screen, store: Store, uid: str) -> None:
     """Runs of workflows that nobody waited for: their errors reach no task."""
     from iogate.store.runs import presentation
 
     faulted = await store.runs.list(statuses=("faulted",), limit=1_000)
     alone = [each for each in reversed(faulted) if each.uid != uid and each.parent is None]
-    for each in alone[:NAMED]:
+    for each in alone[:MAX_LISTED]:
         view = await store.runs.show(each.uid)
         error = (None if view is None else presentation.error(view, operator=True)) or {}
         message = for_operators(str(error.get("message")), error)
         screen.note(f"{each.workflow} was not awaited and faulted: {message}")
-    if len(alone) > NAMED:
-        screen.note(f"{counted(len(alone) - NAMED, 'more run')} that no task waited for faulted")
+    if len(alone) > MAX_LISTED:
+        screen.note(f"{counted(len(alone) - MAX_LISTED, 'more run')} that no task waited for faulted")
 
 
 @contextmanager
-def remarks(screen: Screen) -> Iterator[None]:
+def log_to_screen(screen: Screen) -> Iterator[None]:
     """The worker of one run tells of errors, and of what failed that no task waited for."""
     logger = logging.getLogger("iogate")
     before = logger.level, logger.handlers, logger.propagate
     logger.setLevel(logging.WARNING)
     # Nowhere else: what is a remark here is a line of a log there.
-    logger.handlers, logger.propagate = [_Remarks(screen)], False
+    logger.handlers, logger.propagate = [_ScreenHandler(screen)], False
     try:
         yield
     finally:
@@ -102,13 +102,13 @@ def remarks(screen: Screen) -> Iterator[None]:
         logger.setLevel(level)
 
 
-class _Remarks(logging.Handler):
+class _ScreenHandler(logging.Handler):
     def __init__(self, screen: Screen) -> None:
         super().__init__()
         self._screen = screen
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.ERROR:
-            say(self.format(record))
-        elif getattr(record, "action", None) in REMARKS:
+            write_stderr(self.format(record))
+        elif getattr(record, "action", None) in SHOWN_ACTIONS:
             self._screen.note(record.getMessage())

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from iogate.store.store import Store
 
 SOURCE = "/command-line"
-LOOK_S = 0.02
+POLL_S = 0.02
 EXAMPLE = """--event '{"type": "com.example.paid", "data": {"amount": 7}}'"""
 
 
@@ -33,12 +33,13 @@ def read_events(given: Sequence[str]) -> list[bytes]:
     for text in given:
         value = read_json(text, "--event", EXAMPLE)
         events += [
-            msgspec.json.encode(_whole(each)) for each in (value if isinstance(value, list) else [value])
+            msgspec.json.encode(_with_defaults(each))
+            for each in (value if isinstance(value, list) else [value])
         ]
     return events
 
 
-def _whole(event: Any) -> dict[str, Any]:
+def _with_defaults(event: Any) -> dict[str, Any]:
     from iogate.engine.scope import describe_time
 
     if not isinstance(event, dict) or not isinstance(event.get("type"), str) or not event["type"]:
@@ -60,10 +61,10 @@ def _whole(event: Any) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def fed(store: Store, events: Sequence[bytes]) -> AsyncIterator[Sequence[bytes]]:
+async def publish_events(store: Store, events: Sequence[bytes]) -> AsyncIterator[Sequence[bytes]]:
     """Publish events, each when its time has come, meanwhile; those that are left."""
     left = list(events)
-    feeding = asyncio.create_task(_feed(store, left), name="feeding")
+    feeding = asyncio.create_task(_publish_when_awaited(store, left), name="feeding")
     try:
         yield left
     finally:
@@ -72,9 +73,9 @@ async def fed(store: Store, events: Sequence[bytes]) -> AsyncIterator[Sequence[b
             await feeding
 
 
-async def _feed(store: Store, left: list[bytes]) -> None:
+async def _publish_when_awaited(store: Store, left: list[bytes]) -> None:
     while left:
         if await store.events.all_listen():
             await store.events.publish([left.pop(0)])
         else:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)

@@ -19,26 +19,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iogate.cli.documents.bundle import compiled, counted
-from iogate.cli.options import EndpointOption, InputOption, endpoints, read_input, seconds
-from iogate.cli.render import Output, coloured, prints_to_stderr, result_stream
-from iogate.cli.run.detached_runs import LINGER_S, remarks, until_ended
-from iogate.cli.run.event_input import fed, read_events
-from iogate.cli.run.workflow_files import needed
-from iogate.cli.runs.run_commands import found, raise_outcome, until_end, whole
+from iogate.cli.documents.bundle import compile_or_fail
+from iogate.cli.messages import counted
+from iogate.cli.options import EndpointOption, InputOption, parse_endpoints, parse_seconds, read_input
+from iogate.cli.render import Output, is_colour_terminal, prints_to_stderr, result_stream
+from iogate.cli.run.detached_runs import LINGER_S, log_to_screen, wait_for_detached
+from iogate.cli.run.event_input import publish_events, read_events
+from iogate.cli.run.workflow_files import required_files
 from iogate.cli.runs.run_display import ENDED
+from iogate.cli.runs.run_outcome import find_run, raise_for_outcome, run_json, wait_for_end
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles, NotFound, Unreachable
 
 if TYPE_CHECKING:
-    from iogate.cli.documents.bundle import Checked
+    from iogate.cli.documents.bundle import CheckResult
     from iogate.compiler.revision import Api, Bundle
     from iogate.settings import Settings
     from iogate.store.store import Store
     from iogate.worker.runs.executor import Drive
 
 API = "run/file"
-EVERYWHERE = ("*", "0.0.0.0/0", "::/0")
+ALL_HOSTS = ("*", "0.0.0.0/0", "::/0")
 """Where URLs out of data may lead, unless the project says otherwise; never to what no call may reach."""
 GRACE_S = 0.2
 """Whoever presses Ctrl-C wants the end, not a good end: the store goes with the run."""
@@ -68,7 +69,7 @@ async def run(
     """Run one workflow file and print its output; exit 7 where it faults."""
     value = read_input(input_)
     events = read_events(event or ())
-    timeout_s = seconds(limit, "--timeout")
+    timeout_s = parse_seconds(limit, "--timeout")
     if not file.is_file():
         raise NotFound(f"{file}: no such file")
     # Whoever runs a file by hand means it: nothing is forbidden to it.
@@ -76,48 +77,50 @@ async def run(
     settings = replace(
         settings,
         allow_run=("script", "shell", "container"),
-        allow_hosts=settings.allow_hosts or EVERYWHERE,
+        allow_hosts=settings.allow_hosts or ALL_HOSTS,
         # The store is gone before a sink could be waited for.
         events={},
-        endpoints={**settings.endpoints, **endpoints(endpoint)},
+        endpoints={**settings.endpoints, **parse_endpoints(endpoint)},
         # The store ends with this command: so does the key of what it holds.
         link_key=secrets.token_urlsafe(32),
     )
     root = Path.cwd() if file.resolve().is_relative_to(Path.cwd().resolve()) else file.resolve().parent
-    bundle, api = _bundle(compiled(settings, purpose="run", paths=needed(file, root), root=root), file)
+    bundle, api = _single_workflow_bundle(
+        compile_or_fail(settings, purpose="run", paths=required_files(file, root), root=root), file
+    )
     until = math.inf if timeout_s is None else time.monotonic() + timeout_s
-    with prints_to_stderr(), remarks(session.screen):
-        async with _working(replace(settings, concurrency=1), root) as (store, drive):
+    with prints_to_stderr(), log_to_screen(session.screen):
+        async with _temporary_worker(replace(settings, concurrency=1), root) as (store, drive):
             await store.revisions.publish(bundle)
             uid = await _accept(store, api, value)
-            async with fed(store, events) as left:
-                ended = await _ended(session, store, uid, timeout_s)
+            async with publish_events(store, events) as left:
+                ended = await _wait_for_end(session, store, uid, timeout_s)
                 _show(session, ended)
                 if ended["status"] in ENDED:
                     limit_s = min(LINGER_S, until - time.monotonic())
-                    await until_ended(session.screen, store, drive.result(), uid, limit_s)
+                    await wait_for_detached(session.screen, store, drive.result(), uid, limit_s)
     if left:
         session.screen.note(f"{counted(len(left), 'event')} not published: the run waited for no more")
-    raise_outcome(ended, limit, output=True)
+    raise_for_outcome(ended, limit, output=True)
 
 
-async def _ended(session: Session, store: Store, uid: str, timeout_s: float | None) -> dict[str, Any]:
+async def _wait_for_end(session: Session, store: Store, uid: str, timeout_s: float | None) -> dict[str, Any]:
     """The run at its end or at the time-out; on Ctrl-C it is shown as it stands."""
     try:
-        return whole(await until_end(session, store, uid, timeout_s))
+        return run_json(await wait_for_end(session, store, uid, timeout_s))
     except asyncio.CancelledError:
-        _show(session, whole(await found(store, uid)))
+        _show(session, run_json(await find_run(store, uid)))
         raise
 
 
 def _show(session: Session, ended: dict[str, Any]) -> None:
     session.screen.data("run", {name: ended[name] for name in ("uid", "status", "output", "error")})
     if session.screen.output is Output.TEXT and ended["status"] == "completed":
-        pretty = 2 if coloured(result_stream()) else None
+        pretty = 2 if is_colour_terminal(result_stream()) else None
         session.screen.show(json.dumps(ended["output"], ensure_ascii=False, indent=pretty))
 
 
-def _bundle(checked: Checked, file: Path) -> tuple[Bundle, Api]:
+def _single_workflow_bundle(checked: CheckResult, file: Path) -> tuple[Bundle, Api]:
     """The file's workflow behind an API of its own."""
     import msgspec
 
@@ -163,7 +166,9 @@ async def _accept(store: Store, api: Api, value: Any) -> str:
 
 
 @asynccontextmanager
-async def _working(settings: Settings, root: Path) -> AsyncIterator[tuple[Store, asyncio.Future[Drive]]]:
+async def _temporary_worker(
+    settings: Settings, root: Path
+) -> AsyncIterator[tuple[Store, asyncio.Future[Drive]]]:
     """A throw-away store with a worker in this process, and what drives that worker's runs."""
     from iogate.store.embedded.server import throwaway
     from iogate.store.integrity.trust import keyring

@@ -18,13 +18,13 @@ FOLDER = "workflows.d"
 _WORKFLOW = re.compile(r"""^[{\s]*["']?document["']?\s*:""", re.MULTILINE)
 
 
-def needed(file: Path, root: Path) -> list[Path]:
+def required_files(file: Path, root: Path) -> list[Path]:
     """The file, then those with the workflows that it runs, from its own folder and from `workflows.d`."""
     from iogate.documents import load
 
     chosen = [file]
     read = load(root, chosen)
-    have = set(_names(read))
+    have = set(_workflow_names(read))
     wanted = set(_children(read))
     looked: dict[Path, Documents] = {}
     while missing := {name for name in wanted if name not in have}:
@@ -34,21 +34,21 @@ def needed(file: Path, root: Path) -> list[Path]:
                 continue
             if path not in looked:
                 looked[path] = load(root, [path])
-            there = set(_names(looked[path])) - have
+            there = set(_workflow_names(looked[path])) - have
             # One without a name that can be read: its problems say why a workflow is missing.
             broken = bool(looked[path].errors) and not there
-            if broken or any(_plain(name) in map(_plain, missing) for name in there):
+            if broken or any(_without_version(name) in map(_without_version, missing) for name in there):
                 chosen.append(path)
                 have |= there
                 wanted |= set(_children(looked[path]))
                 found = True
-        have |= {_plain(name) for name in have}
+        have |= {_without_version(name) for name in have}
         if not found:
             break
     return chosen
 
 
-def _names(read: Documents) -> Iterator[str]:
+def _workflow_names(read: Documents) -> Iterator[str]:
     """`namespace/name:version` of each workflow that says it."""
     from iogate.compiler.workflows import name_of
     from iogate.documents import WorkflowDocument
@@ -67,7 +67,7 @@ def _children(read: Documents) -> Iterator[str]:
             yield name
 
 
-def _plain(name: str) -> str:
+def _without_version(name: str) -> str:
     return name.partition(":")[0]
 
 
@@ -78,7 +78,7 @@ def _mentions(path: Path, names: set[str]) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     return _WORKFLOW.search(text) is not None and any(
-        _plain(name).partition("/")[2] in text for name in names
+        _without_version(name).partition("/")[2] in text for name in names
     )
 
 

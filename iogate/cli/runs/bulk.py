@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from iogate.cli.documents.bundle import counted
-from iogate.cli.render import plain_table, say
+from iogate.cli.messages import counted, did_you_mean
+from iogate.cli.render import plain_table, write_stderr
 from iogate.cli.runs.run_display import run_table
+from iogate.cli.runs.run_outcome import is_uid, run_not_found
 from iogate.cli.session import Session
 from iogate.errors import Misused, NotFound, Refused, Unreachable
 
@@ -25,7 +26,7 @@ SHOWN = 10
 """Runs that are shown before a filter changes all that it matches."""
 
 
-def confirm(verb: str, runs: Sequence[Summary], *, yes: bool, count: int | None = None) -> None:
+def require_confirmation(verb: str, runs: Sequence[Summary], *, yes: bool, count: int | None = None) -> None:
     """Without `--yes`, show the first of the runs on stderr, and raise; `count`: of all, if `runs` is a part.
 
     Raises:
@@ -36,19 +37,18 @@ def confirm(verb: str, runs: Sequence[Summary], *, yes: bool, count: int | None 
 
     if yes or not runs:
         return
-    say(plain_table(run_table([listed(each) for each in runs[:SHOWN]])))
+    write_stderr(plain_table(run_table([listed(each) for each in runs[:SHOWN]])))
     if count > SHOWN:
-        say(f"… and {count - SHOWN} more")
+        write_stderr(f"… and {count - SHOWN} more")
     raise Misused(f"this {verb} {counted(count, 'run')}", hint="add --yes to do so")
 
 
-async def require_known(store: Store, api: str | None) -> None:
+async def require_known_api(store: Store, api: str | None) -> None:
     """Raise if no run can be of this API, so that a mistyped name is not taken for one without runs.
 
     Raises:
         NotFound: neither a live API nor a schedule has this name.
     """
-    from iogate.cli.apis.api_commands import did_you_mean
     from iogate.compiler.schedules import PREFIX
 
     if api is None:
@@ -61,7 +61,7 @@ async def require_known(store: Store, api: str | None) -> None:
 
 
 @asynccontextmanager
-async def repeatable(by_id: str | None) -> AsyncIterator[str]:
+async def operation_id(by_id: str | None) -> AsyncIterator[str]:
     """Give the id of a command that changes runs, which makes it safe to repeat; drawn if none is given.
 
     Raises:
@@ -80,7 +80,7 @@ async def repeatable(by_id: str | None) -> AsyncIterator[str]:
         ) from None
 
 
-async def one_by_one(
+async def change_each(
     uids: Sequence[str], change: Callable[[str], Awaitable[bool]]
 ) -> tuple[list[str], list[Refused | NotFound]]:
     """Change the runs: those that were changed, and why others could not be.
@@ -92,7 +92,7 @@ async def one_by_one(
     for uid in uids:
         try:
             if not is_uid(uid):
-                raise no_run(uid)
+                raise run_not_found(uid)
             if await change(uid):
                 changed.append(uid)
         except (Refused, NotFound) as error:
@@ -100,7 +100,7 @@ async def one_by_one(
     return changed, left
 
 
-def say_done(
+def report_changes(
     session: Session, schema: str, verb: str, changed: list[str], left: list[Refused | NotFound]
 ) -> None:
     """Say which runs were changed; then fail with the worst of why others were not."""
@@ -109,11 +109,3 @@ def say_done(
         worst = max(left, key=lambda error: error.exit_code)
         more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
         raise type(worst)(f"{worst.message}{more}", code=worst.code, hint=worst.hint)
-
-
-def is_uid(text: str) -> bool:
-    return text.isascii() and text.isdigit()
-
-
-def no_run(uid: str) -> NotFound:
-    return NotFound(f"no run {uid}", hint="finished runs are kept for the retention of their API")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iogate.cli.documents.bundle import counted
-from iogate.cli.options import ApiFilter, StatusFilter, moment_ms, statuses
-from iogate.cli.runs.bulk import SHOWN, confirm, require_known
+from iogate.cli.messages import counted
+from iogate.cli.options import ApiFilter, StatusFilter, parse_moment_ms, parse_statuses
+from iogate.cli.runs.bulk import SHOWN, require_confirmation, require_known_api
 from iogate.cli.runs.run_display import ENDED
 from iogate.cli.session import Session, command
 from iogate.errors import Misused
@@ -37,10 +37,10 @@ async def prune(
     yes: Annotated[bool, typer.Option("--yes", help="Delete all that the filters match.")] = False,
 ) -> None:
     """Delete ended runs before their retention is over; a full store allows it."""
-    wanted = statuses(status_)
+    wanted = parse_statuses(status_)
     if live := [each for each in wanted if each not in ENDED]:
         raise Misused(f"--status {live[0]}: only runs that have ended can be deleted")
-    moment = moment_ms(before, "--before")
+    moment = parse_moment_ms(before, "--before")
     assert moment is not None
     async with session.store(session.settings(), changes=True) as store:
         first: list[Summary] = []
@@ -49,8 +49,8 @@ async def prune(
             first += page[: SHOWN - len(first)]
             uids += [run.uid for run in page]
         if not uids:
-            await require_known(store, api)
+            await require_known_api(store, api)
             session.screen.note("no run matches the filters")
-        confirm("deletes", first, count=len(uids), yes=yes)
+        require_confirmation("deletes", first, count=len(uids), yes=yes)
         pruned = await store.runs.prune(uids, moment)
     session.screen.data("runs.prune", {"pruned": pruned}, [f"deleted {counted(pruned, 'run')}"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from iogate.cli.runs.bulk import no_run
+from iogate.cli.runs.run_outcome import run_not_found
 from iogate.errors import NotFound, Refused
 from iogate.store.runs.retry import Asked
 
@@ -22,7 +22,7 @@ LOST = "its state is gone: it can be called again, with `iogate api call --from-
 
 
 @dataclass(kw_only=True)
-class Attempts:
+class Retrier:
     """What is asked for, of one run or of many."""
 
     store: Store
@@ -39,7 +39,7 @@ class Attempts:
     _programs: dict[str, Program] = field(default_factory=dict)
     _live: tuple[int, Revision] | None = None
 
-    async def make(self, uid: str) -> bool:
+    async def retry(self, uid: str) -> bool:
         """Let the run go on; True, as `one_by_one` asks.
 
         Raises NotFound where there is none, Refused where it cannot.
@@ -50,9 +50,9 @@ class Attempts:
         if start is None:
             view = await self.store.runs.show(uid)
             if view is None:
-                raise no_run(uid)
+                raise run_not_found(uid)
             raise _refused(uid, view.status)
-        placed = await self._placed(start)
+        placed = await self._prepare(start)
         revision = placed.facts.revision if self.current else None
         asked = Asked(by=self.by, origin=self.pointer, revision=revision)
         outcome = await self.store.runs.retry(uid, placed, asked, operation=self.operation)
@@ -62,7 +62,7 @@ class Attempts:
             raise _refused(uid, outcome)
         return True
 
-    async def _placed(self, start: Stored) -> Stored:
+    async def _prepare(self, start: Stored) -> Stored:
         import msgspec
 
         from iogate.engine import retry

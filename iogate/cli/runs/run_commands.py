@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,25 +15,33 @@ from iogate.cli.options import (
     StatusFilter,
     UidArgument,
     UntilFilter,
-    moment_ms,
-    seconds,
-    statuses,
+    parse_moment_ms,
+    parse_seconds,
+    parse_statuses,
 )
-from iogate.cli.render import write
+from iogate.cli.render import write_stdout
 from iogate.cli.runs import prune
-from iogate.cli.runs.bulk import confirm, is_uid, no_run, one_by_one, repeatable, require_known, say_done
-from iogate.cli.runs.run_display import ENDED, Watching, details, run_table, told
+from iogate.cli.runs.bulk import (
+    change_each,
+    operation_id,
+    report_changes,
+    require_confirmation,
+    require_known_api,
+)
+from iogate.cli.runs.run_display import ENDED, format_entry, run_details, run_table
+from iogate.cli.runs.run_outcome import (
+    already_ended,
+    find_run,
+    is_limited,
+    raise_for_outcome,
+    run_json,
+    run_not_found,
+    wait_for_end,
+)
 from iogate.cli.session import Session, author, command
-from iogate.errors import Misused, Refused, RunFailed, StillRunning, for_operators
+from iogate.errors import Misused, Refused
 
-if TYPE_CHECKING:
-    from iogate.store.runs.operations import RunView
-    from iogate.store.store import Store
-
-GLANCE_S = 0.3
-"""How often a live display looks again."""
-LOOK_S = 30.0
-BULK = 100_000
+MAX_BULK = 100_000
 
 group = typer.Typer(
     help="List, show, wait for, follow, cancel, retry, suspend, resume and delete runs.",
@@ -71,14 +77,14 @@ async def list_(
     async with session.store(session.settings()) as store:
         listing = await store.runs.search(
             api=api,
-            statuses=statuses(status_),
-            since_ms=moment_ms(since, "--since"),
-            until_ms=moment_ms(until, "--until"),
+            statuses=parse_statuses(status_),
+            since_ms=parse_moment_ms(since, "--since"),
+            until_ms=parse_moment_ms(until, "--until"),
             parent=parent,
             limit=limit,
         )
         if not listing.runs:
-            await require_known(store, api)
+            await require_known_api(store, api)
     runs = [listed(each) for each in listing.runs]
     back_to = moment(listing.looked_back_to_ms)
     if back_to is not None and len(runs) < limit:
@@ -97,10 +103,10 @@ async def list_(
 async def show(session: Session, uid: UidArgument) -> None:
     """Show one run: its data, its error, its tasks."""
     async with session.store(session.settings()) as store:
-        view = await found(store, uid)
+        view = await find_run(store, uid)
         children = await store.runs.children(uid)
-        run = whole(view, limited=await is_limited(store, view), children=children)
-    session.screen.data("runs.show", run, details(run))
+        run = run_json(view, limited=await is_limited(store, view), children=children)
+    session.screen.data("runs.show", run, run_details(run))
 
 
 @command(group, "wait")
@@ -113,12 +119,12 @@ async def wait(
     ] = None,
 ) -> None:
     """Wait for a run's end, its tasks shown live; exit 7 where it faulted or was cancelled."""
-    timeout_s = seconds(limit, "--timeout")
+    timeout_s = parse_seconds(limit, "--timeout")
     async with session.store(session.settings()) as store:
-        view = await until_end(session, store, uid, timeout_s)
-        run = whole(view, children=await store.runs.children(uid))
-    session.screen.data("runs.wait", run, details(run))
-    raise_outcome(run, limit)
+        view = await wait_for_end(session, store, uid, timeout_s)
+        run = run_json(view, children=await store.runs.children(uid))
+    session.screen.data("runs.wait", run, run_details(run))
+    raise_for_outcome(run, limit)
 
 
 @command(group, "logs")
@@ -132,21 +138,23 @@ async def logs(
     from iogate.store.runs.presentation import entry
 
     async with session.store(session.settings()) as store:
-        await found(store, uid)
+        await find_run(store, uid)
         if not follow:
             lines = [entry(raw) for raw in await store.runs.journal(uid)]
-            session.screen.data("runs.logs", {"uid": uid, "entries": lines}, [told(each) for each in lines])
+            session.screen.data(
+                "runs.logs", {"uid": uid, "entries": lines}, [format_entry(each) for each in lines]
+            )
             return
         async for _, raw in store.runs.follow(uid):
             line = entry(raw)
             # Whoever reads what goes on reads one document after the other: a line each, or behind `---`.
             match session.screen.output:
                 case Output.TEXT:
-                    write(told(line))
+                    write_stdout(format_entry(line))
                 case Output.JSON:
-                    write(json.dumps(line, ensure_ascii=False))
+                    write_stdout(json.dumps(line, ensure_ascii=False))
                 case Output.YAML:
-                    write(f"---\n{to_yaml(line)}", end="")
+                    write_stdout(f"---\n{to_yaml(line)}", end="")
 
 
 @command(group, "cancel")
@@ -170,39 +178,39 @@ async def cancel(
         raise Misused(
             "name the runs to cancel, or filter them by --api, --status, --since or --until: one of both"
         )
-    async with session.store(session.settings(), changes=True) as store, repeatable(id_) as operation:
+    async with session.store(session.settings(), changes=True) as store, operation_id(id_) as operation:
         wanted = list(uids or ())
         if filtered:
             found_ = await store.runs.list(
                 api=api,
-                statuses=statuses(status_),
-                since_ms=moment_ms(since, "--since"),
-                until_ms=moment_ms(until, "--until"),
-                limit=BULK,
+                statuses=parse_statuses(status_),
+                since_ms=parse_moment_ms(since, "--since"),
+                until_ms=parse_moment_ms(until, "--until"),
+                limit=MAX_BULK,
             )
             live = [each for each in found_ if each.status not in ENDED]
             if not live:
-                await require_known(store, api)
+                await require_known_api(store, api)
                 session.screen.note("no run matches the filters")
-            confirm("cancels", live, yes=yes)
+            require_confirmation("cancels", live, yes=yes)
             wanted = [each.uid for each in live]
         why = f"{author()}: {reason}" if reason else f"{author()} asked for it"
 
-        async def end(uid: str) -> bool:
+        async def cancel_one(uid: str) -> bool:
             match await store.runs.cancel(uid, why, operation=operation):
                 case "unknown":
-                    raise no_run(uid)
+                    raise run_not_found(uid)
                 case "ended":
                     # One that a filter had matched has ended since: nobody meant that very run.
-                    if not filtered and (status := (await found(store, uid)).status) != "cancelled":
-                        raise has_ended(uid, status)
+                    if not filtered and (status := (await find_run(store, uid)).status) != "cancelled":
+                        raise already_ended(uid, status)
                     session.screen.note(f"{uid} has ended already")
                     return False
                 case _:
                     return True
 
-        cancelled, left = await one_by_one(wanted, end)
-    say_done(session, "runs.cancel", "cancelled", cancelled, left)
+        cancelled, left = await change_each(wanted, cancel_one)
+    report_changes(session, "runs.cancel", "cancelled", cancelled, left)
 
 
 @command(group, "retry")
@@ -228,7 +236,7 @@ async def retry(
     id_: OperationOption = None,
 ) -> None:
     """Let faulted runs go on from the task that faulted; what was done before is not repeated."""
-    from iogate.cli.runs.retry import Attempts
+    from iogate.cli.runs.retry import Retrier
     from iogate.store.connection.connection import time_ms
 
     if on not in (None, "current"):
@@ -240,23 +248,23 @@ async def retry(
         )
     if filtered and status_ not in (None, "faulted"):
         raise Misused(f"--status {status_}: only runs that faulted can be retried")
-    async with session.store(session.settings(), changes=True) as store, repeatable(id_) as operation:
+    async with session.store(session.settings(), changes=True) as store, operation_id(id_) as operation:
         wanted = list(uids or ())
         if filtered:
             found_ = await store.runs.list(
                 api=api,
                 statuses=("faulted",),
-                since_ms=moment_ms(since, "--since"),
-                until_ms=moment_ms(until, "--until"),
-                limit=BULK,
+                since_ms=parse_moment_ms(since, "--since"),
+                until_ms=parse_moment_ms(until, "--until"),
+                limit=MAX_BULK,
             )
             if not found_:
-                await require_known(store, api)
+                await require_known_api(store, api)
                 session.screen.note("no run matches the filters")
-            confirm("retries", found_, yes=yes)
+            require_confirmation("retries", found_, yes=yes)
             wanted = [each.uid for each in found_]
         now_ms = time_ms(await store.call("TIME"))
-        attempts = Attempts(
+        retrier = Retrier(
             store=store,
             pointer=from_,
             current=on is not None,
@@ -264,10 +272,10 @@ async def retry(
             now_ms=now_ms,
             operation=operation,
         )
-        retried, left = await one_by_one(wanted, attempts.make)
-    for remark in attempts.remarks:
+        retried, left = await change_each(wanted, retrier.retry)
+    for remark in retrier.remarks:
         session.screen.note(remark)
-    say_done(session, "runs.retry", "retried", retried, left)
+    report_changes(session, "runs.retry", "retried", retried, left)
 
 
 Uids = Annotated[
@@ -278,114 +286,40 @@ Uids = Annotated[
 @command(group, "suspend")
 async def suspend(session: Session, uids: Uids, id_: OperationOption = None) -> None:
     """Set runs aside: no timer of theirs ends and no task begins until they are resumed."""
-    async with session.store(session.settings(), changes=True) as store, repeatable(id_) as operation:
+    async with session.store(session.settings(), changes=True) as store, operation_id(id_) as operation:
 
-        async def set_aside(uid: str) -> bool:
+        async def suspend_one(uid: str) -> bool:
             match await store.runs.suspend(uid, operation=operation):
                 case "unknown":
-                    raise no_run(uid)
+                    raise run_not_found(uid)
                 case "ended":
-                    raise has_ended(uid, (await found(store, uid)).status)
+                    raise already_ended(uid, (await find_run(store, uid)).status)
                 case "cancelled":
                     raise Refused(f"run {uid} is being cancelled")
                 case "asked":
                     session.screen.note(f"{uid} is at work: it stops at its next task")
             return True
 
-        suspended, left = await one_by_one(uids, set_aside)
-    say_done(session, "runs.suspend", "suspended", suspended, left)
+        suspended, left = await change_each(uids, suspend_one)
+    report_changes(session, "runs.suspend", "suspended", suspended, left)
 
 
 @command(group, "resume")
 async def resume(session: Session, uids: Uids, id_: OperationOption = None) -> None:
     """Let suspended runs go on from where they were."""
-    async with session.store(session.settings(), changes=True) as store, repeatable(id_) as operation:
+    async with session.store(session.settings(), changes=True) as store, operation_id(id_) as operation:
 
-        async def let_go_on(uid: str) -> bool:
+        async def resume_one(uid: str) -> bool:
             match await store.runs.resume(uid, operation=operation):
                 case "unknown":
-                    raise no_run(uid)
+                    raise run_not_found(uid)
                 case "ended":
-                    raise has_ended(uid, (await found(store, uid)).status)
+                    raise already_ended(uid, (await find_run(store, uid)).status)
                 case "not suspended":
                     session.screen.note(f"{uid} is not suspended")
                     return False
                 case _:
                     return True
 
-        resumed, left = await one_by_one(uids, let_go_on)
-    say_done(session, "runs.resume", "resumed", resumed, left)
-
-
-async def found(store: Store, uid: str) -> RunView:
-    """The run, or a NotFound that says why it may be gone."""
-    view = await store.runs.show(uid) if is_uid(uid) else None
-    if view is None:
-        raise no_run(uid)
-    return view
-
-
-def has_ended(uid: str, status_: str) -> Refused:
-    return Refused(f"run {uid} has ended already: it {ended(status_)}")
-
-
-async def until_end(session: Session, store: Store, uid: str, timeout_s: float | None) -> RunView:
-    """The run at its end or at the time-out, with its tasks shown meanwhile."""
-    view = await found(store, uid)
-    deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    with Watching(session.screen) as watching:
-        while view.status not in ENDED:
-            if watching.active:
-                watching.show(whole(view, limited=await is_limited(store, view)))
-            pause_s = GLANCE_S if watching.active else LOOK_S
-            if deadline is not None:
-                left_s = deadline - time.monotonic()
-                if left_s <= 0:
-                    break
-                pause_s = min(pause_s, left_s)
-            view = await store.runs.wait(uid, pause_s) or view
-    return view
-
-
-def raise_outcome(run: dict[str, Any], limit: str | None, *, output: bool = False) -> None:
-    """Raise the failure that an unsuccessful end amounts to.
-
-    `output`: say what is for operators, too, such as the output of a process, since nothing else shows it.
-    """
-    match run["status"]:
-        case "completed":
-            return
-        case "faulted" | "cancelled":
-            error = run.get("error") or {}
-            cause = error.get("detail" if run["status"] == "cancelled" else "message")
-            if output and cause:
-                cause = for_operators(cause, error)
-            raise RunFailed(f"run {run['uid']} {ended(run['status'])}" + (f": {cause}" if cause else ""))
-        case still:
-            unit = "s" if limit and limit.isdigit() else ""
-            raise StillRunning(f"run {run['uid']} is still {still} after {limit}{unit}")
-
-
-def ended(status_: str) -> str:
-    return "was cancelled" if status_ == "cancelled" else status_
-
-
-async def is_limited(store: Store, view: RunView) -> bool:
-    """Whether a run that is kept back waits for its API's `running`, not for a worker."""
-    if view.place not in {"backlog", "woken"}:
-        return False
-    live = await store.revisions.live()
-    api = (await store.revisions.load(live[0])).apis.get(view.api) if live is not None else None
-    return api is not None and api.limits.running is not None
-
-
-def whole(view: RunView, *, limited: bool = False, children: Sequence[str] = ()) -> dict[str, Any]:
-    """Return a run as HTTP shows it, with its parent, its children and the output of a failed process."""
-    import msgspec
-
-    from iogate.store.runs import presentation
-
-    decoded: dict[str, Any] = msgspec.json.decode(
-        msgspec.json.encode(presentation.whole(view, limited=limited, operator=True))
-    )
-    return decoded | {"parent": view.parent, "children": list(children)}
+        resumed, left = await change_each(uids, resume_one)
+    report_changes(session, "runs.resume", "resumed", resumed, left)

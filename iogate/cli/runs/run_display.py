@@ -12,16 +12,16 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from iogate.cli.render import STYLES, Screen, Table, coloured, console
+from iogate.cli.render import STYLES, Screen, Table, console, is_colour_terminal
 
 if TYPE_CHECKING:
     from rich.live import Live
 
 ENDED = frozenset({"completed", "faulted", "cancelled"})
 TIMES = ("createdAt", "startedAt", "endedAt")
-MESSAGE = 100
+MAX_MESSAGE_LENGTH = 100
 """Characters of an error's message in a table; JSON has all of it."""
-SHOWN = 64 * 1024
+MAX_VALUE_LENGTH = 64 * 1024
 """Characters of a value that a terminal is given."""
 
 Run = Mapping[str, Any]
@@ -31,7 +31,10 @@ def task_table(tasks: Sequence[Run]) -> Table:
     """A row a task, in the order in which they started; one that ran several times took all of them."""
     return Table(
         columns=("task", "reference", "status", "times", "took"),
-        rows=[(each["name"], each["reference"], each["status"], each["count"], took(each)) for each in tasks],
+        rows=[
+            (each["name"], each["reference"], each["status"], each["count"], format_duration(each))
+            for each in tasks
+        ],
         numbers=frozenset({"times"}),
     )
 
@@ -40,7 +43,7 @@ def run_table(runs: Sequence[Run]) -> Table:
     """Return a table with a row for each run; the columns `parent` and `error` only if one run has such."""
     columns = ["uid", "api", "workflow", "status", "created", "took"]
     rows: list[list[Any]] = [
-        [each["uid"], each["api"], each["workflow"], each["status"], each["createdAt"], took(each)]
+        [each["uid"], each["api"], each["workflow"], each["status"], each["createdAt"], format_duration(each)]
         for each in runs
     ]
     for name, cells in (
@@ -59,10 +62,10 @@ def _message(error: Run | None) -> str | None:
     if error is None:
         return None
     text = " ".join(str(error["message"]).split())
-    return text if len(text) <= MESSAGE else f"{text[: MESSAGE - 1]}…"
+    return text if len(text) <= MAX_MESSAGE_LENGTH else f"{text[: MAX_MESSAGE_LENGTH - 1]}…"
 
 
-def took(timed: Run) -> str:
+def format_duration(timed: Run) -> str:
     """Time from start to end, as people read it."""
     start, end = timed.get("startedAt"), timed.get("endedAt")
     if not start or not end:
@@ -84,14 +87,14 @@ def headline(run: Run) -> str:
     return f"{run['uid']}  {run['status']}{suffix}"
 
 
-def shortened(text: str) -> str:
+def shorten(text: str) -> str:
     """Cut a long text if stdout is a terminal; a pipe gets all of it."""
-    if len(text) <= SHOWN or not sys.stdout.isatty():
+    if len(text) <= MAX_VALUE_LENGTH or not sys.stdout.isatty():
         return text
-    return f"{text[:SHOWN]}… ({len(text) - SHOWN:,} characters more: -o json shows all)"
+    return f"{text[:MAX_VALUE_LENGTH]}… ({len(text) - MAX_VALUE_LENGTH:,} characters more: -o json shows all)"
 
 
-def details(run: dict[str, Any]) -> list[Table | str]:
+def run_details(run: dict[str, Any]) -> list[Table | str]:
     """A run as people read it."""
     lines = [headline(run)]
     fields = ("api", "workflow", "revision", "caller", "parent", "attempt", *TIMES)
@@ -99,23 +102,23 @@ def details(run: dict[str, Any]) -> list[Table | str]:
     if run.get("children"):
         lines.append(f"{'children':<10} {' '.join(run['children'])}")
     lines += [
-        f"{name:<10} {shortened(json.dumps(run[name], ensure_ascii=False))}"
+        f"{name:<10} {shorten(json.dumps(run[name], ensure_ascii=False))}"
         for name in ("input", "output")
         if run.get(name) is not None
     ]
     if run.get("error"):
-        lines.append(problem(run["error"]))
+        lines.append(format_error(run["error"]))
     text: list[Table | str] = ["\n".join(lines)]
     if run.get("tasks"):
         text += ["", task_table(run["tasks"])]
     return text
 
 
-def problem(error: dict[str, Any]) -> str:
+def format_error(error: dict[str, Any]) -> str:
     """Return an error as text: what happened, what is for operators, where and of what kind."""
     where = f" at {error['instance']}" if error.get("instance") else ""
     # Indented, a line of the message cannot pass for a line of ours.
-    message = shortened(str(error["message"])).replace("\n", f"\n{'':<11}")
+    message = shorten(str(error["message"])).replace("\n", f"\n{'':<11}")
     lines = [f"{'error':<10} {message}"]
     if error.get("sentTo"):
         lines.append(f"{'':<10} sent to {error['sentTo']}")
@@ -127,7 +130,7 @@ def problem(error: dict[str, Any]) -> str:
     return "\n".join([*lines, f"{'':<10} {error['status']} {error['type']}{where}"])
 
 
-def told(line: dict[str, Any]) -> str:
+def format_entry(line: dict[str, Any]) -> str:
     parts = [str(line["at"]), str(line["kind"]).ljust(18), str(line.get("reference", ""))]
     detail = line.get("detail")
     if line["kind"] == "process.output" and detail:
@@ -145,12 +148,12 @@ def told(line: dict[str, Any]) -> str:
     return "  ".join(part for part in parts if part).rstrip()
 
 
-class Watching:
+class LiveDisplay:
     """A live display on stderr while runs go on; silent where stderr is no terminal."""
 
     def __init__(self, screen: Screen) -> None:
         self._live: Live | None = None
-        self._shown = coloured(sys.stderr) and not screen.quiet
+        self._shown = is_colour_terminal(sys.stderr) and not screen.quiet
 
     def __enter__(self) -> Self:
         if self._shown:
@@ -188,6 +191,6 @@ class Watching:
             mark = {"completed": "✓", "faulted": "✗", "skipped": "·", "cancelled": "✗"}.get(
                 task["status"], "…"
             )
-            text = f"  {mark} {task['reference']}  {took(task)}"
+            text = f"  {mark} {task['reference']}  {format_duration(task)}"
             lines.append(Text(text, style=STYLES.get(str(task["status"]), "")))
         self._live.update(Group(*lines))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from iogate.cli.processes.keys import make_key, open_to_serve
+from iogate.cli.processes.keys import ensure_key, open_to_serve
 from iogate.settings import LINK_KEY_FILE, Settings
 from iogate.store.embedded.server import start_embedded
 from iogate.store.integrity import trust
@@ -23,7 +23,7 @@ async def test_a_key_that_another_command_generates_meanwhile_is_used(
         found = trust.link_key
         looks = iter([None])
         monkeypatch.setattr(trust, "link_key", lambda given: next(looks, found(given)))
-        await make_key(settings, embedded.url)
+        await ensure_key(settings, embedded.url)
         assert found(settings) is not None
     finally:
         embedded.stop()

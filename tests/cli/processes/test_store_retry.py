@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from iogate.cli.processes import embedded_store as kept
-from iogate.cli.processes.embedded_store import kept_store
-from iogate.cli.processes.process_commands import _listening, _Parts
-from iogate.cli.processes.store_retry import patiently
+from iogate.cli.processes.embedded_store import supervised_store
+from iogate.cli.processes.process_commands import _listen, _Parts
+from iogate.cli.processes.store_retry import retry_until_available
 from iogate.errors import Unreachable, WrongStore
 from iogate.gateway.sockets import PortTaken
 from iogate.settings import Settings
@@ -60,13 +60,13 @@ async def test_a_store_that_is_away_is_asked_again_and_one_that_refuses_is_not()
             raise answer
         return str(answer)
 
-    assert await patiently(ask) == "here"
+    assert await retry_until_available(ask) == "here"
     answers = iter([WrongStore("not ours"), "here"])
     with pytest.raises(WrongStore, match="not ours"):
-        await patiently(ask)
+        await retry_until_available(ask)
     answers = iter([Unreachable("away for long"), "here"])
     with pytest.raises(Unreachable, match="away for long"):
-        await patiently(ask, limit_s=-1.0)
+        await retry_until_available(ask, limit_s=-1.0)
 
 
 async def test_a_port_that_a_dying_gateway_still_holds_is_waited_for(tmp_path: Path) -> None:
@@ -75,13 +75,13 @@ async def test_a_port_that_a_dying_gateway_still_holds_is_waited_for(tmp_path: P
         held.listen()
         settings = Settings(host="127.0.0.1", port=held.getsockname()[1], data_dir=tmp_path)
         asyncio.get_running_loop().call_later(0.2, held.close)
-        async with _listening(settings, _Parts(gateways=True)) as files:
+        async with _listen(settings, _Parts(gateways=True)) as files:
             assert len(files) == 1
-        async with _listening(replace(settings, port=free_port()), _Parts(gateways=True)) as files:
+        async with _listen(replace(settings, port=free_port()), _Parts(gateways=True)) as files:
             with socket.socket(fileno=os.dup(files[0])) as ours:
                 taken = replace(settings, port=ours.getsockname()[1])
             with pytest.raises(PortTaken, match="Address already in use"):
-                async with _listening(taken, _Parts(gateways=True)):
+                async with _listen(taken, _Parts(gateways=True)):
                     pass
 
 
@@ -89,11 +89,11 @@ async def test_a_store_that_cannot_be_started_at_first_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that is full is no error of ours and passes: the keeper goes on."""
-    monkeypatch.setattr(kept, "AGAIN_S", 0.05)
+    monkeypatch.setattr(kept, "RETRY_S", 0.05)
     settings = Settings(data_dir=tmp_path)
     failed: list[int] = []
 
-    async with kept_store(settings) as url:
+    async with supervised_store(settings) as url:
         start = embedded._start
 
         def full(*arguments: Any, **named: Any) -> Any:
@@ -132,13 +132,13 @@ async def test_announcements_in_a_copied_folder_keep_no_store(tmp_path: Path) ->
         await store.presence.announce(user)
         now_s = await store.now_ms() // 1000
         await store.call("ZADD", PROCESSES + "worker", now_s + 2, user.id)
-        async with kept_store(settings):
+        async with supervised_store(settings):
             pass
         assert server.alive, "another process uses it"
         await store.call("ZADD", PROCESSES + "worker", now_s - 60, user.id)
         await store.close()
         with pytest.raises(WrongStore):
-            async with kept_store(settings):
+            async with supervised_store(settings):
                 raise WrongStore("refused")
         assert not server.alive
     finally:

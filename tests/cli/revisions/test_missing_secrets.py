@@ -30,7 +30,7 @@ async def test_secrets_of_workflows_that_workers_lack_are_told_with_the_reason(s
         worker("w2", secrets="key", **{"unset:pin": "environment variable PIN is not set"}),
         worker("of an earlier release"),
     ]
-    lacks, started = await missing_secrets.of_live(store, workers)
+    lacks, started = await missing_secrets.by_live_workflow(store, workers)
     assert started == {"a/b": "n/pays:1"}
     assert lacks == {
         "n/pays:1": [
@@ -38,4 +38,4 @@ async def test_secrets_of_workflows_that_workers_lack_are_told_with_the_reason(s
             'secret new: the setting "secrets" does not name it',
         ]
     }
-    assert await missing_secrets.of_live(store, workers[2:]) == ({}, started), "nobody tells"
+    assert await missing_secrets.by_live_workflow(store, workers[2:]) == ({}, started), "nobody tells"

@@ -1,0 +1,105 @@
+"""Lookup of one run, the wait for its end, and the error that its end amounts to.
+
+Used by `runs`, `run`, `api call` and the commands that change several runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from iogate.cli.runs.run_display import ENDED, LiveDisplay
+from iogate.cli.session import Session
+from iogate.errors import NotFound, Refused, RunFailed, StillRunning, for_operators
+
+if TYPE_CHECKING:
+    from iogate.store.runs.operations import RunView
+    from iogate.store.store import Store
+
+DISPLAY_POLL_S = 0.3
+"""Seconds between two looks of a live display."""
+MAX_WAIT_S = 30.0
+"""Longest wait for one answer of the store, without a live display."""
+
+
+async def find_run(store: Store, uid: str) -> RunView:
+    """The run, or a NotFound that says why it may be gone."""
+    view = await store.runs.show(uid) if is_uid(uid) else None
+    if view is None:
+        raise run_not_found(uid)
+    return view
+
+
+async def wait_for_end(session: Session, store: Store, uid: str, timeout_s: float | None) -> RunView:
+    """The run at its end or at the time-out, with its tasks shown meanwhile."""
+    view = await find_run(store, uid)
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    with LiveDisplay(session.screen) as watching:
+        while view.status not in ENDED:
+            if watching.active:
+                watching.show(run_json(view, limited=await is_limited(store, view)))
+            pause_s = DISPLAY_POLL_S if watching.active else MAX_WAIT_S
+            if deadline is not None:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    break
+                pause_s = min(pause_s, left_s)
+            view = await store.runs.wait(uid, pause_s) or view
+    return view
+
+
+def raise_for_outcome(run: dict[str, Any], limit: str | None, *, output: bool = False) -> None:
+    """Raise the failure that an unsuccessful end amounts to.
+
+    `output`: say what is for operators, too, such as the output of a process, since nothing else shows it.
+    """
+    match run["status"]:
+        case "completed":
+            return
+        case "faulted" | "cancelled":
+            error = run.get("error") or {}
+            cause = error.get("detail" if run["status"] == "cancelled" else "message")
+            if output and cause:
+                cause = for_operators(cause, error)
+            raise RunFailed(f"run {run['uid']} {end_phrase(run['status'])}" + (f": {cause}" if cause else ""))
+        case still:
+            unit = "s" if limit and limit.isdigit() else ""
+            raise StillRunning(f"run {run['uid']} is still {still} after {limit}{unit}")
+
+
+async def is_limited(store: Store, view: RunView) -> bool:
+    """Whether a run that is kept back waits for its API's `running`, not for a worker."""
+    if view.place not in {"backlog", "woken"}:
+        return False
+    live = await store.revisions.live()
+    api = (await store.revisions.load(live[0])).apis.get(view.api) if live is not None else None
+    return api is not None and api.limits.running is not None
+
+
+def end_phrase(status_: str) -> str:
+    return "was cancelled" if status_ == "cancelled" else status_
+
+
+def already_ended(uid: str, status_: str) -> Refused:
+    return Refused(f"run {uid} has ended already: it {end_phrase(status_)}")
+
+
+def run_json(view: RunView, *, limited: bool = False, children: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a run as HTTP shows it, with its parent, its children and the output of a failed process."""
+    import msgspec
+
+    from iogate.store.runs import presentation
+
+    decoded: dict[str, Any] = msgspec.json.decode(
+        msgspec.json.encode(presentation.whole(view, limited=limited, operator=True))
+    )
+    return decoded | {"parent": view.parent, "children": list(children)}
+
+
+def is_uid(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def run_not_found(uid: str) -> NotFound:
+    return NotFound(f"no run {uid}", hint="finished runs are kept for the retention of their API")
