@@ -20,7 +20,7 @@ from iogate import logs, settings
 from iogate.errors import IogateError, Unreachable
 from iogate.gateway import app, process, sockets
 from iogate.gateway.authentication.links import Links
-from iogate.gateway.calls.call_handler import Calls
+from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.events import senders
 from iogate.gateway.http.access_log import AccessLog
 from iogate.gateway.http.body import Bodies
@@ -93,7 +93,7 @@ async def run(chosen: Settings) -> None:
     refresher = Refresher(live, lambda: find_store(chosen), ring, replicas=chosen.confirming)
     listening = sockets.inherited_or_own(chosen.host, chosen.port)
     sockets.limit_writes(listening, chosen.write_timeout)
-    application = app.build(live, Calls(live, refresher, UidSource()))
+    application = app.build(live, CallHandler(live, refresher, UidSource()))
     background = [asyncio.create_task(refresher.run(), name="refresh")]
     if chosen.gateways > 1:
         folder = chosen.data_dir / "metrics" / str(listening.getsockname()[1])

@@ -14,18 +14,18 @@ from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
 from iogate.gateway.authentication import authenticator
-from iogate.gateway.events import event_intake as arrivals
-from iogate.gateway.events.event_intake import Arrivals
+from iogate.gateway.events import event_intake
+from iogate.gateway.events.event_intake import EventIntake
 from iogate.gateway.http import responses
-from iogate.gateway.http.litestar_responses import as_response
-from iogate.gateway.http.responses import ErrorAnswer, Failed, not_allowed
+from iogate.gateway.http.litestar_responses import to_litestar
+from iogate.gateway.http.responses import ErrorResponse, HTTPError, not_allowed
 from iogate.gateway.observability import endpoints
 from iogate.gateway.runs import run_handler
 
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
-    from iogate.gateway.calls.call_handler import Calls
+    from iogate.gateway.calls.call_handler import CallHandler
     from iogate.gateway.live import Live
 
 log = logging.getLogger(__name__)
@@ -39,19 +39,19 @@ class Application:
     Checks of every request come first: the host that it names, its origin, and the form of its path.
     """
 
-    def __init__(self, live: Live, calls: Calls, arrivals: Arrivals, others: Litestar) -> None:
+    def __init__(self, live: Live, calls: CallHandler, events: EventIntake, others: Litestar) -> None:
         self._log = live.access_log
         self._hosts = live.hosts
         self._origins = live.origins
         self._calls = calls
-        self._arrivals = arrivals
+        self._events = events
         self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await self._others(scope, receive, send)
             return
-        headers, repeated = authenticator.index(scope["headers"])
+        headers, repeated = authenticator.index_headers(scope["headers"])
         if b"host" in repeated:
             await responses.TWO_HOSTS.send(self._log.noting(scope, send))
             return
@@ -66,8 +66,8 @@ class Application:
         path = scope["raw_path"]
         if path.startswith(_CALLS):
             await self._calls.respond(scope, receive, send, headers, repeated)
-        elif path == arrivals.PATH:
-            await self._arrivals.respond(scope, receive, send, headers, repeated)
+        elif path == event_intake.PATH:
+            await self._events.respond(scope, receive, send, headers, repeated)
         elif b"%" in path or path.endswith(b"/") or b"//" in path:
             # Litestar would decode and trim it: a path that a proxy keeps inside has one form.
             await responses.NO_PATH.send(self._log.noting(scope, send))
@@ -75,13 +75,13 @@ class Application:
             await self._others(scope, receive, self._log.noting(scope, send))
 
 
-def build(live: Live, calls: Calls) -> Application:
+def build(live: Live, calls: CallHandler) -> Application:
     """Compose the application around what is live."""
 
-    def last(answered: Response[Any]) -> Response[Any]:
+    def last(response: Response[Any]) -> Response[Any]:
         if live.draining.is_set():
-            answered.headers["connection"] = "close"
-        return answered
+            response.headers["connection"] = "close"
+        return response
 
     others = Litestar(
         route_handlers=[*run_handler.handlers(live), *endpoints.handlers(live)],
@@ -92,17 +92,17 @@ def build(live: Live, calls: Calls) -> Application:
         logging_config=None,
         debug=False,
     )
-    return Application(live, calls, Arrivals(live), others)
+    return Application(live, calls, EventIntake(live), others)
 
 
 def _on_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    return as_response(_answer(request, error))
+    return to_litestar(_response_to(request, error))
 
 
-def _answer(request: Request[Any, Any, Any], error: Exception) -> ErrorAnswer:
+def _response_to(request: Request[Any, Any, Any], error: Exception) -> ErrorResponse:
     match error:
-        case Failed():
-            return error.answer
+        case HTTPError():
+            return error.response
         case NotFoundException():
             return responses.NO_PATH
         case MethodNotAllowedException():
@@ -110,7 +110,9 @@ def _answer(request: Request[Any, Any, Any], error: Exception) -> ErrorAnswer:
             verbs = sorted(verb.strip() for verb in allowed.split(",") if verb.strip())
             return not_allowed(request.method[:20], ", ".join(verbs))
         case HTTPException() if error.status_code < 500:
-            return ErrorAnswer(error.status_code, "requestError.invalidParams", error.detail or "Bad request")
+            return ErrorResponse(
+                error.status_code, "requestError.invalidParams", error.detail or "Bad request"
+            )
         case _:
             log.error(
                 "%s %s failed",

@@ -16,7 +16,7 @@ from iogate.gateway.http.access_log import AccessLog
 from iogate.gateway.http.body import Bodies
 from iogate.gateway.http.hosts import Hosts
 from iogate.gateway.http.origins import Origins
-from iogate.gateway.http.responses import STORE_DOWN, Failed, of_store
+from iogate.gateway.http.responses import STORE_DOWN, HTTPError, store_error
 from iogate.gateway.observability.metrics import EventCounts, Snapshot
 from iogate.gateway.runs.run_stream import Streams
 from iogate.gateway.validation.validator import Validation
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from iogate.store.store import Store
 
 LAST_BODY_S = 5.0
-ANSWER_S = 0.9
+STORE_TIMEOUT_S = 0.9
 """How long a route waits for the store: with the rest of the call, less than a second."""
 
 
@@ -93,9 +93,9 @@ class Live:
     async def reach(self) -> AsyncIterator[Store]:
         """The store, for one short exchange; a store that is out of reach is a 503 within a second."""
         if self.store is None:
-            raise Failed(STORE_DOWN)
+            raise HTTPError(STORE_DOWN)
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(STORE_TIMEOUT_S):
                 yield self.store
         except (TimeoutError, Unreachable) as error:
-            raise Failed(of_store(error)) from None
+            raise HTTPError(store_error(error)) from None

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from iogate.errors import IogateError, WrongStore
 from iogate.gateway.calls import routes
-from iogate.gateway.live import ANSWER_S
+from iogate.gateway.live import STORE_TIMEOUT_S
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.maintenance.presence import GATEWAY, UNSET, Process
 from iogate.store.store import open_store
@@ -49,7 +49,7 @@ LOOK_S = 1.0
 """How often the files of secrets are looked at: one may have been replaced."""
 
 
-def _oddity(gate: Gate, table: routes.Table) -> str:
+def _mismatch(gate: Gate, table: routes.Table) -> str:
     """Say how a gate differs from what the table's revision says of its API; empty if it does not."""
     route = table.routes.get(gate.api)
     if route is None:
@@ -98,7 +98,7 @@ class Refresher:
         if store is None:
             return
         with contextlib.suppress(*BROKEN):
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(STORE_TIMEOUT_S):
                 await store.refusals.flush()
                 await store.presence.leave(GATEWAY, self.id)
         await store.close()
@@ -142,7 +142,7 @@ class Refresher:
         live, store = self._live, self._live.store
         if store is None:
             raise TimeoutError
-        async with asyncio.timeout(ANSWER_S * 2):
+        async with asyncio.timeout(STORE_TIMEOUT_S * 2):
             current = await store.revisions.live()
             table = live.table
             if current is None:
@@ -191,7 +191,7 @@ class Refresher:
     async def _set_enabled(store: Store, table: routes.Table) -> None:
         states = await store.gates.states()
         table.enable(name for name, gate in states.items() if gate.enabled)
-        odd = {name: why for name, gate in states.items() if (why := _oddity(gate, table))}
+        odd = {name: why for name, gate in states.items() if (why := _mismatch(gate, table))}
         # Gates of a newer revision are none of this table's business.
         if odd and await store.revisions.live() == (table.number, table.digest):
             for name, why in odd.items():
@@ -222,7 +222,7 @@ class Refresher:
         if store is None:
             return
         with contextlib.suppress(*BROKEN):
-            async with asyncio.timeout(ANSWER_S / 2):
+            async with asyncio.timeout(STORE_TIMEOUT_S / 2):
                 route.enabled = await store.gates.is_enabled(route.api.id)
 
     async def _look_for_secrets(self) -> None:
@@ -233,8 +233,8 @@ class Refresher:
             if table is None:
                 continue
             for route in await asyncio.to_thread(_changed, list(table.routes.values())):
-                before, route.guard = route.guard, route.guard.renewed()
-                if (route.guard.unset, route.guard.spare) != (before.unset, before.spare):
+                before, route.authenticator = route.authenticator, route.authenticator.renewed()
+                if (route.authenticator.unset, route.authenticator.spare) != (before.unset, before.spare):
                     _log_secrets(route)
                 else:
                     log.info(
@@ -260,7 +260,7 @@ class Refresher:
     async def _read_clock(self, store: Store) -> None:
         """Follow the store's clock; the last reading stays if it cannot be read."""
         with contextlib.suppress(*BROKEN):
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(STORE_TIMEOUT_S):
                 self._live.clock.observe(await store.now_ms())
 
     async def _announce(self, store: Store) -> None:
@@ -290,7 +290,7 @@ class Refresher:
             extra={"action": "revision.taken", "revision": table.number},
         )
         for route in table.routes.values():
-            if route.guard.unset or route.guard.spare:
+            if route.authenticator.unset or route.authenticator.spare:
                 _log_secrets(route)
 
     def _report(self, error: BaseException) -> None:
@@ -319,23 +319,23 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def _changed(routes: list[Route]) -> list[Route]:
-    return [route for route in routes if route.guard.has_changed()]
+    return [route for route in routes if route.authenticator.has_changed()]
 
 
 def _log_secrets(route: Route) -> None:
-    name, guard = route.api.id, route.guard
-    if guard.unset:
+    name, authenticator = route.api.id, route.authenticator
+    if authenticator.unset:
         log.warning(
             "%s answers 503 to callers whose secrets are missing: %s",
             name,
-            "; ".join(guard.unset),
+            "; ".join(authenticator.unset),
             extra={"action": "api.unconfigured", "api": name},
         )
-    elif guard.spare:
+    elif authenticator.spare:
         log.warning(
             "%s works without a secret that is missing: %s",
             name,
-            "; ".join(guard.spare),
+            "; ".join(authenticator.spare),
             extra={"action": "api.spare_missing", "api": name},
         )
     else:

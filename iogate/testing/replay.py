@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from iogate.errors import NotFound, for_operators, same_type
 from iogate.gateway.calls.routes import Route
-from iogate.gateway.http.responses import Failed, not_allowed, too_large
+from iogate.gateway.http.responses import HTTPError, not_allowed, too_large
 from iogate.gateway.observability.metrics import Counts
 from iogate.gateway.validation import call_input as content
 from iogate.testing.comparison import differences
@@ -96,8 +96,8 @@ async def replay(harness: Harness, api_id: str, case: DebugCase) -> Replayed:
     mocks = scripted(case.mocks)
     try:
         value = _input(api, sent, harness.root)
-    except Failed as refused:
-        http, message = refused.answer.status, refused.answer.message
+    except HTTPError as refused:
+        http, message = refused.response.status, refused.response.message
     else:
         outcome = await harness.run(api.workflow, value, mocks=mocks, events=case.events or ())
     found = failures(case, http, message, outcome)
@@ -115,7 +115,7 @@ async def replay(harness: Harness, api_id: str, case: DebugCase) -> Replayed:
 def _input(api: Api, sent: Sent, root: Path) -> Any:
     """Judge the request by the gateway's own rules and give the run's input."""
     if sent.verb not in api.verbs:
-        raise Failed(not_allowed(sent.verb, ", ".join(api.verbs)))
+        raise HTTPError(not_allowed(sent.verb, ", ".join(api.verbs)))
     body = sent.body or b""
     if len(body) > api.limits.body:
         raise too_large(api.limits.body)

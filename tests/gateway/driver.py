@@ -29,7 +29,7 @@ from iogate.compiler.revision import (
 from iogate.gateway import app, sockets
 from iogate.gateway.app import Application
 from iogate.gateway.authentication.links import Links
-from iogate.gateway.calls.call_handler import Calls
+from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.live import Live
 from iogate.gateway.refresh import Refresher
 from iogate.security import secrets
@@ -178,7 +178,7 @@ async def opened(store: Store, *, loopback: bool = True, root: Path | None = Non
     live = Live(links=Links(LINK_KEY), loopback=loopback, public_url="http://gateway.test", root=root)
     live.store, live.intake = store, store.intake()
     refresher = Refresher(live, lambda: store.url, RING)
-    application = app.build(live, Calls(live, refresher, UidSource()))
+    application = app.build(live, CallHandler(live, refresher, UidSource()))
     try:
         yield World(store=store, live=live, refresher=refresher, application=application)
     finally:

@@ -8,7 +8,7 @@ from typing import Any
 
 from iogate.compiler.revision import Auth
 from iogate.gateway import app
-from iogate.gateway.calls.call_handler import Calls
+from iogate.gateway.calls.call_handler import CallHandler
 from iogate.store import keys
 from iogate.store.integrity.seals import opened_event
 from iogate.store.runs.uids import UidSource
@@ -24,7 +24,7 @@ BATCH = {"content-type": "application/cloudevents-batch+json"}
 def open_to(world: World, auth: Auth | None) -> World:
     """The same gateway, with the setting `events.auth`."""
     world.live.senders = auth
-    world.application = app.build(world.live, Calls(world.live, world.refresher, UidSource()))
+    world.application = app.build(world.live, CallHandler(world.live, world.refresher, UidSource()))
     return world
 
 

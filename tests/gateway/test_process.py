@@ -149,10 +149,10 @@ async def test_large_headers_are_a_4xx(client: httpx.AsyncClient, gateway: Gatew
             b"y" * size
         )
         try:
-            answer = await exchange(gateway.port, head)
+            response = await exchange(gateway.port, head)
         except ConnectionError:
             continue  # closed in our face, which is an answer too
-        assert answer.startswith(b"HTTP/1.1 4") or not answer
+        assert response.startswith(b"HTTP/1.1 4") or not response
     assert (await client.post("/v1/api/a/b/async")).status_code == 202
 
 
@@ -173,8 +173,8 @@ async def test_broken_http_starts_nothing(
     client: httpx.AsyncClient, gateway: Gateway, store: Store, data: bytes
 ) -> None:
     before = sum((await store.runs.counts()).values())
-    answer = await exchange(gateway.port, data)
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+    response = await exchange(gateway.port, data)
+    assert response == b"" or response.startswith(b"HTTP/1.1 4")
     assert sum((await store.runs.counts()).values()) == before
 
 
@@ -187,10 +187,10 @@ async def test_null_bytes_and_encodings_in_a_path_are_a_404(
         b"/v1/api/a/b/async/",
         b"//v1/api/a/b/async",
     ):
-        answer = await exchange(
+        response = await exchange(
             gateway.port, b"POST %s HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n" % path
         )
-        assert answer.startswith(b"HTTP/1.1 404")
+        assert response.startswith(b"HTTP/1.1 404")
 
 
 async def test_head_answers_without_a_body(client: httpx.AsyncClient) -> None:

@@ -97,7 +97,7 @@ async def test_call_of_a_disabled_api_reads_its_own_gate_and_no_other(world: Wor
     assert {name: after[name] - before[name] for name in after} == {"hgetall": 0, "hmget": 1, "smembers": 0}
     await world.store.gates.set_enabled(["a/b7"], True, author="me")
     answers = await asyncio.gather(*(world.call(f"a/b{number}") for number in (7, 7, 8)))
-    assert [answer.status for answer in answers] == [401, 401, 403]
+    assert [response.status for response in answers] == [401, 401, 403]
 
 
 async def test_a_revision_that_cannot_be_taken_leaves_the_last_good_one(

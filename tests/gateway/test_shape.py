@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from iogate.compiler.revision import Limits
-from iogate.gateway.http.responses import Failed
+from iogate.gateway.http.responses import HTTPError
 from tests.gateway.driver import TOKEN, USER, Reply, World, api
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "PURGE", "x"]
@@ -172,4 +172,4 @@ async def test_openapi_describes_the_live_revision_without_secrets(world: World)
 def test_an_answer_on_its_way_names_its_message() -> None:
     from iogate.gateway.http.responses import NO_RUN
 
-    assert str(Failed(NO_RUN)) == NO_RUN.message
+    assert str(HTTPError(NO_RUN)) == NO_RUN.message

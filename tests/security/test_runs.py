@@ -145,7 +145,7 @@ async def test_a_token_that_may_be_that_of_a_slow_api_too_is_hashed_once(
     slow = (await world.call("a/slow", token="right")).uid
     table = world.live.table
     assert table is not None
-    verifier = table.routes["a/slow"].guard._token
+    verifier = table.routes["a/slow"].authenticator._token
     assert verifier is not None
     for uid in (slow, "1"):
         verifier._ruled_out.clear()

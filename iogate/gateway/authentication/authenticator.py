@@ -1,7 +1,7 @@
-"""Who calls: reads credentials from headers and has them judged.
+"""Authentication of callers by the credentials in request headers.
 
-One `Guard` per API, built when a revision is taken. Invariant: no credential is logged, stored or named
-in an answer, and comparison is constant-time (`iogate.security.secrets.Verifier`).
+Each API has one `Authenticator`, built when the gateway loads a revision. Invariant: no credential is logged,
+stored or named in a response, and comparison is constant-time (`iogate.security.secrets.Verifier`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, assert_never
 
 from iogate.compiler.revision import AnyAuth, EnvSecret, FileSecret, HashedSecret, NoAuth, TokenAuth, UserAuth
-from iogate.gateway.http.responses import UNCONFIGURED, ErrorAnswer, Failed, invalid, too_many
+from iogate.gateway.http.responses import UNCONFIGURED, ErrorResponse, HTTPError, invalid, too_many
 from iogate.security import secrets
 from iogate.security.password_hashing import Busy
 from iogate.security.secrets import Presented, Verifier
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
 Client: TypeAlias = tuple[str, int] | None
 
-NOBODY = ""
-"""The caller of an API that asks for no credentials."""
+ANONYMOUS = ""
+"""The caller of an API without credentials."""
 
 _BEARER = (b"www-authenticate", b'Bearer realm="iogate"')
 _BASIC = (b"www-authenticate", b'Basic realm="iogate", charset="UTF-8"')
@@ -38,16 +38,16 @@ _Version: TypeAlias = tuple[int, int, int] | None
 """Inode, size and time of change of a file; None if there is none."""
 
 
-class Absent(Failed):
-    """No credentials of a kind that this API takes."""
+class MissingCredentials(HTTPError):
+    """The request has no credentials of a kind that the API accepts."""
 
 
-class Wrong(Failed):
-    """Credentials that open nothing here."""
+class InvalidCredentials(HTTPError):
+    """The credentials are not valid for the API."""
 
 
-def index(headers: RawHeaders) -> tuple[dict[bytes, bytes], frozenset[bytes]]:
-    """Headers by name, and the names that appear more than once."""
+def index_headers(headers: RawHeaders) -> tuple[dict[bytes, bytes], frozenset[bytes]]:
+    """Return the headers by name, and the names that appear more than once."""
     found = dict(headers)
     if isinstance(headers, list) and len(found) == len(headers):
         return found, frozenset()
@@ -58,36 +58,36 @@ def index(headers: RawHeaders) -> tuple[dict[bytes, bytes], frozenset[bytes]]:
     return found, frozenset(repeated)
 
 
-class Shown(NamedTuple):
-    """The credentials of a request, as any guard looks for them."""
+class Credentials(NamedTuple):
+    """The credentials of a request, of each kind that an API may accept."""
 
     token: Presented | None = None
     user: Presented | None = None
 
 
-def shown(headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> Shown:
-    """Read the credentials of a request; nothing if they contradict each other."""
+def read_credentials(headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> Credentials:
+    """Return the credentials of a request; empty if they contradict each other."""
     if repeated & _CREDENTIALS:
-        return Shown()
+        return Credentials()
     bearer, basic = _authorization(headers)
     try:
         token, user = _one_token(headers, bearer), _one_user(headers, basic)
-    except Failed:
-        return Shown()
-    return Shown(
+    except HTTPError:
+        return Credentials()
+    return Credentials(
         secrets.presented(_text(token)) if token else None,
         secrets.presented(_text(user[1]), _text(user[0])) if user else None,
     )
 
 
-class Guard:
-    """The credentials that open one API."""
+class Authenticator:
+    """Checks the credentials of requests to one API."""
 
     def __init__(self, auth: Auth, *, root: Path | None = None, hashing: Hashing | None = None) -> None:
         self.unset: tuple[str, ...] = ()
-        """Secrets that this machine does not have, of callers of which it has no other secret."""
+        """Messages about missing secrets, of callers that have no other secret on this machine."""
         self.spare: tuple[str, ...] = ()
-        """Missing secrets of callers of which another one is usable."""
+        """Messages about missing secrets, of callers that have another secret on this machine."""
         self._auth, self._root, self._hashing = auth, root, hashing
         self._files: dict[Path, _Version] = {}
         self.opens_to_all = False
@@ -113,11 +113,11 @@ class Guard:
         self._challenges = [
             header for header, verifier in ((_BEARER, self._token), (_BASIC, self._user)) if verifier
         ]
-        self._absent = ErrorAnswer(
+        self._absent = ErrorResponse(
             401, "requestError.invalidParams", " or ".join(kinds) + " is required", self._challenges
         )
         self._wrong = {
-            kind: ErrorAnswer(401, "requestError.unauthorized", f"{kind} is invalid", self._challenges)
+            kind: ErrorResponse(401, "requestError.unauthorized", f"{kind} is invalid", self._challenges)
             for kind in kinds
         }
         self.stripped = frozenset(
@@ -125,7 +125,7 @@ class Guard:
             | ({b"token"} if self._token else set())
             | ({b"user", b"password"} if self._user else set())
         )
-        """Headers that no run may see."""
+        """Headers that are never part of the input of a run."""
 
     def _resolve(
         self, named: Mapping[str, tuple[Secret, ...]], into: dict[str, list[str]], root: Path | None
@@ -135,7 +135,7 @@ class Guard:
             missing: tuple[str, ...] = ()
             for secret in values:
                 if isinstance(secret, FileSecret):
-                    # Before it is read: a change in between is seen as one.
+                    # Before the file is read, so that a change in between is noticed later.
                     path = Path(secret.path) if root is None else root / secret.path
                     self._files[path] = _version(path)
                 try:
@@ -149,29 +149,30 @@ class Guard:
                 self.unset += missing
 
     def has_changed(self) -> bool:
-        """Tell whether a file of a secret was replaced, written, made or removed; looks at the files."""
+        """Tell whether a secret file was replaced, written, created or removed; calls stat on each file."""
         return any(_version(path) != version for path, version in self._files.items())
 
-    def renewed(self) -> Guard:
-        """Return a guard that has read its secrets again."""
-        return Guard(self._auth, root=self._root, hashing=self._hashing)
+    def renewed(self) -> Authenticator:
+        """Return a new authenticator of the same API with its secrets read again."""
+        return Authenticator(self._auth, root=self._root, hashing=self._hashing)
 
-    def recognise(self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> str | None:
-        """Return the name of the caller whose token the header `token` is; None where `judge` has to say.
+    def authenticate_now(self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> str | None:
+        """Return the caller of a request whose only credential is the header `token`, else None.
 
-        Most calls are of this kind, which takes a third of the time of `judge`.
+        After None, `authenticate` has to decide. Most calls are of this kind; it takes a third of the time.
         """
         if self._token is None or self._user is not None or repeated or b"authorization" in headers:
             return None
         token = headers.get(b"token")
         return self._token.quick_token(token) if token else None
 
-    async def judge(
+    async def authenticate(
         self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes], client: Client = None
     ) -> str:
         """Return the name of the caller; `client` is the peer's address and port, as in an ASGI scope.
 
-        Raises Absent or Wrong, the 400 for credentials that contradict, or the 429 for too many wrong ones.
+        Raises MissingCredentials, InvalidCredentials, or HTTPError: the 400 for credentials that contradict
+        each other, the 429 for too many wrong ones, the 503 if the secrets are missing on this machine.
         """
         return (await self.identify(headers, repeated, client))[1]
 
@@ -180,67 +181,67 @@ class Guard:
     ) -> tuple[str, str]:
         """Return kind and name of the credential: a token and a user of one name are two identities.
 
-        Both are empty without a credential. Raises what `judge` raises.
+        Both are empty without a credential. Raises as `authenticate` does.
         """
         if self._token is None and self._user is None:
             if self.unset:
-                raise Failed(UNCONFIGURED)
-            return NOBODY, NOBODY
+                raise HTTPError(UNCONFIGURED)
+            return ANONYMOUS, ANONYMOUS
         if repeated and (twice := sorted(repeated & _CREDENTIALS)):
             raise invalid(f"The header {twice[0].decode()} is given more than once")
         try:
-            return await self._judge(headers, client[0] if client else "")
+            return await self._authenticate(headers, client[0] if client else "")
         except Busy as busy:
-            raise too_often(busy) from None
-        except (Absent, Wrong):
+            raise too_many_attempts(busy) from None
+        except (MissingCredentials, InvalidCredentials):
             if self.unset:
-                # They may be those that this machine does not have.
-                raise Failed(UNCONFIGURED) from None
+                # The credentials may match a secret that this machine lacks.
+                raise HTTPError(UNCONFIGURED) from None
             if self.opens_to_all:
-                return NOBODY, NOBODY
+                return ANONYMOUS, ANONYMOUS
             raise
 
-    def known(self, shown: Shown) -> str | None:
-        """Return the caller that these credentials name, if that can be told without an Argon2 hash."""
-        mine = self._asked_for(shown)
-        return mine[0].known(mine[1]) if mine is not None else None
+    def known_caller(self, credentials: Credentials) -> str | None:
+        """Return the caller with these credentials if that is known without an Argon2 hash, else None."""
+        selected = self._select(credentials)
+        return selected[0].known(selected[1]) if selected is not None else None
 
-    async def settle(self, shown: Shown) -> str | None:
-        """Return the caller that these credentials name, which are right elsewhere; count no failure.
+    async def verify(self, credentials: Credentials) -> str | None:
+        """Return the caller with these credentials, None if there is none; do not count a failure.
 
-        Raises Busy if too many hashes wait already.
+        Raises Busy if too many hashes are waiting.
         """
-        mine = self._asked_for(shown)
-        return await mine[0].settle(mine[1]) if mine is not None else None
+        selected = self._select(credentials)
+        return await selected[0].settle(selected[1]) if selected is not None else None
 
-    def _asked_for(self, shown: Shown) -> tuple[Verifier, Presented] | None:
-        token = (self._token, shown.token) if self._token and shown.token else None
-        user = (self._user, shown.user) if self._user and shown.user else None
-        # Of both kinds at once, `judge` says what is wrong.
+    def _select(self, credentials: Credentials) -> tuple[Verifier, Presented] | None:
+        token = (self._token, credentials.token) if self._token and credentials.token else None
+        user = (self._user, credentials.user) if self._user and credentials.user else None
+        # Credentials of both kinds are an error, which `authenticate` reports.
         return None if token and user else token or user
 
     @property
     def token_work(self) -> list[Parameters]:
-        """Hashes that a wrong token costs."""
+        """Hashes to compute for a wrong token."""
         return self._token.token_work if self._token is not None else []
 
     @property
     def password_work(self) -> list[Parameters]:
-        """Hashes that a wrong password costs."""
+        """Hashes to compute for a wrong password."""
         return self._user.password_work if self._user is not None else []
 
     def work(self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> list[Parameters]:
-        """Return the hashes that these credentials cost if they are wrong."""
+        """Return the hashes to compute for these credentials if they are wrong."""
         if repeated & _CREDENTIALS:
             return []
         try:
             token, user = self._presented(headers)
-        except Failed:
+        except HTTPError:
             return []
         return self.token_work if token else self.password_work if user else []
 
     def _presented(self, headers: Mapping[bytes, bytes]) -> tuple[bytes, tuple[bytes, bytes] | None]:
-        """Return the token, or user and password, of a kind that this API takes. Raises Failed: a 400."""
+        """Return the token, or user and password, of a kind that the API accepts. Raises HTTPError: a 400."""
         bearer, basic = _authorization(headers)
         token = _one_token(headers, bearer) if self._token else b""
         user = _one_user(headers, basic) if self._user else None
@@ -248,26 +249,26 @@ class Guard:
             raise invalid("Credentials are given as a token and as user and password; send one of them")
         return token, user
 
-    async def _judge(self, headers: Mapping[bytes, bytes], address: str) -> tuple[str, str]:
+    async def _authenticate(self, headers: Mapping[bytes, bytes], address: str) -> tuple[str, str]:
         token, user = self._presented(headers)
         if token:
             assert self._token is not None
             caller = await self._token.token(_text(token), address=address)
             if caller is None:
-                raise Wrong(self._wrong[_TOKEN])
+                raise InvalidCredentials(self._wrong[_TOKEN])
             return _TOKEN, caller
         if user:
             assert self._user is not None
             caller = await self._user.password(_text(user[0]), _text(user[1]), address=address)
             if caller is None:
-                raise Wrong(self._wrong[_USER])
+                raise InvalidCredentials(self._wrong[_USER])
             return _USER, caller
-        raise Absent(self._absent)
+        raise MissingCredentials(self._absent)
 
 
-def too_often(busy: Busy) -> Failed:
-    """Return the 429 for too many wrong credentials of an address."""
-    return Failed(too_many("Too many wrong credentials", busy.retry_after_s))
+def too_many_attempts(busy: Busy) -> HTTPError:
+    """Return the 429 for too many wrong credentials from an address."""
+    return HTTPError(too_many("Too many wrong credentials", busy.retry_after_s))
 
 
 def _version(path: Path) -> _Version:
@@ -279,7 +280,7 @@ def _version(path: Path) -> _Version:
 
 
 def _authorization(headers: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
-    """Return what the header Authorization has of a bearer token and of basic credentials."""
+    """Return the bearer token and the basic credentials of the header Authorization; one is empty."""
     scheme, _, rest = headers.get(b"authorization", b"").partition(b" ")
     scheme, rest = scheme.lower(), rest.strip()
     return rest if scheme == b"bearer" else b"", rest if scheme == b"basic" else b""
@@ -301,7 +302,7 @@ def _one_user(headers: Mapping[bytes, bytes], basic: bytes) -> tuple[bytes, byte
         name, colon, secret = base64.b64decode(basic, validate=True).partition(b":")
     except binascii.Error:
         name, colon, secret = b"", b"", b""
-    # What cannot be read is wrong rather than absent: nobody has an empty password.
+    # Undecodable credentials count as wrong, not as missing: no user has an empty password.
     decoded = (name, secret) if colon else (b"", b"")
     if plain is not None and plain != decoded:
         raise invalid("The headers user and password contradict Authorization")

@@ -1,9 +1,9 @@
-"""Judgement of who asks for a run: as much work, and counted in the same way, whether the run exists or not.
+"""Authentication of requests for a run, with the same work and rate limit whether or not the run exists.
 
 Used by `run_handler`. Wrong credentials cost Argon2 hashes if the run's API has some, and a run that does not
-exist has no API: time and 429s would tell which uids exist. So the work is filled up to that of the costliest
-API. Credentials that open some API are right, perhaps used on a run that has expired: they count as no
-failure.
+exist has no API: response times and 429s would reveal which uids exist. So the work is filled up to that of
+the costliest API. Credentials of any API are valid, perhaps used on a run that has expired: they do not count
+as a failure.
 """
 
 from __future__ import annotations
@@ -13,83 +13,90 @@ from typing import TYPE_CHECKING
 
 from iogate.compiler.revision import AnyAuth, HashedSecret, TokenAuth, UserAuth
 from iogate.gateway.authentication import authenticator
-from iogate.gateway.http.responses import Failed
+from iogate.gateway.http.responses import HTTPError
 from iogate.security import secrets
 from iogate.security.password_hashing import Busy, cost, missing
 
 if TYPE_CHECKING:
-    from iogate.gateway.authentication.authenticator import Client, Guard
+    from iogate.gateway.authentication.authenticator import Authenticator, Client
     from iogate.security.password_hashing import Hashing, Parameters
 
 
 _NOBODYS = HashedSecret(value=secrets.hash_token(secrets.generate_token()))
-_CLOSED = authenticator.Guard(
+_CLOSED = authenticator.Authenticator(
     AnyAuth(any=(TokenAuth(tokens={"": (_NOBODYS,)}), UserAuth(users={"": (_NOBODYS,)})))
 )
-"""Guard of the runs that do not exist, and of those whose API is gone."""
+"""Authenticator of runs that do not exist, and of runs whose API was removed."""
 
 
-async def caller(
-    own: Guard | None,
-    guards: Sequence[Guard],
+async def authenticate(
+    own: Authenticator | None,
+    authenticators: Sequence[Authenticator],
     headers: Mapping[bytes, bytes],
     repeated: frozenset[bytes],
     *,
     hashing: Hashing,
     client: Client,
 ) -> str | None:
-    """Return the caller whom the guard `own` of the run's API knows by these credentials; None: nobody.
+    """Return the caller that the authenticator `own` of the run's API accepts, None if it accepts none.
 
-    `own` is one of `guards`, or None where there is no run or its API is gone. Raises Failed: the 429 for
-    too many wrong credentials.
+    `own` is one of `authenticators`, or None if the run does not exist or its API was removed. Raises
+    HTTPError: the 429 for too many wrong credentials.
     """
     own = own or _CLOSED
-    shown = authenticator.shown(headers, repeated)
-    if (found := own.known(shown)) is not None:
+    credentials = authenticator.read_credentials(headers, repeated)
+    if (found := own.known_caller(credentials)) is not None:
         return found
-    # No early exit: time must not tell which guard knows them.
-    known_by = [each for each in guards if each.known(shown) is not None] if any(shown) else []
+    # No early exit: the time must not reveal which authenticator knows them.
+    known_by = (
+        [each for each in authenticators if each.known_caller(credentials) is not None]
+        if any(credentials)
+        else []
+    )
     if known_by:
-        return await _caller_known_elsewhere(own, guards, shown)
+        return await _authenticate_known(own, authenticators, credentials)
     try:
-        return await own.judge(headers, repeated, client)
-    except Failed as failed:
-        if failed.answer.status == 429:
+        return await own.authenticate(headers, repeated, client)
+    except HTTPError as failed:
+        if failed.response.status == 429:
             raise
-        # Whatever is wrong with the credentials: to say it would say that there is such a run.
-    work = of_costliest(guards, headers)
+        # The reason is not reported: it would reveal that the run exists.
+    work = costliest_work(authenticators, headers)
     await spend(work, own.work(headers, repeated), hashing=hashing, client=client)
     return None
 
 
-async def _caller_known_elsewhere(
-    own: Guard, guards: Sequence[Guard], shown: authenticator.Shown
+async def _authenticate_known(
+    own: Authenticator, authenticators: Sequence[Authenticator], credentials: authenticator.Credentials
 ) -> str | None:
-    """Return what `caller` returns for credentials that another guard knows."""
+    """Return the result of `authenticate` for credentials that another authenticator knows."""
     found: str | None = None
     try:
-        # One secret may open several APIs. All are asked, lest time tell whether one of them has the run.
-        for each in guards:
-            named = await each.settle(shown)
+        # One secret may be valid for several APIs. All verify it, so that the time does not reveal which
+        # of them has the run.
+        for each in authenticators:
+            named = await each.verify(credentials)
             if each is own:
                 found = named
     except Busy as busy:
-        raise authenticator.too_often(busy) from None
+        raise authenticator.too_many_attempts(busy) from None
     if found is not None:
         return found
-    return authenticator.NOBODY if own.opens_to_all and not own.unset else None
+    return authenticator.ANONYMOUS if own.opens_to_all and not own.unset else None
 
 
-def of_costliest(guards: Iterable[Guard], headers: Mapping[bytes, bytes]) -> list[Parameters]:
-    """Return the hashes that credentials of these kinds cost at most at one of the APIs."""
+def costliest_work(
+    authenticators: Iterable[Authenticator], headers: Mapping[bytes, bytes]
+) -> list[Parameters]:
+    """Return the most expensive list of hashes that an API computes for credentials of these kinds."""
     scheme = headers.get(b"authorization", b"")[:6].lower()
     has_token = bool(headers.get(b"token")) or scheme == b"bearer"
     has_password = bool(headers.get(b"user") and headers.get(b"password")) or scheme == b"basic "
     found: list[Parameters] = []
-    for guard in guards:
-        if has_token and (work := guard.token_work):
+    for each in authenticators:
+        if has_token and (work := each.token_work):
             found = max(found, work, key=cost)
-        if has_password and (work := guard.password_work):
+        if has_password and (work := each.password_work):
             found = max(found, work, key=cost)
     return found
 
@@ -97,9 +104,9 @@ def of_costliest(guards: Iterable[Guard], headers: Mapping[bytes, bytes]) -> lis
 async def spend(
     work: Sequence[Parameters], spent: Sequence[Parameters], *, hashing: Hashing, client: Client
 ) -> None:
-    """Compute what `spent` lacks of `work`, and count a failure unless `spent` has.
+    """Compute the hashes of `work` that `spent` lacks; count a failure if `spent` is empty.
 
-    Raises Failed: the 429 for too many wrong credentials.
+    Raises HTTPError: the 429 for too many wrong credentials.
     """
     try:
         if work and not spent:
@@ -107,4 +114,4 @@ async def spend(
         for each in missing(work, spent):
             await hashing.run(each.spend, b"")
     except Busy as busy:
-        raise authenticator.too_often(busy) from None
+        raise authenticator.too_many_attempts(busy) from None

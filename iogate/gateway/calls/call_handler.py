@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never
 from iogate.errors import IogateError, Unreachable
 from iogate.gateway.http import body, responses
 from iogate.gateway.http.origins import FOREIGN, is_unasked
-from iogate.gateway.http.responses import Answer, ErrorAnswer, Failed
-from iogate.gateway.runs.completion import sync_answer
+from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response
+from iogate.gateway.runs.completion import sync_response
 from iogate.gateway.validation import call_input
 from iogate.store.runs.intake import Accepted, AcceptRequest
 
@@ -49,7 +49,7 @@ _PREFER_CANCEL = re.compile(rb"(?:^|[,;\s])link\s*=\s*\"?cancel(?![\w-])", re.IG
 _REPLAYED = (b"idempotent-replayed", b"true")
 
 
-class Calls:
+class CallHandler:
     """Judges and accepts calls."""
 
     def __init__(self, live: Live, refresher: Refresher, uids: UidSource) -> None:
@@ -65,7 +65,7 @@ class Calls:
         headers: Mapping[bytes, bytes],
         repeated: frozenset[bytes],
     ) -> None:
-        """Answer one call; `headers` and `repeated` are those of `auth.index`."""
+        """Answer one call; `headers` and `repeated` are those of `authenticator.index_headers`."""
         started = time.perf_counter()
         live = self._live
         table = live.table
@@ -80,13 +80,13 @@ class Calls:
         unread = True
         try:
             if route.enabled or await self._refresher.is_enabled(route):
-                answer = self._refusal(route, scope, headers)
+                response = self._refusal(route, scope, headers)
             else:
-                answer = responses.NOT_ENABLED
-            if answer is None:
-                caller = route.guard.recognise(headers, repeated)
+                response = responses.NOT_ENABLED
+            if response is None:
+                caller = route.authenticator.authenticate_now(headers, repeated)
                 if caller is None:
-                    caller = await route.guard.judge(headers, repeated, scope["client"])
+                    caller = await route.authenticator.authenticate(headers, repeated, scope["client"])
                 sent = await self._read(route, receive, headers) if scope["method"] == "POST" else b""
                 unread = False
                 try:
@@ -95,30 +95,32 @@ class Calls:
                     live.bodies.release(len(sent))
                     # The response to /sync waits for the end of the run, which needs its input no more.
                     del sent
-                if isinstance(stored, Answer):
-                    answer = stored
+                if isinstance(stored, Response):
+                    response = stored
                 else:
                     # Before the wait of a call to /sync for the end of its run.
                     route.counts.took(time.perf_counter() - started)
-                    answer = await self._accepted(stored, headers, sync=sync)
-        except Failed as failed:
-            answer = failed.answer
+                    response = await self._accepted(stored, headers, sync=sync)
+        except HTTPError as failed:
+            response = failed.response
         except Exception:
             log.exception("%s %s failed", scope["method"], scope["path"], extra={"action": "call.failed"})
-            answer = responses.CRASHED
-        if isinstance(answer, ErrorAnswer):
-            route.counts.refuse(answer.code)
-            live.access_log.note(scope, answer.status, code=answer.code, api=route.api.id, started_s=started)
+            response = responses.CRASHED
+        if isinstance(response, ErrorResponse):
+            route.counts.refuse(response.code)
+            live.access_log.note(
+                scope, response.status, code=response.code, api=route.api.id, started_s=started
+            )
             if unread:
-                await body.let_finish(answer, scope, receive)
+                await body.let_finish(response, scope, receive)
         elif live.access_log.all:
-            live.access_log.note(scope, answer.status, api=route.api.id, started_s=started)
+            live.access_log.note(scope, response.status, api=route.api.id, started_s=started)
         if live.draining.is_set():
-            await answer.send_last(send)
+            await response.send_last(send)
         else:
-            await answer.send(send)
+            await response.send(send)
 
-    def _refusal(self, route: Route, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> Answer | None:
+    def _refusal(self, route: Route, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> Response | None:
         """Return the answer to a request that is refused before its credentials are checked."""
         verb = scope["method"]
         if verb not in route.verbs:
@@ -126,7 +128,7 @@ class Calls:
         if sum(map(len, headers)) + sum(map(len, headers.values())) > MAX_HEADERS:
             return responses.HEADERS_TOO_LARGE
         if self._live.origins.is_foreign(headers) and is_unasked(
-            headers, open_to_all=route.guard.opens_to_all
+            headers, open_to_all=route.authenticator.opens_to_all
         ):
             return FOREIGN
         # Before credentials are checked, since that may take a core for 30 ms.
@@ -146,7 +148,7 @@ class Calls:
         repeated: frozenset[bytes],
         sent: bytes,
         caller: str,
-    ) -> Answer | Stored:
+    ) -> Response | Stored:
         """Validate and store a call whose sender may call; by a newer revision if there is one meanwhile."""
         verb, validation = scope["method"], self._live.validation
         for attempt in (1, 2):
@@ -173,7 +175,7 @@ class Calls:
             route, _ = found
             if verb not in route.verbs:
                 return route.refuse_verb(verb)
-            caller = await route.guard.judge(headers, repeated, scope["client"])
+            caller = await route.authenticator.authenticate(headers, repeated, scope["client"])
             if len(sent) > route.api.limits.body:
                 raise responses.too_large(route.api.limits.body)
         raise AssertionError("the second attempt always answers")
@@ -187,7 +189,7 @@ class Calls:
 
     async def _accept(
         self, table: Table, route: Route, caller: str, value: Input, key: str | None
-    ) -> Accepted | Answer:
+    ) -> Accepted | Response:
         api = route.api
         intake = self._live.intake
         if intake is None:
@@ -210,7 +212,7 @@ class Calls:
         try:
             verdict = await intake.accept(request)
         except Unreachable as error:
-            return responses.of_store(error)
+            return responses.store_error(error)
         if isinstance(verdict, Accepted):
             if verdict.replayed:
                 route.counts.replayed += 1
@@ -220,7 +222,7 @@ class Calls:
             return verdict
         return _refused(route, verdict)
 
-    async def _accepted(self, stored: Stored, headers: Mapping[bytes, bytes], *, sync: bool) -> Answer:
+    async def _accepted(self, stored: Stored, headers: Mapping[bytes, bytes], *, sync: bool) -> Response:
         accepted, table, route = stored
         uid = accepted.uid
         links, preferred = self._live.links, headers.get(b"prefer", b"")
@@ -241,16 +243,16 @@ class Calls:
         if applied:
             more.append((b"preference-applied", b", ".join(applied)))
         if sync and (store := self._live.store) is not None:
-            answer = await sync_answer(self._live, store, uid, limit_s, more)
-            if answer is not None:
-                return answer
-        return Answer(202, b'{"response":{"uid":"%s"}}' % uid.encode(), more)
+            response = await sync_response(self._live, store, uid, limit_s, more)
+            if response is not None:
+                return response
+        return Response(202, b'{"response":{"uid":"%s"}}' % uid.encode(), more)
 
 
-def _refused(route: Route, refusal: Refusal) -> Answer:
+def _refused(route: Route, refusal: Refusal) -> Response:
     match refusal.reason:
         case "mismatch":
-            return ErrorAnswer(
+            return ErrorResponse(
                 422,
                 "requestError.idempotencyMismatch",
                 f"The {route.api.idempotency.header} was used for a request with another input",

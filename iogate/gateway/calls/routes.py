@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iogate.gateway.authentication.authenticator import Guard
-from iogate.gateway.http.responses import Answer, not_allowed, too_many
+from iogate.gateway.authentication.authenticator import Authenticator
+from iogate.gateway.http.responses import Response, not_allowed, too_many
 from iogate.gateway.observability.metrics import Counts
 from iogate.gateway.validation.schema import Schema
 
@@ -61,11 +61,11 @@ class Route:
         "_refusals",
         "allow",
         "api",
+        "authenticator",
         "bucket",
         "counts",
         "digest",
         "enabled",
-        "guard",
         "idempotency_header",
         "options",
         "schema",
@@ -78,23 +78,23 @@ class Route:
         self.api = api
         self.digest = api.digest
         self.enabled = False
-        self.guard = Guard(api.auth, root=root, hashing=hashing)
+        self.authenticator = Authenticator(api.auth, root=root, hashing=hashing)
         self.schema = None if api.input_schema in (None, True) else Schema(api.input_schema)
         self.verbs = frozenset(api.verbs)
         self.allow = ", ".join(api.verbs)
-        self.options = Answer(204, b"", [(b"allow", f"{self.allow}, OPTIONS".encode())])
+        self.options = Response(204, b"", [(b"allow", f"{self.allow}, OPTIONS".encode())])
         self.idempotency_header = api.idempotency.header.lower().encode()
         self.counts = counts
         self._refusals = {verb: not_allowed(verb, self.allow) for verb in _PROBED if verb not in self.verbs}
         rate = api.limits.rate
         self.bucket = None if not rate else Bucket(rate, api.limits.burst or max(1, int(rate)))
 
-    def refuse_verb(self, verb: str) -> Answer:
+    def refuse_verb(self, verb: str) -> Response:
         if verb == "OPTIONS":
             return self.options
         return self._refusals.get(verb) or not_allowed(verb[:20], self.allow)
 
-    def check_rate(self) -> Answer | None:
+    def check_rate(self) -> Response | None:
         if self.bucket is None or not (wait_s := self.bucket.wait_s()):
             return None
         return too_many("The interface is called too often", wait_s)
@@ -128,7 +128,11 @@ class Table:
     @property
     def unset(self) -> dict[str, tuple[str, ...]]:
         """APIs that cannot be opened on this machine, and what they lack."""
-        return {name: route.guard.unset for name, route in self.routes.items() if route.guard.unset}
+        return {
+            name: route.authenticator.unset
+            for name, route in self.routes.items()
+            if route.authenticator.unset
+        }
 
 
 def build(

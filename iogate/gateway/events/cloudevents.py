@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from iogate.gateway.http import decoding
-from iogate.gateway.http.responses import Failed, invalid, unsupported
+from iogate.gateway.http.responses import HTTPError, invalid, unsupported
 
 MAX_EVENTS: Final = 1_000
 """Of one batch."""
@@ -43,7 +43,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def read(headers: Mapping[bytes, bytes], repeated: frozenset[bytes], body: bytes) -> list[bytes]:
-    """The events of a request, each as JSON. Raises Failed: 400 that names the attribute, or 415."""
+    """The events of a request, each as JSON. Raises HTTPError: 400 that names the attribute, or 415."""
     label = headers.get(b"content-type", b"")
     media, _, parameters = label.partition(b";")
     media = media.strip().lower()
@@ -220,7 +220,7 @@ def _is_time(text: str) -> bool:
     return True
 
 
-def _wrong(name: str, which: str, why: str) -> Failed:
+def _wrong(name: str, which: str, why: str) -> HTTPError:
     return invalid(f"The attribute {name} of {_inner(which)} is {why}")
 
 

@@ -15,11 +15,11 @@ import time
 from typing import TYPE_CHECKING
 
 from iogate.errors import Unreachable
-from iogate.gateway.authentication import authenticator
+from iogate.gateway.authentication.authenticator import Authenticator
 from iogate.gateway.http import body, responses
 from iogate.gateway.http.origins import FOREIGN, is_unasked
-from iogate.gateway.http.responses import Answer, ErrorAnswer, Failed
-from iogate.gateway.live import ANSWER_S
+from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response
+from iogate.gateway.live import STORE_TIMEOUT_S
 from iogate.gateway.validation import call_input
 from iogate.store.connection.connection import StoreFull
 
@@ -41,21 +41,21 @@ EVENT_S = 0.004
 """What each event of a batch adds to the time in which the store has to answer. What was stored of a batch
 that was answered 503 is known when it is sent again."""
 
-CLOSED = ErrorAnswer(
+CLOSED = ErrorResponse(
     403,
     "requestError.notEnabled",
     "Events are not accepted: the setting events: {auth: …} of the gateway opens this path",
 )
-_OPTIONS = Answer(204, b"", [(b"allow", b"POST, OPTIONS")])
+_OPTIONS = Response(204, b"", [(b"allow", b"POST, OPTIONS")])
 
 
-class Arrivals:
-    """Judges and stores what is sent in."""
+class EventIntake:
+    """Handler of requests that send CloudEvents."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
         self._lacks: tuple[str, ...] = ()
-        self._guard = self._make()
+        self._authenticator = self._make()
         self._looked_s = time.monotonic()
 
     async def respond(
@@ -66,12 +66,12 @@ class Arrivals:
         headers: Mapping[bytes, bytes],
         repeated: frozenset[bytes],
     ) -> None:
-        """Answer one request; `headers` and `repeated` are those of `auth.index`."""
+        """Answer one request; `headers` and `repeated` are those of `authenticator.index_headers`."""
         live = self._live
         unread = True
         try:
-            answer, sender = await self._admit(scope, headers, repeated)
-            if answer is None:
+            response, sender = await self._admit(scope, headers, repeated)
+            if response is None:
                 call_input.check_encoding(headers)
                 sent = await live.bodies.read(receive, limit=MAX_BODY, length=body.length(headers))
                 unread = False
@@ -84,33 +84,33 @@ class Arrivals:
                     live.bodies.release(len(sent))
                 live.events.accepted += stored
                 live.events.repeated += len(events) - stored
-                answer = responses.response({"events": stored}, 202)
-        except Failed as failed:
-            answer = failed.answer
+                response = responses.json_response({"events": stored}, 202)
+        except HTTPError as failed:
+            response = failed.response
         except Exception:
             log.exception("%s %s failed", scope["method"], scope["path"], extra={"action": "events.failed"})
-            answer = responses.CRASHED
-        if isinstance(answer, ErrorAnswer):
-            live.events.refuse(answer.code)
-            live.access_log.note(scope, answer.status, code=answer.code)
+            response = responses.CRASHED
+        if isinstance(response, ErrorResponse):
+            live.events.refuse(response.code)
+            live.access_log.note(scope, response.status, code=response.code)
             if unread:
-                await body.let_finish(answer, scope, receive)
+                await body.let_finish(response, scope, receive)
         else:
-            live.access_log.note(scope, answer.status)
+            live.access_log.note(scope, response.status)
         if live.draining.is_set():
-            await answer.send_last(send)
+            await response.send_last(send)
         else:
-            await answer.send(send)
+            await response.send(send)
 
     async def _admit(
         self, scope: HTTPScope, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]
-    ) -> tuple[Answer | None, str]:
-        """Return the answer to a request that is refused before its body is read, else None and the sender.
+    ) -> tuple[Response | None, str]:
+        """Return the response to a request that is refused before its body is read, else None and the sender.
 
-        Raises Failed as `Guard.identify` does.
+        Raises HTTPError as `Authenticator.identify` does.
         """
-        guard = self._ready()
-        if guard is None:
+        authenticator = self._ready()
+        if authenticator is None:
             return CLOSED, ""
         verb = scope["method"]
         if verb == "OPTIONS":
@@ -119,19 +119,21 @@ class Arrivals:
             return responses.not_allowed(verb[:20], "POST"), ""
         if sum(map(len, headers)) + sum(map(len, headers.values())) > MAX_HEADERS:
             return responses.HEADERS_TOO_LARGE, ""
-        if self._live.origins.is_foreign(headers) and is_unasked(headers, open_to_all=guard.opens_to_all):
+        if self._live.origins.is_foreign(headers) and is_unasked(
+            headers, open_to_all=authenticator.opens_to_all
+        ):
             return FOREIGN, ""
-        kind, name = await guard.identify(headers, repeated, scope["client"])
+        kind, name = await authenticator.identify(headers, repeated, scope["client"])
         return None, f"{kind} {name}"
 
-    def _make(self) -> authenticator.Guard | None:
+    def _make(self) -> Authenticator | None:
         senders = self._live.senders
-        guard = (
+        authenticator = (
             None
             if senders is None
-            else authenticator.Guard(senders, root=self._live.root, hashing=self._live.hashing)
+            else Authenticator(senders, root=self._live.root, hashing=self._live.hashing)
         )
-        lacks = () if guard is None else guard.unset
+        lacks = () if authenticator is None else authenticator.unset
         if lacks != self._lacks:
             self._lacks = lacks
             text = f"answers 503: {'; '.join(lacks)}" if lacks else "is open: its secrets are set"
@@ -141,24 +143,24 @@ class Arrivals:
                 text,
                 extra={"action": "events.unconfigured" if lacks else "events.configured"},
             )
-        return guard
+        return authenticator
 
-    def _ready(self) -> authenticator.Guard | None:
-        """Return the guard; it reads its secrets again, at most once a second, if a file has changed."""
-        if self._guard is not None and time.monotonic() - self._looked_s > LOOK_S:
+    def _ready(self) -> Authenticator | None:
+        """Return the authenticator; at most once a second, read its secrets again if a file has changed."""
+        if self._authenticator is not None and time.monotonic() - self._looked_s > LOOK_S:
             self._looked_s = time.monotonic()
-            if self._guard.has_changed():
-                self._guard = self._make()
-        return self._guard
+            if self._authenticator.has_changed():
+                self._authenticator = self._make()
+        return self._authenticator
 
     async def _store(self, events: list[bytes], sender: str) -> int:
         store = self._live.store
         if store is None:
-            raise Failed(responses.STORE_DOWN)
+            raise HTTPError(responses.STORE_DOWN)
         try:
-            async with asyncio.timeout(ANSWER_S + len(events) * EVENT_S):
+            async with asyncio.timeout(STORE_TIMEOUT_S + len(events) * EVENT_S):
                 return await store.events.publish(events, sender=sender)
         except StoreFull:
-            raise Failed(responses.STORE_FULL) from None
+            raise HTTPError(responses.STORE_FULL) from None
         except (TimeoutError, Unreachable) as error:
-            raise Failed(responses.of_store(error)) from None
+            raise HTTPError(responses.store_error(error)) from None

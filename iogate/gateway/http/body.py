@@ -16,8 +16,8 @@ from iogate.gateway.http.responses import (
     CLOSE,
     OVER_BUDGET,
     TIMED_OUT,
-    ErrorAnswer,
-    Failed,
+    ErrorResponse,
+    HTTPError,
     too_large,
 )
 
@@ -40,13 +40,13 @@ class _Reading:
     def __init__(self, due_s: float, task: asyncio.Task[Any] | None) -> None:
         self.due_s = due_s
         self.held = 0
-        self.given_up: ErrorAnswer | None = None
+        self.given_up: ErrorResponse | None = None
         self.task = task
 
-    def give_up(self, answer: ErrorAnswer) -> None:
+    def give_up(self, response: ErrorResponse) -> None:
         """Make the reader of this body respond with `answer`."""
         if self.given_up is None and self.task is not None and self.task.cancel():
-            self.given_up = answer
+            self.given_up = response
 
 
 class Bodies:
@@ -84,7 +84,7 @@ class Bodies:
         """Give up bodies until the others are within the budget; `reading` has just grown.
 
         The body that has been arriving longest is given up, so that incomplete bodies of slow senders do not
-        keep others out. Raises Failed if that is this one, or all others are complete.
+        keep others out. Raises HTTPError if that is this one, or all others are complete.
         """
         while self._held > self._budget and self._held > reading.held:
             for oldest in self._readings:
@@ -93,7 +93,7 @@ class Bodies:
             else:
                 oldest = reading
             if oldest is reading:
-                raise Failed(OVER_BUDGET)
+                raise HTTPError(OVER_BUDGET)
             oldest.give_up(OVER_BUDGET)
             self._forget(oldest)
 
@@ -125,7 +125,7 @@ class Bodies:
     ) -> bytes:
         """Return the whole body; it counts towards the budget until `release`.
 
-        `length` is the value of Content-Length, None without one. Raises Failed: 400, 408, 413 or 503.
+        `length` is the value of Content-Length, None without one. Raises HTTPError: 400, 408, 413 or 503.
         """
         if length == 0:
             return b""
@@ -138,7 +138,7 @@ class Bodies:
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
-                    raise Failed(BROKEN_OFF)  # noqa: TRY301 - a function for the loop costs each call a coroutine
+                    raise HTTPError(BROKEN_OFF)  # noqa: TRY301 - a function for the loop costs each call a coroutine
                 chunk = message.get("body", b"")
                 size += len(chunk)
                 if size > limit:
@@ -156,9 +156,9 @@ class Bodies:
                 chunks.append(chunk)
         except asyncio.CancelledError:
             self._forget(reading)
-            answer, task = reading.given_up, reading.task
-            if answer is not None and task is not None and not task.uncancel():
-                raise Failed(answer) from None
+            response, task = reading.given_up, reading.task
+            if response is not None and task is not None and not task.uncancel():
+                raise HTTPError(response) from None
             raise
         except BaseException:
             self._forget(reading)
@@ -175,9 +175,9 @@ def length(headers: Mapping[bytes, bytes]) -> int | None:
     return int(value) if value.isdigit() and len(value) < 19 else None
 
 
-async def let_finish(answer: ErrorAnswer, scope: HTTPScope, receive: Receive) -> None:
+async def let_finish(response: ErrorResponse, scope: HTTPScope, receive: Receive) -> None:
     """Prepare the error response to a request whose body is unread, unless the connection ends anyway."""
-    if scope["method"] != "GET" and CLOSE not in answer.headers:
+    if scope["method"] != "GET" and CLOSE not in response.headers:
         await drain(receive, dict(scope["headers"]))
 
 

@@ -1,17 +1,18 @@
-"""Answers as Litestar sends them, for the routes that are Litestar handlers."""
+"""Conversion of responses to those of Litestar, for the routes that are Litestar handlers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from litestar import Response
+import litestar
 
 if TYPE_CHECKING:
-    from iogate.gateway.http.responses import Answer
+    from iogate.gateway.http.responses import Response
 
 
-def as_response(answer: Answer) -> Response[bytes]:
-    headers = {name.decode(): value.decode("latin-1") for name, value in answer.headers}
+def to_litestar(response: Response) -> litestar.Response[bytes]:
+    """Convert a response to one of Litestar."""
+    headers = {name.decode(): value.decode("latin-1") for name, value in response.headers}
     kind = headers.pop("content-type")
     headers.pop("content-length")
-    return Response(answer.content, status_code=answer.status, headers=headers, media_type=kind)
+    return litestar.Response(response.content, status_code=response.status, headers=headers, media_type=kind)

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from iogate.gateway.http.responses import Answer, ErrorAnswer
+from iogate.gateway.http.responses import ErrorResponse, Response
 
 if TYPE_CHECKING:
     from litestar.types import Send
 
-FOREIGN: Final = ErrorAnswer(
+FOREIGN: Final = ErrorResponse(
     403,
     "requestError.forbidden",
     "A page of another origin sent this request; the setting cors of the gateway allows origins",
@@ -61,7 +61,7 @@ class Origins:
         host = _host(url)
         return bool(host) and host in (headers.get(b"host", b"").lower(), self._public)
 
-    def preflight(self, headers: Mapping[bytes, bytes]) -> Answer:
+    def preflight(self, headers: Mapping[bytes, bytes]) -> Response:
         """Return the response to the question of a browser whether a page of an allowed origin may call."""
         asked = headers.get(b"access-control-request-headers", b"")
         answered = [
@@ -73,7 +73,7 @@ class Origins:
             answered.append((b"access-control-allow-headers", asked))
         if headers.get(b"access-control-request-private-network") == b"true":
             answered.append((b"access-control-allow-private-network", b"true"))
-        return Answer(204, b"", answered)
+        return Response(204, b"", answered)
 
     def permission(self, origin: bytes) -> list[tuple[bytes, bytes]]:
         """Return the headers that let a page of an allowed origin read a response."""

@@ -28,7 +28,7 @@ DRAINED_S = 5.0
 _encode = msgspec.json.Encoder(order=None, decimal_format="number").encode
 
 
-class Answer:
+class Response:
     """A complete answer, ready to be sent any number of times."""
 
     __slots__ = ("_body", "_start", "content", "headers", "status")
@@ -64,7 +64,7 @@ class Answer:
         await send(self._body)
 
 
-class ErrorAnswer(Answer):
+class ErrorResponse(Response):
     """An answer in the one shape of errors."""
 
     __slots__ = ("code", "message")
@@ -77,38 +77,38 @@ class ErrorAnswer(Answer):
         self.message = message
 
 
-class Failed(Exception):
+class HTTPError(Exception):
     """Carries the answer of a check that failed out of the functions that judge."""
 
-    def __init__(self, answer: ErrorAnswer) -> None:
-        super().__init__(answer.message)
-        self.answer = answer
+    def __init__(self, response: ErrorResponse) -> None:
+        super().__init__(response.message)
+        self.response = response
 
 
 def error_body(code: str, message: str) -> bytes:
     return _encode({"response": {"error": {"code": code, "message": message}}})
 
 
-def response(value: Any, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> Answer:
+def json_response(value: Any, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> Response:
     """`{"response": value}`."""
-    return Answer(status, _encode({"response": value}), headers)
+    return Response(status, _encode({"response": value}), headers)
 
 
-def invalid(message: str) -> Failed:
+def invalid(message: str) -> HTTPError:
     """400: the content does not hold."""
-    return Failed(ErrorAnswer(400, "requestError.invalidParams", message))
+    return HTTPError(ErrorResponse(400, "requestError.invalidParams", message))
 
 
-def too_large(limit: int) -> Failed:
-    return Failed(ErrorAnswer(413, "requestError.tooLarge", f"The body is larger than {limit} bytes"))
+def too_large(limit: int) -> HTTPError:
+    return HTTPError(ErrorResponse(413, "requestError.tooLarge", f"The body is larger than {limit} bytes"))
 
 
-def unsupported(message: str) -> Failed:
-    return Failed(ErrorAnswer(415, "requestError.unsupportedMediaType", message))
+def unsupported(message: str) -> HTTPError:
+    return HTTPError(ErrorResponse(415, "requestError.unsupportedMediaType", message))
 
 
-def not_allowed(verb: str, allowed: str) -> ErrorAnswer:
-    return ErrorAnswer(
+def not_allowed(verb: str, allowed: str) -> ErrorResponse:
+    return ErrorResponse(
         405,
         "requestError.methodNotAllowed",
         f"The method {verb} is not allowed here; expected {allowed}",
@@ -116,13 +116,15 @@ def not_allowed(verb: str, allowed: str) -> ErrorAnswer:
     )
 
 
-TWO_HOSTS = ErrorAnswer(400, "requestError.invalidParams", "The header Host is given more than once", [CLOSE])
+TWO_HOSTS = ErrorResponse(
+    400, "requestError.invalidParams", "The header Host is given more than once", [CLOSE]
+)
 
 
-def misdirected(host: bytes | None) -> ErrorAnswer:
+def misdirected(host: bytes | None) -> ErrorResponse:
     """421: the gateway is not called by this name."""
     name = ascii((host or b"").decode("latin-1")[:80])[1:-1]
-    return ErrorAnswer(
+    return ErrorResponse(
         421,
         "requestError.misdirected",
         f"The host {name} is not served here; the setting hosts of the gateway names more",
@@ -130,9 +132,9 @@ def misdirected(host: bytes | None) -> ErrorAnswer:
     )
 
 
-def too_many(message: str, retry_after_s: float) -> ErrorAnswer:
+def too_many(message: str, retry_after_s: float) -> ErrorResponse:
     seconds = max(1, -int(-retry_after_s // 1))
-    return ErrorAnswer(
+    return ErrorResponse(
         429,
         "requestError.tooManyRequests",
         f"{message}; retry in {seconds} s",
@@ -140,13 +142,13 @@ def too_many(message: str, retry_after_s: float) -> ErrorAnswer:
     )
 
 
-def unavailable(message: str, retry_after_s: float = 1.0) -> ErrorAnswer:
+def unavailable(message: str, retry_after_s: float = 1.0) -> ErrorResponse:
     """503; `retry_after_s` is rounded up."""
     seconds = str(max(1, math.ceil(retry_after_s))).encode()
-    return ErrorAnswer(503, "serverError.unavailable", message, [(b"retry-after", seconds)])
+    return ErrorResponse(503, "serverError.unavailable", message, [(b"retry-after", seconds)])
 
 
-def of_store(error: BaseException) -> ErrorAnswer:
+def store_error(error: BaseException) -> ErrorResponse:
     """503: the store did not take the call, or nobody knows whether it did."""
     match error:
         case Drained():
@@ -160,23 +162,25 @@ def of_store(error: BaseException) -> ErrorAnswer:
             return STORE_DOWN
 
 
-NO_ROUTE = ErrorAnswer(404, "requestError.notFound", "There is no such interface")
-NO_RUN = ErrorAnswer(
+NO_ROUTE = ErrorResponse(404, "requestError.notFound", "There is no such interface")
+NO_RUN = ErrorResponse(
     404,
     "requestError.notFound",
     "There is no such run, or it takes the credentials of its API or its signed link to see it",
 )
-NO_PATH = ErrorAnswer(404, "requestError.notFound", "There is nothing at this path")
-NOT_ENABLED = ErrorAnswer(403, "requestError.notEnabled", "The interface is not enabled")
-BROKEN_OFF = ErrorAnswer(400, "requestError.invalidParams", "The body ended before it was complete", [CLOSE])
-TIMED_OUT = ErrorAnswer(408, "requestError.timeout", "The body did not arrive in time", [CLOSE])
-HEADERS_TOO_LARGE = ErrorAnswer(
+NO_PATH = ErrorResponse(404, "requestError.notFound", "There is nothing at this path")
+NOT_ENABLED = ErrorResponse(403, "requestError.notEnabled", "The interface is not enabled")
+BROKEN_OFF = ErrorResponse(
+    400, "requestError.invalidParams", "The body ended before it was complete", [CLOSE]
+)
+TIMED_OUT = ErrorResponse(408, "requestError.timeout", "The body did not arrive in time", [CLOSE])
+HEADERS_TOO_LARGE = ErrorResponse(
     431,
     "requestError.headersTooLarge",
     "The headers are larger than 32768 bytes",
     [CLOSE],
 )
-OVER_BUDGET = ErrorAnswer(
+OVER_BUDGET = ErrorResponse(
     503,
     "serverError.unavailable",
     "Too many request bodies are being read; nothing was accepted",
@@ -191,4 +195,4 @@ STORE_FULL = unavailable("The store has no memory left; nothing was accepted")
 NO_REVISION = unavailable("No revision is loaded yet")
 STALE = unavailable("The interface changed while this call was judged; call again")
 UNCONFIGURED = unavailable("The credentials of this interface are not configured on this gateway")
-CRASHED = ErrorAnswer(500, "serverError.internal", "The gateway failed on this call; its log says why")
+CRASHED = ErrorResponse(500, "serverError.internal", "The gateway failed on this call; its log says why")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from litestar import HttpMethod, Response, route
 
-from iogate.gateway.http.litestar_responses import as_response
-from iogate.gateway.http.responses import NO_REVISION, Answer, Failed, response, unavailable
+from iogate.gateway.http import responses
+from iogate.gateway.http.litestar_responses import to_litestar
+from iogate.gateway.http.responses import NO_REVISION, HTTPError, json_response, unavailable
 from iogate.gateway.observability import metrics, openapi
 
 if TYPE_CHECKING:
@@ -19,26 +20,26 @@ if TYPE_CHECKING:
     from iogate.gateway.live import Live
 
 _READ = [HttpMethod.GET, HttpMethod.HEAD]
-_LIVE = response({"status": "live"})
-_READY = response({"status": "ready"})
+_LIVE = json_response({"status": "live"})
+_READY = json_response({"status": "ready"})
 _ENDING = unavailable("This gateway is about to end")
 
 
 def handlers(live: Live) -> list[HTTPRouteHandler]:
     """The routes, bound to what is live."""
-    described: dict[int, Answer] = {}
+    described: dict[int, responses.Response] = {}
 
     @route("/health/live", http_method=_READ, sync_to_thread=False)
     def is_live() -> Response[bytes]:
-        return as_response(_LIVE)
+        return to_litestar(_LIVE)
 
     @route("/health/ready", http_method=_READ)
     async def is_ready() -> Response[bytes]:
         if live.draining.is_set():
-            return as_response(_ENDING)
+            return to_litestar(_ENDING)
         async with live.reach() as store:
             await store.ready()
-        return as_response(_READY if live.table is not None else NO_REVISION)
+        return to_litestar(_READY if live.table is not None else NO_REVISION)
 
     @route("/metrics", http_method=_READ)
     async def measured() -> Response[bytes]:
@@ -50,7 +51,7 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
                 runs = await store.runs.counts()
                 queued = (await store.runs.queue()).depth
                 forged = await store.refusals.counts()
-        except Failed:
+        except HTTPError:
             pass  # what this process counted is worth most while the store is away
         processes = live.snapshot()
         if live.shared is not None:
@@ -65,14 +66,14 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
     def interfaces() -> Response[bytes]:
         table = live.table
         if table is None:
-            raise Failed(NO_REVISION)
+            raise HTTPError(NO_REVISION)
         if table.number not in described:
             described.clear()
             text = openapi.document(
                 table.revision, number=table.number, server=live.public_url, senders=live.senders
             )
-            described[table.number] = Answer(200, text)
-        return as_response(described[table.number])
+            described[table.number] = responses.Response(200, text)
+        return to_litestar(described[table.number])
 
     found: list[Any] = [is_live, is_ready, measured, interfaces]
     return found

@@ -68,7 +68,7 @@ def _operation(name: str, api: Api, verb: str, ending: str) -> dict[str, Any]:
         "operationId": f"{module}.{method}.{verb.lower()}.{ending}",
         "tags": [module, *api.tags],
         "security": security(api.auth),
-        "responses": _async_answers() if ending == "async" else _sync_answers(),
+        "responses": _async_responses() if ending == "async" else _sync_responses(),
     }
     if api.description:
         operation["summary"] = api.description
@@ -143,11 +143,11 @@ def _accepted() -> dict[str, Any]:
     }
 
 
-def _async_answers() -> dict[str, Any]:
+def _async_responses() -> dict[str, Any]:
     return {"202": _accepted(), "default": _ERROR}
 
 
-def _sync_answers() -> dict[str, Any]:
+def _sync_responses() -> dict[str, Any]:
     ended = {"code": {"type": "integer"}, "msg": {"type": "string"}, "data": {}, "uid": _UID}
     return {
         "200": {"description": "The run completed", "content": _envelope(ended)},
@@ -171,7 +171,7 @@ def _run_paths() -> dict[str, Any]:
             "get": shared | {"parameters": _RUN_PARAMETERS, "responses": {"200": events, "default": _ERROR}}
         },
         "/v1/runs/{uid}/cancel": {
-            "post": shared | {"parameters": _RUN_PARAMETERS, "responses": _async_answers()}
+            "post": shared | {"parameters": _RUN_PARAMETERS, "responses": _async_responses()}
         },
     }
 

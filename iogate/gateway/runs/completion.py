@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from iogate.errors import Unreachable
-from iogate.gateway.http.responses import Answer, response
+from iogate.gateway.http.responses import Response, json_response
 from iogate.store.runs import presentation
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ async def until_end(live: Live, store: Store, uid: str, limit_s: float) -> RunVi
         await asyncio.gather(drained, waited, return_exceptions=True)
 
 
-async def sync_answer(
+async def sync_response(
     live: Live, store: Store, uid: str, limit_s: float, headers: Iterable[tuple[bytes, bytes]]
-) -> Answer | None:
+) -> Response | None:
     """The end of a run as `/sync` answers it; None when it has not ended, which is a 202."""
     try:
         run = await until_end(live, store, uid, limit_s)
@@ -49,7 +49,7 @@ async def sync_answer(
     match run.status:
         case "completed":
             value: dict[str, Any] = {"code": 0, "msg": "", "data": presentation.raw(run.output), "uid": uid}
-            return response(value, 200, headers)
+            return json_response(value, 200, headers)
         case "faulted" | "cancelled":
             error = presentation.error(run) or {}
             value = {
@@ -59,6 +59,6 @@ async def sync_answer(
                 "uid": uid,
                 "error": error,
             }
-            return response(value, 500 if run.status == "faulted" else 409, headers)
+            return json_response(value, 500 if run.status == "faulted" else 409, headers)
         case _:
             return None

@@ -16,16 +16,16 @@ from litestar.response import Stream
 
 from iogate.errors import Unreachable
 from iogate.gateway.authentication import authenticator, equal_work
-from iogate.gateway.http.litestar_responses import as_response
+from iogate.gateway.http.litestar_responses import to_litestar
 from iogate.gateway.http.origins import FOREIGN, is_unasked, is_visit
 from iogate.gateway.http.responses import (
     NO_REVISION,
     NO_RUN,
     STORE_DOWN,
-    ErrorAnswer,
-    Failed,
+    ErrorResponse,
+    HTTPError,
     invalid,
-    response,
+    json_response,
 )
 from iogate.gateway.runs import completion
 from iogate.store.runs import presentation
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 WAIT_MOST_S = 60
 _READ = [HttpMethod.GET, HttpMethod.HEAD]
 _UID = re.compile(r"[0-9]{1,19}", re.ASCII)
-_BAD_LINK = ErrorAnswer(401, "requestError.unauthorized", "The link is invalid or has expired")
-_READ_ONLY = ErrorAnswer(
+_BAD_LINK = ErrorResponse(401, "requestError.unauthorized", "The link is invalid or has expired")
+_READ_ONLY = ErrorResponse(
     403,
     "requestError.forbidden",
     "This link only reads the run: a call with the header Prefer: link=cancel gets one that cancels it, and "
@@ -73,22 +73,24 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
         if (limit_s := _wait_s(request)) and not run.ended:
             run = await _wait(live, uid, limit_s) or run
         if not opened.whole:
-            return as_response(response(presentation.times(run)))
+            return to_litestar(json_response(presentation.times(run)))
         shown = None
         if run.input:
             shown = await live.validation.redacted(
                 run.input, client=request.scope["client"], receive=request.receive
             )
-        return as_response(response(presentation.whole(run, limited=_limited(live, run), shown_input=shown)))
+        return to_litestar(
+            json_response(presentation.whole(run, limited=_limited(live, run), shown_input=shown))
+        )
 
     @route("/v1/runs/{uid:str}/events", http_method=_READ)
     async def follow(request: Request[Any, Any, Any]) -> Response[Any]:
         uid = str(request.path_params["uid"])
         opened = await _open(live, request, uid)
         if not opened.whole:
-            raise Failed(NO_RUN)
+            raise HTTPError(NO_RUN)
         if live.store is None:
-            raise Failed(STORE_DOWN)
+            raise HTTPError(STORE_DOWN)
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         if request.method == "HEAD":
             # A stream without a body would last as long as one with it.
@@ -109,16 +111,18 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
         uid = str(request.path_params["uid"])
         opened = await _open(live, request, uid)
         if not opened.whole:
-            raise Failed(NO_RUN)
+            raise HTTPError(NO_RUN)
         run = opened.run
         if opened.link == "read" and not await _may_act(live, request, run):
-            raise Failed(_READ_ONLY)
+            raise HTTPError(_READ_ONLY)
         if run.status in ("completed", "faulted"):
-            raise Failed(ErrorAnswer(409, "requestError.conflict", f"The run has ended: it is {run.status}"))
+            raise HTTPError(
+                ErrorResponse(409, "requestError.conflict", f"The run has ended: it is {run.status}")
+            )
         if run.status != "cancelled":
             async with live.reach() as store:
                 await store.runs.cancel(uid, "its caller asked for it")
-        return as_response(response({"uid": uid}, 202))
+        return to_litestar(json_response({"uid": uid}, 202))
 
     found: list[Any] = [show, follow, cancel]
     return found
@@ -129,15 +133,15 @@ async def _open(live: Live, request: Request[Any, Any, Any], uid: str) -> Opened
     signature = request.query_params.get("sig")
     _check_origin(live, request.method, dict(request.scope["headers"]), signature)
     if not _UID.fullmatch(uid):
-        raise Failed(NO_RUN)
+        raise HTTPError(NO_RUN)
     link: Scope | None = None
     if signature is not None:
         link = live.links.scope(uid, signature, live.clock.now_ms() / 1000)
         if link is None:
-            raise Failed(_BAD_LINK)
+            raise HTTPError(_BAD_LINK)
     table = live.table
     if table is None and signature is None:
-        raise Failed(NO_REVISION)
+        raise HTTPError(NO_REVISION)
     caller: str | None = None
     api: str | None = None
     if signature is None:
@@ -146,20 +150,20 @@ async def _open(live: Live, request: Request[Any, Any, Any], uid: str) -> Opened
             api = await store.runs.api_of(uid)
         caller = await _caller(live, request, api)
         if caller is None:
-            raise Failed(NO_RUN)
+            raise HTTPError(NO_RUN)
     async with live.reach() as store:
         run = await store.runs.show(uid)
     if run is None or (signature is None and run.api != api):
-        raise Failed(NO_RUN)
+        raise HTTPError(NO_RUN)
     return Opened(
-        run=run, whole=signature is not None or live.loopback or caller != authenticator.NOBODY, link=link
+        run=run, whole=signature is not None or live.loopback or caller != authenticator.ANONYMOUS, link=link
     )
 
 
 async def _may_act(live: Live, request: Request[Any, Any, Any], run: RunView) -> bool:
     """Say whether the credentials of a request allow to act on the run."""
     caller = await _caller(live, request, run.api)
-    return caller is not None and (live.loopback or caller != authenticator.NOBODY)
+    return caller is not None and (live.loopback or caller != authenticator.ANONYMOUS)
 
 
 async def _caller(live: Live, request: Request[Any, Any, Any], api: str | None) -> str | None:
@@ -168,10 +172,10 @@ async def _caller(live: Live, request: Request[Any, Any, Any], api: str | None) 
     if table is None:
         return None
     started_by = table.routes.get(api) if api is not None else None
-    headers, repeated = authenticator.index(request.scope["headers"])
-    return await equal_work.caller(
-        started_by.guard if started_by is not None else None,
-        [route.guard for route in table.routes.values()],
+    headers, repeated = authenticator.index_headers(request.scope["headers"])
+    return await equal_work.authenticate(
+        started_by.authenticator if started_by is not None else None,
+        [route.authenticator for route in table.routes.values()],
         headers,
         repeated,
         hashing=live.hashing,
@@ -190,7 +194,7 @@ def _check_origin(live: Live, method: str, headers: Mapping[bytes, bytes], signa
     if reads and (signature is not None or is_visit(headers)):
         return
     if is_unasked(headers, open_to_all=True):
-        raise Failed(FOREIGN)
+        raise HTTPError(FOREIGN)
 
 
 def _limited(live: Live, run: RunView) -> bool:
@@ -200,11 +204,11 @@ def _limited(live: Live, run: RunView) -> bool:
 
 async def _wait(live: Live, uid: str, limit_s: float) -> RunView | None:
     if live.store is None:
-        raise Failed(STORE_DOWN)
+        raise HTTPError(STORE_DOWN)
     try:
         return await completion.until_end(live, live.store, uid, limit_s)
     except Unreachable:
-        raise Failed(STORE_DOWN) from None
+        raise HTTPError(STORE_DOWN) from None
 
 
 def _wait_s(request: Request[Any, Any, Any]) -> int:

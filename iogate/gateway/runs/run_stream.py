@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from iogate.errors import Unreachable
-from iogate.gateway.http.responses import ErrorAnswer, Failed, too_many
+from iogate.gateway.http.responses import ErrorResponse, HTTPError, too_many
 from iogate.security.password_hashing import network
 from iogate.store.runs import presentation
 
@@ -76,7 +76,7 @@ class Streams:
     async def open(self, live: Live, store: Store, uid: str, *, after: int, address: str) -> Stream:
         """Return the events of a run behind the one of number `after`, for a client at an address.
 
-        Raises Failed if the process serves as many streams as it may: with a 429 if the address has its
+        Raises HTTPError if the process serves as many streams as it may: with a 429 if the address has its
         share, with a 503 if no address has more than that.
         """
         owner = network(address)
@@ -96,7 +96,7 @@ class Streams:
         places = tuple(self._open)
         counts = Counter([place.owner for place in places])
         if counts[owner] >= self._share:
-            raise Failed(
+            raise HTTPError(
                 too_many(
                     f"All {self._limit} event streams of this gateway are taken, and this address has "
                     f"{counts[owner]} of them; then one address may have {self._share}",
@@ -105,8 +105,8 @@ class Streams:
             )
         most = max(counts, key=lambda each: counts[each])
         if counts[most] <= self._share:
-            raise Failed(
-                ErrorAnswer(
+            raise HTTPError(
+                ErrorResponse(
                     503,
                     "serverError.unavailable",
                     f"This gateway serves {self._limit} event streams, as many as it may; "

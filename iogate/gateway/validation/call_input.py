@@ -67,14 +67,14 @@ def sent(route: Route, scope: HTTPScope, headers: Mapping[bytes, bytes], body: b
         query=scope["query_string"],
         content_type=headers.get(b"content-type", b""),
         body=body,
-        headers=_headers(scope["headers"], route.guard.stripped) if whole else None,
+        headers=_headers(scope["headers"], route.authenticator.stripped) if whole else None,
     )
 
 
 def value(given: Sent, schema: Schema | None, *, describing: Describing = IN_PROCESS) -> Any:
     """Return the input that the run will have.
 
-    Raises Failed with the 4xx that says what is wrong with it, and Undescribed as `Schema.check` does.
+    Raises HTTPError with the 4xx that says what is wrong with it, and Undescribed as `Schema.check` does.
     """
     posted = given.method == "POST"
     if given.headers is not None:

@@ -21,7 +21,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from iogate.gateway.events import cloudevents
-from iogate.gateway.http.responses import Failed
+from iogate.gateway.http.responses import HTTPError
 from iogate.gateway.validation import call_input
 from iogate.gateway.validation.call_input import Input, Sent
 from iogate.gateway.validation.schema import Schema
@@ -125,9 +125,9 @@ def perform(job: Job) -> Outcome | UnknownSchema:
                 return Events(events=cloudevents.read(job.headers, job.repeated, job.body))
             case RedactJob():
                 return Redacted(json=presentation.redacted(job.input))
-    except Failed as failed:
-        answer = failed.answer
-        return Refusal(status=answer.status, code=answer.code, message=answer.message)
+    except HTTPError as failed:
+        response = failed.response
+        return Refusal(status=response.status, code=response.code, message=response.message)
     except BaseException as error:  # noqa: BLE001 - whatever it is, the gateway logs it
         # The validator panics if it gets no memory; that is no Exception.
         if not isinstance(error, MemoryError) and type(error).__name__ != "PanicException":

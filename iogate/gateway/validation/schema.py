@@ -16,7 +16,7 @@ import jsonschema_rs
 
 from iogate.gateway.http import decoding
 from iogate.gateway.http.decoding import File
-from iogate.gateway.http.responses import Failed, invalid
+from iogate.gateway.http.responses import HTTPError, invalid
 from iogate.gateway.validation import schema_cost
 
 MAX_FAULTS = 5
@@ -212,7 +212,7 @@ def _scalar(text: str, types: set[str]) -> Any:
     if "object" in types and text.lstrip().startswith("{"):
         try:
             return decoding.json(text.encode())
-        except Failed:
+        except HTTPError:
             return text
     return text
 

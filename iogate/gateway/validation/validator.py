@@ -23,7 +23,7 @@ import msgspec
 
 from iogate.gateway.events import cloudevents
 from iogate.gateway.http import decoding, responses
-from iogate.gateway.http.responses import CLOSE, ErrorAnswer, Failed
+from iogate.gateway.http.responses import CLOSE, ErrorResponse, HTTPError
 from iogate.gateway.validation import call_input
 from iogate.gateway.validation.call_input import Input, Sent
 from iogate.gateway.validation.fair_queue import FairQueue, Sharer, sharer_of
@@ -81,7 +81,7 @@ NOT_STARTED: Final = responses.unavailable(
     "The process that validates large requests cannot be started; nothing was accepted: repeat the request "
     "later"
 )
-LEFT: Final = ErrorAnswer(
+LEFT: Final = ErrorResponse(
     408,
     "requestError.timeout",
     "The caller left before the request was validated; nothing was accepted",
@@ -192,7 +192,7 @@ class Validation:
     def input_now(self, route: Route, sent: Sent, *, fingerprint: bool) -> Input | None:
         """Return the input of a call that is validated quickly, None for one that `input` has to validate.
 
-        Raises Failed: the 4xx that describes the error.
+        Raises HTTPError: the 4xx that describes the error.
         """
         schema = route.schema
         size = sent.size
@@ -212,7 +212,7 @@ class Validation:
         """Return the input of a call, validated in the process.
 
         `client` is the peer's address and port, `receive` that of a request whose body was read. Raises
-        Failed: the 4xx that describes the error, the 429 for too many requests of one address, or a 503.
+        HTTPError: the 4xx that describes the error, the 429 for too many requests of one address, or a 503.
         """
         job = CallJob(sent=sent, digest=route.digest, schema=None, fingerprint=fingerprint)
         outcome = await self._perform(job, route, sent.size, _sharer(client, route.api.id), receive)
@@ -239,7 +239,7 @@ class Validation:
     async def redacted(self, stored: bytes, *, client: Client, receive: Receive) -> bytes:
         """Return a stored input as JSON without secrets.
 
-        Raises Failed: a 429, a 503, or the 500 of a defect.
+        Raises HTTPError: a 429, a 503, or the 500 of a defect.
         """
         if len(stored) <= REDACTED_ON_LOOP and decoding.count_slow_numbers(stored) <= SLOW_NUMBERS:
             return presentation.redacted(stored)
@@ -247,8 +247,8 @@ class Validation:
             outcome = await self._perform(
                 RedactJob(input=stored), None, len(stored), _sharer(client, "runs"), receive
             )
-        except Failed as failed:
-            if failed.answer.status != TOO_COSTLY[0]:
+        except HTTPError as failed:
+            if failed.response.status != TOO_COSTLY[0]:
                 raise
             return UNSHOWN
         assert isinstance(outcome, Redacted)
@@ -270,7 +270,7 @@ class Validation:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(job=job, route=route, outcome=loop.create_future())
         for displaced, is_own in self._queue.push(waiting, sharer, size, loop.time()):
-            refusal = Failed(OWN_BUSY if is_own else BUSY)
+            refusal = HTTPError(OWN_BUSY if is_own else BUSY)
             if displaced is waiting:
                 raise refusal
             displaced.fail(refusal)
@@ -282,19 +282,19 @@ class Validation:
             ends: list[asyncio.Future[Any]] = [waiting.outcome, left]
             await asyncio.wait(ends, timeout=WAIT_S, return_when=asyncio.FIRST_COMPLETED)
             if not waiting.outcome.done():
-                raise Failed(LEFT if left.done() else BUSY)
+                raise HTTPError(LEFT if left.done() else BUSY)
             outcome = waiting.outcome.result()
         except TimeoutError:
-            raise Failed(BUSY) from None
+            raise HTTPError(BUSY) from None
         finally:
             left.cancel()
             self._queue.remove(waiting)
             waiting.outcome.cancel()
         if isinstance(outcome, Refusal):
-            raise Failed(ErrorAnswer(outcome.status, outcome.code, outcome.message))
+            raise HTTPError(ErrorResponse(outcome.status, outcome.code, outcome.message))
         if isinstance(outcome, Defect):
             log.error("validation failed: %s", outcome.traceback, extra={"action": "validation.failed"})
-            raise Failed(responses.CRASHED)
+            raise HTTPError(responses.CRASHED)
         return outcome
 
     async def _serve(self) -> None:
@@ -346,14 +346,14 @@ class Validation:
         return _encode(job)
 
     async def _begin(self) -> _Process:
-        """Start the process. Raises Failed: a 503, if the system does not let it."""
+        """Start the process. Raises HTTPError: a 503, if the system does not let it."""
         self._known.clear()
         try:
             self._process = await _start()
         except OSError as error:
             extra = {"action": "validation.not_started"}
             log.error("cannot start the validation process: %s", error, extra=extra)  # noqa: TRY400 - says all
-            raise Failed(NOT_STARTED) from None
+            raise HTTPError(NOT_STARTED) from None
         return self._process
 
     async def _died(self) -> Outcome:

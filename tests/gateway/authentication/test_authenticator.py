@@ -18,9 +18,13 @@ from iogate.compiler.revision import (
     TokenAuth,
     UserAuth,
 )
-from iogate.gateway.authentication import authenticator
-from iogate.gateway.authentication.authenticator import Absent, Guard, Wrong
-from iogate.gateway.http.responses import Failed
+from iogate.gateway.authentication.authenticator import (
+    Authenticator,
+    InvalidCredentials,
+    MissingCredentials,
+    index_headers,
+)
+from iogate.gateway.http.responses import HTTPError
 from iogate.security import secrets
 from iogate.security.password_hashing import FAILURES
 from tests.gateway.driver import USER, World, api
@@ -36,8 +40,8 @@ def basic(text: str) -> bytes:
     return b"Basic " + base64.b64encode(text.encode())
 
 
-async def judge(how: Auth, *headers: tuple[bytes, bytes]) -> str:
-    return await Guard(how).judge(*authenticator.index(headers))
+async def authenticate(how: Auth, *headers: tuple[bytes, bytes]) -> str:
+    return await Authenticator(how).authenticate(*index_headers(headers))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +73,7 @@ async def judge(how: Auth, *headers: tuple[bytes, bytes]) -> str:
 async def test_right_credentials_name_their_caller(
     how: Auth, headers: list[tuple[bytes, bytes]], caller: str
 ) -> None:
-    assert await judge(how, *headers) == caller
+    assert await authenticate(how, *headers) == caller
 
 
 @pytest.mark.parametrize(
@@ -92,11 +96,11 @@ async def test_right_credentials_name_their_caller(
 async def test_absent_credentials_are_asked_for(
     how: Auth, headers: list[tuple[bytes, bytes]], message: str
 ) -> None:
-    with pytest.raises(Absent) as caught:
-        await judge(how, *headers)
-    answer = caught.value.answer
-    assert (answer.status, answer.code, answer.message) == (401, "requestError.invalidParams", message)
-    assert any(name == b"www-authenticate" for name, _ in answer.headers)
+    with pytest.raises(MissingCredentials) as caught:
+        await authenticate(how, *headers)
+    response = caught.value.response
+    assert (response.status, response.code, response.message) == (401, "requestError.invalidParams", message)
+    assert any(name == b"www-authenticate" for name, _ in response.headers)
 
 
 @pytest.mark.parametrize(
@@ -119,10 +123,10 @@ async def test_absent_credentials_are_asked_for(
 async def test_wrong_credentials_open_nothing(
     how: Auth, headers: list[tuple[bytes, bytes]], message: str
 ) -> None:
-    with pytest.raises(Wrong) as caught:
-        await judge(how, *headers)
-    answer = caught.value.answer
-    assert (answer.status, answer.code, answer.message) == (401, "requestError.unauthorized", message)
+    with pytest.raises(InvalidCredentials) as caught:
+        await authenticate(how, *headers)
+    response = caught.value.response
+    assert (response.status, response.code, response.message) == (401, "requestError.unauthorized", message)
 
 
 @pytest.mark.parametrize(
@@ -154,40 +158,42 @@ async def test_wrong_credentials_open_nothing(
 async def test_credentials_that_contradict_are_an_error(
     how: Auth, headers: list[tuple[bytes, bytes]], message: str
 ) -> None:
-    with pytest.raises(Failed) as caught:
-        await judge(how, *headers)
-    assert (caught.value.answer.status, caught.value.answer.message) == (400, message)
+    with pytest.raises(HTTPError) as caught:
+        await authenticate(how, *headers)
+    assert (caught.value.response.status, caught.value.response.message) == (400, message)
 
 
 async def test_an_unset_secret_closes_its_api_to_its_own_caller_without_naming_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("ORDERS_TOKEN", raising=False)
-    guard = Guard(TokenAuth(tokens={"a": (TOKEN,), "b": (EnvSecret(name="ORDERS_TOKEN"),)}))
-    assert await guard.judge({b"token": b"123456"}, frozenset()) == "a"
+    authenticator = Authenticator(TokenAuth(tokens={"a": (TOKEN,), "b": (EnvSecret(name="ORDERS_TOKEN"),)}))
+    assert await authenticator.authenticate({b"token": b"123456"}, frozenset()) == "a"
     for headers in ({b"token": b"of b, perhaps"}, {}):
-        with pytest.raises(Failed) as caught:
-            await guard.judge(headers, frozenset())
-        assert caught.value.answer.status == 503
-        assert b"ORDERS" not in caught.value.answer.content
-    assert guard.unset == ("environment variable ORDERS_TOKEN is not set",)
-    alone = Guard(TokenAuth(tokens={"b": (EnvSecret(name="ORDERS_TOKEN"),)}))
-    either = Guard(AnyAuth(any=(NoAuth(), TokenAuth(tokens={"b": (EnvSecret(name="ORDERS_TOKEN"),)}))))
-    for guard in (alone, either):
-        with pytest.raises(Failed) as caught:
-            await guard.judge({}, frozenset())
-        assert caught.value.answer.status == 503
+        with pytest.raises(HTTPError) as caught:
+            await authenticator.authenticate(headers, frozenset())
+        assert caught.value.response.status == 503
+        assert b"ORDERS" not in caught.value.response.content
+    assert authenticator.unset == ("environment variable ORDERS_TOKEN is not set",)
+    alone = Authenticator(TokenAuth(tokens={"b": (EnvSecret(name="ORDERS_TOKEN"),)}))
+    either = Authenticator(
+        AnyAuth(any=(NoAuth(), TokenAuth(tokens={"b": (EnvSecret(name="ORDERS_TOKEN"),)})))
+    )
+    for authenticator in (alone, either):
+        with pytest.raises(HTTPError) as caught:
+            await authenticator.authenticate({}, frozenset())
+        assert caught.value.response.status == 503
 
 
 async def test_one_usable_secret_of_a_caller_is_enough(tmp_path: Path) -> None:
     (tmp_path / "old").write_text("s3cret\n")
-    guard = Guard(
+    authenticator = Authenticator(
         TokenAuth(tokens={"token": (FileSecret(path="old"), FileSecret(path="new"))}), root=tmp_path
     )
-    assert await guard.judge({b"token": b"s3cret"}, frozenset()) == "token"
-    with pytest.raises(Wrong):
-        await guard.judge({b"token": b"wrong"}, frozenset())
-    assert (guard.unset, guard.spare) == ((), ("secret file new does not exist",))
+    assert await authenticator.authenticate({b"token": b"s3cret"}, frozenset()) == "token"
+    with pytest.raises(InvalidCredentials):
+        await authenticator.authenticate({b"token": b"wrong"}, frozenset())
+    assert (authenticator.unset, authenticator.spare) == ((), ("secret file new does not exist",))
 
 
 async def test_secrets_come_from_the_environment_and_from_files(
@@ -196,15 +202,15 @@ async def test_secrets_come_from_the_environment_and_from_files(
     monkeypatch.setenv("ORDERS_TOKEN", "from env")
     (tmp_path / "token").write_text("from file\n")
     how = TokenAuth(tokens={"a": (EnvSecret(name="ORDERS_TOKEN"), FileSecret(path="token"))})
-    guard = Guard(how, root=tmp_path)
+    authenticator = Authenticator(how, root=tmp_path)
     for token in (b"from env", b"from file"):
-        assert await guard.judge({b"token": token}, frozenset()) == "a"
+        assert await authenticator.authenticate({b"token": token}, frozenset()) == "a"
 
 
 def test_headers_with_credentials_never_reach_a_run() -> None:
-    assert Guard(NoAuth()).stripped == {b"authorization", b"proxy-authorization", b"cookie"}
-    assert b"token" in Guard(TOKENS).stripped
-    assert {b"user", b"password"} <= Guard(USERS).stripped
+    assert Authenticator(NoAuth()).stripped == {b"authorization", b"proxy-authorization", b"cookie"}
+    assert b"token" in Authenticator(TOKENS).stripped
+    assert {b"user", b"password"} <= Authenticator(USERS).stripped
 
 
 async def test_300_wrong_logins_are_429s_that_delay_no_right_one(world: World) -> None:

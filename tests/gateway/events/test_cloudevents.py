@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iogate.gateway.events import cloudevents
-from iogate.gateway.http.responses import Failed
+from iogate.gateway.http.responses import HTTPError
 from tests.examples import examples
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
@@ -39,8 +39,8 @@ def read(headers: dict[bytes, bytes], body: bytes) -> list[dict[str, Any]]:
     found: list[bytes] = []
     try:
         found = cloudevents.read(headers, frozenset(), body)
-    except Failed as failed:
-        status = failed.answer.status
+    except HTTPError as failed:
+        status = failed.response.status
     assert status in (202, 400, 415)
     return [json.loads(event) for event in found]
 

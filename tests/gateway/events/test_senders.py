@@ -157,8 +157,8 @@ async def test_a_real_gateway_takes_events_by_its_settings(
                 closed = await client.get("/v1/events/")
         finally:
             gateway.stop()
-    assert [answer.status_code for answer in answers] == [401, 202, 202, 202]
-    assert [answer.json()["response"]["events"] for answer in answers[1:]] == [1, 0, 1]
+    assert [response.status_code for response in answers] == [401, 202, 202, 202]
+    assert [response.json()["response"]["events"] for response in answers[1:]] == [1, 0, 1]
     assert closed.status_code == 404
     assert await stored(store) == [EVENT, EVENT]
     assert "pass" not in gateway.log.read_text()

@@ -10,7 +10,7 @@ import pytest
 from iogate.gateway.authentication.links import Links
 from iogate.gateway.calls.routes import Bucket
 from iogate.gateway.http import body
-from iogate.gateway.http.responses import Failed
+from iogate.gateway.http.responses import HTTPError
 from iogate.gateway.live import Live
 
 
@@ -30,17 +30,17 @@ def chunk(content: bytes, *, more: bool = True) -> dict[str, Any]:
 
 
 async def test_a_slow_body_is_a_408_at_its_deadline() -> None:
-    with pytest.raises(Failed) as caught:
+    with pytest.raises(HTTPError) as caught:
         await body.Bodies().read(sending(chunk(b"{")), limit=10, length=2, deadline_s=0.02)
-    assert (caught.value.answer.status, caught.value.answer.code) == (408, "requestError.timeout")
-    assert caught.value.answer.message == "The body did not arrive in time"
+    assert (caught.value.response.status, caught.value.response.code) == (408, "requestError.timeout")
+    assert caught.value.response.message == "The body did not arrive in time"
 
 
 async def test_a_body_that_breaks_off_is_a_400() -> None:
-    with pytest.raises(Failed) as caught:
+    with pytest.raises(HTTPError) as caught:
         await body.Bodies().read(sending(chunk(b"{"), {"type": "http.disconnect"}), limit=10, length=2)
-    assert caught.value.answer.status == 400
-    assert caught.value.answer.message == "The body ended before it was complete"
+    assert caught.value.response.status == 400
+    assert caught.value.response.message == "The body ended before it was complete"
 
 
 async def test_a_body_ends_with_its_length_or_its_last_chunk() -> None:
@@ -57,7 +57,7 @@ async def test_a_process_that_ends_shortens_the_deadlines_of_bodies(monkeypatch:
     reading = asyncio.create_task(live.bodies.read(sending(chunk(b"{")), limit=10, length=2, deadline_s=100))
     await asyncio.sleep(0)
     live.drain()
-    with pytest.raises(Failed, match="did not arrive in time"):
+    with pytest.raises(HTTPError, match="did not arrive in time"):
         await reading
 
 
@@ -81,11 +81,11 @@ async def test_over_the_budget_the_body_that_arrives_longest_is_given_up() -> No
     assert bodies.held == 80
     whole = await bodies.read(sending(chunk(b"y" * 40)), limit=200, length=40)
     assert (len(whole), bodies.held) == (40, 80)
-    with pytest.raises(Failed) as caught:
+    with pytest.raises(HTTPError) as caught:
         await readings[0]
-    assert (caught.value.answer.status, caught.value.answer.code) == (503, "serverError.unavailable")
-    assert caught.value.answer.message == "Too many request bodies are being read; nothing was accepted"
-    assert (b"retry-after", b"1") in caught.value.answer.headers
+    assert (caught.value.response.status, caught.value.response.code) == (503, "serverError.unavailable")
+    assert caught.value.response.message == "Too many request bodies are being read; nothing was accepted"
+    assert (b"retry-after", b"1") in caught.value.response.headers
     readings[1].cancel()
     await asyncio.gather(*readings, return_exceptions=True)
     bodies.release(len(whole))
@@ -95,7 +95,7 @@ async def test_over_the_budget_the_body_that_arrives_longest_is_given_up() -> No
 async def test_a_body_for_which_complete_ones_leave_no_room_is_refused_and_alone_it_is_not() -> None:
     bodies = body.Bodies(budget=100)
     first = await bodies.read(sending(chunk(b"x" * 90)), limit=200, length=90)
-    with pytest.raises(Failed, match="Too many request bodies"):
+    with pytest.raises(HTTPError, match="Too many request bodies"):
         await bodies.read(sending(chunk(b"y" * 40)), limit=200, length=40)
     bodies.release(len(first))
     large = await bodies.read(sending(chunk(b"z" * 150)), limit=200, length=150)

@@ -9,15 +9,15 @@ import pytest
 
 from iogate.gateway.http import decoding
 from iogate.gateway.http.decoding import File
-from iogate.gateway.http.responses import Failed
+from iogate.gateway.http.responses import HTTPError
 
 FORM = b"application/x-www-form-urlencoded"
 
 
 def refused(content: bytes, label: bytes = b"application/json") -> tuple[int, str]:
-    with pytest.raises(Failed) as caught:
+    with pytest.raises(HTTPError) as caught:
         decoding.body(content, label)
-    return caught.value.answer.status, caught.value.answer.message
+    return caught.value.response.status, caught.value.response.message
 
 
 @pytest.mark.parametrize(

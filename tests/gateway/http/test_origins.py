@@ -8,7 +8,7 @@ import pytest
 
 from iogate.compiler.revision import NoAuth
 from iogate.gateway import app
-from iogate.gateway.calls.call_handler import Calls
+from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.http.hosts import Hosts
 from iogate.gateway.http.origins import Origins
 from iogate.store.runs.uids import UidSource
@@ -56,7 +56,7 @@ async def open_world(world: World) -> World:
 
 def serving(world: World, *, hosts: tuple[str, ...] = ("gateway.test",), cors: tuple[str, ...] = ()) -> World:
     world.live.hosts, world.live.origins = Hosts(hosts), Origins(cors)
-    world.application = app.build(world.live, Calls(world.live, world.refresher, UidSource()))
+    world.application = app.build(world.live, CallHandler(world.live, world.refresher, UidSource()))
     return world
 
 

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from iogate.gateway.http.decoding import File
-from iogate.gateway.http.responses import Failed
+from iogate.gateway.http.responses import HTTPError
 from iogate.gateway.validation.schema import Schema, plain
 
 
 def fault(schema: Any, value: Any) -> str:
-    with pytest.raises(Failed) as caught:
+    with pytest.raises(HTTPError) as caught:
         Schema(schema).check(value, size=0)
-    assert caught.value.answer.status == 400
-    assert caught.value.answer.code == "requestError.invalidParams"
-    return caught.value.answer.message
+    assert caught.value.response.status == 400
+    assert caught.value.response.code == "requestError.invalidParams"
+    return caught.value.response.message
 
 
 @pytest.mark.parametrize(

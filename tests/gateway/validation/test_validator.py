@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from iogate.gateway.http.responses import Failed
+from iogate.gateway.http.responses import HTTPError
 from iogate.gateway.validation import schema_cost
 from iogate.gateway.validation.call_input import Sent
 from iogate.gateway.validation.fair_queue import Bound, FairQueue, sharer_of
@@ -191,7 +191,7 @@ async def test_a_large_input_is_redacted_beside_the_loop(world: World, item: Any
 async def test_an_input_that_is_too_costly_to_redact_is_not_shown(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from iogate.gateway.http.responses import ErrorAnswer
+    from iogate.gateway.http.responses import ErrorResponse
     from iogate.gateway.validation.process import TOO_COSTLY
     from iogate.gateway.validation.validator import Validation
 
@@ -199,7 +199,7 @@ async def test_an_input_that_is_too_costly_to_redact_is_not_shown(
     uid = (await world.call("a/b", json.dumps(["x" * 5000]).encode())).uid
 
     async def perform(*_: object) -> None:
-        raise Failed(ErrorAnswer(*TOO_COSTLY))
+        raise HTTPError(ErrorResponse(*TOO_COSTLY))
 
     monkeypatch.setattr(Validation, "_perform", perform)
     assert (await world.ask(f"/v1/runs/{uid}")).json["input"] == "[too costly to show]"
@@ -228,9 +228,9 @@ async def test_a_job_whose_caller_has_left_is_not_started(world: World) -> None:
 
     first = asyncio.create_task(validation.redacted(ONES, client=("10.0.0.1", 1), receive=_stays))
     await asyncio.sleep(0)
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(HTTPError) as failed:
         await validation.redacted(ONES, client=("10.0.0.2", 1), receive=leaves)
-    assert (failed.value.answer.status, failed.value.answer.code) == (408, "requestError.timeout")
+    assert (failed.value.response.status, failed.value.response.code) == (408, "requestError.timeout")
     assert not first.done()
     assert len(validation._queue) == 0
     cancelled = asyncio.create_task(validation.redacted(ONES, client=("10.0.0.2", 1), receive=_stays))
@@ -284,9 +284,9 @@ async def test_a_full_queue_is_a_503_for_those_who_send_the_most(
     displacing = redact(7000, 3)
     refused = redact(5000, 4)
     for job in (displaced, refused):
-        with pytest.raises(Failed) as failed:
+        with pytest.raises(HTTPError) as failed:
             await job
-        assert (failed.value.answer.status, failed.value.answer.message) == (
+        assert (failed.value.response.status, failed.value.response.message) == (
             503,
             "Too many large requests are being processed; nothing was accepted: repeat the request later, or "
             "send at most 32 KiB, which seldom waits",
