@@ -17,7 +17,7 @@ from iogate.store.connection.connection import CommandFailed
 from iogate.store.runs.leases import Taken
 from iogate.store.store import Store
 from iogate.timing.clock import StoreClock
-from iogate.worker.runs.executor import Drive
+from iogate.worker.runs.executor import Executor
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Loop:
         concurrency: int,
         solitary: bool,
         clock: StoreClock,
-        drive: Callable[[Callable[[], None]], Drive],
+        executor: Callable[[Callable[[], None]], Executor],
     ) -> None:
         self._store = store
         self._name = name
@@ -60,7 +60,7 @@ class Loop:
         """The store was out of reach: leases are renewed before anything is taken."""
         self._stops: set[asyncio.Task[None]] = set()
         self.suspended = False
-        self.drive = drive(self._released)
+        self.executor = executor(self._released)
 
     @property
     def stopping(self) -> bool:
@@ -78,7 +78,7 @@ class Loop:
     def hear(self, kind: str, uid: str) -> None:
         """A command through RQ."""
         match kind:
-            case "stop" if uid in self.drive.runs:
+            case "stop" if uid in self.executor.runs:
                 task = asyncio.create_task(self._stop_run(uid))
                 self._stops.add(task)
                 task.add_done_callback(self._stops.discard)
@@ -92,11 +92,15 @@ class Loop:
 
     async def run(self, grace_s: float) -> None:
         """Work until `stop`, then drain."""
-        commits = asyncio.create_task(self.drive.commits.run(), name="commits")
+        commits = asyncio.create_task(self.executor.committer.run(), name="commits")
         renewing = asyncio.create_task(self._renew_for_ever(), name="renew")
         try:
             leases = self._store.leases
-            async with self._wired, leases.cancellations(self.drive.cancel), leases.news(self.drive.look):
+            async with (
+                self._wired,
+                leases.cancellations(self.executor.cancel),
+                leases.news(self.executor.look),
+            ):
                 await self._take_for_ever()
                 await self._drain(grace_s)
         finally:
@@ -104,14 +108,14 @@ class Loop:
                 task.cancel()
             await asyncio.gather(commits, renewing, *self._stops, return_exceptions=True)
             # The launcher waits for processes that are not told to end.
-            await self.drive.end()
+            await self.executor.end()
 
     # Taking.
 
     def _room(self) -> int:
-        drive = self.drive
-        held = len(drive.runs) + len(drive.loading.waiting)
-        return min(self._concurrency - held + drive.leaving, 2 * self._concurrency - held)
+        executor = self.executor
+        held = len(executor.runs) + len(executor.loader.waiting)
+        return min(self._concurrency - held + executor.leaving, 2 * self._concurrency - held)
 
     def _released(self) -> None:
         if self._full:
@@ -151,7 +155,7 @@ class Loop:
                 await asyncio.sleep(0)
             self._begin(taken, asked_at)
             if self._solitary:
-                idle = self.drive.idle and not taken.claims and not taken.suspects
+                idle = self.executor.idle and not taken.claims and not taken.suspects
                 empty_since = (empty_since or loop.time()) if idle else None
                 if empty_since is not None and loop.time() - empty_since >= SOLITARY_IDLE_S:
                     return
@@ -185,7 +189,7 @@ class Loop:
                 extra={"action": "worker.suspended" if taken.suspended else "worker.resumed"},
             )
         for claim in taken.claims:
-            self.drive.begin(claim, asked_at + LEASE_S)
+            self.executor.begin(claim, asked_at + LEASE_S)
 
     def _out_of_reach(self, error: Exception) -> None:
         if not self._doubtful:
@@ -201,19 +205,19 @@ class Loop:
                 await self._renew()
             except (Unreachable, CommandFailed) as error:
                 self._out_of_reach(error)
-                for run in list(self.drive.runs.values()):
-                    if self.drive.presumed_lost(run):
-                        self.drive.lose(run, "the store has been out of reach for too long")
+                for run in list(self.executor.runs.values()):
+                    if self.executor.presumed_lost(run):
+                        self.executor.lose(run, "the store has been out of reach for too long")
 
     async def _renew(self) -> None:
         """Keep what is held; learn what was lost, and whose end was asked for."""
-        drive = self.drive
+        executor = self.executor
         loop = asyncio.get_running_loop()
         asked_at = loop.time()
         fresh = asked_at + LEASE_S - RENEW_S / 2
-        runs = [run for run in drive.runs.values() if self._doubtful or run.held_until < fresh]
+        runs = [run for run in executor.runs.values() if self._doubtful or run.held_until < fresh]
         held = {run.uid: run.claim.token for run in runs}
-        held |= {uid: claim.token for uid, claim in drive.loading.waiting.items()}
+        held |= {uid: claim.token for uid, claim in executor.loader.waiting.items()}
         if not held:
             return
         renewed = await self._store.leases.renew(self._name, held)
@@ -221,38 +225,38 @@ class Loop:
             if run.uid in renewed.lost:
                 # A commit on its way has an answer of its own, and it may have ended the run.
                 if run.committing is None:
-                    drive.lose(run, "another worker may have the run")
+                    executor.lose(run, "another worker may have the run")
                 continue
-            run.held_until = asked_at + LEASE_S
+            run.renew(asked_at + LEASE_S)
             if run.uid in renewed.cancelled:
-                drive.cancel(run.uid)
+                executor.cancel(run.uid)
             if run.uid in renewed.suspended:
-                drive.suspend(run.uid)
+                executor.suspend(run.uid)
             if run.uid in renewed.woken:
-                drive.look(run.uid)
-        for uid in renewed.lost & drive.loading.waiting.keys():
-            del drive.loading.waiting[uid]
+                executor.look(run.uid)
+        for uid in renewed.lost & executor.loader.waiting.keys():
+            del executor.loader.waiting[uid]
 
     async def _stop_run(self, uid: str) -> None:
-        while uid in self.drive.runs:
+        while uid in self.executor.runs:
             try:
                 await self._store.runs.cancel(uid, "stopped through RQ")
             except (Unreachable, CommandFailed):
                 await asyncio.sleep(LONGEST_BACKOFF_S)
             else:
-                self.drive.cancel(uid)
+                self.executor.cancel(uid)
                 return
 
     # The end.
 
     async def _drain(self, grace_s: float) -> None:
         """Let runs finish or park; hand the rest back, which is no one's fault: they are not suspects."""
-        drive = self.drive
-        drive.drain()
+        executor = self.executor
+        executor.drain()
         hurry = asyncio.create_task(self._hurry.wait())
         try:
             async with asyncio.timeout(grace_s):
-                while not drive.idle and not hurry.done():
+                while not executor.idle and not hurry.done():
                     self._left.clear()
                     left = asyncio.create_task(self._left.wait())
                     await asyncio.wait({left, hurry}, return_when=asyncio.FIRST_COMPLETED)
@@ -261,7 +265,7 @@ class Loop:
             pass
         finally:
             hurry.cancel()
-        held = drive.abandon()
+        held = executor.abandon()
         if not held:
             return
         log.info(

@@ -18,7 +18,7 @@ from iogate.store.connection.connection import CommandFailed
 from iogate.store.maintenance.presence import WORKER, Process
 from iogate.store.store import Store
 from iogate.timing.clock import epoch_ms
-from iogate.worker.secrets.secret_store import Vault
+from iogate.worker.secrets.secret_store import SecretStore
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +37,13 @@ class Upkeep:
         *,
         store: Store,
         name: str,
-        vault: Vault,
+        secrets: SecretStore,
         audits: bool,
         facts: Callable[[], dict[str, str]],
     ) -> None:
         self._store = store
         self._name = name
-        self._vault = vault
+        self._secrets = secrets
         self._audits = audits
         self._facts = facts
         self._started_at_ms = epoch_ms()
@@ -80,7 +80,7 @@ class Upkeep:
                 detail={
                     **self._facts(),
                     "audits": str(self._audits).lower(),
-                    **self._vault.announced(),
+                    **self._secrets.announced(),
                 },
             )
         )
@@ -106,7 +106,7 @@ class Upkeep:
             )
 
     async def _refresh(self) -> None:
-        self._vault.refresh()
+        self._secrets.refresh()
 
     async def leave(self) -> None:
         """Say that the worker is gone, if anybody listens."""

@@ -36,10 +36,10 @@ from iogate.worker.loop import PRESUMED_LOST_S, Loop
 from iogate.worker.maintenance import Upkeep
 from iogate.worker.rq_worker import WorkflowWorker
 from iogate.worker.runs.children import Children
-from iogate.worker.runs.executor import Drive
-from iogate.worker.runs.loader import Loading
+from iogate.worker.runs.executor import Executor
+from iogate.worker.runs.loader import Loader
 from iogate.worker.runs.programs import Programs
-from iogate.worker.secrets.secret_store import Vault
+from iogate.worker.secrets.secret_store import SecretStore
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ async def work(
     solitary: bool = False,
     grace_s: float | None = None,
     leave_word: Callable[[bytes], None] = lambda _: None,
-    begins: Callable[[Drive], None] = lambda _: None,
+    begins: Callable[[Executor], None] = lambda _: None,
 ) -> None:
     """Work until SIGTERM, SIGINT or RQ's `shutdown`; solitary: until there is nothing to do.
 
@@ -82,16 +82,16 @@ async def work(
     if store is None:
         ticking.cancel()
         return
-    vault = Vault(settings, root, once=registry.once())
+    secrets = SecretStore(settings, root, once=registry.once())
     programs = Programs(store.revisions)
     sinks = of_settings(settings)
-    loading = Loading(programs, vault, sinks, leave_word=leave_word if solitary else None)
+    loader = Loader(programs, secrets, sinks, leave_word=leave_word if solitary else None)
     try:
         async with Effects(
             settings=settings,
             resources=programs.resource,
             functions=registry,
-            redactor=lambda: vault.redaction,
+            redactor=lambda: secrets.redaction,
         ) as effects:
             clock = StoreClock()
             loop = Loop(
@@ -100,18 +100,18 @@ async def work(
                 concurrency=settings.concurrency,
                 solitary=solitary,
                 clock=clock,
-                drive=lambda released: Drive(
+                executor=lambda released: Executor(
                     leases=store.leases,
-                    loading=loading,
+                    loader=loader,
                     children=Children(store.revisions),
                     effects=effects,
-                    vault=vault,
+                    secrets=secrets,
                     clock=clock,
                     released=released,
                     presumed_lost_s=PRESUMED_LOST_S,
                 ),
             )
-            begins(loop.drive)
+            begins(loop.executor)
             _stop_on_signals(loop.stop)
             if stopped.is_set():  # told to end while all this was put together
                 loop.stop()
@@ -119,14 +119,16 @@ async def work(
             upkeep = Upkeep(
                 store=store,
                 name=name,
-                vault=vault,
+                secrets=secrets,
                 audits=not solitary,
-                facts=lambda: {"runs": str(len(loop.drive.runs))},
+                facts=lambda: {"runs": str(len(loop.executor.runs))},
             )
             beside = [registration, asyncio.create_task(upkeep.run(), name="upkeep")]
             if not solitary:
                 # A solitary worker ends when it has nothing to do: these are not its business.
-                courier = Courier(outbox=store.outbox, sinks=sinks, effects=effects, vault=vault, owner=name)
+                courier = Courier(
+                    outbox=store.outbox, sinks=sinks, effects=effects, secrets=secrets, owner=name
+                )
                 beside += [
                     asyncio.create_task(Scheduling(store).run(), name="scheduling"),
                     asyncio.create_task(Matching(store.events, name).run(), name="matching"),

@@ -82,7 +82,9 @@ async def test_an_adoption_that_was_interrupted_begins_again(site: Site) -> None
 
 async def test_what_was_not_adopted_is_not_executed(site: Site, redis_url: str) -> None:
     uids = await load(site.store)
-    with pytest.raises(WrongStore, match="written by an earlier release: what it holds is not signed") as old:
+    with pytest.raises(
+        WrongStore, match="written by an earlier release, so what it holds is not signed"
+    ) as old:
         await open_store(redis_url, keyring=RING)
     assert old.value.code == "IOG672"
     assert "iogate store adopt" in old.value.hint

@@ -14,7 +14,7 @@ from iogate.engine.errors import RaisedError
 from iogate.errors import WorkflowError
 from iogate.settings import Settings
 from iogate.worker.secrets.redaction import Redaction
-from iogate.worker.secrets.secret_store import Vault
+from iogate.worker.secrets.secret_store import SecretStore
 from tests.worker.site import decoded, workflow
 
 if TYPE_CHECKING:
@@ -83,10 +83,10 @@ def test_a_worker_announces_names_of_its_secrets_and_why_others_are_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEST_KEY", SECRET)
-    vault = Vault(
+    secrets = SecretStore(
         Settings(secrets={"key": {"env": "TEST_KEY"}, "gone": {"env": "NOBODY_SETS_THIS"}}), tmp_path
     )
-    assert vault.announced() == {
+    assert secrets.announced() == {
         "secrets": "key",
         "unset:gone": "environment variable NOBODY_SETS_THIS is not set",
     }

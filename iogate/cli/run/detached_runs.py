@@ -20,7 +20,7 @@ from iogate.errors import for_operators
 
 if TYPE_CHECKING:
     from iogate.store.store import Store
-    from iogate.worker.runs.executor import Drive
+    from iogate.worker.runs.executor import Executor
 
 LINGER_S: Final = 10.0
 """How long the command outlives its run at most."""
@@ -34,20 +34,22 @@ SHOWN_ACTIONS: Final = frozenset({"effect.unawaited", "child.unawaited"})
 """Actions in the log that are about this."""
 
 
-async def wait_for_detached(screen: Screen, store: Store, drive: Drive, uid: str, limit_s: float) -> None:
+async def wait_for_detached(
+    screen: Screen, store: Store, executor: Executor, uid: str, limit_s: float
+) -> None:
     """Wait for what the run brought about, so long at most; then say what fails, and what ends unfinished."""
     began = time.monotonic()
     look_s, told = MIN_POLL_S, False
     while True:
         runs = await _count_unfinished(store)
         # Asked last: what the end of a run starts is there before the run has gone.
-        if not runs and drive.idle:
-            if drive.draining:
+        if not runs and executor.idle:
+            if executor.draining:
                 # Ctrl-C ended what was still at work: that is no end of its own.
                 raise KeyboardInterrupt
             break
         passed_s = time.monotonic() - began
-        what = _describe(runs, drive)
+        what = _describe(runs, executor)
         if passed_s >= limit_s:
             if what:
                 screen.warn(f"still at work, and ended with this command: {what} that no task waited for")
@@ -65,8 +67,8 @@ async def _count_unfinished(store: Store) -> int:
     return sum(count for status, count in counts.items() if status not in ENDED)
 
 
-def _describe(runs: int, drive: Drive) -> str:
-    processes = drive.unawaited
+def _describe(runs: int, executor: Executor) -> str:
+    processes = executor.detached_effects
     parts = [counted(processes, "process", "processes")] if processes else []
     parts += [counted(runs, "run")] if runs else []
     return " and ".join(parts)

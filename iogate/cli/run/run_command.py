@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from iogate.compiler.revision import Api, Bundle
     from iogate.settings import Settings
     from iogate.store.store import Store
-    from iogate.worker.runs.executor import Drive
+    from iogate.worker.runs.executor import Executor
 
 API = "run/file"
 ALL_HOSTS = ("*", "0.0.0.0/0", "::/0")
@@ -90,7 +90,7 @@ async def run(
     )
     until = math.inf if timeout_s is None else time.monotonic() + timeout_s
     with prints_to_stderr(), log_to_screen(session.screen):
-        async with _temporary_worker(replace(settings, concurrency=1), root) as (store, drive):
+        async with _temporary_worker(replace(settings, concurrency=1), root) as (store, executor):
             await store.revisions.publish(bundle)
             uid = await _accept(store, api, value)
             async with publish_events(store, events) as left:
@@ -98,7 +98,7 @@ async def run(
                 _show(session, ended)
                 if ended["status"] in ENDED:
                     limit_s = min(LINGER_S, until - time.monotonic())
-                    await wait_for_detached(session.screen, store, drive.result(), uid, limit_s)
+                    await wait_for_detached(session.screen, store, executor.result(), uid, limit_s)
     if left:
         session.screen.note(f"{counted(len(left), 'event')} not published: the run waited for no more")
     raise_for_outcome(ended, limit, output=True)
@@ -168,7 +168,7 @@ async def _accept(store: Store, api: Api, value: Any) -> str:
 @asynccontextmanager
 async def _temporary_worker(
     settings: Settings, root: Path
-) -> AsyncIterator[tuple[Store, asyncio.Future[Drive]]]:
+) -> AsyncIterator[tuple[Store, asyncio.Future[Executor]]]:
     """A throw-away store with a worker in this process, and what drives that worker's runs."""
     from iogate.store.embedded.server import throwaway
     from iogate.store.integrity.trust import keyring
@@ -177,10 +177,10 @@ async def _temporary_worker(
 
     with throwaway(named=settings.store_server) as embedded:
         mine = asyncio.current_task()
-        drive: asyncio.Future[Drive] = asyncio.get_running_loop().create_future()
+        executor: asyncio.Future[Executor] = asyncio.get_running_loop().create_future()
         settings = replace(settings, redis_url=embedded.url)
         working = asyncio.create_task(
-            work(settings, root, grace_s=GRACE_S, begins=drive.set_result), name="worker"
+            work(settings, root, grace_s=GRACE_S, begins=executor.set_result), name="worker"
         )
 
         def interrupted(_: asyncio.Task[None]) -> None:
@@ -192,7 +192,7 @@ async def _temporary_worker(
         working.add_done_callback(interrupted)
         store = await open_store(embedded.url, client_name="iogate-run", keyring=keyring(settings))
         try:
-            yield store, drive
+            yield store, executor
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
         finally:

@@ -27,7 +27,7 @@ from iogate.store.connection.pubsub import Doorbell
 from iogate.store.events.outbox import Entry, Outbox
 from iogate.worker.events.lifecycle import of_entry
 from iogate.worker.events.sinks import Sink, Sinks
-from iogate.worker.secrets.secret_store import Vault
+from iogate.worker.secrets.secret_store import SecretStore
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +60,13 @@ _entry = msgspec.json.Decoder(Entry)
 
 
 class Courier:
-    def __init__(self, *, outbox: Outbox, sinks: Sinks, effects: Effects, vault: Vault, owner: str) -> None:
+    def __init__(
+        self, *, outbox: Outbox, sinks: Sinks, effects: Effects, secrets: SecretStore, owner: str
+    ) -> None:
         self._outbox = outbox
         self._sinks = sinks
         self._effects = effects
-        self._vault = vault
+        self._secrets = secrets
         self._owner = owner
 
     async def run(self) -> None:
@@ -145,7 +147,7 @@ class Courier:
             head, body = _head.decode(entry), entry.decode()
             if head.specversion:
                 return await self._post(sink, head, body)
-            made = of_entry(_entry.decode(entry), self._vault.redaction, statuses=self._sinks.statuses)
+            made = of_entry(_entry.decode(entry), self._secrets.redaction, statuses=self._sinks.statuses)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             log.error(  # noqa: TRY400 - where it was found says nothing
                 "the outbox of sink %s holds what is no event, which is dropped: %s",
@@ -162,7 +164,7 @@ class Courier:
         return "taken"
 
     async def _post(self, sink: Sink, head: _Head, body: str) -> _Fate:
-        headers = self._vault.headers(sink.name)
+        headers = self._secrets.headers(sink.name)
         if headers is None:
             self._late(sink, head, "a secret of its headers is missing")
             return "again"
@@ -184,7 +186,7 @@ class Courier:
             return "again"
         if performed.error is None:
             return "taken"
-        detail = self._vault.redaction.text(
+        detail = self._secrets.redaction.text(
             for_operators(performed.error.detail or "", performed.error.to_json())
         )
         if _final(performed):

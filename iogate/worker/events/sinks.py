@@ -24,7 +24,7 @@ class Sink:
     name: str
     url: str
     headers: Mapping[str, Any]
-    """Texts, and references to secrets, which the vault resolves."""
+    """Texts, and references to secrets, resolved by the secret store."""
     emitted: bool
     """It gets what workflows emit."""
     lifecycle: bool

@@ -18,8 +18,8 @@ from iogate.errors import Unreachable
 from iogate.store.connection.connection import CommandFailed, StoreFull
 from iogate.store.runs.commits import Commit
 from iogate.store.runs.leases import Leases, Verdict
-from iogate.worker.runs.lane import Lane
 from iogate.worker.runs.run import Run
+from iogate.worker.runs.scheduler import Lane
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ FULL = re.compile(r"\b(MISCONF|NOREPLICAS)\b")
 """Refusals that have nothing to do with what is written and pass: no disk, no replica."""
 
 
-class Commits:
+class Committer:
     def __init__(
         self,
         leases: Leases,

@@ -15,25 +15,25 @@ from iogate.engine.commands import Note, Perform, Performed, RunContainer, RunPr
 from iogate.errors import WorkflowError
 from iogate.worker.runs.process_output import EVERY_S, ProcessOutput
 from iogate.worker.runs.run import Run
-from iogate.worker.secrets.secret_store import Vault
+from iogate.worker.secrets.secret_store import SecretStore
 
 log = logging.getLogger(__name__)
 
 
-class Performing:
+class EffectRunner:
     """`performed(run)`: an outcome is in its inbox; `released`: what no run waited for has ended."""
 
     def __init__(
         self,
         effects: Effects,
-        vault: Vault,
+        secrets: SecretStore,
         *,
         performed: Callable[[Run], None],
         released: Callable[[], None],
         now_ms: Callable[[], int],
     ) -> None:
         self._effects = effects
-        self._vault = vault
+        self._secrets = secrets
         self._performed = performed
         self._released = released
         self._now_ms = now_ms
@@ -41,8 +41,8 @@ class Performing:
         self._under_way: set[asyncio.Task[None]] = set()
 
     @property
-    def unawaited(self) -> int:
-        """How much goes on that no run waits for."""
+    def detached(self) -> int:
+        """Number of effects under way that no run waits for."""
         return len(self._detached)
 
     def start(self, run: Run, perform: Perform) -> None:
@@ -51,7 +51,7 @@ class Performing:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         if perform.await_result:
-            run.effects[perform.frame] = task
+            run.effect_started(perform.frame, task)
         else:
             self._detached.add(task)
             task.add_done_callback(self._ended)
@@ -76,7 +76,7 @@ class Performing:
         claim = run.claim
         output = looking = None
         if perform.await_result and isinstance(perform.effect, RunProcess | RunContainer):
-            output = ProcessOutput(lambda: self._vault.redaction)
+            output = ProcessOutput(lambda: self._secrets.redaction)
             looking = asyncio.create_task(self._show_output(run, perform, output))
         context = EffectContext(
             uid=claim.uid,
@@ -100,19 +100,15 @@ class Performing:
                 looking.cancel()
             if output is not None:
                 self._note_output(run, perform, output, ended=True)
-        if run.gone or run.effects.get(perform.frame) is not asyncio.current_task():
-            return
-        del run.effects[perform.frame]
-        run.inbox.append(self._vault.redaction.outcome(perform, performed))
-        run.dirty = True
-        self._performed(run)
+        outcome = self._secrets.redaction.outcome(perform, performed)
+        if run.effect_ended(perform.frame, asyncio.current_task(), outcome):
+            self._performed(run)
 
     async def _show_output(self, run: Run, perform: Perform, output: ProcessOutput) -> None:
         """Bring the output of a process into the journal while it runs, until cancelled."""
         while not run.gone:
             await asyncio.sleep(EVERY_S)
             if self._note_output(run, perform, output):
-                run.dirty = True
                 self._performed(run)
 
     def _note_output(self, run: Run, perform: Perform, output: ProcessOutput, *, ended: bool = False) -> bool:
@@ -120,7 +116,7 @@ class Performing:
         details = output.take(ended=ended)
         if details and not run.gone:
             name = perform.reference.rpartition("/")[2]
-            run.note(
+            run.note_output(
                 [
                     Note(
                         kind="process.output",
@@ -133,14 +129,3 @@ class Performing:
                 ]
             )
         return bool(details)
-
-
-def cancel_given_up(run: Run) -> None:
-    """Cancel effects whose task the engine has left: its time is over, or the run has ended."""
-    for key in run.effects.keys() - run.state.under_way:
-        run.effects.pop(key).cancel()
-
-
-def can_wait(run: Run) -> bool:
-    """Whether nothing goes on outside, and what would begin may as well begin in another worker."""
-    return not run.effects and not any(perform.at_most_once for perform in run.performs)

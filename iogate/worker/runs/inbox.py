@@ -37,7 +37,7 @@ class _Ended(msgspec.Struct):
 _ended = msgspec.json.Decoder(_Ended)
 
 
-class Inboxes:
+class InboxReader:
     """`arrived(run)`: something is in the run's inbox."""
 
     def __init__(self, leases: Leases, arrived: Callable[[Run], None]) -> None:
@@ -47,7 +47,9 @@ class Inboxes:
         self._again: set[str] = set()
 
     def look(self, run: Run) -> None:
-        """There is news for the run in the store; a hint is enough, a renewed lease gives another."""
+        """Read the run's inbox soon; a read that fails is repeated when the lease is renewed."""
+        if run.gone:
+            return
         if run.uid in self._reading:
             self._again.add(run.uid)
             return
@@ -59,8 +61,7 @@ class Inboxes:
         self._reading.pop(run.uid, None)
         if run.uid in self._again:
             self._again.discard(run.uid)
-            if not run.gone:
-                self.look(run)
+            self.look(run)
 
     async def _read(self, run: Run) -> None:
         try:
@@ -68,19 +69,14 @@ class Inboxes:
         except (Unreachable, CommandFailed) as error:
             log.debug("inbox of run %s: %s", run.uid, error, extra={"action": "inbox.postponed"})
             return
-        if not run.gone and hear(run, messages):
+        if not run.gone and deliver(run, messages):
             self._arrived(run)
 
 
-def hear(run: Run, messages: Sequence[Message]) -> bool:
-    """Put what is new into the run's inbox; whether there was any."""
-    before = run.heard
-    run.overheard = len(messages) >= keys.INBOX_READ
-    for message in messages:
-        if message.number > run.heard:
-            run.heard = message.number
-            run.inbox.append(_happening(run, message))
-    return run.heard > before
+def deliver(run: Run, messages: Sequence[Message]) -> bool:
+    """Put the new messages into the run's inbox; return whether there were any."""
+    fresh = ((message.number, _happening(run, message)) for message in messages if run.is_new(message.number))
+    return run.hear(fresh, more=len(messages) >= keys.INBOX_READ)
 
 
 def _happening(run: Run, message: Message) -> Arrived | ChildEnded:

@@ -1,7 +1,7 @@
-"""From the engine's notes to what is stored for people: journal lines and rows of the task table.
+"""Journal entries, task rows, events and children that leave with the next commit of a run.
 
 Used by `run` when it builds a commit. Invariants: no line holds a secret, and a task has one row,
-however often it ran.
+however often it ran; memory is bounded, however long a run computes without a commit.
 
     line    {"at": epoch ms, "kind": "task.started", "reference": "/do/0/a", "name": "a", "detail": {…}}
             where the last three are left out while empty
@@ -9,12 +9,14 @@ however often it ran.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
 
-from iogate.engine.commands import Note
-from iogate.store.runs.commits import TaskRow
+from iogate.engine.commands import Emit, Note
+from iogate.store.runs.commits import Child, TaskRow
+from iogate.worker.events.sinks import Sinks
 from iogate.worker.secrets.redaction import Redaction
 
 
@@ -42,7 +44,11 @@ _OVER = frozenset({"completed", "faulted", "skipped", "cancelled"})
 _STARTS = frozenset({"task.started", "task.skipped"})
 _COUNTED = _STARTS | {"task.restarted"}
 KEPT = 1_000
-"""Lines of a journal."""
+"""Entries of a journal."""
+MOST_NOTES: Final = 4_096
+"""Notes of one run in memory."""
+MOST_LEAVING: Final = 100
+"""Events and children that wait for a commit, before the run stops computing for it."""
 
 
 def lines(notes: list[Note], redaction: Redaction) -> list[bytes]:
@@ -79,3 +85,40 @@ def gather(rows: dict[str, TaskRow], notes: list[Note]) -> None:
             attempt=attempt if row is None or attempt > row.attempt else row.attempt,
             count=(note.kind in _COUNTED) + (0 if row is None else row.count),
         )
+
+
+class Outgoing:
+    """Collects until `clear`."""
+
+    __slots__ = ("_counted", "_notes", "_rows", "_sinks", "children", "emits")
+
+    def __init__(self, sinks: Sinks) -> None:
+        self._sinks = sinks
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything, because it was put into a commit or cannot be stored."""
+        self._notes: list[Note] = []
+        self._counted: list[Note] = []
+        """Older notes, which the rows have counted; only the journal needs them."""
+        self._rows: dict[str, TaskRow] = {}
+        self.emits: list[Emit] = []
+        self.children: list[Child] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is waiting that it should be committed."""
+        reported = len(self._notes) if self._sinks.lifecycle else 0
+        return len(self.emits) + len(self.children) >= MOST_LEAVING or reported >= KEPT
+
+    def note(self, notes: Sequence[Note]) -> None:
+        self._notes.extend(notes)
+        if len(self._notes) > MOST_NOTES and not self._sinks.lifecycle:
+            gather(self._rows, self._notes)
+            self._counted, self._notes = self._notes[-KEPT:], []
+
+    def history(self) -> tuple[list[Note], list[TaskRow]]:
+        """Return the notes for the journal and the rows of the tasks that they are about."""
+        gather(self._rows, self._notes)
+        notes = [*self._counted, *self._notes] if self._counted else self._notes
+        return notes, list(self._rows.values())

@@ -9,20 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 
 from iogate.compiler.program import Program
-from iogate.engine.commands import Cancelled, Resumed
-from iogate.engine.scope import RunFacts
-from iogate.engine.state.run_state import State
 from iogate.store.runs.claims import Claim
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.pool.crash_report import Witness
-from iogate.worker.runs.codec import Codec, TooDeep, decode
-from iogate.worker.runs.inbox import hear
+from iogate.worker.runs.codec import TooDeep, decode
+from iogate.worker.runs.inbox import deliver
 from iogate.worker.runs.programs import Programs, Unloadable
 from iogate.worker.runs.run import Run
-from iogate.worker.secrets.secret_store import Vault
+from iogate.worker.secrets.secret_store import SecretStore
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +33,18 @@ class Unfit(Exception):
         self.title = title
 
 
-class Loading:
+class Loader:
     def __init__(
-        self, programs: Programs, vault: Vault, sinks: Sinks, *, leave_word: Callable[[bytes], None] | None
+        self,
+        programs: Programs,
+        secrets: SecretStore,
+        sinks: Sinks,
+        *,
+        leave_word: Callable[[bytes], None] | None,
     ) -> None:
         """`leave_word`: these runs may have ended a worker; keep a line for who buries this one."""
         self._programs = programs
-        self._vault = vault
+        self._secrets = secrets
         self._sinks = sinks
         self._leave_word = leave_word
         self._loop = asyncio.get_running_loop()
@@ -62,16 +63,9 @@ class Loading:
         return Run(
             claim=claim,
             program=program,
-            environment=self._vault.environment(() if program is None else program.secrets),
-            facts=RunFacts(
-                uid=claim.uid, started_at_ms=claim.started_at_ms, input=None, attempt=claim.attempt
-            ),
-            state=State(),
-            deadline_ms=claim.deadline_ms,
+            environment=self._secrets.environment(() if program is None else program.secrets),
             held_until=held_until,
-            committed_at=self._loop.time(),
-            codec=Codec(input=claim.input),
-            seq=claim.seq,
+            now=self._loop.time(),
             sinks=self._sinks,
             witness=self._witness(claim, program),
         )
@@ -92,24 +86,21 @@ class Loading:
         program = self._programs.get(claim.program)
         if isinstance(program, Unloadable):
             raise Unfit("configuration", program.reason)
-        if run.deadline_ms is None and claim.timeout_s is not None:
-            run.deadline_ms = claim.started_at_ms + int(claim.timeout_s * 1000)
         try:
-            run.facts = replace(run.facts, input=decode(claim.input))
+            value = decode(claim.input)
+            state = None
             if claim.head is not None:
-                run.state = run.codec.load(claim.head, claim.frames, claim.values)
-                run.inbox.append(Resumed(worker=claim.left))
+                state = run.codec.load(claim.head, claim.frames, claim.values)
             elif claim.seq:
-                # Starting anew would repeat what has been done.
+                # To start again would repeat what has been done.
                 raise ValueError("its frames are gone")  # noqa: TRY301 - the same end as for what cannot be decoded
         except Exception as error:
             # A defect of ours faults one run, not the worker.
             raise broken(run, "what is stored of it cannot be loaded", error) from error
-        run.heard = run.state.inbox_done
-        hear(run, claim.inbox)
+        run.restore(value, state)
+        deliver(run, claim.inbox)
         if claim.cancelled:
-            run.cancelled = True
-            run.inbox.append(Cancelled(reason=claim.reason))
+            run.cancel(claim.reason)
 
     def _witness(self, claim: Claim, program: Program | None) -> Witness | None:
         if self._leave_word is None or program is None:
@@ -122,7 +113,7 @@ class Loading:
 
 
 def broken(run: Run, what: str, error: Exception) -> Unfit:
-    """What a defect of ours makes of the run it happened to; the log has the traceback."""
+    """Return the fault of a run whose step failed; a defect of ours is logged with its traceback."""
     if isinstance(error, TooDeep):
         return Unfit("runtime", str(error), error.title)
     log.error(

@@ -1,93 +1,131 @@
-"""One run in a worker's hands: what is known of it between a take and the commit that lets it go.
+"""One run in a worker, from the claim to the commit that lets it go: a state machine.
 
-Made by `executor`, which decides; this module holds the facts and builds commits. Invariant: `committed`
-is what the store has, and at most one commit of a run is under way.
+`executor` decides and calls the transitions; `loader` creates runs. Invariants: only the methods of `Run`
+write its fields; at most one commit of a run is under way; a run that is gone never changes again. `phase`
+draws the transitions.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, assert_never
 
 from iogate.compiler.program import Program
-from iogate.engine.commands import Emit, EngineEvent, Note, Perform
+from iogate.engine.advance import Advance
+from iogate.engine.commands import Cancelled, EngineEvent, Expired, Note, Perform, Resumed
 from iogate.engine.scope import Environment, RunFacts
-from iogate.engine.state.run_state import State, WaitingFor
-from iogate.store.revisions.schedules import LIVE_REVISION
+from iogate.engine.state.run_state import State
 from iogate.store.runs.claims import Claim
-from iogate.store.runs.commits import Child, Commit, Move, TaskRow
-from iogate.worker.events.lifecycle import Chronicle
-from iogate.worker.events.sinks import Leaving, Sinks
+from iogate.store.runs.commits import Child, Commit, Move
+from iogate.worker.events.sinks import Sinks
 from iogate.worker.pool.crash_report import Witness
-from iogate.worker.runs.codec import NOTHING, Codec, Delta, encode, encode_data
-from iogate.worker.runs.journal import KEPT, gather, lines
+from iogate.worker.runs.codec import Codec
+from iogate.worker.runs.commit import build
+from iogate.worker.runs.journal import Outgoing
+from iogate.worker.runs.phase import (
+    ADVANCING,
+    GONE,
+    READY,
+    RESOLVING,
+    Advancing,
+    Committing,
+    Gone,
+    Phase,
+    Ready,
+    Resolving,
+    Resting,
+)
+from iogate.worker.runs.scheduler import Pace
 from iogate.worker.secrets.redaction import Redaction
 
-MANY = 4_096
-"""Notes of one run in memory."""
-MOST_LEAVING = 100
-"""Events and children that wait for a commit, before pure work stops for it."""
 
-
-@dataclass(slots=True, eq=False)
 class Run:
-    claim: Claim
-    program: Program | None
-    """None where it cannot be loaded: the run is about to fault."""
-    environment: Environment
-    facts: RunFacts
-    state: State
-    deadline_ms: int | None
-    held_until: float
-    """Moment of the loop's clock until which the lease is certainly ours."""
-    committed_at: float
-    """Moment of the loop's clock; pure work longer than a second is committed."""
-    sinks: Sinks
-    witness: Witness | None
-    """It may have killed a worker: what it comes to is noted before, and its steps are taken one by one."""
-    codec: Codec = field(default_factory=Codec)
-    seq: int = 0
-    inbox: list[EngineEvent] = field(default_factory=list)
-    """What happened and was not told to the engine yet."""
-    notes: list[Note] = field(default_factory=list)
-    """Since the last commit; of a long loop, the last ones."""
-    told: list[Note] = field(default_factory=list)
-    """Older ones, which the rows have counted."""
-    rows: dict[str, TaskRow] = field(default_factory=dict)
-    heard: int = 0
-    """The highest number of a message that was put into `inbox`."""
-    overheard: bool = False
-    """There was more than one reading of the inbox gives; the rest can be read after a commit."""
-    emits: list[Emit] = field(default_factory=list)
-    """Events to publish with the next commit."""
-    children: list[Child] = field(default_factory=list)
-    """Runs to start with the next commit."""
-    resolving: bool = False
-    """The workflows of children are being looked up: nothing may happen before."""
-    performs: list[Perform] = field(default_factory=list)
-    """What must happen outside, once the commit that records it is applied."""
-    effects: dict[int, asyncio.Task[None]] = field(default_factory=dict)
-    """Under way, by frame."""
-    timer: asyncio.TimerHandle | None = None
-    committing: Move | None = None
-    steps: int = 0
-    """How many the next slice may have; 0: it had none yet."""
-    slow: bool = False
-    """Its last slice took long."""
-    ready: bool = False
-    """It waits for its turn."""
-    unfinished: bool = False
-    """The engine's budget was used up: it has more to do."""
-    dirty: bool = False
-    """A result of an effect is in the state and not in the store."""
-    refused: bool = False
-    expired: bool = False
-    cancelled: bool = False
-    suspended: bool = False
-    gone: bool = False
-    """Ended, parked, lost or handed back: nothing may happen to it here any more."""
+    """See the module."""
+
+    __slots__ = (
+        "_expired",
+        "_heard",
+        "_inbox",
+        "_inbox_has_more",
+        "_performs",
+        "_phase",
+        "_witness",
+        "cancelled",
+        "claim",
+        "codec",
+        "committed_at",
+        "deadline_ms",
+        "dirty",
+        "effects",
+        "environment",
+        "facts",
+        "held_until",
+        "outgoing",
+        "pace",
+        "program",
+        "refused",
+        "seq",
+        "sinks",
+        "state",
+        "suspended",
+        "unfinished",
+    )
+
+    def __init__(
+        self,
+        *,
+        claim: Claim,
+        program: Program | None,
+        environment: Environment,
+        held_until: float,
+        now: float,
+        sinks: Sinks,
+        witness: Witness | None,
+    ) -> None:
+        """`program` is None if it cannot be loaded; `held_until` and `now` are times of the loop's clock.
+
+        With a `witness`, the run may have killed a worker: each step is recorded before it is taken.
+        """
+        self.claim = claim
+        self.program = program
+        self.environment = environment
+        self.facts = RunFacts(
+            uid=claim.uid, started_at_ms=claim.started_at_ms, input=None, attempt=claim.attempt
+        )
+        self.state = State()
+        self.codec = Codec(input=claim.input)
+        self.seq = claim.seq
+        self.sinks = sinks
+        self.outgoing = Outgoing(sinks)
+        self.pace = Pace()
+        self.held_until = held_until
+        """Until then the lease is certainly held."""
+        self.committed_at = now
+        """Time of the last commit."""
+        self.deadline_ms = claim.deadline_ms
+        if self.deadline_ms is None and claim.timeout_s is not None:
+            self.deadline_ms = claim.started_at_ms + int(claim.timeout_s * 1000)
+        self.effects: dict[int, asyncio.Task[None]] = {}
+        """Effects under way that the run waits for, by frame."""
+        self.unfinished = False
+        """The last slice ended with its budget: there is more to compute."""
+        self.dirty = False
+        """The state holds the result of an effect that is not stored."""
+        self.refused = False
+        """The store refused a commit once."""
+        self.cancelled = False
+        self.suspended = False
+        self._phase: Phase = READY
+        self._witness = witness
+        self._expired = False
+        self._inbox: list[EngineEvent] = []
+        self._heard = 0
+        """Highest number of a message that was put into the inbox."""
+        self._inbox_has_more = False
+        self._performs: list[Perform] = []
+        """Effects to start when the commit that records them is applied."""
 
     @property
     def uid(self) -> str:
@@ -98,132 +136,241 @@ class Run:
         return self.claim.api
 
     @property
-    def careful(self) -> bool:
-        """Its steps are taken one by one."""
-        return self.witness is not None
-
-    def budget(self, happened: Sequence[EngineEvent], now_ms: int) -> int:
-        """Steps of the slice that begins."""
-        return self.steps if self.witness is None else self.witness.before(self.state, happened, now_ms)
+    def phase(self) -> Phase:
+        return self._phase
 
     @property
-    def full(self) -> bool:
-        """So much is to leave that it should."""
-        told = len(self.notes) if self.sinks.lifecycle else 0
-        return len(self.emits) + len(self.children) >= MOST_LEAVING or told >= KEPT
+    def gone(self) -> bool:
+        return self._phase is GONE
 
-    def note(self, notes: Sequence[Note]) -> None:
-        """Remember for the next commit, in bounded memory."""
-        self.notes.extend(notes)
-        if len(self.notes) > MANY and not self.sinks.lifecycle:
-            gather(self.rows, self.notes)
-            # Counted in the rows from here on, and still lines of the journal.
-            self.told, self.notes = self.notes[-KEPT:], []
+    @property
+    def committing(self) -> Move | None:
+        """The move of the commit that is under way."""
+        return self._phase.move if isinstance(self._phase, Committing) else None
 
-    def forget(self) -> None:
-        """Stop everything that goes on for the run in this process."""
-        self.gone = True
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+    @property
+    def leaving(self) -> bool:
+        """Whether a commit is under way that lets the run go."""
+        return self.committing not in (None, "keep")
+
+    @property
+    def careful(self) -> bool:
+        """Whether each step is a slice of its own."""
+        return self._witness is not None
+
+    @property
+    def has_performs(self) -> bool:
+        """Whether effects wait for the next commit."""
+        return bool(self._performs)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a slice would find something to do."""
+        return bool(self._inbox) or self.unfinished
+
+    @property
+    def can_move(self) -> bool:
+        """Whether no effect is under way, and those to start may as well start in another worker."""
+        return not self.effects and not any(perform.at_most_once for perform in self._performs)
+
+    @property
+    def wants_commit(self) -> bool:
+        """Whether something must be stored before the run goes on computing.
+
+        An event is published before the next slice may listen for it. If the next step may kill the worker,
+        results of effects must not be lost with it.
+        """
+        return bool(self.outgoing.emits) or self.outgoing.full or (self.careful and self.dirty)
+
+    # From the store.
+
+    def restore(self, value: Any, state: State | None) -> None:
+        """Take over input and state from the claim; `state` is None for a run that has not begun."""
+        self.facts = replace(self.facts, input=value)
+        if state is not None:
+            self.state = state
+            self._inbox.append(Resumed(worker=self.claim.left))
+        self._heard = self.state.inbox_done
+
+    def is_new(self, number: int) -> bool:
+        """Tell whether the message with this number was not put into the inbox yet."""
+        return number > self._heard
+
+    def hear(self, messages: Iterable[tuple[int, EngineEvent]], *, more: bool) -> bool:
+        """Put new messages into the inbox, by number; return whether there were any.
+
+        `more`: the store may hold further messages, which can be read after the next commit.
+        """
+        before = self._heard
+        self._inbox_has_more = more
+        for number, happening in messages:
+            if self.is_new(number):
+                self._heard = number
+                self._inbox.append(happening)
+        return self._heard > before
+
+    def renew(self, held_until: float) -> None:
+        """The store has renewed the lease."""
+        self.held_until = held_until
+
+    def cancel(self, reason: str = "") -> bool:
+        """Put a cancellation into the inbox; return False if there was one, or the run is gone."""
+        if self.cancelled or self.gone:
+            return False
+        self.cancelled = True
+        self._inbox.append(Cancelled(reason=reason))
+        return True
+
+    def suspend(self) -> bool:
+        """Stop the run after its effects under way; return False if it was suspended or is gone."""
+        if self.suspended or self.gone:
+            return False
+        self.suspended = True
+        return True
+
+    # Slices.
+
+    def begin_slice(self, now_ms: int) -> list[EngineEvent] | None:
+        """Return what has happened since the last slice; None if the run cannot advance now.
+
+        A run that commits or resolves gets its next slice when that is done.
+        """
+        match self._phase:
+            case Resting(timer):
+                if timer is not None:
+                    timer.cancel()
+            case Ready():
+                pass
+            case Advancing() | Resolving() | Committing() | Gone():
+                return None
+            case never:
+                assert_never(never)
+        self._phase = ADVANCING
+        if self.deadline_ms is not None and now_ms >= self.deadline_ms and not self._expired:
+            self._expired = True
+            self._inbox.append(Expired(limit_s=(self.deadline_ms - self.claim.started_at_ms) / 1000))
+        happened, self._inbox = self._inbox, []
+        return happened
+
+    def budget(self, happened: Sequence[EngineEvent], now_ms: int) -> int:
+        """Return the number of steps of the slice."""
+        return (
+            self.pace.steps if self._witness is None else self._witness.before(self.state, happened, now_ms)
+        )
+
+    def apply(self, step: Advance) -> None:
+        """Take over the result of a slice; effects of tasks that the engine has left are cancelled."""
+        # A message leaves the inbox of the store with a commit, and its consequences must not be lost.
+        self.dirty = self.dirty or step.state.inbox_done != self.state.inbox_done or bool(step.emits)
+        self.state = step.state
+        self.unfinished = step.more
+        if step.notes:
+            self.outgoing.note(step.notes)
+        if step.performs:
+            self._performs.extend(step.performs)
+        if step.emits:
+            self.outgoing.emits.extend(step.emits)
+        if self.effects:
+            for frame in self.effects.keys() - step.state.under_way:
+                self.effects.pop(frame).cancel()
+        self._phase = READY
+
+    def resolve(self) -> None:
+        """The workflows of children are being looked up."""
+        self.dirty = True
+        self._phase = RESOLVING
+
+    def resolved(self, children: Sequence[Child], failed: Sequence[EngineEvent]) -> None:
+        """Children start with the next commit; a task whose child cannot start is told of it."""
+        if self.gone:
+            return
+        self.outgoing.children.extend(children)
+        self._inbox.extend(failed)
+        self._phase = READY
+
+    def fault(self, error: Any, at_ms: int) -> None:
+        """Fault the run for a reason outside the workflow; its frames stay, for `retry`."""
+        if self.refused:
+            self.outgoing.clear()
+        self.state = replace(self.state, status="faulted", error=error)
+        self.outgoing.note([Note(kind="workflow.faulted", at_ms=at_ms, detail={"error": error})])
+        self._phase = READY
+
+    def rest(self, timer: asyncio.TimerHandle | None) -> None:
+        """Nothing to do before a result, a message or the timer."""
+        self._phase = Resting(timer)
+
+    def record_rest(self) -> None:
+        """Record for a crash report which effect is under way."""
+        if self._witness is not None:
+            self._witness.resting(self.state)
+
+    # Effects.
+
+    def effect_started(self, frame: int, task: asyncio.Task[None]) -> None:
+        self.effects[frame] = task
+
+    def effect_ended(self, frame: int, task: asyncio.Task[None] | None, outcome: EngineEvent) -> bool:
+        """Put the outcome into the inbox; return False if the run no longer waits for it."""
+        if self.gone or self.effects.get(frame) is not task:
+            return False
+        del self.effects[frame]
+        self._inbox.append(outcome)
+        self.dirty = True
+        return True
+
+    def note_output(self, notes: Sequence[Note]) -> None:
+        """Note output of a process that is still running."""
+        self.outgoing.note(notes)
+        self.dirty = True
+
+    # Commits.
+
+    def commit(self, move: Move, due_ms: int | None, redaction: Redaction) -> Commit:
+        """Return the next commit; the state that it writes counts as stored from here on.
+
+        Raises TooDeep for data nested too deeply, ValueError or TypeError for what JSON cannot hold.
+        """
+        self.state, commit = build(self, move, due_ms, redaction)
+        self.seq += 1
+        self.outgoing.clear()
+        self._phase = Committing(move)
+        return commit
+
+    def committed(self, now: float) -> list[Perform]:
+        """The store has applied a commit after which the run stays; return the effects to start."""
+        self._phase = READY
+        self.dirty = False
+        self.committed_at = now
+        performs, self._performs = self._performs, []
+        if self.cancelled:
+            return []
+        # A later slice may have left the task: a branch that lost, or a timeout.
+        frames = self.state.frames
+        return [each for each in performs if each.frame in frames or not each.await_result]
+
+    @property
+    def inbox_has_more(self) -> bool:
+        """Whether the store may hold messages that one read of the inbox did not return."""
+        return self._inbox_has_more
+
+    def commit_refused(self) -> None:
+        """The store refuses the commit and applied nothing."""
+        self.refused = True
+        self.seq -= 1
+        self._performs.clear()
+        self._phase = READY
+
+    def unencodable(self) -> None:
+        """The state cannot be encoded."""
+        self.refused = True
+
+    def leave(self) -> list[Perform]:
+        """Cancel everything that goes on for the run; return effects to start that nobody waits for."""
+        if isinstance(self._phase, Resting) and self._phase.timer is not None:
+            self._phase.timer.cancel()
+        self._phase = GONE
         for effect in self.effects.values():
             effect.cancel()
         self.effects.clear()
-
-    def commit(self, move: Move, due_ms: int | None, redaction: Redaction) -> Commit:
-        """The next commit; the state that it writes counts as stored from here on."""
-        state = self.state
-        gather(self.rows, self.notes)
-        notes = [*self.told, *self.notes] if self.told else self.notes
-        ended = move == "end"
-        error: Any = None
-        if ended and state.error is not None:
-            error = redaction.scrub(dict(state.error))
-            # What `retry` goes on from is stored, too; it finds the task by the instance.
-            state = self.state = replace(state, error={**error, "instance": state.error.get("instance")})
-        before = self.codec.stored.status if self.codec.stored is not None else "pending"
-        delta = self._delta(ended=ended)
-        children = (
-            [child for child in self.children if self._starts(child, ended=ended)] if self.children else ()
-        )
-        emitted = [Leaving(type=e.event["type"], data=_event(e), lifecycle=False) for e in self.emits]
-        lifecycle: list[Leaving] = []
-        # A standing run decides when others start: the standard knows it as no run.
-        standing = self.claim.revision == LIVE_REVISION
-        if self.sinks.lifecycle and not standing:
-            chronicle = Chronicle(self.uid, self.claim.workflow, statuses=self.sinks.statuses)
-            step = f"{self.claim.attempt}/{self.seq + 1}"
-            lifecycle = chronicle.tell(notes, step, redaction, before=before, after=state.status)
-        commit = Commit(
-            uid=self.uid,
-            token=self.claim.token,
-            seq=self.seq + 1,
-            move=move,
-            status=state.status,
-            due_ms=due_ms,
-            waiting_for=None if ended else waiting(state.waiting_for),
-            head=delta.head,
-            frames=delta.frames,
-            frames_gone=delta.frames_gone,
-            digests=dict(delta.digests),
-            parent="" if self.claim.forged else self.claim.parent,
-            values=delta.values,
-            values_gone=delta.values_gone,
-            tasks=list(self.rows.values()),
-            journal=lines(notes, redaction),
-            output=encode_data(state.output, "the output of the workflow")
-            if ended and state.status == "completed"
-            else None,
-            error=None if error is None else encode(error),
-            has_parent=self.claim.depth > 0,
-            deadline_ms=self.deadline_ms,
-            inbox_done=state.inbox_done,
-            wants=delta.wants,
-            wants_gone=delta.wants_gone,
-            children=children,
-            scheduled=standing,
-            children_gone=delta.children_gone,
-            emits=[event.data for event in emitted],
-            once=[place for place, emit in enumerate(self.emits) if self._once(emit)],
-            outbox=self.sinks.outbox([*lifecycle, *emitted]) if self.sinks.all else {},
-        )
-        self.seq += 1
-        self.committing = move
-        self.hush()
-        return commit
-
-    def _delta(self, *, ended: bool) -> Delta:
-        """What the commit writes of the state: of an end, only what `retry` goes on from."""
-        if not ended:
-            return self.codec.delta(self.state)
-        if self.state.status != "faulted" or self.refused:
-            return NOTHING
-        # What an end leaves behind in subscriptions and children is the store's to clear.
-        return replace(self.codec.delta(self.state), wants={}, wants_gone=(), children_gone=())
-
-    def _once(self, emit: Emit) -> bool:
-        """Whether nobody publishes the event again: a commit is applied once, a sink may send it back."""
-        return emit.generated and not self.sinks.emitted(emit.event["type"])
-
-    def _starts(self, child: Child, *, ended: bool) -> bool:
-        """Whether the child is still wanted: a branch may have lost since it asked."""
-        if not child.awaits:
-            return True
-        frame = self.state.frames.get(child.frame)
-        return not ended and frame is not None and frame.phase == "child"
-
-    def hush(self) -> None:
-        """Forget what was to be said."""
-        self.notes, self.told, self.rows = [], [], {}
-        self.emits, self.children = [], []
-
-
-def _event(emit: Emit) -> bytes:
-    return encode_data(emit.event, f"the event {emit.event['type']}")
-
-
-def waiting(wait: WaitingFor | None) -> bytes | None:
-    """What a run waits for, as a reader of the run sees it."""
-    if wait is None:
-        return None
-    return encode({"kind": wait.kind, "task": wait.task, "until_ms": wait.until_ms})
+        return [perform for perform in self._performs if not perform.await_result]

@@ -1,36 +1,78 @@
-"""Whose turn it is: the runs of a worker that have something to work out, one slice of steps after the other.
+"""Fair, time-sliced scheduling of the runs of a worker on its event loop.
 
-Used by `executor`. Invariant: however many runs there are and however long their steps take, the loop does
-its other work (ticks, leases, commits, answers) after HELD_S, or after a slice of each lane where that takes
-longer; and a slice takes about SLICE_S, or one step where that takes longer: of an expression over much data
-one step may take what a thousand others do, and a worker whose loop does not move is killed.
+Used by `executor`. A run is queued while it has something to compute, and gets slices of a bounded number of
+steps. In each lane APIs take turns, then the runs of each API.
 
     add ──▶ quick: all, for HELD_S ──▶ slice ──▶ add, while it has more to do
         └─▶ slow:  one in between ─────┘
 
-A run is slow while a slice of it takes longer than SLOW_S: who is quick does not wait for all the slow ones.
-In each lane APIs take turns, then the runs of each: a herd of runs that wake together delays no other API.
+A run is slow while a slice of it takes longer than SLOW_S. Invariant: however many runs there are, the loop
+does its other work (heartbeats, leases, commits, responses) after HELD_S plus one slice of each lane; a slice
+takes about SLICE_S, or one step if that takes longer. A worker whose loop stands still for too long is
+killed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from iogate.worker.runs.lane import Lane
-from iogate.worker.runs.run import Run
+if TYPE_CHECKING:
+    from iogate.worker.runs.run import Run
+
+Item = TypeVar("Item")
 
 FIRST_STEPS = 2
 MOST_STEPS = 200
-"""Tasks that the engine may run in one slice."""
+"""Steps of the engine in one slice."""
 SLICE_S = 0.01
 HELD_S = 0.005
 SLOW_S = 0.05
 
 
-class Turns:
-    """`slice_of(run)`: let the engine go on with the run, for `run.steps`."""
+@dataclass(slots=True)
+class Pace:
+    """Record of the scheduler about one run."""
+
+    steps: int = 0
+    """Steps of the next slice; 0 before the first one."""
+    slow: bool = False
+    """The last slice took long."""
+    queued: bool = False
+
+
+class Lane(Generic[Item]):
+    """Queue in which APIs take turns; the items of one API leave in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, deque[Item]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def append(self, api: str, item: Item) -> None:
+        waiting = self._waiting.get(api)
+        if waiting is None:
+            self._waiting[api] = deque((item,))
+        else:
+            waiting.append(item)
+
+    def popleft(self) -> Item:
+        """Return the next item; raises StopIteration if there is none."""
+        api = next(iter(self._waiting))
+        waiting = self._waiting.pop(api)
+        item = waiting.popleft()
+        if waiting:
+            self._waiting[api] = waiting
+        return item
+
+
+class Scheduler:
+    """`slice_of(run)` lets the engine go on with the run for `run.pace.steps`."""
 
     def __init__(
         self,
@@ -44,51 +86,58 @@ class Turns:
         self._quick: Lane[Run] = Lane()
         self._slow: Lane[Run] = Lane()
         self._now: Run | None = None
-        """Whose turn it is at this moment."""
+        """The run whose slice this is."""
         self._called = False
 
     def add(self, run: Run) -> None:
-        """Something has happened to the run, or it has more to do."""
-        if run.ready:
+        """Queue a run to which something has happened, or that has more to do."""
+        pace = run.pace
+        if pace.queued:
             return
-        run.ready = True
+        pace.queued = True
         if run is self._now:
-            return  # it has its lane once it is known how long this slice takes
-        (self._slow if run.slow else self._quick).append(run.api, run)
+            return  # its lane depends on the time that this slice takes
+        self._lane(pace).append(run.api, run)
         if not self._called:
             self._called = True
             self._loop.call_soon(self._go)
+
+    def _lane(self, pace: Pace) -> Lane[Run]:
+        return self._slow if pace.slow else self._quick
 
     def _go(self) -> None:
         try:
             ends = self._clock() + HELD_S
             while self._quick and self._clock() < ends:
-                self._take_turn(self._quick.popleft())
+                self._slice(self._quick.popleft())
             if self._slow:
-                self._take_turn(self._slow.popleft())
+                self._slice(self._slow.popleft())
         finally:
             self._called = bool(self._quick or self._slow)
             if self._called:
                 self._loop.call_soon(self._go)
 
-    def _take_turn(self, run: Run) -> None:
-        run.ready, self._now = False, run
-        run.steps = run.steps or (1 if run.careful else FIRST_STEPS)
+    def _slice(self, run: Run) -> None:
+        pace = run.pace
+        pace.queued, self._now = False, run
+        pace.steps = pace.steps or (1 if run.careful else FIRST_STEPS)
         began = self._clock()
         try:
             self._slice_of(run)
         finally:
             self._now = None
             took_s = self._clock() - began
-            run.slow = took_s > SLOW_S
-            run.steps = self._paced(run, took_s)
-            if run.ready:
-                (self._slow if run.slow else self._quick).append(run.api, run)
+            pace.slow = took_s > SLOW_S
+            pace.steps = _steps(run, took_s)
+            if pace.queued:
+                self._lane(pace).append(run.api, run)
 
-    def _paced(self, run: Run, took_s: float) -> int:
-        """How many steps the next slice of the run may have."""
-        if took_s > SLICE_S:
-            return max(1, int(run.steps * SLICE_S / took_s))
-        if run.careful or not run.unfinished:
-            return run.steps
-        return min(MOST_STEPS, 4 * run.steps)
+
+def _steps(run: Run, took_s: float) -> int:
+    """Return the steps of the next slice, after one that took so long."""
+    steps = run.pace.steps
+    if took_s > SLICE_S:
+        return max(1, int(steps * SLICE_S / took_s))
+    if run.careful or not run.unfinished:
+        return steps
+    return min(MOST_STEPS, 4 * steps)

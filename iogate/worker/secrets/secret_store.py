@@ -27,7 +27,7 @@ from iogate.worker.secrets.redaction import Redaction
 log = logging.getLogger(__name__)
 
 
-class Vault:
+class SecretStore:
     """What the settings name, resolved; `refresh` reads files again, so that a rotated secret arrives."""
 
     def __init__(self, settings: Settings, root: Path, *, once: frozenset[str] = frozenset()) -> None:

@@ -1,4 +1,4 @@
-"""Commits of many runs go to the store in batches, and no API's herd keeps another's waiting."""
+"""Committer of many runs go to the store in batches, and no API's herd keeps another's waiting."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
-from iogate.worker.runs.committer import BATCH, Commits
+from iogate.worker.runs.committer import BATCH, Committer
 
 
 @dataclass
@@ -31,7 +31,7 @@ def run(api: str) -> Any:
 async def test_one_commit_does_not_wait_for_a_herd_of_another_apis() -> None:
     store = Store()
     settled: list[str] = []
-    commits = Commits(
+    committer = Committer(
         cast("Any", store),
         settled=lambda run, _verdict: settled.append(run.api),
         lost=lambda _run, _reason: None,
@@ -40,11 +40,11 @@ async def test_one_commit_does_not_wait_for_a_herd_of_another_apis() -> None:
     )
 
     def add(api: str) -> None:
-        commits.add(run(api), cast("Any", SimpleNamespace(api=api, size=1)))
+        committer.add(run(api), cast("Any", SimpleNamespace(api=api, size=1)))
 
     for _ in range(4 * BATCH):
         add("herd/run")
-    sending = asyncio.create_task(commits.run())
+    sending = asyncio.create_task(committer.run())
     while not store.batches:
         await asyncio.sleep(0)
     add("shop/order")

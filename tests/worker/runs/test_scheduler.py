@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from iogate.worker.runs.scheduler import FIRST_STEPS, MOST_STEPS, Turns
+from iogate.worker.runs.scheduler import FIRST_STEPS, MOST_STEPS, Pace, Scheduler
 
 if TYPE_CHECKING:
     from iogate.worker.runs.run import Run
@@ -20,9 +20,7 @@ class Thinker:
     left: int
     api: str = "shop/order"
     careful: bool = False
-    steps: int = 0
-    slow: bool = False
-    ready: bool = False
+    pace: Pace = field(default_factory=Pace)
     unfinished: bool = False
 
 
@@ -37,7 +35,7 @@ class Worker:
 
     def slice_of(self, run: Run) -> None:
         thinker = cast("Thinker", run)
-        done = min(thinker.steps, thinker.left)
+        done = min(thinker.pace.steps, thinker.left)
         self.slices.append((thinker, done))
         self.now_s += done * thinker.step_s
         thinker.left -= done
@@ -46,7 +44,7 @@ class Worker:
             self.turns.add(run)
 
     async def work(self, *thinkers: Thinker) -> None:
-        self.turns = Turns(self.slice_of, clock=lambda: self.now_s)
+        self.turns = Scheduler(self.slice_of, clock=lambda: self.now_s)
         for thinker in thinkers:
             self.turns.add(cast("Run", thinker))
         while any(thinker.left for thinker in thinkers):

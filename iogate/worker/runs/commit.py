@@ -1,0 +1,115 @@
+"""Builds the commit of a run: its state, journal and events as one step of the store.
+
+Used by `run`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from iogate.engine.commands import Emit
+from iogate.engine.state.run_state import State, WaitingFor
+from iogate.store.revisions.schedules import LIVE_REVISION
+from iogate.store.runs.commits import Child, Commit, Move
+from iogate.worker.events.lifecycle import Chronicle
+from iogate.worker.events.sinks import Leaving
+from iogate.worker.runs.codec import NOTHING, Delta, encode, encode_data
+from iogate.worker.runs.journal import lines
+from iogate.worker.secrets.redaction import Redaction
+
+if TYPE_CHECKING:
+    from iogate.worker.runs.run import Run
+
+
+def build(run: Run, move: Move, due_ms: int | None, redaction: Redaction) -> tuple[State, Commit]:
+    """Return the state as it is stored, with its error redacted, and the next commit.
+
+    Raises TooDeep for data nested too deeply, ValueError or TypeError for what JSON cannot hold.
+    """
+    state, claim, sinks = run.state, run.claim, run.sinks
+    notes, rows = run.outgoing.history()
+    ended = move == "end"
+    error: Any = None
+    if ended and state.error is not None:
+        error = redaction.scrub(dict(state.error))
+        # `retry` goes on from the stored error, and finds the task by the instance.
+        state = replace(state, error={**error, "instance": state.error.get("instance")})
+    before = run.codec.stored.status if run.codec.stored is not None else "pending"
+    delta = _delta(run, state, ended=ended)
+    emits = run.outgoing.emits
+    emitted = [Leaving(type=e.event["type"], data=_event(e), lifecycle=False) for e in emits]
+    lifecycle: list[Leaving] = []
+    # The standing run of a schedule decides when others start; to the standard it is no run.
+    standing = claim.revision == LIVE_REVISION
+    if sinks.lifecycle and not standing:
+        chronicle = Chronicle(run.uid, claim.workflow, statuses=sinks.statuses)
+        step = f"{claim.attempt}/{run.seq + 1}"
+        lifecycle = chronicle.tell(notes, step, redaction, before=before, after=state.status)
+    return state, Commit(
+        uid=run.uid,
+        token=claim.token,
+        seq=run.seq + 1,
+        move=move,
+        status=state.status,
+        due_ms=due_ms,
+        waiting_for=None if ended else _waiting(state.waiting_for),
+        head=delta.head,
+        frames=delta.frames,
+        frames_gone=delta.frames_gone,
+        digests=dict(delta.digests),
+        parent="" if claim.forged else claim.parent,
+        values=delta.values,
+        values_gone=delta.values_gone,
+        tasks=rows,
+        journal=lines(notes, redaction),
+        output=encode_data(state.output, "the output of the workflow")
+        if ended and state.status == "completed"
+        else None,
+        error=None if error is None else encode(error),
+        has_parent=claim.depth > 0,
+        deadline_ms=run.deadline_ms,
+        inbox_done=state.inbox_done,
+        wants=delta.wants,
+        wants_gone=delta.wants_gone,
+        children=[child for child in run.outgoing.children if _starts(state, child, ended=ended)],
+        scheduled=standing,
+        children_gone=delta.children_gone,
+        emits=[event.data for event in emitted],
+        once=[place for place, emit in enumerate(emits) if _is_published_once(run, emit)],
+        outbox=sinks.outbox([*lifecycle, *emitted]) if sinks.all else {},
+    )
+
+
+def _delta(run: Run, state: State, *, ended: bool) -> Delta:
+    """Return what the commit writes of the state: at the end, only what `retry` goes on from."""
+    if not ended:
+        return run.codec.delta(state)
+    if state.status != "faulted" or run.refused:
+        return NOTHING
+    # The store clears subscriptions and children of a run that has ended.
+    return replace(run.codec.delta(state), wants={}, wants_gone=(), children_gone=())
+
+
+def _is_published_once(run: Run, emit: Emit) -> bool:
+    """Tell whether the store need not remember the event; one that goes to a sink may come back."""
+    return emit.generated and not run.sinks.emitted(emit.event["type"])
+
+
+def _starts(state: State, child: Child, *, ended: bool) -> bool:
+    """Tell whether the child is still wanted: its branch may have lost since."""
+    if not child.awaits:
+        return True
+    frame = state.frames.get(child.frame)
+    return not ended and frame is not None and frame.phase == "child"
+
+
+def _event(emit: Emit) -> bytes:
+    return encode_data(emit.event, f"the event {emit.event['type']}")
+
+
+def _waiting(wait: WaitingFor | None) -> bytes | None:
+    """Return for readers of the run what it waits for."""
+    if wait is None:
+        return None
+    return encode({"kind": wait.kind, "task": wait.task, "until_ms": wait.until_ms})

@@ -1,0 +1,280 @@
+"""The state machine of a run in a worker, driven without store, engine or effects."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import iogate.worker
+from iogate.engine.advance import Advance
+from iogate.engine.commands import Arrived, Cancelled, Emit, Expired, Perform, Resumed, RunProcess
+from iogate.engine.scope import Environment
+from iogate.engine.state.run_state import State
+from iogate.store.runs.claims import Claim
+from iogate.worker.events.sinks import Sinks
+from iogate.worker.runs.decision import CONTINUE, REST, Store, decide
+from iogate.worker.runs.phase import ADVANCING, GONE, READY, RESOLVING, Committing, Phase, Resting
+from iogate.worker.runs.run import Run
+from iogate.worker.secrets.redaction import Redaction
+
+NO_SECRETS = Redaction([])
+
+
+def claim(**more: Any) -> Claim:
+    values: dict[str, Any] = {
+        "uid": "1",
+        "token": 1,
+        "seq": 0,
+        "api": "shop/order",
+        "workflow": "shop/order:1.0.0",
+        "program": "p",
+        "revision": 1,
+        "caller": "",
+        "input": b"{}",
+        "created_at_ms": 0,
+        "started_at_ms": 1_000,
+        "deadline_ms": None,
+        "timeout_s": None,
+        "retention_s": 60.0,
+        "attempt": 1,
+        "deaths": 0,
+        "cancelled": False,
+        "reason": "",
+        "head": None,
+        "frames": {},
+        "values": {},
+    }
+    return Claim(**(values | more))
+
+
+def new(**more: Any) -> Run:
+    run = Run(
+        claim=claim(**more),
+        program=None,
+        environment=Environment(),
+        held_until=10.0,
+        now=0.0,
+        sinks=Sinks(),
+        witness=None,
+    )
+    run.restore({}, None)
+    return run
+
+
+def perform(frame: int, *, awaited: bool = True) -> Perform:
+    effect = RunProcess(kind="shell", code="true", arguments=(), environment={})
+    return Perform(
+        frame=frame,
+        reference=f"/do/{frame}/a",
+        effect=effect,
+        idempotency_key=str(frame),
+        await_result=awaited,
+    )
+
+
+def phase(run: Run) -> Phase:
+    """Return the phase, which a type checker would take to be what it was before."""
+    return run.phase
+
+
+def advance(run: Run, **more: Any) -> Advance:
+    """Give the run a slice with this result."""
+    assert run.begin_slice(2_000) is not None
+    advanced = Advance(**({"state": run.state} | more))
+    run.apply(advanced)
+    return advanced
+
+
+def test_a_slice_gets_what_happened_once_and_in_order() -> None:
+    run = new()
+    event = Arrived(frame=3, number=7, event={})
+    assert run.hear([(7, event)], more=False)
+    assert not run.hear([(7, event)], more=True), "it was delivered before"
+    assert run.inbox_has_more
+    assert run.cancel("enough")
+    assert not run.cancel("again")
+    assert run.begin_slice(0) == [event, Cancelled(reason="enough")]
+    run.apply(Advance(state=run.state))
+    assert run.begin_slice(0) == []
+
+
+def test_a_restored_run_resumes_and_hears_only_what_its_state_has_not_taken_in() -> None:
+    run = new(left="worker-1")
+    run.restore({}, State(inbox_done=5))
+    old, fresh = Arrived(frame=1, number=5, event={}), Arrived(frame=1, number=6, event={})
+    run.hear([(5, old), (6, fresh)], more=False)
+    assert run.begin_slice(0) == [Resumed(worker="worker-1"), fresh]
+
+
+def test_a_deadline_expires_once() -> None:
+    run = new(timeout_s=2.0)
+    assert run.deadline_ms == 3_000
+    assert run.begin_slice(2_999) == []
+    run.apply(Advance(state=run.state))
+    assert run.begin_slice(3_000) == [Expired(limit_s=2.0)]
+    run.apply(Advance(state=run.state))
+    assert run.begin_slice(3_001) == []
+
+
+def test_no_slice_begins_while_a_commit_is_under_way() -> None:
+    run = new()
+    advance(run)
+    commit = run.commit("keep", None, NO_SECRETS)
+    assert phase(run) == Committing("keep")
+    assert (commit.seq, run.seq, run.leaving) == (1, 1, False)
+    assert run.begin_slice(2_000) is None
+    run.hear([(1, Arrived(frame=1, number=1, event={}))], more=False)
+    assert run.committed(5.0) == []
+    assert run.has_work
+    assert run.begin_slice(2_000) is not None
+
+
+def test_effects_start_with_the_commit_that_records_them_and_not_after_a_cancellation() -> None:
+    run = new()
+    first, detached = perform(1), perform(2, awaited=False)
+    advance(run, performs=(first, detached))
+    run.commit("keep", None, NO_SECRETS)
+    assert run.committed(5.0) == [detached], "no frame of the state waits for the first one any more"
+    advance(run, performs=(detached,))
+    run.commit("keep", None, NO_SECRETS)
+    run.cancel()
+    assert run.committed(6.0) == []
+
+
+def test_a_refused_commit_gives_its_sequence_number_back() -> None:
+    run = new()
+    advance(run, performs=(perform(1),))
+    run.commit("end", None, NO_SECRETS)
+    assert run.leaving
+    run.commit_refused()
+    assert (run.phase, run.seq, run.refused, run.has_performs, run.leaving) == (READY, 0, True, False, False)
+    run.fault({"type": "x", "status": 500}, 3_000)
+    assert run.commit("end", None, NO_SECRETS).seq == 1
+
+
+async def test_leaving_cancels_timer_and_effects_and_nothing_happens_afterwards() -> None:
+    run = new()
+    advance(run, performs=(perform(1), perform(2, awaited=False)))
+    timer = asyncio.get_running_loop().call_later(60, lambda: None)
+    effect = asyncio.create_task(asyncio.sleep(60))
+    run.effect_started(1, effect)
+    run.rest(timer)
+    assert phase(run) == Resting(timer)
+    assert run.leave() == [perform(2, awaited=False)]
+    await asyncio.gather(effect, return_exceptions=True)
+    assert timer.cancelled()
+    assert effect.cancelled()
+    run.resolved([], [])
+    assert (phase(run), run.cancel(), run.suspend(), run.begin_slice(0)) == (GONE, False, False, None)
+    assert not run.effect_ended(1, effect, Cancelled())
+
+
+def test_an_outcome_counts_only_while_the_run_waits_for_it() -> None:
+    run = new()
+    task: Any = object()
+    run.effect_started(1, task)
+    other: Any = object()
+    assert not run.effect_ended(1, other, Cancelled())
+    assert run.effect_ended(1, task, Cancelled())
+    assert not run.effect_ended(1, task, Cancelled())
+    assert run.dirty
+
+
+class TestDecision:
+    """How a run goes on after a slice."""
+
+    def decided(self, run: Run, advanced: Advance, **more: Any) -> Any:
+        given = {"leaves": False, "overdue": False, "now_ms": 2_000} | more
+        return decide(run, advanced, **given)
+
+    @pytest.mark.parametrize(
+        ("more", "decision"),
+        [({}, CONTINUE), ({"overdue": True}, Store("keep")), ({"leaves": True}, Store("queue"))],
+    )
+    def test_of_a_run_with_more_to_compute(self, more: Any, decision: Any) -> None:
+        run = new()
+        assert self.decided(run, advance(run, more=True), **more) == decision
+
+    def test_of_a_run_that_published_an_event(self) -> None:
+        run = new()
+        emit = Emit(reference="/do/0/a", event={"type": "t"})
+        assert self.decided(run, advance(run, more=True, emits=(emit,))) == Store("keep")
+
+    def test_of_a_run_with_effects_to_start(self) -> None:
+        run = new()
+        advanced = advance(run, performs=(perform(1),))
+        assert self.decided(run, advanced) == Store("keep")
+        assert self.decided(run, advanced, leaves=True) == Store("queue")
+
+    @pytest.mark.parametrize(
+        ("deadline_ms", "decision"), [(2_500, REST), (3_000, Store("park", 3_000)), (None, Store("park"))]
+    )
+    def test_of_a_run_that_waits(self, deadline_ms: int | None, decision: Any) -> None:
+        run = new(deadline_ms=deadline_ms)
+        assert self.decided(run, advance(run)) == decision
+
+    def test_of_a_run_that_has_ended(self) -> None:
+        run = new()
+        assert self.decided(run, advance(run, state=State(status="completed"))) == Store("end")
+
+
+STEPS = ("slice", "resolve", "resolved", "rest", "commit", "committed", "refused", "cancel", "hear", "leave")
+
+
+@given(st.lists(st.sampled_from(STEPS), max_size=40))
+def test_in_any_order_of_events_the_invariants_hold(steps: list[str]) -> None:
+    """A run that is gone never changes; sequence numbers rise by one with each commit that is not refused."""
+    run, number, commits = new(), 0, 0
+    for step in steps:
+        before = (run.phase, run.seq)
+        match step:
+            case "slice":
+                happened = run.begin_slice(2_000)
+                assert (happened is None) == (before[0] in (RESOLVING, GONE) or run.committing is not None)
+                if happened is not None:
+                    assert phase(run) is ADVANCING
+                    run.apply(Advance(state=run.state))
+            case "resolve" if run.phase is READY:
+                run.resolve()
+            case "resolved" if run.phase in (RESOLVING, GONE):
+                run.resolved([], [])
+            case "rest" if run.phase is READY:
+                run.rest(None)
+            case "commit" if run.phase is READY:
+                assert run.commit("park", None, NO_SECRETS).seq == run.seq
+                commits += 1
+            case "committed" if run.committing is not None:
+                run.committed(1.0)
+            case "refused" if run.committing is not None:
+                run.commit_refused()
+                commits -= 1
+            case "cancel":
+                run.cancel()
+            case "hear":
+                number += 1
+                run.hear([(number, Arrived(frame=1, number=number, event={}))], more=False)
+            case "leave":
+                run.leave()
+        assert run.seq == commits
+        if before[0] is GONE:
+            assert (run.phase, run.seq) == before
+
+
+def test_only_the_methods_of_a_run_write_its_fields() -> None:
+    fields = set(Run.__slots__)
+    written = [
+        f"{file.name}:{node.lineno} {node.attr}"
+        for file in sorted(Path(iogate.worker.__file__).parent.rglob("*.py"))
+        if file.name != "run.py"
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)
+        if isinstance(node.value, ast.Name) and node.value.id in ("run", "known", "each")
+        if node.attr in fields
+    ]
+    assert written == []
