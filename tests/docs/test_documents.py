@@ -75,7 +75,7 @@ def test_every_model_of_api_documents_is_in_a_table() -> None:
 
 @pytest.mark.parametrize("model", FORMS, ids=lambda model: model.__name__)
 def test_every_form_of_auth_is_told_with_its_keys(model: type[BaseModel]) -> None:
-    forms = " ".join(first_column(sections(PAGE)["Who may call"]))
+    forms = " ".join(first_column(sections(PAGE)["Authentication"]))
     assert keys(model) <= set(re.findall(r"[a-z]+", forms))
 
 
