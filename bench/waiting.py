@@ -127,7 +127,7 @@ class Waiting:
 
     def ended(self, uid: str) -> int:
         blob: Any = self.store.get(keys.END + uid)
-        return views.ended.decode(blob).ended
+        return views.ended_record.decode(blob).ended
 
 
 def main(arguments: list[str]) -> None:

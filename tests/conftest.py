@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from iogate.store.embedded import binaries as servers
-from iogate.store.embedded.server import Embedded, throwaway
+from iogate.store.embedded.server import EmbeddedServer, temporary_server
 from iogate.store.store import Store
 from tests.examples import examples
 from tests.keys import RING
@@ -36,37 +36,37 @@ KINDS = _kinds()
 
 
 @pytest.fixture(scope="session")
-def redis_servers() -> Iterator[dict[str, Embedded]]:
+def redis_servers() -> Iterator[dict[str, EmbeddedServer]]:
     """Started when first asked for, one of each kind."""
     with ExitStack() as stack:
         yield _Lazily(stack)
 
 
-class _Lazily(dict[str, Embedded]):
+class _Lazily(dict[str, EmbeddedServer]):
     def __init__(self, stack: ExitStack) -> None:
         super().__init__()
         self._stack = stack
 
-    def __missing__(self, kind: str) -> Embedded:
-        started = self[kind] = self._stack.enter_context(throwaway(KINDS[kind]))
+    def __missing__(self, kind: str) -> EmbeddedServer:
+        started = self[kind] = self._stack.enter_context(temporary_server(KINDS[kind]))
         return started
 
 
 @pytest.fixture
-def redis_server(redis_servers: dict[str, Embedded]) -> Embedded:
+def redis_server(redis_servers: dict[str, EmbeddedServer]) -> EmbeddedServer:
     """Return the bundled server, or the first of this machine."""
     return redis_servers[next(iter(KINDS))]
 
 
 @pytest.fixture
-def redis_url(redis_server: Embedded) -> str:
+def redis_url(redis_server: EmbeddedServer) -> str:
     return redis_server.url
 
 
 @pytest.fixture(params=list(KINDS))
-def each_redis(request: pytest.FixtureRequest, redis_servers: dict[str, Embedded]) -> Embedded:
+def each_redis(request: pytest.FixtureRequest, redis_servers: dict[str, EmbeddedServer]) -> EmbeddedServer:
     """Each server of this machine in turn."""
-    found: Embedded = redis_servers[request.param]
+    found: EmbeddedServer = redis_servers[request.param]
     return found
 
 
@@ -81,7 +81,7 @@ async def store(redis_url: str) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def each_store(each_redis: Embedded) -> AsyncIterator[Store]:
+async def each_store(each_redis: EmbeddedServer) -> AsyncIterator[Store]:
     """An empty store on each server in turn."""
     opened = Store(each_redis.url, client_name="test", keyring=RING)
     await opened.call("FLUSHALL")

@@ -92,8 +92,8 @@ TAKE_BYTES: Final = 8 * 1024**2
 """Of inputs and states in one take: it stops there, and goes on with the next."""
 TAKE_MS: Final = 10
 """Processor time of one take, half of it for due timers and a quarter for lost leases; the next goes on."""
-BURY_MS: Final = 10
-"""Processor time of one call of `bury`, after which the next call goes on."""
+RECOVER_MS: Final = 10
+"""Processor time of one call of `recover`, after which the next call goes on."""
 JOURNAL_ENTRIES: Final = 1_000
 TASK_ROWS: Final = 1_000
 DEATHS: Final = 3

@@ -15,9 +15,9 @@ from iogate.store.connection.connection import Connection, StoreUnavailable, tim
 from iogate.store.connection.endpoint import Endpoint
 from iogate.store.connection.memory import Memory
 from iogate.store.connection.pubsub import PubSub
-from iogate.store.events.bus import Events
+from iogate.store.events.bus import EventBus
 from iogate.store.events.outbox import Outbox
-from iogate.store.integrity import store_form, trust
+from iogate.store.integrity import store_format, trust
 from iogate.store.integrity.refusals import Refusals
 from iogate.store.maintenance.checkup import Finding, findings
 from iogate.store.maintenance.drains import Drains
@@ -48,7 +48,9 @@ class Store:
         self.gates = Gates(self._connection, self._pubsub)
         self.leases = Leases(self._connection, self._pubsub, keyring, self.refusals)
         self.runs = RunOperations(self._connection, self._pubsub, keyring, self.refusals)
-        self.events = Events(self._connection, self._pubsub, Memory(self._connection), keyring, self.refusals)
+        self.events = EventBus(
+            self._connection, self._pubsub, Memory(self._connection), keyring, self.refusals
+        )
         self.outbox = Outbox(self._connection, self._pubsub)
         self.schedules = Schedules(self._connection, keyring, self.refusals)
         self.presence = Presence(self._connection)
@@ -73,19 +75,21 @@ class Store:
         self._intakes.append(intake)
         return intake
 
-    async def look(self) -> None:
+    async def check_server(self) -> None:
         """Return if the server is the primary of a store that can be used.
 
         Raises StoreUnavailable or WrongStore if not.
         """
-        await self._connection.look()
+        await self._connection.check_primary()
 
     async def ready(self) -> None:
         """Return if a call could be stored now: each connection is to the primary, and replicas are there.
 
         Raises StoreUnavailable if not.
         """
-        await asyncio.gather(self._connection.look(), *(intake.look() for intake in self._intakes))
+        await asyncio.gather(
+            self._connection.check_primary(), *(intake.check_primary() for intake in self._intakes)
+        )
         await self.drains.check()
         await self._connection.confirm()
 
@@ -112,24 +116,24 @@ class Store:
 
     async def is_older(self) -> bool:
         """Whether an earlier release wrote it, and it was not adopted since."""
-        return await store_form.is_older(self._connection)
+        return await store_format.is_older(self._connection)
 
     async def was_signed(self) -> bool:
         """Whether it shows that processes with keys have used it."""
-        return await store_form.was_signed(self._connection)
+        return await store_format.was_signed(self._connection)
 
     async def check(self, ring: Keyring) -> None:
         """Check that a process with these keys may use the store; raises WrongStore as `open_store` does."""
-        await store_form.check(self._connection, ring)
+        await store_format.check(self._connection, ring)
 
     async def check_unused(self) -> None:
         """Check that no process has used the store with a key.
 
         Raises WrongStore where one has, and this one has none.
         """
-        known = await trust.names(self._connection)
+        known = await trust.key_names(self._connection)
         if known:
-            raise trust.differs(self.address, known, self.keyring)
+            raise trust.wrong_key(self.address, known, self.keyring)
 
     async def call(self, *arguments: Any) -> Any:
         """One raw command, for `doctor` and tests."""
@@ -162,8 +166,8 @@ async def open_store(
     """
     store = Store(url, client_name=client_name, keyring=keyring, replicas=replicas)
     try:
-        await store.look()
-        await store_form.check(store._connection, keyring, adopts=adopts)  # noqa: SLF001 - its other half
+        await store.check_server()
+        await store_format.check(store._connection, keyring, adopts=adopts)  # noqa: SLF001 - its other half
     except BaseException:
         await store.close()
         raise

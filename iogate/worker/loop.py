@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from iogate.errors import Unreachable
 from iogate.store.connection.connection import CommandFailed
-from iogate.store.runs.leases import Taken
+from iogate.store.runs.leases import TakeResult
 from iogate.store.store import Store
 from iogate.timing.clock import StoreClock
 from iogate.worker.runs.executor import Executor
@@ -99,7 +99,7 @@ class Loop:
             async with (
                 self._wired,
                 leases.cancellations(self.executor.cancel),
-                leases.news(self.executor.look),
+                leases.inbox_changes(self.executor.look),
             ):
                 await self._take_for_ever()
                 await self._drain(grace_s)
@@ -127,7 +127,7 @@ class Loop:
         backoff_s = FIRST_BACKOFF_S
         loop = asyncio.get_running_loop()
         empty_since: float | None = None
-        next_take: asyncio.Task[tuple[Taken, float]] | None = None
+        next_take: asyncio.Task[tuple[TakeResult, float]] | None = None
         limit = 0
         while not self._stopping.is_set():
             if next_take is None:
@@ -167,7 +167,7 @@ class Loop:
             with contextlib.suppress(Unreachable, CommandFailed):
                 self._begin(*await next_take)
 
-    async def _take(self, limit: int) -> tuple[Taken, float]:
+    async def _take(self, limit: int) -> tuple[TakeResult, float]:
         if self._doubtful:
             await self._renew()
         asked_at = asyncio.get_running_loop().time()
@@ -180,7 +180,7 @@ class Loop:
             log.info("the store is back", extra={"action": "store.back"})
         return taken, asked_at
 
-    def _begin(self, taken: Taken, asked_at: float) -> None:
+    def _begin(self, taken: TakeResult, asked_at: float) -> None:
         self._clock.observe(taken.now_ms)
         if taken.suspended != self.suspended:
             self.suspended = taken.suspended
@@ -277,7 +277,7 @@ class Loop:
             async with asyncio.timeout(HAND_BACK_S):
                 while True:
                     try:
-                        await self._store.leases.hand_back(self._name, held)
+                        await self._store.leases.release(self._name, held)
                     except Unreachable:
                         await asyncio.sleep(FIRST_BACKOFF_S)
                     else:

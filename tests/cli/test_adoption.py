@@ -43,7 +43,7 @@ async def is_unsigned(store: Store) -> bool:
     facts, api, data = await store.call("HMGET", keys.RUN + FORGED, "f", "api", "in")
     signature = await store.call("HGET", f"{keys.REVISION}77", "sig")
     return signature is None and not any(
-        seals.facts_hold(ring, FORGED.encode(), api, facts, data) for ring in (RING, store.keyring)
+        seals.verify_facts(ring, FORGED.encode(), api, facts, data) for ring in (RING, store.keyring)
     )
 
 
@@ -146,7 +146,7 @@ async def test_an_older_embedded_store_is_adopted_once(store: Store, settings: S
     await opened.close()
     assert told[0] == "the store was written by an earlier release: what it holds is signed now"
     assert told[-1].startswith("signed: 1 revision, 6 runs, 1 ended run")
-    assert KnownStores(settings.data_dir).form(EMBEDDED) == keys.FORMAT_NUMBER
+    assert KnownStores(settings.data_dir).format_number(EMBEDDED) == keys.FORMAT_NUMBER
     await load(store)
     with pytest.raises(WrongStore) as caught:
         await serve(settings, embedded=True)
@@ -168,7 +168,7 @@ async def test_an_adoption_that_was_interrupted_is_repeated_by_the_machine_that_
     with pytest.raises(TimeoutError):
         await serve(settings, embedded=True)
     monkeypatch.setattr(Store, "call", whole)
-    assert KnownStores(settings.data_dir).form(EMBEDDED) == ADOPTING
+    assert KnownStores(settings.data_dir).format_number(EMBEDDED) == ADOPTING
     assert await store.was_signed()
     await (await serve(settings, embedded=True)).close()
     assert await store.call("GET", keys.FORMAT) == b"2"
@@ -176,17 +176,17 @@ async def test_an_adoption_that_was_interrupted_is_repeated_by_the_machine_that_
 
 def test_known_stores_never_go_back_and_are_bounded(tmp_path: Path) -> None:
     known = KnownStores(tmp_path / "data")
-    assert known.form("a") == 0
+    assert known.format_number("a") == 0
     known.remember("a", 2)
     known.remember("a", 1)
     known.remember("redis://h with a space/0", 1)
-    assert (known.form("a"), known.form("redis://h with a space/0")) == (2, 1)
+    assert (known.format_number("a"), known.format_number("redis://h with a space/0")) == (2, 1)
     for number in range(MOST):
         known.remember(f"s{number}", 2)
     assert len((tmp_path / "data" / FILE).read_text().splitlines()) == MOST
-    assert (known.form("a"), known.form("s0")) == (0, 2)
+    assert (known.format_number("a"), known.format_number("s0")) == (0, 2)
     (tmp_path / "data" / FILE).write_bytes(b"\xff\xfe\nx y\n2\n 3 z\n2 good\n")
-    assert [known.form(name) for name in ("y", "z", "good")] == [0, 0, 2]
+    assert [known.format_number(name) for name in ("y", "z", "good")] == [0, 0, 2]
     assert [path.name for path in (tmp_path / "data").iterdir()] == [FILE]
 
 

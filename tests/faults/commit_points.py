@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from iogate.settings import Settings
-from iogate.store.embedded.server import throwaway
+from iogate.store.embedded.server import temporary_server
 from iogate.store.store import open_store
 from tests.faults.counting import CountingServer
 from tests.faults.every_task import EMITTED, FUNCTION, definitions
@@ -142,7 +142,7 @@ class Experiment:
         striking.cancel()
         if struck.is_set():
             trial.killed = await victim.wait() == -signal.SIGKILL
-            await site.store.leases.bury(victim.name)
+            await site.store.leases.recover(victim.name)
             self._worker = await self._start()
         await ending
         run = await site.ended(uid, END_S)
@@ -211,7 +211,7 @@ async def experiment(site: Site, *, every: int) -> Trials:
 
 @asynccontextmanager
 async def _site(folder: Path) -> AsyncIterator[Site]:
-    with throwaway() as embedded:
+    with temporary_server() as embedded:
         store = await open_store(embedded.url, client_name="faults", keyring=RING)
         settings = Settings(
             redis_url=embedded.url,

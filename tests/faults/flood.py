@@ -20,7 +20,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from iogate.store.embedded.server import throwaway
+from iogate.store.embedded.server import temporary_server
 from iogate.store.store import open_store
 from tests.gateway.driver import announced, api, listening, publish, spawn, until
 from tests.keys import RING
@@ -144,7 +144,7 @@ async def main(arguments: list[str]) -> int:
     parser.add_argument("--clients", type=int, default=14, help="connections of the flood")
     parser.add_argument("--addresses", type=int, default=1, help="from which they come")
     given = parser.parse_args(arguments)
-    with throwaway() as server, tempfile.TemporaryDirectory() as folder:
+    with temporary_server() as server, tempfile.TemporaryDirectory() as folder:
         alone, beside = await campaign(
             server.url,
             Path(folder),

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from iogate.store.embedded.server import throwaway
+from iogate.store.embedded.server import temporary_server
 from iogate.store.store import open_store
 from tests.gateway.driver import World, announced, api, listening, opened, publish, spawn, until
 from tests.keys import RING
@@ -427,7 +427,7 @@ async def main(arguments: list[str]) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="whose medians are taken")
     parser.add_argument("--clients", type=int, default=2, help="hostile connections beside the good client")
     given = parser.parse_args(arguments)
-    with throwaway() as server, tempfile.TemporaryDirectory() as folder:
+    with temporary_server() as server, tempfile.TemporaryDirectory() as folder:
         store = await open_store(server.url, client_name="hostile", keyring=RING)
         async with opened(store) as world:
             campaign = await every_pair(world, given.bodies, given.schemas)

@@ -10,7 +10,7 @@ from iogate.compiler.revision import Auth
 from iogate.gateway import app
 from iogate.gateway.calls.call_handler import CallHandler
 from iogate.store import keys
-from iogate.store.integrity.seals import opened_event
+from iogate.store.integrity.seals import open_event
 from iogate.store.runs.uids import UidSource
 from iogate.store.store import Store
 from tests.gateway.driver import Reply, World
@@ -43,5 +43,5 @@ async def send(
 async def stored(store: Store) -> list[dict[str, Any]]:
     """What the matcher finds."""
     entries = await store.call("LRANGE", keys.EVENTS, 0, -1)
-    opened = [opened_event(store.keyring, entry.partition(b" ")[2]) for entry in entries]
+    opened = [open_event(store.keyring, entry.partition(b" ")[2]) for entry in entries]
     return [json.loads(event or b"") for event in opened]

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from iogate.compiler.revision import Limits
-from iogate.store.embedded.server import Embedded, throwaway
+from iogate.store.embedded.server import EmbeddedServer, temporary_server
 from iogate.store.store import Store
 from tests.gateway.driver import TOKEN, Gateway, api, listening, publish, spawn, until
 from tests.keys import RING
@@ -38,7 +38,7 @@ def socket_of_gateways() -> Iterator[socket.socket]:
 
 @pytest.fixture(scope="module")
 def gateway(
-    redis_servers: dict[str, Embedded],
+    redis_servers: dict[str, EmbeddedServer],
     socket_of_gateways: socket.socket,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Gateway]:
@@ -241,14 +241,14 @@ async def test_a_large_request_whose_client_goes_away_while_it_waits_is_dropped(
 
 
 @pytest.fixture
-def own_redis() -> Iterator[Embedded]:
+def own_redis() -> Iterator[EmbeddedServer]:
     """A server that a test may stop."""
-    with throwaway() as found:
+    with temporary_server() as found:
         yield found
 
 
 async def test_a_lost_store_is_a_503_within_a_second_and_comes_back(
-    own_redis: Embedded, tmp_path: Path
+    own_redis: EmbeddedServer, tmp_path: Path
 ) -> None:
     with listening() as on:
         gateway = spawn(own_redis.url, on, tmp_path)
@@ -289,7 +289,7 @@ async def test_a_lost_store_is_a_503_within_a_second_and_comes_back(
 
 
 async def test_a_gateway_starts_before_its_store(tmp_path: Path) -> None:
-    with throwaway() as known, listening() as on:
+    with temporary_server() as known, listening() as on:
         folder = Path(known.url.removeprefix("unix://")).parent
         late = folder / "late.sock"
         gateway = spawn(f"unix://{late}", on, tmp_path)

@@ -107,7 +107,7 @@ async def _copied_seal(forger: Forger) -> str:
 async def _own_seal(forger: Forger) -> str:
     uid = forger.uid()
     facts = Facts(1, "test/evil:1.0.0", forger.program, "", None, "")
-    return await forger.run(seals.sealed_facts(THIEF, uid, "test/noop", facts, b"{}"), uid)
+    return await forger.run(seals.seal_facts(THIEF, uid, "test/noop", facts, b"{}"), uid)
 
 
 async def _copied_run(forger: Forger) -> str:
@@ -255,7 +255,7 @@ async def test_a_forged_run_that_was_faulted_is_not_made_genuine_by_a_retry(
     with pytest.raises(Refused, match=f"run {uid} cannot be retried: what is stored of it was not written"):
         await site.store.runs.retry(uid)
     with pytest.raises(Refused) as caught:
-        await site.store.runs.state(uid)
+        await site.store.runs.load_state(uid)
     assert caught.value.code == "IOG676"
     assert worker.process.poll() is None
 
@@ -265,7 +265,7 @@ async def _parked(site: Site, name: str) -> tuple[str, dict[str, bytes]]:
     uid = await site.call(name)
 
     async def waits() -> bool:
-        return (await site.view(uid)).place == "timer"
+        return (await site.view(uid)).state == "timer"
 
     await until(waits, what="the run's wait")
     return uid, _flat((await _folded_parts(site, uid))[3])
@@ -326,12 +326,12 @@ async def test_no_forged_event_and_no_forged_end_of_a_child_reaches_a_run(forger
     bad = {"specversion": "1.0", "id": "9", "source": "/t", "type": "paid", "data": {"amount": 666}}
     event = json.dumps(bad).encode()
     frame = next(name for name, data in frames.items() if name.isdigit() and b"child" in data)
-    mine = seals.sealed_event(THIEF, event)
+    mine = seals.seal_event(THIEF, event)
     number = int(await site.store.call("HINCRBY", keys.MATCHER, "published", 2))
     await site.store.call("RPUSH", keys.EVENTS, b"%d " % (number - 1) + event, b"%d " % number + mine)
     await site.store.call("PUBLISH", keys.EVENTS_CHANNEL, "1")
     ended = b'{"status":"completed","output":{"amount":666},"error":null'
-    seal = seals.sealed_end(THIEF, f"{parent}/{frame}", "completed", b'{"amount":666}', b"")
+    seal = seals.seal_end(THIEF, f"{parent}/{frame}", "completed", b'{"amount":666}', b"")
     messages = {
         listener: [b"1 event " + event, b"1 event " + mine],
         parent: [

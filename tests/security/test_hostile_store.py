@@ -141,7 +141,7 @@ async def test_what_stands_where_a_place_of_runs_belongs_goes_and_they_are_put_b
     waits = await site.call("behind")
 
     async def parked() -> bool:
-        return (await site.view(waits)).place == "timer"
+        return (await site.view(waits)).state == "timer"
 
     await until(parked, what="the run's wait")
     await site.store.call("SET", key, "mine")
@@ -159,7 +159,7 @@ async def test_a_run_whose_frames_are_gone_is_not_started_anew(site: Site) -> No
     uid = await site.call("behind")
 
     async def parked() -> bool:
-        return (await site.view(uid)).place == "timer"
+        return (await site.view(uid)).state == "timer"
 
     await until(parked, what="the run's wait")
     # Suspended, its frames are a key of their own.

@@ -13,9 +13,9 @@ import pytest
 from iogate.store import keys
 from iogate.store.connection.packing import encode, flat
 from iogate.store.integrity import seals
-from iogate.store.runs.claims import messages
+from iogate.store.runs.claims import decode_messages
 from iogate.store.runs.compression import COMPRESSED_MOST, deflate, inflate
-from iogate.store.runs.presentation import whole
+from iogate.store.runs.presentation import describe
 from tests.keys import RING
 from tests.security.test_forgeries import LISTENS, _flat, _folded_parts, _parked, refused
 from tests.worker.site import NOOP
@@ -30,7 +30,7 @@ BOMB = zlib.compress(bytes(100 * 1024**2), 9)
 
 def told(message: dict[str, Any]) -> dict[str, Any] | None:
     """What a parent gets of this end of its child; None for one that is refused."""
-    (found,) = messages(1, [b"3 child " + json.dumps(message).encode()], "77", RING)
+    (found,) = decode_messages(1, [b"3 child " + json.dumps(message).encode()], "77", RING)
     return None if found.forged else msgspec.json.decode(found.data)
 
 
@@ -61,9 +61,9 @@ def test_values_that_no_frame_names_are_not_inflated() -> None:
     name = hashlib.sha256(value).hexdigest()[:32]
     frames = {"1": b'{"input":1}', "2": json.dumps({"$values": {"output": name}}).encode()}
     other = name[::-1]
-    assert seals.values_of(frames, {name: deflate(value), other: BOMB}) == {name: value}
-    assert seals.values_of(frames, {name: BOMB}) is None
-    assert seals.values_of(frames, {}) == {}
+    assert seals.verified_values(frames, {name: deflate(value), other: BOMB}) == {name: value}
+    assert seals.verified_values(frames, {name: BOMB}) is None
+    assert seals.verified_values(frames, {}) == {}
 
 
 def test_a_compressed_value_is_inflated_to_no_more_than_a_release_compressed() -> None:
@@ -115,6 +115,6 @@ async def test_a_record_that_cannot_be_read_is_no_run_and_is_logged(
     await site.store.call("SET", keys.PARKED + uid, late)
     found = await site.store.runs.show(uid)
     assert found is not None
-    assert whole(found, limited=False)["createdAt"] is None
+    assert describe(found, limited=False)["createdAt"] is None
     await site.store.call("SET", keys.PARKED + uid, genuine)
     assert (await site.view(uid)).uid == uid

@@ -39,7 +39,7 @@ NOT_GRANTED = {"config|get", "client|list", "client|info"}
 SCRIPTS = {
     "gateway": {"accept", "api_of", "emit", "cancel", "show", "follow", "summarise"},
     "worker": {
-        "take", "commit", "renew", "inbox", "hand_back", "bury", "audit", "recount", "relink", "match",
+        "take", "commit", "renew", "inbox", "release", "recover", "audit", "recount", "relink", "match",
         "deliver", "send", "sinks", "tick", "cancel", "restore",
         "show",
     },

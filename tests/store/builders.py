@@ -79,17 +79,17 @@ async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float = 5.0
         await asyncio.sleep(0.005)
 
 
-async def place(store: Store, uid: str) -> str:
+async def state_of(store: Store, uid: str) -> str:
     view = await store.runs.show(uid)
     assert view is not None
-    return view.place
+    return view.state
 
 
-async def buried_twice(store: Store, worker: str) -> int:
+async def recovered_twice(store: Store, worker: str) -> int:
     """Bury a worker, let it take again what it held, and bury it once more: its runs are suspects then."""
-    await store.leases.bury(worker)
+    await store.leases.recover(worker)
     await store.leases.take(worker, 50)
-    return await store.leases.bury(worker)
+    return await store.leases.recover(worker)
 
 
 @contextmanager

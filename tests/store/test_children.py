@@ -14,7 +14,7 @@ from iogate.store.integrity.seals import Facts
 from iogate.store.runs.leases import Child, Claim, Message
 from iogate.store.runs.uids import UidSource
 from iogate.store.store import Store
-from tests.store.builders import accepted, api, buried_twice, commit, place, publish
+from tests.store.builders import accepted, api, commit, publish, recovered_twice, state_of
 
 UIDS = UidSource()
 FACTS = Facts(1, "shop/pay:1", "p1", "shop", None, "")
@@ -125,7 +125,7 @@ async def test_the_end_of_a_child_reaches_its_parent(
     one = child(7)
     parent = await parent_of(each_store, one, move=move)
     heard: list[str] = []
-    async with each_store.leases.news(heard.append):
+    async with each_store.leases.inbox_changes(heard.append):
         claim = await taken(each_store, one.uid)
         for _ in range(2):
             await each_store.leases.commit([commit(claim, "end", status, **fields)])
@@ -134,7 +134,7 @@ async def test_the_end_of_a_child_reaches_its_parent(
         else:
             inbox = await each_store.leases.inbox(parent.uid, parent.token)
             while not heard:
-                await each_store.look()
+                await each_store.check_server()
     (message,) = inbox
     assert message.frame == 7
     assert told(message) == {"status": status, **expected}
@@ -168,7 +168,7 @@ async def test_children_end_with_the_commit_that_ends_their_parent_wherever_they
     (verdict,) = await each_store.leases.commit([commit(parent, "end", "faulted", seq=3, error=b"{}")])
     assert verdict.applied
 
-    places = {uid: await place(each_store, uid) for uid in (queued.uid, parked.uid, leased.uid, below.uid)}
+    places = {uid: await state_of(each_store, uid) for uid in (queued.uid, parked.uid, leased.uid, below.uid)}
     assert places == {queued.uid: "end", parked.uid: "queue", leased.uid: "lease", below.uid: "queue"}
     held = {leased.uid: claims[leased.uid].token}
     assert (await each_store.leases.renew("w", held)).cancelled == {leased.uid}
@@ -178,7 +178,7 @@ async def test_children_end_with_the_commit_that_ends_their_parent_wherever_they
     await each_store.leases.commit([commit(woken, "end", "cancelled")])
     view = await each_store.runs.show(below.uid)
     assert view is not None
-    assert view.cancel_reason == f"its parent {parked.uid} has ended" or view.place == "lease"
+    assert view.cancel_reason == f"its parent {parked.uid} has ended" or view.state == "lease"
 
 
 async def test_a_frame_that_gives_its_child_up_cancels_it_and_hears_nothing_of_it(each_store: Store) -> None:
@@ -209,10 +209,10 @@ async def test_a_child_that_is_cancelled_before_it_began_or_poisoned_is_told_of_
     (message,) = claims[parent.uid].inbox
     assert (message.frame, told(message)["status"]) == (1, "cancelled")
     await each_store.leases.commit([commit(claims[parent.uid], "park", inbox_done=1)])
-    await buried_twice(each_store, "w")
+    await recovered_twice(each_store, "w")
     for _ in range(keys.DEATHS):
         assert len((await each_store.leases.take("alone", 1, solitary=True)).claims) == 1
-        await each_store.leases.bury("alone")
+        await each_store.leases.recover("alone")
     (message,) = (await taken(each_store, parent.uid)).inbox
     assert message.frame == 2
     assert told(message)["error"]["title"] == "poisoned"
@@ -227,9 +227,9 @@ async def test_children_wait_in_the_backlog_where_their_api_is_full_and_never_de
     (claim,) = (await each_store.leases.take("w", 1)).claims
     one, two = child(1), child(2)
     await each_store.leases.commit([commit(claim, "keep", children=[one, two])])
-    assert [await place(each_store, each.uid) for each in (one, two)] == ["backlog", "backlog"]
+    assert [await state_of(each_store, each.uid) for each in (one, two)] == ["backlog", "backlog"]
     await each_store.leases.commit([commit(claim, "park", seq=2)])
-    assert [await place(each_store, each.uid) for each in (one, two)] == ["queue", "backlog"]
+    assert [await state_of(each_store, each.uid) for each in (one, two)] == ["queue", "backlog"]
     assert (await each_store.gates.states())[tight.id].queued == 2
 
 

@@ -9,7 +9,7 @@ from iogate.store import keys
 from iogate.store.connection.connection import time_ms
 from iogate.store.runs.intake import Accepted, Refusal
 from iogate.store.store import Store
-from tests.store.builders import accepted, api, commit, place, publish, request, until
+from tests.store.builders import accepted, api, commit, publish, request, state_of, until
 
 MINUTES = 600_000
 """How far the clock is set back: as after ten minutes in which it was wrong by ten minutes."""
@@ -38,7 +38,7 @@ async def test_timers_and_leases_go_on(each_store: Store) -> None:
 
     async def went_on() -> bool:
         assert (await each_store.leases.take("other", 0)).now_ms >= then
-        return {await place(each_store, uid) for uid in (parked, held)} == {"queue"}
+        return {await state_of(each_store, uid) for uid in (parked, held)} == {"queue"}
 
     await until(went_on)
     claims = (await each_store.leases.take("other", 2)).claims

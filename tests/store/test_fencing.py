@@ -6,7 +6,7 @@ import pytest
 
 from iogate.store import keys
 from iogate.store.store import Store
-from tests.store.builders import accepted, commit, place, publish, until
+from tests.store.builders import accepted, commit, publish, state_of, until
 
 WORKER = "worker-1"
 
@@ -31,7 +31,7 @@ async def test_a_gap_or_a_foreign_token_is_void(each_store: Store, seq: int, tok
     (claim,) = (await each_store.leases.take(WORKER, 1)).claims
     (verdict,) = await each_store.leases.commit([commit(claim, seq=seq, token=token)])
     assert not verdict.applied
-    assert await place(each_store, uid) == "lease"
+    assert await state_of(each_store, uid) == "lease"
 
 
 async def test_who_lost_the_lease_cannot_write_and_the_new_holder_can(each_store: Store) -> None:
@@ -42,7 +42,7 @@ async def test_who_lost_the_lease_cannot_write_and_the_new_holder_can(each_store
 
     async def queued() -> bool:
         await each_store.leases.take("worker-2", 0)
-        return await place(each_store, uid) == "queue"
+        return await state_of(each_store, uid) == "queue"
 
     await until(queued)
     (new,) = (await each_store.leases.take("worker-2", 1)).claims
@@ -69,7 +69,7 @@ async def test_a_renewed_lease_does_not_expire(each_store: Store) -> None:
         return (await each_store.leases.take("worker-2", 0)).now_ms > start + 250
 
     await until(past)
-    assert await place(each_store, uid) == "lease"
+    assert await state_of(each_store, uid) == "lease"
 
 
 async def test_one_bad_commit_does_not_spoil_its_batch(each_store: Store) -> None:
@@ -92,8 +92,8 @@ async def test_leases_that_nobody_could_renew_while_the_store_was_away_get_anoth
     await each_store.call("ZADD", keys.LEASES, claim.created_at_ms - 20_000, uid)
     await each_store.call("SET", keys.UPKEEP, claim.created_at_ms - 35_000)
     await each_store.leases.take("worker-2", 1)
-    assert await place(each_store, uid) == "lease"
+    assert await state_of(each_store, uid) == "lease"
     assert (await each_store.leases.renew(WORKER, {uid: claim.token})).lost == frozenset()
     await each_store.call("ZADD", keys.LEASES, claim.created_at_ms - 20_000, uid)
     await each_store.leases.take("worker-2", 0)
-    assert await place(each_store, uid) == "queue"
+    assert await state_of(each_store, uid) == "queue"

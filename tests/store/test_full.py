@@ -32,7 +32,7 @@ async def test_everything_can_be_read(each_store: Store, ended: list[str]) -> No
     shown = [await each_store.runs.show(uid) for uid in ended]
     assert [run and run.status for run in shown] == ["completed", "faulted", "pending"]
     assert [run.uid for run in await each_store.runs.list()] == ended[::-1]
-    state = await each_store.runs.state(ended[1])
+    state = await each_store.runs.load_state(ended[1])
     assert state is not None
     assert state.head == b"h"
     assert (await each_store.runs.counts())["faulted"] == 1

@@ -104,7 +104,7 @@ async def test_connections_that_a_middlebox_forgot_heal_before_the_next_call(
                 # All three are found dead; the two of commands connect again when they are needed.
                 await until(lambda: _silent(store, intake, proxy, before))
                 await accepted(intake)
-                await store.look()
+                await store.check_server()
 
                 async def rings() -> bool:
                     await asyncio.to_thread(own.ask, "PUBLISH", keys.CANCEL_CHANNEL, "1")

@@ -10,7 +10,7 @@ import pytest
 from iogate.store import keys
 from iogate.store.runs.commits import TaskRow
 from iogate.store.store import Store
-from tests.store.builders import accepted, buried_twice, commit, place, publish, scripted
+from tests.store.builders import accepted, commit, publish, recovered_twice, scripted, state_of
 from tests.store.test_children import child, parent_of
 from tests.store.test_retry import claimed, taken
 
@@ -34,7 +34,7 @@ async def journal(store: Store, uid: str) -> list[dict[str, Any]]:
 @pytest.fixture
 async def told(each_store: Store) -> Store:
     await publish(each_store)
-    await each_store.outbox.name({"audit": True, "other": False})
+    await each_store.outbox.register({"audit": True, "other": False})
     return each_store
 
 
@@ -99,9 +99,9 @@ async def test_a_run_that_is_resumed_before_it_went_aside_was_never_suspended(to
 async def test_a_lease_that_is_handed_back_goes_aside_and_is_told_of(told: Store) -> None:
     claim = await claimed(told)
     await told.runs.suspend(claim.uid)
-    await told.leases.hand_back("w", {claim.uid: claim.token})
+    await told.leases.release("w", {claim.uid: claim.token})
     assert await kinds(told) == ["workflow.suspended"]
-    assert await place(told, claim.uid) == "suspended"
+    assert await state_of(told, claim.uid) == "suspended"
 
 
 async def test_a_run_that_is_cancelled_before_it_begins_is_told_of(told: Store) -> None:
@@ -142,7 +142,7 @@ async def test_a_child_that_ends_with_its_parent_is_told_of(told: Store) -> None
     await told.runs.cancel(parent.uid)
     (ahead,) = (await told.leases.take("w", 1)).claims
     (again,) = (await told.leases.take("w", 1)).claims
-    await told.leases.hand_back("w", {ahead.uid: ahead.token})
+    await told.leases.release("w", {ahead.uid: ahead.token})
     await told.leases.commit([commit(again, status="cancelled")])
     found = [(each["uid"], each["line"]["kind"]) for each in await entries(told)]
     assert (again.uid, found) == (parent.uid, [(uid, "workflow.cancelled")])
@@ -150,10 +150,10 @@ async def test_a_child_that_ends_with_its_parent_is_told_of(told: Store) -> None
 
 async def test_a_poisoned_run_is_told_of_with_its_error(told: Store) -> None:
     claim = await claimed(told)
-    await buried_twice(told, "w")
+    await recovered_twice(told, "w")
     for _ in range(keys.DEATHS):
         await told.leases.take("alone", 1, solitary=True)
-        await told.leases.bury("alone")
+        await told.leases.recover("alone")
     view = await told.runs.show(claim.uid)
     assert view is not None
     assert view.status == "faulted"
@@ -170,19 +170,19 @@ async def test_a_sink_that_nobody_names_is_said_once_and_forgotten_once(told: St
         at = int(await told.call("HGET", keys.SINK + name, field))
         await told.call("HSET", keys.SINK + name, field, at - ms)
 
-    assert await told.outbox.name({}) == []
+    assert await told.outbox.register({}) == []
     for _ in range(2):
         await passes("audit", "named", keys.SINK_NAMED_MS + 1)
-        (unnamed,) = await told.outbox.name({"other": False})
+        (unnamed,) = await told.outbox.register({"other": False})
         assert (unnamed.name, unnamed.waiting, unnamed.forgotten) == ("audit", 1, False)
-        assert await told.outbox.name({"other": False}) == []
+        assert await told.outbox.register({"other": False}) == []
         await passes("audit", "unnamed", keys.SINK_KEPT_MS + 1)
-        assert await told.outbox.name({"audit": True}) == []
+        assert await told.outbox.register({"audit": True}) == []
     await passes("audit", "named", keys.SINK_NAMED_MS + 1)
-    await told.outbox.name({"other": False})
+    await told.outbox.register({"other": False})
     await passes("audit", "unnamed", keys.SINK_KEPT_MS + 1)
-    (forgotten,) = await told.outbox.name({"other": False})
+    (forgotten,) = await told.outbox.register({"other": False})
     assert (forgotten.name, forgotten.waiting, forgotten.forgotten) == ("audit", 1, True)
-    assert await told.outbox.name({"other": False}) == []
+    assert await told.outbox.register({"other": False}) == []
     assert [each.name for each in await told.outbox.sinks()] == ["other"]
     assert await told.call("EXISTS", keys.OUTBOX + "audit", keys.SINK + "audit") == 0

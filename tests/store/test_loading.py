@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from iogate.store.embedded import readiness, server
-from iogate.store.embedded.readiness import GivenUp, client
+from iogate.store.embedded.readiness import StartAborted, client
 from iogate.store.embedded.server import start_embedded
 
 KEYS = 20_000
@@ -61,14 +61,14 @@ async def test_a_start_that_is_given_up_while_it_loads_ends_the_server_and_harms
     options = server._options
     # It loads for over four seconds: that it is given up comes first, however busy the machine is.
     monkeypatch.setattr(server, "_options", lambda *given: [*options(*given), "--key-load-delay", "200"])
-    given_up = threading.Event()
-    starting = asyncio.create_task(asyncio.to_thread(start_embedded, slow, given_up=given_up))
+    aborted = threading.Event()
+    starting = asyncio.create_task(asyncio.to_thread(start_embedded, slow, aborted=aborted))
     async with asyncio.timeout(20):
         while not any(getattr(record, "action", "") == "store.loading" for record in caplog.records):
             assert not starting.done()
             await asyncio.sleep(0.01)
-    given_up.set()
-    with pytest.raises(GivenUp):
+    aborted.set()
+    with pytest.raises(StartAborted):
         await asyncio.wait_for(starting, 10)
     monkeypatch.undo()
     again = await asyncio.to_thread(start_embedded, slow)

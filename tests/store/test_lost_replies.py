@@ -15,9 +15,9 @@ from typing import TypeVar
 
 import pytest
 
-from iogate.store.embedded.server import Embedded
+from iogate.store.embedded.server import EmbeddedServer
 from iogate.store.events.bus import Delivery
-from iogate.store.runs.leases import Claim, Taken
+from iogate.store.runs.leases import Claim, TakeResult
 from iogate.store.store import Store, StoreUnavailable, open_store
 from tests.keys import RING
 from tests.store.builders import accepted, commit, publish
@@ -68,7 +68,7 @@ class Proxy:
 
 
 @contextlib.asynccontextmanager
-async def proxied(redis: Embedded, folder: str, rate: float) -> AsyncIterator[tuple[Store, Proxy]]:
+async def proxied(redis: EmbeddedServer, folder: str, rate: float) -> AsyncIterator[tuple[Store, Proxy]]:
     proxy = Proxy(redis.url.removeprefix("unix://"), f"{folder}/p.sock", rate)
     server = await asyncio.start_unix_server(proxy.serve, proxy.socket)
     store = await open_store(f"unix://{proxy.socket}", keyring=RING)
@@ -84,7 +84,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(tmp_path_factory.mktemp("p"))
 
 
-async def insist(store: Store, worker: str) -> Taken:
+async def insist(store: Store, worker: str) -> TakeResult:
     while True:
         with contextlib.suppress(StoreUnavailable):
             return await store.leases.take(worker, 3)
@@ -97,7 +97,7 @@ async def finish(store: Store, claims: tuple[Claim, ...]) -> int:
             return sum(v.applied for v in await store.leases.commit(commits))
 
 
-async def test_no_accept_is_doubled(each_store: Store, each_redis: Embedded, folder: str) -> None:
+async def test_no_accept_is_doubled(each_store: Store, each_redis: EmbeddedServer, folder: str) -> None:
     """An answered call is one run; an unanswered one is one run or none."""
     await publish(each_store)
     async with proxied(each_redis, folder, 0.3) as (store, proxy):
@@ -116,7 +116,7 @@ async def test_no_accept_is_doubled(each_store: Store, each_redis: Embedded, fol
 
 
 async def test_no_run_is_taken_twice_or_left_behind_and_no_commit_is_doubled(
-    each_store: Store, each_redis: Embedded, folder: str
+    each_store: Store, each_redis: EmbeddedServer, folder: str
 ) -> None:
     await publish(each_store)
     intake = each_store.intake()
@@ -134,7 +134,7 @@ async def test_no_run_is_taken_twice_or_left_behind_and_no_commit_is_doubled(
 
 
 async def test_no_event_is_lost_or_delivered_twice(
-    each_store: Store, each_redis: Embedded, folder: str
+    each_store: Store, each_redis: EmbeddedServer, folder: str
 ) -> None:
     await publish(each_store)
     claim = await listening(each_store, {1: wanting()}, move="keep")
@@ -171,7 +171,7 @@ async def test_operations_of_people_are_done_once_whatever_happens_meanwhile(eac
         assert claim.attempt == attempt
         seq = claim.seq + 1
         await each_store.leases.commit([commit(claim, status="faulted", seq=seq, error=b"{}", head=b"h")])
-        start = await runs.state(uid)
+        start = await runs.load_state(uid)
         assert await runs.retry(uid, operation="c") == "retried"
         assert await runs.retry(uid, start, operation="c") == "retried"
         assert await runs.was_retried(uid, "c")
@@ -188,7 +188,7 @@ async def test_operations_of_people_are_done_once_whatever_happens_meanwhile(eac
 
 
 async def test_a_lost_reply_to_resume_or_cancel_is_answered_as_it_was_done(
-    each_store: Store, each_redis: Embedded, folder: str
+    each_store: Store, each_redis: EmbeddedServer, folder: str
 ) -> None:
     await publish(each_store)
     uids = [await accepted(each_store.intake()) for _ in range(40)]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from iogate.compiler.revision import Limits
 from iogate.store import keys
-from iogate.store.embedded.server import Embedded
+from iogate.store.embedded.server import EmbeddedServer
 from iogate.store.runs.intake import Intake
 from iogate.store.runs.leases import Claim
 from iogate.store.store import Store, open_store
@@ -29,7 +29,7 @@ APIS = (api("free/one"), api("tight/one", limits=Limits(running=2, queued=6)))
 WIDER = (APIS[0], api("tight/one", limits=Limits(running=4, queued=6)))
 ACTIONS = (
     "accept", "accept", "accept", "take", "take", "alone", "end", "end", "fault", "park", "keep", "queue",
-    "expire", "bury", "hand_back", "cancel", "empty", "audit", "limits", "repeat",
+    "expire", "recover", "release", "cancel", "empty", "audit", "limits", "repeat",
     "listen", "event", "event", "child", "child", "disown", "suspend", "resume", "retry",
 )  # fmt: skip
 
@@ -67,11 +67,11 @@ class World:
                 for uid in await self.store.call("ZRANGE", keys.LEASES, 0, n):
                     await self.store.call("ZADD", keys.LEASES, 1, uid)
                 await leases.take(worker, 0)
-            case "bury":
-                await leases.bury(worker)
-            case "hand_back":
+            case "recover":
+                await leases.recover(worker)
+            case "release":
                 mine = {c.uid: c.token for w, c in self.held if w == worker}
-                await leases.hand_back(worker, mine)
+                await leases.release(worker, mine)
             case "cancel" if self.uids:
                 await self.store.runs.cancel(self.uids[n % len(self.uids)], "model")
             case "suspend" | "resume" | "retry" if self.uids:
@@ -150,13 +150,13 @@ class World:
             assert view is not None, uid
             statuses[view.status] += 1
             found = places.pop(uid, [])
-            nowhere = view.ended or view.place == "suspended" or (view.place == "timer" and not found)
-            if not (self.emptied and view.place == "queue" and not found):
-                assert found == ([] if nowhere else [view.place]), (uid, view.place)
-            if view.place == "timer":
+            nowhere = view.ended or view.state == "suspended" or (view.state == "timer" and not found)
+            if not (self.emptied and view.state == "queue" and not found):
+                assert found == ([] if nowhere else [view.state]), (uid, view.state)
+            if view.state == "timer":
                 assert await call("EXISTS", keys.INBOX + uid) == 0, "it should have been woken"
-            assert view.ended == (view.place == "end")
-            loads[view.api, view.place] += 1
+            assert view.ended == (view.state == "end")
+            loads[view.api, view.state] += 1
         assert places == {}, "a run that nobody accepted"
         await self.check_links()
         await self.check_told()
@@ -198,7 +198,7 @@ class World:
             view = await self.store.runs.show(uid)
             assert view is not None
             last = kinds[-1] if kinds else ""
-            if view.place == "suspended":
+            if view.state == "suspended":
                 assert last == "workflow.suspended"
             elif last == "workflow.suspended":
                 assert view.cancel_reason or view.attempt > 1, uid
@@ -212,7 +212,7 @@ async def live(url: str, steps: list[tuple[str, int]]) -> None:
     try:
         await store.call("FLUSHALL")
         await publish(store, *APIS)
-        await store.outbox.name({"audit": True})
+        await store.outbox.register({"audit": True})
         world = World(store, store.intake())
         for action, n in steps:
             await world.step(action, n)
@@ -228,7 +228,7 @@ async def finish(world: World) -> None:
     for uid in world.uids:
         await world.store.runs.cancel(uid, "over")
     for name in ("w0", "w1", "w2"):
-        await world.store.leases.bury(name)
+        await world.store.leases.recover(name)
     for _ in range(200):
         claims = (await world.store.leases.take("last", 50)).claims
         claims += (await world.store.leases.take("last", 1, solitary=True)).claims
@@ -246,6 +246,6 @@ async def finish(world: World) -> None:
 )
 @given(steps=operations)
 def test_every_run_is_in_exactly_one_place_and_the_counts_are_true(
-    each_redis: Embedded, steps: list[tuple[str, int]]
+    each_redis: EmbeddedServer, steps: list[tuple[str, int]]
 ) -> None:
     asyncio.run(live(each_redis.url, steps))

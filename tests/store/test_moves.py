@@ -16,7 +16,7 @@ from iogate.store.integrity.seals import digest
 from iogate.store.runs.leases import Leases, TaskRow
 from iogate.store.store import Store
 from tests.keys import RING
-from tests.store.builders import PROGRAM, accepted, api, commit, place, publish, until
+from tests.store.builders import PROGRAM, accepted, api, commit, publish, state_of, until
 
 WORKER = "worker-1"
 
@@ -30,7 +30,7 @@ async def test_a_run_goes_from_queue_to_lease_to_end(each_store: Store) -> None:
     uid = await accepted(each_store.intake(), input=b'{"n":1}', caller="shop")
     view = await each_store.runs.show(uid)
     assert view is not None
-    assert (view.status, view.place, view.started_at_ms) == ("pending", "queue", None)
+    assert (view.status, view.state, view.started_at_ms) == ("pending", "queue", None)
 
     (claim,) = (await each_store.leases.take(WORKER, 10)).claims
     assert (claim.uid, claim.token, claim.seq, claim.attempt, claim.deaths) == (uid, 1, 0, 1, 0)
@@ -42,13 +42,13 @@ async def test_a_run_goes_from_queue_to_lease_to_end(each_store: Store) -> None:
     )
     view = await each_store.runs.show(uid)
     assert view is not None
-    assert (view.status, view.place, view.worker) == ("running", "lease", WORKER)
+    assert (view.status, view.state, view.worker) == ("running", "lease", WORKER)
 
     (verdict,) = await each_store.leases.commit([commit(claim, output=b'{"ok":true}')])
     assert verdict.applied
     view = await each_store.runs.show(uid)
     assert view is not None
-    assert (view.status, view.place, view.output, view.input) == (
+    assert (view.status, view.state, view.output, view.input) == (
         "completed",
         "end",
         b'{"ok":true}',
@@ -100,13 +100,13 @@ async def test_a_parked_run_wakes_when_it_is_due_and_queues_behind_what_is_there
     await each_store.leases.commit([commit(claim, "park", due_ms=due, waiting_for=waiting)])
     view = await each_store.runs.show(uid)
     assert view is not None
-    assert (view.status, view.place, view.waiting_for) == ("waiting", "timer", waiting)
+    assert (view.status, view.state, view.waiting_for) == ("waiting", "timer", waiting)
     fresh = await accepted(intake)
     assert [c.uid for c in (await each_store.leases.take(WORKER, 0)).claims] == []
 
     async def woken() -> bool:
         await each_store.leases.take(WORKER, 0)
-        return await place(each_store, uid) == "queue"
+        return await state_of(each_store, uid) == "queue"
 
     await until(woken)
     assert await now_ms(each_store) >= due
@@ -133,7 +133,7 @@ async def test_a_timer_that_is_due_already_is_queued_by_the_same_commit(each_sto
     (claim,) = (await each_store.leases.take(WORKER, 1)).claims
     (verdict,) = await each_store.leases.commit([commit(claim, "park", due_ms=1)])
     assert (verdict.applied, verdict.woken) == (True, True)
-    assert await place(each_store, uid) == "queue"
+    assert await state_of(each_store, uid) == "queue"
 
 
 async def test_a_burst_of_timers_keeps_who_takes_busy(each_store: Store) -> None:
@@ -200,10 +200,10 @@ async def test_handed_back_runs_are_as_if_never_taken(each_store: Store) -> None
     await publish(each_store)
     uid = await accepted(each_store.intake())
     (claim,) = (await each_store.leases.take(WORKER, 1)).claims
-    await each_store.leases.hand_back(WORKER, {uid: claim.token})
+    await each_store.leases.release(WORKER, {uid: claim.token})
     view = await each_store.runs.show(uid)
     assert view is not None
-    assert (view.status, view.place, view.started_at_ms, view.deaths) == ("pending", "queue", None, 0)
+    assert (view.status, view.state, view.started_at_ms, view.deaths) == ("pending", "queue", None, 0)
     assert (await each_store.runs.counts())["pending"] == 1
 
 
@@ -398,7 +398,7 @@ async def test_a_run_wakes_one_worker_and_a_take_that_leaves_runs_wakes_the_next
         assert left <= {third, "dead-1", "dead-2"}
         await accepted(intake)
         assert (await woken(4))[3] == third
-        await leases.bury("dead-1")
+        await leases.recover("dead-1")
         assert await each_store.call("SMEMBERS", keys.IDLE) in ([], [b"dead-2"])
 
 

@@ -11,9 +11,9 @@ import pytest
 from iogate.store import keys
 from iogate.store.integrity.seals import digest
 from iogate.store.runs.leases import Claim, TaskRow
-from iogate.store.runs.retry import Asked
+from iogate.store.runs.retry import RetryRequest
 from iogate.store.store import Store
-from tests.store.builders import PROGRAM, accepted, buried_twice, commit, place, publish, scripted
+from tests.store.builders import PROGRAM, accepted, commit, publish, recovered_twice, scripted, state_of
 from tests.store.events.test_bus import event, listening, matched, wanting
 
 V = hashlib.sha256(b"v").hexdigest()[:32]
@@ -63,7 +63,7 @@ async def test_a_faulted_run_goes_on_as_the_same_run_with_its_history(each_store
     assert await each_store.runs.retry(first.uid) == "retried"
     view = await each_store.runs.show(first.uid)
     assert view is not None
-    assert (view.status, view.place, view.attempt, view.deaths) == ("pending", "queue", 2, 0)
+    assert (view.status, view.state, view.attempt, view.deaths) == ("pending", "queue", 2, 0)
     assert (view.created_at_ms, view.started_at_ms) == (before.created_at_ms, before.started_at_ms)
     assert view.tasks == before.tasks
     assert await each_store.call("TTL", keys.FRAMES + first.uid) == -1
@@ -97,7 +97,7 @@ async def test_only_what_faulted_can_be_retried_and_each_attempt_once(each_store
     await each_store.runs.cancel(stopped)
     assert await retry(stopped) == "cancelled"
     first = await faulted(each_store)
-    start = await each_store.runs.state(first.uid)
+    start = await each_store.runs.load_state(first.uid)
     assert start is not None
     assert await retry(first.uid, start) == "retried"
     assert await retry(first.uid, start) == "retried"
@@ -116,10 +116,10 @@ async def retries(store: Store, uid: str) -> list[dict[str, Any]]:
 
 async def test_the_journal_says_once_who_asked_for_an_attempt_and_no_sink_is_told(each_store: Store) -> None:
     await publish(each_store)
-    await each_store.outbox.name({"audit": True})
+    await each_store.outbox.register({"audit": True})
     first = await faulted(each_store)
-    start = await each_store.runs.state(first.uid)
-    asked = Asked(by="ada@host", origin="/do/0/pay", revision=2)
+    start = await each_store.runs.load_state(first.uid)
+    asked = RetryRequest(by="ada@host", origin="/do/0/pay", revision=2)
     for _ in range(2):
         assert await each_store.runs.retry(first.uid, start, asked) == "retried"
     told = {"attempt": 2, "by": "ada@host", "from": "/do/0/pay", "revision": 2}
@@ -148,7 +148,7 @@ async def test_a_full_journal_drops_its_oldest_line_for_the_one_of_a_retry(each_
 async def test_another_state_and_program_can_be_put_in_its_place(each_store: Store) -> None:
     await publish(each_store)
     first = await faulted(each_store)
-    start = await each_store.runs.state(first.uid)
+    start = await each_store.runs.load_state(first.uid)
     assert start is not None
     assert (start.head, start.frames, start.values) == (b"h2", {"2": NAMES_V}, {V: b"v"})
     assert (start.attempt, start.facts.program) == (1, PROGRAM)
@@ -183,10 +183,10 @@ async def test_a_run_that_faulted_before_its_first_commit_begins_anew(each_store
 
 
 async def poison(store: Store) -> None:
-    await buried_twice(store, "w")
+    await recovered_twice(store, "w")
     for _ in range(keys.DEATHS):
         assert len((await store.leases.take("alone", 1, solitary=True)).claims) == 1
-        await store.leases.bury("alone")
+        await store.leases.recover("alone")
 
 
 async def test_messages_of_a_retried_run_go_on_counting(each_store: Store) -> None:
@@ -215,14 +215,14 @@ async def test_a_suspended_wait_does_not_end_until_it_is_resumed(each_store: Sto
     assert await each_store.runs.suspend(claim.uid) == "suspended"
     view = await each_store.runs.show(claim.uid)
     assert view is not None
-    assert (view.status, view.place) == ("suspended", "suspended")
+    assert (view.status, view.state) == ("suspended", "suspended")
     assert await each_store.call("ZCARD", keys.TIMERS) == 0
     assert await each_store.leases.audit() == 0
     assert await each_store.runs.resume(claim.uid) == "resumed"
     assert await each_store.runs.resume(claim.uid) == "not suspended"
     view = await each_store.runs.show(claim.uid)
     assert view is not None
-    assert (view.status, view.place) == ("waiting", "timer")
+    assert (view.status, view.state) == ("waiting", "timer")
     await each_store.runs.suspend(claim.uid)
     await each_store.call("HSET", keys.RUN + claim.uid, "due", claim.created_at_ms)
     assert (await each_store.leases.take("w", 1)).claims == ()
@@ -236,7 +236,7 @@ async def test_a_suspended_run_keeps_the_events_that_come_for_it(each_store: Sto
     await each_store.runs.suspend(claim.uid)
     await each_store.events.publish([event()])
     await matched(each_store)
-    assert await place(each_store, claim.uid) == "suspended"
+    assert await state_of(each_store, claim.uid) == "suspended"
     await each_store.runs.resume(claim.uid)
     assert [message.data for message in (await taken(each_store)).inbox] == [event()]
 
@@ -250,9 +250,9 @@ async def test_a_running_run_goes_aside_when_it_next_waits(each_store: Store, mo
     (verdict,) = await each_store.leases.commit([commit(claim, "keep", head=b"h")])
     assert verdict.suspended
     await each_store.leases.commit([commit(claim, move, seq=2)])
-    assert await place(each_store, claim.uid) == "suspended"
+    assert await state_of(each_store, claim.uid) == "suspended"
     await each_store.runs.resume(claim.uid)
-    assert await place(each_store, claim.uid) == ("timer" if move == "park" else "queue")
+    assert await state_of(each_store, claim.uid) == ("timer" if move == "park" else "queue")
     assert (await each_store.runs.counts())["suspended"] == 0
 
 
@@ -265,8 +265,8 @@ async def test_a_run_that_has_not_begun_is_suspended_and_begins_when_it_is_resum
     assert await each_store.runs.resume(uid) == "resumed"
     assert (await taken(each_store)).uid == uid
     assert await each_store.runs.suspend(uid) == "asked"
-    await each_store.leases.hand_back("w", {uid: 1})
-    assert await place(each_store, uid) == "suspended"
+    await each_store.leases.release("w", {uid: 1})
+    assert await state_of(each_store, uid) == "suspended"
 
 
 @pytest.mark.parametrize("state", ["begun", "new"])

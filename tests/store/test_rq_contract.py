@@ -26,7 +26,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from iogate.store import keys
-from iogate.store.embedded.server import Embedded
+from iogate.store.embedded.server import EmbeddedServer
 from iogate.store.runs.leases import Claim
 from iogate.store.store import Store
 from tests.store.builders import accepted, commit, publish
@@ -38,7 +38,7 @@ WORKER = "worker-1"
 
 
 @pytest.fixture
-def plain(each_redis: Embedded) -> Iterator[Redis]:
+def plain(each_redis: EmbeddedServer) -> Iterator[Redis]:
     client = Redis.from_url(each_redis.url)
     yield client
     client.close()

@@ -9,7 +9,7 @@ import pytest
 from iogate.store import keys
 from iogate.store.runs.leases import POISONED
 from iogate.store.store import Store
-from tests.store.builders import accepted, buried_twice, commit, place, publish, scripted, until
+from tests.store.builders import accepted, commit, publish, recovered_twice, scripted, state_of, until
 
 
 async def test_the_third_solitary_death_faults_the_run_and_spares_its_neighbours(each_store: Store) -> None:
@@ -17,7 +17,7 @@ async def test_the_third_solitary_death_faults_the_run_and_spares_its_neighbours
     intake = each_store.intake()
     uids = [await accepted(intake) for _ in range(3)]
     await each_store.leases.take("worker-1", 10)
-    assert await buried_twice(each_store, "worker-1") == 3
+    assert await recovered_twice(each_store, "worker-1") == 3
     assert await each_store.leases.suspects() == 3
     killer = uids[0]
 
@@ -26,7 +26,7 @@ async def test_the_third_solitary_death_faults_the_run_and_spares_its_neighbours
         (claim,) = (await each_store.leases.take("alone", 10, solitary=True)).claims
         if claim.uid == killer:
             deaths.append(claim.deaths)
-            assert await each_store.leases.bury("alone") == 1
+            assert await each_store.leases.recover("alone") == 1
         else:
             assert (claim.attempt, claim.deaths) == (1, 0)
             await each_store.leases.commit([commit(claim)])
@@ -54,11 +54,11 @@ async def test_what_is_known_of_a_run_is_its_error_and_no_others(each_store: Sto
     await publish(each_store)
     known, other = [await accepted(each_store.intake()) for _ in range(2)]
     await each_store.leases.take("w", 10)
-    await buried_twice(each_store, "w")
+    await recovered_twice(each_store, "w")
     for _ in range(keys.DEATHS):
         for _ in range(2):
             await each_store.leases.take("alone", 1, solitary=True)
-        assert await each_store.leases.bury("alone", uid=known, error=b'{"title":"known"}') == 2
+        assert await each_store.leases.recover("alone", uid=known, error=b'{"title":"known"}') == 2
     views = [await each_store.runs.show(uid) for uid in (known, other)]
     assert [view and view.error for view in views] == [b'{"title":"known"}', POISONED]
 
@@ -67,10 +67,10 @@ async def test_a_death_among_others_counts_for_no_one(each_store: Store) -> None
     await publish(each_store)
     uid = await accepted(each_store.intake())
     await each_store.leases.take("worker-1", 10)
-    await buried_twice(each_store, "worker-1")
+    await recovered_twice(each_store, "worker-1")
     view = await each_store.runs.show(uid)
     assert view is not None
-    assert (view.place, view.deaths, view.status) == ("suspect", 0, "running")
+    assert (view.state, view.deaths, view.status) == ("suspect", 0, "running")
 
 
 async def test_first_loss_queues_a_run_again_and_a_second_at_the_same_step_makes_a_suspect(
@@ -84,11 +84,11 @@ async def test_first_loss_queues_a_run_again_and_a_second_at_the_same_step_makes
         for seq in (first, first + 1):
             # It gets further: an earlier loss speaks against it no more.
             await each_store.leases.commit([commit(claim, "keep", seq=seq, head=b"h")])
-        assert await each_store.leases.bury("w") == 1
-        places.append(await place(each_store, uid))
+        assert await each_store.leases.recover("w") == 1
+        places.append(await state_of(each_store, uid))
     await each_store.leases.take("w", 1)
-    assert await each_store.leases.bury("w") == 1
-    assert [*places, await place(each_store, uid)] == ["queue", "queue", "queue", "suspect"]
+    assert await each_store.leases.recover("w") == 1
+    assert [*places, await state_of(each_store, uid)] == ["queue", "queue", "queue", "suspect"]
 
 
 @pytest.mark.parametrize("how", ["abandoned", "expired"])
@@ -100,14 +100,14 @@ async def test_losses_that_no_parent_saw_poison_nothing(each_store: Store, how: 
     async def lost(*, solitary: bool) -> str:
         assert len((await each_store.leases.take("w", 1, solitary=solitary, lease_ms=1)).claims) == 1
         if how == "abandoned":
-            assert await each_store.leases.bury("w", seen=False) == 1
+            assert await each_store.leases.recover("w", seen=False) == 1
 
         async def ended() -> bool:
             await each_store.leases.take("other", 0)
-            return await place(each_store, uid) != "lease"
+            return await state_of(each_store, uid) != "lease"
 
         await until(ended)
-        return await place(each_store, uid)
+        return await state_of(each_store, uid)
 
     assert [await lost(solitary=False) for _ in range(4)] == ["queue"] * 4
     assert await lost(solitary=False) == "suspect"
@@ -125,8 +125,8 @@ async def test_second_loss_after_resuming_the_same_effect_makes_a_suspect(each_s
     for seq, expected in ((1, "queue"), (2, "suspect")):
         (claim,) = (await each_store.leases.take("w", 1)).claims
         await each_store.leases.commit([commit(claim, "keep", seq=seq, head=b"h")])
-        await each_store.leases.bury("w")
-        assert await place(each_store, uid) == expected
+        await each_store.leases.recover("w")
+        assert await state_of(each_store, uid) == expected
 
 
 async def test_a_run_says_which_worker_let_go_of_it_until_its_next_commit(each_store: Store) -> None:
@@ -140,9 +140,9 @@ async def test_a_run_says_which_worker_let_go_of_it_until_its_next_commit(each_s
         if commits:
             await each_store.leases.commit([commit(claim, "keep", head=b"h")])
         if worker in ("w1", "w2"):
-            await each_store.leases.bury(worker, seen=False)
+            await each_store.leases.recover(worker, seen=False)
         elif worker == "w3":
-            await each_store.leases.hand_back(worker, {uid: claim.token})
+            await each_store.leases.release(worker, {uid: claim.token})
         elif worker == "w4":
             await each_store.leases.commit([commit(claim, "queue")])
     assert left == ["", "w1", "w2", "w3", ""]
@@ -154,12 +154,12 @@ async def test_run_that_gets_on_between_deaths_of_its_workers_is_a_suspect_in_th
     await publish(each_store)
     uid = await accepted(each_store.intake())
     for loss in range(1, keys.SEEN_LOSSES + 1):
-        assert await place(each_store, uid) == "queue"
+        assert await state_of(each_store, uid) == "queue"
         (claim,) = (await each_store.leases.take("w", 1)).claims
         for seq in (2 * loss - 1, 2 * loss):
             await each_store.leases.commit([commit(claim, "keep", seq=seq, head=b"h")])
-        await each_store.leases.bury("w")
-    assert await place(each_store, uid) == "suspect"
+        await each_store.leases.recover("w")
+    assert await state_of(each_store, uid) == "suspect"
 
 
 async def test_loss_that_was_seen_after_one_that_was_not_makes_a_suspect(each_store: Store) -> None:
@@ -167,8 +167,8 @@ async def test_loss_that_was_seen_after_one_that_was_not_makes_a_suspect(each_st
     uid = await accepted(each_store.intake())
     for seen, expected in ((False, "queue"), (True, "suspect")):
         await each_store.leases.take("w", 1)
-        await each_store.leases.bury("w", seen=seen)
-        assert await place(each_store, uid) == expected
+        await each_store.leases.recover("w", seen=seen)
+        assert await state_of(each_store, uid) == expected
 
 
 async def test_a_solitary_take_gets_exactly_one_suspect_and_a_normal_take_none(each_store: Store) -> None:
@@ -177,14 +177,14 @@ async def test_a_solitary_take_gets_exactly_one_suspect_and_a_normal_take_none(e
     for _ in range(3):
         await accepted(intake)
     await each_store.leases.take("worker-1", 10)
-    await buried_twice(each_store, "worker-1")
+    await recovered_twice(each_store, "worker-1")
     taken = await each_store.leases.take("worker-2", 10)
     assert (taken.claims, taken.suspects) == ((), 3)
     taken = await each_store.leases.take("alone", 10, solitary=True)
     assert (len(taken.claims), taken.suspects) == (1, 2)
 
 
-async def test_burying_hands_on_what_one_worker_does_for_all(each_store: Store) -> None:
+async def test_recovery_hands_on_what_one_worker_does_for_all(each_store: Store) -> None:
     """The matcher and the outboxes go to another at once; rubbish in their place does not hinder it."""
     await publish(each_store)
     await accepted(each_store.intake())
@@ -197,18 +197,18 @@ async def test_burying_hands_on_what_one_worker_does_for_all(each_store: Store) 
         return owner
 
     assert (await matcher("w"), await each_store.outbox.take("audit", "w")) == (b"w", [b"1"])
-    await each_store.leases.bury("x")
+    await each_store.leases.recover("x")
     assert (await matcher("y"), await each_store.outbox.take("audit", "y")) == (b"w", [])
-    await each_store.leases.bury("w")
+    await each_store.leases.recover("w")
     assert (await matcher("y"), await each_store.outbox.take("audit", "y")) == (b"y", [b"1"])
     assert not await each_store.events.deliver("w", 1, [])
     assert not await each_store.outbox.done("audit", "w", 1)
     for key in (keys.MATCHER, keys.SINKS, keys.SINK + "audit"):
         await each_store.call("SET", key, "rubbish")
-    assert await each_store.leases.bury("y") == 0
+    assert await each_store.leases.recover("y") == 0
 
 
-async def test_burying_touches_no_other_workers_runs_and_forgets_the_worker_in_rq(each_store: Store) -> None:
+async def test_recovery_touches_no_other_workers_runs_and_forgets_the_worker_in_rq(each_store: Store) -> None:
     await publish(each_store)
     intake = each_store.intake()
     mine, other = await accepted(intake), await accepted(intake)
@@ -216,14 +216,14 @@ async def test_burying_touches_no_other_workers_runs_and_forgets_the_worker_in_r
     await each_store.call("HSET", f"{keys.RQ_WORKER}worker-1", "birth", "")
     assert [c.uid for c in (await each_store.leases.take("worker-1", 1)).claims] == [mine]
     assert [c.uid for c in (await each_store.leases.take("worker-2", 1)).claims] == [other]
-    assert await each_store.leases.bury("worker-1") == 1
-    assert await each_store.leases.bury("worker-1") == 0
-    assert (await place(each_store, mine), await place(each_store, other)) == ("queue", "lease")
+    assert await each_store.leases.recover("worker-1") == 1
+    assert await each_store.leases.recover("worker-1") == 0
+    assert (await state_of(each_store, mine), await state_of(each_store, other)) == ("queue", "lease")
     assert await each_store.call("EXISTS", f"{keys.RQ_WORKER}worker-1") == 0
     assert await each_store.call("SMEMBERS", keys.RQ_WORKERS) == []
 
 
-async def test_burying_ends_a_bounded_number_of_leases_in_each_call(each_store: Store) -> None:
+async def test_recovery_ends_a_bounded_number_of_leases_in_each_call(each_store: Store) -> None:
     """Here each call has no time at all: it ends one lease, or goes on past those of others, and stops."""
     await publish(each_store)
     intake = each_store.intake()
@@ -232,14 +232,14 @@ async def test_burying_ends_a_bounded_number_of_leases_in_each_call(each_store: 
         await each_store.leases.take(name, 1)
     ends = {bytes(end) for end in (await each_store.call("ZRANGE", keys.LEASES, 0, -1, "WITHSCORES"))[1::2]}
     told = ("dead", b"", b"", "", b"", b"", 1)
-    with scripted(bury_ms=-1):
+    with scripted(recover_ms=-1):
         # The caller dies after the first call, and the next one begins from the start.
-        count, position = await each_store._connection.run("bury", *told, "-inf")
+        count, position = await each_store._connection.run("recover", *told, "-inf")
         assert count <= 1
         assert position in ends
         assert await each_store.leases.held_by(["dead"]) == 3 - count
-        assert await each_store.leases.bury("dead") == 3 - count
-        assert await each_store.leases.bury("dead") == 0
+        assert await each_store.leases.recover("dead") == 3 - count
+        assert await each_store.leases.recover("dead") == 0
     assert await each_store.leases.held_by(["other"]) == 3
     assert await each_store.call("LLEN", keys.RQ_QUEUE) == 3
 
@@ -248,9 +248,9 @@ async def test_a_solitary_worker_that_stops_leaves_its_suspect_a_suspect(each_st
     await publish(each_store)
     uid = await accepted(each_store.intake())
     await each_store.leases.take("worker-1", 1)
-    await buried_twice(each_store, "worker-1")
+    await recovered_twice(each_store, "worker-1")
     (claim,) = (await each_store.leases.take("alone", 1, solitary=True)).claims
-    await each_store.leases.hand_back("alone", {uid: claim.token})
-    assert await place(each_store, uid) == "suspect"
+    await each_store.leases.release("alone", {uid: claim.token})
+    assert await state_of(each_store, uid) == "suspect"
     (claim,) = (await each_store.leases.take("alone", 1, solitary=True)).claims
     assert claim.deaths == 0

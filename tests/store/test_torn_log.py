@@ -13,7 +13,7 @@ import pytest
 
 from iogate.store import keys
 from iogate.store.embedded import binaries
-from iogate.store.embedded.server import Embedded, start_embedded
+from iogate.store.embedded.server import EmbeddedServer, start_embedded
 from iogate.store.store import Store, open_store
 from tests.conftest import KINDS
 from tests.keys import RING
@@ -29,7 +29,7 @@ def log_of(folder: Path) -> Path:
     return next(path for path in reversed(found) if path.exists())
 
 
-def kill(of: Embedded) -> None:
+def kill(of: EmbeddedServer) -> None:
     assert of.process is not None
     os.kill(of.pid, signal.SIGKILL)
     of.process.wait()

@@ -153,7 +153,7 @@ class Site:
     async def ended(self, uid: str, timeout_s: float = 15.0) -> RunView:
         view = await self.store.runs.wait(uid, timeout_s)
         assert view is not None
-        assert view.ended, f"run {uid} is {view.status} at {view.place} after {timeout_s:g} s"
+        assert view.ended, f"run {uid} is {view.status} at {view.state} after {timeout_s:g} s"
         return view
 
     async def all_ended(self, uids: list[str], timeout_s: float = 15.0) -> list[RunView]:

@@ -44,7 +44,7 @@ async def test_state_that_cannot_be_loaded_faults_the_run(site: Site) -> None:
     uid = await site.call("waits")
 
     view = await site.view(uid)
-    while view.place != "timer":
+    while view.state != "timer":
         view = await site.view(uid)
     key = f"iogate:parked:{uid}"
     packed = await site.store.call("GET", key)

@@ -36,7 +36,7 @@ async def listening(site: Site, uid: str) -> None:
     async def waits() -> bool:
         view = await site.view(uid)
         assert not view.ended, view.error
-        return view.place not in {"queue", "lease", "backlog", "woken"}
+        return view.state not in {"queue", "lease", "backlog", "woken"}
 
     await until(waits, what="a run that listens")
 

@@ -52,7 +52,7 @@ async def test_killed_workers_lose_no_run_and_repeat_no_committed_call(site: Sit
             worker.signal(signal.SIGKILL)
             assert await worker.wait() == -9
             worker = await site.worker(concurrency=10)
-            buried += await site.store.leases.bury(site.workers[-2].name)
+            buried += await site.store.leases.recover(site.workers[-2].name)
             while await site.store.leases.suspects():
                 alone = await site.worker("--solitary", ready=False)
                 assert await alone.wait(20) == 0
@@ -94,7 +94,7 @@ async def test_frozen_worker_writes_nothing_after_its_lease(site: Site) -> None:
         await until(lambda: uid in server.calls)
         frozen.signal(signal.SIGSTOP)
         # What the end of its lease does, without the wait for it.
-        assert await site.store.leases.bury(frozen.name) == 1
+        assert await site.store.leases.recover(frozen.name) == 1
         other = await site.worker(ready=False)
         run = await site.ended(uid)
         assert run.status == "completed"
@@ -123,7 +123,7 @@ async def test_call_that_may_happen_once_only_is_not_sent_again(site: Site) -> N
         await until(lambda: uid in server.calls)
         worker.signal(signal.SIGKILL)
         await worker.wait()
-        assert await site.store.leases.bury(worker.name) == 1
+        assert await site.store.leases.recover(worker.name) == 1
         await site.worker(ready=False)
         run = await site.ended(uid)
         assert run.status == "faulted"
@@ -154,7 +154,7 @@ async def test_sigterm_hands_back_before_the_next_effect_and_another_goes_on(sit
         first.signal(signal.SIGTERM)
         assert await first.wait() == 0
         view = await site.view(uid)
-        assert (view.status, view.place, view.deaths) == ("running", "queue", 0)
+        assert (view.status, view.state, view.deaths) == ("running", "queue", 0)
         assert [call.path for call in server.calls[uid]] == ["/first"]
         await site.worker()
         assert (await site.ended(uid)).status == "completed"
@@ -194,7 +194,7 @@ async def test_second_sigterm_hands_back_at_once(site: Site) -> None:
         worker.signal(signal.SIGINT)
         assert await worker.wait(5) == 0
         view = await site.view(uid)
-        assert (view.place, view.deaths) == ("queue", 0)
+        assert (view.state, view.deaths) == ("queue", 0)
 
 
 async def test_cancel_closes_a_call_under_way(site: Site) -> None:

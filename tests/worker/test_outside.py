@@ -48,11 +48,11 @@ async def test_what_nobody_waits_for_happens_once_where_a_drain_hands_the_run_ba
     first = await site.worker()
     uid = await site.call("detached")
     view = await site.view(uid)
-    while view.place != "lease":
+    while view.state != "lease":
         view = await site.view(uid)
     first.signal(signal.SIGTERM)
     assert await first.wait() == 0
-    assert (await site.view(uid)).place == "queue"
+    assert (await site.view(uid)).state == "queue"
     await site.worker()
     assert (await site.ended(uid, 40)).status == "completed"
     await until(file.exists, what="the line")
@@ -75,7 +75,7 @@ async def test_a_function_that_must_not_be_repeated_is_not(site: Site) -> None:
     await until(mark.exists, what="the call")
     worker.signal(signal.SIGKILL)
     await worker.wait()
-    assert await site.store.leases.bury(worker.name) == 1
+    assert await site.store.leases.recover(worker.name) == 1
     await site.worker(ready=False, functions=("acme_once",))
     run = await site.ended(uid)
     assert run.status == "faulted"

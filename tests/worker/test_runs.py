@@ -65,7 +65,7 @@ async def test_run_with_big_data_goes_on_in_another_worker(site: Site) -> None:
     uid = await site.call("big")
 
     async def parked() -> bool:
-        return (await site.view(uid)).place == "timer"
+        return (await site.view(uid)).state == "timer"
 
     await until(parked, what="a parked run")
     assert await site.store.call("HLEN", f"iogate:values:{uid}") == 1

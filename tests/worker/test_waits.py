@@ -36,7 +36,7 @@ async def test_long_wait_parks_and_another_worker_goes_on(site: Site) -> None:
     uid = await site.call("waits")
 
     async def parked() -> bool:
-        return (await site.view(uid)).place == "timer"
+        return (await site.view(uid)).state == "timer"
 
     await until(parked, what="a parked run")
     view = await site.view(uid)
@@ -62,7 +62,7 @@ async def test_cancel_ends_a_parked_run(site: Site) -> None:
     uid = await site.call("waits")
 
     async def parked() -> bool:
-        return (await site.view(uid)).place == "timer"
+        return (await site.view(uid)).state == "timer"
 
     await until(parked, what="a parked run")
     await site.store.runs.cancel(uid, "enough")

@@ -95,13 +95,13 @@ async def show(
 
 def schedules_json(found: Iterable[Upcoming]) -> dict[str, dict[str, Any]]:
     """Each schedule as JSON, by the full name of its workflow."""
-    from iogate.store.runs.presentation import moment
+    from iogate.store.runs.presentation import rfc3339
 
     return {
         each.workflow: {
             "when": str(each.schedule),
             "missed": each.schedule.missed,
-            "nextAt": moment(each.next_ms),
+            "nextAt": rfc3339(each.next_ms),
             "run": each.run,
         }
         for each in found

@@ -21,7 +21,7 @@ from iogate.settings import WRONG_SETTING
 
 if TYPE_CHECKING:
     from iogate.settings import Settings
-    from iogate.store.embedded.server import Embedded
+    from iogate.store.embedded.server import EmbeddedServer
     from iogate.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -74,11 +74,11 @@ class _StoreStart:
             settings.data_dir,
             named=settings.store_server,
             memory=memory_limit(settings.store_memory),
-            given_up=self._cancelled,
+            aborted=self._cancelled,
         )
-        self.done: asyncio.Future[Embedded] = asyncio.ensure_future(asyncio.to_thread(start))
+        self.done: asyncio.Future[EmbeddedServer] = asyncio.ensure_future(asyncio.to_thread(start))
 
-    async def cancel(self) -> Embedded | None:
+    async def cancel(self) -> EmbeddedServer | None:
         """End the start, and return the store if it was there already."""
         self._cancelled.set()
         with contextlib.suppress(IogateError, OSError):
@@ -87,7 +87,7 @@ class _StoreStart:
 
 
 class _StoreSupervisor:
-    def __init__(self, settings: Settings, embedded: Embedded) -> None:
+    def __init__(self, settings: Settings, embedded: EmbeddedServer) -> None:
         self._settings = settings
         self._embedded = embedded
 

@@ -27,7 +27,7 @@ CLIENT = "iogate-cli"
 
 async def open_to_read(settings: Settings, url: str) -> Store:
     """Open the store for a command that only reads, with the keys of this machine if they are its own."""
-    from iogate.store.integrity.store_form import SET_BACK, TOO_OLD
+    from iogate.store.integrity.store_format import SET_BACK, TOO_OLD
     from iogate.store.integrity.trust import WRONG_KEY, keyring
     from iogate.store.store import open_store
 
@@ -63,7 +63,7 @@ async def open_to_serve(
     An embedded store that an earlier release wrote is adopted. Raises WrongStore as `open_to_change` does,
     and for a store whose form was set back.
     """
-    from iogate.store.integrity import store_form
+    from iogate.store.integrity import store_format
     from iogate.store.integrity.trust import keyring
     from iogate.store.store import open_store
 
@@ -85,8 +85,8 @@ async def open_to_serve(
     try:
         store = await open_store(url, client_name="iogate-parent", keyring=ring, replicas=settings.confirming)
     except WrongStore as error:
-        if error.code == store_form.TOO_OLD and known.form(name) > ADOPTING:
-            raise store_form.set_back(mask(url)) from None
+        if error.code == store_format.TOO_OLD and known.format_number(name) > ADOPTING:
+            raise store_format.set_back(mask(url)) from None
         raise
     # A folder that cannot be written is no obstacle to a store elsewhere.
     with contextlib.suppress(*(() if embedded else (OSError, Unreachable))):
@@ -100,7 +100,7 @@ async def open_to_adopt(settings: Settings, url: str) -> Store:
     from iogate.store.store import open_store
 
     if trust.link_key(settings) is None:
-        trust.generate(settings)
+        trust.generate_link_key(settings)
     ring = trust.keyring(settings, Path.cwd(), publishes=settings.publish_key is not None)
     return await open_store(url, client_name=CLIENT, keyring=ring, adopts=True)
 
@@ -111,11 +111,11 @@ async def check_older(settings: Settings, store: Store, url: str, *, embedded: b
     An adoption that this machine began and did not end has left signatures, and may be repeated. Raises
     WrongStore for a store whose form was set back.
     """
-    from iogate.store.integrity import store_form
+    from iogate.store.integrity import store_format
 
-    known = KnownStores(settings.data_dir).form(EMBEDDED if embedded else mask(url))
+    known = KnownStores(settings.data_dir).format_number(EMBEDDED if embedded else mask(url))
     if known > ADOPTING or (known < ADOPTING and await store.was_signed()):
-        raise store_form.set_back(store.address)
+        raise store_format.set_back(store.address)
 
 
 async def sign_all(
@@ -151,7 +151,7 @@ async def ensure_key(settings: Settings, url: str) -> None:
         return
     finally:
         await store.close()
-    trust.generate(settings)
+    trust.generate_link_key(settings)
 
 
 def summarize_adoption(found: Adopted) -> str:

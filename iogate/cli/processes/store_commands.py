@@ -36,7 +36,7 @@ async def drain(session: Session, for_: ForOption = "60s") -> None:
 
     Gateways answer 503 with Retry-After, workers keep their runs. `iogate store resume` opens the store.
     """
-    from iogate.store.runs.presentation import moment
+    from iogate.store.runs.presentation import rfc3339
 
     for_s = parse_seconds(for_, "--for") or 0.0
     if not LEAST_S <= for_s <= MOST_S:
@@ -44,7 +44,7 @@ async def drain(session: Session, for_: ForOption = "60s") -> None:
     async with session.store(session.settings(), changes=True) as store:
         drained, replication = await store.drains.drain(author(), for_s)
         address = store.address
-    until = moment(drained.until_ms)
+    until = rfc3339(drained.until_ms)
     session.screen.data(
         "store.drain",
         {"store": address, "until": until, "offset": replication.offset, "replicas": replication.replicas},

@@ -183,13 +183,13 @@ async def clear(
 
 
 def _json(api: str, override: Override) -> dict[str, Any]:
-    from iogate.store.runs.presentation import moment
+    from iogate.store.runs.presentation import rfc3339
 
     return {
         "api": api,
         "enabled": override.enabled,
         "author": override.author,
         "reason": override.reason,
-        "setAt": moment(override.set_at_ms),
-        "expiresAt": moment(override.expires_at_ms),
+        "setAt": rfc3339(override.set_at_ms),
+        "expiresAt": rfc3339(override.expires_at_ms),
     }

@@ -87,7 +87,7 @@ def describe_refusals(refused: Mapping[str, int]) -> str:
 
 def _process_json(process: Process) -> dict[str, Any]:
     from iogate.store.maintenance.presence import SECRETS, UNSET
-    from iogate.store.runs.presentation import moment
+    from iogate.store.runs.presentation import rfc3339
 
     detail = {
         name: value
@@ -98,7 +98,7 @@ def _process_json(process: Process) -> dict[str, Any]:
         "id": process.id,
         "host": process.host,
         "pid": process.pid,
-        "startedAt": moment(process.started_at_ms),
+        "startedAt": rfc3339(process.started_at_ms),
         "revision": process.revision,
         **detail,
     }

@@ -170,12 +170,12 @@ async def _temporary_worker(
     settings: Settings, root: Path
 ) -> AsyncIterator[tuple[Store, asyncio.Future[Executor]]]:
     """A throw-away store with a worker in this process, and what drives that worker's runs."""
-    from iogate.store.embedded.server import throwaway
+    from iogate.store.embedded.server import temporary_server
     from iogate.store.integrity.trust import keyring
     from iogate.store.store import open_store
     from iogate.worker.process import work
 
-    with throwaway(named=settings.store_server) as embedded:
+    with temporary_server(named=settings.store_server) as embedded:
         mine = asyncio.current_task()
         executor: asyncio.Future[Executor] = asyncio.get_running_loop().create_future()
         settings = replace(settings, redis_url=embedded.url)

@@ -33,11 +33,11 @@ def require_confirmation(verb: str, runs: Sequence[Summary], *, yes: bool, count
         Misused: `yes` is false and there are runs.
     """
     count = len(runs) if count is None else count
-    from iogate.store.runs.presentation import listed
+    from iogate.store.runs.presentation import list_item
 
     if yes or not runs:
         return
-    write_stderr(plain_table(run_table([listed(each) for each in runs[:SHOWN]])))
+    write_stderr(plain_table(run_table([list_item(each) for each in runs[:SHOWN]])))
     if count > SHOWN:
         write_stderr(f"… and {count - SHOWN} more")
     raise Misused(f"this {verb} {counted(count, 'run')}", hint="add --yes to do so")

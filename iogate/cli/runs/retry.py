@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from iogate.cli.runs.run_outcome import run_not_found
 from iogate.errors import NotFound, Refused
-from iogate.store.runs.retry import Asked
+from iogate.store.runs.retry import RetryRequest
 
 if TYPE_CHECKING:
     from iogate.compiler.program import Program
     from iogate.compiler.revision import Revision
-    from iogate.store.runs.retry import Stored
+    from iogate.store.runs.retry import RetryState
     from iogate.store.store import Store
 
 LOST = "its state is gone: it can be called again, with `iogate api call --from-run`"
@@ -46,7 +46,7 @@ class Retrier:
         """
         if self.operation and await self.store.runs.was_retried(uid, self.operation):
             return True
-        start = await self.store.runs.state(uid)
+        start = await self.store.runs.load_state(uid)
         if start is None:
             view = await self.store.runs.show(uid)
             if view is None:
@@ -54,7 +54,7 @@ class Retrier:
             raise _refused(uid, view.status)
         placed = await self._prepare(start)
         revision = placed.facts.revision if self.current else None
-        asked = Asked(by=self.by, origin=self.pointer, revision=revision)
+        asked = RetryRequest(by=self.by, origin=self.pointer, revision=revision)
         outcome = await self.store.runs.retry(uid, placed, asked, operation=self.operation)
         if outcome == "unknown":
             raise NotFound(f"no run {uid}", hint="its retention has passed meanwhile")
@@ -62,7 +62,7 @@ class Retrier:
             raise _refused(uid, outcome)
         return True
 
-    async def _prepare(self, start: Stored) -> Stored:
+    async def _prepare(self, start: RetryState) -> RetryState:
         import msgspec
 
         from iogate.engine import retry

@@ -72,7 +72,7 @@ async def list_(
     limit: Annotated[int, typer.Option(help="How many at most, newest first.", min=1, max=10_000)] = 50,
 ) -> None:
     """List runs, newest first."""
-    from iogate.store.runs.presentation import listed, moment
+    from iogate.store.runs.presentation import list_item, rfc3339
 
     async with session.store(session.settings()) as store:
         listing = await store.runs.search(
@@ -85,8 +85,8 @@ async def list_(
         )
         if not listing.runs:
             await require_known_api(store, api)
-    runs = [listed(each) for each in listing.runs]
-    back_to = moment(listing.looked_back_to_ms)
+    runs = [list_item(each) for each in listing.runs]
+    back_to = rfc3339(listing.looked_back_to_ms)
     if back_to is not None and len(runs) < limit:
         session.screen.note(f"looked back to {back_to} only; add --until {back_to} to look further back")
     elif not runs:
@@ -135,18 +135,18 @@ async def logs(
 ) -> None:
     """Print a run's journal: what happened, line by line, with the output of its processes."""
     from iogate.cli.render import Output, to_yaml
-    from iogate.store.runs.presentation import entry
+    from iogate.store.runs.presentation import journal_entry
 
     async with session.store(session.settings()) as store:
         await find_run(store, uid)
         if not follow:
-            lines = [entry(raw) for raw in await store.runs.journal(uid)]
+            lines = [journal_entry(raw) for raw in await store.runs.journal(uid)]
             session.screen.data(
                 "runs.logs", {"uid": uid, "entries": lines}, [format_entry(each) for each in lines]
             )
             return
         async for _, raw in store.runs.follow(uid):
-            line = entry(raw)
+            line = journal_entry(raw)
             # Whoever reads what goes on reads one document after the other: a line each, or behind `---`.
             match session.screen.output:
                 case Output.TEXT:

@@ -70,7 +70,7 @@ def raise_for_outcome(run: dict[str, Any], limit: str | None, *, output: bool = 
 
 async def is_limited(store: Store, view: RunView) -> bool:
     """Whether a run that is kept back waits for its API's `running`, not for a worker."""
-    if view.place not in {"backlog", "woken"}:
+    if view.state not in {"backlog", "woken"}:
         return False
     live = await store.revisions.live()
     api = (await store.revisions.load(live[0])).apis.get(view.api) if live is not None else None
@@ -92,7 +92,7 @@ def run_json(view: RunView, *, limited: bool = False, children: Sequence[str] = 
     from iogate.store.runs import presentation
 
     decoded: dict[str, Any] = msgspec.json.decode(
-        msgspec.json.encode(presentation.whole(view, limited=limited, operator=True))
+        msgspec.json.encode(presentation.describe(view, limited=limited, operator=True))
     )
     return decoded | {"parent": view.parent, "children": list(children)}
 

@@ -48,7 +48,12 @@ async def sync_response(
         return None
     match run.status:
         case "completed":
-            value: dict[str, Any] = {"code": 0, "msg": "", "data": presentation.raw(run.output), "uid": uid}
+            value: dict[str, Any] = {
+                "code": 0,
+                "msg": "",
+                "data": presentation.raw_json(run.output),
+                "uid": uid,
+            }
             return json_response(value, 200, headers)
         case "faulted" | "cancelled":
             error = presentation.error(run) or {}

@@ -73,14 +73,14 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
         if (limit_s := _wait_s(request)) and not run.ended:
             run = await _wait(live, uid, limit_s) or run
         if not opened.whole:
-            return to_litestar(json_response(presentation.times(run)))
+            return to_litestar(json_response(presentation.public_status(run)))
         shown = None
         if run.input:
             shown = await live.validation.redacted(
                 run.input, client=request.scope["client"], receive=request.receive
             )
         return to_litestar(
-            json_response(presentation.whole(run, limited=_limited(live, run), shown_input=shown))
+            json_response(presentation.describe(run, limited=_limited(live, run), shown_input=shown))
         )
 
     @route("/v1/runs/{uid:str}/events", http_method=_READ)

@@ -163,7 +163,7 @@ async def _stream(live: Live, store: Store, uid: str, *, after: int, place: _Pla
                 events = b"".join(
                     b"id: %d\nevent: journal\ndata: %s\n\n" % (number, msgspec.json.encode(shown))
                     for number, entry in enumerate(entries, first)
-                    if (shown := presentation.public(presentation.entry(entry))) is not None
+                    if (shown := presentation.public_entry(presentation.journal_entry(entry))) is not None
                 )
                 if events:
                     yield events
@@ -175,7 +175,7 @@ async def _stream(live: Live, store: Store, uid: str, *, after: int, place: _Pla
                 yield _BEAT
         run = await store.runs.show(uid)
         if run is not None:
-            yield b"event: end\ndata: %s\n\n" % msgspec.json.encode(presentation.times(run))
+            yield b"event: end\ndata: %s\n\n" % msgspec.json.encode(presentation.public_status(run))
     except Unreachable:
         return
     finally:

@@ -66,7 +66,7 @@ class Connection:
         self._name = name.replace(" ", "-")
         self._timeout_s = timeout_s
         self._socket: Socket | None = None
-        self._keeping: asyncio.Task[None] | None = None
+        self._monitor: asyncio.Task[None] | None = None
         self._connecting = asyncio.Lock()
         self.replicas = replicas
         """How many replicas must have what a script of CONFIRMED wrote; 0: none."""
@@ -82,8 +82,8 @@ class Connection:
         return self._endpoint.watched
 
     async def close(self) -> None:
-        if self._keeping is not None:
-            self._keeping.cancel()
+        if self._monitor is not None:
+            self._monitor.cancel()
         if self._socket is not None:
             self._socket.close("closed")
             self._socket = None
@@ -177,7 +177,7 @@ class Connection:
         """Load every script again."""
         await self.calls([("SCRIPT", "LOAD", scripts.script(name).text) for name in scripts.names()])
 
-    async def look(self) -> None:
+    async def check_primary(self) -> None:
         """Ask the server whether it is the primary now.
 
         Raises StoreUnavailable if not, and closes the connection.
@@ -221,9 +221,9 @@ class Connection:
             if self._socket is not None and self._socket.open:
                 return self._socket
             socket = self._socket = await self._connect()
-            if self._keeping is not None:
-                self._keeping.cancel()
-            self._keeping = asyncio.create_task(self._keep(), name="store connection")
+            if self._monitor is not None:
+                self._monitor.cancel()
+            self._monitor = asyncio.create_task(self._watch(), name="store connection")
             return socket
 
     async def _connect(self) -> Socket:
@@ -233,7 +233,7 @@ class Connection:
             try:
                 socket = await open_socket(url)
                 try:
-                    await self._introduce(socket)
+                    await self._log_in(socket)
                 except BaseException:
                     socket.close("not ready")
                     raise
@@ -245,7 +245,7 @@ class Connection:
         assert refused is not None
         raise refused
 
-    async def _introduce(self, socket: Socket) -> None:
+    async def _log_in(self, socket: Socket) -> None:
         """Log in, name the connection and load the scripts: they are gone after a restart."""
         where = options_of(socket.url)
         commands: list[Sequence[Argument]] = []
@@ -256,22 +256,22 @@ class Connection:
         if where.get("db"):
             commands.append(("SELECT", where["db"]))
         commands.append(("CLIENT", "SETNAME", self._name))
-        replies = await self._insist(socket, commands)
+        replies = await self._call_all(socket, commands)
         self._check_server(replies[commands.index(("HELLO", 2))], socket)
         # Apart from the login: a server cuts off who sends much before having logged in.
-        await self._insist(
+        await self._call_all(
             socket, [("SCRIPT", "LOAD", scripts.script(name).text) for name in scripts.names()]
         )
 
-    async def _insist(self, socket: Socket, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+    async def _call_all(self, socket: Socket, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         packed = b"".join(pack(*command) for command in commands)
         replies = await socket.ask(packed, len(commands))
         for command, reply in zip(commands, replies, strict=True):
             if isinstance(reply, hiredis.ReplyError):
-                self._refuse(address_of(socket.url), command, str(reply))
+                self._raise_refused(address_of(socket.url), command, str(reply))
         return replies
 
-    def _refuse(self, address: str, command: Sequence[Argument], reply: str) -> None:
+    def _raise_refused(self, address: str, command: Sequence[Argument], reply: str) -> None:
         named = " ".join(str(part) for part in command[: 2 if command[0] in {"CLIENT", "SCRIPT"} else 1])
         if PASSING.search(reply):
             raise StoreUnavailable(f"{address}: {reply}")
@@ -286,10 +286,10 @@ class Connection:
             hint="check user, password and database in redis_url, and the rights of that user",
         )
 
-    def _check_server(self, told: Sequence[Any], socket: Socket | None) -> None:
+    def _check_server(self, reply: Sequence[Any], socket: Socket | None) -> None:
         """Check the reply of HELLO: iogate needs the primary of a store that is no cluster."""
         server = {
-            str(name, "utf-8", "replace"): value for name, value in zip(told[::2], told[1::2], strict=False)
+            str(name, "utf-8", "replace"): value for name, value in zip(reply[::2], reply[1::2], strict=False)
         }
         address = address_of(socket.url) if socket is not None and socket.url else self.address
         version, mode = _text(server.get("version")), _text(server.get("mode"))
@@ -314,7 +314,7 @@ class Connection:
 
     # Keeping.
 
-    async def _keep(self) -> None:
+    async def _watch(self) -> None:
         """Close the connection when it is dead or its server is not the primary any more."""
         while self._socket is not None and self._socket.open:
             socket = self._socket

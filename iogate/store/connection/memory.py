@@ -29,7 +29,7 @@ class Memory:
         """Bytes below the watermark at the last look; none if the flag was raised."""
         self._let_in = 0
 
-    async def look(self, left_s: float | None = None, *, size: int) -> None:
+    async def check(self, left_s: float | None = None, *, size: int) -> None:
         """Raise or keep the flag, within `left_s`; `size` is the bytes that are about to be let in.
 
         It looks once a second, and sooner if much was let in: a burst must leave what running work needs.

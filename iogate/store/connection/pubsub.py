@@ -116,7 +116,7 @@ class PubSub:
                     now = time.monotonic()
                     if message is not None:
                         heard = now
-                        self._tell(message)
+                        self._dispatch(message)
                     elif now - heard > 2 * PING_S:
                         return  # a middlebox has forgotten the connection, or the server is gone
                     elif now - max(heard, pinged) > PING_S:
@@ -127,7 +127,7 @@ class PubSub:
             self._subscribed.clear()
             await client.aclose()
 
-    def _tell(self, message: dict[str, bytes | str]) -> None:
+    def _dispatch(self, message: dict[str, bytes | str]) -> None:
         if message["type"] == "pong":
             return
         channel = _text(message["channel"])

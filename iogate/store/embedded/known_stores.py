@@ -29,20 +29,20 @@ class KnownStores:
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / FILE
 
-    def form(self, name: str) -> int:
+    def format_number(self, name: str) -> int:
         """Return the highest form in which this machine has used the store; 0 if it never has."""
         return self._read().get(name, 0)
 
-    def remember(self, name: str, form: int) -> None:
+    def remember(self, name: str, format_number: int) -> None:
         """Note that this machine uses the store in this form; an older form changes nothing.
 
         Raises OSError or Unreachable if the file cannot be written.
         """
         stores = self._read()
-        if stores.get(name, 0) >= form:
+        if stores.get(name, 0) >= format_number:
             return
         stores.pop(name, None)
-        kept = [*stores.items(), (name, form)][-MOST:]
+        kept = [*stores.items(), (name, format_number)][-MOST:]
         data_folder.make(self._path.parent)
         beside = self._path.with_name(f"{FILE}.{os.getpid()}")
         try:

@@ -29,8 +29,8 @@ FIRST_ASK_S = 1.0
 LONGEST_ASK_S = 16.0
 
 
-class GivenUp(Unreachable):
-    """The caller gave up the start; a server that was started for it has ended."""
+class StartAborted(Unreachable):
+    """The caller aborted the start; the server that was started for it has ended."""
 
 
 class Serving:
@@ -71,13 +71,13 @@ def _progress(info: dict[str, Any]) -> Serving | Loading:
     return Loading(percent=percent, left_s=int(left_s) if left_s is not None and percent else None)
 
 
-class Patience:
+class StartTimeout:
     """Deadline of a start: it moves on as long as the server says that it loads."""
 
-    def __init__(self, folder: Path, timeout_s: float, given_up: threading.Event) -> None:
+    def __init__(self, folder: Path, timeout_s: float, aborted: threading.Event) -> None:
         self._folder = folder
         self._timeout_s = timeout_s
-        self._given_up = given_up
+        self._aborted = aborted
         self._began = time.monotonic()
         self._until = self._began + timeout_s
         self._tell_at = time.monotonic() + LOADING_TOLD_S / 5
@@ -89,7 +89,7 @@ class Patience:
 
     @property
     def ask_s(self) -> float:
-        """How long to wait for an answer; it grows, since a slow server answers now and then only."""
+        """Timeout of one probe in seconds; it grows, since a slow server answers only now and then."""
         return min(max(time.monotonic() - self._began, FIRST_ASK_S), LONGEST_ASK_S)
 
     def start_over(self) -> None:
@@ -97,21 +97,24 @@ class Patience:
         self._loads = False
 
     def check(self) -> None:
-        """Raise GivenUp if nobody waits any more."""
-        if self._given_up.is_set():
-            raise GivenUp("the start of the store was given up")
+        """Raise StartAborted if the caller has aborted the start."""
+        if self._aborted.is_set():
+            raise StartAborted("the start of the store was aborted")
 
     def spend(self, state: Loading | Serving | None) -> None:
-        """Wait a moment; raise Unreachable if the server is silent for too long, GivenUp if nobody waits."""
+        """Wait a moment before the next probe.
+
+        Raises Unreachable if the server is silent for too long, StartAborted if the caller gave up.
+        """
         if isinstance(state, Loading):
             self._loads = True
             self._until = time.monotonic() + self._timeout_s
             self._tell(state)
         self.check()
-        # Seen loading, it is never judged by its silence: a slow disk holds it up.
+        # Silence of a server that was seen loading is no failure: a slow disk may hold it up.
         if self.over and not self._loads:
             raise _silent(self._folder)
-        self._given_up.wait(LOADING_LOOK_S if self._loads else 0.01)
+        self._aborted.wait(LOADING_LOOK_S if self._loads else 0.01)
 
     def _tell(self, loading: Loading) -> None:
         if time.monotonic() < self._tell_at:

@@ -4,7 +4,7 @@ Called by the supervising parents and by `run` and `test`. Invariant: never two 
 server inherits the folder's lock, so the lock lasts exactly as long as the server does, also when the
 process that started it is gone.
 
-    starter: lock free? --yes--> start, wait until it serves --> Embedded(adopted=False)
+    starter: lock free? --yes--> start, wait until it serves --> EmbeddedServer(adopted=False)
                 ▲                   └─ killed meanwhile ─┐
                 └────────────────────────────────────────┘
                         --no---> a server lives (or is starting): wait until it serves --> adopted=True
@@ -34,7 +34,7 @@ from redis.exceptions import RedisError
 from iogate.errors import Unreachable, WrongStore
 from iogate.store.embedded import binaries as servers
 from iogate.store.embedded import data_folder as folders
-from iogate.store.embedded.readiness import FIRST_ASK_S, SERVING, Patience, client, socket_url, state
+from iogate.store.embedded.readiness import FIRST_ASK_S, SERVING, StartTimeout, client, socket_url, state
 from iogate.supervision import handover
 from iogate.supervision.supervisor import tied
 
@@ -55,7 +55,7 @@ class _Killed(Unreachable):
 
 
 @dataclass(kw_only=True)
-class Embedded:
+class EmbeddedServer:
     """A running server. `adopted`: someone else had started it."""
 
     url: str
@@ -93,38 +93,38 @@ def start_embedded(
     memory: int | None = None,
     appendfsync: Fsync = "always",
     timeout_s: float = START_S,
-    given_up: threading.Event | None = None,
-) -> Embedded:
+    aborted: threading.Event | None = None,
+) -> EmbeddedServer:
     """Start the server of `data_dir`, or adopt the one that runs; it serves when this returns.
 
     `named` is the setting `store_server`, `memory` the server's limit in bytes, `timeout_s` how long a server
-    may be silent. `given_up` ends the wait from another thread.
+    may be silent. `aborted` ends the wait from another thread.
 
     Raises WrongStore for a folder that no server of this machine may open, Unreachable if none can run,
-    GivenUp after `given_up`.
+    StartAborted after `aborted`.
     """
     folder = data_dir.resolve() / "redis"
     folders.make(folder)
-    patience = Patience(folder, timeout_s, given_up or threading.Event())
+    timeout = StartTimeout(folder, timeout_s, aborted or threading.Event())
     while True:
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
-            found = _living(folder, patience.ask_s)
-            now = None if found is None else state(found.url, patience.ask_s)
+            found = _living(folder, timeout.ask_s)
+            now = None if found is None else state(found.url, timeout.ask_s)
             if found is not None and now is SERVING:
                 _limit(found.url, memory)
                 return found
-            patience.spend(now)
+            timeout.spend(now)
             continue
         try:
-            return _start(folder, lock, patience, named=named, memory=memory, appendfsync=appendfsync)
+            return _start(folder, lock, timeout, named=named, memory=memory, appendfsync=appendfsync)
         except _Killed:
-            if patience.over:
+            if timeout.over:
                 raise
-            patience.start_over()
+            timeout.start_over()
         finally:
             os.close(lock)
         time.sleep(AGAIN_S)
@@ -145,7 +145,9 @@ def find_embedded(data_dir: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def throwaway(server: servers.Server | None = None, *, named: str | None = None) -> Iterator[Embedded]:
+def temporary_server(
+    server: servers.Server | None = None, *, named: str | None = None
+) -> Iterator[EmbeddedServer]:
     """A server in memory only, gone with everything in it afterwards, also when this process is killed."""
     folder = Path(tempfile.mkdtemp(prefix="iogate-"))
     chosen = server or servers.choose(named)
@@ -157,11 +159,11 @@ def throwaway(server: servers.Server | None = None, *, named: str | None = None)
         env=handover.minimal(os.environ),
         start_new_session=True,
     )
-    embedded = Embedded(
+    embedded = EmbeddedServer(
         url=socket_url(socket_path(folder)), pid=process.pid, folder=folder, server=chosen, process=process
     )
     try:
-        _wait_ready(embedded, Patience(folder, START_S, threading.Event()))
+        _wait_ready(embedded, StartTimeout(folder, START_S, threading.Event()))
         yield embedded
     finally:
         process.kill()
@@ -247,12 +249,12 @@ def _options(socket: Path, folder: Path) -> list[str]:
 def _start(
     folder: Path,
     lock: int,
-    patience: Patience,
+    timeout: StartTimeout,
     *,
     named: str | None,
     memory: int | None,
     appendfsync: Fsync,
-) -> Embedded:
+) -> EmbeddedServer:
     chosen = folders.choose_for(folder, named)
     socket = socket_path(folder)
     socket.unlink(missing_ok=True)
@@ -277,13 +279,13 @@ def _start(
             start_new_session=True,
             pass_fds=(lock,),
         )  # fmt: skip
-    embedded = Embedded(
+    embedded = EmbeddedServer(
         url=socket_url(socket), pid=process.pid, folder=folder, server=chosen, process=process
     )
     try:
-        _wait_ready(embedded, patience, begins)
+        _wait_ready(embedded, timeout, begins)
     except BaseException:
-        # Asked first: a server that loads ends at once, one that writes ends cleanly.
+        # RetryRequest first: a server that loads ends at once, one that writes ends cleanly.
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(TERM_S)
@@ -294,7 +296,7 @@ def _start(
     return embedded
 
 
-def _living(folder: Path, timeout_s: float = FIRST_ASK_S) -> Embedded | None:
+def _living(folder: Path, timeout_s: float = FIRST_ASK_S) -> EmbeddedServer | None:
     """The server behind the folder's socket, if it answers."""
     socket = socket_path(folder)
     if not socket.exists():
@@ -305,25 +307,25 @@ def _living(folder: Path, timeout_s: float = FIRST_ASK_S) -> Embedded | None:
             info = plain.info("server")
     except (RedisError, OSError):
         return None
-    return Embedded(
+    return EmbeddedServer(
         url=url, pid=int(info["process_id"]), folder=folder, server=servers.describe(info), adopted=True
     )
 
 
-def _wait_ready(embedded: Embedded, patience: Patience, begins: int = 0) -> None:
+def _wait_ready(embedded: EmbeddedServer, timeout: StartTimeout, begins: int = 0) -> None:
     """Wait until it serves; `begins` is where its part of the log begins."""
     while True:
         code = embedded.process.poll() if embedded.process is not None else None
         if code is not None:
             raise _ended(embedded, code, begins)
-        now = state(embedded.url, patience.ask_s)
-        patience.check()
+        now = state(embedded.url, timeout.ask_s)
+        timeout.check()
         if now is SERVING:
             return
-        patience.spend(now)
+        timeout.spend(now)
 
 
-def _ended(embedded: Embedded, code: int, begins: int) -> Unreachable:
+def _ended(embedded: EmbeddedServer, code: int, begins: int) -> Unreachable:
     damage = folders.damage(embedded.folder, embedded.server, begins) if code > 0 else None
     if damage is not None:
         return damage
@@ -335,7 +337,7 @@ def _ended(embedded: Embedded, code: int, begins: int) -> Unreachable:
     )
 
 
-def _wait_gone(embedded: Embedded, timeout_s: float) -> None:
+def _wait_gone(embedded: EmbeddedServer, timeout_s: float) -> None:
     until = time.monotonic() + timeout_s
     while embedded.alive:
         if time.monotonic() > until:

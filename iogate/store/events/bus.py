@@ -27,7 +27,7 @@ from iogate.store.connection.memory import Memory
 from iogate.store.connection.packing import encode, text
 from iogate.store.connection.pubsub import Doorbell, PubSub
 from iogate.store.integrity.refusals import Refusals
-from iogate.store.integrity.seals import digest, opened_event, sealed_event
+from iogate.store.integrity.seals import digest, open_event, seal_event
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def types_of(filters: bytes) -> list[str]:
     return [""] if "" in types else sorted(types)
 
 
-class Events:
+class EventBus:
     def __init__(
         self, connection: Connection, pubsub: PubSub, memory: Memory, ring: Keyring, refusals: Refusals
     ) -> None:
@@ -118,11 +118,11 @@ class Events:
         after an error: what had been published is known then. Raises StoreFull above the memory's watermark,
         and StoreUnavailable.
         """
-        await self._memory.look(size=sum(map(len, events)))
+        await self._memory.check(size=sum(map(len, events)))
         accepted = 0
         for batch in _slices(events):
             packed = encode(
-                [(*fingerprint(event, sender), text(sealed_event(self._ring, event))) for event in batch]
+                [(*fingerprint(event, sender), text(seal_event(self._ring, event))) for event in batch]
             )
             count: int = await self._connection.run("emit", packed)
             if count < 0:
@@ -159,7 +159,7 @@ class Events:
 
     def _opened(self, number: bytes, sealed: bytes) -> bytes:
         """The event; empty for one that nobody with a key published: no subscription wants it."""
-        event = opened_event(self._ring, sealed)
+        event = open_event(self._ring, sealed)
         if event is None:
             name = f"{number.decode()}:{digest(sealed).hex()[:12]}"
             self._refusals.note("event", name, "nobody with the key published it")
@@ -191,7 +191,7 @@ class Events:
             )
         return True
 
-    def bell(self) -> tuple[Doorbell, Any]:
+    def doorbell(self) -> tuple[Doorbell, Any]:
         """A bell that rings when events were published, and the context that keeps it wired."""
         bell = Doorbell()
         return bell, self._pubsub.listening(keys.EVENTS_CHANNEL, bell.ring)

@@ -37,7 +37,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """A line of a journal."""
 
 
-class Unnamed(msgspec.Struct, frozen=True, kw_only=True):
+class UnusedSink(msgspec.Struct, frozen=True, kw_only=True):
     """A sink that no worker's settings name."""
 
     name: str
@@ -70,18 +70,18 @@ class Outbox:
         upto = self._first[sink, owner] + count
         return bool(await self._connection.run("send", "done", sink, owner, upto))
 
-    async def name(self, sinks: Mapping[str, bool]) -> list[Unnamed]:
+    async def register(self, sinks: Mapping[str, bool]) -> list[UnusedSink]:
         """Say which sinks this worker's settings name, and of each whether it wants the lifecycle.
 
         Answers sinks that nobody names, each to one worker: once as that begins and once as it is forgotten.
         """
         named = [part for name, lifecycle in sinks.items() for part in (name, int(lifecycle))]
         return [
-            Unnamed(name=name.decode(), waiting=waiting, forgotten=bool(forgotten))
+            UnusedSink(name=name.decode(), waiting=waiting, forgotten=bool(forgotten))
             for name, waiting, forgotten in await self._connection.run("sinks", *named)
         ]
 
-    def bell(self) -> tuple[Doorbell, Any]:
+    def doorbell(self) -> tuple[Doorbell, Any]:
         """A bell that rings when an empty outbox gets an entry, and the context that keeps it wired."""
         bell = Doorbell()
         return bell, self._pubsub.listening(keys.OUTBOX_CHANNEL, bell.ring)

@@ -128,7 +128,7 @@ class _Adoption:
     async def _end(self, uid: str) -> None:
         """Of ended runs, only one that faulted is gone on with, by `retry`."""
         blob = await self._store.call("GET", keys.END + uid)
-        record = None if blob is None else views.ended.decode(blob)
+        record = None if blob is None else views.ended_record.decode(blob)
         if record is None or record.status != "faulted":
             return
         big = await self._store.call("HGET", keys.BIG + uid, "input")
@@ -168,7 +168,7 @@ class _Adoption:
     def _facts(self, uid: str, api: bytes, packed: bytes, data: bytes, parent: str) -> bytes:
         facts = _facts.decode(packed)
         facts = msgspec.structs.replace(facts, parent=facts.parent or parent, seal="")
-        return seals.sealed_facts(self._ring, uid, api.decode(), facts, data)
+        return seals.seal_facts(self._ring, uid, api.decode(), facts, data)
 
     def _state(self, uid: str, frames: dict[str, bytes]) -> bytes | None:
         frames.pop(seals.STATE, None)
@@ -176,19 +176,19 @@ class _Adoption:
         if head is None:
             return None
         digests = {name: seals.digest(frame) for name, frame in frames.items() if name != "head"}
-        return seals.sealed_state(self._ring, uid, head, seals.manifest(digests))
+        return seals.seal_state(self._ring, uid, head, seals.manifest(digests))
 
     def _event(self, stored: bytes) -> bytes:
         """A signed event begins with its seal, one of an earlier release with its brace."""
         event = stored if stored.startswith(b"{") else stored[SEAL_CHARACTERS + 1 :]
-        return seals.sealed_event(self._ring, event)
+        return seals.seal_event(self._ring, event)
 
     def _child(self, parent: str, data: bytes) -> bytes:
-        told = seals.told(data)
-        output, error = bytes(told.output), bytes(told.error)
-        seal = seals.sealed_end(self._ring, parent, told.status, output, error)
+        result = seals.decode_child_result(data)
+        output, error = bytes(result.output), bytes(result.error)
+        seal = seals.seal_end(self._ring, parent, result.status, output, error)
         return b'{"status":"%b","output":%b,"error":%b,"seal":"%b"}' % (
-            told.status.encode(),
+            result.status.encode(),
             output,
             error,
             seal,

@@ -23,7 +23,7 @@ from iogate.store.runs.compression import inflate
 
 STATE: str = "seal"
 """Field of a run's frames that holds the seal of its state."""
-_ENDS_OF_SCRIPTS: dict[str, bytes] = {
+_SCRIPT_ERRORS: dict[str, bytes] = {
     title: msgspec.json.encode(WorkflowError("runtime", status=500, title=title, detail=detail).to_json())
     for title, detail in (
         ("poisoned", "the workflow that it ran ended its workers; the record of that run says more"),
@@ -47,13 +47,13 @@ class Facts(msgspec.Struct, frozen=True, array_like=True):
     parent: str = ""
     """`UID/FRAME` of the run that waits for this one; empty where none does."""
     seal: str = ""
-    """Of all the rest with uid, API and input; `sealed_facts` fills it in."""
+    """Of all the rest with uid, API and input; `seal_facts` fills it in."""
 
 
 _encode = msgspec.json.Encoder().encode
 
 
-def sealed_facts(ring: Keyring, uid: str, api: str, facts: Facts, data: bytes) -> bytes:
+def seal_facts(ring: Keyring, uid: str, api: str, facts: Facts, data: bytes) -> bytes:
     """Return the JSON of a run's facts with their seal; `data` is the run's input as it is stored.
 
     Raises Misused for a keyring without keys.
@@ -63,7 +63,7 @@ def sealed_facts(ring: Keyring, uid: str, api: str, facts: Facts, data: bytes) -
     return body[:-2] + seal + b'"]'
 
 
-def facts_hold(ring: Keyring, uid: bytes, api: bytes, packed: bytes, data: bytes) -> bool:
+def verify_facts(ring: Keyring, uid: bytes, api: bytes, packed: bytes, data: bytes) -> bool:
     """Tell whether these facts were sealed for this run, its API and its input."""
     cut = len(packed) - SEAL_CHARACTERS - 2
     body = packed[:cut] + b'"]'
@@ -84,38 +84,38 @@ def manifest(digests: Mapping[str, bytes]) -> bytes:
     return b"".join([name.encode() + b"=" + digests[name] for name in sorted(digests)])
 
 
-def sealed_state(ring: Keyring, uid: str, head: bytes, listed: bytes) -> bytes:
+def seal_state(ring: Keyring, uid: str, head: bytes, listed: bytes) -> bytes:
     """Return the seal of a state: its head and the `manifest` of its frames."""
     return ring.sign("state", uid.encode(), head, listed)
 
 
-def state_holds(
+def verify_state(
     ring: Keyring,
     uid: bytes,
     head: bytes,
     frames: Mapping[str, bytes],
     seal: bytes,
 ) -> bool:
-    """Tell whether this state was sealed for this run; `values_of` checks what its frames refer to."""
+    """Tell whether this state was sealed for this run; `verified_values` checks what its frames refer to."""
     listed = manifest({name: digest(frame) for name, frame in frames.items()})
     return ring.holds("state", seal, uid, head, listed)
 
 
-class _Apart(msgspec.Struct):
+class _ValueReferences(msgspec.Struct):
     values: dict[str, str] = msgspec.field(name="$values", default_factory=dict)
 
 
-_apart = msgspec.json.Decoder(_Apart)
+_value_references = msgspec.json.Decoder(_ValueReferences)
 
 
-def values_of(frames: Mapping[str, bytes], stored: Mapping[str, bytes]) -> dict[str, bytes] | None:
+def verified_values(frames: Mapping[str, bytes], stored: Mapping[str, bytes]) -> dict[str, bytes] | None:
     """Return the large values that sealed frames name, as JSON; None if one is not the one named.
 
     Values that no frame names are not inflated: a writer to the store may have added any number of them.
     """
     found: dict[str, bytes] = {}
     for frame in frames.values():
-        for name in _apart.decode(frame).values.values() if b'"$values"' in frame else ():
+        for name in _value_references.decode(frame).values.values() if b'"$values"' in frame else ():
             if name in found or name not in stored:
                 continue  # the frame may name the input, which is stored once
             try:
@@ -128,24 +128,24 @@ def values_of(frames: Mapping[str, bytes], stored: Mapping[str, bytes]) -> dict[
     return found
 
 
-def sealed_event(ring: Keyring, event: bytes) -> bytes:
+def seal_event(ring: Keyring, event: bytes) -> bytes:
     """Return an event as the bus carries it: seal, space, CloudEvent in JSON."""
     return ring.sign("event", event) + b" " + event
 
 
-def opened_event(ring: Keyring, sealed: bytes) -> bytes | None:
+def open_event(ring: Keyring, sealed: bytes) -> bytes | None:
     """Return the CloudEvent that the bus carried, None for one that nobody with a key published."""
     seal, event = sealed[:SEAL_CHARACTERS], sealed[SEAL_CHARACTERS + 1 :]
     known = sealed[SEAL_CHARACTERS : SEAL_CHARACTERS + 1] == b" " and ring.holds("event", seal, event)
     return event if known else None
 
 
-def sealed_end(ring: Keyring, parent: str, status: str, output: bytes, error: bytes) -> bytes:
+def seal_end(ring: Keyring, parent: str, status: str, output: bytes, error: bytes) -> bytes:
     """Return the seal of what a child tells its parent; `parent` is as the child's facts have it."""
     return ring.sign("end", parent.encode(), status.encode(), output or b"null", error or b"null")
 
 
-class Told(msgspec.Struct):
+class ChildResult(msgspec.Struct):
     """What a run is told of its child's end."""
 
     status: str
@@ -154,10 +154,10 @@ class Told(msgspec.Struct):
     seal: str = ""
 
 
-told = msgspec.json.Decoder(Told).decode
+decode_child_result = msgspec.json.Decoder(ChildResult).decode
 
 
-def opened_end(ring: Keyring, parent: str, message: bytes) -> bytes | None:
+def open_end(ring: Keyring, parent: str, message: bytes) -> bytes | None:
     """Return the end of a child as its parent may be told it, None for one that no worker committed.
 
     A script has no seal to give where it ends a run itself: one that was cancelled, killed its workers, or
@@ -165,7 +165,7 @@ def opened_end(ring: Keyring, parent: str, message: bytes) -> bytes | None:
     fixed words in place of everything that it carries.
     """
     try:
-        ended = told(message)
+        ended = decode_child_result(message)
         seal = ended.seal.encode("utf-8", "surrogatepass")
         output, error = bytes(ended.output), bytes(ended.error)
         if seal:
@@ -175,14 +175,14 @@ def opened_end(ring: Keyring, parent: str, message: bytes) -> bytes | None:
             return None
         if ended.status == "cancelled":
             return b'{"status":"cancelled"}'
-        given = _ENDS_OF_SCRIPTS.get(_titled(error).title) if ended.status == "faulted" else None
+        given = _SCRIPT_ERRORS.get(_error_title(error).title) if ended.status == "faulted" else None
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     return None if given is None else b'{"status":"faulted","error":%b}' % given
 
 
-class _Titled(msgspec.Struct):
+class _ErrorTitle(msgspec.Struct):
     title: str
 
 
-_titled = msgspec.json.Decoder(_Titled).decode
+_error_title = msgspec.json.Decoder(_ErrorTitle).decode

@@ -52,7 +52,7 @@ def link_key(settings: Settings) -> str | None:
         return None
 
 
-def generate(settings: Settings) -> None:
+def generate_link_key(settings: Settings) -> None:
     """Write a new key to `data_dir/link_key`, readable by its owner alone, unless the file is there.
 
     Whoever finds the file finds the whole key. Raises Unreachable for a folder that cannot be written.
@@ -69,13 +69,13 @@ def generate(settings: Settings) -> None:
         written.unlink()
 
 
-async def names(connection: Connection) -> set[str]:
+async def key_names(connection: Connection) -> set[str]:
     """Return the names of the keys that processes use the store with."""
     found = await connection.call("HGETALL", keys.KEYS)
     return {name.decode("ascii", "replace") for name in found[::2]}
 
 
-async def agree(connection: Connection, ring: Keyring) -> None:
+async def check_key(connection: Connection, ring: Keyring) -> None:
     """Check that the store is used with one of these keys, and note the first one's name.
 
     Raises WrongStore where other processes use other keys.
@@ -83,9 +83,9 @@ async def agree(connection: Connection, ring: Keyring) -> None:
     if not ring.can_sign:
         return
     try:
-        known = await names(connection)
+        known = await key_names(connection)
         if known and known.isdisjoint(ring.ids):
-            raise differs(connection.address, known, ring)
+            raise wrong_key(connection.address, known, ring)
         if ring.ids[0] not in known and len(known) < MOST_NAMES:
             await connection.call("HSET", keys.KEYS, ring.ids[0], 1)
     except (CommandFailed, NotPermitted, StoreFull):
@@ -93,7 +93,7 @@ async def agree(connection: Connection, ring: Keyring) -> None:
         return
 
 
-def differs(address: str, known: set[str], ring: Keyring) -> WrongStore:
+def wrong_key(address: str, known: set[str], ring: Keyring) -> WrongStore:
     """Return the error of a process whose `link_key` is not the one of the others."""
     names = ", ".join(sorted(f"{name:.16}" for name in known)[:4])
     if ring.can_sign:

@@ -4,14 +4,14 @@
 -- args: status, then uid and where this round has seen it waiting, of each ('' nowhere)
 -- returns: how many were put back, how many left the index, digests of the programs that these runs need…
 -- invariant: a run that is where its record says is not touched.
--- include: time index queue rq room places record inbox outbox journal outcome ended finish
+-- include: time index queue rq room states record inbox outbox journal outcome ended finish
 local status = ARGV[1]
 local seen = {}
 
 -- Whether a list holds a run. One that was not seen there may have come since the round began: from the end, where
 -- it would be.
 local function holds(key, uid, r)
-  return seen[uid] == r.place or redis.call('LPOS', key, uid, 'RANK', -1) ~= false
+  return seen[uid] == r.state or redis.call('LPOS', key, uid, 'RANK', -1) ~= false
 end
 
 -- The record of a run that stays where it is: one that is folded is left so.
@@ -23,27 +23,27 @@ local function look(uid)
 end
 
 local function put_back(uid, r)
-  if r.place == 'queue' then
+  if r.state == 'queue' then
     if holds($rq_queue, uid, r) then
       if redis.call('EXISTS', $rq_job .. uid) == 1 then return false end
       rq_job(uid)
     else
       rq_enqueue(uid)
     end
-  elseif r.place == 'lease' then
+  elseif r.state == 'lease' then
     if redis.call('ZSCORE', $leases, uid) then return false end
     redis.call('ZADD', $leases, now_ms, uid)
-  elseif r.place == 'timer' and has_messages(uid, r) then
+  elseif r.state == 'timer' and has_messages(uid, r) then
     record(uid)
     withdraw(uid, r)
     wake(uid, r.api)
-  elseif r.place == 'suspended' then
+  elseif r.state == 'suspended' then
     return false
-  elseif r.place == 'timer' then
+  elseif r.state == 'timer' then
     if (r.due or 0) == 0 or redis.call('ZSCORE', $timers, uid) then return false end
     redis.call('ZADD', $timers, r.due, uid)
   else
-    local key = r.place == 'suspect' and $suspects or (r.place == 'woken' and $woken or $backlog) .. r.api
+    local key = r.state == 'suspect' and $suspects or (r.state == 'woken' and $woken or $backlog) .. r.api
     if holds(key, uid, r) then return false end
     redis.call('RPUSH', key, uid)
   end

@@ -6,7 +6,7 @@
 --   32 not applied, since its family has too many runs, 64 not applied, since the uid of a child is taken; 0 is
 --   void
 -- invariant: seq n+1 applies, a repeated n answers applied and changes nothing, anything else is void.
--- include: drained time index queue rq room places record inbox outbox journal suspended outcome ended finish children bus
+-- include: drained time index queue rq room states record inbox outbox journal suspended outcome ended finish children bus
 local lease_ms = tonumber(ARGV[1])
 local leases, unleased, verdicts = {}, {}, {}
 
@@ -153,13 +153,13 @@ for i, c in ipairs(cmsgpack.unpack(ARGV[2])) do
     if e and tonumber(e.token) == c.token and tonumber(e.seq) == c.seq then verdict = 1 end
   elseif r.token == c.token and r.seq == c.seq then
     verdict = bits(1, r)
-  elseif r.token == c.token and r.seq + 1 == c.seq and r.place == 'lease' and c.reach and c.reach.children
+  elseif r.token == c.token and r.seq + 1 == c.seq and r.state == 'lease' and c.reach and c.reach.children
     and not c.reach.scheduled and crowded(uid, #c.reach.children) then
     verdict = 32
-  elseif r.token == c.token and r.seq + 1 == c.seq and r.place == 'lease' and c.reach and c.reach.children
+  elseif r.token == c.token and r.seq + 1 == c.seq and r.state == 'lease' and c.reach and c.reach.children
     and taken(c.reach.children) then
     verdict = 64
-  elseif r.token == c.token and r.seq + 1 == c.seq and r.place == 'lease' then
+  elseif r.token == c.token and r.seq + 1 == c.seq and r.state == 'lease' then
     index(uid, r.created, r.status, c.status)
     r.status = c.status
     if c.reach then reach_out(uid, r, c.reach) end

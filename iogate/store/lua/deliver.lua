@@ -6,7 +6,7 @@
 -- invariant: a subscription gets each event once, in order, however often this is repeated: it knows the
 --   number of the last one that it got, and what was published before it began. What fails for one run, since
 --   an outsider put something else where its keys belong, fails for that run alone (`pcall`).
--- include: drained time index queue rq room places record inbox bus
+-- include: drained time index queue rq room states record inbox bus
 if redis.call('HGET', $matcher, 'owner') ~= ARGV[1] then return 0 end
 local upto = tonumber(ARGV[2])
 local deliveries = cmsgpack.unpack(ARGV[3])

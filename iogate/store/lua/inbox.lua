@@ -5,6 +5,6 @@
 -- invariant: reads only.
 -- include: record inbox
 local r = record(ARGV[1])
-if not r or r.place ~= 'lease' or r.token ~= tonumber(ARGV[2]) then return nil end
+if not r or r.state ~= 'lease' or r.token ~= tonumber(ARGV[2]) then return nil end
 local first, found = messages(ARGV[1], r)
 return {first, unpack(found)}

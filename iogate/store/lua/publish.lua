@@ -9,7 +9,7 @@
 -- invariant: programs and contents are stored before; all of a revision's gates change in one step, and wider
 --   limits let waiting runs in; an API that was deleted and comes back is disabled until someone enables it. A
 --   schedule of the same phase keeps its next tick, and a standing run goes on.
--- include: drained time index queue rq room places record inbox outbox journal outcome finish
+-- include: drained time index queue rq room states record inbox outbox journal outcome finish
 local live = redis.call('HMGET', $live, 'number', 'digest')
 local number = tonumber(live[1]) or 0
 if live[2] == ARGV[2] then return {'ok', number} end

@@ -3,7 +3,7 @@
 -- args: none
 -- returns: how many counts were wrong
 -- invariant: reads and writes in one step, so that a move in between cannot be lost.
--- include: time queue rq room places
+-- include: time queue rq room states
 local true_loads = {}
 local function count(uid, place, name)
   local v = redis.call('HMGET', $run .. uid, 'api', 'pl')

@@ -3,7 +3,7 @@
 -- args: uid, key of the operation or ''
 -- returns: 'unknown' | 'ended' | 'not suspended' | 'resumed'
 -- invariant: a run that waits goes on waiting, unless its time has passed or something has come for it.
--- include: drained time index queue rq room places record inbox outbox journal suspended operation
+-- include: drained time index queue rq room states record inbox outbox journal suspended operation
 local uid, operation = ARGV[1], ARGV[2]
 local known = answered(operation)
 if known then return known end
@@ -11,7 +11,7 @@ local r = record(uid)
 if not r then return redis.call('EXISTS', $end .. uid) == 1 and 'ended' or 'unknown' end
 if not r.suspended then return 'not suspended' end
 redis.call('HDEL', $run .. uid, 'sus')
-if r.place ~= 'suspended' then return answer_once(operation, 'resumed') end
+if r.state ~= 'suspended' then return answer_once(operation, 'resumed') end
 redis.call('HSET', $run .. uid, 'st', r.suspended)
 index(uid, r.created, r.status, r.suspended)
 tell_resumed(uid, r)

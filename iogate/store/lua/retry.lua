@@ -5,7 +5,7 @@
 -- returns: 'retried' | 'unknown' | 'running' | 'completed' | 'cancelled' | 'changed' | 'lost' (its state is gone)
 -- invariant: history stays: what it did, when it was created and first started; deaths and deadline begin
 --   anew. Of all who retry one attempt, all are told that it is retried, and it is retried once.
--- include: drained time index queue rq room places record journal ended operation
+-- include: drained time index queue rq room states record journal ended operation
 local uid, attempt = ARGV[1], tonumber(ARGV[2])
 local known = answered(ARGV[6])
 if known then return known end

@@ -3,15 +3,15 @@
 -- args: uid, key of the operation or ''
 -- returns: 'unknown' | 'ended' | 'cancelled' (its end is asked for) | 'asked' | 'suspended'
 -- invariant: what comes for the run meanwhile stays in its inbox; no timer of it fires.
--- include: drained time index queue rq room places record outbox journal suspended operation
+-- include: drained time index queue rq room states record outbox journal suspended operation
 local uid, operation = ARGV[1], ARGV[2]
 local known = answered(operation)
 if known then return known end
 local r = record(uid)
 if not r then return redis.call('EXISTS', $end .. uid) == 1 and 'ended' or 'unknown' end
 if r.cancelled then return 'cancelled' end
-if r.place == 'suspended' then return 'suspended' end
-if r.place == 'lease' or r.place == 'suspect' then
+if r.state == 'suspended' then return 'suspended' end
+if r.state == 'lease' or r.state == 'suspect' then
   redis.call('HSET', $run .. uid, 'sus', r.status)
   return answer_once(operation, 'asked')
 end

@@ -8,7 +8,7 @@
 -- invariant: a run is leased from the queue or the suspects alone, with a token one higher than before; a
 --   repeated take id answers with the same claims and takes nothing more. What fails for one run, since an
 --   outsider put something else where its keys belong, fails for that run alone (`pcall`).
--- include: drained time index queue rq room places record inbox outbox journal outcome finish suspect
+-- include: drained time index queue rq room states record inbox outbox journal outcome finish suspect
 local worker, limit, lease_ms, solitary = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local take_id, poison, exc = ARGV[5], ARGV[6], ARGV[7]
 
@@ -45,7 +45,7 @@ for _, uid in ipairs(due($timers, 256)) do
   if spent_ms() > $take_ms / 2 then break end
   redis.call('ZREM', $timers, uid)
   local r = record(uid)
-  if r and r.place == 'timer' then pcall(wake_parked, uid, r.api) end
+  if r and r.state == 'timer' then pcall(wake_parked, uid, r.api) end
 end
 -- After a silence the store was away, not the workers: they get the time to renew.
 local silent = passed_ms > $silence_ms
@@ -119,7 +119,7 @@ end
 
 local function take(uid)
   local r = record(uid)
-  if r and r.place == 'queue' then
+  if r and r.state == 'queue' then
     local load = load_of(r.api)
     load.inq = math.max(0, load.inq - 1)
     if load.run < load.limit then
@@ -130,7 +130,7 @@ local function take(uid)
       redis.call('HSET', $run .. uid, 'pl', 'woken')
       redis.call('DEL', $rq_job .. uid)
     end
-  elseif not r or r.place ~= 'lease' then
+  elseif not r or r.state ~= 'lease' then
     -- An outsider put it there (`rq requeue`): there is nothing to wake.
     rq_forget(uid)
     if not r and redis.call('EXISTS', $end .. uid) == 0 then strangers[#strangers + 1] = string.sub(uid, 1, 80) end
@@ -144,12 +144,12 @@ if type(before) == 'string' and string.match(before, '^(%S+)') == take_id then
   repeated = true
   for uid, token in string.gmatch(before, '(%d+):(%d+)') do
     local r = record(uid)
-    if r and r.place == 'lease' and r.token == tonumber(token) then pcall(claim, uid, r) end
+    if r and r.state == 'lease' and r.token == tonumber(token) then pcall(claim, uid, r) end
   end
 elseif suspended == 0 and limit > 0 and solitary then
   local uid = redis.call('LPOP', $suspects)
   local r = uid and record(uid)
-  if r and r.place == 'suspect' then
+  if r and r.state == 'suspect' then
     local load = load_of(r.api)
     if load.run < load.limit then
       pcall(lease, uid, r)

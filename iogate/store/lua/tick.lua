@@ -4,7 +4,7 @@
 --   brings it), how long after that end ms, retention ms, input, {uid, facts}…
 -- returns: {'ok', how many were stored} | {'gone'|'memory'|'taken'}
 -- invariant: of all who take one tick, one succeeds; its runs and the next due moment are stored in that step.
--- include: drained time queue rq room places
+-- include: drained time queue rq room states
 local api, due, following, again, retention, input = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 if tonumber(redis.call('ZSCORE', $ticks, api) or '') ~= due then return {'gone'} end
 -- An apply came in between: the tick is judged again, by what is said now.

@@ -37,9 +37,9 @@ async def findings(connection: Connection, sinks: Sequence[Sink] = ()) -> list[F
                 hint="allow `CONFIG GET` to this user, or check the settings by hand",
             )
         ]
-    found = [finding for finding in _judge(settings) if finding is not None]
-    found += [finding for finding in await _replication(connection, settings) if finding is not None]
-    found += [_lossy(sink) for sink in sinks if sink.dropped]
+    found = [finding for finding in _check_settings(settings) if finding is not None]
+    found += [finding for finding in await _check_replication(connection, settings) if finding is not None]
+    found += [_dropped_events(sink) for sink in sinks if sink.dropped]
     return sorted(found, key=lambda finding: finding.level)
 
 
@@ -59,37 +59,37 @@ async def _settings(connection: Connection) -> dict[str, str]:
     return settings
 
 
-def _judge(settings: dict[str, str]) -> list[Finding | None]:
+def _check_settings(settings: dict[str, str]) -> list[Finding | None]:
     return [
-        _unless(
+        _finding_unless(
             settings.get("appendonly", "yes") == "yes",
             "error",
             "appendonly",
             "appendonly is no: accepted runs are lost when the server ends",
             "CONFIG SET appendonly yes, and in its configuration file",
         ),
-        _unless(
+        _finding_unless(
             settings.get("appendfsync", "always") != "no",
             "error",
             "appendfsync",
             "appendfsync is no: accepted runs are lost with the power",
             "CONFIG SET appendfsync always",
         ),
-        _unless(
+        _finding_unless(
             settings.get("appendfsync", "always") != "everysec",
             "warning",
             "appendfsync",
             "appendfsync is everysec: up to about two seconds of accepted runs are lost with the power",
             "CONFIG SET appendfsync always, for zero loss",
         ),
-        _unless(
+        _finding_unless(
             settings.get("maxmemory-policy", "noeviction") == "noeviction",
             "error",
             "maxmemory-policy",
             f"maxmemory-policy is {settings.get('maxmemory-policy')}: a full server throws runs away",
             "CONFIG SET maxmemory-policy noeviction",
         ),
-        _unless(
+        _finding_unless(
             settings.get("no-appendfsync-on-rewrite", "no") == "no",
             "error",
             "no-appendfsync-on-rewrite",
@@ -99,7 +99,7 @@ def _judge(settings: dict[str, str]) -> list[Finding | None]:
     ]
 
 
-async def _replication(connection: Connection, settings: dict[str, str]) -> list[Finding | None]:
+async def _check_replication(connection: Connection, settings: dict[str, str]) -> list[Finding | None]:
     """Hold the setting `durability` against the replicas and the server's configuration."""
     try:
         connected = len(online_replicas((await connection.call("INFO", "replication")).decode()))
@@ -108,7 +108,7 @@ async def _replication(connection: Connection, settings: dict[str, str]) -> list
     least = int(settings.get("min-replicas-to-write", 0))
     watched = connection.watched
     return [
-        _unless(
+        _finding_unless(
             connected >= connection.replicas,
             "error",
             "durability",
@@ -116,21 +116,21 @@ async def _replication(connection: Connection, settings: dict[str, str]) -> list
             "calls get a 503",
             "connect replicas, or lower the setting replicas",
         ),
-        _unless(
+        _finding_unless(
             bool(connection.replicas) or not (connected or watched),
             "warning",
             "durability",
             "durability is local: a failover loses calls that no replica had got",
             "set durability: replicated",
         ),
-        _unless(
+        _finding_unless(
             bool(connection.replicas) or not watched or least > 0,
             "warning",
             "min-replicas-to-write",
             "min-replicas-to-write is 0: a primary that is cut off accepts calls that the failover loses",
             "set durability: replicated, or CONFIG SET min-replicas-to-write 1",
         ),
-        _unless(
+        _finding_unless(
             connected >= least,
             "error",
             "min-replicas-to-write",
@@ -145,7 +145,7 @@ def online_replicas(info: str) -> list[str]:
     return [f"{each['ip']}:{each['port']}" for each in _REPLICA.finditer(info) if each["state"] == "online"]
 
 
-def _lossy(sink: Sink) -> Finding:
+def _dropped_events(sink: Sink) -> Finding:
     return Finding(
         level="warning",
         setting=f"events.sinks.{sink.name}",
@@ -154,7 +154,7 @@ def _lossy(sink: Sink) -> Finding:
     )
 
 
-def _unless(
+def _finding_unless(
     fine: bool,  # noqa: FBT001 -- the judgement itself
     level: Literal["error", "warning"],
     setting: str,

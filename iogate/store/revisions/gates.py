@@ -157,12 +157,12 @@ def _is_time(text: bytes) -> bool:
 
 def _gate(api: str, row: list[bytes] | None, now_ms: int) -> Gate:
     try:
-        return _opened(api, row or [], now_ms)
+        return _decode_gate(api, row or [], now_ms)
     except (KeyError, ValueError):
         return Gate(api=api, enabled=False, digest="", git=None, override=None, queued=0, running=0)
 
 
-def _opened(api: str, row: list[bytes], now_ms: int) -> Gate:
+def _decode_gate(api: str, row: list[bytes], now_ms: int) -> Gate:
     """Raises KeyError or ValueError for a gate that no process of iogate wrote."""
     fields = {name: value.decode() for name, value in pairs(row).items()}
     expires = int(fields["until"]) if fields.get("until") else None

@@ -159,7 +159,7 @@ class Revisions:
         Raises NotFound where there is none, NotAuthentic where it has another digest, or where there are
         publishers and none of them signed it.
         """
-        signature, data = _opened(await self._blob(keys.PROGRAM, digest, "program"))
+        signature, data = _split_program(await self._blob(keys.PROGRAM, digest, "program"))
         try:
             known = compiled.digest_of(msgspec.json.decode(data)) == digest
         except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -222,7 +222,7 @@ class Revisions:
         return data
 
 
-def _opened(stored: bytes) -> tuple[str, bytes]:
+def _split_program(stored: bytes) -> tuple[str, bytes]:
     """Return the signature of a stored program, empty if it has none, and its definition."""
     if stored.startswith(b"{"):
         return "", stored

@@ -22,7 +22,7 @@ from iogate.security.keyring import Keyring
 from iogate.store import keys
 from iogate.store.connection.connection import Connection, time_ms
 from iogate.store.integrity.refusals import Refusals
-from iogate.store.integrity.seals import Facts, sealed_facts
+from iogate.store.integrity.seals import Facts, seal_facts
 
 INPUT = b"{}"
 """Of a scheduled run."""
@@ -168,7 +168,7 @@ class Schedules:
             *(
                 argument
                 for uid in uids
-                for argument in (uid, sealed_facts(self._ring, uid, tick.id, facts, INPUT))
+                for argument in (uid, seal_facts(self._ring, uid, tick.id, facts, INPUT))
             ),
         )
         outcome: Outcome = answer[0].decode()

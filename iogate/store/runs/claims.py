@@ -73,7 +73,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """Why it must not be executed: what is stored of it was not written by a process with a key."""
 
 
-def readable(fields: list[Any], ring: Keyring) -> Claim | None:
+def decode_claim(fields: list[Any], ring: Keyring) -> Claim | None:
     """A claim, None for what no gateway and no worker wrote: its lease runs out, and in the end it faults."""
     try:
         return _claim(fields, ring)
@@ -87,7 +87,7 @@ def readable(fields: list[Any], ring: Keyring) -> Claim | None:
         return None
 
 
-def messages(first: int, entries: Sequence[bytes], uid: str, ring: Keyring) -> tuple[Message, ...]:
+def decode_messages(first: int, entries: Sequence[bytes], uid: str, ring: Keyring) -> tuple[Message, ...]:
     """The entries of a run's inbox, the first of which has the number `first`."""
     return tuple(_message(number, entry, uid, ring) for number, entry in enumerate(entries, first))
 
@@ -95,9 +95,9 @@ def messages(first: int, entries: Sequence[bytes], uid: str, ring: Keyring) -> t
 def _message(number: int, entry: bytes, uid: str, ring: Keyring) -> Message:
     frame, kind, data = entry.split(b" ", 2)
     if kind == b"child":
-        end = seals.opened_end(ring, f"{uid}/{frame.decode()}", data)
+        end = seals.open_end(ring, f"{uid}/{frame.decode()}", data)
         return Message(number=number, frame=int(frame), kind="child", data=end or b"", forged=end is None)
-    event = seals.opened_event(ring, data)
+    event = seals.open_event(ring, data)
     return Message(number=number, frame=int(frame), kind="event", data=event or b"", forged=event is None)
 
 
@@ -110,13 +110,13 @@ def _claim(fields: list[Any], ring: Keyring) -> Claim:
     kept: dict[str, bytes] = {}
     seal, head = stored.pop(seals.STATE, b""), stored.pop("head", None)
     forged = ""
-    if not seals.facts_hold(ring, uid, api, packed, data):
+    if not seals.verify_facts(ring, uid, api, packed, data):
         forged = "its record"
-    elif head is not None and not seals.state_holds(ring, uid, head, stored, seal):
+    elif head is not None and not seals.verify_state(ring, uid, head, stored, seal):
         forged = "its state"
     else:
         # Not before: what an outsider compressed may be of any size.
-        found = seals.values_of(stored, pairs(values))
+        found = seals.verified_values(stored, pairs(values))
         forged, kept = ("its state", {}) if found is None else ("", found)
     return Claim(
         uid=uid.decode(),
@@ -140,7 +140,7 @@ def _claim(fields: list[Any], ring: Keyring) -> Claim:
         head=head,
         frames=stored,
         values=kept,
-        inbox=messages(first, inbox, uid.decode(), ring) if inbox and not forged else (),
+        inbox=decode_messages(first, inbox, uid.decode(), ring) if inbox and not forged else (),
         depth=depth,
         parent=facts.parent,
         left=left[0].decode("utf-8", "replace")[:LONGEST_NAME] if left else "",

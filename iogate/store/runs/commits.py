@@ -105,7 +105,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.output or b"") + sum(map(len, parts))
 
 
-def packed(c: Commit, ring: Keyring) -> dict[str, Any]:
+def pack_commit(c: Commit, ring: Keyring) -> dict[str, Any]:
     """What the script reads, by the names that it uses, sealed; nothing that is absent.
 
     Raises Misused for a keyring without keys, where something is to be sealed.
@@ -128,7 +128,7 @@ def packed(c: Commit, ring: Keyring) -> dict[str, Any]:
         digests = c.digests
         if digests is None:
             digests = {name: seals.digest(frame) for name, frame in c.frames.items()}
-        seal = seals.sealed_state(ring, c.uid, c.head, seals.manifest(digests))
+        seal = seals.seal_state(ring, c.uid, c.head, seals.manifest(digests))
         fields["frames"] = flat({**c.frames, seals.STATE: seal})
     elif c.frames:
         fields["frames"] = flat(c.frames)
@@ -152,7 +152,7 @@ def packed(c: Commit, ring: Keyring) -> dict[str, Any]:
         if c.status == "faulted":
             fields["exc"] = rq_text(c.error)
     if c.parent and c.move == "end":
-        seal = seals.sealed_end(ring, c.parent, c.status, c.output or b"", c.error or b"")
+        seal = seals.seal_end(ring, c.parent, c.status, c.output or b"", c.error or b"")
         fields["seal"] = text(seal)
     if reach := _reach(c, ring):
         fields["reach"] = reach
@@ -183,13 +183,13 @@ def _reach(c: Commit, ring: Keyring) -> dict[str, Any]:
 
 def _started(child: Child, ring: Keyring) -> tuple[Any, ...]:
     stored = deflate(child.input)
-    facts = seals.sealed_facts(ring, child.uid, child.api, child.facts, stored)
+    facts = seals.seal_facts(ring, child.uid, child.api, child.facts, stored)
     return child.uid, child.frame, text(facts), text(stored), int(child.awaits)
 
 
 def _emitted(event: bytes, ring: Keyring, *, once: bool) -> tuple[str, str, Any]:
     known_by, kind = fingerprint(event)
-    return "" if once else known_by, kind, text(seals.sealed_event(ring, event))
+    return "" if once else known_by, kind, text(seals.seal_event(ring, event))
 
 
 def rq_text(error: bytes) -> str:

@@ -33,7 +33,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """Creation of the oldest run that was looked at, if older ones were left out; None: none were."""
 
 
-class _Walk:
+class _Cursor:
     """Position in the index of one status; `newest`: from the newest run down, else from the oldest up."""
 
     def __init__(self, status: str, low: float, high: float, *, newest: bool = True) -> None:
@@ -66,7 +66,7 @@ def _score(moment: float) -> str:
     return {float("inf"): "+inf", float("-inf"): "-inf"}.get(moment) or f"{moment:.0f}"
 
 
-async def newest(
+async def list_newest(
     connection: Connection,
     matches: Matches | None,
     *,
@@ -77,7 +77,7 @@ async def newest(
     most: int | None = LOOKED_AT_MOST,
 ) -> Listing:
     """List the newest runs that match; look at about `most` runs (None: at all) before giving up."""
-    walks = [_Walk(status, low, high) for status in statuses]
+    cursors = [_Cursor(status, low, high) for status in statuses]
     size = PAGE if matches is not None else min(PAGE, max(limit, 50))
     found: dict[str, Summary] = {}
     looked_at = 0
@@ -86,18 +86,20 @@ async def newest(
         if len(found) >= limit:
             found = {each.uid: each for each in sorted(found.values(), key=_age, reverse=True)[:limit]}
             edge = next(reversed(found.values())).created_at_ms
-        open_ = [walk for walk in walks if not walk.done and walk.reached >= edge]
+        open_ = [cursor for cursor in cursors if not cursor.done and cursor.reached >= edge]
         if not open_ or (most is not None and looked_at >= most):
             break
-        pages = await connection.calls([walk.command(size) for walk in open_])
-        uids = [uid for walk, page in zip(open_, pages, strict=True) for uid in walk.uids(page, size)]
+        pages = await connection.calls([cursor.command(size) for cursor in open_])
+        uids = [uid for cursor, page in zip(open_, pages, strict=True) for uid in cursor.uids(page, size)]
         looked_at += len(uids)
         # A run that moved between two pages is met twice.
         found |= {
             each.uid: each for each in await summaries(connection, uids) if matches is None or matches(each)
         }
     runs = sorted(found.values(), key=_age, reverse=True)[:limit]
-    return Listing(runs=runs, looked_back_to_ms=int(max(walk.reached for walk in open_)) if open_ else None)
+    return Listing(
+        runs=runs, looked_back_to_ms=int(max(cursor.reached for cursor in open_)) if open_ else None
+    )
 
 
 async def ended_before(
@@ -105,9 +107,9 @@ async def ended_before(
 ) -> AsyncGenerator[list[Summary], None]:
     """Yield pages of the matching runs that ended before that moment, the oldest of each status first."""
     for status in statuses:
-        walk = _Walk(status, float("-inf"), before_ms, newest=False)
-        while not walk.done:
-            uids = walk.uids(await connection.call(*walk.command(PAGE)), PAGE)
+        cursor = _Cursor(status, float("-inf"), before_ms, newest=False)
+        while not cursor.done:
+            uids = cursor.uids(await connection.call(*cursor.command(PAGE)), PAGE)
             yield [
                 each
                 for each in await summaries(connection, uids)
@@ -129,15 +131,15 @@ async def summaries(connection: Connection, uids: Sequence[str]) -> list[Summary
         replies = iter(await connection.run("summarise", len(views.LISTED), *views.LISTED, *some))
         for uid, live, packed, blob in zip(some, replies, replies, replies, strict=True):
             if packed is not None:
-                run = views.parked(packed).run
+                run = views.unpack_parked(packed).run
                 live = [run.get(name) for name in views.LISTED]  # noqa: PLW2901
             if live[0] is not None:
                 found.append(views.live_summary(uid, live))
             elif blob is not None:
-                ended = views.ended.decode(blob)
+                ended = views.ended_record.decode(blob)
                 if ended.big and ended.status == "faulted" and not ended.error:
                     large.append(len(found))
-                found.append(views.over_summary(uid, ended))
+                found.append(views.ended_summary(uid, ended))
     errors = await connection.calls([("HGET", keys.BIG + found[at].uid, "error") for at in large])
     for at, error in zip(large, errors, strict=True):
         found[at] = msgspec.structs.replace(found[at], error=error)

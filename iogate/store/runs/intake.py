@@ -25,7 +25,7 @@ from iogate.store.connection import scripts
 from iogate.store.connection.connection import Connection, is_missing_script, pack
 from iogate.store.connection.failures import Drained, NotPermitted, StoreUnavailable, Unconfirmed
 from iogate.store.connection.memory import Memory
-from iogate.store.integrity.seals import Facts, sealed_facts
+from iogate.store.integrity.seals import Facts, seal_facts
 from iogate.store.runs.compression import LARGE, deflate
 from iogate.store.runs.uids import UidSource
 
@@ -72,7 +72,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_s: float = 0.0
 
 
-class _Waiting:
+class _PendingAccept:
     __slots__ = ("answer", "deadline", "packed", "request", "tries")
 
     def __init__(
@@ -98,11 +98,11 @@ class Intake:
         self._memory = Memory(connection)
         self._uids = UidSource()
         self._nonce = secrets.token_hex(4)
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[_PendingAccept] = deque()
         self._sender: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        """Asked for once: before Python 3.12 that is a system call."""
-        self._told = ""
+        """RetryRequest for once: before Python 3.12 that is a system call."""
+        self._logged = ""
 
     def uid(self) -> str:
         """Draw an id for a request."""
@@ -120,18 +120,18 @@ class Intake:
             request = msgspec.structs.replace(request, input=smaller)
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        waiting = _Waiting(request, self._pack(request), deadline, self._loop.create_future())
-        self._queue.append(waiting)
+        pending = _PendingAccept(request, self._pack(request), deadline, self._loop.create_future())
+        self._queue.append(pending)
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send_all(), name="intake")
-        return await waiting.answer
+        return await pending.answer
 
-    async def look(self) -> None:
+    async def check_primary(self) -> None:
         """Return if this connection is to the primary.
 
         Raises StoreUnavailable if not.
         """
-        await self._connection.look()
+        await self._connection.check_primary()
 
     async def close(self) -> None:
         if self._sender is not None:
@@ -159,7 +159,7 @@ class Intake:
             request.uid,
             request.api,
             request.digest,
-            sealed_facts(self._ring, request.uid, request.api, facts, request.input),
+            seal_facts(self._ring, request.uid, request.api, facts, request.input),
             request.input,
             max(1, int(request.retention_s * 1000)),
             "" if key is None else keys.idempotency(request.api, request.caller, key),
@@ -177,38 +177,38 @@ class Intake:
             except Exception as error:  # noqa: BLE001 -- whatever it is, these callers must hear of it
                 self._fail(group, error)
 
-    async def _send(self, group: list[_Waiting]) -> None:
+    async def _send(self, group: list[_PendingAccept]) -> None:
         now = time.monotonic()
-        group = [waiting for waiting in group if not self._expired(waiting, now)]
+        group = [pending for pending in group if not self._expired(pending, now)]
         if not group:
             return
         try:
             # A store that is silent must not cost those who wait more than their own deadline.
-            size = sum(len(waiting.packed) for waiting in group)
-            await self._memory.look(group[0].deadline - now, size=size)
+            size = sum(len(pending.packed) for pending in group)
+            await self._memory.check(group[0].deadline - now, size=size)
             now = time.monotonic()
             replies = await self._transact(group, group[0].deadline - now)
         except Unconfirmed as error:
-            # The time that was left has gone into waiting for the replicas.
+            # The time that was left has gone into pending for the replicas.
             self._fail(group, error)
             return
         except StoreUnavailable as error:
-            self._again(group, error)
+            self._retry(group, error)
             return
         missing = False
-        for waiting, reply in zip(group, replies, strict=True):
+        for pending, reply in zip(group, replies, strict=True):
             if is_missing_script(reply):
                 missing = True
-                self._queue.append(waiting)
+                self._queue.append(pending)
             else:
-                self._answer(waiting, reply)
+                self._answer(pending, reply)
         if missing:
             await self._connection.load()
 
-    async def _transact(self, group: list[_Waiting], timeout_s: float) -> list[Any]:
+    async def _transact(self, group: list[_PendingAccept], timeout_s: float) -> list[Any]:
         """One transaction, confirmed by replicas if they must; its scripts' replies, errors among them."""
         count, confirmed = len(group), 2 if self._connection.replicas else 0
-        parts = [waiting.packed for waiting in group]
+        parts = [pending.packed for pending in group]
         if count > 1:
             parts = [_MULTI, *parts, _EXEC]
         if confirmed:
@@ -230,71 +230,71 @@ class Intake:
         executed: list[Any] = done
         return executed
 
-    def _answer(self, waiting: _Waiting, reply: Any) -> None:
+    def _answer(self, pending: _PendingAccept, reply: Any) -> None:
         if isinstance(reply, hiredis.ReplyError):
             text = str(reply)
             if text.startswith("OOM"):
-                self._set(waiting, Refusal(reason="memory", retry_after_s=1.0))
+                self._set(pending, Refusal(reason="memory", retry_after_s=1.0))
             elif text.startswith("MISCONF"):
-                self._fail([waiting], StoreUnavailable(text))
+                self._fail([pending], StoreUnavailable(text))
             else:
-                self._fail([waiting], self._failure(text))
+                self._fail([pending], self._failure(text))
             return
         code = reply[0]
         if code == b"ok":
-            self._set(waiting, Accepted(uid=reply[1].decode()))
+            self._set(pending, Accepted(uid=reply[1].decode()))
         elif code == b"replayed":
-            self._set(waiting, Accepted(uid=reply[1].decode(), replayed=True))
+            self._set(pending, Accepted(uid=reply[1].decode(), replayed=True))
         elif code == b"taken":
-            self._redraw(waiting)
+            self._redraw_uid(pending)
         elif code == b"drained":
-            self._fail([waiting], Drained(reply[1] / 1000))
+            self._fail([pending], Drained(reply[1] / 1000))
         elif code == b"rate":
-            self._set(waiting, Refusal(reason="rate", retry_after_s=reply[1] / 1000))
+            self._set(pending, Refusal(reason="rate", retry_after_s=reply[1] / 1000))
         else:
-            self._set(waiting, Refusal(reason=code.decode()))
+            self._set(pending, Refusal(reason=code.decode()))
 
     def _failure(self, reply: str) -> Exception:
         found = self._connection.failure(reply, "EVALSHA")
-        if isinstance(found, NotPermitted) and found.message != self._told:
+        if isinstance(found, NotPermitted) and found.message != self._logged:
             # Callers get a 503 without the reason.
-            self._told = found.message
+            self._logged = found.message
             log.error("%s; %s", found.message, found.hint, extra={"action": "store.forbidden"})
         return found
 
-    def _redraw(self, waiting: _Waiting) -> None:
+    def _redraw_uid(self, pending: _PendingAccept) -> None:
         """Another gateway has drawn the same uid: once in millions of calls."""
-        waiting.request = msgspec.structs.replace(waiting.request, uid=self._uids.next())
-        waiting.packed = self._pack(waiting.request)
-        self._queue.append(waiting)
+        pending.request = msgspec.structs.replace(pending.request, uid=self._uids.next())
+        pending.packed = self._pack(pending.request)
+        self._queue.append(pending)
 
-    def _again(self, group: list[_Waiting], error: StoreUnavailable) -> None:
+    def _retry(self, group: list[_PendingAccept], error: StoreUnavailable) -> None:
         """After a broken connection: the script answers a repeated call as the first time."""
         now = time.monotonic()
-        for waiting in reversed(group):
-            waiting.tries += 1
-            if waiting.tries > TRIES:
-                self._fail([waiting], error)
-            elif not self._expired(waiting, now):
-                self._queue.appendleft(waiting)
+        for pending in reversed(group):
+            pending.tries += 1
+            if pending.tries > TRIES:
+                self._fail([pending], error)
+            elif not self._expired(pending, now):
+                self._queue.appendleft(pending)
 
-    def _expired(self, waiting: _Waiting, now: float) -> bool:
-        if waiting.answer.done():
+    def _expired(self, pending: _PendingAccept, now: float) -> bool:
+        if pending.answer.done():
             return True
-        if now < waiting.deadline:
+        if now < pending.deadline:
             return False
         self._fail(
-            [waiting], StoreUnavailable(f"{self._connection.address} gave no answer within {DEADLINE_S:g} s")
+            [pending], StoreUnavailable(f"{self._connection.address} gave no answer within {DEADLINE_S:g} s")
         )
         return True
 
     @staticmethod
-    def _set(waiting: _Waiting, outcome: Accepted | Refusal) -> None:
-        if not waiting.answer.done():
-            waiting.answer.set_result(outcome)
+    def _set(pending: _PendingAccept, outcome: Accepted | Refusal) -> None:
+        if not pending.answer.done():
+            pending.answer.set_result(outcome)
 
     @staticmethod
-    def _fail(group: list[_Waiting], error: Exception) -> None:
-        for waiting in group:
-            if not waiting.answer.done():
-                waiting.answer.set_exception(error)
+    def _fail(group: list[_PendingAccept], error: Exception) -> None:
+        for pending in group:
+            if not pending.answer.done():
+                pending.answer.set_exception(error)

@@ -64,7 +64,7 @@ async def read_page(connection: Connection, uid: str, after: int, most: int = PA
             continue  # somebody has retried it
         if not blob:
             return Page(after + 1, [], after, live=False)
-        record = views.ended.decode(blob)
+        record = views.ended_record.decode(blob)
         text = part or record.journal.encode()
         entries = text.split(b"\n") if text else []
         skipped = max(0, after - record.dropped)
@@ -72,7 +72,7 @@ async def read_page(connection: Connection, uid: str, after: int, most: int = PA
         return Page(record.dropped + skipped + 1, entries[skipped:], newest, live=False)
 
 
-class Follower:
+class JournalFollower:
     """Reader of one run's journal, shared by all streams of this process that show the run."""
 
     def __init__(self, uid: str, connection: Connection, pubsub: PubSub) -> None:
@@ -121,7 +121,7 @@ class Follower:
         finally:
             await self._wake()
 
-    async def news(self) -> None:
+    async def wait_for_change(self) -> None:
         """Wait until something has changed; the caller looks at the state first, without awaiting between."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.add(waiter)
@@ -130,7 +130,7 @@ class Follower:
         finally:
             self._waiting.discard(waiter)
 
-    def behind(self, after: int) -> list[bytes] | None:
+    def entries_after(self, after: int) -> list[bytes] | None:
         """Return the entries behind the one of number `after`; None if they are not all buffered."""
         assert self.newest is not None
         missing = self.newest - after
@@ -174,13 +174,13 @@ class Follower:
                 await asyncio.sleep(0)
 
 
-class Followers:
+class JournalFollowers:
     """The followers of this process, by run."""
 
     def __init__(self, connection: Connection, pubsub: PubSub) -> None:
         self._connection = connection
         self._pubsub = pubsub
-        self._followers: dict[str, Follower] = {}
+        self._followers: dict[str, JournalFollower] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -199,9 +199,9 @@ class Followers:
                 if follower.newest is None or after >= follower.newest:
                     if follower.ended:
                         return
-                    await follower.news()
+                    await follower.wait_for_change()
                     continue
-                entries, first = follower.behind(after), after + 1
+                entries, first = follower.entries_after(after), after + 1
                 if entries is None:
                     page = await read_page(self._connection, uid, after)
                     if not page.entries:
@@ -222,10 +222,10 @@ class Followers:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     @contextlib.asynccontextmanager
-    async def _joined(self, uid: str) -> AsyncIterator[Follower]:
+    async def _joined(self, uid: str) -> AsyncIterator[JournalFollower]:
         follower = self._followers.get(uid)
         if follower is None or follower.over:
-            follower = self._followers[uid] = Follower(uid, self._connection, self._pubsub)
+            follower = self._followers[uid] = JournalFollower(uid, self._connection, self._pubsub)
             task = asyncio.create_task(follower.run(self._ended), name=f"follower of {uid}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

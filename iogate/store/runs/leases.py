@@ -22,19 +22,30 @@ from iogate.store.connection.packing import encode
 from iogate.store.connection.pubsub import Doorbell, PubSub
 from iogate.store.integrity.refusals import Refusals
 from iogate.store.maintenance.audit import audit
-from iogate.store.runs.claims import Claim, Message, messages, readable
-from iogate.store.runs.commits import Child, Commit, Move, TaskRow, packed, rq_text
+from iogate.store.runs.claims import Claim, Message, decode_claim, decode_messages
+from iogate.store.runs.commits import Child, Commit, Move, TaskRow, pack_commit, rq_text
 from iogate.store.runs.uids import UidSource
 
-__all__ = ["Child", "Claim", "Commit", "Leases", "Message", "Move", "Renewed", "Taken", "TaskRow", "Verdict"]
+__all__ = [
+    "Child",
+    "Claim",
+    "Commit",
+    "CommitResult",
+    "Leases",
+    "Message",
+    "Move",
+    "RenewResult",
+    "TakeResult",
+    "TaskRow",
+]
 
 COMMITS = 256
 """Commits in one script: a script holds the server up for as long as it runs."""
-HANDED_BACK = 64
+RELEASED_AT_ONCE = 64
 """Leases that one script hands back, likewise."""
 
 
-class Taken(msgspec.Struct, frozen=True, kw_only=True):
+class TakeResult(msgspec.Struct, frozen=True, kw_only=True):
     now_ms: int
     claims: tuple[Claim, ...]
     suspended: bool
@@ -42,7 +53,7 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     """Runs that wait for a solitary worker."""
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class CommitResult(msgspec.Struct, frozen=True, kw_only=True):
     applied: bool
     cancelled: bool = False
     woken: bool = False
@@ -57,7 +68,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing was applied: another run has the uid of a child."""
 
 
-class Renewed(msgspec.Struct, frozen=True, kw_only=True):
+class RenewResult(msgspec.Struct, frozen=True, kw_only=True):
     lost: frozenset[str]
     cancelled: frozenset[str]
     woken: frozenset[str] = frozenset()
@@ -82,8 +93,8 @@ def poison(detail: str, *, instance: str | None = None) -> dict[str, Any]:
 POISONED = json.dumps(poison(f"{DIED}: {UNENDING}")).encode()
 """Where nobody can tell what the run was at."""
 _POISON = (POISONED, rq_text(POISONED))
-_VERDICTS = tuple(
-    Verdict(
+_COMMIT_RESULTS = tuple(
+    CommitResult(
         applied=bool(n & 1),
         cancelled=bool(n & 2),
         woken=bool(n & 4),
@@ -108,7 +119,7 @@ class Leases:
 
     async def take(
         self, worker: str, limit: int, *, lease_ms: int = keys.LEASE_MS, solitary: bool = False
-    ) -> Taken:
+    ) -> TakeResult:
         """Move what is due, then lease up to `limit` runs; alone, exactly one suspect.
 
         After a StoreUnavailable the next call asks again for the answer that was lost.
@@ -122,11 +133,11 @@ class Leases:
             self._take_id = None
         for entry in strangers:
             self._refusals.note("queue entry", entry.decode("utf-8", "replace"), "there is no such run")
-        return Taken(
+        return TakeResult(
             now_ms=now,
             suspended=bool(suspended),
             suspects=suspects,
-            claims=tuple(claim for fields in claims if (claim := self._claim(fields)) is not None),
+            claims=tuple(claim for fields in claims if (claim := self._decode(fields)) is not None),
         )
 
     async def held_by(self, workers: Collection[str]) -> int:
@@ -135,48 +146,52 @@ class Leases:
         holders = await self._connection.calls([("HGET", keys.RUN + uid.decode(), "wkr") for uid in uids])
         return sum(holder is not None and holder.decode() in workers for holder in holders)
 
-    async def commit(self, commits: Sequence[Commit], *, lease_ms: int = keys.LEASE_MS) -> list[Verdict]:
+    async def commit(self, commits: Sequence[Commit], *, lease_ms: int = keys.LEASE_MS) -> list[CommitResult]:
         """Apply what was done; safe to repeat."""
-        verdicts: list[Verdict] = []
+        results: list[CommitResult] = []
         for first in range(0, len(commits), COMMITS):
-            verdicts.extend(await self._commit(commits[first : first + COMMITS], lease_ms))
-        taken = [place for place, verdict in enumerate(verdicts) if verdict.taken]
+            results.extend(await self._commit(commits[first : first + COMMITS], lease_ms))
+        taken = [place for place, result in enumerate(results) if result.taken]
         if taken:
-            again = await self.commit([self._redrawn(commits[place]) for place in taken], lease_ms=lease_ms)
-            for place, verdict in zip(taken, again, strict=True):
-                verdicts[place] = verdict
-        return verdicts
+            again = await self.commit(
+                [self._redraw_uids(commits[place]) for place in taken], lease_ms=lease_ms
+            )
+            for place, result in zip(taken, again, strict=True):
+                results[place] = result
+        return results
 
-    async def _commit(self, commits: Sequence[Commit], lease_ms: int) -> list[Verdict]:
-        batch = encode([packed(commit, self._ring) for commit in commits])
+    async def _commit(self, commits: Sequence[Commit], lease_ms: int) -> list[CommitResult]:
+        batch = encode([pack_commit(commit, self._ring) for commit in commits])
         _, *codes = await self._connection.run("commit", lease_ms, batch)
-        return [_VERDICTS[code] for code in codes]
+        return [_COMMIT_RESULTS[code] for code in codes]
 
-    def _redrawn(self, commit: Commit) -> Commit:
+    def _redraw_uids(self, commit: Commit) -> Commit:
         """The commit with other uids for its children: the store has refused one as taken."""
         children = [msgspec.structs.replace(child, uid=self._uids.next()) for child in commit.children]
         return msgspec.structs.replace(commit, children=children)
 
-    def _claim(self, fields: list[Any]) -> Claim | None:
-        claim = readable(fields, self._ring)
+    def _decode(self, fields: list[Any]) -> Claim | None:
+        claim = decode_claim(fields, self._ring)
         if claim is None:
             self._refusals.note("run", fields[0].decode("utf-8", "replace"), "it cannot be read")
         elif claim.forged:
             self._refusals.note("run", claim.uid, f"{claim.forged} does not verify")
         else:
-            self._look_at(claim.uid, claim.inbox)
+            self._note_forged(claim.uid, claim.inbox)
         return claim
 
-    def _look_at(self, uid: str, inbox: Sequence[Message]) -> None:
+    def _note_forged(self, uid: str, inbox: Sequence[Message]) -> None:
         for message in inbox:
             if message.forged:
                 self._refusals.note("message", f"{uid}:{message.number}", "it does not verify")
 
-    async def renew(self, worker: str, held: Mapping[str, int], *, lease_ms: int = keys.LEASE_MS) -> Renewed:
+    async def renew(
+        self, worker: str, held: Mapping[str, int], *, lease_ms: int = keys.LEASE_MS
+    ) -> RenewResult:
         """Keep leases for another `lease_ms`; which ones are lost, and what came up for the other runs."""
         found = await self._connection.run("renew", worker, lease_ms, *_flat(held))
         lost, cancelled, woken, suspended = (frozenset(uid.decode() for uid in uids) for uids in found)
-        return Renewed(lost=lost, cancelled=cancelled, woken=woken, suspended=suspended)
+        return RenewResult(lost=lost, cancelled=cancelled, woken=woken, suspended=suspended)
 
     async def inbox(self, uid: str, token: int) -> tuple[Message, ...]:
         """What has come for a leased run and no commit has taken in: the first INBOX_READ of it.
@@ -184,30 +199,32 @@ class Leases:
         Empty where the lease is lost. What was read is read again until a commit's `inbox_done` covers it.
         """
         found = await self._connection.run("inbox", uid, token)
-        inbox = messages(found[0], found[1:], uid, self._ring) if found else ()
-        self._look_at(uid, inbox)
+        inbox = decode_messages(found[0], found[1:], uid, self._ring) if found else ()
+        self._note_forged(uid, inbox)
         return inbox
 
-    async def hand_back(self, worker: str, held: Mapping[str, int]) -> None:
+    async def release(self, worker: str, held: Mapping[str, int]) -> None:
         """Give leases up without a commit: the runs queue again."""
         leases = list(held.items())
-        for first in range(0, len(leases), HANDED_BACK):
-            await self._connection.run("hand_back", worker, *_flat(dict(leases[first : first + HANDED_BACK])))
+        for first in range(0, len(leases), RELEASED_AT_ONCE):
+            await self._connection.run(
+                "release", worker, *_flat(dict(leases[first : first + RELEASED_AT_ONCE]))
+            )
 
-    async def bury(self, worker: str, *, uid: str = "", error: bytes = POISONED, seen: bool = True) -> int:
+    async def recover(self, worker: str, *, uid: str = "", error: bytes = POISONED, seen: bool = True) -> int:
         """End the leases of a dead worker, forget it in RQ, and return how many leases there were.
 
         A run queues again after its first loss at one point and becomes a suspect after the second. Each call
-        of the script ends after BURY_MS; if the calls stop halfway, the other leases expire by themselves.
+        of the script ends after RECOVER_MS; if the calls stop halfway, the other leases expire by themselves.
         `seen`: a living parent saw the worker die by itself; only such a death counts towards `poisoned`.
         `error` is that of the run `uid`, if this is the death that poisons it.
         """
         told = (uid, error, rq_text(error), int(seen))
-        buried, position = 0, b"-inf"
+        recovered, position = 0, b"-inf"
         while position:
-            count, position = await self._connection.run("bury", worker, *_POISON, *told, position)
-            buried += count
-        return buried
+            count, position = await self._connection.run("recover", worker, *_POISON, *told, position)
+            recovered += count
+        return recovered
 
     async def suspects(self) -> int:
         """Runs that wait for a solitary worker."""
@@ -230,7 +247,7 @@ class Leases:
         """Context in which `listener(uid)` is called when someone cancels a leased run; a hint only."""
         return self._pubsub.listening(keys.CANCEL_CHANNEL, listener)
 
-    def news(self, listener: Any) -> Any:
+    def inbox_changes(self, listener: Any) -> Any:
         """Context in which `listener(uid)` is called when something came for a leased run; a hint only."""
         return self._pubsub.listening(keys.NEWS_CHANNEL, listener)
 

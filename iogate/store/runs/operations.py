@@ -20,11 +20,20 @@ from iogate.store.integrity.refusals import Refusals
 from iogate.store.runs import index, views
 from iogate.store.runs import retry as retrying
 from iogate.store.runs.index import LOOKED_AT_MOST, Listing
-from iogate.store.runs.journal_followers import Followers, read_page
-from iogate.store.runs.retry import NOBODY, Asked, Retried, Stored
+from iogate.store.runs.journal_followers import JournalFollowers, read_page
+from iogate.store.runs.retry import NO_REQUEST, Retried, RetryRequest, RetryState
 from iogate.store.runs.views import RunView, Summary, TaskView
 
-__all__ = ["Listing", "QueueDepth", "Retried", "RunOperations", "RunView", "Stored", "Summary", "TaskView"]
+__all__ = [
+    "Listing",
+    "QueueDepth",
+    "Retried",
+    "RetryState",
+    "RunOperations",
+    "RunView",
+    "Summary",
+    "TaskView",
+]
 
 LOOK_AGAIN_S = 1.0
 LOOK_AGAIN_AT_LATEST_S = 5.0
@@ -48,7 +57,7 @@ class RunOperations:
     def __init__(self, connection: Connection, pubsub: PubSub, ring: Keyring, refusals: Refusals) -> None:
         self._connection = connection
         self._pubsub = pubsub
-        self.followers = Followers(connection, pubsub)
+        self.followers = JournalFollowers(connection, pubsub)
         self._ring = ring
         self._refusals = refusals
         self._waiters: dict[str, set[Doorbell]] = {}
@@ -107,7 +116,7 @@ class RunOperations:
         def matches(run: Summary) -> bool:
             return api in (None, run.api) and parent in (None, run.parent)
 
-        return await index.newest(
+        return await index.list_newest(
             self._connection,
             None if api is None and parent is None else matches,
             statuses=statuses or keys.STATUSES,
@@ -153,7 +162,7 @@ class RunOperations:
         waiters.add(bell)
         look_again_s = LOOK_AGAIN_S
         try:
-            async with self._pubsub.listening(keys.ENDED_CHANNEL, self._tell):
+            async with self._pubsub.listening(keys.ENDED_CHANNEL, self._notify):
                 while True:
                     view = await self.show(uid)
                     left = until - time.monotonic()
@@ -166,7 +175,7 @@ class RunOperations:
             if not waiters and self._waiters.get(uid) is waiters:
                 del self._waiters[uid]
 
-    def _tell(self, ended: str) -> None:
+    def _notify(self, ended: str) -> None:
         """Ring for those who wait for one of these runs."""
         for uid in ended.split():
             for bell in self._waiters.get(uid, ()):
@@ -209,9 +218,9 @@ class RunOperations:
         answer: bytes = await self._connection.run("resume", uid, key)
         return answer.decode()
 
-    async def state(self, uid: str) -> Stored | None:
+    async def load_state(self, uid: str) -> RetryState | None:
         """What a faulted run goes on from; None for any other run, and where there is none."""
-        return await retrying.state(self._connection, uid, self._ring, self._refusals)
+        return await retrying.load_state(self._connection, uid, self._ring, self._refusals)
 
     async def was_retried(self, uid: str, operation: str) -> bool:
         """Return whether this operation has retried the run already."""
@@ -219,20 +228,25 @@ class RunOperations:
         return known is not None
 
     async def retry(
-        self, uid: str, start: Stored | None = None, asked: Asked = NOBODY, *, operation: str = ""
+        self,
+        uid: str,
+        start: RetryState | None = None,
+        request: RetryRequest = NO_REQUEST,
+        *,
+        operation: str = "",
     ) -> Retried:
         """Another attempt of a faulted run, from its own state or from the one given; or why not."""
         key = keys.operation("retry", uid, operation)
         if start is not None:
             return await retrying.retry(
-                self._connection, start, asked, self._ring, replaces=True, operation=key
+                self._connection, start, request, self._ring, replaces=True, operation=key
             )
         if operation and await self.was_retried(uid, operation):
             return "retried"
-        found = await self.state(uid)
+        found = await self.load_state(uid)
         if found is not None:
             return await retrying.retry(
-                self._connection, found, asked, self._ring, replaces=False, operation=key
+                self._connection, found, request, self._ring, replaces=False, operation=key
             )
         view = await self.show(uid)
         if view is None:
@@ -272,10 +286,10 @@ def _view(
 ) -> RunView | None:
     """Return the run that `show.lua` found. Raises what decoding raises for a record of nobody with a key."""
     if fields:
-        return views.live(uid, pairs(fields), pairs(tasks))
+        return views.live_view(uid, pairs(fields), pairs(tasks))
     if packed:
-        parked = views.parked(packed)
-        return views.live(uid, parked.run, parked.tasks)
+        parked = views.unpack_parked(packed)
+        return views.live_view(uid, parked.run, parked.tasks)
     if blob:
-        return views.over(uid, views.ended.decode(blob), pairs(big))
+        return views.ended_view(uid, views.ended_record.decode(blob), pairs(big))
     return None

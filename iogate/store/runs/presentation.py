@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 NOTHING = msgspec.Raw(b"null")
 
 
-def raw(value: bytes | None) -> msgspec.Raw:
+def raw_json(value: bytes | None) -> msgspec.Raw:
     """Stored JSON as it is, without decoding it."""
     return msgspec.Raw(value) if value else NOTHING
 
 
-def moment(ms: int | None) -> str | None:
+def rfc3339(ms: int | None) -> str | None:
     """RFC 3339, UTC, in milliseconds."""
     if ms is None:
         return None
@@ -36,18 +36,18 @@ def moment(ms: int | None) -> str | None:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def times(run: RunView) -> dict[str, Any]:
+def public_status(run: RunView) -> dict[str, Any]:
     """What anyone may know who has the uid of a run of an open API."""
     return {
         "uid": run.uid,
         "status": run.status,
-        "createdAt": moment(run.created_at_ms),
-        "startedAt": moment(run.started_at_ms),
-        "endedAt": moment(run.ended_at_ms),
+        "createdAt": rfc3339(run.created_at_ms),
+        "startedAt": rfc3339(run.started_at_ms),
+        "endedAt": rfc3339(run.ended_at_ms),
     }
 
 
-def brief(run: Summary | RunView) -> dict[str, Any]:
+def summarize(run: Summary | RunView) -> dict[str, Any]:
     """A run as a list shows it: all but its data."""
     return {
         "uid": run.uid,
@@ -55,9 +55,9 @@ def brief(run: Summary | RunView) -> dict[str, Any]:
         "api": run.api,
         "workflow": run.workflow,
         "revision": run.revision,
-        "createdAt": moment(run.created_at_ms),
-        "startedAt": moment(run.started_at_ms),
-        "endedAt": moment(run.ended_at_ms),
+        "createdAt": rfc3339(run.created_at_ms),
+        "startedAt": rfc3339(run.started_at_ms),
+        "endedAt": rfc3339(run.ended_at_ms),
         "attempt": run.attempt,
         "caller": run.caller or None,
     }
@@ -68,7 +68,7 @@ def redacted(stored: bytes) -> bytes:
     return msgspec.json.encode(redact(msgspec.json.decode(stored)))
 
 
-def whole(
+def describe(
     run: RunView, *, limited: bool, shown_input: bytes | None = None, operator: bool = False
 ) -> dict[str, Any]:
     """Return all of a run.
@@ -78,18 +78,18 @@ def whole(
     """
     if shown_input is None and run.input:
         shown_input = redacted(run.input)
-    return brief(run) | {
-        "input": raw(shown_input),
-        "output": raw(run.output),
+    return summarize(run) | {
+        "input": raw_json(shown_input),
+        "output": raw_json(run.output),
         "error": error(run, operator=operator),
         "waitingFor": _waiting_for(run, limited=limited),
         "tasks": [_task(row) for row in run.tasks],
     }
 
 
-def listed(run: Summary) -> dict[str, Any]:
-    """Return a run as the command line lists it: `brief`, with its parent and its error."""
-    return brief(run) | {"parent": run.parent, "error": error(run, operator=True)}
+def list_item(run: Summary) -> dict[str, Any]:
+    """Return a run as the command line lists it: `summarize`, with its parent and its error."""
+    return summarize(run) | {"parent": run.parent, "error": error(run, operator=True)}
 
 
 def error(run: Summary | RunView, *, operator: bool = False) -> dict[str, Any] | None:
@@ -123,18 +123,18 @@ def _cancelled(reason: str) -> dict[str, Any]:
     return problem | {"code": "cancelled", "message": f"{title}: {reason}" if reason else title}
 
 
-def entry(line: bytes) -> dict[str, Any]:
+def journal_entry(line: bytes) -> dict[str, Any]:
     """A line of the journal."""
     found: dict[str, Any] = msgspec.json.decode(line)
     if isinstance(at := found.get("at"), int):
-        found["at"] = moment(at)
+        found["at"] = rfc3339(at)
     detail = found.get("detail")
     if isinstance(detail, dict) and isinstance(due := detail.pop("due_ms", None), int):
-        detail["until"] = moment(due)
+        detail["until"] = rfc3339(due)
     return found
 
 
-def public(line: dict[str, Any]) -> dict[str, Any] | None:
+def public_entry(line: dict[str, Any]) -> dict[str, Any] | None:
     """Return a line of the journal as callers see it; None for one that is for operators."""
     match line:
         case {"kind": "process.output"}:
@@ -155,8 +155,8 @@ def _for_callers(problem: dict[str, Any]) -> dict[str, Any]:
 
 
 def _waiting_for(run: RunView, *, limited: bool) -> dict[str, Any] | None:
-    if run.place in ("queue", "backlog", "woken", "suspect"):
-        held = limited and run.place in ("backlog", "woken")
+    if run.state in ("queue", "backlog", "woken", "suspect"):
+        held = limited and run.state in ("backlog", "woken")
         return {"kind": "limit" if held else "queue", "task": None, "until": None}
     if not run.waiting_for:
         return None
@@ -167,7 +167,7 @@ def _waiting_for(run: RunView, *, limited: bool) -> dict[str, Any] | None:
     return {
         "kind": found.get("kind"),
         "task": found.get("task"),
-        "until": moment(until) if isinstance(until, int) else until,
+        "until": rfc3339(until) if isinstance(until, int) else until,
     }
 
 
@@ -176,8 +176,8 @@ def _task(row: TaskView) -> dict[str, Any]:
         "name": row.name,
         "reference": row.reference,
         "status": row.status,
-        "startedAt": moment(row.started_at_ms),
-        "endedAt": moment(row.ended_at_ms),
+        "startedAt": rfc3339(row.started_at_ms),
+        "endedAt": rfc3339(row.ended_at_ms),
         "attempt": row.attempt,
         "count": row.count,
     }

@@ -18,14 +18,14 @@ from iogate.store.integrity import seals
 from iogate.store.integrity.refusals import Refusals
 from iogate.store.integrity.seals import Facts
 from iogate.store.runs.compression import deflate_all, inflate
-from iogate.store.runs.views import ended
+from iogate.store.runs.views import ended_record
 
 Retried = Literal["retried", "unknown", "running", "completed", "cancelled", "changed", "lost"]
 
 _facts = msgspec.json.Decoder(Facts)
 
 
-class Stored(msgspec.Struct, frozen=True, kw_only=True):
+class RetryState(msgspec.Struct, frozen=True, kw_only=True):
     """What a faulted run goes on from. Changed by `msgspec.structs.replace`, it puts it elsewhere."""
 
     uid: str
@@ -44,7 +44,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, bytes]
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RetryRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who asked for an attempt, and for what beside it: it stands in the run's journal."""
 
     by: str = ""
@@ -54,16 +54,18 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The one that it goes on with, where that was asked for."""
 
 
-NOBODY = Asked()
+NO_REQUEST = RetryRequest()
 
 
-async def state(connection: Connection, uid: str, ring: Keyring, refusals: Refusals) -> Stored | None:
+async def load_state(
+    connection: Connection, uid: str, ring: Keyring, refusals: Refusals
+) -> RetryState | None:
     """The state of a faulted run; None for any other, and where there is none.
 
     Raises Refused for one that was not written by a process with the key.
     """
     blob, big, frames, values = await connection.run("reload", uid)
-    if not blob or (record := ended.decode(blob)).status != "faulted":
+    if not blob or (record := ended_record.decode(blob)).status != "faulted":
         return None
     stored = pairs(frames)
     given = big if big is not None else record.input.encode()
@@ -71,10 +73,10 @@ async def state(connection: Connection, uid: str, ring: Keyring, refusals: Refus
     named, facts = uid.encode(), record.facts.encode()
     kept: dict[str, bytes] | None = None
     if not ring.can_sign or (
-        seals.facts_hold(ring, named, record.api.encode(), facts, given)
-        and (head is None or seals.state_holds(ring, named, head, stored, seal))
+        seals.verify_facts(ring, named, record.api.encode(), facts, given)
+        and (head is None or seals.verify_state(ring, named, head, stored, seal))
     ):
-        kept = seals.values_of(stored, pairs(values))
+        kept = seals.verified_values(stored, pairs(values))
     if kept is None:
         refusals.note("run", uid, "what is stored of it does not verify")
         raise Refused(
@@ -83,7 +85,7 @@ async def state(connection: Connection, uid: str, ring: Keyring, refusals: Refus
             code="IOG676",
             hint="call its API again; `iogate explain IOG676` says what this means",
         )
-    return Stored(
+    return RetryState(
         uid=uid,
         api=record.api,
         attempt=record.attempt,
@@ -98,7 +100,13 @@ async def state(connection: Connection, uid: str, ring: Keyring, refusals: Refus
 
 
 async def retry(
-    connection: Connection, start: Stored, asked: Asked, ring: Keyring, *, replaces: bool, operation: str = ""
+    connection: Connection,
+    start: RetryState,
+    request: RetryRequest,
+    ring: Keyring,
+    *,
+    replaces: bool,
+    operation: str = "",
 ) -> Retried:
     """Make it live again; `replaces`: with the state that `start` holds, not the one that is stored.
 
@@ -107,10 +115,10 @@ async def retry(
     packed = b""
     if replaces and start.head is not None:
         listed = seals.manifest({name: seals.digest(frame) for name, frame in start.frames.items()})
-        seal = seals.sealed_state(ring, start.uid, start.head, listed)
+        seal = seals.seal_state(ring, start.uid, start.head, listed)
         frames = flat({**start.frames, seals.STATE: seal})
         packed = encode((text(start.head), frames, flat(deflate_all(start.values))))
-    facts = seals.sealed_facts(ring, start.uid, start.api, start.facts, start.stored_input)
-    detail = msgspec.json.encode({"attempt": start.attempt + 1, **msgspec.to_builtins(asked)})
+    facts = seals.seal_facts(ring, start.uid, start.api, start.facts, start.stored_input)
+    detail = msgspec.json.encode({"attempt": start.attempt + 1, **msgspec.to_builtins(request)})
     answer = await connection.run("retry", start.uid, start.attempt, facts, packed, detail, operation)
     return cast("Retried", answer.decode())

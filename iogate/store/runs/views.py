@@ -32,7 +32,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
 class RunView(msgspec.Struct, frozen=True, kw_only=True):
     uid: str
     status: str
-    place: str
+    state: str
     """backlog, queue, woken, lease, timer, suspended, suspect or end."""
     api: str
     workflow: str
@@ -113,7 +113,7 @@ class Ended(msgspec.Struct, frozen=True, array_like=True):
 SAME = "="
 """Output of an ended run that is its input: a large one is stored once."""
 
-ended = msgspec.msgpack.Decoder(Ended)
+ended_record = msgspec.msgpack.Decoder(Ended)
 _rows = msgspec.msgpack.Decoder(list[tuple[int, str, str, str, int, int, int, int]])
 _parked = msgspec.msgpack.Decoder(tuple[list[msgspec.Raw], list[msgspec.Raw], list[msgspec.Raw], msgspec.Raw])
 _row = msgspec.msgpack.Decoder(dict[str, Any])
@@ -127,7 +127,7 @@ class Parked(msgspec.Struct, frozen=True):
     journal: list[bytes]
 
 
-def parked(packed: bytes) -> Parked:
+def unpack_parked(packed: bytes) -> Parked:
     """What `record.lua` folds."""
     run, tasks, journal, _ = _parked.decode(packed)
     return Parked(
@@ -160,7 +160,7 @@ def live_summary(uid: str, fields: Sequence[bytes | None]) -> Summary:
     )
 
 
-def over_summary(uid: str, e: Ended) -> Summary:
+def ended_summary(uid: str, e: Ended) -> Summary:
     facts = _facts.decode(e.facts)
     return Summary(
         uid=uid,
@@ -179,7 +179,7 @@ def over_summary(uid: str, e: Ended) -> Summary:
     )
 
 
-def live(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunView:
+def live_view(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunView:
     facts = _facts.decode(run["f"])
     tasks = sorted(
         ((reference, _row.decode(row)) for reference, row in rows.items()), key=lambda t: t[1]["o"]
@@ -188,7 +188,7 @@ def live(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunView:
     return RunView(
         uid=uid,
         status=run["st"].decode(),
-        place=run["pl"].decode(),
+        state=run["pl"].decode(),
         api=run["api"].decode(),
         workflow=facts.workflow,
         program=facts.program,
@@ -214,14 +214,14 @@ def live(uid: str, run: dict[str, bytes], rows: dict[str, bytes]) -> RunView:
     )
 
 
-def over(uid: str, e: Ended, big: dict[str, bytes]) -> RunView:
+def ended_view(uid: str, e: Ended, big: dict[str, bytes]) -> RunView:
     facts = _facts.decode(e.facts)
     rows = _rows.decode(big["tasks"]) if "tasks" in big else e.tasks
     data = inflate(big.get("input", e.input.encode()))
     return RunView(
         uid=uid,
         status=e.status,
-        place="end",
+        state="end",
         api=e.api,
         workflow=facts.workflow,
         program=facts.program,

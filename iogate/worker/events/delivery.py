@@ -71,7 +71,7 @@ class Courier:
 
     async def run(self) -> None:
         """Deliver for ever."""
-        bell, wired = self._outbox.bell()
+        bell, wired = self._outbox.doorbell()
         async with wired, asyncio.TaskGroup() as tasks:
             tasks.create_task(self._name(), name="sinks")
             for sink in self._sinks.all:
@@ -82,7 +82,7 @@ class Courier:
         named = {sink.name: sink.lifecycle for sink in self._sinks.all}
         while True:
             try:
-                unnamed = await self._outbox.name(named)
+                unnamed = await self._outbox.register(named)
             except (Unreachable, CommandFailed) as error:
                 log.debug("sinks: %s", error, extra={"action": "courier.postponed"})
                 unnamed = []

@@ -16,7 +16,7 @@ import msgspec
 
 from iogate.errors import Unreachable
 from iogate.store.connection.connection import CommandFailed
-from iogate.store.events.bus import Batch, Delivery, Events
+from iogate.store.events.bus import Batch, Delivery, EventBus
 from iogate.worker.events.subscriptions import Directory
 from iogate.worker.runs.codec import decode
 
@@ -31,13 +31,13 @@ SLICE = 2_000
 
 
 class Matching:
-    def __init__(self, events: Events, owner: str) -> None:
+    def __init__(self, events: EventBus, owner: str) -> None:
         self._events = events
         self._owner = owner
 
     async def run(self) -> None:
         """Match for ever."""
-        bell, wired = self._events.bell()
+        bell, wired = self._events.doorbell()
         async with wired:
             while True:
                 try:

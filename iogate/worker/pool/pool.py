@@ -149,7 +149,7 @@ class Workforce:
                 while True:
                     try:
                         store = await self._open()
-                        runs = await store.leases.bury(worker, uid=uid, error=error, seen=seen)
+                        runs = await store.leases.recover(worker, uid=uid, error=error, seen=seen)
                         await store.presence.leave(WORKER, worker)
                         break
                     except (Unreachable, CommandFailed):

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from iogate.errors import Unreachable
 from iogate.store.connection.connection import CommandFailed, StoreFull
 from iogate.store.runs.commits import Commit
-from iogate.store.runs.leases import Leases, Verdict
+from iogate.store.runs.leases import CommitResult, Leases
 from iogate.worker.runs.run import Run
 from iogate.worker.runs.scheduler import Lane
 
@@ -36,7 +36,7 @@ class Committer:
         self,
         leases: Leases,
         *,
-        settled: Callable[[Run, Verdict], None],
+        settled: Callable[[Run, CommitResult], None],
         lost: Callable[[Run, str], None],
         refused: Callable[[Run, str], None],
         presumed_lost: Callable[[Run], bool],

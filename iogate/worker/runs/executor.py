@@ -28,7 +28,7 @@ from iogate.errors import WorkflowError, in_family
 from iogate.store import keys
 from iogate.store.runs.claims import Claim
 from iogate.store.runs.commits import Move
-from iogate.store.runs.leases import Leases, Verdict
+from iogate.store.runs.leases import CommitResult, Leases
 from iogate.timing.clock import StoreClock
 from iogate.worker.runs.children import Children, Resolved
 from iogate.worker.runs.committer import Committer
@@ -255,7 +255,7 @@ class Executor:
             return
         self.committer.add(run, commit)
 
-    def _settled(self, run: Run, verdict: Verdict) -> None:
+    def _settled(self, run: Run, verdict: CommitResult) -> None:
         """Go on after the response of the store to a commit."""
         if run.gone:
             return
@@ -283,7 +283,7 @@ class Executor:
         for perform in self._let_go(run):
             self._effects.start(run, perform)
 
-    def _kept(self, run: Run, verdict: Verdict) -> None:
+    def _kept(self, run: Run, verdict: CommitResult) -> None:
         """Go on with a run whose commit was applied."""
         performs = run.committed(self._loop.time())
         if verdict.cancelled and run.cancel():

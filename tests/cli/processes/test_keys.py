@@ -31,9 +31,9 @@ async def test_a_key_that_another_command_generates_meanwhile_is_used(
 
 def test_whoever_finds_the_key_finds_all_of_it(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "data")
-    trust.generate(settings)
+    trust.generate_link_key(settings)
     key = trust.link_key(settings)
-    trust.generate(settings)
+    trust.generate_link_key(settings)
     assert key is not None
     assert trust.link_key(settings) == key
     assert [path.name for path in settings.data_dir.iterdir()] == [LINK_KEY_FILE]

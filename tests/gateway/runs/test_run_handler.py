@@ -89,7 +89,7 @@ async def test_a_faulted_run_shows_its_error_with_code_and_message(world: World)
     assert shown == error | {"code": "timeout", "message": "Too late"}, "the rest is no caller's"
     run = await world.store.runs.show(uid)
     assert run is not None
-    found = presentation.whole(run, limited=False, operator=True)["error"]
+    found = presentation.describe(run, limited=False, operator=True)["error"]
     assert found == {**shown, **own}, "but the operators'"
 
 

@@ -17,14 +17,14 @@ from iogate.errors import Unreachable, WrongStore
 from iogate.store import keys
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.embedded.readiness import client
-from iogate.store.embedded.server import Embedded, start_embedded
+from iogate.store.embedded.server import EmbeddedServer, start_embedded
 from iogate.store.store import open_store
 from tests.keys import RING
 from tests.store.builders import accepted, publish
 
 
 @contextlib.contextmanager
-def opened(folder: Path) -> Iterator[Embedded]:
+def opened(folder: Path) -> Iterator[EmbeddedServer]:
     started = start_embedded(folder)
     try:
         yield started

@@ -26,7 +26,7 @@ from iogate.store.embedded import binaries
 from iogate.store.embedded import server as embedded
 from iogate.store.embedded.binaries import Server
 from iogate.store.embedded.readiness import SERVING, state
-from iogate.store.embedded.server import Embedded, find_embedded, socket_path, start_embedded
+from iogate.store.embedded.server import EmbeddedServer, find_embedded, socket_path, start_embedded
 from iogate.store.store import open_store
 from tests.keys import RING
 
@@ -36,9 +36,9 @@ class Starter:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._started: list[Embedded] = []
+        self._started: list[EmbeddedServer] = []
 
-    def __call__(self, folder: Path | None = None) -> Embedded:
+    def __call__(self, folder: Path | None = None) -> EmbeddedServer:
         started = start_embedded(folder or self.folder)
         self._started.append(started)
         return started
@@ -66,11 +66,11 @@ def start(folder: Path) -> Iterator[Starter]:
     starter.end()
 
 
-def client(of: Embedded) -> redis.Redis:
+def client(of: EmbeddedServer) -> redis.Redis:
     return redis.Redis.from_url(of.url, decode_responses=True)
 
 
-def kill(of: Embedded) -> None:
+def kill(of: EmbeddedServer) -> None:
     os.kill(of.pid, signal.SIGKILL)
     if of.process is not None:
         of.process.wait()
@@ -351,7 +351,7 @@ def test_a_server_that_is_killed_while_it_starts_is_started_again(
     wait_ready = embedded._wait_ready
     killed: list[int] = []
 
-    def first_ones_die(of: Embedded, *arguments: Any) -> None:
+    def first_ones_die(of: EmbeddedServer, *arguments: Any) -> None:
         if len(killed) < 2:
             killed.append(of.pid)
             kill(of)
@@ -396,8 +396,8 @@ def test_a_server_that_loads_does_not_serve_yet_and_one_that_cannot_write_does(
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
 def test_a_throw_away_server_dies_with_the_process_that_was_killed_over_it() -> None:
     code = (
-        "import time\nfrom iogate.store.embedded.server import throwaway\n"
-        "with throwaway() as own:\n    print(own.url, flush=True)\n    time.sleep(60)\n"
+        "import time\nfrom iogate.store.embedded.server import temporary_server\n"
+        "with temporary_server() as own:\n    print(own.url, flush=True)\n    time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None

@@ -12,7 +12,7 @@ from iogate.store.connection.connection import StoreFull
 from iogate.store.events.bus import Batch, Delivery
 from iogate.store.runs.leases import Claim
 from iogate.store.store import Store
-from tests.store.builders import accepted, commit, place, publish
+from tests.store.builders import accepted, commit, publish, state_of
 
 MATCHER = "matcher-1"
 
@@ -54,7 +54,7 @@ async def matched(store: Store, owner: str = MATCHER) -> Batch:
 async def test_an_event_wakes_the_run_that_wants_it_and_is_in_its_claim(each_store: Store) -> None:
     await publish(each_store)
     claim = await listening(each_store, {3: wanting()})
-    assert await place(each_store, claim.uid) == "timer"
+    assert await state_of(each_store, claim.uid) == "timer"
     assert await each_store.events.publish([event()]) == 1
     await matched(each_store)
     (again,) = (await each_store.leases.take("w", 5)).claims
@@ -85,11 +85,11 @@ async def test_a_leased_run_is_told_of_what_came(each_store: Store) -> None:
     claim = await listening(each_store, {1: wanting()}, move="keep")
     heard: list[str] = []
     assert (await each_store.leases.renew("w", {claim.uid: claim.token})).woken == frozenset()
-    async with each_store.leases.news(heard.append):
+    async with each_store.leases.inbox_changes(heard.append):
         await each_store.events.publish([event()])
         await matched(each_store)
         while not heard:
-            await each_store.look()
+            await each_store.check_server()
     assert heard == [claim.uid]
     assert (await each_store.leases.renew("w", {claim.uid: claim.token})).woken == {claim.uid}
     assert len(await each_store.leases.inbox(claim.uid, claim.token)) == 1
@@ -201,9 +201,9 @@ async def test_one_matches_at_a_time_and_who_lost_the_lease_delivers_nothing(eac
     await each_store.call("HSET", keys.MATCHER, "until", 1)
     assert (await each_store.events.take("matcher-2")).events == mine.events
     assert not await each_store.events.deliver(MATCHER, 1, everything(mine))
-    assert await place(each_store, claim.uid) == "timer"
+    assert await state_of(each_store, claim.uid) == "timer"
     assert await each_store.events.deliver("matcher-2", 1, everything(mine))
-    assert await place(each_store, claim.uid) == "queue"
+    assert await state_of(each_store, claim.uid) == "queue"
 
 
 async def test_a_repeated_delivery_changes_nothing(each_store: Store) -> None:
@@ -282,7 +282,7 @@ async def test_a_delivery_of_many_is_made_in_slices_and_each_gets_it_once(
 async def test_the_bell_rings_when_an_event_is_published_or_emitted(each_store: Store) -> None:
     await publish(each_store)
     claim = await listening(each_store, {1: wanting()}, move="keep")
-    bell, wired = each_store.events.bell()
+    bell, wired = each_store.events.doorbell()
     async with wired:
         await each_store.events.publish([event(1)])
         assert await bell.wait(5)

@@ -58,7 +58,7 @@ async def test_a_sink_that_stays_away_costs_a_bounded_list_and_the_loss_is_count
 
 async def test_the_bell_rings_when_an_empty_outbox_gets_an_entry(each_store: Store) -> None:
     await publish(each_store)
-    bell, wired = each_store.outbox.bell()
+    bell, wired = each_store.outbox.doorbell()
     async with wired:
         await filled(each_store, b"1")
         assert await bell.wait(5)

@@ -15,16 +15,26 @@ from rq.serializers import JSONSerializer
 from iogate.compiler.revision import Bundle, Limits, Revision, canonical, resource_uri
 from iogate.errors import NotFound
 from iogate.store import keys
-from iogate.store.embedded.server import Embedded
+from iogate.store.embedded.server import EmbeddedServer
 from iogate.store.maintenance import audit
 from iogate.store.store import Store
-from tests.store.builders import ORDERS, accepted, api, bundle, buried_twice, commit, place, publish, until
+from tests.store.builders import (
+    ORDERS,
+    accepted,
+    api,
+    bundle,
+    commit,
+    publish,
+    recovered_twice,
+    state_of,
+    until,
+)
 from tests.store.events.test_bus import event, listening, matched, wanting
 from tests.store.test_children import child, parent_of, told
 
 
 @pytest.fixture
-def plain(each_redis: Embedded) -> Iterator[Redis]:
+def plain(each_redis: EmbeddedServer) -> Iterator[Redis]:
     client = Redis.from_url(each_redis.url)
     yield client
     client.close()
@@ -140,11 +150,11 @@ async def test_a_lost_lease_timer_or_suspect_entry_is_put_back(each_store: Store
     uids = [await accepted(intake) for _ in range(3)]
     held, parked, dead = (await each_store.leases.take("w", 3)).claims
     await each_store.leases.commit([commit(parked, "park", due_ms=held.created_at_ms + 600_000)])
-    await buried_twice(each_store, "w")
+    await recovered_twice(each_store, "w")
     (alone,) = (await each_store.leases.take("alone", 1, solitary=True)).claims
     await each_store.call("DEL", keys.LEASES, keys.TIMERS, keys.SUSPECTS)
     assert await each_store.leases.audit() == 3
-    places = {uid: await place(each_store, uid) for uid in uids}
+    places = {uid: await state_of(each_store, uid) for uid in uids}
     assert places == {alone.uid: "lease", parked.uid: "timer", dead.uid: "suspect"}
     assert await each_store.call("ZCARD", keys.TIMERS) == 1
     assert await each_store.leases.suspects() == 1
@@ -229,7 +239,7 @@ async def test_a_subscription_that_lost_its_place_in_the_index_is_put_back(each_
     assert await each_store.leases.audit() == 0
     await each_store.events.publish([event()])
     await matched(each_store)
-    assert await place(each_store, claim.uid) == "queue"
+    assert await state_of(each_store, claim.uid) == "queue"
 
 
 async def test_a_parked_run_whose_wake_up_was_undone_is_woken_by_its_inbox(each_store: Store) -> None:
@@ -267,4 +277,4 @@ async def test_nothing_is_left_of_a_run_that_was_deleted(each_store: Store) -> N
     await each_store.leases.audit()
     assert await each_store.call("KEYS", f"iogate:*:{claim.uid}") == []
     assert await each_store.call("EXISTS", keys.WANTS + "order.paid") == 0
-    assert await place(each_store, one.uid) == "end"
+    assert await state_of(each_store, one.uid) == "end"

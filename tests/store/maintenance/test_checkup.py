@@ -6,7 +6,7 @@ import pytest
 
 from iogate.errors import Misused, WrongStore
 from iogate.store.connection.connection import too_old
-from iogate.store.embedded.server import Embedded, throwaway
+from iogate.store.embedded.server import EmbeddedServer, temporary_server
 from iogate.store.store import Store, open_store
 from tests.keys import RING
 
@@ -38,9 +38,9 @@ async def configured(store: Store, settings: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("setting", UNSAFE)
-async def test_each_unsafe_setting_is_found_alone(each_redis: Embedded, setting: str) -> None:
+async def test_each_unsafe_setting_is_found_alone(each_redis: EmbeddedServer, setting: str) -> None:
     value, level, message = UNSAFE[setting]
-    with throwaway(each_redis.server) as own:
+    with temporary_server(each_redis.server) as own:
         store = await open_store(own.url, keyring=RING)
         await configured(store, SAFE)
         assert await store.findings() == []
@@ -51,8 +51,8 @@ async def test_each_unsafe_setting_is_found_alone(each_redis: Embedded, setting:
         await store.close()
 
 
-async def test_everysec_is_a_warning(each_redis: Embedded) -> None:
-    with throwaway(each_redis.server) as own:
+async def test_everysec_is_a_warning(each_redis: EmbeddedServer) -> None:
+    with temporary_server(each_redis.server) as own:
         store = await open_store(own.url, keyring=RING)
         await configured(store, SAFE | {"appendfsync": "everysec"})
         (finding,) = await store.findings()
@@ -61,8 +61,8 @@ async def test_everysec_is_a_warning(each_redis: Embedded) -> None:
         await store.close()
 
 
-async def test_a_wrong_password_is_said_without_showing_one(each_redis: Embedded) -> None:
-    with throwaway(each_redis.server) as own:
+async def test_a_wrong_password_is_said_without_showing_one(each_redis: EmbeddedServer) -> None:
+    with temporary_server(each_redis.server) as own:
         store = await open_store(own.url, keyring=RING)
         await store.call("CONFIG", "SET", "requirepass", "right-secret")
         await store.close()

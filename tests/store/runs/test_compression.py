@@ -62,7 +62,7 @@ async def test_an_input_is_compressed_from_the_call_to_the_end(each_store: Store
     assert live is not None
     assert over is not None
     assert (live.input, over.input) == (ORDER, ORDER)
-    state = await each_store.runs.state(uid)
+    state = await each_store.runs.load_state(uid)
     assert state is not None
     assert (state.input, state.values) == (ORDER, {NAMED: ORDER})
     assert await each_store.runs.retry(uid, state) == "retried"
@@ -134,6 +134,6 @@ async def test_what_an_earlier_release_stored_is_read_as_it_is(each_store: Store
     await each_store.leases.commit(
         [commit(claim, status="faulted", seq=2, error=b"{}", head=b"h", digests=KEPT)]
     )
-    state = await each_store.runs.state(uid)
+    state = await each_store.runs.load_state(uid)
     assert state is not None
     assert (state.input, state.values) == (ORDER, {NAMED: ORDER})

@@ -14,7 +14,7 @@ import pytest
 
 from iogate.compiler.revision import Limits
 from iogate.store import keys
-from iogate.store.embedded.server import Embedded, start_embedded, throwaway
+from iogate.store.embedded.server import EmbeddedServer, start_embedded, temporary_server
 from iogate.store.runs.intake import GROUP, Accepted, Refusal
 from iogate.store.store import Store, StoreUnavailable, open_store
 from tests.keys import RING
@@ -205,9 +205,9 @@ async def test_flushed_scripts_are_loaded_again_and_nothing_is_lost_or_doubled(e
     assert (counts["pending"], counts["completed"]) == (25, 25)
 
 
-async def test_a_full_server_refuses_and_recovers(each_redis: Embedded) -> None:
+async def test_a_full_server_refuses_and_recovers(each_redis: EmbeddedServer) -> None:
     """R9: maxmemory is hit; nothing is half accepted."""
-    with throwaway(each_redis.server) as own:
+    with temporary_server(each_redis.server) as own:
         store = await open_store(own.url, keyring=RING)
         await publish(store)
         intake = store.intake()
@@ -233,10 +233,10 @@ def stopped(pid: int) -> Iterator[None]:
 
 
 async def test_a_server_that_hangs_is_unavailable_within_a_second_and_recovers_alone(
-    each_redis: Embedded,
+    each_redis: EmbeddedServer,
 ) -> None:
     """R6: no false yes, and no restart of ours."""
-    with throwaway(each_redis.server) as own:
+    with temporary_server(each_redis.server) as own:
         store = await open_store(own.url, keyring=RING)
         await publish(store)
         intake = store.intake()
@@ -255,10 +255,10 @@ async def test_a_server_that_hangs_is_unavailable_within_a_second_and_recovers_a
 
 
 async def test_whoever_comes_while_the_server_hangs_waits_no_longer_than_the_first(
-    each_redis: Embedded,
+    each_redis: EmbeddedServer,
 ) -> None:
     """What the sender asks for itself, such as the memory in use, is in nobody's way."""
-    with throwaway(each_redis.server) as own:
+    with temporary_server(each_redis.server) as own:
         store = await open_store(own.url, keyring=RING)
         await publish(store)
         intake = store.intake()

@@ -199,7 +199,7 @@ async def test_a_stream_that_goes_while_it_subscribes_leaves_no_subscription(
 ) -> None:
     """Before: its channel stayed subscribed until the process ended."""
     monkeypatch.setattr(
-        "iogate.store.connection.pubsub.PubSub._tell", lambda *_: None
+        "iogate.store.connection.pubsub.PubSub._dispatch", lambda *_: None
     )  # nothing is confirmed
     monkeypatch.setattr("iogate.store.connection.pubsub.CONNECT_S", 60.0)
     channel = f"{keys.JOURNAL_CHANNEL}1"
@@ -240,7 +240,7 @@ async def _is_subscribed(store: Store, channels: int) -> bool:
 
 async def test_lost_messages_are_healed_by_a_slow_poll(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_followers, "POLL_S", 0.1)
-    monkeypatch.setattr("iogate.store.connection.pubsub.PubSub._tell", lambda *_: None)
+    monkeypatch.setattr("iogate.store.connection.pubsub.PubSub._dispatch", lambda *_: None)
     monkeypatch.setattr("iogate.store.connection.pubsub.CONNECT_S", 0.05)
     (writer,) = await writers(store, 1)
     async with streams(store, [writer.uid] * 5) as seen:

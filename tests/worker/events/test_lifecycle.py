@@ -190,7 +190,7 @@ async def test_what_becomes_of_a_run_without_a_worker_is_told_by_the_next_one_an
 
 
 async def parked(site: Site, uid: str) -> bool:
-    return (await site.view(uid)).place == "timer"
+    return (await site.view(uid)).state == "timer"
 
 
 async def named(site: Site) -> bool:

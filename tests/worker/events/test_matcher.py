@@ -85,7 +85,7 @@ async def test_another_worker_matches_once_the_matcher_is_buried(site: Site) -> 
     first.signal(signal.SIGKILL)
     await first.wait()
     await site.store.events.publish([cloud_event(1)])
-    await site.store.leases.bury(first.name)
+    await site.store.leases.recover(first.name)
     await site.worker()
     assert (await site.ended(uid, 10)).status == "completed"
 

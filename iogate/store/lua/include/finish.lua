@@ -107,16 +107,16 @@ cancel = function(uid, reason)
     redis.call('HSET', $run .. uid, 'cxl', reason)
     r.reason = reason
   end
-  if r.place == 'lease' then
+  if r.state == 'lease' then
     redis.call('PUBLISH', $cancel_channel, uid)
-  elseif r.seq == 0 and r.place ~= 'suspect' then
+  elseif r.seq == 0 and r.state ~= 'suspect' then
     withdraw(uid, r)
     index(uid, r.created, r.status, 'cancelled')
     rq_outcome(uid, r, 'cancelled', '')
     tell_of(uid, r, {line('workflow.cancelled', nil, r.reason ~= '' and '{"reason":' .. quoted(r.reason) .. '}')})
     finish(uid, r, 'cancelled', '', '', fold_tasks(uid), fold_journal(uid))
     return 'cancelled'
-  elseif r.place == 'timer' or r.place == 'suspended' then
+  elseif r.state == 'timer' or r.state == 'suspended' then
     withdraw(uid, r)
     redis.call('HDEL', $run .. uid, 'sus')
     wake(uid, r.api)

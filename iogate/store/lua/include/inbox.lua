@@ -7,11 +7,11 @@ local function post(uid, r, frame, kind, data)
   redis.call('HINCRBY', $run .. uid, 'msg', 1)
   redis.call('HSET', $run .. uid, 'ext', 1)
   redis.call('RPUSH', $inbox .. uid, frame .. ' ' .. kind .. ' ' .. data)
-  if r.place == 'timer' then
+  if r.state == 'timer' then
     redis.call('ZREM', $timers, uid)
     wake(uid, r.api)
-    r.place = 'queue'
-  elseif r.place == 'lease' then
+    r.state = 'queue'
+  elseif r.state == 'lease' then
     told[uid] = true
   end
 end

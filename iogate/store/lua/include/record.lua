@@ -54,7 +54,7 @@ local function read_record(uid, v)
   return {api = v[1], facts = v[2], created = created, started = whole(v[4]) or 0,
     attempt = whole(v[5]) or 1, token = whole(v[6]) or 0, seq = whole(v[7]) or 0,
     retention = retention, deaths = whole(v[9]) or 0, reason = v[10] or '', cancelled = v[10],
-    status = v[11], place = v[12], worker = v[13] or '', leased = v[14] or '', solitary = v[15] == '1',
+    status = v[11], state = v[12], worker = v[13] or '', leased = v[14] or '', solitary = v[15] == '1',
     posted = whole(v[16]) or 0, due = tonumber(v[17]), deadline = tonumber(v[18]), suspended = v[19],
     depth = whole(v[20]) or 0, reaches = v[21]}
 end

@@ -22,7 +22,7 @@ end
 local function lose_lease(uid, poison, exc, seen)
   redis.call('ZREM', $leases, uid)
   local r = record(uid)
-  if not r or r.place ~= 'lease' then return end
+  if not r or r.state ~= 'lease' then return end
   local load = load_of(r.api)
   load.run = math.max(0, load.run - 1)
   rq_end_execution(uid, r.token, r.worker)

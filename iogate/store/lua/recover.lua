@@ -5,7 +5,7 @@
 --   '1' if its living parent saw it die by itself, end of the lease from which to look on ('-inf': all of them)
 -- returns: {how many runs it held and lost in this call, end of the lease from which the next call goes on; '' if none is left}
 -- invariant: each call that is not the last one loses a run or looks further; repeated, it finds nothing more.
--- include: time index queue rq room places record inbox outbox journal outcome finish suspect
+-- include: time index queue rq room states record inbox outbox journal outcome finish suspect
 local worker, from = ARGV[1], ARGV[8]
 
 -- All other users of the store wait meanwhile: the next call does what is left.
@@ -16,7 +16,7 @@ repeat
   for i = 1, #page, 2 do
     local uid, lease_end = page[i], page[i + 1]
     -- The next call begins with all leases that end at the same time as the last one.
-    if (count > 0 or at ~= from and lease_end ~= at) and (os.clock() - began) * 1000 > $bury_ms then
+    if (count > 0 or at ~= from and lease_end ~= at) and (os.clock() - began) * 1000 > $recover_ms then
       unfinished = true
       break
     end

@@ -62,13 +62,13 @@ end
 -- A run leaves the place where it waits for a worker or a moment; under lease or suspect, it has none.
 local function withdraw(uid, r)
   local load = load_of(r.api)
-  if r.place == 'queue' then
+  if r.state == 'queue' then
     redis.call('LREM', $rq_queue, 0, uid)
     load.inq = math.max(0, load.inq - 1)
-  elseif r.place == 'backlog' or r.place == 'woken' then
-    redis.call('LREM', (r.place == 'woken' and $woken or $backlog) .. r.api, 1, uid)
+  elseif r.state == 'backlog' or r.state == 'woken' then
+    redis.call('LREM', (r.state == 'woken' and $woken or $backlog) .. r.api, 1, uid)
     load.bl = math.max(0, load.bl - 1)
-  elseif r.place == 'timer' then
+  elseif r.state == 'timer' then
     redis.call('ZREM', $timers, uid)
   end
 end

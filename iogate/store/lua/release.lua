@@ -3,12 +3,12 @@
 -- args: worker, uid, token, uid, token…
 -- returns: how many were handed back
 -- invariant: only a lease with this token is given up; nothing of the run's progress changes.
--- include: time index queue rq room places record outbox journal suspended
+-- include: time index queue rq room states record outbox journal suspended
 local count = 0
 for i = 2, #ARGV, 2 do
   local uid, token = ARGV[i], tonumber(ARGV[i + 1])
   local r = record(uid)
-  if r and r.place == 'lease' and r.token == token then
+  if r and r.state == 'lease' and r.token == token then
     count = count + 1
     redis.call('ZREM', $leases, uid)
     local load = load_of(r.api)

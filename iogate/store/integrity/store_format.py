@@ -90,4 +90,4 @@ async def check(connection: Connection, ring: Keyring, *, adopts: bool = False) 
             code=TOO_OLD,
             hint="stop all gateways and workers, then let `iogate store adopt` sign what is there",
         )
-    await trust.agree(connection, ring)
+    await trust.check_key(connection, ring)
