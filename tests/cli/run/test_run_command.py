@@ -202,7 +202,9 @@ def test_what_goes_on_too_long_is_ended_with_the_command_which_says_so(
     child = "{run: {await: false, workflow: {namespace: demo, name: x, version: latest}}}"
     fails = "{raise: {error: {type: https://e.example/t, status: 418, detail: no}}}"
     endless = unawaited("echo $$ > pid; exec sleep 60")
-    cli.write("w.yaml", document("w", f"do: [{{a: {endless}}}, {{b: {child}}}, {{c: {fails}}}]"))
+    started = '{run: {shell: {command: "until [ -s pid ]; do sleep 0.01; done"}}}'
+    tasks = f"[{{a: {endless}}}, {{s: {started}}}, {{b: {child}}}, {{c: {fails}}}]"
+    cli.write("w.yaml", document("w", f"do: {tasks}"))
     cli.write("x.yaml", document("x", "do: [{a: {wait: PT1H}}]"))
     ran = cli("run", "w.yaml", code=7)
     said = "still at work, and ended with this command: 1 process and 1 run that no task waited for"

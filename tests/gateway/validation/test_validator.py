@@ -255,7 +255,8 @@ async def test_a_flood_of_one_address_is_a_429_for_it_and_delays_no_other(world:
         others.append(asyncio.create_task(world.ask(f"/v1/runs/{uid}")))
         await asyncio.sleep(0)
     assert [reply.status for reply in await asyncio.gather(*others)] == [202, 200, 202, 200]
-    assert sum(not call.done() for call in flood) > 20
+    # At most 32 wait, 8 are refused at once: most of the flood is still to come.
+    assert sum(not call.done() for call in flood) > 10
     refused = [reply for reply in await asyncio.gather(*flood) if reply.status != 202]
     assert len(refused) == 8
     for reply in refused:
