@@ -1,7 +1,7 @@
-"""The engine's entry point: `advance` a run by what has happened; a run that has not begun is a `State()`.
+"""Entry point of the engine: `advance` a run by the events received since the last step.
 
-Called by the worker, the harness of `testing` and `iogate run`; nothing else in the engine moves a run.
-It is a pure function: equal arguments give equal results.
+Called by the worker, the harness of `testing` and `iogate run`; nothing else in the engine advances a run.
+`advance` is a pure function: equal arguments give equal results. A run that has not begun is a `State()`.
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ from iogate.timing import durations
 __all__ = ["BUDGET", "Advance", "Environment", "RunFacts", "advance"]
 
 BUDGET = 200
-"""Steps between two moments at which a worker can do something else."""
+"""Steps per slice: the worker serves other runs between two slices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advance:
+    """Result of one call of `advance`."""
+
     state: State
-    """An effect whose frame is no longer in it is not waited for any more: end it."""
+    """The caller cancels an effect whose frame is no longer in the state."""
     performs: tuple[Perform, ...] = ()
     emits: tuple[Emit, ...] = ()
     """To be published by the commit of this state."""
@@ -47,7 +49,7 @@ class Advance:
     """To be started by the commit of this state."""
     notes: tuple[Note, ...] = ()
     more: bool = False
-    """True: the budget was used up, call again with nothing happened."""
+    """True if the budget was used up: call again without events."""
 
 
 def advance(
@@ -80,7 +82,7 @@ def advance(
 
 
 def _handle_events(ctx: ExecutionContext, state: State, events: Sequence[EngineEvent]) -> None:
-    """Take in the news: an end first, then answers, then what was lost with another worker."""
+    """Process the events: ends of the run first, then results and messages, then effects to resume."""
     for each in events:
         if isinstance(each, Cancelled):
             ctx.cancel_run(each.reason)
@@ -126,7 +128,7 @@ def _result(ctx: ExecutionContext, before: State) -> Advance:
             index=tree.index,
             trail=extend_change_log(before, tree.changed_ids()),
         )
-    # What nobody waits for happens even where the run has ended since; the rest went with its frame.
+    # Effects and children that are not awaited start even if the run has ended.
     return Advance(
         state=state,
         performs=tuple(each for each in ctx.performs if not each.await_result or each.frame in tree),

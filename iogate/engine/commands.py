@@ -1,6 +1,6 @@
-"""What passes between the engine and the worker: what has happened goes in, what must happen comes out.
+"""Events that the worker passes to the engine, and commands that the engine returns.
 
-All plain frozen dataclasses. Effects carry evaluated arguments, secrets included, and live in memory
+All are plain frozen dataclasses. Effects carry evaluated arguments, secrets included, and live in memory
 only: a frame stores that an effect is under way, never its arguments, and `advance` evaluates them
 again after a restart.
 """
@@ -17,18 +17,20 @@ from iogate.errors import WorkflowError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authentication:
-    """A resolved policy: basic, bearer, digest, oauth2 or oidc; `parameters` are its members, evaluated."""
+    """Evaluated authentication policy: basic, bearer, digest, oauth2 or oidc, with its members."""
 
     scheme: str
     parameters: Mapping[str, Any]
     computed: bool = False
-    """True where data chose the host of the authority that gives the tokens."""
+    """True if the host of the authority that issues the tokens came from data."""
     foreign: bool = False
-    """True where a function that was fetched from another host names it."""
+    """True if a function that was fetched from another host names the authority."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallHttp:
+    """An HTTP call."""
+
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -39,38 +41,38 @@ class CallHttp:
     redirect: bool = False
     authentication: Authentication | None = None
     computed: bool = False
-    """True where the host came out of an expression or a template: `allow_hosts` then applies."""
+    """True if the host came from an expression or a template: `allow_hosts` then applies."""
     foreign: bool = False
-    """True where a document of another host names this one: where no redirect may lead, it may not either."""
+    """True if a document of another host names this address: the rules for redirects then apply."""
     address: str = ""
-    """The address as the author wrote it, for messages: what data put into it is not shown."""
+    """The address as the author wrote it, for messages, without data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOpenApi:
-    """A call of an operation; where it is not known yet, of the one called `name` in a document."""
+    """A call of an OpenAPI operation: `operation`, or else the one called `name` in `document`."""
 
     operation: Operation | None = None
     name: str = ""
     document: str = ""
-    """URI of the stored document, or its address where only the run knows it."""
+    """URI of the stored document, or its address if an expression gives it."""
     presented: Authentication | None = None
-    """To whoever gives the document."""
+    """Authentication for fetching the document."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     output: Literal["raw", "content", "response"] = "content"
     redirect: bool = False
     authentication: Authentication | None = None
     fetched: bool = False
-    """True where only the run knows the address of the document: it is asked for when the call is made."""
+    """True if an expression gives the address of the document: it is fetched when the call is made."""
     computed: bool = False
-    """True where data chose the document's host: `allow_hosts` applies to it and to the call."""
+    """True if the document's host came from data: `allow_hosts` applies to it and to the call."""
     address: str = ""
     """The document's address as the author wrote it, for errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunProcess:
-    """A shell command or a script, in a process of its own."""
+    """A shell command or a script, executed in its own process."""
 
     kind: Literal["shell", "script"]
     language: str = ""
@@ -86,14 +88,16 @@ class RunProcess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContainer:
+    """A container to run."""
+
     image: str
     name: str
     key: str
-    """Stands on the container, and tells it from another's of the same name."""
+    """Label of the container; tells it from another one of the same name."""
     command: str | None = None
-    """For the container's shell; None: what the image says."""
+    """Command for the container's shell; None: the image's own command."""
     ports: Mapping[str, str] = field(default_factory=dict)
-    """Of the worker's machine to those of the container."""
+    """Ports of the worker's machine, to ports of the container."""
     volumes: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     stdin: str | None = None
@@ -101,13 +105,13 @@ class RunContainer:
     pull: Literal["ifNotPresent", "always", "never"] = "ifNotPresent"
     cleanup: Literal["always", "never", "eventually"] = "never"
     keep_s: float | None = None
-    """How long an ended one is kept, where `cleanup` is eventually."""
+    """Seconds that an ended container is kept if `cleanup` is eventually."""
     returns: Literal["stdout", "stderr", "code", "all", "none"] = "stdout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFunction:
-    """A registered Python function, `name:version@default`."""
+    """A call of a registered Python function, `name:version@default`."""
 
     name: str
     version: str
@@ -119,7 +123,7 @@ Effect = CallHttp | CallOpenApi | RunProcess | RunContainer | CallFunction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Perform:
-    """Do this outside and report `Performed` for the same frame."""
+    """Command: perform the effect, and report `Performed` for the same frame."""
 
     frame: int
     reference: str
@@ -129,29 +133,29 @@ class Perform:
     """`{uid}{pointer with every loop index}/{try attempts, outermost first}/{n}`; n rises only after a
     definite answer."""
     deadline_ms: int | None = None
-    """Epoch milliseconds after which the engine will have given up."""
+    """Epoch milliseconds at which the engine stops waiting."""
     await_result: bool = True
-    """False for `await: false`: start it, do not wait; the engine has gone on already."""
+    """False for `await: false`: the engine does not wait for the result."""
     at_most_once: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Emit:
-    """An event to publish in the very step that commits the state: exactly once, whatever crashes."""
+    """Command: publish an event in the commit of the state, so exactly once."""
 
     reference: str
     event: Mapping[str, Any]
-    """A whole CloudEvent 1.0 in its JSON form."""
+    """A complete CloudEvent 1.0 in its JSON form."""
     generated: bool = False
-    """Its id follows from the idempotency key: no other event has it."""
+    """True if its id is derived from the idempotency key, and so unique."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartChild:
-    """A workflow to start in the very step that commits the state."""
+    """Command: start a workflow in the commit of the state."""
 
     frame: int
-    """The task that waits for its end; no frame of the state where it is not awaited."""
+    """Frame of the task that waits for the child; no frame of the state if `awaits` is False."""
     reference: str
     namespace: str
     name: str
@@ -163,60 +167,60 @@ class StartChild:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrived:
-    """An event that a subscription may want; the engine decides, and takes note of `number` either way."""
+    """A CloudEvent that may match a subscription; the engine decides, and records `number` in any case."""
 
     frame: int
     number: int
-    """Of the message in the run's inbox; they rise."""
+    """Ascending number of the message in the run's inbox."""
     event: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildEnded:
-    """The child that a frame waits for has ended, or could not be started."""
+    """End of the child that a frame waits for, or the failure to start it."""
 
     frame: int
     number: int
-    """Of the message in the run's inbox; 0 where it did not come through one."""
+    """Number of the message in the run's inbox; 0 if it did not come through the inbox."""
     status: Literal["completed", "faulted", "cancelled"]
     output: Any = None
     error: Mapping[str, Any] | None = None
     started: bool = True
-    """False where no workflow could be started: the error is of the task that asked for it."""
+    """False if no workflow could be started: the error is the parent task's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Performed:
-    """The outcome of an effect: `output`, or the error that it raises in the task."""
+    """Result of an effect: `output`, or the error that it raises in the task."""
 
     frame: int
     output: Any = None
     error: WorkflowError | None = None
     definite: bool = True
-    """False where the outside may not know of it (broken connection): the key's n stays."""
+    """False if the receiver may not have got the request (broken connection): n of the key stays."""
     authorization: Mapping[str, Any] | None = None
-    """What `$authorization` says from now on: `scheme` and `parameter` as they were sent. Never stored: the
-    task's output and exports are made in the very step that takes this in."""
+    """Value of `$authorization`: `scheme` and `parameter` as they were sent. Never stored: the step that
+    processes this event evaluates the task's output and exports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """The state was loaded by another worker: ask again for every effect that is under way."""
+    """The state was loaded by another worker: repeat the command of each effect under way."""
 
     worker: str = ""
-    """Name of the worker that had begun them and ended; empty where they have not begun."""
+    """Name of the ended worker that had begun the effects; empty if none had begun."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
-    """Someone asked for the run's end; nothing catches it."""
+    """Cancellation of the run; no task can catch it."""
 
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expired:
-    """The whole run's deadline passed: faults with the standard's timeout error; nothing catches it."""
+    """Timeout of the API exceeded: the run faults with the standard's timeout error; no task can catch it."""
 
     limit_s: float
     """Timeout of the API, in seconds."""
@@ -227,7 +231,7 @@ EngineEvent = Performed | Arrived | ChildEnded | Resumed | Cancelled | Expired
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """A line for the journal and the task table; for people, never for recovery."""
+    """A journal entry, also for the task table; read by people, never for recovery."""
 
     kind: Literal[
         "workflow.started",
@@ -253,7 +257,7 @@ class Note:
     ]
     at_ms: int
     reference: str = ""
-    """Static pointer of the task (`/do/2/charge`), without loop indexes: one row a task."""
+    """Static pointer of the task (`/do/2/charge`), without loop indexes: one row per task."""
     name: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
-    """Small facts: the error, the branch taken, the loop index, the due time. Never whole data."""
+    """Small facts: the error, the branch taken, the loop index, the due time. Never complete data."""

@@ -1,7 +1,7 @@
-"""Errors on their way: made by `raise`, given a place, and turned into the data that a run keeps.
+"""Errors of tasks: creation by `raise`, location, and conversion to the data that a run keeps.
 
-Used by `context`, `steps` and the kinds of tasks. A person who reads one learns which task failed and why,
-and sees no data.
+Used by `context`, `loop` and the kinds of tasks. Invariant: an error names the task that failed and the
+reason, and shows no data.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from iogate.expressions.paths import type_name
 from iogate.security import secret_members
 
 EXCERPT: Final = 1_000
-"""Characters of the body of a response that operators see."""
+"""Maximum number of characters of a response body that operators see."""
 _EXTENSIONS: Final = frozenset({"response", "responseExcerpt", "process", "sentTo"})
 
 
 class RaisedError(WorkflowError):
-    """What the author raises, by a `raise` task or in a Python function: its words stay as they are."""
+    """An error that the author raises, by a `raise` task or in a Python function; its text is not changed."""
 
 
 class UnknownOutcomeError(WorkflowError):
-    """An effect was under way when its worker died, and must happen at most once."""
+    """The worker died during an effect that must happen at most once."""
 
     def __init__(self) -> None:
         super().__init__("runtime", detail="its outcome is unknown, and it must happen at most once")
 
 
 def build_raised(body: Raise, scope: Scope) -> WorkflowError:
-    """The error that a `raise` task describes, or the one of failing to do so."""
+    """Return the error that a `raise` task describes, or the error of an invalid description."""
     if body.error is None:
         return WorkflowError("configuration", detail=f'error "{body.missing}" is not defined in use.errors')
     described = body.error.evaluate(scope.input, scope)
@@ -63,10 +63,10 @@ def locate(
     *,
     redact: Callable[[str], str],
 ) -> dict[str, Any]:
-    """The error of a task as data; what the engine says gets the task's name and turn in front.
+    """Return the error of a task as data, with the name and iteration of the task before the engine's text.
 
-    The instance tells the place in a function, so the words tell who called it. `calls` are the tasks around
-    that called functions, the inner first; of many, as in a circle, the first and the last are named.
+    `instance` gives the place in a function, so the text names the caller. `calls` are the enclosing tasks
+    that called functions, innermost first; of several, as in a recursion, the first and the last are named.
     """
     described = to_problem(error, task.pointer, redact)
     if not isinstance(error, RaisedError):
@@ -81,14 +81,14 @@ def locate(
 
 
 def _named(task: Task, scope: Frame) -> str:
-    turn = f" (turn {scope.turn})" if scope.turn is not None else ""
-    return f'task "{task.name}"{turn}'
+    iteration = f" (iteration {scope.turn})" if scope.turn is not None else ""
+    return f'task "{task.name}"{iteration}'
 
 
 def to_problem(error: WorkflowError, pointer: str, redact: Callable[[str], str]) -> dict[str, Any]:
-    """Return the error as data (RFC 7807), redacted: `catch` hands it to data, and the state keeps it.
+    """Return the error as redacted data (RFC 7807), for `catch` and for the state.
 
-    The runtime sets the instance, also of an error that an author describes.
+    The runtime sets `instance`, also for an error that an author describes.
     """
     described = {**error.to_json(), "instance": pointer}
     for name in ("type", "title", "detail"):
@@ -98,7 +98,7 @@ def to_problem(error: WorkflowError, pointer: str, redact: Callable[[str], str])
 
 
 def to_stored(error: Mapping[str, Any], redact: Callable[[str], str]) -> dict[str, Any]:
-    """Return the error as the run keeps it: the response, which is for `catch`, becomes `responseExcerpt`."""
+    """Return the error for the state: `responseExcerpt` replaces the response, which is only for `catch`."""
     kept = {name: value for name, value in error.items() if name != "response"}
     if excerpt := _excerpt((error.get("response") or {}).get("body"), redact):
         kept["responseExcerpt"] = excerpt
@@ -106,7 +106,7 @@ def to_stored(error: Mapping[str, Any], redact: Callable[[str], str]) -> dict[st
 
 
 def _excerpt(body: Any, redact: Callable[[str], str]) -> str:
-    """Return the beginning of a body, redacted before it is cut: else half a secret could remain."""
+    """Return the beginning of a body, redacted before it is cut: otherwise half a secret could remain."""
     if body is None:
         return ""
     if isinstance(body, str):
@@ -117,12 +117,12 @@ def _excerpt(body: Any, redact: Callable[[str], str]) -> str:
 
 
 def strip_extensions(error: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the error without its extensions: what callers and sinks see of it."""
+    """Return the error without its extensions, for callers and sinks."""
     return {name: value for name, value in error.items() if name not in _EXTENSIONS}
 
 
 def to_caught(error: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the error as `catch` hands it to data: without the members that are for operators alone."""
+    """Return the error as `catch` passes it to data: without the members for operators."""
     return {name: value for name, value in error.items() if name not in ("sentTo", "responseExcerpt")}
 
 

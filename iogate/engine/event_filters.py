@@ -1,13 +1,13 @@
-"""Which filter of a strategy takes an event, and what the events of one listening have agreed on.
+"""Matching of events with the filters of a listening task, and its correlation state.
 
 Used by `listen` and `schedule_on`. Filters are numbered: those of the strategy, then those of the one in
-`until`. What was agreed on are terms, JSON in a frame:
+`until`. The correlation state is called terms and is JSON in a frame:
 
     keys     a list with, for each filter, the values that its correlations expect, by their names
     filled   the filters of `all` that have their event
 
-Invariant: whether an event is taken depends on terms and event alone. One that breaks the expression of a
-filter is not for this task: a stranger's event must not fault a run.
+Invariant: the match depends on terms and event only. An event that makes the expression of a filter fail
+does not match: an unrelated event must not fault a run.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _EVERY: Mapping[str, Any] = {"match": {}, "correlate": []}
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """An event that a filter takes."""
+    """Result of matching an event with a filter."""
 
     terms: Terms
-    """What is agreed on from now on; the same object where nothing is new."""
+    """The terms after this event; the same object if nothing changed."""
     ends: bool
-    """True where the filter is one of `until`: the event itself does not count."""
+    """True if the filter is one of `until`: the event is not an item."""
     enough: bool
-    """True where no more events are to be waited for, as far as filters say."""
+    """True if the filters need no more events."""
 
 
 def initial_terms(body: Listen, arguments: Scope) -> Terms:
-    """The terms from which a listening starts; expectations are evaluated once, on the task's input."""
+    """Return the terms of a new subscription; `expect` is evaluated once, on the task's input."""
     keys: list[dict[str, Any]] = []
     for one in _filters(body):
         known = {} if one is None else {each.name: each.expect for each in one.correlations if each.expect}
@@ -51,14 +51,14 @@ def initial_terms(body: Listen, arguments: Scope) -> Terms:
 
 
 def is_satisfied_initially(body: Listen, terms: Terms) -> bool:
-    """Tell whether nothing is to be waited for from the start: all of no filters."""
+    """Tell whether the task need not wait for any event: `all` of no filters."""
     return _enough(body, terms, None)
 
 
 def match(body: Listen, terms: Terms, event: Mapping[str, Any], arguments: Scope) -> Match | None:
-    """Find the filter that takes the event; those that end the waiting go first.
+    """Match the event with the filters, those of `until` first; return None if none matches.
 
-    Raises WorkflowError where not the event is at fault, but what the run must have.
+    Raises WorkflowError if the cause is not the event but the run, such as a missing secret.
     """
     filters, own = _filters(body), _own(body)
     for index in (*range(own, len(filters)), *range(own)):
@@ -73,7 +73,7 @@ def match(body: Listen, terms: Terms, event: Mapping[str, Any], arguments: Scope
 
 
 def subscription(body: Listen, terms: Terms) -> list[Mapping[str, Any]]:
-    """The subscription: of each filter that has no event yet what can be told without the run."""
+    """Return the conditions, checkable without the run, of each filter that has no event yet."""
     return [
         _EVERY if one is None else _want(one, terms["keys"][index])
         for index, one in enumerate(_filters(body))
@@ -82,7 +82,7 @@ def subscription(body: Listen, terms: Terms) -> list[Mapping[str, Any]]:
 
 
 def common_keys(terms: Terms) -> dict[str, Any]:
-    """The correlation keys by their names."""
+    """Return the correlation keys by their names."""
     return {name: value for known in terms["keys"] for name, value in known.items()}
 
 
@@ -100,7 +100,7 @@ def _want(one: Filter, known: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _strategy(strategy: Strategy | None) -> tuple[Filter | None, ...]:
-    """The filters of a strategy; None stands for that of `any: []`, which takes every event."""
+    """Return the filters of a strategy; None is the filter of `any: []`, which matches every event."""
     if strategy is None:
         return ()
     return strategy.filters or ((None,) if strategy.mode == "any" else ())
@@ -111,7 +111,7 @@ def _filters(body: Listen) -> tuple[Filter | None, ...]:
 
 
 def _own(body: Listen) -> int:
-    """How many filters are the strategy's own; those after them are of `until`."""
+    """Return the number of filters of the strategy itself; the filters after them are of `until`."""
     return len(_strategy(body.to))
 
 
@@ -138,7 +138,7 @@ def _agreed(body: Listen, terms: Terms, index: int, found: Mapping[str, Any]) ->
 def _shared(
     body: Listen, keys: list[dict[str, Any]], found: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The keys with those that were found: correlations of one name have one, unless they expect another."""
+    """Merge found keys into the keys: correlations of one name share a key unless they expect another."""
     common: dict[str, Any] = {}
     for each in found:
         for name, value in each.items():
@@ -153,7 +153,7 @@ def _shared(
 def _keys_of(
     one: Filter, expected: Mapping[str, Any], event: Mapping[str, Any], arguments: Scope
 ) -> dict[str, Any] | None:
-    """The correlation keys of an event that the filter takes; None where it does not."""
+    """Return the correlation keys of an event that the filter matches; None if it does not match."""
     try:
         for name, wanted in one.attributes.items():
             if event.get(name) is None or not _matches(name, wanted, event[name], arguments):
@@ -174,19 +174,19 @@ def _keys_of(
 
 
 def _matches(name: str, wanted: Template, value: Any, arguments: Scope) -> bool:
-    """Tell whether an attribute fits: text as it is or as a pattern, a condition on it, or equal data."""
+    """Tell whether an attribute matches: text or a pattern, a condition on the value, or equal data."""
     constant = isinstance(wanted, Literal)
     result = wanted.value if isinstance(wanted, Literal) else wanted.evaluate(value, arguments)
     if constant and isinstance(result, str):
         return matches_text(result, value)
     if not constant and isinstance(result, bool):
         return result
-    # In binary mode every attribute is text: 3 and "3" are one, as for correlations.
+    # In binary mode every attribute is text: 3 equals "3", as for correlations.
     return _includes(result, value) if name == "data" else same_key(result, value)
 
 
 def _includes(wanted: Any, value: Any) -> bool:
-    """Equality of JSON values; of objects only the members that are wanted count."""
+    """Tell whether JSON values are equal; of objects only the wanted members are compared."""
     if isinstance(wanted, Mapping):
         return isinstance(value, Mapping) and all(
             name in value and _includes(member, value[name]) for name, member in wanted.items()

@@ -1,8 +1,8 @@
-"""Whether an event may concern a subscription: what can be told cheaply, far from the run.
+"""Cheap test, without the run, whether an event may match a subscription.
 
-Called by the matcher of a worker and by the harness of `testing`, for events and subscriptions that may go
-together; and by `listen` for attributes and keys. Invariants: linear in the size of the event, never jq,
-and no event that a run would take is held back: where only the run can tell, the answer is yes.
+Called by the subscription index of a worker, by the harness of `testing`, and by `event_filters` for
+attributes and keys. Invariants: linear in the size of the event, never jq, and no false negatives: where
+only the run can decide, the result is True.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import jsonschema_rs
 from iogate.expressions import paths
 
 _PLAIN = re.compile(r"[A-Za-z0-9._:/-]*")
-"""Text that stands for itself, dots included: types and addresses are no patterns."""
+"""Text that is not a pattern, dots included: types and addresses."""
 
 _ATTRIBUTE = "@"
-"""No path begins with it."""
+"""Prefix of attribute names in index keys; no path begins with it."""
 
 
 def may_match(wanted: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
-    """Tell whether one entry of a frame's `wants` may take the event."""
+    """Tell whether one entry of a frame's `wants` may match the event."""
     for name, text in wanted["match"].items():
         if not matches_text(text, event.get(name)):
             return False
@@ -37,15 +37,15 @@ def may_match(wanted: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
 
 
 def event_type(wanted: Mapping[str, Any]) -> str:
-    """The one type of event that the entry can take; empty where there may be several."""
+    """Return the only event type that the entry can match; an empty string if there may be several."""
     text: str = wanted["match"].get("type", "")
     return text if _PLAIN.fullmatch(text) else ""
 
 
 def index_key(wanted: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Where an event must have which text for the entry to take it, by `text_at`; None: no one text decides.
+    """Return a place (for `text_at`) and the text that a matching event has there; None if there is none.
 
-    The key of a correlation rather than an attribute: it tells more subscriptions apart.
+    A correlation key is preferred to an attribute, because it is more selective.
     """
     for path, expected in wanted["correlate"]:
         text = _as_text(expected)
@@ -58,7 +58,7 @@ def index_key(wanted: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def text_at(place: str, event: Mapping[str, Any]) -> str | None:
-    """The text that an event has at a place of `key_of`; None where it has none."""
+    """Return the text that an event has at a place of `index_key`; None if it has none."""
     if place.startswith(_ATTRIBUTE):
         return _as_text(event.get(place.removeprefix(_ATTRIBUTE)))
     path = _path(place)
@@ -66,9 +66,9 @@ def text_at(place: str, event: Mapping[str, Any]) -> str | None:
 
 
 def matches_text(wanted: str, value: Any) -> bool:
-    """Tell whether an attribute is the wanted text, or matches it as a pattern of the whole text.
+    """Tell whether an attribute equals the wanted text, or matches it as a pattern of the whole text.
 
-    Numbers and booleans count as the text that HTTP headers carry them in.
+    Numbers and booleans are compared as the text that HTTP headers carry.
     """
     text = _as_text(value)
     if text is None:
@@ -82,7 +82,7 @@ def matches_text(wanted: str, value: Any) -> bool:
 
 
 def same_key(expected: Any, found: Any) -> bool:
-    """Tell whether an event carries the correlation key: null is none; 7, 7.0 and "7" are one."""
+    """Tell whether an event carries the correlation key: null never matches; 7, 7.0 and "7" are equal."""
     if found is None:
         return False
     if isinstance(found, dict | list) or isinstance(expected, dict | list):
@@ -104,7 +104,7 @@ def _as_text(value: Any) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _pattern(text: str) -> jsonschema_rs.Validator | None:
-    """The pattern, in a dialect that takes linear time; None for text that is no pattern."""
+    """Compile the pattern in a linear-time dialect; return None for text that is no pattern."""
     try:
         return jsonschema_rs.Draft202012Validator(
             {"pattern": f"^(?:{text})$"}, pattern_options=jsonschema_rs.RegexOptions()
@@ -115,7 +115,7 @@ def _pattern(text: str) -> jsonschema_rs.Validator | None:
 
 @lru_cache(maxsize=4096)
 def _path(text: str) -> paths.Path | None:
-    """The plain path into the event that the expression is; None where only jq can tell."""
+    """Parse an expression that is a plain path into the event; return None if only jq can evaluate it."""
     parsed = paths.parse(text)
     return parsed if isinstance(parsed, paths.Path) and parsed.variable is None else None
 

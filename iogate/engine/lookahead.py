@@ -1,7 +1,7 @@
-"""What a run comes to next, said before it happens: so it is known where an expression without end stands.
+"""Name of the task that the next slice executes, determined before the slice.
 
-Used by the worker for a run that may have ended another worker. Pure; nothing is evaluated here. Invariant:
-what is said holds, and where the next slice may come to several tasks nothing is said.
+Used by the worker for a run that may have crashed another worker, to find an expression that does not end.
+Pure; evaluates nothing. Invariant: a named task is right; None if the slice may execute several tasks.
 
     has_pending_events ──yes──▶ a slice without steps: `next_task` names the task of the events
         └─────no──────────────▶ a slice of one step:   `next_task` names the task of the step
@@ -20,20 +20,22 @@ from iogate.engine.state.run_state import State
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextTask:
+    """The task that a slice executes."""
+
     pointer: str
-    """Static, of the task; `/input` and `/output` are of the workflow's own data flow."""
+    """Static pointer of the task; `/input` and `/output` denote the workflow's own data flow."""
     name: str = ""
-    """The task's; the workflow's own data flow has none."""
+    """Name of the task; empty for the workflow's own data flow."""
 
 
 def has_pending_events(state: State, events: Sequence[EngineEvent], now_ms: int) -> bool:
-    """Whether a slice takes something in before its first step: its input, news, a time that has come."""
+    """Tell whether a slice processes input, events or due timers before its first step."""
     due_ms = state.due_ms
     return bool(events) or state.status == "pending" or (due_ms is not None and due_ms <= now_ms)
 
 
 def next_task(program: Program, state: State, events: Sequence[EngineEvent], now_ms: int) -> NextTask | None:
-    """What a slice comes to that takes in the news, where there is any, and else does one step."""
+    """Return the task of a slice that processes the events, if there are any, or else executes one step."""
     if state.ended or any(isinstance(each, Cancelled | Expired) for each in events):
         return None
     if state.status == "pending":
@@ -44,7 +46,7 @@ def next_task(program: Program, state: State, events: Sequence[EngineEvent], now
 
 
 def task_under_way(program: Program, state: State) -> NextTask | None:
-    """The task whose effect is under way."""
+    """Return the only task whose effect is under way; None if there is not exactly one."""
     return _only(program, state, iter(state.under_way))
 
 
@@ -52,7 +54,7 @@ def _concerned(state: State, events: Sequence[EngineEvent], now_ms: int) -> Iter
     for each in events:
         if isinstance(each, Performed | Arrived | ChildEnded):
             yield each.frame
-        elif isinstance(each, Resumed):  # what was under way is asked for again
+        elif isinstance(each, Resumed):  # repeats effects and subscriptions
             yield from state.under_way
             yield from (key for key in state.waiting if _subscribes(state.frames[key]))
     yield from (key for key, moment in state.indexed().moments.items() if moment <= now_ms)
@@ -63,7 +65,7 @@ def _subscribes(frame: Frame) -> bool:
 
 
 def _only(program: Program, state: State, keys: Iterator[int]) -> NextTask | None:
-    """The one task that all these frames are of."""
+    """Return the task that all these frames belong to; None if they belong to several."""
     pointers = {_task_of(state, frame) for key in keys if (frame := state.frames.get(key)) is not None}
     return _task(program, pointers.pop()) if len(pointers) == 1 else None
 
@@ -87,5 +89,5 @@ def _stepping(program: Program, state: State) -> NextTask | None:
 
 
 def _task(program: Program, pointer: str) -> NextTask | None:
-    """None: the workflow itself, which is no task."""
+    """Return the task at a pointer; None for the empty pointer of the workflow."""
     return NextTask(pointer=pointer, name=program.tasks[pointer].name) if pointer else None

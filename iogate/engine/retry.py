@@ -1,15 +1,15 @@
-"""Another attempt of a run that faulted: from its task that did, or from an earlier one.
+"""Another attempt of a faulted run: from the task that faulted, or from an earlier task.
 
-Called by `runs retry`, never by `advance`. A state that faulted holds its tree as it was when the error was
-raised; all that is done here is to make it one that can go on. Invariants: nothing that was committed happens
-again but what someone asks for by name; the parts of idempotency keys stay as they were.
+Called by `runs retry`, never by `advance`. A faulted state holds its tree as it was when the error was
+raised; this module turns it into a state that can continue. Invariants: no committed step is repeated
+unless an operator names it; the parts of idempotency keys do not change.
 
-    leaf scope      stands at the task that faulted, and begins it
-    effect          is asked for again, with its key (`Resumed`)
-    timer, delay    goes on to its due time
+    leaf scope      begins the task that faulted
+    effect          is requested again, with its key (`Resumed`)
+    timer, delay    continues to its due time
     event           is subscribed to again (`Resumed`); events of the meantime are lost
     child           was cancelled with its parent: its task begins again
-    deadline        the task has its whole time again
+    deadline        starts again with its full length
 """
 
 from __future__ import annotations
@@ -28,18 +28,20 @@ from iogate.errors import Refused
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumedState:
+    """A state that continues from a given task."""
+
     state: State
     is_original_input: bool
-    """False where the task gets the data that flowed when the run faulted: what it had then is not kept."""
+    """False if the task gets the data that flowed when the run faulted, because its own input is not kept."""
 
 
 def resume_faulted(state: State, now_ms: int) -> State:
-    """The state that goes on where it faulted.
+    """Return the state that continues at the task that faulted.
 
-    Raises Refused where it has not.
+    Raises Refused if the run has not faulted.
     """
     if state.status != "faulted":
-        raise Refused(f"the run is {state.status}: only one that faulted can be retried")
+        raise Refused(f"the run is {state.status}: only a faulted run can be retried")
     if not state.frames:
         return State(next_id=state.next_id, inbox_done=state.inbox_done)
     frames = {key: _ready(frame, now_ms) for key, frame in state.frames.items() if frame.phase != "child"}
@@ -51,24 +53,23 @@ def _ready(frame: Frame, now_ms: int) -> Frame:
     if frame.deadline_ms is not None:
         attributes["deadline_ms"] = now_ms + frame.deadline_ms - frame.started_ms
         if frame.phase == "inside":
-            attributes["started_ms"] = now_ms  # what an effect was asked for with stays, and its time with it
+            attributes["started_ms"] = now_ms  # an effect keeps its time, and so its arguments
     if frame.phase == "event":
         attributes["wants"] = None
     return replace_frame(frame, **attributes) if attributes else frame
 
 
 def resume_from(program: Program, state: State, pointer: str, now_ms: int, given: Any) -> ResumedState:
-    """The state that goes on from the task at `pointer`, with nothing of what began after it.
+    """Return the state that continues from the task at `pointer`; `given` is the input of the run.
 
-    `given` is the input of the run.
-    The task stands in a list that the run was in when it faulted, and had its turn there. Raises Refused.
+    Raises Refused if the run was not in the task's list when it faulted, or had not reached the task.
     """
     task, at, index = _place(program, pointer)
     resumed = resume_faulted(state, now_ms)
     if not resumed.frames:
         if pointer == program.lists["/do"].tasks[0].pointer:
             return ResumedState(state=resumed, is_original_input=True)
-        raise Refused(f"the run has not begun: it can only begin, without {pointer}")
+        raise Refused(f"the run has not begun: it cannot be retried from {pointer}, only from its start")
     path = _path(program, state)
     scope = next((frame for frame in path if frame.pointer == at), None)
     if scope is None:
@@ -78,8 +79,8 @@ def resume_from(program: Program, state: State, pointer: str, now_ms: int, given
             hint=f"name a task of a list that it was in: {known}",
         )
     if index > scope.position:
-        stands = _standing(program, scope)
-        raise Refused(f'"{task.name}" had not had its turn: in {at} the run stands at {stands}')
+        current = _current_task(program, scope)
+        raise Refused(f'the run has not reached task "{task.name}": in {at} it is at {current}')
     value, is_original_input = _input(program, state.frames, scope, index, given)
     tree = FrameTree(resumed)
     tree.remove_below(tree[scope.id])
@@ -90,9 +91,9 @@ def resume_from(program: Program, state: State, pointer: str, now_ms: int, given
 
 
 def restart_call(program: Program, state: State) -> State:
-    """Return the state before the call of the function in which the run faulted, if nothing was done there.
+    """Return the state before the call of the function in which the run faulted, if no task ended there.
 
-    The current definition then makes the arguments of the call. A function that has got further goes on.
+    The current definition then evaluates the arguments of the call. Otherwise return the same state.
     """
     call: Frame | None = None
     for scope in _path(program, state):
@@ -112,7 +113,7 @@ def restart_call(program: Program, state: State) -> State:
 
 
 def _is_untouched(frames: Mapping[int, Frame], task: Frame, scope: Frame) -> bool:
-    """Tell whether the only thing that happened in a task is that it stands before its first inner task."""
+    """Tell whether a task has begun but none of its inner tasks has."""
     return (
         (scope.position, scope.turn or 0, task.attempt) == (0, 0, 0)
         and not scope.extended
@@ -124,13 +125,13 @@ def _is_untouched(frames: Mapping[int, Frame], task: Frame, scope: Frame) -> boo
 
 
 def enclosing_call(program: Program, state: State) -> str | None:
-    """Return the pointer of the outermost task whose function the run stands in; None if in none."""
+    """Return the pointer of the outermost task whose function the run is in; None if it is in none."""
     calls = [scope.parent for scope in _path(program, state) if is_function(scope.pointer)]
     return None if not calls or calls[-1] is None else state.frames[calls[-1]].pointer
 
 
 def _place(program: Program, pointer: str) -> tuple[Task, str, int]:
-    """The task at a pointer, the list that it stands in, and its place there."""
+    """Return the task at a pointer, the pointer of its list, and its index there."""
     for at, tasks in program.lists.items():
         for index, task in enumerate(tasks.tasks):
             if task.pointer == pointer:
@@ -142,12 +143,12 @@ def _place(program: Program, pointer: str) -> tuple[Task, str, int]:
 
 
 def _path(program: Program, state: State) -> list[Frame]:
-    """The scopes that the task that faulted stands in, innermost first."""
+    """Return the scopes around the task that faulted, innermost first."""
     frames = state.frames
     inner = {frame.parent for frame in frames.values()}
     leaves = [frame for frame in frames.values() if frame.kind == "scope" and frame.id not in inner]
     where = (state.error or {}).get("instance")
-    faulted = [leaf for leaf in leaves if where in (_standing(program, leaf), _around(frames, leaf))]
+    faulted = [leaf for leaf in leaves if where in (_current_task(program, leaf), _around(frames, leaf))]
     scope = max(faulted or leaves, key=lambda leaf: leaf.id, default=None)
     if scope is None:
         return [frame for frame in frames.values() if frame.pointer == "/do" and frame.kind == "scope"]
@@ -165,7 +166,7 @@ def _around(frames: Mapping[int, Frame], scope: Frame) -> str:
     return frames[scope.parent].pointer if scope.parent is not None else ""
 
 
-def _standing(program: Program, scope: Frame) -> str:
+def _current_task(program: Program, scope: Frame) -> str:
     tasks = program.lists[scope.pointer].tasks
     return tasks[scope.position].pointer if scope.position < len(tasks) else "its end"
 
@@ -173,10 +174,10 @@ def _standing(program: Program, scope: Frame) -> str:
 def _input(
     program: Program, frames: Mapping[int, Frame], scope: Frame, index: int, given: Any
 ) -> tuple[Any, bool]:
-    """What the task at `index` is given, and whether it was given that before."""
+    """Return the input of the task at `index`, and whether it is the input that the task had before."""
     if index == scope.position:
         around = next((each for each in frames.values() if each.parent == scope.id), None)
-        # an extension behind the task has its output flow already
+        # During an extension after the task, the task's output flows already.
         return (around.raw, True) if around is not None and around.then is not None else (scope.value, True)
     assert scope.parent is not None
     frame = frames[scope.parent]
@@ -190,9 +191,9 @@ def _input(
 
 
 def migrate(old: Program, new: Program, state: State) -> State:
-    """The state in another version of the workflow: it stands at the tasks of the same names.
+    """Return the state for another version of the workflow, at the tasks of the same names.
 
-    Raises Refused, which names what is not there any more.
+    Raises Refused, which names the tasks and lists that the other version lacks.
     """
     migration = _Migration(old, new)
     frames = {key: migration.frame(frame) for key, frame in sorted(state.frames.items())}
@@ -212,10 +213,9 @@ def migrate_and_resume_from(
 ) -> ResumedState:
     """Return the state that goes on from the task at `pointer` of another version of the workflow.
 
-    Tasks that began after that one need not be in the other version: they are begun again as it has them.
+    Tasks that began after that one need not be in the other version: they begin again.
 
-    Raises:
-        Refused: the task, or a task around or before it that the run was in, is not in both versions.
+    Raises Refused if the task, or a task around or before it that the run was in, is not in both versions.
     """
     _place(new, pointer)
     try:
@@ -232,17 +232,17 @@ def migrate_and_resume_from(
 
 
 class _Migration:
-    """Finds for pointers of one program those of another, by the names of tasks."""
+    """Mapping of pointers from one program to another, by the names of tasks."""
 
     def __init__(self, old: Program, new: Program) -> None:
         self.old = old
         self.new = new
         self.lost: list[str] = []
-        """Why something does not fit."""
+        """Reasons why the state does not fit."""
         self._lists = {task.pointer: (at, task) for at, tasks in old.lists.items() for task in tasks.tasks}
 
     def frame(self, frame: Frame) -> Frame:
-        """The frame with its pointers in the new program."""
+        """Return the frame with its pointers in the new program."""
         if frame.kind != "scope":
             return self._of_task(frame) if frame.pointer else frame
         at = self.list(frame.pointer)
@@ -265,7 +265,7 @@ class _Migration:
         if type(before.body) is not type(after.body):
             self.lost.append(f'task "{before.name}" ({frame.pointer}) is of another kind')
         elif isinstance(after.body, Fork) and not _same_branches(before, after):
-            self.lost.append(f'the branches of "{before.name}" ({frame.pointer}) are others')
+            self.lost.append(f'the branches of "{before.name}" ({frame.pointer}) differ')
         elif frame.phase == "event" and before.definition.get("listen") != after.definition.get("listen"):
             self.lost.append(f'"{before.name}" ({frame.pointer}) listens to something else')
         attributes: dict[str, Any] = {"pointer": pointer}
@@ -275,7 +275,7 @@ class _Migration:
             if name in names:
                 attributes["extension"] = names.index(name)
             else:
-                self.lost.append(f'extension "{name}" extends "{before.name}" ({frame.pointer}) no more')
+                self.lost.append(f'extension "{name}" no longer extends "{before.name}" ({frame.pointer})')
         return replace_frame(frame, **attributes)
 
     def _extensions(self, scope: Frame, before: Task, pointer: str) -> list[int]:
@@ -284,7 +284,7 @@ class _Migration:
         return [names.index(name) for name in applied if name in names]
 
     def _position(self, scope: Frame, at: str) -> int:
-        """Before the task of the same name; at the end, behind the one that was the last."""
+        """Return the index of the task of the same name; at the end, the index after the former last task."""
         before, after = self.old.lists[scope.pointer].tasks, self.new.lists[at].tasks
         names = [task.name for task in after]
         beyond = max(scope.position - len(before) + 1, 0)
@@ -292,12 +292,12 @@ class _Migration:
         if task.name not in names:
             self.lost.append(f'it has no task "{task.name}" in {at}')
             return scope.position
-        if scope.position > len(before):  # it said `exit`
+        if scope.position > len(before):  # ended by `exit`
             return len(after) + 1
         return names.index(task.name) + beyond
 
     def list(self, pointer: str) -> str | None:
-        """The list in the new program; None where there is none, which is noted."""
+        """Return the pointer of the list in the new program; record its absence."""
         found = self._list(pointer)
         if found is not None and found not in self.new.lists:
             self.lost.append(f"it has no list {found}")
@@ -332,7 +332,7 @@ class _Migration:
         )
 
     def task(self, pointer: str) -> str | None:
-        """The task of the same name in the list of the same name; None where there is none, noted."""
+        """Return the pointer of the task of the same name in the new program; record its absence."""
         at, task = self._lists[pointer]
         new = self.list(at)
         if new is None:

@@ -1,7 +1,7 @@
-"""JSON Schemas of the data flow, compiled once a program and kept as long as it.
+"""JSON Schemas of the data flow, compiled once per program and cached as long as the program.
 
-Called by `context` and `steps`. Invariants: validation reads nothing but schema and value (references to the
-network are refused), and what it says shows no data.
+Called by `context`. Invariants: validation reads only schema and value (references to the network are
+refused), and its messages show no data.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from iogate.errors import WorkflowError
 _validators: WeakKeyDictionary[Schema, jsonschema_rs.Validator] = WeakKeyDictionary()
 
 
-def require(schema: Schema, value: Any, what: str) -> None:
-    """Hold `value` against the schema; `what` names it for people, as in `input`.
+def require(schema: Schema, value: Any, label: str) -> None:
+    """Validate `value` against the schema; `label` names the value in messages, as in `input`.
 
-    Raises WorkflowError: `validation` where it does not hold, `configuration` where the schema is
-    none, or did not come with the program.
+    Raises WorkflowError: `validation` if the value does not match, `configuration` if the schema is
+    invalid or not in the program.
     """
     validator = _validators.get(schema)
     if validator is None:
-        validator = _validators[schema] = _compile(schema, what)
+        validator = _validators[schema] = _compile(schema, label)
     try:
         validator.validate(value)
     except jsonschema_rs.ValidationError as error:
         where = "".join(f"/{part}" for part in error.instance_path)
         raise WorkflowError(
             "validation",
-            detail=f"{what} does not match its schema: at {where or 'its root'}: {error.message}",
+            detail=f"{label} does not match its schema: at {where or 'its root'}: {error.message}",
         ) from None
 
 
-def _compile(schema: Schema, what: str) -> jsonschema_rs.Validator:
+def _compile(schema: Schema, label: str) -> jsonschema_rs.Validator:
     if schema.missing:
         raise WorkflowError(
-            "configuration", detail=f"the schema of the {what} is not in the revision: {schema.missing}"
+            "configuration", detail=f"the schema of the {label} is not in the revision: {schema.missing}"
         )
     try:
         return jsonschema_rs.validator_for(
@@ -48,7 +48,7 @@ def _compile(schema: Schema, what: str) -> jsonschema_rs.Validator:
     except (ValueError, jsonschema_rs.ValidationError) as error:
         reason = getattr(error, "message", None) or str(error).split("\n", 1)[0]
         raise WorkflowError(
-            "configuration", detail=f"the schema of the {what} is no JSON Schema: {reason}"
+            "configuration", detail=f"the schema of the {label} is not a valid JSON Schema: {reason}"
         ) from None
 
 

@@ -1,7 +1,7 @@
-"""What expressions know at each stage of a task: the standard's arguments, looked up when named.
+"""Variables that expressions can name at each stage of a task, looked up when an expression names them.
 
-Used by `context`, the kinds of tasks and `call`. Invariant: a stage sees exactly what the standard's table
-gives it, and the variables of the loops and handlers around the task, but none from outside a function.
+Used by `context`, the kinds of tasks and `call`. Invariant: a stage sees exactly the variables of the
+standard's table, and those of the loops and handlers around the task, but none from outside a function.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """What a run was accepted with."""
+    """Constant facts of a run."""
 
     uid: str
     started_at_ms: int
     input: Any
-    """Raw."""
+    """Raw input."""
     attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What is around a run now; given to each call, never stored."""
+    """Environment of a run at present; passed to each call, never stored."""
 
     secrets: Mapping[str, Any] = field(default_factory=dict)
-    """Resolved, of the names that the workflow declares; those that cannot be resolved are absent."""
+    """Resolved secrets that the workflow declares; those that cannot be resolved are absent."""
     unset: Mapping[str, str] = field(default_factory=dict)
     """Reason, by name, why a secret that the settings define cannot be resolved."""
     once: frozenset[str] = frozenset()
-    """Functions (`name:version`) that must not be called again where the outcome of a call is unknown."""
+    """Functions (`name:version`) that must not be called again if the outcome of a call is unknown."""
     error_types: str = "open-workflow"
     """The family of URIs that names the standard's errors."""
     redact: Callable[[str], str] = str
-    """Takes secrets out of a text of an error."""
+    """Removes secrets from the text of an error."""
     runtime: Mapping[str, Any] = field(
         default_factory=lambda: {"name": "iogate", "version": __version__, "metadata": {}}
     )
@@ -53,7 +53,7 @@ class Environment:
 
 @dataclass(slots=True, kw_only=True)
 class Scope:
-    """The arguments of one task; `stage` moves on as the task does."""
+    """Variables of the expressions of one task; `stage` changes as the task proceeds."""
 
     program: Program
     facts: RunFacts
@@ -72,10 +72,10 @@ class Scope:
     has_output: bool = False
     output: Any = None
     extended: Callable[[], Mapping[str, Any]] | None = None
-    """In an extension: the task that it extends, which is `$task` there."""
+    """In an extension: returns the descriptor of the extended task, which is `$task` there."""
     authenticate: Callable[[], Authentication | None] | None = None
     authorization: Mapping[str, Any] | None = None
-    """What the call presented, once it was made."""
+    """Credentials that the call sent, once it was made."""
     idempotency_key: str | None = None
     _variables: Mapping[str, Any] | None = None
 
@@ -115,13 +115,13 @@ class Scope:
         return self._variables
 
     def secrets(self) -> Mapping[str, Any]:
-        """Declared secrets, all of them.
+        """Return all declared secrets.
 
-        Raises WorkflowError `authorization` where one is declared and not to be had, and in a function from
-        elsewhere, whatever its text was taken for when it was compiled.
+        Raises WorkflowError `authorization` if a declared secret is not available, and always in a function
+        that was fetched from another host.
         """
         if self._function() is not None:
-            raise WorkflowError("authorization", detail="a function from elsewhere sees no $secrets")
+            raise WorkflowError("authorization", detail="a function from another host cannot read $secrets")
         held = self.environment.secrets
         for name in self.program.secrets:
             if name not in held:
@@ -144,7 +144,7 @@ class Scope:
         }
 
     def _function(self) -> Any:
-        """The function from elsewhere that the task is in: its workflow is none of its business."""
+        """Return the fetched function that the task is in; such a function does not see the workflow."""
         if self.task is None or not self.task.pointer.startswith(FUNCTIONS):
             return None
         return self.program.foreign.get("/".join(self.task.pointer.split("/", 4)[:4]))
@@ -160,7 +160,7 @@ class Scope:
         return descriptor
 
     def describe(self, task: Task, *, raw: Any = ..., started_ms: int | None = None) -> dict[str, Any]:
-        """The standard's descriptor of a task: of the scope's own, where nothing else is said."""
+        """Return the standard's descriptor of a task; defaults are the values of this scope."""
         return {
             "name": task.name,
             "reference": task.pointer,
@@ -172,9 +172,9 @@ class Scope:
     def describe_with_definition(
         self, task: Task, *, raw: Any = ..., started_ms: int | None = None
     ) -> dict[str, Any]:
-        """A task as its extensions see it: the standard's descriptor, with the members of its definition.
+        """Return a task for its extensions: the standard's descriptor, with the members of its definition.
 
-        A call's endpoint is an object here, whichever way it was written: `$task.with.endpoint.uri`.
+        A call's endpoint is always an object here: `$task.with.endpoint.uri`.
         """
         members = {name: member for name, member in task.definition.items() if name != "output"}
         arguments = members.get("with")
@@ -199,20 +199,20 @@ class Scope:
             case Authentication(scheme="bearer", parameters=members):
                 return {"scheme": "Bearer", "parameter": members.get("token")}
             case Authentication(scheme="digest"):
-                return {"scheme": "Digest", "parameter": None}  # the answer to a challenge yet to come
+                return {"scheme": "Digest", "parameter": None}  # known after the challenge only
             case Authentication():
-                return {"scheme": "Bearer", "parameter": None}  # a token that the call will ask for
+                return {"scheme": "Bearer", "parameter": None}  # known after the token request only
             case _:
                 return None
 
 
 def describe_time(at_ms: int) -> dict[str, Any]:
-    """The standard's descriptor of a point in time."""
+    """Return the standard's descriptor of a point in time."""
     at = _EPOCH + timedelta(milliseconds=at_ms)
     text = at.strftime("%Y-%m-%dT%H:%M:%S") + f".{at_ms % 1000:03d}Z"
     return {"iso8601": text, "epoch": {"seconds": at_ms // 1000, "milliseconds": at_ms}}
 
 
 def is_truthy(result: Any) -> bool:
-    """What counts as true in conditions: as in jq, all but false and null."""
+    """Tell whether a result is true in conditions: as in jq, all but false and null."""
     return result is not None and result is not False

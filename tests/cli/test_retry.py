@@ -181,7 +181,7 @@ def test_a_task_whose_input_is_not_kept_gets_what_flowed_and_that_is_said(
     ("pointer", "says"),
     [
         ("/do/7/none", "shop/order:1.0.0 has no task /do/7/none"),
-        ("/do/2/thank", '"thank" had not had its turn: in /do the run stands at /do/1/both'),
+        ("/do/2/thank", 'the run has not reached task "thank": in /do it is at /do/1/both'),
     ],
 )
 def test_a_place_that_cannot_be_is_refused(

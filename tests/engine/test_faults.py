@@ -32,7 +32,7 @@ FAULTS: dict[str, tuple[str, Any, str, int, str, str]] = {
         "expression",
         400,
         "/do/0/f/for/do/0/a",
-        'task "a" (turn 1): expression ${ .n.x } failed: cannot index number with "x"',
+        'task "a" (iteration 1): expression ${ .n.x } failed: cannot index number with "x"',
     ),
     "for over no array": (
         "do: [{f: {for: {in: .n}, do: [{a: {set: '1'}}]}}]",
@@ -48,7 +48,7 @@ FAULTS: dict[str, tuple[str, Any, str, int, str, str]] = {
         "expression",
         400,
         "/do/0/f",
-        'task "f" (turn 0): expression ${ .n.x } failed: cannot index number with "x"',
+        'task "f" (iteration 0): expression ${ .n.x } failed: cannot index number with "x"',
     ),
     "the input schema of a task": (
         "do: [{a: {input: {schema: {document: {type: object, properties: {n: {type: string}}}}}, set: '1'}}]",
@@ -96,7 +96,7 @@ FAULTS: dict[str, tuple[str, Any, str, int, str, str]] = {
         "configuration",
         400,
         "/do/0/a",
-        'task "a": the schema of the input is no JSON Schema: ',
+        'task "a": the schema of the input is not a valid JSON Schema: ',
     ),
     "a schema that refers to the network": (
         "do: [{a: {input: {schema: {document: {$ref: 'http://localhost:1/x.json'}}}, set: '1'}}]",
@@ -160,7 +160,7 @@ FAULTS: dict[str, tuple[str, Any, str, int, str, str]] = {
         "expression",
         400,
         "/use/functions/f",
-        'task "a" (turn 0): function "f": expression ${ [$item] } failed: '
+        'task "a" (iteration 0): function "f": expression ${ [$item] } failed: '
         "$item is not defined here; known are none",
     ),
 }

@@ -267,7 +267,7 @@ def test_a_task_that_waited_for_a_child_starts_another() -> None:
 def test_only_a_run_that_faulted_is_revived(happening: Any) -> None:
     run = Run(program("do: [{w: {wait: PT1H}}]"))
     run.tell(*([happening] if happening else []))
-    with pytest.raises(Refused, match="only one that faulted can be retried"):
+    with pytest.raises(Refused, match="only a faulted run can be retried"):
         resume_faulted(run.state, NOW_MS)
 
 
@@ -307,7 +307,7 @@ def test_the_first_task_of_all_gets_what_flows_where_the_input_of_the_workflow_i
     ("pointer", "says"),
     [
         ("/do/9/nothing", "test/sample:1.0.0 has no task /do/9/nothing"),
-        ("/do/2/z", '"z" had not had its turn: in /do the run stands at /do/1/d'),
+        ("/do/2/z", 'the run has not reached task "z": in /do it is at /do/1/d'),
     ],
 )
 def test_what_cannot_be_is_said(pointer: str, says: str) -> None:
@@ -465,7 +465,7 @@ def test_branches_and_extensions_are_carried_over_too() -> None:
         "/do/1/f/fork/branches/1/b/use/extensions/1/e/before/0/x",
     ]
     assert finish(run, asked) == [1, 2]
-    with pytest.raises(Refused, match=r'the branches of "f" \(/do/0/f\) are others'):
+    with pytest.raises(Refused, match=r'the branches of "f" \(/do/0/f\) differ'):
         migrate(program(text), program(text.replace("{b:", "{c:")), faulted_fork(text))
 
 

@@ -1,1 +1,1 @@
-"""The interpreter: moves the frames of one run until all wait or the budget is used up."""
+"""Interpreter: executes the steps of one run until every branch waits or the budget is used up."""

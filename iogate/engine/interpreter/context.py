@@ -1,8 +1,8 @@
-"""What one walk over a program holds, and the moves that all kinds of tasks make in it.
+"""Execution context of one call of `advance`, and the operations that all kinds of tasks share.
 
-Made by `advance` for each call, moved by `steps`, used by the kinds of tasks. Frames are replaced, never
-changed; the walk owns just the tree that holds them. Invariant: a move that fails raises, and leaves the
-tree as `steps` has to find it: with the task's frame out of it (Fault), or as before (WorkflowError).
+Created by `advance`, used by `loop` and the kinds of tasks. Frames are replaced, never changed; the context
+owns the tree that holds them. Invariant: an operation that fails raises, and leaves the tree without the
+task's frame (Fault) or unchanged (WorkflowError).
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ NOTHING: Mapping[str, Any] = {}
 
 
 class Fault(Exception):
-    """The error of the task in scope `at`, on its way up to what catches it.
+    """The error of the task in scope `at`, until a task around it catches it.
 
-    `definite` is False where something outside may or may not have happened.
+    `definite` is False if an effect may or may not have happened.
     """
 
     def __init__(self, at: int, task: Task, error: dict[str, Any], *, definite: bool = True) -> None:
@@ -41,7 +41,7 @@ class Fault(Exception):
 
 
 class ExecutionContext:
-    """The tree of one run while it moves, and what has come of it so far."""
+    """The tree of one run during a slice, and the commands and notes of the slice so far."""
 
     def __init__(
         self,
@@ -65,9 +65,9 @@ class ExecutionContext:
         self.ready: deque[int] = deque()
         """Scopes that can move."""
         self.savepoint = 0
-        """Where the tree's log was when what happens now began: what an error leaves to be tried again."""
+        """Position in the tree's log before the current operation: a retry of the run starts there."""
         self.frames_at_fault: Mapping[int, Frame] = {}
-        """The tree as of then, of a run that has ended by a fault."""
+        """The frames at the savepoint, of a run that has faulted."""
         self.notes: list[Note] = []
         self.performs: list[Perform] = []
         self.emits: list[Emit] = []
@@ -79,7 +79,7 @@ class ExecutionContext:
     # the run as a whole
 
     def begin_run(self) -> None:
-        """Take the workflow's input and stand before its first task."""
+        """Transform the workflow's input and enter its list of tasks."""
         self.note("workflow.started")
         flow, value = self.program.flow, self.facts.input
         try:
@@ -97,7 +97,7 @@ class ExecutionContext:
         self.enter(root, "/do", value=value, context={})
 
     def complete_run(self, value: Any, context: Any) -> None:
-        """The workflow's last task is through, or one said `end`."""
+        """End the run as completed, after its last task or by `end`."""
         flow = self.program.flow
         try:
             if flow.output_as is not None:
@@ -112,16 +112,16 @@ class ExecutionContext:
         self.note("workflow.completed")
 
     def fault_run(self, error: dict[str, Any]) -> None:
-        """Nothing caught it: the run ends with the error."""
+        """End the run with an error that no task caught."""
         error = errors.to_stored(self.with_error_type(error), self.environment.redact)
         self.frames_at_fault = self.tree.frames_at(self.savepoint)
         self._end("faulted")
         self.error = error
-        # The line of the task has the output of a failed process.
+        # The journal entry of the task has the output of a failed process.
         self.note("workflow.faulted", detail={"error": errors.strip_extensions(error)})
 
     def with_error_type(self, error: Mapping[str, Any]) -> dict[str, Any]:
-        """The error with its type in the family of the settings."""
+        """Return the error with its type in the URI family of the settings."""
         return in_family(error, self.environment.error_types)
 
     def cancel_run(self, reason: str) -> None:
@@ -133,21 +133,21 @@ class ExecutionContext:
         self.ended = status
 
     def note_cancelled(self, frames: tuple[Frame, ...]) -> None:
-        """Say of tasks that were taken out of the tree that they will not end by themselves."""
+        """Note the cancellation of tasks whose frames were removed from the tree."""
         for frame in frames:
             if frame.kind == "task" and frame.pointer:
                 self.note("task.cancelled", self.program.tasks[frame.pointer])
 
     def set_savepoint(self) -> None:
-        """What happens next is one thing: an error of it that ends the run leaves the tree as it is now."""
+        """Begin an operation: if its error ends the run, the run keeps the tree as it is now."""
         self.savepoint = self.tree.mark()
 
     def fault(self, error: WorkflowError, task: Task, scope: Frame, *, definite: bool = True) -> Fault:
-        """The error of the task in a scope, ready to be carried up."""
+        """Return the error of the task in a scope as a Fault, to be raised."""
         return Fault(scope.id, task, self.describe_error(error, task, scope), definite=definite)
 
     def describe_error(self, error: WorkflowError, task: Task, scope: Frame) -> dict[str, Any]:
-        """The error of the task in a scope as data that says where it comes from."""
+        """Return the error of the task in a scope as data, with its location."""
         calls = self.tree.enclosing_calls(scope)
         around = [(self.program.tasks[call.pointer], self.tree.parent(call)) for call in calls]
         return errors.locate(error, task, scope, around, redact=self.environment.redact)
@@ -155,7 +155,7 @@ class ExecutionContext:
     # in and out of tasks
 
     def open(self, scope: Frame, arguments: Scope, **attributes: Any) -> Frame:
-        """A frame for the task that `arguments` are of: it has an inside, or has to wait."""
+        """Add a frame for the task of `arguments`, which contains other tasks or has to wait."""
         task = arguments.task
         assert task is not None
         return self.tree.add(
@@ -173,7 +173,7 @@ class ExecutionContext:
         )
 
     def enter(self, frame: Frame, pointer: str, *, value: Any, context: Any = ..., **attributes: Any) -> int:
-        """A scope inside the task of `frame`, before the first task of the list at `pointer`."""
+        """Add a scope inside the task of `frame`, at the start of the list at `pointer`; return its id."""
         if context is not ...:
             attributes |= {"owns_context": True, "context": context}
         scope = new_frame(
@@ -182,7 +182,7 @@ class ExecutionContext:
         return self.tree.add(scope).id
 
     def leave_list(self, scope: Frame, then: Target | None = None) -> int | None:
-        """The task around `scope` has its output: what flowed out of it."""
+        """Complete the task around `scope` with the data that flows out of the scope."""
         frame = self.tree.take(self.tree.remove(scope))
         return self.complete_frame(frame, self.program.tasks[frame.pointer], scope.value, then)
 
@@ -194,7 +194,10 @@ class ExecutionContext:
         then: Target | None = None,
         authorization: Mapping[str, Any] | None = None,
     ) -> int | None:
-        """Complete the task of a frame that was taken out of the tree; a Fault where that fails."""
+        """Complete the task of a frame that was taken out of the tree.
+
+        Raises Fault if that fails.
+        """
         scope = self.tree.parent(frame)
         arguments = self.arguments(scope, task, frame)
         arguments.authorization = authorization
@@ -212,7 +215,7 @@ class ExecutionContext:
         then: Target | None = None,
         detail: Mapping[str, Any] = NOTHING,
     ) -> int | None:
-        """The task has its raw output: transform it, export, and go where it says."""
+        """Transform and export the task's raw output, and go where `then` directs."""
         raw_output = output
         if not task.plain:
             calls.provide_authorization(task.body, arguments)
@@ -230,7 +233,7 @@ class ExecutionContext:
     def enter_extension(
         self, scope: Frame, tasks: TaskList, arguments: Scope, *, value: Any, **attributes: Any
     ) -> int:
-        """Enter a list of an extension of the task that `arguments` are of."""
+        """Enter a list of an extension of the task of `arguments`."""
         task = arguments.task
         assert task is not None
         frame = new_frame(
@@ -245,7 +248,7 @@ class ExecutionContext:
         return self.enter(self.tree.add(frame), tasks.pointer, value=value)
 
     def transform_output(self, scope: Frame, flow: Flow, arguments: Scope, output: Any) -> Any:
-        """Transform the raw output of what happened in `scope`, and replace `$context`."""
+        """Transform the raw output of a task in `scope`, and replace `$context`."""
         arguments.raw_output, arguments.has_output = output, True
         if flow.output_as is not None:
             output = flow.output_as.evaluate(output, arguments)
@@ -263,12 +266,12 @@ class ExecutionContext:
         return output
 
     def move(self, at: int, value: Any, then: Target) -> int | None:
-        """Go from the task in scope `at` to where it says, with what flows out of it."""
+        """Move scope `at` to the task that `then` names, with `value` as its data."""
         scope = self.tree[at]
         match then:
             case "continue":
                 position = scope.position + 1
-            case "exit":  # one further than who just comes to the end
+            case "exit":  # one position further than after the last task
                 position = len(self.program.lists[scope.pointer].tasks) + 1
             case "end":
                 self.complete_run(value, self.tree.context_owner(scope).context)
@@ -281,7 +284,7 @@ class ExecutionContext:
         return at
 
     def transform_input(self, task: Task, arguments: Scope) -> None:
-        """The task's input out of the raw one that `arguments` hold: checked, transformed."""
+        """Validate and transform the raw input in `arguments`."""
         data = arguments.raw
         if not task.plain:
             if task.flow.input_schema is not None:
@@ -290,10 +293,10 @@ class ExecutionContext:
                 data = task.flow.input_from.evaluate(data, arguments)
         arguments.input, arguments.stage = data, INSIDE
 
-    # what expressions see
+    # variables of expressions
 
     def arguments(self, scope: Frame, task: Task, frame: Frame, more: Mapping[str, Any] = NOTHING) -> Scope:
-        """What the task's own expressions see while its frame is, or was, in the tree."""
+        """Return the variables of the task's own expressions, once it has a frame."""
         arguments = self.arguments_at_stage(scope, task, INSIDE)
         if more:
             arguments.locals = lambda: {**self.tree.variables(scope, self.program), **more}
@@ -302,7 +305,7 @@ class ExecutionContext:
         return arguments
 
     def arguments_at_stage(self, scope: Frame, task: Task, stage: frozenset[str]) -> Scope:
-        """What the task's expressions may name at a stage, before anything of its own data is known."""
+        """Return the variables of the task's expressions at a stage, without the task's own data."""
         arguments = Scope(
             program=self.program,
             facts=self.facts,
@@ -318,7 +321,7 @@ class ExecutionContext:
         return arguments
 
     def _extended_task(self, scope: Frame, arguments: Scope) -> Mapping[str, Any]:
-        """`$task` of a task in an extension's list: the task that is extended."""
+        """Return the descriptor of the extended task: `$task` for the tasks of an extension."""
         frame = self.tree.extended_task(scope)
         assert frame is not None
         after = {"output": frame.output} if frame.then is not None else NOTHING
@@ -340,10 +343,10 @@ class ExecutionContext:
         )
 
     def end_slice(self) -> None:
-        """End the slice before the next step: what it holds has to be committed first."""
+        """End the slice before the next step, so that its commands are committed first."""
         self.budget = 0
 
     def note(self, kind: Any, task: Task | None = None, detail: Mapping[str, Any] = NOTHING) -> None:
-        """Write down a transition, for people."""
+        """Add a note of a transition, for people."""
         pointer, name = ("", "") if task is None else (task.pointer, task.name)
         self.notes.append(Note(kind=kind, at_ms=self.now_ms, reference=pointer, name=name, detail=detail))

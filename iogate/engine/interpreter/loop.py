@@ -1,15 +1,15 @@
-"""Moves a walk: from the leaves that can move, task by task, until all wait or the budget is used up.
+"""Interpreter loop: executes tasks step by step until every branch waits or the budget is used up.
 
-Used by `advance` only. On top of the kinds of tasks, which know nothing of what is around theirs.
+Used by `advance` only. It propagates errors, which the kinds of tasks only raise.
 
-    begin ── if false ──────────────────────────────► move      (skipped: nothing of it applies)
+    begin ── if false ──────────────────────────────► move      (skipped)
       │ input.schema, input.from
       ├─ set, switch, raise ──► complete                         one step
       ├─ do, for, function ───► scope … leave ──► complete       frames: task, scope below it
-      └─ wait, call, run ─────► parked … wake, answer ──► complete
+      └─ wait, call, run ─────► waits … timer, result ──► complete
                                    │ output.as, export.as
     complete ──► move: next, named, exit (past the last), end (the run)
-    an error anywhere ──► carried up the tree to what catches it, else the run faults
+    an error anywhere ──► propagated up the tree to a `try` that catches it, else the run faults
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from iogate.errors import WorkflowError
 from iogate.timing import durations
 
 _NAMED = 3
-"""Tasks that the error of an expired run names."""
+"""Maximum number of tasks that the error of an expired run names."""
 _SHARE = 20
-"""Steps of one branch before the next has its turn."""
+"""Steps of one branch before the next branch continues."""
 
 
 def finish_effect(ctx: ExecutionContext, performed: Performed) -> None:
-    """Go on with the task whose effect has an outcome; one that nobody waits for is ignored."""
+    """Continue the task whose effect has ended; a result without a waiting frame is ignored."""
     frame = ctx.tree.get(performed.frame)
     if frame is None or frame.phase != "effect":
         return
@@ -51,7 +51,7 @@ def finish_effect(ctx: ExecutionContext, performed: Performed) -> None:
 
 
 def handle_message(ctx: ExecutionContext, message: Arrived | ChildEnded) -> None:
-    """Take in a message; one for a frame that is gone, or waits for something else, counts for nothing."""
+    """Process a message; one for a frame that is gone, or waits for something else, is ignored."""
     frame = ctx.tree.get(message.frame)
     ctx.set_savepoint()
     match message:
@@ -73,17 +73,17 @@ def handle_message(ctx: ExecutionContext, message: Arrived | ChildEnded) -> None
 
 
 def resume_effects(ctx: ExecutionContext, worker: str = "") -> None:
-    """Ask once more for every effect under way, with the same keys and arguments.
+    """Repeat the command of each effect under way, with the same keys and arguments.
 
-    In another attempt, after a fault, tasks that listen subscribe anew. `worker`: the one that had begun the
-    effects and ended, if there was one; the journal then says of each that it was begun again or interrupted.
+    In another attempt, after a fault, listening tasks subscribe again. `worker` is the ended worker that had
+    begun the effects, if any; the journal then notes for each that it was restarted or interrupted.
     """
     for frame in ctx.tree.listening():
         if frame.wants is None:
             listen.resubscribe(ctx, frame, ctx.program.tasks[frame.pointer])
     for frame in ctx.tree.under_way():
         if frame.id not in ctx.tree:
-            continue  # the fault of an earlier one has ended it
+            continue  # ended by the fault of an earlier effect
         task, scope = ctx.program.tasks[frame.pointer], ctx.tree.parent(frame)
         try:
             dispatch.perform(ctx, scope, task, frame, again=True)
@@ -100,7 +100,7 @@ def resume_effects(ctx: ExecutionContext, worker: str = "") -> None:
 
 
 def fire_timers(ctx: ExecutionContext) -> None:
-    """Let every moment happen that has come, in the order of time: ends of waits, timeouts."""
+    """Fire all due timers and timeouts, in the order of time."""
     for _, is_deadline, key in ctx.tree.find_due(ctx.now_ms):
         frame = ctx.tree.get(key)
         if frame is None or ctx.ended is not None:
@@ -123,7 +123,7 @@ def fire_timers(ctx: ExecutionContext) -> None:
 
 
 def run(ctx: ExecutionContext) -> None:
-    """Move every leaf that can until it waits; `more` says that the budget ended first."""
+    """Execute steps of each leaf until all wait; set `more` if the budget is used up before."""
     ctx.ready = deque(ctx.tree.leaves())
     share = max(1, min(_SHARE, ctx.budget // max(len(ctx.ready), 1)))
     while ctx.ready and ctx.ended is None:
@@ -151,7 +151,7 @@ def _step(ctx: ExecutionContext, scope: Frame) -> int | None:
     if scope.position < len(tasks):
         task = tasks[scope.position]
         if ctx.emits and isinstance(task.body, Listen):
-            # Who listens hears what comes from now on: the events before go out before it subscribes.
+            # A listener receives later events only: earlier emits are committed before it subscribes.
             ctx.end_slice()
             return scope.id
         try:
@@ -204,7 +204,7 @@ def _complete(
 
 
 def _time_out(ctx: ExecutionContext, frame: Frame) -> None:
-    """End what is inside a frame whose time is over, and raise the standard's error there."""
+    """Cancel the content of a frame whose deadline has passed, and raise the timeout error there."""
     assert frame.deadline_ms is not None
     length = durations.format_seconds((frame.deadline_ms - frame.started_ms) / 1000)
     if frame.parent is None:
@@ -222,7 +222,7 @@ def _time_out(ctx: ExecutionContext, frame: Frame) -> None:
 
 
 def expire_run(ctx: ExecutionContext, detail: str) -> None:
-    """Fault the whole run with the standard's timeout error, which names the tasks that it was at."""
+    """Fault the run with the standard's timeout error, which names the current tasks."""
     inner = {frame.parent for frame in ctx.tree.frames.values()}
     at = dict.fromkeys(
         frame.pointer
@@ -237,11 +237,11 @@ def expire_run(ctx: ExecutionContext, detail: str) -> None:
 
 
 def _propagate(ctx: ExecutionContext, fault: Fault) -> int | None:
-    """Carry an error up to what catches it, to the run's end otherwise; gives the scope to go on in."""
+    """Propagate an error to a task that catches it, or fault the run; return the scope to continue in."""
     while True:
         try:
             return _propagate_once(ctx, fault)
-        except Fault as further:  # what caught it has failed in turn
+        except Fault as further:  # the handling of the error has failed
             fault = further
 
 

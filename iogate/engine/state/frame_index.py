@@ -1,7 +1,7 @@
-"""What is looked for among the frames of a run, at hand: a look costs the same for a thousand branches.
+"""Index over the frames of a run, so that a query costs the same for a thousand branches.
 
-Kept by `frame_tree` while a walk moves, read there and by `run_state`. Invariants: an index says of frames
-what a look at all of them would say; that of a state is never changed: a walk changes a copy of its own.
+Maintained by `frame_tree` during a slice, read there and by `run_state`. Invariants: an index equals the
+result of a scan of all frames; the index of a state is never changed, since a slice changes its own copy.
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ _WAITS = ("timer", "retry", "event", "child")
 
 
 class FrameIndex:
+    """Children, leaves, effects, waits and due times of a set of frames."""
+
     __slots__ = ("_own", "below", "done", "effects", "leaves", "moments", "waits")
 
     def __init__(self) -> None:
         self.below: dict[int, dict[int, None]] = {}
-        """What is right inside a frame, in the order in which it came."""
+        """Children of each frame, in the order of their creation."""
         self.done: dict[int, int] = {}
-        """How many of those inside a frame are `done`."""
+        """Number of children of a frame that are `done`."""
         self.leaves: dict[int, None] = {}
-        """Scopes that nothing runs inside of: those that can move, in the order of their turns."""
+        """Scopes without children, which can execute steps, in the order of execution."""
         self.effects: dict[int, None] = {}
         """Tasks whose effect is under way."""
         self.waits: dict[int, tuple[bool, int, int]] = {}
-        """Tasks that wait: whether for something without a time, the time, and the frame."""
+        """Waiting tasks: whether the wait has no due time, the due time, and the frame."""
         self.moments: dict[int, int] = {}
         """The earlier of a frame's due time and its deadline."""
         self._own: set[int] = set()
-        """Members of `below` that no other index shares."""
+        """Members of `below` that are not shared with another index."""
 
     @classmethod
     def of(cls, frames: Iterable[Frame]) -> FrameIndex:
@@ -48,7 +50,7 @@ class FrameIndex:
         made.waits = self.waits.copy()
         made.moments = self.moments.copy()
         made._own = set()
-        self._own = set()  # from here on all of them are shared
+        self._own = set()  # both indexes share all members now
         return made
 
     def add(self, frame: Frame) -> None:
@@ -63,7 +65,7 @@ class FrameIndex:
         self._note(frame)
 
     def replace(self, old: Frame, new: Frame) -> None:
-        """Take note of a frame that another takes the place of."""
+        """Update the index for a frame that replaces another of the same id."""
         if (
             old.phase != new.phase
             or old.due_ms != new.due_ms
@@ -85,7 +87,7 @@ class FrameIndex:
                     self.leaves[parent.id] = None
 
     def reorder_leaves(self, ready: Iterable[int]) -> None:
-        """Let leaves have their turns in this order, and those that are not named after them."""
+        """Order the leaves as in `ready`, and the others after them."""
         named = dict.fromkeys(ready)
         for key in named.keys() - self.leaves.keys():
             del named[key]
@@ -126,7 +128,7 @@ class FrameIndex:
 
 
 def below(index: FrameIndex, frames: Mapping[int, Frame], key: int) -> list[Frame]:
-    """Everything inside a frame, leaves last."""
+    """Return all descendants of a frame, leaves last."""
     found: list[Frame] = []
     ahead = [key]
     while ahead:

@@ -1,7 +1,7 @@
-"""The frames of one run while a walk moves through them.
+"""Mutable tree of the frames of one run during a slice.
 
-Used by `context`. Holds a mapping of its own over frames that it shares with the state it came from,
-so a walk that fails leaves that state as it was.
+Used by `context` and `retry`. The tree has its own mapping of the frames that it shares with the original
+state, so a slice that fails does not change that state.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from iogate.engine.state.run_state import State
 
 
 class FrameTree:
-    """Invariant: `_log` tells each change since the walk began, so that the tree can be had as it was."""
+    """Tree of frames with its index. Invariant: `_log` has each change, to restore earlier trees."""
 
     def __init__(self, state: State) -> None:
         self._frames = dict(state.frames)
         self._index = state.indexed().copy() if state.frames else FrameIndex()
         self._log: list[tuple[int, Frame | None]] = []
-        """Ids of frames that were added, replaced or taken out, with what was there before."""
+        """Ids of frames that were added, replaced or removed, each with the frame before."""
         self.next_id = state.next_id
 
     def __contains__(self, key: int) -> bool:
@@ -45,7 +45,7 @@ class FrameTree:
         return self._index
 
     def add(self, frame: Frame) -> Frame:
-        """Take in a new frame, made with `next_id`."""
+        """Add a new frame, created with `next_id`."""
         self._frames[frame.id] = frame
         self._log.append((frame.id, None))
         self._index.add(frame)
@@ -53,12 +53,12 @@ class FrameTree:
         return frame
 
     def reserve(self) -> int:
-        """A number that no frame has or will have."""
+        """Return an id that no frame has or will have."""
         self.next_id += 1
         return self.next_id - 1
 
     def put(self, frame: Frame) -> None:
-        """Replace a frame by one that differs."""
+        """Replace the frame of the same id."""
         before = self._frames[frame.id]
         self._frames[frame.id] = frame
         self._log.append((frame.id, before))
@@ -69,9 +69,9 @@ class FrameTree:
         return self._frames[frame.parent]
 
     def remove(self, frame: Frame) -> Frame:
-        """Take out a frame without children; gives its parent.
+        """Remove a frame without children; return its parent.
 
-        Answers that came in a branch count on around it, however it ended: no key is used twice.
+        The count of definite answers in a branch is carried over to the outer branch: no key is used twice.
         """
         before = self._frames.pop(frame.id)
         self._log.append((frame.id, before))
@@ -84,18 +84,18 @@ class FrameTree:
         return parent
 
     def take(self, frame: Frame) -> Frame:
-        """Take out a frame without children; gives it."""
+        """Remove a frame without children; return it."""
         self.remove(frame)
         return frame
 
-    # looking back
+    # earlier trees
 
     def mark(self) -> int:
-        """The present moment, for `as_of`."""
+        """Return the present position in the log, for `frames_at`."""
         return len(self._log)
 
     def frames_at(self, moment: int) -> Mapping[int, Frame]:
-        """The frames as they were then."""
+        """Return the frames at a position in the log."""
         frames = dict(self._frames)
         for key, before in reversed(self._log[moment:]):
             if before is None:
@@ -105,20 +105,20 @@ class FrameTree:
         return frames
 
     def changed_ids(self) -> list[int]:
-        """Ids of all frames that were changed, some of them more than once."""
+        """Return the ids of all changed frames, some of them more than once."""
         return [key for key, _ in self._log]
 
-    # looking for frames
+    # queries
 
     def find_due(self, now_ms: int) -> list[tuple[int, bool, int]]:
-        """Moments that have come: when, whether it is a deadline, and the frame; earliest first.
+        """Return due times, earliest first: the time, whether it is a deadline, and the frame.
 
-        Where a wait ends at the moment of a deadline, the wait is first.
+        If a wait ends at the time of a deadline, the wait is first.
         """
         moments = self._index.moments
         if not moments or min(moments.values()) > now_ms:
             return []
-        due = compress(moments, map(now_ms.__ge__, moments.values()))  # all of them, without a step for each
+        due = compress(moments, map(now_ms.__ge__, moments.values()))  # without a Python step for each
         return sorted(
             (moment, is_deadline, frame.id)
             for frame in map(self._frames.__getitem__, due)
@@ -127,7 +127,7 @@ class FrameTree:
         )
 
     def remove_below(self, frame: Frame) -> tuple[Frame, ...]:
-        """Take out everything inside a frame; gives it, leaves first."""
+        """Remove all descendants of a frame; return them, leaves first."""
         # ids rise towards the leaves
         inside = sorted(below(self._index, self._frames, frame.id), key=lambda each: -each.id)
         for each in inside:
@@ -135,65 +135,65 @@ class FrameTree:
         return tuple(inside)
 
     def children(self, frame: Frame) -> tuple[Frame, ...]:
-        """What is right inside a frame, in the order in which it came."""
+        """Return the children of a frame, in the order of their creation."""
         return tuple([self._frames[key] for key in self._index.below.get(frame.id, ())])
 
     def newest_first(self, frame: Frame) -> Iterator[Frame]:
-        """What is right inside a frame, the newest first."""
+        """Iterate over the children of a frame, newest first."""
         return (self._frames[key] for key in reversed(self._index.below.get(frame.id, {})))
 
     def nth_child(self, frame: Frame, number: int) -> Frame:
-        """The frame inside another that came as this one, counted from 0."""
+        """Return the child of a frame at an index, counted from 0."""
         return self._frames[next(islice(self._index.below[frame.id], number, None))]
 
     def count_children(self, frame: Frame) -> int:
-        """How many frames are right inside one."""
+        """Return the number of children of a frame."""
         return len(self._index.below.get(frame.id, ()))
 
     def count_done(self, frame: Frame) -> int:
-        """How many of them are `done`."""
+        """Return the number of children that are `done`."""
         return self._index.done.get(frame.id, 0)
 
     def is_only_child(self, frame: Frame) -> bool:
-        """Whether a frame is the only one inside the one around it."""
+        """Tell whether a frame is the only child of its parent."""
         assert frame.parent is not None
         return len(self._index.below[frame.parent]) == 1
 
     def all_children_done(self, frame: Frame) -> bool:
-        """Whether everything right inside a frame is `done`."""
+        """Tell whether all children of a frame are `done`."""
         inside = self._index.below.get(frame.id, ())
         return self._index.done.get(frame.id, 0) == len(inside)
 
     def clear(self) -> tuple[Frame, ...]:
-        """Take out all; gives what was there, leaves first."""
+        """Remove all frames; return them, leaves first."""
         gone = tuple(reversed(self._frames.values()))
         self._log.extend((frame.id, frame) for frame in gone)
         self._frames, self._index = {}, FrameIndex()
         return gone
 
     def leaves(self) -> Iterable[int]:
-        """Scopes that nothing runs inside of: those that can move."""
+        """Return the scopes without children, which can execute steps."""
         return self._index.leaves
 
     def under_way(self) -> tuple[Frame, ...]:
-        """Tasks whose effect is under way."""
+        """Return the tasks whose effect is under way."""
         return tuple([self._frames[key] for key in self._index.effects])
 
     def listening(self) -> tuple[Frame, ...]:
-        """Tasks that wait for events."""
+        """Return the tasks that wait for events."""
         waiting = [self._frames[key] for key in self._index.waits]
         return tuple([frame for frame in waiting if frame.phase == "event"])
 
     def context_owner(self, scope: Frame) -> Frame:
-        """The scope around that holds `$context`: the branch's, else the workflow's."""
+        """Return the enclosing scope that holds `$context`: the branch's, else the workflow's."""
         while not scope.owns_context:
             scope = self.parent(self.parent(scope))
         return scope
 
     def variables(self, scope: Frame, program: Program) -> dict[str, Any]:
-        """What loops and handlers around a scope bind; the inner wins.
+        """Return the variables of loops and handlers around a scope; the inner ones win.
 
-        Functions and extensions see none from outside.
+        Functions and extensions see no variables from outside.
         """
         bound: dict[str, Any] = {}
         while True:
@@ -208,7 +208,7 @@ class FrameTree:
             scope = self.parent(task)
 
     def extended_task(self, scope: Frame) -> Frame | None:
-        """The frame of the task that is being extended, where a scope is inside of an extension."""
+        """Return the frame of the extended task if the scope is inside an extension."""
         while (task := self.parent(scope)).parent is not None:
             if task.extension is not None:
                 return task
@@ -216,7 +216,7 @@ class FrameTree:
         return None
 
     def enclosing_calls(self, scope: Frame) -> list[Frame]:
-        """The tasks that called the functions which a scope is inside of, the inner first."""
+        """Return the tasks that called the functions around a scope, innermost first."""
         calls: list[Frame] = []
         while (task := self.parent(scope)).parent is not None:
             if is_function(scope.pointer):
@@ -225,7 +225,7 @@ class FrameTree:
         return calls
 
     def deadline(self, frame: Frame) -> int | None:
-        """The earliest deadline of a task or of any around it."""
+        """Return the earliest deadline of a task and the tasks around it."""
         earliest: int | None = None
         at: Frame | None = frame
         while at is not None:
@@ -235,22 +235,22 @@ class FrameTree:
         return earliest
 
     def count_definite_answer(self, scope: Frame) -> None:
-        """Note a definite answer: the next call of this branch gets a key of its own."""
+        """Count a definite answer: the next call of this branch gets a new key."""
         owner = self.context_owner(scope)
         self.put(replace_frame(owner, calls=owner.calls + 1))
 
     def effect_identity(self, scope: Frame, task: Task, uid: str) -> tuple[str, str]:
-        """Reference of a task with every loop index, and the idempotency key of its effect.
+        """Return the reference of a task with every loop index, and the idempotency key of its effect.
 
-        The last part of the key counts the branch's definite answers: it stays while an effect is
-        under way, also after a crash, and differs where `then` leads to the same task again.
+        The last part of the key counts the branch's definite answers: it stays while an effect is under way,
+        also after a crash, and differs when `then` leads to the same task again.
         """
         reference = self._path(scope) + task.pointer[len(scope.pointer) :]
         numbers = [*self._attempts(scope), self.context_owner(scope).calls]
         return reference, uid + reference + "".join(f"/{number}" for number in numbers)
 
     def _attempts(self, scope: Frame) -> list[int]:
-        """For each `try` around a scope, outermost first, its retries after definite answers."""
+        """Return the retries after definite answers of each `try` around a scope, outermost first."""
         attempts: list[int] = []
         while (task := self.parent(scope)).parent is not None:
             if scope.pointer in {f"{task.pointer}/try", f"{task.pointer}/catch/do"}:
@@ -259,7 +259,7 @@ class FrameTree:
         return attempts[::-1]
 
     def _path(self, scope: Frame) -> str:
-        """Pointer of a scope with the index of every turn around it: `/do/0/loop/for/3/do`."""
+        """Return the pointer of a scope with the index of each iteration around it: `/do/0/loop/for/3/do`."""
         parts: list[str] = []
         while (task := self.parent(scope)).parent is not None:
             if scope.turn is not None:  # a loop's /for/do, or /foreach/do
@@ -276,5 +276,5 @@ class FrameTree:
 
 
 def is_function(pointer: str) -> bool:
-    """True for the scope that a function of `use.functions` runs in."""
+    """Tell whether a pointer is of the scope that a function of `use.functions` runs in."""
     return pointer.startswith(FUNCTIONS) and pointer.count("/") == 3

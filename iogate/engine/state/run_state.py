@@ -1,6 +1,6 @@
-"""The state of a run: a tree of immutable frames, enough to go on anywhere, and nothing else.
+"""State of a run: a tree of immutable frames, sufficient to continue the run on any worker.
 
-Made and read by `advance`; the worker stores the head and those frames that changed.
+Created and read by `advance`; the worker stores the head and the changed frames.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingFor:
+    """The wait of a run that is due first."""
+
     kind: Kind
     task: str
     """Static pointer of the task that waits."""
@@ -31,7 +33,7 @@ class WaitingFor:
 
 
 class ChangeLog:
-    """Ids of the frames that were touched on the way to a state; states of one line share one list."""
+    """Ids of the frames that were changed up to a state; successive states share one list."""
 
     __slots__ = ("ids", "upto")
 
@@ -40,6 +42,7 @@ class ChangeLog:
         self.upto = len(ids)
 
     def leads_from(self, earlier: ChangeLog | None) -> bool:
+        """Tell whether this log continues an earlier one."""
         return earlier is not None and earlier.ids is self.ids and earlier.upto <= self.upto
 
 
@@ -48,6 +51,8 @@ _LONGEST_TRAIL = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
+    """State of a run between two calls of `advance`."""
+
     frames: Mapping[int, Frame] = field(default_factory=dict)
     """By id. Empty once the run has ended; after a fault the tree as it was when the error was raised,
     for another attempt of the run."""
@@ -55,9 +60,9 @@ class State:
     status: Status = "pending"
     output: Any = None
     error: Mapping[str, Any] | None = None
-    """RFC 7807, of a faulted run."""
+    """Error of a faulted run (RFC 7807)."""
     inbox_done: int = 0
-    """The highest number of a message that was taken in: it counts for nothing when it comes again."""
+    """The highest number of a processed message: repeated messages are ignored."""
     index: FrameIndex | None = field(default=None, compare=False, repr=False)
     trail: ChangeLog | None = field(default=None, compare=False, repr=False)
 
@@ -67,27 +72,27 @@ class State:
 
     @property
     def in_flight(self) -> bool:
-        """True while an effect is under way: the run belongs to a worker."""
+        """Whether an effect is under way: the run belongs to a worker."""
         return bool(self.under_way)
 
     @property
     def under_way(self) -> AbstractSet[int]:
-        """Frames whose effect is."""
+        """Ids of frames whose effect is under way."""
         return self.indexed().effects.keys()
 
     @property
     def waiting(self) -> AbstractSet[int]:
-        """Frames that wait for a time, an event or a child."""
+        """Ids of frames that wait for a timer, an event or a child."""
         return self.indexed().waits.keys()
 
     @property
     def due_ms(self) -> int | None:
-        """The earliest moment at which `advance` has something to do without news from outside."""
+        """The earliest time at which `advance` has work without events."""
         return min(self.indexed().moments.values(), default=None)
 
     @property
     def waiting_for(self) -> WaitingFor | None:
-        """What a run without effects under way waits for: the leaf that is due first."""
+        """The wait, due first, of a run without effects under way."""
         first = min(self.indexed().waits.values(), default=None)
         if first is None:
             return None
@@ -95,7 +100,7 @@ class State:
         return WaitingFor(kind=WAITS[frame.phase], task=frame.pointer, until_ms=self._until_ms(frame))
 
     def _until_ms(self, frame: Frame) -> int | None:
-        """When its wait is over at the latest: by its own time, or by a timeout of it or around it."""
+        """Return the latest end of a wait: its own due time, or a deadline of the task or around it."""
         moments = [frame.due_ms]
         at: Frame | None = frame
         while at is not None:
@@ -104,27 +109,26 @@ class State:
         return min((moment for moment in moments if moment is not None), default=None)
 
     def indexed(self) -> FrameIndex:
-        """What is looked for among the frames."""
+        """Return the index of the frames, created on first use."""
         if self.index is None:
-            object.__setattr__(
-                self, "index", FrameIndex.of(self.frames.values())
-            )  # a cache: the state is the same
+            # A cache: the state stays equal.
+            object.__setattr__(self, "index", FrameIndex.of(self.frames.values()))
         assert self.index is not None
         return self.index
 
 
 def extend_change_log(state: State, touched: list[int]) -> ChangeLog:
-    """The trail of the state that follows after `state` by changing frames of these ids."""
+    """Return the change log of the successor of `state` in which the frames of these ids differ."""
     trail = state.trail
     if trail is None or trail.upto != len(trail.ids) or trail.upto > _LONGEST_TRAIL:
-        # of another line, or old enough to be let go: the first to ask for changes looks at all frames
+        # Not the newest successor, or a long log: the next diff compares all frames.
         return ChangeLog([])
     trail.ids.extend(touched)
     return ChangeLog(trail.ids)
 
 
 def diff_frames(before: State | None, after: State) -> tuple[dict[int, Frame], tuple[int, ...]]:
-    """Frames of `after` that `before` did not have so, and ids of those that are gone."""
+    """Return the frames of `after` that differ from `before`, and the ids of the removed ones."""
     old: Mapping[int, Frame] = before.frames if before is not None else {}
     new = after.frames
     keys: Iterable[int]
@@ -138,7 +142,7 @@ def diff_frames(before: State | None, after: State) -> tuple[dict[int, Frame], t
 
 
 def head_to_json(state: State) -> dict[str, Any]:
-    """All of a state but its frames."""
+    """Return a state without its frames, as JSON."""
     head: dict[str, Any] = {"format": FORMAT, "next_id": state.next_id, "status": state.status}
     if state.output is not None:
         head["output"] = state.output
@@ -150,9 +154,9 @@ def head_to_json(state: State) -> dict[str, Any]:
 
 
 def state_from_json(head: Mapping[str, Any], frames: Mapping[int, Mapping[str, Any]]) -> State:
-    """The state whose head and frames were stored.
+    """Return the state of a stored head and stored frames.
 
-    Raises ValueError for a format that a newer release wrote.
+    Raises ValueError for a format of another release.
     """
     if head.get("format") != FORMAT:
         raise ValueError(f"state has format {head.get('format')!r}, this release reads {FORMAT}")

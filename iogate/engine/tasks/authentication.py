@@ -1,7 +1,7 @@
-"""What a call presents: its policy, evaluated, and what `$authorization` says of it.
+"""Evaluation of the authentication policy of a call.
 
-Used by `call`, for every kind of call that authenticates, and by `scope`. Evaluated policies live in
-memory only. A token that has to be asked for is not known before the call is made; `Performed` brings it.
+Used by `call`, for every kind of call that authenticates. Evaluated policies live in memory only. A token
+that has to be requested is not known before the call; `Performed` brings it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _MEMBERS = {
 
 
 def evaluate_policy(policy: Policy, scope: Scope) -> Authentication:
-    """The policy with its members evaluated, or out of a secret.
+    """Return the policy with its members evaluated, or read from a secret.
 
-    Raises WorkflowError where it cannot be had.
+    Raises WorkflowError if the policy is undefined, its secret is missing, or an expression fails.
     """
     if policy.missing:
         raise WorkflowError(
@@ -55,7 +55,7 @@ def evaluate_policy(policy: Policy, scope: Scope) -> Authentication:
 
 
 def _secret(policy: Policy, scope: Scope) -> Mapping[str, Any]:
-    """A policy's members out of one secret: an object with them, or a bearer's bare token."""
+    """Return a policy's members from one secret: an object with the members, or the token of `bearer`."""
     secret = scope.secrets().get(policy.secret)
     if secret is None:
         raise WorkflowError(

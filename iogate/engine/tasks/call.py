@@ -1,8 +1,8 @@
-"""From a task that reaches outside to the effect with every argument evaluated.
+"""Evaluation of the arguments of calls, shell commands, scripts and containers to an effect.
 
 Called by `dispatch` when such a task starts, and again after a restart: same frame, same time, hence
-the same arguments. What a shape forbids after evaluation is the author's error: `expression`
-where data does not fit, `configuration` where the definition does not.
+the same arguments. Invalid arguments are the author's error: `expression` if data is invalid,
+`configuration` if the definition is.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from iogate.errors import WorkflowError
 from iogate.expressions.paths import type_name
 
 Outside = Http | OpenApi | Function | Process | Container
-"""Tasks whose work is done outside."""
+"""Tasks that are performed as an effect."""
 
 
 def effect(body: Outside, scope: Scope) -> Effect:
-    """What must happen outside for this task.
+    """Return the effect of the task, with evaluated arguments.
 
-    Raises WorkflowError where its arguments cannot be made.
+    Raises WorkflowError if the arguments are invalid or cannot be evaluated.
     """
     provide_authorization(body, scope)
     match body:
@@ -47,7 +47,7 @@ def effect(body: Outside, scope: Scope) -> Effect:
 
 
 def provide_authorization(body: object, scope: Scope) -> None:
-    """Let `$authorization` read the policy of a call; it is evaluated only where it is named."""
+    """Let `$authorization` read the policy of a call, which is evaluated only if an expression names it."""
     policy = body.endpoint.policy if isinstance(body, Http) else getattr(body, "policy", None)
     if policy is not None:
         scope.authenticate = lambda: evaluate_policy(policy, scope)
@@ -119,7 +119,7 @@ def _process(body: Process, scope: Scope) -> RunProcess:
 
 
 def _stdin(value: Any) -> str | None:
-    """Text as it is, all else as JSON: a script reads what a task before it gave."""
+    """Return text unchanged and other data as JSON."""
     return value if value is None or isinstance(value, str) else to_json(value)
 
 

@@ -1,8 +1,8 @@
-"""What each kind of task does once it has its input: ends at once, opens a scope, or waits.
+"""Dispatch of a task, once it has its input, to the code of its kind: complete, open a scope, or wait.
 
-Called by `steps`, which knows the way from task to task. Each function gives the id of the scope to go
-on in, or None where the branch has to wait. What fails is a WorkflowError of this task, or a Fault of
-the one around, which `steps` carries to what catches it.
+Called by `loop`, which goes from task to task. Each function returns the id of the scope to continue in, or
+None if the branch has to wait. Errors are a WorkflowError of this task, or a Fault of an enclosing task,
+which `loop` propagates.
 """
 
 from __future__ import annotations
@@ -43,11 +43,14 @@ from iogate.errors import WorkflowError
 from iogate.expressions.paths import type_name
 
 _FUNCTIONS_DEEP = 32
-"""Functions inside functions; beyond it they call each other in a circle."""
+"""Maximum nesting of functions; deeper nesting is an endless recursion."""
 
 
 def begin(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope) -> int | None:
-    """Let the task do what it is there for; `arguments` hold its input."""
+    """Execute the task; `arguments` hold its input.
+
+    Raises WorkflowError if the task fails.
+    """
     body, data = task.body, arguments.input
     match body:
         case Set(value):
@@ -84,7 +87,7 @@ def begin(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope) -> 
 
 
 def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, task: Task) -> int | None:
-    """The list of tasks in `scope` is through: the next turn, or the end of the task around it."""
+    """Leave the finished list of tasks in `scope`: begin the next iteration, or end the task around it."""
     body = task.body
     match body:
         case For() if scope.turn is not None and scope.turn + 1 < len(frame.items):
@@ -124,7 +127,10 @@ def _loop(ctx: ExecutionContext, scope: Frame, task: Task, body: For, arguments:
 
 
 def begin_iteration(ctx: ExecutionContext, at: int, task: Task, body: For) -> int | None:
-    """Let the turn begin that the scope stands before, where `while` holds; end the loop otherwise."""
+    """Begin the next iteration if `while` is true; otherwise end the loop.
+
+    Raises Fault if `while` cannot be evaluated.
+    """
     if body.condition is None:
         return at
     inner = ctx.tree[at]
@@ -172,9 +178,10 @@ def _outside(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope) 
 
 
 def perform(ctx: ExecutionContext, scope: Frame, task: Task, frame: Frame, *, again: bool = False) -> bool:
-    """Ask for the task's effect; tells whether the task waits for its outcome.
+    """Add the command for the task's effect; return whether the task waits for the result.
 
-    The time that its expressions see is the task's start, so that asking again says the same.
+    Its expressions see the start of the task as the time, so that a repeated command is the same.
+    Raises UnknownOutcomeError if an effect that must happen at most once would be repeated.
     """
     body = task.body
     assert isinstance(body, call.Outside)

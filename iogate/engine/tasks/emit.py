@@ -1,8 +1,7 @@
-"""`emit`: a CloudEvent out of what the author wrote, with what the standard lets the runtime fill in.
+"""`emit`: creates a CloudEvent from the author's attributes and the defaults of the standard.
 
-Called by `dispatch`. The event leaves with the commit of the step that made it. Its id follows from the
-idempotency key, so a step that is walked once more emits the very same event, and who receives it
-twice can tell.
+Called by `dispatch`. The event is published by the commit of its step. Its id is derived from the
+idempotency key, so a repeated step emits the same event and receivers can deduplicate it.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from iogate.errors import WorkflowError
 from iogate.expressions.paths import type_name
 
 MOST = 100
-"""Events, or children, of one slice: what a commit carries stays small."""
+"""Maximum number of events, or children, of one slice, to keep commits small."""
 LONGEST = 2_048
-"""Characters of an attribute. Some travel as headers: no sink would take longer ones, nor what follows."""
+"""Maximum length of an attribute: some are sent as headers, and no sink accepts longer ones."""
 
 _TIME = re.compile(
     r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[Tt]([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?"
@@ -44,7 +43,7 @@ _DATA = ("data", "data_base64")
 
 
 def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: tasks.Emit, arguments: Scope) -> int | None:
-    """Emit the event and go on: the output is its envelope."""
+    """Emit the event and complete the task; the output is the event's envelope."""
     reference, key = ctx.tree.effect_identity(scope, task, ctx.facts.uid)
     arguments.idempotency_key = key
     given = body.attributes.evaluate(arguments.input, arguments)
@@ -63,9 +62,9 @@ def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: tasks.Emit, arg
 
 
 def envelope(given: Any, *, id_: str, source: str, now_ms: int) -> dict[str, Any]:
-    """The event with these attributes, and these where they are not given.
+    """Return the event with the attributes in `given`; the other arguments are defaults.
 
-    Raises WorkflowError `expression` for attributes that no CloudEvent has.
+    Raises WorkflowError `expression` for attributes that are invalid in a CloudEvent.
     """
     if not isinstance(given, Mapping):
         raise WorkflowError("expression", detail=f"emit.event.with must be an object, not {type_name(given)}")
@@ -81,12 +80,12 @@ def envelope(given: Any, *, id_: str, source: str, now_ms: int) -> dict[str, Any
     for name, value in event.items():
         _check(name, value)
     if all(name in event for name in _DATA):
-        raise _invalid("data", "and data_base64 exclude each other")
+        raise _invalid("data", "must not be given together with data_base64")
     return event
 
 
 def _check(name: str, value: Any) -> None:
-    """What `POST /v1/events` takes in, and so what any receiver of CloudEvents should."""
+    """Apply the rules of `POST /v1/events`, which any receiver of CloudEvents should accept."""
     if name == "data":
         return
     if name == "specversion":
@@ -105,7 +104,7 @@ def _check(name: str, value: Any) -> None:
     elif not isinstance(value, str | bool | int):
         raise _invalid(name, f"must be text, a whole number or a boolean, not {type_name(value)}")
     elif isinstance(value, int) and not -(2**31) <= value < 2**31:
-        raise _invalid(name, "must be a whole number of 32 bits; say larger ones as text")
+        raise _invalid(name, "must be a whole number of 32 bits; write larger numbers as text")
     if isinstance(value, str) and name not in _DATA:
         if len(value) > LONGEST:
             raise _invalid(name, f"must have at most {LONGEST} characters")

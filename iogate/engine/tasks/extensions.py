@@ -1,14 +1,14 @@
-"""Extensions: what runs before and after a task.
+"""Extensions: lists of tasks that run before and after a task.
 
-Used by `steps`; `context` begins what runs after a task, wherever one ends. While an extension runs, the
-scope stands at the extended task and holds which extensions apply (`extended`); below it are a frame of that
-task and, in it, the extension's list.
+Used by `loop`; `context` begins the lists that run after a task. While an extension runs, the scope is at
+the extended task and holds the extensions that apply (`extended`); below it are a frame of that task and, in
+it, the extension's list.
 
     begin ── when? ──► before, as declared ──► the task ──► after, in reverse ──► move
-                          └─ exit: what it gave stands for what the body would have given
+                          └─ exit: its data replaces the raw output of the task
 
-Invariants: the data of an extension stays in it, but for an `exit`; an error of one is the task's; tasks of
-extensions, and of functions that they call, are not extended.
+Invariants: data of an extension stays in it, except after `exit`; an error of an extension is the task's;
+tasks of extensions, and of functions that they call, are not extended.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from iogate.engine.state.frame import Frame, replace_frame
 
 
 def begin(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope) -> int | None:
-    """Find out which extensions apply; gives where to go on where one has tasks to run first."""
+    """Determine the extensions that apply; return the scope of the first `before`, None if there is none."""
     if ctx.tree.extended_task(scope) is not None:
         return None  # a function that an extension calls
     arguments.extended = lambda: arguments.describe_with_definition(task)
@@ -43,14 +43,14 @@ def begin(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope) -> 
 
 
 def leave(ctx: ExecutionContext, inner: Frame, frame: Frame, task: Task) -> int | None:
-    """A list of an extension is through: the next one, the task itself, or what follows the task.
+    """Leave a list of an extension: continue with the next list, the task itself, or the task's successor.
 
     Raises WorkflowError of the extended task.
     """
     outer = ctx.tree.parent(frame)
     if frame.then is not None:
         return _continue_after(ctx, inner, frame, task, outer)
-    if inner.position > len(ctx.program.lists[inner.pointer].tasks):  # it said `exit`
+    if inner.position > len(ctx.program.lists[inner.pointer].tasks):  # ended by `exit`
         ctx.tree.remove(ctx.tree.remove(inner))
         arguments = ctx.arguments_at_stage(outer, task, BEFORE)
         arguments.raw, arguments.started_ms = frame.raw, frame.started_ms

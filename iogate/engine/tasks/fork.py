@@ -1,8 +1,8 @@
-"""`fork`: branches side by side, each with its own `$context`, and how they come together.
+"""`fork`: parallel branches, each with its own `$context`, and their join.
 
-Used by `dispatch` and `steps`. A branch is a scope of one task. All get the same input; the output is
-the array of theirs in declared order, or, where they compete, that of the first to end. What a branch
-exports is its own until the join, which merges changed top-level keys in declared order.
+Used by `dispatch` and `loop`. A branch is a scope of one task. All branches get the same input; the output
+is the array of their outputs in declared order or, if they compete, the output of the first to end. The
+join merges the changed top-level keys of their contexts in declared order.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def begin(ctx: ExecutionContext, scope: Frame, body: Fork, arguments: Scope) -> 
 
 
 def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, body: Fork) -> int | None:
-    """A branch is through: the first wins where they compete; otherwise the last joins them all."""
+    """End a branch: the first wins if they compete; otherwise the last joins them all."""
     ctx.tree.put(replace_frame(scope, phase="done"))
     if not body.compete and not ctx.tree.all_children_done(frame):
         return None
@@ -41,7 +41,7 @@ def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, body: Fork) -> int 
 
 
 def drop_competitor(ctx: ExecutionContext, branch: Frame) -> bool:
-    """A competitor has failed: it is taken out, and counts for nothing while another may win."""
+    """Remove a competitor that has failed, if another may still win; return whether it was removed."""
     if ctx.tree.is_only_child(branch):
         return False
     ctx.note_cancelled(ctx.tree.remove_below(branch))
@@ -58,7 +58,7 @@ def _join(ctx: ExecutionContext, frame: Frame, branches: tuple[Frame, ...]) -> N
 
 
 def _merged(into: Any, before: Any, after: Any) -> Any:
-    """`into` with what a branch changed; a context that is no object is changed as a whole."""
+    """Return `into` with the changes of a branch; a context that is not an object is replaced."""
     if _same(before, after):
         return into
     if not (isinstance(into, dict) and isinstance(after, dict)):
@@ -69,5 +69,5 @@ def _merged(into: Any, before: Any, after: Any) -> Any:
 
 
 def _same(first: Any, second: Any) -> bool:
-    """Equality of JSON values, in which true is not 1."""
+    """Tell whether JSON values are equal, where true is not 1."""
     return first is second or json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)

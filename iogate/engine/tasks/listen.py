@@ -1,19 +1,19 @@
-"""`listen`: a task hears events, works them off one after the other, and ends when it has heard enough.
+"""`listen`: a task receives events, processes them one after the other, and ends when it has enough.
 
-Called by `dispatch` and `steps`. The frame of the task is the subscription, written when it starts and again
-only when a filter has its event or a correlation its key; each event taken is a small frame below it:
+Called by `dispatch` and `loop`. The frame of the task is the subscription, written when it starts and again
+only when a filter gets its event or a correlation its key; each event taken is a small frame below it:
 
-    event ── a filter takes it ──► item ── foreach.do, output.as, export.as ──► item, done
-                │ a filter of `until`                one at a time, in order of arrival
+    event ── a filter matches ──► item ── foreach.do, output.as, export.as ──► item, done
+                │ a filter of `until`               one at a time, in order of arrival
                 ▼
-              enough? ── no ──► goes on listening
+              enough? ── no ──► continues to listen
                 │ yes
                 ▼
-              items left are worked off ──► output: the array of what the items came to
+              remaining items are processed ──► output: the array of the outputs of the items
 
-Where `foreach` is there, a condition in `until` is asked after each item, of what the items came to; what
-waits behind the last one is dropped. Invariants: the first items are done, at most one is worked off; no
-other frames are below the task's.
+With `foreach`, a condition in `until` is evaluated after each item, on the outputs of the items; items after
+the last one are dropped. Invariants: the first items are done, at most one is in process; no other frames
+are below the task's.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from iogate.errors import WorkflowError
 
 
 def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: Listen, arguments: Scope) -> int | None:
-    """Subscribe: from now on events are heard, none from before."""
+    """Subscribe to later events."""
     terms = event_filters.initial_terms(body, arguments)
     frame = ctx.open(
         scope, arguments, phase="event", wants=event_filters.subscription(body, terms), terms=terms
@@ -45,15 +45,15 @@ def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: Listen, argumen
 
 
 def resubscribe(ctx: ExecutionContext, frame: Frame, task: Task) -> None:
-    """Subscribe anew: the subscription ended with the attempt that faulted."""
+    """Subscribe again: the subscription ended with the attempt that faulted."""
     assert isinstance(task.body, Listen)
     ctx.tree.put(replace_frame(frame, wants=event_filters.subscription(task.body, frame.terms)))
 
 
 def handle_event(ctx: ExecutionContext, frame: Frame, task: Task, event: Mapping[str, Any]) -> int | None:
-    """Take the event if a filter wants it; gives the scope to go on in.
+    """Take the event if a filter matches; return the scope to continue in.
 
-    Raises Fault where what follows from it fails.
+    Raises Fault if the task fails.
     """
     body = task.body
     assert isinstance(body, Listen)
@@ -79,7 +79,10 @@ def handle_event(ctx: ExecutionContext, frame: Frame, task: Task, event: Mapping
 
 
 def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, task: Task, body: Listen) -> int | None:
-    """`foreach.do` is through with an item."""
+    """End the processing of an item by `foreach.do`.
+
+    Raises Fault if the task fails.
+    """
     ctx.tree.take(scope)
     assert scope.turn is not None
     try:
@@ -89,9 +92,10 @@ def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, task: Task, body: L
 
 
 def read(event: Mapping[str, Any], how: str) -> Any:
-    """The event as the task reads it.
+    """Return the event as `listen.read` asks for.
 
-    `raw` is the data as it travels: text, JSON or base64 where it is no text.
+    `raw` is the data as it is transmitted: text, JSON or base64.
+    Raises WorkflowError if the data is nested too deeply.
     """
     if how == "envelope":
         return event
@@ -109,7 +113,7 @@ def read(event: Mapping[str, Any], how: str) -> Any:
 def _keep(
     ctx: ExecutionContext, frame: Frame, body: Listen, event: Mapping[str, Any], arguments: Scope
 ) -> bool:
-    """Keep the event as an item; tells whether the condition of `until` says that it was the last."""
+    """Add the event as an item; return whether the condition of `until` is met."""
     ctx.tree.add(
         new_frame(
             id=ctx.tree.next_id,
@@ -130,7 +134,7 @@ def _keep(
 
 
 def _next(ctx: ExecutionContext, frame: Frame, task: Task, body: Listen) -> int | None:
-    """Let the next item have its turn, where none has it."""
+    """Process the next item, unless one is in process."""
     each, tree = body.each, ctx.tree
     if each is None or tree.count_children(frame) != _count(ctx, frame) or tree.all_children_done(frame):
         return None
@@ -144,7 +148,7 @@ def _next(ctx: ExecutionContext, frame: Frame, task: Task, body: Listen) -> int 
 def _complete_item(
     ctx: ExecutionContext, frame: Frame, task: Task, body: Listen, item: Frame, output: Any
 ) -> int | None:
-    """An item has its raw output: transform it, export, and see whether it was the last."""
+    """Transform and export the raw output of an item, and end the task if it was the last."""
     each = body.each
     assert each is not None
     scope = ctx.tree.parent(frame)
@@ -152,7 +156,7 @@ def _complete_item(
     output = ctx.transform_output(scope, each.flow, arguments, output)
     ctx.tree.put(replace_frame(item, phase="done", value=output))
     if body.to.until is not None:
-        # the scope anew: what was exported may have replaced its context
+        # Read the scope again: the export may have replaced its context.
         arguments = ctx.arguments(ctx.tree.parent(frame), task, frame)
         if is_truthy(body.to.until.evaluate(_values(ctx, frame), arguments)):
             return _finish(ctx, frame, task)
@@ -165,7 +169,7 @@ def _complete_item(
 
 
 def _stop_listening(ctx: ExecutionContext, frame: Frame, task: Task, body: Listen) -> int | None:
-    """Enough was heard: take no more, and end once the items are worked off."""
+    """Take no more events, and end the task once the items are processed."""
     if ctx.tree.all_children_done(frame):
         return _finish(ctx, frame, task)
     frame = replace_frame(frame, phase="inside", wants=None)
@@ -188,11 +192,11 @@ def _fault(ctx: ExecutionContext, frame: Frame, task: Task, error: WorkflowError
 
 
 def _count(ctx: ExecutionContext, frame: Frame) -> int:
-    """How many items there are."""
+    """Return the number of items."""
     newest = next((each for each in ctx.tree.newest_first(frame) if each.kind == "item"), None)
     return 0 if newest is None or newest.turn is None else newest.turn + 1
 
 
 def _values(ctx: ExecutionContext, frame: Frame) -> list[Any]:
-    """What the items that are done came to, in order."""
+    """Return the outputs of the items that are done, in order."""
     return [each.value for each in ctx.tree.children(frame) if each.phase == "done"]

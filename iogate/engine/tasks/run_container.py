@@ -1,7 +1,7 @@
-"""From `run: container` to the effect with every argument evaluated. Used by `call`.
+"""Evaluation of the arguments of `run: container` to an effect. Used by `call`.
 
-The container's name follows from the idempotency key, so that whoever asks again after a restart finds the
-container that is there.
+The container's name is derived from the idempotency key, so that a repeated command after a restart finds
+the existing container.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _STRANGE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 def effect(body: Container, scope: Scope) -> RunContainer:
-    """What must run.
+    """Return the effect of the task.
 
-    Raises WorkflowError where its arguments cannot be made.
+    Raises WorkflowError if the arguments are invalid or cannot be evaluated.
     """
     key = str(uuid.uuid5(uuid.NAMESPACE_URL, scope.idempotency_key or ""))
     arguments = body.arguments.evaluate(scope.input, scope)
@@ -57,7 +57,7 @@ def effect(body: Container, scope: Scope) -> RunContainer:
 
 
 def _name(body: Container, scope: Scope, key: str) -> str:
-    """The author's, or the one that the standard recommends: `{workflow}-{uuid}.{namespace}-{task}`."""
+    """Return the author's name, or the standard's recommendation: `{workflow}-{uuid}.{namespace}-{task}`."""
     given = None if body.name is None else body.name.evaluate(scope.input, scope)
     if given is not None:
         name = to_text(given, "the container's name")
@@ -66,8 +66,8 @@ def _name(body: Container, scope: Scope, key: str) -> str:
                 "expression",
                 # A cut could leave a part of a secret that no redaction finds.
                 detail=(f'"{name}"' if len(name) <= 80 else f"text of {len(name)} characters")
-                + ' is no name for a container: letters, digits, "_", "." and "-", '
-                "the first a letter or digit, at least two",
+                + ' is not a valid container name: use at least two of letters, digits, "_", "." and "-", '
+                "the first a letter or digit",
             )
         return name
     head = scope.program.definition["document"]

@@ -1,8 +1,8 @@
-"""`run: workflow`: another run is started with the step's commit, and waited for, or not.
+"""`run: workflow`: starts another run with the step's commit, and waits for its end or not.
 
-Called by `dispatch` and `steps`. The worker finds the workflow and answers with `ChildEnded`. Its input is
-what `run.workflow.input` says; where that says nothing, the child gets no data, `{}`: the standard passes
-"the data, if any", and nothing else flows from one workflow into another.
+Called by `dispatch` and `loop`. The worker finds the workflow and reports `ChildEnded`. The input of the
+child is `run.workflow.input`, by default `{}`: the standard passes "the data, if any", and no other data
+flows from one workflow into another.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: Child, argument
 
 
 def start(ctx: ExecutionContext, scope: Frame, task: Task, body: Child, given: Any, number: int) -> None:
-    """Ask for a run of the workflow; `number` is the frame that waits for it, or no frame's."""
+    """Add the command to start the workflow; `number` is the id of the waiting frame, or of no frame."""
     reference, _ = ctx.tree.effect_identity(scope, task, ctx.facts.uid)
     ctx.children.append(
         StartChild(
@@ -51,9 +51,9 @@ def start(ctx: ExecutionContext, scope: Frame, task: Task, body: Child, given: A
 
 
 def error(ended: ChildEnded) -> WorkflowError:
-    """The error that the end of a child raises at the task that waited for it: in the child's words.
+    """Return the error that the end of a child raises in the parent task, with the child's text.
 
-    Where there was no child, the words are ours, about the task.
+    If no child was started, the error is the parent task's own.
     """
     if ended.status == "cancelled":
         return WorkflowError("runtime", detail="the workflow that it ran was cancelled")

@@ -1,15 +1,15 @@
-"""`schedule.on`: a listening without end, which starts a run of the workflow whenever its strategy is met.
+"""`schedule.on`: a permanent listening task, which starts a run whenever its strategy is met.
 
-Called by `listen`. Where one event is not enough, several sets are gathered side by side: an event goes to
-the oldest round that takes it, else it opens one of its own. So two orders whose events cross start two runs,
-each with its own events.
+Called by `listen`. If a run needs several events, several sets are collected in parallel: an event goes to
+the oldest round that matches, else it opens a new round. So two orders whose events interleave start two
+runs, each with its own events.
 
     listen ─► round ─► item …     a frame each; a round holds its own terms
                 │ enough
                 ▼
-              a run is started with the array of its events; the round is gone
+              starts a run with the array of its events; the round is removed
 
-Invariant: the task's frame is written once: its terms are those of a new round, and so is its subscription.
+Invariant: the task's frame is written once: its terms, and its subscription, are those of a new round.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from iogate.engine.state.frame import Frame, new_frame, replace_frame
 from iogate.engine.tasks import run_workflow
 
 MOST = 1000
-"""Rounds side by side; beyond it the oldest is given up, as one whose events no longer come."""
+"""Maximum number of parallel rounds; beyond it the oldest is dropped, as its events no longer come."""
 
 
 def handle_event(
@@ -37,7 +37,7 @@ def handle_event(
     event: Mapping[str, Any],
     arguments: Scope,
 ) -> None:
-    """Take the event, `value` as it is read, into a round; start a run where the round has all it needs."""
+    """Add the event, of which `value` is an item, to a round; start a run if the round is complete."""
     found = _round(ctx, frame, body, event, arguments)
     if found is None:
         return
@@ -64,7 +64,7 @@ def handle_event(
 def _round(
     ctx: ExecutionContext, frame: Frame, body: Listen, event: Mapping[str, Any], arguments: Scope
 ) -> tuple[Frame | None, event_filters.Match] | None:
-    """Find who takes the event: a round, or None for a new one, which no event of `until` opens."""
+    """Return the round that matches the event, None for a new round; an event of `until` opens none."""
     for each in ctx.tree.children(frame):
         taken = event_filters.match(body, each.terms, event, arguments)
         if taken is not None:

@@ -1,6 +1,6 @@
-"""`try`: which errors it catches, when it tries again, and what becomes of an error that it caught.
+"""`try`: catches errors of a list of tasks, retries the list with a backoff, and runs a handler.
 
-Used by `dispatch` and `steps`.
+Used by `dispatch` and `loop`.
 
     try list ── error ─► caught? ── no ─────────────────────────► up
                            │ yes
@@ -8,8 +8,8 @@ Used by `dispatch` and `steps`.
                            ├─ retries used up, neither do nor then ─► up
                            └─ handled: catch.do, else the input ─► complete, by catch.then if given
 
-Idempotency: after a failure that no definite answer caused, an attempt sends the very keys of the one
-before, so that careful receivers do nothing twice; after a definite one it sends new ones.
+Idempotency: after a failure without a definite answer, an attempt sends the same keys as the one before, so
+that receivers can deduplicate; after a definite answer it sends new keys.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from iogate.engine.tasks.wait import add_duration
 from iogate.errors import WorkflowError, same_type
 
 _LONGEST_DOUBLING = 40
-"""2^40 times any delay is beyond every calendar."""
+"""2^40 times any delay is longer than any limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caught:
-    """The error goes no further; `at` is the scope to go on in, None where the branch waits."""
+    """A caught error; `at` is the scope to continue in, None if the branch waits."""
 
     at: int | None
 
 
 def begin(ctx: ExecutionContext, scope: Frame, body: Try, arguments: Scope) -> int:
-    """Try for the first time."""
+    """Begin the first attempt."""
     calls = ctx.tree.context_owner(scope).calls
     frame = ctx.open(scope, arguments, calls_before=calls)
     return _attempt(ctx, frame, body, arguments)
 
 
 def retry(ctx: ExecutionContext, frame: Frame, task: Task) -> int:
-    """The delay is over: try once more, from the original input."""
+    """Begin another attempt after the delay, from the original input."""
     assert isinstance(task.body, Try)
     frame = replace_frame(frame, phase="inside", due_ms=None)
     ctx.tree.put(frame)
@@ -63,7 +63,7 @@ def _attempt(ctx: ExecutionContext, frame: Frame, body: Try, arguments: Scope) -
 
 
 def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, body: Try) -> int | None:
-    """The list, or the handler, is through."""
+    """Complete the task after its list, or after its handler."""
     _count_on(ctx, frame)
     handled = scope.pointer != body.tasks.pointer
     return ctx.leave_list(scope, body.then if handled else None)
@@ -72,15 +72,15 @@ def leave(ctx: ExecutionContext, scope: Frame, frame: Frame, body: Try) -> int |
 def catch(
     ctx: ExecutionContext, frame: Frame, task: Task, error: dict[str, Any], *, definite: bool
 ) -> Caught | None:
-    """What becomes of an error out of the list of a `try`; None: it is not for this one.
+    """Catch an error of the list of a `try`: schedule a retry or handle it; return None if it does not match.
 
-    Raises WorkflowError where finding out fails: that error goes up instead.
+    Raises WorkflowError if an expression of the `try` fails: that error is propagated instead.
     """
     body = task.body
     assert isinstance(body, Try)
     scope = ctx.tree.parent(frame)
     error = errors.to_caught(error)
-    # reusable policies know the error by the standard's name only
+    # Reusable policies name the error by the standard's name only.
     arguments = ctx.arguments(scope, task, frame, {"error": error, body.name: error})
     if not (_matches(body.errors, error) and _wanted(body, error, arguments)):
         return None
@@ -117,7 +117,7 @@ def _schedule(ctx: ExecutionContext, frame: Frame, task: Task, due_ms: int, *, d
 
 
 def _count_on(ctx: ExecutionContext, frame: Frame) -> None:
-    """After the `try`, keys go on from the highest count that any attempt came to."""
+    """Continue the count of definite answers, after the `try`, from the highest of its attempts."""
     owner = ctx.tree.context_owner(ctx.tree.parent(frame))
     if frame.calls_most > owner.calls:
         ctx.tree.put(replace_frame(owner, calls=frame.calls_most))
@@ -144,7 +144,7 @@ def _wanted(conditions: Try | Retry, error: dict[str, Any], arguments: Scope) ->
 def _retry_at(
     ctx: ExecutionContext, frame: Frame, retry: Retry, error: dict[str, Any], arguments: Scope
 ) -> int | None:
-    """When the next attempt begins; None where there is none."""
+    """Return the time of the next attempt, in epoch milliseconds; None if no retry is left."""
     if retry.missing:
         raise WorkflowError(
             "configuration", detail=f'retry policy "{retry.missing}" is not defined in use.retries'
@@ -183,6 +183,6 @@ def _length(template: Any, frame: Frame, arguments: Scope, now_ms: int, what: st
 
 
 def _spread(ctx: ExecutionContext, frame: Frame, number: int) -> float:
-    """A number from 0 to 1 that differs between runs and attempts, and is the same each time."""
+    """Return a number from 0 to 1 that differs between runs and attempts, and is reproducible."""
     text = f"{ctx.facts.uid}/{frame.pointer}/{frame.id}/{number}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 0xFFFFFFFF

@@ -1,7 +1,7 @@
-"""Addresses of calls: templates expanded in what the author wrote, expressions taken as they come out.
+"""Addresses of calls: URI templates of the author are expanded, expressions are used unchanged.
 
-Used by `call` and `authentication`. Invariant: data that fills a template stays in its place: it cannot
-add a segment to the path, nor climb out of it, nor begin a query.
+Used by `call` and `authentication`. Invariant: data in a template stays in its place: it cannot add a
+segment to the path, leave the path, or begin a query.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _LONGEST_SHOWN = 120
 
 
 def build_url(endpoint: Endpoint, scope: Scope) -> str:
-    """The address of an endpoint.
+    """Return the address of an endpoint.
 
-    Raises WorkflowError, of type expression, where data does not fit into it.
+    Raises WorkflowError, of type expression, if data is invalid in an address.
     """
     made = "".join(
         _expand(part, scope.input)
@@ -41,7 +41,7 @@ def build_url(endpoint: Endpoint, scope: Scope) -> str:
 
 
 def _expand(text: str, data: Any) -> str:
-    """RFC 6570 simple expansion, of top-level properties by their verbatim names."""
+    """Expand a template as RFC 6570 simple expansion, with top-level properties by their verbatim names."""
 
     def value_of(variable: re.Match[str]) -> str:
         name = variable[1]
@@ -51,7 +51,7 @@ def _expand(text: str, data: Any) -> str:
         return quote(to_text(value, f"{{{name}}} in the endpoint"), safe="")
 
     expanded = _VARIABLE.sub(value_of, text)
-    # A dot needs no encoding, and an encoded one climbs as well: no spelling makes such a value harmless.
+    # A dot needs no encoding, and an encoded dot has the same effect: no encoding makes the value harmless.
     for written, made in zip(text.split("/"), expanded.split("/"), strict=False):
         segment = re.split(r"[?#]", made, maxsplit=1)[0]
         if segment in _CLIMBING and "{" in re.split(r"[?#]", written, maxsplit=1)[0]:
@@ -66,8 +66,8 @@ def _expand(text: str, data: Any) -> str:
 def _given(source: Template, value: Any) -> str:
     """Return the result of an expression as text.
 
-    Raises WorkflowError for null: unlike a template, which leaves out an undefined variable (RFC 6570,
-    section 3.2.1), an expression has no such rule, and the call would go to another resource.
+    Raises WorkflowError for null: a template leaves out an undefined variable (RFC 6570, section 3.2.1), but
+    an expression has no such rule, and the call would go to another resource.
     """
     if isinstance(value, Mapping) and "uri" in value:
         value = value["uri"]
@@ -79,8 +79,11 @@ def _given(source: Template, value: Any) -> str:
     return to_text(value, "the endpoint")
 
 
-def to_text(value: Any, what: str) -> str:
-    """A scalar as text; an object or an array is an error, as the standard wants for addresses."""
+def to_text(value: Any, label: str) -> str:
+    """Return a scalar as text; `label` names it in messages.
+
+    Raises WorkflowError for an object or an array.
+    """
     match value:
         case str():
             return value
@@ -90,9 +93,10 @@ def to_text(value: Any, what: str) -> str:
             return to_json(value)
         case _:
             raise WorkflowError(
-                "expression", detail=f"{what} must be text, a number or a boolean, not {type_name(value)}"
+                "expression", detail=f"{label} must be text, a number or a boolean, not {type_name(value)}"
             )
 
 
 def to_json(value: Any) -> str:
+    """Return compact JSON with all characters unescaped."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

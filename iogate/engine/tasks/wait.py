@@ -1,7 +1,4 @@
-"""Moments that lie ahead: from a duration, as the definition or its data gives it, to an instant.
-
-Used for `wait`, timeouts and the delays of retries.
-"""
+"""Due times: adds an evaluated duration to a time, for `wait`, timeouts and the delays of retries."""
 
 from __future__ import annotations
 
@@ -14,9 +11,9 @@ from iogate.timing import durations
 
 
 def add_duration(duration: Any, now_ms: int, what: str) -> int:
-    """The instant `duration` (text or object) after now, in milliseconds since 1970.
+    """Return the time `duration` (text or object) after now, in milliseconds since 1970.
 
-    Raises WorkflowError `expression` where it is none; `what` names it.
+    Raises WorkflowError `expression` for an invalid duration; `what` names it.
     """
     try:
         return durations.read_duration(duration).after_ms(now_ms)
@@ -25,7 +22,10 @@ def add_duration(duration: Any, now_ms: int, what: str) -> int:
 
 
 def deadline(timeout: Timeout | None, value: Any, scope: Scope, now_ms: int) -> int | None:
-    """When the timeout strikes; None where there is none."""
+    """Return the time of the timeout in epoch milliseconds; None without a timeout.
+
+    Raises WorkflowError for an undefined or invalid timeout.
+    """
     if timeout is None:
         return None
     if timeout.after is None:

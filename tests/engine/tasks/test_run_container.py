@@ -86,7 +86,7 @@ def test_one_that_is_not_awaited_gives_the_input_at_once() -> None:
     [
         ("{container: {image: '${ \"\" }'}}", "the image is empty"),
         ("{container: {image: '${ [] }'}}", "the image must be text, a number or a boolean, not array"),
-        ("{container: {image: a, name: '${ \"-x\" }'}}", '"-x" is no name for a container'),
+        ("{container: {image: a, name: '${ \"-x\" }'}}", '"-x" is not a valid container name'),
         ("{container: {image: a, ports: {'80': '${ {} }'}}}", "port 80 must be text"),
         ("{container: {image: a, arguments: ['${ {} }']}}", "argument 1 must be text"),
     ],
