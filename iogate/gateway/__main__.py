@@ -1,6 +1,6 @@
 """`python -m iogate.gateway`: one gateway process, as a supervising parent starts it.
 
-The settings come through the hand-over of the parent, the project's folder is the current one.
+The settings come through the handover of the parent; the current folder is the project's.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ FIRST_S = 3.0
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens here."""
+    """Tell whether a socket on this host accepts connections of this machine only."""
     if host == "localhost":
         return True
     try:
@@ -54,20 +54,26 @@ def is_loopback(host: str) -> bool:
 
 
 def find_store(chosen: Settings) -> str:
-    """Where the store is; the embedded one may come up later than its gateway."""
+    """Return the URL of the store; the embedded one may start later than its gateway.
+
+    Raises Unreachable if no embedded store is running and `redis_url` is not set.
+    """
     from iogate.store.embedded.server import find_embedded  # noqa: PLC0415 - not needed beside a redis_url
 
     url = chosen.redis_url or find_embedded(chosen.data_dir)
     if url is None:
         raise Unreachable(
-            f"no store: none is running in {chosen.data_dir}",
+            f"no store is running in {chosen.data_dir}",
             hint='set redis_url, or start one with "iogate up"',
         )
     return url
 
 
 async def run(chosen: Settings) -> None:
-    """Put the gateway together and serve until a signal ends it."""
+    """Build the gateway and serve until a signal ends the process.
+
+    Raises Misused if `link_key` is missing.
+    """
     bracketed = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
     key = trust.link_key(chosen)
     if key is None:
@@ -99,7 +105,7 @@ async def run(chosen: Settings) -> None:
         folder = chosen.data_dir / "metrics" / str(listening.getsockname()[1])
         live.shared = SharedMetrics(folder, live.snapshot)
         background.append(asyncio.create_task(live.shared.run(), name="metrics"))
-    # Beside others on the same socket, a gateway that accepts before it knows the revision would refuse.
+    # Other gateways share the port: one that accepts calls before it has the revision would refuse them.
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(refresher.tried.wait(), FIRST_S)
     log.info(
@@ -124,12 +130,13 @@ def main() -> int:
     handover.receive()
     chosen = settings.from_environment()
     logs.set_up(chosen.log_format)
-    # What was loaded until here lives as long as the process, and calls make no cycles: a collector that
-    # looks less often, and at less, is worth 7 % of the calls.
+    # Objects loaded so far live as long as the process, and calls create no cycles: a collector that runs
+    # less often, on fewer objects, raises throughput by 7 %.
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
     try:
-        # The server's threads wake the loop twice a call: one in C is worth a quarter of the call.
+        # The server's threads wake the loop twice per call: a loop in C saves a quarter of the time of a
+        # call.
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(chosen))
     except IogateError as error:

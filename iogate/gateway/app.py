@@ -1,7 +1,6 @@
-"""The Litestar application: the hot path as bare ASGI, and a handler for every other route.
+"""The ASGI application: calls and events bypass Litestar, which routes all other requests.
 
-Put together by `__main__`. Invariant: whatever goes wrong on whatever route, the answer has the one
-shape of errors.
+Built by `__main__`. Invariant: an error on any route gets a response in the common form of errors.
 """
 
 from __future__ import annotations
@@ -34,9 +33,10 @@ _CALLS = b"/v1/api/"
 
 
 class Application:
-    """Litestar, and a way past its routing: to a mount that way costs an eighth of a call.
+    """Dispatches requests to the handlers of calls and events, and all others to Litestar.
 
-    Checks of every request come first: the host that it names, its origin, and the form of its path.
+    Litestar's routing to a mount would take an eighth of a call. Each request is checked first: its host, its
+    origin, and the form of its path.
     """
 
     def __init__(self, live: Live, calls: CallHandler, events: EventIntake, others: Litestar) -> None:
@@ -69,14 +69,14 @@ class Application:
         elif path == event_intake.PATH:
             await self._events.respond(scope, receive, send, headers, repeated)
         elif b"%" in path or path.endswith(b"/") or b"//" in path:
-            # Litestar would decode and trim it: a path that a proxy keeps inside has one form.
+            # Litestar would decode and trim the path, and so bypass rules of a proxy for the plain form.
             await responses.NO_PATH.send(self._log.noting(scope, send))
         else:
             await self._others(scope, receive, self._log.noting(scope, send))
 
 
 def build(live: Live, calls: CallHandler) -> Application:
-    """Compose the application around what is live."""
+    """Build the application of one gateway process."""
 
     def last(response: Response[Any]) -> Response[Any]:
         if live.draining.is_set():

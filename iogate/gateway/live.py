@@ -1,6 +1,6 @@
-"""What this gateway process works with right now: one reference each, swapped as a whole.
+"""State of one gateway process: the live revision, the store, limits and counts.
 
-Written by `refresh` and `process`, read by every route.
+Written by `refresh` and `process`, read by every route. Each reference is replaced as a whole.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 LAST_BODY_S = 5.0
 STORE_TIMEOUT_S = 0.9
-"""How long a route waits for the store: with the rest of the call, less than a second."""
+"""Longest wait of a route for the store; the whole call then takes less than a second."""
 
 
 @dataclass(kw_only=True)
 class Live:
-    """See the module."""
+    """State that all routes of the process share."""
 
     links: Links
     loopback: bool
@@ -54,28 +54,28 @@ class Live:
     root: Path | None = None
     """The project's folder, which paths of secret files are relative to."""
     store: Store | None = None
-    """None until it was reached for the first time."""
+    """None until the first connection."""
     clock: StoreClock = field(default_factory=StoreClock)
-    """What expires, expires by the store's time: the clocks of gateways differ."""
+    """Links expire by the store's time, since the clocks of gateways differ."""
     intake: Intake | None = None
     table: Table | None = None
-    """None until a revision was taken."""
+    """None until a revision is loaded."""
     streams: Streams = field(default_factory=lambda: Streams(Settings.streams))
     counts: dict[str, Counts] = field(default_factory=dict)
     senders: Auth | None = None
-    """Who may send events in; None: nobody, the path is closed."""
+    """Credentials that may send events; None: the path is closed."""
     events: EventCounts = field(default_factory=EventCounts)
     shared: SharedMetrics | None = None
-    """Counts of the other processes of this port; None if there is only one."""
+    """Counts of the other processes on this port; None if there is only one process."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
-    """The process is about to end: whoever waits for a run is answered now."""
+    """The process is about to end: requests that wait for a run are answered now."""
 
     bodies: Bodies = field(default_factory=Bodies)
     hashing: Hashing = field(default_factory=Hashing)
     validation: Validation = field(default_factory=Validation)
 
     def snapshot(self) -> Snapshot:
-        """Return what this process has counted, without a copy."""
+        """Return the counts of this process, without a copy."""
         return Snapshot(
             apis=self.counts,
             events=self.events,
@@ -85,13 +85,13 @@ class Live:
         )
 
     def drain(self) -> None:
-        """Let everyone who waits go, and give those who still send a few seconds."""
+        """End all waits for runs, and give unfinished request bodies a few seconds."""
         self.draining.set()
         self.bodies.shorten(LAST_BODY_S)
 
     @asynccontextmanager
     async def reach(self) -> AsyncIterator[Store]:
-        """The store, for one short exchange; a store that is out of reach is a 503 within a second."""
+        """Yield the store for one short exchange. Raises HTTPError: a 503 if it is unreachable."""
         if self.store is None:
             raise HTTPError(STORE_DOWN)
         try:

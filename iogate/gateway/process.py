@@ -1,9 +1,9 @@
-"""One gateway process: its socket, its HTTP server, its signals and its end.
+"""HTTP server of one gateway process, its signals and its graceful shutdown.
 
-Called by `python -m iogate.gateway`. Several processes serve one port and none depends on another's
-life: the supervising parent replaces one that dies, the others serve on.
+Called by `python -m iogate.gateway`. Several processes may serve one port independently: the supervising
+parent replaces a process that dies, while the others continue.
 
-    serving ──SIGTERM──▶ not ready, waiters let go ──▶ stops accepting ──▶ requests in flight end ──▶ exit
+    serving ──SIGTERM──▶ not ready, waits ended ──▶ stops accepting ──▶ requests in flight end ──▶ exit
                                                                     └──`grace_s`──▶ exit
 """
 
@@ -33,15 +33,15 @@ from iogate.supervision import ticks
 log = logging.getLogger(__name__)
 
 SETTLE_S = 0.3
-"""Time for connections that were just accepted, and for those kept alive to hear that they end."""
+"""Time to read from connections accepted last, and to tell kept-alive clients that theirs close."""
 CONNECTIONS = 10_000
 HEADERS_S = 10
 HEADERS_BUFFER = 131_072
-"""What the server holds of a head before it refuses it; `calls` refuses smaller ones with a message."""
+"""Bytes of a request head that the server accepts; `calls` refuses smaller ones with a message."""
 
 
 class _Server(Server):
-    """granian in this process's own loop, on a socket that is bound already."""
+    """The granian server on the event loop of this process, with a bound socket."""
 
     def __init__(self, app: Any, listening: socket.socket) -> None:
         super().__init__(
@@ -61,33 +61,33 @@ class _Server(Server):
         self._inode = os.fstat(listening.fileno()).st_ino
 
     def _init_shared_socket(self) -> None:
-        # granian owns the descriptor from here on, and closes it.
+        # From here on granian owns the descriptor and closes it.
         holder: Any = SocketHolder
         self._shd = holder(self._listening.detach(), False, BACKLOG)
         self._ssp = None
 
     def stop_accepting(self) -> None:
-        """Leave what comes from now on to those who share the socket.
+        """Leave new connections to the other processes on the port.
 
-        granian would close connections whose first request it has accepted but not read yet. So its
-        descriptors get another listener, one that nobody knows, and it has time to read.
+        granian would close connections that it has accepted but not read from yet. So its descriptors are
+        replaced with those of an unused listener, and granian has time to read.
         """
-        with socket.socket() as nobodys:
-            nobodys.bind(("127.0.0.1", 0))
-            nobodys.listen(1)
-            nobodys.setblocking(False)
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            unused.listen(1)
+            unused.setblocking(False)
             for number in [int(entry.name) for entry in Path("/dev/fd").iterdir()]:
                 with contextlib.suppress(OSError):
                     if os.fstat(number).st_ino == self._inode:
-                        os.dup2(nobodys.fileno(), number, inheritable=False)
+                        os.dup2(unused.fileno(), number, inheritable=False)
 
     def interrupt(self) -> None:
-        """Stop accepting, and end once the requests in flight have."""
+        """Stop accepting connections, and end after the requests in flight."""
         self.interrupt_signal = True
         self.main_loop_interrupt.set()
 
 
-# Its records go to our handlers; what it says on a good day, `__main__` says.
+# granian's records go to our handlers; `__main__` logs the start itself.
 _LOGGING: dict[str, Any] = {
     "version": 1,
     "incremental": False,
@@ -97,7 +97,7 @@ _LOGGING: dict[str, Any] = {
 
 
 def _raise_file_limit() -> None:
-    """A connection is a file: as many as the system lets us have."""
+    """Raise the limit of open files to the hard limit, since each connection needs one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         with contextlib.suppress(ValueError, OSError):
@@ -114,8 +114,8 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then end without dropping a request that ends within `grace_s`.
 
-    A task of `background` that ends is a defect: serving ends in the same way, and its exception is raised,
-    RuntimeError if there is none, so that the supervisor starts another process.
+    The end of a task of `background` is a defect and ends the server in the same way, so that the supervisor
+    starts another process. Raises the exception of that task, or RuntimeError if it has none.
     """
     _raise_file_limit()
     server = _Server(app, listening)
@@ -131,7 +131,7 @@ async def serve(
         dead = next((task for task in background if task.done()), None)
         if dead is not None:
             log.error(
-                "the background task %s ended, and so does this process",
+                "background task %s ended unexpectedly; the process stops",
                 dead.get_name(),
                 extra={"action": "gateway.background"},
             )
@@ -149,7 +149,7 @@ async def serve(
             log.warning("requests were still open after %g s", grace_s, extra={"action": "gateway.cut"})
         if dead is not None:
             dead.result()
-            raise RuntimeError(f"the background task {dead.get_name()} ended")
+            raise RuntimeError(f"background task {dead.get_name()} ended")
     finally:
         for task in (ticking, stopped, serving):
             task.cancel()

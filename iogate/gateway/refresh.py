@@ -1,7 +1,7 @@
-"""Keeps this process on the live revision: takes a new one without a restart, within a second.
+"""Reload of the live revision: the gateway loads a new one within a second, without a restart.
 
 Runs beside the server for as long as the process lives. Invariant: a table goes live only when it is
-complete; whatever fails, the last good one stays and the attempt is repeated.
+complete; after any failure the last good table stays live and the gateway tries again.
 
     unreachable ──store answers──▶ watching ──revision changed──▶ build ──▶ swap ──▶ announce
          ▲                            │    ├──gates changed──▶ set enabled
@@ -41,16 +41,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BROKEN = (IogateError, CommandFailed, TimeoutError)
-"""What passes: a store that is away, one that is full and refuses writes, a revision that does not hold."""
+"""Expected errors: the store is unreachable, full or slow, or the revision is invalid."""
 AGAIN_S = 0.25
 ANNOUNCE_S = 4.0
 EMPTY_S = 1.0
 LOOK_S = 1.0
-"""How often the files of secrets are looked at: one may have been replaced."""
+"""Interval between checks of the secret files, which may have been replaced."""
 
 
 def _mismatch(gate: Gate, table: routes.Table) -> str:
-    """Say how a gate differs from what the table's revision says of its API; empty if it does not."""
+    """Return how a gate contradicts the table's revision; empty if it does not."""
     route = table.routes.get(gate.api)
     if route is None:
         return f"revision {table.number} has no such API"
@@ -60,7 +60,7 @@ def _mismatch(gate: Gate, table: routes.Table) -> str:
 
 
 class Refresher:
-    """Owns `live.table`, `live.store` and `live.intake`."""
+    """Background task that keeps `live.table`, `live.store` and `live.intake` current."""
 
     def __init__(
         self, live: Live, find_store: Callable[[], str], keyring: Keyring, *, replicas: int = 0
@@ -71,15 +71,15 @@ class Refresher:
         self._replicas = replicas
         self._reading: asyncio.Task[None] | None = None
         self._gates: dict[str, asyncio.Task[None]] = {}
-        """Questions under way about one API, by its id."""
+        """Pending requests to the store for the gate of an API, by API id."""
         self._failed: str = ""
         self.tried = asyncio.Event()
-        """Set once the revision was taken, or could not be."""
+        """Set after the first attempt to load the revision."""
         self._started_at_ms = int(time.time() * 1000)
         self.id = ticks.identity() or f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Follow the store until cancelled."""
         while True:
             try:
                 store = await self._connect()
@@ -88,12 +88,12 @@ class Refresher:
                     group.create_task(self._announce_often(store))
                     group.create_task(self._look_for_secrets())
                     group.create_task(self._look_for_a_revision())
-            except* Exception as errors:  # noqa: BLE001 - reported, and tried again
+            except* Exception as errors:  # noqa: BLE001 - logged, and tried again
                 self._report(_first(errors))
             await asyncio.sleep(AGAIN_S)
 
     async def close(self) -> None:
-        """Leave: nobody waits for this process any more."""
+        """Remove this process from the store's list of processes, and close the connection."""
         store, self._live.intake = self._live.store, None
         if store is None:
             return
@@ -121,8 +121,9 @@ class Refresher:
             while True:
                 try:
                     await self.reload()
-                except Exception as error:  # noqa: BLE001 - reported, and tried again
-                    # The last good table serves on; a broken revision is looked at again, not for ever fast.
+                except Exception as error:  # noqa: BLE001 - logged, and tried again
+                    # The last good table stays live; the pause limits the rate of attempts for a broken
+                    # revision.
                     self._report(error)
                     await asyncio.sleep(AGAIN_S)
                 else:
@@ -130,9 +131,9 @@ class Refresher:
                     break
 
     async def reload(self) -> None:
-        """Take what is live now; concurrent calls share one reading of the store.
+        """Load the live revision and gates; concurrent calls share one read of the store.
 
-        Raises Unreachable or TimeoutError where that cannot be done.
+        Raises IogateError or TimeoutError if that fails.
         """
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read())
@@ -158,12 +159,12 @@ class Refresher:
                 await self._set_enabled(store, table)
 
     def _lose(self, table: routes.Table | None) -> None:
-        """Serve nothing while the store holds no revision: emptied, it knows neither gates nor runs."""
+        """Serve nothing while the store has no revision: an emptied store has neither gates nor runs."""
         if table is None:
             return
         self._live.table = None
         log.error(
-            "the store holds no revision any more: somebody emptied it, or it started without its files; "
+            "the store has lost its revision: it was emptied, or started without its files; "
             "calls get 503 until a revision is applied",
             extra={"action": "store.emptied", "revision": table.number},
         )
@@ -181,40 +182,40 @@ class Refresher:
                 hashing=live.hashing,
             )
         except ValueError as error:
-            # What the compiler lets through builds; another release may have compiled this one.
-            serves = f"{live.table.number} serves on" if live.table is not None else "nothing is served"
+            # Revisions of this release's compiler always build; another release may have compiled this one.
+            served = f"{live.table.number} stays live" if live.table is not None else "no revision is live"
             raise WrongStore(
-                f"revision {number} cannot be used, {serves}: {str(error).splitlines()[0]}"
+                f"revision {number} cannot be used, {served}: {str(error).splitlines()[0]}"
             ) from error
 
     @staticmethod
     async def _set_enabled(store: Store, table: routes.Table) -> None:
         states = await store.gates.states()
         table.enable(name for name, gate in states.items() if gate.enabled)
-        odd = {name: why for name, gate in states.items() if (why := _mismatch(gate, table))}
-        # Gates of a newer revision are none of this table's business.
-        if odd and await store.revisions.live() == (table.number, table.digest):
-            for name, why in odd.items():
+        mismatches = {name: why for name, gate in states.items() if (why := _mismatch(gate, table))}
+        # Gates may belong to a newer revision.
+        if mismatches and await store.revisions.live() == (table.number, table.digest):
+            for name, why in mismatches.items():
                 store.refusals.note("gate", f"{name}@{table.number}", why)
 
     async def is_enabled(self, route: Route) -> bool:
-        """Ask the store about an API that is disabled as far as this process knows.
+        """Read from the store whether an API is enabled that this process takes for disabled.
 
-        Whoever was just told that it is enabled must not hear 403 from a gateway that hears of it later.
-        All callers of a moment share one question, about this API alone: nobody is authenticated yet. A store
-        that is away leaves things as they are.
+        A caller who knows that the API was just enabled must not get a 403 from a gateway that is behind.
+        Concurrent callers share one request to the store, for this API only, since none is authenticated yet.
+        The state stays as it is if the store is unreachable.
         """
         api = route.api.id
-        # A question that began before this call may carry an older answer: one more follows it.
+        # A request that began before this call may return an older state: another request follows it.
         if (before := self._gates.get(api)) is not None:
             await asyncio.wait({before})
             if route.enabled:
                 return True
-        question = self._gates.get(api)
-        if question is None:
-            question = self._gates[api] = asyncio.create_task(self._ask_gate(route))
-            question.add_done_callback(lambda _: self._gates.pop(api, None))
-        await asyncio.wait({question})
+        request = self._gates.get(api)
+        if request is None:
+            request = self._gates[api] = asyncio.create_task(self._ask_gate(route))
+            request.add_done_callback(lambda _: self._gates.pop(api, None))
+        await asyncio.wait({request})
         return route.enabled
 
     async def _ask_gate(self, route: Route) -> None:
@@ -226,7 +227,7 @@ class Refresher:
                 route.enabled = await store.gates.is_enabled(route.api.id)
 
     async def _look_for_secrets(self) -> None:
-        """Read the secrets of an API again once a file of them has changed."""
+        """Reload the secrets of an API when one of its secret files has changed."""
         while True:
             await asyncio.sleep(LOOK_S)
             table = self._live.table
@@ -238,13 +239,13 @@ class Refresher:
                     _log_secrets(route)
                 else:
                     log.info(
-                        "%s: its secrets were read again",
+                        "%s: secrets reloaded",
                         route.api.id,
                         extra={"action": "api.secrets", "api": route.api.id},
                     )
 
     async def _look_for_a_revision(self) -> None:
-        """Take the revision of a store that was emptied and filled between two looks at its changes."""
+        """Load the revision of a store that was emptied and refilled between two reads of its changes."""
         while True:
             await asyncio.sleep(EMPTY_S)
             if self._live.table is None:
@@ -258,7 +259,7 @@ class Refresher:
             await asyncio.sleep(ANNOUNCE_S)
 
     async def _read_clock(self, store: Store) -> None:
-        """Follow the store's clock; the last reading stays if it cannot be read."""
+        """Update the offset to the store's clock; keep the last one if the clock cannot be read."""
         with contextlib.suppress(*BROKEN):
             async with asyncio.timeout(STORE_TIMEOUT_S):
                 self._live.clock.observe(await store.now_ms())
@@ -283,7 +284,7 @@ class Refresher:
     def _log_taken(self, table: routes.Table) -> None:
         self._failed = ""
         log.info(
-            "revision %d taken, with %d API%s",
+            "revision %d is live, with %d API%s",
             table.number,
             len(table.routes),
             "" if len(table.routes) == 1 else "s",
@@ -294,10 +295,10 @@ class Refresher:
                 _log_secrets(route)
 
     def _report(self, error: BaseException) -> None:
-        """Log a failure once, not four times a second; a defect with its traceback."""
+        """Log an error once, not four times a second; an unexpected error with its traceback."""
         self.tried.set()
         expected = isinstance(error, BROKEN)
-        text = str(error) or "the store gave no answer in time" if expected else repr(error)
+        text = str(error) or "the store did not respond in time" if expected else repr(error)
         if text == self._failed:
             return
         self._failed = text
@@ -305,7 +306,7 @@ class Refresher:
             log.warning("%s", text, extra={"action": "store.unreachable"})
         else:
             log.error(
-                "the gateway cannot follow the store and tries again: %s",
+                "cannot follow the store, trying again: %s",
                 text,
                 exc_info=error,
                 extra={"action": "refresh.failed"},
@@ -313,7 +314,7 @@ class Refresher:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first exception of a group, however deep."""
+    """Return the first exception in a group of any depth."""
     first = group.exceptions[0]
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
@@ -326,14 +327,14 @@ def _log_secrets(route: Route) -> None:
     name, authenticator = route.api.id, route.authenticator
     if authenticator.unset:
         log.warning(
-            "%s answers 503 to callers whose secrets are missing: %s",
+            "%s responds with 503 to callers whose secrets are missing: %s",
             name,
             "; ".join(authenticator.unset),
             extra={"action": "api.unconfigured", "api": name},
         )
     elif authenticator.spare:
         log.warning(
-            "%s works without a secret that is missing: %s",
+            "%s is available, but a secret is missing: %s",
             name,
             "; ".join(authenticator.spare),
             extra={"action": "api.spare_missing", "api": name},

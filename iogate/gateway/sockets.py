@@ -1,7 +1,7 @@
 """The listening socket of the gateways.
 
-Called by a gateway process for its own, and by a parent that opens one for all of its gateways. Of the
-two the inherited one is better: what waits in it when a gateway dies is accepted by another.
+Called by a gateway process for its own socket, and by a parent that opens one for all of its gateways. An
+inherited socket is better: if a gateway dies, another one accepts the pending connections.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ BACKLOG = 2_048
 
 
 class PortTaken(Misused):
-    """Somebody listens there."""
+    """Another process listens on the port."""
 
 
 def listen(host: str, port: int, *, share_port: bool = False) -> socket.socket:
-    """Bind and listen; a name that has several addresses binds its first.
+    """Return a listening socket on the first address of `host`.
 
-    `share_port` lets further processes bind the same port (SO_REUSEPORT): the kernel spreads new
-    connections over those that live.
+    `share_port` lets further processes bind the same port (SO_REUSEPORT); the kernel distributes new
+    connections among them. Raises PortTaken if the port is in use, or Misused if the address is invalid.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -45,13 +45,13 @@ def listen(host: str, port: int, *, share_port: bool = False) -> socket.socket:
         refused = PortTaken if error.errno == errno.EADDRINUSE else Misused
         raise refused(
             f"cannot listen on {host}:{port}: {error.strerror}",
-            hint="give one that is free: with --port, or as the setting port",
+            hint="choose a free port with --port or the setting port",
         ) from None
     return listening
 
 
 def inherited_or_own(host: str, port: int) -> socket.socket:
-    """The socket that a parent handed down, else one of our own."""
+    """Return the listening socket inherited from the parent, else a new one. Raises as `listen` does."""
     number = os.environ.get(LISTEN_FD)
     listening = socket.socket(fileno=int(number)) if number else listen(host, port, share_port=True)
     listening.setblocking(False)
@@ -59,10 +59,10 @@ def inherited_or_own(host: str, port: int) -> socket.socket:
 
 
 def limit_writes(listening: socket.socket, seconds: float) -> None:
-    """Make the kernel end an accepted connection whose peer takes nothing of a response for so long.
+    """Make the kernel close an accepted connection whose peer reads nothing of a response for `seconds`.
 
-    The server waits for a slow reader without a limit, with the whole response in memory. Accepted sockets
-    inherit this option, which is Linux's.
+    The server itself waits for a slow reader without a limit, with the whole response in memory. Accepted
+    sockets inherit this option of Linux.
     """
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))

@@ -331,7 +331,7 @@ def test_a_taken_port_is_said_with_what_to_do(tmp_path: Path) -> None:
             Misused, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"
         ) as caught:
             sockets.listen("127.0.0.1", port)
-    assert caught.value.hint == "give one that is free: with --port, or as the setting port"
+    assert caught.value.hint == "choose a free port with --port or the setting port"
 
 
 async def test_json_of_one_run_survives_the_way(client: httpx.AsyncClient) -> None:
@@ -475,5 +475,5 @@ def test_a_background_task_that_dies_ends_the_process(redis_url: str, tmp_path: 
         finally:
             gateway.stop()
     log = gateway.log.read_text()
-    assert "the background task refresh ended, and so does this process" in log
+    assert "background task refresh ended unexpectedly; the process stops" in log
     assert "KeyError: 'git'" in log

@@ -109,7 +109,7 @@ async def test_a_revision_that_cannot_be_taken_leaves_the_last_good_one(
         await publish(world.store, api("a/b", input_schema={"type": "no such type"}), api("c/d"))
 
         async def complained() -> bool:
-            return "revision 2 cannot be used, 1 serves on" in caplog.text
+            return "revision 2 cannot be used, 1 stays live" in caplog.text
 
         await until(complained)
         assert world.live.table is not None
@@ -142,7 +142,7 @@ async def test_an_emptied_store_is_an_outage_and_no_decision(
         (record,) = [each for each in caplog.records if getattr(each, "action", "") == "store.emptied"]
         assert record.levelname == "ERROR"
         assert record.getMessage() == (
-            "the store holds no revision any more: somebody emptied it, or it started without its files; "
+            "the store has lost its revision: it was emptied, or started without its files; "
             "calls get 503 until a revision is applied"
         )
         await publish(world.store, api("a/b"), api("off", enabled=False))

@@ -1,6 +1,6 @@
-"""Signed links to runs: whoever was given the 202 may follow its run until the link expires.
+"""Signed links to runs, valid without credentials until they expire.
 
-Pure. Invariant: a signature holds for one uid, one expiry and one scope, and is compared in constant time.
+Pure. Invariant: a signature is valid for one uid, one expiry and one scope, and is compared in constant time.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Scope = Literal["read", "cancel"]
 _MAC = 20  # bytes: 160 bits
 _EXPIRY = 5  # bytes: seconds since 1970, until the year 36812
 _CONTEXTS: dict[Scope, bytes] = {
-    # Releases without scopes signed like this, too: their links read, and no longer cancel.
+    # Releases without scopes signed with this context, too: their links only read.
     "read": b"iogate run link v1\0",
     "cancel": b"iogate run link v2 cancel\0",
 }
 
 
 class Links:
-    """Makes and checks the `sig` of a run's link: `key` signs, it and `previous` ones open.
+    """Signs links to runs with `key`, and verifies them with `key` and the `previous` keys.
 
     Without a key there are no signed links.
     """
@@ -38,7 +38,7 @@ class Links:
         ]
 
     def location(self, uid: str, expires_s: float, scope: Scope = "read") -> bytes:
-        """Path of a run, signed; `expires_s` is in seconds since 1970 by the store's clock."""
+        """Return the signed path of a run; `expires_s` is in seconds since 1970 by the store's clock."""
         if not self._macs:
             return b"/v1/runs/" + uid.encode()
         expiry = int(expires_s).to_bytes(_EXPIRY, "big")
@@ -46,7 +46,7 @@ class Links:
         return b"/v1/runs/" + uid.encode() + b"?sig=" + signature
 
     def scope(self, uid: str, signature: str, now_s: float) -> Scope | None:
-        """Return what this signature allows for this run at this time; None if it does not hold."""
+        """Return the scope of a signature for a run; None if the signature is invalid or has expired."""
         if not self._macs:
             return None
         try:

@@ -1,11 +1,11 @@
-"""The hot path: `/v1/api/{module}/{method}/async` and `/sync`, as a bare ASGI application.
+"""Accept path of calls: `/v1/api/{module}/{method}/async` and `/sync`, as a bare ASGI application.
 
-Called by `app`, past Litestar's routing. The checks stand in the order of the contract, and the first
-that fails answers:
+Called by `app`, which bypasses Litestar. The checks are in the order of the contract; the first that fails
+determines the response:
 
     route → enabled → verb → origin → rate → credentials → size, type → content → store (one script)
 
-Invariant: a 202 is sent only after the store has answered that the run is stored.
+Invariant: a 202 is sent only after the store has confirmed that the run is stored.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _REPLAYED = (b"idempotent-replayed", b"true")
 
 
 class CallHandler:
-    """Judges and accepts calls."""
+    """Handler of calls: checks, validates and stores them."""
 
     def __init__(self, live: Live, refresher: Refresher, uids: UidSource) -> None:
         self._live = live
@@ -65,7 +65,7 @@ class CallHandler:
         headers: Mapping[bytes, bytes],
         repeated: frozenset[bytes],
     ) -> None:
-        """Answer one call; `headers` and `repeated` are those of `authenticator.index_headers`."""
+        """Handle one call; `headers` and `repeated` are those of `authenticator.index_headers`."""
         started = time.perf_counter()
         live = self._live
         table = live.table
@@ -93,12 +93,13 @@ class CallHandler:
                     stored = await self._store(table, route, scope, receive, headers, repeated, sent, caller)
                 finally:
                     live.bodies.release(len(sent))
-                    # The response to /sync waits for the end of the run, which needs its input no more.
+                    # The response to /sync waits for the end of the run, which no longer needs this copy of
+                    # the input.
                     del sent
                 if isinstance(stored, Response):
                     response = stored
                 else:
-                    # Before the wait of a call to /sync for the end of its run.
+                    # Measured before a call to /sync waits for the end of its run.
                     route.counts.took(time.perf_counter() - started)
                     response = await self._accepted(stored, headers, sync=sync)
         except HTTPError as failed:
@@ -121,7 +122,7 @@ class CallHandler:
             await response.send(send)
 
     def _refusal(self, route: Route, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> Response | None:
-        """Return the answer to a request that is refused before its credentials are checked."""
+        """Return the response to a request that is refused before its credentials are checked, else None."""
         verb = scope["method"]
         if verb not in route.verbs:
             return route.refuse_verb(verb)
@@ -131,7 +132,7 @@ class CallHandler:
             headers, open_to_all=route.authenticator.opens_to_all
         ):
             return FOREIGN
-        # Before credentials are checked, since that may take a core for 30 ms.
+        # Before the credentials are checked, since that may take 30 ms of processor time.
         return route.check_rate()
 
     def _read(self, route: Route, receive: Receive, headers: Mapping[bytes, bytes]) -> Awaitable[bytes]:
@@ -149,7 +150,10 @@ class CallHandler:
         sent: bytes,
         caller: str,
     ) -> Response | Stored:
-        """Validate and store a call whose sender may call; by a newer revision if there is one meanwhile."""
+        """Validate and store an authenticated call, by a newer revision if one has gone live meanwhile.
+
+        Raises HTTPError as the checks do.
+        """
         verb, validation = scope["method"], self._live.validation
         for attempt in (1, 2):
             key = call_input.check_key(route.idempotency_header, headers, repeated)
@@ -164,7 +168,7 @@ class CallHandler:
                 return accepted, table, route
             if accepted is not responses.STALE or attempt == 2:
                 return accepted
-            # The revision moved while this call was judged: by the new one it is judged from the start.
+            # The revision changed while this call was validated: validate it again by the new revision.
             newer = await self._newer()
             if newer is None or newer is table:
                 return responses.STALE
@@ -178,7 +182,7 @@ class CallHandler:
             caller = await route.authenticator.authenticate(headers, repeated, scope["client"])
             if len(sent) > route.api.limits.body:
                 raise responses.too_large(route.api.limits.body)
-        raise AssertionError("the second attempt always answers")
+        raise AssertionError("the second attempt always returns")
 
     async def _newer(self) -> Table | None:
         try:

@@ -1,7 +1,7 @@
-"""The live revision as a routing table: one dict lookup from a raw path to all that judges the call.
+"""Routing table of the live revision: one dict lookup from a raw path to an API.
 
-Built by `refresh` when a revision is taken, read by every call. Invariant: a table is complete before
-it is live, and a call is judged by one table from beginning to end.
+Built by `refresh` when a revision goes live, read by every call. Invariant: a table is complete before it is
+live, and a call uses one table from beginning to end.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _PROBED = ("GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT")
 
 
 class Bucket:
-    """What this gateway alone knows of an API's rate: it refuses early what the store would refuse.
+    """Token bucket of one gateway for the rate limit of an API: refuses early what the store would refuse.
 
-    The store counts over all gateways and has the last word; a bucket that one gateway has emptied is
-    empty for all of them.
+    The store counts the calls of all gateways and decides; a bucket that is empty for one gateway is empty
+    for all of them.
     """
 
     __slots__ = ("_burst", "_left", "_rate", "_seen_s", "_until_s")
@@ -38,24 +38,26 @@ class Bucket:
         self._left, self._seen_s, self._until_s = float(burst), time.monotonic(), 0.0
 
     def wait_s(self) -> float:
-        """Seconds until a call may pass; 0: now."""
+        """Return the seconds until a call is allowed; 0: it is allowed now."""
         now = time.monotonic()
         if now < self._until_s:
             return self._until_s - now
         self._left = min(self._burst, self._left + (now - self._seen_s) * self._rate)
         self._seen_s = now
-        # A hair of slack: two clocks that count one second never agree to the last digit.
+        # Tolerance for the difference between two clocks.
         return 0.0 if self._left >= 0.99 else (1.0 - self._left) / self._rate
 
     def took(self) -> None:
+        """Count an accepted call."""
         self._left -= 1.0
 
     def refused(self, retry_after_s: float) -> None:
+        """Refuse calls until the store allows them again."""
         self._until_s = time.monotonic() + retry_after_s
 
 
 class Route:
-    """One API, ready to judge calls."""
+    """An API, with everything that is needed to check calls."""
 
     __slots__ = (
         "_refusals",
@@ -90,11 +92,13 @@ class Route:
         self.bucket = None if not rate else Bucket(rate, api.limits.burst or max(1, int(rate)))
 
     def refuse_verb(self, verb: str) -> Response:
+        """Return the response to a method that the API does not allow: a 405, or the one to OPTIONS."""
         if verb == "OPTIONS":
             return self.options
         return self._refusals.get(verb) or not_allowed(verb[:20], self.allow)
 
     def check_rate(self) -> Response | None:
+        """Return the 429 for a call above the rate limit, else None."""
         if self.bucket is None or not (wait_s := self.bucket.wait_s()):
             return None
         return too_many("The interface is called too often", wait_s)
@@ -110,9 +114,9 @@ class Table:
         self.routes = {route.api.id: route for route in routes}
         self.header = (b"x-iogate-revision", str(number).encode())
         self.paths: dict[bytes, tuple[Route, bool]] = {}
-        """Raw path to its route, and whether the call waits for the end of its run.
+        """Route of each raw path, and whether the call waits for the end of its run.
 
-        Raw: what is percent-encoded, doubled or in capitals is another path, and there is none.
+        A path with percent-encoding, doubled slashes or other letter case is not found.
         """
         for route in self.routes.values():
             path = b"/v1/api/" + route.api.id.encode()
@@ -120,14 +124,14 @@ class Table:
             self.paths[path + b"/sync"] = (route, True)
 
     def enable(self, enabled: Iterable[str]) -> None:
-        """Set which APIs are enabled, as the store says."""
+        """Set the enabled APIs, as read from the store."""
         names = frozenset(enabled)
         for name, route in self.routes.items():
             route.enabled = name in names
 
     @property
     def unset(self) -> dict[str, tuple[str, ...]]:
-        """APIs that cannot be opened on this machine, and what they lack."""
+        """APIs with missing secrets on this machine, and messages about these secrets."""
         return {
             name: route.authenticator.unset
             for name, route in self.routes.items()
@@ -145,7 +149,10 @@ def build(
     root: Path | None = None,
     hashing: Hashing | None = None,
 ) -> Table:
-    """Compile a revision into a table. What did not change keeps its route, and so its rate and memory."""
+    """Build the table of a revision; unchanged APIs keep their routes, with rate and cached credentials.
+
+    Raises ValueError for a schema that cannot be compiled.
+    """
     routes = []
     for name, api in revision.apis.items():
         old = before.routes.get(name) if before is not None else None

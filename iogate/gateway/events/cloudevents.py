@@ -1,7 +1,7 @@
-"""CloudEvents 1.0 over HTTP: a request in binary, structured or batched mode becomes events.
+"""Decoding of CloudEvents 1.0 over HTTP, in binary, structured and batched mode.
 
-Pure; used by `event_intake`. Invariant: an event that leaves here is one JSON object in the standard's JSON
-format, with every required attribute and only attributes that the standard allows.
+Pure; used by `validator`. Invariant: each event is one JSON object in the standard's JSON format, with every
+required attribute and only attributes that the standard allows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from iogate.gateway.http import decoding
 from iogate.gateway.http.responses import HTTPError, invalid, unsupported
 
 MAX_EVENTS: Final = 1_000
-"""Of one batch."""
+"""Limit of events per batch."""
 STRUCTURED: Final = b"application/cloudevents+json"
 BATCHED: Final = b"application/cloudevents-batch+json"
 _MODES: Final = (
@@ -31,7 +31,7 @@ _REQUIRED: Final = ("specversion", "id", "source", "type")
 _FORM: Final = b"application/x-www-form-urlencoded"
 _PREFIX: Final = b"ce-"
 _LONGEST: Final = 2_048
-"""Characters of an attribute: more is content, and belongs in `data`."""
+"""Limit of characters per attribute; longer content belongs in `data`."""
 
 _NAME = re.compile(r"[a-z0-9]{1,64}")
 _MEDIA = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+(\s*;.*)?", re.DOTALL)
@@ -43,7 +43,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def read(headers: Mapping[bytes, bytes], repeated: frozenset[bytes], body: bytes) -> list[bytes]:
-    """The events of a request, each as JSON. Raises HTTPError: 400 that names the attribute, or 415."""
+    """Decode the events of a request to JSON. Raises HTTPError: a 400 that names the attribute, or a 415."""
     label = headers.get(b"content-type", b"")
     media, _, parameters = label.partition(b";")
     media = media.strip().lower()
@@ -54,10 +54,10 @@ def read(headers: Mapping[bytes, bytes], repeated: frozenset[bytes], body: bytes
             return [_encode(_structured(value, "The event"))]
         return [_encode(event) for event in _batch(value)]
     if media.startswith(b"application/cloudevents"):
-        raise unsupported(f"Events as {media.decode('latin-1')[:60]} are not read; expected {_MODES}")
+        raise unsupported(f"Events as {media.decode('latin-1')[:60]} are not supported; expected {_MODES}")
     named = [name for name in headers if name.startswith(_PREFIX)]
     if not named:
-        raise unsupported(f"This is no event: expected the content type {_MODES}")
+        raise unsupported(f"The request is not an event: expected the content type {_MODES}")
     for name in named:
         if name in repeated:
             raise invalid(f"The header {name.decode('latin-1')[:80]} is given more than once")
@@ -66,7 +66,7 @@ def read(headers: Mapping[bytes, bytes], repeated: frozenset[bytes], body: bytes
 
 def _batch(value: Any) -> Iterator[dict[str, Any]]:
     if type(value) is not list:
-        raise invalid("The batch is no list of events")
+        raise invalid("The batch is not a list of events")
     if len(value) > MAX_EVENTS:
         raise invalid(f"The batch has {len(value)} events; expected at most {MAX_EVENTS}")
     for number, each in enumerate(value):
@@ -75,7 +75,7 @@ def _batch(value: Any) -> Iterator[dict[str, Any]]:
 
 def _structured(value: Any, which: str) -> dict[str, Any]:
     if type(value) is not dict:
-        raise invalid(f"{which} is no JSON object")
+        raise invalid(f"{which} is not a JSON object")
     event = {}
     for name, given in value.items():
         if given is not None or name == "data":
@@ -94,7 +94,7 @@ _TEXTS: Final = frozenset({*_REQUIRED, "subject", "time", "datacontenttype", "da
 def _attribute(name: str, value: Any, which: str) -> Any:
     if not _NAME.fullmatch(name):
         raise invalid(
-            f"{which} has the attribute {_quoted(name)}; names are of lower-case letters and digits"
+            f"{which} has the attribute {_quoted(name)}; names consist of lower-case letters and digits"
         )
     if type(value) is str or (name not in _TEXTS and _is_simple(value)):
         return value
@@ -114,7 +114,9 @@ def _binary(named: Mapping[bytes, bytes], label: bytes, media: bytes, body: byte
         if name == "datacontenttype":
             raise invalid("The header ce-datacontenttype is not allowed; Content-Type says it")
         if name == "data" or not _NAME.fullmatch(name):
-            raise invalid(f"The header {_quoted(text)} names no attribute; names are of letters and digits")
+            raise invalid(
+                f"The header {_quoted(text)} does not name an attribute; names consist of letters and digits"
+            )
         event[name] = _header(text, raw)
     _check(event, "The event", _PREFIX.decode())
     if not body:
@@ -130,7 +132,7 @@ def _binary(named: Mapping[bytes, bytes], label: bytes, media: bytes, body: byte
         return event
     kind = _text(label)
     if not _MEDIA.fullmatch(kind):
-        raise invalid("The header Content-Type is no media type")
+        raise invalid("The header Content-Type is not a media type")
     event["datacontenttype"] = kind
     written = _written(media, label, body)
     if written is None:
@@ -141,7 +143,7 @@ def _binary(named: Mapping[bytes, bytes], label: bytes, media: bytes, body: byte
 
 
 def _written(media: bytes, label: bytes, body: bytes) -> str | None:
-    """Data that is text stays text, as the JSON format has it; None: it is none, or not in UTF-8."""
+    """Return data of a text type as text, as in the JSON format; None for other types and charsets."""
     if not (media.startswith(b"text/") or media == b"application/xml" or media.endswith(b"+xml")):
         return None
     found = _CHARSET.search(label)
@@ -154,7 +156,7 @@ def _written(media: bytes, label: bytes, body: bytes) -> str | None:
 
 
 def _header(name: str, raw: bytes) -> str:
-    """An attribute's value: quotes are taken off, then percent-encoded bytes are UTF-8."""
+    """Decode the value of an attribute's header: remove quotes, then percent-decode UTF-8."""
     value = raw.strip()
     if len(value) > 1 and value[:1] == value[-1:] == b'"':
         value = re.sub(rb"\\(.)", rb"\1", value[1:-1])
@@ -167,8 +169,8 @@ def _header(name: str, raw: bytes) -> str:
 def _check(event: Mapping[str, Any], which: str, prefix: str = "") -> None:
     for name in _REQUIRED:
         if not event.get(name):
-            what = f"The header {prefix}{name}" if prefix else f"The attribute {name} of {_inner(which)}"
-            raise invalid(f"{what} is {'empty' if name in event else 'missing'}")
+            subject = f"The header {prefix}{name}" if prefix else f"The attribute {name} of {_inner(which)}"
+            raise invalid(f"{subject} is {'empty' if name in event else 'missing'}")
     if event["specversion"] != "1.0":
         found = _quoted(event["specversion"])
         raise invalid(f"{which} has the specversion {found}; expected 1.0")
@@ -183,13 +185,13 @@ def _check(event: Mapping[str, Any], which: str, prefix: str = "") -> None:
         if event.get(name) == "":
             raise _wrong(name, which, "empty")
     if any(character.isspace() for character in event["source"]):
-        raise _wrong("source", which, "no URI reference")
+        raise _wrong("source", which, "not a URI reference")
     if "dataschema" in event and not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:\S+", event["dataschema"]):
-        raise _wrong("dataschema", which, "no absolute URI")
+        raise _wrong("dataschema", which, "not an absolute URI")
     if "datacontenttype" in event and not _MEDIA.fullmatch(event["datacontenttype"]):
-        raise _wrong("datacontenttype", which, "no media type")
+        raise _wrong("datacontenttype", which, "not a media type")
     if "time" in event and not _is_time(event["time"]):
-        raise _wrong("time", which, "no timestamp of RFC 3339")
+        raise _wrong("time", which, "not a timestamp of RFC 3339")
 
 
 def _check_base64(value: Any, which: str) -> None:
@@ -199,20 +201,20 @@ def _check_base64(value: Any, which: str) -> None:
             return
     except (binascii.Error, UnicodeEncodeError):
         pass
-    raise invalid(f"The member data_base64 of {_inner(which)} is no base64 text")
+    raise invalid(f"The member data_base64 of {_inner(which)} is not base64 text")
 
 
 def _check_charset(parameters: bytes) -> None:
     found = _CHARSET.search(parameters)
     if found and found[1].lower() not in _UTF8:
-        raise unsupported(f"The charset {found[1].decode('latin-1')[:40]} is not read; expected utf-8")
+        raise unsupported(f"The charset {found[1].decode('latin-1')[:40]} is not supported; expected utf-8")
 
 
 def _is_time(text: str) -> bool:
     if not _TIME.fullmatch(text):
         return False
     try:
-        # A leap second is one of RFC 3339 and none of Python's; nanoseconds are cut.
+        # RFC 3339 has leap seconds, Python does not; fractions are cut.
         whole = re.sub(r"\.\d+", "", text.upper()).replace(":60Z", ":59Z").replace(":60+", ":59+")
         datetime.fromisoformat(whole)
     except ValueError:

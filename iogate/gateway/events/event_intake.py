@@ -1,10 +1,10 @@
-"""`POST /v1/events`: CloudEvents from outside, stored before they are answered.
+"""Intake of CloudEvents that clients send (`POST /v1/events`): validated, then stored durably.
 
-Called by `app`. The checks stand in the order of the contract, and the first that fails answers:
+Called by `app`. The checks are in the order of the contract; the first that fails determines the response:
 
     open → verb → origin → credentials → size, type → content → store
 
-Invariant: a 202 is sent only after the store has answered that the events are stored.
+Invariant: a 202 is sent only after the store has confirmed that the events are stored.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ PATH = b"/v1/events"
 MAX_BODY = 1024 * 1024
 MAX_HEADERS = 32_768
 LOOK_S = 1.0
-"""How often the files of secrets are looked at: one may have been replaced."""
+"""Interval between checks of the secret files, which may have been replaced."""
 EVENT_S = 0.004
-"""What each event of a batch adds to the time in which the store has to answer. What was stored of a batch
-that was answered 503 is known when it is sent again."""
+"""Time that each event of a batch adds to the timeout of the store. After a 503, the store recognises the
+events of the batch that it has already stored."""
 
 CLOSED = ErrorResponse(
     403,
@@ -66,7 +66,7 @@ class EventIntake:
         headers: Mapping[bytes, bytes],
         repeated: frozenset[bytes],
     ) -> None:
-        """Answer one request; `headers` and `repeated` are those of `authenticator.index_headers`."""
+        """Handle one request; `headers` and `repeated` are those of `authenticator.index_headers`."""
         live = self._live
         unread = True
         try:
@@ -136,7 +136,7 @@ class EventIntake:
         lacks = () if authenticator is None else authenticator.unset
         if lacks != self._lacks:
             self._lacks = lacks
-            text = f"answers 503: {'; '.join(lacks)}" if lacks else "is open: its secrets are set"
+            text = f"responds with 503: {'; '.join(lacks)}" if lacks else "is open: its secrets are set"
             log.log(
                 logging.WARNING if lacks else logging.INFO,
                 "POST /v1/events %s",

@@ -1,6 +1,6 @@
-"""Who may send events in: the setting `events.auth` in the form that guards judge by.
+"""Credentials of event senders: the setting `events.auth`, compiled for the authenticator.
 
-Used by `__main__`. Invariant: a literal secret is kept as its hash only.
+Used by `__main__` and the command line. Invariant: a literal secret is kept as its hash only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from iogate.security import secrets
 
 
 def auth(setting: Any) -> Auth | None:
-    """The compiled form of the checked setting; None where there is none, and nobody may."""
+    """Return the compiled form of the validated setting; None without a setting: no sender is allowed."""
     if setting is None:
         return None
     if isinstance(setting, Mapping) and "any" in setting:

@@ -1,7 +1,7 @@
 """The access log: one line for each refused request, or for every request, as the setting `access_log` says.
 
-Used by `app`, `call_handler` and `event_intake`. Invariants: no line has a query string, a header or a body
-in it, nor a long path segment, which may be a secret in the wrong place; lines about refused requests are
+Used by `app`, `call_handler` and `event_intake`. Invariants: no line contains a query string, a header, a
+body or a long path segment, which may be a misplaced secret; lines about refused requests are
 limited in number, so that a flood of requests does not fill the disk.
 """
 
@@ -27,7 +27,7 @@ _UNPRINTABLE = re.compile(r"[^!-~]")
 
 
 class AccessLog:
-    """See the module."""
+    """Writer of the access log, at the level of the setting `access_log`."""
 
     def __init__(self, level: Level = "errors") -> None:
         self.all = level == "all"
@@ -37,7 +37,7 @@ class AccessLog:
     def note(
         self, scope: HTTPScope, status: int, *, code: str = "", api: str = "", started_s: float | None = None
     ) -> None:
-        """Write the line of a response, if the level asks for it."""
+        """Log a response if the level includes it."""
         refused = status >= 400
         if self.off or not (refused or self.all):
             return
@@ -58,7 +58,7 @@ class AccessLog:
         log.log(level, "%s %s %d", scope["method"][:20], _path(scope["raw_path"]), status, extra=facts)
 
     def noting(self, scope: HTTPScope, send: Send) -> Send:
-        """Return `send` that writes the line of the response that goes through it."""
+        """Return a `send` that also logs the response."""
         if self.off:
             return send
 

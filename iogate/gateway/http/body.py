@@ -1,8 +1,7 @@
-"""Reads request bodies under a limit of bytes, a deadline, and a budget of bytes for the whole process.
+"""Reading of request bodies under a size limit, a deadline, and a memory budget of the process.
 
-Used by `call_handler` and `event_intake`. Invariant: a body never holds more than its limit and one chunk,
-all of them together not more than the budget, and a body is waited for at most `LOOK_S` longer than its
-deadline.
+Used by `call_handler` and `event_intake`. Invariants: a body never takes more than its limit and one chunk,
+all bodies together take no more than the budget, and reading ends at most `LOOK_S` after the deadline.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ DRAIN_S: Final = 2.0
 
 
 class _Reading:
-    """One body that is being read: its deadline, its bytes, and the response if it is given up."""
+    """A body that is being read: its deadline, its size so far, and the response if it is given up."""
 
     __slots__ = ("due_s", "given_up", "held", "task")
 
@@ -52,17 +51,17 @@ class _Reading:
 class Bodies:
     """The bodies that this process reads and processes.
 
-    One timer serves all deadlines: one for each costs more than reading the body.
+    One timer serves all deadlines: a timer per body costs more than reading the body.
     """
 
     def __init__(self, budget: int = BUDGET) -> None:
         self._budget = budget
         self._held = 0
         self._readings: dict[_Reading, None] = {}
-        """Those that are still arriving, oldest first."""
+        """Bodies that are still arriving, oldest first."""
         self._looking = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        """Asked for once: before Python 3.12 that is a system call."""
+        """Looked up once: before Python 3.12 that is a system call."""
 
     @property
     def held(self) -> int:
@@ -98,7 +97,7 @@ class Bodies:
             self._forget(oldest)
 
     def release(self, size: int) -> None:
-        """Let go of a body that `read` returned."""
+        """Return the bytes of a body that `read` returned to the budget."""
         self._held -= size
 
     def _forget(self, reading: _Reading) -> None:
@@ -106,7 +105,7 @@ class Bodies:
         reading.held = 0
 
     def shorten(self, seconds: float) -> None:
-        """Whoever reads now has this long, or less."""
+        """Limit the remaining time of each body that is being read."""
         latest_s = asyncio.get_running_loop().time() + seconds
         for reading in self._readings:
             reading.due_s = min(reading.due_s, latest_s)
@@ -147,7 +146,7 @@ class Bodies:
                 self._held += len(chunk)
                 if self._held > self._budget:
                     self._make_room(reading)
-                # The server says `more_body` after the last byte too: the length spares an iteration.
+                # The server sets `more_body` after the last byte, too: the length saves an iteration.
                 if size == length or not message.get("more_body"):
                     if not chunks:
                         return chunk
@@ -176,16 +175,16 @@ def length(headers: Mapping[bytes, bytes]) -> int | None:
 
 
 async def let_finish(response: ErrorResponse, scope: HTTPScope, receive: Receive) -> None:
-    """Prepare the error response to a request whose body is unread, unless the connection ends anyway."""
+    """Drain the unread body of a request before its error response, unless that closes the connection."""
     if scope["method"] != "GET" and CLOSE not in response.headers:
         await drain(receive, dict(scope["headers"]))
 
 
 async def drain(receive: Receive, headers: Mapping[bytes, bytes]) -> None:
-    """Read a bounded part of a body that is refused, and drop it.
+    """Read and discard a bounded part of a refused body.
 
-    A client that sends its whole body before it reads a response loses the response if the connection closes
-    meanwhile. One that waits for `100 Continue` has sent nothing.
+    A client that sends its whole body before it reads loses the response if the connection closes meanwhile.
+    A client that waits for `100 Continue` has sent nothing.
     """
     left = length(headers)
     if left == 0 or b"expect" in headers or (left is None and b"transfer-encoding" not in headers):

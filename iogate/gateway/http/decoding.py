@@ -1,7 +1,7 @@
-"""Turns bytes that a caller sent into a JSON value: JSON, forms, multipart and query strings.
+"""Decoding of requests to JSON values: JSON, forms, multipart and query strings.
 
-Pure. Invariant: what would hurt later is refused before it is decoded (depth: the decoder recurses in
-C and would take the process with it) or right after (duplicate keys: two readers would see two inputs).
+Pure. Invariant: dangerous data is refused before it is decoded (depth: the decoder recurses in C and would
+crash the process) or right after (duplicate keys: two readers would see two inputs).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ MAX_DEPTH = 64
 MAX_FIELDS = 1_000
 MAX_SLOW_NUMBERS = 10_000
 
-# Both quantifiers are possessive and the closing quote is optional: one pass, whatever it is fed.
+# Possessive quantifiers and an optional closing quote: one pass for any data.
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _SLOW_NUMBERS = re.compile(rb"[0-9][eE][+-]?[0-9]{3,}+(?=[\s,\]}])")
 FEW_SLOW_BYTES = MAX_SLOW_NUMBERS * len(b"1e308,")
-"""A body of so many bytes has no more slow numbers than it may."""
+"""A body of at most this size has no more slow numbers than allowed."""
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[]{}", b"\x01\xff\x01\xff")
 _FORM = b"application/x-www-form-urlencoded"
@@ -44,7 +44,7 @@ class File:
     content: bytes
 
     def to_json(self) -> dict[str, str]:
-        """As an object: text where it is text, else base64."""
+        """Return the file as a JSON object, with its content as text if it is UTF-8, else as base64."""
         described = {"filename": self.filename, "contentType": self.content_type}
         try:
             return described | {"encoding": "utf-8", "content": self.content.decode()}
@@ -67,7 +67,7 @@ def count_slow_numbers(body: bytes) -> int:
 
 
 def json(body: bytes) -> Any:
-    """Decode JSON strictly: UTF-8, no NaN, no duplicate keys, at most 64 levels."""
+    """Decode JSON strictly: UTF-8, no NaN, no duplicate keys, at most 64 levels. Raises HTTPError: a 400."""
     if body.startswith(b"\xef\xbb\xbf"):
         body = body[3:]
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH or len(body) > FEW_SLOW_BYTES:
@@ -78,7 +78,7 @@ def json(body: bytes) -> Any:
         raise invalid(f"The body is not UTF-8: byte {error.start} of a string cannot be read") from None
     except (msgspec.MsgspecError, ValueError) as error:
         raise invalid(f"The body is not JSON: {_reason(error)}") from None
-    # As many colons as keys that were kept, else there are some in strings, or one key overwrote another.
+    # More colons than keys mean that some are in strings, or that one key overwrote another.
     if (
         (members := body.count(b":"))
         and members != (kept := _count_keys(value))
@@ -98,7 +98,7 @@ def _without_strings(body: bytes) -> bytes:
 
 
 def _check_shape(bare: bytes) -> None:
-    """Refuse what would hurt the decoder; `bare` is the body without strings."""
+    """Raise HTTPError for data that the decoder cannot decode safely; `bare` is the body without strings."""
     if bare.count(b"[") + bare.count(b"{") > MAX_DEPTH:
         _check_depth(bare)
     if len(bare) > FEW_SLOW_BYTES and count_slow_numbers(bare) > MAX_SLOW_NUMBERS:
@@ -106,7 +106,7 @@ def _check_shape(bare: bytes) -> None:
 
 
 def _check_depth(bare: bytes) -> None:
-    """Refuse more than 64 levels, in one pass: a bracket that opens is +1, one that closes is -1."""
+    """Raise HTTPError for more than 64 levels; one pass, +1 per opening and -1 per closing bracket."""
     steps = array("b", bare.translate(_STEPS, _NOT_BRACKETS))
     if max(accumulate(steps), default=0) > MAX_DEPTH:
         raise invalid(f"The body is not JSON: nested deeper than {MAX_DEPTH} levels")
@@ -125,8 +125,8 @@ def _count_keys(value: Any) -> int:
 
 
 def _duplicate(body: bytes) -> str:
-    """Name the first key that appears twice, for the message only."""
-    import json as strict  # noqa: PLC0415 - the slow decoder, needed only to name a fault
+    """Return the first key that appears twice, for the error message."""
+    import json as strict  # noqa: PLC0415 - the slow decoder, needed only for an error
 
     found: list[str] = []
 
@@ -142,9 +142,10 @@ def _duplicate(body: bytes) -> str:
 
 
 def body(content: bytes, content_type: bytes) -> Any:
-    """A POST's body by its label; a JSON object or array is JSON whatever its label.
+    """Decode a POST body by its content type; a JSON object or array is JSON with any content type.
 
-    Forms and multipart give an object of strings, of `File`s, and of lists of these where a name repeats.
+    Forms and multipart give an object of strings and `File`s, with a list for a repeated name. Raises
+    HTTPError: a 400 or 415.
     """
     media, _, parameters = content_type.partition(b";")
     media = media.strip().lower()
@@ -153,7 +154,7 @@ def body(content: bytes, content_type: bytes) -> Any:
         return json(content) if content.strip() else {}
     if media == b"multipart/form-data":
         return _multipart(content, parameters) if content else {}
-    # `curl -d '{…}'` labels JSON as a form; nothing of a form starts so unless it is escaped.
+    # `curl -d '{…}'` labels JSON as a form; an encoded form never starts like this.
     if content.lstrip()[:1] in (b"{", b"["):
         return json(content)
     if not content.strip():
@@ -163,7 +164,7 @@ def body(content: bytes, content_type: bytes) -> Any:
         return pairs(content, "form")
     name = media.decode("latin-1")[:100]
     raise unsupported(
-        f"The content type {name} is not read; expected application/json, "
+        f"The content type {name} is not supported; expected application/json, "
         "application/x-www-form-urlencoded or multipart/form-data"
     )
 
@@ -174,11 +175,11 @@ def _check_charset(parameters: bytes) -> None:
     for parameter in parameters.lower().split(b";"):
         name, _, value = parameter.strip().partition(b"=")
         if name == b"charset" and value.strip(b'" ') not in _UTF8:
-            raise unsupported(f"The charset {value.decode('latin-1')[:40]} is not read; expected utf-8")
+            raise unsupported(f"The charset {value.decode('latin-1')[:40]} is not supported; expected utf-8")
 
 
 def pairs(content: bytes, where: str) -> dict[str, Any]:
-    """`a=1&b=2` as an object of strings; a name that repeats gives a list."""
+    """Decode `a=1&b=2` to an object of strings, with a list for a repeated name. Raises HTTPError: a 400."""
     if not content:
         return {}
     try:

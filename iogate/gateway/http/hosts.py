@@ -1,9 +1,10 @@
-"""The host names under which a gateway is called: the answer to DNS rebinding.
+"""Allowed values of the header Host: protection against DNS rebinding.
 
-A page whose name resolves to this machine may read everything that is served under that name. So a request
-is answered only if its `Host` cannot be such a name. Used by `app` for every request. Invariants: a gateway
-on loopback serves only loopback addresses, since browsers send neither `Origin` nor `Sec-Fetch-Site` with an
-image from `[::ffff:127.0.0.1]`; another gateway serves every address, since a page there came from there.
+A web page whose name resolves to this machine may read everything that is served under that name. So a
+request is served only if its `Host` cannot be such a name. Used by `app` for every request. Invariants: a
+gateway on loopback serves only loopback addresses, since browsers send neither `Origin` nor `Sec-Fetch-Site`
+with an image from `[::ffff:127.0.0.1]`; another gateway serves every address, since a page there came from
+that machine.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from typing import Final
 from urllib.parse import urlsplit
 
 REMEMBERED: Final = 256
-"""Values of `Host` that were served before, kept for a quick decision."""
+"""Size of the cache of accepted values of `Host`."""
 LONGEST: Final = 300
 _PRIVATE: Final = (".local", ".internal", ".localhost")
-"""Domains that nobody can register."""
+"""Domains that cannot be registered."""
 _HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:@/?#%\s]+))(?::[0-9]*)?", re.IGNORECASE)
 """An IPv6 address without a zone, or a name or IPv4 address; then a port."""
 
 
 class Hosts:
-    """The names that are served: those of the settings, and those that an attacker cannot have."""
+    """Set of the host names that are served: those of the settings, and names that no attacker can own."""
 
     def __init__(
         self,
@@ -35,7 +36,7 @@ class Hosts:
         public_url: str | None = None,
         loopback: bool = True,
     ) -> None:
-        """`names` is the setting `hosts`; `loopback` says that only this machine reaches the gateway."""
+        """`names` is the setting `hosts`; `loopback`: only this machine reaches the gateway."""
         given = [name.lower().rstrip(".") for name in names]
         self._all = "*" in given
         self._exact = {name for name in given if not name.startswith("*")} | {"localhost"}
@@ -50,7 +51,7 @@ class Hosts:
         self._known: set[bytes] = set()
 
     def serves(self, host: bytes | None) -> bool:
-        """Tell whether a request with this `Host` is answered; one without it is not from a browser."""
+        """Tell whether a request with this `Host` is served; a request without it is not from a browser."""
         if self._all or not host or host in self._known:
             return True
         if len(host) > LONGEST or not self._is_served(_name(host.decode("latin-1"))):
@@ -77,7 +78,7 @@ class Hosts:
 
 
 def _is_loopback(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Tell whether browsers regard an address as this machine; an IPv4-mapped one they do not."""
+    """Tell whether browsers treat an address as loopback; they do not if it is IPv4-mapped."""
     return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
 
 

@@ -1,8 +1,8 @@
-"""Requests that pages of other origins make a browser send, and the origins that may.
+"""CORS, and protection against requests that pages of other origins make a browser send (CSRF).
 
-A browser sends such requests unasked: with credentials that it remembers, and to addresses that only its
-own machine reaches. It says so in `Sec-Fetch-Site` and `Origin`, which no page can change. Used by every
-route that starts, shows or ends a run. Invariant: a client that is no browser is never affected.
+A browser sends such requests without its user's intent: with stored credentials, and to addresses that only
+its machine reaches. It marks them with `Sec-Fetch-Site` and `Origin`, which no page can change. Used by each
+route that starts, shows or ends a run. Invariant: clients other than browsers are never affected.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _OWN_SITES: Final = (b"same-origin", b"none")
 
 
 class Origins:
-    """The setting `cors`: origins whose pages may call, `*` for all of them."""
+    """The setting `cors`: origins whose pages may call, or `*` for all origins."""
 
     def __init__(self, allowed: Iterable[str] = (), *, public_url: str | None = None) -> None:
         given = [origin.lower().rstrip("/").encode() for origin in allowed]
         self._all = b"*" in given
         self._allowed = frozenset(given)
         self.any = bool(given)
-        """Whether some origin is allowed."""
+        """True if an origin is allowed."""
         self._public = urlsplit(public_url).netloc.lower().encode() if public_url else b""
 
     def allows(self, origin: bytes) -> bool:
@@ -48,7 +48,7 @@ class Origins:
         """Tell whether a page of an origin that is not allowed made the browser send this request."""
         site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
         if site is None and origin is None:
-            # Over plain HTTP to other machines browsers name neither, for an image or a link.
+            # Over plain HTTP to other machines, browsers send neither with a request for an image or a link.
             page = headers.get(b"referer")
             return page is not None and not self._all and not self._is_own(page, headers)
         if self._all or (origin is not None and self.allows(origin)):
@@ -62,18 +62,18 @@ class Origins:
         return bool(host) and host in (headers.get(b"host", b"").lower(), self._public)
 
     def preflight(self, headers: Mapping[bytes, bytes]) -> Response:
-        """Return the response to the question of a browser whether a page of an allowed origin may call."""
+        """Return the response to a preflight request for a page of an allowed origin."""
         asked = headers.get(b"access-control-request-headers", b"")
-        answered = [
+        granted = [
             *self.permission(headers[b"origin"]),
             (b"access-control-allow-methods", b"GET, POST"),
             (b"access-control-max-age", _PREFLIGHT_S),
         ]
         if asked and _NAMES.fullmatch(asked):
-            answered.append((b"access-control-allow-headers", asked))
+            granted.append((b"access-control-allow-headers", asked))
         if headers.get(b"access-control-request-private-network") == b"true":
-            answered.append((b"access-control-allow-private-network", b"true"))
-        return Response(204, b"", answered)
+            granted.append((b"access-control-allow-private-network", b"true"))
+        return Response(204, b"", granted)
 
     def permission(self, origin: bytes) -> list[tuple[bytes, bytes]]:
         """Return the headers that let a page of an allowed origin read a response."""
@@ -86,7 +86,7 @@ class Origins:
         ]
 
     def permitting(self, send: Send, origin: bytes) -> Send:
-        """Return `send` with these headers added to the response."""
+        """Return a `send` that adds the headers of `permission` to the response."""
         more = self.permission(origin)
 
         async def sending(message: Any) -> None:
@@ -98,7 +98,7 @@ class Origins:
 
 
 def is_unasked(headers: Mapping[bytes, bytes], *, open_to_all: bool) -> bool:
-    """Tell whether a request has no credentials but those that a browser adds by itself."""
+    """Tell whether a request has no credentials except those that a browser adds by itself."""
     scheme = headers.get(b"authorization", b"")[:6].lower()
     if scheme == b"basic ":
         return True
@@ -106,7 +106,7 @@ def is_unasked(headers: Mapping[bytes, bytes], *, open_to_all: bool) -> bool:
 
 
 def is_visit(headers: Mapping[bytes, bytes]) -> bool:
-    """Tell whether a browser shows the response to its user as a page of its own, such as for a link."""
+    """Tell whether the browser navigates to the response as a page of its own, as for a link."""
     return headers.get(b"sec-fetch-dest") == b"document" and headers.get(b"sec-fetch-mode") == b"navigate"
 
 

@@ -1,7 +1,7 @@
-"""What goes over the wire: the one shape of errors, and ASGI messages built once.
+"""HTTP responses, and the common form of errors.
 
-Used by every route. Invariant: each answer carries `Cache-Control: no-store`, and an error of any route
-is `{"response":{"error":{"code","message"}}}`.
+Used by every route. Invariant: each response carries `Cache-Control: no-store`, and the body of an error is
+`{"response":{"error":{"code","message"}}}`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ CLOSE = (b"connection", b"close")
 NO_STORE = (b"cache-control", b"no-store")
 JSON = (b"content-type", b"application/json")
 DRAINED_S = 5.0
-"""At most in `Retry-After` while the store is drained."""
+"""Upper limit of `Retry-After` while the store is drained."""
 
 _encode = msgspec.json.Encoder(order=None, decimal_format="number").encode
 
 
 class Response:
-    """A complete answer, ready to be sent any number of times."""
+    """A complete response, whose ASGI messages are built once and may be sent any number of times."""
 
     __slots__ = ("_body", "_start", "content", "headers", "status")
 
@@ -54,18 +54,19 @@ class Response:
         }
 
     async def send_last(self, send: Send) -> None:
-        """Send, and end the connection: this process does."""
+        """Send the response and close the connection, since this process is about to end."""
         last = self.headers if CLOSE in self.headers else [*self.headers, CLOSE]
         await send({**self._start, "headers": last})
         await send(self._body)
 
     async def send(self, send: Send) -> None:
+        """Send the response."""
         await send(self._start)
         await send(self._body)
 
 
 class ErrorResponse(Response):
-    """An answer in the one shape of errors."""
+    """A response in the common form of errors."""
 
     __slots__ = ("code", "message")
 
@@ -78,7 +79,7 @@ class ErrorResponse(Response):
 
 
 class HTTPError(Exception):
-    """Carries the answer of a check that failed out of the functions that judge."""
+    """Raised by a check that fails; `response` is sent to the caller."""
 
     def __init__(self, response: ErrorResponse) -> None:
         super().__init__(response.message)
@@ -86,28 +87,32 @@ class HTTPError(Exception):
 
 
 def error_body(code: str, message: str) -> bytes:
+    """Encode an error in the common form."""
     return _encode({"response": {"error": {"code": code, "message": message}}})
 
 
 def json_response(value: Any, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> Response:
-    """`{"response": value}`."""
+    """Return a response with the body `{"response": value}`."""
     return Response(status, _encode({"response": value}), headers)
 
 
 def invalid(message: str) -> HTTPError:
-    """400: the content does not hold."""
+    """Return the 400 for invalid content."""
     return HTTPError(ErrorResponse(400, "requestError.invalidParams", message))
 
 
 def too_large(limit: int) -> HTTPError:
+    """Return the 413 for a body of more than `limit` bytes."""
     return HTTPError(ErrorResponse(413, "requestError.tooLarge", f"The body is larger than {limit} bytes"))
 
 
 def unsupported(message: str) -> HTTPError:
+    """Return the 415 for an unsupported content type or encoding."""
     return HTTPError(ErrorResponse(415, "requestError.unsupportedMediaType", message))
 
 
 def not_allowed(verb: str, allowed: str) -> ErrorResponse:
+    """Return the 405 for a method that the path does not support."""
     return ErrorResponse(
         405,
         "requestError.methodNotAllowed",
@@ -122,7 +127,7 @@ TWO_HOSTS = ErrorResponse(
 
 
 def misdirected(host: bytes | None) -> ErrorResponse:
-    """421: the gateway is not called by this name."""
+    """Return the 421 for a request to a host name that is not served."""
     name = ascii((host or b"").decode("latin-1")[:80])[1:-1]
     return ErrorResponse(
         421,
@@ -133,6 +138,7 @@ def misdirected(host: bytes | None) -> ErrorResponse:
 
 
 def too_many(message: str, retry_after_s: float) -> ErrorResponse:
+    """Return a 429; `retry_after_s` is rounded up."""
     seconds = max(1, -int(-retry_after_s // 1))
     return ErrorResponse(
         429,
@@ -143,16 +149,16 @@ def too_many(message: str, retry_after_s: float) -> ErrorResponse:
 
 
 def unavailable(message: str, retry_after_s: float = 1.0) -> ErrorResponse:
-    """503; `retry_after_s` is rounded up."""
+    """Return a 503; `retry_after_s` is rounded up."""
     seconds = str(max(1, math.ceil(retry_after_s))).encode()
     return ErrorResponse(503, "serverError.unavailable", message, [(b"retry-after", seconds)])
 
 
 def store_error(error: BaseException) -> ErrorResponse:
-    """503: the store did not take the call, or nobody knows whether it did."""
+    """Return the 503 for an error of the store, which may or may not have stored the call."""
     match error:
         case Drained():
-            # A failover takes seconds; who drained the store opens it before the time is over.
+            # A failover takes seconds; the operator usually opens the store before the limit.
             return unavailable("The store is closed for a planned failover", min(error.left_s, DRAINED_S))
         case Unconfirmed():
             return UNCONFIRMED
@@ -193,6 +199,6 @@ UNCONFIRMED = unavailable(
 )
 STORE_FULL = unavailable("The store has no memory left; nothing was accepted")
 NO_REVISION = unavailable("No revision is loaded yet")
-STALE = unavailable("The interface changed while this call was judged; call again")
+STALE = unavailable("The interface changed while this call was validated; call again")
 UNCONFIGURED = unavailable("The credentials of this interface are not configured on this gateway")
 CRASHED = ErrorResponse(500, "serverError.internal", "The gateway failed on this call; its log says why")

@@ -1,6 +1,6 @@
-"""Routes that look at the gateway itself: health, metrics, OpenAPI.
+"""Routes that report on the gateway itself: health, metrics, OpenAPI.
 
-Invariant: `live` says that the process answers, `ready` that a call could be accepted now.
+Invariant: `live` means that the process responds, `ready` that a call would be accepted now.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ENDING = unavailable("This gateway is about to end")
 
 
 def handlers(live: Live) -> list[HTTPRouteHandler]:
-    """The routes, bound to what is live."""
+    """Return the routes of this module for one gateway process."""
     described: dict[int, responses.Response] = {}
 
     @route("/health/live", http_method=_READ, sync_to_thread=False)
@@ -52,10 +52,10 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
                 queued = (await store.runs.queue()).depth
                 forged = await store.refusals.counts()
         except HTTPError:
-            pass  # what this process counted is worth most while the store is away
+            pass  # while the store is unreachable, the counts of this process matter most
         processes = live.snapshot()
         if live.shared is not None:
-            # The other one: its counts are its own, those of `live` go on being counted.
+            # `others` is a separate snapshot: adding to `processes` would change the live counts.
             others = await live.shared.others()
             others.add(processes)
             processes = others

@@ -1,7 +1,7 @@
 """Counts of the gateway for Prometheus.
 
-The calls only add to plain integers; Prometheus objects are made when someone scrapes. Invariant:
-counters of an API never go back while the process lives, whatever revision is live.
+Calls only add to plain integers; Prometheus objects are created for each scrape. Invariant: counters of an
+API never decrease while the process lives, whichever revision is live.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class Counts(msgspec.Struct):
-    """What happened to the calls of one API."""
+    """Counters of the calls of one API."""
 
     accepted: int = 0
     replayed: int = 0
@@ -33,7 +33,7 @@ class Counts(msgspec.Struct):
     seconds: float = 0.0
 
     def took(self, seconds: float) -> None:
-        """Note how long an accepted call took."""
+        """Record the duration of an accepted call."""
         self.buckets[bisect_left(BOUNDS_S, seconds)] += 1
         self.seconds += seconds
 
@@ -41,7 +41,7 @@ class Counts(msgspec.Struct):
         self.refused[code] = self.refused.get(code, 0) + 1
 
     def add(self, other: Counts) -> None:
-        """Add what another process counted."""
+        """Add the counts of another process."""
         self.accepted += other.accepted
         self.replayed += other.replayed
         _add(self.refused, other.refused)
@@ -50,18 +50,18 @@ class Counts(msgspec.Struct):
 
 
 class EventCounts(msgspec.Struct):
-    """What happened to the events that were sent in."""
+    """Counters of the events that clients sent."""
 
     accepted: int = 0
     repeated: int = 0
     refused: dict[str, int] = {}
-    """Requests, by code."""
+    """Refused requests by error code."""
 
     def refuse(self, code: str) -> None:
         self.refused[code] = self.refused.get(code, 0) + 1
 
     def add(self, other: EventCounts) -> None:
-        """Add what another process counted."""
+        """Add the counts of another process."""
         self.accepted += other.accepted
         self.repeated += other.repeated
         _add(self.refused, other.refused)
@@ -75,7 +75,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
     processes: int = 0
     streams: int = 0
     revision: int | None = None
-    """The oldest that one of the processes uses."""
+    """The oldest revision that one of the processes uses."""
 
     def add(self, other: Snapshot) -> None:
         """Add up counters and gauges, and keep the older revision."""
@@ -88,7 +88,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
         self.revision = min(revisions, default=None)
 
     def counters(self) -> Snapshot:
-        """Return what stays of a process that has ended."""
+        """Return the counters, which remain after a process has ended; gauges do not."""
         return Snapshot(apis=self.apis, events=self.events)
 
 
@@ -170,7 +170,7 @@ def exposition(
     queued: int | None,
     forged: Mapping[str, int] | None = None,
 ) -> bytes:
-    """Return the text that Prometheus reads."""
+    """Return the metrics in the text format of Prometheus."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Scrape(processes, runs, queued, forged or {}))
     return generate_latest(registry)

@@ -1,6 +1,7 @@
 """`/openapi.json`: the live revision as an OpenAPI 3.1 document.
 
-Pure; made once per revision. Invariant: names kinds of credentials, never a value or where it comes from.
+Pure; built once per revision. Invariant: the document names kinds of credentials, never a value or its
+source.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ SCHEMES: dict[str, Any] = {
 
 
 def document(revision: Revision, *, number: int, server: str, senders: Auth | None = None) -> bytes:
-    """The document, encoded; `senders` may send events in."""
+    """Return the encoded document; `senders` are the credentials that may send events."""
     paths: dict[str, Any] = {}
     for name, api in sorted(revision.apis.items()):
         for ending in ("async", "sync"):
@@ -112,7 +113,7 @@ def _query(schema: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def security(auth: NoAuth | TokenAuth | UserAuth | AnyAuth) -> list[dict[str, list[str]]]:
-    """The alternatives that open an API."""
+    """Return the security requirements of an API, one per accepted kind of credentials."""
     match auth:
         case NoAuth():
             return [{}]

@@ -1,10 +1,10 @@
-"""Counts of all gateway processes of one port, so that a scrape of any of them shows their sums.
+"""Sums of the metrics of all gateway processes on one port, for a scrape of any of them.
 
-Used by `__main__` and `endpoints`, with more than one process. Each process writes a snapshot of its
-counts to a folder in `data_dir` every second; memory that all of them map would cost each call a few
-microseconds instead. Invariants: a process holds a lock on its file for as long as it lives; what a process
-that has ended counted is added up in one file, so no counter goes back while one process of the port lives;
-the first process of a port begins at zero.
+Used by `__main__` and `endpoints`, with more than one process. Each process writes a snapshot of its counts
+to a folder in `data_dir` every second; memory that all of them map would cost each call a few microseconds
+instead. Invariants: a process holds a lock on its file for as long as it lives; the counts of ended processes
+are added up in one file, so that no counter decreases while a process of the port lives; the first process of
+a port starts at zero.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _decode = msgspec.json.Decoder(Snapshot).decode
 
 
 class SharedMetrics:
-    """The snapshots of the other processes, and where this process leaves its own."""
+    """Files with the snapshots of this process and of the others on its port."""
 
     def __init__(self, folder: Path, snapshot: Callable[[], Snapshot]) -> None:
         self._folder = folder
@@ -42,7 +42,7 @@ class SharedMetrics:
         self._failed = False
 
     async def run(self) -> None:
-        """Write snapshots until cancelled, and a last one then."""
+        """Write a snapshot every second until cancelled, then a last one."""
         try:
             while True:
                 await self._write()
@@ -52,7 +52,7 @@ class SharedMetrics:
                 self._save(msgspec.json.encode(self._snapshot()))
 
     async def others(self) -> Snapshot:
-        """Return the sum of all other processes; of those that have ended, counters only."""
+        """Return the sum of all other processes; ended processes contribute counters only."""
         try:
             return await asyncio.to_thread(self._others)
         except OSError as error:

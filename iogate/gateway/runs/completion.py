@@ -1,6 +1,6 @@
-"""Waits for the end of a run on behalf of a caller.
+"""Waiting for the end of a run, and the response of `/sync`.
 
-Invariant: nobody waits longer than asked, and a process that ends lets everyone go first.
+Used by `call_handler` and `run_handler`. Invariant: a wait ends at its limit, or when the process drains.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 async def until_end(live: Live, store: Store, uid: str, limit_s: float) -> RunView | None:
-    """The run at its end or at the limit, whichever is first; None when the process is about to end."""
+    """Wait for the end of a run or the limit, and return the run; None if the process is about to end.
+
+    Raises Unreachable if the store cannot be reached.
+    """
     drained = asyncio.ensure_future(live.draining.wait())
     waited = asyncio.ensure_future(store.runs.wait(uid, limit_s))
     try:
@@ -36,13 +39,13 @@ async def until_end(live: Live, store: Store, uid: str, limit_s: float) -> RunVi
 async def sync_response(
     live: Live, store: Store, uid: str, limit_s: float, headers: Iterable[tuple[bytes, bytes]]
 ) -> Response | None:
-    """The end of a run as `/sync` answers it; None when it has not ended, which is a 202."""
+    """Return the response of `/sync` to a call whose run has ended; None if the call gets a 202."""
     try:
         run = await until_end(live, store, uid, limit_s)
-        # An end that a failover loses would be another one the next time.
+        # After a failover that loses this end, the run could end differently.
         await store.confirm()
     except Unreachable:
-        # The run is stored: that is what the 202 says.
+        # The run is stored, so the 202 is correct.
         return None
     if run is None:
         return None

@@ -1,8 +1,8 @@
 """Routes of runs: show, wait, follow, cancel.
 
-A run opens to the credentials of the API that started it and to its signed link, which cancels it only if
-the caller had asked for such a link. Invariant: whoever has neither learns nothing, not even whether there
-is such a run, except of a run of an API without credentials its status and times.
+A run is visible with credentials of the API that started it, or with its signed link, which cancels the run
+only if the caller had asked for such a link. Invariant: other callers learn nothing, not even whether the run
+exists; without credentials, a run of an API that needs none shows only its status and times.
 """
 
 from __future__ import annotations
@@ -53,26 +53,26 @@ _BAD_WAIT = f"The query parameter wait must be a whole number of seconds from 0 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
-    """A run and how much of it the caller may see."""
+class Access:
+    """A run, and the caller's permissions for it."""
 
     run: RunView
     whole: bool
     link: Scope | None = None
-    """Of the signed link that opened it."""
+    """Scope of the signed link in the request."""
 
 
 def handlers(live: Live) -> list[HTTPRouteHandler]:
-    """The routes, bound to what is live."""
+    """Return the routes of this module for one gateway process."""
 
     @route("/v1/runs/{uid:str}", http_method=_READ)
     async def show(request: Request[Any, Any, Any]) -> Response[bytes]:
         uid = str(request.path_params["uid"])
-        opened = await _open(live, request, uid)
-        run = opened.run
+        access = await _authorize(live, request, uid)
+        run = access.run
         if (limit_s := _wait_s(request)) and not run.ended:
             run = await _wait(live, uid, limit_s) or run
-        if not opened.whole:
+        if not access.whole:
             return to_litestar(json_response(presentation.public_status(run)))
         shown = None
         if run.input:
@@ -86,14 +86,14 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
     @route("/v1/runs/{uid:str}/events", http_method=_READ)
     async def follow(request: Request[Any, Any, Any]) -> Response[Any]:
         uid = str(request.path_params["uid"])
-        opened = await _open(live, request, uid)
-        if not opened.whole:
+        access = await _authorize(live, request, uid)
+        if not access.whole:
             raise HTTPError(NO_RUN)
         if live.store is None:
             raise HTTPError(STORE_DOWN)
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         if request.method == "HEAD":
-            # A stream without a body would last as long as one with it.
+            # A stream without a body would stay open as long as one with a body.
             return Response(b"", media_type="text/event-stream", headers=headers)
         after = request.headers.get("last-event-id", "")
         client = request.scope["client"]
@@ -109,11 +109,11 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
     @post("/v1/runs/{uid:str}/cancel", status_code=202)
     async def cancel(request: Request[Any, Any, Any]) -> Response[bytes]:
         uid = str(request.path_params["uid"])
-        opened = await _open(live, request, uid)
-        if not opened.whole:
+        access = await _authorize(live, request, uid)
+        if not access.whole:
             raise HTTPError(NO_RUN)
-        run = opened.run
-        if opened.link == "read" and not await _may_act(live, request, run):
+        run = access.run
+        if access.link == "read" and not await _may_cancel(live, request, run):
             raise HTTPError(_READ_ONLY)
         if run.status in ("completed", "faulted"):
             raise HTTPError(
@@ -128,8 +128,8 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
     return found
 
 
-async def _open(live: Live, request: Request[Any, Any, Any], uid: str) -> Opened:
-    """The run, if this request may see it."""
+async def _authorize(live: Live, request: Request[Any, Any, Any], uid: str) -> Access:
+    """Return the run and the permissions of the caller. Raises HTTPError if the caller may not see it."""
     signature = request.query_params.get("sig")
     _check_origin(live, request.method, dict(request.scope["headers"]), signature)
     if not _UID.fullmatch(uid):
@@ -145,7 +145,7 @@ async def _open(live: Live, request: Request[Any, Any, Any], uid: str) -> Opened
     caller: str | None = None
     api: str | None = None
     if signature is None:
-        # Before the run is read, which takes the longer the larger it is.
+        # Before the run is read, since the time of a read depends on the size of the run.
         async with live.reach() as store:
             api = await store.runs.api_of(uid)
         caller = await _caller(live, request, api)
@@ -155,19 +155,19 @@ async def _open(live: Live, request: Request[Any, Any, Any], uid: str) -> Opened
         run = await store.runs.show(uid)
     if run is None or (signature is None and run.api != api):
         raise HTTPError(NO_RUN)
-    return Opened(
+    return Access(
         run=run, whole=signature is not None or live.loopback or caller != authenticator.ANONYMOUS, link=link
     )
 
 
-async def _may_act(live: Live, request: Request[Any, Any, Any], run: RunView) -> bool:
-    """Say whether the credentials of a request allow to act on the run."""
+async def _may_cancel(live: Live, request: Request[Any, Any, Any], run: RunView) -> bool:
+    """Tell whether the credentials of a request allow cancelling the run."""
     caller = await _caller(live, request, run.api)
     return caller is not None and (live.loopback or caller != authenticator.ANONYMOUS)
 
 
 async def _caller(live: Live, request: Request[Any, Any, Any], api: str | None) -> str | None:
-    """Return the caller that the credentials of a request name; None if they do not open the API of a run."""
+    """Return the caller of a request for a run of `api`; None if its credentials are not valid for it."""
     table = live.table
     if table is None:
         return None
@@ -184,9 +184,9 @@ async def _caller(live: Live, request: Request[Any, Any, Any], api: str | None) 
 
 
 def _check_origin(live: Live, method: str, headers: Mapping[bytes, bytes], signature: str | None) -> None:
-    """Raise the 403 for a request that a page of another origin made a browser send.
+    """Raise HTTPError, a 403, for a request that a page of another origin made a browser send.
 
-    Its user may follow a link to a run, and a page that has the signed link may show the run.
+    A user may follow a link to a run, and a page that has the signed link may show the run.
     """
     if not live.origins.is_foreign(headers):
         return
@@ -217,5 +217,5 @@ def _wait_s(request: Request[Any, Any, Any]) -> int:
         return 0
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise invalid(_BAD_WAIT)
-    # Longer is not an error: the answer comes earlier than asked, and the caller asks again.
+    # A longer wait is not an error: the response comes earlier, and the caller repeats the request.
     return min(int(text), WAIT_MOST_S)

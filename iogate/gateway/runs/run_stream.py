@@ -1,9 +1,9 @@
-"""`/v1/runs/{uid}/events`: a run's journal as server-sent events, so far and then live.
+"""Stream of a run's journal as server-sent events: past entries, then new ones (`/v1/runs/{uid}/events`).
 
-An event's id is the number of its line, from 1, which stays when older lines are dropped. Invariant: the
-stream ends with an `end` event once the run has ended; one that ends without it was cut off, and the
-client's `Last-Event-ID` continues it. One address cannot keep others out: while all places are taken, the one
-that has the most gives places to those that have few.
+An event's id is the number of its journal entry, from 1; it stays when older entries are dropped. Invariants:
+the stream ends with an `end` event once the run has ended; a stream that ends without it was cut off, and the
+client continues it with `Last-Event-ID`. No address can exclude others: at the limit of streams, the address
+with the most streams loses one to an address with few.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 BEAT_S = 15.0
 RETRY_S = 5
 PROBE_S = 0.25
-"""After each of the two beats of a probe."""
+"""Wait after each of the two heartbeats of a probe."""
 PROBES_S = 2.0
 """Least time between two probes."""
 LEAST_SHARE = 10
@@ -37,16 +37,16 @@ _BEAT = b": still here\n\n"
 Stream = AsyncGenerator[bytes, None]
 
 
-class _Place:
-    """The place of an open stream."""
+class _Slot:
+    """An open stream, counted towards the limit."""
 
     def __init__(self, owner: str) -> None:
         self.owner = owner
-        """Address of the client; of IPv6, its network."""
+        """Address of the client; for IPv6, its /64 network."""
         self.beat: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done if the stream has to send a beat or to end now."""
+        """Done if the stream has to send a heartbeat or to end now."""
         self.is_taken = False
-        """The place was given to another address: the stream ends."""
+        """The slot was given to another address: the stream ends."""
 
     def probe(self) -> None:
         if not self.beat.done():
@@ -58,15 +58,15 @@ class _Place:
 
 
 class Streams:
-    """The event streams that this process serves, never more than `limit`.
+    """Open event streams of this process, at most `limit`.
 
-    While there are `limit`, one address is entitled to a share of them.
+    At the limit, each address is entitled to a share of the streams.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._share = max(LEAST_SHARE, limit // 4)
-        self._open: dict[_Place, None] = {}
+        self._open: dict[_Slot, None] = {}
         self._probing = asyncio.Lock()
         self._probed_s = -PROBES_S
 
@@ -74,27 +74,27 @@ class Streams:
         return len(self._open)
 
     async def open(self, live: Live, store: Store, uid: str, *, after: int, address: str) -> Stream:
-        """Return the events of a run behind the one of number `after`, for a client at an address.
+        """Return the stream of a run's events after number `after`, for a client at an address.
 
-        Raises HTTPError if the process serves as many streams as it may: with a 429 if the address has its
-        share, with a 503 if no address has more than that.
+        Raises HTTPError at the limit of streams: a 429 if the address has its share, a 503 if no address
+        has more than its share.
         """
         owner = network(address)
         if len(self._open) >= self._limit:
             await self._probe()
         if len(self._open) >= self._limit:
             self._make_room(owner)
-        place = _Place(owner)
-        self._open[place] = None
-        stream = self._counted(place, _stream(live, store, uid, after=after, place=place))
-        # A client that is gone before the first event leaves a generator that never runs.
-        weakref.finalize(stream, self._open.pop, place, None)
+        slot = _Slot(owner)
+        self._open[slot] = None
+        stream = self._counted(slot, _stream(live, store, uid, after=after, slot=slot))
+        # If the client disconnects before the first event, the generator never runs.
+        weakref.finalize(stream, self._open.pop, slot, None)
         return stream
 
     def _make_room(self, owner: str) -> None:
-        """End the newest stream of the address that has the most."""
-        places = tuple(self._open)
-        counts = Counter([place.owner for place in places])
+        """End the newest stream of the address that has the most. Raises HTTPError as `open` does."""
+        slots = tuple(self._open)
+        counts = Counter([slot.owner for slot in slots])
         if counts[owner] >= self._share:
             raise HTTPError(
                 too_many(
@@ -114,52 +114,52 @@ class Streams:
                     [(b"retry-after", b"%d" % RETRY_S)],
                 )
             )
-        newest = next(place for place in reversed(places) if place.owner == most)
+        newest = next(slot for slot in reversed(slots) if slot.owner == most)
         newest.is_taken = True
         newest.probe()
         self._open.pop(newest, None)
 
     async def _probe(self) -> None:
-        """Make streams of connections that are closed end, which frees their places.
+        """End the streams of closed connections, which frees their slots.
 
-        While the server holds bytes of a further request on the connection, it reads no more, and notices the
-        end only when it writes: the peer refuses the first beat, the second one fails.
+        While the server holds bytes of a further request on the connection, it stops reading, and notices the
+        end only when it writes: the peer refuses the first heartbeat, and the second one fails.
         """
         loop = asyncio.get_running_loop()
         async with self._probing:
             if loop.time() < self._probed_s + PROBES_S:
                 return
             for _ in range(2):
-                # A place that nobody holds any more may leave the set at any allocation.
-                for place in tuple(self._open):
-                    place.probe()
+                # The garbage collector may remove a slot from the set at any allocation.
+                for slot in tuple(self._open):
+                    slot.probe()
                 await asyncio.sleep(PROBE_S)
                 if len(self._open) < self._limit:
                     break
             self._probed_s = loop.time()
 
-    async def _counted(self, place: _Place, events: Stream) -> Stream:
+    async def _counted(self, slot: _Slot, events: Stream) -> Stream:
         try:
             async for event in events:
                 yield event
         finally:
-            self._open.pop(place, None)
+            self._open.pop(slot, None)
             await events.aclose()
 
 
-async def _stream(live: Live, store: Store, uid: str, *, after: int, place: _Place) -> Stream:
+async def _stream(live: Live, store: Store, uid: str, *, after: int, slot: _Slot) -> Stream:
     pages = store.runs.followers.pages(uid, after)
     drained = asyncio.ensure_future(live.draining.wait())
     following = asyncio.ensure_future(anext(pages, None))
     try:
         while True:
-            awaited: list[asyncio.Future[Any]] = [drained, following, place.beat]
+            awaited: list[asyncio.Future[Any]] = [drained, following, slot.beat]
             await asyncio.wait(awaited, timeout=BEAT_S, return_when=asyncio.FIRST_COMPLETED)
             if following.done():
-                news = following.result()
-                if news is None:
+                page = following.result()
+                if page is None:
                     break
-                first, entries = news
+                first, entries = page
                 events = b"".join(
                     b"id: %d\nevent: journal\ndata: %s\n\n" % (number, msgspec.json.encode(shown))
                     for number, entry in enumerate(entries, first)
@@ -168,10 +168,10 @@ async def _stream(live: Live, store: Store, uid: str, *, after: int, place: _Pla
                 if events:
                     yield events
                 following = asyncio.ensure_future(anext(pages, None))
-            elif drained.done() or place.is_taken:
+            elif drained.done() or slot.is_taken:
                 return
             else:
-                place.probed()
+                slot.probed()
                 yield _BEAT
         run = await store.runs.show(uid)
         if run is not None:

@@ -1,6 +1,6 @@
-"""The input of a call: from its body, its query or the whole request, judged by the API's schema.
+"""Input of a call: read from its body, query or whole request, and validated by the API's schema.
 
-Pure; used on the event loop and in the validation process. Invariant: no credential is ever part of an input.
+Pure; used on the event loop and in the validation process. Invariant: an input never contains a credential.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of a request that an input is made of."""
+    """Parts of a request that the input is built from."""
 
     method: str
     query: bytes
@@ -52,15 +52,15 @@ _JSON_LABELS = (b"", b"application/json")
 
 
 def check_encoding(headers: Mapping[bytes, bytes]) -> None:
-    """A compressed body is refused: its size says nothing about what it becomes."""
+    """Raise HTTPError, a 415, for a compressed body: its size does not bound the decompressed size."""
     encoding = headers.get(b"content-encoding", b"identity").strip().lower()
     if encoding not in (b"identity", b""):
         name = encoding.decode("latin-1")[:40]
-        raise unsupported(f"The content encoding {name} is not read; expected none")
+        raise unsupported(f"The content encoding {name} is not supported; expected none")
 
 
 def sent(route: Route, scope: HTTPScope, headers: Mapping[bytes, bytes], body: bytes) -> Sent:
-    """Return the parts of a request that the input of `route` is made of."""
+    """Return the parts of a request that the input of `route` is built from."""
     whole = route.api.input_from == "request"
     return Sent(
         method=scope["method"],
@@ -72,9 +72,9 @@ def sent(route: Route, scope: HTTPScope, headers: Mapping[bytes, bytes], body: b
 
 
 def value(given: Sent, schema: Schema | None, *, describing: Describing = IN_PROCESS) -> Any:
-    """Return the input that the run will have.
+    """Return the validated input of the run.
 
-    Raises HTTPError with the 4xx that says what is wrong with it, and Undescribed as `Schema.check` does.
+    Raises HTTPError, the 4xx that describes the error, and Undescribed as `Schema.check` does.
     """
     posted = given.method == "POST"
     if given.headers is not None:
@@ -98,7 +98,7 @@ def read(
 ) -> Input:
     """Return the input of a call as JSON; raises as `value` does.
 
-    The fingerprint leaves headers out, since they differ between two attempts of one call.
+    The fingerprint excludes headers, since they differ between two attempts of one call.
     """
     found = value(given, schema, describing=describing)
     digest = ""
@@ -113,7 +113,7 @@ def read(
 def _body(schema: Schema | None, given: Sent, within: str | None) -> Any:
     label, body = given.content_type, given.body
     found = decoding.body(body, label)
-    # JSON says its types itself; fields of a form are all strings.
+    # JSON values have types; the fields of a form are all strings.
     if type(found) is dict and label not in _JSON_LABELS and body.lstrip()[:1] != b"{":
         return _fields(schema, found, within)
     return found
@@ -136,7 +136,7 @@ def _headers(raw: RawHeaders, stripped: frozenset[bytes]) -> dict[str, str]:
 
 
 def check_key(name: bytes, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> str | None:
-    """The idempotency key of a call, None without one."""
+    """Return the idempotency key of a call, None without one. Raises HTTPError: a 400 for an invalid key."""
     key = headers.get(name)
     if key is None:
         return None

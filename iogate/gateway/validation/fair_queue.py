@@ -1,11 +1,11 @@
-"""Queue of jobs for one server, which those who send them share fairly.
+"""Fair queue of jobs for one server, shared by the senders of the jobs.
 
 Used by `validator`. Pure: the time is an argument. Sharers form a tree: networks, the addresses in them,
-and the interfaces that an address uses. At each level the branch that has recently used the fewest seconds
-is next, as measured and not as estimated. Invariants: while a job waits, a branch beside one of its own uses
+and the interfaces that an address uses. At each level the branch that has recently used the fewest
+measured seconds is next. Invariants: while a job waits, a branch beside one of its own uses
 no more than that one and one job more, so that a network without recent use is served after at most one job
 of each other network, however many addresses these have; and the waiting jobs are bounded, for each address
-and in total, where the branch that holds the most gives way.
+and in total; at the bound, the branch with the most loses jobs.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ T = TypeVar("T")
 
 MIB: Final = 1024 * 1024
 S_PER_MIB: Final = 1.0
-"""Seconds by which a job precedes a larger one of the same sharer that came before it."""
+"""Seconds by which a job overtakes an earlier, larger job of the same sharer."""
 HALF_S: Final = 10.0
-"""Time after which half of what a sharer has used is forgotten."""
+"""Half-life of the measured use."""
 REMEMBERED: Final = 4096
-"""Branches whose use is known."""
+"""Limit of branches with recorded use."""
 WIDE: Final = (32, 48, 56)
-"""Prefixes of the IPv6 networks that providers, sites and customers get: one sender has many /64 of them."""
+"""Prefixes of the IPv6 networks of providers, sites and customers: one sender may have many /64 networks."""
 
 Sharer = tuple[str, ...]
 """Sender of jobs: the networks that its address is in, widest first, the address, and an interface."""
@@ -44,13 +44,13 @@ def sharer_of(address: str, interface: str) -> Sharer:
 
 
 class Bound(NamedTuple):
-    """The most jobs that wait, and the most bytes of them; one job may always wait."""
+    """Limits on the number and total bytes of waiting jobs; one job may always wait."""
 
     jobs: int
     size: int
 
     def excludes(self, jobs: int, size: int) -> bool:
-        """Tell whether so many jobs of this size together are more than may wait."""
+        """Tell whether this number of jobs, of this total size, exceeds the limits."""
         return jobs > self.jobs or (jobs > 1 and size > self.size)
 
 
@@ -65,26 +65,26 @@ class _Entry(Generic[T]):
     size: int
     number: int
     due_s: float
-    """The order of the jobs of one sharer: a large one waits, but not for ever."""
+    """Order of the jobs of one sharer; a large job waits, but not indefinitely."""
 
 
 class FairQueue(Generic[T]):
-    """See the module."""
+    """Bounded queue that is fair to networks, addresses and interfaces; see the module."""
 
     def __init__(self, *, total: Bound = TOTAL, each: Bound = EACH) -> None:
         self._total, self._each = total, each
         self._entries: list[_Entry[T]] = []
         self._numbers = itertools.count()
         self._used: dict[Sharer, tuple[float, float]] = {}
-        """Seconds that a branch has used, and when they were counted."""
+        """Seconds that a branch has used, and the time of the last update."""
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def push(self, item: T, sharer: Sharer, size: int, now_s: float) -> list[tuple[T, bool]]:
-        """Add a job of a size in bytes, and return the jobs that give way, which may be this one.
+        """Add a job of a size in bytes, and return the displaced jobs, which may include it.
 
-        Each comes with True if its own address has too many, False if all together are too many.
+        Each comes with True if its address exceeds its bound, False if all jobs together do.
         """
         due_s = now_s + size / MIB * S_PER_MIB
         entry = _Entry(item=item, sharer=sharer, size=size, number=next(self._numbers), due_s=due_s)
@@ -115,7 +115,7 @@ class FairQueue(Generic[T]):
         self._entries = [each for each in self._entries if each.item is not item]
 
     def charge(self, sharer: Sharer, seconds: float, now_s: float) -> None:
-        """Count what a job of a sharer has used."""
+        """Record the seconds that a job of a sharer has used."""
         for depth in range(1, len(sharer) + 1):
             self._used[sharer[:depth]] = (self.used(sharer[:depth], now_s) + seconds, now_s)
         if len(self._used) > REMEMBERED:
@@ -128,7 +128,7 @@ class FairQueue(Generic[T]):
         return seconds * float(0.5 ** ((now_s - counted_s) / HALF_S))
 
     def _excess(self, entries: list[_Entry[T]], bound: Bound, now_s: float) -> list[_Entry[T]]:
-        """Return the jobs that are too many: the newest of those who hold the most."""
+        """Return the jobs above the bound: the newest of the branches with the most."""
         kept = list(entries)
         removed: list[_Entry[T]] = []
         while bound.excludes(len(kept), sum(each.size for each in kept)):

@@ -1,9 +1,10 @@
-"""`python -m iogate.gateway.validation.process`: validates large requests beside the event loop of a gateway.
+"""Validation process of a gateway: validates large requests outside of the event loop.
 
-Started by `validator`; reads jobs from standard input and writes one result for each to standard output, as
-msgpack behind four bytes of length. Decoder and validator hold the interpreter for as long as they run, and a
-schema may make a small body costly. Invariants: a job that takes too much processor time ends this process,
-one that takes too much memory is refused, and the process ends with its gateway.
+Started by `validator` as `python -m iogate.gateway.validation.process`. It reads jobs from standard input and
+writes one result per job to standard output, as msgpack after four bytes of length. Decoder and validator
+hold the interpreter lock while they run, and a schema may make a small body costly. Invariants: a job that
+takes too much processor time ends this process, one that takes too much memory is refused, and the process
+ends with its gateway.
 """
 
 from __future__ import annotations
@@ -28,23 +29,23 @@ from iogate.gateway.validation.schema import Schema
 from iogate.store.runs import presentation
 
 LENGTH: Final = 4
-"""Bytes before each message that say how long it is."""
+"""Bytes of the length before each message."""
 CPU_S: Final = 2.0
 CPU_S_PER_MIB: Final = 1.0
 MEMORY_BYTES: Final = 8 * 1024 * 1024
 MEMORY_PER_BYTE: Final = 64
 """Objects of two bytes take 30 times as much once they are decoded, and a redacted copy as much again."""
 KEPT_BYTES: Final = 16 * 1024 * 1024
-"""A process that has grown by more is replaced by a new one."""
+"""Growth in memory after which the process is replaced."""
 SCHEMAS: Final = 256
-"""Schemas that the process keeps; one more, and it forgets them all."""
+"""Limit of cached schemas; when it is reached, the process drops all of them."""
 _MIB: Final = 1024 * 1024
 
 TOO_COSTLY: Final = (400, "requestError.invalidParams", "The input takes too much time or memory to validate")
 
 
 class CallJob(msgspec.Struct, frozen=True, kw_only=True, tag="call"):
-    """Validate the request of a call by the schema with this digest; `schema` is its JSON if it is new."""
+    """Job: validate the request of a call; `digest` is that of the schema, `schema` its JSON if it is new."""
 
     sent: Sent
     digest: str
@@ -53,7 +54,7 @@ class CallJob(msgspec.Struct, frozen=True, kw_only=True, tag="call"):
 
 
 class EventsJob(msgspec.Struct, frozen=True, kw_only=True, tag="events"):
-    """Validate the CloudEvents of a request."""
+    """Job: validate the CloudEvents of a request."""
 
     headers: dict[bytes, bytes]
     repeated: frozenset[bytes]
@@ -61,7 +62,7 @@ class EventsJob(msgspec.Struct, frozen=True, kw_only=True, tag="events"):
 
 
 class RedactJob(msgspec.Struct, frozen=True, kw_only=True, tag="redact"):
-    """Redact a stored input for a response."""
+    """Job: redact a stored input for a response."""
 
     input: bytes
 
@@ -102,7 +103,7 @@ Outcome = Input | Events | Redacted | Refusal | Defect
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome | UnknownSchema
     last: bool = False
-    """This process ends after it."""
+    """True if the process ends after this result."""
 
 
 Job = CallJob | EventsJob | RedactJob
@@ -128,8 +129,8 @@ def perform(job: Job) -> Outcome | UnknownSchema:
     except HTTPError as failed:
         response = failed.response
         return Refusal(status=response.status, code=response.code, message=response.message)
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the gateway logs it
-        # The validator panics if it gets no memory; that is no Exception.
+    except BaseException as error:  # noqa: BLE001 - the gateway logs it
+        # The validator panics without memory; its PanicException is not an Exception.
         if not isinstance(error, MemoryError) and type(error).__name__ != "PanicException":
             return Defect(traceback=traceback.format_exc())
         status, code, message = TOO_COSTLY
@@ -146,13 +147,13 @@ def _schema(digest: str, given: bytes | None) -> Schema | None:
 
 
 class _Bounds:
-    """Bounds on processor time and memory, over the memory that the process has before each job."""
+    """Limits of processor time, and of memory beyond that in use before each job."""
 
     def __init__(self) -> None:
         self._resident = _memory()[1]
 
     def set(self, size: int) -> None:
-        """Bound the next job by the size of its request."""
+        """Set the limits for the next job by the size of its request."""
         signal.setitimer(signal.ITIMER_PROF, CPU_S + CPU_S_PER_MIB * size / _MIB)
         virtual = _memory()[0]
         if virtual:
@@ -165,12 +166,12 @@ class _Bounds:
 
     @property
     def outgrown(self) -> bool:
-        """Whether this process should be replaced."""
+        """True if this process should be replaced."""
         return _memory()[1] > self._resident + KEPT_BYTES
 
 
 def _memory() -> tuple[int, int]:
-    """Return virtual and resident bytes of this process; on systems that do not say, 0 and the peak."""
+    """Return virtual and resident bytes of this process; without /proc, 0 and the peak."""
     with contextlib.suppress(OSError), Path("/proc/self/statm").open(encoding="ascii") as file:
         virtual, resident = file.read().split()[:2]
         return int(virtual) * resource.getpagesize(), int(resident) * resource.getpagesize()
@@ -179,7 +180,7 @@ def _memory() -> tuple[int, int]:
 
 
 def serve(jobs: BinaryIO, results: BinaryIO) -> None:
-    """Perform jobs until the gateway closes its end."""
+    """Perform jobs until the gateway closes the connection."""
     bounds = _Bounds()
     while len(head := jobs.read(LENGTH)) == LENGTH:
         size = int.from_bytes(head, "big")
@@ -198,7 +199,7 @@ def serve(jobs: BinaryIO, results: BinaryIO) -> None:
 
 
 def main() -> int:
-    # A terminal's interrupt goes to the whole group: the gateway decides when this process ends.
+    # A terminal sends its interrupt to the whole group, but the gateway decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,8 +1,8 @@
-"""Judges inputs by an API's JSON Schema, and reads strings of queries and forms as it says.
+"""Validation of inputs by an API's JSON Schema, and typing of the strings in queries and forms.
 
-Built once per API when a revision is taken, and in the validation process. Invariants: nothing is fetched,
-whatever a schema refers to; the description of errors is bounded in work and memory, since the validator
-copies a value for each of its errors.
+Built once per API when a revision is loaded, and in the validation process. Invariants: references in a
+schema are never fetched; the description of errors is bounded in work and memory, since the validator copies
+the value for each of its errors.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from iogate.gateway.http.decoding import File
 from iogate.gateway.http.responses import HTTPError, invalid
 from iogate.gateway.validation import schema_cost
 
-MAX_FAULTS = 5
-MAX_FAULT = 300
+MAX_ERRORS = 5
+MAX_ERROR_CHARACTERS = 300
 BACKTRACKS = 100_000
 CHECKS_ON_LOOP = 40_000
-"""About 5 ms: a validator makes 8 checks in a microsecond."""
+"""About 5 ms: a validator makes 8 checks per microsecond."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Describing:
-    """Bounds on the work of describing every error, beyond which only the first one is described."""
+    """Bounds on the work of describing all errors; beyond them only the first error is described."""
 
     checks: int
     copies: int
@@ -41,7 +41,7 @@ IN_PROCESS = Describing(checks=10_000, copies=1_000_000)
 
 
 class Undescribed(Exception):
-    """The value is invalid, and to describe the errors would take longer than the bounds allow."""
+    """The value is invalid, and describing the errors would exceed the bounds."""
 
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,4000})", re.ASCII)
@@ -49,13 +49,13 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,300})(?:\.[0-9]{1,300})?(?:[eE][+-]?[
 
 
 class Schema:
-    """One API's schema, compiled."""
+    """Compiled JSON Schema of one API."""
 
     def __init__(self, schema: Any) -> None:
         self._schema = schema
         self._cost = schema_cost.estimate(schema)
         self.quick_size = -1 if self._cost is None else self._cost.largest(CHECKS_ON_LOOP)
-        """Size in bytes up to which a value is validated within a few milliseconds, whatever it is."""
+        """Size in bytes up to which any value is validated within a few milliseconds."""
         self._validator = jsonschema_rs.validator_for(
             schema,
             validate_formats=True,
@@ -64,38 +64,39 @@ class Schema:
         )
 
     def check(self, value: Any, *, size: int, describing: Describing = IN_PROCESS) -> None:
-        """Raise the 400 that says where a value of `size` bytes is invalid and what was expected there.
+        """Validate a value of `size` bytes.
 
-        Raises Undescribed instead if `describing` is ON_LOOP and its bounds do not suffice.
+        Raises HTTPError, a 400 that names the places of the errors, or Undescribed instead if `describing` is
+        ON_LOOP and its bounds do not suffice.
         """
         if self._validator.is_valid(value):
             return
         cost = self._cost
-        faults: list[str] = []
+        errors: list[str] = []
         if (
             cost is not None
             and cost.checks(size) <= describing.checks
             and cost.copies(size) <= describing.copies
         ):
-            for fault in self._validator.iter_errors(value):
-                if len(faults) == MAX_FAULTS:
-                    faults.append("…")
+            for error in self._validator.iter_errors(value):
+                if len(errors) == MAX_ERRORS:
+                    errors.append("…")
                     break
-                faults.append(_described(fault))
+                errors.append(_described(error))
         elif describing is ON_LOOP:
             raise Undescribed
         else:
             try:
                 self._validator.validate(value)
-            except jsonschema_rs.ValidationError as fault:
-                faults.append(_described(fault))
-        raise invalid("The input is invalid at " + "; at ".join(faults))
+            except jsonschema_rs.ValidationError as error:
+                errors.append(_described(error))
+        raise invalid("The input is invalid at " + "; at ".join(errors))
 
     def read(self, fields: Mapping[str, Any], within: str | None = None) -> dict[str, Any]:
-        """The strings of a query or form as the types that the schema gives them.
+        """Convert the strings of a query or form to the types that the schema declares.
 
-        What does not read as its type stays a string, and `check` says so. `within` names the property
-        that the schema holds the fields under.
+        A string that cannot be converted stays a string, which `check` reports. `within` is the property of
+        the schema that describes the fields.
         """
         schema = self._schema
         if within is not None:
@@ -127,7 +128,7 @@ class Schema:
         return None
 
     def _parts(self, schema: Any, depth: int = 0) -> list[dict[str, Any]]:
-        """A schema and those that it is composed of."""
+        """Return a schema and the schemas that it is composed of."""
         schema = self._follow(schema)
         if not isinstance(schema, dict) or depth > 8:
             return []
@@ -164,10 +165,10 @@ class Schema:
         return found
 
 
-def _described(fault: jsonschema_rs.ValidationError) -> str:
-    text = fault.message
-    text = text if len(text) <= MAX_FAULT else text[:MAX_FAULT] + "…"
-    return f"{_pointer(fault.instance_path)}: {text}"
+def _described(error: jsonschema_rs.ValidationError) -> str:
+    text = error.message
+    text = text if len(text) <= MAX_ERROR_CHARACTERS else text[:MAX_ERROR_CHARACTERS] + "…"
+    return f"{_pointer(error.instance_path)}: {text}"
 
 
 def _refuse(uri: str) -> Any:
@@ -218,7 +219,7 @@ def _scalar(text: str, types: set[str]) -> Any:
 
 
 def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields where no schema says how to read them: strings stay strings, files become objects."""
+    """Convert fields without a schema: strings stay strings, files become objects."""
     return {name: _plain(value) for name, value in fields.items()}
 
 

@@ -1,8 +1,8 @@
 """Upper bound on the work of validating a value against a JSON Schema.
 
 Computed by `schema` once for each API; decides whether a request is validated on the event loop or in
-the validation process. Pure. Invariant: a schema whose cost cannot be bounded by the size of the value
-has no cost here, and is never used on the event loop.
+the validation process. Pure. Invariant: a schema whose cost cannot be bounded by the size of the value has no
+cost, and is never used on the event loop.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 import jsonschema_rs
 
 MAX_NODES: Final = 5_000
-"""A schema that expands to more nodes, each `$ref` followed, has no bound worth computing."""
+"""Limit of nodes of a schema with each `$ref` expanded; above it no cost is computed."""
 MAX_PATTERN: Final = 200
 MAX_REPEATS: Final = 100
 
@@ -28,36 +28,36 @@ _REPEATS = re.compile(r"\{(\d+)(?:,(\d*))?\}")
 _UNIQUE_WEIGHT: Final = 4
 _PATTERN_WEIGHT: Final = 4
 _MULTIPLE_WEIGHT: Final = 25
-"""Of a whole divisor; numbers become fractions, which takes 1 to 3 microseconds."""
+"""Weight of a whole divisor: the conversion of numbers to fractions takes 1 to 3 microseconds."""
 _FRACTION_WEIGHT: Final = 100
 _TINY_WEIGHT: Final = 800
 _TINY: Final = 1e-9
-"""Divisors below it make long fractions: 1e-300 takes 100 microseconds."""
+"""Divisors below this produce long fractions: 1e-300 takes 100 microseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Number of checks that a schema demands, by how often they apply."""
+    """Number of checks that a schema requires, by how often they apply."""
 
     once: int
-    """Checks of places that a value has once, such as `properties`."""
+    """Checks that apply at most once per value, such as those of `properties`."""
     each: int
-    """Checks for each element of a list or each member of a map."""
+    """Checks that apply to each element of a list or each member of a map."""
     depth: int
 
     def checks(self, size: int) -> int:
-        """Return the most checks for a value of `size` bytes: an element takes two bytes at least."""
+        """Return the maximum of checks for a value of `size` bytes; an element takes at least two bytes."""
         return self.once + self.each * (size // 2 + 1)
 
     def largest(self, checks: int) -> int:
-        """Return the size in bytes of the largest value that never takes more checks; -1 if there is none."""
+        """Return the largest size in bytes at which a value never takes more checks; -1 if there is none."""
         left = checks - self.once
         if not self.each:
             return sys.maxsize if left >= 0 else -1
         return max(-1, (left // self.each) * 2 - 1)
 
     def copies(self, size: int) -> int:
-        """Return the most bytes copied to describe all errors: an error copies the value that it is about."""
+        """Return the maximum of bytes copied to describe all errors, since each error copies its value."""
         return (self.once + self.each * self.depth) * size
 
 
@@ -76,7 +76,7 @@ def estimate(schema: Any) -> Cost | None:
 
 
 class _Walk:
-    """Expands a schema and counts what it finds."""
+    """Recursive traversal of a schema that counts the checks."""
 
     def __init__(self, root: Any) -> None:
         self._root = root
@@ -87,6 +87,7 @@ class _Walk:
         self.divisions_each = 0
 
     def visit(self, schema: Any, *, each: bool, depth: int, references: tuple[str, ...]) -> None:
+        """Count a schema and its subschemas; `references` are the `$ref` being expanded."""
         self.depth = max(self.depth, depth)
         self._count(1, each=each)
         if not isinstance(schema, dict):
@@ -119,7 +120,7 @@ class _Walk:
             raise _Unbounded
 
     def _count_values(self, schema: dict[str, Any], *, each: bool) -> None:
-        """Count what a schema compares a value with, besides other schemas."""
+        """Count the comparisons of a schema, without those of its subschemas."""
         required = schema.get("required")
         if isinstance(required, list):
             self._count(len(required), each=each)
@@ -140,7 +141,7 @@ class _Walk:
             self._count(_PATTERN_WEIGHT, each=each)
 
     def _count_division(self, divisor: Any, *, each: bool) -> None:
-        """Count a `multipleOf` apart from the nodes, whose number is limited."""
+        """Count a `multipleOf` separately from the nodes, which are limited in number."""
         if not isinstance(divisor, int | float):
             return
         weight = _MULTIPLE_WEIGHT if divisor == int(divisor) else _FRACTION_WEIGHT

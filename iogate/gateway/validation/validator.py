@@ -1,9 +1,9 @@
-"""Validates requests: small ones at once, large ones and those of costly schemas in a process of their own.
+"""Validation of requests: small ones on the event loop, large or costly ones in a separate process.
 
-Redacts inputs that are shown, too. Used by `call_handler`, `event_intake` and `run_handler`; one process for
-each gateway, started when it is first needed. Invariants: the event loop is never held longer than a few
-milliseconds, whatever is sent; jobs are done one at a time in the order of `fair_queue`, and none starts
-whose caller is seen to have left.
+Also redacts inputs for responses. Used by `call_handler`, `event_intake` and `run_handler`; each gateway has
+one such process, started when it is first needed. Invariants: no request blocks the event loop for longer
+than a few milliseconds; jobs run one at a time in the order of `fair_queue`, and a job whose caller has
+disconnected is not started.
 """
 
 from __future__ import annotations
@@ -55,21 +55,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ON_LOOP_BYTES: Final = 32 * 1024
-"""A larger request is decoded in the process: 1 MiB of small objects takes 70 ms."""
+"""Larger requests are decoded in the process: 1 MiB of small objects takes 70 ms."""
 SLOW_NUMBERS: Final = 64
-"""Numbers that take the decoder long, 1e308 for example, up to which a request is decoded on the loop."""
+"""Limit of numbers that are slow to decode, such as 1e308, for requests decoded on the loop."""
 CONTAINERS_ON_LOOP: Final = 2_000
-"""Lists and maps up to which a request is decoded on the loop: they take a millisecond."""
+"""Limit of lists and maps for requests decoded on the loop, which takes a millisecond."""
 REDACTED_ON_LOOP: Final = 4 * 1024
-"""A larger input is redacted in the process: 1 MiB of small objects takes a second."""
+"""Larger inputs are redacted in the process: 1 MiB of small objects takes a second."""
 FEW_BYTES: Final = 512
-"""A smaller body holds too few of either to be worth counting."""
+"""Smaller bodies have too few of either to need counting."""
 WAIT_S: Final = 20.0
 STOP_S: Final = 1.0
 _PASSED: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
 
 UNSHOWN: Final = b'"[too costly to show]"'
-"""Shown in place of an input that the process cannot redact within its bounds."""
+"""Replacement for an input that the process cannot redact within its limits."""
 BUSY: Final = responses.unavailable(
     "Too many large requests are being processed; nothing was accepted: repeat the request later, or send "
     f"at most {ON_LOOP_BYTES // 1024} KiB, which seldom waits"
@@ -100,14 +100,14 @@ class _Process:
     writer: asyncio.StreamWriter
 
     async def exchange(self, message: bytes) -> Result:
-        """Send a job and return its result; raises IncompleteReadError or OSError if the process dies."""
+        """Send a job and return its result. Raises IncompleteReadError or OSError if the process dies."""
         self.writer.write(len(message).to_bytes(LENGTH, "big") + message)
         await self.writer.drain()
         size = int.from_bytes(await self.reader.readexactly(LENGTH), "big")
         return _decode(await self.reader.readexactly(size))
 
     async def end(self) -> int:
-        """Close the connection, at which the process ends by itself, and return its exit code."""
+        """Close the connection, which ends the process, and return its exit code."""
         self.writer.close()
         try:
             return await asyncio.to_thread(self.child.wait, STOP_S)
@@ -121,7 +121,8 @@ def _spawn(connection: socket.socket) -> subprocess.Popen[bytes]:
         [sys.executable, "-P", "-m", "iogate.gateway.validation.process"],
         stdin=connection.fileno(),
         stdout=connection.fileno(),
-        # The validator writes there whenever it gets no memory; the process sends its own exceptions back.
+        # The validator writes there when it runs out of memory; the process reports its exceptions in
+        # results.
         stderr=subprocess.DEVNULL,
         env={name: os.environ[name] for name in _PASSED if name in os.environ},
     )
@@ -167,20 +168,20 @@ def _is_decoded_quickly(body: bytes) -> bool:
 async def _wait_until_left(receive: Receive) -> None:
     """Return when the caller has closed the connection of a request whose body was read.
 
-    Never returns if the caller sent further bytes behind the request: the server then reads no more before
-    the response, and sees no end. The bound of the queue on each address holds for such jobs.
+    Never returns if the caller sent further bytes after the request: the server then stops reading until the
+    response. The queue's limit per address bounds such jobs.
     """
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 class Validation:
-    """See the module."""
+    """Validator of the requests of one gateway, and owner of its validation process."""
 
     def __init__(self) -> None:
         self._process: _Process | None = None
         self._known: set[str] = set()
-        """Digests of the schemas that the process was sent; it may have forgotten some."""
+        """Digests of the schemas sent to the process, which may have dropped some."""
         self._queue: FairQueue[_Waiting] = FairQueue()
         self._serving: asyncio.Task[None] | None = None
 
@@ -203,7 +204,7 @@ class Validation:
         try:
             return call_input.read(sent, schema, fingerprint=fingerprint, describing=ON_LOOP)
         except Undescribed:
-            # The process has the time.
+            # The process has more time to describe the errors.
             return None
 
     async def input(
@@ -275,7 +276,7 @@ class Validation:
                 raise refusal
             displaced.fail(refusal)
         if self._serving is None or self._serving.done():
-            # A task of its own: a caller that hangs up must not leave half a message in the pipe.
+            # A separate task, so that a caller that disconnects does not leave half a message in the pipe.
             self._serving = asyncio.create_task(self._serve(), name="validation")
         left = asyncio.create_task(_wait_until_left(receive), name="left")
         try:
@@ -298,7 +299,7 @@ class Validation:
         return outcome
 
     async def _serve(self) -> None:
-        """Do the waiting jobs, until none is left."""
+        """Process the queue until it is empty."""
         loop = asyncio.get_running_loop()
         while (found := self._queue.pop(started_s := loop.time())) is not None:
             waiting, sharer = found
@@ -346,7 +347,7 @@ class Validation:
         return _encode(job)
 
     async def _begin(self) -> _Process:
-        """Start the process. Raises HTTPError: a 503, if the system does not let it."""
+        """Start the process. Raises HTTPError: a 503 if the system cannot start it."""
         self._known.clear()
         try:
             self._process = await _start()
@@ -357,14 +358,14 @@ class Validation:
         return self._process
 
     async def _died(self) -> Outcome:
-        """Return the response to the job at which the process died; the next job gets a new one."""
+        """Return the response to the job during which the process died; the next job gets a new process."""
         assert self._process is not None
         code = await self._end()
         if code in (-signal.SIGPROF, -signal.SIGABRT, -signal.SIGKILL):
             status, kind, message = TOO_COSTLY
             return Refusal(status=status, code=kind, message=message)
         log.error(
-            "the validation process ended with code %s",
+            "validation process died with code %s",
             code,
             extra={"action": "validation.died", "code": code},
         )
