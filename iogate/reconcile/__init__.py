@@ -1,4 +1,4 @@
-"""What makes the live revision follow the files: publish by compare-and-set, wait until gateways took it.
+"""Reconciliation of the live revision with the files: publish by compare-and-set, then wait for gateways.
 
-Called by the command line. Talks to the store and to nothing else; what files say has been compiled.
+Called by the command line with compiled bundles. Uses the store only.
 """

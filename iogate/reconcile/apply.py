@@ -1,11 +1,11 @@
-"""Publishes a bundle: compare, guard, set, and wait until the running gateways judge by it.
+"""Apply of a bundle: compare, guard, publish, and wait until the running gateways have loaded it.
 
     read live ──► difference ──► guard ──► publish if live is still the one read ──► wait for gateways
         ▲                                        │ moved, and the caller named no revision
         └────────────────────────────────────────┘ at most ATTEMPTS times
 
-Invariant: what was guarded is what is replaced: a revision that goes live in between is never
-overwritten unseen.
+Invariant: only the revision that the guard has checked is replaced; a revision that goes live in between is
+never overwritten unchecked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from iogate.store.revisions.revisions import Conflict
 from iogate.store.store import Store
 
 ATTEMPTS = 5
-"""Others may publish in between; each time the difference and the guard are judged anew, at once."""
+"""Maximum number of attempts; after each conflict the difference and the guard are evaluated again."""
 WAIT_S = 5.0
 BUSY = "IOG632"
 LATE = "IOG633"
@@ -31,15 +31,17 @@ LATE = "IOG633"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
+    """Result of an apply."""
+
     number: int
     digest: str
     previous: int | None
-    """The revision that was live before; None: there was none."""
+    """The revision that was live before; None if there was none."""
     difference: Difference
 
     @property
     def changed(self) -> bool:
-        """False where the live revision was the same to the last byte: nothing was published."""
+        """False if the live revision was identical, so that nothing was published."""
         return self.number != self.previous
 
     def to_json(self) -> dict[str, Any]:
@@ -53,7 +55,7 @@ class Applied:
 
 
 class LateGateways(NotTaken):
-    """Published, and some gateway still judges by an older revision. What was published stays."""
+    """Error of a published revision that some gateways have not loaded in time; it stays live."""
 
     def __init__(self, applied: Applied, gateways: tuple[str, ...], wait_s: float) -> None:
         noun = "gateway" if len(gateways) == 1 else "gateways"
@@ -76,10 +78,10 @@ async def apply(
     allow_empty: bool = False,
     wait_s: float = WAIT_S,
 ) -> Applied:
-    """Make the bundle live and wait, `wait_s` at most, until every running gateway has taken it.
+    """Make the bundle live and wait up to `wait_s` until every running gateway has loaded it.
 
-    With `expected` it replaces that revision or nothing (0: only where there is none yet). Raises
-    Refused (guard, stale `expected`), LateGateways, StoreUnavailable.
+    With `expected`, only that revision is replaced (0: there must be none). Raises Refused (guard, stale
+    `expected`), LateGateways, StoreUnavailable.
     """
     applied = await _publish(store, bundle, expected=expected, allow_empty=allow_empty)
     late = await store.revisions.wait_taken(applied.number, wait_s)
@@ -89,7 +91,10 @@ async def apply(
 
 
 async def live(store: Store) -> tuple[int, Revision] | None:
-    """The live revision with its number; None: nothing was ever applied."""
+    """Return the live revision with its number; None if nothing was ever applied.
+
+    Raises WrongStore if another release wrote it, NotAuthentic if it is forged.
+    """
     found = await store.revisions.live()
     if found is None:
         return None

@@ -1,7 +1,7 @@
-"""What differs between two revisions: pure, for apply, plan, diff and drift.
+"""Difference between two revisions, for apply, plan, diff and drift.
 
-Invariant: an empty difference means that gateways and workers behave the same under both revisions.
-Where a file lies in the project is not part of that.
+Pure. Invariant: an empty difference means that gateways and workers behave the same under both revisions. The
+paths of files in the project are not compared.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from iogate.compiler.revision import Api, Revision, Workflow
 from iogate.compiler.schedules import Schedule
 
 _UNSEEN = frozenset({"source", "schedule"})
-"""Fields of APIs and workflows that are no difference, or one that is told by itself."""
+"""Fields of APIs and workflows that are not compared, or compared separately."""
 
 Thing = Api | Workflow | Schedule | str
 
@@ -32,13 +32,15 @@ class Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
+    """Changed object with its fields."""
+
     id: str
     fields: tuple[Field, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """The ids of one sort of thing that came, went or changed, each in order."""
+    """Added, changed and removed objects of one kind, each sorted by id."""
 
     added: tuple[str, ...] = ()
     changed: tuple[Changed, ...] = ()
@@ -66,6 +68,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
+    """Difference between two revisions, by kind of object."""
+
     apis: Part
     workflows: Part
     schedules: Part
@@ -83,7 +87,7 @@ class Difference:
         }
 
     def summary(self) -> str:
-        """One line for people: `2 APIs added, 1 changed; 1 workflow removed`; `no changes`."""
+        """Return one line for people: `2 APIs added, 1 changed; 1 workflow removed`, or `no changes`."""
         parts = (
             _count(self.apis, "API", "APIs"),
             _count(self.workflows, "workflow", "workflows"),
@@ -94,7 +98,7 @@ class Difference:
 
 
 def difference(before: Revision | None, after: Revision) -> Difference:
-    """What has to change for `before` (None: nothing was ever applied) to become `after`."""
+    """Return the changes from `before` (None: nothing was ever applied) to `after`."""
     return Difference(
         apis=_part(before.apis if before else {}, after.apis),
         workflows=_part(before.workflows if before else {}, after.workflows),
@@ -104,7 +108,7 @@ def difference(before: Revision | None, after: Revision) -> Difference:
 
 
 def _schedules(revision: Revision) -> dict[str, Schedule]:
-    """By `namespace/name`. What a tick of the clock starts is told as a change of its workflow."""
+    """Return schedules by `namespace/name`, without programs except for `on`; workflows have these too."""
     return {
         name: schedule if schedule.kind == "on" else msgspec.structs.replace(schedule, program="")
         for name, (_, schedule) in revision.scheduled.items()

@@ -1,4 +1,4 @@
-"""What an apply refuses to take away: protected APIs, and everything at once. Pure."""
+"""Guard of an apply against the deletion of protected APIs, or of all APIs. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ EMPTY = "IOG631"
 
 
 def check(before: Revision | None, after: Revision, *, allow_empty: bool) -> None:
-    """Raises Refused where `after` lacks what must not be deleted."""
+    """Check that `after` deletes no protected API, and not all APIs.
+
+    Raises Refused if it does.
+    """
     if before is None:
         return
     gone = sorted(before.apis.keys() - after.apis.keys())
@@ -20,12 +23,12 @@ def check(before: Revision | None, after: Revision, *, allow_empty: bool) -> Non
         raise Refused(
             f"{', '.join(protected)} {'is' if one else 'are'} protected and would be deleted",
             code=PROTECTED,
-            hint="bring the file back; or write protect: false, apply that, and delete it then",
+            hint="restore the file; or write protect: false, apply that, and then delete it",
         )
     if gone and not after.apis and not allow_empty:
         count = "the only API" if len(gone) == 1 else f"all {len(gone)} APIs"
         raise Refused(
             f"this would delete {count}: the files hold none",
             code=EMPTY,
-            hint="is this the right folder? if it is meant so, pass --allow-empty",
+            hint="check that this is the right folder; to delete them all, pass --allow-empty",
         )

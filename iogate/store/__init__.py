@@ -1,6 +1,6 @@
-"""Redis: the only place of durable state.
+"""Durable state in Redis.
 
-No other package knows its keys and scripts.
+No other package keeps durable state, or knows keys and scripts.
 
     keys         every key and its lifetime
     store        opens the store and hands out its parts

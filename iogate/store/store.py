@@ -1,7 +1,7 @@
-"""Opens the store and hands out its parts.
+"""Store: the facade that opens the connections and holds all parts.
 
-Called once by each process: gateway, worker, cli. Invariant: whatever goes wrong with the connection
-is a StoreUnavailable, and nothing needs to be opened again afterwards.
+Opened once by each process: gateway, worker, cli. Invariant: each failure of the connection is a
+StoreUnavailable, and the store reconnects by itself afterwards.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["Store", "StoreUnavailable", "open_store"]
 
 
 class Store:
-    """The parts share one connection; an intake has its own, and publish/subscribe another."""
+    """Facade of all parts, which share one connection; intakes and publish/subscribe have their own."""
 
     def __init__(self, url: str, *, client_name: str, keyring: Keyring, replicas: int = 0) -> None:
         self.url = url
@@ -58,7 +58,7 @@ class Store:
 
     @property
     def address(self) -> str:
-        """Where the store is, without credentials; safe to print."""
+        """Address of the store, without credentials; safe to print."""
         return self._connection.address
 
     @property
@@ -68,7 +68,7 @@ class Store:
         return f"{url} ({self.address})" if url.startswith("redis+sentinel:") else url
 
     def intake(self) -> Intake:
-        """A way in for calls; one a gateway process."""
+        """Return a new intake for calls; one per gateway process."""
         name = f"{self._client_name}-intake"
         connection = Connection(self._endpoint, name=name, timeout_s=1.0, replicas=self._connection.replicas)
         intake = Intake(connection, self.keyring)
@@ -76,14 +76,14 @@ class Store:
         return intake
 
     async def check_server(self) -> None:
-        """Return if the server is the primary of a store that can be used.
+        """Check that the server is the primary of a store that can be used.
 
         Raises StoreUnavailable or WrongStore if not.
         """
         await self._connection.check_primary()
 
     async def ready(self) -> None:
-        """Return if a call could be stored now: each connection is to the primary, and replicas are there.
+        """Check that a call could be stored now: all connections are to the primary, and replicas confirm.
 
         Raises StoreUnavailable if not.
         """
@@ -94,49 +94,55 @@ class Store:
         await self._connection.confirm()
 
     async def confirm(self) -> None:
-        """Return once as many replicas as the settings want have all that was written before.
+        """Wait until as many replicas as the settings require have all previous writes.
 
         Raises StoreUnavailable if they take too long.
         """
         await self._connection.confirm()
 
     async def now_ms(self) -> int:
-        """Return the store's time, which all processes go by."""
+        """Return the time of the store, the common clock of all processes."""
         return time_ms(await self._connection.call("TIME"))
 
     async def server_info(self) -> dict[str, str]:
-        """What INFO says."""
+        """Return the fields of INFO."""
         text: bytes = await self._connection.call("INFO")
         pairs = (line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
         return {name: value.strip() for name, value in pairs}
 
     async def findings(self) -> list[Finding]:
-        """What is unsafe in the server's settings, and what was lost; for `doctor`."""
+        """Return unsafe settings of the server and lost events, for `doctor`."""
         return await findings(self._connection, await self.outbox.sinks())
 
     async def is_older(self) -> bool:
-        """Whether an earlier release wrote it, and it was not adopted since."""
+        """Return whether an earlier release wrote the store and it was not adopted since."""
         return await store_format.is_older(self._connection)
 
     async def was_signed(self) -> bool:
-        """Whether it shows that processes with keys have used it."""
+        """Return whether processes with keys have used the store."""
         return await store_format.was_signed(self._connection)
 
     async def check(self, ring: Keyring) -> None:
-        """Check that a process with these keys may use the store; raises WrongStore as `open_store` does."""
+        """Check that a process with these keys may use the store.
+
+        Raises WrongStore, like `open_store`.
+        """
         await store_format.check(self._connection, ring)
 
     async def check_unused(self) -> None:
         """Check that no process has used the store with a key.
 
-        Raises WrongStore where one has, and this one has none.
+        Raises WrongStore if one has.
         """
         known = await trust.key_names(self._connection)
         if known:
             raise trust.wrong_key(self.address, known, self.keyring)
 
     async def call(self, *arguments: Any) -> Any:
-        """One raw command, for `doctor` and tests."""
+        """Send one raw command, for `doctor` and tests.
+
+        Raises the errors of `Connection.call`.
+        """
         return await self._connection.call(*arguments)
 
     async def close(self) -> None:
@@ -158,11 +164,10 @@ async def open_store(
 ) -> Store:
     """Open the store at `url`: redis://, rediss://, unix:// or redis+sentinel://.
 
-    With a `keyring` that has keys, what is read is verified and what is written is signed. `adopts` opens
-    a store that an earlier release wrote, or that is used with another key. `replicas`: how many must
-    confirm what is acknowledged. Raises StoreUnavailable if nobody answers or the server is a replica,
-    WrongStore if it refuses us, is older than 6.2, a cluster or a sentinel, has a form that this release
-    does not know, or is used with another key.
+    With keys in `keyring`, reads are verified and writes are signed. `adopts` also opens a store of an
+    earlier release or of another key. `replicas`: number of replicas that must confirm each acknowledged
+    write. Raises StoreUnavailable if the server does not answer or is a replica, WrongStore if it rejects the
+    login, is older than 6.2, a cluster or a sentinel, has an unknown format, or is used with another key.
     """
     store = Store(url, client_name=client_name, keyring=keyring, replicas=replicas)
     try:

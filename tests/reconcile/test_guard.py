@@ -14,9 +14,7 @@ def test_a_protected_api_is_not_deleted() -> None:
     with pytest.raises(Refused) as caught:
         guard.check(before, revision(api("a/d")), allow_empty=True)
     assert caught.value.message == "a/b, a/c are protected and would be deleted"
-    assert caught.value.hint == (
-        "bring the file back; or write protect: false, apply that, and delete it then"
-    )
+    assert caught.value.hint == ("restore the file; or write protect: false, apply that, and then delete it")
     assert (caught.value.code, caught.value.exit_code) == ("IOG630", 4)
 
 

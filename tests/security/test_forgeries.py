@@ -252,7 +252,7 @@ async def test_a_forged_run_that_was_faulted_is_not_made_genuine_by_a_retry(
     uid = await forger.run(forger.facts())
     worker = await site.worker()
     assert (await site.ended(uid)).status == "faulted"
-    with pytest.raises(Refused, match=f"run {uid} cannot be retried: what is stored of it was not written"):
+    with pytest.raises(Refused, match=f"run {uid} cannot be retried: its stored state was not written"):
         await site.store.runs.retry(uid)
     with pytest.raises(Refused) as caught:
         await site.store.runs.load_state(uid)

@@ -83,7 +83,7 @@ async def test_an_adoption_that_was_interrupted_begins_again(site: Site) -> None
 async def test_what_was_not_adopted_is_not_executed(site: Site, redis_url: str) -> None:
     uids = await load(site.store)
     with pytest.raises(
-        WrongStore, match="written by an earlier release, so what it holds is not signed"
+        WrongStore, match="written by an earlier release, so its content is not signed"
     ) as old:
         await open_store(redis_url, keyring=RING)
     assert old.value.code == "IOG672"
@@ -101,7 +101,7 @@ async def test_what_was_not_adopted_is_not_executed(site: Site, redis_url: str) 
 async def test_a_store_of_a_newer_form_is_refused_also_to_readers(site: Site, redis_url: str) -> None:
     await site.store.call("SET", keys.FORMAT, keys.FORMAT_NUMBER + 1)
     for ring in (RING, Keyring()):
-        with pytest.raises(WrongStore, match=r"has form 3, and this release .* up to 2") as new:
+        with pytest.raises(WrongStore, match=r"has format 3, and this release .* up to 2") as new:
             await open_store(redis_url, keyring=ring)
         assert new.value.code == "IOG671"
         assert new.value.hint == "use the release that wrote it, or a newer one"

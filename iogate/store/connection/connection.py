@@ -1,11 +1,10 @@
-"""One connection to the store that comes back by itself: pipelined, with a deadline on every answer.
+"""Pipelined connection to Redis that reconnects by itself and has a deadline for every reply.
 
-Used by every part of the store; only publish/subscribe goes through redis-py, whose asyncio client
-costs more a command than the whole accept. A `Connection` never sends twice on its own: who calls a script
-that may be repeated says so (`attempts`). Invariants: each connection is to a primary when it is made,
-and is closed when the server says that it is none any more, when an idle connection does not answer a
-probe, or when the sentinels name another primary; with `replicas`, a script of CONFIRMED has succeeded
-only if that many replicas have its writes.
+Used by every part of the store; only publish/subscribe goes through redis-py, because one command of its
+asyncio client costs more than the whole accept. A `Connection` repeats only scripts, and only as often as
+`attempts` allows. Invariants: it connects to a primary only. It is closed when the server is no longer the
+primary, when an idle connection does not answer a probe, or when the sentinels name another primary. With
+`replicas`, a script of CONFIRMED succeeds only if that many replicas have its writes.
 """
 
 from __future__ import annotations
@@ -38,25 +37,25 @@ from iogate.store.embedded.binaries import OLDEST
 __all__ = ["Argument", "CommandFailed", "Connection", "StoreFull", "StoreUnavailable", "pack"]
 
 SLOWEST = 4 * 1024**2
-"""Bytes a second that a store is given to take in what is asked of it."""
+"""Assumed slowest transfer rate in bytes per second; large requests get more time accordingly."""
 PROBE_S = 5.0
-"""An idle connection is probed after this time, and closed if the answer takes as long again."""
+"""Idle time before a probe, and timeout of that probe."""
 SENTINEL_S = 1.0
-"""How often the sentinels are asked whether the primary is still the primary."""
+"""Interval at which the sentinels are asked for the primary."""
 AGREE_S = 0.25
-"""How often they are asked until they agree."""
+"""Interval at which they are asked until they agree."""
 CONFIRM_MS = 1_000
 """How long a script waits for its replicas."""
 CONFIRMED: Final = frozenset(
     {"take", "commit", "emit", "publish", "enable", "cancel", "retry", "suspend", "resume"}
 )
-"""Scripts whose answer somebody acts on outside the store. A `take` is one of them: a lease that a failover
-loses is given again with the same token, and two workers would pass as one."""
+"""Scripts whose result has effects outside the store. `take` is one of them: after a failover that loses a
+lease, the same token would be given to a second worker."""
 _PROBE = pack("HELLO", 2)
 
 
 class Connection:
-    """See the module. `timeout_s` bounds each call, connecting included; more where much is on the socket."""
+    """Connection to the primary; `timeout_s` bounds each call, plus time for the bytes that are in flight."""
 
     def __init__(
         self, endpoint: Endpoint | str, *, name: str, timeout_s: float = 5.0, replicas: int = 0
@@ -69,16 +68,16 @@ class Connection:
         self._monitor: asyncio.Task[None] | None = None
         self._connecting = asyncio.Lock()
         self.replicas = replicas
-        """How many replicas must have what a script of CONFIRMED wrote; 0: none."""
+        """Number of replicas that must confirm the writes of a script of CONFIRMED."""
 
     @property
     def address(self) -> str:
-        """Where the store is, without credentials."""
+        """Address of the store, without credentials."""
         return self._endpoint.address
 
     @property
     def watched(self) -> bool:
-        """Whether sentinels say where the primary is."""
+        """True if sentinels name the primary."""
         return self._endpoint.watched
 
     async def close(self) -> None:
@@ -92,12 +91,15 @@ class Connection:
         await asyncio.sleep(0)
 
     async def call(self, *arguments: Argument) -> Any:
-        """One command; its error is raised as CommandFailed."""
+        """Send one command and return its reply.
+
+        Raises CommandFailed for an error reply, StoreUnavailable or StoreFull as `failure` maps it.
+        """
         (reply,) = await self.send(pack(*arguments), 1)
         return self._checked(reply, str(arguments[0]))
 
     async def calls(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """Several commands in one write."""
+        """Send several commands in one write and return their replies; errors are raised as by `call`."""
         if not commands:
             return []
         replies = await self.send(b"".join(pack(*command) for command in commands), len(commands))
@@ -106,7 +108,11 @@ class Connection:
         ]
 
     async def run(self, name: str, *arguments: Argument, attempts: int = 2) -> Any:
-        """Call a script. Every script may be repeated, so a lost reply is asked for again, once."""
+        """Call a script and return its reply.
+
+        All scripts are idempotent, so the call is repeated after a lost reply. Raises StoreUnavailable after
+        `attempts` calls, Unconfirmed, Drained, and the errors of `call`.
+        """
         script = scripts.script(name)
         confirmed = self.replicas if name in CONFIRMED else 0
         packed = pack("EVALSHA", script.sha, 0, *arguments)
@@ -131,7 +137,7 @@ class Connection:
         raise AssertionError("attempts is at least 1")
 
     async def confirm(self) -> None:
-        """Return once `replicas` replicas have everything that the primary has now.
+        """Wait until `replicas` replicas have everything that the primary has now.
 
         Raises Unconfirmed if they take too long.
         """
@@ -141,16 +147,16 @@ class Connection:
     def confirmation(self, timeout_ms: int) -> bytes:
         """Return the commands that wait for the replicas; they have two replies.
 
-        A repeated script writes nothing, and WAIT looks at what its own connection has last sent to the
-        replicas: a message to nobody is sent to them, too, and a full server takes it.
+        WAIT covers the last write of its own connection, and a repeated script writes nothing. The published
+        message is replicated as well, and a full server accepts it.
         """
         return pack("PUBLISH", keys.CONFIRM_CHANNEL, "") + pack("WAIT", self.replicas, max(1, timeout_ms))
 
     def check_confirmation(self, replies: Sequence[Any]) -> None:
-        """Look at the replies of `confirmation`.
+        """Check the replies of `confirmation`.
 
-        Raises Unconfirmed if too few replicas have confirmed, StoreUnavailable if the server is not the
-        primary any more.
+        Raises Unconfirmed if too few replicas have confirmed, StoreUnavailable if the server is no longer
+        the primary.
         """
         for reply, command in zip(replies, ("PUBLISH", "WAIT"), strict=True):
             self._checked(reply, command)
@@ -158,37 +164,40 @@ class Connection:
             raise Unconfirmed(replies[-1], self.replicas)
 
     async def send(self, packed: bytes, count: int, *, timeout_s: float | None = None) -> list[Any]:
-        """Write packed commands and wait for `count` answers; errors among them are returned."""
+        """Write packed commands and return `count` replies; error replies are returned, not raised.
+
+        Raises StoreUnavailable if the replies do not arrive in time.
+        """
         limit = self._timeout_s if timeout_s is None else timeout_s
         socket = None
         try:
             async with asyncio.timeout(limit) as bound:
                 socket = await self._connected()
-                answer = socket.ask(packed, count)
+                replies = socket.ask(packed, count)
                 if timeout_s is None and (at := bound.when()) is not None:
                     bound.reschedule(at + socket.owed / SLOWEST)
-                return await answer
+                return await replies
         except TimeoutError:
             if socket is not None:
                 socket.close("no answer in time")
             raise StoreUnavailable(f"{self.address} gave no answer within {limit:g} s") from None
 
     async def load(self) -> None:
-        """Load every script again."""
+        """Load every script into the server."""
         await self.calls([("SCRIPT", "LOAD", scripts.script(name).text) for name in scripts.names()])
 
     async def check_primary(self) -> None:
-        """Ask the server whether it is the primary now.
+        """Check that the server is the primary; close the connection if not.
 
-        Raises StoreUnavailable if not, and closes the connection.
+        Raises StoreUnavailable if it is not, WrongStore if iogate cannot use it.
         """
         (reply,) = await self.send(_PROBE, 1)
         self._check_server(self._checked(reply, "HELLO"), self._socket)
 
     async def settle(self, limit_s: float) -> bool:
-        """Connect to the primary that all sentinels name; False if they do not agree in time.
+        """Connect to the primary that all sentinels name; return False if they do not agree in time.
 
-        In the middle of a failover the old primary still says that it is one.
+        During a failover the old primary still reports that it is one.
         """
         until = time.monotonic() + limit_s
         while (url := await self._endpoint.agreed()) is None:
@@ -201,7 +210,7 @@ class Connection:
         return not self.watched or socket.url == url
 
     def failure(self, reply: str, command: str) -> Exception:
-        """Return the failure that an error reply means; a server that is no primary any more is left."""
+        """Return the exception for an error reply; close the connection if the server was demoted."""
         if DEMOTED.search(reply) and self._socket is not None:
             self._socket.close("the server is not the primary any more")
         return failure(reply, address=self.address, user=self._endpoint.user, command=command.upper())
@@ -211,7 +220,7 @@ class Connection:
             raise self.failure(str(reply), command)
         return reply
 
-    # Connecting.
+    # Connect.
 
     async def _connected(self) -> Socket:
         socket = self._socket
@@ -246,7 +255,7 @@ class Connection:
         raise refused
 
     async def _log_in(self, socket: Socket) -> None:
-        """Log in, name the connection and load the scripts: they are gone after a restart."""
+        """Log in, name the connection and load the scripts, which a restart has removed."""
         where = options_of(socket.url)
         commands: list[Sequence[Argument]] = []
         if where.get("password"):
@@ -258,7 +267,7 @@ class Connection:
         commands.append(("CLIENT", "SETNAME", self._name))
         replies = await self._call_all(socket, commands)
         self._check_server(replies[commands.index(("HELLO", 2))], socket)
-        # Apart from the login: a server cuts off who sends much before having logged in.
+        # After the login: a server closes a connection that sends much before it is authenticated.
         await self._call_all(
             socket, [("SCRIPT", "LOAD", scripts.script(name).text) for name in scripts.names()]
         )
@@ -287,7 +296,7 @@ class Connection:
         )
 
     def _check_server(self, reply: Sequence[Any], socket: Socket | None) -> None:
-        """Check the reply of HELLO: iogate needs the primary of a store that is no cluster."""
+        """Check the reply of HELLO: iogate needs the primary of a store that is not a cluster."""
         server = {
             str(name, "utf-8", "replace"): value for name, value in zip(reply[::2], reply[1::2], strict=False)
         }
@@ -312,10 +321,10 @@ class Connection:
                 socket.close("the server is a replica")
             raise NotPrimary(address)
 
-    # Keeping.
+    # Monitor.
 
     async def _watch(self) -> None:
-        """Close the connection when it is dead or its server is not the primary any more."""
+        """Close the connection when it is dead or its server is no longer the primary."""
         while self._socket is not None and self._socket.open:
             socket = self._socket
             await asyncio.sleep(SENTINEL_S if self._endpoint.watched else PROBE_S)
@@ -339,7 +348,7 @@ class Connection:
             socket.close("the server is not the store any more")
 
     async def _follow(self, socket: Socket) -> None:
-        """Move to the primary that the sentinels name, once it is one."""
+        """Move to the primary that the sentinels name, once it is the primary."""
         try:
             if (await self._endpoint.urls())[0] == socket.url:
                 return
@@ -355,7 +364,7 @@ class Connection:
 
 
 def too_old(version: str) -> bool:
-    """Tell whether a server of this version lacks commands that the store uses."""
+    """Return whether a server of this version lacks commands that the store uses."""
     return tuple(int(part) for part in version.split(".")[:2]) < OLDEST
 
 
@@ -376,11 +385,11 @@ def is_missing_script(reply: Any) -> bool:
 
 
 def pairs(flat: Sequence[bytes]) -> dict[str, bytes]:
-    """A hash, as Redis answers it: names and values in turn."""
+    """Decode a hash from a flat reply of alternating names and values."""
     items = iter(flat)
     return {name.decode(): value for name, value in zip(items, items, strict=True)}
 
 
 def time_ms(clock: Sequence[bytes]) -> int:
-    """What TIME answered, in milliseconds."""
+    """Convert the reply of TIME to milliseconds."""
     return int(clock[0]) * 1000 + int(clock[1]) // 1000

@@ -1,8 +1,8 @@
-"""Where the store is: the server of `redis_url`, or the primary that its sentinels name.
+"""Address of the store: the server of `redis_url`, or the primary that its sentinels name.
 
-Used by `connection`, `pubsub` and the worker's registration in RQ. Invariant: of several sentinels that
-disagree, the one that has seen the latest failover is right: its answer carries the highest configuration
-epoch, which only a majority can raise. Whether a server is a primary is for the caller to check.
+Used by `connection`, `pubsub` and the worker's registration in RQ. Invariant: if sentinels
+disagree, the answer with the highest configuration epoch wins, because only a majority can raise the epoch.
+The caller checks that the server is a primary.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from iogate.store.connection.failures import StoreUnavailable
 from iogate.store.connection.socket import KEEPALIVE, Socket, address_of, open_socket, options_of, pack
 
 ASK_S = 0.5
-"""A sentinel that is silent for longer is left out."""
+"""Timeout of one sentinel; a slower one is ignored."""
 FRESH_S = 0.5
-"""Several connections of one process share an answer of the sentinels."""
+"""Time for which the connections of a process share the answers of the sentinels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Answer:
-    """What a sentinel says of the primary."""
+    """Answer of one sentinel about the primary."""
 
     epoch: int
     url: str
     moving: bool
-    """It is replacing the primary by a replica."""
+    """A failover is in progress."""
 
 
 class Endpoint:
-    """One for each process and store; `current` is the server that a connection has found to be primary."""
+    """Resolver of the primary, one per process and store; `current` is the primary of the last connection."""
 
     def __init__(self, url: str) -> None:
         """Read the URL.
@@ -67,12 +67,12 @@ class Endpoint:
 
     @property
     def watched(self) -> bool:
-        """Whether sentinels say where the primary is."""
+        """True if sentinels name the primary."""
         return self._sentinels is not None
 
     @property
     def address(self) -> str:
-        """Where the store is, without credentials."""
+        """Address of the store, without credentials."""
         if self._sentinels is None:
             return address_of(self._url)
         return f"{address_of(self.current)} ({self._sentinels})" if self.current else str(self._sentinels)
@@ -105,7 +105,7 @@ class Endpoint:
         self._sockets.clear()
 
     async def _ask_all(self, sentinels: Sentinels) -> list[str]:
-        """Ask every sentinel; a majority that has answered need not wait for the rest."""
+        """Ask every sentinel, and stop once a majority has answered; return the URLs, newest epoch first."""
         majority = len(sentinels.hosts) // 2 + 1
         asking = {asyncio.create_task(self._ask(sentinels, host)) for host in sentinels.hosts}
         found: list[_Answer] = []
@@ -122,7 +122,7 @@ class Endpoint:
         return list(dict.fromkeys(each.url for each in sorted(found, key=lambda each: -each.epoch)))
 
     async def agreed(self) -> str | None:
-        """Return the URL of the primary; None while sentinels disagree, replace it, or most are silent."""
+        """Return the URL of the primary; None during a failover, or while no majority agrees."""
         if self._sentinels is None:
             return self._url
         sentinels = self._sentinels
@@ -134,7 +134,7 @@ class Endpoint:
         return urls.pop() if len(urls) == 1 else None
 
     async def _ask(self, sentinels: Sentinels, host: Host) -> _Answer | None:
-        """Return what one sentinel answers; None if it is silent or knows no primary of that name."""
+        """Return the answer of one sentinel; None if it does not answer or knows no primary of that name."""
         socket = self._sockets.get(host)
         try:
             async with asyncio.timeout(ASK_S):
@@ -174,7 +174,7 @@ class Endpoint:
 
 
 def blocking_client(url: str, **options: Any) -> Redis:
-    """Return redis-py's synchronous client of the store; behind sentinels it asks them at each connect."""
+    """Return a synchronous redis-py client; with sentinels, it asks them at each connect."""
     sentinels = redis_url.sentinels(url)
     if not url.startswith("unix:"):
         options |= {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}

@@ -1,6 +1,6 @@
-"""Failures of the store, and the failure that an error reply of the server means.
+"""Exceptions of the store, and the mapping of error replies to them.
 
-Used by `socket`, `connection` and `intake`. Pure. Invariant: an error that passes by itself is a
+Used by `socket`, `connection` and `intake`. Pure. Invariant: a temporary error is a
 StoreUnavailable, so that processes wait for the store; every other error of a command is a CommandFailed.
 """
 
@@ -13,27 +13,27 @@ from iogate.errors import Unreachable, WrongStore
 
 AWAY: Final = "start one with `iogate up`, or check redis_url"
 DEMOTED: Final = re.compile(r"(?:^|-)(?:READONLY|UNBLOCKED)\b")
-"""The server is not the primary any more: the connection is closed, and the next one finds the primary."""
+"""Error of a server that is no longer the primary: the connection is closed, and the next one finds it."""
 PASSING: Final = re.compile(r"(?:^|-)(?:LOADING|MASTERDOWN|BUSY|NOREPLICAS)\b")
 _OOM: Final = re.compile(r"\bOOM command not allowed\b")
-"""Refusal of a write by a server over its maxmemory, as it is or within a script's error."""
+"""Error of a write above maxmemory, by itself or within the error of a script."""
 _FORBIDDEN: Final = re.compile(r"\bNOPERM\b|ACL failure in script|can't run this command or subcommand")
 _COMMAND: Final = re.compile(r"'([\w|-]+)' command")
 
 
 class CommandFailed(Exception):
-    """Redis answered with an error: the command had no effect beyond what its script had done."""
+    """Error reply of Redis; the command had no effect, except for writes of a script before its error."""
 
 
 class StoreUnavailable(Unreachable):
-    """The store did not answer; whether it did what was asked is unknown."""
+    """Error of a store that did not answer; the command may have been executed."""
 
     def __init__(self, detail: str, *, code: str = "IOG610", hint: str = AWAY) -> None:
         super().__init__(f"the store is out of reach: {detail}", code=code, hint=hint)
 
 
 class StoreFull(Unreachable):
-    """The store takes nothing in: its memory is at its limit, or what is left is kept for runs under way."""
+    """Error of a store whose memory is at its limit, or above the watermark for new data."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -44,7 +44,7 @@ class StoreFull(Unreachable):
 
 
 class NotPrimary(StoreUnavailable):
-    """The server is a replica: it takes no writes."""
+    """Error of a connection to a replica, which accepts no writes."""
 
     def __init__(self, address: str) -> None:
         super().__init__(
@@ -55,7 +55,7 @@ class NotPrimary(StoreUnavailable):
 
 
 class Unconfirmed(StoreUnavailable):
-    """The primary has done what was asked, but too few replicas have confirmed it in time."""
+    """Error of a write on the primary that too few replicas confirmed in time."""
 
     def __init__(self, confirmed: int, wanted: int) -> None:
         super().__init__(
@@ -66,7 +66,7 @@ class Unconfirmed(StoreUnavailable):
 
 
 class Drained(StoreUnavailable):
-    """The store takes nothing before a planned failover."""
+    """Error of a store that is drained before a planned failover."""
 
     def __init__(self, left_s: float = 1.0) -> None:
         super().__init__(
@@ -78,7 +78,7 @@ class Drained(StoreUnavailable):
 
 
 class NotPermitted(CommandFailed, WrongStore):
-    """The user of `redis_url` lacks a permission."""
+    """Error of a command that the user of `redis_url` may not call."""
 
     def __init__(self, *, address: str, user: str, command: str, reply: str) -> None:
         WrongStore.__init__(
@@ -90,7 +90,7 @@ class NotPermitted(CommandFailed, WrongStore):
 
 
 def failure(reply: str, *, address: str, user: str, command: str) -> Exception:
-    """Return the failure that an error reply to `command` means."""
+    """Return the exception for an error reply to `command`."""
     if DEMOTED.search(reply) or PASSING.search(reply):
         return StoreUnavailable(reply)
     if _OOM.search(reply):

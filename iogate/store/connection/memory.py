@@ -1,7 +1,7 @@
-"""Watches how full the server is, for those who bring work in.
+"""Watermark of the server's memory: new data is rejected before running work lacks room.
 
-Used by `intake` and `bus`. Invariant: a server without a limit is never full; while one is over the
-watermark, a flag in the store tells every script that takes something in.
+Used by `intake` and `bus`. Invariant: a server without a limit is never full; while memory is
+above the watermark, a flag in the store makes every script reject new data.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from iogate.store import keys
 from iogate.store.connection.connection import CommandFailed, Connection, StoreFull, StoreUnavailable
 
 WATERMARK = 0.9
-"""Share of the server's maxmemory above which nothing is accepted: running work needs the rest."""
+"""Share of maxmemory above which nothing is accepted; the rest is for running work."""
 LOOK_S = 1.0
 SHARE = 8
-"""A process looks again after letting in this part of the room that is left: others let in as much."""
+"""A process checks again after accepting 1/SHARE of the remaining room, because others accept as much."""
 
 
 class Memory:
@@ -26,15 +26,14 @@ class Memory:
         self._connection = connection
         self._looked_at = 0.0
         self._room = math.inf
-        """Bytes below the watermark at the last look; none if the flag was raised."""
+        """Bytes below the watermark at the last check; negative if the flag was set."""
         self._let_in = 0
 
     async def check(self, left_s: float | None = None, *, size: int) -> None:
-        """Raise or keep the flag, within `left_s`; `size` is the bytes that are about to be let in.
+        """Set the flag if memory is above the watermark; `size` is the bytes about to be accepted.
 
-        It looks once a second, and sooner if much was let in: a burst must leave what running work needs.
-
-        Raises StoreUnavailable where the store does not answer in that time.
+        It asks the server once per second, and sooner after much was accepted, so that a burst leaves room
+        for running work. Raises StoreUnavailable if the server does not answer within `left_s`.
         """
         now = time.monotonic()
         self._let_in += size
@@ -48,11 +47,11 @@ class Memory:
         except TimeoutError:
             raise StoreUnavailable(f"{self._connection.address} gave no answer in time") from None
         except CommandFailed:
-            # A user who may not ask: a full server still refuses by itself.
+            # The user may not call INFO. A full server still rejects writes by itself.
             return
         sizes = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
         limit = int(sizes.get("maxmemory", 0))
         self._room = limit * WATERMARK - int(sizes["used_memory"]) if limit else math.inf
         if self._room < 0:
-            with contextlib.suppress(StoreFull):  # then every script that takes something in fails by itself
+            with contextlib.suppress(StoreFull):  # scripts that accept data fail by themselves then
                 await self._connection.call("SET", keys.FULL, "1", "EX", keys.FULL_S)

@@ -1,6 +1,6 @@
-"""MessagePack as Redis's Lua reads it: strings only, no binary type.
+"""MessagePack for the Lua of Redis, which knows strings but no binary type.
 
-Used by what sends scripts their arguments. Pure.
+Used by all modules that pass structured arguments to scripts. Pure.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def encode(value: Any) -> bytes:
 
 
 def text(data: bytes) -> msgspec.Raw:
-    """Bytes as a string, whatever they hold."""
+    """Encode bytes as a MessagePack string, also if they are not UTF-8."""
     size = len(data)
     if size < 32:
         head = bytes((0xA0 | size,))
@@ -32,11 +32,11 @@ def text(data: bytes) -> msgspec.Raw:
 
 
 def bytes_of(raw: msgspec.Raw) -> bytes:
-    """What `text` and Redis's Lua pack as a string."""
+    """Return the bytes of a MessagePack string."""
     data = bytes(raw)
     return data[{0xD9: 2, 0xDA: 3, 0xDB: 5}.get(data[0], 1) :]
 
 
 def flat(values: Mapping[str, bytes]) -> list[str | msgspec.Raw]:
-    """Names and values in turn, as HSET takes them."""
+    """Return alternating names and values, the form of the arguments of HSET."""
     return [part for name, data in values.items() for part in (name, text(data))]

@@ -1,8 +1,7 @@
-"""Doorbells: publish/subscribe as a hint that something happened, never as the news itself.
+"""Publish/subscribe as a hint that something has changed; messages carry no data that must not be lost.
 
-Used by waits, watches and workers. Invariant: whoever waits looks again by itself after a while, so a
-message lost with a connection delays but never loses anything; a subscription that is silent is
-pinged, and made again if no answer comes.
+Used by waits, watches and workers. Invariants: each waiter also polls, so a lost message causes a delay
+only; a silent subscription is pinged, and replaced if no reply comes.
 """
 
 from __future__ import annotations
@@ -28,17 +27,16 @@ BROKEN = (RedisError, OSError, TimeoutError, Unreachable)
 CONNECT_S = 1.0
 _KEEPALIVE = {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
 PING_S = 5.0
-"""The subscription is pinged after this time of silence, and given up after twice as long."""
+"""Silence after which the subscription is pinged; after twice as long it is replaced."""
 LOOK_S = 1.0
-"""How often it is held against the primary that the other connections use."""
+"""Interval at which its server is compared with the primary of the other connections."""
 CANCEL_AGAIN_S = 0.1
 
 
 class PubSub:
-    """One subscription for the process, opened with the first listener and kept alive.
+    """Shared subscription of the process, opened for the first listener and kept alive.
 
-    A channel once wanted stays subscribed, so that the next wait on it starts at once, unless it was of
-    passing interest.
+    A channel stays subscribed, so that the next wait on it starts at once, unless it is `passing`.
     """
 
     def __init__(self, endpoint: Endpoint, *, name: str) -> None:
@@ -53,10 +51,10 @@ class PubSub:
     async def listening(
         self, channel: str, listener: Listener, *, passing: bool = False
     ) -> AsyncIterator[None]:
-        """Call `listener` with each message; waits a moment for the subscription to stand.
+        """Call `listener` with each message; wait up to CONNECT_S for the subscription first.
 
-        One listener may listen several times over: it is called once, until the last of them leaves.
-        A channel of `passing` interest is unsubscribed from when its last listener leaves.
+        A listener that is registered several times is called once per message. A `passing` channel is
+        unsubscribed when its last listener leaves.
         """
         new = channel not in self._listeners
         listeners = self._listeners[channel]
@@ -72,7 +70,7 @@ class PubSub:
                     await self._subscribed[channel].wait()
             yield
         finally:
-            # Also after a cancellation while it waited for the subscription.
+            # This also runs after a cancellation during the wait for the subscription.
             listeners[listener] -= 1
             if not listeners[listener]:
                 del listeners[listener]
@@ -85,7 +83,7 @@ class PubSub:
 
     async def close(self) -> None:
         task, self._task = self._task, None
-        # A cancellation that meets a time limit within redis-py may come out as that limit's error.
+        # redis-py may turn a cancellation that coincides with a timeout into TimeoutError.
         while task is not None and not task.done():
             task.cancel()
             await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
@@ -97,7 +95,7 @@ class PubSub:
             await asyncio.sleep(0.2)
 
     async def _session(self) -> None:
-        """Listen until the connection is dead or its server is not the primary any more."""
+        """Listen until the connection is dead or its server is no longer the primary."""
         url = self._endpoint.current or (await self._endpoint.urls())[0]
         tcp: dict[str, Any] = {} if url.startswith("unix:") else _KEEPALIVE
         client = Redis.from_url(
@@ -106,7 +104,7 @@ class PubSub:
         try:
             async with client.pubsub() as subscription:
                 await subscription.connect()
-                # From here on each listener that comes or leaves says so to the subscription itself.
+                # From here on, `listening` subscribes and unsubscribes by itself.
                 self._subscription = subscription
                 if self._listeners:
                     await subscription.subscribe(*self._listeners)
@@ -141,12 +139,12 @@ class PubSub:
 
 
 def _text(value: bytes | str) -> str:
-    # Anyone may publish anything: what is no text is no uid, and no reason to stop listening.
+    # Anyone may publish anything, so invalid UTF-8 must not end the subscription.
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 class Doorbell:
-    """An event that several rings before a wait count as one."""
+    """Event for one waiter; several rings before a wait count as one."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -155,7 +153,7 @@ class Doorbell:
         self._event.set()
 
     async def wait(self, at_most_s: float) -> bool:
-        """True when it rang, False when the time passed."""
+        """Wait for a ring; return False after `at_most_s` seconds without one."""
         try:
             async with asyncio.timeout(at_most_s):
                 await self._event.wait()

@@ -1,4 +1,4 @@
-"""Loads the Lua operations: one a file, with the fragments that its `-- include:` lines name in their place.
+"""Loader of the Lua scripts: one file each, with the fragments that its `-- include:` lines name.
 
 Called by `connection` when it connects. Invariant: a script's text, and so its SHA-1, depends only on the
 installed package; every process of one release calls the same scripts.
@@ -16,11 +16,13 @@ from iogate.store import keys
 
 _NAME = re.compile(r"\$([a-z_]+)")
 _INCLUDE = re.compile(r"^ *-- include: (.+)$", re.MULTILINE)
-"""In a function, too: what is seldom needed costs nothing before that function is called."""
+"""Also within a function: a fragment that is rarely needed then costs nothing until that call."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
+    """Text of a script with its SHA-1."""
+
     name: str
     text: str
     sha: str
@@ -41,13 +43,13 @@ def _fragments(match: re.Match[str]) -> str:
 
 @cache
 def script(name: str) -> Script:
-    """The operation `lua/NAME.lua` with its fragments and every `$name` filled in."""
+    """Return the script `lua/NAME.lua` with its fragments and the value of every `$name`."""
     whole = _NAME.sub(_literal, _INCLUDE.sub(_fragments, _read(f"{name}.lua")))
     return Script(name=name, text=whole, sha=hashlib.sha1(whole.encode(), usedforsecurity=False).hexdigest())
 
 
 @cache
 def names() -> tuple[str, ...]:
-    """All operations, sorted."""
+    """Return the names of all scripts, sorted."""
     folder = files("iogate.store").joinpath("lua")
     return tuple(sorted(f.name.removesuffix(".lua") for f in folder.iterdir() if f.name.endswith(".lua")))

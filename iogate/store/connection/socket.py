@@ -1,7 +1,7 @@
-"""One socket to a Redis server: bytes to replies, in the order of the commands.
+"""Socket to a Redis server that returns replies in the order of the commands.
 
-Used by `connection` and `endpoint`. Invariant: a reply always belongs to the command that asked for it; after
-a deadline or a broken reply the socket is closed, never read on.
+Used by `connection` and `endpoint`. Invariant: a reply always belongs to its command; after a deadline or a
+protocol error the socket is closed and not read any further.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from iogate.store.connection.failures import StoreUnavailable
 Argument = bytes | str | int | float
 
 KEEPALIVE_S = 30
-"""Idle time after which the system probes a TCP connection, before a middlebox forgets it."""
+"""Idle time before a TCP keepalive probe, shorter than the timeouts of usual middleboxes."""
 KEEPALIVE = {
     getattr(socket, name): value
     for name, value in (("TCP_KEEPIDLE", KEEPALIVE_S), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
@@ -33,20 +33,20 @@ _INCOMPLETE = object()
 
 
 class Socket(asyncio.Protocol):
-    """Bytes to answers, first asked first answered."""
+    """Protocol that parses replies and resolves the futures of their commands in order."""
 
     def __init__(self) -> None:
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._asked: deque[tuple[asyncio.Future[list[Any]], int, list[Any], int]] = deque()
         self.owed = 0
-        """Bytes of what was asked and is not answered: who asks next waits for that, too."""
+        """Bytes of commands without a reply; the next command waits for these as well."""
         self.url = ""
-        """Of the server at the other end."""
+        """URL of the server."""
         self.heard_at = time.monotonic()
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A loop that is not asyncio's own has classes of its own.
+        # Other event loops, such as uvloop, have transport classes of their own.
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
@@ -62,7 +62,7 @@ class Socket(asyncio.Protocol):
                     if not answer.done():
                         answer.set_result(replies)
         except (hiredis.ProtocolError, IndexError) as error:
-            self.close(f"not Redis's protocol: {error}")
+            self.close(f"invalid reply: {error}")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.close(f"connection lost{f': {exc}' if exc else ''}")
@@ -91,7 +91,7 @@ class Socket(asyncio.Protocol):
 
 
 def pack(*arguments: Argument) -> bytes:
-    """A command as Redis reads it."""
+    """Encode a command in the protocol of Redis."""
     packed: bytes = hiredis.pack_command(arguments)  # type: ignore[arg-type] # its stub means tuple[X, ...]
     return packed
 
@@ -105,17 +105,17 @@ def address_of(url: str) -> str:
 
 
 def options_of(url: str) -> dict[str, Any]:
-    """Return the options of a connection as redis-py reads them out of a URL.
+    """Return the connection options that redis-py parses from a URL.
 
-    Raises ValueError for an address that is not Redis's.
+    Raises ValueError for a URL that is not a Redis address.
     """
     return dict(parse_url(url))  # type: ignore[no-untyped-call] # redis-py's own
 
 
 async def open_socket(url: str) -> Socket:
-    """Open a socket to the server at `url`; the caller logs in.
+    """Connect to the server at `url` without a login.
 
-    Raises StoreUnavailable.
+    Raises StoreUnavailable if the connection fails.
     """
     loop = asyncio.get_running_loop()
     where = options_of(url)

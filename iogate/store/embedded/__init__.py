@@ -1,1 +1,1 @@
-"""The embedded store: a Redis server that `up` starts for itself."""
+"""Embedded store: a Redis server that `up` starts."""

@@ -1,7 +1,7 @@
-"""Server binaries of this machine, their versions, and which of them read the files of which.
+"""Server binaries of this machine, their versions and the compatibility of their files.
 
 Used by `server` and `data_folder`. Invariant: the bundled binary is preferred, so that a project does not
-depend on the machine, and a setting that names a binary excludes all others.
+depend on the machine; a setting that names a binary excludes all others.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ COMMON: Final = (7, 2)
 """The last release of Redis whose files Valkey reads, and the first release of Valkey."""
 _MISSING = (
     "install one (`apt install valkey-server`, `dnf install valkey`, `brew install valkey`), "
-    "name its binary in store_server, or set redis_url to a server that is there"
+    "name its binary in store_server, or set redis_url to a running server"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
+    """Server binary with its kind and version."""
+
     kind: str
     """redis or valkey."""
     version: str
@@ -47,11 +49,11 @@ class Server:
 
     @property
     def series(self) -> tuple[str, tuple[int, ...]]:
-        """Kind and release: servers of one series write the same files."""
+        """Kind and release; servers of one series write the same file format."""
         return self.kind, self.release
 
     def reads(self, writer: Server) -> bool:
-        """Return whether this server can open files that `writer` wrote."""
+        """Return whether this server can open the files of `writer`."""
         if self.kind == writer.kind:
             return self.release >= writer.release
         return self.kind == "valkey" and self.release >= COMMON >= writer.release
@@ -83,7 +85,7 @@ def candidates(named: str | None = None) -> list[Path]:
 
 
 def inspect(binary: Path) -> Server | None:
-    """What it says of itself; None for one that does not run or is too old."""
+    """Return kind and version of a binary; None if it does not run or is too old."""
     try:
         done = subprocess.run(  # noqa: S603 -- a server of this machine
             [binary, "--version"], capture_output=True, text=True, timeout=5, check=False
@@ -109,7 +111,7 @@ def choose(named: str | None = None) -> Server:
             return server
     if named is not None:
         raise Unreachable(
-            f"store_server is {named}, which is no redis-server or valkey-server 6.2 or later that runs here",
+            f"store_server is {named}, which is not a working redis-server or valkey-server 6.2 or later",
             code="IOG620",
             hint="name the path of such a binary, or remove the setting to use the bundled one",
         )
@@ -122,7 +124,7 @@ def choose(named: str | None = None) -> Server:
 
 
 def describe(info: Mapping[str, Any]) -> Server:
-    """Return a server by its own INFO; Valkey claims to be Redis 7.2.4 there for its clients."""
+    """Return a server from its INFO, in which Valkey also reports Redis 7.2.4 for compatibility."""
     kind = "valkey" if "valkey_version" in info else "redis"
     version = info.get("valkey_version") or info.get("redis_version", "?")
     return Server(kind=kind, version=str(version), path=str(info.get("executable", "")))

@@ -1,8 +1,8 @@
-"""Files of the embedded store: the server that wrote them, checks before they are opened, and a backup copy.
+"""Files of the embedded store: record of the server, checks before the start, and backup.
 
 Used by `server` while it holds the lock of the folder. Invariant: a folder is opened only by a server that
-reads the files in it: the same kind and at least as new, or Valkey for files of Redis up to 7.2, from which
-Valkey comes. Any other server would start empty. Before a newer server opens them, the files are copied.
+can read its files: the same kind and at least as new, or Valkey for files of Redis up to 7.2, from which
+Valkey was forked. Any other server would start empty. The files are copied before a newer server opens them.
 """
 
 from __future__ import annotations
@@ -35,18 +35,21 @@ ZEROS_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """The server that opened a folder last; `opened` once it has served from there."""
+    """Last server of a folder; `opened` is set once it has served from there."""
 
     server: Server
     opened: bool
 
 
 def make(folder: Path) -> None:
-    """Make a folder that only this user may read; raise Unreachable if it cannot be written."""
+    """Create a folder that only this user can read.
+
+    Raises Unreachable if it cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except NotADirectoryError as error:
-        # A parent is a file. The error names the folder below it, the user needs the name of the file.
+        # A parent is a file. The error names the folder below it, but the user needs the name of the file.
         file = next(parent for parent in folder.parents if parent.exists())
         raise _unwritable(file, error.errno or 0) from None
     except OSError as error:
@@ -61,7 +64,7 @@ def _unwritable(path: object, reason: int) -> Unreachable:
     return Unreachable(
         f"{path} is not writable: {os.strerror(reason)}",
         code="IOG628",
-        hint="files of this machine are kept there: run as their owner, or set data_dir",
+        hint="run as the owner of this path, or set data_dir",
     )
 
 
@@ -73,20 +76,20 @@ def read_record(folder: Path) -> Record | None:
     try:
         stored = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         server = Server(kind=stored["kind"], version=stored["version"], path=stored["path"])
-        # Releases that wrote no flag wrote the record at their first start.
+        # Earlier releases wrote no flag, and wrote the record only after a successful start.
         return Record(server=server, opened=bool(stored.get("opened", True)))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
         raise WrongStore(
-            f"{folder / RECORD} cannot be read: it names the server that wrote the folder",
+            f"{folder / RECORD}, which names the server of the folder, cannot be read",
             code="IOG621",
             hint="restore it from a backup, or set data_dir to another folder",
         ) from None
 
 
 def write_record(folder: Path, server: Server, *, opened: bool) -> None:
-    """Record that `server` opens the folder; write only what changes, since the disk may be full."""
+    """Record that `server` opens the folder; an unchanged record is not written, as the disk may be full."""
     before = read_record(folder)
     after = Record(server=server, opened=opened or (before is not None and before.opened))
     if before == after:
@@ -122,22 +125,25 @@ def choose_for(folder: Path, named: str | None = None) -> Server:
 
 
 def prepare(folder: Path, server: Server) -> None:
-    """Check the files in `folder` and copy them if another release wrote them, then record `server`.
+    """Check the files in `folder`, copy them if another release wrote them, then record `server`.
 
-    Raises WrongStore for files that `server` would open as empty, Unreachable if the copy cannot be made.
+    Raises WrongStore if `server` would start empty, Unreachable if the copy fails.
     """
     record = read_record(folder)
     check_files(folder, record)
     if record is not None and record.server.series != server.series:
         back_up(folder, record.server, server)
-    # Before it writes: any server would open a folder without a record.
+    # Before the server writes files, because any server may open a folder without a record.
     write_record(folder, server, opened=False)
 
 
 def check_files(folder: Path, record: Record | None) -> None:
-    """Raise WrongStore if append-only files are missing that a server wrote: it would start without them."""
+    """Check that no append-only file is missing, because the server would start without it.
+
+    Raises WrongStore if one is missing.
+    """
     if record is not None and not record.opened:
-        return  # a first start that was ended: its server makes files before their manifest
+        return  # after an interrupted first start: the server writes files before their manifest
     logs = folder / LOGS
     manifest = logs / MANIFEST
     if any(logs.glob("*.aof")) or any(logs.glob("*.rdb")):
@@ -145,16 +151,16 @@ def check_files(folder: Path, record: Record | None) -> None:
         if named:
             raise _incomplete(f"{logs} lacks {named[0]}, which {MANIFEST} names")
         if not any(_named(manifest)):
-            what = "is empty" if manifest.exists() else "is missing"
-            raise _incomplete(f"{manifest} {what}, while append-only files lie beside it")
+            state = "is empty" if manifest.exists() else "is missing"
+            raise _incomplete(f"{manifest} {state}, but append-only files exist beside it")
     elif record is not None and not (folder / OLD_LOG).exists():
-        raise _incomplete(f"{folder} was in use, and its append-only files are gone")
+        raise _incomplete(f"{folder} was in use, but its append-only files are missing")
 
 
 def back_up(folder: Path, writer: Server, server: Server) -> Path:
-    """Copy the files that `writer` wrote beside the folder, and return the copy.
+    """Copy the files of `writer` to a folder beside this one, and return its path.
 
-    Raises Unreachable if that is impossible.
+    Raises Unreachable if the copy fails.
     """
     copy = folder.parent / f"backup-{writer.kind}-{writer.version}"
     unfinished = copy.with_name(f"{copy.name}.new")
@@ -174,7 +180,7 @@ def back_up(folder: Path, writer: Server, server: Server) -> Path:
             target.parent.mkdir(mode=0o700, exist_ok=True)
             shutil.copy2(path, target)
             _sync(target)
-        # The folder is the newer of the two as long as its record names the old server.
+        # The record still names the old server, so the folder is newer than an existing copy.
         shutil.rmtree(copy, ignore_errors=True)
         unfinished.replace(copy)
         _sync(folder.parent)
@@ -190,32 +196,32 @@ def back_up(folder: Path, writer: Server, server: Server) -> Path:
 
 
 def damage(folder: Path, server: Server, begins: int) -> Unreachable | None:
-    """Return the error for an append-only file that `server` found damaged, by its log from `begins` on."""
+    """Return the error if `server` reported a damaged append-only file in its log from `begins` on."""
     try:
         with (folder / "server.log").open("rb") as output:
             output.seek(begins)
-            said = output.read(LOG_BYTES).decode(errors="replace")
+            logged = output.read(LOG_BYTES).decode(errors="replace")
     except OSError:
         return None
-    if "Bad file format reading the append only file" not in said:
+    if "Bad file format reading the append only file" not in logged:
         return None
     logs = [path for path in (folder / OLD_LOG, *sorted((folder / LOGS).glob("*.incr.aof"))) if path.exists()]
     if not logs:
         return None
     last = max(logs, key=lambda path: path.stat().st_mtime)
     zeros = _zeros_at_end(last)
-    what = f"ends in {zeros} zero bytes, as a power cut leaves them" if zeros else "is damaged"
-    # The file and not its manifest: the tool of Valkey 9.1 does not know Valkey's own base files.
+    fault = f"ends in {zeros} zero bytes, probably after a power failure" if zeros else "is damaged"
+    # The file, not its manifest, because the tool of Valkey 9.1 does not know Valkey's own base files.
     check = f"(exec -a {server.kind}-check-aof {quote(server.path)} --fix {quote(str(last))})"
     return Unreachable(
-        f"{server} cannot read its append-only file: {last} {what}",
+        f"{server} cannot read its append-only file: {last} {fault}",
         code="IOG627",
-        hint=f"copy {folder} first; then cut the damaged end off: {check}",
+        hint=f"copy {folder} first, then truncate the damaged end: {check}",
     )
 
 
 def _zeros_at_end(path: Path) -> int:
-    """Return how many zero bytes a file ends in, ZEROS_BYTES at most."""
+    """Return the number of zero bytes at the end of a file, up to ZEROS_BYTES."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - ZEROS_BYTES))
         tail = file.read()
@@ -223,7 +229,7 @@ def _zeros_at_end(path: Path) -> int:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield what holds data, and the record that belongs to it."""
+    """Yield the data files and the record."""
     for name in (RECORD, OLD_LOG, "dump.rdb"):
         if (folder / name).is_file():
             yield folder / name
@@ -231,7 +237,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _named(manifest: Path) -> Iterator[str]:
-    """Yield the base and increments that a manifest names; history files may be gone."""
+    """Yield the base and incremental files that a manifest names; history files may be missing."""
     try:
         text = manifest.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -242,9 +248,9 @@ def _named(manifest: Path) -> Iterator[str]:
             yield words[1]
 
 
-def _incomplete(what: str) -> WrongStore:
+def _incomplete(fault: str) -> WrongStore:
     return WrongStore(
-        f"{what}: a server would start without the runs in them",
+        f"{fault}: a server would start without their runs",
         code="IOG626",
         hint="restore the folder from a backup; to begin without any run, move it away",
     )

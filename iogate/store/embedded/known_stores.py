@@ -1,8 +1,8 @@
-"""Stores that this machine has used, and the form that each had: `known_stores` in `data_dir`.
+"""Stores that this machine has used, with their format numbers: the file `known_stores` in `data_dir`.
 
-Written by the parents of gateways and workers and by `iogate store adopt`. Invariant: the form of a store
-never goes down. The format number in the store is no proof: a process without the key can delete it, so that
-the store looks like one of an earlier release, whose unsigned objects an adoption would sign.
+Written by the parents of gateways and workers and by `iogate store adopt`. Invariant: a number never
+decreases. The number in the store proves nothing: a process without the key can delete it, so that the store
+looks like one of an earlier release, whose unsigned objects an adoption would sign.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ FILE: Final = "known_stores"
 EMBEDDED: Final = "embedded"
 """Name of the embedded store of the folder, wherever its socket is."""
 ADOPTING: Final = 1
-"""Form of a store whose adoption has begun: it may be repeated."""
+"""Format number of a store whose adoption has begun and may be repeated."""
 MOST = 64
 _MOST_BYTES = 256 * 1024
 
 
 class KnownStores:
-    """Reads and writes the file of one `data_dir`: one line per store, its form and its name."""
+    """File of one `data_dir`: one line per store, with its format number and name."""
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / FILE
 
     def format_number(self, name: str) -> int:
-        """Return the highest form in which this machine has used the store; 0 if it never has."""
+        """Return the highest format number with which this machine has used the store; 0 if it never has."""
         return self._read().get(name, 0)
 
     def remember(self, name: str, format_number: int) -> None:
-        """Note that this machine uses the store in this form; an older form changes nothing.
+        """Record that this machine uses the store in this format; a lower number changes nothing.
 
         Raises OSError or Unreachable if the file cannot be written.
         """

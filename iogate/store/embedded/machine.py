@@ -14,20 +14,20 @@ OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def memory_limit(setting: int | str) -> int:
-    """Return the bytes that the setting `store_memory` stands for: itself, or a percentage of the memory."""
+    """Return the setting `store_memory` in bytes; it may be a percentage of the memory."""
     if isinstance(setting, int):
         return setting
     return memory() * int(setting.removesuffix("%")) // 100
 
 
 def memory() -> int:
-    """Return the bytes of memory of this machine, or of its container if that has less."""
+    """Return the memory of this machine in bytes, or of its container if that has less."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([machine, *_limits()])
 
 
 def _limits() -> Iterator[int]:
-    """Yield the limits of the control groups of this process and of those around them."""
+    """Yield the limits of the control groups of this process and of their parents."""
     try:
         groups = OWN_GROUPS.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -41,7 +41,7 @@ def _limits() -> Iterator[int]:
         else:
             continue
         group = PurePosixPath(path)
-        # In a container the path may be the host's, and the container's group the root.
+        # In a container, the path may be that of the host while the root is the container's group.
         for each in (group, *group.parents):
             try:
                 text = (root / str(each).lstrip("/") / name).read_text(encoding="utf-8").strip()

@@ -1,7 +1,7 @@
-"""Readiness of a server that starts: it serves, loads its files, or is silent.
+"""Readiness of a starting server: it serves, loads its files, or does not answer.
 
-Used by `server`. Invariant: a server that said that it loads is never given up for its silence; a slow disk
-holds it up.
+Used by `server`. Invariant: a server that has reported to be loading has no timeout; a slow disk may delay
+its answers.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Loading:
 
 
 def state(url: str, timeout_s: float = FIRST_ASK_S) -> Serving | Loading | None:
-    """Return whether a server serves or loads; None if it does not answer in time."""
+    """Return the state of a server; None if it does not answer in time."""
     try:
         with client(url, timeout_s) as plain:
             try:
@@ -57,7 +57,7 @@ def state(url: str, timeout_s: float = FIRST_ASK_S) -> Serving | Loading | None:
             except BusyLoadingError:
                 return _progress(plain.info("persistence"))
     except ResponseError:
-        return SERVING  # a full disk, for example: it refuses writes only
+        return SERVING  # for example with a full disk: it rejects only writes
     except (RedisError, OSError):
         return None
     return SERVING
@@ -65,14 +65,14 @@ def state(url: str, timeout_s: float = FIRST_ASK_S) -> Serving | Loading | None:
 
 def _progress(info: dict[str, Any]) -> Serving | Loading:
     if not info.get("loading"):
-        return SERVING  # it was done between the two questions
+        return SERVING  # it finished between the two commands
     left_s = info.get("loading_eta_seconds")
     percent = float(info.get("loading_loaded_perc", 0))
     return Loading(percent=percent, left_s=int(left_s) if left_s is not None and percent else None)
 
 
 class StartTimeout:
-    """Deadline of a start: it moves on as long as the server says that it loads."""
+    """Deadline of a start, extended as long as the server reports that it loads."""
 
     def __init__(self, folder: Path, timeout_s: float, aborted: threading.Event) -> None:
         self._folder = folder
@@ -93,7 +93,7 @@ class StartTimeout:
         return min(max(time.monotonic() - self._began, FIRST_ASK_S), LONGEST_ASK_S)
 
     def start_over(self) -> None:
-        """Forget that a server loaded: another one starts."""
+        """Reset the loading state, because another server starts."""
         self._loads = False
 
     def check(self) -> None:
@@ -135,14 +135,14 @@ def socket_url(socket: Path) -> str:
 
 
 def client(url: str, timeout_s: float) -> redis.Redis:
-    """Return a client that asks once: its caller asks again, with a deadline of its own."""
+    """Return a client without retries, because its callers retry with their own deadline."""
     once = Retry(NoBackoff(), 0)
     return redis.Redis.from_url(url, socket_timeout=timeout_s, decode_responses=True, retry=once)
 
 
 def _silent(folder: Path) -> Unreachable:
     return Unreachable(
-        f"a server holds {folder} but does not answer",
+        f"a server has locked {folder} but does not answer",
         code="IOG623",
         hint=f"its log is {folder / 'server.log'}",
     )

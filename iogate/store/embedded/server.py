@@ -1,15 +1,15 @@
-"""The store that `up` starts for itself: a Redis server on a unix socket in `data_dir`.
+"""Embedded server: a Redis server on a unix socket in `data_dir`.
 
 Called by the supervising parents and by `run` and `test`. Invariant: never two servers on one folder. The
-server inherits the folder's lock, so the lock lasts exactly as long as the server does, also when the
-process that started it is gone.
+server inherits the lock of the folder and holds it until it ends, also after the process that started it
+has ended.
 
     starter: lock free? --yes--> start, wait until it serves --> EmbeddedServer(adopted=False)
                 ▲                   └─ killed meanwhile ─┐
                 └────────────────────────────────────────┘
                         --no---> a server lives (or is starting): wait until it serves --> adopted=True
 
-A server that is silent has START_S to answer. One that loads its files has all the time that it needs.
+A server that does not answer has START_S. A server that loads its files has no timeout.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from iogate.supervision import handover
 from iogate.supervision.supervisor import tied
 
 SOCKET_BYTES = 100
-"""Unix socket paths end at 104 bytes on some systems."""
+"""Maximum length of a unix socket path; some systems allow only 104 bytes."""
 SOCKET_RECORD = "socket"
-"""File that names the socket and its folder, where the socket is not in the folder."""
+"""File that names the socket and its folder, if the socket is not in the folder."""
 START_S = 30.0
 STOP_S = 30.0
 TERM_S = 5.0
@@ -51,12 +51,12 @@ Fsync = Literal["always", "everysec"]
 
 
 class _Killed(Unreachable):
-    """A signal ended the server while it was starting: that says nothing against the next try."""
+    """Error of a server that a signal ended while it was starting; another start may succeed."""
 
 
 @dataclass(kw_only=True)
 class EmbeddedServer:
-    """A running server. `adopted`: someone else had started it."""
+    """Running server; `adopted`: another process has started it."""
 
     url: str
     pid: int
@@ -69,16 +69,19 @@ class EmbeddedServer:
     def alive(self) -> bool:
         if self.process is not None and self.process.poll() is not None:
             return False
-        # The lock, not the process id: that may be a zombie's, or another's by now.
+        # By the lock, because the process id may be that of a zombie, or reused.
         lock = self.folder / "lock"
         if not lock.exists() or _is_locked(lock):
             return True
         if self.process is not None:
-            self.process.wait()  # it let go of the lock by ending; nothing is left to reap
+            self.process.wait()  # it released the lock by ending: reap it
         return False
 
     def stop(self, timeout_s: float = STOP_S) -> None:
-        """Write everything down and end; safe to repeat."""
+        """Shut the server down after it has written its data; idempotent.
+
+        Raises Unreachable if it does not stop in time.
+        """
         with contextlib.suppress(RedisError, OSError), client(self.url, timeout_s) as plain:
             plain.shutdown()
         _wait_gone(self, timeout_s)
@@ -95,7 +98,7 @@ def start_embedded(
     timeout_s: float = START_S,
     aborted: threading.Event | None = None,
 ) -> EmbeddedServer:
-    """Start the server of `data_dir`, or adopt the one that runs; it serves when this returns.
+    """Start the server of `data_dir`, or adopt the running one, and wait until it serves.
 
     `named` is the setting `store_server`, `memory` the server's limit in bytes, `timeout_s` how long a server
     may be silent. `aborted` ends the wait from another thread.
@@ -131,14 +134,14 @@ def start_embedded(
 
 
 def _limit(url: str, memory: int | None) -> None:
-    """Give a server that is adopted the limit that is set now."""
+    """Set the current memory limit in an adopted server."""
     if memory is not None:
         with contextlib.suppress(RedisError, OSError), client(url, FIRST_ASK_S) as plain:
             plain.config_set("maxmemory", memory)
 
 
 def find_embedded(data_dir: Path) -> str | None:
-    """The address of the folder's server, or None where none runs."""
+    """Return the URL of the folder's server, None if none runs."""
     folder = data_dir.resolve() / "redis"
     found = _living(folder) if folder.is_dir() else None
     return None if found is None else found.url
@@ -148,7 +151,7 @@ def find_embedded(data_dir: Path) -> str | None:
 def temporary_server(
     server: servers.Server | None = None, *, named: str | None = None
 ) -> Iterator[EmbeddedServer]:
-    """A server in memory only, gone with everything in it afterwards, also when this process is killed."""
+    """Start a server without persistence that ends with the context, also if this process is killed."""
     folder = Path(tempfile.mkdtemp(prefix="iogate-"))
     chosen = server or servers.choose(named)
     process = subprocess.Popen(  # noqa: S603 -- the binary that server.choose found
@@ -204,9 +207,9 @@ def _recorded_socket(folder: Path) -> Path | None:
 
 
 def _record_socket(folder: Path) -> Path:
-    """Choose a socket and record it, since other processes may have another environment.
+    """Choose a socket and record it, because other processes may have another environment.
 
-    The record names its folder: a copy of the folder must not take over the socket of the original.
+    The record names its folder, so that a copy of the folder does not use the socket of the original.
     """
     socket = _runtime_socket(folder)
     temporary = folder / f"{SOCKET_RECORD}.{os.getpid()}"
@@ -240,7 +243,7 @@ def _options(socket: Path, folder: Path) -> list[str]:
         "--dir", str(folder),
         "--daemonize", "no",
         "--maxmemory-policy", "noeviction",
-        # RQ's results are one-entry streams; a server allocates a whole node for each.
+        # RQ stores each result in a stream with one entry, for which the server allocates a whole node.
         "--stream-node-max-bytes", "512",
         "--tcp-keepalive", "60",
     ]  # fmt: skip
@@ -285,7 +288,7 @@ def _start(
     try:
         _wait_ready(embedded, timeout, begins)
     except BaseException:
-        # RetryRequest first: a server that loads ends at once, one that writes ends cleanly.
+        # SIGTERM first: a loading server ends at once, a writing one ends cleanly.
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(TERM_S)
@@ -297,7 +300,7 @@ def _start(
 
 
 def _living(folder: Path, timeout_s: float = FIRST_ASK_S) -> EmbeddedServer | None:
-    """The server behind the folder's socket, if it answers."""
+    """Return the server behind the folder's socket, None if it does not answer."""
     socket = socket_path(folder)
     if not socket.exists():
         return None
@@ -313,7 +316,7 @@ def _living(folder: Path, timeout_s: float = FIRST_ASK_S) -> EmbeddedServer | No
 
 
 def _wait_ready(embedded: EmbeddedServer, timeout: StartTimeout, begins: int = 0) -> None:
-    """Wait until it serves; `begins` is where its part of the log begins."""
+    """Wait until the server serves; `begins` is the offset of its part of the log."""
     while True:
         code = embedded.process.poll() if embedded.process is not None else None
         if code is not None:
@@ -331,7 +334,7 @@ def _ended(embedded: EmbeddedServer, code: int, begins: int) -> Unreachable:
         return damage
     how = f"with exit code {code}" if code >= 0 else f"by signal {-code}"
     return (Unreachable if code >= 0 else _Killed)(
-        f"{embedded.server} ended at once, {how}",
+        f"{embedded.server} ended during its start, {how}",
         code="IOG623",
         hint=f"its log is {embedded.folder / 'server.log'}",
     )

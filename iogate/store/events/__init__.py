@@ -1,1 +1,1 @@
-"""Events on their way to runs and to sinks."""
+"""Event bus for runs and outboxes for sinks."""

@@ -1,9 +1,9 @@
-"""The bus: events published once, matched in their order, delivered to the inboxes of runs.
+"""Event bus: events are published once, matched in order, and delivered to the inboxes of runs.
 
 Published by the gateway, the command line and every commit that emits; matched by one worker at a time,
-the matcher, which holds a lease. Invariants: an event reaches a subscription once, and only where the
-subscription began before it; what is published is delivered in the order of publishing; a matcher that
-lost its lease delivers nothing.
+the matcher, which holds a lease. Invariants: a subscription gets each event once, and only events that were
+published after it began; events are delivered in the order of publishing; a matcher that lost its lease
+delivers nothing.
 
     publish ──▶ iogate:events ── take ──▶ matcher ── deliver ──▶ inbox of each run that wants it
       commit's emits ──┘        candidates by type
@@ -34,43 +34,45 @@ log = logging.getLogger(__name__)
 BATCH = 256
 """Events of one take."""
 BATCH_BYTES = 4 * 1024 * 1024
-"""Of one take, unless a single event is larger."""
+"""Maximum size of one take, unless a single event is larger."""
 DELIVERIES = 1_000
-"""Of one script: a script holds the server up for as long as it runs."""
+"""Deliveries of one script; a script blocks the server."""
 SCAN = 1_000
 
 _NAME = re.compile(rb"([0-9]{1,20}):([0-9]{1,18})")
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
-    """What a frame of a run waits for."""
+    """Subscription of a frame of a run."""
 
     uid: str
     frame: int
     filters: bytes
-    """JSON list of `{"match": …, "correlate": …}`; the event is wanted where any of them holds."""
+    """JSON list of `{"match": …, "correlate": …}`; an event matches if any of them holds."""
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """What the matcher has to do next; empty where another process is the matcher, or nothing is there."""
+    """Next events for the matcher; empty if there are none, or if another process is the matcher."""
 
     events: tuple[tuple[int, bytes], ...] = ()
-    """Number and CloudEvent, in order; what an outsider put there has the number 0, or is empty."""
+    """Number and CloudEvent, in order; a forged entry has the number 0 or is empty."""
     subscriptions: tuple[Subscription, ...] = ()
-    """Those that may want one of the events, going by its type alone."""
+    """Subscriptions that may match one of the events, by type only."""
     more: bool = False
-    """Further events wait behind these."""
+    """More events are waiting."""
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """Delivery of one event to one subscription."""
+
     number: int
-    """Of an event of the batch."""
+    """Number of an event of the batch."""
     uid: str
     frame: int
 
 
 class _Names(msgspec.Struct):
-    """What the store looks at of an event."""
+    """Attributes of an event that the store uses."""
 
     id: str = ""
     source: str = ""
@@ -83,25 +85,28 @@ _names = msgspec.json.Decoder(_Names)
 def fingerprint(event: bytes, sender: str = "") -> tuple[str, str]:
     """Return the deduplication key of an event and its type.
 
-    `sender` names the credential that an event from outside came with. Each sender has a key space of its
-    own, apart from the project's runs, which are the sender "": no sender can make the store take the event
-    of another for a repetition.
+    `sender` is the credential of an external event; the project's own runs are the sender "". Each sender has
+    its own key space, so that no sender can make the event of another one look like a duplicate.
     """
     names = _names.decode(event)
     identity = f"{names.source}\0{names.id}".encode()
     if sender:
-        # JSON escapes NUL, so this text never equals one of the form above.
+        # JSON escapes NUL, so this text never equals one of the first form.
         identity = msgspec.json.encode((sender, names.source, names.id))
     return hashlib.sha256(identity).hexdigest()[:32], names.type
 
 
 def types_of(filters: bytes) -> list[str]:
-    """Types under which a subscription is looked up; the one of "" is looked up for every event."""
+    """Return the event types of a subscription for the index; "" stands for all types."""
     types = {event_type(each) for each in msgspec.json.decode(filters)}
     return [""] if "" in types else sorted(types)
 
 
 class EventBus:
+    """Client of the scripts that publish, match and deliver events."""
+
+    """Client of the scripts that publish, match and deliver events."""
+
     def __init__(
         self, connection: Connection, pubsub: PubSub, memory: Memory, ring: Keyring, refusals: Refusals
     ) -> None:
@@ -114,9 +119,8 @@ class EventBus:
     async def publish(self, events: Sequence[bytes], *, sender: str = "") -> int:
         """Publish CloudEvents, each a JSON object, and return how many were new.
 
-        An event is new unless the same sender published its source and id within 24 h. Safe to repeat, also
-        after an error: what had been published is known then. Raises StoreFull above the memory's watermark,
-        and StoreUnavailable.
+        An event is new unless the same sender published its source and id within 24 h. Idempotent, also after
+        an error. Raises StoreFull above the memory watermark, and StoreUnavailable.
         """
         await self._memory.check(size=sum(map(len, events)))
         accepted = 0
@@ -131,10 +135,10 @@ class EventBus:
         return accepted
 
     async def take(self, owner: str, limit: int = BATCH) -> Batch:
-        """The next events and who may want them, if this owner is the matcher or can become it.
+        """Return the next events and candidate subscriptions, if this owner is or becomes the matcher.
 
-        The lease of the matcher lasts MATCHER_MS and is renewed by each take. What is not delivered is
-        answered again.
+        The lease of the matcher lasts MATCHER_MS and is renewed by each take. Events that are not delivered
+        are returned again.
         """
         held, more, *entries = await self._connection.run("match", owner, min(limit, BATCH), BATCH_BYTES)
         if not held or not entries:
@@ -158,18 +162,18 @@ class EventBus:
         )
 
     def _opened(self, number: bytes, sealed: bytes) -> bytes:
-        """The event; empty for one that nobody with a key published: no subscription wants it."""
+        """Return the event; empty if its seal is not valid, so that no subscription matches it."""
         event = open_event(self._ring, sealed)
         if event is None:
             name = f"{number.decode()}:{digest(sealed).hex()[:12]}"
-            self._refusals.note("event", name, "nobody with the key published it")
+            self._refusals.note("event", name, "no process with the key published it")
             return b""
         return event
 
     async def deliver(self, owner: str, upto: int, deliveries: Sequence[Delivery]) -> bool:
-        """Hand events to their subscriptions, then forget those up to the number `upto`.
+        """Deliver events to their subscriptions, then remove those up to the number `upto`.
 
-        False where another process is the matcher by now: it will match them itself. Safe to repeat.
+        Return False if another process is the matcher now, which then matches them itself. Idempotent.
         """
         ordered = sorted(deliveries, key=lambda each: each.number)
         slices = [ordered[first : first + DELIVERIES] for first in range(0, len(ordered), DELIVERIES)] or [[]]
@@ -177,14 +181,14 @@ class EventBus:
         for each in slices:
             last = each is slices[-1]
             flat = [(d.number, d.uid, d.frame) for d in each]
-            # Until the last slice nothing is forgotten: whoever takes over goes on where this one stopped.
+            # Events are removed only with the last slice, so that another matcher can continue.
             answer: int = await self._connection.run("deliver", owner, upto if last else 0, encode(flat))
             if not answer:
                 return False
             lost += answer - 1
         if lost:
             log.warning(
-                "%d events are lost to runs for which %d wait already: they are suspended, or too slow",
+                "%d events were dropped for runs with %d waiting messages, which are suspended or too slow",
                 lost,
                 keys.INBOX_ENTRIES,
                 extra={"action": "inbox.full", "events": lost},
@@ -192,17 +196,17 @@ class EventBus:
         return True
 
     def doorbell(self) -> tuple[Doorbell, Any]:
-        """A bell that rings when events were published, and the context that keeps it wired."""
+        """Return a bell that rings when events are published, and the context that subscribes it."""
         bell = Doorbell()
         return bell, self._pubsub.listening(keys.EVENTS_CHANNEL, bell.ring)
 
     async def waiting(self) -> int:
-        """Events that no matcher has looked at."""
+        """Return the number of events that are not matched yet."""
         count: int = await self._connection.call("LLEN", keys.EVENTS)
         return count
 
     async def all_listen(self) -> bool:
-        """Whether tasks listen and nothing is on its way to any; looks at every key, so for small stores."""
+        """Return whether tasks listen and nothing is pending; scans all keys, so for small stores only."""
         if await self.waiting() or await self._any(keys.INBOX):
             return False
         return await self._any(keys.WANTED)
@@ -223,7 +227,7 @@ class EventBus:
             except CommandFailed as error:
                 if not str(error).startswith("WRONGTYPE"):
                     raise
-                return found  # an outsider's: what subscribes to other types is served
+                return found  # not written by iogate; subscriptions to other types still work
             items = iter(flat)
             found.update(zip(items, items, strict=True))
             if cursor == b"0":
@@ -231,7 +235,7 @@ class EventBus:
 
 
 def _type(event: bytes) -> str:
-    """Empty for what an outsider wrote, and no subscription of one type can want."""
+    """Return the type of an event; empty if the event cannot be decoded."""
     try:
         return _names.decode(event).type
     except (msgspec.DecodeError, ValueError, RecursionError):
@@ -239,7 +243,7 @@ def _type(event: bytes) -> str:
 
 
 def _slices(events: Sequence[bytes]) -> list[list[bytes]]:
-    """Pieces of bounded size, in order."""
+    """Split events into consecutive batches of bounded size."""
     pieces: list[list[bytes]] = []
     size = 0
     for event in events:

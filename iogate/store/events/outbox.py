@@ -1,9 +1,9 @@
-"""What leaves for the sinks: CloudEvents of commits, delivered by one courier a sink at a time.
+"""Outboxes of the sinks: CloudEvents of commits, delivered by one worker per sink at a time.
 
-Filled by commits, emptied by workers. What the store itself does to a run, as when someone suspends it, is an
-entry too, in the order of the rest: a line of its journal, `Entry`, of which the courier makes the events.
-Invariants: an entry stays until its courier says that it is done with; a courier that lost its lease removes
-nothing; a sink that stays away costs at most OUTBOX_ENTRIES, the oldest are dropped, and counted.
+Filled by commits, emptied by workers. Changes that the store itself makes to a run, such as a suspension, are
+entries too, in order: a journal entry, `Entry`, from which the worker makes the events. Invariants: an entry
+stays until its delivery is confirmed; a worker that lost its lease removes nothing; an unreachable sink uses
+at most OUTBOX_ENTRIES entries, the oldest are dropped and counted.
 """
 
 from __future__ import annotations
@@ -19,61 +19,70 @@ from iogate.store.connection.pubsub import Doorbell, PubSub
 
 
 class Sink(msgspec.Struct, frozen=True, kw_only=True):
+    """Sink with the state of its outbox."""
+
+    """Sink with the state of its outbox."""
+
     name: str
     waiting: int
-    """Entries that are to be delivered."""
+    """Number of entries to deliver."""
     dropped: int
-    """Entries that made room for later ones, in all."""
+    """Total number of entries that were dropped for later ones."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a run without a worker; every other entry is a CloudEvent."""
+    """Change of a run by the store itself; each other entry is a CloudEvent."""
 
     uid: str
     workflow: str
     number: int
-    """Of the line in the journal of the run, over its whole life."""
+    """Number of the journal entry over the whole life of the run."""
     line: msgspec.Raw
-    """A line of a journal."""
+    """The journal entry."""
 
 
 class UnusedSink(msgspec.Struct, frozen=True, kw_only=True):
-    """A sink that no worker's settings name."""
+    """Sink that the settings of no worker name."""
 
     name: str
     waiting: int
     forgotten: bool
-    """What waited for it is dropped; else it will be, SINK_KEPT_MS from now, unless the sink comes back."""
+    """Its entries are dropped; if False, they will be in SINK_KEPT_MS, unless a worker names the sink."""
 
 
 class Outbox:
+    """Client of the scripts that deliver the outboxes."""
+
+    """Client of the scripts that deliver the outboxes."""
+
     def __init__(self, connection: Connection, pubsub: PubSub) -> None:
         self._connection = connection
         self._pubsub = pubsub
         self._first: dict[tuple[str, str], int] = {}
-        """By sink and owner: how many entries had left before those of the last take."""
+        """By sink and owner: number of entries removed before those of the last take."""
 
     async def take(self, sink: str, owner: str, limit: int = 50) -> list[bytes]:
-        """The oldest entries, under a lease of OUTBOX_LEASE_MS; [] where there are none, or another has it.
+        """Lease the outbox for OUTBOX_LEASE_MS and return its oldest entries; [] if another owner has it.
 
-        What is not done with is answered again.
+        Entries that are not confirmed by `done` are returned again.
         """
         gone, *entries = await self._connection.run("send", "take", sink, owner, limit)
         self._first[sink, owner] = gone
         return list(entries)
 
     async def done(self, sink: str, owner: str, count: int) -> bool:
-        """Remove the first `count` of the last take; False where the lease is another's by now.
+        """Remove the first `count` entries of the last take; return False if the lease is lost.
 
-        Safe to repeat.
+        Idempotent.
         """
         upto = self._first[sink, owner] + count
         return bool(await self._connection.run("send", "done", sink, owner, upto))
 
     async def register(self, sinks: Mapping[str, bool]) -> list[UnusedSink]:
-        """Say which sinks this worker's settings name, and of each whether it wants the lifecycle.
+        """Register the sinks in this worker's settings, each with whether it wants lifecycle events.
 
-        Answers sinks that nobody names, each to one worker: once as that begins and once as it is forgotten.
+        Return sinks that no worker names: each to one worker, once when that begins and once when it is
+        removed.
         """
         named = [part for name, lifecycle in sinks.items() for part in (name, int(lifecycle))]
         return [
@@ -82,12 +91,12 @@ class Outbox:
         ]
 
     def doorbell(self) -> tuple[Doorbell, Any]:
-        """A bell that rings when an empty outbox gets an entry, and the context that keeps it wired."""
+        """Return a bell that rings when an empty outbox gets an entry, and the context that subscribes it."""
         bell = Doorbell()
         return bell, self._pubsub.listening(keys.OUTBOX_CHANNEL, bell.ring)
 
     async def sinks(self) -> list[Sink]:
-        """All that settings name, or named lately, by name."""
+        """Return all sinks that settings name, or named within SINK_KEPT_MS, by name."""
         names = sorted(name.decode() for name in await self._connection.call("SMEMBERS", keys.SINKS))
         commands: list[tuple[str, ...]] = []
         for name in names:

@@ -1,1 +1,1 @@
-"""Seals of what the store holds, and the keys that verify them."""
+"""Seals of stored objects, and the keys that verify them."""

@@ -1,8 +1,8 @@
-"""Adoption: sign what a store holds and no process with this key wrote, and raise the store's form.
+"""Adoption of a store: sign all unsigned objects, then raise the format number.
 
 Called by `up` for an embedded store of an earlier release, and by `iogate store adopt`. Invariants: no
-gateway and no worker runs meanwhile; every step can be repeated, and the form is raised last, so that an
-adoption that was interrupted begins again; the store is scanned in pages and never held up.
+gateway and no worker runs meanwhile; each step is idempotent, and the format number is raised last, so that
+an interrupted adoption can be repeated; the store is scanned in pages and never blocked for long.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _packed = msgspec.msgpack.Decoder(
 
 
 class Adopted(msgspec.Struct):
-    """How many objects were signed."""
+    """Numbers of signed objects."""
 
     revisions: int = 0
     runs: int = 0
@@ -40,10 +40,10 @@ class Adopted(msgspec.Struct):
 
 
 async def adopt(store: Store, progress: Callable[[int, int], None] | None = None) -> Adopted:
-    """Sign everything that the store holds with the first key of the store's keyring.
+    """Sign all objects in the store with the first key of the store's keyring.
 
-    `progress` is told every SAY_S how many keys were looked at, and of about how many. Raises Misused for
-    a keyring without keys.
+    `progress` is called every SAY_S with the number of scanned keys and their approximate total. Raises
+    Misused for a keyring without keys.
     """
     return await _Adoption(store).run(progress or (lambda *_: None))
 
@@ -56,7 +56,7 @@ class _Adoption:
 
     async def run(self, progress: Callable[[int, int], None]) -> Adopted:
         call = self._store.call
-        self._ring.sign("run")  # without a key, nothing is touched
+        self._ring.sign("run")  # raises before any change if there is no key
         total, done, said, cursor = int(await call("DBSIZE")), 0, time.monotonic(), b"0"
         while True:
             cursor, found = await call("SCAN", cursor, "MATCH", keys.ALL, "COUNT", PAGE)
@@ -64,7 +64,7 @@ class _Adoption:
                 try:
                     await self._sign(key.decode())
                 except (CommandFailed, ValueError, msgspec.MsgspecError):
-                    continue  # an outsider's: it stays unsigned, and is refused when it is met
+                    continue  # not written by iogate: it stays unsigned and is refused when it is read
             done += len(found)
             if time.monotonic() - said >= SAY_S:
                 said = time.monotonic()
@@ -126,7 +126,7 @@ class _Adoption:
         self._found.runs += 1
 
     async def _end(self, uid: str) -> None:
-        """Of ended runs, only one that faulted is gone on with, by `retry`."""
+        """Sign an ended run; only a faulted one needs it, for `retry`."""
         blob = await self._store.call("GET", keys.END + uid)
         record = None if blob is None else views.ended_record.decode(blob)
         if record is None or record.status != "faulted":
@@ -157,11 +157,11 @@ class _Adoption:
         self._found.events += await self._entries(keys.EVENTS, signed)
 
     async def _entries(self, key: str, signed: Callable[[bytes], bytes]) -> int:
-        """Sign the entries of a list, a page at a time; how many there were."""
+        """Sign the entries of a list in pages; return their number."""
         first = 0
         while entries := await self._store.call("LRANGE", key, first, first + PAGE - 1):
-            for place, entry in enumerate(entries, first):
-                await self._store.call("LSET", key, place, signed(entry))
+            for index, entry in enumerate(entries, first):
+                await self._store.call("LSET", key, index, signed(entry))
             first += len(entries)
         return first
 
@@ -179,7 +179,7 @@ class _Adoption:
         return seals.seal_state(self._ring, uid, head, seals.manifest(digests))
 
     def _event(self, stored: bytes) -> bytes:
-        """A signed event begins with its seal, one of an earlier release with its brace."""
+        """Sign an event; a stored one begins with its seal, or with `{` if an earlier release wrote it."""
         event = stored if stored.startswith(b"{") else stored[SEAL_CHARACTERS + 1 :]
         return seals.seal_event(self._ring, event)
 

@@ -1,7 +1,7 @@
-"""Objects in the store that do not verify: logged once each, counted for `status`, `doctor`, `/metrics`.
+"""Log and counts of objects without a valid seal, for `status`, `doctor` and `/metrics`.
 
-Used by every part of the store that checks a seal. Invariant: noting a refusal never waits and never
-fails; the counts in the store are a convenience, the log is the record.
+Used by every part of the store that verifies seals. Invariant: to report a refusal never waits and never
+fails; the log is authoritative, the counts in the store are not.
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ Kind = Literal[
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 REMEMBERED = 10_000
-"""Objects of which it is known that they were logged."""
+"""Number of logged objects that are remembered, to log each once."""
 
 
 class Refusals:
+    """Log and counters of refused objects."""
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._logged: set[tuple[str, str]] = set()
         self._pending: Counter[str] = Counter()
         self.total = 0
-        """Refused by this process."""
+        """Number of objects that this process has refused."""
 
     def note(self, kind: Kind, name: str, why: str) -> None:
-        """Log an object that is refused, once, and count it."""
+        """Log and count a refused object, once."""
         if (kind, name) in self._logged:
             return
         if len(self._logged) >= REMEMBERED:
@@ -45,7 +47,7 @@ class Refusals:
         self._pending[kind] += 1
         self.total += 1
         log.error(
-            "%s %s is refused: %s; something without the key writes to the store",
+            "%s %s is refused: %s; a program without the key writes to the store",
             kind,
             escape_line(name[:80]),
             escape_line(why),
@@ -53,7 +55,7 @@ class Refusals:
         )
 
     async def flush(self) -> None:
-        """Add what was counted since the last time to the counts in the store."""
+        """Add the counts since the last call to the counts in the store."""
         pending, self._pending = self._pending, Counter()
         if not pending:
             return
@@ -63,10 +65,9 @@ class Refusals:
             )
 
     async def counts(self) -> dict[str, int]:
-        """Return how many objects of each kind processes have refused since the store began.
+        """Return the numbers of refused objects by kind, over the life of the store.
 
-        Kinds that this release does not know, and values that are no counts, are left out: the writer of
-        forged objects can change these as well.
+        Unknown kinds and invalid counts are left out, because whoever forges objects can change these too.
         """
         try:
             numbers = await self._connection.call("HMGET", keys.REFUSED, *KINDS)

@@ -1,13 +1,12 @@
-"""Seals of what processes keep in the store: a run's facts, its state, its end, and events.
+"""Seals of stored objects: facts, state and result of a run, and events.
 
-Made where data enters the store, checked where a process acts on them. Pure. Invariants: a seal binds
-its data to the run that they belong to, so that data of one run mean nothing in another; a script never
-makes a seal, it stores what it is given.
+Made before data are written, verified before a process acts on them. Pure. Invariants: a seal binds its data
+to one run, so that data of one run are not valid in another; scripts make no seals, they only store them.
 
-    facts   uid, API, facts, input          by the gateway, or by the worker that starts the run
-    state   uid, head, digest of each frame by the worker that commits; values are named by their digest
-    end     parent and frame, status, output, error: what a child tells the run that waits for it
-    event   the CloudEvent                  by whoever publishes it
+    facts   uid, API, facts, input                  made by the gateway, or the worker that starts the run
+    state   uid, head, digest of each frame         made by the worker that commits; values by their digest
+    end     parent and frame, status, output, error made by the worker that ends a child
+    event   the CloudEvent                          made by its publisher
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ _SCRIPT_ERRORS: dict[str, bytes] = {
         ("the child run is gone", "the record of the run that it waited for was deleted"),
     )
 }
-"""Titles of errors with which scripts end runs, and the errors that the parents are given."""
+"""Errors with which scripts end runs, by title, in the form that the parents get."""
 _EMPTY = b'""]'
-"""End of the JSON of facts that are not sealed yet: their seal is the last member."""
+"""End of the JSON of unsealed facts; the seal is the last element."""
 
 
 class Facts(msgspec.Struct, frozen=True, array_like=True):
-    """What never changes in a run's record, as one JSON field."""
+    """Immutable part of a run's record, stored as one JSON field."""
 
     revision: int
     workflow: str
@@ -45,16 +44,16 @@ class Facts(msgspec.Struct, frozen=True, array_like=True):
     timeout_s: float | None
     nonce: str
     parent: str = ""
-    """`UID/FRAME` of the run that waits for this one; empty where none does."""
+    """`UID/FRAME` of the parent that waits for this run, or empty."""
     seal: str = ""
-    """Of all the rest with uid, API and input; `seal_facts` fills it in."""
+    """Seal of all other fields with uid, API and input; `seal_facts` sets it."""
 
 
 _encode = msgspec.json.Encoder().encode
 
 
 def seal_facts(ring: Keyring, uid: str, api: str, facts: Facts, data: bytes) -> bytes:
-    """Return the JSON of a run's facts with their seal; `data` is the run's input as it is stored.
+    """Return the JSON of a run's facts with their seal; `data` is the input in its stored form.
 
     Raises Misused for a keyring without keys.
     """
@@ -64,7 +63,7 @@ def seal_facts(ring: Keyring, uid: str, api: str, facts: Facts, data: bytes) -> 
 
 
 def verify_facts(ring: Keyring, uid: bytes, api: bytes, packed: bytes, data: bytes) -> bool:
-    """Tell whether these facts were sealed for this run, its API and its input."""
+    """Return whether these facts were sealed for this run, its API and its input."""
     cut = len(packed) - SEAL_CHARACTERS - 2
     body = packed[:cut] + b'"]'
     return (
@@ -75,17 +74,20 @@ def verify_facts(ring: Keyring, uid: bytes, api: bytes, packed: bytes, data: byt
 
 
 def digest(data: bytes) -> bytes:
-    """Return the digest of a frame, as `manifest` takes it."""
+    """Return the digest of a frame for `manifest`."""
     return hashlib.sha256(data).digest()
 
 
 def manifest(digests: Mapping[str, bytes]) -> bytes:
-    """Return frames and their digests as one part of a seal."""
+    """Encode the names and digests of frames for a seal."""
     return b"".join([name.encode() + b"=" + digests[name] for name in sorted(digests)])
 
 
 def seal_state(ring: Keyring, uid: str, head: bytes, listed: bytes) -> bytes:
-    """Return the seal of a state: its head and the `manifest` of its frames."""
+    """Return the seal of a state, which covers its head and the `manifest` of its frames.
+
+    Raises Misused for a keyring without keys.
+    """
     return ring.sign("state", uid.encode(), head, listed)
 
 
@@ -96,12 +98,14 @@ def verify_state(
     frames: Mapping[str, bytes],
     seal: bytes,
 ) -> bool:
-    """Tell whether this state was sealed for this run; `verified_values` checks what its frames refer to."""
+    """Return whether this state was sealed for this run; `verified_values` checks its large values."""
     listed = manifest({name: digest(frame) for name, frame in frames.items()})
     return ring.holds("state", seal, uid, head, listed)
 
 
 class _ValueReferences(msgspec.Struct):
+    """References of a frame to large values."""
+
     values: dict[str, str] = msgspec.field(name="$values", default_factory=dict)
 
 
@@ -109,15 +113,15 @@ _value_references = msgspec.json.Decoder(_ValueReferences)
 
 
 def verified_values(frames: Mapping[str, bytes], stored: Mapping[str, bytes]) -> dict[str, bytes] | None:
-    """Return the large values that sealed frames name, as JSON; None if one is not the one named.
+    """Return the large values that sealed frames reference, as JSON; None if a digest does not match.
 
-    Values that no frame names are not inflated: a writer to the store may have added any number of them.
+    Unreferenced values are not inflated, because anyone with write access may have added them.
     """
     found: dict[str, bytes] = {}
     for frame in frames.values():
         for name in _value_references.decode(frame).values.values() if b'"$values"' in frame else ():
             if name in found or name not in stored:
-                continue  # the frame may name the input, which is stored once
+                continue  # it may be the input, which is stored elsewhere
             try:
                 value = inflate(stored[name])
             except ValueError:
@@ -129,24 +133,24 @@ def verified_values(frames: Mapping[str, bytes], stored: Mapping[str, bytes]) ->
 
 
 def seal_event(ring: Keyring, event: bytes) -> bytes:
-    """Return an event as the bus carries it: seal, space, CloudEvent in JSON."""
+    """Return the stored form of an event: seal, space, CloudEvent in JSON."""
     return ring.sign("event", event) + b" " + event
 
 
 def open_event(ring: Keyring, sealed: bytes) -> bytes | None:
-    """Return the CloudEvent that the bus carried, None for one that nobody with a key published."""
+    """Return the CloudEvent of a stored event, None if its seal is not valid."""
     seal, event = sealed[:SEAL_CHARACTERS], sealed[SEAL_CHARACTERS + 1 :]
     known = sealed[SEAL_CHARACTERS : SEAL_CHARACTERS + 1] == b" " and ring.holds("event", seal, event)
     return event if known else None
 
 
 def seal_end(ring: Keyring, parent: str, status: str, output: bytes, error: bytes) -> bytes:
-    """Return the seal of what a child tells its parent; `parent` is as the child's facts have it."""
+    """Return the seal of a child's result; `parent` is that of the child's facts."""
     return ring.sign("end", parent.encode(), status.encode(), output or b"null", error or b"null")
 
 
 class ChildResult(msgspec.Struct):
-    """What a run is told of its child's end."""
+    """Message to a parent about the end of its child."""
 
     status: str
     output: msgspec.Raw = msgspec.Raw(b"null")
@@ -158,11 +162,10 @@ decode_child_result = msgspec.json.Decoder(ChildResult).decode
 
 
 def open_end(ring: Keyring, parent: str, message: bytes) -> bytes | None:
-    """Return the end of a child as its parent may be told it, None for one that no worker committed.
+    """Return the verified message about a child's end, None if its seal is not valid.
 
-    A script has no seal to give where it ends a run itself: one that was cancelled, killed its workers, or
-    was deleted. Whoever writes to the store can bring each about, so that such an end is accepted, with
-    fixed words in place of everything that it carries.
+    A message of a script has no seal: the run was cancelled, deleted, or poisoned. Anyone with write access
+    can cause each of these, so such a message is accepted, with a fixed error in place of its content.
     """
     try:
         ended = decode_child_result(message)
@@ -182,6 +185,8 @@ def open_end(ring: Keyring, parent: str, message: bytes) -> bytes | None:
 
 
 class _ErrorTitle(msgspec.Struct):
+    """Title of an error."""
+
     title: str
 
 

@@ -1,8 +1,8 @@
-"""The number of the store's form, and what is asked of a store before it is used.
+"""Format number of the store, and the checks before a store is used.
 
-Called by `open_store`. Invariants: a process with keys uses no store whose form it does not know, and
-none that was not adopted since an earlier release wrote it; readers without keys may read both. A store
-that shows signatures is never taken for one of an earlier release.
+Called by `open_store`. Invariants: a process with keys uses no store of an unknown format, and none of an
+earlier release that was not adopted; readers without keys may read both. A store with signatures is never
+treated as one of an earlier release.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SET_BACK = "IOG677"
 
 
 async def number(connection: Connection) -> int:
-    """Return the number of the store's form: 1 for one without seals, the newest for an empty one."""
+    """Return the format number of the store: 1 for one without seals, the newest for an empty one."""
     form, live = await connection.calls([("GET", keys.FORMAT), ("EXISTS", keys.LIVE)])
     if form is not None:
         return int(form) if form.isdigit() and len(form) < 10 else 0
@@ -28,9 +28,9 @@ async def number(connection: Connection) -> int:
 
 
 async def is_older(connection: Connection) -> bool:
-    """Tell whether the store has the form of an earlier release.
+    """Return whether the store has the format of an earlier release.
 
-    A number that cannot be read counts as the newest: signatures decide anyway.
+    An unreadable number counts as the newest, because the signatures are checked anyway.
     """
     try:
         return await number(connection) < keys.FORMAT_NUMBER
@@ -39,7 +39,7 @@ async def is_older(connection: Connection) -> bool:
 
 
 async def was_signed(connection: Connection) -> bool:
-    """Tell whether the store shows that processes with keys have used it: their names, or signatures."""
+    """Return whether processes with keys have used the store: it holds names of keys, or signatures."""
     names, numbers, live = await connection.calls(
         [("EXISTS", keys.KEYS), ("LRANGE", keys.REVISIONS, 0, -1), ("HGET", keys.LIVE, "number")]
     )
@@ -51,10 +51,10 @@ async def was_signed(connection: Connection) -> bool:
 
 
 def set_back(address: str) -> WrongStore:
-    """Return the error of a store that held signed objects and looks like one of an earlier release now."""
+    """Return the error of a store that held signed objects and now has the format of an earlier release."""
     return WrongStore(
         f"the store at {address} was used by this release before, and {keys.FORMAT} says that an earlier "
-        "release wrote it: something without the key changed it, or an old backup was restored",
+        "release wrote it: a program without the key changed it, or an old backup was restored",
         code=SET_BACK,
         hint="find out who else can write to the store; only if all of its content is to be trusted, stop "
         "all gateways and workers and sign it with `iogate store adopt --trust-all`",
@@ -64,30 +64,30 @@ def set_back(address: str) -> WrongStore:
 async def check(connection: Connection, ring: Keyring, *, adopts: bool = False) -> None:
     """Check that this process may use the store with these keys.
 
-    Raises WrongStore for a newer form; and, unless it `adopts`, for an older form, a form that was set back,
-    or other keys.
+    Raises WrongStore for a newer format; and, unless it `adopts`, for an older format, a format that was set
+    back, or other keys.
     """
     try:
-        form = await number(connection)
+        found = await number(connection)
     except (CommandFailed, NotPermitted):
-        # A user who may not read it, or an outsider's value: signatures decide anyway.
-        form = keys.FORMAT_NUMBER
-    if form > keys.FORMAT_NUMBER:
+        # The user may not read it, or the value is invalid. The signatures are checked anyway.
+        found = keys.FORMAT_NUMBER
+    if found > keys.FORMAT_NUMBER:
         raise WrongStore(
-            f"the store at {connection.address} has form {form}, and this release of iogate knows forms up "
-            f"to {keys.FORMAT_NUMBER}",
+            f"the store at {connection.address} has format {found}, and this release of iogate knows formats "
+            f"up to {keys.FORMAT_NUMBER}",
             code=TOO_NEW,
             hint="use the release that wrote it, or a newer one",
         )
     if adopts or not (ring.verifies_revisions or ring.publishes):
         return
-    if form < keys.FORMAT_NUMBER:
+    if found < keys.FORMAT_NUMBER:
         if await was_signed(connection):
             raise set_back(connection.address)
         raise WrongStore(
-            f"the store at {connection.address} was written by an earlier release, so what it holds is not "
+            f"the store at {connection.address} was written by an earlier release, so its content is not "
             "signed",
             code=TOO_OLD,
-            hint="stop all gateways and workers, then let `iogate store adopt` sign what is there",
+            hint="stop all gateways and workers, then sign its content with `iogate store adopt`",
         )
     await trust.check_key(connection, ring)

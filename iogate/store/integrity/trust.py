@@ -1,7 +1,7 @@
-"""The keyring of a process, from its settings, and whether it is the one that the store is used with.
+"""Keyring of a process, from its settings, and the check that the store is used with the same keys.
 
-Called by gateways, workers and the command line before they open the store. Invariants: a key is
-generated only for a store that has none yet; the store holds public names of keys, never a key.
+Called by gateways, workers and the command line before they open the store. Invariants: a key is generated
+only for a store that has none yet; the store holds public names of keys, never a key.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ MOST_NAMES = 16
 
 
 def keyring(settings: Settings, root: Path | None = None, *, publishes: bool = False) -> Keyring:
-    """Return the keys that the settings and `data_dir/link_key` give; a keyring without keys if none do.
+    """Return the keys of the settings and of `data_dir/link_key`; a keyring without keys if there are none.
 
-    `publishes` reads `publish_key` too. Raises Unset where that has no value, Misused for a key that
-    cannot be read.
+    `publishes` reads `publish_key` too. Raises Unset if that has no value, Misused for an invalid key.
     """
     found = link_key(settings)
     private = None
@@ -53,9 +52,9 @@ def link_key(settings: Settings) -> str | None:
 
 
 def generate_link_key(settings: Settings) -> None:
-    """Write a new key to `data_dir/link_key`, readable by its owner alone, unless the file is there.
+    """Write a new key to `data_dir/link_key`, readable by its owner only, unless the file exists.
 
-    Whoever finds the file finds the whole key. Raises Unreachable for a folder that cannot be written.
+    The file is created atomically. Raises Unreachable if the folder cannot be written.
     """
     data_folder.make(settings.data_dir)
     written = settings.data_dir / f"{LINK_KEY_FILE}.{secrets.token_hex(8)}"
@@ -70,15 +69,15 @@ def generate_link_key(settings: Settings) -> None:
 
 
 async def key_names(connection: Connection) -> set[str]:
-    """Return the names of the keys that processes use the store with."""
+    """Return the names of the keys with which processes use the store."""
     found = await connection.call("HGETALL", keys.KEYS)
     return {name.decode("ascii", "replace") for name in found[::2]}
 
 
 async def check_key(connection: Connection, ring: Keyring) -> None:
-    """Check that the store is used with one of these keys, and note the first one's name.
+    """Check that the store is used with one of these keys, and register the name of the first one.
 
-    Raises WrongStore where other processes use other keys.
+    Raises WrongStore if other processes use other keys.
     """
     if not ring.can_sign:
         return
@@ -89,21 +88,21 @@ async def check_key(connection: Connection, ring: Keyring) -> None:
         if ring.ids[0] not in known and len(known) < MOST_NAMES:
             await connection.call("HSET", keys.KEYS, ring.ids[0], 1)
     except (CommandFailed, NotPermitted, StoreFull):
-        # An outsider's value, a user who may not, or no room for a name: signatures decide anyway.
+        # Invalid value, missing permission, or a full server. The signatures are checked anyway.
         return
 
 
 def wrong_key(address: str, known: set[str], ring: Keyring) -> WrongStore:
-    """Return the error of a process whose `link_key` is not the one of the others."""
-    names = ", ".join(sorted(f"{name:.16}" for name in known)[:4])
+    """Return the error of a process whose `link_key` differs from that of the others."""
+    others = ", ".join(sorted(f"{name:.16}" for name in known)[:4])
     if ring.can_sign:
-        what = f"this process has another link_key (named {ring.ids[0]}) than"
+        difference = f"this process has another link_key (named {ring.ids[0]}) than"
     else:
-        what = "this process has no link_key, unlike"
+        difference = "this process has no link_key, unlike"
     return WrongStore(
-        f"{what} those that use the store at {address} (named {names})",
+        f"{difference} those that use the store at {address} (named {others})",
         code=WRONG_KEY,
         hint="set link_key to the same value on every machine that shares the store: it is in the settings "
-        "of the others, or in link_key in their data_dir. Where that key is lost, `iogate store adopt "
-        "--trust-all` accepts what is stored with the key of this machine",
+        "of the others, or in link_key in their data_dir. If that key is lost, `iogate store adopt "
+        "--trust-all` signs the content of the store with the key of this machine",
     )

@@ -1,8 +1,7 @@
-"""The slow look at everything: repairs what outsiders did, and forgets what has expired.
+"""Audit of all runs: repair changes by other programs, and remove expired entries.
 
-Called now and then by one worker, the eldest. `rq empty`, a deleted job, a requeued one or
-a flushed registry are put right here; the moves of runs never wait for it. Invariant: works in small
-scripts, so that it never holds the server up.
+Called periodically by the oldest worker. It repairs the effects of `rq empty`, of deleted or requeued jobs
+and of flushed registries. Invariant: it works in small scripts, so that it never blocks the server for long.
 """
 
 from __future__ import annotations
@@ -19,24 +18,28 @@ from iogate.store.connection.connection import Connection
 PAGE = 500
 LIST_PAGE = 1_000
 LISTS = 50
-"""Lists of which a page is read at once."""
+"""Number of lists of which one page is read at once."""
 BLOB_GRACE_S = 3_600
-"""A program stored for a publish that is under way is in no revision yet."""
+"""Minimum age of a removed blob, because a publish stores blobs before its revision."""
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers of repairs of one audit."""
+
+    """Numbers of repairs of one audit."""
+
     restored: int
-    """Runs that were not where their record says."""
+    """Runs that were missing in the list or set of their state."""
     recounted: int
-    """APIs whose load was counted wrong."""
+    """APIs whose load counters were wrong."""
     forgotten: int
-    """Entries of the index whose run has expired."""
+    """Index entries of expired runs."""
     dropped: int
-    """Programs and contents that nothing needs any more."""
+    """Programs and contents that no revision and no run needs."""
 
 
 async def audit(connection: Connection) -> Audit:
-    """One round over all runs."""
+    """Audit all runs once."""
     restored = forgotten = 0
     programs: set[str] = set()
     waiting = await _waiting(connection)
@@ -51,26 +54,26 @@ async def audit(connection: Connection) -> Audit:
 
 
 async def _waiting(connection: Connection) -> Mapping[str, set[int]]:
-    """Return the runs in the queue, the suspects, the backlogs and the woken lists, by place.
+    """Return the runs in the queue, the suspects, the backlogs and the woken lists, by state.
 
-    Each list is read once in a round: to look for each page of runs in a whole backlog costs the square of
-    its length.
+    Each list is read once per audit, because a search in the backlog for each page of runs would take
+    quadratic time.
     """
     lists = [("queue", keys.RQ_QUEUE), ("suspect", keys.SUSPECTS)]
     for names in await connection.calls([("SMEMBERS", keys.GATES), ("SMEMBERS", keys.DELETED)]):
         for api in sorted(name.decode() for name in names):
             lists += [("backlog", keys.BACKLOG + api), ("woken", keys.WOKEN + api)]
-    waiting: dict[str, set[int]] = {place: set() for place, _ in lists}
+    waiting: dict[str, set[int]] = {state: set() for state, _ in lists}
     start = 0
     while lists:
         longer = []
         for first in range(0, len(lists), LISTS):
             some = lists[first : first + LISTS]
             pages = await connection.calls([("LRANGE", key, start, start + LIST_PAGE - 1) for _, key in some])
-            for (place, key), uids in zip(some, pages, strict=True):
-                waiting[place].update(int(uid) for uid in uids if uid.isdigit())
+            for (state, key), uids in zip(some, pages, strict=True):
+                waiting[state].update(int(uid) for uid in uids if uid.isdigit())
                 if len(uids) == LIST_PAGE:
-                    longer.append((place, key))
+                    longer.append((state, key))
         lists, start = longer, start + LIST_PAGE
     return waiting
 
@@ -94,16 +97,16 @@ async def _audit_status(
 
 def _seen(waiting: Mapping[str, set[int]], uid: bytes) -> str:
     number = int(uid) if uid.isdigit() else -1
-    return next((place for place, uids in waiting.items() if number in uids), "")
+    return next((state for state, uids in waiting.items() if number in uids), "")
 
 
 async def _drop_blobs(connection: Connection, pinned: set[str], waiting: Mapping[str, set[int]]) -> int:
-    """`pinned`: keys of the programs that runs need."""
+    """Remove unneeded blobs and return their number; `pinned`: keys of the programs that runs need."""
     before = int(time.time()) - BLOB_GRACE_S
     old = [name.decode() for name in await connection.call("ZRANGEBYSCORE", keys.BLOBS, "-inf", before)]
     if not old or not (set(old) - await _needed(connection, pinned)):
         return 0
-    # A run that moved behind this walk's back, from a status not yet seen to one seen already, is met now.
+    # Read the runs again, because one may have changed from a status not yet read to one read before.
     for status in keys.STATUSES:
         if status not in keys.ENDED:
             pinned |= (await _audit_status(connection, status, waiting))[2]
@@ -115,7 +118,7 @@ async def _drop_blobs(connection: Connection, pinned: set[str], waiting: Mapping
 
 
 async def _needed(connection: Connection, pinned: set[str]) -> set[str]:
-    """Keys of the blobs that kept revisions and runs name."""
+    """Return the keys of the blobs that kept revisions and runs need."""
     needed: set[str] = set()
     for number in await connection.call("LRANGE", keys.REVISIONS, 0, -1):
         data = await connection.call("HGET", keys.REVISION + number.decode(), "data")
@@ -123,7 +126,7 @@ async def _needed(connection: Connection, pinned: set[str]) -> set[str]:
             revision = compiled.decode(data)
             needed.update(keys.PROGRAM + program for program in revision.programs)
             needed.update(keys.CONTENT + digest for digest in revision.resources.values())
-    # What a kept revision's programs name is among its resources; these may be of a revision that is gone.
+    # The contents of a kept revision are among its resources; these programs may be of a deleted revision.
     for program in pinned - needed:
         needed.update(
             keys.CONTENT + digest

@@ -1,6 +1,6 @@
-"""Judges whether a server is set up so that an accepted call is never lost.
+"""Check of the server's configuration: whether it can lose an accepted call.
 
-Used by `doctor` and `up`. Invariant: changes nothing; what it cannot read it says.
+Used by `doctor` and `up`. Invariant: it changes nothing, and reports what it cannot read.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ _REPLICA = re.compile(r"(?:slave|replica)\d+:ip=(?P<ip>[^,]*),port=(?P<port>\d+)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """Unsafe setting, with a hint."""
+
+    """Unsafe setting, with a hint."""
+
     level: Literal["error", "warning"]
     setting: str
     message: str
@@ -25,7 +29,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def findings(connection: Connection, sinks: Sequence[Sink] = ()) -> list[Finding]:
-    """What is unsafe, errors first; and sinks that have lost events."""
+    """Return unsafe settings and sinks that have lost events, errors first."""
     try:
         settings = await _settings(connection)
     except CommandFailed as error:
@@ -100,7 +104,7 @@ def _check_settings(settings: dict[str, str]) -> list[Finding | None]:
 
 
 async def _check_replication(connection: Connection, settings: dict[str, str]) -> list[Finding | None]:
-    """Hold the setting `durability` against the replicas and the server's configuration."""
+    """Compare the setting `durability` with the replicas and the server's configuration."""
     try:
         connected = len(online_replicas((await connection.call("INFO", "replication")).decode()))
     except CommandFailed:
@@ -155,7 +159,7 @@ def _dropped_events(sink: Sink) -> Finding:
 
 
 def _finding_unless(
-    fine: bool,  # noqa: FBT001 -- the judgement itself
+    fine: bool,  # noqa: FBT001 -- the result of the check
     level: Literal["error", "warning"],
     setting: str,
     message: str,

@@ -1,8 +1,8 @@
-"""Drain of the store before a planned failover: nothing is written that a replica could miss.
+"""Drain of the store before a planned failover, so that no replica misses a write.
 
-Used by `iogate store drain` and `resume`, and by readiness. Invariants: while the key is there, every
-script that accepts, takes or commits something is refused by itself, in the store; a drain that nobody
-ends expires, on whichever server is the primary by then.
+Used by `iogate store drain` and `resume`, and by the readiness check. Invariants: while the key exists, every
+script that accepts, takes or commits fails in the store itself; a drain expires by itself, also after the
+failover.
 """
 
 from __future__ import annotations
@@ -19,53 +19,61 @@ from iogate.store.connection.failures import Drained, Unconfirmed
 from iogate.store.maintenance.checkup import online_replicas
 
 WAIT_MS = 4_000
-"""For the replicas to get what they lack."""
+"""Timeout for the replicas to receive all writes."""
 SETTLE_S = 20.0
-"""For the sentinels to end a failover."""
+"""Timeout for the sentinels to finish a failover."""
 
 
 class Drain(msgspec.Struct, frozen=True, kw_only=True):
+    """Author and times of a drain."""
+
+    """Author and times of a drain."""
+
     by: str
     at_ms: int
     until_ms: int
 
 
 class Replication(msgspec.Struct, frozen=True, kw_only=True):
-    """What a primary says of its replicas."""
+    """Replication state of a primary."""
 
     offset: int
     replicas: tuple[str, ...]
-    """Addresses of those that are connected and in step."""
+    """Addresses of the online replicas."""
 
 
 class Drains:
+    """Control of the drain: start, end and check."""
+
+    """Control of the drain: start, end and check."""
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def left_s(self) -> float | None:
-        """Return for how long the store is closed; None if it is open."""
+        """Return the remaining time of the drain in seconds; None if there is none."""
         left_ms: int = await self._connection.call("PTTL", keys.DRAINED)
         return None if left_ms == -2 else left_ms / 1000
 
     async def check(self) -> None:
-        """Return if the store is open.
+        """Check that the store is not drained.
 
-        Raises Drained if not.
+        Raises Drained if it is.
         """
         if (left_s := await self.left_s()) is not None:
             raise Drained(left_s)
 
     async def replication(self) -> Replication:
-        """Return the replicas of the primary."""
+        """Return the replication state of the primary."""
         info: bytes = await self._connection.call("INFO", "replication")
         text = info.decode()
         offset = re.search(r"master_repl_offset:(\d+)", text)
         return Replication(offset=int(offset[1]) if offset else 0, replicas=tuple(online_replicas(text)))
 
     async def drain(self, by: str, for_s: float) -> tuple[Drain, Replication]:
-        """Close the store for at most `for_s`, and wait until every replica has all that was written.
+        """Drain the store for at most `for_s`, and wait until every replica has all writes.
 
-        Raises Refused if there is no replica, Unconfirmed if one does not get there; the store is then open.
+        Raises Refused if there is no replica, Unconfirmed if one is too slow; the drain is then undone.
         """
         before = await self.replication()
         if not before.replicas:
@@ -88,9 +96,9 @@ class Drains:
         return drain, await self.replication()
 
     async def resume(self) -> Drain | None:
-        """Open the store; what had closed it, or None if it was open.
+        """End the drain and return it; None if there was none.
 
-        Raises Refused while the sentinels do not agree on the primary: the wrong server would be opened.
+        Raises Refused while the sentinels do not agree on the primary.
         """
         if not await self._connection.settle(SETTLE_S):
             raise Refused(
@@ -104,4 +112,4 @@ class Drains:
         try:
             return None if known is None else msgspec.json.decode(known, type=Drain)
         except msgspec.MsgspecError:
-            return Drain(by="", at_ms=0, until_ms=0)  # not written by a drain
+            return Drain(by="", at_ms=0, until_ms=0)  # not written by `drain`

@@ -1,7 +1,7 @@
-"""Which gateways and workers are there, and which revision each has taken.
+"""Presence of gateways and workers, each with its loaded revision.
 
-Written by each process every few seconds, read by `apply`, `status` and `doctor`. Invariant: a process
-that stops announcing itself is gone after PROCESS_S.
+Written by each process every few seconds, read by `apply`, `status` and `doctor`. Invariant: a process that
+stops announcing itself disappears after PROCESS_S.
 """
 
 from __future__ import annotations
@@ -18,19 +18,23 @@ Kind = Literal["gateway", "worker"]
 GATEWAY: Final = "gateway"
 WORKER: Final = "worker"
 UNSET: Final = "unset:"
-"""Prefix of a detail: why a gateway lacks a secret of an API, or a worker one of its settings."""
+"""Prefix of a detail: reason why a gateway lacks a secret of an API, or a worker one of its settings."""
 SECRETS: Final = "secrets"
-"""Detail of a worker: names of the secrets that it has, a line each."""
+"""Detail of a worker: names of its secrets, one per line."""
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
+    """Announcement of a gateway or worker."""
+
+    """Announcement of a gateway or worker."""
+
     kind: Kind
     id: str
     pid: int
     host: str
     started_at_ms: int
     revision: int = 0
-    """The revision taken; 0: none yet."""
+    """The loaded revision; 0 if none yet."""
     detail: dict[str, str] = {}
 
 
@@ -38,10 +42,16 @@ _decoder = msgspec.json.Decoder(Process)
 
 
 class Presence:
+    """Registry of running processes."""
+
+    """Registry of running processes."""
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def announce(self, process: Process) -> None:
+        """Announce a process for the next PROCESS_S."""
+        """Announce a process for the next PROCESS_S."""
         index = keys.PROCESSES + process.kind
         await self._connection.calls(
             [
@@ -57,7 +67,7 @@ class Presence:
         )
 
     async def list(self, kind: Kind, *, after_s: int | None = None) -> list[Process]:
-        """Return the processes that are there, by id; `after_s`: only those announced after that second."""
+        """Return the running processes, by id; `after_s`: only those announced after that second."""
         since = "-inf" if after_s is None else f"({after_s}"
         names = await self._connection.call("ZRANGEBYSCORE", keys.PROCESSES + kind, since, "+inf")
         if not names:
@@ -71,7 +81,7 @@ class Presence:
 
 
 def _decoded(data: bytes | None) -> Process | None:
-    """An announcement; None where it has expired, or is none."""
+    """Decode an announcement; None if it has expired or is invalid."""
     try:
         return None if data is None else _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError):

@@ -1,8 +1,8 @@
-"""Gates: whether an API may be called, who switched it, and how loaded it is.
+"""Gates of APIs: state of the switch, overrides and load.
 
-Written by `enable` and `disable`, watched by gateways. Invariants: accept reads the gate itself, so a
-switch is effective when the command returns, whether or not a gateway has heard of it; a gate that cannot
-be read is closed, and its digest is empty.
+Written by `enable` and `disable`, watched by gateways. Invariants: the accept script reads the gate itself,
+so a switch is effective when the command returns; an unreadable gate counts as disabled, with an empty
+digest.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ POLL_S = 1.0
 
 
 class Override(msgspec.Struct, frozen=True, kw_only=True):
+    """Switch of an API that differs from git, or that expires."""
+
+    """Switch of an API that differs from git, or that expires."""
+
     enabled: bool
     author: str
     reason: str
@@ -30,25 +34,37 @@ class Override(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """State of one API: switch and load."""
+
+    """State of one API: switch and load."""
+
     api: str
     enabled: bool
     digest: str
     git: bool | None
-    """What git says; None: left to `iogate enable`."""
+    """Value in git; None if left to `iogate enable`."""
     override: Override | None
     queued: int
     running: int
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """Version of revision and gates, to detect changes."""
+
+    """Version of revision and gates, to detect changes."""
+
     revision: int
     changes: int
-    """Counts up with each change of revision or gates."""
+    """Counter of changes of revision or gates."""
     expired: int = 0
-    """Overrides whose time is over."""
+    """Number of expired overrides."""
 
 
 class Gates:
+    """Client of the gates of all APIs."""
+
+    """Client of the gates of all APIs."""
+
     def __init__(self, connection: Connection, pubsub: PubSub) -> None:
         self._connection = connection
         self._pubsub = pubsub
@@ -62,7 +78,10 @@ class Gates:
         reason: str = "",
         ttl_s: float | None = None,
     ) -> None:
-        """Switch all of them, or none where one is unknown (NotFound)."""
+        """Enable or disable all of these APIs.
+
+        Raises NotFound if one is unknown; none is switched then.
+        """
         if not apis:
             return
         ttl = "" if ttl_s is None else max(1, int(ttl_s * 1000))
@@ -76,24 +95,24 @@ class Gates:
             )
 
     async def clear_overrides(self, apis: Sequence[str]) -> None:
-        """Back to what git says."""
+        """Restore the switches that git defines."""
         if apis:
             await self._connection.run("restore", *apis)
 
     async def overrides(self) -> dict[str, Override]:
-        """APIs that differ from git at present."""
+        """Return the current overrides, by API."""
         return {
             api: gate.override for api, gate in (await self.states()).items() if gate.override is not None
         }
 
     async def states(self) -> dict[str, Gate]:
-        """Every gate of the live revision, by API; schedules have gates that nobody passes."""
+        """Return the gates of the live revision, by API; internal gates of schedules are left out."""
         apis, clock = await self._connection.calls([("SMEMBERS", keys.GATES), ("TIME",)])
         decoded = (api.decode("utf-8", "replace") for api in apis)
         names = sorted(name for name in decoded if not name.startswith(PREFIX))
         now_ms = time_ms(clock)
         rows = zip(names, await self._rows(names), strict=True)
-        # A gate without fields went between the two questions.
+        # A gate without fields was removed between the two commands.
         return {name: _gate(name, row, now_ms) for name, row in rows if row != []}
 
     async def _rows(self, names: Sequence[str]) -> list[list[bytes] | None]:
@@ -119,7 +138,7 @@ class Gates:
         return (base if until and time_ms(clock) >= int(until) else on) == b"1"
 
     async def watch(self) -> AsyncGenerator[Change, None]:
-        """The state now, then each change within a second, also over lost connections."""
+        """Yield the current version, then each change within POLL_S, also across lost connections."""
         bell = Doorbell()
         seen: Change | None = None
         async with self._pubsub.listening(keys.CHANGE_CHANNEL, bell.ring):
@@ -145,7 +164,7 @@ class Gates:
 
 
 def _count(text: bytes | None) -> int:
-    """Return a number of the live record; -1 for a value that is none."""
+    """Return a number of the live record; -1 for an invalid value."""
     if text is None:
         return 0
     return int(text) if _is_time(text) else -1
@@ -163,7 +182,7 @@ def _gate(api: str, row: list[bytes] | None, now_ms: int) -> Gate:
 
 
 def _decode_gate(api: str, row: list[bytes], now_ms: int) -> Gate:
-    """Raises KeyError or ValueError for a gate that no process of iogate wrote."""
+    """Decode a gate. Raises KeyError or ValueError for one that iogate did not write."""
     fields = {name: value.decode() for name, value in pairs(row).items()}
     expires = int(fields["until"]) if fields.get("until") else None
     expired = expires is not None and now_ms >= expires

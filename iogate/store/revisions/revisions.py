@@ -1,9 +1,9 @@
-"""Published revisions: immutable, numbered, one of them live.
+"""Published revisions: immutable and numbered; one of them is live.
 
 Written by `apply`, read by gateways and workers. Invariants: programs and contents are stored by digest
-before the one atomic step that makes a revision live together with its gates; a process with a key reads
-no revision that was not signed for its number, and no program or content that its digest does not name; with
-publishers, no program that none of them has signed, by itself or in a revision that is kept.
+before one atomic step makes a revision live together with its gates; a process with a key rejects a revision
+that is not signed for its number, and a program or content with another digest; with publishers, it also
+rejects a program that none of them has signed, by itself or in a kept revision.
 
     iogate:program:DIGEST = definition in JSON | signature of a publisher, space, definition in JSON
 """
@@ -32,7 +32,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class Conflict(Refused):
-    """Another revision went live in between."""
+    """Error of a publish after another revision went live in between."""
 
     def __init__(self, live: int, expected: int) -> None:
         super().__init__(
@@ -44,7 +44,7 @@ class Conflict(Refused):
 
 
 class NotAuthentic(Refused):
-    """An object in the store that no process with the key published, or that someone changed since."""
+    """Error of an object in the store whose signature or digest is not valid."""
 
     def __init__(self, what: str, why: str) -> None:
         super().__init__(
@@ -56,7 +56,7 @@ class NotAuthentic(Refused):
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the history."""
+    """Entry of the history of revisions."""
 
     number: int
     digest: str
@@ -64,16 +64,18 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Revisions:
+    """Client of the published revisions, programs and contents."""
+
     def __init__(self, connection: Connection, ring: Keyring, refusals: Refusals) -> None:
         self._connection = connection
         self._ring = ring
         self._refusals = refusals
 
     async def publish(self, bundle: Bundle, expected: int | None = None) -> int:
-        """Make it live and return its number; the live one's where the digest is the same.
+        """Make a bundle live and return its revision number, which is unchanged if the digest is the same.
 
-        Raises Conflict when the live revision is not `expected` (0: none yet; None: whatever is live),
-        Misused where there is no key to sign it with.
+        Raises Conflict if the live revision is not `expected` (0: none yet; None: any), Misused if there is
+        no key to sign it.
         """
         while expected is None:
             live = await self.live()
@@ -101,13 +103,13 @@ class Revisions:
             data,
             _encoder.encode([_gate(api) for api in revision.apis.values()]),
             keys.REVISIONS_KEPT,
-            _encoder.encode(schedules.swap(revision, time_ms(clock))),
+            _encoder.encode(schedules.publish_arguments(revision, time_ms(clock))),
             signature,
         )
         if code == b"conflict":
             raise Conflict(number, expected)
         if number == expected:
-            # The same files again: after a rotation this signs the live revision with the new key.
+            # Same files: sign the live revision again, since the key may have been rotated.
             again = self._ring.sign_revision(str(number).encode(), data)
             await self._connection.call("HSET", f"{keys.REVISION}{number}", "sig", again)
         return int(number)
@@ -115,19 +117,22 @@ class Revisions:
     async def live(self) -> tuple[int, str] | None:
         """Return number and digest of the live revision, None if there is none.
 
-        Raises NotAuthentic for a record that no publisher wrote.
+        Raises NotAuthentic for an invalid record.
         """
         number, digest = await self._connection.call("HMGET", keys.LIVE, "number", "digest")
         if number is None:
             return None
         if not (number.isdigit() and len(number) < 16 and digest and digest.isalnum()):
-            why = "its number or its digest is none"
+            why = "its number or digest is invalid"
             self._refusals.note("revision", "live", why)
             raise NotAuthentic("the record of the live revision", why)
         return int(number), digest.decode("ascii")
 
     async def load(self, number: int) -> Revision:
-        """Raises NotFound for one that never was or is no longer kept, NotAuthentic for a forged one."""
+        """Return a revision.
+
+        Raises NotFound if it never existed or is no longer kept, NotAuthentic if it is forged.
+        """
         data, signature = await self._connection.call("HMGET", f"{keys.REVISION}{number}", "data", "sig")
         if data is None:
             raise NotFound(
@@ -142,7 +147,7 @@ class Revisions:
         return compiled.decode(data)
 
     async def history(self) -> list[Published]:
-        """The revisions that are kept, newest first."""
+        """Return the kept revisions, newest first."""
         numbers = await self._connection.call("LRANGE", keys.REVISIONS, 0, -1)
         rows = await self._connection.calls(
             [("HMGET", keys.REVISION + number.decode(), "digest", "at") for number in numbers]
@@ -154,10 +159,10 @@ class Revisions:
         ]
 
     async def program(self, digest: str) -> bytes:
-        """The JSON of a workflow's definition.
+        """Return the JSON of a workflow's definition.
 
-        Raises NotFound where there is none, NotAuthentic where it has another digest, or where there are
-        publishers and none of them signed it.
+        Raises NotFound if there is none, NotAuthentic if it has another digest, or if none of the configured
+        publishers has signed it.
         """
         signature, data = _split_program(await self._blob(keys.PROGRAM, digest, "program"))
         try:
@@ -165,8 +170,8 @@ class Revisions:
         except (msgspec.MsgspecError, ValueError, RecursionError):
             known = False
         if not known:
-            self._refusals.note("program", digest, "its digest is another one")
-            raise NotAuthentic(f"program {digest[:12]}…", "its digest is another one")
+            self._refusals.note("program", digest, "its digest does not match")
+            raise NotAuthentic(f"program {digest[:12]}…", "its digest does not match")
         fault = self._ring.program_fault(signature, digest)
         if fault is not None and not await self._is_in_a_signed_revision(digest):
             self._refusals.note("program", digest, fault)
@@ -174,14 +179,14 @@ class Revisions:
         return data
 
     def _signed(self, digest: str, data: bytes) -> bytes:
-        """Return a program as it is stored."""
+        """Return the stored form of a program, with its signature."""
         signature = self._ring.sign_program(digest)
         return b"%b %b" % (signature.encode(), data) if signature else data
 
     async def _is_in_a_signed_revision(self, digest: str) -> bool:
-        """Return whether a kept revision with a valid signature names the program.
+        """Return whether a kept revision with a valid signature contains the program.
 
-        Programs of earlier releases carry no signature, nor do those that somebody without it stored again.
+        Programs that an earlier release stored, or a process without the publish key, carry no signature.
         """
         for number in await self._connection.call("LRANGE", keys.REVISIONS, 0, -1):
             data, signature = await self._connection.call(
@@ -190,24 +195,24 @@ class Revisions:
             signed = (signature or b"").decode("utf-8", "replace")
             if data is None or self._ring.revision_fault(signed, number, data) is not None:
                 continue
-            with contextlib.suppress(msgspec.MsgspecError):  # a newer release's
+            with contextlib.suppress(msgspec.MsgspecError):  # of a newer release
                 if digest in compiled.decode(data).programs:
                     return True
         return False
 
     async def content(self, digest: str) -> bytes:
-        """The content of a resource.
+        """Return the content of a resource.
 
-        Raises NotFound where there is none, NotAuthentic where it has another digest.
+        Raises NotFound if there is none, NotAuthentic if it has another digest.
         """
         data = await self._blob(keys.CONTENT, digest, "content")
         if hashlib.sha256(data).hexdigest() != digest:
-            self._refusals.note("content", digest, "its digest is another one")
-            raise NotAuthentic(f"content {digest[:12]}…", "its digest is another one")
+            self._refusals.note("content", digest, "its digest does not match")
+            raise NotAuthentic(f"content {digest[:12]}…", "its digest does not match")
         return data
 
     async def wait_taken(self, number: int, timeout_s: float) -> list[str]:
-        """Wait until every gateway has taken the revision; the ids of those that have not."""
+        """Wait until every gateway has loaded the revision; return the ids of those that have not."""
         until = time.monotonic() + timeout_s
         while True:
             late = [p.id for p in await Presence(self._connection).list(GATEWAY) if p.revision < number]
@@ -243,5 +248,5 @@ def _gate(api: Api) -> tuple[Any, ...]:
 
 
 def _number(value: float | str) -> str:
-    """Lua would cut a float's last digits when it turns it into text."""
+    """Format a number with all digits, because Lua would round a float when it converts it."""
     return value if isinstance(value, str) else repr(value)

@@ -1,8 +1,8 @@
-"""Schedules: what is due, who takes a tick, and when the next one comes.
+"""Schedules: due ticks, the runs that they start, and the time of the next tick.
 
-Written by `Revisions.publish`, worked by every worker's `scheduling`, read by the command line.
-Invariants: a tick is taken once, by compare-and-set on its due moment, together with the runs that it
-starts; all moments are of the store's clock.
+Written by `Revisions.publish`, used by the schedulers of all workers, read by the command line. Invariants:
+a tick is taken once, by compare-and-set on its due time, in one step with the runs that it starts; all times
+are in the store's clock.
 
     publish ──▶ ticks ──due──▶ take ──▶ runs          every, cron: the next tick is known at once
                   ▲                       │
@@ -25,20 +25,20 @@ from iogate.store.integrity.refusals import Refusals
 from iogate.store.integrity.seals import Facts, seal_facts
 
 INPUT = b"{}"
-"""Of a scheduled run."""
+"""Input of a scheduled run."""
 CALLER = "schedule"
-"""Who started a scheduled run."""
+"""Caller of a scheduled run."""
 QUEUED = 10_000
-"""Runs of one schedule that wait to be taken; further ticks start none."""
+"""Maximum number of queued runs of one schedule; further ticks start none."""
 LIVE_REVISION = 0
-"""Of a standing run: what it starts is as the revision says that is live by then."""
+"""Revision of a standing run: the runs that it starts use the revision that is live then."""
 BATCH = 64
 
 Outcome = Literal["ok", "gone", "memory", "taken"]
 
 
 class Scheduled(msgspec.Struct, frozen=True, kw_only=True):
-    """What the store keeps of a schedule."""
+    """Stored form of a schedule."""
 
     workflow: str
     """`namespace/name:version`."""
@@ -46,7 +46,7 @@ class Scheduled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tick(msgspec.Struct, frozen=True, kw_only=True):
-    """One that is due, as it was read."""
+    """Due tick of a schedule."""
 
     id: str
     """`schedule:namespace/name`: the API of its runs."""
@@ -56,24 +56,26 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def scheduled(self) -> Scheduled:
-        """Raises msgspec.MsgspecError for one that another release wrote."""
+        """The schedule. Raises msgspec.MsgspecError if another release wrote it."""
         return _read(self.entry)
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
+    """Due ticks, with the time of the next one."""
+
     now_ms: int
     ticks: tuple[Tick, ...]
     next_ms: int | None
-    """When the next one is due; None: none is known."""
+    """Time of the next tick that is not due; None if there is none."""
 
 
 class Upcoming(msgspec.Struct, frozen=True, kw_only=True):
-    """A schedule as people see it."""
+    """View of a schedule."""
 
     workflow: str
     schedule: Schedule
     next_ms: int | None
-    """Of its next tick; None: that follows from the end of `run`."""
+    """Time of its next tick; None if it follows from the end of `run`."""
     run: str | None
 
 
@@ -82,8 +84,8 @@ _entry = msgspec.msgpack.Decoder(tuple[str, str, str])
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-def swap(revision: Revision, now_ms: int) -> list[tuple[Any, ...]]:
-    """All schedules of a revision, as `publish` takes them."""
+def publish_arguments(revision: Revision, now_ms: int) -> list[tuple[Any, ...]]:
+    """Return all schedules of a revision in the form of the publish script."""
     return [
         (
             PREFIX + name,
@@ -98,18 +100,20 @@ def swap(revision: Revision, now_ms: int) -> list[tuple[Any, ...]]:
 
 
 class Schedules:
+    """Client of the scripts that take ticks and list schedules."""
+
     def __init__(self, connection: Connection, ring: Keyring, refusals: Refusals) -> None:
         self._connection = connection
         self._ring = ring
         self._refusals = refusals
 
     def refuse(self, tick: Tick) -> None:
-        """Note that a schedule is not the one that the live revision says."""
+        """Report a stored schedule that differs from the live revision."""
         why = f"revision {tick.revision} has another schedule, or none"
         self._refusals.note("schedule", f"{tick.id}@{tick.revision}", why)
 
     async def due(self) -> Due:
-        """The ticks whose moment has come, at most BATCH, and the moment of the next one."""
+        """Return up to BATCH due ticks, and the time of the next one."""
         clock, number, found, behind = await self._connection.calls(
             [
                 ("TIME",),
@@ -140,11 +144,11 @@ class Schedules:
     async def take(
         self, tick: Tick, uids: Sequence[str], following_ms: int | None, *, again_ms: int = 0
     ) -> tuple[Outcome, int]:
-        """Start a run for each uid, if nobody has taken the tick yet; how many were stored.
+        """Take a tick and start a run for each uid; return the outcome and the number of stored runs.
 
-        The caller has compared the schedule with the live revision.
-        `following_ms` is the next tick; None: it comes `again_ms` after the end of the last of these runs.
-        `memory` leaves the tick due. Raises StoreUnavailable: nobody knows, and taking again is harmless.
+        The caller has compared the schedule with the live revision. `following_ms` is the time of the next
+        tick; None: it follows `again_ms` after the end of the last of these runs. After `memory` the tick is
+        still due. Raises StoreUnavailable if the outcome is unknown; a repetition is idempotent.
         """
         scheduled = tick.scheduled
         standing = scheduled.schedule.kind == "on"
@@ -175,11 +179,11 @@ class Schedules:
         return outcome, int(answer[1]) if outcome == "ok" else 0
 
     async def relink(self) -> int:
-        """Bring back schedules whose run an outsider deleted, and forget ticks of none; how many."""
+        """Repair schedules whose run was deleted by another program, and stray ticks; return their number."""
         return int(await self._connection.run("relink"))
 
     async def upcoming(self) -> dict[str, Upcoming]:
-        """All schedules of the live revision by `namespace/name`; one that cannot be read is left out."""
+        """Return all readable schedules of the live revision, by `namespace/name`."""
         entries, ticks, chains = await self._connection.calls(
             [
                 ("HGETALL", keys.SCHEDULES),

@@ -1,1 +1,1 @@
-"""Runs in the store: intake, leases, commits, the index and what is shown of a run."""
+"""Runs in the store: intake, leases, commits, index and views."""

@@ -1,7 +1,7 @@
-"""A run that a worker may advance, as the take script hands it out.
+"""Decoder of claims: runs that the take script has leased to a worker.
 
-Made by `leases` for workers. Pure decoding. Invariant: what cannot be read is no claim, and no reason to
-lose the others of its batch.
+Used by `leases`. Pure. Invariant: an unreadable record yields no claim and does not affect the other claims
+of its batch.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ LONGEST_NAME = 255
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """News for one frame of a run: an event that it may want, or the end of its child."""
+    """Inbox message for one frame of a run: an event that may match, or the end of its child."""
 
     number: int
-    """Counts up over the whole life of the run, from 1."""
+    """Sequence number over the whole life of the run, from 1."""
     frame: int
     kind: Literal["event", "child"]
     data: bytes
-    """JSON: the CloudEvent; of a child `{"status", "output", "error"}`."""
+    """JSON: the CloudEvent, or `{"status", "output", "error"}` of a child."""
     forged: bool = False
-    """Nobody with a key published the event, or ended the child so: the data are left out."""
+    """The seal of the message is not valid; its data are left out."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that this worker may advance, with all that the engine needs to go on."""
+    """Run under lease of this worker, with all data that the engine needs to advance it."""
 
     uid: str
     token: int
@@ -62,24 +62,24 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     frames: dict[str, bytes]
     values: dict[str, bytes]
     inbox: tuple[Message, ...] = ()
-    """What has come for the run and no commit has taken in yet: the first INBOX_READ of it."""
+    """The first INBOX_READ messages that no commit has consumed yet."""
     depth: int = 0
-    """How many runs are above it: 0 where a caller or a schedule started it."""
+    """Number of ancestor runs: 0 if a caller or a schedule started it."""
     parent: str = ""
-    """`UID/FRAME` of the run that waits for it; empty where none does."""
+    """`UID/FRAME` of the parent that waits for it, or empty."""
     left: str = ""
-    """Name of the worker that let go of it last without a commit: what is under way had begun there."""
+    """Name of the worker that last released it without a commit, and had begun the current tasks."""
     forged: str = ""
-    """Why it must not be executed: what is stored of it was not written by a process with a key."""
+    """Part of the run whose seal is not valid, which forbids its execution; else empty."""
 
 
 def decode_claim(fields: list[Any], ring: Keyring) -> Claim | None:
-    """A claim, None for what no gateway and no worker wrote: its lease runs out, and in the end it faults."""
+    """Decode one claim; None for an unreadable record; its leases expire until the run faults."""
     try:
         return _claim(fields, ring)
     except (ValueError, TypeError, AttributeError, msgspec.MsgspecError) as error:
         log.warning(
-            "run %.40r cannot be read (%s): something else writes to the store",
+            "run %.40r cannot be read (%s): another program writes to the store",
             fields[0],
             type(error).__name__,
             extra={"action": "claim.unreadable"},
@@ -88,7 +88,7 @@ def decode_claim(fields: list[Any], ring: Keyring) -> Claim | None:
 
 
 def decode_messages(first: int, entries: Sequence[bytes], uid: str, ring: Keyring) -> tuple[Message, ...]:
-    """The entries of a run's inbox, the first of which has the number `first`."""
+    """Decode entries of a run's inbox; the first one has the number `first`."""
     return tuple(_message(number, entry, uid, ring) for number, entry in enumerate(entries, first))
 
 
@@ -115,7 +115,7 @@ def _claim(fields: list[Any], ring: Keyring) -> Claim:
     elif head is not None and not seals.verify_state(ring, uid, head, stored, seal):
         forged = "its state"
     else:
-        # Not before: what an outsider compressed may be of any size.
+        # Only after the seal is verified: forged values may inflate to any size.
         found = seals.verified_values(stored, pairs(values))
         forged, kept = ("its state", {}) if found is None else ("", found)
     return Claim(

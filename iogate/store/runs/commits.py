@@ -1,7 +1,7 @@
-"""What a worker did to a run, as one step of the store; and how the script gets it.
+"""Commits: the atomic step by which a worker changes a run, and its packed form for the script.
 
-Made by workers, sent by `leases`. Pure. Invariant: what a commit does not change takes no room in its
-packed form, so that a run of one step pays for nothing else.
+Made by workers, sent by `leases`. Pure. Invariant: the packed form contains only fields that change, so that
+a run of one step costs no more than it needs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Move = Literal["keep", "park", "queue", "end"]
 
 
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
-    """News of one task; the store adds `count` up and keeps the first start."""
+    """Update of one task; the store sums up `count` and keeps the first start."""
 
     reference: str
     name: str
@@ -37,12 +37,12 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Child(msgspec.Struct, frozen=True, kw_only=True):
-    """A run to start together with a commit."""
+    """Child run to start together with a commit."""
 
     uid: str
-    """Drawn by the worker; where it is taken, nothing is applied and `Leases.commit` draws another."""
+    """Drawn by the worker; if it is taken, nothing is applied and `Leases.commit` draws another one."""
     api: str
-    """Of its parent, whose API it belongs to."""
+    """API of its parent, to which it belongs."""
     frame: int
     facts: Facts
     input: bytes
@@ -50,21 +50,23 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """Atomic change of one run, fenced by token and sequence number."""
+
     uid: str
     token: int
     seq: int
-    """One more than the claim's, then one more with each commit."""
+    """Sequence number: that of the claim plus one, and one more with each commit."""
     move: Move
     status: str
     due_ms: int | None = None
     waiting_for: bytes | None = None
     deadline_ms: int | None = None
     head: bytes | None = None
-    """With frames and values: the state. Of an end, only a faulted one keeps it, for `retry`."""
+    """State, together with frames and values; at an end, only a faulted run keeps it, for `retry`."""
     frames: Mapping[str, bytes] = {}
     frames_gone: Sequence[str] = ()
     digests: Mapping[str, bytes] | None = None
-    """Of all frames of the state, by frame; None: `frames` are all that there are."""
+    """Digests of all frames of the state, by frame; None if `frames` is complete."""
     values: Mapping[str, bytes] = {}
     values_gone: Sequence[str] = ()
     tasks: Sequence[TaskRow] = ()
@@ -72,29 +74,29 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     output: bytes | None = None
     error: bytes | None = None
     has_parent: bool = False
-    """The script tells the output to the run that waits for it, and so must be able to read it."""
+    """The script passes the output to the parent, so the output must not be compressed."""
     inbox_done: int = 0
-    """The highest message number that the state has taken in."""
+    """The highest message number that the state has consumed."""
     wants: Mapping[int, bytes] = {}
-    """Subscriptions that began or changed: frame to the JSON list of its filters."""
+    """New or changed subscriptions: frame to the JSON list of its filters."""
     wants_gone: Sequence[int] = ()
     children: Sequence[Child] = ()
     scheduled: bool = False
-    """The children are what a schedule starts: each starts where there is room in the queue, or not."""
+    """A schedule starts the children: each starts only if the queue has room."""
     children_gone: Sequence[int] = ()
-    """Frames that do not wait for their child any more: it is cancelled."""
+    """Frames that no longer wait for their child, which is cancelled."""
     emits: Sequence[bytes] = ()
-    """CloudEvents in JSON, for the bus. One that this commit's own `wants` wants reaches them."""
+    """CloudEvents in JSON for the bus; they can match `wants` of the same commit."""
     once: Collection[int] = ()
-    """Places in `emits` of events that nobody else publishes: the store need not remember them."""
+    """Positions in `emits` of events that need no deduplication, because only this commit publishes them."""
     parent: str = ""
-    """`UID/FRAME` of the run that an end is told to, as the run's facts have it."""
+    """`UID/FRAME` of the parent that gets the result, as in the facts of the run."""
     outbox: Mapping[str, Sequence[bytes]] = {}
-    """Name of a sink to CloudEvents in JSON for it, in their order."""
+    """Sink name to its CloudEvents in JSON, in order."""
 
     @property
     def size(self) -> int:
-        """Bytes of the user's data that it writes."""
+        """Size of the user data that it writes, in bytes."""
         parts = chain(
             self.frames.values(),
             self.values.values(),
@@ -106,9 +108,9 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def pack_commit(c: Commit, ring: Keyring) -> dict[str, Any]:
-    """What the script reads, by the names that it uses, sealed; nothing that is absent.
+    """Return the fields that the commit script reads, sealed; absent values are left out.
 
-    Raises Misused for a keyring without keys, where something is to be sealed.
+    Raises Misused if a seal is needed and the keyring has no keys.
     """
     fields: dict[str, Any] = {
         "uid": c.uid,
@@ -160,7 +162,7 @@ def pack_commit(c: Commit, ring: Keyring) -> dict[str, Any]:
 
 
 def _reach(c: Commit, ring: Keyring) -> dict[str, Any]:
-    """What goes beyond the run itself."""
+    """Return the fields that affect other objects than the run itself."""
     fields: dict[str, Any] = {}
     if c.inbox_done:
         fields["inbox_done"] = c.inbox_done
@@ -195,8 +197,8 @@ def _emitted(event: bytes, ring: Keyring, *, once: bool) -> tuple[str, str, Any]
 def rq_text(error: bytes) -> str:
     """Encode an error (JSON) as RQ stores an exception.
 
-    Dashboards insert it into a page as it is, and a caller may have chosen its text. So HTML markup is
-    escaped, which JSON allows in strings and has nowhere else.
+    Dashboards insert it into a page without escaping, and a caller may have chosen its text. So characters of
+    HTML markup are escaped, which occur in JSON only within strings.
     """
     for character in b"<>&":
         error = error.replace(bytes((character,)), b"\\u%04x" % character)

@@ -1,7 +1,7 @@
-"""Large values as they are stored: JSON deflated, a tenth to a third of its size.
+"""Compression of large JSON values with zlib, to a tenth to a third of their size.
 
-Used by what writes and reads inputs, outputs and the values of a run's state. Invariant: what an earlier
-release stored is read as it is, since no JSON begins as zlib's format does.
+Used for inputs, outputs and the values of a run's state. Invariant: uncompressed values of earlier releases
+are readable, because no JSON begins with the first byte of zlib's format.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from typing import Final
 
 LARGE: Final = 64 * 1024
-"""Bytes from which a value is compressed."""
+"""Minimum size of a value that is compressed, in bytes."""
 COMPRESSED_MOST: Final = 8 * 1024**2
-"""Larger ones are stored as they are: the process that writes them does nothing else meanwhile."""
+"""Maximum size of a value that is compressed; compression blocks the process."""
 _MARK = b"x"
 
 
 def deflate(value: bytes) -> bytes:
-    """Return JSON as it is stored: compressed if it is large and gets smaller."""
+    """Return the stored form of JSON: compressed if it is large and gets smaller."""
     if not LARGE <= len(value) <= COMPRESSED_MOST:
         return value
     compressed = zlib.compress(value, 1)
@@ -26,9 +26,9 @@ def deflate(value: bytes) -> bytes:
 
 
 def inflate(stored: bytes) -> bytes:
-    """Return the JSON of what is stored.
+    """Return the JSON of a stored value.
 
-    Raises ValueError for what no release wrote: at most COMPRESSED_MOST bytes were compressed.
+    Raises ValueError for invalid data, or data of more than COMPRESSED_MOST bytes.
     """
     if not stored.startswith(_MARK):
         return stored
@@ -38,7 +38,7 @@ def inflate(stored: bytes) -> bytes:
     except zlib.error as error:
         raise ValueError(f"a compressed value is broken: {error}") from None
     if not reader.eof or len(value) > COMPRESSED_MOST:
-        raise ValueError("a compressed value is cut, or too large")
+        raise ValueError("a compressed value is truncated or too large")
     return value
 
 

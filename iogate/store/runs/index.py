@@ -1,8 +1,8 @@
-"""Index of runs by status and creation, read page by page: lists, and what `runs prune` deletes.
+"""Index of runs by status and creation time, read in pages.
 
-Used by `operations`. A page begins at the score of the last run that was seen, so that all pages cost the
-same. Invariant: a page that is read while runs move may hold a run twice or miss one that moved, and no
-other.
+Used by `operations` to list and prune runs. A page begins at the score of the last run of the page before, so
+that all pages cost the same. Invariant: if runs change their status meanwhile, a listing may contain such a
+run twice or miss it, but no other run.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from iogate.store.runs.views import Summary
 
 PAGE = 1_000
 LOOKED_AT_MOST = 100_000
-"""Runs that one list looks at: a filter that matches few of millions must not keep the store busy."""
+"""Maximum number of runs that one listing reads, so that a rare filter does not overload the store."""
 SCRIPT = 200
-"""Runs that one script reads: the server does nothing else meanwhile."""
+"""Runs that one script reads; a script blocks the server."""
 
 Matches = Callable[[Summary], bool]
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest runs that match a filter, newest first."""
+    """Runs that match a filter, newest first."""
 
     runs: list[Summary]
     looked_back_to_ms: int | None = None
-    """Creation of the oldest run that was looked at, if older ones were left out; None: none were."""
+    """Creation time of the oldest run that was read if older runs were left out, else None."""
 
 
 class _Cursor:
-    """Position in the index of one status; `newest`: from the newest run down, else from the oldest up."""
+    """Position in the index of one status; `newest` reads in descending order of creation."""
 
     def __init__(self, status: str, low: float, high: float, *, newest: bool = True) -> None:
         self._key = keys.INDEX + status
         self._command = "ZREVRANGEBYSCORE" if newest else "ZRANGEBYSCORE"
         self._first, self._last = (high, low) if newest else (low, high)
         self._skip = 0
-        """Runs of that very moment that were seen."""
+        """Number of runs with the score `reached` that were read."""
         self.reached = self._first
         self.done = False
 
@@ -50,7 +50,7 @@ class _Cursor:
         return (self._command, self._key, *limits, "WITHSCORES", "LIMIT", self._skip, size)
 
     def uids(self, reply: Sequence[bytes], size: int) -> list[str]:
-        """Read the answer to `command`, and move on behind it."""
+        """Decode the reply to `command`, and advance behind it."""
         uids, scores = [uid.decode() for uid in reply[::2]], [float(score) for score in reply[1::2]]
         if len(uids) < size:
             self.done = True
@@ -76,7 +76,7 @@ async def list_newest(
     limit: int,
     most: int | None = LOOKED_AT_MOST,
 ) -> Listing:
-    """List the newest runs that match; look at about `most` runs (None: at all) before giving up."""
+    """List the newest runs that match, reading about `most` runs (None: all) at most."""
     cursors = [_Cursor(status, low, high) for status in statuses]
     size = PAGE if matches is not None else min(PAGE, max(limit, 50))
     found: dict[str, Summary] = {}
@@ -92,7 +92,7 @@ async def list_newest(
         pages = await connection.calls([cursor.command(size) for cursor in open_])
         uids = [uid for cursor, page in zip(open_, pages, strict=True) for uid in cursor.uids(page, size)]
         looked_at += len(uids)
-        # A run that moved between two pages is met twice.
+        # A run whose status changed between two pages may occur twice.
         found |= {
             each.uid: each for each in await summaries(connection, uids) if matches is None or matches(each)
         }
@@ -105,7 +105,7 @@ async def list_newest(
 async def ended_before(
     connection: Connection, before_ms: int, matches: Matches, *, statuses: Sequence[str]
 ) -> AsyncGenerator[list[Summary], None]:
-    """Yield pages of the matching runs that ended before that moment, the oldest of each status first."""
+    """Yield pages of the matching runs that ended before `before_ms`, per status in order of creation."""
     for status in statuses:
         cursor = _Cursor(status, float("-inf"), before_ms, newest=False)
         while not cursor.done:
@@ -122,10 +122,10 @@ def _age(run: Summary) -> tuple[int, int]:
 
 
 async def summaries(connection: Connection, uids: Sequence[str]) -> list[Summary]:
-    """Read what a list shows of these runs; one that is gone is left out."""
+    """Read the summaries of these runs; runs that no longer exist are left out."""
     found: list[Summary] = []
     large: list[int] = []
-    """Positions of the runs whose error may be among their large parts."""
+    """Positions of the runs whose error is stored among the large parts."""
     for first in range(0, len(uids), SCRIPT):
         some = uids[first : first + SCRIPT]
         replies = iter(await connection.run("summarise", len(views.LISTED), *views.LISTED, *some))

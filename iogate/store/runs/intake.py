@@ -1,9 +1,9 @@
-"""The way in for calls: durable acceptance, in groups.
+"""Intake of calls: durable acceptance of runs in batches.
 
-Called by the gateway for each request. Concurrent requests share one MULTI/EXEC of at most 64 scripts,
-so that they share one fsync. Invariant: `Accepted` means stored as durably as the server is set up to;
-a StoreUnavailable means that nobody knows, and the caller must not answer 202. Sending again after a
-lost reply is safe, since the script knows this process's nonce in the run's facts.
+Called by the gateway for each request. Concurrent requests share one MULTI/EXEC of at most 64 scripts, and so
+one fsync. Invariants: `Accepted` means stored as durably as the server is configured; after StoreUnavailable
+the outcome is unknown, and the caller must not respond with 202. A repeated call is idempotent, because the
+script recognises the nonce of this process in the facts of the run.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ log = logging.getLogger(__name__)
 
 GROUP = 64
 TRIES = 2
-"""A refused connection is not worth a second of retries; a broken one is worth another go."""
+"""Retries after a broken connection, within the deadline."""
 DEADLINE_S = 0.9
-"""The gateway answers 503 within a second."""
+"""Deadline of an accept, so that the gateway responds with 503 within a second."""
 CONFIRM_MARGIN_S = 0.1
-"""Replicas have what is left of the deadline but this, so that their number arrives before it."""
+"""Time reserved from the timeout of the replicas, so that the reply of WAIT arrives before the deadline."""
 
 _MULTI = pack("MULTI")
 _EXEC = pack("EXEC")
@@ -46,10 +46,12 @@ Reason = Literal["mismatch", "disabled", "stale", "queue_full", "rate", "memory"
 
 
 class AcceptRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Call to be stored as a new run."""
+
     uid: str
     api: str
     digest: str
-    """Of the API as the gateway judged the call; the store refuses a stale one."""
+    """Digest of the API by which the gateway validated the call; the store rejects a stale one."""
     revision: int
     workflow: str
     program: str
@@ -63,11 +65,15 @@ class AcceptRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of a call that was stored; `replayed`: earlier, under the same idempotency key."""
+
     uid: str
     replayed: bool = False
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of a call that was not stored, with its reason."""
+
     reason: Reason
     retry_after_s: float = 0.0
 
@@ -90,7 +96,7 @@ class _PendingAccept:
 
 
 class Intake:
-    """One a gateway process; any number of concurrent accepts."""
+    """Intake of one gateway process, for any number of concurrent accepts."""
 
     def __init__(self, connection: Connection, ring: Keyring) -> None:
         self._connection = connection
@@ -101,7 +107,7 @@ class Intake:
         self._queue: deque[_PendingAccept] = deque()
         self._sender: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        """RetryRequest for once: before Python 3.12 that is a system call."""
+        """Cached, because `get_running_loop` is a system call before Python 3.12."""
         self._logged = ""
 
     def uid(self) -> str:
@@ -109,13 +115,13 @@ class Intake:
         return self._uids.next()
 
     async def accept(self, request: AcceptRequest) -> Accepted | Refusal:
-        """Store a run, or say why not.
+        """Store a run, or return the reason why it was refused.
 
-        Raises StoreUnavailable when there is no answer in time: the outcome is unknown.
+        Raises StoreUnavailable if the store does not answer in time (the outcome is unknown), or is drained.
         """
         deadline = time.monotonic() + DEADLINE_S
         if len(request.input) >= LARGE:
-            # In a thread: it takes milliseconds, which other calls need not wait for.
+            # In a thread, because it takes milliseconds and must not block other calls.
             smaller = await asyncio.to_thread(deflate, request.input)
             request = msgspec.structs.replace(request, input=smaller)
         if self._loop is None:
@@ -127,7 +133,7 @@ class Intake:
         return await pending.answer
 
     async def check_primary(self) -> None:
-        """Return if this connection is to the primary.
+        """Check that this connection is to the primary.
 
         Raises StoreUnavailable if not.
         """
@@ -168,13 +174,13 @@ class Intake:
         )
 
     async def _send_all(self) -> None:
-        # Let the requests of this turn of the loop join the group.
+        # Let the requests of this loop iteration join the group.
         await asyncio.sleep(0)
         while self._queue:
             group = [self._queue.popleft() for _ in range(min(GROUP, len(self._queue)))]
             try:
                 await self._send(group)
-            except Exception as error:  # noqa: BLE001 -- whatever it is, these callers must hear of it
+            except Exception as error:  # noqa: BLE001 -- each caller must get the error
                 self._fail(group, error)
 
     async def _send(self, group: list[_PendingAccept]) -> None:
@@ -183,13 +189,13 @@ class Intake:
         if not group:
             return
         try:
-            # A store that is silent must not cost those who wait more than their own deadline.
+            # A store that does not answer must not delay a caller beyond its deadline.
             size = sum(len(pending.packed) for pending in group)
             await self._memory.check(group[0].deadline - now, size=size)
             now = time.monotonic()
             replies = await self._transact(group, group[0].deadline - now)
         except Unconfirmed as error:
-            # The time that was left has gone into pending for the replicas.
+            # The rest of the deadline was spent on waiting for the replicas.
             self._fail(group, error)
             return
         except StoreUnavailable as error:
@@ -206,13 +212,13 @@ class Intake:
             await self._connection.load()
 
     async def _transact(self, group: list[_PendingAccept], timeout_s: float) -> list[Any]:
-        """One transaction, confirmed by replicas if they must; its scripts' replies, errors among them."""
+        """Send one transaction, wait for replicas if configured, and return the replies, errors included."""
         count, confirmed = len(group), 2 if self._connection.replicas else 0
         parts = [pending.packed for pending in group]
         if count > 1:
             parts = [_MULTI, *parts, _EXEC]
         if confirmed:
-            # Outside the transaction, in which WAIT does not wait.
+            # Outside the transaction, because WAIT does not block within one.
             parts.append(self._connection.confirmation(int((timeout_s - CONFIRM_MARGIN_S) * 1000)))
         replies = await self._connection.send(
             b"".join(parts), len(parts) - bool(confirmed) + confirmed, timeout_s=timeout_s
@@ -224,7 +230,7 @@ class Intake:
             return replies
         *queued, done = replies
         if isinstance(done, hiredis.ReplyError):
-            # Nothing ran: a command was refused before EXEC (a full or loading server).
+            # Nothing was executed: the server rejected a command before EXEC (it is full or loading).
             first = next((q for q in queued if isinstance(q, hiredis.ReplyError)), done)
             return [first] * count
         executed: list[Any] = done
@@ -257,19 +263,19 @@ class Intake:
     def _failure(self, reply: str) -> Exception:
         found = self._connection.failure(reply, "EVALSHA")
         if isinstance(found, NotPermitted) and found.message != self._logged:
-            # Callers get a 503 without the reason.
+            # Callers get a 503 without the reason, so it is logged here.
             self._logged = found.message
             log.error("%s; %s", found.message, found.hint, extra={"action": "store.forbidden"})
         return found
 
     def _redraw_uid(self, pending: _PendingAccept) -> None:
-        """Another gateway has drawn the same uid: once in millions of calls."""
+        """Send the request with another uid, because another gateway has drawn the same one."""
         pending.request = msgspec.structs.replace(pending.request, uid=self._uids.next())
         pending.packed = self._pack(pending.request)
         self._queue.append(pending)
 
     def _retry(self, group: list[_PendingAccept], error: StoreUnavailable) -> None:
-        """After a broken connection: the script answers a repeated call as the first time."""
+        """Queue the group again after a broken connection; the script is idempotent."""
         now = time.monotonic()
         for pending in reversed(group):
             pending.tries += 1

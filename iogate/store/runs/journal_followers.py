@@ -1,9 +1,9 @@
-"""Journals followed live: one reader per run and process, however many streams show the run.
+"""Live journal followers: one reader per run and process, shared by all streams that show the run.
 
-Used by `operations`. A follower is woken by publish/subscribe when an entry was written or the run ended, and
-reads behind the newest entry that it has; a slow poll heals lost messages. Invariants: each stream gets
-each entry that is kept once and in order, and a slow stream holds up nobody: what a follower no longer
-buffers, that stream reads by itself.
+Used by `operations`. Publish/subscribe wakes a follower when an entry was written or the run ended; it then
+reads the entries after its newest one. A slow poll covers lost messages. Invariants: each stream gets each
+kept entry once and in order; a slow stream delays no other, because it reads by itself the entries that the
+follower no longer buffers.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from iogate.store.connection.pubsub import Doorbell, Listener, PubSub
 from iogate.store.runs import views
 
 PAGE = 100
-"""Entries of one read."""
+"""Maximum number of entries of one read."""
 BUFFER_BYTES = 64 * 1024
-"""Of the newest entries, kept for the streams of a run that is under way."""
+"""Size of the buffer of newest entries for the streams of a live run."""
 POLL_S = 5.0
 """Mean time between two reads without a message. Each follower varies it, so that reads do not coincide."""
 WOKEN = 32
-"""Streams that are woken in one iteration of the loop; other tasks have their turn in between."""
+"""Streams that are woken in one loop iteration, so that other tasks can run in between."""
 
 
 class Page(NamedTuple):
-    """Successive entries of a journal; `first` is the number of the first of them."""
+    """Consecutive entries of a journal; `first` is the number of the first one."""
 
     first: int
     entries: list[bytes]
     newest: int
     """Number of the newest entry in the store."""
     live: bool
-    """False if the run has ended or is not there: no entry follows these."""
+    """False if the run has ended or does not exist, so that no entry follows these."""
 
 
 async def read_page(connection: Connection, uid: str, after: int, most: int = PAGE) -> Page:
-    """Read the entries behind the one of number `after`: `most` at once, or all of a run that has ended.
+    """Read entries after number `after`: up to `most`, or all of a run that has ended.
 
-    Raises StoreUnavailable, and CommandFailed for what an outsider put in place of the journal.
+    Raises StoreUnavailable, and CommandFailed if the key of the journal has another type.
     """
     while True:
         found = await connection.run("follow", uid, after, most)
@@ -61,7 +61,7 @@ async def read_page(connection: Connection, uid: str, after: int, most: int = PA
             ]
         )
         if live:
-            continue  # somebody has retried it
+            continue  # the run was retried in between
         if not blob:
             return Page(after + 1, [], after, live=False)
         record = views.ended_record.decode(blob)
@@ -89,10 +89,11 @@ class JournalFollower:
         """Number of the newest entry; None before the first read."""
         self.ended = False
         self.fault: Exception | None = None
-        """What ended this follower before the end of the run."""
+        """Error that ended this follower before the run."""
 
     @property
     def over(self) -> bool:
+        """True if the follower reads no more entries."""
         return self.ended or self.fault is not None
 
     def ring(self) -> None:
@@ -100,9 +101,9 @@ class JournalFollower:
         self._bell.ring()
 
     async def run(self, ended: Listener) -> None:
-        """Read until the run has ended or the store cannot be read; `ended` gets the uids of ended runs."""
+        """Read until the run has ended or the store is unavailable; call `ended` with uids of ended runs."""
         try:
-            # The streams need not wait for the subscription; the second read sees what came meanwhile.
+            # Read once before the subscription, so that streams need not wait; read again after it.
             await self._read()
             if not self.ended:
                 async with (
@@ -122,7 +123,7 @@ class JournalFollower:
             await self._wake()
 
     async def wait_for_change(self) -> None:
-        """Wait until something has changed; the caller looks at the state first, without awaiting between."""
+        """Wait for the next change; the caller checks the state right before, without an await in between."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.add(waiter)
         try:
@@ -131,7 +132,7 @@ class JournalFollower:
             self._waiting.discard(waiter)
 
     def entries_after(self, after: int) -> list[bytes] | None:
-        """Return the entries behind the one of number `after`; None if they are not all buffered."""
+        """Return the entries after number `after`; None if they are not all buffered."""
         assert self.newest is not None
         missing = self.newest - after
         if missing > len(self._entries):
@@ -141,7 +142,7 @@ class JournalFollower:
     async def _read(self) -> None:
         while True:
             first_time = self.newest is None
-            # Which entries the streams miss, they know: at first only the number of the newest matters.
+            # The first read needs only the number of the newest entry; streams read older ones themselves.
             after = 2**53 if self.newest is None else self.newest
             page = await read_page(self._connection, self._uid, after)
             if first_time and not page.live:
@@ -175,7 +176,7 @@ class JournalFollower:
 
 
 class JournalFollowers:
-    """The followers of this process, by run."""
+    """Registry of the followers of this process, by run."""
 
     def __init__(self, connection: Connection, pubsub: PubSub) -> None:
         self._connection = connection
@@ -187,9 +188,9 @@ class JournalFollowers:
         return len(self._followers)
 
     async def pages(self, uid: str, after: int = 0) -> AsyncGenerator[tuple[int, list[bytes]], None]:
-        """Yield the entries behind the one of number `after`, until the run has ended.
+        """Yield the entries after number `after`, until the run has ended.
 
-        Each item is the number of an entry, and that entry with all that follow it and are there. Raises
+        Each item is the number of its first entry, and all entries that exist from there on. Raises
         StoreUnavailable as soon as the store cannot be read.
         """
         async with self._joined(uid) as follower:
@@ -205,13 +206,13 @@ class JournalFollowers:
                 if entries is None:
                     page = await read_page(self._connection, uid, after)
                     if not page.entries:
-                        return  # its retention is over
+                        return  # its retention has passed
                     entries, first = page.entries, page.first
                 yield first, entries
                 after = first + len(entries) - 1
 
     def streams(self) -> dict[str, int]:
-        """Return how many streams show each run that is followed."""
+        """Return the number of streams per followed run."""
         return {uid: follower.streams for uid, follower in self._followers.items()}
 
     async def close(self) -> None:

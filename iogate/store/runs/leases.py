@@ -1,7 +1,7 @@
-"""A worker's right to advance runs: take, commit, renew, hand back; and what is left of a dead worker.
+"""Leases of runs: take, commit, renew, release, and recovery after the death of a worker.
 
-Called by worker processes and by the parent that supervises them. Invariant: a run is leased by one
-token at a time, and a commit with an older token or a wrong sequence number changes nothing.
+Called by worker processes and by the parent that supervises them. Invariant: a run is leased under one
+fencing token at a time; a commit with an older token or a wrong sequence number changes nothing.
 """
 
 from __future__ import annotations
@@ -40,12 +40,14 @@ __all__ = [
 ]
 
 COMMITS = 256
-"""Commits in one script: a script holds the server up for as long as it runs."""
+"""Commits in one script; a script blocks the server."""
 RELEASED_AT_ONCE = 64
-"""Leases that one script hands back, likewise."""
+"""Leases in one release script."""
 
 
 class TakeResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Claims of one take, with the state of the queue."""
+
     now_ms: int
     claims: tuple[Claim, ...]
     suspended: bool
@@ -54,27 +56,31 @@ class TakeResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CommitResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Outcome of one commit."""
+
     applied: bool
     cancelled: bool = False
     woken: bool = False
-    """It was to be parked, but what it waits for has come: it is queued again."""
+    """The run was queued instead of parked, because a message came or its time has passed."""
     suspended: bool = False
-    """Someone suspended it: it goes no further once it is parked or queued."""
+    """A suspension is requested or done: the run stops once it is parked or queued."""
     left_out: bool = False
-    """A run that a schedule was to start was not started: too many of its runs are waiting."""
+    """A scheduled run was not started, because too many runs of the schedule are queued."""
     crowded: bool = False
-    """Nothing was applied: too many runs live that one run brought about."""
+    """Not applied: too many live runs descend from one run."""
     taken: bool = False
-    """Nothing was applied: another run has the uid of a child."""
+    """Not applied: another run has the uid of a child."""
 
 
 class RenewResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Runs of a worker whose lease is lost, or about which it must do something."""
+
     lost: frozenset[str]
     cancelled: frozenset[str]
     woken: frozenset[str] = frozenset()
-    """Runs whose inbox holds what no commit has taken in."""
+    """Runs with unconsumed messages."""
     suspended: frozenset[str] = frozenset()
-    """Runs that someone suspended."""
+    """Runs with a requested suspension."""
 
 
 COUNTED = 10_000
@@ -86,12 +92,12 @@ UNENDING = (
 
 
 def poison(detail: str, *, instance: str | None = None) -> dict[str, Any]:
-    """The error of a run that has ended too many workers."""
+    """Return the error of a run during which too many workers died."""
     return WorkflowError("runtime", status=500, title="poisoned", detail=detail, instance=instance).to_json()
 
 
 POISONED = json.dumps(poison(f"{DIED}: {UNENDING}")).encode()
-"""Where nobody can tell what the run was at."""
+"""Error if the current task of the run is unknown."""
 _POISON = (POISONED, rq_text(POISONED))
 _COMMIT_RESULTS = tuple(
     CommitResult(
@@ -108,6 +114,8 @@ _COMMIT_RESULTS = tuple(
 
 
 class Leases:
+    """Client of the scripts that lease, commit and recover runs."""
+
     def __init__(self, connection: Connection, pubsub: PubSub, ring: Keyring, refusals: Refusals) -> None:
         self._connection = connection
         self._pubsub = pubsub
@@ -120,11 +128,11 @@ class Leases:
     async def take(
         self, worker: str, limit: int, *, lease_ms: int = keys.LEASE_MS, solitary: bool = False
     ) -> TakeResult:
-        """Move what is due, then lease up to `limit` runs; alone, exactly one suspect.
+        """Lease up to `limit` runs, or one suspect if `solitary`; wake due timers and expire leases first.
 
-        After a StoreUnavailable the next call asks again for the answer that was lost.
+        After a StoreUnavailable the next call repeats the lost one.
         """
-        # One at a time: two takes with one id would both get the same runs.
+        # One at a time, because two takes with the same id would get the same runs.
         async with self._taking:
             self._take_id = self._take_id or secrets.token_hex(6)
             now, suspended, suspects, strangers, *claims = await self._connection.run(
@@ -141,23 +149,23 @@ class Leases:
         )
 
     async def held_by(self, workers: Collection[str]) -> int:
-        """Return how many runs these workers have under lease, among the COUNTED leases that end first."""
+        """Return the number of runs that these workers hold, among the first COUNTED leases to expire."""
         uids = await self._connection.call("ZRANGE", keys.LEASES, 0, COUNTED - 1)
         holders = await self._connection.calls([("HGET", keys.RUN + uid.decode(), "wkr") for uid in uids])
         return sum(holder is not None and holder.decode() in workers for holder in holders)
 
     async def commit(self, commits: Sequence[Commit], *, lease_ms: int = keys.LEASE_MS) -> list[CommitResult]:
-        """Apply what was done; safe to repeat."""
+        """Apply commits and return their results in order; idempotent."""
         results: list[CommitResult] = []
         for first in range(0, len(commits), COMMITS):
             results.extend(await self._commit(commits[first : first + COMMITS], lease_ms))
-        taken = [place for place, result in enumerate(results) if result.taken]
+        taken = [index for index, result in enumerate(results) if result.taken]
         if taken:
             again = await self.commit(
-                [self._redraw_uids(commits[place]) for place in taken], lease_ms=lease_ms
+                [self._redraw_uids(commits[index]) for index in taken], lease_ms=lease_ms
             )
-            for place, result in zip(taken, again, strict=True):
-                results[place] = result
+            for index, result in zip(taken, again, strict=True):
+                results[index] = result
         return results
 
     async def _commit(self, commits: Sequence[Commit], lease_ms: int) -> list[CommitResult]:
@@ -166,7 +174,7 @@ class Leases:
         return [_COMMIT_RESULTS[code] for code in codes]
 
     def _redraw_uids(self, commit: Commit) -> Commit:
-        """The commit with other uids for its children: the store has refused one as taken."""
+        """Return the commit with new uids for its children, after one was taken."""
         children = [msgspec.structs.replace(child, uid=self._uids.next()) for child in commit.children]
         return msgspec.structs.replace(commit, children=children)
 
@@ -188,15 +196,15 @@ class Leases:
     async def renew(
         self, worker: str, held: Mapping[str, int], *, lease_ms: int = keys.LEASE_MS
     ) -> RenewResult:
-        """Keep leases for another `lease_ms`; which ones are lost, and what came up for the other runs."""
+        """Extend leases by `lease_ms`; return which are lost, and the runs that need attention."""
         found = await self._connection.run("renew", worker, lease_ms, *_flat(held))
         lost, cancelled, woken, suspended = (frozenset(uid.decode() for uid in uids) for uids in found)
         return RenewResult(lost=lost, cancelled=cancelled, woken=woken, suspended=suspended)
 
     async def inbox(self, uid: str, token: int) -> tuple[Message, ...]:
-        """What has come for a leased run and no commit has taken in: the first INBOX_READ of it.
+        """Return the first INBOX_READ unconsumed messages of a leased run.
 
-        Empty where the lease is lost. What was read is read again until a commit's `inbox_done` covers it.
+        Empty if the lease is lost. A message is returned again until `inbox_done` of a commit covers it.
         """
         found = await self._connection.run("inbox", uid, token)
         inbox = decode_messages(found[0], found[1:], uid, self._ring) if found else ()
@@ -204,7 +212,7 @@ class Leases:
         return inbox
 
     async def release(self, worker: str, held: Mapping[str, int]) -> None:
-        """Give leases up without a commit: the runs queue again."""
+        """Release leases without a commit; the runs are queued again."""
         leases = list(held.items())
         for first in range(0, len(leases), RELEASED_AT_ONCE):
             await self._connection.run(
@@ -212,12 +220,12 @@ class Leases:
             )
 
     async def recover(self, worker: str, *, uid: str = "", error: bytes = POISONED, seen: bool = True) -> int:
-        """End the leases of a dead worker, forget it in RQ, and return how many leases there were.
+        """End the leases of a dead worker, remove it from RQ, and return the number of its leases.
 
-        A run queues again after its first loss at one point and becomes a suspect after the second. Each call
-        of the script ends after RECOVER_MS; if the calls stop halfway, the other leases expire by themselves.
+        A run is queued after its first loss at one point, and is a suspect after the second. Each call of the
+        script ends after RECOVER_MS; if the calls stop early, the other leases expire by themselves.
         `seen`: a living parent saw the worker die by itself; only such a death counts towards `poisoned`.
-        `error` is that of the run `uid`, if this is the death that poisons it.
+        `error` is used for the run `uid` if this death poisons it.
         """
         told = (uid, error, rq_text(error), int(seen))
         recovered, position = 0, b"-inf"
@@ -227,28 +235,28 @@ class Leases:
         return recovered
 
     async def suspects(self) -> int:
-        """Runs that wait for a solitary worker."""
+        """Return the number of runs that wait for a solitary worker."""
         waiting: int = await self._connection.call("LLEN", keys.SUSPECTS)
         return waiting
 
     async def audit(self) -> int:
-        """One slow round of repair of what outsiders did, every minute or so; how many runs it put back."""
+        """Repair changes by other programs, about once per minute; return the number of restored runs."""
         return (await audit(self._connection)).restored
 
     def doorbell(self, worker: str) -> tuple[Doorbell, Any]:
-        """Return the bell that rings when there is a run for this worker, and the context that wires it.
+        """Return a bell that rings when a run is queued for this worker, and the context that subscribes it.
 
-        It is rung once after a take that left the worker room.
+        It rings at most once after a take that left the worker idle capacity.
         """
         bell = Doorbell()
         return bell, self._pubsub.listening(keys.WAKE_CHANNEL + worker, bell.ring)
 
     def cancellations(self, listener: Any) -> Any:
-        """Context in which `listener(uid)` is called when someone cancels a leased run; a hint only."""
+        """Return a context that calls `listener(uid)` when a leased run is cancelled; a hint only."""
         return self._pubsub.listening(keys.CANCEL_CHANNEL, listener)
 
     def inbox_changes(self, listener: Any) -> Any:
-        """Context in which `listener(uid)` is called when something came for a leased run; a hint only."""
+        """Return a context that calls `listener(uid)` when a leased run gets a message; a hint only."""
         return self._pubsub.listening(keys.NEWS_CHANNEL, listener)
 
 

@@ -1,7 +1,7 @@
-"""Runs as people see them: show, list, wait, follow, counts; and what people ask: cancel, suspend, retry.
+"""Operations on runs for callers and operators: show, list, wait, follow, cancel, suspend, resume, retry.
 
-Called by gateway and cli. Invariant: a run is either a live hash or an
-ended record, never both; the two look the same here.
+Called by gateway and cli. Invariant: a run is either a live hash or an ended record, never both; both give
+the same view here.
 """
 
 from __future__ import annotations
@@ -37,12 +37,14 @@ __all__ = [
 
 LOOK_AGAIN_S = 1.0
 LOOK_AGAIN_AT_LATEST_S = 5.0
-"""Each look takes twice as long to come: a message is hardly ever lost, and there may be many waiters."""
+"""Upper bound of the poll interval of a waiter, which doubles each time; messages are rarely lost."""
 PRUNED_AT_ONCE = 500
 """Runs that one script deletes."""
 
 
 class QueueDepth(msgspec.Struct, frozen=True, kw_only=True):
+    """Number of runs that wait for a worker, and the age of the oldest one."""
+
     depth: int
     """Runs that wait for a worker: RQ queue, backlogs and suspects."""
     oldest_s: float
@@ -54,6 +56,8 @@ Uids = list[str]
 
 
 class RunOperations:
+    """Client of the scripts that read and change runs without a lease."""
+
     def __init__(self, connection: Connection, pubsub: PubSub, ring: Keyring, refusals: Refusals) -> None:
         self._connection = connection
         self._pubsub = pubsub
@@ -61,10 +65,10 @@ class RunOperations:
         self._ring = ring
         self._refusals = refusals
         self._waiters: dict[str, set[Doorbell]] = {}
-        """By uid, so that a message costs what its own runs' waiters cost, however many wait for others."""
+        """By uid, so that a message wakes only the waiters of its own runs."""
 
     async def show(self, uid: str) -> RunView | None:
-        """Return the run, None if there is none, its retention is over, or its record cannot be read."""
+        """Return the run; None if it does not exist any more, or its record is unreadable."""
         answer = await self._connection.run("show", uid)
         try:
             return _view(uid, *answer)
@@ -73,7 +77,7 @@ class RunOperations:
             return None
 
     async def api_of(self, uid: str) -> str | None:
-        """Return the API that started the run, at the same cost for each run; None if there is none."""
+        """Return the API that started the run, None if there is no run; each run takes the same time."""
         answer: bytes | None = await self._connection.run("api_of", uid)
         return None if answer is None else answer.decode(errors="replace")
 
@@ -88,7 +92,7 @@ class RunOperations:
         limit: int = 50,
         most: int | None = None,
     ) -> Summaries:
-        """The newest runs first; see `search`, which says how far it looked."""
+        """List runs, newest first; `search` also returns how far it looked back."""
         found = await self.search(
             api=api,
             statuses=statuses,
@@ -111,7 +115,7 @@ class RunOperations:
         limit: int = 50,
         most: int | None = LOOKED_AT_MOST,
     ) -> Listing:
-        """List the newest runs first, looking at about `most` of them; None: at all that there are."""
+        """List runs, newest first, reading about `most` runs at most; None: all."""
 
         def matches(run: Summary) -> bool:
             return api in (None, run.api) and parent in (None, run.parent)
@@ -129,7 +133,7 @@ class RunOperations:
     async def ended_before(
         self, moment_ms: int, *, api: str | None = None, statuses: Sequence[str] = ()
     ) -> AsyncGenerator[Summaries, None]:
-        """Yield pages of the runs that ended before that moment."""
+        """Yield pages of the runs that ended before `moment_ms`."""
         pages = index.ended_before(
             self._connection,
             moment_ms,
@@ -140,19 +144,19 @@ class RunOperations:
             yield page
 
     async def prune(self, uids: Sequence[str], before_ms: int) -> int:
-        """Delete these runs, if they ended before that moment; return how many were deleted."""
+        """Delete those of these runs that ended before `before_ms`; return their number."""
         pruned = 0
         for first in range(0, len(uids), PRUNED_AT_ONCE):
             pruned += await self._connection.run("prune", before_ms, *uids[first : first + PRUNED_AT_ONCE])
         return pruned
 
     async def children(self, uid: str) -> Uids:
-        """The runs that it started and waits for now."""
+        """Return the uids of the child runs that it waits for."""
         found = await self._connection.calls([("HVALS", keys.CHILDREN + uid)])
         return sorted((child.decode() for child in found[0]), key=int)
 
     async def wait(self, uid: str, timeout_s: float) -> RunView | None:
-        """The run once it has ended, or as it is when the time has passed; None where there is none."""
+        """Wait up to `timeout_s` for the end of the run; return its view then, None if there is no run."""
         until = time.monotonic() + timeout_s
         view = await self.show(uid)
         if view is None or view.ended or timeout_s <= 0:
@@ -176,17 +180,17 @@ class RunOperations:
                 del self._waiters[uid]
 
     def _notify(self, ended: str) -> None:
-        """Ring for those who wait for one of these runs."""
+        """Wake the waiters of these runs."""
         for uid in ended.split():
             for bell in self._waiters.get(uid, ()):
                 bell.ring()
 
     async def journal(self, uid: str) -> Lines:
-        """Return the entries of the journal that are kept."""
+        """Return the kept entries of the journal."""
         return (await read_page(self._connection, uid, 0, keys.JOURNAL_ENTRIES)).entries
 
     async def follow(self, uid: str, after: int = 0) -> AsyncGenerator[tuple[int, bytes], None]:
-        """Yield number and text of each journal entry behind the one of number `after`, until the run ends.
+        """Yield number and text of each journal entry after number `after`, until the run ends.
 
         Raises StoreUnavailable as soon as the store cannot be read.
         """
@@ -195,31 +199,34 @@ class RunOperations:
                 for number, entry in enumerate(entries, first):
                     yield number, entry
 
-    # `operation` is an id that makes it safe to ask again after a lost answer, however much later.
+    # `operation` is an id that makes a repetition after a lost reply idempotent for OPERATION_S.
 
     async def cancel(self, uid: str, reason: str = "", *, operation: str = "") -> str:
-        """Ask for the run's end: `unknown`, `ended` already, `asked`, or `cancelled` at once."""
+        """Request the end of a run; return `unknown`, `ended`, `asked`, or `cancelled` (at once)."""
         key = keys.operation("cancel", uid, operation)
         answer: bytes = await self._connection.run("cancel", uid, reason, key)
         return answer.decode()
 
     async def suspend(self, uid: str, *, operation: str = "") -> str:
-        """Set it aside: `unknown`, `ended`, `cancelled` (about to end), `asked`, or `suspended` at once.
+        """Suspend a run; return `unknown`, `ended`, `cancelled` (about to end), `asked`, or `suspended`.
 
-        A run under lease goes aside when it next waits; its worker hears of it within seconds.
+        A run under lease is suspended when it next waits; its worker is notified within seconds.
         """
         key = keys.operation("suspend", uid, operation)
         answer: bytes = await self._connection.run("suspend", uid, key)
         return answer.decode()
 
     async def resume(self, uid: str, *, operation: str = "") -> str:
-        """Let it go on: `unknown`, `ended`, `not suspended`, or `resumed`."""
+        """Resume a suspended run; return `unknown`, `ended`, `not suspended`, or `resumed`."""
         key = keys.operation("resume", uid, operation)
         answer: bytes = await self._connection.run("resume", uid, key)
         return answer.decode()
 
     async def load_state(self, uid: str) -> RetryState | None:
-        """What a faulted run goes on from; None for any other run, and where there is none."""
+        """Return the state for a retry of a faulted run; None for any other run.
+
+        Raises Refused if the stored state does not verify.
+        """
         return await retrying.load_state(self._connection, uid, self._ring, self._refusals)
 
     async def was_retried(self, uid: str, operation: str) -> bool:
@@ -235,7 +242,10 @@ class RunOperations:
         *,
         operation: str = "",
     ) -> Retried:
-        """Another attempt of a faulted run, from its own state or from the one given; or why not."""
+        """Start another attempt of a faulted run, from its stored state or from `start`; return the outcome.
+
+        Raises Refused if the stored state does not verify.
+        """
         key = keys.operation("retry", uid, operation)
         if start is not None:
             return await retrying.retry(
@@ -258,12 +268,12 @@ class RunOperations:
                 return "running"
 
     async def counts(self) -> dict[str, int]:
-        """Runs by status."""
+        """Return the number of runs by status."""
         sizes = await self._connection.calls([("ZCARD", keys.INDEX + status) for status in keys.STATUSES])
         return dict(zip(keys.STATUSES, sizes, strict=True))
 
     async def queue(self) -> QueueDepth:
-        """How many runs wait for a worker, and for how long the oldest."""
+        """Return the number of runs that wait for a worker, and the age of the oldest one."""
         queued, suspects, apis, clock, oldest = await self._connection.calls(
             [
                 ("LLEN", keys.RQ_QUEUE),
@@ -284,7 +294,7 @@ class RunOperations:
 def _view(
     uid: str, fields: list[bytes], tasks: list[bytes], packed: bytes, blob: bytes, big: list[bytes]
 ) -> RunView | None:
-    """Return the run that `show.lua` found. Raises what decoding raises for a record of nobody with a key."""
+    """Decode the reply of `show.lua`; None if there is no run. Raises a decoding error if forged."""
     if fields:
         return views.live_view(uid, pairs(fields), pairs(tasks))
     if packed:

@@ -1,8 +1,8 @@
-"""A run as people and programs read it: one form for HTTP and the command line.
+"""JSON representation of runs, shared by HTTP and the command line.
 
-Called by gateway and cli with what `operations` gives. Pure. Invariants: `input` leaves redacted, and every
-time is RFC 3339, UTC; whoever may not see a run in full sees its status and times; callers see no output of a
-process, no target of the setting `endpoints` and no response of a server, operators do.
+Called by gateway and cli with views of `operations`. Pure. Invariants: `input` is redacted, and every time is
+RFC 3339 in UTC; a client without access to the full run gets its status and times; operators also get the
+output of processes, targets of the setting `endpoints` and excerpts of responses, callers do not.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ NOTHING = msgspec.Raw(b"null")
 
 
 def raw_json(value: bytes | None) -> msgspec.Raw:
-    """Stored JSON as it is, without decoding it."""
+    """Return stored JSON unchanged, without decoding it; `null` for None."""
     return msgspec.Raw(value) if value else NOTHING
 
 
 def rfc3339(ms: int | None) -> str | None:
-    """RFC 3339, UTC, in milliseconds."""
+    """Format a time in RFC 3339, UTC, in milliseconds; None for None or an invalid time."""
     if ms is None:
         return None
     try:
         at = dt.datetime.fromtimestamp(ms / 1000, tz=dt.UTC)
     except (ValueError, OverflowError, OSError):
-        return None  # something without the key wrote it
+        return None  # a program without the key wrote it
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def public_status(run: RunView) -> dict[str, Any]:
-    """What anyone may know who has the uid of a run of an open API."""
+    """Return status and times, which every client that knows the uid may see if the API is public."""
     return {
         "uid": run.uid,
         "status": run.status,
@@ -48,7 +48,7 @@ def public_status(run: RunView) -> dict[str, Any]:
 
 
 def summarize(run: Summary | RunView) -> dict[str, Any]:
-    """A run as a list shows it: all but its data."""
+    """Return a run without its data, for a list."""
     return {
         "uid": run.uid,
         "status": run.status,
@@ -71,10 +71,10 @@ def redacted(stored: bytes) -> bytes:
 def describe(
     run: RunView, *, limited: bool, shown_input: bytes | None = None, operator: bool = False
 ) -> dict[str, Any]:
-    """Return all of a run.
+    """Return a run with its data.
 
-    `limited`: its API may have only so many running at once. `shown_input`: its input if it is redacted
-    already, since that takes a second for a large one. `operator`: as `error` takes it.
+    `limited`: its API has a limit of running runs. `shown_input`: the input if it is redacted already, which
+    takes a second for a large one. `operator`: see `error`.
     """
     if shown_input is None and run.input:
         shown_input = redacted(run.input)
@@ -88,12 +88,12 @@ def describe(
 
 
 def list_item(run: Summary) -> dict[str, Any]:
-    """Return a run as the command line lists it: `summarize`, with its parent and its error."""
+    """Return a run for the lists of the command line: `summarize`, with its parent and its error."""
     return summarize(run) | {"parent": run.parent, "error": error(run, operator=True)}
 
 
 def error(run: Summary | RunView, *, operator: bool = False) -> dict[str, Any] | None:
-    """Return why a run did not complete: RFC 7807 with `code` and `message`; None for one that did.
+    """Return the error of a run in RFC 7807 with `code` and `message`; None if it has none.
 
     `operator`: with `process`, the exit code of a process that failed and the end of its output, `sentTo`,
     the origin to which the setting `endpoints` sent a call, and `responseExcerpt`, the beginning of the body
@@ -115,7 +115,7 @@ def error(run: Summary | RunView, *, operator: bool = False) -> dict[str, Any] |
 
 
 def _cancelled(reason: str) -> dict[str, Any]:
-    # The standard has no type for it: RFC 7807's own says what the status says and no more.
+    # The DSL has no error type for it; `about:blank` of RFC 7807 means the same as the status.
     title = "The run was cancelled"
     problem: dict[str, Any] = {"type": "about:blank", "status": 409, "title": title}
     if reason:
@@ -123,9 +123,9 @@ def _cancelled(reason: str) -> dict[str, Any]:
     return problem | {"code": "cancelled", "message": f"{title}: {reason}" if reason else title}
 
 
-def journal_entry(line: bytes) -> dict[str, Any]:
-    """A line of the journal."""
-    found: dict[str, Any] = msgspec.json.decode(line)
+def journal_entry(stored: bytes) -> dict[str, Any]:
+    """Decode a journal entry, with its times in RFC 3339."""
+    found: dict[str, Any] = msgspec.json.decode(stored)
     if isinstance(at := found.get("at"), int):
         found["at"] = rfc3339(at)
     detail = found.get("detail")
@@ -134,18 +134,18 @@ def journal_entry(line: bytes) -> dict[str, Any]:
     return found
 
 
-def public_entry(line: dict[str, Any]) -> dict[str, Any] | None:
-    """Return a line of the journal as callers see it; None for one that is for operators."""
-    match line:
+def public_entry(entry: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a journal entry as callers may see it; None if it is for operators only."""
+    match entry:
         case {"kind": "process.output"}:
             return None
         case {"kind": "task.restarted" | "task.interrupted"}:
-            # Its detail is the name of a worker.
-            return {name: value for name, value in line.items() if name != "detail"}
+            # The detail is the name of a worker.
+            return {name: value for name, value in entry.items() if name != "detail"}
         case {"detail": {"error": dict() as problem, **detail}}:
-            return {**line, "detail": {**detail, "error": _for_callers(problem)}}
+            return {**entry, "detail": {**detail, "error": _for_callers(problem)}}
         case _:
-            return line
+            return entry
 
 
 def _for_callers(problem: dict[str, Any]) -> dict[str, Any]:

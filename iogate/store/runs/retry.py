@@ -1,7 +1,7 @@
-"""Another attempt of a run that faulted, from where it was or from where someone puts it.
+"""Retry of a faulted run, from its stored state or from a given earlier one.
 
-Called by `operations`. Invariant: it stays the same run: its uid, its history, the moment at which it was
-first started; only a faulted run whose state is still there can be retried, and each attempt once.
+Called by `operations`. Invariants: the run keeps its uid, history and time of first start; only a faulted run
+whose state still exists can be retried, and each attempt only once.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ _facts = msgspec.json.Decoder(Facts)
 
 
 class RetryState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a faulted run goes on from. Changed by `msgspec.structs.replace`, it puts it elsewhere."""
+    """State from which a faulted run continues; replace fields to continue elsewhere."""
 
     uid: str
     api: str
     attempt: int
-    """The one that faulted."""
+    """Number of the attempt that faulted."""
     started_at_ms: int
     facts: Facts
-    """With the digest of its program, the revision and its time-out."""
+    """With the digest of its program, the revision and the timeout."""
     input: bytes
     stored_input: bytes
-    """The input as it is stored, perhaps compressed: what the seal of the facts covers."""
+    """Input in its stored form, which may be compressed; the seal of the facts covers this form."""
     head: bytes | None
-    """None where it faulted before its first commit: it begins anew."""
+    """None if it faulted before its first commit; it then starts from the beginning."""
     frames: dict[str, bytes]
     values: dict[str, bytes]
 
 
 class RetryRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Who asked for an attempt, and for what beside it: it stands in the run's journal."""
+    """Author and options of a retry, as written to the journal of the run."""
 
     by: str = ""
     origin: str | None = msgspec.field(default=None, name="from")
-    """The earlier task that it goes on from."""
+    """Earlier task from which the run continues, if requested."""
     revision: int | None = None
-    """The one that it goes on with, where that was asked for."""
+    """Revision with which the run continues, if requested."""
 
 
 NO_REQUEST = RetryRequest()
@@ -60,9 +60,9 @@ NO_REQUEST = RetryRequest()
 async def load_state(
     connection: Connection, uid: str, ring: Keyring, refusals: Refusals
 ) -> RetryState | None:
-    """The state of a faulted run; None for any other, and where there is none.
+    """Return the state of a faulted run; None for any other run, or if there is none.
 
-    Raises Refused for one that was not written by a process with the key.
+    Raises Refused if no process with the key wrote the state.
     """
     blob, big, frames, values = await connection.run("reload", uid)
     if not blob or (record := ended_record.decode(blob)).status != "faulted":
@@ -78,9 +78,9 @@ async def load_state(
     ):
         kept = seals.verified_values(stored, pairs(values))
     if kept is None:
-        refusals.note("run", uid, "what is stored of it does not verify")
+        refusals.note("run", uid, "its stored state does not verify")
         raise Refused(
-            f"run {uid} cannot be retried: what is stored of it was not written by a process that has "
+            f"run {uid} cannot be retried: its stored state was not written by a process that has "
             "the link_key",
             code="IOG676",
             hint="call its API again; `iogate explain IOG676` says what this means",
@@ -108,9 +108,9 @@ async def retry(
     replaces: bool,
     operation: str = "",
 ) -> Retried:
-    """Make it live again; `replaces`: with the state that `start` holds, not the one that is stored.
+    """Make a faulted run live again and return the outcome; `replaces` stores the state of `start` first.
 
-    `changed`: another attempt has faulted since. `lost`: its state is gone. `operation`: its key.
+    `changed`: another attempt has faulted since. `lost`: the state is gone. `operation`: its key.
     """
     packed = b""
     if replaces and start.head is not None:

@@ -1,7 +1,7 @@
 """Run ids: 41 bits of milliseconds since 2020, then 22 random bits, as a decimal string.
 
-Drawn by a gateway without asking anyone. Invariant: one source never repeats and never goes back, also
-when the host's clock does; two sources may collide, which the accept script refuses.
+Drawn by gateways and workers without coordination. Invariant: one source is strictly increasing, also if the
+clock of the host is set back; ids of two sources may collide, which the scripts detect.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _POOL_BYTES = 3 * 1024
 
 
 class UidSource:
-    """One source for each process that draws ids."""
+    """Generator of run ids, one per process."""
 
     def __init__(self) -> None:
         self._last = 0
-        # A read of the kernel's generator for each id would cost more than all the rest of drawing it.
+        # Random bytes are read in blocks, because one system call per id would dominate its cost.
         self._pool = b""
         self._used = 0
 
@@ -31,8 +31,8 @@ class UidSource:
         """Draw an id."""
         random = self._random()
         drawn = (epoch_ms() - EPOCH_MS) << _RANDOM_BITS | random >> 2
-        # Within one millisecond, or with a clock set back, count on from the last one by a random step:
-        # the next uid stays hard to guess.
+        # Within one millisecond, or after the clock was set back, continue from the last id by a random step,
+        # so that the next one is hard to guess.
         if drawn <= self._last:
             drawn = self._last + 1 + (random & 0xFF)
         self._last = drawn
@@ -48,5 +48,5 @@ class UidSource:
 
 
 def created_ms(uid: str) -> int:
-    """When its gateway drew it."""
+    """Return the time at which the id was drawn."""
     return (int(uid) >> _RANDOM_BITS) + EPOCH_MS

@@ -1,6 +1,6 @@
-"""What a run looks like, from its live hash or from its ended record.
+"""Views of runs, decoded from the hash of a live run or the record of an ended run.
 
-Used by `operations`. Pure decoding. Invariant: the two forms of a record give the same view.
+Used by `operations`. Pure. Invariant: both forms of a record give the same view.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ _facts = msgspec.json.Decoder(Facts)
 
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True):
+    """View of one task of a run."""
+
     reference: str
     name: str
     status: str
@@ -30,6 +32,8 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunView(msgspec.Struct, frozen=True, kw_only=True):
+    """Full view of a run."""
+
     uid: str
     status: str
     state: str
@@ -54,7 +58,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     deaths: int
     tasks: tuple[TaskView, ...]
     parent: str | None = None
-    """Uid of the run that waits for it."""
+    """Uid of the parent that waits for it."""
 
     @property
     def ended(self) -> bool:
@@ -62,7 +66,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of a list."""
+    """View of a run in a list."""
 
     uid: str
     status: str
@@ -75,13 +79,13 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     started_at_ms: int | None
     ended_at_ms: int | None
     parent: str | None = None
-    """As a run's view has it."""
+    """Uid of the parent, as in RunView."""
     error: bytes | None = None
     cancel_reason: str | None = None
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True):
-    """The packed record that `finish.lua` writes; the order is its own, and that of `ended.lua`."""
+    """Packed record that `finish.lua` writes; the order of fields is that of `ended.lua`."""
 
     status: str
     api: str
@@ -102,16 +106,16 @@ class Ended(msgspec.Struct, frozen=True, array_like=True):
     journal: str
     big: int
     dropped: int = 0
-    """Lines of the journal that made room for later ones."""
+    """Number of journal entries that were dropped for later ones."""
     posted: int = 0
-    """Number of the last message that came for it."""
+    """Number of the last message in its inbox."""
     depth: int = 0
     parent: str = ""
-    """Run that waited for it."""
+    """Uid of the parent that waited for it."""
 
 
 SAME = "="
-"""Output of an ended run that is its input: a large one is stored once."""
+"""Stored output of an ended run whose output equals its input; a large value is stored once."""
 
 ended_record = msgspec.msgpack.Decoder(Ended)
 _rows = msgspec.msgpack.Decoder(list[tuple[int, str, str, str, int, int, int, int]])
@@ -120,7 +124,7 @@ _row = msgspec.msgpack.Decoder(dict[str, Any])
 
 
 class Parked(msgspec.Struct, frozen=True):
-    """A folded run, as `live` reads it."""
+    """Parts of a folded run, as `live_view` takes them."""
 
     run: dict[str, bytes]
     tasks: dict[str, bytes]
@@ -128,21 +132,21 @@ class Parked(msgspec.Struct, frozen=True):
 
 
 def unpack_parked(packed: bytes) -> Parked:
-    """What `record.lua` folds."""
+    """Unpack a run that `record.lua` has folded."""
     run, tasks, journal, _ = _parked.decode(packed)
     return Parked(
         pairs([bytes_of(part) for part in run]),
         pairs([bytes_of(part) for part in tasks]),
-        [bytes_of(line) for line in journal],
+        [bytes_of(entry) for entry in journal],
     )
 
 
 LISTED = ("st", "api", "f", "att", "crt", "sta", "par")
-"""Of a live run, what a list shows."""
+"""Fields of a live run for its summary."""
 
 
 def live_summary(uid: str, fields: Sequence[bytes | None]) -> Summary:
-    """Decode what stands in the fields LISTED; the first three are always there."""
+    """Decode the values of the fields LISTED; the first three always exist."""
     status, api, packed, attempt, created, started, parent = (field or b"" for field in fields)
     facts = _facts.decode(packed)
     return Summary(
@@ -161,6 +165,7 @@ def live_summary(uid: str, fields: Sequence[bytes | None]) -> Summary:
 
 
 def ended_summary(uid: str, e: Ended) -> Summary:
+    """Return the summary of an ended run."""
     facts = _facts.decode(e.facts)
     return Summary(
         uid=uid,

@@ -42,10 +42,10 @@ def fill(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
-        ("no manifest", "{manifest} is missing, while append-only files lie beside it"),
-        ("empty manifest", "{manifest} is empty, while append-only files lie beside it"),
+        ("no manifest", "{manifest} is missing, but append-only files exist beside it"),
+        ("empty manifest", "{manifest} is empty, but append-only files exist beside it"),
         ("no increment", "{logs} lacks appendonly.aof.1.incr.aof, which appendonly.aof.manifest names"),
-        ("no folder", "{folder} was in use, and its append-only files are gone"),
+        ("no folder", "{folder} was in use, but its append-only files are missing"),
     ],
 )
 def test_a_folder_without_its_append_only_files_is_refused_not_opened_empty(
@@ -65,7 +65,7 @@ def test_a_folder_without_its_append_only_files_is_refused_not_opened_empty(
     with pytest.raises(WrongStore) as caught:
         start_embedded(tmp_path)
     what = told.format(manifest=manifest, logs=logs, folder=logs.parent)
-    assert caught.value.message == f"{what}: a server would start without the runs in them"
+    assert caught.value.message == f"{what}: a server would start without their runs"
     assert caught.value.hint == "restore the folder from a backup; to begin without any run, move it away"
     assert (caught.value.code, caught.value.exit_code) == ("IOG626", 6)
 
@@ -81,7 +81,7 @@ def test_a_folder_that_this_user_may_not_write_is_told(
     with pytest.raises(Unreachable) as caught:
         start_embedded(tmp_path / "a")
     assert caught.value.message == f"{tmp_path / place} is not writable: Permission denied"
-    assert caught.value.hint == ("files of this machine are kept there: run as their owner, or set data_dir")
+    assert caught.value.hint == ("run as the owner of this path, or set data_dir")
     assert (caught.value.code, caught.value.exit_code) == ("IOG628", 6)
 
 
@@ -115,10 +115,10 @@ def test_the_hint_for_zeros_at_the_end_of_the_log_repairs_it(tmp_path: Path) -> 
     with pytest.raises(Unreachable) as caught:
         start_embedded(root)
     assert caught.value.message.endswith(
-        f" cannot read its append-only file: {log} ends in 4096 zero bytes, as a power cut leaves them"
+        f" cannot read its append-only file: {log} ends in 4096 zero bytes, probably after a power failure"
     )
     assert caught.value.code == "IOG627"
-    first, repair = caught.value.hint.split("; then cut the damaged end off: ")
+    first, repair = caught.value.hint.split(", then truncate the damaged end: ")
     assert first == f"copy {root / 'redis'} first"
     subprocess.run(["bash", "-c", repair], input="y\n", text=True, check=True, capture_output=True)
     with opened(root) as started, client(started.url, 5) as plain:

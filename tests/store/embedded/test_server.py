@@ -305,7 +305,7 @@ def test_the_bundled_server_is_preferred_and_a_setting_names_another(
         with pytest.raises(Unreachable) as caught:
             binaries.choose(wrong)
         assert caught.value.message == (
-            f"store_server is {wrong}, which is no redis-server or valkey-server 6.2 or later that runs here"
+            f"store_server is {wrong}, which is not a working redis-server or valkey-server 6.2 or later"
         )
         assert (
             caught.value.hint
@@ -317,7 +317,7 @@ def test_a_server_that_cannot_start_is_said_with_its_log(
     start: Starter, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "_options", lambda *_: ["--no-such-option", "1"])
-    with pytest.raises(Unreachable, match="ended at once, with exit code 1") as caught:
+    with pytest.raises(Unreachable, match="ended during its start, with exit code 1") as caught:
         start()
     assert caught.value.hint == f"its log is {folder / 'redis' / 'server.log'}"
 

@@ -114,7 +114,7 @@ async def test_a_run_that_takes_nothing_in_does_not_fill_the_store(
     await matched(each_store)
     assert await each_store.call("LLEN", keys.INBOX + slow.uid) == keys.INBOX_ENTRIES
     assert await each_store.call("LLEN", keys.INBOX + quick.uid) == 3
-    assert "2 events are lost to runs for which 100000 wait already" in caplog.text
+    assert "2 events were dropped for runs with 100000 waiting messages" in caplog.text
     assert await each_store.events.waiting() == 0
 
 
