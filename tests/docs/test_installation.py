@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -13,47 +17,45 @@ import pytest
 from tests.docs.pages import ROOT
 
 
-def ran(*command: str, cwd: Path) -> str:
+def ran(*command: str, cwd: Path, timeout_s: float = 50) -> str:
     """Standard output of a command that has to succeed, without anything that leads to the checkout."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("IOGATE_", "PYTHON"))
     }
     done = subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=50
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=timeout_s
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new virtual environment with the wheel; what it depends on is borrowed from the one of the tests."""
-    root = tmp_path_factory.mktemp("installed")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("dist")
     ran(
         *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
-        *("--wheel-dir", str(root / "dist"), str(ROOT)),
+        *("--wheel-dir", str(root), str(ROOT)),
         cwd=root,
     )
-    (wheel,) = (root / "dist").glob("iogate-*-py3-none-any.whl")
-    ran(sys.executable, "-m", "venv", "--without-pip", str(root / "venv"), cwd=root)
-    python = str(root / "venv/bin/python")
+    (found,) = root.glob("iogate-*-py3-none-any.whl")
+    return found
+
+
+def install(python: Path, wheel: Path) -> None:
+    """Install the wheel, without its dependencies, into the environment of this Python."""
     ran(
-        *(sys.executable, "-m", "pip", "--python", python, "install"),
+        *(sys.executable, "-m", "pip", "--python", str(python), "install"),
         *("--quiet", "--no-deps", "--no-index", str(wheel)),
-        cwd=root,
+        cwd=wheel.parent,
     )
-    (site,) = (root / "venv/lib").glob("python*/site-packages")
-    (site / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
-    return root
 
 
-def test_the_wheel_holds_all_that_a_project_needs(installed: Path) -> None:
-    iogate = str(installed / "venv/bin/iogate")
-    where = ran(
-        str(installed / "venv/bin/python"), "-c", "import iogate; print(iogate.__file__)", cwd=installed
-    )
-    assert Path(where.strip()).is_relative_to(installed / "venv")
-    project = installed / "project"
+def smoke_test(environment: Path, folder: Path) -> None:
+    """Create, validate and test a project with the installed command, and execute a workflow."""
+    iogate = str(environment / "bin/iogate")
+    where = ran(str(environment / "bin/python"), "-c", "import iogate; print(iogate.__file__)", cwd=folder)
+    assert Path(where.strip()).is_relative_to(environment)
+    project = folder / "project"
     project.mkdir()
     ran(iogate, "init", cwd=project)
     ran(iogate, "validate", cwd=project)
@@ -62,3 +64,81 @@ def test_the_wheel_holds_all_that_a_project_needs(installed: Path) -> None:
     # A run needs the Lua scripts, a store and a worker.
     greeted = ran(iogate, "run", "workflows.d/hello.yaml", "--input", '{"name": "Ada"}', cwd=project)
     assert greeted == '{"greeting": "Hello, Ada!"}\n'
+
+
+def test_the_wheel_holds_all_that_a_project_needs(wheel: Path, tmp_path: Path) -> None:
+    """In a new virtual environment, which borrows the dependencies from the one of the tests."""
+    environment = tmp_path / "venv"
+    ran(sys.executable, "-m", "venv", "--without-pip", str(environment), cwd=tmp_path)
+    install(environment / "bin/python", wheel)
+    (site,) = (environment / "lib").glob("python*/site-packages")
+    (site / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    smoke_test(environment, tmp_path)
+
+
+def pythons() -> dict[tuple[int, int], str]:
+    """Return the supported versions of Python on this machine, each with a path."""
+    names = [str(path) for path in Path.home().glob(".pyenv/versions/3.*/bin/python")]
+    names += [found for minor in range(11, 15) if (found := shutil.which(f"python3.{minor}"))]
+    versions = {}
+    for name in names:
+        code = "import sys, venv, ensurepip; print(*sys.version_info[:2])"
+        asked = subprocess.run([name, "-c", code], capture_output=True, text=True, check=False)
+        if asked.returncode == 0:
+            major, minor = map(int, asked.stdout.split())
+            versions[major, minor] = name
+    return {version: name for version, name in versions.items() if (3, 11) <= version < (3, 15)}
+
+
+def dependencies(name: str = "iogate", seen: set[str] | None = None) -> set[str]:
+    """Return the names of all packages that this one needs on this machine, itself included."""
+    seen = set() if seen is None else seen
+    name = re.sub(r"[-_.]+", "-", name).lower()
+    if name not in seen:
+        try:
+            required = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:
+            return seen  # only on other systems, or for another version of Python
+        seen.add(name)
+        for each in required:
+            if "extra ==" not in each or "hiredis" in each:
+                dependencies(re.split(r"[^\w.-]", each, maxsplit=1)[0], seen)
+    return seen
+
+
+def locked(names: set[str]) -> Iterator[str]:
+    """Yield the entries of the lock file for these packages."""
+    for entry in re.findall(r"(?m)^\S.*(?:\n\s+.*)*", (ROOT / "requirements.lock").read_text()):
+        if re.split(r"[=\[ ]", entry, maxsplit=1)[0].lower().replace("_", "-") in names:
+            yield entry
+
+
+PYTHONS = pythons() | {sys.version_info[:2]: sys.executable}
+OTHERS = {min(PYTHONS), max(PYTHONS)} - {sys.version_info[:2]}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not OTHERS, reason="this machine has one supported version of Python")
+def test_the_wheel_works_with_the_oldest_and_the_newest_python(wheel: Path, tmp_path: Path) -> None:
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("\n".join(locked(dependencies() - {"iogate"})))
+    for version in OTHERS:
+        folder = tmp_path / f"{version[0]}.{version[1]}"
+        environment = folder / "venv"
+        folder.mkdir()
+        ran(PYTHONS[version], "-m", "venv", "--without-pip", str(environment), cwd=folder)
+        ran(
+            *(sys.executable, "-m", "pip", "--python", str(environment / "bin/python"), "install", "--quiet"),
+            *(
+                "--no-compile",
+                "--require-hashes",
+                "--only-binary",
+                ":all:",
+                "--requirement",
+                str(requirements),
+            ),
+            cwd=folder,
+            timeout_s=500,
+        )
+        install(environment / "bin/python", wheel)
+        smoke_test(environment, folder)
