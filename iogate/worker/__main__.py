@@ -35,9 +35,13 @@ def main() -> int:
         standard_streams.redact()
         logs.set_up(settings.log_format)
         name = process.new_name()
-        with heartbeat_files.held(settings.data_dir, name) as sign:
+        with heartbeat_files.hold(settings.data_dir, name) as heartbeat:
             working = process.work(
-                settings, Path.cwd(), name=name, solitary=arguments.solitary, leave_word=sign.leave_word
+                settings,
+                Path.cwd(),
+                name=name,
+                solitary=arguments.solitary,
+                record_progress=heartbeat.record_progress,
             )
             asyncio.run(working)
     except IogateError as error:

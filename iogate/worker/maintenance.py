@@ -29,7 +29,7 @@ AUDIT_SHARE = 0.02
 SECRETS_S = 30.0
 
 
-class Upkeep:
+class Maintenance:
     """`audits`: whether this worker may be the one that audits; of those, the eldest does."""
 
     def __init__(
@@ -62,9 +62,9 @@ class Upkeep:
             try:
                 await do()
             except (Unreachable, CommandFailed) as error:
-                log.debug("upkeep: %s", error, extra={"action": "upkeep.postponed"})
+                log.debug("maintenance: %s", error, extra={"action": "maintenance.postponed"})
             except Exception:
-                log.exception("upkeep failed", extra={"action": "upkeep.failed"})
+                log.exception("maintenance failed", extra={"action": "maintenance.failed"})
             # Apart from each other, though many workers start together.
             await asyncio.sleep(period_s * random.uniform(0.9, 1.1))  # noqa: S311 - no secret is drawn
 
@@ -114,4 +114,4 @@ class Upkeep:
             await self._store.refusals.flush()
             await self._store.presence.leave(WORKER, self._name)
         except (Unreachable, CommandFailed) as error:
-            log.debug("upkeep: %s", error, extra={"action": "upkeep.postponed"})
+            log.debug("maintenance: %s", error, extra={"action": "maintenance.postponed"})

@@ -28,14 +28,14 @@ from iogate.store.integrity import trust
 from iogate.store.store import Store, StoreUnavailable, open_store
 from iogate.supervision import ticks
 from iogate.timing.clock import StoreClock
-from iogate.worker.events.delivery import Courier
-from iogate.worker.events.matcher import Matching
-from iogate.worker.events.schedules import Scheduling
-from iogate.worker.events.sinks import of_settings
+from iogate.worker.events.delivery import Delivery
+from iogate.worker.events.matcher import Matcher
+from iogate.worker.events.schedules import ScheduleRunner
+from iogate.worker.events.sinks import read_sinks
 from iogate.worker.loop import PRESUMED_LOST_S, Loop
-from iogate.worker.maintenance import Upkeep
+from iogate.worker.maintenance import Maintenance
 from iogate.worker.rq_worker import WorkflowWorker
-from iogate.worker.runs.children import Children
+from iogate.worker.runs.children import ChildResolver
 from iogate.worker.runs.executor import Executor
 from iogate.worker.runs.loader import Loader
 from iogate.worker.runs.programs import Programs
@@ -58,12 +58,12 @@ async def work(
     name: str | None = None,
     solitary: bool = False,
     grace_s: float | None = None,
-    leave_word: Callable[[bytes], None] = lambda _: None,
-    begins: Callable[[Executor], None] = lambda _: None,
+    record_progress: Callable[[bytes], None] = lambda _: None,
+    on_start: Callable[[Executor], None] = lambda _: None,
 ) -> None:
     """Work until SIGTERM, SIGINT or RQ's `shutdown`; solitary: until there is nothing to do.
 
-    `leave_word` keeps a line for who buries this process; `begins` is told what drives its runs. After
+    `record_progress` keeps a line for who buries this process; `on_start` gets what drives its runs. After
     `grace_s` (None: the setting `drain_timeout`) the runs that have not ended or parked are handed back.
     """
     if settings.redis_url is None:
@@ -78,14 +78,14 @@ async def work(
     ticking = asyncio.create_task(ticks.keep_ticking())
     registry = functions.load(settings.functions, root)
     stopped = asyncio.Event()
-    store = await _reach(settings.redis_url, name, ring, stopped, settings.confirming)
+    store = await _connect(settings.redis_url, name, ring, stopped, settings.confirming)
     if store is None:
         ticking.cancel()
         return
     secrets = SecretStore(settings, root, once=registry.once())
     programs = Programs(store.revisions)
-    sinks = of_settings(settings)
-    loader = Loader(programs, secrets, sinks, leave_word=leave_word if solitary else None)
+    sinks = read_sinks(settings)
+    loader = Loader(programs, secrets, sinks, record_progress=record_progress if solitary else None)
     try:
         async with Effects(
             settings=settings,
@@ -103,7 +103,7 @@ async def work(
                 executor=lambda released: Executor(
                     leases=store.leases,
                     loader=loader,
-                    children=Children(store.revisions),
+                    children=ChildResolver(store.revisions),
                     effects=effects,
                     secrets=secrets,
                     clock=clock,
@@ -111,28 +111,28 @@ async def work(
                     presumed_lost_s=PRESUMED_LOST_S,
                 ),
             )
-            begins(loop.executor)
+            on_start(loop.executor)
             _stop_on_signals(loop.stop)
             if stopped.is_set():  # told to end while all this was put together
                 loop.stop()
             registration = asyncio.create_task(_register(settings.redis_url, name, loop))
-            upkeep = Upkeep(
+            maintenance = Maintenance(
                 store=store,
                 name=name,
                 secrets=secrets,
                 audits=not solitary,
                 facts=lambda: {"runs": str(len(loop.executor.runs))},
             )
-            beside = [registration, asyncio.create_task(upkeep.run(), name="upkeep")]
+            beside = [registration, asyncio.create_task(maintenance.run(), name="maintenance")]
             if not solitary:
                 # A solitary worker ends when it has nothing to do: these are not its business.
-                courier = Courier(
+                delivery = Delivery(
                     outbox=store.outbox, sinks=sinks, effects=effects, secrets=secrets, owner=name
                 )
                 beside += [
-                    asyncio.create_task(Scheduling(store).run(), name="scheduling"),
-                    asyncio.create_task(Matching(store.events, name).run(), name="matching"),
-                    asyncio.create_task(courier.run(), name="courier"),
+                    asyncio.create_task(ScheduleRunner(store).run(), name="schedules"),
+                    asyncio.create_task(Matcher(store.events, name).run(), name="matcher"),
+                    asyncio.create_task(delivery.run(), name="delivery"),
                 ]
             # What lives now lives as long as the process: no collection need look at it again.
             gc.freeze()
@@ -143,14 +143,14 @@ async def work(
                 for task in beside:
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
-                await upkeep.leave()
+                await maintenance.leave()
     finally:
         await store.close()
         ticking.cancel()
     log.info("worker %s ended", name, extra={"action": "worker.ended", "worker": name})
 
 
-async def _reach(url: str, name: str, ring: Keyring, stopped: asyncio.Event, replicas: int) -> Store | None:
+async def _connect(url: str, name: str, ring: Keyring, stopped: asyncio.Event, replicas: int) -> Store | None:
     """Open the store, however long it takes; None when the process is told to end first."""
     _stop_on_signals(stopped.set)
     said = False

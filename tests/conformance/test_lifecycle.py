@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import pytest
 
 from iogate.engine.commands import Note
-from iogate.worker.events.lifecycle import PREFIX, Chronicle
+from iogate.worker.events.lifecycle import PREFIX, LifecycleEvents
 from iogate.worker.secrets.redaction import Redaction
 from tests.conformance.running import DOCUMENT, Case, harness
 from tests.conformance.walking import table
@@ -77,8 +77,8 @@ def rows(kind: str) -> frozenset[str]:
 
 def data(kind: str, notes: Any) -> Mapping[str, Any]:
     """What the first event of the kind carries; its envelope is judged on the way."""
-    chronicle = Chronicle("213996969363910656", "conformance/case:1.0.0", statuses=True)
-    events = [json.loads(each.data) for each in chronicle.tell(notes, "1", Redaction())]
+    lifecycle_events = LifecycleEvents("213996969363910656", "conformance/case:1.0.0", statuses=True)
+    events = [json.loads(each.data) for each in lifecycle_events.build(notes, "1", Redaction())]
     (event, *_) = [each for each in events if each["type"] == f"{PREFIX}{kind}.v1"]
     assert event.keys() == {
         *("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data")

@@ -17,7 +17,7 @@ from iogate.engine.commands import (
 )
 from iogate.errors import ERROR_TYPES, WorkflowError
 from iogate.store.runs.commits import TaskRow
-from iogate.worker.runs.journal import gather
+from iogate.worker.runs.journal import update_rows
 from tests.engine.engine_runs import Run, output, program, stored
 
 CALLS = "{call: http, with: {method: post, endpoint: 'https://h', body: '${ . }'}}"
@@ -87,7 +87,7 @@ def test_a_task_that_is_begun_again_after_its_worker_ended_is_noted() -> None:
     assert run.happened("task.restarted") == [("task.restarted", "c")]
     assert run.notes[-1].detail == {"worker": "host.worker.7"}
     rows: dict[str, TaskRow] = {}
-    gather(rows, run.notes)
+    update_rows(rows, run.notes)
     assert {row.name: row.count for row in rows.values()} == {"f": 1, "c": 2, "w": 1}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from iogate.cli.processes import process_commands
 from iogate.settings import Settings
-from iogate.worker.pool.pool import Workforce
+from iogate.worker.pool.pool import Pool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ SETTINGS = Settings(redis_url="redis://127.0.0.1:1", workers=1, gateways=1)
 
 def _children(folder: Path) -> dict[str, Child]:
     (gateway,) = process_commands._gateways(SETTINGS, (0,))
-    (worker,) = Workforce(SETTINGS, folder).children(1)
+    (worker,) = Pool(SETTINGS, folder).children(1)
     return {"gateway": gateway, "worker": worker}
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from iogate.supervision.supervisor import Supervisor
 from iogate.worker.pool import standby
-from iogate.worker.pool.pool import Workforce
+from iogate.worker.pool.pool import Pool
 from tests.faults.counting import CountingServer
 from tests.worker.site import NOOP, ROOT, decoded, until, workflow
 from tests.worker.test_faults import post, two_calls
@@ -52,16 +52,16 @@ async def parent(
     site: Site, monkeypatch: pytest.MonkeyPatch, *, tick_s: float = 10.0, grace_s: float = 25.0
 ) -> AsyncIterator[Supervisor]:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    force = Workforce(site.settings, site.folder)
-    make = force._child
+    pool = Pool(site.settings, site.folder)
+    make = pool._child
 
     def child(name: str, *, solitary: bool = False) -> object:
         return replace(make(name, solitary=solitary), tick_s=tick_s, grace_s=grace_s)
 
-    monkeypatch.setattr(force, "_child", child)
-    async with Supervisor(exited=force.exited) as supervisor:
-        watch = asyncio.create_task(force.watch(supervisor))
-        await supervisor.scale(force.children(1), prefix="worker-")
+    monkeypatch.setattr(pool, "_child", child)
+    async with Supervisor(exited=pool.handle_exit) as supervisor:
+        watch = asyncio.create_task(pool.watch(supervisor))
+        await supervisor.scale(pool.children(1), prefix="worker-")
         try:
             assert await supervisor.ready(15)
             yield supervisor
@@ -179,7 +179,7 @@ async def test_the_error_of_poison_names_the_task_that_does_not_end_and_what_to_
 async def test_new_runs_go_on_beside_an_expression_that_does_not_end(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """On the only worker, which nobody kills before they have; the stand-in goes once all workers tick."""
+    """The only worker is blocked, and not killed meanwhile; the standby worker ends once all workers tick."""
     caplog.set_level(logging.INFO, "iogate.supervision.supervisor")
     monkeypatch.setattr(standby, "CALM_S", 0.0)
     async with parent(site, monkeypatch, tick_s=600, grace_s=3) as supervisor:
@@ -189,12 +189,12 @@ async def test_new_runs_go_on_beside_an_expression_that_does_not_end(
         await until(lambda: (supervisor.silences()["worker-1"] or 0) > standby.SILENT_S)
         assert (await site.ended(await site.call(), 25)).status == "completed"
         pids = supervisor.pids()
-        assert (pids["worker-1"], "stand-in-1" in pids) == (silent, True)
+        assert (pids["worker-1"], "standby-1" in pids) == (silent, True)
         await site.store.runs.cancel(stuck)  # or it would hold up the next one that takes it
         os.kill(silent, signal.SIGKILL)
-        await until(lambda: not {"stand-in-1", "stand-in-2"} & supervisor.pids().keys())
+        await until(lambda: not {"standby-1", "standby-2"} & supervisor.pids().keys())
         assert supervisor.pids()["worker-1"] != silent
-        assert "stand-in-1 ended" in caplog.messages  # by itself, as it was told to
+        assert "standby-1 ended" in caplog.messages  # by itself, as it was told to
 
 
 @pytest.mark.usefixtures("memory")

@@ -247,16 +247,16 @@ class _Parent:
         self, store: Store, settings: Settings, files: tuple[int, ...]
     ) -> AsyncIterator[None]:
         from iogate.cli.processes.shutdown_progress import ShutdownProgress
-        from iogate.worker.pool.pool import Workforce
+        from iogate.worker.pool.pool import Pool
 
         async with self.supervisor:
             watching: asyncio.Task[None] | None = None
             if self.parts.workers:
-                workforce = Workforce(settings, Path.cwd())
-                self.exit_callbacks.append(workforce.exited)
-                for child in workforce.children():
+                pool = Pool(settings, Path.cwd())
+                self.exit_callbacks.append(pool.handle_exit)
+                for child in pool.children():
                     self.supervisor.add(child)
-                watching = asyncio.create_task(workforce.watch(self.supervisor), name="suspects")
+                watching = asyncio.create_task(pool.watch(self.supervisor), name="suspects")
             if self.parts.gateways:
                 for child in _gateways(settings, files):
                     self.supervisor.add(child)

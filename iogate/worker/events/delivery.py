@@ -25,7 +25,7 @@ from iogate.errors import ERROR_TYPES, Unreachable, for_operators
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.connection.pubsub import Doorbell
 from iogate.store.events.outbox import Entry, Outbox
-from iogate.worker.events.lifecycle import of_entry
+from iogate.worker.events.lifecycle import build_from_entry
 from iogate.worker.events.sinks import Sink, Sinks
 from iogate.worker.secrets.secret_store import SecretStore
 
@@ -40,7 +40,7 @@ ANSWER_S = 10.0
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 60.0
 HOLD_S = 5.0
-"""While it waits, the courier keeps the outbox: another worker would knowingly try at once."""
+"""While it waits, the delivery keeps the outbox: another worker would knowingly try at once."""
 COMMUNICATION = ERROR_TYPES + "communication"
 AGAIN = frozenset({408, 429})
 """Answers 4xx that are about the moment, not about the event."""
@@ -59,7 +59,7 @@ _head = msgspec.json.Decoder(_Head)
 _entry = msgspec.json.Decoder(Entry)
 
 
-class Courier:
+class Delivery:
     def __init__(
         self, *, outbox: Outbox, sinks: Sinks, effects: Effects, secrets: SecretStore, owner: str
     ) -> None:
@@ -75,7 +75,7 @@ class Courier:
         async with wired, asyncio.TaskGroup() as tasks:
             tasks.create_task(self._name(), name="sinks")
             for sink in self._sinks.all:
-                tasks.create_task(self._serve(sink, bell), name=f"courier {sink.name}")
+                tasks.create_task(self._serve(sink, bell), name=f"delivery {sink.name}")
 
     async def _name(self) -> None:
         """Say again and again which sinks there are, and of others what becomes of their events."""
@@ -84,7 +84,7 @@ class Courier:
             try:
                 unnamed = await self._outbox.register(named)
             except (Unreachable, CommandFailed) as error:
-                log.debug("sinks: %s", error, extra={"action": "courier.postponed"})
+                log.debug("sinks: %s", error, extra={"action": "delivery.postponed"})
                 unnamed = []
             for sink in unnamed:
                 log.warning(
@@ -107,11 +107,11 @@ class Courier:
                 events = await self._outbox.take(sink.name, self._owner, BATCH)
                 sent = await self._send(sink, events)
             except (Unreachable, CommandFailed) as error:
-                log.debug("outbox of %s: %s", sink.name, error, extra={"action": "courier.postponed"})
+                log.debug("outbox of %s: %s", sink.name, error, extra={"action": "delivery.postponed"})
                 await asyncio.sleep(POLL_S)
                 continue
             except Exception:
-                log.exception("the courier of sink %s failed", sink.name, extra={"action": "courier.failed"})
+                log.exception("delivery to sink %s failed", sink.name, extra={"action": "delivery.failed"})
                 await asyncio.sleep(POLL_S)
                 continue
             if sent < len(events):
@@ -147,7 +147,9 @@ class Courier:
             head, body = _head.decode(entry), entry.decode()
             if head.specversion:
                 return await self._post(sink, head, body)
-            made = of_entry(_entry.decode(entry), self._secrets.redaction, statuses=self._sinks.statuses)
+            made = build_from_entry(
+                _entry.decode(entry), self._secrets.redaction, statuses=self._sinks.statuses
+            )
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             log.error(  # noqa: TRY400 - where it was found says nothing
                 "the outbox of sink %s holds what is no event, which is dropped: %s",

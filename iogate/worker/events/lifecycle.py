@@ -17,13 +17,13 @@ from iogate.engine import errors
 from iogate.engine.commands import Note
 from iogate.engine.scope import describe_time
 from iogate.store.events.outbox import Entry
-from iogate.worker.events.sinks import Leaving
+from iogate.worker.events.sinks import OutgoingEvent
 from iogate.worker.runs.codec import encode
 from iogate.worker.secrets.redaction import Redaction
 
 PREFIX = "io.serverlessworkflow."
 
-_Told = tuple[str, dict[str, Any], int]
+_Described = tuple[str, dict[str, Any], int]
 """Type of an event, its data, and when it happened."""
 
 _EVENTS: Mapping[str, tuple[tuple[str, str], ...]] = {
@@ -67,7 +67,7 @@ LAST_MS = 253_402_300_799_999
 """The end of the year 9999, beyond which no event can say when it happened."""
 
 
-class _Line(msgspec.Struct):
+class _JournalEntry(msgspec.Struct):
     """A line of a journal as the store writes it, held against what others may write there."""
 
     at: Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)]
@@ -77,10 +77,10 @@ class _Line(msgspec.Struct):
     detail: dict[str, Any] | None = None
 
 
-_line = msgspec.json.Decoder(_Line)
+_journal_entry = msgspec.json.Decoder(_JournalEntry)
 
 
-class Chronicle:
+class LifecycleEvents:
     """Tells of one run, by its uid and the full name of its workflow.
 
     `statuses`: a sink also wants the events of changed statuses, which repeat what the others say.
@@ -95,14 +95,14 @@ class Chronicle:
         self._definition = {"name": name, "namespace": namespace, "version": version}
         self._source = f"/{namespace}/{name}/{version}"
 
-    def tell(
+    def build(
         self, notes: Sequence[Note], step: str, redaction: Redaction, *, before: str = "", after: str = ""
-    ) -> list[Leaving]:
+    ) -> list[OutgoingEvent]:
         """The events of the notes of one step of the run, which is stored once.
 
         The step, and an event's place in it, name the event. `before` and `after`: the run's status.
         """
-        leaving: list[Leaving] = []
+        leaving: list[OutgoingEvent] = []
         told = self._with_statuses(notes, redaction, before, after)
         for kind, data, at_ms in told if self._statuses else self._events(notes, redaction):
             key = f"{self._uid}/lifecycle/{step}/{len(leaving)}"
@@ -116,10 +116,10 @@ class Chronicle:
                 "datacontenttype": "application/json",
                 "data": data,
             }
-            leaving.append(Leaving(type=kind, data=encode(event), lifecycle=True))
+            leaving.append(OutgoingEvent(type=kind, data=encode(event), lifecycle=True))
         return leaving
 
-    def _events(self, notes: Sequence[Note], redaction: Redaction) -> Iterator[_Told]:
+    def _events(self, notes: Sequence[Note], redaction: Redaction) -> Iterator[_Described]:
         for note in notes:
             for kind, when in _EVENTS.get(note.kind, ()):
                 data = self._about(kind, note) | {when: describe_time(note.at_ms)["iso8601"]}
@@ -138,7 +138,7 @@ class Chronicle:
 
     def _with_statuses(
         self, notes: Sequence[Note], redaction: Redaction, before: str, after: str
-    ) -> Iterator[_Told]:
+    ) -> Iterator[_Described]:
         """Each event, and after it the status that it brought."""
         for note in notes:
             if before == "waiting" and note.kind.startswith("task.") and note.kind != "task.cancelled":
@@ -162,17 +162,17 @@ class Chronicle:
         if notes and after and after != before:
             yield self._status("workflow.status-changed", notes[-1], after)
 
-    def _status(self, kind: str, note: Note, status: str) -> _Told:
+    def _status(self, kind: str, note: Note, status: str) -> _Described:
         at = describe_time(note.at_ms)["iso8601"]
         return f"{PREFIX}{kind}.v1", self._about(kind, note) | {"updatedAt": at, "status": status}, note.at_ms
 
 
-def of_entry(entry: Entry, redaction: Redaction, *, statuses: bool) -> list[Leaving]:
+def build_from_entry(entry: Entry, redaction: Redaction, *, statuses: bool) -> list[OutgoingEvent]:
     """The events of what the store did to a run.
 
     Raises msgspec.DecodeError for what the store did not write.
     """
-    line = _line.decode(entry.line)
+    line = _journal_entry.decode(entry.line)
     note = Note(
         kind=cast("Any", line.kind),
         at_ms=line.at,
@@ -180,5 +180,5 @@ def of_entry(entry: Entry, redaction: Redaction, *, statuses: bool) -> list[Leav
         name=line.name,
         detail=line.detail or {},
     )
-    chronicle = Chronicle(entry.uid, entry.workflow, statuses=statuses)
-    return chronicle.tell([note], f"line/{entry.number}", redaction)
+    lifecycle_events = LifecycleEvents(entry.uid, entry.workflow, statuses=statuses)
+    return lifecycle_events.build([note], f"line/{entry.number}", redaction)

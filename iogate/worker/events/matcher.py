@@ -17,7 +17,7 @@ import msgspec
 from iogate.errors import Unreachable
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.events.bus import Batch, Delivery, EventBus
-from iogate.worker.events.subscriptions import Directory
+from iogate.worker.events.subscriptions import SubscriptionIndex
 from iogate.worker.runs.codec import decode
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ SLICE = 2_000
 """Judgements between two moments at which the runs of this worker have their turn."""
 
 
-class Matching:
+class Matcher:
     def __init__(self, events: EventBus, owner: str) -> None:
         self._events = events
         self._owner = owner
@@ -66,9 +66,9 @@ async def _matched(batch: Batch) -> tuple[int, list[Delivery]]:
     loop = asyncio.get_running_loop()
     until = loop.time() + ROUND_S
     upto = 0
-    directory = Directory()
+    index = SubscriptionIndex()
     for count, each in enumerate(batch.subscriptions, 1):
-        directory.add(each)
+        index.add(each)
         if count % SLICE == 0:
             await asyncio.sleep(0)
     deliveries: list[Delivery] = []
@@ -81,7 +81,7 @@ async def _matched(batch: Batch) -> tuple[int, list[Delivery]]:
         if event is None:
             continue
         found: set[tuple[str, int]] = set()
-        for entry in directory.concerned(event):
+        for entry in index.candidates(event):
             found.add((entry.subscription.uid, entry.subscription.frame))
             judged += 1
             if judged % SLICE == 0:

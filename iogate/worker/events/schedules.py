@@ -26,7 +26,7 @@ SHORTEST_S = 0.001
 RELINK_S = 30.0
 
 
-class Scheduling:
+class ScheduleRunner:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._uids = UidSource()

@@ -42,7 +42,7 @@ class Sink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leaving:
+class OutgoingEvent:
     """An event on its way out."""
 
     type: str
@@ -60,7 +60,7 @@ class Sinks:
         """Whether an event of this type that a workflow emits leaves for any sink."""
         return any(sink.wants(kind, lifecycle=False) for sink in self.all)
 
-    def outbox(self, events: Iterable[Leaving]) -> dict[str, list[bytes]]:
+    def outbox(self, events: Iterable[OutgoingEvent]) -> dict[str, list[bytes]]:
         """What each sink gets, in order."""
         outbox: dict[str, list[bytes]] = {}
         for event in events:
@@ -70,7 +70,7 @@ class Sinks:
         return outbox
 
 
-def of_settings(settings: Settings) -> Sinks:
+def read_sinks(settings: Settings) -> Sinks:
     """The sinks of the setting `events`."""
     return Sinks(
         [

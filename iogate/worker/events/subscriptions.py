@@ -23,7 +23,7 @@ _Filter = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class IndexedFilter:
     """One filter of a subscription."""
 
     subscription: Subscription
@@ -32,48 +32,48 @@ class Entry:
 
 
 @dataclass(slots=True)
-class _Shelf:
+class _TypeIndex:
     """The entries of one type."""
 
-    by_key: dict[str, dict[str, list[Entry]]] = field(default_factory=dict)
+    by_key: dict[str, dict[str, list[IndexedFilter]]] = field(default_factory=dict)
     """Place, then text there."""
-    others: list[Entry] = field(default_factory=list)
+    others: list[IndexedFilter] = field(default_factory=list)
 
 
-class Directory:
+class SubscriptionIndex:
     def __init__(self) -> None:
-        self._shelves: dict[str, _Shelf] = {}
+        self._types: dict[str, _TypeIndex] = {}
 
     def add(self, subscription: Subscription) -> None:
         filters = _filters(subscription.filters)
         for wanted in (None,) if filters is None else filters:
-            self._put(Entry(subscription, wanted))
+            self._put(IndexedFilter(subscription, wanted))
 
-    def concerned(self, event: Mapping[str, Any]) -> Iterator[Entry]:
+    def candidates(self, event: Mapping[str, Any]) -> Iterator[IndexedFilter]:
         """Entries that may take the event, judged as far as this side can; a subscription may come twice."""
         kind = event.get("type")
-        for shelf in (self._shelves.get(kind) if isinstance(kind, str) else None, self._shelves.get("")):
-            if shelf is None:
+        for of_type in (self._types.get(kind) if isinstance(kind, str) else None, self._types.get("")):
+            if of_type is None:
                 continue
-            for place, entries in shelf.by_key.items():
+            for place, entries in of_type.by_key.items():
                 text = text_at(place, event)
                 if text is not None:
                     yield from (entry for entry in entries.get(text, ()) if _may(entry, event))
-            yield from (entry for entry in shelf.others if _may(entry, event))
+            yield from (entry for entry in of_type.others if _may(entry, event))
 
-    def _put(self, entry: Entry) -> None:
+    def _put(self, entry: IndexedFilter) -> None:
         kind, key = "", None
         if entry.wanted is not None:
             try:
                 kind, key = event_type(entry.wanted), index_key(entry.wanted)
             except Exception:
                 log.exception("a filter cannot be looked up", extra={"action": "filter.doubtful"})
-        shelf = self._shelves.setdefault(kind, _Shelf())
+        of_type = self._types.setdefault(kind, _TypeIndex())
         if key is None:
-            shelf.others.append(entry)
+            of_type.others.append(entry)
         else:
             place, text = key
-            shelf.by_key.setdefault(place, {}).setdefault(text, []).append(entry)
+            of_type.by_key.setdefault(place, {}).setdefault(text, []).append(entry)
 
 
 def _filters(data: bytes) -> Sequence[_Filter] | None:
@@ -86,7 +86,7 @@ def _filters(data: bytes) -> Sequence[_Filter] | None:
     )
 
 
-def _may(entry: Entry, event: Mapping[str, Any]) -> bool:
+def _may(entry: IndexedFilter, event: Mapping[str, Any]) -> bool:
     if entry.wanted is None:
         return True
     try:

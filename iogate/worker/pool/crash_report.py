@@ -1,6 +1,6 @@
 """What a run was at when its worker died: noted by the worker beforehand, read by who buries it.
 
-Each run of a solitary worker has a `Witness`, which leaves word in the worker's sign of life; `pool`
+Each run of a solitary worker has a `TaskRecorder`, which leaves word in the worker's sign of life; `pool`
 makes of the last note the error of a run that is poisoned. Invariants: a note is there before what it speaks
 of begins, at the cost of one local write; it holds no data, only where in the program the run is.
 """
@@ -31,7 +31,7 @@ _OUT_OF_MEMORY = {-signal.SIGKILL, -signal.SIGABRT}
 """The kernel's way to end a process for its memory, and jq's to end its own."""
 
 
-class Note(msgspec.Struct, frozen=True, kw_only=True):
+class CrashNote(msgspec.Struct, frozen=True, kw_only=True):
     uid: str
     pointer: str | None = None
     """Static, of the task; None: nobody can tell, there are several."""
@@ -40,13 +40,13 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     """It does not compute: what it calls or runs is under way."""
 
 
-class Witness:
+class TaskRecorder:
     """Writes down what one run comes to, before it does."""
 
-    def __init__(self, uid: str, program: Program, leave_word: Callable[[bytes], None]) -> None:
+    def __init__(self, uid: str, program: Program, record_progress: Callable[[bytes], None]) -> None:
         self._uid = uid
         self._program = program
-        self._leave_word = leave_word
+        self._record_progress = record_progress
 
     def before(self, state: State, happened: Sequence[EngineEvent], now_ms: int) -> int:
         """Note what the next slice comes to; how many steps it may have, so that it comes to nothing else."""
@@ -59,18 +59,20 @@ class Witness:
 
     def _note(self, found: lookahead.NextTask | None, *, calls: bool = False) -> None:
         pointer, name = (None, "") if found is None else (found.pointer, found.name)
-        self._leave_word(msgspec.json.encode(Note(uid=self._uid, pointer=pointer, name=name, calls=calls)))
+        self._record_progress(
+            msgspec.json.encode(CrashNote(uid=self._uid, pointer=pointer, name=name, calls=calls))
+        )
 
 
-def read(text: bytes) -> Note | None:
+def decode_note(text: bytes) -> CrashNote | None:
     """The note; None where none was written."""
     try:
-        return msgspec.json.decode(text, type=Note)
+        return msgspec.json.decode(text, type=CrashNote)
     except msgspec.DecodeError:
         return None
 
 
-def account(note: Note, gone: Exit | None, error_types: str) -> bytes:
+def describe_crash(note: CrashNote, gone: Exit | None, error_types: str) -> bytes:
     """The error of a run that ended its last worker; `gone`: how that went, where it was seen."""
     task = f'task "{note.name}": ' if note.name else ""
     how, cause = _last(gone)

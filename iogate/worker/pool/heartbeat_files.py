@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 FOLDER = "workers"
 
 
-class Sign:
+class HeartbeatFile:
     """What a living worker shows; without a descriptor, nothing."""
 
     def __init__(self, descriptor: int | None = None) -> None:
         self._descriptor = descriptor
 
-    def leave_word(self, line: bytes) -> None:
+    def record_progress(self, line: bytes) -> None:
         """For who buries this worker; the last word counts."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
@@ -39,23 +39,23 @@ class Sign:
 
 
 @contextlib.contextmanager
-def held(data_dir: Path, worker: str) -> Iterator[Sign]:
+def hold(data_dir: Path, worker: str) -> Iterator[HeartbeatFile]:
     """Show that this worker lives, meanwhile; where the folder allows no locks, do without."""
     path = data_dir / FOLDER / worker
     try:
         descriptor = _lock(path)
     except OSError as error:
-        log.debug("no sign of life in %s: %s", path.parent, error, extra={"action": "sign.impossible"})
-        yield Sign()
+        log.debug("no sign of life in %s: %s", path.parent, error, extra={"action": "heartbeat.impossible"})
+        yield HeartbeatFile()
         return
     try:
-        yield Sign(descriptor)
+        yield HeartbeatFile(descriptor)
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
 
 
-def abandoned(data_dir: Path) -> list[str]:
+def find_abandoned(data_dir: Path) -> list[str]:
     """Workers that died without a word."""
     try:
         paths = sorted((data_dir / FOLDER).iterdir())
@@ -64,7 +64,7 @@ def abandoned(data_dir: Path) -> list[str]:
     return [path.name for path in paths if not path.name.startswith(".") and _is_free(path)]
 
 
-def last_word(data_dir: Path, worker: str) -> bytes:
+def read_progress(data_dir: Path, worker: str) -> bytes:
     """What a worker that is gone left word of; empty where it did not."""
     try:
         with (data_dir / FOLDER / worker).open("rb") as file:
@@ -73,7 +73,7 @@ def last_word(data_dir: Path, worker: str) -> bytes:
         return b""
 
 
-def forget(data_dir: Path, worker: str) -> None:
+def remove(data_dir: Path, worker: str) -> None:
     """Remove the sign of a worker that is buried."""
     with contextlib.suppress(OSError):
         (data_dir / FOLDER / worker).unlink(missing_ok=True)

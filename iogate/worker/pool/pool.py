@@ -38,7 +38,7 @@ HAND_BACK_S = 5.0
 """Time after `drain_timeout` for handing back the runs that are left."""
 
 
-class Workforce:
+class Pool:
     """Workers and solitary workers of one parent; `settings.redis_url` is set."""
 
     def __init__(self, settings: Settings, root: Path) -> None:
@@ -48,14 +48,14 @@ class Workforce:
         self._store: Store | None = None
         self._opening = asyncio.Lock()
         self._burials: set[asyncio.Task[None]] = set()
-        self._stand_in = standby.StandIn(PREFIX)
+        self._standby = standby.Standby(PREFIX)
 
     def children(self, count: int | None = None) -> tuple[Child, ...]:
         """The workers that the settings ask for."""
         wanted = self._settings.workers if count is None else count
         return tuple(self._child(f"{PREFIX}{n}") for n in range(1, wanted + 1))
 
-    async def exited(self, gone: Exit) -> None:
+    async def handle_exit(self, gone: Exit) -> None:
         """After each exit of a child: what a worker held goes to others."""
         if not gone.name.startswith((PREFIX, SOLITARY_PREFIX, standby.PREFIX)):
             return
@@ -64,7 +64,7 @@ class Workforce:
         task.add_done_callback(self._burials.discard)
 
     async def watch(self, supervisor: Supervisor) -> None:
-        """Start a solitary worker while suspects wait, a stand-in while a worker is silent; until cancelled.
+        """Start a solitary worker while suspects wait, a standby while a worker is silent.
 
         One solitary start at a time, after those who serve everybody else: a crash leaves many suspects at
         once, and the start of a process costs a second of a core.
@@ -75,12 +75,12 @@ class Workforce:
             await supervisor.ready(READY_S)
             while True:
                 await asyncio.sleep(LOOK_S)
-                self._stand_in.look(supervisor, self._child)
+                self._standby.look(supervisor, self._child)
                 free = [name for name in names if name not in supervisor.pids()]
                 if free and await self._suspects() and await supervisor.ready(LOOK_S):
                     supervisor.add(self._child(free[0], solitary=True))
         finally:
-            await self._stand_in.close()
+            await self._standby.close()
             await self.close()
 
     async def _suspects(self) -> int:
@@ -101,7 +101,7 @@ class Workforce:
 
     async def _bury_abandoned(self) -> None:
         """What a parent that was killed could not do: its workers died with it, and nobody noticed."""
-        dead = await asyncio.to_thread(heartbeat_files.abandoned, self._data_dir)
+        dead = await asyncio.to_thread(heartbeat_files.find_abandoned, self._data_dir)
         await asyncio.gather(*(self._bury(worker) for worker in dead))
 
     def _child(self, name: str, *, solitary: bool = False) -> Child:
@@ -142,8 +142,10 @@ class Workforce:
         uid, error = "", POISONED
         # One that was told to end and had to be killed did not die by itself.
         seen = gone is not None and gone.reason != "stopped"
-        if (note := crash_report.read(heartbeat_files.last_word(self._data_dir, worker))) is not None:
-            uid, error = note.uid, crash_report.account(note, gone, self._settings.error_types)
+        if (
+            note := crash_report.decode_note(heartbeat_files.read_progress(self._data_dir, worker))
+        ) is not None:
+            uid, error = note.uid, crash_report.describe_crash(note, gone, self._settings.error_types)
         try:
             async with asyncio.timeout(BURY_S):
                 while True:
@@ -156,7 +158,7 @@ class Workforce:
                         await asyncio.sleep(LOOK_S)
         except TimeoutError:
             return
-        heartbeat_files.forget(self._data_dir, worker)
+        heartbeat_files.remove(self._data_dir, worker)
         if runs:
             log.warning(
                 "%d run of %s goes on elsewhere" if runs == 1 else "%d runs of %s go on elsewhere",

@@ -1,6 +1,6 @@
 """One worker more while another is silent: an expression that does not end holds up its own worker alone.
 
-Asked by `pool` at each look. Invariants: there is one stand-in at most that takes runs, and its end is
+Asked by `pool` at each look. Invariants: there is one standby worker at most that takes runs, and its end is
 graceful. It stays for a while, so that a machine that is merely busy does not start one after the other.
 
     none ──a worker silent for SILENT_S──▶ stands in ──all workers tick, for CALM_S──▶ drains, ends
@@ -21,14 +21,14 @@ from iogate.supervision.supervisor import Child, Supervisor
 
 log = logging.getLogger(__name__)
 
-PREFIX = "stand-in-"
+PREFIX = "standby-"
 SILENT_S = 2.5
 """Longer than an honest step takes; a worker ticks each second."""
 CALM_S = 30.0
 AGAIN_S = 10.0
 
 
-class StandIn:
+class Standby:
     """Beside the workers whose names begin with `workers`."""
 
     def __init__(self, workers: str, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -57,7 +57,7 @@ class StandIn:
                 "%s takes runs meanwhile: no sign of life of %s",
                 name,
                 silent or "a worker that is starting",
-                extra={"action": "worker.stands_in", "child": name},
+                extra={"action": "standby.started", "child": name},
             )
             supervisor.add(replace(make(name), once=True))
 
@@ -79,7 +79,7 @@ class StandIn:
 
     def _end(self, supervisor: Supervisor, name: str) -> None:
         # A task of its own: it may take as long as its runs have left to be let go.
-        log.info("%s ends: all workers tick", name, extra={"action": "worker.stood_in", "child": name})
+        log.info("%s ends: all workers tick", name, extra={"action": "standby.ending", "child": name})
         ending = asyncio.create_task(supervisor.remove(name), name=f"end {name}")
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)

@@ -36,29 +36,31 @@ NAMED = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resolved:
+class ResolvedChildren:
     children: list[Child] = field(default_factory=list)
     failed: list[ChildEnded] = field(default_factory=list)
     """Of tasks that wait: the error that each is told."""
 
 
-class Children:
+class ChildResolver:
     def __init__(self, revisions: Revisions) -> None:
         self._revisions = revisions
         self._uids = UidSource()
         self._kept: OrderedDict[int, Revision] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def resolve(self, claim: Claim, starts: Sequence[StartChild], then: Callable[[Resolved], None]) -> None:
+    def resolve(
+        self, claim: Claim, starts: Sequence[StartChild], then: Callable[[ResolvedChildren], None]
+    ) -> None:
         """Find the workflows, then call; a store out of reach is asked again."""
         task = asyncio.create_task(self._resolve(claim, starts, then))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _resolve(
-        self, claim: Claim, starts: Sequence[StartChild], then: Callable[[Resolved], None]
+        self, claim: Claim, starts: Sequence[StartChild], then: Callable[[ResolvedChildren], None]
     ) -> None:
-        resolved = Resolved()
+        resolved = ResolvedChildren()
         for start in starts:
             try:
                 resolved.children.append(await self._child(claim, start))

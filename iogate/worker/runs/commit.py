@@ -12,10 +12,10 @@ from iogate.engine.commands import Emit
 from iogate.engine.state.run_state import State, WaitingFor
 from iogate.store.revisions.schedules import LIVE_REVISION
 from iogate.store.runs.commits import Child, Commit, Move
-from iogate.worker.events.lifecycle import Chronicle
-from iogate.worker.events.sinks import Leaving
+from iogate.worker.events.lifecycle import LifecycleEvents
+from iogate.worker.events.sinks import OutgoingEvent
 from iogate.worker.runs.codec import NOTHING, Delta, encode, encode_data
-from iogate.worker.runs.journal import lines
+from iogate.worker.runs.journal import encode_entries
 from iogate.worker.secrets.redaction import Redaction
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ def build(run: Run, move: Move, due_ms: int | None, redaction: Redaction) -> tup
     before = run.codec.stored.status if run.codec.stored is not None else "pending"
     delta = _delta(run, state, ended=ended)
     emits = run.outgoing.emits
-    emitted = [Leaving(type=e.event["type"], data=_event(e), lifecycle=False) for e in emits]
-    lifecycle: list[Leaving] = []
+    emitted = [OutgoingEvent(type=e.event["type"], data=_event(e), lifecycle=False) for e in emits]
+    lifecycle: list[OutgoingEvent] = []
     # The standing run of a schedule decides when others start; to the standard it is no run.
     standing = claim.revision == LIVE_REVISION
     if sinks.lifecycle and not standing:
-        chronicle = Chronicle(run.uid, claim.workflow, statuses=sinks.statuses)
+        lifecycle_events = LifecycleEvents(run.uid, claim.workflow, statuses=sinks.statuses)
         step = f"{claim.attempt}/{run.seq + 1}"
-        lifecycle = chronicle.tell(notes, step, redaction, before=before, after=state.status)
+        lifecycle = lifecycle_events.build(notes, step, redaction, before=before, after=state.status)
     return state, Commit(
         uid=run.uid,
         token=claim.token,
@@ -62,7 +62,7 @@ def build(run: Run, move: Move, due_ms: int | None, redaction: Redaction) -> tup
         values=delta.values,
         values_gone=delta.values_gone,
         tasks=rows,
-        journal=lines(notes, redaction),
+        journal=encode_entries(notes, redaction),
         output=encode_data(state.output, "the output of the workflow")
         if ended and state.status == "completed"
         else None,

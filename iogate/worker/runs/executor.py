@@ -30,12 +30,12 @@ from iogate.store.runs.claims import Claim
 from iogate.store.runs.commits import Move
 from iogate.store.runs.leases import CommitResult, Leases
 from iogate.timing.clock import StoreClock
-from iogate.worker.runs.children import Children, Resolved
+from iogate.worker.runs.children import ChildResolver, ResolvedChildren
 from iogate.worker.runs.committer import Committer
 from iogate.worker.runs.decision import Continue, Resolve, Rest, Store, decide, earliest
 from iogate.worker.runs.effects import EffectRunner
 from iogate.worker.runs.inbox import InboxReader
-from iogate.worker.runs.loader import Loader, Unfit, broken
+from iogate.worker.runs.loader import Loader, RunFault, fault_from
 from iogate.worker.runs.phase import Resting
 from iogate.worker.runs.run import Run
 from iogate.worker.runs.scheduler import Scheduler
@@ -56,7 +56,7 @@ class Executor:
         *,
         leases: Leases,
         loader: Loader,
-        children: Children,
+        children: ChildResolver,
         effects: Effects,
         secrets: SecretStore,
         clock: StoreClock,
@@ -103,8 +103,8 @@ class Executor:
         self._runs[claim.uid] = run
         try:
             self.loader.restore(run)
-        except Unfit as unfit:
-            self._fault(run, unfit)
+        except RunFault as fault:
+            self._fault(run, fault)
         else:
             self.step(run)
 
@@ -195,7 +195,7 @@ class Executor:
                 run.budget(happened, now_ms),
             )
         except Exception as error:  # noqa: BLE001 - a defect of ours faults one run, not the worker
-            self._fault(run, broken(run, "the engine failed", error))
+            self._fault(run, fault_from(run, "the engine failed", error))
             return
         run.apply(advanced)
         leaves = self.draining or run.suspended
@@ -215,7 +215,7 @@ class Executor:
         if isinstance(run.phase, Resting) and run.phase.timer is not None and not run.effects:
             self.step(run)
 
-    def _resolved(self, run: Run, resolved: Resolved) -> None:
+    def _resolved(self, run: Run, resolved: ResolvedChildren) -> None:
         run.resolved(resolved.children, resolved.failed)
         self.step(run)
 
@@ -246,7 +246,7 @@ class Executor:
                 self.lose(run, "not even its end can be stored")
                 return
             run.unencodable()
-            self._fault(run, broken(run, "its state cannot be stored", error))
+            self._fault(run, fault_from(run, "its state cannot be stored", error))
             return
         self.leaving += run.leaving
         if commit.size > keys.COMMIT_BYTES:
@@ -323,10 +323,10 @@ class Executor:
             return
         self.leaving -= run.leaving
         run.commit_refused()
-        self._fault(run, Unfit("runtime", f"the store refused the run's state: {reason}"))
+        self._fault(run, RunFault("runtime", f"the store refused the run's state: {reason}"))
 
-    def _fault(self, run: Run, unfit: Unfit) -> None:
-        described = WorkflowError(unfit.kind, title=unfit.title, detail=unfit.detail, instance="/").to_json()
+    def _fault(self, run: Run, fault: RunFault) -> None:
+        described = WorkflowError(fault.kind, title=fault.title, detail=fault.detail, instance="/").to_json()
         run.fault(in_family(described, self._secrets.error_types), self._clock.now_ms())
         self._commit(run, "end", None)
 

@@ -20,7 +20,7 @@ from iogate.worker.events.sinks import Sinks
 from iogate.worker.secrets.redaction import Redaction
 
 
-class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+class JournalEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     at: int
     kind: str
     reference: str = ""
@@ -51,7 +51,7 @@ MOST_LEAVING: Final = 100
 """Events and children that wait for a commit, before the run stops computing for it."""
 
 
-def lines(notes: list[Note], redaction: Redaction) -> list[bytes]:
+def encode_entries(notes: list[Note], redaction: Redaction) -> list[bytes]:
     """One JSON object a note; no more than the store keeps."""
     if len(notes) > KEPT:
         notes = notes[-KEPT:]
@@ -60,13 +60,15 @@ def lines(notes: list[Note], redaction: Redaction) -> list[bytes]:
     for note in notes:
         if note.kind in _STARTS:
             # With us a task comes into being when its turn comes; the standard tells the two apart.
-            written.append(_encode(Line(note.at_ms, "task.created", note.reference, note.name)))
+            written.append(_encode(JournalEntry(note.at_ms, "task.created", note.reference, note.name)))
         detail = note.detail if idle else redaction.scrub(note.detail)
-        written.append(_encode(Line(note.at_ms, note.kind, note.reference, note.name, detail or None)))
+        written.append(
+            _encode(JournalEntry(note.at_ms, note.kind, note.reference, note.name, detail or None))
+        )
     return written[-KEPT:]
 
 
-def gather(rows: dict[str, TaskRow], notes: list[Note]) -> None:
+def update_rows(rows: dict[str, TaskRow], notes: list[Note]) -> None:
     """Bring rows up to date: the latest status of each task, and how often it started."""
     for note in notes:
         status = _STATUS.get(note.kind)
@@ -114,11 +116,11 @@ class Outgoing:
     def note(self, notes: Sequence[Note]) -> None:
         self._notes.extend(notes)
         if len(self._notes) > MOST_NOTES and not self._sinks.lifecycle:
-            gather(self._rows, self._notes)
+            update_rows(self._rows, self._notes)
             self._counted, self._notes = self._notes[-KEPT:], []
 
     def history(self) -> tuple[list[Note], list[TaskRow]]:
         """Return the notes for the journal and the rows of the tasks that they are about."""
-        gather(self._rows, self._notes)
+        update_rows(self._rows, self._notes)
         notes = [*self._counted, *self._notes] if self._counted else self._notes
         return notes, list(self._rows.values())

@@ -1,7 +1,7 @@
 """From a claim to a run in this worker's hands: its program, its facts, and the state that is stored.
 
 Used by `executor`. Invariant: a taken run is in `waiting` or among the runs of `executor`, never in both; one
-that cannot be gone on with raises `Unfit`, and nothing else suffers.
+that cannot be gone on with raises `RunFault`, and nothing else suffers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from iogate.compiler.program import Program
 from iogate.store.runs.claims import Claim
 from iogate.worker.events.sinks import Sinks
-from iogate.worker.pool.crash_report import Witness
+from iogate.worker.pool.crash_report import TaskRecorder
 from iogate.worker.runs.codec import TooDeep, decode
 from iogate.worker.runs.inbox import deliver
 from iogate.worker.runs.programs import Programs, Unloadable
@@ -23,7 +23,7 @@ from iogate.worker.secrets.secret_store import SecretStore
 log = logging.getLogger(__name__)
 
 
-class Unfit(Exception):
+class RunFault(Exception):
     """A run that this worker cannot go on with; `kind` is one of the standard's errors."""
 
     def __init__(self, kind: str, detail: str, title: str | None = None) -> None:
@@ -40,13 +40,13 @@ class Loader:
         secrets: SecretStore,
         sinks: Sinks,
         *,
-        leave_word: Callable[[bytes], None] | None,
+        record_progress: Callable[[bytes], None] | None,
     ) -> None:
-        """`leave_word`: these runs may have ended a worker; keep a line for who buries this one."""
+        """`record_progress`: these runs may have ended a worker; keep a line for who buries this one."""
         self._programs = programs
         self._secrets = secrets
         self._sinks = sinks
-        self._leave_word = leave_word
+        self._record_progress = record_progress
         self._loop = asyncio.get_running_loop()
         self.waiting: dict[str, Claim] = {}
         """Taken, and waiting for its program."""
@@ -67,17 +67,17 @@ class Loader:
             held_until=held_until,
             now=self._loop.time(),
             sinks=self._sinks,
-            witness=self._witness(claim, program),
+            recorder=self._make_recorder(claim, program),
         )
 
     def restore(self, run: Run) -> None:
         """Give the run what the store has of it.
 
-        Raises Unfit where the run is forged, or its program or state cannot be loaded.
+        Raises RunFault where the run is forged, or its program or state cannot be loaded.
         """
         claim = run.claim
         if claim.forged:
-            raise Unfit(
+            raise RunFault(
                 "authentication",
                 f"{claim.forged} was not written by a process that has the link_key, or was changed since: "
                 "nothing of it was executed",
@@ -85,7 +85,7 @@ class Loader:
             )
         program = self._programs.get(claim.program)
         if isinstance(program, Unloadable):
-            raise Unfit("configuration", program.reason)
+            raise RunFault("configuration", program.reason)
         try:
             value = decode(claim.input)
             state = None
@@ -96,26 +96,26 @@ class Loader:
                 raise ValueError("its frames are gone")  # noqa: TRY301 - the same end as for what cannot be decoded
         except Exception as error:
             # A defect of ours faults one run, not the worker.
-            raise broken(run, "what is stored of it cannot be loaded", error) from error
+            raise fault_from(run, "what is stored of it cannot be loaded", error) from error
         run.restore(value, state)
         deliver(run, claim.inbox)
         if claim.cancelled:
             run.cancel(claim.reason)
 
-    def _witness(self, claim: Claim, program: Program | None) -> Witness | None:
-        if self._leave_word is None or program is None:
+    def _make_recorder(self, claim: Claim, program: Program | None) -> TaskRecorder | None:
+        if self._record_progress is None or program is None:
             return None
-        return Witness(claim.uid, program, self._leave_word)
+        return TaskRecorder(claim.uid, program, self._record_progress)
 
     def _arrived(self, claim: Claim, held_until: float, again: Callable[[Claim, float], None]) -> None:
         if self.waiting.pop(claim.uid, None) is not None:
             again(claim, held_until)
 
 
-def broken(run: Run, what: str, error: Exception) -> Unfit:
+def fault_from(run: Run, what: str, error: Exception) -> RunFault:
     """Return the fault of a run whose step failed; a defect of ours is logged with its traceback."""
     if isinstance(error, TooDeep):
-        return Unfit("runtime", str(error), error.title)
+        return RunFault("runtime", str(error), error.title)
     log.error(
         "run %s: %s",
         run.uid,
@@ -123,4 +123,4 @@ def broken(run: Run, what: str, error: Exception) -> Unfit:
         exc_info=error,
         extra={"action": "run.broken", "uid": run.uid},
     )
-    return Unfit("runtime", f"internal error: {what}: {type(error).__name__}: {error}")
+    return RunFault("runtime", f"internal error: {what}: {type(error).__name__}: {error}")

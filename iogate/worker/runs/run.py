@@ -20,7 +20,7 @@ from iogate.engine.state.run_state import State
 from iogate.store.runs.claims import Claim
 from iogate.store.runs.commits import Child, Commit, Move
 from iogate.worker.events.sinks import Sinks
-from iogate.worker.pool.crash_report import Witness
+from iogate.worker.pool.crash_report import TaskRecorder
 from iogate.worker.runs.codec import Codec
 from iogate.worker.runs.commit import build
 from iogate.worker.runs.journal import Outgoing
@@ -51,7 +51,7 @@ class Run:
         "_inbox_has_more",
         "_performs",
         "_phase",
-        "_witness",
+        "_recorder",
         "cancelled",
         "claim",
         "codec",
@@ -82,11 +82,11 @@ class Run:
         held_until: float,
         now: float,
         sinks: Sinks,
-        witness: Witness | None,
+        recorder: TaskRecorder | None,
     ) -> None:
         """`program` is None if it cannot be loaded; `held_until` and `now` are times of the loop's clock.
 
-        With a `witness`, the run may have killed a worker: each step is recorded before it is taken.
+        With a `recorder`, the run may have killed a worker: each step is recorded before it is taken.
         """
         self.claim = claim
         self.program = program
@@ -118,7 +118,7 @@ class Run:
         self.cancelled = False
         self.suspended = False
         self._phase: Phase = READY
-        self._witness = witness
+        self._recorder = recorder
         self._expired = False
         self._inbox: list[EngineEvent] = []
         self._heard = 0
@@ -156,7 +156,7 @@ class Run:
     @property
     def careful(self) -> bool:
         """Whether each step is a slice of its own."""
-        return self._witness is not None
+        return self._recorder is not None
 
     @property
     def has_performs(self) -> bool:
@@ -255,7 +255,7 @@ class Run:
     def budget(self, happened: Sequence[EngineEvent], now_ms: int) -> int:
         """Return the number of steps of the slice."""
         return (
-            self.pace.steps if self._witness is None else self._witness.before(self.state, happened, now_ms)
+            self.pace.steps if self._recorder is None else self._recorder.before(self.state, happened, now_ms)
         )
 
     def apply(self, step: Advance) -> None:
@@ -302,8 +302,8 @@ class Run:
 
     def record_rest(self) -> None:
         """Record for a crash report which effect is under way."""
-        if self._witness is not None:
-            self._witness.resting(self.state)
+        if self._recorder is not None:
+            self._recorder.resting(self.state)
 
     # Effects.
 

@@ -21,7 +21,7 @@ from iogate.security.secrets import Unset, resolve
 from iogate.settings import Settings
 from iogate.settings.redis_url import passwords
 from iogate.store.maintenance.presence import SECRETS, UNSET
-from iogate.worker.events.sinks import of_settings
+from iogate.worker.events.sinks import read_sinks
 from iogate.worker.secrets.redaction import Redaction
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class SecretStore:
         self._resolved: dict[str, Any] | None = None
         self._faults: dict[str, str] = {}
         self._unset: dict[str, str] = {}
-        self._sinks = {sink.name: sink.headers for sink in of_settings(settings).all}
+        self._sinks = {sink.name: sink.headers for sink in read_sinks(settings).all}
         self._headers: dict[str, dict[str, str] | None] = {}
         self._environments: dict[tuple[str, ...], Environment] = {}
         self.redaction = Redaction()

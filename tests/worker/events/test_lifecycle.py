@@ -13,7 +13,7 @@ import msgspec
 from iogate.engine.commands import Note
 from iogate.store import keys
 from iogate.store.events.outbox import Entry
-from iogate.worker.events.lifecycle import PREFIX, Chronicle, of_entry
+from iogate.worker.events.lifecycle import PREFIX, LifecycleEvents, build_from_entry
 from iogate.worker.secrets.redaction import Redaction
 from tests.worker.events.test_delivery import sinks
 from tests.worker.sink import SinkServer
@@ -248,7 +248,7 @@ def test_what_the_store_did_has_one_id_a_line_and_its_error_no_secrets() -> None
     def event_of(number: int) -> dict[str, Any]:
         raw = msgspec.Raw(json.dumps(line).encode())
         entry = Entry(uid="1", workflow="test/waits:1.0.0", number=number, line=raw)
-        (event,) = of_entry(entry, Redaction(["hush-hush"]), statuses=False)
+        (event,) = build_from_entry(entry, Redaction(["hush-hush"]), statuses=False)
         made: dict[str, Any] = json.loads(event.data)
         return made
 
@@ -256,6 +256,9 @@ def test_what_the_store_did_has_one_id_a_line_and_its_error_no_secrets() -> None
     assert event_of(1)["id"] != event_of(2)["id"]
     assert event_of(1)["data"]["error"] == {"title": "poisoned", "detail": "[redacted]"}
     assert "hush-hush" not in json.dumps(event_of(1))
-    chronicle, notes = Chronicle("1", "test/waits:1.0.0"), [Note(kind="workflow.started", at_ms=5)]
-    first, second = (chronicle.tell(notes, f"{attempt}/1", Redaction()) for attempt in (1, 2))
+    lifecycle_events, notes = (
+        LifecycleEvents("1", "test/waits:1.0.0"),
+        [Note(kind="workflow.started", at_ms=5)],
+    )
+    first, second = (lifecycle_events.build(notes, f"{attempt}/1", Redaction()) for attempt in (1, 2))
     assert json.loads(first[0].data)["id"] != json.loads(second[0].data)["id"]

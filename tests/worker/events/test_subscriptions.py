@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from iogate.engine.event_prefilter import may_match
 from iogate.store.events.bus import Subscription
-from iogate.worker.events.subscriptions import Directory
+from iogate.worker.events.subscriptions import SubscriptionIndex
 from tests.examples import examples
 
 WORDS = st.sampled_from(["a", "b", "7", "a.b", "com.shop.paid"])
@@ -40,10 +40,10 @@ def subscription(number: int, filters: Any) -> Subscription:
 @settings(max_examples=examples(300))
 @given(wants=st.lists(st.lists(FILTERS, min_size=1, max_size=3), max_size=8), event=EVENTS)
 def test_looking_up_finds_what_going_through_all_finds(wants: list[Any], event: dict[str, Any]) -> None:
-    directory = Directory()
+    index = SubscriptionIndex()
     for number, filters in enumerate(wants):
-        directory.add(subscription(number, filters))
-    found = {entry.subscription.uid for entry in directory.concerned(event)}
+        index.add(subscription(number, filters))
+    found = {entry.subscription.uid for entry in index.candidates(event)}
     expected = {
         str(number)
         for number, filters in enumerate(wants)
@@ -54,17 +54,17 @@ def test_looking_up_finds_what_going_through_all_finds(wants: list[Any], event: 
 
 def test_an_event_meets_its_own_among_ten_thousand() -> None:
     """By counting judgements: only the entry whose key it carries is judged."""
-    directory = Directory()
+    index = SubscriptionIndex()
     for number in range(10_000):
-        directory.add(
+        index.add(
             subscription(number, [{"match": {"type": "paid"}, "correlate": [[".data.order", f"o{number}"]]}])
         )
     event = {"type": "paid", "source": "s", "data": {"order": "o77"}}
-    assert [entry.subscription.uid for entry in directory.concerned(event)] == ["77"]
+    assert [entry.subscription.uid for entry in index.candidates(event)] == ["77"]
 
 
 def test_what_cannot_be_read_is_met_by_every_event() -> None:
-    directory = Directory()
-    directory.add(Subscription(uid="1", frame=1, filters=b"rubbish"))
-    directory.add(Subscription(uid="2", frame=1, filters=b'[{"match": 7, "correlate": null}]'))
-    assert {entry.subscription.uid for entry in directory.concerned({"type": "a"})} == {"1", "2"}
+    index = SubscriptionIndex()
+    index.add(Subscription(uid="1", frame=1, filters=b"rubbish"))
+    index.add(Subscription(uid="2", frame=1, filters=b'[{"match": 7, "correlate": null}]'))
+    assert {entry.subscription.uid for entry in index.candidates({"type": "a"})} == {"1", "2"}

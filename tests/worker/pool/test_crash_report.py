@@ -11,12 +11,12 @@ from iogate.engine.commands import Resumed
 from iogate.engine.state.run_state import State
 from iogate.errors import ERROR_FAMILIES
 from iogate.supervision.supervisor import Exit
-from iogate.worker.pool.crash_report import Note, Witness, account, read
+from iogate.worker.pool.crash_report import CrashNote, TaskRecorder, decode_note, describe_crash
 from tests.worker.site import NOOP
 
 DIED = "the worker that ran this run alone died 3 times"
 BOUND = "Bound it, or move the work to a script, which has limits of its own"
-BIG = Note(uid="42", pointer="/do/1/big", name="big")
+BIG = CrashNote(uid="42", pointer="/do/1/big", name="big")
 
 
 def gone(**members: object) -> Exit:
@@ -68,14 +68,14 @@ def gone(**members: object) -> Exit:
     ],
 )
 def test_the_error_names_the_task_how_it_went_and_what_to_do(left: Exit | None, how: str, words: str) -> None:
-    error = json.loads(account(BIG, left, "open-workflow"))
+    error = json.loads(describe_crash(BIG, left, "open-workflow"))
     assert (error["title"], error["status"], error["instance"]) == ("poisoned", 500, "/do/1/big")
     assert error["detail"] == f'task "big": {DIED}{how}: most likely {words}. {BOUND}'
 
 
 def test_of_what_a_task_calls_no_expression_is_blamed() -> None:
-    note = Note(uid="42", pointer="/do/0/f", name="f", calls=True)
-    error = json.loads(account(note, gone(code=-11), "open-workflow"))
+    note = CrashNote(uid="42", pointer="/do/0/f", name="f", calls=True)
+    error = json.loads(describe_crash(note, gone(code=-11), "open-workflow"))
     assert error["detail"] == (
         f'task "f": {DIED}, the last time by signal 11: most likely what the task calls ended the worker '
         "or held it up: a Python function shares the worker's process, a script has one of its own"
@@ -83,7 +83,7 @@ def test_of_what_a_task_calls_no_expression_is_blamed() -> None:
 
 
 def test_where_nobody_can_tell_the_task_none_is_named() -> None:
-    error = json.loads(account(Note(uid="42"), None, "serverless-workflow"))
+    error = json.loads(describe_crash(CrashNote(uid="42"), None, "serverless-workflow"))
     assert "instance" not in error
     assert error["detail"].startswith(f"{DIED}: most likely an expression")
     assert error["type"] == f"{ERROR_FAMILIES['serverless-workflow']}runtime"
@@ -91,14 +91,14 @@ def test_where_nobody_can_tell_the_task_none_is_named() -> None:
 
 def test_word_is_left_of_what_comes_and_holds_no_data() -> None:
     words: list[bytes] = []
-    witness = Witness("42", load(NOOP), words.append)
-    assert witness.before(State(), (), 1) == 0
-    assert read(words[-1]) == Note(uid="42", pointer="/input")
-    assert witness.before(State(), [Resumed()], 1) == 0
-    witness.resting(State())
-    assert read(words[-1]) == Note(uid="42", calls=True)
+    recorder = TaskRecorder("42", load(NOOP), words.append)
+    assert recorder.before(State(), (), 1) == 0
+    assert decode_note(words[-1]) == CrashNote(uid="42", pointer="/input")
+    assert recorder.before(State(), [Resumed()], 1) == 0
+    recorder.resting(State())
+    assert decode_note(words[-1]) == CrashNote(uid="42", calls=True)
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"uid": 1}'])
 def test_what_is_no_note_says_nothing(text: bytes) -> None:
-    assert read(text) is None
+    assert decode_note(text) is None

@@ -1,4 +1,4 @@
-"""A stand-in is there for who is silent, not for who starts, and no longer than needed and a while."""
+"""A standby worker is there for who is silent, not for who starts, and no longer than needed and a while."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from iogate.supervision.supervisor import Child, Supervisor
 from iogate.worker.pool import standby
-from iogate.worker.pool.standby import AGAIN_S, CALM_S, PREFIX, SILENT_S, StandIn
+from iogate.worker.pool.standby import AGAIN_S, CALM_S, PREFIX, SILENT_S, Standby
 from tests.worker.site import until
 from tests.worker.test_supervisor import SLEEP, TICKER
 
@@ -28,29 +28,29 @@ class Clock:
         return self.now_s
 
 
-def test_who_is_only_starting_needs_no_stand_in_and_does_not_send_one_away() -> None:
+def test_who_is_only_starting_needs_no_standby_worker_and_does_not_send_one_away() -> None:
     clock = Clock()
-    stand_in = StandIn("worker-", clock=clock)
-    assert not stand_in.needed([None, 0.5])
-    assert stand_in.needed([SILENT_S, 0.5])
+    extra = Standby("worker-", clock=clock)
+    assert not extra.needed([None, 0.5])
+    assert extra.needed([SILENT_S, 0.5])
     for _ in range(10):
         clock.now_s += CALM_S / 2
-        assert stand_in.needed([None, 0.5])
+        assert extra.needed([None, 0.5])
     clock.now_s += CALM_S / 2
-    assert stand_in.needed([0.5, 0.5])
+    assert extra.needed([0.5, 0.5])
     clock.now_s += CALM_S / 2
-    assert not stand_in.needed([0.5, 0.5])
+    assert not extra.needed([0.5, 0.5])
 
 
 def test_it_stays_until_all_have_ticked_for_a_while() -> None:
     clock = Clock()
-    stand_in = StandIn("worker-", clock=clock)
-    assert stand_in.needed([SILENT_S])
+    extra = Standby("worker-", clock=clock)
+    assert extra.needed([SILENT_S])
     for silent_s in (0.1, SILENT_S, 0.1):
         clock.now_s += CALM_S - 1
-        assert stand_in.needed([silent_s])
+        assert extra.needed([silent_s])
     clock.now_s += CALM_S
-    assert not stand_in.needed([])
+    assert not extra.needed([])
 
 
 def child(name: str) -> Child:
@@ -80,38 +80,38 @@ async def test_there_is_one_at_a_time_and_the_next_has_another_name(supervisor: 
         return supervisor.pids().keys() - {"worker-1"}
 
     clock = Clock()
-    stand_in = StandIn("worker-", clock=clock)
-    stand_in.look(supervisor, child)
+    extra = Standby("worker-", clock=clock)
+    extra.look(supervisor, child)
     assert supervisor.silences().keys() == {"worker-1"}
     await worker(signal.SIGSTOP)
     for _ in range(3):
-        stand_in.look(supervisor, child)
+        extra.look(supervisor, child)
     await until(lambda: beside() == {f"{PREFIX}1"})
 
     os.kill(supervisor.pids()[f"{PREFIX}1"], signal.SIGKILL)
     await until(lambda: supervisor.silences().keys() == {"worker-1"})
     clock.now_s += AGAIN_S - 1
-    stand_in.look(supervisor, child)
+    extra.look(supervisor, child)
     assert supervisor.silences().keys() == {"worker-1"}
     clock.now_s += 1
-    stand_in.look(supervisor, child)
+    extra.look(supervisor, child)
     await until(lambda: beside() == {f"{PREFIX}2"})
 
     await worker(signal.SIGCONT)
     clock.now_s += CALM_S
-    stand_in.look(supervisor, child)
+    extra.look(supervisor, child)
     await until(lambda: supervisor.silences().keys() == {"worker-1"})
     await worker(signal.SIGSTOP)
-    stand_in.look(supervisor, child)
+    extra.look(supervisor, child)
     await until(lambda: beside() == {f"{PREFIX}3"})
     await worker(signal.SIGCONT)
-    await stand_in.close()
+    await extra.close()
 
 
 async def test_none_begins_while_the_parent_ends(supervisor: Supervisor) -> None:
-    stand_in = StandIn("worker-", clock=Clock())
-    assert stand_in.needed([SILENT_S])
+    extra = Standby("worker-", clock=Clock())
+    assert extra.needed([SILENT_S])
     await supervisor.stop()
-    stand_in.look(supervisor, child)
+    extra.look(supervisor, child)
     assert supervisor.silences() == {}
-    await stand_in.close()
+    await extra.close()
