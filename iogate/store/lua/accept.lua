@@ -1,14 +1,14 @@
--- Admits a call and stores its run, or says why not. All or nothing.
+-- Validates a call and stores its run, or returns the reason for the refusal.
 -- keys: run, parked, end, gate, idempotency, index, RQ queue and job, backlog
 -- args: uid, api, digest, facts, input, retention ms, idempotency key ('' none), its ttl ms, fingerprint
 -- returns: {'ok'|'replayed', uid} | {'mismatch'|'disabled'|'stale'|'queue_full'|'memory'|'taken'} | {'rate'|'drained', ms}
--- invariant: repeated with the same arguments it answers as before and stores nothing twice: `facts`
---   carries the gateway's own nonce, so a taken uid that is ours is known from another's.
+-- invariant: idempotent. `facts` holds the nonce of the gateway, so that its own run is distinguished from that of
+--   another gateway with the same uid.
 -- include: time queue room
 local uid, api, digest, facts, input = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local retention, idempotency, fingerprint = ARGV[6], ARGV[7], ARGV[9]
 
-local function ours()
+local function is_own()
   -- include: record ended
   unfold(uid)
   local stored = redis.call('HGET', $run .. uid, 'f')
@@ -24,9 +24,9 @@ if idempotency ~= '' then
   local known = redis.call('GET', idempotency)
   if known then
     local first, print = string.match(known, '^(%d+) (.*)$')
-    -- Of another's call that drew the same uid this one is a replay, and no repetition.
-    if print == fingerprint and first == uid and ours() ~= false then return {'ok', uid} end
-    -- The key of a run that was deleted, by `prune` or at the end of its retention, is free again.
+    -- If the run with this uid is of another gateway, this call is a replay, not a repetition.
+    if print == fingerprint and first == uid and is_own() ~= false then return {'ok', uid} end
+    -- The key of a deleted run, by `prune` or after its retention, can be used again.
     if redis.call('EXISTS', $run .. first, $parked .. first, $end .. first) > 0 then
       return print == fingerprint and {'replayed', first} or {'mismatch'}
     end
@@ -37,23 +37,23 @@ local g = redis.call('HMGET', $gate .. api,
   'on', 'until', 'base', 'digest', 'interval', 'slack', 'tat', 'queued', 'inq', 'run', 'bl', 'rl')
 local on = g[1]
 if g[2] and g[2] ~= '' and now_ms >= tonumber(g[2]) then on = g[3] end
--- One look for what is seldom there: this uid, taken or ours, the marks of a full and of a drained store.
+-- One EXISTS for all rare cases: the uid is taken, the store is full or drained.
 local seen = redis.call('EXISTS', $run .. uid, $parked .. uid, $end .. uid, $full, $drained) > 0
 local own
-if seen then own = ours() end
+if seen then own = is_own() end
 if own then return {'ok', uid} end
 if seen and redis.call('EXISTS', $drained) == 1 then return {'drained', redis.call('PTTL', $drained)} end
--- Without its gate an API is not disabled but gone, with its revision or with the whole store.
+-- Without a gate, an API is not disabled but deleted, with its revision or with the whole store.
 if not g[4] then return {'stale'} end
 if on ~= '1' then return {'disabled'} end
 if g[4] ~= digest then return {'stale'} end
 
--- GCRA: tat is when the next call would be due at an even rate; slack is how far it may run ahead.
+-- GCRA: `tat` is the time of the next call at an even rate; `slack` is how far it may be ahead.
 local tat
 if g[5] and g[5] ~= '' then
   local exact = now_s * 1000 + now_us / 1000
   tat = math.max(tonumber(g[7]) or 0, exact)
-  -- No call leaves it further ahead than this: the store's clock was set back. The burst counts as used up.
+  -- A larger value means that the clock was set back. The burst then counts as used up.
   if tat > exact + tonumber(g[6]) + tonumber(g[5]) + 1 then tat = exact + tonumber(g[6]) end
   local early = tat - exact - tonumber(g[6])
   if early > 0 then return {'rate', math.ceil(early)} end

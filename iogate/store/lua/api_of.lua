@@ -1,14 +1,14 @@
--- Reads which API started a run.
+-- Returns the API that started a run.
 -- keys: run, parked, end
 -- args: uid
--- returns: id of the API; nil where there is no run, or a record that cannot be read
--- invariant: reads only, in one step, and by the same commands whatever there is; no large part is read, and of a
---   packed record nothing behind the id is decoded. A full server answers it.
+-- returns: id of the API; nil if there is no run, or its record is unreadable
+-- invariant: reads only, and with the same commands in each case, so that it takes the same time; no large part is
+--   read, and a packed record is decoded up to the id. Works on a full server.
 local uid = ARGV[1]
 local live = redis.pcall('HGET', $run .. uid, 'api')
 local folded = redis.pcall('GET', $parked .. uid)
 local ended = redis.pcall('GET', $end .. uid)
--- The second and third argument of `unpack_limit`: how many values, and how long the head of the array is.
+-- Arguments of `unpack_limit`: number of values, and length of the array header.
 local function unpacked()
   if type(folded) == 'string' then
     local _, fields = cmsgpack.unpack_limit(folded, 1, 1)

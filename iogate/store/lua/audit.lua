@@ -1,28 +1,27 @@
--- Looks at some runs of one status and puts right what an outsider did to them.
+-- Audits some runs of one status, and repairs changes by other programs.
 -- keys: index, run, end, RQ queue and jobs, leases, timers, suspects, backlog, woken; wanted, wants, inbox and
---   children of a run, and what is left of one that was deleted
--- args: status, then uid and where this round has seen it waiting, of each ('' nowhere)
--- returns: how many were put back, how many left the index, digests of the programs that these runs need…
--- invariant: a run that is where its record says is not touched.
+--   children of a run, and keys of a deleted one
+-- args: status, then for each run its uid and the state in whose list this audit has seen it ('' none)
+-- returns: number of restored runs, number of runs removed from the index, digests of the needed programs…
+-- invariant: a run in the list or set of its state is not changed.
 -- include: time index queue rq room states record inbox outbox journal outcome ended finish
 local status = ARGV[1]
 local seen = {}
 
--- Whether a list holds a run. One that was not seen there may have come since the round began: from the end, where
--- it would be.
+-- Returns whether a list holds a run. A run that was not seen may have been added since, so search from the end.
 local function holds(key, uid, r)
   return seen[uid] == r.state or redis.call('LPOS', key, uid, 'RANK', -1) ~= false
 end
 
--- The record of a run that stays where it is: one that is folded is left so.
-local function look(uid)
+-- Returns the record of a run without unfolding it.
+local function peek(uid)
   local packed = redis.pcall('GET', $parked .. uid)
   if type(packed) ~= 'string' then return record(uid) end
   local known, r = pcall(function() return folded_record(uid, cmsgpack.unpack(packed)[1]) end)
   return known and r or nil
 end
 
-local function put_back(uid, r)
+local function restore_state(uid, r)
   if r.state == 'queue' then
     if holds($rq_queue, uid, r) then
       if redis.call('EXISTS', $rq_job .. uid) == 1 then return false end
@@ -50,7 +49,7 @@ local function put_back(uid, r)
   return true
 end
 
--- A subscription that the index of types lost.
+-- Restores subscriptions in the index of types.
 local function index_wants(uid)
   local flat, lost = redis.call('HGETALL', $wanted .. uid), false
   for i = 1, #flat, 2 do
@@ -66,13 +65,13 @@ local function index_wants(uid)
   return lost
 end
 
--- A child that is gone will never say so.
-local function miss_children(uid)
+-- Sends an error for each deleted child, which can send no result itself.
+local function report_lost_children(uid)
   local flat, lost = redis.call('HGETALL', $children .. uid), false
   for i = 1, #flat, 2 do
     local frame, child = flat[i], flat[i + 1]
     if not is_live(child) and redis.call('EXISTS', $end .. child) == 0 then
-      tell_parent(child, uid, frame, 'faulted', '', cjson.encode({type = $runtime_error, status = 500,
+      notify_parent(child, uid, frame, 'faulted', '', cjson.encode({type = $runtime_error, status = 500,
         title = 'the child run is gone', detail = 'the record of the run ' .. child .. ' was deleted'}))
       lost = true
     end
@@ -81,9 +80,9 @@ local function miss_children(uid)
 end
 
 local function repair(uid, r)
-  local put = put_back(uid, r)
+  local put = restore_state(uid, r)
   if not r.reaches then return put end
-  local indexed, missed = index_wants(uid), miss_children(uid)
+  local indexed, missed = index_wants(uid), report_lost_children(uid)
   return put or indexed or missed
 end
 
@@ -97,20 +96,20 @@ local restored, gone = 0, 0
 for i = 2, #ARGV, 2 do
   local uid = ARGV[i]
   seen[uid] = ARGV[i + 1]
-  local r = look(uid)
+  local r = peek(uid)
   if r then
     needs(r.facts)
     if r.status ~= status then index(uid, r.created, status, r.status) end
     if repair(uid, r) then restored = restored + 1 end
   else
     local e = ended_record(uid)
-    -- It may be retried.
+    -- A faulted run may be retried.
     if e and e.status == 'faulted' then needs(e.facts) end
     if not e or e.status ~= status then
       gone = gone + 1
       index(uid, e and tonumber(e.created), status, e and e.status)
       if not e and not is_live(uid) then
-        cut_off(uid)
+        end_relations(uid)
         redis.call('DEL', $frames .. uid, $values .. uid, $tasks .. uid, $journal .. uid)
       end
     end

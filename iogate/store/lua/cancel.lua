@@ -1,8 +1,9 @@
--- Asks for a run's end: one that never started ends here, any other is told by its worker.
--- keys: run and all beside it, RQ's, gate, timers, suspects, backlog, woken; parent and children alike; outboxes, operation
+-- Requests the end of a run: one that never started ends here, any other is ended by its worker.
+-- keys: all keys of the run, its parent and children; RQ's, gate, timers, suspects, backlog, woken, outboxes,
+--   operation
 -- args: uid, reason, key of the operation or ''
 -- returns: 'unknown' | 'ended' | 'asked' | 'cancelled'
--- invariant: the first reason stays; a run under lease is never moved from here.
+-- invariant: the first reason is kept; the state of a leased run does not change.
 -- include: drained time index queue rq room states record inbox outbox journal outcome finish operation
 local known = answered(ARGV[3])
 if known then return known end

@@ -1,14 +1,14 @@
--- Applies what a worker did to its runs, each fenced by token and sequence number.
+-- Applies commits of a worker, each fenced by token and sequence number.
 -- keys: per run: run, frames, values, tasks, journal, end, big, inbox, wanted, children, RQ's; those of its
 --   parent and children; leases, timers, gates, index, events, wants, outboxes
--- args: lease ms, MessagePack list of commits: maps by the names of `commits.packed`, nothing that is absent
--- returns: {now ms, verdict…}: bits 1 applied, 2 cancelled, 4 woken, 8 to be suspended, 16 a child was left out,
---   32 not applied, since its family has too many runs, 64 not applied, since the uid of a child is taken; 0 is
---   void
--- invariant: seq n+1 applies, a repeated n answers applied and changes nothing, anything else is void.
+-- args: lease ms, MessagePack list of commits: maps of `commits.pack_commit`, without absent values
+-- returns: {now ms, result…}: bits 1 applied, 2 cancelled, 4 woken, 8 to be suspended, 16 a child was not started,
+--   32 not applied because its family has too many runs, 64 not applied because the uid of a child is taken;
+--   0 void
+-- invariant: seq n+1 applies; a repeated n returns applied and changes nothing; all others are void.
 -- include: drained time index queue rq room states record inbox outbox journal suspended outcome ended finish children bus
 local lease_ms = tonumber(ARGV[1])
-local leases, unleased, verdicts = {}, {}, {}
+local leases, unleased, results = {}, {}, {}
 
 local function merge_tasks(uid, seq, tasks)
   local count = redis.call('HLEN', $tasks .. uid)
@@ -34,7 +34,7 @@ end
 
 local function save_rows(uid, c)
   if c.tasks then merge_tasks(uid, c.seq, c.tasks) end
-  if c.journal then write_lines(uid, c.journal) end
+  if c.journal then write_entries(uid, c.journal) end
 end
 
 local function save_state(uid, c)
@@ -56,32 +56,32 @@ local function trim_inbox(uid, r, done)
   end
 end
 
-local function want(uid, frame, types, filters)
-  -- A subscription that changes has seen what it has seen.
-  local since = unwant(uid, frame) or published()
+local function subscribe(uid, frame, types, filters)
+  -- A changed subscription keeps its position.
+  local since = unsubscribe(uid, frame) or published()
   redis.call('HSET', $wanted .. uid, frame,
     string.format('%d', since) .. '\n' .. table.concat(types, ' ') .. '\n' .. filters)
   for _, kind in ipairs(types) do redis.call('HSET', $wants .. kind, uid .. ':' .. frame, filters) end
 end
 
--- What goes beyond the run itself. Subscriptions first: an event of the same commit may be theirs.
-local function reach_out(uid, r, reach)
+-- Applies changes beyond the run itself; subscriptions first, because an event of the same commit may match.
+local function apply_reach(uid, r, reach)
   if reach.inbox_done and r.posted > 0 then trim_inbox(uid, r, reach.inbox_done) end
   if reach.wants then
     redis.call('HSET', $run .. uid, 'ext', 1)
     r.reaches = '1'
-    for _, wanted in ipairs(reach.wants) do want(uid, unpack(wanted)) end
+    for _, wanted in ipairs(reach.wants) do subscribe(uid, unpack(wanted)) end
   end
-  for _, frame in ipairs(reach.wants_gone or {}) do unwant(uid, frame) end
-  for _, frame in ipairs(reach.children_gone or {}) do give_up_child(uid, frame) end
+  for _, frame in ipairs(reach.wants_gone or {}) do unsubscribe(uid, frame) end
+  for _, frame in ipairs(reach.children_gone or {}) do abandon_child(uid, frame) end
   for _, child in ipairs(reach.children or {}) do
     if not start_child(uid, r, reach.scheduled, unpack(child)) then r.left_out = true end
   end
   for _, event in ipairs(reach.emits or {}) do publish(unpack(event)) end
-  for _, sink in ipairs(reach.outbox or {}) do put_aside(sink[1], sink[2]) end
+  for _, sink in ipairs(reach.outbox or {}) do outbox_push(sink[1], sink[2]) end
 end
 
-local function leave(uid, r)
+local function end_lease(uid, r)
   unleased[#unleased + 1] = uid
   local load = load_of(r.api)
   load.run = math.max(0, load.run - 1)
@@ -102,12 +102,12 @@ local function end_run(uid, c, r)
   end
   if c.status == 'faulted' then save_state(uid, c) end
   r.seq = c.seq
-  leave(uid, r)
+  end_lease(uid, r)
   rq_outcome(uid, r, c.status, c.exc or '')
   finish(uid, r, c.status, c.output or '', c.error or '', tasks, journal, c.seal)
 end
 
-local function go_on(uid, c, r)
+local function continue_run(uid, c, r)
   local due = c.due or 0
   save_rows(uid, c)
   save_state(uid, c)
@@ -122,10 +122,10 @@ local function go_on(uid, c, r)
     leases[#leases + 1] = uid
     return false
   end
-  leave(uid, r)
+  end_lease(uid, r)
   redis.call('HSET', $run .. uid, 'wkr', '')
   if r.suspended and not r.cancelled then
-    set_aside(uid, r, c.move == 'queue' and 'running' or c.status)
+    set_suspended(uid, r, c.move == 'queue' and 'running' or c.status)
     return false
   end
   local woken = c.move == 'queue' or r.cancelled or has_messages(uid, r) or (due > 0 and due <= now_ms)
@@ -146,31 +146,31 @@ local function bits(applied, r, woken)
 end
 
 for i, c in ipairs(cmsgpack.unpack(ARGV[2])) do
-  local uid, verdict = c.uid, 0
+  local uid, result = c.uid, 0
   local r = record(uid)
   if not r then
     local e = ended_record(uid)
-    if e and tonumber(e.token) == c.token and tonumber(e.seq) == c.seq then verdict = 1 end
+    if e and tonumber(e.token) == c.token and tonumber(e.seq) == c.seq then result = 1 end
   elseif r.token == c.token and r.seq == c.seq then
-    verdict = bits(1, r)
+    result = bits(1, r)
   elseif r.token == c.token and r.seq + 1 == c.seq and r.state == 'lease' and c.reach and c.reach.children
-    and not c.reach.scheduled and crowded(uid, #c.reach.children) then
-    verdict = 32
+    and not c.reach.scheduled and family_is_full(uid, #c.reach.children) then
+    result = 32
   elseif r.token == c.token and r.seq + 1 == c.seq and r.state == 'lease' and c.reach and c.reach.children
-    and taken(c.reach.children) then
-    verdict = 64
+    and uids_are_taken(c.reach.children) then
+    result = 64
   elseif r.token == c.token and r.seq + 1 == c.seq and r.state == 'lease' then
     index(uid, r.created, r.status, c.status)
     r.status = c.status
-    if c.reach then reach_out(uid, r, c.reach) end
+    if c.reach then apply_reach(uid, r, c.reach) end
     if c.move == 'end' then
       end_run(uid, c, r)
-      verdict = 1
+      result = 1
     else
-      verdict = bits(1, r, go_on(uid, c, r))
+      result = bits(1, r, continue_run(uid, c, r))
     end
   end
-  verdicts[i] = verdict
+  results[i] = result
 end
 
 if #leases > 0 then redis.call('ZADD', $leases, unpack(leases)) end
@@ -182,5 +182,5 @@ save_index()
 announce_ended()
 ring()
 ring_bus()
-ring_couriers()
-return {now_ms, unpack(verdicts)}
+ring_outboxes()
+return {now_ms, unpack(results)}

@@ -1,11 +1,9 @@
--- Puts matched events into the inboxes of the runs that want them, and forgets what is matched.
+-- Delivers matched events to the inboxes of the runs, and removes matched events.
 -- keys: matcher, events, per run: run, wanted, inbox, RQ's; timers, gates
--- args: owner, number up to which events are forgotten (0: none), MessagePack list of [number, uid, frame]
--- returns: 1, and one more for each delivery that found a full inbox; 0 where another process is the matcher:
---   nothing was done
--- invariant: a subscription gets each event once, in order, however often this is repeated: it knows the
---   number of the last one that it got, and what was published before it began. What fails for one run, since
---   an outsider put something else where its keys belong, fails for that run alone (`pcall`).
+-- args: owner, number up to which events are removed (0: none), MessagePack list of [number, uid, frame]
+-- returns: 1 plus the number of deliveries to full inboxes; 0 without any change if another process is the matcher
+-- invariant: idempotent. A subscription gets each event once, in order, because it stores the number of its last
+--   event. An error of one run, whose keys another program has overwritten, affects that run only (`pcall`).
 -- include: drained time index queue rq room states record inbox bus
 if redis.call('HGET', $matcher, 'owner') ~= ARGV[1] then return 0 end
 local upto = tonumber(ARGV[2])
@@ -36,12 +34,12 @@ local function deliver(number, uid, frame)
   end
 end
 
--- A server that takes no writes says so here, before anything is forgotten: what fails below is one run's.
+-- A server that rejects writes fails here, before any event is removed; errors below are of single runs.
 redis.call('HSET', $matcher, 'until', now_ms + $matcher_ms)
 for _, delivery in ipairs(deliveries) do pcall(deliver, unpack(delivery)) end
 if matched > 0 then redis.call('LTRIM', $events, matched, -1) end
 save_loads()
 save_index()
-tell()
+notify_workers()
 ring()
 return 1 + lost

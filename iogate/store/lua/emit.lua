@@ -1,7 +1,7 @@
--- Publishes events, unless the server's memory is over its watermark.
+-- Publishes events, unless memory is above the watermark.
 -- keys: seen, events, wants, matcher, full
 -- args: MessagePack list of [fingerprint, type, event]
--- returns: how many were not known; -1 where nothing is taken in
+-- returns: number of new events; -1 if nothing is accepted
 -- invariant: an event that was published within $seen_s is not published again.
 -- include: drained bus
 if redis.call('EXISTS', $full) == 1 then return -1 end

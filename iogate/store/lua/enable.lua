@@ -1,8 +1,8 @@
--- Enables or disables APIs: accept obeys from the next call on.
+-- Enables or disables APIs, effective for the next call.
 -- keys: gates, gate of each API, expiries, live
 -- args: '1' or '0', author, reason, ttl ms ('' none), api…
--- returns: apis that have no gate; where there is one, nothing was changed
--- invariant: an API that git leaves open is simply switched; against git, or for a time, it is an override.
+-- returns: APIs without a gate; if there are any, nothing was changed
+-- invariant: the switch of an API without a value in git is changed; otherwise, or with a ttl, it is an override.
 -- include: drained time
 local wanted, author, reason, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local unknown = {}

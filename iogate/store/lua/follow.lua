@@ -1,7 +1,7 @@
--- Reads the journal of a run that has not ended behind an entry.
+-- Reads the journal of a live run after an entry.
 -- keys: run, journal, parked
--- args: uid, number of the entry, how many entries at most
--- returns: {number of the newest entry, number of the first that follows, entry…}; nil if no such run is under way
+-- args: uid, number of the entry, maximum number of entries
+-- returns: {number of the newest entry, number of the first returned entry, entry…}; nil if there is no live run
 -- invariant: reads only.
 local uid, after, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local v = redis.call('HMGET', $run .. uid, 'pl', 'jdr')

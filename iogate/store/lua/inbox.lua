@@ -1,7 +1,7 @@
--- Reads what has come for a leased run.
+-- Reads the messages of a leased run.
 -- keys: run, inbox
 -- args: uid, token
--- returns: {number of the first, 'frame kind data'…}; nil where the lease is another's by now
+-- returns: {number of the first, 'frame kind data'…}; nil if the lease is lost
 -- invariant: reads only.
 -- include: record inbox
 local r = record(ARGV[1])

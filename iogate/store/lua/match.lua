@@ -1,14 +1,14 @@
--- Gives the next events to the matcher: the one process whose lease has not ended.
+-- Returns the next events to the matcher, the process that holds its lease.
 -- keys: matcher, events
--- args: owner, limit, most bytes
--- returns: {1 where it is the matcher, 1 where more events wait, 'number event'…}; the number of what is no event is 0
--- invariant: nothing leaves the list here; the lease goes to another only once it has ended.
+-- args: owner, limit, maximum size in bytes
+-- returns: {1 if it is the matcher, 1 if more events wait, 'number event'…}; an invalid entry has the number 0
+-- invariant: no event is removed; another process gets the lease only after its end.
 -- include: drained time bus
 local owner = ARGV[1]
 local m = redis.call('HMGET', $matcher, 'owner', 'until')
 local left_ms = (tonumber(m[2]) or 0) - now_ms
 if m[1] ~= owner and left_ms > 0 then return {0, 0} end
--- Half of the lease is enough for another second: each write is an fsync.
+-- Renew only after half of the lease, because each write is an fsync.
 if m[1] ~= owner or left_ms < $matcher_ms / 2 or left_ms > $matcher_ms then
   redis.call('HSET', $matcher, 'owner', owner, 'until', now_ms + $matcher_ms)
 end

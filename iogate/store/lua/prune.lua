@@ -1,10 +1,10 @@
--- Deletes ended runs before their retention is over.
+-- Deletes ended runs before their retention has passed.
 -- keys: per run: end, big, frames, values, RQ's job and results; index
 -- args: ms, uid…
--- returns: how many were deleted
--- invariant: only a run that ended before that moment goes, so that a repetition deletes nothing more; it only
---   deletes, so that a full server lets it. What fails for one run, since an outsider put something else where its
---   keys belong, fails for that run alone (`pcall`).
+-- returns: number of deleted runs
+-- invariant: only runs that ended before that time are deleted, so that it is idempotent; it only deletes, so that
+--   it works on a full server. An error of one run, whose keys another program has overwritten, affects that run
+--   only (`pcall`).
 -- include: ended
 local before, count = tonumber(ARGV[1]), 0
 local function prune(uid)

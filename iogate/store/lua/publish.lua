@@ -1,14 +1,14 @@
--- Makes a revision live, with the gates of its APIs, if the live one is still the expected one.
+-- Makes a revision live together with the gates of its APIs, if the live revision is the expected one.
 -- keys: live, revision, revisions, gates, gate of each API, deleted, expiries, schedules, ticks, chains;
---   standing runs and all beside them
+--   all keys of standing runs
 -- args: expected number, digest, revision, MessagePack list of [api, digest, git's enabled ('' none,
 --   '0', '1'), queued, GCRA interval ms or '', slack ms, running or ''], how many revisions are kept,
 --   MessagePack list of schedules as [pseudo API, kind, phase, JSON, first due ms, queued], signature of number
 --   and revision
 -- returns: {'ok', number} | {'conflict', live number}
--- invariant: programs and contents are stored before; all of a revision's gates change in one step, and wider
---   limits let waiting runs in; an API that was deleted and comes back is disabled until someone enables it. A
---   schedule of the same phase keeps its next tick, and a standing run goes on.
+-- invariant: programs and contents are stored before; all gates of a revision change in one step, and wider limits
+--   admit waiting runs; a deleted API that returns is disabled until it is enabled. A schedule with the same phase
+--   keeps its next tick and its standing run.
 -- include: drained time index queue rq room states record inbox outbox journal outcome finish
 local live = redis.call('HMGET', $live, 'number', 'digest')
 local number = tonumber(live[1]) or 0
@@ -36,7 +36,7 @@ for _, g in ipairs(cmsgpack.unpack(ARGV[4])) do
   end
   if expires ~= '' and now_ms >= tonumber(expires) then override, expires = '', '' end
   if override ~= '' and expires == '' then
-    -- What git says by now, or leaves open, is no override any more.
+    -- An override that equals the value in git, or without a value in git, is none any more.
     if git == '' then own = override end
     if git == '' or git == override then override = '' end
   end
@@ -49,13 +49,13 @@ for _, g in ipairs(cmsgpack.unpack(ARGV[4])) do
   load_of(api)
 end
 
--- Kind and phase; an outsider may have written anything.
+-- Returns kind and phase; {} for an invalid entry.
 local function known(entry)
   local whole, s = pcall(cmsgpack.unpack, entry)
   return whole and type(s) == 'table' and s or {}
 end
 
--- No tick of it comes any more; a run that stands for it ends, any other goes on.
+-- Removes the next tick of a schedule; its standing run is cancelled, other runs continue.
 local function unchain(api, kind)
   local chain = redis.call('HGET', $chains, api)
   redis.call('ZREM', $ticks, api)
@@ -75,7 +75,7 @@ for _, s in ipairs(cmsgpack.unpack(ARGV[6])) do
   redis.call('SREM', $deleted, api)
   load_of(api)
   if not before or before[2] ~= phase then
-    -- The run before still counts for `after`: its end brings the next one.
+    -- With `after`, the end of the previous run still starts the next one.
     local chained = kind == 'after' and before and before[1] == 'after' and redis.call('HGET', $chains, api)
     if not chained then
       if before then unchain(api, before[1]) end

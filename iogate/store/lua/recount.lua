@@ -1,13 +1,13 @@
--- Counts each API's load again from the places themselves, and ends what RQ keeps too long.
+-- Recounts the load of each API, and removes expired entries of RQ's registries.
 -- keys: gates, deleted, gate of each API, RQ queue, leases, backlog, woken, RQ's registries
 -- args: none
--- returns: how many counts were wrong
--- invariant: reads and writes in one step, so that a move in between cannot be lost.
+-- returns: number of APIs with wrong counts
+-- invariant: one step, so that no change in between is lost.
 -- include: time queue rq room states
 local true_loads = {}
-local function count(uid, place, name)
+local function count(uid, state, name)
   local v = redis.call('HMGET', $run .. uid, 'api', 'pl')
-  if v[1] and v[2] == place then
+  if v[1] and v[2] == state then
     local load = true_loads[v[1]] or {inq = 0, run = 0}
     true_loads[v[1]] = load
     load[name] = load[name] + 1

@@ -1,21 +1,21 @@
--- Queues the runs of a dead worker again, or makes them suspects, without waiting for their leases to end.
--- keys: leases, idle workers, suspects, RQ queue, woken, gates, per run: run and all beside it; RQ's worker and registries;
+-- Queues the runs of a dead worker or makes them suspects, without waiting for the end of their leases.
+-- keys: leases, idle workers, suspects, RQ queue, woken, gates, all keys of each run; RQ's worker and registries;
 --   matcher, outboxes, sinks, sink
--- args: worker, error and RQ text of a poisoned run; uid of the run of which more is known, its error and RQ text,
---   '1' if its living parent saw it die by itself, end of the lease from which to look on ('-inf': all of them)
--- returns: {how many runs it held and lost in this call, end of the lease from which the next call goes on; '' if none is left}
--- invariant: each call that is not the last one loses a run or looks further; repeated, it finds nothing more.
+-- args: worker, error and RQ text of a poisoned run; uid of the run with a more specific error, that error and its
+--   RQ text, '1' if a living parent saw the worker die by itself, lease end to start from ('-inf': all)
+-- returns: {number of leases ended in this call, lease end from which the next call continues; '' if it is done}
+-- invariant: idempotent; each call but the last one ends a lease or advances.
 -- include: time index queue rq room states record inbox outbox journal outcome finish suspect
 local worker, from = ARGV[1], ARGV[8]
 
--- All other users of the store wait meanwhile: the next call does what is left.
+-- A script blocks the server, so the next call continues.
 local began = os.clock()
 local count, others, at, unfinished = 0, 0, from, false
 repeat
   local page = redis.call('ZRANGEBYSCORE', $leases, from, '+inf', 'WITHSCORES', 'LIMIT', others, 256)
   for i = 1, #page, 2 do
     local uid, lease_end = page[i], page[i + 1]
-    -- The next call begins with all leases that end at the same time as the last one.
+    -- The next call starts with all leases that end at the same time as the last one.
     if (count > 0 or at ~= from and lease_end ~= at) and (os.clock() - began) * 1000 > $recover_ms then
       unfinished = true
       break
@@ -24,7 +24,7 @@ repeat
     if redis.pcall('HGET', $run .. uid, 'wkr') == worker then
       count = count + 1
       local known = uid == ARGV[4]
-      pcall(lose_lease, uid, known and ARGV[5] or ARGV[2], known and ARGV[6] or ARGV[3], ARGV[7] == '1')
+      pcall(end_lost_lease, uid, known and ARGV[5] or ARGV[2], known and ARGV[6] or ARGV[3], ARGV[7] == '1')
     else
       others = others + 1
     end
@@ -40,7 +40,7 @@ redis.call('SREM', $rq_workers, key)
 redis.call('SREM', $rq_workers_of_queue, key)
 redis.call('DEL', key, key .. ':executions', $taken .. worker)
 redis.pcall('SREM', $idle, worker)
--- What one worker does for all has a lease of its own: another goes on without waiting for its end.
+-- Release the roles that the worker held for all, so that another worker need not wait for their leases.
 local function release(role)
   if redis.pcall('HGET', role, 'owner') == worker then redis.call('HDEL', role, 'owner', 'until') end
 end

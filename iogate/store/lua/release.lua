@@ -1,8 +1,8 @@
--- A worker that stops gives its runs back: they queue again, a suspect goes back to its like.
+-- Releases the runs of a stopping worker: they are queued again, suspects as suspects.
 -- keys: per run: run, journal, tasks, RQ's; leases, gates, index, RQ queue, woken, outboxes
 -- args: worker, uid, token, uid, token…
--- returns: how many were handed back
--- invariant: only a lease with this token is given up; nothing of the run's progress changes.
+-- returns: number of released leases
+-- invariant: only a lease with this token is released; the progress of the run does not change.
 -- include: time index queue rq room states record outbox journal suspended
 local count = 0
 for i = 2, #ARGV, 2 do
@@ -14,7 +14,7 @@ for i = 2, #ARGV, 2 do
     local load = load_of(r.api)
     load.run = math.max(0, load.run - 1)
     rq_end_execution(uid, token, r.worker)
-    redis.call('HSET', $run .. uid, 'wkr', '', 'lft', left_by(r))
+    redis.call('HSET', $run .. uid, 'wkr', '', 'lft', last_worker_field(r))
     if r.seq == 0 then
       redis.call('HSET', $run .. uid, 'st', 'pending')
       redis.call('HDEL', $run .. uid, 'sta')
@@ -26,7 +26,7 @@ for i = 2, #ARGV, 2 do
       redis.call('HSET', $run .. uid, 'pl', 'suspect')
       redis.call('RPUSH', $suspects, uid)
     elseif r.suspended and not r.cancelled then
-      set_aside(uid, r, r.seq == 0 and 'pending' or 'running')
+      set_suspended(uid, r, r.seq == 0 and 'pending' or 'running')
     else
       wake(uid, r.api)
     end

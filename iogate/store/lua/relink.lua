@@ -1,9 +1,8 @@
--- Puts right what an outsider did to schedules: a run whose end would bring the next tick was deleted, or a
--- tick is nobody's.
+-- Repairs schedules: the run whose end sets the next tick was deleted, or a tick has no schedule.
 -- keys: chains, ticks, schedules, run, parked
 -- args: none
--- returns: how many were put right
--- invariant: a schedule whose run is there is not touched.
+-- returns: number of repairs
+-- invariant: a schedule whose run exists is not changed.
 -- include: time record
 local wrong = 0
 local chains = redis.call('HGETALL', $chains)

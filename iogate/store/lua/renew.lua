@@ -1,8 +1,8 @@
--- Keeps a worker's leases, in the store and as RQ shows them.
+-- Renews the leases of a worker, in the store and in RQ.
 -- keys: per run: run, inbox, RQ's execution; leases, RQ's started registry
 -- args: worker, lease ms, uid, token, uid, token…
--- returns: {uids whose lease is lost, that someone cancelled, that have messages, that are to be suspended}
--- invariant: a lease that ended is not brought back.
+-- returns: {uids with a lost lease, cancelled, with messages, to be suspended}
+-- invariant: a lease that has ended is not renewed.
 -- include: time queue rq
 local lost, cancelled, woken, suspended, leases, started = {}, {}, {}, {}, {}, {}
 for i = 3, #ARGV, 2 do

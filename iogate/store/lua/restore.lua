@@ -1,8 +1,8 @@
--- Ends overrides: the APIs are again as git says.
+-- Ends overrides, so that the values in git apply.
 -- keys: gate of each API, expiries, live
 -- args: api…
--- returns: how many had an override
--- invariant: an API that git leaves open keeps its own switch.
+-- returns: number of removed overrides
+-- invariant: an API without a value in git keeps its own switch.
 -- include: time
 local count = 0
 for _, api in ipairs(ARGV) do

@@ -1,8 +1,8 @@
--- Lets a suspended run go on from where it was.
+-- Resumes a suspended run.
 -- keys: run, journal, tasks, inbox, timers, index, gate, RQ's, woken, outboxes, operation
 -- args: uid, key of the operation or ''
 -- returns: 'unknown' | 'ended' | 'not suspended' | 'resumed'
--- invariant: a run that waits goes on waiting, unless its time has passed or something has come for it.
+-- invariant: a waiting run keeps waiting, unless its time has passed or it has messages.
 -- include: drained time index queue rq room states record inbox outbox journal suspended operation
 local uid, operation = ARGV[1], ARGV[2]
 local known = answered(operation)
@@ -14,7 +14,7 @@ redis.call('HDEL', $run .. uid, 'sus')
 if r.state ~= 'suspended' then return answer_once(operation, 'resumed') end
 redis.call('HSET', $run .. uid, 'st', r.suspended)
 index(uid, r.created, r.status, r.suspended)
-tell_resumed(uid, r)
+write_resumed(uid, r)
 local due = r.due or 0
 if r.suspended ~= 'waiting' or has_messages(uid, r) or (due > 0 and due <= now_ms) then
   wake(uid, r.api)

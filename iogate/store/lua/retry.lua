@@ -1,10 +1,10 @@
--- Makes a faulted run live again: another attempt of the same run, queued like a woken one.
+-- Starts another attempt of a faulted run, queued like a woken one.
 -- keys: end, big, run, frames, values, tasks, journal, index, gate, RQ's, woken, operation
--- args: uid, attempt that faulted, facts, MessagePack of {head, {frame, bytes…}, {digest, value…}} or '' to go on
---   from what is stored, detail of the journal's line in JSON, key of the operation or ''
+-- args: uid, attempt that faulted, facts, MessagePack of {head, {frame, bytes…}, {digest, value…}} or '' for
+--   the stored state, detail of the journal entry in JSON, key of the operation or ''
 -- returns: 'retried' | 'unknown' | 'running' | 'completed' | 'cancelled' | 'changed' | 'lost' (its state is gone)
--- invariant: history stays: what it did, when it was created and first started; deaths and deadline begin
---   anew. Of all who retry one attempt, all are told that it is retried, and it is retried once.
+-- invariant: tasks, journal, creation and first start are kept; deaths and deadline are reset. An attempt is
+--   retried once, and each repetition returns 'retried'.
 -- include: drained time index queue rq room states record journal ended operation
 local uid, attempt = ARGV[1], tonumber(ARGV[2])
 local known = answered(ARGV[6])
@@ -25,7 +25,7 @@ if ARGV[4] ~= '' then
   each_slice(state[2], 1000, function(...) redis.call('HSET', $frames .. uid, ...) end)
   each_slice(state[3], 1000, function(...) redis.call('HSET', $values .. uid, ...) end)
 elseif redis.call('HEXISTS', $frames .. uid, 'head') == 0 then
-  -- Without a commit before its end there was nothing to lose: it begins anew.
+  -- Without a commit before its end, no state was lost: start from the beginning.
   if tonumber(e.seq) > 1 then return 'lost' end
   e.seq = 0
 end
@@ -59,8 +59,8 @@ local timeout_s = tonumber(cjson.decode(ARGV[3])[5])
 if timeout_s then set('ddl', now_ms + math.floor(timeout_s * 1000)) end
 redis.call('HSET', $run .. uid, unpack(fields))
 redis.call('DEL', $end .. uid, $big .. uid)
--- No sink is told: the standard has no such event.
-write_lines(uid, {line('workflow.retried', nil, ARGV[5])})
+-- Not sent to sinks, because the DSL has no such event.
+write_entries(uid, {journal_entry('workflow.retried', nil, ARGV[5])})
 index(uid, e.created, e.status, 'pending')
 wake(uid, e.api)
 save_loads()

@@ -1,12 +1,12 @@
--- Gives the oldest entries of an outbox to its courier, or removes what the courier is done with.
+-- Returns the oldest entries of an outbox to the worker that delivers it, or removes delivered entries.
 -- keys: outbox, sink
--- args: 'take', sink, owner, limit | 'done', sink, owner, number up to which entries go
--- returns: {how many entries have left, entry…} | 1, 0 where another courier has the lease
--- invariant: only the courier with the lease removes entries; a repeated 'done' removes nothing more.
+-- args: 'take', sink, owner, limit | 'done', sink, owner, number up to which entries are removed
+-- returns: {number of entries removed so far, entry…} | 1, 0 if another owner has the lease
+-- invariant: only the owner of the lease removes entries; 'done' is idempotent.
 -- include: drained time
 local action, owner = ARGV[1], ARGV[3]
 local key, list = $sink .. ARGV[2], $outbox .. ARGV[2]
--- What an outsider left in their place would hold up the sink for ever.
+-- A key of another type, written by another program, would block the sink.
 if redis.call('TYPE', key).ok ~= 'hash' then redis.call('DEL', key) end
 if redis.call('TYPE', list).ok ~= 'list' then redis.call('DEL', list) end
 local s = redis.call('HMGET', key, 'owner', 'until', 'gone')

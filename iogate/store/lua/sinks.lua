@@ -1,11 +1,11 @@
--- Says which sinks the settings of a worker name, and forgets those that no worker has named for long.
+-- Registers the sinks in the settings of a worker, and removes those that no worker has registered for long.
 -- keys: sinks, sink, outbox
--- args: name, '1' where it wants the lifecycle, name, …
--- returns: {name, entries, 1 where it is forgotten}…: those that nobody names, once when that begins and once
---   when they go
--- invariant: a sink goes only $sink_kept_ms after a worker saw that nobody names it, if nobody does meanwhile.
+-- args: name, '1' if it wants lifecycle events, name, …
+-- returns: {name, entries, 1 if it is removed}…: sinks that no worker names, once when that begins and once when
+--   they are removed
+-- invariant: a sink is removed $sink_kept_ms after a worker found it unnamed, unless it is registered meanwhile.
 -- include: time
--- What an outsider left in their place is no set, and would fault each run that is told of.
+-- A key of another type, written by another program, would make scripts fail.
 if redis.call('TYPE', $sinks).ok ~= 'set' then redis.call('DEL', $sinks) end
 for i = 1, #ARGV, 2 do
   redis.call('SADD', $sinks, ARGV[i])

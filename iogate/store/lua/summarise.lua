@@ -1,8 +1,8 @@
--- Reads what a list shows of some runs.
+-- Reads the summaries of some runs.
 -- keys: run, parked, end
--- args: how many fields of a live run are read, field…, uid…
--- returns: {fields of the live run, folded run or nil, ended record or nil} of each uid, flat
--- invariant: reads only, each run in one step; a full server answers it.
+-- args: number of fields of a live run, field…, uid…
+-- returns: {fields of the live run, folded run or nil, ended record or nil} for each uid, flat
+-- invariant: reads only, each run in one step; works on a full server.
 local fields = {}
 for i = 2, 1 + tonumber(ARGV[1]) do fields[#fields + 1] = ARGV[i] end
 local answer = {}

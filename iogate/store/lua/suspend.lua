@@ -1,8 +1,8 @@
--- Sets a run aside until someone resumes it: one under lease goes aside with its next park or queue commit.
+-- Suspends a run until it is resumed; a leased run is suspended with its next park or queue commit.
 -- keys: run, journal, tasks, timers, index, gate, RQ's, backlog, woken, outboxes, operation
 -- args: uid, key of the operation or ''
--- returns: 'unknown' | 'ended' | 'cancelled' (its end is asked for) | 'asked' | 'suspended'
--- invariant: what comes for the run meanwhile stays in its inbox; no timer of it fires.
+-- returns: 'unknown' | 'ended' | 'cancelled' (its end is requested) | 'asked' | 'suspended'
+-- invariant: messages stay in the inbox, and no timer fires.
 -- include: drained time index queue rq room states record outbox journal suspended operation
 local uid, operation = ARGV[1], ARGV[2]
 local known = answered(operation)
@@ -16,7 +16,7 @@ if r.state == 'lease' or r.state == 'suspect' then
   return answer_once(operation, 'asked')
 end
 withdraw(uid, r)
-set_aside(uid, r, r.status)
+set_suspended(uid, r, r.status)
 save_loads()
 save_index()
 ring()

@@ -1,42 +1,43 @@
--- Moves due timers and expired leases, then leases runs to a worker.
--- keys: clock, idle workers, timers, leases, RQ queue, suspects; per run: run, frames, values, RQ's job and execution; gates, outboxes
--- args: worker, limit, lease ms, '1' where solitary, id of this take, error and RQ text of a poisoned run
--- returns: {now ms, suspended, suspects, {entry that named no run…}, claim…}; a claim is {uid, token, seq, api, facts, input, created,
---   started, deadline, attempt, deaths, retention, reason or false, {frame field, bytes…}, {digest, value…}} and,
---   where there is any, depth, number of the first message, {message…}, and the worker that let go of it last, if
+-- Wakes due timers, ends expired leases, then leases runs to a worker.
+-- keys: clock, idle workers, timers, leases, RQ queue, suspects; per run: run, frames, values,
+--   RQ's job and execution; gates, outboxes
+-- args: worker, limit, lease ms, '1' if solitary, id of this take, error and RQ text of a poisoned run
+-- returns: {now ms, suspended, suspects, {queue entry without a run…}, claim…}; a claim is {uid, token, seq,
+--   api, facts, input, created, started, deadline, attempt, deaths, retention, reason or false, {frame field, bytes…}, {digest, value…}} and,
+--   where there is any, depth, number of the first message, {message…}, and the worker that released it last, if
 --   no commit came since
--- invariant: a run is leased from the queue or the suspects alone, with a token one higher than before; a
---   repeated take id answers with the same claims and takes nothing more. What fails for one run, since an
---   outsider put something else where its keys belong, fails for that run alone (`pcall`).
+-- invariant: a run is leased only from the queue or the suspects, with a token one higher than before; a repeated
+--   take id returns the same claims and leases nothing more. An error of one run, whose keys another program has
+--   overwritten, affects that run only (`pcall`).
 -- include: drained time index queue rq room states record inbox outbox journal outcome finish suspect
 local worker, limit, lease_ms, solitary = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local take_id, poison, exc = ARGV[5], ARGV[6], ARGV[7]
 
--- All other users of the store wait meanwhile: what a take leaves, the next one takes.
+-- A script blocks the server, so the next take continues.
 local began = os.clock()
 local function spent_ms()
   return (os.clock() - began) * 1000
 end
 
--- What an outsider put in place of a key goes; the audit puts back what belongs there.
-local function sound(key, answer)
+-- Deletes a key that another program has overwritten; the audit restores it.
+local function delete_if_invalid(key, answer)
   if type(answer) ~= 'table' or not answer.err then return answer end
   redis.call('DEL', key)
   return nil
 end
 
 local function due(key, count)
-  return sound(key, redis.pcall('ZRANGEBYSCORE', key, '-inf', now_ms, 'LIMIT', 0, count)) or {}
+  return delete_if_invalid(key, redis.pcall('ZRANGEBYSCORE', key, '-inf', now_ms, 'LIMIT', 0, count)) or {}
 end
 
--- Every worker takes several times a second: a clock that shows less than at the last take was set back. The
--- store's time goes on from where it was, and a twentieth slower until the clock has caught up.
+-- Every worker takes several times per second, so a clock behind the last take was set back. The store's time then
+-- continues from the last take, 5 % slower until the clock has caught up.
 local passed_ms = raw_ms - (tonumber(redis.pcall('GET', $upkeep)) or raw_ms)
 if passed_ms < -$set_back_ms and passed_ms > -$set_back_most_ms then
   set_ahead(ahead_ms - passed_ms)
   redis.call('SET', $clock_ahead, string.format('%d', ahead_ms))
 elseif ahead_ms > 0 and passed_ms > 0 then
-  -- After a silence nobody can tell how much of it was the clock being put right.
+  -- After a silence, part of it may be a correction of the clock.
   set_ahead(math.max(0, ahead_ms - (passed_ms > $silence_ms and passed_ms or math.ceil(passed_ms / 20))))
   redis.call('SET', $clock_ahead, string.format('%d', ahead_ms))
 end
@@ -47,22 +48,22 @@ for _, uid in ipairs(due($timers, 256)) do
   local r = record(uid)
   if r and r.state == 'timer' then pcall(wake_parked, uid, r.api) end
 end
--- After a silence the store was away, not the workers: they get the time to renew.
+-- After a silence the store was unavailable, not the workers, so extend the leases for them to renew.
 local silent = passed_ms > $silence_ms
--- Each write is an fsync, and an idle worker takes four times a second. A clock that runs differs each time.
+-- Each write is an fsync, and an idle worker takes four times per second, so do not write each time.
 if passed_ms <= 0 or passed_ms > $look_ms or ahead_ms > 0 then redis.call('SET', $upkeep, raw_ms) end
-sound($suspects, redis.pcall('LLEN', $suspects))
+delete_if_invalid($suspects, redis.pcall('LLEN', $suspects))
 for _, uid in ipairs(due($leases, silent and -1 or 256)) do
   if silent then
     redis.call('ZADD', $leases, now_ms + lease_ms, uid)
   elseif spent_ms() > $take_ms * 3 / 4 then
     break
   else
-    pcall(lose_lease, uid, poison, exc, false)
+    pcall(end_lost_lease, uid, poison, exc, false)
   end
 end
 
-local claims, taken, bytes, strangers = {}, {}, 0, {}
+local claims, taken, bytes, unknown_entries = {}, {}, 0, {}
 local leases, started, executions = {}, {}, {}
 
 local function claim(uid, r)
@@ -78,7 +79,7 @@ local function claim(uid, r)
   for _, parts in ipairs({frames, values}) do
     for _, part in ipairs(parts) do bytes = bytes + #part end
   end
-  local worker_before = r.seq > 0 and leaver(own[2], r)
+  local worker_before = r.seq > 0 and last_worker(own[2], r)
   if r.posted + r.depth > 0 or worker_before then
     claim[16] = r.depth
     claim[17], claim[18] = messages(uid, r)
@@ -131,9 +132,11 @@ local function take(uid)
       redis.call('DEL', $rq_job .. uid)
     end
   elseif not r or r.state ~= 'lease' then
-    -- An outsider put it there (`rq requeue`): there is nothing to wake.
+    -- Another program has queued it (`rq requeue`).
     rq_forget(uid)
-    if not r and redis.call('EXISTS', $end .. uid) == 0 then strangers[#strangers + 1] = string.sub(uid, 1, 80) end
+    if not r and redis.call('EXISTS', $end .. uid) == 0 then
+      unknown_entries[#unknown_entries + 1] = string.sub(uid, 1, 80)
+    end
   end
 end
 
@@ -194,4 +197,4 @@ save_loads()
 save_index()
 announce_ended()
 ring()
-return {now_ms, suspended, redis.call('LLEN', $suspects), strangers, unpack(claims)}
+return {now_ms, suspended, redis.call('LLEN', $suspects), unknown_entries, unpack(claims)}

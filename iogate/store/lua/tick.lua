@@ -1,13 +1,13 @@
--- Takes a tick of a schedule: starts its runs and says when the next one is due.
+-- Takes a tick of a schedule: starts its runs and sets the next tick.
 -- keys: ticks, schedules, chains, full; run, end, gate, index, RQ queue and job, backlog
--- args: pseudo API, due ms of the tick, its schedule's entry as it was read, next due ms ('' where a run's end
---   brings it), how long after that end ms, retention ms, input, {uid, facts}…
--- returns: {'ok', how many were stored} | {'gone'|'memory'|'taken'}
--- invariant: of all who take one tick, one succeeds; its runs and the next due moment are stored in that step.
+-- args: pseudo API, due ms of the tick, entry of its schedule as it was read, next due ms ('' if it follows the end
+--   of a run), delay after that end ms, retention ms, input, {uid, facts}…
+-- returns: {'ok', number of stored runs} | {'gone'|'memory'|'taken'}
+-- invariant: a tick is taken once; its runs and the next due time are stored in the same step.
 -- include: drained time queue rq room states
 local api, due, following, again, retention, input = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 if tonumber(redis.call('ZSCORE', $ticks, api) or '') ~= due then return {'gone'} end
--- An apply came in between: the tick is judged again, by what is said now.
+-- An apply came in between: the caller reads the schedule again.
 if redis.call('HGET', $schedules, api) ~= ARGV[3] then return {'gone'} end
 if redis.call('EXISTS', $full) == 1 then return {'memory'} end
 for i = 8, #ARGV, 2 do

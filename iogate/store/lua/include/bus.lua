@@ -1,13 +1,13 @@
--- Publishing on the bus. An event is a list entry, its number before it; one that nobody can want is not
--- kept. Needs no more than the clock.
+-- Publishing on the event bus. An event is a list entry after its number; an event without any subscription to
+-- its type is not stored. Needs only `time`.
 local rung = false
 
--- How many events were published so far: what a subscription has seen nothing of.
+-- Number of the last published event: a new subscription gets only later ones.
 local function published()
   return tonumber(redis.call('HGET', $matcher, 'published')) or 0
 end
 
--- False where the event is known, by its source and id; one that comes only once has no print.
+-- Returns false for a duplicate by fingerprint; `print` is empty for an event that needs no deduplication.
 local function publish(print, kind, event)
   if print ~= '' and not redis.call('SET', $seen .. print, '1', 'NX', 'EX', $seen_s) then return false end
   if redis.call('EXISTS', $wants .. kind, $wants) > 0 then
@@ -18,8 +18,8 @@ local function publish(print, kind, event)
   return true
 end
 
--- Calls `visit` with number, event and entry, oldest first, until it says that it has enough. What an outsider
--- put there has the number 0: it goes with the events around it.
+-- Calls `visit` with number, event and entry, oldest first, until it returns true. An entry of another program
+-- has the number 0, and is removed with the events around it.
 local function each_event(visit)
   local first, highest = 0, published()
   while true do

@@ -1,6 +1,6 @@
--- Runs that a run starts. They belong to its API and stand where a new call's run would.
--- True where another run has the uid of one of these: the seal of its facts holds for no other uid.
-local function taken(children)
+-- Child runs. They belong to the API of their parent and are queued like new calls.
+-- Returns whether another run has the uid of one of these children; a seal of facts is valid for one uid only.
+local function uids_are_taken(children)
   local drawn = {}
   for _, child in ipairs(children) do
     local uid = child[1]
@@ -14,8 +14,8 @@ local function family_of(uid)
   return redis.call('HGET', $run .. uid, 'fam') or uid
 end
 
--- True where a run may not start these: its family has too many that live, or once had and has not died out.
-local function crowded(uid, count)
+-- Returns whether the family of a run is at its limit, or was and has not ended completely since.
+local function family_is_full(uid, count)
   local family = family_of(uid)
   local live = tonumber(redis.call('HGET', $families, family)) or 0
   if live + count <= $family_runs then return false end
@@ -23,7 +23,8 @@ local function crowded(uid, count)
   return true
 end
 
--- What a schedule starts is no family of its standing run, and starts while there is room in the queue.
+-- Starts a child, unless it is scheduled and the queue is full. Scheduled runs do not belong to the family of
+-- their standing run.
 local function start_child(parent, r, scheduled, uid, frame, facts, input, awaits)
   local load = load_of(r.api)
   local room = scheduled and tonumber(redis.call('HGET', $gate .. r.api, 'queued') or '')
@@ -53,7 +54,7 @@ local function start_child(parent, r, scheduled, uid, frame, facts, input, await
   return true
 end
 
-local function give_up_child(parent, frame)
+local function abandon_child(parent, frame)
   local child = redis.call('HGET', $children .. parent, frame)
   if not child then return end
   redis.call('HDEL', $children .. parent, frame)

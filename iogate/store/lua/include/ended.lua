@@ -1,8 +1,8 @@
--- The packed record of an ended run, by the names and in the order of `views.Ended`; `finish.lua` writes it.
+-- Packed record of an ended run, which `finish.lua` writes; fields are those of `views.Ended`, in order.
 local ENDED = {'status', 'api', 'facts', 'created', 'started', 'ended', 'attempt', 'token', 'seq', 'retention',
   'deaths', 'reason', 'input', 'output', 'error', 'tasks', 'journal', 'big', 'dropped', 'posted', 'depth', 'parent'}
 
--- nil where there is none.
+-- Returns nil if there is none.
 local function ended_record(uid)
   local blob = redis.call('GET', $end .. uid)
   if not blob then return nil end

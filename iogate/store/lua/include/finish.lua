@@ -1,7 +1,7 @@
--- Ends a run: its hash and all beside it become one packed string that expires with the retention.
--- Parts over $inline_bytes stand in a hash beside it. Order of the packed fields: `ended.lua`.
--- A run that faulted keeps its frames and values as long, so that it can be retried. What hangs on the run
--- ends with it: subscriptions, inbox, children that it waited for; its own parent is told.
+-- Ends a run: its hash and related keys become one packed string that expires with the retention.
+-- Parts over $inline_bytes are stored in a second hash. Order of the packed fields: `ended.lua`.
+-- A faulted run keeps its frames and values for the retention, so that it can be retried. Subscriptions, inbox
+-- and awaited children end with the run; its parent gets a message.
 local ended = {}
 local cancel
 
@@ -20,7 +20,7 @@ local function fold_journal(uid)
   return table.concat(redis.call('LRANGE', $journal .. uid, 0, -1), '\n')
 end
 
-local function unwant(uid, frame)
+local function unsubscribe(uid, frame)
   local wanted = redis.call('HGET', $wanted .. uid, frame)
   if not wanted then return nil end
   local since, types = string.match(wanted, '^(%d+)\n(.-)\n')
@@ -31,9 +31,9 @@ local function unwant(uid, frame)
   return tonumber(since)
 end
 
--- Tells the parent of a run that waits for it; any other parent has gone on, or ended.
--- `seal` is its worker's, who may be trusted with what it says; an end that a script made has none.
-local function tell_parent(uid, parent, frame, status, output, err, seal)
+-- Sends the result of a run to its parent, if the parent still waits for it.
+-- `seal` is made by the worker that ended the run; a result from a script has none.
+local function notify_parent(uid, parent, frame, status, output, err, seal)
   local children = $children .. parent
   if redis.call('HGET', children, frame) ~= uid then return end
   redis.call('HDEL', children, frame)
@@ -44,14 +44,14 @@ local function tell_parent(uid, parent, frame, status, output, err, seal)
     (seal and ',"seal":"' .. seal .. '"' or '') .. '}')
 end
 
-local function cut_off(uid)
-  for _, frame in ipairs(redis.call('HKEYS', $wanted .. uid)) do unwant(uid, frame) end
+local function end_relations(uid)
+  for _, frame in ipairs(redis.call('HKEYS', $wanted .. uid)) do unsubscribe(uid, frame) end
   local children = redis.call('HVALS', $children .. uid)
   redis.call('DEL', $wanted .. uid, $inbox .. uid, $children .. uid)
   for _, child in ipairs(children) do cancel(child, 'its parent ' .. uid .. ' has ended') end
 end
 
--- The next run of a schedule that goes by the ends of its runs.
+-- Sets the next tick of a schedule that follows the end of its run.
 local function tick_again(uid, api)
   local chained, again = string.match(redis.call('HGET', $chains, api) or '', '^(%d+) (%d+)$')
   if chained ~= uid then return end
@@ -63,11 +63,11 @@ local function finish(uid, r, status, output, err, tasks, journal, seal)
   local own = redis.call('HMGET', $run .. uid, 'in', 'jdr', 'par', 'pfr', 'sch', 'fam')
   local parts = {input = own[1] or '', output = output, error = err,
     tasks = #tasks > 16 and cmsgpack.pack(tasks) or '', journal = journal}
-  -- A large output that is the input is stored once: `views` knows the mark, which no JSON is.
+  -- A large output that equals the input is stored once; `views` decodes the mark, which is not JSON.
   if #output > $inline_bytes and output == parts.input then parts.output = '=' end
   local big = {}
   for name, part in pairs(parts) do
-    -- What is compressed is no text, however small: it cannot stand within the record.
+    -- A compressed part is not text, so it cannot be part of the record, even if it is small.
     if #part > $inline_bytes or string.byte(part) == 120 then
       big[#big + 1] = name
       big[#big + 1] = part
@@ -94,12 +94,12 @@ local function finish(uid, r, status, output, err, tasks, journal, seal)
   if own[6] and redis.call('HINCRBY', $families, own[6], -1) % $family_closed == 0 then
     redis.call('HDEL', $families, own[6])
   end
-  if r.reaches then cut_off(uid) end
+  if r.reaches then end_relations(uid) end
   if own[5] then tick_again(uid, own[5]) end
-  if own[3] then tell_parent(uid, own[3], own[4], status, output, err, seal) end
+  if own[3] then notify_parent(uid, own[3], own[4], status, output, err, seal) end
 end
 
--- Asks for a run's end: one that never started ends here, any other is told by its worker.
+-- Requests the end of a run: one that never started ends here, any other is ended by its worker.
 cancel = function(uid, reason)
   local r = record(uid)
   if not r then return redis.call('EXISTS', $end .. uid) == 1 and 'ended' or 'unknown' end
@@ -113,7 +113,8 @@ cancel = function(uid, reason)
     withdraw(uid, r)
     index(uid, r.created, r.status, 'cancelled')
     rq_outcome(uid, r, 'cancelled', '')
-    tell_of(uid, r, {line('workflow.cancelled', nil, r.reason ~= '' and '{"reason":' .. quoted(r.reason) .. '}')})
+    local detail = r.reason ~= '' and '{"reason":' .. quoted(r.reason) .. '}'
+    write_lifecycle(uid, r, {journal_entry('workflow.cancelled', nil, detail)})
     finish(uid, r, 'cancelled', '', '', fold_tasks(uid), fold_journal(uid))
     return 'cancelled'
   elseif r.state == 'timer' or r.state == 'suspended' then
@@ -126,5 +127,5 @@ end
 
 local function announce_ended()
   if #ended > 0 then redis.call('PUBLISH', $ended_channel, table.concat(ended, ' ')) end
-  tell()
+  notify_workers()
 end

@@ -1,7 +1,6 @@
--- The inbox of a run: messages, numbered by a counter of the run (`posted`, the last number), a list entry
--- each: frame, kind, data. Numbers in the list are consecutive up to the counter. A message wakes a run
--- that is parked, is told to the worker of one that is leased, and waits with any other.
-local told = {}
+-- Inbox of a run: a list of messages with frame, kind and data, numbered consecutively up to a counter of the
+-- run (`posted`). A message wakes a parked run, and notifies the worker of a leased one.
+local notified = {}
 
 local function post(uid, r, frame, kind, data)
   redis.call('HINCRBY', $run .. uid, 'msg', 1)
@@ -12,11 +11,11 @@ local function post(uid, r, frame, kind, data)
     wake(uid, r.api)
     r.state = 'queue'
   elseif r.state == 'lease' then
-    told[uid] = true
+    notified[uid] = true
   end
 end
 
--- Number of the first message that is there, and at most $inbox_read of them.
+-- Returns the number of the first message, and the first $inbox_read messages.
 local function messages(uid, r)
   if r.posted == 0 then return 0, {} end
   local size = redis.call('LLEN', $inbox .. uid)
@@ -27,6 +26,6 @@ local function has_messages(uid, r)
   return r.posted > 0 and redis.call('EXISTS', $inbox .. uid) == 1
 end
 
-local function tell()
-  for uid in pairs(told) do redis.call('PUBLISH', $news_channel, uid) end
+local function notify_workers()
+  for uid in pairs(notified) do redis.call('PUBLISH', $news_channel, uid) end
 end

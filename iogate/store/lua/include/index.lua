@@ -1,5 +1,5 @@
--- The index of runs by status. Moves are gathered and written once a script: one ZREM and one ZADD a
--- status, however large the batch.
+-- Index of runs by status. Changes are collected and written once per script, with one ZREM and one ZADD per
+-- status.
 local leaving, entering, moved = {}, {}, {}
 
 local function each_slice(list, size, write)
@@ -20,7 +20,7 @@ end
 
 local function index(uid, created, from, to)
   if from == to then return end
-  -- What is gathered has no order: a second move of a run waits for the first.
+  -- Collected changes are not ordered, so a second change of a run needs the first one to be written.
   if moved[uid] then save_index() end
   moved[uid] = true
   if from then

@@ -1,9 +1,9 @@
--- The journal of a run: its last $journal_entries lines. What becomes of a run in the store itself, without a
--- worker, is told here: a line each, and for every sink that wants the lifecycle an entry of its outbox, from
--- which the courier makes the standard's events. The number of the line names them, so each is told once.
-local audience
+-- Journal of a run: its last $journal_entries entries. Changes that the store itself makes to a run are written
+-- here and, for every sink that wants lifecycle events, to its outbox, from which a worker makes the events of
+-- the DSL. The number of the entry identifies them, so that each is sent once.
+local wanting_sinks
 
-local function write_lines(uid, lines)
+local function write_entries(uid, lines)
   local size = redis.call('RPUSH', $journal .. uid, unpack(lines))
   redis.call('PUBLISH', $journal_channel .. uid, '')
   local dropped = size - $journal_entries
@@ -17,31 +17,31 @@ local function quoted(text)
   return (string.gsub(cjson.encode(text), '\\/', '/'))
 end
 
--- Of a run, or of one of its tasks; `detail` is JSON.
-local function line(kind, task, detail)
+-- Returns an entry about a run, or about one of its tasks; `detail` is JSON.
+local function journal_entry(kind, task, detail)
   return string.format('{"at":%d,"kind":"%s"', now_ms, kind) ..
     (task and ',"reference":' .. quoted(task.reference) .. ',"name":' .. quoted(task.name) or '') ..
     (detail and ',"detail":' .. detail or '') .. '}'
 end
 
-local function who_wants_lifecycle()
-  if audience then return audience end
-  audience = {}
-  -- Where an outsider put something else, nobody is known until a worker names its sinks again.
+local function lifecycle_sinks()
+  if wanting_sinks then return wanting_sinks end
+  wanting_sinks = {}
+  -- If another program has overwritten the key, there are no sinks until a worker registers them again.
   for _, sink in ipairs(redis.pcall('SMEMBERS', $sinks)) do
-    if redis.pcall('HGET', $sink .. sink, 'lifecycle') == '1' then audience[#audience + 1] = sink end
+    if redis.pcall('HGET', $sink .. sink, 'lifecycle') == '1' then wanting_sinks[#wanting_sinks + 1] = sink end
   end
-  return audience
+  return wanting_sinks
 end
 
-local function tell_of(uid, r, lines)
-  local size = write_lines(uid, lines)
-  -- A commit that ends the run at once must look for these lines.
+local function write_lifecycle(uid, r, lines)
+  local size = write_entries(uid, lines)
+  -- A commit that ends the run must include these entries.
   redis.call('HSET', $run .. uid, 'ext', 1)
   r.reaches = '1'
   local known, facts = pcall(cjson.decode, r.facts)
-  if #who_wants_lifecycle() == 0 or not known or type(facts) ~= 'table' then return end
-  -- Revision 0 is that of a standing run, of which no sink is told.
+  if #lifecycle_sinks() == 0 or not known or type(facts) ~= 'table' then return end
+  -- Revision 0 marks a standing run, whose lifecycle is not sent to sinks.
   if facts[1] == 0 then return end
   local before = (tonumber(redis.call('HGET', $run .. uid, 'jdr')) or 0) + size - #lines
   local entries = {}
@@ -49,11 +49,11 @@ local function tell_of(uid, r, lines)
     entries[i] = '{"uid":"' .. uid .. '","workflow":' .. quoted(facts[2] or '') ..
       ',"number":' .. string.format('%d', before + i) .. ',"line":' .. each .. '}'
   end
-  for _, sink in ipairs(audience) do put_aside(sink, entries) end
-  ring_couriers()
+  for _, sink in ipairs(wanting_sinks) do outbox_push(sink, entries) end
+  ring_outboxes()
 end
 
--- Tasks that have begun and have not ended, in the order in which they first began.
+-- Returns tasks that have started and not ended, in the order of their first start.
 local function under_way(uid)
   local tasks, flat = {}, redis.call('HGETALL', $tasks .. uid)
   for i = 1, #flat, 2 do

@@ -1,5 +1,5 @@
--- What a person asks for carries a key. Asked for again under the same key, since the answer was lost, it is answered
--- as before and nothing more is done, whatever has become of the run meanwhile. '' is no key.
+-- Idempotent operations of operators. A repetition with the same key returns the first result and does nothing
+-- more, whatever the state of the run is then. '' is no key.
 local function answered(key)
   local known = key ~= '' and redis.pcall('GET', key)
   return type(known) == 'string' and known or nil

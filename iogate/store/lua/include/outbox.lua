@@ -1,10 +1,10 @@
--- Outboxes of the sinks: bounded lists; where one is full, its oldest entries make room and are counted.
+-- Outboxes of the sinks: bounded lists. If one is full, its oldest entries are dropped and counted.
 local started = {}
 
-local function put_aside(sink, events)
+local function outbox_push(sink, events)
   local size = redis.pcall('RPUSH', $outbox .. sink, unpack(events))
   if type(size) == 'table' then
-    -- An outsider's: the sink's courier clears it away, and the run goes on.
+    -- Another program has overwritten the key; delivery repairs it, and the run continues.
     return
   end
   if size == #events then
@@ -19,7 +19,7 @@ local function put_aside(sink, events)
   end
 end
 
-local function ring_couriers()
+local function ring_outboxes()
   for _, sink in ipairs(started) do redis.call('PUBLISH', $outbox_channel, sink) end
   started = {}
 end

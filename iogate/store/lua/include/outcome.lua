@@ -1,4 +1,4 @@
--- What RQ shows of a job that ended: status, registry and result, for $rq_result_s.
+-- Ended jobs in RQ: status, registry and result, for $rq_result_s.
 local finished = {}
 local succeeded, failed, worked, finished_now, counted = 0, 0, 0, nil, nil
 
@@ -20,7 +20,7 @@ local function rq_result(uid, kind, r, exc)
   redis.call('EXPIRE', $rq_results .. uid, $rq_result_s)
 end
 
--- The three fields are part of every job; where one is new, an outsider had deleted the job.
+-- Every job has these three fields. If one is new, another program has deleted the job.
 local function rq_close(uid, status)
   local key = $rq_job .. uid
   if redis.call('HSET', key, 'status', status, 'ended_at', stamp(), 'last_heartbeat', stamp()) > 0 then
@@ -55,7 +55,7 @@ local function rq_outcome(uid, r, status, exc)
   if r.leased ~= '' then worked = worked + tonumber(now_float()) - tonumber(r.leased) end
 end
 
--- The runs of one batch belong to one worker.
+-- All runs of one batch belong to one worker.
 local function rq_count()
   if #finished > 0 then redis.call('ZADD', $rq_finished, unpack(finished)) end
   if succeeded + failed == 0 or redis.call('EXISTS', $rq_worker .. counted) == 0 then return end

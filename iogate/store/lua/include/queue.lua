@@ -1,5 +1,5 @@
--- The RQ queue and its jobs, written as RQ 3.0 writes them; iogate never reads the jobs. A job's data stays
--- uncompressed, which RQ reads too: all its fields are then at most 64 bytes, and the hash costs 0.5 KB, not 2 KB.
+-- RQ queue and jobs in the format of RQ 3.0; iogate never reads the jobs. The data of a job are not compressed,
+-- which RQ accepts: all fields then have at most 64 bytes, and the hash takes 0.5 KB instead of 2 KB.
 local doorbell = false
 
 local function rq_job(uid)
@@ -12,8 +12,8 @@ local function rq_job(uid)
     'status', 'queued')
 end
 
--- Each job goes to the end of the queue, that of a woken run too: however many runs of one API wake at once,
--- at most $queued_in_rq of them are ahead of another API's call.
+-- Each job goes to the end of the queue, also for woken runs, so that at most $queued_in_rq runs of one API are
+-- ahead of a call of another API.
 local function rq_enqueue(uid)
   rq_job(uid)
   if redis.call('RPUSH', $rq_queue, uid) == 1 then
@@ -22,8 +22,8 @@ local function rq_enqueue(uid)
   end
 end
 
--- Wakes one worker that has room; if its take leaves runs in the queue, it wakes the next. Also when the queue held
--- runs before: a worker that had room may have been told nothing. One that does not listen any more is forgotten.
+-- Wakes one idle worker; if its take leaves runs in the queue, that take wakes the next one. Workers that no
+-- longer listen are removed.
 local function ring()
   while doorbell do
     local worker = redis.pcall('SPOP', $idle)

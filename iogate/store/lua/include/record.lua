@@ -1,10 +1,9 @@
--- What the moves need to know of a run that has not ended; nil where there is none, or something that an
--- outsider wrote there and that no move could handle.
+-- Record of a live run, as scripts need it to change its state; nil if there is none or it is invalid.
 --
--- A small run that waits is folded: its hash, frames, tasks and journal are one packed string, a third of
--- the memory. Whoever asks for its record is about to move it, and gets it unfolded.
+-- A small waiting run is folded: its hash, frames, tasks and journal become one packed string, which takes a third
+-- of the memory. Reading the record unfolds it.
 
--- What only a lease gives a meaning to is left out.
+-- Fields that are only valid during a lease are not folded.
 local UNFOLDED = {wkr = true, lst = true, sol = true, los = true, lft = true}
 
 local function fold(uid)
@@ -30,13 +29,13 @@ local function is_live(uid)
   return redis.call('EXISTS', $run .. uid, $parked .. uid) > 0
 end
 
--- The field `lft`: the worker that let go of a run without a commit, after the sequence number of the state then.
-local function left_by(r)
+-- Value of the field `lft`: the sequence number of the state, and the worker that released it without a commit.
+local function last_worker_field(r)
   return string.format('%d %s', r.seq, r.worker)
 end
 
--- The worker that `field` names; nil if a commit came since: that worker had begun what the state has under way.
-local function leaver(field, r)
+-- Returns the worker in `lft`, which had started the current tasks of the state; nil after a later commit.
+local function last_worker(field, r)
   local seq, worker = string.match(field or '', '^(%d+) (.+)$')
   return tonumber(seq) == r.seq and worker or nil
 end

@@ -1,22 +1,22 @@
--- RQ's executions and results, written as RQ 3.0 writes them.
--- RQ wants 32 hexadecimal digits; the token makes it unique among the executions of its job.
+-- Executions and results in the format of RQ 3.0.
+-- An id has 32 hexadecimal digits; the token is unique among the executions of a job.
 local function rq_execution(token)
   return string.format('%032x', token)
 end
 
--- Executions that end are gathered: one ZREM and one SREM a script and worker.
-local over = {}
+-- Ended executions are collected for one ZREM and one SREM per script and worker.
+local ended_executions = {}
 
 local function rq_end_execution(uid, token, worker)
   local execution = uid .. ':' .. rq_execution(token)
   redis.call('DEL', $rq_execution .. execution, $rq_executions .. uid)
-  local list = over[worker] or {}
-  over[worker] = list
+  local list = ended_executions[worker] or {}
+  ended_executions[worker] = list
   list[#list + 1] = execution
 end
 
 local function rq_save_executions()
-  for worker, list in pairs(over) do
+  for worker, list in pairs(ended_executions) do
     redis.call('ZREM', $rq_started, unpack(list))
     local key = $rq_worker .. worker .. ':executions'
     redis.call('SREM', key, unpack(list))
@@ -26,7 +26,7 @@ local function rq_save_executions()
   end
 end
 
--- Nothing of the job is left: for parking, and before waking writes it anew.
+-- Removes a job completely, before parking or before it is written again.
 local function rq_forget(uid)
   redis.call('DEL', $rq_job .. uid, $rq_results .. uid, $rq_executions .. uid)
   redis.call('ZREM', $rq_finished, uid)

@@ -1,13 +1,13 @@
--- Where a run that wants a worker stands: in the RQ queue while its API has fewer than $queued_in_rq
+-- States of a live run. A run that waits for a worker is in the RQ queue if its API has fewer than $queued_in_rq
 -- there and `running` allows it, else in the API's woken or backlog list.
 --
 --     accept -> backlog -> queue -> lease -> end
 --                 woken --^  ^        |--> timer --> queue or woken
---                            |--------|--> suspended --> where it was
+--                            |--------|--> suspended --> previous state
 --                            '--------'--> suspect -> lease (solitary)
 --
--- The load of an API (inq: in the RQ queue, run: leased, bl: in its two lists) is read once a script
--- and written back by save_loads.
+-- The load of an API (inq: in the RQ queue, run: leased, bl: in its two lists) is read once per script and
+-- written back by save_loads.
 local loads = {}
 
 local function load_of(api)
@@ -21,7 +21,7 @@ local function load_of(api)
   return load
 end
 
--- Runs move from the API's lists into the RQ queue while there is room.
+-- Moves runs from the API's lists into the RQ queue while there is room.
 local function promote(api, load)
   while load.bl > 0 and may_queue(load) do
     local uid = redis.call('LPOP', $woken .. api) or redis.call('LPOP', $backlog .. api)
@@ -38,8 +38,8 @@ local function promote(api, load)
   end
 end
 
--- Queues a parked run that goes on (a timer that is due): behind the API's runs that woke before, ahead of the
--- new ones in its backlog. Nothing of its job is left since it was parked.
+-- Queues a parked run, such as one with a due timer: behind the API's other woken runs, ahead of its backlog. A
+-- parked run has no job.
 local function wake_parked(uid, api)
   local load = load_of(api)
   if load.bl == 0 and may_queue(load) then
@@ -53,13 +53,13 @@ local function wake_parked(uid, api)
   end
 end
 
--- Queues any run that goes on, such as one whose lease was handed back.
+-- Queues any other run, such as one whose lease was released.
 local function wake(uid, api)
   rq_forget(uid)
   wake_parked(uid, api)
 end
 
--- A run leaves the place where it waits for a worker or a moment; under lease or suspect, it has none.
+-- Removes a run from the list or set of its state; a leased run or a suspect is not in one of these.
 local function withdraw(uid, r)
   local load = load_of(r.api)
   if r.state == 'queue' then

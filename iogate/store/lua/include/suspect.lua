@@ -1,16 +1,16 @@
--- A lease that was lost. One loss speaks against no run: it queues again. A run that loses its lease once more at
--- the same point is a suspect: it will be taken alone, in a process of its own. A death there counts, and the last
--- one faults the run in place, so that it cannot kill its neighbours for ever. Where no living parent saw the
--- worker die (the machine went, or the parent was killed), no run is more suspect than any other: such a loss makes
--- a suspect only as the $unseen_losses-th at one point, and never counts as a death.
+-- Lost leases. After its first loss a run is queued again. A run that loses its lease again at the same point is a
+-- suspect: it runs alone, in a process of its own. A death there is counted, and the last one faults the run, so
+-- that it cannot kill workers endlessly. If no living parent saw the worker die (the machine crashed, or the
+-- parent was killed), only the $unseen_losses-th such loss at one point makes a suspect, and it is never counted
+-- as a death.
 --
--- A run that resumes an effect commits that first: a loss one sequence number later is at the same point. A run
--- that gets on between losses is a suspect after $seen_losses that were seen.
+-- A run commits before it resumes an effect, so a loss one sequence number later is at the same point. A run that
+-- progresses between losses is a suspect after $seen_losses seen losses.
 --
 --     lease --lost--> queue --lease--> lost again --> suspect --solitary lease--> death, seen --> counted
 
--- Notes the loss; returns whether the run is a suspect from here on. `los` holds the sequence number of the last
--- loss, the losses at that point, and all losses that were seen.
+-- Records the loss and returns whether the run is now a suspect. `los` holds the sequence number of the last
+-- loss, the number of losses at that point, and the number of all seen losses.
 local function is_suspect(uid, r, seen)
   local at, here, all = string.match(redis.call('HGET', $run .. uid, 'los') or '', '^(%d+):(%d+):(%d+)$')
   here = at and r.seq <= tonumber(at) + 1 and tonumber(here) + 1 or 1
@@ -19,7 +19,7 @@ local function is_suspect(uid, r, seen)
   return here >= (seen and 2 or $unseen_losses) or all >= $seen_losses
 end
 
-local function lose_lease(uid, poison, exc, seen)
+local function end_lost_lease(uid, poison, exc, seen)
   redis.call('ZREM', $leases, uid)
   local r = record(uid)
   if not r or r.state ~= 'lease' then return end
@@ -30,11 +30,11 @@ local function lose_lease(uid, poison, exc, seen)
   if r.deaths >= $deaths then
     index(uid, r.created, r.status, 'faulted')
     rq_outcome(uid, r, 'faulted', exc)
-    tell_of(uid, r, {line('workflow.faulted', nil, '{"error":' .. poison .. '}')})
+    write_lifecycle(uid, r, {journal_entry('workflow.faulted', nil, '{"error":' .. poison .. '}')})
     finish(uid, r, 'faulted', '', poison, fold_tasks(uid), fold_journal(uid))
     return
   end
-  redis.call('HSET', $run .. uid, 'dth', r.deaths, 'wkr', '', 'lft', left_by(r))
+  redis.call('HSET', $run .. uid, 'dth', r.deaths, 'wkr', '', 'lft', last_worker_field(r))
   if r.solitary or is_suspect(uid, r, seen) then
     rq_forget(uid)
     redis.call('HSET', $run .. uid, 'pl', 'suspect')

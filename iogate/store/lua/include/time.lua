@@ -1,5 +1,5 @@
--- The store's time, read once a script: the one clock of leases, timers and RQ's stamps. It is Redis's own clock
--- and never goes back: if that is set back, `take` notes how far the store's time is ahead of it from then on.
+-- Time of the store, read once per script: the clock of leases, timers and RQ. It is the clock of Redis and never
+-- decreases: if that clock is set back, `take` records by how much the store's time is ahead of it.
 local clock = redis.call('TIME')
 local raw_ms = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 local ahead_ms, now_s, now_us, now_ms, float_cache
