@@ -1,7 +1,7 @@
-"""The `iogate` command: its groups, the options before them, and how every failure ends.
+"""Entry point of the `iogate` command: command groups, global options, and exit codes of errors.
 
-Invariant: an exit code is the one the failure's class carries, usage is 64, Ctrl-C 130; a traceback
-means a defect of iogate.
+Invariant: the class of an IogateError defines its exit code; a usage error exits with 64, Ctrl-C with 130.
+A traceback means a bug in iogate.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from iogate.cli.processes import doctor_command, process_commands, store_command
 from iogate.cli.project import project_commands, secret_commands
 from iogate.cli.render import write_stderr, write_stdout
 from iogate.cli.revisions import revision_commands, status_command
-from iogate.cli.run import run_command as running
+from iogate.cli.run import run_command
 from iogate.cli.runs import run_commands
 from iogate.cli.session import DirectoryOption, GlobalOptions, OutputOption, QuietOption, change_directory
 from iogate.errors import IogateError, Misused
@@ -30,14 +30,14 @@ from iogate.errors import IogateError, Misused
 INTERRUPTED = 130
 
 UsageError: type[Any] = typer.BadParameter.__bases__[0]
-"""The parent of all that typer raises about arguments; typer exports only this child of it."""
+"""Base class of typer's errors about arguments, which typer itself does not export."""
 
 app = typer.Typer(
     name="iogate",
     help="Turns YAML in git into durable, asynchronous HTTP APIs.",
     no_args_is_help=False,
     pretty_exceptions_enable=False,
-    # Boxes are for people; a pipe gets plain help, in half the time.
+    # A pipe gets plain help without boxes, which takes half the time.
     rich_markup_mode="rich" if sys.stdout.isatty() else None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -55,7 +55,7 @@ def root(
     directory: DirectoryOption = None,
     output: OutputOption = None,
     quiet: QuietOption = False,
-    version: Annotated[  # noqa: ARG001 — its callback acts
+    version: Annotated[  # noqa: ARG001 — used by its callback
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)
     ] = False,
 ) -> None:
@@ -73,7 +73,7 @@ for module in (
     revision_commands,
     api_commands,
     workflow_commands,
-    running,
+    run_command,
     run_commands,
     process_commands,
     status_command,
@@ -95,7 +95,7 @@ def _parser() -> Callable[..., Any]:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line; the exit code."""
+    """Run one command line and return its exit code."""
     try:
         result = _parser()(arguments, prog_name="iogate", standalone_mode=False)
     except KeyboardInterrupt:
@@ -115,9 +115,9 @@ def run(arguments: list[str]) -> int:
         if error.ctx is not None:
             write_stderr(f'  try "{error.ctx.command_path} --help"')
         return Misused.exit_code
-    except Exception:  # noqa: BLE001 — the last line of defence tells what it can
+    except Exception:  # noqa: BLE001 — last resort: report and exit
         write_stderr(traceback.format_exc().rstrip())
-        write_stderr("iogate: unexpected error: this is a defect of iogate, please report it", style="red")
+        write_stderr("iogate: unexpected error: this is a bug in iogate, please report it", style="red")
         return 1
     return result if isinstance(result, int) else 0
 

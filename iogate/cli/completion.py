@@ -1,8 +1,8 @@
-"""Completion of arguments by the shell: ids of APIs and workflows, uids of runs, codes of errors.
+"""Shell completion of arguments: ids of APIs and workflows, uids of runs, error codes.
 
-Called by the shell while somebody types. Invariant: a completer answers within about a second and prints
-nothing: whatever goes wrong, it has no suggestions. Ids come from the files, which are there without a
-store; uids from the store, if one is near.
+Invoked by the shell on Tab. Invariant: a completer returns within about a second and prints nothing; after
+any error it suggests nothing. Ids come from the files, without a store; uids come from the store, if it can
+be reached.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import typer
 Completer = Callable[[typer.Context, str], list[tuple[str, str]]]
 
 BUDGET_S = 0.7
-"""Time for reading files, and for the store."""
+"""Time limit in seconds for reading files, and for the store."""
 MAX_RUNS = 50
-"""Runs that are suggested."""
+"""Most runs that are suggested."""
 _SAFE = re.compile(r"[\w./:-]{1,200}", re.ASCII)
 
 
@@ -43,12 +43,12 @@ def _completer(suggest: Callable[[str], Iterator[tuple[str, str]]]) -> Completer
                 for value, text in suggest(incomplete)
                 if value.startswith(incomplete) and _SAFE.fullmatch(value)
             ]
-        except Exception:  # noqa: BLE001 — somebody is typing: a message would stand in the command line
+        except Exception:  # noqa: BLE001 — a message would appear in the command line being typed
             return []
         finally:
             logging.disable(before)
 
-    # What typer reads; the annotations of `suggest` would hide these two.
+    # Typer reads these annotations; it must not see those of `suggest`.
     del complete.__wrapped__
     complete.__annotations__ = {"ctx": typer.Context, "incomplete": str, "return": list}
     return complete
@@ -64,7 +64,7 @@ def _enter(ctx: typer.Context) -> None:
 
 
 def _documents(folder: str) -> Iterator[dict[str, Any]]:
-    """Yield the documents of a folder that can be read in time."""
+    """Yield the documents of a folder that can be read within the time limit."""
     from iogate.documents.yaml.reader import read_file
 
     until = time.monotonic() + BUDGET_S

@@ -1,7 +1,7 @@
 """A Rich console that escapes control characters of the texts that it renders.
 
-Made by `iogate.cli.render` only, and in a module of its own since importing Rich is slow. Control codes
-that Rich itself emits, such as colours and cursor movements, are segments of another kind and stay.
+Used only by `iogate.cli.render`; a separate module since importing Rich is slow. Control codes that Rich
+itself emits, such as colours and cursor movements, are segments of another kind and are kept.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from iogate.security.control_characters import escape
 
 
 class EscapingConsole(Console):
-    """Rich's console, with every rendered text escaped."""
+    """Rich console that escapes all rendered text."""
 
     def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
-        """Yield the segments of a renderable, the text of each escaped."""
+        """Yield the segments of a renderable, with their text escaped."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=escape(segment.text))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def counted(number: int, noun: str, nouns: str = "") -> str:
-    """`1 file`, `2 files`; `nouns` are several that are no noun and an s."""
+    """Format a count: `1 file`, `2 files`; `nouns` is the plural of `noun` if it is irregular."""
     return f"{number} {noun if number == 1 else nouns or f'{noun}s'}"
 
 

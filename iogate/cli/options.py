@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and how their texts are read."""
+"""Options and arguments that several commands share, and parsers of their values."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from iogate.errors import Misused, NotFound
 
 InputOption = Annotated[
     str | None,
-    typer.Option("--input", metavar="JSON|@FILE|-", help="The input: JSON, a file, or stdin."),
+    typer.Option("--input", metavar="JSON|@FILE|-", help="Input as JSON, from a file, or from stdin."),
 ]
 HeaderOption = Annotated[
     list[str] | None,
-    typer.Option("--header", "-H", metavar="NAME:VALUE", help="Send this header too, such as a token."),
+    typer.Option("--header", "-H", metavar="NAME:VALUE", help="Additional request header, such as a token."),
 ]
 EndpointOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--endpoint", metavar="FROM=TO", help="Send calls for a URL prefix to another; may be repeated."
+        "--endpoint", metavar="FROM=TO", help="Send calls for a URL prefix to another one; may be repeated."
     ),
 ]
 UidArgument = Annotated[
@@ -42,16 +42,20 @@ StatusFilter = Annotated[
 ]
 SinceFilter = Annotated[
     str | None,
-    typer.Option("--since", metavar="WHEN", help="Only runs accepted since: 1h, 2d, or a date and time."),
+    typer.Option(
+        "--since",
+        metavar="WHEN",
+        help="Only runs accepted after this time: 1h (ago), 2d, or a date and time.",
+    ),
 ]
 OperationOption = Annotated[
     str | None,
-    typer.Option("--id", metavar="ID", help="Repeat a command that had no answer: nothing is done twice."),
+    typer.Option("--id", metavar="ID", help="Id of an earlier attempt of this command, to repeat it safely."),
 ]
 UntilFilter = Annotated[
     str | None,
     typer.Option(
-        "--until", metavar="WHEN", help="Only runs accepted until then: 1h (ago), or a date and time."
+        "--until", metavar="WHEN", help="Only runs accepted before this time: 1h (ago), or a date and time."
     ),
 ]
 
@@ -59,12 +63,17 @@ _PREFIX = r"https?://[^\s/?#=]+[^\s?#=]*"
 
 
 def read_input(text: str | None) -> Any:
-    """The value that `--input` gives; without it, an empty object."""
+    """Return the value of `--input`, an empty object without it; raise as `read_json` does."""
     return {} if text is None else read_json(text, "--input", """--input '{"name": "Ada"}'""")
 
 
 def read_json(text: str, option: str, example: str) -> Any:
-    """The value that an option gives as JSON, as @FILE or as - for stdin."""
+    """Parse the value of an option: JSON, @FILE, or - for stdin; `example` is shown in a hint.
+
+    Raises:
+        NotFound: the file does not exist.
+        Misused: the file cannot be read, or the text is not JSON in UTF-8.
+    """
     where, data = option, text.encode("utf-8", "surrogateescape")
     if text == "-":
         where, data = "stdin", sys.stdin.buffer.read()
@@ -84,7 +93,7 @@ def read_json(text: str, option: str, example: str) -> Any:
         line = data.count(b"\n", 0, error.start) + 1
         raise Misused(
             f"{where}: not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}, in line {line}",
-            hint="give UTF-8; for example `iconv -f LATIN1 -t UTF-8` makes it of Latin-1",
+            hint="convert it to UTF-8, for example with `iconv -f LATIN1 -t UTF-8`",
         ) from None
     try:
         return values.parse(data)
@@ -94,7 +103,11 @@ def read_json(text: str, option: str, example: str) -> Any:
 
 
 def parse_seconds(text: str | None, option: str) -> float | None:
-    """A length of time such as 30, 30s, 5m or PT5M."""
+    """Parse a duration such as 30, 30s, 5m or PT5M into seconds; None stays None.
+
+    Raises:
+        Misused: the text is not a positive duration without months.
+    """
     from iogate.timing.durations import InvalidDuration, parse_duration
 
     if text is None:
@@ -106,14 +119,14 @@ def parse_seconds(text: str | None, option: str) -> float | None:
     except InvalidDuration as error:
         raise Misused(f"{option} {text}: {error}") from None
     if duration.months or duration.milliseconds <= 0:
-        raise Misused(f"{option} {text}: expected a length such as 30s, 5m or 2d, without months")
+        raise Misused(f"{option} {text}: expected a duration such as 30s, 5m or 2d, without months")
     return duration.milliseconds / 1000
 
 
 def _parse_seconds_ago(text: str, option: str) -> float:
     """Parse how many seconds ago a moment was; zero is now.
 
-    Raises Misused for text that is neither that nor, since the caller has tried it, a date and time.
+    Raises Misused for any other text; the caller has already tried to parse a date and time.
     """
     from iogate.timing.durations import InvalidDuration, parse_duration
 
@@ -132,7 +145,11 @@ def _parse_seconds_ago(text: str, option: str) -> float:
 
 
 def parse_moment_ms(text: str | None, option: str) -> int | None:
-    """A moment, as a date and time or as how long ago it was."""
+    """Parse a date and time, or a duration before now, into epoch milliseconds; None stays None.
+
+    Raises:
+        Misused: the text is neither.
+    """
     if text is None:
         return None
     try:
@@ -144,7 +161,11 @@ def parse_moment_ms(text: str | None, option: str) -> int | None:
 
 
 def parse_statuses(text: str | None) -> tuple[str, ...]:
-    """The statuses that a filter names: all where there is none, or a fault that lists them."""
+    """Parse the comma-separated statuses of a filter; empty without a filter.
+
+    Raises:
+        Misused: a status is unknown.
+    """
     from iogate.store.keys import STATUSES
 
     wanted = tuple(text.split(",")) if text is not None else ()
@@ -155,7 +176,11 @@ def parse_statuses(text: str | None) -> tuple[str, ...]:
 
 
 def parse_endpoints(texts: list[str] | None) -> dict[str, str]:
-    """What `--endpoint FROM=TO` adds to the setting `endpoints`."""
+    """Parse the values of `--endpoint FROM=TO`, which extend the setting `endpoints`.
+
+    Raises:
+        Misused: a value is not a pair of URL prefixes.
+    """
     found: dict[str, str] = {}
     for text in texts or ():
         parts = re.fullmatch(rf"({_PREFIX})=({_PREFIX})", text)
@@ -169,8 +194,12 @@ def parse_endpoints(texts: list[str] | None) -> dict[str, str]:
 
 
 def parse_pair(text: str, option: str, separator: str) -> tuple[str, str]:
-    """`NAME:VALUE` or `NAME=VALUE`."""
+    """Split `NAME:VALUE` or `NAME=VALUE`.
+
+    Raises:
+        Misused: the text has no separator or no name.
+    """
     name, found, value = text.partition(separator)
     if not found or not name.strip():
-        raise Misused(f"{option}: expected NAME{separator}VALUE")  # not repeated: it may be a secret
+        raise Misused(f"{option}: expected NAME{separator}VALUE")  # without the text, which may be a secret
     return name.strip(), value.strip()

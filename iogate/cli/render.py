@@ -1,9 +1,9 @@
-"""What people and programs read: tables and colours on a terminal, plain aligned text in a pipe, JSON, YAML.
+"""Output of commands: tables and colours on a terminal, plain aligned text in a pipe, JSON, YAML.
 
-Used by every command through its session. Invariant: data goes to stdout, all else to stderr; machine
-output carries its schema's name and camelCase keys, and never depends on the terminal. Only this module
-writes to the two streams, and it escapes control characters in everything that it writes: a caller's data
-cannot act on the operator's terminal.
+Used by every command through its session. Invariant: results go to stdout, all else to stderr; machine
+output names its schema, has camelCase keys, and never depends on the terminal. Only this module writes to
+the two streams, and it escapes control characters in all text, so that a caller's data cannot act on the
+operator's terminal.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ STYLES: Mapping[str, str] = {
     "pending": "bright_black",
     "skipped": "bright_black",
 }
-"""Colour of a word that stands alone in a cell."""
+"""Colour of a table cell, by its text."""
 
 
 class Output(StrEnum):
@@ -54,7 +54,7 @@ class Output(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows under a heading; `numbers` are right-aligned columns, `styles` colours by column of a value."""
+    """Table of a result; the columns in `numbers` are right-aligned."""
 
     columns: tuple[str, ...]
     rows: Sequence[Sequence[object]]
@@ -63,13 +63,13 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Screen:
-    """Both streams of one command."""
+    """Output of one command on stdout and stderr."""
 
     output: Output = Output.TEXT
     quiet: bool = False
 
     def data(self, schema: str, value: Mapping[str, Any], text: Iterable[Table | str] = ()) -> None:
-        """The command's result: `value` for programs, `text` for people."""
+        """Print the result of the command: `value` as JSON or YAML, else `text`."""
         match self.output:
             case Output.JSON:
                 document = {"schema": f"iogate.{schema}/v1", **value}
@@ -81,7 +81,7 @@ class Screen:
                     self.show(part)
 
     def show(self, part: Table | str) -> None:
-        """One part of a text result, on stdout."""
+        """Print one part of a text result on stdout."""
         if isinstance(part, str):
             if is_colour_terminal(result_stream()):
                 console(result_stream()).print(part, markup=False, highlight=False, soft_wrap=True)
@@ -98,17 +98,17 @@ class Screen:
             write_stdout(plain_table(part))
 
     def note(self, text: str, *, style: str = "") -> None:
-        """A remark on stderr; `--quiet` leaves it out."""
+        """Print a note on stderr, unless `--quiet` was given."""
         if not self.quiet:
             write_stderr(text, style=style)
 
     def warn(self, text: str) -> None:
-        """A warning on stderr, `--quiet` or not."""
+        """Print a warning on stderr, even with `--quiet`."""
         write_stderr(f"warning: {text}", style="yellow")
 
 
 def write_stderr(text: str, *, style: str = "") -> None:
-    """A line on stderr."""
+    """Write a line to stderr, with control characters escaped."""
     if style and is_colour_terminal(sys.stderr):
         console(sys.stderr).print(text, style=style, markup=False, highlight=False, soft_wrap=True)
     else:
@@ -120,13 +120,13 @@ _diverted: list[TextIO] = []
 
 
 def result_stream() -> TextIO:
-    """Return the stream of the command's result: stdout of the process, wherever `sys.stdout` leads."""
+    """Return the stream of the result: stdout of the process, even while `sys.stdout` is redirected."""
     return _diverted[0] if _diverted else sys.stdout
 
 
 @contextmanager
 def prints_to_stderr() -> Iterator[None]:
-    """Send to stderr the text that the project's Python code prints, so that stdout has only the result."""
+    """Redirect prints of the project's Python code to stderr, so that stdout has only the result."""
     _diverted.append(sys.stdout)
     try:
         with redirect_stdout(sys.stderr):
@@ -136,12 +136,12 @@ def prints_to_stderr() -> Iterator[None]:
 
 
 def is_colour_terminal(stream: IO[str]) -> bool:
-    """Whether people read this stream on a terminal that shows colours."""
+    """Tell whether a stream is a terminal that shows colours."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def console(stream: IO[str]) -> Console:
-    """Rich on one stream; it honours `NO_COLOR` by itself, and escapes every text that it is given."""
+    """Return a Rich console for a stream; it honours `NO_COLOR` and escapes all text."""
     from iogate.cli.console import EscapingConsole
 
     # Otherwise Rich replaces `:name:` in data by an emoji.
@@ -149,7 +149,7 @@ def console(stream: IO[str]) -> Console:
 
 
 def plain_table(table: Table) -> str:
-    """Columns padded with spaces, two between them, nothing cut: made for grep, awk and logs."""
+    """Format a table with padded columns and no truncation, for grep, awk and logs."""
     lines = [[column.upper() for column in table.columns]]
     lines += [[_cell(value) for value in row] for row in table.rows]
     widths = [max(len(line[at]) for line in lines) for at in range(len(table.columns))]
@@ -163,13 +163,13 @@ def plain_table(table: Table) -> str:
 
 
 MIN_PROSE_WIDTH = 16
-"""The narrowest that a column of several words may become."""
+"""Least width of a column with several words per cell."""
 
 
 def _rich_table(table: Table, screen: Console) -> object | None:
-    """The table for a terminal; None where it is too narrow for it.
+    """Return the table for a terminal; None if the terminal is too narrow.
 
-    Prose wraps between words. An id that is broken over lines cannot be copied, so nothing else wraps.
+    Cells of several words wrap between words. Nothing else wraps: an id broken over lines cannot be copied.
     """
     from rich import box
     from rich.table import Table as RichTable
@@ -197,7 +197,7 @@ def _rich_table(table: Table, screen: Console) -> object | None:
 
 
 def _record_lines(table: Table, width: int) -> Iterator[str]:
-    """Yield the lines of the table with each row as a block of its own: for a terminal that is too narrow.
+    """Yield the lines of a table with one block per row, for a terminal that is too narrow.
 
     Lines end between words. A word that is longer than a line stays in one piece, so that it can be copied.
     """
@@ -234,13 +234,13 @@ def _cell(value: object) -> str:
 
 
 def write_stdout(text: str, *, end: str = "\n") -> None:
-    """Write text to stdout at once, control characters escaped."""
+    """Write text to stdout and flush, with control characters escaped."""
     stream = result_stream()
     try:
         stream.write(escape(text) + end)
         stream.flush()
     except BrokenPipeError:
-        # The reader has what it wanted (`| head`): nothing to tell it, and nothing left to flush.
+        # The reader has closed the pipe (`| head`), which is no error; nothing may be left to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         raise typer.Exit from None
 
@@ -250,10 +250,10 @@ _RESERVED = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "
 
 
 def to_yaml(value: Any, indent: int = 0) -> str:
-    """YAML that every YAML reader understands alike: block style, text in double quotes where in doubt."""
+    """Format a value as block-style YAML, with text in double quotes if it could be misread."""
     space = " " * indent
     lines = []
-    # One call a level, so that all data that a run may have can be shown.
+    # One recursive call per level, so that the deepest data of a run can be shown.
     match value:
         case Mapping() if value:
             for key, each in value.items():

@@ -1,7 +1,7 @@
-"""What every command is given: where it works, how it prints, the settings, and the store.
+"""Session of a command: working directory, output, settings and store.
 
-`command` registers a function and gives it the options that stand everywhere. Invariant: a command
-that changes live state names the store on stderr before it does.
+`command` registers a function as a command and adds the global options. Invariant: a command that changes
+live state names the store on stderr first.
 """
 
 from __future__ import annotations
@@ -32,36 +32,46 @@ if TYPE_CHECKING:
 
 NO_STORE = 'no store: set redis_url, or start one with "iogate up"'
 
-GLOBAL_OPTIONS = "Everywhere"
+GLOBAL_OPTIONS = "Global options"
 
 DirectoryOption = Annotated[
     Path | None,
-    typer.Option("-C", metavar="DIR", help="Work in this folder.", rich_help_panel=GLOBAL_OPTIONS),
+    typer.Option(
+        "-C", metavar="DIR", help="Run as if started in this folder.", rich_help_panel=GLOBAL_OPTIONS
+    ),
 ]
 OutputOption = Annotated[
     Output | None,
-    typer.Option("-o", "--output", help="How to print the result: text.", rich_help_panel=GLOBAL_OPTIONS),
+    typer.Option(
+        "-o", "--output", help="Format of the result; default: text.", rich_help_panel=GLOBAL_OPTIONS
+    ),
 ]
 QuietOption = Annotated[
     bool,
-    typer.Option("-q", "--quiet", help="No remarks on stderr.", rich_help_panel=GLOBAL_OPTIONS),
+    typer.Option("-q", "--quiet", help="Print no notes on stderr.", rich_help_panel=GLOBAL_OPTIONS),
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """One command at work, in the project's folder."""
+    """Context of one command in the project folder."""
 
     screen: Screen = field(default_factory=Screen)
 
     def settings(self, flags: dict[str, Any] | None = None) -> Settings:
-        """The project's settings; faults of file, environment and flags together."""
+        """Read the project's settings, and warn about misspelt environment variables.
+
+        Raises InvalidFiles as `read_project_settings` does.
+        """
         for line in settings_module.misspelt(os.environ):
             self.screen.warn(line)
         return read_project_settings(flags)
 
     def store_url(self, settings: Settings) -> str:
-        """The store that exists: the one set, else a live embedded one."""
+        """Return the URL of the store: `redis_url`, else that of a running embedded store.
+
+        Raises Unreachable if there is neither.
+        """
         if settings.redis_url is not None:
             return settings.redis_url
         from iogate.store.embedded.server import find_embedded
@@ -75,9 +85,10 @@ class Session:
     async def store(
         self, settings: Settings, *, changes: bool = False, publishes: bool = False
     ) -> AsyncIterator[Store]:
-        """An open store; `changes` names it first, `--quiet` or not; `publishes` signs a revision.
+        """Open the store; `changes` names it on stderr, even with `--quiet`; `publishes` signs a revision.
 
-        A command that only reads works without the key, and verifies nothing then.
+        A command that only reads works without the key, but then verifies no signatures. Raises
+        Unreachable if there is no store, and WrongStore if its data was signed with another key.
         """
         from iogate.cli.processes import keys
 
@@ -97,14 +108,14 @@ def read_project_settings(flags: dict[str, Any] | None = None) -> Settings:
     """Read the settings of the current folder.
 
     Raises:
-        InvalidFiles: file, environment or flags hold what is no setting.
+        InvalidFiles: the file, the environment or the flags have an invalid setting.
     """
     file, lines = _settings_file(Path(FILE_NAME))
     return settings_module.read(file, os.environ, flags, lines=lines)
 
 
 def _settings_file(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    """The mapping in `iogate.yaml` and the line of each key; empty where there is no such file."""
+    """Return the mapping in `iogate.yaml` and the line of each key; both are empty without the file."""
     reading = read_settings_file(path)
     if reading is None:
         return {}, {}
@@ -112,8 +123,8 @@ def _settings_file(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
 
     problems = [each for each in reading.problems if each.code != "IOG129"]  # an empty file is fine here
     if problems:
-        told = render_all(problems, {FILE_NAME: reading.source})
-        raise InvalidFiles(told.rstrip("\n"), code=problems[0].code)
+        rendered = render_all(problems, {FILE_NAME: reading.source})
+        raise InvalidFiles(rendered.rstrip("\n"), code=problems[0].code)
     if reading.root is None:
         return {}, {}
     if reading.root.entries is None:
@@ -122,7 +133,7 @@ def _settings_file(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
 
 
 def read_settings_file(path: Path) -> Reading | None:
-    """The file of settings with its places; None where there is none."""
+    """Read `iogate.yaml` with source positions; None if the file does not exist."""
     if not path.exists():
         return None
     from iogate.documents.yaml.reader import read_file
@@ -133,7 +144,10 @@ def read_settings_file(path: Path) -> Reading | None:
 def command(
     group: typer.Typer, name: str, **options: Any
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a function whose first parameter is the session; it may be a coroutine function."""
+    """Register a function, plain or async, that takes the session as its first argument.
+
+    Its docstring up to `Raises` is the help text of the command.
+    """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -153,7 +167,7 @@ def command(
 
         signature = inspect.signature(function, eval_str=True)
         _, *own = signature.parameters.values()
-        run.__signature__ = signature.replace(  # type: ignore[attr-defined]  # what typer reads
+        run.__signature__ = signature.replace(  # type: ignore[attr-defined]  # read by typer
             parameters=[
                 _parameter("ctx", typer.Context, inspect.Parameter.empty),
                 *(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own),
@@ -166,7 +180,8 @@ def command(
             each.name: each.annotation
             for each in run.__signature__.parameters.values()  # type: ignore[attr-defined]  # as above
         }
-        group.command(name, **options)(run)
+        help_text, _, _ = (inspect.getdoc(function) or "").partition("\n\nRaises")
+        group.command(name, help=help_text, **options)(run)
         return function
 
     return register
@@ -178,7 +193,7 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 
 def author() -> str:
-    """Who works here, for others to see."""
+    """Return `user@host`, which is recorded as the author of changes."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container without a name for its user
@@ -188,14 +203,17 @@ def author() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class GlobalOptions:
-    """Options given before the command's name."""
+    """Values of global options given before the name of the command."""
 
     output: Output | None = None
     quiet: bool = False
 
 
 def change_directory(directory: Path | None) -> None:
-    """Make a folder the current one, as `make -C` does: relative paths and children then agree."""
+    """Change to a folder, as `make -C` does, so that relative paths and child processes agree.
+
+    Raises Misused if that fails.
+    """
     if directory is None:
         return
     try:

@@ -144,7 +144,7 @@ async def test_an_older_embedded_store_is_adopted_once(store: Store, settings: S
     told: list[str] = []
     opened = await opening.open_to_serve(settings, publishes=True, embedded=True, say=told.append)
     await opened.close()
-    assert told[0] == "the store was written by an earlier release: what it holds is signed now"
+    assert told[0] == "the store was written by an earlier release: signing its data"
     assert told[-1].startswith("signed: 1 revision, 6 runs, 1 ended run")
     assert KnownStores(settings.data_dir).format_number(EMBEDDED) == keys.FORMAT_NUMBER
     await load(store)
@@ -281,7 +281,7 @@ def test_adopt_of_an_external_store(
     run(("DEL", f"{keys.PROCESS}worker:w1", f"{keys.PROCESSES}worker"))
     assert cli("store", "adopt", "-o", "json").json["runs"] == 6
     again = cli("store", "adopt", code=None)
-    assert "the store is of this release" in again.err
+    assert "the store was written by this release" in again.err
     assert "[IOG674]" in again.err
     first = run(("HKEYS", keys.KEYS))[0]
     (cli.root / ".iogate/link_key").write_text("n" * 43 + "\n")

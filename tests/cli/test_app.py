@@ -93,7 +93,7 @@ def test_a_defect_exits_1_with_a_traceback(cli: Cli, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("iogate.security.secrets.generate_token", fail)
     ran = cli("secret", "new", code=1)
     assert "ZeroDivisionError" in ran.err
-    assert ran.err.endswith("iogate: unexpected error: this is a defect of iogate, please report it\n")
+    assert ran.err.endswith("iogate: unexpected error: this is a bug in iogate, please report it\n")
 
 
 def test_help_is_fast_because_commands_import_late() -> None:

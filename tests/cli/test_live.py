@@ -115,8 +115,8 @@ def test_a_hash_opens_no_door_but_a_header_does(live: Cli) -> None:
     live("enable", "shop/hashed")
     ran = live("api", "call", "shop/hashed", code=64)
     assert ran.err.splitlines()[1:] == [
-        "iogate: shop/hashed: only a hash of the secret is at hand, and a hash opens no door",
-        "  give the secret with --header token:… (or user:… and password:…)",
+        "iogate: shop/hashed: only a hash of the secret is available, which does not authenticate",
+        "  pass the secret with --header token:… (or user:… and password:…)",
     ]
     assert live("api", "call", "shop/hashed", "-H", "token: x").out.strip().isdigit()
     live("disable", "shop/hashed")
@@ -150,16 +150,19 @@ def test_enable_switches_all_or_none(live: Cli) -> None:
     ("arguments", "message"),
     [
         (["enable", "shop/buy", "--ttl", "soon"], "--ttl soon: expected"),
-        (["override", "clear"], "name the APIs to clear, or give --all: one of both"),
+        (["override", "clear"], "give either the ids of APIs, or --all"),
         (["runs", "list", "--status", "done"], "--status done: expected one of pending, running"),
         (["runs", "list", "--since", "later"], "--since later: expected"),
         (
             ["runs", "cancel"],
-            "name the runs to cancel, or filter them by --api, --status, --since or --until",
+            "give either the ids of runs, or a filter: --api, --status, --since or --until",
         ),
         (["api", "call", "shop/buy", "--input", "{"], "--input: not JSON:"),
         (["api", "call", "shop/buy", "-H", "x"], "--header: expected NAME:VALUE"),
-        (["api", "call", "shop/buy", "--input", "{}", "--from-run", "1"], "--from-run and --input exclude"),
+        (
+            ["api", "call", "shop/buy", "--input", "{}", "--from-run", "1"],
+            "--from-run and --input cannot be combined",
+        ),
     ],
 )
 def test_a_wrong_option_says_what_was_expected(live: Cli, arguments: list[str], message: str) -> None:
@@ -228,7 +231,7 @@ def test_a_run_says_what_it_failed_of_and_where(live: Cli, shop: Place) -> None:
 def test_a_run_that_is_not_there_exits_8(live: Cli) -> None:
     for command in ("show", "wait", "logs", "cancel", "suspend", "resume"):
         ran = live("runs", command, "12345", code=8)
-        assert "iogate: no run 12345\n  finished runs are kept for the retention of their API\n" in ran.err
+        assert "iogate: no run 12345\n  ended runs are deleted after the retention of their API\n" in ran.err
     for command in ("show", "cancel", "suspend", "resume"):
         assert "no run x" in live("runs", command, "x", code=8).err
 
@@ -324,7 +327,7 @@ def test_many_runs_are_cancelled_only_with_yes(live: Cli, shop: Place) -> None:
     assert "this cancels 1 run\n" in told
     assert f"\n{uids[0]}  shop/sleep" in told
     uids += [shop.buy("sleep") for _ in range(2)]
-    assert "this cancels 3 runs\n  add --yes to do so" in live("runs", "cancel", *filters, code=64).err
+    assert "this cancels 3 runs\n  add --yes to confirm" in live("runs", "cancel", *filters, code=64).err
     assert sorted(live("runs", "cancel", *filters, "--yes", "-o", "json").json["cancelled"]) == sorted(uids)
     assert live("runs", "cancel", *filters).err.endswith("no run matches the filters\n")
 
@@ -345,8 +348,8 @@ async def test_a_lost_answer_says_how_to_ask_again() -> None:
                 raise StoreUnavailable("connection lost")
         error = caught.value
         assert (error.code, error.exit_code) == ("IOG655", 6)
-        assert error.message == "the store is out of reach: connection lost: some of it may have been done"
-        assert error.hint == f"repeat the command with --id {operation}, which does nothing twice"
+        assert error.message == "the store is out of reach: connection lost: some runs may have been changed"
+        assert error.hint == f"repeat the command with --id {operation}, which changes no run twice"
         assert operation == given or given is None
 
 
@@ -358,7 +361,7 @@ def test_ended_runs_are_deleted_only_with_yes(live: Cli, shop: Place) -> None:
     filters = ("--before", "0", "--api", "shop/fail")
     told = live("runs", "prune", *filters, "--status", "faulted", code=64).err
     assert all(uid in told for uid in uids)
-    assert "runs\n  add --yes to do so" in told
+    assert "runs\n  add --yes to confirm" in told
     assert live("runs", "prune", "--before", "1d").err.endswith("no run matches the filters\n")
     assert live("runs", "prune", *filters, "--yes", "-o", "json").json["pruned"] >= 2
     for uid in uids:
@@ -380,7 +383,7 @@ def test_what_a_filter_would_change_is_shown_and_the_rest_is_counted(
     filters = ("--api", "shop/fail", "--since", live("runs", "show", uids[0], "-o", "json").json["createdAt"])
     told = live("runs", "retry", *filters, code=64).err
     assert [uid in told for uid in uids] == [False, False, True, True], "newest first"
-    assert told.endswith("… and 2 more\niogate: this retries 4 runs\n  add --yes to do so\n")
+    assert told.endswith("… and 2 more\niogate: this retries 4 runs\n  add --yes to confirm\n")
 
 
 def test_a_terminal_is_not_flooded_by_a_large_value_and_a_pipe_gets_all(
@@ -513,8 +516,8 @@ def test_debug_of_a_disabled_api_names_test(live: Cli) -> None:
     live("disable", "shop/buy")
     ran = live("debug", "shop/buy", code=4)
     assert ran.err.splitlines()[1:] == [
-        "iogate: shop/buy is disabled: debug calls what is live",
-        '  "iogate test shop/buy" needs no enabling; "iogate enable shop/buy" opens it',
+        "iogate: shop/buy is disabled on the gateway",
+        '  use "iogate enable shop/buy", or replay it offline: "iogate test shop/buy"',
     ]
     live("override", "clear", "--all")
 
@@ -524,13 +527,13 @@ def test_debug_off_this_machine_needs_a_choice(live: Cli, monkeypatch: pytest.Mo
     ran = live("debug", "shop/buy", code=64)
     assert ran.err == (
         "iogate: https://api.example is not on this machine: its runs may have real effects\n"
-        "  choose cases with --name, or say --all\n"
+        "  select cases with --name, or add --all\n"
     )
 
 
 def test_debug_names_cases_and_apis_that_are_not_there(live: Cli) -> None:
     assert (
-        "no debug case is called 'two'\n  there are: one, wrong on purpose"
+        "no debug case named 'two'\n  available: one, wrong on purpose"
         in live("debug", "shop/buy", "--name", "two", code=8).err
     )
     assert 'no API shop/bu in the files; did you mean "shop/buy"?' in live("debug", "shop/bu", code=8).err

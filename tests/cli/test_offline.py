@@ -60,7 +60,7 @@ def test_validate_reports_errors_of_settings_and_of_documents_in_one_pass(cli: C
     assert ran.err == (
         "1 file: 1 error, 0 warnings\n"
         'iogate: iogate.yaml:1: unknown setting "prot"; did you mean "port"? [IOG190]\n'
-        "  correct the settings and validate again: what depends on them was not checked\n"
+        "  correct the settings and validate again: checks that depend on them were skipped\n"
     )
 
 
@@ -143,19 +143,19 @@ def test_what_this_machine_lacks_is_said_where_it_is_needed(
         (
             "IOG512",
             4,
-            "nothing on this machine runs containers",
+            "no program on this machine runs containers",
             "install Docker or Podman where the worker's PATH finds its command",
         ),
         (
             "IOG512",
             5,
-            "nothing on this machine runs JavaScript",
+            "no program on this machine runs JavaScript",
             "install Node.js (node), or QuickJS (qjs), where the worker's PATH finds it",
         ),
     ]
     findings = {each["about"]: each for each in cli("doctor", "-o", "json", code=6).json["findings"]}
     assert findings["containers"]["verdict"] == "warning"
-    assert findings["containers"]["message"] == "nothing here runs containers"
+    assert findings["containers"]["message"] == "no program here runs containers"
     assert findings["javascript"]["verdict"] == "ok"
 
 
@@ -168,7 +168,7 @@ def test_validate_shows_each_problem_at_its_place(cli: Cli) -> None:
     assert '  7 |     methods: [GET, POST]\n    |     ^^^^^^^ did you mean "verbs"?\n' in ran.out
     assert ran.err.splitlines()[-2:] == [
         "iogate: validation failed: 1 error",
-        '  "iogate explain CODE" tells more about each',
+        '  run "iogate explain CODE" for details',
     ]
     (problem,) = cli("validate", "-o", "json", code=3).json["problems"]
     assert (problem["path"], problem["line"], problem["column"]) == ("apis.d/hello.yaml", 7, 5)
@@ -235,7 +235,7 @@ def test_explain_lists_and_tells(cli: Cli) -> None:
     assert told["title"] == codes["IOG101"]
     assert len(told["text"]) > 40
     assert cli("explain", "IOG999", code=8).err == (
-        'iogate: no code IOG999\n  "iogate explain" lists all codes\n'
+        'iogate: unknown error code IOG999\n  list all codes with "iogate explain"\n'
     )
 
 
@@ -282,12 +282,12 @@ def test_test_starts_workflows_as_their_schedules_do(cli: Cli) -> None:
     )
     assert cli("test", "schedule:shop/bea", code=8).err == (
         'iogate: no schedule:shop/bea in the files; did you mean "schedule:shop/beat"?\n'
-        "  there are schedule:shop/beat, shop/buy, shop/echoing, shop/fail, shop/guarded, shop/hashed,"
+        "  available: schedule:shop/beat, shop/buy, shop/echoing, shop/fail, shop/guarded, shop/hashed,"
         " shop/lacking, shop/nested, shop/sleep\n"
     )
     assert cli("debug", "schedule:shop/beat", code=64).err == (
-        "iogate: schedule:shop/beat takes no requests\n"
-        '  "iogate test schedule:shop/beat" replays its debug cases\n'
+        "iogate: schedule:shop/beat is a schedule and takes no requests\n"
+        '  replay its debug cases with "iogate test schedule:shop/beat"\n'
     )
 
 
@@ -329,7 +329,7 @@ def test_run_stops_at_its_timeout(cli: Cli) -> None:
     ("arguments", "code", "message"),
     [
         (["none.yaml"], 8, "none.yaml: no such file"),
-        (["apis.d/shop.yaml"], 3, "apis.d/shop.yaml is no workflow document"),
+        (["apis.d/shop.yaml"], 3, "apis.d/shop.yaml is not a workflow document"),
         (["workflows.d/buy.yaml", "--input", "x"], 64, "--input: not JSON: Expecting value"),
         (["workflows.d/buy.yaml", "--input", "@none"], 8, "--input @none: no such file"),
     ],

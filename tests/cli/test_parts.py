@@ -66,7 +66,7 @@ def test_the_easiest_call_comes_first() -> None:
 
 def test_a_banner_without_apis_says_what_to_do() -> None:
     assert banner.parts(url="u", store="s", revision=None, rows=[])[-1] == (
-        'no APIs yet: "iogate init" writes a first one'
+        'no APIs yet: create a first one with "iogate init"'
     )
 
 
@@ -83,7 +83,7 @@ def test_credentials_take_the_first_secret_at_hand(monkeypatch: pytest.MonkeyPat
     assert credentials.headers({"any": [{"token": {"env": "OLD"}}, "none"]}, api="m/x") == {}
     with pytest.raises(Unset, match="environment variable OLD is not set"):
         credentials.headers({"token": {"env": "OLD"}}, api="m/x")
-    with pytest.raises(Misused, match="m/x: iogate cannot make credentials of this kind by itself"):
+    with pytest.raises(Misused, match="m/x: iogate cannot create credentials for this kind of auth"):
         credentials.headers({"jwt": {}}, api="m/x")
 
 
@@ -121,7 +121,7 @@ def test_moments_are_dates_or_how_long_ago() -> None:
 
 def test_a_length_in_months_is_refused() -> None:
     with pytest.raises(
-        IogateError, match="--ttl P1M: expected a length such as 30s, 5m or 2d, without months"
+        IogateError, match="--ttl P1M: expected a duration such as 30s, 5m or 2d, without months"
     ):
         options.parse_seconds("P1M", "--ttl")
 
@@ -165,8 +165,8 @@ def test_no_line_of_a_table_is_left_to_the_terminal_to_break(
     monkeypatch.setattr(sys, "stdout", terminal := Terminal())
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm")
-    advice = "set the same link_key on all machines, or a link to a run works on one of them only"
-    rows = [("link_key", "warning", "not set: each machine makes its own", advice)]
+    advice = "set the same link_key on all machines; otherwise a link to a run works on only one"
+    rows = [("link_key", "warning", "not set: each machine generates its own", advice)]
     Screen().show(Table(columns=("about", "verdict", "what", "what to do"), rows=rows))
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in terminal.getvalue().splitlines()]
     assert max(map(len, lines)) <= columns

@@ -173,7 +173,7 @@ def test_a_task_whose_input_is_not_kept_gets_what_flowed_and_that_is_said(
     uid = faulted(place, live, site)
     site.down = set()
     ran = live("runs", "retry", uid, "--from", "/do/1/both/do/1/keep")
-    assert "/do/1/both/do/1/keep gets the data that flowed when the run faulted" in ran.err
+    assert "/do/1/both/do/1/keep receives the data at the time of the fault" in ran.err
     assert live("runs", "wait", uid, "-o", "json").json["output"] == {"done": 6}
 
 
@@ -198,7 +198,7 @@ def test_what_has_not_faulted_is_refused(place: Place, live: Cli, site: Site) ->
     uid = response["uid"]
     live("runs", "wait", uid)
     ran = live("runs", "retry", uid, code=4)
-    assert f"run {uid} was completed: only one that faulted can be retried" in ran.err
+    assert f"run {uid} has status completed: only faulted runs can be retried" in ran.err
     assert "no run 12345" in live("runs", "retry", "12345", code=8).err
     assert "no run x" in live("runs", "retry", "x", code=8).err
 
@@ -215,9 +215,9 @@ def test_what_can_be_retried_is_though_others_cannot(place: Place, live: Cli, si
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "name the runs to retry, or filter them by --api, --status, --since or --until: one of both"),
+        ([], "give either the ids of runs, or a filter: --api, --status, --since or --until"),
         (["1", "--on", "newest"], "--on takes \"current\", not 'newest'"),
-        (["--status", "completed"], "--status completed: only runs that faulted can be retried"),
+        (["--status", "completed"], "--status completed: only faulted runs can be retried"),
     ],
 )
 def test_what_makes_no_sense_is_misuse(live: Cli, arguments: list[str], says: str) -> None:
@@ -228,7 +228,7 @@ def test_many_runs_are_retried_only_with_yes(place: Place, live: Cli, site: Site
     uids = sorted(faulted(place, live, site, n) for n in (1, 2))
     site.down = set()
     ran = live("runs", "retry", "--api", "shop/order", "--status", "faulted", code=64)
-    assert "add --yes to do so" in ran.err
+    assert "add --yes to confirm" in ran.err
     retried = live("runs", "retry", "--api", "shop/order", "--yes", "-o", "json").json["retried"]
     assert set(uids) <= set(retried)
     for uid in uids:
@@ -281,8 +281,8 @@ def test_a_function_is_called_with_the_current_arguments_if_it_did_nothing_yet(
             live("apply")
             ran = live("runs", "retry", uid, "--on", "current")
             said = (
-                f"{uid}: the function that /do/0/a calls goes on in the middle, with the arguments that it "
-                "was called with; --from /do/0/a calls it with new ones"
+                f"{uid}: the function that /do/0/a calls resumes in the middle, with its original "
+                "arguments; --from /do/0/a calls it with new ones"
             )
             assert (said in ran.err) is bool(first)
             assert live("runs", "wait", uid, "-o", "json").json["output"] == output
@@ -293,4 +293,4 @@ def test_a_function_is_called_with_the_current_arguments_if_it_did_nothing_yet(
 
 def test_the_command_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["runs", "retry", "--help"]) == 0
-    assert "what was done before is not repeated" in " ".join(capsys.readouterr().out.split())
+    assert "completed tasks are not repeated" in " ".join(capsys.readouterr().out.split())

@@ -76,7 +76,7 @@ def test_what_no_clock_brings_is_due_at_the_apply(project: Cli, schedule: str) -
     project("apply")
     (row,) = project("workflow", "list", "-o", "json").json["workflows"]
     assert row["schedule"]["nextAt"] is not None
-    assert ("when its events come" in project("workflow", "list").out) == ("on" in schedule)
+    assert ("when events arrive" in project("workflow", "list").out) == ("on" in schedule)
 
 
 def test_a_schedule_that_cannot_be_kept_is_refused_with_its_place(project: Cli) -> None:
@@ -93,7 +93,7 @@ def test_doctor_names_the_secrets_of_events_that_are_not_set(project: Cli) -> No
         "events.sinks.audit: header x-key: environment variable NO_KEY is not set in this shell",
         "events: environment variable NO_TOKEN is not set in this shell",
     ]
-    assert "a gateway that is started from here answers 503" in [each["hint"] for each in found]
+    assert "a gateway started from this shell responds with 503" in [each["hint"] for each in found]
 
 
 def test_doctor_warns_of_a_secret_of_events_in_clear(project: Cli) -> None:

@@ -82,7 +82,7 @@ def test_status_and_doctor_show_what_processes_have_refused(
                 "about": "store",
                 "verdict": "error",
                 "message": f"processes have refused {told} that nobody with the key wrote",
-                "hint": "find out who else can write to the store: the logs name each one",
+                "hint": "find out which other programs can write to the store; the logs name each object",
             }
         ]
     in_store(redis_url, of_another_type)

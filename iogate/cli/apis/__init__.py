@@ -1,1 +1,1 @@
-"""`iogate api` and `workflow`: the live APIs and workflows."""
+"""`iogate api` and `iogate workflow`: commands for the live APIs and workflows."""

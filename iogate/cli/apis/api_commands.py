@@ -1,4 +1,4 @@
-"""`iogate api`: list the live APIs and call them as their callers do."""
+"""`iogate api`: list, show and call the live APIs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ApiArgument = Annotated[
 
 @command(group, "list")
 async def list_(session: Session) -> None:
-    """List the live APIs: how they are called, and whether they are enabled."""
+    """List the live APIs with their verbs, authentication, state and runs."""
     async with session.store(session.settings()) as store:
         number, revision = await live_revision(store)
         gates = await store.gates.states()
@@ -76,7 +76,7 @@ async def list_(session: Session) -> None:
 
 @command(group, "show")
 async def show(session: Session, api: ApiArgument) -> None:
-    """Show one live API: everything that its callers meet."""
+    """Show all details of one live API."""
     async with session.store(session.settings()) as store:
         number, revision = await live_revision(store)
         gates = await store.gates.states()
@@ -96,24 +96,34 @@ async def call(
     api: ApiArgument,
     input_: InputOption = None,
     header: HeaderOption = None,
-    get: Annotated[bool, typer.Option("--get", help="Call with GET, the input as query string.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the run's end.")] = False,
+    get: Annotated[
+        bool, typer.Option("--get", help="Call with GET, with the input as query string.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait until the run ends.")] = False,
     limit: Annotated[
-        str | None, typer.Option("--timeout", metavar="TIME", help="Stop waiting after this time, exit 124.")
+        str | None,
+        typer.Option("--timeout", metavar="TIME", help="Stop waiting after this time, with exit 124."),
     ] = None,
     from_run: Annotated[
         str | None,
         typer.Option(
             "--from-run",
             metavar="UID",
-            help="Take the input of an earlier run.",
+            help="Use the input of an earlier run.",
             autocompletion=completion.uids,
         ),
     ] = None,
 ) -> None:
-    """Call a live API through the gateway, with its own credentials."""
+    """Call a live API through the gateway, with the credentials in its document.
+
+    Raises:
+        Misused: options contradict each other or cannot be parsed.
+        NotFound: there is no such API or run.
+        Refused, Unreachable: the gateway rejects the call or cannot be reached.
+        RunFailed, StillRunning: the run that was waited for faulted, or has not ended.
+    """
     if from_run is not None and input_ is not None:
-        raise Misused("--from-run and --input exclude each other: give one of them")
+        raise Misused("--from-run and --input cannot be combined")
     settings = session.settings()
     timeout_s = parse_seconds(limit, "--timeout")
     async with session.store(settings, changes=True) as store:
@@ -124,8 +134,8 @@ async def call(
         else:
             value = read_input(input_)
         given = dict(parse_pair(each, "--header", ":") for each in header or ())
-        answer = await send_call(await live_gateway_url(store, settings), known, value, given, get=get)
-        uid = accepted_uid(answer, api)
+        response = await send_call(await live_gateway_url(store, settings), known, value, given, get=get)
+        uid = accepted_uid(response, api)
         if not wait:
             session.screen.data("api.call", {"uid": uid, "api": api}, [uid])
             return
@@ -135,7 +145,11 @@ async def call(
 
 
 async def send_call(url: str, api: Api, value: Any, given: Mapping[str, str], *, get: bool) -> Answer:
-    """One request to the gateway; headers given by hand replace the API's credentials."""
+    """Send one request to the gateway; headers of the user replace the API's credentials.
+
+    Raises:
+        Misused: the input of a GET is not an object.
+    """
     from iogate.effects.client import Client
 
     headers = add_credentials(api, given)
@@ -154,19 +168,19 @@ async def send_call(url: str, api: Api, value: Any, given: Mapping[str, str], *,
 
 
 def add_credentials(api: Api, given: Mapping[str, str]) -> dict[str, str]:
-    """The headers given, and the API's own credentials where they hold none."""
+    """Return the given headers, with the API's own credentials if they contain none."""
     if {name.lower() for name in given} & {"token", "user", "password", "authorization"}:
         return dict(given)
     return credentials.headers(auth_definition(api), api=api.id) | dict(given)
 
 
 def auth_definition(api: Api) -> Any:
-    """`auth` of an API as its document here says it, else as the live revision does."""
+    """Return `auth` of an API from its local document, else from the live revision."""
     return local_auth(Path.cwd(), api) or credentials.to_document(api.auth)
 
 
 def local_auth(root: Path, api: Api) -> Any:
-    """`auth` in the document that declares the API; None where the file is not here."""
+    """Return `auth` from the local document that declares the API; None if there is no such file."""
     from iogate.documents.yaml.reader import read_file
 
     path = root / api.source
@@ -187,16 +201,16 @@ async def live_gateway_url(store: Store, settings: Settings) -> str:
     own = gateway_url(settings)
     if settings.public_url:
         return own
-    said = [
+    announced = [
         url
         for process in await store.presence.list("gateway")
         if (url := reachable_url(process.detail.get("url", ""), process.host))
     ]
-    return own if own in said or not said else said[0]
+    return own if own in announced or not announced else announced[0]
 
 
 def reachable_url(url: str, host: str) -> str | None:
-    """The URL that a gateway on `host` announced, as this machine can use it; None where it cannot."""
+    """Convert the URL that a gateway on `host` announced for use on this machine; None if that fails."""
     from iogate.settings.urls import EVERYWHERE
 
     parts = urlsplit(url)
@@ -218,47 +232,61 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def accepted_uid(answer: Answer, api: str) -> str:
-    """Return the uid of a 202; raise the error that any other response means."""
+def accepted_uid(response: Answer, api: str) -> str:
+    """Return the uid in a 202 response.
+
+    Raises:
+        NotFound, Refused, Unreachable: the response has another status, or is not one of iogate.
+    """
     try:
-        response = answer.json()["response"]
+        content = response.json()["response"]
     except (ValueError, KeyError, TypeError):
         raise Unreachable(
-            f"{api}: status {answer.status} and no answer of iogate's: is this the gateway?"
+            f"{api}: unexpected response with status {response.status}: is this an iogate gateway?"
         ) from None
-    if answer.status == 202:
-        return str(response["uid"])
-    error = response.get("error", {})
-    message = f"{api}: {answer.status} {error.get('code')}: {error.get('message')}"
-    if answer.status == 404:
+    if response.status == 202:
+        return str(content["uid"])
+    error = content.get("error", {})
+    message = f"{api}: {response.status} {error.get('code')}: {error.get('message')}"
+    if response.status == 404:
         raise NotFound(message)
-    if answer.status >= 500:
+    if response.status >= 500:
         raise Unreachable(message)
     hint = f"iogate enable {api}" if error.get("code") == "requestError.notEnabled" else ""
     raise Refused(message, hint=hint)
 
 
 async def live_revision(store: Store) -> tuple[int, Revision]:
-    """The live revision and its number."""
-    found_ = await store.revisions.live()
-    if found_ is None:
-        raise NotFound("nothing is live yet", hint='"iogate apply" publishes ./apis.d and ./workflows.d')
-    return found_[0], await store.revisions.load(found_[0])
+    """Return the number and the content of the live revision.
+
+    Raises:
+        NotFound: nothing has been applied yet.
+    """
+    live = await store.revisions.live()
+    if live is None:
+        raise NotFound(
+            "no revision is live yet", hint='publish ./apis.d and ./workflows.d with "iogate apply"'
+        )
+    return live[0], await store.revisions.load(live[0])
 
 
 def find_api(revision: Revision, api: str) -> Api:
-    """An API of the live revision."""
+    """Return an API of the live revision by its id.
+
+    Raises:
+        NotFound: the revision has no such API.
+    """
     known = revision.apis.get(api)
     if known is None:
         raise NotFound(
             f"no live API {api}{did_you_mean(api, revision.apis)}",
-            hint='"iogate api list" shows them, "iogate apply" publishes new ones',
+            hint='list them with "iogate api list", publish new ones with "iogate apply"',
         )
     return known
 
 
 def api_json(api: Api, gate: Gate | None) -> dict[str, Any]:
-    """An API in a list."""
+    """Return the JSON form of an API in a list."""
     return {
         "api": api.id,
         "verbs": list(api.verbs),

@@ -1,7 +1,7 @@
-"""An API's own credentials as headers of a call, for `debug` and `api call` where the secrets are at hand.
+"""Credentials of an API as request headers, from the secrets that are available on this machine.
 
-Works on `auth` as a document says it, so that a literal secret, of which a revision keeps a hash only,
-can be sent too. Secrets go into headers and nowhere else.
+Used by `debug` and `api call`. Works on `auth` in the form of documents, so that a literal secret, of which
+a revision keeps only a hash, can be sent too. Secrets go into headers and nowhere else.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
 
 def headers(auth: Any, *, api: str) -> dict[str, str]:
-    """Headers that open the door of `api`: the first caller whose secret is at hand.
+    """Return headers that authenticate as the first caller with an available secret.
 
-    Raises what the last attempt raised where none is.
+    Raises the error of the last caller if no secret is available, and Misused for other kinds of `auth`.
     """
-    refused: IogateError | None = None
+    last_error: IogateError | None = None
     for attempt in _candidates(auth):
         try:
             return {name: _resolve(value, api) for name, value in attempt.items()}
         except IogateError as error:
-            refused = error
-    if refused is not None:
-        raise refused
+            last_error = error
+    if last_error is not None:
+        raise last_error
     raise Misused(
-        f"{api}: iogate cannot make credentials of this kind by itself",
-        hint="give them with --header NAME:VALUE",
+        f"{api}: iogate cannot create credentials for this kind of auth",
+        hint="pass them with --header NAME:VALUE",
     )
 
 
 def _candidates(auth: Any) -> Iterator[dict[str, Any]]:
-    """Each way in, its secrets still references."""
+    """Yield the headers of each caller, with secrets as references."""
     match auth:
         case "none":
             yield {}
@@ -74,13 +74,13 @@ def _resolve(value: Any, api: str) -> str:
         case {"file": str(path)}:
             return resolve("file", path, root=Path.cwd())
     raise Misused(
-        f"{api}: only a hash of the secret is at hand, and a hash opens no door",
-        hint="give the secret with --header token:… (or user:… and password:…)",
+        f"{api}: only a hash of the secret is available, which does not authenticate",
+        hint="pass the secret with --header token:… (or user:… and password:…)",
     )
 
 
 def to_document(auth: Auth) -> Any:
-    """A compiled `auth` in the form of documents."""
+    """Convert a compiled `auth` to the form of documents."""
     from iogate.compiler.revision import AnyAuth, NoAuth, TokenAuth, UserAuth
 
     match auth:
@@ -95,7 +95,7 @@ def to_document(auth: Auth) -> Any:
 
 
 def describe(auth: Auth) -> str:
-    """The kind of an `auth` for a table."""
+    """Return the kind of an `auth`, for a table."""
     from iogate.compiler.revision import AnyAuth, NoAuth, TokenAuth, UserAuth
 
     match auth:
@@ -110,7 +110,7 @@ def describe(auth: Auth) -> str:
 
 
 def describe_senders(settings: Settings) -> str | None:
-    """The kind of `auth` in the setting `events`, with what is missing of it here; None: there is none."""
+    """Describe `auth` of the setting `events` with its unset secrets; None without `auth`."""
     from iogate.gateway.events.senders import auth
 
     senders = auth(settings.events.get("auth"))
@@ -122,7 +122,7 @@ def describe_senders(settings: Settings) -> str | None:
 
 
 def unset_secrets(auth: Auth) -> list[Unset]:
-    """What is missing here of the secrets behind an `auth`, each once."""
+    """Return an error for each secret of an `auth` that is not set here, without duplicates."""
     from iogate.compiler.revision import AnyAuth, EnvSecret, FileSecret, NoAuth, TokenAuth, UserAuth
     from iogate.security.secrets import Unset, resolve
 

@@ -1,6 +1,6 @@
-"""Example calls of an API: from its debug cases, else a value that its JSON Schema accepts.
+"""Example calls of an API, from its debug cases or generated from its JSON Schema.
 
-Used by the banner of `up` and `serve`. Pure, but for the check of a made value against the schema.
+Used by the banner of `up` and `serve`. Performs no I/O.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 20
 MAX_BODY_LENGTH = 1000
-"""Characters of a body that a command line shows."""
+"""Most characters of a body in a command line."""
 FORMATS: Mapping[str, str] = {
     "date": "2030-01-31",
     "date-time": "2030-01-31T12:00:00Z",
@@ -36,12 +36,12 @@ FORMATS: Mapping[str, str] = {
 
 
 class NoExample(Exception):
-    """No value can be made for this schema."""
+    """Error: no example value can be generated for a schema."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One call: a body for POST, or a query for GET."""
+    """Example call with a body for POST, or a query for GET."""
 
     verb: str
     body: str | None = None
@@ -57,7 +57,7 @@ def example_for(api: Api, cases: Iterable[DebugCase] = ()) -> Example | None:
 
 
 def _of_case(api: Api, case: DebugCase) -> Example | None:
-    """The call of a debug case; None if it is to be refused, or needs headers that a person has to know."""
+    """Return the call of a debug case; None if it expects a rejection or sends headers of its own."""
     refused = case.expect is not None and case.expect.http not in (None, 202)
     headers = {name.lower(): value for name, value in (case.headers or {}).items()}
     content_type = headers.pop("content-type", None)
@@ -76,7 +76,7 @@ def _of_case(api: Api, case: DebugCase) -> Example | None:
         body = case.body if raw else json.dumps(case.body, ensure_ascii=False)
         if len(body) > MAX_BODY_LENGTH:
             return None
-        # curl says that a body is a form. The gateway reads JSON nevertheless if it is an object or a list.
+        # curl declares a body as a form. The gateway still parses it as JSON if it is an object or a list.
         if not raw and not isinstance(case.body, dict | list):
             content_type = "application/json"
     elif verb == "POST" and not has_body:
@@ -105,7 +105,7 @@ def example_value(schema: Any) -> Any:
     """Return a small value that the schema accepts.
 
     Raises:
-        Unmade: the schema asks for more than this module can make up, such as a pattern.
+        NoExample: the schema has constraints that this module cannot satisfy, such as a pattern.
     """
     import jsonschema_rs
 
@@ -186,7 +186,7 @@ def _make_number(schema: Mapping[str, Any]) -> float:
 
 
 def _merged(schemas: list[Any]) -> dict[str, Any]:
-    """One schema of several that all hold, as far as objects go."""
+    """Merge schemas that all apply, as far as objects are concerned."""
     merged: dict[str, Any] = {}
     for schema in schemas:
         if not isinstance(schema, Mapping):
@@ -202,7 +202,7 @@ def _merged(schemas: list[Any]) -> dict[str, Any]:
 
 
 def _resolved(reference: str, root: Any) -> Any:
-    """The part of the schema that a local reference names."""
+    """Return the part of the schema that a local reference points to."""
     if not reference.startswith("#"):
         raise NoExample
     found = root

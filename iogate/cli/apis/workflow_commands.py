@@ -1,4 +1,4 @@
-"""`iogate workflow`: the live workflows, what starts them, and when the next one starts by itself."""
+"""`iogate workflow`: list and show the live workflows, their APIs and their schedules."""
 
 from __future__ import annotations
 
@@ -63,7 +63,11 @@ async def show(
         str, typer.Argument(metavar="NAMESPACE/NAME[:VERSION]", autocompletion=completion.workflows)
     ],
 ) -> None:
-    """Show the definition of a live workflow, as runs of it are pinned to, and its next tick."""
+    """Show the definition of a live workflow and its next scheduled start.
+
+    Raises:
+        NotFound: no live workflow has this name.
+    """
     from iogate.cli.render import to_yaml
 
     async with session.store(session.settings()) as store:
@@ -75,12 +79,12 @@ async def show(
             plain = {name.partition(":")[0] for name in revision.workflows}
             raise NotFound(
                 f"no live workflow {workflow}{did_you_mean(workflow, plain)}",
-                hint='"iogate workflow list" shows them',
+                hint='list them with "iogate workflow list"',
             )
         name = names[-1]
         stored = json.loads(await store.revisions.program(revision.workflows[name].program))
         schedule = schedules_json((await store.schedules.upcoming()).values()).get(name)
-    # The stored form is sorted by name; people read a document from its head to its tasks.
+    # The stored definition is sorted by name: restore the order of documents, from the head to the tasks.
     head = {key: stored[key] for key in ("document", "input", "use") if key in stored}
     definition = head | {key: value for key, value in stored.items() if key not in {*head, "do"}}
     definition["do"] = stored["do"]
@@ -94,7 +98,7 @@ async def show(
 
 
 def schedules_json(found: Iterable[Upcoming]) -> dict[str, dict[str, Any]]:
-    """Each schedule as JSON, by the full name of its workflow."""
+    """Return each schedule as JSON, by the full name of its workflow."""
     from iogate.store.runs.presentation import rfc3339
 
     return {
@@ -109,7 +113,7 @@ def schedules_json(found: Iterable[Upcoming]) -> dict[str, dict[str, Any]]:
 
 
 def schedule_table(schedules: dict[str, dict[str, Any]]) -> Table:
-    """Schedules for people."""
+    """Return a table of schedules."""
     return Table(
         columns=("scheduled", "when", "next"),
         rows=[(workflow, *_cells(schedule)) for workflow, schedule in sorted(schedules.items())],
@@ -121,8 +125,8 @@ def _cells(schedule: dict[str, Any] | None) -> tuple[str | None, str | None]:
 
 
 def _next(schedule: dict[str, Any]) -> str:
-    if schedule["when"] == "on events":  # its first moment is that at which it begins to listen
-        return "when its events come"
+    if schedule["when"] == "on events":  # `nextAt` is the time at which it starts to listen
+        return "when events arrive"
     if schedule["nextAt"] is not None:
         return str(schedule["nextAt"])
-    return f"after run {schedule['run']}" if schedule["run"] else "at once"
+    return f"after run {schedule['run']}" if schedule["run"] else "now"

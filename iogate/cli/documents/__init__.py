@@ -1,1 +1,1 @@
-"""`iogate validate`, `debug`, `test`: documents and their debug cases."""
+"""`iogate validate`, `debug`, `test`: commands for documents and their debug cases."""

@@ -1,4 +1,4 @@
-"""Documents read and compiled for a command: the one way from paths to problems and a bundle."""
+"""Reading and compilation of documents, for all commands that need problems or a bundle."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
+    """Result of reading and compiling documents."""
+
     documents: Documents
     bundle: Bundle | None
-    """None where a problem is an error."""
+    """None if a problem is an error."""
     problems: tuple[Problem, ...]
     sources: Mapping[str, Source]
-    """Each file that a problem may name, by its path."""
+    """Source of each file that a problem may refer to, by path."""
     lock: Lock
-    """With the digests of what was fetched."""
+    """Lock with the digests of fetched documents."""
 
     @property
     def errors(self) -> int:
@@ -41,7 +43,7 @@ class CheckResult:
 
 
 SETTINGS_CODES = frozenset({"IOG316", "IOG321", "IOG324", "IOG513", "IOG518", "IOG519"})
-"""Codes of problems that depend on settings: not reported while these cannot be read."""
+"""Codes of problems that depend on settings; not reported if the settings cannot be read."""
 
 
 def check_documents(
@@ -53,11 +55,12 @@ def check_documents(
     allow_unsupported: bool = False,
     mode: Mode = "add",
 ) -> CheckResult:
-    """Read and compile the project, or, with `paths`, only these files, which need not be a whole project.
+    """Read and compile the project, or only `paths`, which need not be a whole project.
 
-    Without `settings`, as when they cannot be read, what depends on them is not checked, functions included.
-    `allow_unsupported` only warns of what this release does not execute or the settings do not allow; `mode`
-    says which fetched documents are taken. Raises InvalidFiles for a lock file that cannot be read.
+    Without `settings`, which may be unreadable, checks that depend on them are skipped, including those of
+    functions. `allow_unsupported` turns errors about unsupported and forbidden features into warnings; `mode`
+    defines which fetched documents are accepted. Raises NotFound for a path that does not exist, and
+    InvalidFiles for a lock file that cannot be read.
     """
     from iogate import declarations
     from iogate.cli.processes.tools import missing_tools
@@ -78,7 +81,7 @@ def check_documents(
     if settings is None:
         functions = None
     elif purpose == "validate":
-        # `validate` runs nothing of the project either: functions are read from the source of their modules.
+        # `validate` executes no code of the project: functions are parsed from the source of their modules.
         functions = declarations.read(settings.functions, root)
     else:
         with prints_to_stderr():
@@ -91,7 +94,7 @@ def check_documents(
         purpose=purpose,
         functions=functions,
         partial=paths is not None,
-        # `validate` says what the files say, wherever it runs: it does not touch the network.
+        # `validate` depends on the files only, wherever it runs: it does not use the network.
         fetch=lock.guard(fetcher(known, root)) if purpose != "validate" else None,
         allow_unsupported=allow_unsupported,
     )
@@ -118,7 +121,7 @@ def compile_or_fail(
     allow_unsupported: bool = False,
     mode: Mode = "add",
 ) -> CheckResult:
-    """Read and compile as `check` does, show the problems on stderr, and raise if one is an error.
+    """Read and compile as `check_documents` does, print the problems, and raise if one is an error.
 
     Raises:
         InvalidFiles: a document has an error.
@@ -132,7 +135,7 @@ def compile_or_fail(
     if checked.bundle is None:
         raise InvalidFiles(
             f"validation failed: {counted(checked.errors, 'error')}",
-            hint='"iogate explain CODE" tells more about each',
+            hint='run "iogate explain CODE" for details',
         )
     return checked
 
@@ -151,7 +154,7 @@ def save_lock(screen: Screen, checked: CheckResult) -> None:
         raise Refused(
             f"{locks.FILE_NAME} cannot be written: {error.strerror}",
             code=locks.MISSING,
-            hint="apply where the file can be written, and commit it; --locked then needs no writing",
+            hint="run apply where the file is writable and commit it, then use --locked",
         ) from None
     if not written:
         return
@@ -162,7 +165,11 @@ def save_lock(screen: Screen, checked: CheckResult) -> None:
 
 
 async def check_isolation(settings: Settings) -> None:
-    """Raise Misused if processes cannot be isolated as the settings ask: workers would not start."""
+    """Check that processes can be isolated as the settings require; otherwise workers would not start.
+
+    Raises:
+        Misused: isolation is not possible.
+    """
     if settings.process_isolation != "none":
         from iogate.effects import Effects
 

@@ -1,4 +1,4 @@
-"""Debug cases of a project for `iogate debug` and `iogate test`: selection, results and their report."""
+"""Debug cases of a project for `iogate debug` and `iogate test`: selection, results and report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_VALUE_LENGTH = 60
 
 @dataclass(frozen=True, kw_only=True)
 class ApiCase:
-    """A case of an API: a request."""
+    """Debug case of an API: a request."""
 
     api: Api
     stored: DebugCase
@@ -39,7 +39,7 @@ class ApiCase:
 
 @dataclass(frozen=True, kw_only=True)
 class TickCase:
-    """A case of a schedule: a tick, or events."""
+    """Debug case of a schedule: a tick, or events."""
 
     id: str
     """`schedule:namespace/name`."""
@@ -64,7 +64,7 @@ class Result:
     http: int | None = None
     message: str = ""
     run: Mapping[str, Any] = field(default_factory=dict)
-    """Members `uid`, `status`, `output`, `error`, `tasks`, as far as there was a run."""
+    """Members `uid`, `status`, `output`, `error`, `tasks`; empty without a run."""
     failures: tuple[str, ...] = ()
     took_s: float = 0.0
 
@@ -125,9 +125,9 @@ def case_ids(checked: CheckResult, *, schedules: bool) -> set[str]:
 def select_cases(
     cases: Sequence[_AnyCase], known: Collection[str], wanted: Sequence[str], names: Sequence[str]
 ) -> list[_AnyCase]:
-    """Return the cases with one of the wanted ids and names; without any of them, all.
+    """Return the cases with the wanted ids and names; all cases if none are given.
 
-    Raises NotFound for an id that is not known, for a name that no case has, and if there is no case.
+    Raises NotFound for an unknown id, an unknown name, and if there is no case.
     """
     from iogate.compiler.schedules import PREFIX
 
@@ -136,29 +136,29 @@ def select_cases(
             called = each if each.startswith(PREFIX) else f"API {each}"
             raise NotFound(
                 f"no {called} in the files{did_you_mean(each, known)}",
-                hint=f"there are {', '.join(sorted(known)) or 'none'}",
+                hint=f"available: {', '.join(sorted(known)) or 'none'}",
             )
     cases = [case for case in cases if not wanted or case.id in wanted]
     chosen = [case for case in cases if not names or case.stored.name in names]
     for name in names:
         if all(case.stored.name != name for case in cases):
             there = ", ".join(case.stored.name for case in cases) or "none"
-            raise NotFound(f"no debug case is called {name!r}", hint=f"there are: {there}")
+            raise NotFound(f"no debug case named {name!r}", hint=f"available: {there}")
     if not cases:
         place = "`debug` of the method"
         if wanted and all(each.startswith(PREFIX) for each in wanted):
             place = "`document.metadata.iogate.debug` of the workflow"
-        raise NotFound(f"{', '.join(wanted) or 'the files'}: no debug cases", hint=f"write one under {place}")
+        raise NotFound(f"{', '.join(wanted) or 'the files'}: no debug cases", hint=f"add one under {place}")
     return chosen
 
 
 def _revision(checked: CheckResult) -> Revision:
-    assert checked.bundle is not None, "compiled() raises where there is none"
+    assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
     return checked.bundle.revision
 
 
 def report_results(screen: Screen, schema: str, results: list[Result]) -> None:
-    """Show each result beside the expectation.
+    """Print each result beside its expectation.
 
     Raises ExpectationFailed if a case failed.
     """
@@ -176,7 +176,9 @@ def report_results(screen: Screen, schema: str, results: list[Result]) -> None:
             for each in results
         ],
     )
-    told = [f"\n{each.case.label}\n" + "\n".join(f"  {line}" for line in each.failures) for each in failed]
+    failures = [
+        f"\n{each.case.label}\n" + "\n".join(f"  {line}" for line in each.failures) for each in failed
+    ]
     screen.data(
         schema,
         {
@@ -184,7 +186,7 @@ def report_results(screen: Screen, schema: str, results: list[Result]) -> None:
             "failed": len(failed),
             "cases": [each.to_json() for each in results],
         },
-        [table, *told],
+        [table, *failures],
     )
     if failed:
         raise ExpectationFailed(f"{counted(len(failed), 'case')} of {len(results)} failed")

@@ -1,6 +1,6 @@
-"""`iogate debug` and `test`: debug cases against the running gateway, or offline.
+"""`iogate debug` and `iogate test`: replay of debug cases against the running gateway, or offline.
 
-Both compare by the same rules, those of `iogate.testing`.
+Both use the comparison of `iogate.testing`.
 """
 
 from __future__ import annotations
@@ -47,24 +47,39 @@ async def debug(
     api: Annotated[
         str, typer.Argument(metavar="MODULE/METHOD", help="Id of the API.", autocompletion=completion.apis)
     ],
-    name: Annotated[list[str] | None, typer.Option("--name", help="Only the case of this name.")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="All cases, on a gateway that is not local.")] = False,
+    name: Annotated[
+        list[str] | None, typer.Option("--name", help="Only cases with this name; may be repeated.")
+    ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Run all cases on a gateway that is not local.")
+    ] = False,
     header: HeaderOption = None,
-    limit: Annotated[str, typer.Option("--timeout", metavar="TIME", help="How long a run may take.")] = "5m",
+    limit: Annotated[
+        str, typer.Option("--timeout", metavar="TIME", help="Longest time to wait for a run.")
+    ] = "5m",
 ) -> None:
-    """Replay an API's debug cases against the running gateway, and compare each result with its `expect`."""
+    """Replay an API's debug cases against the running gateway, and compare each result with its `expect`.
+
+    Raises:
+        Misused, InvalidFiles, NotFound: the options, files or cases are wrong.
+        Refused, Unreachable: the API is disabled, or the gateway does not respond.
+        ExpectationFailed: a case failed.
+    """
     from iogate.compiler.schedules import PREFIX
     from iogate.effects.client import Client
 
     if api.startswith(PREFIX):
-        raise Misused(f"{api} takes no requests", hint=f'"iogate test {api}" replays its debug cases')
+        raise Misused(
+            f"{api} is a schedule and takes no requests",
+            hint=f'replay its debug cases with "iogate test {api}"',
+        )
     settings = session.settings()
     timeout_s = parse_seconds(limit, "--timeout") or 0
     url = await _gateway(session, settings)
     if not is_loopback(urlsplit(url).hostname or "") and not name and not all_:
         raise Misused(
             f"{url} is not on this machine: its runs may have real effects",
-            hint="choose cases with --name, or say --all",
+            hint="select cases with --name, or add --all",
         )
     # The live revision decides what is executed, not the settings here.
     checked = compile_or_fail(settings, purpose="validate", allow_unsupported=True)
@@ -84,19 +99,24 @@ async def replay_offline(
         list[str] | None,
         typer.Argument(
             metavar="[MODULE/METHOD|schedule:NAMESPACE/NAME]...",
-            help="Without: all APIs and schedules.",
+            help="Ids; default: all APIs and schedules.",
             autocompletion=completion.cases,
         ),
     ] = None,
-    name: Annotated[list[str] | None, typer.Option("--name", help="Only the case of this name.")] = None,
+    name: Annotated[
+        list[str] | None, typer.Option("--name", help="Only cases with this name; may be repeated.")
+    ] = None,
 ) -> None:
-    """Replay debug cases offline, with their mocks: no gateway, no store, no enabling. For CI."""
+    """Replay debug cases offline with their mocks, without gateway and store; for CI.
+
+    Raises ExpectationFailed if a case failed.
+    """
     from iogate.functions import load
     from iogate.testing import Harness
 
     settings = session.settings()
     checked = compile_or_fail(settings, purpose="apply")
-    assert checked.bundle is not None, "compiled() raises where there is none"
+    assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
     root = Path.cwd()
     with prints_to_stderr():
         harness = Harness(
@@ -154,28 +174,28 @@ def _outcome_json(outcome: Outcome | None) -> Mapping[str, Any]:
 async def _replay_live(
     screen: Screen, client: Client, case: ApiCase, given: Mapping[str, str], timeout_s: float
 ) -> Result:
-    """Send one case and follow its run."""
+    """Send one case and wait for its run."""
     from iogate.testing import Outcome, failures, request_of
 
     started = time.monotonic()
     sent = request_of(case.stored, case.api, root=Path.cwd())
     headers = add_credentials(case.api, {**given, **sent.headers})
     query = f"?{sent.query}" if sent.query else ""
-    answer = await client.request(
+    response = await client.request(
         sent.verb, f"/v1/api/{case.api.id}/async{query}", headers=headers, body=sent.body
     )
-    response = _response(answer)
-    error = response.get("error") or {}
+    content = _content(response)
+    error = content.get("error") or {}
     wanted = case.stored.expect.http if case.stored.expect is not None else None
-    if error.get("code") == "requestError.notEnabled" and wanted != answer.status:
+    if error.get("code") == "requestError.notEnabled" and wanted != response.status:
         raise Refused(
-            f"{case.api.id} is disabled: debug calls what is live",
-            hint=f'"iogate test {case.api.id}" needs no enabling; "iogate enable {case.api.id}" opens it',
+            f"{case.api.id} is disabled on the gateway",
+            hint=f'use "iogate enable {case.api.id}", or replay it offline: "iogate test {case.api.id}"',
         )
     run: Mapping[str, Any] = {}
     outcome: Outcome | None = None
-    if answer.status == 202:
-        location = answer.headers.get("Location") or f"/v1/runs/{response['uid']}"
+    if response.status == 202:
+        location = response.headers.get("Location") or f"/v1/runs/{content['uid']}"
         run = await _wait_for_end(screen, client, location, headers, case, timeout_s)
         outcome = Outcome(
             uid=run["uid"],
@@ -189,11 +209,11 @@ async def _replay_live(
         )
     return Result(
         case=case,
-        http=answer.status,
+        http=response.status,
         message=str(error.get("message", "")),
         run=run,
         failures=_with_note_on_mocks(
-            case.stored, failures(case.stored, answer.status, str(error.get("message", "")), outcome)
+            case.stored, failures(case.stored, response.status, str(error.get("message", "")), outcome)
         ),
         took_s=time.monotonic() - started,
     )
@@ -215,7 +235,7 @@ async def _wait_for_end(
     case: ApiCase,
     timeout_s: float,
 ) -> Mapping[str, Any]:
-    """The run at its end or at the time-out, its tasks shown meanwhile."""
+    """Wait until the run ends or the timeout passes; show its tasks live and return its last state."""
     deadline = time.monotonic() + timeout_s
     known = {name: value for name, value in headers.items() if name in {"token", "user", "password"}}
     with LiveDisplay(screen) as watching:
@@ -223,8 +243,8 @@ async def _wait_for_end(
             left_s = deadline - time.monotonic()
             wait_s = 0 if watching.active else max(0, int(min(left_s, LONG_POLL_S)))
             mark = "&" if "?" in location else "?"
-            answer = await client.request("GET", f"{location}{mark}wait={wait_s}", headers=known)
-            run = _response(answer)
+            response = await client.request("GET", f"{location}{mark}wait={wait_s}", headers=known)
+            run = _content(response)
             if "status" not in run:
                 raise Unreachable(f"{case.label}: the run cannot be read: {run.get('error')}")
             watching.show(run, f"{case.label}  ")
@@ -234,11 +254,11 @@ async def _wait_for_end(
                 await asyncio.sleep(DISPLAY_POLL_S)
 
 
-def _response(answer: Answer) -> dict[str, Any]:
+def _content(response: Answer) -> dict[str, Any]:
     try:
-        found = answer.json()["response"]
+        content = response.json()["response"]
     except (ValueError, KeyError, TypeError):
-        found = None
-    if not isinstance(found, dict):
-        raise Unreachable(f"status {answer.status} and no answer of iogate's: is this the gateway?")
-    return found
+        content = None
+    if not isinstance(content, dict):
+        raise Unreachable(f"unexpected response with status {response.status}: is this an iogate gateway?")
+    return content

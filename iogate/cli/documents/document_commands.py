@@ -1,4 +1,4 @@
-"""`iogate validate`, `schema`, `explain`: what the files say, before anything is live."""
+"""`iogate validate`, `schema`, `explain`: commands for documents, before they are live."""
 
 from __future__ import annotations
 
@@ -33,17 +33,21 @@ def validate(
     session: Session,
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATHS]...", help="Files or folders; without: apis.d and workflows.d."),
+        typer.Argument(metavar="[PATHS]...", help="Files or folders; default: apis.d and workflows.d."),
     ] = None,
     allow_unsupported: Annotated[
         bool,
         typer.Option(
             "--allow-unsupported",
-            help="Only warn of what this release does not execute or the settings do not allow.",
+            help="Only warn of features that this release lacks or the settings forbid.",
         ),
     ] = False,
 ) -> None:
-    """Check documents: every error of every file, with its place."""
+    """Validate documents, and report all problems with their positions.
+
+    Raises:
+        InvalidFiles: a document or a setting has an error.
+    """
     settings, wrong = None, None
     try:
         settings = session.settings()
@@ -77,18 +81,18 @@ def validate(
         raise InvalidFiles(
             wrong.message,
             code=wrong.code,
-            hint="correct the settings and validate again: what depends on them was not checked",
+            hint="correct the settings and validate again: checks that depend on them were skipped",
         )
     if errors:
         raise InvalidFiles(
             f"validation failed: {counted(errors, 'error')}",
-            hint='"iogate explain CODE" tells more about each',
+            hint='run "iogate explain CODE" for details',
         )
 
 
 def schema(
     session: Session,
-    kind: Annotated[Kind, typer.Argument(help="Which document.")],
+    kind: Annotated[Kind, typer.Argument(help="Kind of document.")],
 ) -> None:
     """Print the JSON Schema of a kind of document, for editors."""
     from iogate import documents, settings
@@ -99,7 +103,7 @@ def schema(
 
         write_stdout(to_yaml(value), end="")
     else:
-        # Bare, without the `schema` envelope of other commands: editors read this file as it is.
+        # Without the `schema` envelope of other commands: editors read this file directly.
         write_stdout(json.dumps(value, indent=2, ensure_ascii=False))
 
 
@@ -107,10 +111,14 @@ def explain(
     session: Session,
     code: Annotated[
         str | None,
-        typer.Argument(help="For example IOG101; without: all of them.", autocompletion=completion.codes),
+        typer.Argument(help="Code such as IOG101; default: list all codes.", autocompletion=completion.codes),
     ] = None,
 ) -> None:
-    """Tell more about an error's code: what it means, an example, what to do."""
+    """Explain an error code: its meaning, an example, and the remedy.
+
+    Raises:
+        NotFound: there is no such code.
+    """
     sections = load_explanations()
     if code is None:
         session.screen.data(
@@ -121,7 +129,7 @@ def explain(
         return
     wanted = code.upper()
     if wanted not in sections:
-        raise NotFound(f"no code {code}", hint='"iogate explain" lists all codes')
+        raise NotFound(f"unknown error code {code}", hint='list all codes with "iogate explain"')
     title, text = sections[wanted]
     if session.screen.output is Output.TEXT and is_colour_terminal(sys.stdout):
         from rich.markdown import Markdown

@@ -1,4 +1,4 @@
-"""How problems of documents and settings are shown."""
+"""Display of problems in documents and settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def show_problems(problems: Iterable[Problem], sources: Mapping[str, Source], stream: Any) -> None:
-    """Problems in the one format, coloured where people read."""
+    """Print problems in their common format, with colours on a terminal."""
     from iogate.documents.problems import in_order, render
 
     for problem in in_order(problems):

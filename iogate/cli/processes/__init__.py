@@ -1,1 +1,1 @@
-"""`iogate up`, `serve`, `worker`, `store`, `doctor`: processes and the store."""
+"""`iogate up`, `serve`, `worker`, `store`, `doctor`: commands for processes and the store."""

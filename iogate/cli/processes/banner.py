@@ -1,31 +1,38 @@
-"""What `up` prints once it serves: revision, store, URL, a row per API, and one curl line that works."""
+"""Banner of `up` and `serve`: revision, store, URL, a row per API, and a curl command that works."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from iogate.cli.apis import credentials, examples
+from iogate.cli.apis.api_commands import local_auth
 from iogate.cli.apis.examples import Example
 from iogate.cli.render import Table
 from iogate.settings.redis_url import mask
 
+if TYPE_CHECKING:
+    from iogate.cli.documents.bundle import CheckResult
+    from iogate.store.store import Store
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One API as a person who just started it needs to see it."""
+    """Row of the banner for one API."""
 
     api: str
     verbs: tuple[str, ...]
     auth: str
     enabled: bool
     unset: tuple[str, ...] = ()
-    """What is missing of its secrets."""
+    """Messages about its unset secrets."""
     auth_data: Any = None
     """`auth` in the form of documents."""
     example: Example | None = None
-    """A call that it accepts; None: none could be made."""
+    """Call that the API accepts; None if none could be generated."""
 
     @property
     def path(self) -> str:
@@ -48,6 +55,31 @@ class Row:
         }
 
 
+async def live_rows(store: Store, number: int | None, checked: CheckResult | None) -> list[Row]:
+    """Return a row for each API of the live revision `number`."""
+    if number is None:
+        return []
+    revision = await store.revisions.load(number)
+    gates = await store.gates.states()
+    cases = {
+        f"{document.model.module}/{name}": method.debug or ()
+        for document in (checked.documents.apis if checked is not None else ())
+        for name, method in document.model.methods.items()
+    }
+    return [
+        Row(
+            api=api.id,
+            verbs=api.verbs,
+            auth=credentials.describe(api.auth),
+            enabled=api.id in gates and gates[api.id].enabled,
+            unset=tuple(each.message for each in credentials.unset_secrets(api.auth)),
+            auth_data=local_auth(Path.cwd(), api) or credentials.to_document(api.auth),
+            example=examples.example_for(api, cases.get(api.id, ())),
+        )
+        for _, api in sorted(revision.apis.items())
+    ]
+
+
 def parts(
     *,
     url: str,
@@ -57,7 +89,10 @@ def parts(
     events: str | None = None,
     schedules: Table | None = None,
 ) -> list[Table | str]:
-    """The whole banner, for a screen to show; `events` says who may send them, None: nobody."""
+    """Return the banner as text and tables.
+
+    `events` describes the authentication of event senders; None if events are not accepted.
+    """
     rows = list(rows)
     scheduled: list[Table | str] = [] if schedules is None else ["", schedules]
     head = [
@@ -71,7 +106,7 @@ def parts(
     if not rows:
         if scheduled:
             return ["\n".join(head), *scheduled[1:], ""]
-        return ["\n".join(head), 'no APIs yet: "iogate init" writes a first one']
+        return ["\n".join(head), 'no APIs yet: create a first one with "iogate init"']
     table = Table(
         columns=("verbs", "path", "auth", "state"),
         rows=[(", ".join(row.verbs), row.path, row.auth, row.state) for row in rows],
@@ -81,19 +116,22 @@ def parts(
 
 
 def easiest_call(rows: Iterable[Row], url: str) -> str | None:
-    """The curl line that needs the least; None if each would need a secret in clear or has no example."""
+    """Return the curl command with the fewest prerequisites; None if no row has one."""
     return next((line for row in _by_ease(rows) if (line := curl_line(row, url)) is not None), None)
 
 
 def _by_ease(rows: Iterable[Row]) -> list[Row]:
-    """Those that need the least first: enabled, then without credentials."""
+    """Sort rows without unset secrets: enabled APIs first, then those without credentials."""
     return sorted(
         (row for row in rows if not row.unset), key=lambda row: (not row.enabled, row.auth_data != "none")
     )
 
 
 def curl_line(row: Row, url: str) -> str | None:
-    """A call that works when pasted; None if it would need a secret in clear or there is no example."""
+    """Return a curl command that works when pasted.
+
+    None without an example call, or if the command would contain a secret in clear text.
+    """
     headers, example = _headers(row.auth_data), row.example
     if headers is None or example is None:
         return None
@@ -112,7 +150,7 @@ def curl_line(row: Row, url: str) -> str | None:
 
 
 def _headers(auth: Any) -> str | None:
-    """Options of curl that read each secret where it is; None where that cannot be written."""
+    """Return curl options that read each secret from its source; None if that is impossible."""
     match auth:
         case "none":
             return ""

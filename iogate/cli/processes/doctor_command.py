@@ -1,6 +1,6 @@
 """`iogate doctor`: find problems of the installation before they cause failures.
 
-Each check is a function that yields findings; none stops the others. Reads only.
+Each check is a function that returns findings, and does not stop the others. Nothing is changed.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ Verdict = Literal["ok", "warning", "error"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
+    """Result of one check."""
+
     about: str
     verdict: Verdict
     message: str
@@ -55,7 +57,12 @@ def register(app: typer.Typer) -> None:
 
 
 async def doctor(session: Session) -> None:
-    """Check settings, files, secrets, the store's safety and the clock."""
+    """Check settings, files, secrets, the store, its clock, and the processes.
+
+    Raises:
+        InvalidFiles: a check other than those of the store found an error.
+        Unreachable: there is no store, or it is unreachable or unsafe.
+    """
     settings = session.settings()
     findings = [*check_machine(settings)]
     checked: CheckResult | None = None
@@ -85,13 +92,13 @@ async def doctor(session: Session) -> None:
         },
         [
             Table(
-                columns=("about", "verdict", "what", "what to do"),
+                columns=("about", "verdict", "message", "hint"),
                 rows=[(each.about, each.verdict, each.message, each.hint) for each in findings],
             )
         ],
     )
     if failed is not None and failed.message == NO_STORE:
-        raise Unreachable("there is no store yet, as always before the first `iogate up`")
+        raise Unreachable("there is no store yet: start one with `iogate up`")
     if failed is not None:
         raise Unreachable("the store is unreachable or refused the connection")
     wrong = [each for each in findings if each.verdict == "error"]
@@ -112,23 +119,23 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             about="limits",
             verdict="warning",
-            message=f"{soft} open files a process",
-            hint=f"ulimit -n {MIN_OPEN_FILES}: each connection is a file",
+            message=f"{soft} open files per process",
+            hint=f"raise the limit with ulimit -n {MIN_OPEN_FILES}: each connection needs a file",
         )
     if "script" in settings.allow_run and settings.python is not None and not shutil.which(settings.python):
         yield Finding(
             about="python",
             verdict="error",
-            message=f"{settings.python} is no interpreter",
-            hint="set python to one, or leave it out for the worker's own",
+            message=f"{settings.python} is not an interpreter",
+            hint="set python to an interpreter, or remove it to use that of the worker",
         )
     for kind, tool in (("script", tools.javascript()), ("container", tools.containers())):
         if kind in settings.allow_run:
             yield Finding(
                 about=tool.about,
-                # Scripts may all be in Python; who allows containers means to run some.
+                # Scripts may all be in Python, but `container` in allow_run means that containers are used.
                 verdict="ok" if tool.path is not None or kind == "script" else "warning",
-                message=f"{tool.path} {tool.purpose}" if tool.path else f"nothing here {tool.purpose}",
+                message=f"{tool.path} {tool.purpose}" if tool.path else f"no program here {tool.purpose}",
                 hint="" if tool.path else tool.hint,
             )
     allowed = ", ".join(settings.allow_run) or "nothing"
@@ -138,25 +145,28 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 about="link_key",
                 verdict="warning",
-                message="not set: each machine makes its own",
-                hint="set the same link_key on all machines, or a link to a run works on one of them only",
+                message="not set: each machine generates its own",
+                hint="set the same link_key on all machines; otherwise a link to a run works on only one",
             )
         if settings.public_url is None:
             yield Finding(
                 about="public_url",
                 verdict="warning",
                 message=f"not set: links start with http://{settings.host}:{settings.port}",
-                hint="set public_url to where callers reach the gateway",
+                hint="set public_url to the address that callers use",
             )
     key = settings.data_dir / LINK_KEY_FILE
     if key.exists() and key.stat().st_mode & 0o077:
         yield Finding(
-            about="link_key", verdict="error", message=f"others may read {key}", hint=f"chmod 600 {key}"
+            about="link_key",
+            verdict="error",
+            message=f"{key} is readable by other users",
+            hint=f"chmod 600 {key}",
         )
 
 
 def check_files(checked: CheckResult) -> Iterator[Finding]:
-    """Return the findings of a compilation for `apply`."""
+    """Report the result of a compilation for `apply`."""
     warnings = len(checked.problems) - checked.errors
     yield Finding(
         about="files",
@@ -170,7 +180,7 @@ def check_files(checked: CheckResult) -> Iterator[Finding]:
 
 
 def check_secrets(settings: Settings, checked: CheckResult | None) -> Iterator[Finding]:
-    """Secrets that this shell cannot resolve; the gateways' own view comes with `processes`."""
+    """Check that this shell can resolve all secrets; `check_processes` reports those of gateways."""
     from iogate.gateway.events.senders import auth
     from iogate.security.secrets import Unset, resolve
     from iogate.settings.events import has_literal
@@ -201,17 +211,17 @@ def check_secrets(settings: Settings, checked: CheckResult | None) -> Iterator[F
                 about="secrets",
                 verdict="warning",
                 message=f"{name}: {_in_this_shell(lack)}",
-                hint="a gateway that is started from here answers 503",
+                hint="a gateway started from this shell responds with 503",
             )
     if has_literal(settings.events.get("auth")):
         yield Finding(
             about="secrets",
             verdict="warning",
             message="IOG501: the setting events has a secret in clear text",
-            hint="write {env: NAME}, {file: PATH} or {hash: …} there",
+            hint="use {env: NAME}, {file: PATH} or {hash: …}",
         )
     if not missing:
-        yield Finding(about="secrets", verdict="ok", message="all that the files name are set here")
+        yield Finding(about="secrets", verdict="ok", message="all secrets in the files are set here")
 
 
 def _in_this_shell(error: Unset) -> str:
@@ -238,7 +248,10 @@ async def check_store(store: Store) -> list[Finding]:
     if info.get("role") == "slave":
         found.append(
             Finding(
-                about="store", verdict="error", message="it is a replica", hint="set redis_url to the primary"
+                about="store",
+                verdict="error",
+                message="the server is a replica",
+                hint="set redis_url to the primary",
             )
         )
     if info.get("redis_mode") == "cluster":
@@ -246,8 +259,8 @@ async def check_store(store: Store) -> list[Finding]:
             Finding(
                 about="store",
                 verdict="error",
-                message="it is a cluster: runs are moved by scripts over many keys",
-                hint="set redis_url to a server that is no cluster",
+                message="the server is a cluster, which does not support scripts over many keys",
+                hint="set redis_url to a server that is not a cluster",
             )
         )
     if info.get("aof_last_write_status", "ok") != "ok":
@@ -255,8 +268,8 @@ async def check_store(store: Store) -> list[Finding]:
             Finding(
                 about="store",
                 verdict="error",
-                message="its last write to disk failed",
-                hint="make room on its disk, look at its log",
+                message="the last write to disk failed",
+                hint="free space on its disk, and check its log",
             )
         )
     used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
@@ -265,7 +278,7 @@ async def check_store(store: Store) -> list[Finding]:
             Finding(
                 about="store",
                 verdict="warning",
-                message=f"{used * 100 // most} % of its memory is used; calls are refused above 90 %",
+                message=f"{used * 100 // most} % of the memory is used; calls are rejected above 90 %",
                 hint="raise maxmemory (store_memory of the embedded store), or shorten retention",
             )
         )
@@ -276,17 +289,17 @@ async def check_store(store: Store) -> list[Finding]:
         Finding(
             about="clock",
             verdict="ok" if abs(drift_s) < MAX_DRIFT_S else "warning",
-            message=f"{drift_s:+.3f}s from here to the store",
+            message=f"{drift_s:+.3f}s between this machine and the store",
             hint=""
             if abs(drift_s) < MAX_DRIFT_S
-            else "run a time service on both: deadlines are the store's",
+            else "synchronize both clocks: deadlines follow that of the store",
         )
     )
     return found
 
 
 async def check_authenticity(settings: Settings, store: Store) -> list[Finding]:
-    """Check that this machine has the key of the store, and list what processes have refused."""
+    """Check that this machine has the key of the store, and that no process rejected unsigned data."""
     from iogate.store.integrity.trust import keyring
 
     found: list[Finding] = []
@@ -299,8 +312,8 @@ async def check_authenticity(settings: Settings, store: Store) -> list[Finding]:
             Finding(
                 about="store",
                 verdict="error",
-                message=f"processes have refused {describe_refusals(refused)} that nobody with the key wrote",
-                hint="find out who else can write to the store: the logs name each one",
+                message=f"processes have rejected {describe_refusals(refused)} without a valid signature",
+                hint="find out which other programs can write to the store; the logs name each object",
             )
         )
     return found
@@ -315,7 +328,7 @@ async def check_processes(store: Store) -> list[Finding]:
         Finding(
             about=kind,
             verdict="ok" if there else "warning",
-            message=f"{len(there)} there",
+            message=f"{len(there)} running",
             hint="" if there else "iogate up",
         )
         for kind, there in (("gateways", gateways), ("workers", workers))
@@ -326,7 +339,7 @@ async def check_processes(store: Store) -> list[Finding]:
             about="gateways",
             verdict="warning",
             message=f"{each.id} has revision {each.revision}, live is {number}",
-            hint="look at its log: it keeps the last one that it could take",
+            hint="check its log: it keeps the last revision that it could load",
         )
         for each in gateways
         if each.revision != number
@@ -335,7 +348,7 @@ async def check_processes(store: Store) -> list[Finding]:
         Finding(
             about="gateways",
             verdict="warning",
-            message=f"{api} answers 503: {'; '.join(lacks)}",
+            message=f"{api} responds with 503: {'; '.join(lacks)}",
             hint="set it in the environment of the gateways",
         )
         for api, lacks in missing_secrets.by_api(gateways).items()

@@ -1,6 +1,6 @@
-"""The embedded store as a supervising parent keeps it: started, restarted when it dies, stopped at the end.
+"""Supervision of the embedded store: start, restart after a crash, stop at the end.
 
-Used by `up`, `serve` and `worker`. Invariant: a store that others on this machine still use outlives us.
+Used by `up`, `serve` and `worker`. Invariant: a store that others on this machine still use is not stopped.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ RETRY_S = 1.0
 
 @asynccontextmanager
 async def supervised_store(settings: Settings) -> AsyncIterator[str]:
-    """The URL of the store: the one that is set, else the embedded one, kept alive meanwhile."""
+    """Yield the URL of the store; start and supervise the embedded one if `redis_url` is not set.
+
+    Raises:
+        InvalidFiles: the settings ask for replicated durability without `redis_url`.
+    """
     if settings.redis_url is not None:
         yield settings.redis_url
         return
@@ -50,19 +54,19 @@ async def supervised_store(settings: Settings) -> AsyncIterator[str]:
             await _StoreSupervisor(settings, left).stop()
         raise
     if embedded.adopted:
-        log.info("a store was running in %s already, it is used", settings.data_dir)
-    keeper = _StoreSupervisor(settings, embedded)
-    task = asyncio.create_task(keeper.keep(), name="keep the store")
+        log.info("using the store that already runs in %s", settings.data_dir)
+    supervisor = _StoreSupervisor(settings, embedded)
+    task = asyncio.create_task(supervisor.run(), name="store supervisor")
     try:
         yield embedded.url
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await keeper.stop()
+        await supervisor.stop()
 
 
 class _StoreStart:
-    """A start under way, in a thread: a store that loads its files may take minutes."""
+    """Start of the store in a thread, since loading its files may take minutes."""
 
     def __init__(self, settings: Settings) -> None:
         from iogate.store.embedded.machine import memory_limit
@@ -79,7 +83,7 @@ class _StoreStart:
         self.done: asyncio.Future[EmbeddedServer] = asyncio.ensure_future(asyncio.to_thread(start))
 
     async def cancel(self) -> EmbeddedServer | None:
-        """End the start, and return the store if it was there already."""
+        """Cancel the start; return the store if it is running already."""
         self._cancelled.set()
         with contextlib.suppress(IogateError, OSError):
             return await self.done
@@ -87,17 +91,19 @@ class _StoreStart:
 
 
 class _StoreSupervisor:
+    """Supervisor of a running embedded store."""
+
     def __init__(self, settings: Settings, embedded: EmbeddedServer) -> None:
         self._settings = settings
         self._embedded = embedded
 
-    async def keep(self) -> None:
-        """Start it again whenever it is gone, until cancelled."""
+    async def run(self) -> None:
+        """Restart the store whenever it has ended, until cancelled."""
         while True:
             await asyncio.sleep(POLL_S)
             if self._embedded.alive:
                 continue
-            log.warning("the store is gone, it is started again", extra={"action": "store.restarted"})
+            log.warning("the store has ended, restarting it", extra={"action": "store.restarted"})
             try:
                 starting = _StoreStart(self._settings)
                 try:
@@ -106,27 +112,27 @@ class _StoreSupervisor:
                     self._embedded = await starting.cancel() or self._embedded
                     raise
             except (IogateError, OSError) as error:
-                # Whatever it is, such as a disk that is full: it may pass, and nobody else starts the store.
-                log.error("%s", error, extra={"action": "store.unstartable"})  # noqa: TRY400 — for people
+                # Retry: the cause, such as a full disk, may pass, and no other process restarts the store.
+                log.error("%s", error, extra={"action": "store.unstartable"})  # noqa: TRY400 — expected, so without traceback
                 await asyncio.sleep(RETRY_S)
 
     async def stop(self) -> None:
         if not self._embedded.alive:
             return
         if await _in_use(self._embedded.url):
-            log.info("the store stays, others use it", extra={"action": "store.left"})
+            log.info("the store is not stopped: other processes use it", extra={"action": "store.left"})
             return
         try:
             await asyncio.to_thread(self._embedded.stop)
         except IogateError as error:
-            log.error("%s", error.message, extra={"action": "store.stuck"})  # noqa: TRY400 — for people
+            log.error("%s", error.message, extra={"action": "store.stuck"})  # noqa: TRY400 — expected, so without traceback
 
 
 async def _in_use(url: str) -> bool:
     """Tell whether live gateways or workers of other parents on this machine use the store.
 
-    A copied folder holds announcements of processes that use the original, so that only those count that
-    were made after the server started. A parent whose processes are missed starts the store again.
+    A copied folder has announcements of processes that use the original, so only those since the start of
+    the server count. A parent whose processes are missed restarts the store.
     """
     from iogate.store.store import open_store
 
@@ -145,7 +151,7 @@ async def _in_use(url: str) -> bool:
     finally:
         await store.close()
     host = socket.gethostname()
-    return any(process.host == host and _runs(process.pid) for process in known)
+    return any(process.host == host and _is_alive(process.pid) for process in known)
 
 
 async def _started_s(store: Store) -> int:
@@ -154,7 +160,7 @@ async def _started_s(store: Store) -> int:
     return await store.now_ms() // 1000 - uptime_s
 
 
-def _runs(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,8 +1,8 @@
-"""Opens the store with the keys of this machine, which are generated for a store that has none yet.
+"""Opening of the store with the keys of this machine, which are generated for a store without keys.
 
-Used by every command that opens the store. Invariants: a key is generated once, by the first process that
-needs one, and a second machine is told to use the first one's; what only reads needs none. A store that
-this machine has used with signatures is not adopted again unless a person asks for it (`--trust-all`).
+Used by every command that opens the store. Invariants: the first process that needs a key generates it,
+once; a second machine must use the key of the first; reading needs no key. A store that this machine has
+used with signatures is adopted again only on request (`--trust-all`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ async def open_to_read(settings: Settings, url: str) -> Store:
 
 
 async def open_to_change(settings: Settings, url: str, publishes: bool) -> Store:
-    """Open the store for a command that changes something; `publishes`: it signs a revision.
+    """Open the store for a command that changes data; `publishes`: it signs a revision.
 
     Raises WrongStore for a store that is used with another key, or that an earlier release wrote.
     """
@@ -76,7 +76,7 @@ async def open_to_serve(
         try:
             if await store.is_older():
                 await check_older(settings, store, url, embedded=True)
-                say("the store was written by an earlier release: what it holds is signed now")
+                say("the store was written by an earlier release: signing its data")
                 say(summarize_adoption(await sign_all(settings, store, url, embedded=True, say=say)))
         finally:
             await store.close()
@@ -88,14 +88,14 @@ async def open_to_serve(
         if error.code == store_format.TOO_OLD and known.format_number(name) > ADOPTING:
             raise store_format.set_back(mask(url)) from None
         raise
-    # A folder that cannot be written is no obstacle to a store elsewhere.
+    # A read-only folder must not prevent the use of an external store.
     with contextlib.suppress(*(() if embedded else (OSError, Unreachable))):
         known.remember(name, FORMAT_NUMBER)
     return store
 
 
 async def open_to_adopt(settings: Settings, url: str) -> Store:
-    """Open the store, whatever it holds, with a key of this machine, which is generated if there is none."""
+    """Open the store with any content and with a key of this machine, which is generated if missing."""
     from iogate.store.integrity import trust
     from iogate.store.store import open_store
 
@@ -121,12 +121,12 @@ async def check_older(settings: Settings, store: Store, url: str, *, embedded: b
 async def sign_all(
     settings: Settings, store: Store, url: str, *, embedded: bool, say: Callable[[str], None]
 ) -> Adopted:
-    """Sign all that the store holds, and remember that this machine did."""
+    """Sign all data in the store, and record that this machine has done so."""
     from iogate.store.integrity.adoption import adopt
 
     known, name = KnownStores(settings.data_dir), EMBEDDED if embedded else mask(url)
     known.remember(name, ADOPTING)
-    found = await adopt(store, lambda done, total: say(f"  {done} of about {total} keys looked at"))
+    found = await adopt(store, lambda done, total: say(f"  {done} of about {total} keys checked"))
     known.remember(name, FORMAT_NUMBER)
     return found
 
@@ -134,7 +134,7 @@ async def sign_all(
 async def ensure_key(settings: Settings, url: str) -> None:
     """Generate the key of this machine if it has none and no other process uses the store with one.
 
-    Raises WrongStore where others do.
+    Raises WrongStore if another process does.
     """
     from iogate.store.integrity import trust
     from iogate.store.store import open_store
@@ -155,7 +155,7 @@ async def ensure_key(settings: Settings, url: str) -> None:
 
 
 def summarize_adoption(found: Adopted) -> str:
-    """Say in one line what an adoption signed."""
+    """Return a one-line summary of an adoption."""
     counts = {
         "revision": found.revisions,
         "run": found.runs,
@@ -164,4 +164,4 @@ def summarize_adoption(found: Adopted) -> str:
         "event": found.events,
     }
     parts = [f"{number} {noun}{'' if number == 1 else 's'}" for noun, number in counts.items() if number]
-    return "signed: " + (", ".join(parts) or "nothing was there")
+    return "signed: " + (", ".join(parts) or "nothing, the store is empty")

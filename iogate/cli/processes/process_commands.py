@@ -1,10 +1,10 @@
-"""`iogate up`, `serve`, `worker`: a supervising parent with its children, put together here.
+"""`iogate up`, `serve`, `worker`: a supervising parent process and its children.
 
     signals ◀── store ◀── apply ◀── gateways, workers ◀── banner ◀── until a signal, watching
                                                                      │
     exit ◀── store ends, unless others use it ◀── children end, workers first
 
-Invariant: whatever ends the parent, no child outlives it; the next parent adopts a store left behind.
+Invariant: no child outlives the parent; the next parent adopts a store that was left running.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iogate.cli.apis import credentials, examples, workflow_commands
-from iogate.cli.apis.api_commands import local_auth
+from iogate.cli.apis import credentials, workflow_commands
 from iogate.cli.processes import banner
 from iogate.cli.processes.store_retry import LIMIT_S, retry_until_available
 from iogate.cli.render import write_stderr
@@ -42,17 +41,17 @@ PANEL = "Processes"
 READY_S = 30.0
 POLL_S = 0.05
 CLOSING_S = 5.0
-"""Time that a gateway has for closing its connections after `drain_timeout`."""
+"""Time for a gateway to close its connections after `drain_timeout`."""
 PORT_S = 3.0
-"""The gateways of a parent that was killed die with it, a moment later: the port is waited for."""
+"""Time to wait for the port, since gateways of a killed parent end a moment after it."""
 
 HostOption = Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on.")]
 PortOption = Annotated[int | None, typer.Option(metavar="PORT", help="Port to listen on.")]
-GatewaysOption = Annotated[int | None, typer.Option(metavar="N", help="Gateway processes.")]
-WorkersOption = Annotated[int | None, typer.Option(metavar="N", help="Worker processes.")]
-ConcurrencyOption = Annotated[int | None, typer.Option(metavar="N", help="Runs at once per worker.")]
-RedisOption = Annotated[str | None, typer.Option(metavar="URL", help="The store.")]
-LogsOption = Annotated[str | None, typer.Option(metavar="text|json", help="Form of the log on stderr.")]
+GatewaysOption = Annotated[int | None, typer.Option(metavar="N", help="Number of gateway processes.")]
+WorkersOption = Annotated[int | None, typer.Option(metavar="N", help="Number of worker processes.")]
+ConcurrencyOption = Annotated[int | None, typer.Option(metavar="N", help="Concurrent runs per worker.")]
+RedisOption = Annotated[str | None, typer.Option(metavar="URL", help="URL of the store.")]
+LogsOption = Annotated[str | None, typer.Option(metavar="text|json", help="Format of the log on stderr.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -70,10 +69,12 @@ async def up(
     concurrency: ConcurrencyOption = None,
     redis_url: RedisOption = None,
     log_format: LogsOption = None,
-    no_apply: Annotated[bool, typer.Option("--no-apply", help="Serve what is live already.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Apply again on each change of a file.")] = False,
+    no_apply: Annotated[
+        bool, typer.Option("--no-apply", help="Serve the live revision without an apply.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Apply again after each change of a file.")] = False,
 ) -> None:
-    """Start everything on this machine: store, gateway, workers, and an apply of the two folders."""
+    """Start store, gateways and workers on this machine, and apply apis.d and workflows.d."""
     flags = {
         "host": host,
         "port": port,
@@ -94,7 +95,7 @@ async def serve(
     redis_url: RedisOption = None,
     log_format: LogsOption = None,
 ) -> None:
-    """Start gateways: they answer calls and serve what is live in the store."""
+    """Start gateways, which accept calls of the live APIs."""
     flags = {
         "host": host,
         "port": port,
@@ -112,7 +113,7 @@ async def worker(
     redis_url: RedisOption = None,
     log_format: LogsOption = None,
 ) -> None:
-    """Start workers: they execute the runs in the store."""
+    """Start workers, which execute the runs in the store."""
     flags = {
         "workers": workers,
         "concurrency": concurrency,
@@ -124,7 +125,7 @@ async def worker(
 
 @dataclass(frozen=True, kw_only=True)
 class _Parts:
-    """What a parent keeps."""
+    """Selection of the parts that a parent runs."""
 
     gateways: bool = False
     workers: bool = False
@@ -151,31 +152,33 @@ async def _run(session: Session, flags: dict[str, Any], parts: _Parts) -> None:
     checked = compile_or_fail(settings, purpose="apply") if parts.apply else None
     if checked is not None:
         save_lock(session.screen, checked)
-    gone: list[Any] = []
-    supervisor = Supervisor(exited=lambda left: gone[0](left) if gone else _ignore_exit())
+    exit_callbacks: list[Any] = []
+    supervisor = Supervisor(
+        exited=lambda child: exit_callbacks[0](child) if exit_callbacks else _ignore_exit()
+    )
     signalled = asyncio.create_task(supervisor.until_signal(), name="signals")
-    place = _Parent(session, settings, parts, checked, supervisor, gone)
-    living = asyncio.create_task(place.live(read_settings, before), name="place")
+    parent = _Parent(session, settings, parts, checked, supervisor, exit_callbacks)
+    serving = asyncio.create_task(parent.serve(read_settings, before), name="parent")
     try:
-        await asyncio.wait({signalled, living}, return_when=asyncio.FIRST_COMPLETED)
-        if living.done():
-            await living
+        await asyncio.wait({signalled, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            await serving
     finally:
-        living.cancel()
+        serving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await living
+            await serving
         signalled.cancel()
     if signalled.done() and not signalled.cancelled() and signalled.result() == signal.SIGINT:
         raise KeyboardInterrupt
 
 
 async def _ignore_exit() -> None:
-    """What follows the exit of a child that nobody mourns."""
+    """Do nothing: default callback for the exit of a child."""
 
 
 @dataclass(frozen=True, kw_only=False)
 class _Parent:
-    """One parent at work."""
+    """Parent process that runs the selected parts."""
 
     session: Session
     settings: Settings
@@ -184,8 +187,11 @@ class _Parent:
     supervisor: Supervisor
     exit_callbacks: list[Any]
 
-    async def live(self, read_settings: Any, before: Stamp) -> None:
-        """From the store to the last child, until cancelled; `before` is the stamp of what is applied."""
+    async def serve(self, read_settings: Any, before: Stamp) -> None:
+        """Open the store, apply, start the children, and wait until cancelled.
+
+        `before` is the stamp of the files that are applied.
+        """
         from iogate.cli.processes.embedded_store import supervised_store
 
         async with _listen(self.settings, self.parts) as files, supervised_store(self.settings) as url:
@@ -205,9 +211,9 @@ class _Parent:
                 await store.close()
 
     async def _open_store(self, settings: Settings) -> Store:
-        """A store of our own comes back when it dies; of another's, a wrong address is told at once.
+        """Open the store; wait for an embedded one, but report a wrong address of another at once.
 
-        An embedded store of an earlier release is adopted: nobody but its user could write to it.
+        An embedded store of an earlier release is adopted, since only its user could write to it.
         """
         from iogate.cli.processes.keys import open_to_serve
 
@@ -228,7 +234,7 @@ class _Parent:
         return mask(url) + ("" if self.settings.redis_url else f" (embedded in {self.settings.data_dir})")
 
     async def _apply(self, store: Store) -> int | None:
-        """Publish the folders before the first call can come; the number of what is live."""
+        """Publish the files before the first call; return the number of the live revision."""
         from iogate.cli.revisions.publication import publish, summarize
         from iogate.reconcile.apply import LateGateways
 
@@ -272,14 +278,14 @@ class _Parent:
                     await asyncio.gather(watching, return_exceptions=True)
 
     async def _announce_or_warn(self, store: Store, settings: Settings, number: int | None) -> None:
-        """A store that stays away delays the banner for a while, but ends nobody: all wait for it."""
+        """Print the banner, or warn if the store stays unreachable: all processes wait for it."""
         try:
             await self._announce(store, settings, number)
         except Unreachable as error:
             self.session.screen.warn(f"{error.message}; the processes wait for it")
 
     async def _announce(self, store: Store, settings: Settings, number: int | None) -> None:
-        """Wait until the children are up and judge by the revision, then say so."""
+        """Wait until the children are ready and serve the revision, then print the banner."""
         screen = self.session.screen
         until = time.monotonic() + READY_S
         ready = await self.supervisor.ready(READY_S)
@@ -293,19 +299,19 @@ class _Parent:
                 ready = False
             await asyncio.sleep(POLL_S)
         if not ready:
-            screen.warn(f"not all processes are ready after {READY_S:g} s; iogate keeps trying")
+            screen.warn(f"not all processes are ready after {READY_S:g} s; still waiting")
         if not self.parts.gateways:
             screen.note(f"working: {settings.workers * settings.concurrency} runs at once")
             return
         from iogate.settings.urls import gateway_url
 
         url = gateway_url(settings)
-        rows = await retry_until_available(lambda: _banner_rows(store, number, self.checked))
+        rows = await retry_until_available(lambda: banner.live_rows(store, number, self.checked))
         schedules = workflow_commands.schedules_json(
             (await retry_until_available(store.schedules.upcoming)).values()
         )
         assert settings.redis_url is not None
-        easy = banner.easiest_call(rows, url)
+        curl = banner.easiest_call(rows, url)
         screen.data(
             "up" if self.parts.workers else "serve",
             {
@@ -314,7 +320,7 @@ class _Parent:
                 "url": url,
                 "apis": [row.to_json() for row in rows],
                 "schedules": schedules,
-                "curl": easy,
+                "curl": curl,
             },
             banner.parts(
                 url=url,
@@ -329,13 +335,13 @@ class _Parent:
     async def _watch(self, store: Store, read_settings: Any, before: Stamp) -> None:
         from iogate.cli.revisions.publication import watch
 
-        self.session.screen.note("watching: a change of a file is applied at once")
+        self.session.screen.note("watching: each change of a file is applied")
         await watch(self.session.screen, store, read_settings, settings=self.settings, seen=before)
 
 
 @asynccontextmanager
 async def _listen(settings: Settings, parts: _Parts) -> AsyncIterator[tuple[int, ...]]:
-    """The gateways' socket: opened here, a call that waits in it survives the gateway that was to take it."""
+    """Open the gateways' socket in the parent, so that pending connections survive a gateway."""
     if not parts.gateways:
         yield ()
         return
@@ -364,7 +370,7 @@ def _gateways(settings: Settings, files: tuple[int, ...]) -> tuple[Child, ...]:
             name=f"gateway-{number}",
             command=(sys.executable, "-P", "-m", "iogate.gateway"),
             environment={LISTEN_FD: str(files[0])},
-            # A later revision may name any variable, so a gateway keeps all of them: in memory only.
+            # A later revision may refer to any variable, so a gateway keeps all of them, in memory only.
             handover={**os.environ, **to_environment(settings)},
             files=files,
             ticks=True,
@@ -372,28 +378,3 @@ def _gateways(settings: Settings, files: tuple[int, ...]) -> tuple[Child, ...]:
         )
         for number in range(1, settings.gateways + 1)
     )
-
-
-async def _banner_rows(store: Store, number: int | None, checked: CheckResult | None) -> list[banner.Row]:
-    """What is live, as the banner shows it."""
-    if number is None:
-        return []
-    revision = await store.revisions.load(number)
-    gates = await store.gates.states()
-    cases = {
-        f"{document.model.module}/{name}": method.debug or ()
-        for document in (checked.documents.apis if checked is not None else ())
-        for name, method in document.model.methods.items()
-    }
-    return [
-        banner.Row(
-            api=api.id,
-            verbs=api.verbs,
-            auth=credentials.describe(api.auth),
-            enabled=api.id in gates and gates[api.id].enabled,
-            unset=tuple(each.message for each in credentials.unset_secrets(api.auth)),
-            auth_data=local_auth(Path.cwd(), api) or credentials.to_document(api.auth),
-            example=examples.example_for(api, cases.get(api.id, ())),
-        )
-        for _, api in sorted(revision.apis.items())
-    ]

@@ -1,7 +1,7 @@
-"""Progress of a graceful shutdown: what the processes that are stopping still wait for.
+"""Progress report of a graceful shutdown: the runs and requests that it waits for.
 
 Used by `up`, `serve` and `worker` while the supervisor stops its children, workers first. It only reads the
-store, and a store that is out of reach leaves the line out.
+store, and works without it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from iogate.supervision.supervisor import Supervisor
 
 DELAY_S = 0.5
-"""A shutdown that ends within this time says nothing."""
+"""A shutdown that ends within this time reports nothing."""
 INTERVAL_S = 5.0
 
 
 class ShutdownProgress:
-    """Context of a shutdown: reports on stderr, every few seconds, what it waits for."""
+    """Context manager that reports the progress of a shutdown on stderr every few seconds."""
 
     def __init__(self, screen: Screen, store: Store, supervisor: Supervisor, drain_timeout_s: float) -> None:
         self._screen = screen
@@ -36,7 +36,7 @@ class ShutdownProgress:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._report(), name="draining")
+        self._task = asyncio.create_task(self._report(), name="shutdown progress")
         return self
 
     async def __aexit__(
@@ -59,7 +59,7 @@ class ShutdownProgress:
                 if not name.startswith("gateway-")
             ]
             if running and not workers:
-                # The supervisor stops gateways after the last worker has ended, with a time of their own.
+                # The supervisor stops gateways after the last worker, with a timeout of their own.
                 since, running = time.monotonic(), False
             waits_for = "open requests"
             if workers:

@@ -1,4 +1,4 @@
-"""`iogate store`: drain it before a planned failover, open it again, adopt what an earlier release wrote."""
+"""`iogate store`: drain it for a planned failover, resume it, adopt data of an earlier release."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from iogate.settings import Settings
     from iogate.store.store import Store
 
-group = typer.Typer(help="Drain the store for a failover, adopt an older one.", no_args_is_help=True)
+group = typer.Typer(
+    help="Drain and resume the store for a failover, adopt data of an earlier release.", no_args_is_help=True
+)
 
 NOT_ADOPTED = "IOG674"
 LEAST_S, MOST_S = 1.0, 3600.0
 
 ForOption = Annotated[
-    str, typer.Option("--for", metavar="TIME", help="When the store opens by itself, 1s to 1h.")
+    str, typer.Option("--for", metavar="TIME", help="Time after which the store resumes by itself, 1s to 1h.")
 ]
 
 
@@ -32,15 +34,18 @@ def register(app: typer.Typer) -> None:
 
 @command(group, "drain")
 async def drain(session: Session, for_: ForOption = "60s") -> None:
-    """Stop all acceptance and all commits until every replica has everything; then fail over.
+    """Stop all writes and wait until every replica has all data, to prepare a failover.
 
-    Gateways answer 503 with Retry-After, workers keep their runs. `iogate store resume` opens the store.
+    Gateways respond 503 with Retry-After and workers keep their runs until `iogate store resume`.
+
+    Raises:
+        Misused: `--for` is not from 1s to 1h.
     """
     from iogate.store.runs.presentation import rfc3339
 
     for_s = parse_seconds(for_, "--for") or 0.0
     if not LEAST_S <= for_s <= MOST_S:
-        raise Misused(f"--for {for_}: expected a length from 1s to 1h")
+        raise Misused(f"--for {for_}: expected a duration from 1s to 1h")
     async with session.store(session.settings(), changes=True) as store:
         drained, replication = await store.drains.drain(author(), for_s)
         address = store.address
@@ -50,7 +55,7 @@ async def drain(session: Session, for_: ForOption = "60s") -> None:
         {"store": address, "until": until, "offset": replication.offset, "replicas": replication.replicas},
         [
             f"drained until {until}: {', '.join(replication.replicas)}"
-            f" {'has' if len(replication.replicas) == 1 else 'have'} everything, offset {replication.offset}"
+            f" {'has' if len(replication.replicas) == 1 else 'have'} all data, offset {replication.offset}"
         ],
     )
     session.screen.note("\nfail over now, then:  iogate store resume")
@@ -58,14 +63,14 @@ async def drain(session: Session, for_: ForOption = "60s") -> None:
 
 @command(group, "resume")
 async def resume(session: Session) -> None:
-    """Open the store after a failover: gateways accept again, workers go on."""
+    """Resume after a failover: gateways accept calls again, workers continue."""
     async with session.store(session.settings(), changes=True) as store:
         known = await store.drains.resume()
         address = store.address
     session.screen.data(
         "store.resume",
         {"store": address, "drained": known is not None, "by": known.by if known is not None else None},
-        ["open again" if known is not None else "it was not drained"],
+        ["resumed" if known is not None else "the store was not drained"],
     )
 
 
@@ -75,11 +80,17 @@ async def adopt(
     trust_all: Annotated[
         bool,
         typer.Option(
-            "--trust-all", help="Sign what another key signed, or nobody: only if nobody else could write."
+            "--trust-all",
+            help="Sign all data, whatever its signature: only if no one else could write to the store.",
         ),
     ] = False,
 ) -> None:
-    """Sign what an earlier release stored, with the link_key of this machine."""
+    """Sign data of an earlier release with the link_key of this machine.
+
+    Raises:
+        Refused: processes use the store, or unsigned data is not from an earlier release.
+        WrongStore: the form of the store was set back.
+    """
     import msgspec
 
     from iogate.cli.processes import keys
@@ -96,10 +107,10 @@ async def adopt(
             if not trust_all:
                 if not await store.is_older():
                     raise Refused(
-                        "the store is of this release: what is not signed in it was written by something "
+                        "the store was written by this release: unsigned data in it comes from a program "
                         "without the key",
                         code=NOT_ADOPTED,
-                        hint="if the key was lost and nobody else can write to the store, sign everything "
+                        hint="if the key was lost and no one else can write to the store, sign all data "
                         "with `iogate store adopt --trust-all`",
                     )
                 await keys.check_older(settings, store, url, embedded=embedded)
@@ -111,9 +122,9 @@ async def adopt(
 
 @asynccontextmanager
 async def _store_url(session: Session, settings: Settings) -> AsyncIterator[str]:
-    """Yield the URL of the store; an embedded one that has files and does not run is started meanwhile.
+    """Yield the URL of the store; start an embedded store that has data but does not run.
 
-    `up` does not keep a store running that it refuses. Raises Unreachable where there is no store.
+    `up` stops a store that it refuses, so it may not be running. Raises Unreachable without a store.
     """
     from iogate.cli.processes.embedded_store import supervised_store
 
@@ -133,6 +144,6 @@ async def _check_unused(store: Store) -> None:
             if len(there) > 1
             else f"{there[0].kind} {there[0].id} uses the store",
             code=NOT_ADOPTED,
-            hint="stop them on every machine, wait 15 s, and try again: what they write meanwhile would "
-            "not be signed",
+            hint="stop them on every machine, wait 15 s, and try again: data that they write meanwhile "
+            "would not be signed",
         )

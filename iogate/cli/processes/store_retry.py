@@ -1,7 +1,7 @@
-"""What a parent asks of a store that may be on its way back, asked again until it answers.
+"""Retry of requests to a store that may be starting or restarting.
 
-Used by `up`, `serve` and `worker` while they start. Invariant: a store that refuses us (WrongStore) is
-told at once, one that is only away has `LIMIT_S`; nothing is asked here that must not be asked twice.
+Used by `up`, `serve` and `worker` while they start. Invariant: a store that refuses access (WrongStore) is
+reported at once, an unreachable one is retried for `LIMIT_S`. Only idempotent requests are retried.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ RETRY_S = 0.2
 T = TypeVar("T")
 
 
-async def retry_until_available(ask: Callable[[], Awaitable[T]], *, limit_s: float = LIMIT_S) -> T:
-    """What `ask` answers.
+async def retry_until_available(request: Callable[[], Awaitable[T]], *, limit_s: float = LIMIT_S) -> T:
+    """Call `request` until the store responds, and return its result.
 
-    Raises the last Unreachable once the time is over.
+    Raises the last Unreachable after `limit_s`, and WrongStore at once.
     """
     until = time.monotonic() + limit_s
-    said = False
+    warned = False
     while True:
         try:
-            return await ask()
+            return await request()
         except WrongStore:
             raise
         except Unreachable as error:
             if time.monotonic() > until:
                 raise
-            if not said:
-                log.warning("%s; it is asked again", error, extra={"action": "store.lost"})
-                said = True
+            if not warned:
+                log.warning("%s; retrying", error, extra={"action": "store.lost"})
+                warned = True
         await asyncio.sleep(RETRY_S)

@@ -1,6 +1,6 @@
-"""Programs that workflows need and iogate does not bring: what runs JavaScript, what runs containers.
+"""External programs that workflows need: a JavaScript runtime and a container runtime.
 
-Called by `validate` and `doctor_command`, which speak of this machine; workers may run on others.
+Used by `validate` and `doctor`, which check this machine only; workers may run on others.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
+    """External program, installed or not."""
+
     about: str
     purpose: str
     path: str | None
-    """Where it is; None: it is not here."""
+    """Path of the program; None if it is not installed."""
     hint: str
 
 
@@ -39,7 +41,7 @@ def containers() -> Tool:
 
 
 def missing_tools(documents: Documents) -> Iterator[Problem]:
-    """A warning for each task that needs what this machine has not."""
+    """Yield a warning for each task that needs a program that is not installed here."""
     from iogate.compiler import outline
     from iogate.compiler.faults import warning
     from iogate.effects.processes.languages import JAVASCRIPT
@@ -59,7 +61,7 @@ def missing_tools(documents: Documents) -> Iterator[Problem]:
                     document,
                     (*task.pointer, "run", kind),
                     "IOG512",
-                    f"nothing on this machine {tool.purpose}",
+                    f"no program on this machine {tool.purpose}",
                     key=True,
                     hint=tool.hint,
                 )

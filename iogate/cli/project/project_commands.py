@@ -1,7 +1,7 @@
-"""`iogate init` and `new`: the files of a project, written to be read.
+"""`iogate init` and `iogate new`: create the files of a project.
 
-Invariant: nothing that exists is overwritten; a module's file gains a method only where the result
-reads back as the same document with that method added.
+Invariant: existing files are not overwritten; a method is added to the file of a module only if the result
+reads back as the same document with that method.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from iogate.settings import FILE_NAME, Settings
 APIS = Path("apis.d")
 WORKFLOWS = Path("workflows.d")
 
-group = typer.Typer(help="Write a new API or workflow.", no_args_is_help=True)
+group = typer.Typer(help="Create a new API or workflow.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
 
 def init(session: Session) -> None:
-    """Write a first project into this folder; what exists is left alone."""
+    """Create a first project in this folder; existing files are kept."""
     files = {
         Path(FILE_NAME): templates.SETTINGS,
         APIS / "hello.yaml": templates.HELLO_API,
@@ -65,18 +65,23 @@ def new_api(
     script: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Run this Python script on each call; it is written if it is missing."
+            metavar="FILE", help="Run this Python script on each call; it is created if it is missing."
         ),
     ] = None,
     function: Annotated[
         str | None, typer.Option(metavar="NAME:VERSION", help="Call this Python function.")
     ] = None,
-    http: Annotated[str | None, typer.Option(metavar="URL", help="Pass each call on to this URL.")] = None,
+    http: Annotated[str | None, typer.Option(metavar="URL", help="Forward each call to this URL.")] = None,
 ) -> None:
-    """Write an API, its workflow and a debug case."""
+    """Create an API, its workflow and a debug case.
+
+    Raises:
+        Misused: the id or an option is wrong.
+        Refused: a file or method exists already.
+    """
     module, method = parse_api_id(api)
     if sum(each is not None for each in (script, function, http)) > 1:
-        raise Misused("--script, --function and --http exclude each other: give one of them")
+        raise Misused("--script, --function and --http cannot be combined")
     settings = session.settings()
     namespace, name = _dns_label(module), _dns_label(method)
     workflow_path = WORKFLOWS / module / f"{method}.yaml"
@@ -124,7 +129,12 @@ def new_workflow(
     session: Session,
     workflow: Annotated[str, typer.Argument(metavar="NAMESPACE/NAME")],
 ) -> None:
-    """Write a workflow of one task."""
+    """Create a workflow with one task.
+
+    Raises:
+        Misused: the name is wrong.
+        Refused: the workflow exists already.
+    """
     namespace, slash, name = workflow.partition("/")
     label = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
     if not slash or not label.fullmatch(namespace) or not label.fullmatch(name):
@@ -154,7 +164,11 @@ def _require_new(namespace: str, name: str) -> None:
 
 
 def parse_api_id(api: str) -> tuple[str, str]:
-    """The two parts of an API's id, which are parts of a URL's path too."""
+    """Split an API id into module and method, which are also parts of a URL path.
+
+    Raises:
+        Misused: the id is not MODULE/METHOD with allowed characters.
+    """
     module, slash, method = api.partition("/")
     part = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
     if not slash or not part.fullmatch(module) or not part.fullmatch(method):
@@ -166,7 +180,7 @@ def parse_api_id(api: str) -> tuple[str, str]:
 
 
 def _dns_label(text: str) -> str:
-    """A part of an API's id as the DSL wants names: a DNS label."""
+    """Convert a part of an API id to a DNS label, as the DSL requires for names."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
 
 
@@ -181,7 +195,7 @@ def _create(path: Path, text: str) -> bool:
 
 
 def _script(script: Path, workflow_path: Path) -> tuple[str, str]:
-    """Return task and case for a script; raise Misused for one that `validate` would not read."""
+    """Return task and case for a script; raise Misused if `validate` would not read its file."""
     root = Path.cwd()
     within = (root, APIS.resolve(), WORKFLOWS.resolve())  # these two folders may be links
     leads_out = Path(os.path.relpath(script)).parts[0] == ".."
@@ -209,13 +223,13 @@ def _function(settings: Settings, reference: str) -> tuple[str, str]:
         known = ", ".join(each.reference.removesuffix("@default") for each in registry)
         raise NotFound(
             f"--function {reference}: no such function; "
-            + (f"there are {known}" if known else 'the setting "functions" names no module that has any'),
+            + (f"there are {known}" if known else 'the setting "functions" names no module with functions'),
         )
     return templates.function_task(reference, function.input_schema)
 
 
 def _with_method(path: Path, before: str, method: str, block: str) -> str:
-    """The module's text with one method more, at its end."""
+    """Return the text of a module with one more method at its end."""
     from iogate.documents.yaml.reader import read_text
 
     reading = read_text(before, str(path))
@@ -225,7 +239,7 @@ def _with_method(path: Path, before: str, method: str, block: str) -> str:
     if method in (old.get("methods") or {}):
         raise Refused(f"{path} has a method {method} already", hint="choose another method")
     by_hand = Refused(
-        f'{path}: the method cannot be added by itself, since "methods" is not the last key in block style',
+        f'{path}: the method cannot be added automatically: "methods" is not the last key in block style',
         hint="add this under methods:\n" + indent(block, "    "),
     )
     heads = re.findall(r"(?m)^[^\s#-][^:]*", before)

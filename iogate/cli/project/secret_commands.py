@@ -1,4 +1,4 @@
-"""`iogate secret`: make tokens and passwords, and the hashes that may stand in git instead of them."""
+"""`iogate secret`: generate tokens and key pairs, and hash secrets for documents in git."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from iogate.cli.session import Session, command
 from iogate.errors import Misused
 
-group = typer.Typer(help="Make secrets, and hashes of them that git may have.", no_args_is_help=True)
+group = typer.Typer(help="Generate secrets, and hashes that are safe in git.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 @command(group, "new")
 def new(session: Session) -> None:
-    """Make a token, and the hash of it that an API document may carry."""
+    """Generate a token, and its hash for an API document."""
     from iogate.security.secrets import generate_token, hash_token
 
     token = generate_token()
@@ -31,14 +31,14 @@ def new(session: Session) -> None:
         [f"token  {token}", f"hash   {hashed}"],
     )
     session.screen.note(
-        "\nGive the token to the caller; the document carries the hash:  "
+        "\nGive the token to the caller, and put the hash into the document:  "
         f'auth: {{token: {{hash: "{hashed}"}}}}'
     )
 
 
 @command(group, "pair")
 def pair(session: Session) -> None:
-    """Make a pair of keys for the settings publish_key and publishers."""
+    """Generate a key pair for the settings publish_key and publishers."""
     from iogate.security.keyring import generate_pair
 
     private, public = generate_pair()
@@ -60,7 +60,11 @@ def hash_(
         bool, typer.Option("--password", help="Hash a password (Argon2id), not a token (SHA-256).")
     ] = False,
 ) -> None:
-    """Hash a secret, read from the terminal without echo, or from stdin."""
+    """Hash a secret, read from the terminal without echo, or from stdin.
+
+    Raises:
+        Misused: the secret is empty.
+    """
     from iogate.security.secrets import hash_password, hash_token
 
     text = getpass.getpass("Secret: ") if sys.stdin.isatty() else sys.stdin.read().removesuffix("\n")

@@ -1,6 +1,6 @@
-"""The texts that `init` and `new` write: small documents that run as they are.
+"""Templates of the files that `init` and `new` create: small documents that run unchanged.
 
-Plain text with values put in; what is written is read and checked like any other document.
+Templates are plain text with inserted values; the results are validated like any other document.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ do:
 
 
 def api(module: str, method: str, workflow: str, *, case: str) -> str:
-    """A module with one method."""
+    """Return the document of a module with one method."""
     return f"""\
 module: {module}
 auth: {{token: {{env: {_variable(module)}_TOKEN}}}}
@@ -64,7 +64,7 @@ methods:
 
 
 def method_block(method: str, workflow: str, *, case: str) -> str:
-    """One method, to stand under `methods`."""
+    """Return one method, for the key `methods`."""
     return f"""\
 {method}:
   verbs: [POST]
@@ -75,7 +75,7 @@ def method_block(method: str, workflow: str, *, case: str) -> str:
 
 
 def workflow(namespace: str, name: str, task: str) -> str:
-    """A workflow of one task."""
+    """Return the document of a workflow with one task."""
     return f"""\
 document:
   dsl: '{DSL}'
@@ -87,7 +87,7 @@ do:
 
 
 def set_task() -> tuple[str, str]:
-    """A task that answers with its input, and its debug case."""
+    """Return a task that returns its input, and its debug case."""
     task = """\
 - answer:
     set:
@@ -113,7 +113,7 @@ print(json.dumps({"received": given}))
 
 
 def script_task(endpoint: str) -> tuple[str, str]:
-    """A task that runs a Python script: input as JSON on its stdin, its stdout as output."""
+    """Return a task that runs a Python script with JSON on stdin, and its debug case."""
     task = f"""\
 - run:
     run:
@@ -128,7 +128,7 @@ def script_task(endpoint: str) -> tuple[str, str]:
 
 
 def function_task(reference: str, schema: Mapping[str, Any]) -> tuple[str, str]:
-    """A task that calls a Python function with members of the input, by the schema of its arguments."""
+    """Return a task that calls a Python function with members of the input, and its debug case."""
     required = schema["required"]
     arguments = "".join(f"      {name}: ${{ .{name} }}\n" for name in required)
     head = "    with:\n" if required else ""
@@ -152,7 +152,7 @@ _SAMPLES: Mapping[str, Any] = {
 
 
 def _sample(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any:
-    """A value that the schema takes, as far as a schema of annotations goes."""
+    """Return a value that the schema accepts, for schemas that come from annotations."""
     match schema:
         case {"$ref": str(reference)}:
             return _sample(definitions.get(reference.rpartition("/")[2], {}), definitions)
@@ -168,7 +168,7 @@ def _sample(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any:
 
 
 def http_task(url: str) -> tuple[str, str]:
-    """A task that posts the input to a URL; the debug case mocks the answer."""
+    """Return a task that posts the input to a URL, and a debug case that mocks the response."""
     task = f"""\
 - call:
     call: http

@@ -1,1 +1,1 @@
-"""`iogate apply`, `enable`, `disable`, `override`, `status`."""
+"""`iogate apply`, `enable`, `disable`, `override`, `status`: commands for the live revision."""

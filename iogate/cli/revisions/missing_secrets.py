@@ -1,8 +1,8 @@
 """Secrets that gateways and workers lack, by the API or workflow that needs them.
 
-Used by `status_command` and `doctor_command`. A gateway announces what its APIs lack; a worker announces
-which secrets it has and why it lacks others of its settings, and the definition of a workflow declares the
-ones that it needs.
+Used by `status_command` and `doctor_command`. A gateway announces the secrets that its APIs lack. A worker
+announces the secrets that it has, and why it lacks others of its settings. The definition of a workflow
+declares the secrets that it needs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ UNNAMED = 'the setting "secrets" does not name it'
 
 
 def by_api(gateways: Iterable[Process]) -> dict[str, list[str]]:
-    """Return by API what gateways announce as missing of its secrets."""
+    """Return the missing secrets that gateways announce, by API."""
     from iogate.store.maintenance.presence import UNSET
 
     lacks: dict[str, list[str]] = {}
@@ -39,16 +39,16 @@ def by_api(gateways: Iterable[Process]) -> dict[str, list[str]]:
 
 
 async def by_workflow(store: Store, revision: Revision, workers: Sequence[Process]) -> dict[str, list[str]]:
-    """Return by full name of a live workflow what workers lack of the secrets that it declares."""
+    """Return the declared secrets that workers lack, by full name of the live workflow."""
     from iogate.store.maintenance.presence import SECRETS
 
-    telling = [each for each in workers if SECRETS in each.detail]  # not an earlier release's
-    if not telling:
+    announcing = [each for each in workers if SECRETS in each.detail]  # earlier releases do not
+    if not announcing:
         return {}
     names = sorted(revision.workflows)
     declared = await asyncio.gather(*(_declared(store, revision.workflows[name].program) for name in names))
     lacks = {
-        name: [text for secret in secrets for text in _missing(secret, telling)]
+        name: [text for secret in secrets for text in _missing(secret, announcing)]
         for name, secrets in zip(names, declared, strict=True)
     }
     return {name: texts for name, texts in lacks.items() if texts}
@@ -57,7 +57,7 @@ async def by_workflow(store: Store, revision: Revision, workers: Sequence[Proces
 async def by_live_workflow(
     store: Store, workers: Sequence[Process]
 ) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Return `of_workflows` for the live revision, and the workflow of each API.
+    """Return `by_workflow` for the live revision, and the workflow of each API.
 
     Both are empty if the revision cannot be read.
     """
@@ -81,7 +81,7 @@ async def _declared(store: Store, digest: str) -> list[str]:
 
 
 def _missing(secret: str, workers: Sequence[Process]) -> list[str]:
-    """Say why workers lack a secret, and how many do if others have it."""
+    """Return messages why workers lack a secret, with their number if others have it."""
     from iogate.store.maintenance.presence import SECRETS, UNSET
 
     reasons = Counter(

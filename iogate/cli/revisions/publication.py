@@ -1,4 +1,4 @@
-"""Files to a live revision, for `apply`, for `up`, and again on each change for `up --watch`."""
+"""Publication of the project's files as the live revision, for `apply`, `up` and `up --watch`."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ Stamp = frozenset[tuple[str, int, int]]
 async def publish(
     store: Store, checked: CheckResult, *, allow_empty: bool = False, wait_s: float = 5.0
 ) -> Applied:
-    """Make what was compiled live."""
+    """Publish compiled documents as the live revision; raise as `iogate.reconcile.apply.apply` does."""
     from iogate.reconcile.apply import apply
 
-    assert checked.bundle is not None, "compiled() raises where there is none"
+    assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
     return await apply(store, checked.bundle, allow_empty=allow_empty, wait_s=wait_s)
 
 
 def summarize(applied: Applied) -> str:
-    """What an apply came to, in one line."""
+    """Return a one-line summary of an apply."""
     if not applied.changed:
         return f"revision {applied.number}: no changes"
     return f"revision {applied.number}: {applied.difference.summary()}"
@@ -46,10 +46,10 @@ def summarize(applied: Applied) -> str:
 async def watch(
     screen: Screen, store: Store, read_settings: Callable[[], Settings], *, settings: Settings, seen: Stamp
 ) -> None:
-    """Publish again whenever a file changes, until cancelled; what does not hold is told and left out.
+    """Publish again after each change of a file, until cancelled; only warn of invalid files.
 
-    `settings` are those of the gateways and workers, `seen` is the stamp of the files before they were
-    published: what changed since counts as a change.
+    `settings` are those of the gateways and workers. `seen` is the stamp of the files before they were
+    published, so that no later change is missed.
     """
     while True:
         await asyncio.sleep(POLL_S)
@@ -59,20 +59,20 @@ async def watch(
         seen = now
         try:
             if read_settings() != settings:
-                # Half of a change would be worse than none: gateways and workers have theirs since the start.
-                screen.warn("the settings have changed: restart to take them")
+                # Gateways and workers keep their settings until a restart: do not apply new ones in part.
+                screen.warn("the settings have changed: restart to apply them")
             checked = await asyncio.to_thread(compile_or_fail, settings, purpose="apply")
             save_lock(screen, checked)
             applied = await publish(store, checked)
         except IogateError as error:
-            screen.warn(f"{error.message}; what is live stays as it is")
+            screen.warn(f"{error.message}; the live revision is unchanged")
             continue
         if applied.changed:
             screen.note(summarize(applied), style="green")
 
 
 def stamp(root: Path) -> Stamp:
-    """What tells one state of the project's files from another: names, times and sizes."""
+    """Return names, times and sizes of the project's files, to detect changes."""
     found: set[tuple[str, int, int]] = set()
     own = _outputs()
     for folder, folders, files in os.walk(root):
@@ -92,7 +92,7 @@ def stamp(root: Path) -> Stamp:
 
 
 def _outputs() -> frozenset[tuple[int, int]]:
-    """The files that this process writes to: what it says of a change must not be another change."""
+    """Return the files that this process writes to: its own output must not count as a change."""
     found = set()
     for descriptor in (1, 2):
         with contextlib.suppress(OSError):

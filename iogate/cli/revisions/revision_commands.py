@@ -1,4 +1,4 @@
-"""`iogate apply`, `enable`, `disable`, `override` change what is live; each names the store first."""
+"""`iogate apply`, `enable`, `disable`, `override`: changes of the live revision and its APIs."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 PANEL = "Live"
 
 overrides = typer.Typer(
-    help="List and clear what `enable` and `disable` set against git.", no_args_is_help=True
+    help="List and clear overrides that `enable` and `disable` set.", no_args_is_help=True
 )
 
 ApisArgument = Annotated[
     list[str],
     typer.Argument(metavar="MODULE/METHOD...", help="Ids of the APIs.", autocompletion=completion.apis),
 ]
-ReasonOption = Annotated[str, typer.Option(help="Why; others see it.")]
+ReasonOption = Annotated[str, typer.Option(help="Reason, shown to other users.")]
 TtlOption = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Back to what git says after this time: 30m, 2h.")
+    str | None, typer.Option(metavar="TIME", help="End the override after this time: 30m, 2h.")
 ]
 
 
@@ -43,10 +43,10 @@ def register(app: typer.Typer) -> None:
 async def apply(
     session: Session,
     allow_empty: Annotated[
-        bool, typer.Option("--allow-empty", help="Let the apply delete every API.")
+        bool, typer.Option("--allow-empty", help="Allow an apply that deletes every API.")
     ] = False,
     wait: Annotated[
-        str, typer.Option("--wait", metavar="TIME", help="How long gateways may take to follow.")
+        str, typer.Option("--wait", metavar="TIME", help="Longest time to wait for the gateways.")
     ] = "5s",
     update_lock: Annotated[
         bool,
@@ -57,7 +57,12 @@ async def apply(
         typer.Option("--locked", help="Refuse fetched documents without an entry in iogate.lock."),
     ] = False,
 ) -> None:
-    """Publish the two folders as the live revision; running gateways take it at once."""
+    """Publish apis.d and workflows.d as the live revision; running gateways load it at once.
+
+    Raises:
+        Misused, InvalidFiles: options or files are wrong.
+        LateGateways: the revision is live, but not every gateway has loaded it in time.
+    """
     from iogate.cli.documents.bundle import compile_or_fail, save_lock
     from iogate.cli.revisions.publication import publish, summarize
     from iogate.reconcile.apply import LateGateways
@@ -65,7 +70,7 @@ async def apply(
     settings = session.settings()
     wait_s = parse_seconds(wait, "--wait")
     if update_lock and locked:
-        raise Misused("--update-lock accepts what --locked refuses: give one of them")
+        raise Misused("--update-lock and --locked cannot be combined")
     checked = compile_or_fail(
         settings, purpose="apply", mode="update" if update_lock else "frozen" if locked else "add"
     )
@@ -85,7 +90,7 @@ async def apply(
     )
     closed = [api for api in part.added if api in gates and not gates[api].enabled]
     if closed:
-        session.screen.note(f"disabled as yet: iogate enable {' '.join(closed)}")
+        session.screen.note(f"not enabled yet: iogate enable {' '.join(closed)}")
     if late is not None:
         raise late
 
@@ -101,14 +106,14 @@ def _change_marks(part: Part, of: str = "") -> list[tuple[str, str]]:
 async def enable(
     session: Session, apis: ApisArgument, reason: ReasonOption = "", ttl: TtlOption = None
 ) -> None:
-    """Let callers in; in every gateway once this returns."""
+    """Enable APIs, on all gateways before the command returns."""
     await _set_enabled(session, apis, enabled=True, reason=reason, ttl=ttl)
 
 
 async def disable(
     session: Session, apis: ApisArgument, reason: ReasonOption = "", ttl: TtlOption = None
 ) -> None:
-    """Turn callers away with 403; runs that were accepted go on."""
+    """Disable APIs: callers get a 403, accepted runs continue."""
     await _set_enabled(session, apis, enabled=False, reason=reason, ttl=ttl)
 
 
@@ -132,7 +137,7 @@ async def _set_enabled(
 
 @command(overrides, "list")
 async def list_(session: Session) -> None:
-    """List the APIs whose state differs from what git says."""
+    """List the APIs with an override."""
     async with session.store(session.settings()) as store:
         found = await store.gates.overrides()
     rows = [_json(api, override) for api, override in sorted(found.items())]
@@ -164,11 +169,16 @@ async def clear(
     apis: Annotated[
         list[str] | None, typer.Argument(metavar="[MODULE/METHOD]...", autocompletion=completion.apis)
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Clear all overrides.")] = False,
 ) -> None:
-    """Go back to what git says."""
+    """Clear overrides, so that the state in git applies again.
+
+    Raises:
+        Misused: neither APIs nor `--all` are given, or both.
+        NotFound: there is no such API.
+    """
     if bool(apis) == all_:
-        raise Misused("name the APIs to clear, or give --all: one of both")
+        raise Misused("give either the ids of APIs, or --all")
     async with session.store(session.settings(), changes=True) as store:
         found = await store.gates.overrides()
         if apis:
@@ -179,7 +189,7 @@ async def clear(
         await store.gates.clear_overrides(cleared)
     session.screen.data("override.clear", {"cleared": cleared}, [f"cleared {api}" for api in cleared])
     if not cleared:
-        session.screen.note("nothing was overridden")
+        session.screen.note("no overrides to clear")
 
 
 def _json(api: str, override: Override) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`iogate status`: what is live, what runs, and who does it, at a glance."""
+"""`iogate status`: overview of the live revision, runs, APIs and processes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def status(session: Session) -> None:
 
 
 def describe_refusals(refused: Mapping[str, int]) -> str:
-    """Say in words how many objects of each kind did not verify."""
+    """Format how many objects of each kind failed verification."""
     return ", ".join(
         f"{number} {kind if number == 1 else PLURALS.get(kind, kind + 's')}"
         for kind, number in sorted(refused.items())
@@ -148,5 +148,5 @@ def _text(value: dict[str, Any]) -> list[Table | str]:
     if rows:
         parts += ["", Table(columns=("process", "id", "host", "pid", "started", "revision"), rows=rows)]
     else:
-        parts += ["", 'no gateway and no worker is running: "iogate up" starts both']
+        parts += ["", 'no gateways or workers are running: start them with "iogate up"']
     return parts

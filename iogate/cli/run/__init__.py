@@ -1,1 +1,1 @@
-"""`iogate run FILE`: one workflow in a store of its own."""
+"""`iogate run FILE`: execution of one workflow file in a temporary store."""

@@ -1,7 +1,7 @@
-"""What a run started and did not wait for: waited for once the run has ended, and told of where it fails.
+"""Detached work of `iogate run`: waits for runs and processes that no task awaited, and reports failures.
 
-Used by `run_command`, whose store and worker go with the command. Invariant: what is cut off then is said on
-stderr.
+Used by `run_command`, since its store and worker end with the command. Invariant: work that is cut off is
+reported on stderr.
 """
 
 from __future__ import annotations
@@ -23,42 +23,45 @@ if TYPE_CHECKING:
     from iogate.worker.runs.executor import Executor
 
 LINGER_S: Final = 10.0
-"""How long the command outlives its run at most."""
+"""Longest time that the command waits after its run has ended."""
 QUIET_S: Final = 1.0
-"""Whoever waits longer is told for what."""
+"""Time after which a note explains the wait."""
 MIN_POLL_S: Final = 0.001
 MAX_POLL_S: Final = 0.1
 MAX_LISTED: Final = 5
-"""Runs that are told of one by one."""
+"""Most runs that are reported one by one."""
 SHOWN_ACTIONS: Final = frozenset({"effect.unawaited", "child.unawaited"})
-"""Actions in the log that are about this."""
+"""Actions of log records about unawaited work."""
 
 
 async def wait_for_detached(
     screen: Screen, store: Store, executor: Executor, uid: str, limit_s: float
 ) -> None:
-    """Wait for what the run brought about, so long at most; then say what fails, and what ends unfinished."""
+    """Wait for detached work, at most `limit_s`; then report failures and unfinished work.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C ended the remaining work.
+    """
     began = time.monotonic()
-    look_s, told = MIN_POLL_S, False
+    poll_s, noted = MIN_POLL_S, False
     while True:
         runs = await _count_unfinished(store)
-        # Asked last: what the end of a run starts is there before the run has gone.
+        # Checked last: work that the end of a run starts exists before the run is gone.
         if not runs and executor.idle:
             if executor.draining:
-                # Ctrl-C ended what was still at work: that is no end of its own.
                 raise KeyboardInterrupt
             break
         passed_s = time.monotonic() - began
-        what = _describe(runs, executor)
+        work = _describe(runs, executor)
         if passed_s >= limit_s:
-            if what:
-                screen.warn(f"still at work, and ended with this command: {what} that no task waited for")
+            if work:
+                screen.warn(f"stopped with this command: {work} that no task waited for")
             break
-        if what and not told and passed_s >= QUIET_S:
-            told = True
-            screen.note(f"waiting for {what} that no task waited for; Ctrl-C ends it")
-        await asyncio.sleep(min(look_s, limit_s - passed_s))
-        look_s = min(look_s * 2, MAX_POLL_S)
+        if work and not noted and passed_s >= QUIET_S:
+            noted = True
+            screen.note(f"waiting for {work} that no task waited for; Ctrl-C stops it")
+        await asyncio.sleep(min(poll_s, limit_s - passed_s))
+        poll_s = min(poll_s * 2, MAX_POLL_S)
     await _report_faulted(screen, store, uid)
 
 
@@ -75,7 +78,7 @@ def _describe(runs: int, executor: Executor) -> str:
 
 
 async def _report_faulted(screen: Screen, store: Store, uid: str) -> None:
-    """Runs of workflows that nobody waited for: their errors reach no task."""
+    """Report faulted runs that no task awaited, since their errors reach no task."""
     from iogate.store.runs import presentation
 
     faulted = await store.runs.list(statuses=("faulted",), limit=1_000)
@@ -91,11 +94,11 @@ async def _report_faulted(screen: Screen, store: Store, uid: str) -> None:
 
 @contextmanager
 def log_to_screen(screen: Screen) -> Iterator[None]:
-    """The worker of one run tells of errors, and of what failed that no task waited for."""
+    """Print the worker's errors, and failures of unawaited work, instead of logging them."""
     logger = logging.getLogger("iogate")
     before = logger.level, logger.handlers, logger.propagate
     logger.setLevel(logging.WARNING)
-    # Nowhere else: what is a remark here is a line of a log there.
+    # Replace all other handlers, so that nothing is printed twice.
     logger.handlers, logger.propagate = [_ScreenHandler(screen)], False
     try:
         yield

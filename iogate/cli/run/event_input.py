@@ -1,8 +1,7 @@
-"""Events given on the command line: read, made whole, and published one by one as a run waits for them.
+"""Events given on the command line: parsed, completed, and published one by one when a run waits for them.
 
-Used by `run_command`, whose store holds nothing but that run and its children. Invariant: an event is
-published only while a task listens, and the next one only when the last was taken in or wanted by nobody:
-what listens next misses none.
+Used by `run_command`, whose store has only that run and its children. Invariant: an event is published only
+while a task listens and the previous event has been processed, so that no later listener misses an event.
 """
 
 from __future__ import annotations
@@ -26,7 +25,10 @@ EXAMPLE = """--event '{"type": "com.example.paid", "data": {"amount": 7}}'"""
 
 
 def read_events(given: Sequence[str]) -> list[bytes]:
-    """CloudEvents in JSON; what the runtime may fill in is filled in."""
+    """Parse CloudEvents in JSON and add missing attributes.
+
+    Raises Misused for other values, and as `read_json` does.
+    """
     import msgspec
 
     events = []
@@ -62,15 +64,15 @@ def _with_defaults(event: Any) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def publish_events(store: Store, events: Sequence[bytes]) -> AsyncIterator[Sequence[bytes]]:
-    """Publish events, each when its time has come, meanwhile; those that are left."""
+    """Publish events in the background, each when a task listens; yield the unpublished ones."""
     left = list(events)
-    feeding = asyncio.create_task(_publish_when_awaited(store, left), name="feeding")
+    publishing = asyncio.create_task(_publish_when_awaited(store, left), name="publish events")
     try:
         yield left
     finally:
-        feeding.cancel()
+        publishing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await feeding
+            await publishing
 
 
 async def _publish_when_awaited(store: Store, left: list[bytes]) -> None:

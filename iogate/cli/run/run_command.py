@@ -1,6 +1,6 @@
-"""`iogate run FILE`: one workflow file, here and now, in a store of its own that is thrown away.
+"""`iogate run FILE`: execution of one workflow file in a temporary store.
 
-The real store, worker and engine, in this process; nothing of the project's live state is touched.
+Uses the real store, worker and engine in this process, and does not touch the project's live state.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
 API = "run/file"
 ALL_HOSTS = ("*", "0.0.0.0/0", "::/0")
-"""Where URLs out of data may lead, unless the project says otherwise; never to what no call may reach."""
+"""Allowed hosts of URLs in data, unless the project sets them; addresses that are always denied stay so."""
 GRACE_S = 0.2
-"""Whoever presses Ctrl-C wants the end, not a good end: the store goes with the run."""
+"""Short grace period after Ctrl-C, since the store is deleted with the run."""
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
 
 async def run(
     session: Session,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A workflow document.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Workflow document.")],
     input_: InputOption = None,
     limit: Annotated[
         str | None, typer.Option("--timeout", metavar="TIME", help="Stop after this time, with exit 124.")
@@ -66,22 +66,27 @@ async def run(
         ),
     ] = None,
 ) -> None:
-    """Run one workflow file and print its output; exit 7 where it faults."""
+    """Run one workflow file and print its output; exit 7 if it faults.
+
+    Raises:
+        Misused, NotFound, InvalidFiles: options or files are wrong.
+        RunFailed, StillRunning: the run faulted, or has not ended in time.
+    """
     value = read_input(input_)
     events = read_events(event or ())
     timeout_s = parse_seconds(limit, "--timeout")
     if not file.is_file():
         raise NotFound(f"{file}: no such file")
-    # Whoever runs a file by hand means it: nothing is forbidden to it.
+    # A user who runs a file by hand trusts it: all kinds of processes are allowed.
     settings = session.settings()
     settings = replace(
         settings,
         allow_run=("script", "shell", "container"),
         allow_hosts=settings.allow_hosts or ALL_HOSTS,
-        # The store is gone before a sink could be waited for.
+        # The store is deleted before a sink could receive events.
         events={},
         endpoints={**settings.endpoints, **parse_endpoints(endpoint)},
-        # The store ends with this command: so does the key of what it holds.
+        # The key is needed only as long as the temporary store.
         link_key=secrets.token_urlsafe(32),
     )
     root = Path.cwd() if file.resolve().is_relative_to(Path.cwd().resolve()) else file.resolve().parent
@@ -100,12 +105,12 @@ async def run(
                     limit_s = min(LINGER_S, until - time.monotonic())
                     await wait_for_detached(session.screen, store, executor.result(), uid, limit_s)
     if left:
-        session.screen.note(f"{counted(len(left), 'event')} not published: the run waited for no more")
+        session.screen.note(f"{counted(len(left), 'event')} not published: the run did not wait for more")
     raise_for_outcome(ended, limit, output=True)
 
 
 async def _wait_for_end(session: Session, store: Store, uid: str, timeout_s: float | None) -> dict[str, Any]:
-    """The run at its end or at the time-out; on Ctrl-C it is shown as it stands."""
+    """Return the run at its end or at the timeout; on Ctrl-C, print its current state."""
     try:
         return run_json(await wait_for_end(session, store, uid, timeout_s))
     except asyncio.CancelledError:
@@ -121,20 +126,20 @@ def _show(session: Session, ended: dict[str, Any]) -> None:
 
 
 def _single_workflow_bundle(checked: CheckResult, file: Path) -> tuple[Bundle, Api]:
-    """The file's workflow behind an API of its own."""
+    """Return a bundle with the workflow of the file, and the API that starts it."""
     import msgspec
 
     from iogate.compiler.revision import Api, Bundle, NoAuth, Revision
 
     bundle = checked.bundle
-    assert bundle is not None, "compiled() raises where there is none"
+    assert bundle is not None, "compile_or_fail() raises without a bundle"
     if not bundle.revision.workflows:
         raise InvalidFiles(
-            f"{file} is no workflow document", hint="a workflow has `document` and `do` at its top"
+            f"{file} is not a workflow document", hint="a workflow has `document` and `do` at its top level"
         )
     ((name, workflow), *_) = bundle.revision.workflows.items()
     api = Api(id=API, workflow=name, program=workflow.program, enabled=True, auth=NoAuth())
-    # It runs now, and once: a schedule is for those who apply it.
+    # The workflow runs once, now: schedules are only for applied workflows.
     workflows = {
         name: msgspec.structs.replace(workflow, schedule=None)
         for name, workflow in bundle.revision.workflows.items()
@@ -161,7 +166,7 @@ async def _accept(store: Store, api: Api, value: Any) -> str:
         )
     )
     if not isinstance(answer, Accepted):
-        raise Unreachable(f"the throw-away store refused the run: {answer.reason}")
+        raise Unreachable(f"the temporary store refused the run: {answer.reason}")
     return answer.uid
 
 
@@ -169,14 +174,14 @@ async def _accept(store: Store, api: Api, value: Any) -> str:
 async def _temporary_worker(
     settings: Settings, root: Path
 ) -> AsyncIterator[tuple[Store, asyncio.Future[Executor]]]:
-    """A throw-away store with a worker in this process, and what drives that worker's runs."""
+    """Start a temporary store and a worker in this process; yield the store and the worker's `Executor`."""
     from iogate.store.embedded.server import temporary_server
     from iogate.store.integrity.trust import keyring
     from iogate.store.store import open_store
     from iogate.worker.process import work
 
     with temporary_server(named=settings.store_server) as embedded:
-        mine = asyncio.current_task()
+        main_task = asyncio.current_task()
         executor: asyncio.Future[Executor] = asyncio.get_running_loop().create_future()
         settings = replace(settings, redis_url=embedded.url)
         working = asyncio.create_task(
@@ -184,9 +189,9 @@ async def _temporary_worker(
         )
 
         def interrupted(_: asyncio.Task[None]) -> None:
-            # The worker ends early on Ctrl-C only: it holds the signals while it works.
-            if mine is not None and not closing:
-                mine.cancel()
+            # The worker handles signals, so it ends early only after Ctrl-C.
+            if main_task is not None and not closing:
+                main_task.cancel()
 
         closing = False
         working.add_done_callback(interrupted)

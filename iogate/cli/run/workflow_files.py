@@ -1,7 +1,6 @@
-"""The workflow files that one file needs beside it: those of the workflows that it runs, and that these run.
+"""Files of the workflows that one workflow file runs, directly or indirectly.
 
-Used by `run_command`. Invariant: a file that nobody asked for is not compiled, so its problems are nobody's
-here.
+Used by `run_command`. Invariant: no other file is compiled, so that its problems are not reported.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _WORKFLOW = re.compile(r"""^[{\s]*["']?document["']?\s*:""", re.MULTILINE)
 
 
 def required_files(file: Path, root: Path) -> list[Path]:
-    """The file, then those with the workflows that it runs, from its own folder and from `workflows.d`."""
+    """Return the file and those of the workflows that it runs, from its folder and `workflows.d`."""
     from iogate.documents import load
 
     chosen = [file]
@@ -35,7 +34,7 @@ def required_files(file: Path, root: Path) -> list[Path]:
             if path not in looked:
                 looked[path] = load(root, [path])
             there = set(_workflow_names(looked[path])) - have
-            # One without a name that can be read: its problems say why a workflow is missing.
+            # Include a file without a readable name: its problems may explain a missing workflow.
             broken = bool(looked[path].errors) and not there
             if broken or any(_without_version(name) in map(_without_version, missing) for name in there):
                 chosen.append(path)
@@ -49,7 +48,7 @@ def required_files(file: Path, root: Path) -> list[Path]:
 
 
 def _workflow_names(read: Documents) -> Iterator[str]:
-    """`namespace/name:version` of each workflow that says it."""
+    """Yield `namespace/name:version` of each workflow that declares it."""
     from iogate.compiler.workflows import name_of
     from iogate.documents import WorkflowDocument
     from iogate.documents.mending import STAND_IN
@@ -72,7 +71,7 @@ def _without_version(name: str) -> str:
 
 
 def _mentions(path: Path, names: set[str]) -> bool:
-    """Whether one of the workflows may be in the file: settings, APIs and most others are passed over."""
+    """Tell whether a file may define one of the workflows, without parsing it."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -83,7 +82,7 @@ def _mentions(path: Path, names: set[str]) -> bool:
 
 
 def _candidates(file: Path, root: Path) -> Iterator[Path]:
-    """Documents in the file's own folder, then all of `workflows.d`; each once."""
+    """Yield the documents in the file's folder, then all of `workflows.d`, each once."""
     from iogate.documents.loader import SUFFIXES
 
     seen = {file.resolve()}

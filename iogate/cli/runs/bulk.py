@@ -1,7 +1,7 @@
-"""Changing several runs, by id or by filter, for `runs cancel`, `retry`, `prune` and others.
+"""Changes of several runs, by id or by filter, for `runs cancel`, `retry`, `prune` and others.
 
-Invariant: a run that cannot be changed keeps no other one back, and what was done is said before the failure.
-Runs that a filter matches are changed only after they were shown.
+Invariant: a run that cannot be changed does not prevent changes of others, and the changed runs are printed
+before the error. Without `--yes`, the runs that match a filter are only listed.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from iogate.store.store import Store
 
 SHOWN = 10
-"""Runs that are shown before a filter changes all that it matches."""
+"""Most runs that are listed before a confirmation."""
 
 
 def require_confirmation(verb: str, runs: Sequence[Summary], *, yes: bool, count: int | None = None) -> None:
-    """Without `--yes`, show the first of the runs on stderr, and raise; `count`: of all, if `runs` is a part.
+    """List the first of the runs on stderr and raise, unless `yes` is true.
+
+    `count` is the number of all runs if `runs` is only a part of them.
 
     Raises:
         Misused: `yes` is false and there are runs.
@@ -40,11 +42,11 @@ def require_confirmation(verb: str, runs: Sequence[Summary], *, yes: bool, count
     write_stderr(plain_table(run_table([list_item(each) for each in runs[:SHOWN]])))
     if count > SHOWN:
         write_stderr(f"… and {count - SHOWN} more")
-    raise Misused(f"this {verb} {counted(count, 'run')}", hint="add --yes to do so")
+    raise Misused(f"this {verb} {counted(count, 'run')}", hint="add --yes to confirm")
 
 
 async def require_known_api(store: Store, api: str | None) -> None:
-    """Raise if no run can be of this API, so that a mistyped name is not taken for one without runs.
+    """Check that an API exists, so that a mistyped name does not look like an API without runs.
 
     Raises:
         NotFound: neither a live API nor a schedule has this name.
@@ -57,15 +59,15 @@ async def require_known_api(store: Store, api: str | None) -> None:
     apis = (await store.revisions.load(live[0])).apis if live is not None else {}
     known = [*apis, *(PREFIX + name for name in await store.schedules.upcoming())]
     if api not in known:
-        raise NotFound(f"no API {api}{did_you_mean(api, known)}", hint='"iogate api list" shows them')
+        raise NotFound(f"no API {api}{did_you_mean(api, known)}", hint='list them with "iogate api list"')
 
 
 @asynccontextmanager
 async def operation_id(by_id: str | None) -> AsyncIterator[str]:
-    """Give the id of a command that changes runs, which makes it safe to repeat; drawn if none is given.
+    """Yield the id that makes a command idempotent: the given one, else a random one.
 
     Raises:
-        Unreachable: the store gave no answer, so that nobody knows what was done; the hint names the id.
+        Unreachable: the store did not respond, so that some runs may have changed; the hint has the id.
     """
     from iogate.store.connection.failures import StoreUnavailable
 
@@ -74,18 +76,18 @@ async def operation_id(by_id: str | None) -> AsyncIterator[str]:
         yield operation
     except StoreUnavailable as error:
         raise Unreachable(
-            f"{error.message}: some of it may have been done",
+            f"{error.message}: some runs may have been changed",
             code="IOG655",
-            hint=f"repeat the command with --id {operation}, which does nothing twice",
+            hint=f"repeat the command with --id {operation}, which changes no run twice",
         ) from None
 
 
 async def change_each(
     uids: Sequence[str], change: Callable[[str], Awaitable[bool]]
 ) -> tuple[list[str], list[Refused | NotFound]]:
-    """Change the runs: those that were changed, and why others could not be.
+    """Change runs one by one; return the uids of the changed ones and the errors of others.
 
-    `change` tells whether it changed the run; where it must not, it raises.
+    `change` returns whether it changed the run, or raises Refused or NotFound.
     """
     changed: list[str] = []
     left: list[Refused | NotFound] = []
@@ -103,7 +105,10 @@ async def change_each(
 def report_changes(
     session: Session, schema: str, verb: str, changed: list[str], left: list[Refused | NotFound]
 ) -> None:
-    """Say which runs were changed; then fail with the worst of why others were not."""
+    """Print the changed runs.
+
+    Raises the most severe of the errors in `left`, with the number of the others.
+    """
     session.screen.data(schema, {verb: changed}, [f"{verb} {uid}" for uid in changed])
     if left:
         worst = max(left, key=lambda error: error.exit_code)

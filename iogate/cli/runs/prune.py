@@ -1,4 +1,4 @@
-"""`iogate runs prune`: deletes ended runs before their retention is over, to free the store's memory."""
+"""`iogate runs prune`: delete ended runs before their retention is over, to free the store's memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 BeforeOption = Annotated[
     str,
     typer.Option(
-        "--before", metavar="WHEN", help="Runs that ended before then: 1h (ago), 7d, or a date and time."
+        "--before",
+        metavar="WHEN",
+        help="Only runs that ended before this time: 1h (ago), 7d, or a date and time.",
     ),
 ]
 
@@ -36,7 +38,12 @@ async def prune(
     status_: StatusFilter = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete all that the filters match.")] = False,
 ) -> None:
-    """Delete ended runs before their retention is over; a full store allows it."""
+    """Delete ended runs before their retention is over, even if the store is full.
+
+    Raises:
+        Misused: a filter is invalid, or `--yes` is missing.
+        NotFound: there is no such API.
+    """
     wanted = parse_statuses(status_)
     if live := [each for each in wanted if each not in ENDED]:
         raise Misused(f"--status {live[0]}: only runs that have ended can be deleted")

@@ -1,6 +1,6 @@
-"""Another attempt of a run that faulted, for `runs retry`: from where it did, or from where someone says.
+"""Retry of faulted runs, from the task that faulted or from an earlier one, for `runs retry`.
 
-The engine judges what can be, here, so that whoever asks learns at once; the store swaps the state.
+The engine computes the new state in this process, so that errors are reported at once; the store swaps it in.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
     from iogate.store.runs.retry import RetryState
     from iogate.store.store import Store
 
-LOST = "its state is gone: it can be called again, with `iogate api call --from-run`"
+LOST = "its state is lost; start a new run with `iogate api call --from-run`"
 
 
 @dataclass(kw_only=True)
 class Retrier:
-    """What is asked for, of one run or of many."""
+    """Retry of one or more runs with the same options."""
 
     store: Store
     pointer: str | None
-    """The task to go on from; None: the one that faulted."""
+    """Task to resume from; None: the task that faulted."""
     current: bool
-    """With the definition that is live now."""
+    """Whether to use the live definition."""
     by: str
-    """Who asks."""
+    """Author of the retry."""
     now_ms: int
     operation: str = ""
-    """Id of the command: repeated under the same one, it retries no run a second time."""
+    """Id of the command; repeated with the same id, it retries no run twice."""
     remarks: list[str] = field(default_factory=list)
     _programs: dict[str, Program] = field(default_factory=dict)
     _live: tuple[int, Revision] | None = None
 
     async def retry(self, uid: str) -> bool:
-        """Let the run go on; True, as `one_by_one` asks.
+        """Retry a run and return True, as `change_each` expects.
 
-        Raises NotFound where there is none, Refused where it cannot.
+        Raises NotFound if there is no such run, and Refused if it cannot be retried.
         """
         if self.operation and await self.store.runs.was_retried(uid, self.operation):
             return True
@@ -54,8 +54,8 @@ class Retrier:
             raise _refused(uid, view.status)
         placed = await self._prepare(start)
         revision = placed.facts.revision if self.current else None
-        asked = RetryRequest(by=self.by, origin=self.pointer, revision=revision)
-        outcome = await self.store.runs.retry(uid, placed, asked, operation=self.operation)
+        request = RetryRequest(by=self.by, origin=self.pointer, revision=revision)
+        outcome = await self.store.runs.retry(uid, placed, request, operation=self.operation)
         if outcome == "unknown":
             raise NotFound(f"no run {uid}", hint="its retention has passed meanwhile")
         if outcome != "retried":
@@ -76,7 +76,7 @@ class Retrier:
             program = await self._program(digest)
         if start.head is None:
             if self.pointer is not None:
-                raise Refused(f"run {start.uid} has not begun: it can only begin, without --from")
+                raise Refused(f"run {start.uid} has not started: retry it without --from")
             return msgspec.structs.replace(start, facts=facts)
         try:
             state = Codec(input=start.input).load(start.head, start.frames, start.values)
@@ -88,8 +88,8 @@ class Retrier:
             resumed = retry.resume_faulted(state, self.now_ms)
             if self.current and (call := retry.enclosing_call(program, state)) is not None:
                 self.remarks.append(
-                    f"{start.uid}: the function that {call} calls goes on in the middle, with the arguments "
-                    f"that it was called with; --from {call} calls it with new ones"
+                    f"{start.uid}: the function that {call} calls resumes in the middle, with its original "
+                    f"arguments; --from {call} calls it with new ones"
                 )
         else:
             view = await self.store.runs.show(start.uid)
@@ -101,8 +101,8 @@ class Retrier:
             resumed = found.state
             if not found.is_original_input:
                 self.remarks.append(
-                    f"{start.uid}: {self.pointer} gets the data that flowed when the run faulted: "
-                    "what it had the first time is not kept"
+                    f"{start.uid}: {self.pointer} receives the data at the time of the fault, since its "
+                    "original input is not stored"
                 )
         delta = Codec(input=start.input).delta(resumed)
         return msgspec.structs.replace(
@@ -122,7 +122,7 @@ class Retrier:
         return self._programs[digest]
 
     async def _current(self, workflow: str) -> tuple[int, str, str]:
-        """Number of the live revision, its workflow of that name in its newest version, and the digest."""
+        """Return the live revision's number, its newest version of a workflow, and the digest of that."""
         from iogate.compiler.workflows import precedence
 
         if self._live is None:
@@ -142,10 +142,10 @@ class Retrier:
 def _refused(uid: str, outcome: str) -> Refused:
     match outcome:
         case "changed":
-            return Refused(f"run {uid} has been retried meanwhile, and has faulted again")
+            return Refused(f"run {uid} was retried meanwhile and faulted again")
         case "lost":
             return Refused(f"run {uid} cannot be retried: {LOST}")
         case "running" | "pending" | "waiting" | "suspended":
-            return Refused(f"run {uid} is still {outcome}: only one that faulted can be retried")
+            return Refused(f"run {uid} is still {outcome}: only faulted runs can be retried")
         case _:
-            return Refused(f"run {uid} was {outcome}: only one that faulted can be retried")
+            return Refused(f"run {uid} has status {outcome}: only faulted runs can be retried")

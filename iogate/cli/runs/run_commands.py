@@ -1,4 +1,4 @@
-"""`iogate runs`: list, show, wait for, follow, cancel, retry, suspend runs, straight from the store."""
+"""`iogate runs`: list, show, wait for, follow, cancel, retry, suspend and resume runs in the store."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ async def list_(
         str | None,
         typer.Option(
             metavar="UID",
-            help="Only runs that this run started and waited for.",
+            help="Only child runs of this run.",
             autocompletion=completion.uids,
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(help="How many at most, newest first.", min=1, max=10_000)] = 50,
+    limit: Annotated[int, typer.Option(help="Maximum number of runs, newest first.", min=1, max=10_000)] = 50,
 ) -> None:
     """List runs, newest first."""
     from iogate.store.runs.presentation import list_item, rfc3339
@@ -88,7 +88,7 @@ async def list_(
     runs = [list_item(each) for each in listing.runs]
     back_to = rfc3339(listing.looked_back_to_ms)
     if back_to is not None and len(runs) < limit:
-        session.screen.note(f"looked back to {back_to} only; add --until {back_to} to look further back")
+        session.screen.note(f"searched back to {back_to} only; add --until {back_to} to search further back")
     elif not runs:
         filtered = any(each is not None for each in (api, status_, since, until, parent))
         session.screen.note("no run matches the filters" if filtered else "no runs yet")
@@ -101,7 +101,10 @@ async def list_(
 
 @command(group, "show")
 async def show(session: Session, uid: UidArgument) -> None:
-    """Show one run: its data, its error, its tasks."""
+    """Show one run with its data, error and tasks.
+
+    Raises NotFound if there is no such run.
+    """
     async with session.store(session.settings()) as store:
         view = await find_run(store, uid)
         children = await store.runs.children(uid)
@@ -118,7 +121,10 @@ async def wait(
         typer.Option("--timeout", metavar="TIME", help="Stop waiting after this time, with exit 124."),
     ] = None,
 ) -> None:
-    """Wait for a run's end, its tasks shown live; exit 7 where it faulted or was cancelled."""
+    """Wait until a run ends and show its tasks live; exit 7 if it faulted or was cancelled.
+
+    Raises NotFound, RunFailed and StillRunning as `wait_for_end` and `raise_for_outcome` do.
+    """
     timeout_s = parse_seconds(limit, "--timeout")
     async with session.store(session.settings()) as store:
         view = await wait_for_end(session, store, uid, timeout_s)
@@ -131,30 +137,35 @@ async def wait(
 async def logs(
     session: Session,
     uid: UidArgument,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run's end.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print new entries until the run ends.")
+    ] = False,
 ) -> None:
-    """Print a run's journal: what happened, line by line, with the output of its processes."""
+    """Print the journal of a run, with the output of its processes.
+
+    Raises NotFound if there is no such run.
+    """
     from iogate.cli.render import Output, to_yaml
     from iogate.store.runs.presentation import journal_entry
 
     async with session.store(session.settings()) as store:
         await find_run(store, uid)
         if not follow:
-            lines = [journal_entry(raw) for raw in await store.runs.journal(uid)]
+            entries = [journal_entry(raw) for raw in await store.runs.journal(uid)]
             session.screen.data(
-                "runs.logs", {"uid": uid, "entries": lines}, [format_entry(each) for each in lines]
+                "runs.logs", {"uid": uid, "entries": entries}, [format_entry(each) for each in entries]
             )
             return
         async for _, raw in store.runs.follow(uid):
-            line = journal_entry(raw)
-            # Whoever reads what goes on reads one document after the other: a line each, or behind `---`.
+            shown = journal_entry(raw)
+            # A stream is a sequence of documents: one line each in JSON, separated by `---` in YAML.
             match session.screen.output:
                 case Output.TEXT:
-                    write_stdout(format_entry(line))
+                    write_stdout(format_entry(shown))
                 case Output.JSON:
-                    write_stdout(json.dumps(line, ensure_ascii=False))
+                    write_stdout(json.dumps(shown, ensure_ascii=False))
                 case Output.YAML:
-                    write_stdout(f"---\n{to_yaml(line)}", end="")
+                    write_stdout(f"---\n{to_yaml(shown)}", end="")
 
 
 @command(group, "cancel")
@@ -172,12 +183,15 @@ async def cancel(
     yes: Annotated[bool, typer.Option("--yes", help="Cancel all that the filters match.")] = False,
     id_: OperationOption = None,
 ) -> None:
-    """Cancel runs, by id or by filter."""
+    """Cancel runs, by id or by filter.
+
+    Raises:
+        Misused: the ids and filters are wrong, or `--yes` is missing.
+        NotFound, Refused: some runs do not exist or cannot be cancelled; the others are cancelled.
+    """
     filtered = any(each is not None for each in (api, status_, since, until))
     if bool(uids) == filtered:
-        raise Misused(
-            "name the runs to cancel, or filter them by --api, --status, --since or --until: one of both"
-        )
+        raise Misused("give either the ids of runs, or a filter: --api, --status, --since or --until")
     async with session.store(session.settings(), changes=True) as store, operation_id(id_) as operation:
         wanted = list(uids or ())
         if filtered:
@@ -197,11 +211,12 @@ async def cancel(
         why = f"{author()}: {reason}" if reason else f"{author()} asked for it"
 
         async def cancel_one(uid: str) -> bool:
+            """Cancel a run; raise NotFound or Refused as `change_each` expects."""
             match await store.runs.cancel(uid, why, operation=operation):
                 case "unknown":
                     raise run_not_found(uid)
                 case "ended":
-                    # One that a filter had matched has ended since: nobody meant that very run.
+                    # A run that a filter has matched may have ended since, which is no error.
                     if not filtered and (status := (await find_run(store, uid)).status) != "cancelled":
                         raise already_ended(uid, status)
                     session.screen.note(f"{uid} has ended already")
@@ -222,11 +237,13 @@ async def retry(
     ] = None,
     from_: Annotated[
         str | None,
-        typer.Option("--from", metavar="POINTER", help="Go on from this earlier task, such as /do/2/charge."),
+        typer.Option(
+            "--from", metavar="POINTER", help="Resume from this earlier task, such as /do/2/charge."
+        ),
     ] = None,
     on: Annotated[
         str | None,
-        typer.Option("--on", metavar="current", help="Go on with the definition that is live now."),
+        typer.Option("--on", metavar="current", help="Use the live definition."),
     ] = None,
     api: ApiFilter = None,
     status_: StatusFilter = None,
@@ -235,7 +252,12 @@ async def retry(
     yes: Annotated[bool, typer.Option("--yes", help="Retry all that the filters match.")] = False,
     id_: OperationOption = None,
 ) -> None:
-    """Let faulted runs go on from the task that faulted; what was done before is not repeated."""
+    """Retry faulted runs from the task that faulted; completed tasks are not repeated.
+
+    Raises:
+        Misused: the ids and filters are wrong, or `--yes` is missing.
+        NotFound, Refused: some runs do not exist or cannot be retried; the others are retried.
+    """
     from iogate.cli.runs.retry import Retrier
     from iogate.store.connection.connection import time_ms
 
@@ -243,11 +265,9 @@ async def retry(
         raise Misused(f'--on takes "current", not {on!r}; without it a run keeps its definition')
     filtered = any(each is not None for each in (api, status_, since, until))
     if bool(uids) == filtered:
-        raise Misused(
-            "name the runs to retry, or filter them by --api, --status, --since or --until: one of both"
-        )
+        raise Misused("give either the ids of runs, or a filter: --api, --status, --since or --until")
     if filtered and status_ not in (None, "faulted"):
-        raise Misused(f"--status {status_}: only runs that faulted can be retried")
+        raise Misused(f"--status {status_}: only faulted runs can be retried")
     async with session.store(session.settings(), changes=True) as store, operation_id(id_) as operation:
         wanted = list(uids or ())
         if filtered:
@@ -285,10 +305,14 @@ Uids = Annotated[
 
 @command(group, "suspend")
 async def suspend(session: Session, uids: Uids, id_: OperationOption = None) -> None:
-    """Set runs aside: no timer of theirs ends and no task begins until they are resumed."""
+    """Suspend runs: no task starts and no timer fires until they are resumed.
+
+    Raises NotFound or Refused if a run cannot be suspended; the others are suspended.
+    """
     async with session.store(session.settings(), changes=True) as store, operation_id(id_) as operation:
 
         async def suspend_one(uid: str) -> bool:
+            """Suspend a run; raise NotFound or Refused as `change_each` expects."""
             match await store.runs.suspend(uid, operation=operation):
                 case "unknown":
                     raise run_not_found(uid)
@@ -297,7 +321,7 @@ async def suspend(session: Session, uids: Uids, id_: OperationOption = None) -> 
                 case "cancelled":
                     raise Refused(f"run {uid} is being cancelled")
                 case "asked":
-                    session.screen.note(f"{uid} is at work: it stops at its next task")
+                    session.screen.note(f"{uid} is running: it stops at its next task")
             return True
 
         suspended, left = await change_each(uids, suspend_one)
@@ -306,10 +330,14 @@ async def suspend(session: Session, uids: Uids, id_: OperationOption = None) -> 
 
 @command(group, "resume")
 async def resume(session: Session, uids: Uids, id_: OperationOption = None) -> None:
-    """Let suspended runs go on from where they were."""
+    """Resume suspended runs where they stopped.
+
+    Raises NotFound or Refused if a run cannot be resumed; the others are resumed.
+    """
     async with session.store(session.settings(), changes=True) as store, operation_id(id_) as operation:
 
         async def resume_one(uid: str) -> bool:
+            """Resume a run; raise NotFound or Refused as `change_each` expects."""
             match await store.runs.resume(uid, operation=operation):
                 case "unknown":
                     raise run_not_found(uid)

@@ -1,6 +1,6 @@
-"""Runs as people read them: in a list, in full, and live on a terminal while their tasks go on.
+"""Display of runs: in a list, in full, and live on a terminal.
 
-Shows runs in the form that the HTTP API gives them, so that it serves the store and the gateway alike.
+Works on the JSON form of the HTTP API, so that runs can come from the store or from a gateway.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 ENDED = frozenset({"completed", "faulted", "cancelled"})
 TIMES = ("createdAt", "startedAt", "endedAt")
 MAX_MESSAGE_LENGTH = 100
-"""Characters of an error's message in a table; JSON has all of it."""
+"""Most characters of an error message in a table; JSON has all of it."""
 MAX_VALUE_LENGTH = 64 * 1024
-"""Characters of a value that a terminal is given."""
+"""Most characters of a value on a terminal."""
 
 Run = Mapping[str, Any]
 
 
 def task_table(tasks: Sequence[Run]) -> Table:
-    """A row a task, in the order in which they started; one that ran several times took all of them."""
+    """Return a table with a row per task, in order of start; `took` is the total of all its executions."""
     return Table(
         columns=("task", "reference", "status", "times", "took"),
         rows=[
@@ -40,7 +40,7 @@ def task_table(tasks: Sequence[Run]) -> Table:
 
 
 def run_table(runs: Sequence[Run]) -> Table:
-    """Return a table with a row for each run; the columns `parent` and `error` only if one run has such."""
+    """Return a table with a row per run; the columns `parent` and `error` only if a run has them."""
     columns = ["uid", "api", "workflow", "status", "created", "took"]
     rows: list[list[Any]] = [
         [each["uid"], each["api"], each["workflow"], each["status"], each["createdAt"], format_duration(each)]
@@ -58,7 +58,7 @@ def run_table(runs: Sequence[Run]) -> Table:
 
 
 def _message(error: Run | None) -> str | None:
-    """The message of an error on one line, shortened."""
+    """Return the message of an error on one line, shortened."""
     if error is None:
         return None
     text = " ".join(str(error["message"]).split())
@@ -66,7 +66,7 @@ def _message(error: Run | None) -> str | None:
 
 
 def format_duration(timed: Run) -> str:
-    """Time from start to end, as people read it."""
+    """Format the time from start to end."""
     start, end = timed.get("startedAt"), timed.get("endedAt")
     if not start or not end:
         return "-"
@@ -75,7 +75,7 @@ def format_duration(timed: Run) -> str:
 
 
 def headline(run: Run) -> str:
-    """`uid  status  what it waits for`."""
+    """Format the uid and the status of a run, and the event or time that it waits for."""
     waiting = run.get("waitingFor")
     suffix = ""
     if waiting:
@@ -95,7 +95,7 @@ def shorten(text: str) -> str:
 
 
 def run_details(run: dict[str, Any]) -> list[Table | str]:
-    """A run as people read it."""
+    """Return a run as text and a table of its tasks."""
     lines = [headline(run)]
     fields = ("api", "workflow", "revision", "caller", "parent", "attempt", *TIMES)
     lines += [f"{name:<10} {run[name]}" for name in fields if run.get(name) is not None]
@@ -115,9 +115,9 @@ def run_details(run: dict[str, Any]) -> list[Table | str]:
 
 
 def format_error(error: dict[str, Any]) -> str:
-    """Return an error as text: what happened, what is for operators, where and of what kind."""
+    """Format an error: message, details for operators, status, type and location."""
     where = f" at {error['instance']}" if error.get("instance") else ""
-    # Indented, a line of the message cannot pass for a line of ours.
+    # Indent further lines, so that a message cannot imitate another field.
     message = shorten(str(error["message"])).replace("\n", f"\n{'':<11}")
     lines = [f"{'error':<10} {message}"]
     if error.get("sentTo"):
@@ -130,26 +130,27 @@ def format_error(error: dict[str, Any]) -> str:
     return "\n".join([*lines, f"{'':<10} {error['status']} {error['type']}{where}"])
 
 
-def format_entry(line: dict[str, Any]) -> str:
-    parts = [str(line["at"]), str(line["kind"]).ljust(18), str(line.get("reference", ""))]
-    detail = line.get("detail")
-    if line["kind"] == "process.output" and detail:
-        # Each line of it is marked, so that none passes for an entry of the journal.
+def format_entry(entry: dict[str, Any]) -> str:
+    """Format a journal entry on one line, with the output of a process on further lines."""
+    parts = [str(entry["at"]), str(entry["kind"]).ljust(18), str(entry.get("reference", ""))]
+    detail = entry.get("detail")
+    if entry["kind"] == "process.output" and detail:
+        # Mark each line, so that output cannot imitate a journal entry.
         shown = str(detail["text"]).rstrip("\n").split("\n")
         if detail.get("omitted"):
-            shown.insert(0, f"({detail['omitted']} characters are left out)")
+            shown.insert(0, f"({detail['omitted']} characters omitted)")
         return "\n".join(["  ".join(parts), *(f"  {detail['stream']} | {each}" for each in shown)])
-    if line["kind"] == "task.interrupted" and detail:
-        return "  ".join([*parts, f"its worker {detail['worker']} ended; it must happen at most once"])
-    if line["kind"] == "task.restarted" and detail:
-        return "  ".join([*parts, f"begun again: its worker {detail['worker']} ended"])
+    if entry["kind"] == "task.interrupted" and detail:
+        return "  ".join([*parts, f"its worker {detail['worker']} ended; the task runs at most once"])
+    if entry["kind"] == "task.restarted" and detail:
+        return "  ".join([*parts, f"restarted: its worker {detail['worker']} ended"])
     if detail:
         parts.append(json.dumps(detail, ensure_ascii=False))
     return "  ".join(part for part in parts if part).rstrip()
 
 
 class LiveDisplay:
-    """A live display on stderr while runs go on; silent where stderr is no terminal."""
+    """Live display of a run on stderr; does nothing if stderr is not a terminal."""
 
     def __init__(self, screen: Screen) -> None:
         self._live: Live | None = None
@@ -171,7 +172,7 @@ class LiveDisplay:
 
     @property
     def active(self) -> bool:
-        """Whether someone watches, so that frequent looks are worth it."""
+        """Tell whether something is displayed, so that frequent refreshes are useful."""
         return self._live is not None
 
     def show(self, run: Run, title: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Lookup of one run, the wait for its end, and the error that its end amounts to.
+"""Lookup of one run, the wait for its end, and the error that its outcome means.
 
 Used by `runs`, `run`, `api call` and the commands that change several runs.
 """
@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from iogate.store.store import Store
 
 DISPLAY_POLL_S = 0.3
-"""Seconds between two looks of a live display."""
+"""Interval at which a live display is refreshed."""
 MAX_WAIT_S = 30.0
-"""Longest wait for one answer of the store, without a live display."""
+"""Longest wait per request to the store, without a live display."""
 
 
 async def find_run(store: Store, uid: str) -> RunView:
-    """The run, or a NotFound that says why it may be gone."""
+    """Return a run.
+
+    Raises:
+        NotFound: the run does not exist, or its retention is over.
+    """
     view = await store.runs.show(uid) if is_uid(uid) else None
     if view is None:
         raise run_not_found(uid)
@@ -32,7 +36,10 @@ async def find_run(store: Store, uid: str) -> RunView:
 
 
 async def wait_for_end(session: Session, store: Store, uid: str, timeout_s: float | None) -> RunView:
-    """The run at its end or at the time-out, with its tasks shown meanwhile."""
+    """Wait until a run ends or the timeout passes; return its last state.
+
+    A live display shows its tasks meanwhile. Raises NotFound as `find_run` does.
+    """
     view = await find_run(store, uid)
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     with LiveDisplay(session.screen) as watching:
@@ -50,9 +57,13 @@ async def wait_for_end(session: Session, store: Store, uid: str, timeout_s: floa
 
 
 def raise_for_outcome(run: dict[str, Any], limit: str | None, *, output: bool = False) -> None:
-    """Raise the failure that an unsuccessful end amounts to.
+    """Raise an error unless the run has completed.
 
-    `output`: say what is for operators, too, such as the output of a process, since nothing else shows it.
+    `output`: include details for operators, such as the output of a process, since nothing else shows them.
+
+    Raises:
+        RunFailed: the run faulted or was cancelled.
+        StillRunning: the run has not ended.
     """
     match run["status"]:
         case "completed":
@@ -69,7 +80,7 @@ def raise_for_outcome(run: dict[str, Any], limit: str | None, *, output: bool = 
 
 
 async def is_limited(store: Store, view: RunView) -> bool:
-    """Whether a run that is kept back waits for its API's `running`, not for a worker."""
+    """Tell whether a queued run waits for the limit `running` of its API, not for a worker."""
     if view.state not in {"backlog", "woken"}:
         return False
     live = await store.revisions.live()
@@ -102,4 +113,4 @@ def is_uid(text: str) -> bool:
 
 
 def run_not_found(uid: str) -> NotFound:
-    return NotFound(f"no run {uid}", hint="finished runs are kept for the retention of their API")
+    return NotFound(f"no run {uid}", hint="ended runs are deleted after the retention of their API")

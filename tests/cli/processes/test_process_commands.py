@@ -119,14 +119,14 @@ def test_watch_applies_a_change_and_keeps_what_is_live_when_it_does_not_hold(tmp
         # It may not say yet that it watches: what has changed since it read the files is a change.
         until(lambda: "revision 1" in place.err)
         document.write_text(API.replace("verbs:", "methods:"))
-        until(lambda: "what is live stays as it is" in place.err)
+        until(lambda: "the live revision is unchanged" in place.err)
         assert place.call("/v1/api/shop/buy/async", {})[0] == 202
         document.write_text(API.replace("  buy:", "  purchase:"))
         until(lambda: "revision 2: 1 API added, 1 removed" in place.err)
         assert place.call("/v1/api/shop/buy/async", {})[0] == 404
         assert place.call("/v1/api/shop/purchase/async", {})[0] == 202
         (tmp_path / "iogate.yaml").write_text("concurrency: 7\n")
-        until(lambda: "the settings have changed: restart to take them" in place.err)
+        until(lambda: "the settings have changed: restart to apply them" in place.err)
 
 
 def test_an_empty_folder_deletes_nothing_by_mistake(cli: Cli) -> None:
@@ -178,7 +178,7 @@ def test_apply_says_what_changed_and_what_is_closed(cli: Cli) -> None:
     try:
         first = cli("apply")
         assert first.out.startswith("revision 1: 8 APIs added; 5 workflows added\n  + shop/buy\n")
-        assert first.err.splitlines()[-1] == "disabled as yet: iogate enable shop/hashed"
+        assert first.err.splitlines()[-1] == "not enabled yet: iogate enable shop/hashed"
         assert "store: unix://" in first.err
         assert cli("apply").out == "revision 1: no changes\n"
         cli.write("apis.d/shop.yaml", API.replace("  buy:", "  purchase:"))

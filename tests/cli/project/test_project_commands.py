@@ -45,7 +45,7 @@ def test_new_api_leaves_a_module_alone_that_it_cannot_extend(cli: Cli) -> None:
     cli.write("apis.d/orders.yaml", text)
     ran = cli("new", "api", "orders/submit", code=4)
     assert ran.err.startswith(
-        'iogate: apis.d/orders.yaml: the method cannot be added by itself, since "methods" is not the last'
+        'iogate: apis.d/orders.yaml: the method cannot be added automatically: "methods" is not the last'
         " key in block style\n  add this under methods:\n    submit:\n"
     )
     assert (cli.root / "apis.d/orders.yaml").read_text() == text
@@ -95,7 +95,7 @@ def test_new_api_from_a_function_passes_its_parameters(cli: Cli, monkeypatch: py
         (["api", "a/b", "--http", "ftp://x"], "--http ftp://x: expected a URL with http:// or https://"),
         (
             ["api", "a/b", "--http", "http://x", "--function", "f:1"],
-            "--script, --function and --http exclude",
+            "--script, --function and --http cannot be combined",
         ),
         (["api", "a/b", "--function", "f"], "--function f: expected NAME:VERSION, for example greet:1.0.0"),
         (["api", "a/b", "--script", "../x.py"], "--script ../x.py: it is outside the project "),
@@ -168,6 +168,4 @@ def test_a_secret_is_hashed_from_stdin_without_its_line_break(
 
 def test_doctor_says_that_there_is_no_store_before_the_first_up(cli: Cli) -> None:
     cli("init")
-    assert (
-        "iogate: there is no store yet, as always before the first `iogate up`" in cli("doctor", code=6).err
-    )
+    assert "iogate: there is no store yet: start one with `iogate up`" in cli("doctor", code=6).err

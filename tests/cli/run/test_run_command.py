@@ -41,7 +41,7 @@ def test_each_event_is_published_once_the_run_waits_for_it(cli: Cli) -> None:
 def test_events_that_nobody_waits_for_are_told_of(cli: Cli) -> None:
     cli.write("w.yaml", document("w", "do: [{a: {set: {ok: true}}}]"))
     ran = cli("run", "w.yaml", "--event", '{"type": "paid"}')
-    assert "1 event not published: the run waited for no more" in ran.err
+    assert "1 event not published: the run did not wait for more" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_what_goes_on_too_long_is_ended_with_the_command_which_says_so(
     cli.write("w.yaml", document("w", f"do: {tasks}"))
     cli.write("x.yaml", document("x", "do: [{a: {wait: PT1H}}]"))
     ran = cli("run", "w.yaml", code=7)
-    said = "still at work, and ended with this command: 1 process and 1 run that no task waited for"
+    said = "stopped with this command: 1 process and 1 run that no task waited for"
     assert f"warning: {said}\n" in ran.err
     assert "faulted: no" in ran.err
     assert left == [False]
