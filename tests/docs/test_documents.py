@@ -129,7 +129,7 @@ def test_what_is_not_executed_is_said() -> None:
         "IOG418": "mcp",
         "IOG423": "scripts in other languages",
         "IOG439": "languages other than jq",
-        "IOG440": "addresses that only a run knows",
+        "IOG440": "scripts and schemas at computed urls",
         "IOG441": "formats other than json",
     }
     for feature in FEATURES:
