@@ -1,14 +1,15 @@
-"""What leaves the system: HTTP calls, processes, Python functions. Effects are performed here and only here.
+"""Performs effects: HTTP calls, processes and Python functions. All side effects of runs happen here.
 
-Nothing here knows the store, a frame or a document: an evaluated effect comes in, an outcome goes out.
+This package does not know the store, frames or documents: its input is an evaluated effect, its output a
+result.
 
-    perform                      the one door: hands each effect to what performs it
+    perform                      the only entry point: dispatches each effect by its kind
     calls openapi/ functions     `call: http`, `call: openapi`, registered Python functions
-    authentication/              what a call presents: policies, tokens, digests
-    http/                        one request: where it may go, how it is sent, how it fails
+    authentication/              credentials of a call: policies, tokens, digests
+    http/                        one request: address policy, transport, errors
     processes/                   shell commands, scripts, containers
     fetching client              for the compiler and for commands, not for workflows
-    values                       JSON at the border
+    values                       validation of JSON values from outside
 """
 
 from iogate.effects.perform import EffectContext, Effects

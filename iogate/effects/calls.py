@@ -1,7 +1,7 @@
-"""Performs `call: http`: its requests, redirects where they are wanted, one output or one error.
+"""Performs `call: http`: requests, redirects and authentication, to one output or one error.
 
-Called by `perform`, and by `fetching` for what workflows are made of. A call is one request, or more where
-it is redirected or where the receiver asks for credentials first.
+Called by `perform`, and by `fetching` for documents that workflows refer to. A call is one request, or more
+if it is redirected or the receiver asks for credentials first.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from iogate.security.redaction import Redactor
 MAX_REDIRECTS: Final = 10
 
 MAX_RESPONSE: Final = 10 * 1024 * 1024
-"""Bytes of a response's body after decompression."""
+"""Maximum size of a response's body after decompression, in bytes."""
 
 
 _CODE: Final = re.compile(r"[A-Za-z_]{1,40}")
@@ -40,15 +40,15 @@ _METHODS: Final = re.compile(r"[A-Z]{1,16}(?:\s*,\s*[A-Z]{1,16}){0,15}")
 
 @dataclass(frozen=True, kw_only=True)
 class Called:
-    """What came of a call."""
+    """Result of a call."""
 
     output: Any
     authorization: Mapping[str, Any] | None = None
-    """What `$authorization` says of it: `scheme` and `parameter`. Never stored."""
+    """Value of `$authorization` for the call: `scheme` and `parameter`. Never stored."""
 
 
 class HttpCalls:
-    """The HTTP side of one process."""
+    """HTTP calls of one process, with their connections and tokens."""
 
     def __init__(
         self,
@@ -65,16 +65,16 @@ class HttpCalls:
         self._redactor = redactor
 
     def covers(self, url: str) -> bool:
-        """Say whether the setting `endpoints` sends this URL elsewhere."""
+        """Tell whether the setting `endpoints` redirects this URL."""
         return self._transport.covers(url)
 
     async def close(self) -> None:
         await self._transport.close()
 
     async def call(self, call: CallHttp, *, idempotency_key: str) -> Called:
-        """Make the call and give its output.
+        """Make the call and return its output.
 
-        Raises CallFailed, and nothing else but what cancels it; a cancelled call's connection is closed.
+        Raises only CallFailed, or CancelledError after the connection is closed.
         """
         try:
             exchange = self._exchange(call, idempotency_key)
@@ -86,9 +86,9 @@ class HttpCalls:
         return Called(output=output, authorization=exchange.authorization)
 
     async def fetch(self, call: CallHttp, follows: Callable[[str], bool] | None = None) -> bytes:
-        """Make the call and give the body of its answer as it came.
+        """Make the call and return the unchanged body of the response.
 
-        `follows` tells whether to follow a redirect to a URL; None: to each. Raises CallFailed.
+        `follows` tells whether to follow a redirect to a URL; None follows all. Raises CallFailed.
         """
         exchange = self._exchange(call, "")
         exchange.follows = follows
@@ -103,12 +103,12 @@ class HttpCalls:
         if call.authentication is not None:
             credential = self._authenticator.credential(call.authentication)
             if "Authorization" in request.headers:
-                credential = None  # the author's own header stands
+                credential = None  # the author's own header has priority
         return _Exchange(self._transport, call, request, credential, self._max_response, self._redactor)
 
 
 class _Exchange:
-    """One call under way: the request of the next hop, and what it presents."""
+    """One call in progress: the request of the next hop, and its credential."""
 
     def __init__(
         self,
@@ -190,14 +190,17 @@ class _Exchange:
         return self._call.redirect and status in FOLLOWED and bool(headers.get("Location"))
 
     def _accepted(self, status: int) -> bool:
-        """Say whether a status is an output: a redirection is one where it was wanted and leads nowhere."""
+        """Tell whether a status is an output; 3xx without a Location is one if redirects are followed."""
         return 200 <= status < (400 if self._call.redirect else 300)
 
     def _wanted(self, status: int, headers: Mapping[str, str]) -> bool:
         return self._accepted(status) and not self._redirected(status, headers)
 
     def _check(self, route: Route, location: URL) -> None:
-        """Raise CallFailed for a redirect that this call does not follow."""
+        """Check that this call follows the redirect.
+
+        Raises CallFailed if it does not.
+        """
         if self.follows is None:
             return
         written = location
@@ -211,15 +214,15 @@ class _Exchange:
             )
 
     def _follow(self, route: Route, location: URL, status: int, trust: Trust) -> Trust:
-        """Turn to where a redirection leads, and say how far that is trusted.
+        """Prepare the request for a redirect, and return the trust in its target.
 
-        A redirection within one origin is the same server speaking: it keeps trust and credentials. That
-        server has two names where `endpoints` stands in for the one that is written.
+        A redirect within one origin comes from the same server: it keeps trust and credentials. That server
+        has two names if `endpoints` rewrites the written one.
         """
         origin, written = location.origin(), self.request.url.origin()
         same = origin in {route.url.origin(), written}
         if origin == route.url.origin():
-            # Errors go on naming the server as it is written, also if `endpoints` gave it another name.
+            # Errors keep naming the server as it is written, also if `endpoints` gave it another name.
             self._written = self._written or self.request.url
         else:
             self._written = None
@@ -232,7 +235,7 @@ class _Exchange:
         return trust if origin == written else more_cautious(trust, Trust.REDIRECTED)
 
     def _hint(self, received: Received) -> str:
-        """Say what to do about a status, by what the server says beside it."""
+        """Return advice for a refused status, from the headers of the response."""
         headers = received.headers
         match received.status:
             case 401 | 403 if self._from and self._call.authentication is not None:
@@ -250,7 +253,7 @@ class _Exchange:
 
 
 def _unauthorized(call: CallHttp, headers: CIMultiDict[str]) -> str:
-    """Say what to do about a 401, by what the server asks for."""
+    """Return advice for a 401, from the schemes that the server asks for."""
     asked = [*dict.fromkeys(each.scheme for each in _asked(headers) if len(each.scheme) <= _SCHEME)][:4]
     wants = f"it asks for {' or '.join(asked)}" if asked else ""
     if call.authentication is None:
@@ -263,7 +266,7 @@ def _unauthorized(call: CallHttp, headers: CIMultiDict[str]) -> str:
 
 
 def _said(headers: CIMultiDict[str]) -> str:
-    """The code that a resource gives for refusing a token (RFC 6750); not its free text."""
+    """Return the error code of a resource that refuses a token (RFC 6750), without its free text."""
     codes = [each.parameters.get("error", "") for each in _asked(headers)]
     return next((f" ({code})" for code in codes if _CODE.fullmatch(code)), "")
 
@@ -283,6 +286,6 @@ def _join(url: URL, location: str) -> URL:
 
 
 def _written_out(address: str) -> str:
-    """Tell the author of `${ "https://host/" + .item }` what says the same with a host to review."""
+    """Return the advice to write `${ "https://host/" + .item }` as a template with a literal host."""
     template = naming.safe(as_template(address))
     return f"; or write the host outside of the expression: {template}" if template else ""

@@ -1,7 +1,7 @@
-"""A small HTTP client for commands that talk to a gateway; not for workflows' calls, which `calls` makes.
+"""HTTP client for commands that call a gateway; `calls` makes the calls of workflows.
 
-Called by the command line (`api call`, `debug`, `runs`). It speaks to the address that a person configured,
-so no address is forbidden; it follows no redirects and keeps no cookies.
+Called by the command line (`api call`, `debug`, `runs`). A person configured the address, so no address is
+forbidden; the client follows no redirects and keeps no cookies.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
+    """A complete response."""
+
     status: int
     headers: Mapping[str, str]
-    """Names as one likes to write them: look-ups ignore case."""
+    """Look-ups ignore case."""
     body: bytes
 
     @property
@@ -34,7 +36,7 @@ class Answer:
         return self.body.decode("utf-8", errors="replace")
 
     def json(self) -> Any:
-        """Give the body as JSON; raises ValueError where it is none."""
+        """Return the body as JSON; raises ValueError if it is not JSON."""
         return json.loads(self.body)
 
 
@@ -47,7 +49,7 @@ class Event:
 
 
 class Client:
-    """An async context manager over one gateway's base URL."""
+    """HTTP client for one gateway's base URL; an async context manager."""
 
     def __init__(self, base_url: str, *, timeout_s: float = 30.0) -> None:
         self._base_url = base_url.rstrip("/")
@@ -77,9 +79,9 @@ class Client:
         body: bytes | None = None,
         timeout_s: float | None = None,
     ) -> Answer:
-        """Send one request to a path below the base URL, or to an absolute URL, and read the whole answer.
+        """Send one request to a path below the base URL, or to an absolute URL, and read the whole response.
 
-        A body without a Content-Type header is labelled JSON. Raises Unreachable where no answer comes.
+        The default Content-Type of a body is JSON. Raises Unreachable if there is no response.
         """
         try:
             async with self._send(method, path, headers, query, body, timeout_s) as response:
@@ -93,12 +95,12 @@ class Client:
     ) -> AsyncIterator[Event]:
         """Follow server-sent events until the gateway ends them.
 
-        Raises Unreachable where they break off or the path gives none.
+        Raises Unreachable if the stream breaks off or the path has no events.
         """
         try:
             async with self._send("GET", path, headers, None, None, timeout_s) as response:
                 if response.status != 200:
-                    raise Unreachable(f"{self._base_url} answered {response.status} instead of events")
+                    raise Unreachable(f"{self._base_url} responded with {response.status} instead of events")
                 name, data = "message", list[str]()
                 async for raw in response.content:
                     line = raw.decode("utf-8", errors="replace").rstrip("\r\n")
@@ -142,7 +144,7 @@ class Client:
 
     def _unreachable(self, fault: Exception) -> Unreachable:
         if isinstance(fault, TimeoutError):
-            reason = "no answer in time"
+            reason = "no response in time"
         elif isinstance(fault, aiohttp.ClientConnectorError) and (fault.os_error.errno or 0) > 0:
             reason = os.strerror(fault.os_error.errno or 0)
         elif isinstance(fault, aiohttp.ServerDisconnectedError):

@@ -1,8 +1,8 @@
-"""The compiler's way to the network: documents that workflows name by URL, with what they present there.
+"""Fetches documents that workflows name by URL, with authentication, for the compiler.
 
-Made by the command line and the test harness, handed to `compile_documents`. A document is fetched as a
-workflow's one call of HTTP would fetch it, so that policies, secrets, `endpoints`, `allow_hosts` and
-errors are what they are in a run.
+Created by the command line and the test harness, passed to `compile_documents`. A document is fetched like
+by a workflow with one HTTP call, so that policies, secrets, `endpoints`, `allow_hosts` and errors are the
+same as in a run.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ _HEAD: Final = {"dsl": "1.0.3", "namespace": "iogate", "name": "fetch", "version
 
 
 def fetcher(settings: Settings, root: Path, *, values: Mapping[str, Any] | None = None) -> Fetch:
-    """A function that fetches; it may be called where an event loop runs, and holds it up.
+    """Return a function that fetches a document; it blocks a running event loop.
 
-    `values` are the secrets, where they do not come from the settings.
+    `values` are the secrets, if they do not come from the settings. The function raises FetchFailed.
     """
 
     def fetch(uri: str, policy: Mapping[str, Any] | None, *, foreign: bool) -> bytes:
         known = _secrets(settings, root) if values is None else values
         call = replace(_call(uri, policy, known), foreign=foreign)
         follows = partial(origins.is_named, origins=settings.function_origins)
-        # A trusted server that redirects elsewhere, by mistake or by design, lends its trust to nobody.
+        # A redirect of a trusted server to another one does not transfer the trust.
         trusted = follows if follows(uri) else None
         return _in_thread(lambda: asyncio.run(_fetched(call, settings, trusted)))
 
@@ -63,7 +63,7 @@ def _call(uri: str, policy: Mapping[str, Any] | None, known: Mapping[str, Any]) 
     for perform in step.performs:
         if isinstance(perform.effect, CallHttp):
             return replace(perform.effect, headers={"Accept": "*/*"})
-    detail = str((step.state.error or {}).get("detail") or "its address is none")
+    detail = str((step.state.error or {}).get("detail") or "its address is not valid")
     raise FetchFailed(detail.removeprefix('task "fetch": '))
 
 
@@ -81,13 +81,13 @@ async def _fetched(call: CallHttp, settings: Settings, follows: Callable[[str], 
         error = failed.error
         raise FetchFailed(for_operators(error.detail or "the call failed", error.to_json())) from None
     except TimeoutError:
-        raise FetchFailed(f"no whole answer within {TIMEOUT_S:g} s") from None
+        raise FetchFailed(f"no complete response within {TIMEOUT_S:g} s") from None
     finally:
         await http.close()
 
 
 def _in_thread(work: Callable[[], bytes]) -> bytes:
-    """Do the work where no event loop runs."""
+    """Do the work in a thread without an event loop."""
     outcome: list[bytes | BaseException] = []
 
     def run() -> None:
@@ -106,7 +106,7 @@ def _in_thread(work: Callable[[], bytes]) -> bytes:
 
 
 def _secrets(settings: Settings, root: Path) -> dict[str, Any]:
-    """What the settings name and this machine has."""
+    """Return the secrets of the settings that this machine can resolve."""
     known: dict[str, Any] = {}
     for name, source in settings.secrets.items():
         ((kind, value),) = source.items()
@@ -116,7 +116,7 @@ def _secrets(settings: Settings, root: Path) -> dict[str, Any]:
 
 
 def _parsed(text: str) -> Any:
-    """A secret whose text is a JSON object is that object."""
+    """Parse a secret whose text is a JSON object."""
     if not text.lstrip().startswith("{"):
         return text
     try:

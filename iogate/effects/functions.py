@@ -1,7 +1,7 @@
-"""Performs calls of registered Python functions: coroutines on the loop, everything else in a thread.
+"""Performs calls of registered Python functions: coroutines on the loop, other functions in a thread.
 
-Called by `perform`. Invariant: whatever a function does, its call ends in a JSON value or a WorkflowError;
-only the log sees a traceback, since an exception's text may hold anything.
+Called by `perform`. Invariant: each call ends in a JSON value or a WorkflowError; only the log has the
+traceback, since an exception's text may contain secrets.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ log = logging.getLogger("iogate.effects")
 
 
 async def call(call: CallFunction, context: Context, *, functions: Registry, threads: Executor) -> Any:
-    """Call the function and give its result.
+    """Call the function and return its result.
 
-    A cancelled coroutine is cancelled; a thread cannot be, so its result is dropped when it comes.
+    Cancellation ends a coroutine; a thread continues and its result is dropped.
+    Raises WorkflowError if the function is unknown, raises an exception, or returns no JSON value.
     """
     function = functions.get(call.name, call.version)
     if function is None:
@@ -45,9 +46,9 @@ async def call(call: CallFunction, context: Context, *, functions: Registry, thr
     except asyncio.CancelledError as fault:
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise
-        # The function let out a cancellation of its own: that is a failure, not somebody's wish.
+        # The function raised CancelledError itself: a failure, not a cancellation of the effect.
         raise _failed(function, context, fault) from None
-    except (Exception, SystemExit) as fault:  # noqa: BLE001 - the author's code: anything may come out of it
+    except (Exception, SystemExit) as fault:  # noqa: BLE001 - the author's code may raise anything
         raise _failed(function, context, fault) from None
     try:
         values.check(result)
@@ -55,7 +56,7 @@ async def call(call: CallFunction, context: Context, *, functions: Registry, thr
         raise WorkflowError(
             "runtime",
             title="Function returned no JSON value",
-            detail=f"{function.reference} returned what JSON cannot hold: {fault}",
+            detail=f"{function.reference} returned a value that is not JSON: {fault}",
         ) from None
     return result
 
@@ -68,13 +69,13 @@ async def _returned(function: Function, arguments: Mapping[str, Any], threads: E
         value, fault = await loop.run_in_executor(threads, _caught, function, arguments)
         if fault is not None:
             raise fault
-    except WorkflowError as error:  # the author's own words, which ours are not
+    except WorkflowError as error:  # the author's text is kept
         raise RaisedError(error.type, status=error.status, title=error.title, detail=error.detail) from None
     return value
 
 
 def _caught(function: Function, arguments: Mapping[str, Any]) -> tuple[Any, BaseException | None]:
-    """Carry any exception out of a thread by hand: a future cannot hold StopIteration and would hang."""
+    """Return an exception as a value: a future cannot hold StopIteration and would hang."""
     try:
         return function.callable(**arguments), None
     except BaseException as fault:  # noqa: BLE001 - raised again by the caller

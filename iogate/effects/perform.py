@@ -1,7 +1,7 @@
-"""The one door to the outside: hands each effect to what performs it and brings back `Performed`.
+"""Entry point of the effects: performs each effect by its kind and returns `Performed`.
 
-Called by the worker, `iogate run` and the test harness. Invariant: `perform` raises nothing but
-CancelledError, and after that nothing of the effect is left: the connection is closed, the process tree dead.
+Called by the worker, `iogate run` and the test harness. Invariant: `perform` raises only CancelledError,
+after the effect has ended: the connection is closed, the process tree killed.
 """
 
 from __future__ import annotations
@@ -53,22 +53,25 @@ class EffectContext:
     uid: str
     attempt: int = 1
     program: str = ""
-    """Digest of its program: which revision's resources it reads."""
+    """Digest of its program, which identifies the revision whose resources it reads."""
     wrote: Wrote | None = None
-    """Is told what a process of this effect writes, as it comes."""
+    """Receives the output of a process of this effect, as it is written."""
 
 
 Resources = Callable[[EffectContext, str], Awaitable[bytes]]
-"""Gives the stored content of a document that a workflow names; raises KeyError for an unknown one."""
+"""Returns the stored content of a document that a workflow names; raises KeyError for an unknown one."""
 
 
 async def no_resources(_: EffectContext, uri: str) -> bytes:
-    """Know no document: for workflows whose scripts stand in them."""
+    """Provide no document, for workflows with inline scripts only.
+
+    Raises KeyError.
+    """
     raise KeyError(uri)
 
 
 class Effects:
-    """All that leaves one worker process; an async context manager."""
+    """Performs the effects of one worker process; an async context manager."""
 
     def __init__(
         self,
@@ -78,7 +81,7 @@ class Effects:
         functions: Registry | None = None,
         redactor: Callable[[], Redactor] = Redactor,
     ) -> None:
-        """`redactor` gives the secrets of the moment, which errors must not quote."""
+        """Create the clients; `redactor` returns a redactor with the present secrets."""
         self._http = HttpCalls(
             allow_hosts=settings.allow_hosts,
             endpoints=settings.endpoints,
@@ -111,18 +114,18 @@ class Effects:
         await self.close()
 
     async def close(self) -> None:
-        """Give all back; effects under way are for their tasks to cancel, awaited by a run or not."""
+        """Release all resources; the caller cancels the tasks of effects under way."""
         await self._http.close()
         await self._containers.close()
         self._workplace.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def covers(self, url: str) -> bool:
-        """Say whether the setting `endpoints` sends a call to this URL elsewhere."""
+        """Tell whether the setting `endpoints` redirects a call to this URL."""
         return self._http.covers(url)
 
     async def perform(self, perform: Perform, *, run: EffectContext) -> Performed:
-        """Perform an effect to its end; with `await: false` no run hears of a failure, so the log does."""
+        """Perform an effect to its end; log the failure of an effect with `await: false`."""
         performed = await self._perform(perform, run)
         if not perform.await_result and performed.error is not None:
             log.warning(
@@ -140,7 +143,7 @@ class Effects:
             return Performed(frame=perform.frame, error=failed.error, definite=failed.definite)
         except WorkflowError as error:
             return Performed(frame=perform.frame, error=error)
-        except Exception as fault:  # a defect of ours must fault one run, not stop the worker
+        except Exception as fault:  # a bug must fault one run, not stop the worker
             log.exception(
                 "effect failed unexpectedly",
                 extra={"action": "effect.failed", "run": run.uid, "task": perform.reference},
@@ -194,8 +197,8 @@ class Effects:
                         detail=f"{uri} is not stored with this workflow's revision; apply it again",
                     ) from None
                 except Unreachable:
-                    # Nothing has begun, so nothing has failed: the store comes back, or the lease is lost
-                    # and the worker cancels this.
+                    # The effect has not begun: retry until the store is back, or the lease is lost and the
+                    # worker cancels this task.
                     await asyncio.sleep(STORE_RETRY_S)
 
         return load

@@ -1,6 +1,6 @@
-"""JSON at the border: what comes in from outside becomes a value that frames can hold, or a clear no.
+"""Validation of JSON values from outside, which frames will store.
 
-Called by `responses` and `functions`. Invariant: what passes is null, boolean, integer, finite float,
+Called by `responses` and `functions`. Invariant: a valid value is null, boolean, integer, finite float,
 text that UTF-8 can encode, list or object with text keys, at most MAX_DEPTH deep.
 """
 
@@ -11,13 +11,13 @@ from math import isfinite
 from typing import Any, Final, NoReturn
 
 MAX_DEPTH: Final = 256
-"""Levels of nesting; beyond it a value can only be an attack on whatever walks it recursively."""
+"""Maximum nesting: deeper values would exhaust the stack of recursive code."""
 
 
 def parse(data: bytes) -> Any:
-    """Read strict JSON.
+    """Parse strict JSON.
 
-    Raises ValueError whose text says what is wrong, without quoting the data.
+    Raises ValueError, whose text describes the error without quoting the data.
     """
     try:
         value = json.loads(data, parse_constant=_no_constant, parse_float=_finite)
@@ -32,7 +32,10 @@ def parse(data: bytes) -> Any:
 
 
 def check(value: Any) -> None:
-    """Raise ValueError where a value is no JSON value that can be stored."""
+    """Check that a value is a JSON value that can be stored.
+
+    Raises ValueError if it is not.
+    """
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH + 1):
         below: list[Any] = []
@@ -50,7 +53,7 @@ def check(value: Any) -> None:
                 case dict():
                     for key in item:
                         if not isinstance(key, str):
-                            raise ValueError(f"an object's key is {type(key).__name__}, not text")  # noqa: TRY004 - one kind of no
+                            raise ValueError(f"an object's key is {type(key).__name__}, not text")  # noqa: TRY004 - callers expect ValueError
                         _check_text(key)
                     below.extend(item.values())
                 case _:

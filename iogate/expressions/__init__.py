@@ -1,8 +1,8 @@
-"""Runtime expressions: jq inside `${ … }`, and the trees of definitions that hold them.
+"""Runtime expressions: jq inside `${ … }`, and the templates of definitions that contain them.
 
-Called by the compiler, which checks, and by the engine, which evaluates. Invariants: only text of
-a definition is ever compiled, never data; values pass through unmutated; nothing of the process
-(environment, clock, files, inputs) is in reach of an expression.
+Called by the compiler, which checks, and by the engine, which evaluates. Invariants: only text of a
+definition is ever compiled, never data; values are not mutated; an expression has no access to the
+process (environment, clock, files, inputs).
 """
 
 from iogate.expressions.arguments import Arguments, Values

@@ -1,4 +1,4 @@
-"""What an expression may name with `$`: looked up only when it does, since most name little."""
+"""Variables that an expression can name with `$`, looked up only when it names them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 
 class Arguments(Protocol):
-    """Values by name, without the `$`, and the time that `now` gives."""
+    """Values by name, without the `$`, and the time of `now`."""
 
     @property
     def now_ms(self) -> int: ...
@@ -18,12 +18,12 @@ class Arguments(Protocol):
     def __getitem__(self, name: str, /) -> Any: ...
 
     def redact(self, text: str) -> str:
-        """Return a text of an error without the secrets that expressions can name."""
+        """Return the text of an error without the secrets that expressions can name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Values:
-    """Arguments that are at hand already."""
+    """Arguments with given values."""
 
     now_ms: int = 0
     values: Mapping[str, Any] = field(default_factory=dict)

@@ -1,7 +1,7 @@
-"""One expression of the language, compiled once: natively where it is plain, else by jq.
+"""Expressions of the language, compiled once: plain ones natively, the others by jq.
 
-Called by `templates`, the compiler's checks and the engine. Compiling in jq costs about 2 ms and
-binding arguments forces a new compile, so the text is wrapped once in a program that takes its
+Called by `templates`, the compiler's checks and the engine. Compiling in jq takes about 2 ms and
+binding arguments requires a new compilation, so the text is wrapped once in a program that takes its
 arguments as data:
 
     . as [$__i,$__now,$context] | {} as $ENV | def env: {}; … $__i | (TEXT
@@ -26,7 +26,7 @@ from iogate.expressions import paths
 from iogate.expressions.arguments import Arguments
 
 _RESULTS = 1_000_000
-"""More results than this are an error, before `repeat(1)` takes all memory."""
+"""Maximum number of results, so that `repeat(1)` does not exhaust the memory."""
 
 _REFUSED = ("input", "inputs", "halt", "halt_error", "halt_error(f)", "modulemeta")
 _SHUT = (
@@ -34,7 +34,7 @@ _SHUT = (
     "def debug:.;def debug(f):.;def stderr:.;"
     "def input_filename:null;def input_line_number:0;def get_search_list:[];"
     "def get_jq_origin:null;def get_prog_origin:null;"
-    # the machine's zone is environment, too
+    # The machine's time zone is part of its environment.
     "def localtime:gmtime;def strflocaltime(f):strftime(f);"
     "def now:$__now;"
 ) + "".join(f'def {name}:error("{name} is not available in workflows");' for name in _REFUSED)
@@ -48,7 +48,7 @@ _QUOTE = re.compile(r'"(.*)"', re.DOTALL)
 
 
 class Expression:
-    """jq text that was found in a definition."""
+    """One jq expression of a definition."""
 
     __slots__ = ("_mentions", "_plain", "_programs", "text")
 
@@ -57,15 +57,15 @@ class Expression:
         self._plain = paths.parse(self.text)
         self._mentions = tuple(sorted(set(_NAMED.findall(self.text)))) if self._plain is None else ()
         self._programs: dict[tuple[str, ...], Any] = {}
-        """By the arguments that are there: the compiled text, or why it does not compile."""
+        """The compiled text, or the error of its compilation, by the names of the available arguments."""
 
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"
 
     def evaluate(self, value: Any, arguments: Arguments) -> Any:
-        """The one result on `value`; null where there is none, an array of them where there are many.
+        """Return the result on `value`: null for no result, an array for several results.
 
-        Raises WorkflowError of type `expression`, whose detail shows the text and never the data.
+        Raises WorkflowError of type `expression`; its detail shows the text and never the data.
         """
         plain = self._plain
         if plain.__class__ is paths.Path:
@@ -118,12 +118,12 @@ class Expression:
 
 @lru_cache(maxsize=4096)
 def expression(text: str) -> Expression:
-    """The expression of that text; the same object each time, so that it is compiled once."""
+    """Return the expression of a text; the same object each time, so that it is compiled once."""
     return Expression(text)
 
 
 def check(text: str, variables: Iterable[str]) -> str | None:
-    """Why the expression could not be compiled where `variables` are known; None where it can."""
+    """Return the error of compiling the expression with these variables; None if it compiles."""
     known = tuple(sorted(variables))
     text = text.strip()
     plain = paths.parse(text)
@@ -140,7 +140,7 @@ def check(text: str, variables: Iterable[str]) -> str | None:
 
 
 def compiles(text: str) -> bool:
-    """Whether the text is an expression, whatever it names with `$`."""
+    """Tell whether the text is an expression, with any variables."""
     return bool(text.strip()) and check(text, _NAMED.findall(text)) is None
 
 
@@ -173,7 +173,7 @@ def _unknown(name: str, known: tuple[str, ...]) -> str:
 
 
 def _compile_fault(error: ValueError, known: tuple[str, ...]) -> str:
-    """The first thing that jq says about a text, in its own lines and columns."""
+    """Return jq's first message about a text, with line and column in the text."""
     first = str(error).split("\n", 1)[0].removeprefix("jq: error: ")
     place = _PLACE.search(first)
     what = first[: place.start()] if place else first
@@ -185,16 +185,16 @@ def _compile_fault(error: ValueError, known: tuple[str, ...]) -> str:
 
 
 def _without_data(message: str, text: str) -> str:
-    """What jq says about a failure, less the data that it quotes.
+    """Return jq's message about a failure without the data that it quotes.
 
-    What stands in the text itself stays, and so does what the author says by `error`.
+    Parts of the expression's text are kept, and also messages of the function `error`.
     """
     message = message.split(" (while parsing", 1)[0]
     if pair := _PAIR.match(message):
         return f"{pair[1]} and {pair[2]} {pair[3]}"
     message = _VALUE.sub(lambda value: value[0] if value[2] in text else value[1], message)
     if (given := _GIVEN.match(message)) and "error" not in text:
-        return f"what is given {given[1]}"
+        return f"the given value {given[1]}"
     if "error" not in text:
         message = _QUOTE.sub(lambda quote: quote[0] if quote[1] in text else "…", message)
     if message.startswith("Cannot "):

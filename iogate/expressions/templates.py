@@ -1,8 +1,8 @@
-"""Trees of a definition in which strings may be expressions, evaluated as a whole.
+"""Templates: trees of a definition in which strings may be expressions, evaluated as a whole.
 
 Called by `compiler.program`, which builds them once, and by the engine. Four kinds of nodes:
-literals, expressions, strings with expressions inside, and containers of these. A literal part of
-a definition is returned as it is: nobody may mutate a result.
+literals, expressions, strings with embedded expressions, and containers of these. A literal part of
+a definition is returned unchanged: callers must not mutate a result.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ from iogate.expressions.language import Expression, compiles, expression
 
 
 class Template(Protocol):
+    """A tree that can be evaluated."""
+
     def evaluate(self, value: Any, arguments: Arguments, /) -> Any:
-        """The tree with each expression replaced by its result on `value`."""
+        """Return the tree with each expression replaced by its result on `value`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Literal:
+    """A constant."""
+
     value: Any
 
     def evaluate(self, value: Any, arguments: Arguments) -> Any:
@@ -33,7 +37,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Interpolation:
-    """`Hello ${ .name }`: text in which expressions stand."""
+    """Text with embedded expressions: `Hello ${ .name }`."""
 
     parts: tuple[str | Expression, ...]
 
@@ -45,7 +49,7 @@ class Interpolation:
 
 @dataclass(frozen=True, slots=True)
 class Loose:
-    """Text that is what it evaluates to, and itself where it does not compile or fails: mode `loose`."""
+    """Text of mode `loose`: its result as an expression, or the text itself if evaluation fails."""
 
     text: str
     source: Template
@@ -59,6 +63,8 @@ class Loose:
 
 @dataclass(frozen=True, slots=True)
 class Members:
+    """An object."""
+
     members: tuple[tuple[str, Template], ...]
 
     def evaluate(self, value: Any, arguments: Arguments) -> dict[str, Any]:
@@ -67,6 +73,8 @@ class Members:
 
 @dataclass(frozen=True, slots=True)
 class Elements:
+    """An array."""
+
     elements: tuple[Template, ...]
 
     def evaluate(self, value: Any, arguments: Arguments) -> list[Any]:
@@ -74,9 +82,9 @@ class Elements:
 
 
 def template(source: Any, text: Callable[[str], Template] | None = None) -> Template:
-    """The template of a free value: strings are expressions where they say `${ … }`.
+    """Return the template of a value, in which strings with `${ … }` are expressions.
 
-    `text` decides otherwise, such as `loose`.
+    `text` replaces this rule for strings, such as `loose`.
     """
     match source:
         case str():
@@ -96,14 +104,14 @@ def template(source: Any, text: Callable[[str], Template] | None = None) -> Temp
 
 
 def bare(source: Any) -> Template:
-    """The template of a property that is an expression by its type: a string needs no `${ … }`."""
+    """Return the template of a property of the type expression, which needs no `${ … }`."""
     if not isinstance(source, str):
         return template(source)
     return expression(whole(source) or source)
 
 
 def loose(text: str) -> Template:
-    """The template of a string in mode `loose`: an expression where it can be one, in `${ … }` or not."""
+    """Return the template of a string in mode `loose`: an expression if it compiles, else text."""
     strict = _string(text)
     if not isinstance(strict, Literal):
         return Loose(text, strict)
@@ -111,7 +119,7 @@ def loose(text: str) -> Template:
 
 
 def whole(text: str) -> str | None:
-    """The expression of a string that is nothing but one `${ … }`."""
+    """Return the expression of a string that consists of one `${ … }` only; None otherwise."""
     stripped = text.strip()
     if not stripped.startswith("${"):
         return None
@@ -120,18 +128,18 @@ def whole(text: str) -> str | None:
 
 
 def pieces(text: str) -> tuple[str | Expression, ...]:
-    """A string as the texts and the expressions that it is made of."""
+    """Split a string into texts and expressions."""
     inner = whole(text)
     return tuple(_parts(text)) if inner is None else (expression(inner),)
 
 
 def loose_pieces(text: str) -> tuple[str | Template, ...]:
-    """The same in mode `loose`, where a text that compiles is an expression."""
+    """Split a string in mode `loose`, where a text that compiles is an expression."""
     return pieces(text) if "${" in text or not compiles(text) else (loose(text),)
 
 
 def embedded(text: str) -> tuple[str, ...]:
-    """Every expression in a free string."""
+    """Return the expressions in a string."""
     return tuple(part.text for part in _parts(text) if isinstance(part, Expression))
 
 
@@ -160,9 +168,9 @@ def _parts(text: str) -> Iterator[str | Expression]:
 
 
 def _closing(text: str, at: int) -> int:
-    """Index of the brace that closes an expression that starts at `at`; -1 where none does.
+    """Return the index of the brace that closes the expression at `at`; -1 if there is none.
 
-    Knows jq's strings, what they interpolate, and comments: braces there do not count.
+    Braces in jq's strings, interpolations and comments are skipped.
     """
     open_ones: list[str] = []
     while at < len(text):
@@ -186,14 +194,14 @@ def _closing(text: str, at: int) -> int:
                 return -1
         elif character == "#":
             newline = text.find("\n", at)
-            # a comment without an end of line would swallow the closing brace
+            # A comment without an end of line would include the closing brace.
             at = newline if newline >= 0 else at
         at += 1
     return -1
 
 
 def _text(result: Any) -> str:
-    """A result as it reads inside a text: strings as they are, all else as JSON, as jq's `tostring` does."""
+    """Return a result as text: strings unchanged, other values as JSON, like jq's `tostring`."""
     if isinstance(result, str):
         return result
     try:

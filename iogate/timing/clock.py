@@ -1,8 +1,8 @@
-"""The store's clock, followed from afar.
+"""Local copy of the store's clock.
 
-Leases, timers and due times are in milliseconds of the store's own clock, so that hosts whose clocks
-differ agree. A worker learns that time with each take and goes on from it by the monotonic clock,
-which no administrator can set back.
+Leases, timers and due times are in milliseconds of the store's clock, so that hosts whose clocks differ
+agree. A worker receives that time with each request for runs and advances it by the monotonic clock, which
+cannot be set back.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import time
 
 
 def epoch_ms() -> int:
-    """This host's wall clock; only for what no other host compares."""
+    """Return this host's wall clock in epoch milliseconds; only for times that no other host compares."""
     return time.time_ns() // 1_000_000
 
 
 class StoreClock:
-    """The store's time as of the last answer, plus what has passed here since; at first, this host's own."""
+    """The store's time at the last observation plus the time since; initially this host's own time."""
 
     def __init__(self) -> None:
         self.observe(epoch_ms())
 
     def observe(self, store_now_ms: int) -> None:
-        """Take over what an answer said. It took its time: this clock is late, never early."""
+        """Set the store's time from a reply. The reply took some time, so this clock is late, never early."""
         self._offset_ms = store_now_ms - time.monotonic() * 1000
 
     def now_ms(self) -> int:

@@ -1,10 +1,9 @@
-"""Cron expressions in a time zone: when the next tick is due, over changes of the clock.
+"""Cron expressions in a time zone: next due time, also across DST changes.
 
-Used by compiler (checks) and by store and worker (due moments), through `compiler.schedules`. Pure.
-croniter knows the fields; it is asked for wall-clock times without a zone only, and what daylight
-saving does to them is decided here: an expression whose hour field starts with `*` goes by elapsed time,
-any other by the wall clock, with one tick for each time that it names: one in the hour that is skipped
-comes when the clock jumps, one in the hour that comes twice comes the first time.
+Used by compiler (checks) and by store and worker (due times), through `compiler.schedules`. Pure.
+croniter evaluates the fields, for wall-clock times without a zone; this module handles DST: an expression
+whose hour field starts with `*` follows elapsed time, any other the wall clock, with one tick per named
+time: a tick in the skipped hour fires when the clock jumps, a tick in the repeated hour fires the first time.
 """
 
 from __future__ import annotations
@@ -22,36 +21,39 @@ NAMES: Final = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midni
 _FIELDS: Final = ("minute", "hour", "day of month", "month", "day of week")
 _FIELD: Final = re.compile(r"(?!R$)[0-9A-Za-z*?,/#-]+", re.IGNORECASE)
 """Without croniter's random fields: a tick must be the same for every worker."""
-_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - wall-clock time, its zone is decided elsewhere
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - wall-clock time; the zone is applied later
 _STEP: Final = timedelta(hours=6)
-"""No zone changes its clock twice within it."""
+"""No zone changes its clock twice within this time."""
 _SECOND: Final = timedelta(seconds=1)
 
 
 class InvalidCron(ValueError):
-    """An expression that is none, or whose moment never comes; the message says what was expected."""
+    """An invalid expression, or one that never fires; the message gives the expected form."""
 
 
 class UnknownZone(ValueError):
-    """No time zone of the IANA database has this name."""
+    """A name that is not a time zone of the IANA database."""
 
 
 def zone(name: str) -> ZoneInfo:
-    """The zone of an IANA name such as `Europe/Berlin`. Raises UnknownZone."""
+    """Return the zone of an IANA name such as `Europe/Berlin`.
+
+    Raises UnknownZone.
+    """
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        # ValueError: a name that leads out of the database; OSError: the name of one of its folders.
+        # ValueError: a name outside of the database; OSError: the name of one of its folders.
         raise UnknownZone(
-            f'no time zone "{name[:60]}"; expected an IANA name such as Europe/Berlin'
+            f'unknown time zone "{name[:60]}"; expected an IANA name such as Europe/Berlin'
         ) from None
 
 
 class Cron:
-    """One expression in one zone: 5 fields, or 6 with the seconds first, or a name such as `@daily`."""
+    """Cron expression in a time zone: 5 fields, or 6 with the seconds first, or a name such as `@daily`."""
 
     def __init__(self, text: str, zone_name: str = "UTC") -> None:
-        """Raises InvalidCron or UnknownZone."""
+        """Parse the expression. Raises InvalidCron or UnknownZone."""
         self._zone = zone(zone_name)
         self._text = " ".join(text.split())
         fields = self._text.split(" ")
@@ -60,9 +62,9 @@ class Cron:
         self._wall_after(_EPOCH)
 
     def after_ms(self, instant_ms: int) -> int:
-        """The first moment after this one, in milliseconds since 1970.
+        """Return the first due time after an instant, both in milliseconds since 1970.
 
-        Raises InvalidCron where none comes in fifty years.
+        Raises InvalidCron if there is none within fifty years.
         """
         instant = datetime.fromtimestamp(instant_ms // 1000, UTC)
         wall = self._wall(instant)
@@ -75,13 +77,13 @@ class Cron:
                 return int(moment.timestamp()) * 1000
             before, after = change.replace(tzinfo=None) + offset, self._wall(change)
             if not self._elapsed and after > before > found - (after - before):
-                return int(change.timestamp()) * 1000  # its hour is skipped: it comes as the clock jumps
+                return int(change.timestamp()) * 1000  # DST spring-forward: fires when the clock jumps
             instant = change
-            # What the clock shows twice was met already, where it goes by the wall.
+            # DST fall-back: a wall-clock schedule has already fired in the first of the two equal hours.
             wall = (after if self._elapsed else max(before, after)) - _SECOND
 
     def newest_ms(self, first_ms: int, until_ms: int, most: int) -> list[int]:
-        """The last `most` moments from `first_ms` (itself one) to `until_ms`, oldest first."""
+        """Return the last `most` due times from `first_ms` (itself one) to `until_ms`, oldest first."""
         span_ms = 1000 * most
         while True:
             start_ms = max(first_ms, until_ms - span_ms)
@@ -98,7 +100,7 @@ class Cron:
         try:
             found: datetime = croniter(self._text, wall, second_at_beginning=True).get_next(datetime)
         except CroniterBadDateError:
-            raise InvalidCron(f'"{self._text}" never comes') from None
+            raise InvalidCron(f'"{self._text}" never fires') from None
         return found
 
     def _offset(self, instant: datetime) -> timedelta:
@@ -108,7 +110,7 @@ class Cron:
         return instant.astimezone(self._zone).replace(tzinfo=None, fold=0)
 
     def _change(self, after: datetime, until: datetime) -> datetime | None:
-        """The first second in (after, until] at which the clock is another number of hours off."""
+        """Return the first second in (after, until] at which the UTC offset differs; None if it does not."""
         offset = self._offset(after)
         while after < until:
             ahead = min(after + _STEP, until)
@@ -126,7 +128,10 @@ class Cron:
 
 @lru_cache(256)
 def cron(text: str, zone_name: str) -> Cron:
-    """A Cron, kept: a worker asks the same ones again and again."""
+    """Return the Cron of an expression, from a cache.
+
+    Raises InvalidCron or UnknownZone.
+    """
     return Cron(text, zone_name)
 
 
@@ -137,7 +142,7 @@ def _utc(wall: datetime) -> datetime:
 def _check(text: str, fields: list[str]) -> None:
     if text.startswith("@"):
         if text not in NAMES:
-            raise InvalidCron(f'no schedule is called "{text[:40]}"; there is {", ".join(NAMES)}')
+            raise InvalidCron(f'unknown schedule "{text[:40]}"; expected one of {", ".join(NAMES)}')
         return
     if len(fields) not in (5, 6) or not text:
         raise InvalidCron(
@@ -148,9 +153,9 @@ def _check(text: str, fields: list[str]) -> None:
     for index, (name, field) in enumerate(zip(names, fields, strict=True)):
         alone = " ".join(field if each == index else "*" for each in range(len(fields)))
         if not _FIELD.fullmatch(field) or not _expands(alone):
-            raise InvalidCron(f'"{field[:40]}" is no {name}')
+            raise InvalidCron(f'"{field[:40]}" is not a valid {name}')
     if not _expands(text):
-        raise InvalidCron(f'"{text[:80]}" is no cron expression')
+        raise InvalidCron(f'"{text[:80]}" is not a valid cron expression')
 
 
 def _expands(text: str) -> bool:

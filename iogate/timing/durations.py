@@ -1,7 +1,7 @@
-"""Lengths of time as people and the DSL write them: `5m`, `1h30m`, `PT5M`, `P1M`, `{minutes: 5}`.
+"""Durations in the forms of settings and the DSL: `5m`, `1h30m`, `PT5M`, `P1M`, `{minutes: 5}`.
 
 Used by documents and compiler (limits, timeouts, retention) and by the engine (waits, retries). Pure:
-a calendar part needs an instant to have a length, and that instant is handed in.
+a duration in months has a length only from an instant, which the caller gives.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ _ISO = re.compile(
     rf"(?:T(?=[0-9])(?:{_NUMBER}H)?(?:{_NUMBER}M)?(?:{_NUMBER}S)?)?"
 )
 _LONGEST: Final = 100
-# Ten thousand years: beyond it neither calendars nor 64-bit clocks mean anything.
+# Ten thousand years, more than calendars support.
 _MOST_MS: Final = 10_000 * 366 * _MS["d"]
 _MEAN_MONTH_MS: Final = 2_629_746_000
 
 
 class InvalidDuration(ValueError):
-    """A text or object that is no duration; the message says what was expected."""
+    """A text or object that is not a duration; the message gives the expected form."""
 
 
 class TooLong(InvalidDuration):
-    """A duration that no calendar holds."""
+    """A duration beyond the range of the calendar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duration:
-    """Whole calendar months, and milliseconds beside them."""
+    """Length of time in whole calendar months plus milliseconds."""
 
     months: int = 0
     milliseconds: int = 0
@@ -53,16 +53,17 @@ class Duration:
     def seconds(self) -> float:
         """The length in seconds.
 
-        Raises InvalidDuration where it holds months: they have a length only from a given instant.
+        Raises InvalidDuration if it has months, which have a length only from a given instant.
         """
         if self.months:
             raise InvalidDuration(f"{format_duration(self)} has no fixed length; use days")
         return self.milliseconds / 1000
 
     def after_ms(self, instant_ms: int) -> int:
-        """The instant this long after another, both in milliseconds since 1970, in UTC.
+        """Return the instant this long after another, both in milliseconds since 1970, in UTC.
 
-        The 31st plus a month is the last day of the next month. Months go first, then the rest.
+        Months are added first; the 31st plus a month is the last day of the next month.
+        Raises TooLong beyond the year 9999.
         """
         if not self.months:
             return instant_ms + self.milliseconds
@@ -76,19 +77,25 @@ class Duration:
 
 
 def parse_duration(text: str) -> Duration:
-    """Read ISO 8601 (`PT5M`, `P1Y2M`, `P2W`, fractions) or the short form (`5m`, `1h30m`, `250ms`)."""
+    """Parse ISO 8601 (`PT5M`, `P1Y2M`, `P2W`, fractions) or the short form (`5m`, `1h30m`, `250ms`).
+
+    Raises InvalidDuration.
+    """
     if not text or len(text) > _LONGEST:
         raise InvalidDuration(f"expected {FORMS}")
     return parse_iso(text) if text[0] == "P" else _short(text)
 
 
 def parse_iso(text: str) -> Duration:
-    """Read an ISO 8601 duration, the only text form of the DSL."""
+    """Parse an ISO 8601 duration, the only text form of the DSL.
+
+    Raises InvalidDuration.
+    """
     found = _ISO.fullmatch(text) if len(text) <= _LONGEST else None
     if found is None:
         raise InvalidDuration("expected an ISO 8601 duration such as PT5M, PT0.5S or P1DT12H")
     years, months, *rest = found.groups()
-    # A fraction of a month has no calendar meaning: it counts as so much of a mean month.
+    # A fraction of a month has no calendar meaning: it counts as a fraction of a mean month.
     fraction, whole = math.modf(_part(years, 12) + _part(months, 1))
     units = ("w", "d", "h", "m", "s")
     total = sum(_part(value, _MS[unit]) for value, unit in zip(rest, units, strict=True))
@@ -96,7 +103,10 @@ def parse_iso(text: str) -> Duration:
 
 
 def from_object(parts: Mapping[str, object]) -> Duration:
-    """Read the DSL's duration object, such as `{minutes: 1, seconds: 30}`."""
+    """Parse the DSL's duration object, such as `{minutes: 1, seconds: 30}`.
+
+    Raises InvalidDuration.
+    """
     total = 0.0
     for name, value in parts.items():
         if name not in _OBJECT:
@@ -108,7 +118,10 @@ def from_object(parts: Mapping[str, object]) -> Duration:
 
 
 def read_duration(value: object) -> Duration:
-    """Read what a DSL duration may be once expressions are evaluated: text or object."""
+    """Parse an evaluated DSL duration: text or object.
+
+    Raises InvalidDuration.
+    """
     if isinstance(value, str):
         return parse_duration(value)
     if isinstance(value, Mapping):
@@ -117,7 +130,7 @@ def read_duration(value: object) -> Duration:
 
 
 def format_duration(duration: Duration) -> str:
-    """The shortest text that reads back as the same duration: `1h30m`, or ISO 8601 with months."""
+    """Return the shortest text that parses to the same duration: `1h30m`, or ISO 8601 with months."""
     if duration.months:
         years, months = divmod(duration.months, 12)
         date = (f"{years}Y" if years else "") + (f"{months}M" if months else "")
@@ -146,7 +159,7 @@ def format_iso(duration: Duration) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """A length in seconds, as text for people."""
+    """Return a length in seconds as text for people: `1h30m`."""
     return format_duration(Duration(milliseconds=round(seconds * 1000)))
 
 

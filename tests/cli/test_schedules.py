@@ -82,7 +82,7 @@ def test_what_no_clock_brings_is_due_at_the_apply(project: Cli, schedule: str) -
 def test_a_schedule_that_cannot_be_kept_is_refused_with_its_place(project: Cli) -> None:
     project.write("workflows.d/report.yaml", REPORT % "schedule: {cron: '61 * * * *'}")
     ran = project("apply", code=3)
-    assert 'workflows.d/report.yaml:3:18: error IOG330: "61" is no minute' in ran.err
+    assert 'workflows.d/report.yaml:3:18: error IOG330: "61" is not a valid minute' in ran.err
 
 
 def test_doctor_names_the_secrets_of_events_that_are_not_set(project: Cli) -> None:

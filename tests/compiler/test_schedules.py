@@ -99,19 +99,19 @@ FIELDS = "expected 5 fields (minute, hour, day of month, month, day of week), or
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("61 * * * *", '"61" is no minute'),
-        ("* 24 * * *", '"24" is no hour'),
-        ("* * 0 * *", '"0" is no day of month'),
-        ("* * * jam *", '"jam" is no month'),
-        ("* * * * 8", '"8" is no day of week'),
-        ("60 * * * * *", '"60" is no second'),
-        ("R * * * *", '"R" is no minute'),
-        ("H * * * *", '"H" is no minute'),
-        ("*/0 * * * *", '"*/0" is no minute'),
-        ("0 0 30 2 *", '"0 0 30 2 *" never comes'),
+        ("61 * * * *", '"61" is not a valid minute'),
+        ("* 24 * * *", '"24" is not a valid hour'),
+        ("* * 0 * *", '"0" is not a valid day of month'),
+        ("* * * jam *", '"jam" is not a valid month'),
+        ("* * * * 8", '"8" is not a valid day of week'),
+        ("60 * * * * *", '"60" is not a valid second'),
+        ("R * * * *", '"R" is not a valid minute'),
+        ("H * * * *", '"H" is not a valid minute'),
+        ("*/0 * * * *", '"*/0" is not a valid minute'),
+        ("0 0 30 2 *", '"0 0 30 2 *" never fires'),
         (
             "@reboot",
-            'no schedule is called "@reboot"; there is @yearly, @annually, @monthly, @weekly, @daily,'
+            'unknown schedule "@reboot"; expected one of @yearly, @annually, @monthly, @weekly, @daily,'
             " @midnight, @hourly",
         ),
         ("* *", f"{FIELDS}; got 2"),
@@ -243,7 +243,7 @@ def test_the_zone_is_that_of_iogate_or_else_that_of_all(tmp_path: Path) -> None:
             '"every" of a schedule is no expression: there is no run yet that has data',
         ),
         ("{every: {seconds: 0}}", "IOG331", '"every" of a schedule is longer than nothing'),
-        ("{cron: '* * 30 2 *'}", "IOG330", '"* * 30 2 *" never comes'),
+        ("{cron: '* * 30 2 *'}", "IOG330", '"* * 30 2 *" never fires'),
     ],
 )
 def test_what_cannot_be_kept_is_said(tmp_path: Path, schedule: str, code: str, message: str) -> None:

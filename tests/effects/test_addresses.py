@@ -118,7 +118,7 @@ async def test_a_literal_host_may_be_private_and_a_computed_one_must_be_listed(s
         assert (await do(effects, get(site.url))).error is None
         refused = await do(effects, get(site.url, computed=True))
     said = (
-        'host "127.0.0.1" came out of data and is not in "allow_hosts"; '
+        'host "127.0.0.1" came from data and is not in "allow_hosts"; '
         'add "127.0.0.1" to that setting to let computed URLs reach it'
     )
     assert failure(refused) == ("authorization", 403, said)
@@ -256,4 +256,4 @@ async def test_a_circle_of_redirects_ends(site: Site, effects: Effects) -> None:
 async def test_a_redirect_to_another_scheme_is_an_error(site: Site, effects: Effects) -> None:
     url = site.redirect("/a", "file:///etc/passwd")
     performed = await do(effects, get(url, redirect=True))
-    assert failure(performed)[2] == f"GET {site.url} redirected to something that is no http(s) URL"
+    assert failure(performed)[2] == f"GET {site.url} redirected to a location that is not an http(s) URL"

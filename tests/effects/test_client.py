@@ -56,5 +56,5 @@ async def test_a_gateway_that_does_not_answer_is_unreachable(site: Site) -> None
 
     site.handlers["/a"] = never
     async with Client(site.url, timeout_s=0.05) as client:
-        with pytest.raises(Unreachable, match=r": no answer in time$"):
+        with pytest.raises(Unreachable, match=r": no response in time$"):
             await client.request("GET", "/a")

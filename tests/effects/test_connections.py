@@ -70,5 +70,5 @@ async def test_an_answer_that_is_no_http_is_told_as_that(effects: Effects, answe
         performed = await do(effects, get(url))
     kind, status, detail = failure(performed)
     assert (kind, status) == ("communication", 500)
-    assert detail.endswith("failed: the answer is not valid HTTP")
+    assert detail.endswith("failed: the response is not valid HTTP")
     assert not performed.definite

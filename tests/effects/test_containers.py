@@ -114,7 +114,7 @@ async def test_no_variable_of_a_container_bends_the_command_line(
 ) -> None:
     kind, _, detail = failure(await do(effects, container("true", environment={name: "a\nb"})))
     assert kind == "configuration"
-    assert detail.startswith(f"the value of {name} has a line break")
+    assert detail.startswith(f"variable {name} cannot be passed to a container")
     assert calls(daemon) == []
 
 
@@ -122,7 +122,7 @@ async def test_no_variable_of_a_container_bends_the_command_line(
 async def test_what_is_no_name_of_a_variable_is_refused(effects: Effects, name: str) -> None:
     kind, _, detail = failure(await do(effects, container("true", environment={name: "1"})))
     assert kind == "configuration"
-    assert detail.endswith("is no name of an environment variable")
+    assert detail.endswith("is not a valid name of an environment variable")
 
 
 async def test_stdin_reaches_the_container(effects: Effects) -> None:
@@ -201,9 +201,7 @@ async def test_the_name_of_anothers_container_is_not_taken(effects: Effects, dae
     await do(effects, container("true", key="other"))
     kind, _, detail = failure(await do(effects, container("true")))
     assert kind == "configuration"
-    assert detail == (
-        'a container called "n-1.ns-t" is there already; remove it, or give this one another name'
-    )
+    assert detail == ('container "n-1.ns-t" exists already; remove it, or give this one another name')
     assert there(daemon) == ["n-1.ns-t"]
 
 

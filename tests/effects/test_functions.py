@@ -99,7 +99,7 @@ async def test_no_exception_of_a_function_reaches_the_worker(fault: BaseExceptio
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (float("nan"), "f:1.0.0@default returned what JSON cannot hold: nan is not a JSON number"),
+        (float("nan"), "f:1.0.0@default returned a value that is not JSON: nan is not a JSON number"),
         ("\ud800", "a text holds half a surrogate pair, which UTF-8 cannot encode"),
         (object(), "f:1.0.0@default returned a object"),
     ],

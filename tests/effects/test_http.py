@@ -179,7 +179,7 @@ async def test_an_answer_that_breaks_off_leaves_the_outcome_open(site: Site, eff
 
     site.handlers["/a"] = half
     performed = await do(effects, get(site.url + "/a"))
-    assert failure(performed)[2] == f"GET {site.url} failed: the connection broke within the answer"
+    assert failure(performed)[2] == f"GET {site.url} failed: the connection broke within the response"
     assert not performed.definite
 
 

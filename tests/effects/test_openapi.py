@@ -114,7 +114,7 @@ async def test_a_stored_document_is_read_from_the_revision(site: Site) -> None:
         kind, _, detail = failure(await do(effects, CallOpenApi(name="pong", document=uri)))
     assert kind == "configuration"
     assert detail == (
-        'the OpenAPI document does not serve: no operation "pong": it has ping; did you mean "ping"?'
+        'the OpenAPI document cannot be used: no operation "pong": it has ping; did you mean "ping"?'
     )
 
 
@@ -123,7 +123,7 @@ async def test_a_stored_document_is_read_from_the_revision(site: Site) -> None:
     [
         ("{", "the OpenAPI document cannot be read: the document:2:1: the YAML does not hold"),
         (b"\xff\xfe", "the OpenAPI document is not UTF-8 text"),
-        ("[]", "the OpenAPI document does not serve: it is no OpenAPI document: a mapping was expected"),
+        ("[]", "the OpenAPI document cannot be used: it is no OpenAPI document: a mapping was expected"),
     ],
 )
 async def test_a_document_that_is_none_is_a_configuration_error(

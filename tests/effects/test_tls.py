@@ -41,7 +41,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_told_with_what_to_do(por
         kind, status, detail = failure(await do(effects, get(f"https://localhost:{port}/")))
     assert (kind, status) == ("communication", 500)
     assert detail == (
-        f"GET https://localhost:{port} failed: its TLS certificate does not hold: self-signed certificate; "
+        f"GET https://localhost:{port} failed: its TLS certificate is not valid: self-signed certificate; "
         "the variable SSL_CERT_FILE can name a file of certificates to trust"
     )
 
@@ -55,7 +55,7 @@ async def test_a_certificate_of_another_name_is_told_as_that(
         assert (await do(effects, get(f"https://localhost:{port}/"))).output == "ok"
         detail = failure(await do(effects, get(f"https://127.0.0.1:{port}/")))[2]
     assert detail == (
-        f"GET https://127.0.0.1:{port} failed: its TLS certificate does not hold: "
+        f"GET https://127.0.0.1:{port} failed: its TLS certificate is not valid: "
         "IP address mismatch, certificate is not valid for '127.0.0.1'"
     )
     endpoints = {"https://shop.example": f"https://127.0.0.1:{port}"}

@@ -1,7 +1,7 @@
-"""What a call presents, and whether another try is worth it after a 401.
+"""Credentials of calls, and their retry after a 401.
 
-Called by `http`, which asks anew for each hop of a call. A credential serves one call; what outlives it,
-tokens and nonces, is in the process's `Authenticator`.
+Called by `calls` for each hop of a call. A credential serves one call; tokens and nonces, which outlive it,
+are in the process's `Authenticator`.
 """
 
 from __future__ import annotations
@@ -20,38 +20,40 @@ from iogate.effects.http.transport import Transport
 from iogate.engine.commands import Authentication
 
 NONCES: Final = 1024
-"""Places with users whose nonces are kept."""
+"""Maximum number of pairs of origin and user whose nonces are kept."""
 NONCES_OF_ONE: Final = 64
 
 Idle = OrderedDict[str, list[digest.Session]]
-"""Sessions of digest authentication that no call uses now, by place and user."""
+"""Sessions of digest authentication that no call uses at present, by origin and user."""
 
 
 class Credential(Protocol):
+    """Credential of one call."""
+
     async def present(self, method: str, url: URL) -> str | None:
-        """Give the value of `Authorization`; None where the server has to ask first.
+        """Return the value of `Authorization`; None if the server has to send a challenge first.
 
         Raises CallFailed and WorkflowError.
         """
 
     def refused(self, headers: CIMultiDict[str]) -> bool:
-        """Take note of a 401, and say whether to try exactly once more."""
+        """Record a 401, and return whether to try exactly once more."""
 
     def accepted(self) -> None:
-        """Take note of any other answer."""
+        """Record any other response."""
 
 
 class Authenticator:
-    """All tokens and nonces of one process."""
+    """Factory of credentials, with all tokens and nonces of one process."""
 
     def __init__(self, transport: Transport, *, tokens: Tokens | None = None) -> None:
         self._tokens = tokens if tokens is not None else Tokens(transport)
         self._idle: Idle = OrderedDict()
 
     def credential(self, authentication: Authentication) -> Credential:
-        """Make the credential of one call.
+        """Create the credential of one call.
 
-        Raises WorkflowError, of type configuration, for a policy that lacks something.
+        Raises WorkflowError, of type configuration, for an incomplete policy.
         """
         policy = policies.read(authentication)
         match policy:
@@ -69,7 +71,7 @@ class Authenticator:
 
 
 class _Fixed:
-    """Basic and bearer: the same for every request."""
+    """Basic or bearer credential: the same for every request."""
 
     def __init__(self, value: str) -> None:
         self._value = value
@@ -87,10 +89,10 @@ class _Fixed:
 
 
 class _Answering:
-    """Digest: answers a challenge, that of an earlier call to the same place where there was one.
+    """Digest credential: responds to a challenge, if possible to that of an earlier call to the same origin.
 
-    A nonce serves one call at a time: servers count its uses, and two calls under way may overtake each
-    other.
+    A nonce serves one call at a time: servers count its uses, and concurrent calls may arrive in another
+    order.
     """
 
     def __init__(self, policy: policies.Digest, idle: Idle) -> None:
@@ -99,7 +101,7 @@ class _Answering:
         self._session: digest.Session | None = None
         self._key = ""
         self._challenged = False
-        """A challenge of this very call was answered."""
+        """Whether this call has responded to a challenge."""
 
     async def present(self, method: str, url: URL) -> str | None:
         if self._session is None:
@@ -130,7 +132,7 @@ class _Answering:
 
 
 class _Bearing:
-    """OAuth 2.0 and OpenID Connect: bears a token, a new one where the resource refuses a kept one."""
+    """Credential of OAuth 2.0 and OpenID Connect: a token, replaced if the resource refuses a cached one."""
 
     def __init__(self, policy: policies.OAuth, tokens: Tokens) -> None:
         self._policy = policy

@@ -1,7 +1,7 @@
-"""Digest access authentication (RFC 7616): reads challenges, answers them, counts the uses of a nonce.
+"""Digest access authentication (RFC 7616): parses challenges, creates responses, counts uses of a nonce.
 
 Called by `credentials`. MD5 and SHA-256, each also as `-sess`, with `qop=auth` or, for old servers, none.
-A nonce serves until the server calls it stale, so that most calls need no second round trip.
+A nonce is reused until the server calls it stale, so that most calls need no second round trip.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Challenge:
 
 
 def challenges(headers: Sequence[str]) -> list[Challenge]:
-    """Read the values of `WWW-Authenticate`; what cannot be read ends the value it stands in."""
+    """Parse the values of `WWW-Authenticate`; a syntax error ends the value that contains it."""
     found: list[Challenge] = []
     for header in headers:
         at = 0
@@ -68,7 +68,7 @@ class Session:
     uses: int = 0
 
     def answer(self, method: str, uri: str) -> str:
-        """Give the value of `Authorization` for one more request; `uri` is the target as it is sent."""
+        """Return the value of `Authorization` for another request; `uri` is the request target as sent."""
         self.uses += 1
         count = f"{self.uses:08x}"
         username = self.policy.username
@@ -111,7 +111,7 @@ class Session:
 
 
 def session(policy: Digest, offered: Sequence[Challenge]) -> Session | None:
-    """Take up the first challenge that can be answered: servers name the one they like best first."""
+    """Return a session for the first supported challenge: servers list the preferred one first."""
     return next(_sessions(policy, offered), None)
 
 
@@ -138,7 +138,7 @@ def _sessions(policy: Digest, offered: Sequence[Challenge]) -> Iterator[Session]
 
 
 def stale(offered: Sequence[Challenge]) -> bool:
-    """Say whether only the nonce was refused, and not the password."""
+    """Tell whether only the nonce was refused, not the password."""
     return any(
         challenge.scheme == "digest" and challenge.parameters.get("stale", "").lower() == "true"
         for challenge in offered

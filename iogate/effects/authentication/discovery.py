@@ -1,7 +1,7 @@
-"""Where an authority has its endpoints: by rule, or by the word of its document.
+"""Endpoints of an authority: from its policy, or from its discovery document.
 
-Called by `tokens`. What a provider names is trusted as a redirection is: on its own origin as far as the
-authority itself, elsewhere with caution.
+Called by `tokens`. An endpoint in the document is trusted like a redirect: on the provider's own origin like
+the authority itself, elsewhere as REDIRECTED.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from iogate.effects.http.transport import Transport, more_cautious
 
 DOCUMENT: Final = "/.well-known/openid-configuration"
 MAX_ANSWER: Final = 1024 * 1024
-"""Bytes of a discovery document, or of an answer with a token."""
+"""Maximum size of a discovery document or of a token response, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """An address of the authorization server, and how far it is trusted."""
+    """An address of the authorization server, and the trust in it."""
 
     url: URL
     trust: Trust
@@ -37,16 +37,18 @@ class Endpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Provider:
+    """Endpoints of an authorization server."""
+
     token: Endpoint
     introspection: Endpoint | None = None
     issuer: str | None = None
-    """What the provider says of itself."""
+    """Issuer that the discovery document names."""
 
 
 def by_rule(policy: OAuth) -> Provider:
-    """Give the endpoints below the authority.
+    """Return the endpoints below the authority, without discovery.
 
-    Raises WorkflowError where one is no address.
+    Raises WorkflowError if an endpoint is not a valid address.
     """
     return Provider(
         token=_below(policy, policy.token_path),
@@ -67,7 +69,7 @@ def _trust(policy: OAuth) -> Trust:
 
 
 async def discover(policy: OAuth, transport: Transport) -> Provider:
-    """Read the discovery document of an OpenID provider; an authority may be its URL itself.
+    """Fetch the discovery document of an OpenID provider; an authority may be the URL of the document.
 
     Raises CallFailed and WorkflowError.
     """

@@ -1,8 +1,8 @@
-"""The requests for access tokens: what a grant asks, how the client shows who it is, what an answer means.
+"""Requests for access tokens: grants, client authentication, and evaluation of the responses.
 
 Called by `tokens`. RFC 6749 (grants), RFC 8693 (token exchange), RFC 7523 (assertions of the client). A JWT
-for `client_secret_jwt` is signed here with HS256; one for `private_key_jwt` is given by the policy, as the
-standard wants, so that no private key is needed.
+for `client_secret_jwt` is signed here with HS256; the policy contains the one for `private_key_jwt`, as the
+standard requires, so that no private key is needed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from iogate.effects.http.request import Request
 
 ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTED_S: Final = 60
-"""Lifetime of a client's assertion."""
+"""Lifetime of a client's assertion, in seconds."""
 
 _CODE: Final = re.compile(r"[A-Za-z_]{1,64}")
 _HINTS: Final = {
@@ -44,12 +44,12 @@ Fields = list[tuple[str, str]]
 
 
 def request(url: URL, policy: OAuth, *, refresh: str = "") -> Request:
-    """Build the request for a token; `refresh` is a refresh token to use in place of the policy's grant."""
+    """Build the token request; `refresh` is a refresh token to use instead of the policy's grant."""
     return _post(url, policy, _refresh(refresh) if refresh else _grant(policy))
 
 
 def introspection(url: URL, policy: OAuth, token: str) -> Request:
-    """Build the question whose token it is (RFC 7662)."""
+    """Build the introspection request for a token (RFC 7662)."""
     return _post(url, policy, [("token", token), ("token_type_hint", "access_token")])
 
 
@@ -87,12 +87,12 @@ def _grant(policy: OAuth) -> Fields:
 
 
 def _refresh(token: str) -> Fields:
-    """Ask for the same as before: RFC 6749, section 6, takes an absent scope for the granted one."""
+    """Return the fields of a refresh; an absent scope means the granted one (RFC 6749, section 6)."""
     return [("grant_type", "refresh_token"), ("refresh_token", token)]
 
 
 def _members(fields: Fields) -> dict[str, str | list[str]]:
-    """Give the fields as JSON: a name that stands more than once becomes a list."""
+    """Return the fields as a JSON object, in which repeated names become a list."""
     members: dict[str, str | list[str]] = {}
     for name, value in fields:
         before = members.get(name)
@@ -104,7 +104,7 @@ def _members(fields: Fields) -> dict[str, str | list[str]]:
 
 
 def _client(client: Client, audience: str, headers: CIMultiDict[str]) -> Fields:
-    """Show who the client is, in fields or in a header."""
+    """Authenticate the client, by the returned fields or by a header."""
     match client.method:
         case "client_secret_basic":
             # RFC 6749, section 2.3.1: both parts are form-encoded before they are joined.
@@ -149,11 +149,11 @@ def _base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
-# What answers mean.
+# Responses
 
 
 def refusal(body: Any) -> str:
-    """Say why the server refused, by the code of RFC 6749; its free text may repeat what was sent."""
+    """Return the error code of RFC 6749 with advice; the free text may repeat secrets and is left out."""
     code = body.get("error") if isinstance(body, Mapping) else None
     if not isinstance(code, str) or not _CODE.fullmatch(code):
         return ""
@@ -162,9 +162,9 @@ def refusal(body: Any) -> str:
 
 
 def issuer(answer: Mapping[str, Any]) -> str | None:
-    """Tell who issued the tokens of an answer, None where they do not say.
+    """Return the issuer of the tokens of a response; None if the tokens do not name it.
 
-    Their signatures are not looked at: they come straight from the server that was asked for them.
+    Signatures are not verified: the tokens come directly from the authorization server.
     """
     for name in ("access_token", "id_token"):
         token = answer.get(name)

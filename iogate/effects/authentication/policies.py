@@ -1,7 +1,7 @@
-"""What an evaluated policy means: its members as types, or a clear word about the one that is amiss.
+"""Parsing and validation of evaluated authentication policies.
 
-Called by `credentials`. The shapes of documents are checked when they are read; a member that is an
-expression, and a policy that comes whole out of a secret, are only known here.
+Called by `credentials`. The compiler validates the documents; members from expressions, and policies from
+a secret, can be validated only here.
 """
 
 from __future__ import annotations
@@ -35,33 +35,39 @@ CLIENT_METHODS: Final = (
 )
 ENCODINGS: Final = ("application/x-www-form-urlencoded", "application/json")
 DEFAULT_ENDPOINT: Final = "/oauth2/token"
-"""Where an authority of `oauth2` gives tokens, below its address."""
+"""Default path of the token endpoint of `oauth2`, below the authority."""
 WELL_KNOWN: Final = "/.well-known/"
-"""What the URL of a discovery document has in its path."""
+"""Part of the URL of each discovery document."""
 
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Basic:
+    """Policy of `basic`."""
+
     username: str
     password: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bearer:
+    """Policy of `bearer`."""
+
     token: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Digest:
+    """Policy of `digest`."""
+
     username: str
     password: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Client:
-    """How the workflow shows the authorization server who it is."""
+    """Client authentication at the authorization server."""
 
     id: str = ""
     secret: str = field(default="", repr=False)
@@ -71,6 +77,8 @@ class Client:
 
 @dataclass(frozen=True, kw_only=True)
 class SecurityToken:
+    """Subject or actor token of a token exchange."""
+
     token: str = field(repr=False)
     type: str
 
@@ -82,15 +90,15 @@ class OAuth:
     scheme: Literal["oauth2", "oidc"]
     authority: str
     computed: bool
-    """True where the authority's host came out of data."""
+    """True if the authority's host came from data."""
     foreign: bool
-    """True where a function from another host names it."""
+    """True if a function from another host names the authority."""
     grant: Grant
     client: Client
     encoding: Encoding
     token_path: str
     introspection_path: str
-    """"" where the policy names none."""
+    """"" if the policy names none."""
     issuers: tuple[str, ...]
     scopes: tuple[str, ...]
     audiences: tuple[str, ...]
@@ -99,14 +107,14 @@ class OAuth:
     subject: SecurityToken | None
     actor: SecurityToken | None
     key: str
-    """Names the policy by its content, and gives none of it away."""
+    """Hash of the policy's content."""
 
     @property
     def discovered(self) -> bool:
-        """True where a document of the authority names its endpoints.
+        """Whether a discovery document of the authority names its endpoints.
 
-        The standard's own examples of `oauth2` give the URL of such a document; a token endpoint that the
-        author names goes before it.
+        The standard's examples of `oauth2` give the URL of such a document; a token endpoint that the author
+        names has priority.
         """
         if self.scheme == "oidc":
             return True
@@ -117,13 +125,14 @@ Policy = Basic | Bearer | Digest | OAuth
 
 
 def configuration(detail: str) -> WorkflowError:
+    """Return the error of an incomplete or invalid policy."""
     return WorkflowError("configuration", title="Authentication is not complete", detail=detail)
 
 
 def read(authentication: Authentication) -> Policy:
-    """Read an evaluated policy.
+    """Parse an evaluated policy.
 
-    Raises WorkflowError, of type configuration, that names the member which is missing or does not fit.
+    Raises WorkflowError, of type configuration, that names the missing or invalid member.
     """
     members = _Members(authentication.scheme, authentication.parameters)
     match authentication.scheme:
@@ -142,7 +151,7 @@ def read(authentication: Authentication) -> Policy:
         case "oauth2" | "oidc":
             return _oauth(authentication.scheme, authentication, members)
         case other:
-            raise configuration(f'authentication by "{other}" is not known')
+            raise configuration(f'unknown authentication scheme "{other}"')
 
 
 def _oauth(scheme: Literal["oauth2", "oidc"], authentication: Authentication, members: _Members) -> OAuth:
@@ -221,7 +230,7 @@ def _key(authentication: Authentication) -> str:
 
 
 class _Members:
-    """Members of a policy, each read with the word for it that an error uses."""
+    """Typed access to the members of a policy; all methods raise WorkflowError for an invalid member."""
 
     def __init__(self, name: str, source: Mapping[str, Any]) -> None:
         self.name = f"{name} authentication" if "." not in name else f'"{name}"'

@@ -1,12 +1,12 @@
-"""Access tokens of one process: kept in memory until shortly before they expire, shared by policy.
+"""Cache of the access tokens of one process: in memory until shortly before they expire, shared by policy.
 
-Called by `credentials`. All who need a token at one time wait for one request; when the last of them has
-gone, so has the request. Nothing of it is stored: another process, or this one after a restart, asks anew.
+Called by `credentials`. Concurrent callers wait for one request, which is cancelled when the last of them
+is. Tokens are not stored: another process, or this one after a restart, requests new ones.
 
     get ── held and fresh ────────────────────────────────────► token
       │                                                           ▲
       └─ under way, or begun: refresh token, else the grant ──────┘
-    discard: the resource refused it; what is left is its refresh token
+    discard: the resource refused the token; its refresh token is kept
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from iogate.effects.http.transport import Transport
 from iogate.errors import WorkflowError
 
 LIMIT_S: Final = 30.0
-"""For all requests that one token takes."""
+"""Timeout of all requests for one token, in seconds."""
 UNTOLD_S: Final = 300.0
-"""Life of a token whose server does not tell it; a 401 ends it sooner."""
+"""Default lifetime of a token without `expires_in`; a 401 ends it sooner."""
 MARGIN_S: Final = 30.0
 """A token is renewed this long before it expires, or at nine tenths of a shorter life."""
 PROVIDER_S: Final = 3600.0
@@ -44,14 +44,16 @@ _BEARER: Final = frozenset({"bearer", "n_a", ""})
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Token:
+    """An access token with its refresh token."""
+
     value: str = field(repr=False)
     fresh_until: float
-    """On the monotonic clock."""
+    """Time on the monotonic clock."""
     refresh: str = field(default="", repr=False)
 
 
 class Refused(CallFailed):
-    """The authorization server said no."""
+    """The authorization server refused to issue a token."""
 
     def __init__(self, detail: str, sent_to: str | None = None) -> None:
         error = WorkflowError("authentication", title="Authentication failed", detail=detail, sent_to=sent_to)
@@ -59,6 +61,8 @@ class Refused(CallFailed):
 
 
 class Tokens:
+    """Cache of access tokens and of discovered providers."""
+
     def __init__(self, transport: Transport, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._transport = transport
         self._clock = clock
@@ -67,9 +71,9 @@ class Tokens:
         self._flights: dict[str, _Flight] = {}
 
     async def get(self, policy: OAuth) -> tuple[Token, bool]:
-        """Give a token, and whether it was there already.
+        """Return a token, and whether it came from the cache.
 
-        Raises CallFailed where none is to be had, and WorkflowError for a policy that cannot work.
+        Raises CallFailed if no token can be obtained, and WorkflowError for an invalid policy.
         """
         held = self._held.get(policy.key)
         if held is not None and self._clock() < held.fresh_until:
@@ -86,7 +90,7 @@ class Tokens:
                 del self._flights[policy.key]
 
     def discard(self, policy: OAuth, token: Token) -> None:
-        """The resource refused this token; one that has taken its place stays."""
+        """Expire a token that the resource refused, unless another one has replaced it."""
         if self._held.get(policy.key) is token:
             self._held[policy.key] = replace(token, fresh_until=float("-inf"))
 
@@ -94,11 +98,11 @@ class Tokens:
         try:
             async with asyncio.timeout(LIMIT_S):
                 provider = await self._provider(policy)
-                begun = self._clock()  # the life of a token counts from its making, at the latest
+                begun = self._clock()  # a token's lifetime begins before its response arrives
                 answer = await self._answer(policy, provider)
                 await self._check_issuer(policy, provider, answer)
         except CallFailed:
-            self._providers.pop(_place(policy), None)  # it may have moved
+            self._providers.pop(_place(policy), None)  # its endpoints may have changed
             raise
         except TimeoutError:
             detail = f"the authorization server gave no token within {LIMIT_S:g} s"
@@ -133,7 +137,7 @@ class Tokens:
                     grants.request(url, policy, refresh=held.refresh), provider.token, "token"
                 )
             except Refused:
-                self._held.pop(policy.key, None)  # its time is over: begin again with the grant
+                self._held.pop(policy.key, None)  # the refresh token has expired: use the grant again
             else:
                 return {"refresh_token": held.refresh, **refreshed}
         return await self._ask(grants.request(url, policy), provider.token, "token")
@@ -159,12 +163,12 @@ class Tokens:
             )
             said = await self._ask(question, provider.introspection, "introspection")
             if said.get("active") is False:
-                raise Refused("the authorization server calls the token that it gave inactive")
+                raise Refused("the authorization server reports its own token as inactive")
             found = said["iss"] if isinstance(said.get("iss"), str) else None
         found = found if found is not None else provider.issuer
         if found not in policy.issuers:
-            told = "does not say who issued it" if found is None else "was issued by another one"
-            raise Refused(f'the token {told}; "issuers" of {policy.scheme} lists who may issue it')
+            told = "does not name its issuer" if found is None else "has another issuer"
+            raise Refused(f'the token {told}; "issuers" of {policy.scheme} lists the allowed issuers')
 
     def _token(self, policy: OAuth, answer: Mapping[str, Any], begun: float) -> Token:
         value, kind = answer.get("access_token"), answer.get("token_type")
@@ -188,12 +192,15 @@ class Tokens:
 
 
 def _place(policy: OAuth) -> _Place:
-    """Where a provider is, and how far that is trusted."""
+    """Return the cache key of a provider: its address, and the trust in it."""
     return policy.authority, policy.computed, policy.foreign
 
 
 def _read(received: Received, shown: naming.Called) -> Mapping[str, Any]:
-    """Judge an answer of the authorization server: 4xx is its no, 429 and 5xx are its trouble."""
+    """Evaluate a response of the authorization server: 400, 401 and 403 are refusals, other errors retriable.
+
+    Raises CallFailed unless the response is a JSON object with a 2xx status.
+    """
     try:
         said = values.parse(received.body) if received.body else None
     except ValueError:
@@ -214,7 +221,7 @@ def _read(received: Received, shown: naming.Called) -> Mapping[str, Any]:
 
 
 class _Flight:
-    """One request for a token, and those who wait for it."""
+    """One request for a token, shared by its waiting callers."""
 
     def __init__(self, task: asyncio.Task[Token]) -> None:
         self._task = task

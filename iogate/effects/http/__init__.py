@@ -1,5 +1,5 @@
-"""One request over HTTP: how it is built, where it may go, how it is sent, what its answer is, how it fails.
+"""One HTTP request: construction, address policy, transport, response and errors.
 
-Nothing here knows authentication, or what kind of call it is for: `calls`, `authentication` and `openapi`
-stand on it.
+This package does not depend on authentication or on the kind of call: `calls`, `authentication` and
+`openapi` use it.
 """

@@ -1,16 +1,16 @@
-"""Where calls may go: the guard against requests that data, a redirect or DNS bends inwards.
+"""Address policy of calls: protection against server-side request forgery by data, redirects or DNS.
 
-Called by `calls` before each hop, and by its resolvers for each name that they look up: the connection is
-made to the very addresses that were checked, so a name that changes between check and use gains nothing.
+Called by `transport` before each request, and by its resolvers for each name: connections are made to the
+checked addresses only, which prevents DNS rebinding.
 
 Three degrees of trust in a URL:
 
     REVIEWED     the host is written in a reviewed file or in `endpoints`: any address
-    REDIRECTED   another server named it: public addresses, and what `allow_hosts` lists
-    COMPUTED     it came out of data: only what `allow_hosts` lists
+    REDIRECTED   another server named it: public addresses, and hosts in `allow_hosts`
+    COMPUTED     it came from data: only hosts in `allow_hosts`
 
-Never, whatever the trust: link-local addresses, the metadata services of clouds, and the store. An IPv6
-address that carries an IPv4 one for a translator or a tunnel is judged by both.
+Always forbidden: link-local addresses, the metadata services of clouds, and the store. An IPv6 address that
+embeds an IPv4 address for a translator or a tunnel must satisfy the rules for both.
 """
 
 from __future__ import annotations
@@ -32,20 +32,22 @@ Address = IPv4Address | IPv6Address
 
 
 class Trust(Enum):
+    """Trust in a URL, by its origin."""
+
     REVIEWED = "reviewed"
     REDIRECTED = "redirected"
     COMPUTED = "computed"
 
 
 class Forbidden(Exception):
-    """An address that this call must not reach; says which and what to do."""
+    """An address that this call must not reach; the message names it and the setting that allows it."""
 
 
 METADATA: Final = frozenset(
     ip_address(text)
     for text in ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254")
 )
-"""Metadata and host services of clouds that do not sit on a link-local address."""
+"""Metadata and host services of clouds that are not on a link-local address."""
 
 _LAST_32_BITS: Final = tuple(
     ip_network(text)
@@ -55,7 +57,7 @@ _LAST_32_BITS: Final = tuple(
         "64:ff9b::/96",  # NAT64, RFC 6052
     )
 )
-"""Prefixes before an IPv4 address that is all that the IPv6 address says; `::/96` (RFC 4291) is another."""
+"""Prefixes of IPv6 addresses that only embed an IPv4 address; `::/96` (RFC 4291) is another."""
 
 LOCAL_NAT64: Final = IPv6Network("64:ff9b:1::/48")
 """RFC 8215: the operator of a network chooses the prefix within it, and so the place of the IPv4 address."""
@@ -63,7 +65,7 @@ TEREDO: Final = IPv6Network("2001::/32")
 """RFC 4380."""
 
 GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
-"""All that IANA assigns to the public IPv6 internet; outside of it are local, translated and unassigned."""
+"""Range of the public IPv6 internet; addresses outside are local, translated or unassigned."""
 SPECIAL: Final = tuple(
     ip_network(text)
     for text in (
@@ -89,12 +91,12 @@ SPECIAL: Final = tuple(
     )
 )
 """Special-purpose ranges of IANA's registries that are not part of the public internet. They are listed
-because `is_global` of the standard library differs between Pythons and has ranges for translation and
-site-local addresses as public."""
+because `is_global` of the standard library differs between Python versions and takes ranges for translation
+and site-local addresses as public."""
 
 
 def unwrap(address: Address) -> Address:
-    """Give the IPv4 address inside an IPv6 one that only carries it: mapped, translated, NAT64, 6to4."""
+    """Return the IPv4 address that an IPv6 address only embeds: mapped, translated, NAT64, 6to4."""
     if isinstance(address, IPv4Address):
         return address
     if address.sixtofour is not None:
@@ -106,9 +108,9 @@ def unwrap(address: Address) -> Address:
 
 
 def carried(address: Address) -> tuple[Address, ...]:
-    """Return the address and all others that a translator or tunnel may make of it.
+    """Return the address and all addresses to which a translator or tunnel may map it.
 
-    For a prefix of local NAT64 that is one address for each length of the prefix (RFC 6052, section 2.2).
+    For local NAT64 there is one address for each length of the prefix (RFC 6052, section 2.2).
     """
     address = unwrap(address)
     bits = int(address)
@@ -124,10 +126,10 @@ def carried(address: Address) -> tuple[Address, ...]:
 
 
 def literal(host: str) -> Address | None:
-    """Give the address that a URL's host spells out, None for a name.
+    """Return the address that is a URL's host, None for a name.
 
-    Raises Forbidden for the old spellings (decimal, octal, hexadecimal, shortened) that C libraries take
-    for an address and readers do not.
+    Raises Forbidden for old notations of addresses (decimal, octal, hexadecimal, shortened), which C
+    libraries accept and reviewers overlook.
     """
     try:
         return unwrap(ip_address(host.partition("%")[0]))
@@ -141,28 +143,31 @@ def literal(host: str) -> Address | None:
 
 
 def is_public(address: Address) -> bool:
-    """Say whether an address, which `unwrap` gave, is one of the public internet."""
+    """Tell whether an address, after `unwrap`, is one of the public internet."""
     if isinstance(address, IPv6Address) and address not in GLOBAL_UNICAST:
         return False
     return not any(address in network for network in SPECIAL)
 
 
 class AddressPolicy:
-    """Judges URLs and addresses by the settings `allow_hosts` and `redis_url`."""
+    """Policy for URLs and addresses, from the settings `allow_hosts` and `redis_url`."""
 
     def __init__(self, *, allow_hosts: Sequence[str], redis_url: str | None) -> None:
         self._listed = [entry.lower() for entry in allow_hosts]
         self._stores = _stores(redis_url)
 
     async def admit(self, url: URL, trust: Trust) -> None:
-        """Judge the host as it is written; names are judged again by their addresses, in the resolver."""
+        """Check the host as written; the resolver checks the addresses of names.
+
+        Raises Forbidden.
+        """
         host, port = (url.raw_host or "").lower().rstrip("."), url.port or 0
         if trust is not Trust.REVIEWED and url.raw_user is not None:
             raise Forbidden("a URL that is not written in the workflow must not carry a user or password")
         address = literal(host)
         if trust is Trust.COMPUTED and not self._lists(host, port, address):
             raise Forbidden(
-                f'host "{host}" came out of data and is not in "allow_hosts"; '
+                f'host "{host}" came from data and is not in "allow_hosts"; '
                 f'add "{host}" to that setting to let computed URLs reach it'
             )
         if (host, port) in self._stores:
@@ -171,7 +176,10 @@ class AddressPolicy:
             await self.check(address, host=host, port=port, guarded=trust is not Trust.REVIEWED)
 
     async def check(self, address: Address, *, host: str, port: int, guarded: bool) -> None:
-        """Judge an address that a connection is about to be made to."""
+        """Check an address before a connection to it.
+
+        Raises Forbidden.
+        """
         for each in carried(address):
             if each.is_link_local or each in METADATA:
                 raise Forbidden(f'"{host}" is {each}, a link-local or metadata address; no call may reach it')
@@ -185,7 +193,7 @@ class AddressPolicy:
             )
 
     def _lists(self, host: str, port: int, address: Address | None, *, by_pattern: bool = True) -> bool:
-        """Say whether `allow_hosts` names it: `host`, `host:port`, an address, a network, `*.domain`, `*`."""
+        """Tell whether `allow_hosts` has it: `host`, `host:port`, an address, a network, `*.domain`, `*`."""
         bracketed = f"[{host}]" if ":" in host else host
         names = {host, bracketed, f"{bracketed}:{port}"}
         for entry in self._listed:
@@ -227,7 +235,7 @@ async def _addresses(host: str) -> set[Address]:
 
 
 class CheckedResolver(AbstractResolver):
-    """Resolves names and lets through only addresses that the policy admits."""
+    """Resolver that accepts a name only if the policy admits all its addresses."""
 
     def __init__(self, policy: AddressPolicy, *, guarded: bool) -> None:
         self._policy = policy
@@ -238,8 +246,8 @@ class CheckedResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = await self._resolver.resolve(host, port, family)
-        # One bad address condemns the name: an honest name has none, and picking the good ones would
-        # leave the choice to whoever runs the name server.
+        # One forbidden address forbids the name: legitimate names have none, and to select the allowed ones
+        # would leave the choice to the operator of the name server.
         for result in found:
             address = ip_address(result["host"].partition("%")[0])
             await self._policy.check(address, host=host, port=port, guarded=self._guarded)

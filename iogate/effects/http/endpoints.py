@@ -1,6 +1,6 @@
-"""The setting `endpoints`: sends calls that a workflow writes for one host to another, say for staging.
+"""The setting `endpoints`: rewrites URL prefixes of calls, for example to a staging host.
 
-Called by `calls` for each hop and by the offline tests, which let a call out only where this covers it.
+Called by `transport` for each request, and for offline tests, which allow a call only if a prefix matches.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from iogate.effects.http import urls
 
 
 class Endpoints:
-    """URL prefixes to URL prefixes; the longest that matches wins, and only at a path boundary."""
+    """Map from URL prefixes to URL prefixes; the longest match at a path boundary wins."""
 
     def __init__(self, prefixes: Mapping[str, str]) -> None:
         pairs = ((str(URL(source)).rstrip("/"), target.rstrip("/")) for source, target in prefixes.items())
         self._prefixes = sorted(pairs, key=lambda pair: len(pair[0]), reverse=True)
 
     def rewrite(self, url: URL) -> URL | None:
-        """Give the URL to call instead, None where no prefix covers it.
+        """Return the URL to call instead; None if no prefix matches.
 
-        A user in the URL is no part of where it leads: it goes along, unless the prefix brings its own.
+        A user in the URL is kept, unless the target prefix has its own.
         """
         text = str(url.with_user(None))
         for source, target in self._prefixes:

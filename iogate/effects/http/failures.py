@@ -1,9 +1,9 @@
-"""How a call ends when not in an output: each fault of the way becomes one of the standard's errors.
+"""Conversion of the failures of a call to the standard's errors.
 
 Called by `calls` and `authentication`. Invariant: an error names the method and the address as the author
-wrote it, and nothing of what was sent: path, query, headers and body may each hold a secret, and errors are
-stored. The origin to which `endpoints` sent it stands in `sentTo`, which only operators see, and the answer
-in `response`, which only the workflow sees. Which task it was, the error's `instance` says.
+wrote it, and no sent data: path, query, headers and body may each contain a secret, and errors are stored.
+`sentTo`, which only operators see, has the origin to which `endpoints` sent the call, and `response`, which
+only the workflow sees, the response.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from iogate.errors import WorkflowError
 FOLLOWED: Final = frozenset({301, 302, 303, 307, 308})
 
 _UNTRUSTED: Final = frozenset({18, 19, 20, 21})
-"""What OpenSSL says of certificates whose issuer it does not know, themselves included."""
+"""OpenSSL's codes for certificates of an unknown issuer, self-signed ones included."""
 
 
 class CallFailed(Exception):
-    """How a call ended when not in an output.
+    """Failure of a call.
 
-    `definite` says whether the receiver gave a whole answer. A refused connection is not one either: an
-    earlier try of the same call may have arrived, and a new idempotency key would do its work twice.
+    `definite` tells whether the receiver sent a complete response. A refused connection is not definite: an
+    earlier attempt of the call may have arrived, and a new idempotency key would repeat its work.
     """
 
     def __init__(self, error: WorkflowError, *, definite: bool) -> None:
@@ -43,9 +43,9 @@ class CallFailed(Exception):
 
 
 class RefusedStatus(Exception):
-    """The receiver answered with a status outside the accepted ones; `hint` says what to do.
+    """A response with a status that is not accepted; `hint` is advice for the message.
 
-    `response` is what the workflow may know of the answer.
+    `response` is the part of the response that the workflow may see.
     """
 
     def __init__(self, status: int, hint: str = "", response: Mapping[str, Any] | None = None) -> None:
@@ -55,12 +55,15 @@ class RefusedStatus(Exception):
 
 
 class BadRedirect(Exception):
-    """It redirected to something that no call can follow."""
+    """A redirect to a location that is not an http(s) URL."""
 
 
 @asynccontextmanager
 async def failures(called: Called) -> AsyncIterator[None]:
-    """Turn what can go wrong on the way into the standard's errors; `called` names the target."""
+    """Convert exceptions of a request to CallFailed; `called` names the target.
+
+    Raises CallFailed.
+    """
     fail = partial(failed, sent_to=called.sent_to)
     try:
         yield
@@ -73,7 +76,7 @@ async def failures(called: Called) -> AsyncIterator[None]:
     except responses.BadResponse as fault:
         raise fail(f"{called} answered, but {fault}", definite=True) from None
     except BadRedirect:
-        raise fail(f"{called} redirected to something that is no http(s) URL", definite=True) from None
+        raise fail(f"{called} redirected to a location that is not an http(s) URL", definite=True) from None
     except Forbidden as reason:
         error = WorkflowError("authorization", title="HTTP call not allowed", detail=str(reason))
         raise CallFailed(error, definite=False) from None
@@ -81,17 +84,17 @@ async def failures(called: Called) -> AsyncIterator[None]:
         raise fail(f"{called} did not answer in time", definite=False) from None
     except aiohttp.ClientConnectorCertificateError as fault:
         why = _certificate_reason(fault.certificate_error, brief=called.sent_to is not None)
-        raise fail(f"{called} failed: its TLS certificate does not hold: {why}", definite=False) from None
+        raise fail(f"{called} failed: its TLS certificate is not valid: {why}", definite=False) from None
     except aiohttp.ClientConnectorError as fault:
         raise fail(f"{called} failed: cannot connect: {_os_reason(fault.os_error)}", definite=False) from None
     except aiohttp.ServerDisconnectedError:
         raise fail(f"{called} failed: the server closed the connection", definite=False) from None
     except aiohttp.ClientPayloadError:
-        raise fail(f"{called} failed: the connection broke within the answer", definite=False) from None
+        raise fail(f"{called} failed: the connection broke within the response", definite=False) from None
     except aiohttp.ClientResponseError:
-        raise fail(f"{called} failed: the answer is not valid HTTP", definite=False) from None
+        raise fail(f"{called} failed: the response is not valid HTTP", definite=False) from None
     except (aiohttp.ClientError, OSError, ValueError) as fault:
-        # Their texts may quote headers or the URL; the name of the fault is all that is safe to show.
+        # Their texts may quote headers or the URL; only the name of the exception is safe to show.
         raise fail(f"{called} failed: {type(fault).__name__}", definite=False) from None
 
 
@@ -116,7 +119,7 @@ def failed(
 
 
 def phrase(status: int) -> str:
-    """Name a status as people know it."""
+    """Return a status with its reason phrase: `404 Not Found`."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -124,7 +127,7 @@ def phrase(status: int) -> str:
 
 
 def _certificate_reason(fault: Exception, *, brief: bool) -> str:
-    """Return what is wrong with a certificate; `brief`: without the name of the host that was asked."""
+    """Return the defect of a certificate; `brief`: without the name of the host."""
     if not isinstance(fault, ssl.SSLCertVerificationError) or not fault.verify_message:
         return "it cannot be verified"
     reason = fault.verify_message.rstrip(".")

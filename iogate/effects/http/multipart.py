@@ -1,6 +1,6 @@
-"""Writes fields as `multipart/form-data` (RFC 7578). Used by `request` and `openapi`.
+"""Encodes fields as `multipart/form-data` (RFC 7578). Used by `request` and `openapi`.
 
-Text goes as it is, objects and arrays as JSON; bytes must be given in Base64, as `output: raw` gives them.
+Text is sent unchanged, objects and arrays as JSON; bytes must be given in Base64, as from `output: raw`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MEDIA: Final = "multipart/form-data"
 
 
 def encode(members: Mapping[str, Any], media: Mapping[str, str] | None = None) -> tuple[bytes, str]:
-    """Give the body and its Content-Type; a list becomes a field for each item, and null none.
+    """Return the body and its Content-Type; a list becomes a field for each item, null no field.
 
     Raises ValueError for a field of bytes that is not in Base64.
     """
@@ -34,9 +34,9 @@ def encode(members: Mapping[str, Any], media: Mapping[str, str] | None = None) -
 
 
 def from_base64(value: Any, what: str) -> bytes:
-    """Give the bytes that a text stands for.
+    """Decode Base64; `what` names the value in messages.
 
-    Raises ValueError where it is no Base64.
+    Raises ValueError for text that is not Base64.
     """
     try:
         return base64.b64decode(value if isinstance(value, str) else b"?", validate=True)

@@ -1,7 +1,7 @@
-"""How an address is told to a person: as its author wrote it, without what may be a secret.
+"""Names of request targets in messages: the address as the author wrote it, without secrets.
 
-Called by `calls` and `authentication`. What data put into an address is never shown; neither are query, user
-and password, and a segment of the path that reads like a key becomes `…`: chat services have theirs there.
+Called by `calls` and `authentication`. Data in an address is never shown, nor are query, user and password;
+a path segment that looks like a key becomes `…`, because chat services have keys there.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from urllib.parse import urlsplit
 from yarl import URL
 
 LONGEST: Final = 120
-"""Characters of an expression that are shown."""
+"""Maximum length of a shown expression."""
 
 _SEGMENT: Final = re.compile(r"[^/{}]{16,}")
 _SWITCH: Final = re.compile(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
 _USER: Final = re.compile(r'://[^/"\s]*@')
 _QUERY: Final = re.compile(r'\?[^"\s\\{}]+=[^"\s\\]*')
 _SWITCHES: Final = 4
-"""Changes between letters and digits from which on a long segment is a key and no word."""
+"""Number of changes between letters and digits from which a long segment is taken for a key."""
 
 
 @dataclass(frozen=True)
 class Called:
-    """Name of a request's target in errors."""
+    """Name of the target of a request, for errors."""
 
     text: str
     sent_to: str | None = None
@@ -37,10 +37,10 @@ class Called:
 
 
 def called(method: str, address: str, written: URL, sent: URL) -> Called:
-    """Say what is called: `GET https://api.example/orders/{id}`.
+    """Return the name of a call's target: `GET https://api.example/orders/{id}`.
 
-    `address` is the author's text, "" where only the origin may be told; `written` and `sent` differ where
-    the setting `endpoints` sends the call elsewhere.
+    `address` is the author's text, "" to show only the origin; `written` and `sent` differ if the setting
+    `endpoints` rewrites the URL.
     """
     place = str(written.origin())
     if "${" in address:
@@ -52,7 +52,7 @@ def called(method: str, address: str, written: URL, sent: URL) -> Called:
 
 
 def server(role: str, written: URL, sent: URL) -> Called:
-    """Name a server by its role and origin; its address may be computed, so that no text is shown."""
+    """Return the name of a server by its role and origin."""
     return Called(f"{role} {written.origin()}", _elsewhere(written, sent))
 
 
@@ -63,12 +63,12 @@ def _elsewhere(written: URL, sent: URL) -> str | None:
 def _path(address: str) -> str:
     try:
         return urlsplit(address).path
-    except ValueError:  # `http://[{ip}]/`: only what a run makes of it is an address
+    except ValueError:  # `http://[{ip}]/`: not a valid URL before its expansion
         return ""
 
 
 def safe(text: str) -> str:
-    """Take out of an author's expression or address what may be a secret: user, query, keys in the path."""
+    """Remove possible secrets from an author's expression or address: user, query, keys in the path."""
     text = _QUERY.sub("?…", _USER.sub("://…@", text))
     return _SEGMENT.sub(_without_key, text)
 

@@ -1,7 +1,7 @@
-"""Builds the request that a `call: http` describes: URL with query, headers, body, key.
+"""Builds the request of a `call: http`: URL with query, headers, body, idempotency key.
 
-Called by `calls`. Invariant: a header never frames the message (that is the client's), and after a redirect
-to another origin only harmless ones are left.
+Called by `calls`. Invariant: no header changes the framing of the message, and after a redirect to another
+origin only harmless headers are left.
 """
 
 from __future__ import annotations
@@ -34,18 +34,20 @@ KEPT_ACROSS_ORIGINS: Final = frozenset(
 SECRET_NAME: Final = re.compile(
     r"auth|cookie|token|secret|passw|signature|credential|session|api.?key", re.IGNORECASE
 )
-"""Names of headers and query parameters whose values are left out of a `response` output."""
+"""Names of headers and query parameters whose values a `response` output omits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
+    """An HTTP request to send."""
+
     method: str
     url: URL
     headers: CIMultiDict[str]
     body: bytes | None
 
     def redirected(self, url: URL, *, status: int, same_origin: bool) -> Request:
-        """Give the request that follows a redirect: 307 and 308 repeat method and body, others become GET."""
+        """Return the request after a redirect: 307 and 308 repeat method and body, others become GET."""
         method, body, headers = self.method, self.body, self.headers.copy()
         if not same_origin:
             headers = CIMultiDict((n, v) for n, v in headers.items() if n.lower() in KEPT_ACROSS_ORIGINS)
@@ -56,7 +58,7 @@ class Request:
         return replace(self, method=method, url=url, headers=headers, body=body)
 
     def shown(self) -> dict[str, Any]:
-        """Give the request as a `response` output carries it, without what looks like a secret."""
+        """Return the request for a `response` output, without values that may be secrets."""
         query = [(n, "***" if SECRET_NAME.search(n) else v) for n, v in self.url.query.items()]
         url = self.url.with_user(None).with_fragment(None)
         return {
@@ -67,13 +69,14 @@ class Request:
 
 
 def configuration(detail: str) -> WorkflowError:
+    """Return the error of a call that cannot be sent."""
     return WorkflowError("configuration", title="HTTP call cannot be made", detail=detail)
 
 
 def build(call: CallHttp, *, idempotency_key: str) -> Request:
     """Build the first request of a call.
 
-    Raises WorkflowError, of type configuration, for one that cannot be sent as it is described.
+    Raises WorkflowError, of type configuration, for a call that cannot be sent.
     """
     method = call.method.upper()
     if not TOKEN.fullmatch(method):
@@ -102,14 +105,17 @@ def build(call: CallHttp, *, idempotency_key: str) -> Request:
         _check_header(name, value)
         headers[name] = value
     if content_type and content_type.startswith(multipart.MEDIA):
-        headers["Content-Type"] = content_type  # what the author wrote lacks the boundary
+        headers["Content-Type"] = content_type  # the author's value lacks the boundary
     if url.raw_user is not None and "Authorization" in headers:
         raise configuration('the endpoint holds a user, and the call an "Authorization"; keep one of them')
     return Request(method=method, url=url, headers=headers, body=body)
 
 
 def parse_url(text: str, *, what: str = "the endpoint") -> URL:
-    """Read an absolute http(s) URL; the message says `what` it is of and never repeats it."""
+    """Parse an absolute http(s) URL, which messages name as `what` and never quote.
+
+    Raises WorkflowError.
+    """
     try:
         url = urls.read(text.strip())
         valid = url.scheme in {"http", "https"} and bool(url.raw_host) and url.port is not None
@@ -135,7 +141,7 @@ def _pairs(members: Mapping[str, Any], what: str) -> Iterator[tuple[str, str]]:
 
 
 def _body(call: CallHttp) -> tuple[bytes | None, str | None]:
-    """Encode the body: text as it stands, a form of either kind where the author says so, else JSON."""
+    """Encode the body: text unchanged, a form if the Content-Type says so, else JSON."""
     if not call.has_body:
         return None, None
     declared = next((v for n, v in call.headers.items() if n.lower() == "content-type"), "")

@@ -1,4 +1,4 @@
-"""Turns an HTTP response into a task's output: bounded reading, decompression, decoding.
+"""Converts an HTTP response to a task's output: bounded reading, decompression, decoding.
 
 Called by `transport` and `calls`. Invariant: never more than the cap in memory, compressed or not.
 """
@@ -43,22 +43,22 @@ TEXTUAL: Final = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """A whole answer."""
+    """A complete response."""
 
     status: int
     headers: CIMultiDict[str]
     charset: str | None
     body: bytes
-    """Decompressed."""
+    """Decompressed body."""
 
 
 REFUSAL_BYTES: Final = 8 * 1024
-"""Of the body of a refusing response that the workflow may see; more is cut off."""
+"""Maximum size of the body of an error response for the workflow; the rest is cut off."""
 _REFUSAL_HEADER: Final = 256
 
 
 class BadResponse(Exception):
-    """A complete answer that cannot become an output: too large, or not what it says it is."""
+    """A complete response that cannot become an output: too large, or not in its declared format."""
 
 
 async def read(response: ClientResponse, *, cap: int) -> bytes:
@@ -77,7 +77,7 @@ async def read(response: ClientResponse, *, cap: int) -> bytes:
 
 
 async def read_start(response: ClientResponse, *, cap: int) -> bytes:
-    """Read the beginning of a body, decompressed: at most `cap` bytes, and nothing that cannot be read."""
+    """Read the beginning of a body, decompressed, at most `cap` bytes; empty if it cannot be decompressed."""
     body = bytearray()
     try:
         inflate = _Inflate(response.headers.get("Content-Encoding", ""), cap)
@@ -91,10 +91,10 @@ async def read_start(response: ClientResponse, *, cap: int) -> bytes:
 
 
 def refusal(response: Received, redactor: Redactor) -> dict[str, Any]:
-    """Return what a workflow may know of a response whose status is an error: `status`, `headers`, `body`.
+    """Return the part of an error response that a workflow may see: `status`, `headers`, `body`.
 
-    The body is decoded as that of an output, as far as it can be: JSON that is not whole is text. It is null
-    if there is none, or if it is neither JSON nor text.
+    The body is decoded like that of an output, if possible: incomplete JSON is text. It is null if it is
+    empty, or neither JSON nor text.
     """
     headers: dict[str, str] = {}
     for name in RESPONSE_HEADERS:
@@ -112,7 +112,7 @@ def _refusal_body(response: Received, redactor: Redactor) -> Any:
         return found if not isinstance(found, str) or _is_text(response) else None
     if not _is_text(response):
         return None
-    # A secret may stand at the cut: it is looked for in what follows, too.
+    # A secret may span the cut, so the text after it is redacted, too.
     return redactor.split(_text(response), REFUSAL_BYTES)[0]
 
 
@@ -124,7 +124,7 @@ def _is_text(response: Received) -> bool:
 
 
 class _Inflate:
-    """Undoes `gzip` and `deflate`, the two that calls ask for, never past a given room."""
+    """Decompressor for `gzip` and `deflate`, which calls accept, with a limit of its output."""
 
     def __init__(self, encoding: str, cap: int) -> None:
         self._cap = cap
@@ -148,7 +148,7 @@ class _Inflate:
         while chunk:
             if self._inflater.eof:
                 if self._wbits != 31:
-                    break  # what follows the end of a deflated body means nothing
+                    break  # data after the end of a deflated body is ignored
                 self._inflater = zlib.decompressobj(self._wbits)  # a gzip body may have several members
             part = self._inflate(chunk, room)
             parts.append(part)
@@ -163,7 +163,7 @@ class _Inflate:
         try:
             return self._inflater.decompress(chunk, max(room, 0) + 1)
         except zlib.error:
-            # Some servers send "deflate" without the zlib wrapper that the standard asks for.
+            # Some servers send "deflate" without the zlib wrapper that the standard requires.
             if begun or self._wbits != 15:
                 raise BadResponse("its compressed body is broken") from None
             self._wbits = -15
@@ -171,7 +171,7 @@ class _Inflate:
             return self._inflate(chunk, room)
 
     def finish(self) -> None:
-        """Raise BadResponse for a compressed body that broke off."""
+        """Check the end of the body. Raises BadResponse for an incomplete compressed body."""
         if self._begun and not self._inflater.eof:
             raise BadResponse("its compressed body is broken")
 
@@ -179,7 +179,10 @@ class _Inflate:
 def output(
     response: Received, *, mode: Literal["raw", "content", "response"], request: Mapping[str, Any]
 ) -> Any:
-    """Shape the output as the call asked for: base64, decoded content, or the whole response."""
+    """Return the output in the mode of the call: base64, decoded content, or the whole response.
+
+    Raises BadResponse.
+    """
     match mode:
         case "raw":
             return base64.b64encode(response.body).decode("ascii")
@@ -199,7 +202,10 @@ def output(
 
 
 def content(response: Received) -> Any:
-    """Decode by content type: JSON is parsed, text stays text, all else becomes base64; nothing is null."""
+    """Decode by content type: JSON is parsed, text stays text, all else becomes base64, an empty body null.
+
+    Raises BadResponse for invalid JSON.
+    """
     body = response.body
     if not body:
         return None
@@ -224,17 +230,17 @@ def _is_json(kind: str) -> bool:
 
 
 def _unicode(body: bytes, charset: str | None) -> bytes:
-    """JSON as UTF-8: some servers send it in another charset, and say so."""
+    """Return JSON as UTF-8: some servers declare another charset."""
     try:
         codec = codecs.lookup(charset or "utf-8").name
-        # Those of Unicode tell themselves apart by their first bytes.
+        # The parser detects Unicode encodings by their first bytes.
         return body if codec.startswith("utf") else body.decode(codec).encode()
     except (LookupError, UnicodeError):
         return body
 
 
 def _text(response: Received) -> str:
-    """Decode as the charset says, else as UTF-8; bytes that do not fit become the replacement character."""
+    """Decode by the charset, by default UTF-8; invalid bytes become the replacement character."""
     try:
         text = response.body.decode(response.charset or "utf-8", errors="replace")
     except LookupError:

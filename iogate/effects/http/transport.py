@@ -1,7 +1,7 @@
-"""Sends one request and reads its whole answer: connections, the setting `endpoints`, the address policy.
+"""Sends one request and reads its response: connections, the setting `endpoints`, the address policy.
 
-Called by `calls` for each hop of a call and by `authentication` for tokens. Invariant: every request is
-admitted by the address policy before a byte leaves, and no more of an answer than a cap is ever in memory.
+Called by `calls` for each hop of a call and by `authentication` for tokens. Invariant: the address policy
+admits each request before it is sent, and no more of a response than a cap is ever in memory.
 """
 
 from __future__ import annotations
@@ -23,38 +23,39 @@ from iogate.effects.http.endpoints import Endpoints
 from iogate.effects.http.request import Request
 
 TIMEOUTS: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=300)
-"""How long a silent peer is waited for; how long a whole call may take is the task's `timeout`."""
+"""Timeouts for a silent peer; the task's `timeout` limits the whole call."""
 
 _DRAINED: Final = 64 * 1024
-"""Bytes of an answer that nobody wants which are read, so that its connection can serve again."""
+"""Maximum bytes of an unwanted body that are read, so that its connection can be reused."""
 _DRAIN_S: Final = 1.0
 _START: Final = 2 * responses.REFUSAL_BYTES
-"""Bytes of the answer that refuses a call which are read: twice what is kept, to see secrets at the cut."""
+"""Bytes read of the body of an error: twice the kept size, to redact secrets at the cut."""
 _START_S: Final = 5.0
 
 Wanted = Callable[[int, Mapping[str, str]], bool]
-"""Judges by status and headers whether the body of an answer is read."""
+"""Tells by status and headers whether the body of a response is read."""
 
 _CAUTION: Final = [Trust.REVIEWED, Trust.REDIRECTED, Trust.COMPUTED]
 
 
 def more_cautious(one: Trust, other: Trust) -> Trust:
+    """Return the lower of two degrees of trust."""
     return max(one, other, key=_CAUTION.index)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """Where a request really goes, and how far its address is trusted."""
+    """Effective URL of a request, and the trust in it."""
 
     url: URL
     trust: Trust
 
 
 class Transport:
-    """Two connection pools that never share a connection.
+    """HTTP client with two connection pools that never share a connection.
 
-    The guarded pool serves URLs whose host came from data or from another server; a connection that a
-    reviewed call opened into a private network must not be there to be reused.
+    The guarded pool serves URLs whose host came from data or from another server; they must not reuse a
+    connection that a reviewed call opened into a private network.
     """
 
     def __init__(
@@ -74,23 +75,23 @@ class Transport:
             await session.close()
 
     def covers(self, url: str) -> bool:
-        """Say whether the setting `endpoints` sends this URL elsewhere."""
+        """Tell whether the setting `endpoints` redirects this URL."""
         try:
             return self._endpoints.rewrite(URL(url)) is not None
         except ValueError:
             return False
 
     def route(self, url: URL, trust: Trust) -> Route:
-        """Apply the setting `endpoints`; what it names is reviewed."""
+        """Apply the setting `endpoints`, whose targets are REVIEWED."""
         target = self._endpoints.rewrite(url)
         return Route(url=url, trust=trust) if target is None else Route(url=target, trust=Trust.REVIEWED)
 
     async def exchange(
         self, request: Request, route: Route, *, wanted: Wanted, cap: int
     ) -> responses.Received:
-        """Send the request and read the answer; of an error's body, unless it is `wanted`, the beginning.
+        """Send the request and read the response; of an unwanted error body only the beginning.
 
-        Raises what `failures` knows; a cancelled exchange closes its connection.
+        Raises the exceptions that `failures` converts; a cancelled exchange closes its connection.
         """
         await self._policy.admit(route.url, route.trust)
         async with self._session(guarded=route.trust is not Trust.REVIEWED).request(
@@ -114,19 +115,19 @@ class Transport:
             )
 
     def _session(self, *, guarded: bool) -> aiohttp.ClientSession:
-        """Give the pool, opened on first use: a process that makes no calls opens none."""
+        """Return the pool, opened on first use."""
         if guarded not in self._sessions:
             connector = aiohttp.TCPConnector(
                 resolver=CheckedResolver(self._policy, guarded=guarded),
-                limit=0,  # as many as there are runs; their number is limited where they are taken
-                keepalive_timeout=10,  # below what servers use, so that few calls meet a closed connection
+                limit=0,  # the number of concurrent runs is the limit
+                keepalive_timeout=10,  # below that of servers, so that few calls meet a closed connection
                 ttl_dns_cache=30,
             )
             self._sessions[guarded] = aiohttp.ClientSession(
                 connector=connector,
                 timeout=TIMEOUTS,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,  # `responses` does it, within bounds
+                auto_decompress=False,  # `responses` decompresses, with a limit
                 trust_env=False,
                 max_line_size=32 * 1024,
                 max_field_size=32 * 1024,
@@ -135,7 +136,7 @@ class Transport:
 
 
 def _stream(body: bytes | None) -> bytes | BytesIO | None:
-    """Hand a large body over as a file: it is then written in pieces, and others have their turn."""
+    """Return a large body as a file, which is written in pieces, so that other runs continue meanwhile."""
     return BytesIO(body) if body is not None and len(body) > 2**16 else body
 
 

@@ -1,8 +1,8 @@
-"""URLs as they are written: what stands percent-encoded in a query is sent so.
+"""Parsing of URLs that keeps the percent-encoding of the query.
 
-Used by `request`, `calls` and `endpoints`. Reserved characters are not the same as their encoded forms
-(RFC 3986, 2.2), and a signature over the query counts each byte. Scheme, host and path are normalised, since
-the address guard judges them.
+Used by `request`, `calls` and `endpoints`. Reserved characters differ from their encoded forms (RFC 3986,
+2.2), and a signature covers each byte of the query. Scheme, host and path are normalised for the address
+policy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _ENCODED: Final = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2
 
 
 def read(text: str) -> URL:
-    """Read a URL or a reference; a query that needs encoding gets it.
+    """Parse a URL or a reference, and encode a query that needs it.
 
     Raises ValueError.
     """

@@ -1,6 +1,6 @@
-"""Calls of OpenAPI operations: parameters take their places in a request, which `calls` then makes.
+"""Conversion of calls of OpenAPI operations to HTTP requests, which `calls` then makes.
 
-Called by `perform`. All but the loading of documents whose address only a run knows is pure.
+Called by `perform`. Pure, except for the loading of documents whose address a run computes.
 """
 
 from iogate.effects.openapi.loading import Documents

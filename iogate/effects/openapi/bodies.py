@@ -1,6 +1,6 @@
-"""How a body is written in the media type that its operation takes. Used by `request`.
+"""Encoding of request bodies in the media type of their operation. Used by `request`.
 
-Text goes as it is in textual types; in all others a text is Base64, as `output: raw` gives it.
+Text is sent unchanged in textual types; in all others it must be Base64, as from `output: raw`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from iogate.errors import WorkflowError
 
 
 def encode(body: Body, value: Any) -> tuple[Any, str]:
-    """What the client shall send, and under which Content-Type.
+    """Return the encoded body and its Content-Type.
 
-    Raises WorkflowError where the value is of no kind that the media type can carry.
+    Raises WorkflowError if the media type cannot represent the value.
     """
     try:
         return _encoded(body, value)
@@ -46,7 +46,7 @@ def _members(kind: str, value: Any) -> dict[str, Any]:
 
 
 def _field(value: Any) -> Any:
-    """Objects in a form are JSON, as OpenAPI 3 has it where an encoding says nothing else."""
+    """Encode a field: objects become JSON, the default encoding of OpenAPI 3."""
     match value:
         case Mapping():
             return _json(value)

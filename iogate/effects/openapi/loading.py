@@ -1,6 +1,6 @@
-"""Documents whose operation only a run knows: stored with the revision, or at an address that data chose.
+"""Loading of OpenAPI documents at run time: from the revision, or from an address that data chose.
 
-Called by `perform`. What was read is kept for a while, since reading a large document is dear.
+Called by `perform`. Parsed documents are cached, since parsing a large document is expensive.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from iogate.errors import WorkflowError
 
 KEPT: Final = 32
 KEPT_S: Final = 300.0
-"""How long a document from the network counts as what it still is there."""
+"""Seconds after which a cached document is loaded again."""
 
 
 class Documents:
-    """The documents of one worker's calls."""
+    """Cache of the OpenAPI documents of one worker."""
 
     def __init__(self, http: HttpCalls) -> None:
         self._http = http
         self._kept: OrderedDict[tuple[str, bool, str], tuple[float, Any]] = OrderedDict()
 
     async def operation(self, call: CallOpenApi, load: Callable[[str], Awaitable[bytes]]) -> Operation:
-        """The operation that a call names.
+        """Return the operation that a call names.
 
-        Raises WorkflowError and CallFailed where there is none.
+        Raises WorkflowError if there is none, and CallFailed if the document cannot be fetched.
         """
         if call.operation is not None:
             return call.operation
@@ -43,7 +43,7 @@ class Documents:
             return find(data, call.name, url=_address(call.document))
         except Unusable as why:
             hint = f'; did you mean "{why.near}"?' if why.near else ""
-            raise _configuration(f"the OpenAPI document does not serve: {why.reason}{hint}") from None
+            raise _configuration(f"the OpenAPI document cannot be used: {why.reason}{hint}") from None
 
     async def _data(self, call: CallOpenApi, load: Callable[[str], Awaitable[bytes]]) -> Any:
         key = (call.document, call.computed, repr(call.presented))
@@ -57,7 +57,7 @@ class Documents:
             content = await load(call.document)
         if len(content) > MAX_BYTES:
             raise _configuration("the OpenAPI document is over 5 MiB")
-        # Reading may take seconds, in which the other runs of this worker go on.
+        # Parsing may take seconds; the other runs of this worker continue meanwhile.
         data = await asyncio.to_thread(_read, content)
         self._kept[key] = (time.monotonic(), data)
         while len(self._kept) > KEPT:
@@ -77,7 +77,7 @@ class Documents:
             return await self._http.fetch(request)
         except CallFailed as failed:
             error = failed.error
-            error.detail = f"the OpenAPI document cannot be had: {error.detail}"
+            error.detail = f"the OpenAPI document cannot be fetched: {error.detail}"
             raise CallFailed(error, definite=False) from None  # the call itself was not made
 
 
@@ -91,7 +91,7 @@ def _read(content: bytes) -> Any:
 
 
 def _address(document: str) -> str | None:
-    """Where it came from; None for a file of the project."""
+    """Return the URL of a document; None for a file of the project."""
     found = resource_name(document) or document
     return found if "://" in found else None
 

@@ -1,7 +1,7 @@
-"""Builds the HTTP call that an operation and its parameters amount to.
+"""Builds the HTTP call from an OpenAPI operation and its parameters.
 
-Pure. Errors name the parameter and never its value: `configuration` where the call does not fit the
-operation, `expression` where its data does not.
+Pure. Errors name the parameter and never its value: `configuration` if the call does not match the
+operation, `expression` if its data does not.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _VARIABLE = re.compile(r"\{([^{}]+)\}")
 
 
 def build(operation: Operation, call: CallOpenApi) -> CallHttp:
-    """The request of a call.
+    """Return the HTTP call of an OpenAPI call.
 
-    Raises WorkflowError for a parameter that is missing, unknown, or of no form that it could be sent in.
+    Raises WorkflowError for a parameter that is missing, unknown, or not representable.
     """
     given = {name: value for name, value in call.parameters.items() if value is not None}
     query: list[str] = []
@@ -67,6 +67,7 @@ def build(operation: Operation, call: CallOpenApi) -> CallHttp:
 
 
 def missing(operation: Operation, what: str, *, null: bool) -> WorkflowError:
+    """Return the error of a required parameter or body that is missing or null."""
     if null:
         detail = f'{what} of operation "{operation.id}" is null, and it is required'
         return WorkflowError("expression", title="OpenAPI call cannot be made", detail=detail)
@@ -81,7 +82,7 @@ def _address(operation: Operation, path: Mapping[str, str]) -> str:
     parts = []
     for part in operation.url.split("/"):
         filled = _VARIABLE.sub(lambda variable: path[variable[1]], part)
-        # No spelling of these is harmless: they lead to another path than the document's.
+        # No encoding of these is harmless: they lead to another path than the document's.
         if filled != part and filled in {".", ".."}:
             raise WorkflowError(
                 "expression",
@@ -101,7 +102,7 @@ def _in_path(parameter: Parameter, value: Any) -> str:
 
 
 def _body(operation: Operation, parameters: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Any, str]:
-    """The body as the client sends it, and its media type; none where nothing is given for it."""
+    """Return the encoded body and its media type; no body if nothing is given for it."""
     body = operation.body
     known = {parameter.name for parameter in operation.parameters}
     rest = {name: value for name, value in given.items() if name not in known}

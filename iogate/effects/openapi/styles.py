@@ -1,4 +1,4 @@
-"""How OpenAPI writes a parameter's value into a path, a query, a header or a cookie. Used by `request`."""
+"""OpenAPI parameter styles: serialization of values in path, query, header and cookie. Used by `request`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SEPARATORS = {"spaceDelimited": "%20", "pipeDelimited": "%7C"}
 
 
 def path(parameter: Parameter, value: Any) -> str:
-    """A segment of the path, percent-encoded: `simple`, `label` or `matrix`."""
+    """Return a segment of the path, percent-encoded: `simple`, `label` or `matrix`."""
     if parameter.media:
         return _encoded(_json(value))
     match parameter.style, value:
@@ -42,7 +42,7 @@ def path(parameter: Parameter, value: Any) -> str:
 
 
 def query(parameter: Parameter, value: Any) -> list[str]:
-    """Parts `name=value` of the query, percent-encoded: `form`, delimited, or `deepObject`."""
+    """Return parts `name=value` of the query, percent-encoded: `form`, delimited, or `deepObject`."""
     name = _encoded(parameter.name)
     if parameter.media:
         return [f"{name}={_encoded(_json(value))}"]
@@ -64,7 +64,7 @@ def query(parameter: Parameter, value: Any) -> list[str]:
 
 
 def plain(parameter: Parameter, value: Any) -> str:
-    """The value of a header: `simple`, as it is."""
+    """Return the value of a header: `simple`, not encoded."""
     if parameter.media:
         return _json(value)
     match value:
@@ -80,16 +80,16 @@ def plain(parameter: Parameter, value: Any) -> str:
 
 
 def cookies(parameter: Parameter, value: Any) -> list[str]:
-    """Pairs of the header Cookie: `form`."""
+    """Return pairs of the header Cookie: `form`."""
     if isinstance(value, list | Mapping) and not parameter.media:
         return query(parameter, value)
     return [f"{_encoded(parameter.name)}={_encoded(plain(parameter, value))}"]
 
 
 def text_of(parameter: Parameter, value: Any) -> str:
-    """A scalar as text.
+    """Return a scalar as text.
 
-    Raises WorkflowError for an object or array inside of another.
+    Raises WorkflowError for an object or array inside another.
     """
     match value:
         case str():
@@ -103,6 +103,7 @@ def text_of(parameter: Parameter, value: Any) -> str:
 
 
 def unfit(parameter: Parameter, why: str) -> WorkflowError:
+    """Return the error of a parameter whose value cannot be sent."""
     return WorkflowError(
         "expression", title="OpenAPI call cannot be made", detail=f'parameter "{parameter.name}" {why}'
     )

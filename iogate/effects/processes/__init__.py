@@ -1,4 +1,4 @@
-"""User code in processes of its own: shell commands, scripts and containers, and how all they start ends.
+"""User code in separate processes: shell commands, scripts and containers.
 
-Each gets a clean environment, limits, and a kill that reaches its children.
+Each gets a clean environment and limits, and is killed together with its children.
 """

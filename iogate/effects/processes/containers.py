@@ -1,16 +1,16 @@
-"""Performs `run: container` through the command line of Docker or Podman, whichever PATH has.
+"""Performs `run: container` through the command line of Docker or Podman, the first that PATH has.
 
-Called by `perform`. A container's name follows from the idempotency key, so that after a crash the one that
-the dead worker left is found, and waited for instead of started once more:
+Called by `perform`. A container's name is derived from the idempotency key, so that after a crash the
+container of the dead worker is found, and awaited instead of started again:
 
-    create ── taken by another ──► error
-      │   └── ours, of an earlier worker: waited for, its logs read; with stdin, or never started: made anew
+    create ── name taken by another ──► error
+      │   └── ours, of an earlier worker: awaited, its logs read; with stdin, or never started: recreated
       ▼
     start, attached ──► inspect ──► output, by `return`
       │                               │ always: removed; eventually: removed by the sweep; never: kept
       └─ cancelled, too much output: killed, then the same
 
-Invariant: values of the environment stand on no command line, where other users could read them.
+Invariant: values of the environment are on no command line, where other users could read them.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ KEY_LABEL: Final = "iogate.effect"
 PULL: Final = {"ifNotPresent": "missing", "always": "always", "never": "never"}
 LOOK_S: Final = 0.02
 PATIENCE_S: Final = 15.0
-"""How long a command that ends a container may take, when its run is being cancelled."""
+"""Timeout in seconds of a command that ends a container."""
 
 _OWN: Final = ("PATH", "HOME", "XDG_RUNTIME_DIR")
 _OWN_PREFIXES: Final = ("DOCKER_", "CONTAINER", "PODMAN_")
-"""Of the worker's environment, what the command line needs to find its daemon and its registries."""
+"""Variables of the worker that the command line needs to find its daemon and its registries."""
 
 VARIABLES: Final = (*_OWN, *(f"{prefix}*" for prefix in _OWN_PREFIXES))
 """The same as names and prefixes with an asterisk."""
 
 _ACTS: Final = re.compile(r"LD_|DYLD_|GO|.*_PROXY\Z", re.IGNORECASE)
-"""Variables that would bend the tool itself, were they in its environment."""
+"""Variables that would change the behaviour of the tool itself."""
 
 _UNFIT: Final = re.compile(r"[\r\n]|\A[\"'`]|\\\Z")
 MOST_BYTES: Final = 60_000
@@ -67,7 +67,7 @@ log = logging.getLogger("iogate.effects")
 
 
 def tool() -> str | None:
-    """Path of the command line; None where there is none."""
+    """Return the path of Docker or Podman; None if neither is installed."""
     return next((found for name in TOOLS if (found := shutil.which(name)) is not None), None)
 
 
@@ -89,7 +89,7 @@ class Containers:
         """Commands that end containers."""
 
     def begin(self) -> None:
-        """Look for containers of earlier workers whose time has come, in a while."""
+        """Schedule the first removal of expired containers of earlier workers."""
         if self._allowed and tool() is not None:
             self._sweep.later()
 
@@ -102,9 +102,9 @@ class Containers:
     async def run(
         self, run: RunContainer, *, identity: Mapping[str, str], wrote: process.Wrote | None = None
     ) -> Any:
-        """Run to the end and give the output that `return` asks for.
+        """Run a container to its end and return the output that `return` asks for.
 
-        Raises WorkflowError; a cancelled one is dead when CancelledError comes out.
+        Raises WorkflowError, or CancelledError after the container was killed.
         """
         if not self._allowed:
             raise ending.not_allowed("container")
@@ -136,7 +136,7 @@ class Containers:
                 )
             if left not in {"created", "configured", "dead"} and run.stdin is None:
                 return await self._waited_for(run, room, wrote)
-            # What it had read of its input is lost with the worker that gave it.
+            # Its input was lost with the worker that wrote it.
             await self._said("rm", "--force", run.name)
             created = await self._create(run, room, identity)
             if created.code != 0:
@@ -156,14 +156,14 @@ class Containers:
         variables = {**run.environment, **identity}
         for name in variables:
             if not _VARIABLE.fullmatch(name):
-                raise configuration(f'"{name}" is no name of an environment variable')
+                raise configuration(f'"{name}" is not a valid name of an environment variable')
         file = room.folder / ".environment"
-        # What a file of variables cannot hold is handed over by name, through the tool's own environment.
+        # Values that an env file cannot represent are passed by name, through the tool's own environment.
         inherited = {name: value for name, value in variables.items() if not _fits_file(value)}
         if taken := next((name for name in inherited if _is_own(name) or _ACTS.match(name)), None):
             raise configuration(
-                f"the value of {taken} has a line break or a quote at its start, or is over 60,000 bytes: "
-                "no container can be given it by this name"
+                f"variable {taken} cannot be passed to a container: its value has a line break, or a quote "
+                "at its start, or over 60,000 bytes; use another name"
             )
         file.touch(mode=0o600)
         lines = (f"{name}={value}\n" for name, value in variables.items() if name not in inherited)
@@ -186,13 +186,13 @@ class Containers:
         )
 
     def _mounted(self, source: str) -> str:
-        """A folder as the daemon wants it; a name without a slash is a volume's."""
+        """Return the absolute path of a folder; a name without a slash is a volume's."""
         return str((self._workplace.here / source).resolve()) if source.startswith((".", "/")) else source
 
     async def _left(self, run: RunContainer) -> str | None:
-        """Status of a container of ours by this name; None where there is none by it.
+        """Return the status of an earlier container of this effect; None if there is none.
 
-        Raises WorkflowError where it is another's.
+        Raises WorkflowError if another container has the name.
         """
         shape = '{{.State.Status}} {{index .Config.Labels "' + KEY_LABEL + '"}}'
         found = await self._said("inspect", "--type", "container", "--format", shape, run.name)
@@ -201,7 +201,7 @@ class Containers:
         status, _, key = found.strip().partition(" ")
         if key != run.key:
             raise configuration(
-                f'a container called "{run.name}" is there already; remove it, or give this one another name'
+                f'container "{run.name}" exists already; remove it, or give this one another name'
             )
         return status
 
@@ -211,14 +211,14 @@ class Containers:
         return await self._ended(run, logs)
 
     async def _ended(self, run: RunContainer, written: process.Exit) -> process.Exit:
-        """How the container ended; the command line's own code may be that of a failed start."""
+        """Return the exit of the container; the command line's own code may be that of a failed start."""
         found = await self._said("inspect", "--type", "container", "--format", "{{json .State}}", run.name)
         try:
             state = json.loads(found or "")
             code, status = int(state["ExitCode"]), str(state["Status"])
         except (ValueError, KeyError, TypeError):
             raise ending.failed(
-                "the container is gone, and with it how it ended", written, self._redactor()
+                "the container is gone, its exit code is unknown", written, self._redactor()
             ) from None
         if status in {"created", "configured", "initialized"}:
             await self._finish(run, remove=True)
@@ -228,16 +228,16 @@ class Containers:
         return replace(written, code=code)
 
     async def _finish(self, run: RunContainer, *, kill: bool = False, remove: bool = False) -> None:
-        """End the container where it still runs, and do with it as its lifetime says.
+        """Kill the container if it still runs, and remove it as its lifetime says.
 
-        What does it is started at once and by no task of this loop, which may be at its end: a container must
-        not outlive its run because its worker stops.
+        The command is started at once, outside the event loop, which may be closing: a container must not
+        outlive its run because its worker stops.
         """
         found = tool()
         remove = remove or run.cleanup == "always"
         if found is not None and (kill or remove):
             arguments = ["rm", "--force", "--volumes", run.name] if remove else ["kill", run.name]
-            ender = subprocess.Popen(  # noqa: S603, ASYNC220 - it is not waited for here
+            ender = subprocess.Popen(  # noqa: S603, ASYNC220 - not waited for here
                 [found, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -253,7 +253,7 @@ class Containers:
             self._sweep.begin()
 
     async def _said(self, *arguments: str) -> str | None:
-        """What a short command writes; None where it fails."""
+        """Run a short command and return its output; None if it fails."""
         with self._workplace.room(owned=False) as room:
             try:
                 async with asyncio.timeout(PATIENCE_S):
@@ -318,7 +318,7 @@ def _fits_file(value: str) -> bool:
 
 
 async def _ended(ender: subprocess.Popen[bytes]) -> None:
-    """Wait for a process that ends a container, not for ever; `close` waits for what is given up here."""
+    """Wait for a command that ends a container, up to a timeout; `close` waits again."""
     end = time.monotonic() + PATIENCE_S
     while ender.poll() is None and time.monotonic() < end:  # noqa: ASYNC110 - a process tells no event
         await asyncio.sleep(LOOK_S)

@@ -1,4 +1,4 @@
-"""What the end of a process means: the output that `return` asks for, or the error.
+"""Conversion of the exit of a process to the output that `return` asks for, or to an error.
 
 Used by `scripts` and `containers`.
 """
@@ -15,7 +15,7 @@ from iogate.security.redaction import Redactor
 Returns = Literal["stdout", "stderr", "code", "all", "none"]
 
 SHOWN: Final = {"stderr": 1000, "stdout": 500}
-"""Characters of each stream that the error of a failed process quotes."""
+"""Maximum number of characters of each stream in the error of a failed process."""
 
 KEPT: Final[Mapping[str, frozenset[process.Stream]]] = {
     "stdout": frozenset({"stdout"}),
@@ -24,13 +24,13 @@ KEPT: Final[Mapping[str, frozenset[process.Stream]]] = {
     "code": frozenset(),
     "none": frozenset(),
 }
-"""Which streams are kept whole, by what is asked for."""
+"""Streams that are kept completely, by the value of `return`."""
 
 
 def output(what: str, end: process.Exit, returns: Returns, redactor: Redactor) -> Any:
-    """The output of a process that people call `what`.
+    """Return the output of a process, which messages name as `what`.
 
-    Raises WorkflowError where its code says that it failed, and the code was not asked for.
+    Raises WorkflowError for a code other than 0, unless `returns` includes the code.
     """
     if end.code != 0 and returns not in {"code", "all"}:
         raise failed(f"the {what} ended with code {end.code}", end, redactor)
@@ -51,7 +51,7 @@ def output(what: str, end: process.Exit, returns: Returns, redactor: Redactor) -
 def failed(what: str, end: process.Exit | None, redactor: Redactor) -> WorkflowError:
     """Return the error of a failed process: its exit code and the redacted end of both streams in `process`.
 
-    Callers read `detail`, so no output stands there.
+    Callers of the API read `detail`, so it contains no output.
     """
     about: dict[str, Any] | None = None
     if end is not None:
@@ -68,12 +68,15 @@ def _text(data: bytes) -> str:
 
 
 def configuration(detail: str) -> WorkflowError:
+    """Return the error of a process that cannot be started."""
     return WorkflowError("configuration", title="Process cannot be run", detail=detail)
 
 
 def not_allowed(kind: str) -> WorkflowError:
+    """Return the error of a kind of process that `allow_run` does not list."""
     return configuration(f'this worker runs no {kind}; add "{kind}" to its setting "allow_run"')
 
 
 def too_much(kind: str, fault: process.TooMuchOutput) -> WorkflowError:
+    """Return the error of a process that exceeded the size of its output."""
     return WorkflowError("runtime", title="Process wrote too much", detail=f"the {kind} {fault}")

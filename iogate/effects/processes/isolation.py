@@ -1,7 +1,7 @@
-"""Isolation of shell commands and scripts, as the settings ask for it.
+"""Isolation of shell commands and scripts, as configured in the settings.
 
-Used by `perform` and `scripts`. Invariant: what the system cannot isolate as asked is not started: the worker
-refuses to start instead.
+Used by `perform` and `scripts`. Invariant: if the system does not support the configured isolation, the
+worker refuses to start.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Isolation:
     """Limits, user and sandbox of the processes of one worker."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises Misused for a user that does not exist, or that only the superuser may become."""
+        """Read the settings. Raises Misused for a user that does not exist, or that needs the superuser."""
         self._settings = settings
         self._mode = settings.process_isolation
         limits = settings.process_limits
@@ -69,7 +69,7 @@ class Isolation:
         return entry.pw_uid, entry.pw_gid
 
     def of(self, room: Room, here: Path) -> process.Confinement:
-        """Return the confinement of the process in this room."""
+        """Return the confinement of the process with these folders."""
         sandbox = None
         if self._mode == "sandbox":
             root = room.home / ROOT
@@ -84,9 +84,9 @@ class Isolation:
         return process.Confinement(limits=self._limits, user=self.user, sandbox=sandbox)
 
     async def prove(self, workplace: Workplace) -> None:
-        """Start a process as isolated as asked, if any may run.
+        """Start a process with the configured isolation, if any process may run.
 
-        Raises Misused if the system cannot.
+        Raises Misused if the system does not support it.
         """
         if self._mode == "none" or not {"shell", "script"} & set(self._settings.allow_run):
             return
@@ -111,7 +111,7 @@ class Isolation:
             )
 
     def exceeded(self, end: process.Exit) -> str | None:
-        """Return how a process went over one of its limits; None if it did not."""
+        """Return the message for the exceeded limit of a process; None if there is none."""
         limits = self._settings.process_limits
         if end.limit == "processes":
             return f"had more than {limits['processes']} processes (process_limits.processes) and was killed"
@@ -125,7 +125,7 @@ class Isolation:
         return None
 
     def _visible(self, here: Path) -> Iterable[str]:
-        """Return the folders outside of the system's own that programs need: project, interpreters, PATH."""
+        """Yield the folders outside the system's own that programs need: project, interpreters, PATH."""
         yield str(here)
         prefixes = {sys.prefix, sys.base_prefix}
         if self._settings.python and os.sep in self._settings.python:
@@ -136,7 +136,7 @@ class Isolation:
                 yield entry
 
     def _hidden(self, here: Path) -> Iterable[str]:
-        """Return the paths that no process may see: store, settings, and the files that these name."""
+        """Yield the paths that no process may see: store, settings, and files named in the settings."""
         yield str((here / self._settings.data_dir).resolve())
         yield str(here / FILE_NAME)
         for file in _files(

@@ -1,7 +1,7 @@
-"""What runs a script in each language of the standard, and where it is found. Called by `scripts`.
+"""Interpreters of the script languages of the standard. Called by `scripts`.
 
-A script in JavaScript is a module, as ES2024 has them, with `import` and `await` at its top; one that says
-`require(…)` or `module.exports` and imports nothing is of the older kind that Node.js knows.
+A script in JavaScript is an ES2024 module, with `import` and `await` at its top level; a script that uses
+`require(…)` or `module.exports` and imports nothing is a CommonJS module of Node.js.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 JAVASCRIPT: Final = frozenset({"js", "javascript"})
 RUNTIMES: Final = ("node", "qjs", "quickjs")
-"""Of JavaScript, the first that PATH has."""
+"""Runtimes of JavaScript; the first that PATH has is used."""
 
 TO_INSTALL: Final = "install Node.js (node), or QuickJS (qjs), where the worker's PATH finds it"
 
@@ -24,19 +24,21 @@ _OLDER: Final = re.compile(r"\brequire\s*\(|\bmodule\.exports\b|\bexports\.\w")
 
 @dataclass(frozen=True, kw_only=True)
 class Interpreter:
+    """Command line and file suffix for scripts of a language."""
+
     argv: Sequence[str]
-    """What stands before the script's file and its arguments."""
+    """Arguments before the script's file and its arguments."""
     suffix: str
-    """Of the file, by which the interpreter knows what it is."""
+    """Suffix of the file, by which the interpreter detects the kind of module."""
 
 
 def javascript() -> str | None:
-    """Path of what runs JavaScript here; None where there is nothing."""
+    """Return the path of a JavaScript runtime; None if none is installed."""
     return next((found for name in RUNTIMES if (found := shutil.which(name)) is not None), None)
 
 
 def interpreter(language: str, code: str, *, python: str) -> Interpreter | None:
-    """What runs this code; None for a language that is none of the standard's, or has no runtime here."""
+    """Return the interpreter of this code; None for an unknown language or a missing runtime."""
     match language.lower():  # as the compiler reads it
         case "python":
             return Interpreter(argv=(python,), suffix=".py")

@@ -1,6 +1,6 @@
 """Client of the launcher: the fork server that starts the processes of this worker.
 
-Used by `process`. The server is started with the first process, and again if somebody has killed it.
+Used by `process`. The server is started with the first process, and again if it was killed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PROGRAM: Final = (
 BUSY_S: Final = 0.002
 END_S: Final = 15.0
 LONGEST: Final = 8192
-"""Bytes that a keeper sends at most before they are read."""
+"""Maximum number of bytes that a keeper sends before they are read."""
 
 
 class Launcher:
@@ -56,7 +56,7 @@ class Launcher:
         except BaseException:
             ours.close()  # which ends the process, if there is one
             raise
-        # A keeper that was killed tells nothing: `hear` says so again, and the process counts as killed.
+        # A killed keeper sends no message: `hear` returns None again, and the process counts as killed.
         if said is not None and said.error is not None:
             ours.close()
             number, text_ = said.error
@@ -64,7 +64,7 @@ class Launcher:
         return started
 
     def close(self) -> None:
-        """Let go of the server, which removes the folder and ends."""
+        """Close the connection to the server, which then removes the folder and ends."""
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -107,12 +107,12 @@ class Launcher:
         return ours
 
 
-# Linux keeps the borders of messages and tells their end; other systems know streams only.
+# Linux preserves message boundaries; other systems support streams only.
 _KIND: Final = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_STREAM
 
 
 class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Message of a keeper; one of `error`, `started` and `ended` is there."""
+    """Message of a keeper, with exactly one of `error`, `started` and `ended`."""
 
     error: tuple[int, str] | None = None
     started: int | None = None
@@ -124,7 +124,7 @@ _said: Final = msgspec.json.Decoder(Said)
 
 
 class Started:
-    """A process that runs, seen through the channel of its keeper."""
+    """A running process, controlled through the channel of its keeper."""
 
     def __init__(self, channel: socket.socket) -> None:
         channel.setblocking(False)
@@ -133,7 +133,7 @@ class Started:
         self._loop = asyncio.get_running_loop()
 
     async def send(self, data: bytes) -> None:
-        with suppress(BrokenPipeError, ConnectionResetError):  # `hear` tells
+        with suppress(BrokenPipeError, ConnectionResetError):  # `hear` reports it
             await self._loop.sock_sendall(self._channel, data)
 
     async def hear(self) -> Said | None:
@@ -171,7 +171,10 @@ class Started:
 
 
 def encodable(texts: Mapping[str, str] | list[str]) -> None:
-    """Raise ValueError for what no command line and no environment can hold."""
+    """Check that a command line or environment can represent the texts.
+
+    Raises ValueError if it cannot.
+    """
     for name in texts:
         value = texts[name] if isinstance(texts, Mapping) else ""
         if "\0" in name + value or (isinstance(texts, Mapping) and (not name or "=" in name)):

@@ -1,6 +1,6 @@
-"""Runs one process to its end: pipes without deadlock, bounded output, a kill that reaches its children.
+"""Runs one process to its end: pipes without deadlock, bounded output, kill of all children.
 
-Called by `scripts` and `containers`. The launcher starts the process; its keeper tells the end.
+Called by `scripts` and `containers`. The launcher starts the process; its keeper reports the end.
 
     started -> ended                         the tree ended by the keeper, rest of the output read
             -> too much output               killed, reported
@@ -24,7 +24,7 @@ from iogate.effects.processes.launch import Launcher, Started, encodable
 
 Stream = Literal["stdout", "stderr"]
 Wrote = Callable[[Stream, bytes], None]
-"""Is told what a process writes, as it comes."""
+"""Receives the output of a process as it is written."""
 
 CHUNK: Final = 64 * 1024
 TAIL: Final = 32 * 1024
@@ -40,18 +40,18 @@ class Confinement:
     """Limits and isolation of a process."""
 
     limits: Mapping[str, int] = field(default_factory=dict)
-    """`memory`, `cpu` (seconds), `file` and `processes`; what is absent has no limit."""
+    """`memory`, `cpu` (seconds), `file` and `processes`; absent ones are unlimited."""
     user: tuple[int, int] | None = None
-    """User and group that it runs as; None: those of the worker."""
+    """User and group of the process; None: those of the worker."""
     sandbox: Mapping[str, Any] | None = None
-    """What it sees in namespaces of its own, in the form of `launcher.confinement.enclose`."""
+    """Namespaces of the process, in the form of `launcher.confinement.enclose`."""
     tool: bool = False
-    """It is a command line of ours and may leave processes running."""
+    """True for a command line tool, which may leave processes running."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """A process to run, and which of its streams are the output."""
+    """A process to run, and the streams that are its output."""
 
     argv: Sequence[str]
     environment: Mapping[str, str]
@@ -67,7 +67,7 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Exit:
-    """End of a process: `code` is 128 + n after signal n, as shells say it."""
+    """Exit of a process: `code` is 128 + n after signal n, as in shells."""
 
     code: int
     stdout: bytes
@@ -75,7 +75,7 @@ class Exit:
     partial: frozenset[Stream] = frozenset()
     """Streams of which only the end was kept."""
     limit: str | None = None
-    """The limit over which the process was killed by its keeper."""
+    """The exceeded limit for which the keeper killed the process."""
 
 
 class TooMuchOutput(Exception):
@@ -86,10 +86,10 @@ class TooMuchOutput(Exception):
 
 
 async def run(command: Command, launcher: Launcher) -> Exit:
-    """Run to the end.
+    """Run a process to its end.
 
-    Raises OSError or ValueError where it cannot be started, TooMuchOutput, and CancelledError after the
-    process and its children are dead.
+    Raises OSError or ValueError if it cannot be started, TooMuchOutput, and CancelledError after the process
+    and its children have ended.
     """
     encodable(list(command.argv))
     encodable(command.environment)
@@ -148,7 +148,7 @@ async def _ended(command: Command, started: Started, pipes: _Pipes) -> Exit:
 
 
 async def _waited(ending: asyncio.Future[Any]) -> None:
-    """Wait for the end, also where the wait itself is cancelled again."""
+    """Wait for the end, even if the wait itself is cancelled again."""
     until = asyncio.get_running_loop().time() + KILL_S
     while not ending.done() and asyncio.get_running_loop().time() < until:
         with suppress(asyncio.CancelledError):
@@ -169,7 +169,7 @@ def _request(command: Command) -> dict[str, Any]:
 
 
 class _Pipes:
-    """The three standard streams of a process: our ends and, until they are given away, its ends."""
+    """The three standard streams of a process: our ends and, until `give`, its ends."""
 
     def __init__(self, *, stdin: bool) -> None:
         self.input: IO[bytes] | None = None
@@ -193,7 +193,7 @@ class _Pipes:
 
 
 class _Reader:
-    """Reads one stream as it comes: all of it up to the cap, or only its tail where there is none."""
+    """Reader of one stream: all of it up to the cap, or only its tail without a cap."""
 
     def __init__(
         self,
@@ -206,14 +206,14 @@ class _Reader:
         self.data = bytearray()
         self.name: Stream = name
         self.partial = False
-        """`data` lacks the beginning of the stream."""
+        """Whether `data` lacks the beginning of the stream."""
         self._file, self._cap, self._overflow, self._wrote = file, cap, overflow, wrote
         self._loop = asyncio.get_running_loop()
         os.set_blocking(file.fileno(), False)
         self._loop.add_reader(file.fileno(), self._read)
 
     def _read(self) -> bool:
-        """Take one chunk; False where there is none left, for now or for good."""
+        """Read one chunk; return False if there is none, for now or at the end."""
         try:
             chunk = os.read(self._file.fileno(), CHUNK)
         except BlockingIOError:
@@ -233,7 +233,7 @@ class _Reader:
         return bool(chunk)
 
     def finish(self) -> None:
-        """Take what the dead have left in the pipe; a daemon that holds it open is not waited for."""
+        """Read the rest of the pipe without waiting for a daemon that holds it open."""
         while not self._file.closed and self._read():
             pass
         self._close()
@@ -245,7 +245,7 @@ class _Reader:
 
 
 class _Writer:
-    """Feeds standard input as fast as it is read; a process that stops reading is no error."""
+    """Writer of standard input, as fast as it is read; a process that stops reading is no error."""
 
     def __init__(self, file: IO[bytes], data: bytes) -> None:
         self._file, self._rest = file, memoryview(data)

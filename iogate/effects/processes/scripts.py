@@ -1,12 +1,12 @@
-"""Performs `run: shell` and `run: script`: what is started, in which environment, and what its end means.
+"""Performs `run: shell` and `run: script`.
 
 Called by `perform`. A process works in the directory where its worker was started, the project's, so that
-`./ship.sh` is what one expects. It gets a folder of its own as home and for temporary files, which goes when
-it ends, and an environment of PATH, LANG, the variables of the setting `process_environment`, what the author
-sets and the IOGATE_ names: nothing else of the worker's own environment.
+`./ship.sh` works. It gets its own folder as home and for temporary files, removed at its end, and an
+environment of PATH, LANG, the variables of the setting `process_environment`, those of the author and the
+IOGATE_ names: nothing else of the worker's own environment.
 
-Output is text exactly as it was written, a final line feed included; bytes that are no UTF-8 become the
-replacement character. A script's text never stands on a command line, where other users could read it.
+Output is text exactly as written, a final line feed included; bytes that are not UTF-8 become the
+replacement character. A script's text is never on a command line, where other users could read it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Processes:
-    """The processes of one worker."""
+    """Shell commands and scripts of one worker."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Processes:
         redactor: Callable[[], Redactor] = Redactor,
     ) -> None:
         python = settings.python
-        # A path is meant from where the worker was started, not from a process's own folder.
+        # A path is relative to the directory of the worker, not to a process's own folder.
         self._python = (
             str(Path(python).absolute()) if python and os.sep in python else python or sys.executable
         )
@@ -73,9 +73,9 @@ class Processes:
         load: Callable[[str], Awaitable[bytes]],
         wrote: process.Wrote | None = None,
     ) -> Any:
-        """Run to the end and give the output that `return` asks for.
+        """Run a process to its end and return the output that `return` asks for.
 
-        Raises WorkflowError; a cancelled one is dead with all its children when CancelledError comes out.
+        Raises WorkflowError, or CancelledError after the process and its children were killed.
         """
         if run.kind not in self._allow_run:
             raise ending.not_allowed(run.kind)

@@ -1,7 +1,7 @@
-"""Removes containers whose lifetime says `eventually`, when their time has come.
+"""Removes ended containers of lifetime `eventually` after their time.
 
-Used by `containers`. How long each is to be kept stands on the container itself, so that the next worker
-removes what a dead one left.
+Used by `containers`. A label of the container has its time, so that the next worker removes the containers
+of a dead one.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from datetime import UTC, datetime
 from typing import Final
 
 KEEP_LABEL: Final = "iogate.keep"
-"""Seconds that a container is kept after its end."""
+"""Label with the seconds that a container is kept after its end."""
 
 FIRST_S: Final = 60.0
-"""After a worker's start: what was left behind can wait until it has its runs."""
+"""Delay of the first sweep after a worker's start, in seconds."""
 SHORTEST_S: Final = 1.0
 LONGEST_S: Final = 3600.0
 
 Said = Callable[..., Awaitable[str | None]]
-"""Runs a command of the container tool; what it writes, None where it fails."""
+"""Runs a command of the container tool and returns its output; None if it fails."""
 
 
 class Sweep:
-    """A task while there is something to remove; none otherwise."""
+    """Background removal of expired containers; a task exists only while there are containers to remove."""
 
     def __init__(self, said: Said) -> None:
         self._said = said
@@ -34,10 +34,11 @@ class Sweep:
         self._timer: asyncio.TimerHandle | None = None
 
     def later(self) -> None:
+        """Schedule the first sweep."""
         self._timer = asyncio.get_running_loop().call_later(FIRST_S, self.begin)
 
     def begin(self) -> None:
-        """Look now, and then whenever the next is due."""
+        """Sweep now, and again whenever the next container is due."""
         if self._task is not None:
             self._task.cancel()
         self._task = asyncio.create_task(self._run(), name="remove containers")
@@ -57,7 +58,7 @@ class Sweep:
             await asyncio.sleep(min(max(due_s, SHORTEST_S), LONGEST_S))
 
     async def _remove(self) -> float | None:
-        """Remove what is due; give the seconds until the next is, None where nothing is left."""
+        """Remove the due containers; return the seconds until the next is due, None if none is left."""
         listed = await self._said(
             "ps",
             "--all",
