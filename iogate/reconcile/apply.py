@@ -61,10 +61,10 @@ class LateGateways(NotTaken):
         noun = "gateway" if len(gateways) == 1 else "gateways"
         has = "has" if len(gateways) == 1 else "have"
         super().__init__(
-            f"revision {applied.number} is live, but {noun} {', '.join(gateways)} {has} not taken it "
+            f"revision {applied.number} is live, but {noun} {', '.join(gateways)} {has} not loaded it "
             f"after {wait_s:g} s",
             code=LATE,
-            hint="it takes it once it reaches the store again; `iogate status` shows who has",
+            hint="a gateway loads it as soon as it reaches the store; see `iogate status`",
         )
         self.applied = applied
         self.gateways = gateways
@@ -131,5 +131,5 @@ async def _publish(store: Store, bundle: Bundle, *, expected: int | None, allow_
     raise Refused(
         f"the live revision changed {ATTEMPTS} times while this apply was under way",
         code=BUSY,
-        hint="let one place apply, or pass the revision that this apply is meant to replace",
+        hint="apply from one place only, or pass the revision that this apply is to replace",
     ) from conflict

@@ -15,15 +15,15 @@ import msgspec
 from iogate.compiler.revision import Api, Revision, Workflow
 from iogate.compiler.schedules import Schedule
 
-_UNSEEN = frozenset({"source", "schedule"})
+_NOT_COMPARED = frozenset({"source", "schedule"})
 """Fields of APIs and workflows that are not compared, or compared separately."""
 
-Thing = Api | Workflow | Schedule | str
+Comparable = Api | Workflow | Schedule | str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """One property that changed, as plain JSON values; secrets appear as references or hashes only."""
+class ChangedField:
+    """Changed property, as plain JSON values; secrets appear as references or hashes only."""
 
     name: str
     before: Any
@@ -31,19 +31,19 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
+class ChangedObject:
     """Changed object with its fields."""
 
     id: str
-    fields: tuple[Field, ...]
+    fields: tuple[ChangedField, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Changes:
     """Added, changed and removed objects of one kind, each sorted by id."""
 
     added: tuple[str, ...] = ()
-    changed: tuple[Changed, ...] = ()
+    changed: tuple[ChangedObject, ...] = ()
     removed: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
@@ -70,10 +70,10 @@ class Part:
 class Difference:
     """Difference between two revisions, by kind of object."""
 
-    apis: Part
-    workflows: Part
-    schedules: Part
-    resources: Part
+    apis: Changes
+    workflows: Changes
+    schedules: Changes
+    resources: Changes
 
     def __bool__(self) -> bool:
         return bool(self.apis or self.workflows or self.schedules or self.resources)
@@ -100,10 +100,10 @@ class Difference:
 def difference(before: Revision | None, after: Revision) -> Difference:
     """Return the changes from `before` (None: nothing was ever applied) to `after`."""
     return Difference(
-        apis=_part(before.apis if before else {}, after.apis),
-        workflows=_part(before.workflows if before else {}, after.workflows),
-        schedules=_part(_schedules(before) if before else {}, _schedules(after)),
-        resources=_part(before.resources if before else {}, after.resources),
+        apis=_changes(before.apis if before else {}, after.apis),
+        workflows=_changes(before.workflows if before else {}, after.workflows),
+        schedules=_changes(_schedules(before) if before else {}, _schedules(after)),
+        resources=_changes(before.resources if before else {}, after.resources),
     )
 
 
@@ -115,46 +115,46 @@ def _schedules(revision: Revision) -> dict[str, Schedule]:
     }
 
 
-def _part(
-    before: Mapping[str, Thing],
-    after: Mapping[str, Thing],
-) -> Part:
+def _changes(
+    before: Mapping[str, Comparable],
+    after: Mapping[str, Comparable],
+) -> Changes:
     changed = []
     for name in sorted(before.keys() & after.keys()):
         fields = _fields(before[name], after[name])
         if fields:
-            changed.append(Changed(id=name, fields=fields))
-    return Part(
+            changed.append(ChangedObject(id=name, fields=fields))
+    return Changes(
         added=tuple(sorted(after.keys() - before.keys())),
         changed=tuple(changed),
         removed=tuple(sorted(before.keys() - after.keys())),
     )
 
 
-def _fields(before: Thing, after: Thing) -> tuple[Field, ...]:
+def _fields(before: Comparable, after: Comparable) -> tuple[ChangedField, ...]:
     if before == after:
         return ()
     old, new = _plain(before), _plain(after)
     if not (isinstance(old, dict) and isinstance(new, dict)):
-        return (Field(name="content", before=old, after=new),)
+        return (ChangedField(name="content", before=old, after=new),)
     return tuple(
-        Field(name=name, before=old.get(name), after=new.get(name))
+        ChangedField(name=name, before=old.get(name), after=new.get(name))
         for name in sorted(old.keys() | new.keys())
-        if name not in _UNSEEN and old.get(name) != new.get(name)
+        if name not in _NOT_COMPARED and old.get(name) != new.get(name)
     )
 
 
-def _plain(value: Thing) -> Any:
+def _plain(value: Comparable) -> Any:
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
-def _count(part: Part, one: str, many: str) -> str:
+def _count(changes: Changes, one: str, many: str) -> str:
     counts = [
         (number, word)
         for number, word in (
-            (len(part.added), "added"),
-            (len(part.changed), "changed"),
-            (len(part.removed), "removed"),
+            (len(changes.added), "added"),
+            (len(changes.changed), "changed"),
+            (len(changes.removed), "removed"),
         )
         if number
     ]

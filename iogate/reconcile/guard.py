@@ -28,7 +28,7 @@ def check(before: Revision | None, after: Revision, *, allow_empty: bool) -> Non
     if gone and not after.apis and not allow_empty:
         count = "the only API" if len(gone) == 1 else f"all {len(gone)} APIs"
         raise Refused(
-            f"this would delete {count}: the files hold none",
+            f"this would delete {count}: the files contain none",
             code=EMPTY,
             hint="check that this is the right folder; to delete them all, pass --allow-empty",
         )

@@ -34,7 +34,7 @@ def test_a_drain_closes_the_store_and_resume_opens_it(cli: Cli) -> None:
         refused = cli("disable", "hello/greet", code=6)
         assert refused.err.endswith(
             "iogate: the store is out of reach: it is drained for a planned failover [IOG653]\n"
-            "  `iogate store resume` opens it; it opens by itself when the time of the drain is over\n"
+            "  `iogate store resume` ends the drain, which also ends by itself when its time is over\n"
         )
         assert "drained   for another " in cli("status").out
         assert cli("status", "-o", "json").json["drainedS"] > 0
@@ -66,7 +66,7 @@ def test_replicated_needs_a_store_with_replicas(cli: Cli) -> None:
         ran = cli("doctor", code=6)
         assert "durability is replicated with 1 replicas, and 0 are connected: calls get a 503" in ran.out
         ran = cli("apply", code=6)
-        assert "0 of 1 replicas confirmed the write; a failover now could lose it [IOG652]" in ran.err
+        assert "0 of 1 replicas confirmed the write, which a failover now could lose [IOG652]" in ran.err
 
 
 def test_doctor_warns_of_what_a_failover_would_lose(cli: Cli) -> None:
@@ -74,5 +74,6 @@ def test_doctor_warns_of_what_a_failover_would_lose(cli: Cli) -> None:
         in_step(primary)
         cli.write("iogate.yaml", f"redis_url: {primary.url}\n")
         assert (
-            "durability is local: a failover loses calls that no replica had got" in cli("doctor", code=6).out
+            "durability is local: a failover loses calls that no replica has received"
+            in cli("doctor", code=6).out
         )

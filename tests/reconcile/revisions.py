@@ -1,4 +1,4 @@
-"""Revisions made by hand, for tests of their difference and their way to the store."""
+"""Revisions for the tests of diff and apply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Apply replaces what it guarded, once, and comes back when gateways judge by it."""
+"""Apply: replaces only the checked revision, and waits for the gateways."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_the_same_files_again_change_nothing(store: Store) -> None:
     assert (applied.number, applied.changed, bool(applied.difference)) == (1, False, False)
 
 
-async def test_it_waits_until_running_gateways_took_it(store: Store) -> None:
+async def test_apply_waits_until_running_gateways_have_loaded_it(store: Store) -> None:
     await gateway(store, 0)
     applying = asyncio.create_task(apply(store, bundle(api())))
     async with asyncio.timeout(5):
@@ -50,12 +50,12 @@ async def test_it_waits_until_running_gateways_took_it(store: Store) -> None:
     assert (await applying).number == 1
 
 
-async def test_a_gateway_that_does_not_take_it_is_named_and_the_revision_stays(store: Store) -> None:
+async def test_a_late_gateway_is_named_and_the_revision_stays(store: Store) -> None:
     await gateway(store, 0, "slow")
     await gateway(store, 1, "fast")
     with pytest.raises(LateGateways) as caught:
         await apply(store, bundle(api()), wait_s=0.05)
-    assert caught.value.message == "revision 1 is live, but gateway slow has not taken it after 0.05 s"
+    assert caught.value.message == "revision 1 is live, but gateway slow has not loaded it after 0.05 s"
     assert caught.value.exit_code == NotTaken.exit_code == 5
     assert caught.value.gateways == ("slow",)
     assert await store.revisions.live() is not None
@@ -70,13 +70,13 @@ async def test_a_stale_expectation_is_refused_and_nothing_changes(store: Store) 
     assert (await apply(store, bundle(api("a/b")), expected=1)).number == 2
 
 
-async def test_of_many_at_once_each_replaces_what_it_saw(store: Store) -> None:
+async def test_concurrent_applies_each_replace_the_revision_they_read(store: Store) -> None:
     """Every revision's previous one is the one before it: none was overwritten unseen."""
     applied = await asyncio.gather(*(apply(store, bundle(api(f"a/m{n}"))) for n in range(4)))
     assert sorted((one.previous or 0, one.number) for one in applied) == [(0, 1), (1, 2), (2, 3), (3, 4)]
 
 
-async def test_the_guard_judges_what_is_live_at_the_end(
+async def test_the_guard_checks_the_revision_that_is_replaced(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A protected API that someone else applies in between is not deleted."""
@@ -93,7 +93,7 @@ async def test_the_guard_judges_what_is_live_at_the_end(
         await apply(store, bundle(api("a/c")))
 
 
-async def test_it_gives_up_where_others_never_stop(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_apply_fails_after_repeated_conflicts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     tries = 0
 
     async def always_moved(made: Any, expected: int | None = None) -> int:

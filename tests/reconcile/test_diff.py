@@ -1,4 +1,4 @@
-"""The difference of two revisions is complete, ordered and empty only where nothing changes."""
+"""Difference of two revisions: complete, ordered, and empty only if nothing changes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from iogate.compiler.revision import EnvSecret, Revision, TokenAuth, Workflow
 from iogate.compiler.schedules import Schedule
-from iogate.reconcile.diff import Field, difference
+from iogate.reconcile.diff import ChangedField, difference
 from tests.reconcile.revisions import api, revision
 
 
-def test_what_came_went_and_changed_is_named() -> None:
+def test_added_removed_and_changed_objects_are_listed() -> None:
     before = revision(api("a/gone"), api("a/kept"), api("a/new-auth"), workflows={"s/a:1.0.0": "p1"}, x="1")
     after = revision(
         api("a/came"),
@@ -28,22 +28,22 @@ def test_what_came_went_and_changed_is_named() -> None:
     (changed,) = found.apis.changed
     assert changed.id == "a/new-auth"
     assert changed.fields == (
-        Field(
+        ChangedField(
             name="auth",
             before={"type": "none"},
             after={"type": "token", "tokens": {"token": [{"type": "env", "name": "T"}]}},
         ),
-        Field(name="timeout_s", before=None, after=5.0),
+        ChangedField(name="timeout_s", before=None, after=5.0),
     )
     assert found.workflows.added == ("s/b:1.0.0",)
-    assert found.workflows.changed[0].fields == (Field(name="program", before="p1", after="p2"),)
-    assert found.resources.changed[0].fields == (Field(name="content", before="1", after="2"),)
+    assert found.workflows.changed[0].fields == (ChangedField(name="program", before="p1", after="p2"),)
+    assert found.resources.changed[0].fields == (ChangedField(name="content", before="1", after="2"),)
     assert found.summary() == (
         "1 API added, 1 changed, 1 removed; 1 workflow added, 1 changed; 1 resource changed"
     )
 
 
-def test_where_a_file_lies_is_no_difference() -> None:
+def test_the_path_of_a_file_is_no_difference() -> None:
     found = difference(revision(api(source="a.yaml")), revision(api(source="b.yaml")))
     assert not found
     assert found.summary() == "no changes"
@@ -54,18 +54,18 @@ def scheduled(program: str, **fields: Any) -> Revision:
     return Revision(apis={}, workflows={"s/a:1.0.0": Workflow(program=program, schedule=schedule)})
 
 
-def test_a_schedule_is_told_apart_from_what_it_starts() -> None:
+def test_a_schedule_is_compared_separately_from_its_workflow() -> None:
     found = difference(scheduled("p1"), scheduled("p2"))
     assert (bool(found.workflows), bool(found.schedules)) == (True, False)
     found = difference(scheduled("p1"), scheduled("p1", missed="all"))
-    assert found.schedules.changed[0].fields == (Field(name="missed", before=None, after="all"),)
+    assert found.schedules.changed[0].fields == (ChangedField(name="missed", before=None, after="all"),)
     assert found.summary() == "1 schedule changed"
     found = difference(scheduled("p1"), revision(workflows={"s/a:1.0.0": "p1"}))
     assert (found.schedules.removed, found.summary()) == (("s/a",), "1 schedule removed")
     assert difference(scheduled("p1", kind="on"), scheduled("p2", kind="on")).schedules, "another strategy"
 
 
-def test_against_nothing_all_is_new() -> None:
+def test_all_objects_are_new_without_a_previous_revision() -> None:
     found = difference(None, revision(api("a/b"), api("a/c"), workflows={"s/a:1.0.0": "p"}))
     assert found.summary() == "2 APIs added; 1 workflow added"
 
@@ -80,7 +80,9 @@ revisions = st.builds(
 
 
 @given(revisions, revisions)
-def test_it_is_empty_exactly_for_equal_revisions_and_turns_round(before: Revision, after: Revision) -> None:
+def test_the_difference_is_empty_only_for_equal_revisions_and_symmetric(
+    before: Revision, after: Revision
+) -> None:
     forth, back = difference(before, after), difference(after, before)
     assert bool(forth) is (before.digest != after.digest)
     assert forth.apis.added == back.apis.removed

@@ -1,4 +1,4 @@
-"""An apply takes away neither what is protected nor everything at once."""
+"""Guard: an apply deletes neither protected APIs nor all APIs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def test_a_protected_api_may_change_and_lose_its_protection() -> None:
     guard.check(revision(api(protect=True)), revision(api(protect=False)), allow_empty=False)
 
 
-def test_everything_is_deleted_only_when_that_is_said() -> None:
-    with pytest.raises(Refused, match="this would delete all 2 APIs: the files hold none") as caught:
+def test_all_apis_are_deleted_only_with_allow_empty() -> None:
+    with pytest.raises(Refused, match="this would delete all 2 APIs: the files contain none") as caught:
         guard.check(revision(api("a/b"), api("a/c")), revision(), allow_empty=False)
     assert caught.value.hint.endswith("pass --allow-empty")
     with pytest.raises(Refused, match="this would delete the only API"):

@@ -86,7 +86,7 @@ async def state_of(store: Store, uid: str) -> str:
 
 
 async def recovered_twice(store: Store, worker: str) -> int:
-    """Bury a worker, let it take again what it held, and bury it once more: its runs are suspects then."""
+    """Recover the runs of a worker twice, with a take in between, so that its runs are suspects."""
     await store.leases.recover(worker)
     await store.leases.take(worker, 50)
     return await store.leases.recover(worker)

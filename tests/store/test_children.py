@@ -1,4 +1,4 @@
-"""Child runs: started once with their parent's commit, told of once, and ended with it."""
+"""Child runs: started once with a commit of their parent, reported once, and ended with it."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ async def test_the_end_of_a_child_reaches_its_parent(
     assert await each_store.call("EXISTS", keys.CHILDREN + parent.uid) == 0
 
 
-async def test_a_child_that_nobody_awaits_has_no_link(each_store: Store) -> None:
+async def test_a_child_that_is_not_awaited_has_no_parent(each_store: Store) -> None:
     await publish(each_store)
     one = child(awaits=False)
     parent = await parent_of(each_store, one, move="keep")
@@ -154,7 +154,7 @@ async def test_a_child_that_nobody_awaits_has_no_link(each_store: Store) -> None
     assert (view.status, view.parent) == ("completed", None)
 
 
-async def test_children_end_with_the_commit_that_ends_their_parent_wherever_they_are(
+async def test_children_in_every_state_end_with_their_parent(
     each_store: Store,
 ) -> None:
     """In the queue, parked, under lease; and those below them, when their own end comes."""
@@ -181,7 +181,7 @@ async def test_children_end_with_the_commit_that_ends_their_parent_wherever_they
     assert view.cancel_reason == f"its parent {parked.uid} has ended" or view.state == "lease"
 
 
-async def test_a_frame_that_gives_its_child_up_cancels_it_and_hears_nothing_of_it(each_store: Store) -> None:
+async def test_an_abandoned_child_is_cancelled_and_sends_no_message(each_store: Store) -> None:
     await publish(each_store)
     one, two = child(1), child(2)
     parent = await parent_of(each_store, one, two, move="keep")
@@ -198,7 +198,7 @@ async def test_a_frame_that_gives_its_child_up_cancels_it_and_hears_nothing_of_i
     assert await each_store.leases.inbox(parent.uid, parent.token) == ()
 
 
-async def test_a_child_that_is_cancelled_before_it_began_or_poisoned_is_told_of_too(
+async def test_a_child_that_is_cancelled_before_its_start_or_poisoned_sends_a_message(
     each_store: Store,
 ) -> None:
     await publish(each_store)
@@ -218,7 +218,7 @@ async def test_a_child_that_is_cancelled_before_it_began_or_poisoned_is_told_of_
     assert told(message)["error"]["title"] == "poisoned"
 
 
-async def test_children_wait_in_the_backlog_where_their_api_is_full_and_never_delay_another(
+async def test_children_of_a_full_api_wait_in_the_backlog_and_delay_no_other_api(
     each_store: Store,
 ) -> None:
     tight = api("tight/one", limits=Limits(running=1))

@@ -1,4 +1,4 @@
-"""The store's time never goes back, though its clock be set back: leases, timers and rates go on."""
+"""Time of the store: leases, timers and rates continue if the clock is set back."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def set_back(store: Store) -> int:
     return then
 
 
-async def test_timers_and_leases_go_on(each_store: Store) -> None:
+async def test_timers_and_leases_continue(each_store: Store) -> None:
     await publish(each_store)
     intake = each_store.intake()
     parked, held = [await accepted(intake) for _ in range(2)]
@@ -47,7 +47,7 @@ async def test_timers_and_leases_go_on(each_store: Store) -> None:
 
 
 async def test_the_limiter_lets_the_next_call_in(each_store: Store) -> None:
-    """Also if no worker takes anything, and so nobody notices."""
+    """Also if no worker takes anything, so that the change of the clock is not detected."""
     limited = api(limits=Limits(rate=10.0, burst=1))
     await publish(each_store, limited)
     intake = each_store.intake()
@@ -79,9 +79,7 @@ async def test_the_clock_catches_up_and_time_stays_monotone(each_store: Store) -
     ("key", "value"),
     [(keys.UPKEEP, 9 * 10**15), (keys.CLOCK_AHEAD, "x"), (keys.CLOCK_AHEAD, 10**15), (keys.CLOCK_AHEAD, -5)],
 )
-async def test_what_an_outsider_writes_there_moves_no_clock(
-    each_store: Store, key: str, value: str | int
-) -> None:
+async def test_a_forged_clock_offset_is_ignored(each_store: Store, key: str, value: str | int) -> None:
     await each_store.call("SET", key, value)
     now = (await each_store.leases.take("w", 0)).now_ms
     assert abs(now - await clock(each_store)) < 5_000

@@ -1,4 +1,4 @@
-"""What one run brings about is bounded: by how much of it lives, for schedules by the room in the queue."""
+"""Families: the number of live descendants of a run is limited, for schedules the queue."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def ended(store: Store, *claims: Claim, **changes: Any) -> None:
     assert all(v.applied for v in await store.leases.commit([commit(each, **changes) for each in claims]))
 
 
-async def test_a_family_counts_those_of_all_depths_that_live_and_leaves_nothing(each_store: Store) -> None:
+async def test_a_family_counts_live_runs_of_all_depths_and_leaves_no_keys(each_store: Store) -> None:
     await publish(each_store)
     first, second = child(awaits=False), child(awaits=False)
     root = await parent_of(each_store, first, second, move="end")
@@ -39,7 +39,7 @@ async def test_a_family_counts_those_of_all_depths_that_live_and_leaves_nothing(
     assert not await each_store.call("EXISTS", keys.FAMILIES)
 
 
-async def test_a_run_of_a_crowded_family_starts_nothing_until_the_family_has_died_out(
+async def test_a_full_family_starts_no_runs_until_all_have_ended(
     each_store: Store,
 ) -> None:
     await publish(each_store)
@@ -52,7 +52,7 @@ async def test_a_run_of_a_crowded_family_starts_nothing_until_the_family_has_die
     (verdict,) = await each_store.leases.commit([step])
     assert (verdict.applied, verdict.crowded) == (False, True)
     assert await each_store.runs.show(late.uid) is None
-    # One fewer is not enough: what starts itself would hover at the bound for ever.
+    # One fewer is not enough, because a recursive workflow would stay at the limit endlessly.
     await ended(each_store, await taken(each_store, only.uid))
     (verdict,) = await each_store.leases.commit([step])
     assert verdict.crowded
@@ -62,7 +62,7 @@ async def test_a_run_of_a_crowded_family_starts_nothing_until_the_family_has_die
     assert await each_store.runs.show(late.uid) is not None
 
 
-async def test_the_last_of_a_crowded_family_opens_it_again(each_store: Store) -> None:
+async def test_the_end_of_the_last_run_reopens_a_full_family(each_store: Store) -> None:
     await publish(each_store)
     only = child(awaits=False)
     root = await parent_of(each_store, only, move="end")
@@ -71,7 +71,7 @@ async def test_the_last_of_a_crowded_family_opens_it_again(each_store: Store) ->
     assert not await each_store.call("EXISTS", keys.FAMILIES)
 
 
-async def test_what_schedules_start_waits_for_no_family_but_needs_room_in_the_queue(
+async def test_scheduled_runs_need_room_in_the_queue_but_no_family(
     each_store: Store,
 ) -> None:
     await publish(each_store, api(limits=Limits(queued=2)))

@@ -1,4 +1,4 @@
-"""A commit counts only under the lease that it was made with, and only once."""
+"""Fencing: a commit is applied only under its lease, and only once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_a_gap_or_a_foreign_token_is_void(each_store: Store, seq: int, tok
     assert await state_of(each_store, uid) == "lease"
 
 
-async def test_who_lost_the_lease_cannot_write_and_the_new_holder_can(each_store: Store) -> None:
+async def test_a_lost_lease_cannot_commit_and_the_new_one_can(each_store: Store) -> None:
     """R4: a worker that slept past its lease wakes up and commits."""
     await publish(each_store)
     uid = await accepted(each_store.intake())
@@ -82,7 +82,7 @@ async def test_one_bad_commit_does_not_spoil_its_batch(each_store: Store) -> Non
     assert [v.applied for v in verdicts] == [True, False, True]
 
 
-async def test_leases_that_nobody_could_renew_while_the_store_was_away_get_another_term(
+async def test_leases_are_extended_after_the_store_was_unavailable(
     each_store: Store,
 ) -> None:
     """R6: a restart of the store takes no lease from a worker that lives."""

@@ -1,4 +1,4 @@
-"""A server over its maxmemory: what is stored can be read and deleted, a write says that it is full."""
+"""Server above maxmemory: stored data can be read and deleted, and writes fail with an error."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_everything_can_be_read(each_store: Store, ended: list[str]) -> No
     assert [await each_store.runs.journal(uid) for uid in ended[1:]] == [[], []]
 
 
-async def test_a_write_says_that_the_store_is_full_and_what_to_do(
+async def test_the_error_of_a_write_names_the_full_store_and_the_remedy(
     each_store: Store, ended: list[str]
 ) -> None:
     with pytest.raises(StoreFull) as caught:

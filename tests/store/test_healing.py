@@ -1,4 +1,4 @@
-"""Connections heal: after a moved primary, and behind a middlebox that forgets them."""
+"""Connections recover after a failover, and behind a middlebox that drops them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_a_connection_leaves_a_primary_that_has_become_a_replica() -> None
             await asyncio.to_thread(primary.ask, "REPLICAOF", "127.0.0.1", replica.port)
             with pytest.raises(StoreUnavailable):
                 await store.ready()
-            with pytest.raises(NotPrimary, match="is a replica, which takes no writes"):
+            with pytest.raises(NotPrimary, match="is a replica, which accepts no writes"):
                 await open_store(proxy.url, keyring=RING)
             with pytest.raises(StoreUnavailable):
                 await accepted(intake)
@@ -83,7 +83,7 @@ async def test_the_gateway_is_not_ready_on_a_replica() -> None:
         await store.close()
 
 
-async def test_connections_that_a_middlebox_forgot_heal_before_the_next_call(
+async def test_connections_dropped_by_a_middlebox_recover_before_the_next_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Before: two calls got a 503, and pub/sub never returned."""
@@ -187,7 +187,7 @@ async def test_a_store_behind_sentinels_follows_a_failover() -> None:
         await store.close()
 
 
-async def test_a_connection_to_the_old_primary_moves_though_it_still_answers() -> None:
+async def test_a_connection_moves_from_an_old_primary_that_still_responds() -> None:
     """A primary that the sentinels have replaced and cannot reach: it takes writes that will be lost."""
     with pair() as (primary, replica):
         async with _Sentinel(primary.port, epoch=1) as first, _Sentinel(primary.port, epoch=1) as second:
@@ -196,7 +196,7 @@ async def test_a_connection_to_the_old_primary_moves_though_it_still_answers() -
             )
             assert store.address.startswith(f"127.0.0.1:{primary.port} ")
             await asyncio.to_thread(replica.ask, "REPLICAOF", "NO", "ONE")
-            # One sentinel has not heard of it: the later failover counts, whoever answers first.
+            # One sentinel does not know of the failover; the answer with the later epoch wins.
             second.primary, second.epoch = replica.port, 2
 
             async def moved() -> bool:
@@ -206,10 +206,10 @@ async def test_a_connection_to_the_old_primary_moves_though_it_still_answers() -
             await store.close()
 
 
-async def test_a_store_is_opened_after_a_failover_and_not_in_its_middle(
+async def test_a_drained_store_is_resumed_only_after_the_failover(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The old primary says that it is one until the sentinels demote it: to open it would lose calls."""
+    """The old primary reports its role until the sentinels demote it; to resume there would lose calls."""
     monkeypatch.setattr(drains, "SETTLE_S", 0.5)
     with pair() as (primary, replica):
         async with _Sentinel(primary.port, epoch=1) as first, _Sentinel(primary.port, epoch=1) as second:
@@ -231,7 +231,7 @@ async def test_a_store_is_opened_after_a_failover_and_not_in_its_middle(
 
 
 class _Sentinel:
-    """Answers as a sentinel does that has seen a failover, or not."""
+    """Fake sentinel before or after a failover."""
 
     def __init__(self, primary: int, *, epoch: int) -> None:
         self.primary, self.epoch, self.flags = primary, epoch, "master"

@@ -11,7 +11,7 @@ async def changes(store: Store) -> int:
     return int((await store.server_info())["rdb_changes_since_last_save"])
 
 
-async def test_looking_for_work_that_is_not_there_writes_nothing(each_store: Store) -> None:
+async def test_a_take_without_work_writes_nothing(each_store: Store) -> None:
     await publish(each_store)
     await each_store.leases.take("w", 1)
     await each_store.events.take("w")
@@ -22,7 +22,7 @@ async def test_looking_for_work_that_is_not_there_writes_nothing(each_store: Sto
     assert await changes(each_store) - before <= 1
 
 
-async def test_the_time_of_the_last_look_is_corrected_when_it_is_old_wrong_or_ahead(
+async def test_the_time_of_the_last_take_is_corrected_if_old_wrong_or_ahead(
     each_store: Store,
 ) -> None:
     await publish(each_store)

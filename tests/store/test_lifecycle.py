@@ -1,4 +1,4 @@
-"""What becomes of a run in the store itself: told once, in order, to the sinks that want the lifecycle."""
+"""Lifecycle events of changes by the store itself: sent once and in order to the sinks that want them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def parked(store: Store) -> str:
     return claim.uid
 
 
-async def test_suspending_and_resuming_is_told_of_the_run_and_of_what_it_was_in(told: Store) -> None:
+async def test_suspension_and_resumption_are_reported_for_the_run_and_its_tasks(told: Store) -> None:
     uid = await parked(told)
     for _ in range(2):
         await told.runs.suspend(uid)
@@ -67,7 +67,7 @@ async def test_suspending_and_resuming_is_told_of_the_run_and_of_what_it_was_in(
     assert await told.outbox.take("other", "c") == []
 
 
-async def test_each_line_has_a_number_of_its_own_also_where_the_journal_is_full(told: Store) -> None:
+async def test_each_entry_has_its_own_number_also_in_a_full_journal(told: Store) -> None:
     with scripted(journal_entries=4):
         uid = await parked(told)
         for _ in range(2):
@@ -78,7 +78,7 @@ async def test_each_line_has_a_number_of_its_own_also_where_the_journal_is_full(
         assert await journal(told, uid) == [each["line"] for each in found[-4:]]
 
 
-async def test_a_leased_run_is_told_of_as_it_goes_aside_after_what_its_worker_tells(told: Store) -> None:
+async def test_the_suspension_of_a_leased_run_is_reported_after_its_commit(told: Store) -> None:
     claim = await claimed(told)
     await told.runs.suspend(claim.uid)
     assert await entries(told) == []
@@ -88,7 +88,7 @@ async def test_a_leased_run_is_told_of_as_it_goes_aside_after_what_its_worker_te
     assert await kinds(told) == ["own", "task.suspended", "workflow.suspended"]
 
 
-async def test_a_run_that_is_resumed_before_it_went_aside_was_never_suspended(told: Store) -> None:
+async def test_a_run_that_is_resumed_before_its_suspension_is_never_suspended(told: Store) -> None:
     claim = await claimed(told)
     await told.runs.suspend(claim.uid)
     assert await told.runs.resume(claim.uid) == "resumed"
@@ -96,7 +96,7 @@ async def test_a_run_that_is_resumed_before_it_went_aside_was_never_suspended(to
     assert await entries(told) == []
 
 
-async def test_a_lease_that_is_handed_back_goes_aside_and_is_told_of(told: Store) -> None:
+async def test_the_suspension_of_a_released_run_is_reported(told: Store) -> None:
     claim = await claimed(told)
     await told.runs.suspend(claim.uid)
     await told.leases.release("w", {claim.uid: claim.token})
@@ -104,7 +104,7 @@ async def test_a_lease_that_is_handed_back_goes_aside_and_is_told_of(told: Store
     assert await state_of(told, claim.uid) == "suspended"
 
 
-async def test_a_run_that_is_cancelled_before_it_begins_is_told_of(told: Store) -> None:
+async def test_the_cancellation_of_an_unstarted_run_is_reported(told: Store) -> None:
     uid = await accepted(told.intake())
     for _ in range(2):
         await told.runs.cancel(uid, 'a "reason"')
@@ -116,7 +116,7 @@ async def test_a_run_that_is_cancelled_before_it_begins_is_told_of(told: Store) 
     assert await journal(told, uid) == [found["line"]]
 
 
-async def test_what_became_of_a_run_before_it_began_stays_in_its_journal(told: Store) -> None:
+async def test_changes_before_the_start_of_a_run_stay_in_its_journal(told: Store) -> None:
     """Whether it is cancelled then, or begins and ends with one commit."""
     uids = [await accepted(told.intake()) for _ in range(2)]
     for uid in uids:
@@ -136,7 +136,7 @@ async def test_what_became_of_a_run_before_it_began_stays_in_its_journal(told: S
     assert [task.reference for task in view.tasks] == ["/do/1/over"]
 
 
-async def test_a_child_that_ends_with_its_parent_is_told_of(told: Store) -> None:
+async def test_the_end_of_a_child_with_its_parent_is_reported(told: Store) -> None:
     parent = await parent_of(told, child())
     (uid,) = [each.uid for each in await told.runs.list() if each.uid != parent.uid]
     await told.runs.cancel(parent.uid)
@@ -148,7 +148,7 @@ async def test_a_child_that_ends_with_its_parent_is_told_of(told: Store) -> None
     assert (again.uid, found) == (parent.uid, [(uid, "workflow.cancelled")])
 
 
-async def test_a_poisoned_run_is_told_of_with_its_error(told: Store) -> None:
+async def test_a_poisoned_run_is_reported_with_its_error(told: Store) -> None:
     claim = await claimed(told)
     await recovered_twice(told, "w")
     for _ in range(keys.DEATHS):
@@ -162,7 +162,7 @@ async def test_a_poisoned_run_is_told_of_with_its_error(told: Store) -> None:
     assert found["line"]["detail"]["error"]["title"] == "poisoned"
 
 
-async def test_a_sink_that_nobody_names_is_said_once_and_forgotten_once(told: Store) -> None:
+async def test_an_unused_sink_is_reported_once_and_removed_once(told: Store) -> None:
     """Whatever waits for it; one that comes back in time loses nothing."""
     await told.runs.cancel(await accepted(told.intake()))
 

@@ -1,4 +1,4 @@
-"""A store that takes long to load is waited for, told of, and never killed for it."""
+"""A start waits for a store that loads slowly, reports progress, and never kills it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_store_that_loads_longer_than_it_may_be_silent_starts(
+def test_a_store_that_loads_longer_than_the_timeout_starts(
     slow: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -54,7 +54,7 @@ def test_a_store_that_loads_longer_than_it_may_be_silent_starts(
     assert percent == sorted(percent)
 
 
-async def test_a_start_that_is_given_up_while_it_loads_ends_the_server_and_harms_nothing(
+async def test_an_aborted_start_ends_the_loading_server_without_damage(
     slow: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

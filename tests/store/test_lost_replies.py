@@ -1,4 +1,4 @@
-"""R14, short form: a reply that is lost on the way makes no run twice and loses none.
+"""R14, short form: a lost reply neither duplicates nor loses a run.
 
 A proxy between client and server passes every request on and then, for some, cuts the line instead of
 passing the answer. The seed is printed, and each test asserts that the fault fired.
@@ -97,7 +97,7 @@ async def finish(store: Store, claims: tuple[Claim, ...]) -> int:
             return sum(v.applied for v in await store.leases.commit(commits))
 
 
-async def test_no_accept_is_doubled(each_store: Store, each_redis: EmbeddedServer, folder: str) -> None:
+async def test_no_call_is_stored_twice(each_store: Store, each_redis: EmbeddedServer, folder: str) -> None:
     """An answered call is one run; an unanswered one is one run or none."""
     await publish(each_store)
     async with proxied(each_redis, folder, 0.3) as (store, proxy):
@@ -115,7 +115,7 @@ async def test_no_accept_is_doubled(each_store: Store, each_redis: EmbeddedServe
     assert len(stored) <= len(answered) + len(lost)
 
 
-async def test_no_run_is_taken_twice_or_left_behind_and_no_commit_is_doubled(
+async def test_no_run_is_leased_twice_or_lost_and_no_commit_is_applied_twice(
     each_store: Store, each_redis: EmbeddedServer, folder: str
 ) -> None:
     await publish(each_store)
@@ -151,14 +151,14 @@ async def test_no_event_is_lost_or_delivered_twice(
 
 
 async def again(ask: Callable[[], Awaitable[T]]) -> T:
-    """What a caller does who hears nothing: the same once more."""
+    """Repeat the call after a lost reply, as a caller does."""
     while True:
         with contextlib.suppress(StoreUnavailable):
             return await ask()
 
 
-async def test_operations_of_people_are_done_once_whatever_happens_meanwhile(each_store: Store) -> None:
-    """The answer is lost; the run goes on; the operation is asked for again by its id."""
+async def test_operations_with_an_id_are_idempotent(each_store: Store) -> None:
+    """The reply is lost, the run continues, and the operation is repeated with its id."""
     await publish(each_store)
     runs = each_store.runs
     uid = await accepted(each_store.intake())

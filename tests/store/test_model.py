@@ -1,4 +1,4 @@
-"""Whatever happens, each run is in exactly one place, and what hangs on it lives as long as it does.
+"""Model test: each run is in exactly one state, and its related keys live as long as it does.
 
 Random operations of gateways, workers, callers, operators and outsiders; after each, the whole store is
 read and held against what must always be so.
@@ -116,7 +116,7 @@ class World:
             self.uids += [started.uid] if action == "child" else []
 
     async def event(self, matcher: str, n: int) -> None:
-        """Published, and then matched by whoever may."""
+        """Publish an event and match it."""
         self.events += 1
         await self.store.events.publish([event(self.events)])
         if n % 3:
@@ -186,7 +186,7 @@ class World:
         assert subscribed == wanted
 
     async def check_told(self) -> None:
-        """What the store itself did to a run was told, the last of it last, and nothing else was."""
+        """Changes by the store itself were reported in order, and nothing else was."""
         told: dict[str, list[str]] = {uid: [] for uid in self.uids}
         numbers: set[tuple[str, int]] = set()
         for data in await self.store.call("LRANGE", f"{keys.OUTBOX}audit", 0, -1):
@@ -245,7 +245,7 @@ async def finish(world: World) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(steps=operations)
-def test_every_run_is_in_exactly_one_place_and_the_counts_are_true(
+def test_every_run_is_in_exactly_one_state_and_the_counts_are_correct(
     each_redis: EmbeddedServer, steps: list[tuple[str, int]]
 ) -> None:
     asyncio.run(live(each_redis.url, steps))

@@ -1,4 +1,4 @@
-"""Each run is in exactly one place, and only its own moves take it to the next."""
+"""State transitions of runs: each run is in exactly one state."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_a_run_goes_from_queue_to_lease_to_end(each_store: Store) -> None:
 
 
 async def test_progress_survives_between_leases(each_store: Store) -> None:
-    """Head, frames and values come back as they were committed, and only what changed is written."""
+    """Head, frames and values are read as committed, and only changes are written."""
     await publish(each_store)
     await accepted(each_store.intake())
     (claim,) = (await each_store.leases.take(WORKER, 1)).claims
@@ -90,7 +90,7 @@ async def test_progress_survives_between_leases(each_store: Store) -> None:
     assert again.values == {sha: b"v" * 70_000}
 
 
-async def test_a_parked_run_wakes_when_it_is_due_and_queues_behind_what_is_there(each_store: Store) -> None:
+async def test_a_due_parked_run_is_queued_behind_other_runs(each_store: Store) -> None:
     await publish(each_store)
     intake = each_store.intake()
     uid = await accepted(intake)
@@ -113,7 +113,7 @@ async def test_a_parked_run_wakes_when_it_is_due_and_queues_behind_what_is_there
     assert [c.uid for c in (await each_store.leases.take(WORKER, 9)).claims] == [fresh, uid]
 
 
-async def test_runs_that_wake_go_on_in_the_order_in_which_they_woke(each_store: Store) -> None:
+async def test_woken_runs_continue_in_the_order_of_their_wake_up(each_store: Store) -> None:
     await publish(each_store)
     intake = each_store.intake()
     uids = [await accepted(intake) for _ in range(4)]
@@ -136,8 +136,8 @@ async def test_a_timer_that_is_due_already_is_queued_by_the_same_commit(each_sto
     assert await state_of(each_store, uid) == "queue"
 
 
-async def test_a_burst_of_timers_keeps_who_takes_busy(each_store: Store) -> None:
-    """However many are due at once: each take moves some and hands some out, until none is left."""
+async def test_a_burst_of_due_timers_is_leased_over_several_takes(each_store: Store) -> None:
+    """Each take wakes some of the due runs and leases some, until none is left."""
     await publish(each_store)
     intake = each_store.intake()
     count = 600
@@ -155,7 +155,7 @@ async def test_a_burst_of_timers_keeps_who_takes_busy(each_store: Store) -> None
     assert await each_store.call("ZCARD", keys.TIMERS) == 0
 
 
-async def test_herd_of_woken_runs_leaves_room_for_every_other_api(each_store: Store) -> None:
+async def test_many_woken_runs_leave_room_for_other_apis(each_store: Store) -> None:
     """At most QUEUED_IN_RQ runs of an API that wakes at once are ahead of another API's call."""
     other = api("orders/other")
     await publish(each_store, api(), other)
@@ -178,7 +178,7 @@ async def test_herd_of_woken_runs_leaves_room_for_every_other_api(each_store: St
     assert max(waited) <= keys.QUEUED_IN_RQ
 
 
-async def test_woken_runs_of_an_api_go_before_its_new_ones_and_none_overtakes_another(
+async def test_woken_runs_of_an_api_precede_its_new_ones_in_order(
     each_store: Store,
 ) -> None:
     limited = api(limits=Limits(running=2))
@@ -196,7 +196,7 @@ async def test_woken_runs_of_an_api_go_before_its_new_ones_and_none_overtakes_an
     assert taken == [first, second, *fresh]
 
 
-async def test_handed_back_runs_are_as_if_never_taken(each_store: Store) -> None:
+async def test_released_runs_are_queued_as_before_the_take(each_store: Store) -> None:
     await publish(each_store)
     uid = await accepted(each_store.intake())
     (claim,) = (await each_store.leases.take(WORKER, 1)).claims
@@ -226,7 +226,7 @@ async def test_one_api_has_at_most_64_runs_in_the_queue_and_never_delays_another
     assert (await each_store.runs.queue()).depth == 70 + 98
 
 
-async def test_the_running_limit_holds_and_ends_let_the_next_ones_in_order(each_store: Store) -> None:
+async def test_the_running_limit_holds_and_ended_runs_admit_the_next_in_order(each_store: Store) -> None:
     one = api(limits=Limits(running=1))
     await publish(each_store, one)
     intake = each_store.intake()
@@ -254,7 +254,7 @@ async def test_a_lowered_limit_holds_for_runs_that_are_queued_already(each_store
     assert len((await each_store.leases.take(WORKER, 10)).claims) == 2
 
 
-async def test_cancel_ends_what_never_started_and_tells_what_runs(each_store: Store) -> None:
+async def test_cancel_ends_unstarted_runs_and_notifies_the_worker_of_others(each_store: Store) -> None:
     await publish(each_store)
     intake = each_store.intake()
     running, parked, queued = [await accepted(intake) for _ in range(3)]
@@ -283,7 +283,7 @@ async def test_cancel_ends_what_never_started_and_tells_what_runs(each_store: St
     }
 
 
-async def test_tasks_have_one_row_a_reference_in_the_order_of_their_start(each_store: Store) -> None:
+async def test_tasks_have_one_row_per_reference_in_the_order_of_their_start(each_store: Store) -> None:
     def row(reference: str, status: str, at: int, count: int = 1) -> TaskRow:
         return TaskRow(
             reference=reference,
@@ -343,7 +343,7 @@ async def test_a_run_of_one_commit_keeps_at_most_a_thousand_rows(store: Store) -
     assert [task.reference for task in view.tasks] == [row.reference for row in rows[: keys.TASK_ROWS]]
 
 
-async def test_large_parts_of_an_ended_run_come_back_whole(each_store: Store) -> None:
+async def test_large_parts_of_an_ended_run_are_read_completely(each_store: Store) -> None:
     await publish(each_store)
     big = b'"' + b"x" * 100_000 + b'"'
     uid = await accepted(each_store.intake(), input=big)
@@ -402,7 +402,7 @@ async def test_a_run_wakes_one_worker_and_a_take_that_leaves_runs_wakes_the_next
         assert await each_store.call("SMEMBERS", keys.IDLE) in ([], [b"dead-2"])
 
 
-async def test_two_takers_never_get_the_same_run(store: Store) -> None:
+async def test_two_workers_never_get_the_same_run(store: Store) -> None:
     await publish(store)
     intake = store.intake()
     uids = set(await asyncio.gather(*(accepted(intake) for _ in range(60))))
@@ -414,7 +414,7 @@ async def test_two_takers_never_get_the_same_run(store: Store) -> None:
     assert sorted(taken) == sorted(uids)
 
 
-async def test_takes_of_one_worker_at_once_share_no_run(each_store: Store) -> None:
+async def test_concurrent_takes_of_one_worker_share_no_run(each_store: Store) -> None:
     await publish(each_store)
     intake = each_store.intake()
     uids = await asyncio.gather(*(accepted(intake) for _ in range(20)))
@@ -423,7 +423,7 @@ async def test_takes_of_one_worker_at_once_share_no_run(each_store: Store) -> No
 
 
 @pytest.mark.usefixtures("patient_intake")
-async def test_a_take_of_large_runs_stops_where_it_has_enough(each_store: Store) -> None:
+async def test_a_take_of_large_runs_stops_at_its_byte_limit(each_store: Store) -> None:
     """Fifty states of megabytes in one answer would take longer than anyone waits for it."""
     await publish(each_store)
     intake = each_store.intake()
@@ -434,5 +434,5 @@ async def test_a_take_of_large_runs_stops_where_it_has_enough(each_store: Store)
     await each_store.leases.commit([commit(claim, "queue", values={"v": half}) for claim in first])
 
     rest = [(await each_store.leases.take(WORKER, 50)).claims for _ in range(4)]
-    assert [len(claims) for claims in rest] == [2, 1, 0, 0]  # a state counts as what came in
+    assert [len(claims) for claims in rest] == [2, 1, 0, 0]  # a state counts like an input
     assert {claim.uid for claims in rest for claim in claims} == set(uids)

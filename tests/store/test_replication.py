@@ -1,4 +1,4 @@
-"""`durability: replicated`: nothing is acknowledged that no replica has; and the drain, script by script."""
+"""`durability: replicated`: no write is acknowledged without a replica; and the drain of each script."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ async def test_local_durability_sends_nothing_more(store: Store) -> None:
     assert b"cmdstat_wait" not in await store.call("INFO", "commandstats")
 
 
-async def test_a_drained_store_takes_nothing_and_gives_nothing_out(each_store: Store) -> None:
+async def test_a_drained_store_accepts_and_leases_nothing(each_store: Store) -> None:
     await publish(each_store)
     intake = each_store.intake()
     known = request(intake)
@@ -156,7 +156,7 @@ async def test_a_drained_store_takes_nothing_and_gives_nothing_out(each_store: S
         assert 0 < caught.value.left_s <= 60
     assert await intake.accept(known) == Accepted(uid=known.uid)
     assert await each_store.call("DBSIZE") == before
-    # Leases are kept, so that nobody is made a suspect by a failover.
+    # Leases are kept, so that a failover makes no run a suspect.
     assert not (await each_store.leases.renew("w", {claim.uid: claim.token})).lost
     drain = await each_store.drains.resume()
     assert drain is not None
@@ -165,7 +165,7 @@ async def test_a_drained_store_takes_nothing_and_gives_nothing_out(each_store: S
     assert verdict.applied
 
 
-async def test_a_drain_that_nobody_ends_expires(each_store: Store) -> None:
+async def test_a_drain_expires_by_itself(each_store: Store) -> None:
     await publish(each_store)
     intake = each_store.intake()
     await each_store.call("SET", keys.DRAINED, "{}", "PX", 200)
@@ -181,7 +181,7 @@ async def test_a_drain_that_nobody_ends_expires(each_store: Store) -> None:
     await until(opened)
 
 
-async def test_a_gateway_asks_to_come_again_while_the_store_is_drained(store: Store) -> None:
+async def test_a_gateway_responds_with_retry_after_while_the_store_is_drained(store: Store) -> None:
     async with driver.opened(store) as world:
         await world.publish(driver.api("m/a"))
         await store.call("SET", keys.DRAINED, "{}", "PX", 60_000)

@@ -1,4 +1,4 @@
-"""Retry and suspension: the same run goes on, from where it was."""
+"""Retry and suspension: the same run continues from its state."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def faulted(store: Store, **changes: Any) -> Claim:
 
 
 @pytest.mark.parametrize("size", [2, 9_000])
-async def test_a_faulted_run_goes_on_as_the_same_run_with_its_history(each_store: Store, size: int) -> None:
+async def test_a_retried_run_keeps_its_uid_and_history(each_store: Store, size: int) -> None:
     await publish(each_store)
     data = b'"' + b"x" * size + b'"'
     first = await faulted(each_store, input=data, timeout_s=300.0)
@@ -85,7 +85,7 @@ async def test_a_faulted_run_goes_on_as_the_same_run_with_its_history(each_store
     assert (await each_store.runs.counts())["completed"] == 1
 
 
-async def test_only_what_faulted_can_be_retried_and_each_attempt_once(each_store: Store) -> None:
+async def test_only_faulted_runs_can_be_retried_and_each_attempt_once(each_store: Store) -> None:
     await publish(each_store)
     retry = each_store.runs.retry
     assert await retry("1") == "unknown"
@@ -114,7 +114,7 @@ async def retries(store: Store, uid: str) -> list[dict[str, Any]]:
     return [line["detail"] for line in lines if line.get("kind") == "workflow.retried"]
 
 
-async def test_the_journal_says_once_who_asked_for_an_attempt_and_no_sink_is_told(each_store: Store) -> None:
+async def test_the_journal_names_the_author_of_a_retry_once_and_sinks_get_nothing(each_store: Store) -> None:
     await publish(each_store)
     await each_store.outbox.register({"audit": True})
     first = await faulted(each_store)
@@ -132,7 +132,7 @@ async def test_the_journal_says_once_who_asked_for_an_attempt_and_no_sink_is_tol
     assert await each_store.outbox.take("audit", "c", 100) == []
 
 
-async def test_a_full_journal_drops_its_oldest_line_for_the_one_of_a_retry(each_store: Store) -> None:
+async def test_a_full_journal_drops_its_oldest_entry_for_that_of_a_retry(each_store: Store) -> None:
     with scripted(journal_entries=2):
         await publish(each_store)
         first = await faulted(each_store)
@@ -145,7 +145,7 @@ async def test_a_full_journal_drops_its_oldest_line_for_the_one_of_a_retry(each_
         assert kept == [(3, "workflow.retried"), (4, "workflow.retried")]
 
 
-async def test_another_state_and_program_can_be_put_in_its_place(each_store: Store) -> None:
+async def test_a_retry_can_replace_state_and_program(each_store: Store) -> None:
     await publish(each_store)
     first = await faulted(each_store)
     start = await each_store.runs.load_state(first.uid)
@@ -160,7 +160,7 @@ async def test_another_state_and_program_can_be_put_in_its_place(each_store: Sto
     assert (claim.frames, claim.values) == ({"9": b"f9"}, {})
 
 
-async def test_a_poisoned_run_goes_on_from_its_last_commit(each_store: Store) -> None:
+async def test_a_poisoned_run_is_retried_from_its_last_commit(each_store: Store) -> None:
     await publish(each_store)
     claim = await claimed(each_store)
     await each_store.leases.commit([commit(claim, "keep", head=b"h", frames={"1": b"f"}, journal=[b"{}"])])
@@ -170,7 +170,7 @@ async def test_a_poisoned_run_goes_on_from_its_last_commit(each_store: Store) ->
     assert (again.deaths, again.attempt, again.seq, again.head) == (0, 2, 1, b"h")
 
 
-async def test_a_run_that_faulted_before_its_first_commit_begins_anew(each_store: Store) -> None:
+async def test_a_run_that_faulted_before_its_first_commit_restarts(each_store: Store) -> None:
     await publish(each_store)
     claim = await claimed(each_store)
     await poison(each_store)
@@ -189,7 +189,7 @@ async def poison(store: Store) -> None:
         await store.leases.recover("alone")
 
 
-async def test_messages_of_a_retried_run_go_on_counting(each_store: Store) -> None:
+async def test_message_numbers_continue_after_a_retry(each_store: Store) -> None:
     await publish(each_store)
     claim = await listening(each_store, {1: wanting()}, move="keep")
     await each_store.events.publish([event(1)])
@@ -230,7 +230,7 @@ async def test_a_suspended_wait_does_not_end_until_it_is_resumed(each_store: Sto
     assert (await taken(each_store)).uid == claim.uid
 
 
-async def test_a_suspended_run_keeps_the_events_that_come_for_it(each_store: Store) -> None:
+async def test_a_suspended_run_keeps_its_events(each_store: Store) -> None:
     await publish(each_store)
     claim = await listening(each_store, {1: wanting()})
     await each_store.runs.suspend(claim.uid)
@@ -242,7 +242,7 @@ async def test_a_suspended_run_keeps_the_events_that_come_for_it(each_store: Sto
 
 
 @pytest.mark.parametrize("move", ["park", "queue"])
-async def test_a_running_run_goes_aside_when_it_next_waits(each_store: Store, move: str) -> None:
+async def test_a_running_run_is_suspended_when_it_next_waits(each_store: Store, move: str) -> None:
     await publish(each_store)
     claim = await claimed(each_store)
     assert await each_store.runs.suspend(claim.uid) == "asked"
@@ -256,7 +256,7 @@ async def test_a_running_run_goes_aside_when_it_next_waits(each_store: Store, mo
     assert (await each_store.runs.counts())["suspended"] == 0
 
 
-async def test_a_run_that_has_not_begun_is_suspended_and_begins_when_it_is_resumed(each_store: Store) -> None:
+async def test_an_unstarted_run_is_suspended_and_starts_when_resumed(each_store: Store) -> None:
     await publish(each_store)
     uid = await accepted(each_store.intake())
     assert await each_store.runs.suspend(uid) == "suspended"

@@ -186,7 +186,7 @@ async def test_rq_reads_its_own_objects_back(each_store: Store, plain: Redis, wo
     assert (worker.get_state(), worker.failed_job_count) == ("idle", 1)
 
 
-async def test_error_of_a_faulted_run_is_no_markup_in_a_dashboard(
+async def test_the_error_of_a_faulted_run_contains_no_markup(
     each_store: Store, plain: Redis, worker: Worker
 ) -> None:
     """rq-dashboard inserts the error into its page of a job unescaped, by this template."""
@@ -238,7 +238,7 @@ async def test_a_cancelled_run_is_in_rqs_canceled_registry(
     assert 0 < plain.ttl(keys.RQ_JOB + uid) <= 500
 
 
-async def test_parking_leaves_no_job_and_waking_writes_it_anew(
+async def test_parking_removes_the_job_and_waking_writes_it_again(
     each_store: Store, plain: Redis, worker: Worker
 ) -> None:
     await publish(each_store)
@@ -257,7 +257,7 @@ async def test_parking_leaves_no_job_and_waking_writes_it_anew(
     assert plain.ttl(keys.RQ_JOB + uid) == -1
 
 
-async def test_suspend_is_honoured_and_resume_goes_on(
+async def test_suspend_and_resume_of_rq_are_respected(
     each_store: Store, plain: Redis, worker: Worker
 ) -> None:
     await publish(each_store)
@@ -270,7 +270,7 @@ async def test_suspend_is_honoured_and_resume_goes_on(
     assert (taken.suspended, len(taken.claims)) == (False, 1)
 
 
-async def test_rq_info_reads_right(each_store: Store, worker: Worker) -> None:
+async def test_rq_info_shows_correct_numbers(each_store: Store, worker: Worker) -> None:
     await publish(each_store)
     intake = each_store.intake()
     for _ in range(4):

@@ -1,4 +1,4 @@
-"""A dead worker's runs are taken alone; the one that keeps killing is faulted, its neighbours are not."""
+"""Suspects: runs of dead workers run alone; only the run that kills its worker repeatedly is faulted."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_the_third_solitary_death_faults_the_run_and_spares_its_neighbours
     assert await each_store.call("ZSCORE", keys.RQ_FAILED, killer) is not None
 
 
-async def test_what_is_known_of_a_run_is_its_error_and_no_others(each_store: Store) -> None:
+async def test_a_specific_error_is_used_for_its_run_only(each_store: Store) -> None:
     await publish(each_store)
     known, other = [await accepted(each_store.intake()) for _ in range(2)]
     await each_store.leases.take("w", 10)
@@ -63,7 +63,7 @@ async def test_what_is_known_of_a_run_is_its_error_and_no_others(each_store: Sto
     assert [view and view.error for view in views] == [b'{"title":"known"}', POISONED]
 
 
-async def test_a_death_among_others_counts_for_no_one(each_store: Store) -> None:
+async def test_a_death_with_several_runs_is_counted_for_none(each_store: Store) -> None:
     await publish(each_store)
     uid = await accepted(each_store.intake())
     await each_store.leases.take("worker-1", 10)
@@ -92,7 +92,7 @@ async def test_first_loss_queues_a_run_again_and_a_second_at_the_same_step_makes
 
 
 @pytest.mark.parametrize("how", ["abandoned", "expired"])
-async def test_losses_that_no_parent_saw_poison_nothing(each_store: Store, how: str) -> None:
+async def test_losses_that_no_parent_saw_poison_no_run(each_store: Store, how: str) -> None:
     """Four power cuts during one call leave the run in the queue; none counts as a death, even alone."""
     await publish(each_store)
     uid = await accepted(each_store.intake())
@@ -129,7 +129,7 @@ async def test_second_loss_after_resuming_the_same_effect_makes_a_suspect(each_s
         assert await state_of(each_store, uid) == expected
 
 
-async def test_a_run_says_which_worker_let_go_of_it_until_its_next_commit(each_store: Store) -> None:
+async def test_a_claim_names_the_last_worker_until_the_next_commit(each_store: Store) -> None:
     await publish(each_store)
     uid = await accepted(each_store.intake())
     left = []
@@ -148,7 +148,7 @@ async def test_a_run_says_which_worker_let_go_of_it_until_its_next_commit(each_s
     assert left == ["", "w1", "w2", "w3", ""]
 
 
-async def test_run_that_gets_on_between_deaths_of_its_workers_is_a_suspect_in_the_end(
+async def test_a_run_that_progresses_between_deaths_becomes_a_suspect(
     each_store: Store,
 ) -> None:
     await publish(each_store)
@@ -184,8 +184,8 @@ async def test_a_solitary_take_gets_exactly_one_suspect_and_a_normal_take_none(e
     assert (len(taken.claims), taken.suspects) == (1, 2)
 
 
-async def test_recovery_hands_on_what_one_worker_does_for_all(each_store: Store) -> None:
-    """The matcher and the outboxes go to another at once; rubbish in their place does not hinder it."""
+async def test_recovery_releases_the_roles_of_the_worker(each_store: Store) -> None:
+    """Another worker gets the matcher and the outboxes at once, also if their keys were overwritten."""
     await publish(each_store)
     await accepted(each_store.intake())
     (claim,) = (await each_store.leases.take("w", 1)).claims
@@ -208,7 +208,7 @@ async def test_recovery_hands_on_what_one_worker_does_for_all(each_store: Store)
     assert await each_store.leases.recover("y") == 0
 
 
-async def test_recovery_touches_no_other_workers_runs_and_forgets_the_worker_in_rq(each_store: Store) -> None:
+async def test_recovery_changes_no_other_runs_and_removes_the_worker_from_rq(each_store: Store) -> None:
     await publish(each_store)
     intake = each_store.intake()
     mine, other = await accepted(intake), await accepted(intake)

@@ -1,4 +1,4 @@
-"""A store behind TLS: trusted by its certificate, refused without."""
+"""Store behind TLS: the certificate is verified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""R8, short form: a log that ends in the middle of the last transaction loads, and nothing is half done."""
+"""R8, short form: a log truncated within the last transaction loads, without partial writes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def kill(of: EmbeddedServer) -> None:
 
 
 async def grown(folder: Path) -> tuple[list[str], int, int]:
-    """A folder whose log ends with one group of accepts; the uids, and where the group begins and ends."""
+    """Return a folder whose log ends with one batch of accepts, the uids, and the offsets of the batch."""
     started = await asyncio.to_thread(start_embedded, folder)
     store = await open_store(started.url, keyring=RING)
     await publish(store)
@@ -62,7 +62,7 @@ async def whole(store: Store, uid: str) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_torn_log_holds_whole_runs_only(
+async def test_a_truncated_log_contains_complete_runs_only(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(binaries, "candidates", lambda _=None: [Path(KINDS[kind].path)])

@@ -14,7 +14,7 @@ from iogate.cli.session import Session, author, command
 from iogate.errors import Misused
 
 if TYPE_CHECKING:
-    from iogate.reconcile.diff import Part
+    from iogate.reconcile.diff import Changes
     from iogate.store.revisions.gates import Override
 
 PANEL = "Live"
@@ -95,7 +95,7 @@ async def apply(
         raise late
 
 
-def _change_marks(part: Part, of: str = "") -> list[tuple[str, str]]:
+def _change_marks(part: Changes, of: str = "") -> list[tuple[str, str]]:
     return [
         *(("+", of + each) for each in part.added),
         *(("~", of + change.id) for change in part.changed),

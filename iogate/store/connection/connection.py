@@ -45,7 +45,7 @@ SENTINEL_S = 1.0
 AGREE_S = 0.25
 """Interval at which they are asked until they agree."""
 CONFIRM_MS = 1_000
-"""How long a script waits for its replicas."""
+"""Timeout of the replicas for the writes of a script."""
 CONFIRMED: Final = frozenset(
     {"take", "commit", "emit", "publish", "enable", "cancel", "retry", "suspend", "resume"}
 )

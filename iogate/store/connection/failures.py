@@ -37,7 +37,7 @@ class StoreFull(Unreachable):
 
     def __init__(self) -> None:
         super().__init__(
-            "the store is full: its memory is at its limit, or so near that it takes nothing in",
+            "the store is full: its memory is at or near its limit",
             code="IOG617",
             hint="delete ended runs with `iogate runs prune`, or raise the server's maxmemory",
         )
@@ -48,7 +48,7 @@ class NotPrimary(StoreUnavailable):
 
     def __init__(self, address: str) -> None:
         super().__init__(
-            f"{address} is a replica, which takes no writes",
+            f"{address} is a replica, which accepts no writes",
             code="IOG652",
             hint="set redis_url to the primary, or to redis+sentinel://HOSTS/NAME, which finds it",
         )
@@ -59,9 +59,9 @@ class Unconfirmed(StoreUnavailable):
 
     def __init__(self, confirmed: int, wanted: int) -> None:
         super().__init__(
-            f"{confirmed} of {wanted} replicas confirmed the write; a failover now could lose it",
+            f"{confirmed} of {wanted} replicas confirmed the write, which a failover now could lose",
             code="IOG652",
-            hint="see whether the replicas run and are connected: `iogate doctor`",
+            hint="check that the replicas run and are connected: `iogate doctor`",
         )
 
 
@@ -72,7 +72,7 @@ class Drained(StoreUnavailable):
         super().__init__(
             "it is drained for a planned failover",
             code="IOG653",
-            hint="`iogate store resume` opens it; it opens by itself when the time of the drain is over",
+            hint="`iogate store resume` ends the drain, which also ends by itself when its time is over",
         )
         self.left_s = left_s
 

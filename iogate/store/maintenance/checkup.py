@@ -37,7 +37,7 @@ async def findings(connection: Connection, sinks: Sequence[Sink] = ()) -> list[F
             Finding(
                 level="warning",
                 setting="config",
-                message=f"the server does not show its settings ({error}): durability is unknown",
+                message=f"the server refuses CONFIG GET ({error}): durability is unknown",
                 hint="allow `CONFIG GET` to this user, or check the settings by hand",
             )
         ]
@@ -69,35 +69,35 @@ def _check_settings(settings: dict[str, str]) -> list[Finding | None]:
             settings.get("appendonly", "yes") == "yes",
             "error",
             "appendonly",
-            "appendonly is no: accepted runs are lost when the server ends",
-            "CONFIG SET appendonly yes, and in its configuration file",
+            "appendonly is no: the end of the server loses all accepted runs",
+            "CONFIG SET appendonly yes, also in its configuration file",
         ),
         _finding_unless(
             settings.get("appendfsync", "always") != "no",
             "error",
             "appendfsync",
-            "appendfsync is no: accepted runs are lost with the power",
+            "appendfsync is no: a power failure loses accepted runs",
             "CONFIG SET appendfsync always",
         ),
         _finding_unless(
             settings.get("appendfsync", "always") != "everysec",
             "warning",
             "appendfsync",
-            "appendfsync is everysec: up to about two seconds of accepted runs are lost with the power",
+            "appendfsync is everysec: a power failure loses up to about two seconds of accepted runs",
             "CONFIG SET appendfsync always, for zero loss",
         ),
         _finding_unless(
             settings.get("maxmemory-policy", "noeviction") == "noeviction",
             "error",
             "maxmemory-policy",
-            f"maxmemory-policy is {settings.get('maxmemory-policy')}: a full server throws runs away",
+            f"maxmemory-policy is {settings.get('maxmemory-policy')}: a full server deletes runs",
             "CONFIG SET maxmemory-policy noeviction",
         ),
         _finding_unless(
             settings.get("no-appendfsync-on-rewrite", "no") == "no",
             "error",
             "no-appendfsync-on-rewrite",
-            "no-appendfsync-on-rewrite is yes: while it rewrites its file, accepted runs are not safe",
+            "no-appendfsync-on-rewrite is yes: a power failure during a rewrite loses accepted runs",
             "CONFIG SET no-appendfsync-on-rewrite no",
         ),
     ]
@@ -124,21 +124,21 @@ async def _check_replication(connection: Connection, settings: dict[str, str]) -
             bool(connection.replicas) or not (connected or watched),
             "warning",
             "durability",
-            "durability is local: a failover loses calls that no replica had got",
+            "durability is local: a failover loses calls that no replica has received",
             "set durability: replicated",
         ),
         _finding_unless(
             bool(connection.replicas) or not watched or least > 0,
             "warning",
             "min-replicas-to-write",
-            "min-replicas-to-write is 0: a primary that is cut off accepts calls that the failover loses",
+            "min-replicas-to-write is 0: an isolated primary accepts calls that the failover loses",
             "set durability: replicated, or CONFIG SET min-replicas-to-write 1",
         ),
         _finding_unless(
             connected >= least,
             "error",
             "min-replicas-to-write",
-            f"min-replicas-to-write is {least}, and {connected} replicas are connected: no write is taken",
+            f"min-replicas-to-write is {least}, and {connected} replicas are connected: writes fail",
             "connect replicas, or lower min-replicas-to-write",
         ),
     ]
@@ -154,7 +154,7 @@ def _dropped_events(sink: Sink) -> Finding:
         level="warning",
         setting=f"events.sinks.{sink.name}",
         message=f"{sink.dropped} events for the sink {sink.name} were dropped: its outbox was full",
-        hint=f"see whether its url answers: {sink.waiting} events wait for it",
+        hint=f"check that its url responds: {sink.waiting} events wait for it",
     )
 
 

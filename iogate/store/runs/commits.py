@@ -177,7 +177,7 @@ def _reach(c: Commit, ring: Keyring) -> dict[str, Any]:
     if c.children_gone:
         fields["children_gone"] = c.children_gone
     if c.emits:
-        fields["emits"] = [_emitted(event, ring, once=place in c.once) for place, event in enumerate(c.emits)]
+        fields["emits"] = [_emitted(event, ring, once=index in c.once) for index, event in enumerate(c.emits)]
     if c.outbox:
         fields["outbox"] = [(sink, [text(event) for event in events]) for sink, events in c.outbox.items()]
     return fields

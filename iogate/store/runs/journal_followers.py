@@ -137,7 +137,7 @@ class JournalFollower:
         missing = self.newest - after
         if missing > len(self._entries):
             return None
-        return [self._entries[place] for place in range(len(self._entries) - missing, len(self._entries))]
+        return [self._entries[index] for index in range(len(self._entries) - missing, len(self._entries))]
 
     async def _read(self) -> None:
         while True:

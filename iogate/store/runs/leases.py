@@ -227,10 +227,10 @@ class Leases:
         `seen`: a living parent saw the worker die by itself; only such a death counts towards `poisoned`.
         `error` is used for the run `uid` if this death poisons it.
         """
-        told = (uid, error, rq_text(error), int(seen))
+        poisoned = (uid, error, rq_text(error), int(seen))
         recovered, position = 0, b"-inf"
         while position:
-            count, position = await self._connection.run("recover", worker, *_POISON, *told, position)
+            count, position = await self._connection.run("recover", worker, *_POISON, *poisoned, position)
             recovered += count
         return recovered
 

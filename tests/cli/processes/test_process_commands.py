@@ -139,7 +139,7 @@ def test_an_empty_folder_deletes_nothing_by_mistake(cli: Cli) -> None:
         embedded.stop()
     (cli.root / "apis.d/shop.yaml").unlink()
     ran = cli("up", "--port", str(free_port()), code=4)
-    assert "this would delete all 8 APIs: the files hold none [IOG631]" in ran.err
+    assert "this would delete all 8 APIs: the files contain none [IOG631]" in ran.err
     assert find_embedded(cli.root / ".iogate") is None
     with up(cli.root, "--no-apply", "--gateways", "2") as place:
         assert place.call("/v1/api/shop/buy/async", {})[0] == 202

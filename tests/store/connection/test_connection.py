@@ -1,4 +1,4 @@
-"""A connection gives the store the time that what is on the wire takes."""
+"""Connection: the timeout grows with the bytes in flight."""
 
 from __future__ import annotations
 

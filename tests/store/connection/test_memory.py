@@ -39,7 +39,7 @@ async def used(store: Store) -> int:
 
 
 async def test_a_finished_run_costs_at_most_1_kb_beside_its_payload(each_store: Store) -> None:
-    """Once RQ's job and result have gone: its one key, its index entry, and what the server adds to both."""
+    """Without RQ's job and result: one key, one index entry, and the overhead of the server."""
     await publish(each_store)
     intake = each_store.intake()
     count = 1_000
@@ -96,7 +96,7 @@ async def test_a_queued_job_is_small(each_store: Store) -> None:
 
 
 async def test_a_run_that_waits_costs_less_than_2_kb_of_redis(each_store: Store) -> None:
-    """All of it: its one key, its places in the index and among the timers, what the server adds."""
+    """One key, its entries in the index and the timers, and the overhead of the server."""
     await publish(each_store)
     intake = each_store.intake()
     program = hashlib.sha256(b"nap").hexdigest()
@@ -140,7 +140,7 @@ def nap(claim: Claim) -> Commit:
 
 
 async def test_a_waiting_run_looks_the_same_folded_and_not(each_store: Store) -> None:
-    """In the list, on its own, in its journal; and what its next worker gets is what was committed."""
+    """In lists, by itself, in its journal; and the next worker gets the committed state."""
     await publish(each_store)
     small, large = [await accepted(each_store.intake(), input=b'{"n":1}') for _ in range(2)]
     for claim in (await each_store.leases.take("w", 2)).claims:

@@ -39,7 +39,7 @@ def test_each_operation_uses_only_known_keys_and_commands_of_6_2(name: str) -> N
 
 
 def test_no_key_is_spelled_outside_its_module() -> None:
-    """A key in another module would have a lifetime that nobody wrote down."""
+    """A key in another module would have an undocumented lifetime."""
     folder = files("iogate.store")
     for file in folder.iterdir():
         if file.name.endswith(".py") and file.name != "keys.py":
@@ -57,7 +57,7 @@ def test_an_idempotency_key_of_any_length_makes_a_short_one() -> None:
     assert keys.idempotency("a/b", "x", "yz") != keys.idempotency("a/b", "xy", "z")
 
 
-def test_both_languages_name_the_places_of_an_ended_record_alike() -> None:
+def test_both_languages_name_the_fields_of_an_ended_record_alike() -> None:
     text = files("iogate.store").joinpath("lua", "include", "ended.lua").read_text()
     names = re.search(r"^local ENDED = \{(.+?)\}", text, re.MULTILINE | re.DOTALL)
     assert names

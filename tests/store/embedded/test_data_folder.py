@@ -1,4 +1,4 @@
-"""Files of the embedded store: refused when incomplete, repaired when damaged, complete when copied."""
+"""Files of the embedded store: incomplete ones are refused, damaged ones repaired, copies complete."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ def test_a_folder_without_its_append_only_files_is_refused_not_opened_empty(
 
 
 @pytest.mark.parametrize("place", ["a/redis", "a/redis/lock"])
-def test_a_folder_that_this_user_may_not_write_is_told(
+def test_a_folder_that_is_not_writable_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    """Root, who runs tests, may write everywhere: the kernel's answer is what another user would get."""
+    """Root may write everywhere, so `os.access` is patched to its result for another user."""
     fill(tmp_path / "a")
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / place and access(path, mode))
@@ -85,14 +85,14 @@ def test_a_folder_that_this_user_may_not_write_is_told(
     assert (caught.value.code, caught.value.exit_code) == ("IOG628", 6)
 
 
-def test_a_data_dir_that_is_a_file_is_told(tmp_path: Path) -> None:
+def test_a_data_dir_that_is_a_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
     with pytest.raises(Unreachable, match="/a is not writable: Not a directory"):
         start_embedded(tmp_path / "a")
 
 
 @pytest.mark.parametrize("made", ["nothing", "a base without a manifest"])
-def test_a_first_start_that_was_killed_is_no_folder_in_use(tmp_path: Path, made: str) -> None:
+def test_a_folder_after_a_killed_first_start_counts_as_new(tmp_path: Path, made: str) -> None:
     """The record is written before the server writes anything, and its manifest after its files."""
     logs = fill(tmp_path)
     if made == "nothing":
@@ -106,7 +106,7 @@ def test_a_first_start_that_was_killed_is_no_folder_in_use(tmp_path: Path, made:
 
 
 def test_the_hint_for_zeros_at_the_end_of_the_log_repairs_it(tmp_path: Path) -> None:
-    """A power cut leaves a file that is longer than what was written; its path may hold a space."""
+    """After a power failure a file may be longer than its data; its path may hold a space."""
     root = tmp_path / "of mine"
     root.mkdir()
     log = fill(root) / "appendonly.aof.1.incr.aof"
@@ -125,7 +125,7 @@ def test_the_hint_for_zeros_at_the_end_of_the_log_repairs_it(tmp_path: Path) -> 
         assert plain.get("kept") == "1"
 
 
-def test_a_damaged_log_without_zeros_is_told_too(tmp_path: Path) -> None:
+def test_a_damaged_log_without_zeros_is_reported_too(tmp_path: Path) -> None:
     log = fill(tmp_path) / "appendonly.aof.1.incr.aof"
     with log.open("ab") as end:
         end.write(b"no command\r\n")
@@ -133,7 +133,7 @@ def test_a_damaged_log_without_zeros_is_told_too(tmp_path: Path) -> None:
         start_embedded(tmp_path)
 
 
-async def test_a_copy_that_is_made_under_load_holds_every_call_acknowledged_before_it(tmp_path: Path) -> None:
+async def test_a_copy_under_load_contains_all_calls_acknowledged_before(tmp_path: Path) -> None:
     """Also while the server rewrites its files: `docs/operations/backup.md` promises it."""
     started = await asyncio.to_thread(start_embedded, tmp_path / "a")
     store = await open_store(started.url, keyring=RING)

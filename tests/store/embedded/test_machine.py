@@ -48,7 +48,7 @@ def test_the_smallest_of_machine_and_containers_counts(
     assert machine.memory_limit(7) == 7
 
 
-async def test_a_store_at_its_limit_refuses_calls_lives_and_goes_on_with_its_runs(tmp_path: Path) -> None:
+async def test_a_store_at_its_limit_refuses_calls_and_continues_its_runs(tmp_path: Path) -> None:
     started = start_embedded(tmp_path, memory=16 * MIB)
     store = await open_store(started.url, keyring=RING)
     try:

@@ -1,4 +1,4 @@
-"""The store of a data folder: one server at most, found again, adopted, refused when it is the wrong one."""
+"""Embedded server of a data folder: at most one, found again, adopted, or refused if incompatible."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.keys import RING
 
 
 class Starter:
-    """Starts servers and ends what is left of them: a server outlives the process that started it."""
+    """Starter of servers that ends them after the test, because they outlive their starter."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -120,7 +120,7 @@ def test_an_adopted_server_gets_the_limit_that_is_set_now(start: Starter, folder
         assert plain.config_get("maxmemory") == {"maxmemory": str(99 * 2**20)}
 
 
-def test_a_killed_server_is_started_again_with_all_it_had_answered(start: Starter, folder: Path) -> None:
+def test_a_killed_server_restarts_with_all_acknowledged_data(start: Starter, folder: Path) -> None:
     first = start()
     with client(first) as plain:
         for n in range(50):
@@ -134,7 +134,7 @@ def test_a_killed_server_is_started_again_with_all_it_had_answered(start: Starte
     assert second.pid != first.pid
 
 
-def test_of_racing_starters_exactly_one_starts_a_server(start: Starter, folder: Path) -> None:
+def test_exactly_one_of_several_concurrent_starts_starts_a_server(start: Starter, folder: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from iogate.store.embedded.server import start_embedded; "
         "e = start_embedded(Path(sys.argv[1])); print(e.pid, e.adopted)"
@@ -149,7 +149,7 @@ def test_of_racing_starters_exactly_one_starts_a_server(start: Starter, folder: 
 
 
 def test_the_lock_outlives_a_starter_that_is_killed(start: Starter, folder: Path) -> None:
-    """The server goes on, nobody starts a second one, and the next starter adopts it."""
+    """The server continues, and the next starter adopts it instead of starting a second one."""
     code = (
         "import os, sys; from pathlib import Path; from iogate.store.embedded.server import start_embedded; "
         "print(start_embedded(Path(sys.argv[1])).pid, flush=True); os.kill(os.getpid(), 9)"
@@ -276,7 +276,7 @@ def test_only_a_server_that_knows_the_files_reads_them(reader: str, writer: str,
     assert one.reads(other) is reads
 
 
-def test_a_machine_without_a_server_is_told_which_package_to_install(
+def test_the_error_without_a_server_names_the_package_to_install(
     start: Starter, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
@@ -313,7 +313,7 @@ def test_the_bundled_server_is_preferred_and_a_setting_names_another(
         )
 
 
-def test_a_server_that_cannot_start_is_said_with_its_log(
+def test_the_error_of_a_failed_start_names_the_log(
     start: Starter, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "_options", lambda *_: ["--no-such-option", "1"])
@@ -332,7 +332,7 @@ def test_finding_and_starting_need_no_heavy_import() -> None:
     assert done.stdout.strip() == "False"
 
 
-async def test_a_server_that_loads_is_waited_for(start: Starter, folder: Path) -> None:
+async def test_a_start_waits_for_a_loading_server(start: Starter, folder: Path) -> None:
     first = await asyncio.to_thread(start)
     store = await open_store(first.url, keyring=RING)
     for n in range(20):
@@ -394,7 +394,7 @@ def test_a_server_that_loads_does_not_serve_yet_and_one_that_cannot_write_does(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
-def test_a_throw_away_server_dies_with_the_process_that_was_killed_over_it() -> None:
+def test_a_temporary_server_ends_with_its_killed_parent() -> None:
     code = (
         "import time\nfrom iogate.store.embedded.server import temporary_server\n"
         "with temporary_server() as own:\n    print(own.url, flush=True)\n    time.sleep(60)\n"

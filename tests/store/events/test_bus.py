@@ -1,4 +1,4 @@
-"""The bus: an event reaches each subscription that began before it once, in order, whoever matches."""
+"""Event bus: each earlier subscription gets each event once, in order, also across matchers."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_an_event_wakes_the_run_that_wants_it_and_is_in_its_claim(each_sto
     assert await each_store.call("EXISTS", keys.INBOX + claim.uid) == 0
 
 
-async def test_a_run_that_parks_with_messages_left_is_woken_at_once(each_store: Store) -> None:
+async def test_a_run_that_parks_with_unread_messages_is_woken_at_once(each_store: Store) -> None:
     await publish(each_store)
     claim = await listening(each_store, {1: wanting()}, move="keep")
     await each_store.events.publish([event(1), event(2)])
@@ -80,7 +80,7 @@ async def test_a_run_that_parks_with_messages_left_is_woken_at_once(each_store: 
     assert [message.data for message in again.inbox] == [event(2)]
 
 
-async def test_a_leased_run_is_told_of_what_came(each_store: Store) -> None:
+async def test_the_worker_of_a_leased_run_is_notified_of_messages(each_store: Store) -> None:
     await publish(each_store)
     claim = await listening(each_store, {1: wanting()}, move="keep")
     heard: list[str] = []
@@ -96,10 +96,10 @@ async def test_a_leased_run_is_told_of_what_came(each_store: Store) -> None:
     assert await each_store.leases.inbox(claim.uid, claim.token + 1) == ()
 
 
-async def test_a_run_that_takes_nothing_in_does_not_fill_the_store(
+async def test_the_inbox_of_a_run_that_consumes_nothing_is_bounded(
     each_store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its inbox is bounded, and what it lost is told; whoever listens beside it gets everything."""
+    """Its inbox is bounded and dropped events are logged; other listeners get everything."""
     await publish(each_store)
     slow, quick = await listening(each_store, {3: wanting()}), await listening(each_store, {3: wanting()})
     await each_store.events.publish([event(1)])
@@ -126,7 +126,7 @@ async def test_an_event_is_published_once_by_source_and_id(each_store: Store) ->
     assert await each_store.events.waiting() == 3
 
 
-async def test_an_event_that_comes_only_once_is_published_and_not_remembered(each_store: Store) -> None:
+async def test_an_event_without_fingerprint_is_published_and_not_remembered(each_store: Store) -> None:
     await publish(each_store)
     claim = await listening(each_store, {1: wanting()}, move="keep")
     own = commit(claim, "keep", seq=2, emits=[event(1), event(2)], once=[0])
@@ -137,7 +137,7 @@ async def test_an_event_that_comes_only_once_is_published_and_not_remembered(eac
     assert len(await each_store.call("KEYS", f"{keys.SEEN}*")) == 1
 
 
-async def test_an_event_that_nobody_can_want_is_not_kept(each_store: Store) -> None:
+async def test_an_event_without_subscriptions_is_not_kept(each_store: Store) -> None:
     await publish(each_store)
     await listening(each_store, {1: wanting("a.b")})
     assert await each_store.events.publish([event(1, "c.d"), event(2, "a.b")]) == 2
@@ -150,7 +150,7 @@ async def test_an_event_that_nobody_can_want_is_not_kept(each_store: Store) -> N
     assert await each_store.events.waiting() == 0
 
 
-async def test_a_subscription_sees_nothing_that_was_published_before_it(each_store: Store) -> None:
+async def test_a_subscription_gets_no_earlier_events(each_store: Store) -> None:
     """Also of an event that no matcher has looked at; and all that its own commit emits."""
     await publish(each_store)
     await listening(each_store, {1: wanting()})
@@ -164,7 +164,7 @@ async def test_a_subscription_sees_nothing_that_was_published_before_it(each_sto
     assert len(claims) == 2
 
 
-async def test_events_come_in_the_order_in_which_they_were_published(each_store: Store) -> None:
+async def test_events_are_delivered_in_the_order_of_publishing(each_store: Store) -> None:
     await publish(each_store)
     claim = await listening(each_store, {1: wanting()})
     sent = [event(number) for number in range(700)]
@@ -191,7 +191,7 @@ async def test_a_batch_is_bounded_in_bytes(each_store: Store) -> None:
     assert len((await each_store.events.take(MATCHER)).events) == 2
 
 
-async def test_one_matches_at_a_time_and_who_lost_the_lease_delivers_nothing(each_store: Store) -> None:
+async def test_there_is_one_matcher_and_a_lost_lease_delivers_nothing(each_store: Store) -> None:
     await publish(each_store)
     claim = await listening(each_store, {1: wanting()})
     await each_store.events.publish([event(1)])
@@ -207,7 +207,7 @@ async def test_one_matches_at_a_time_and_who_lost_the_lease_delivers_nothing(eac
 
 
 async def test_a_repeated_delivery_changes_nothing(each_store: Store) -> None:
-    """Whether its answer was lost, or the matcher died half-way and another began anew."""
+    """After a lost reply, or after the matcher died and another one started again."""
     await publish(each_store)
     claim = await listening(each_store, {1: wanting(), 2: wanting()})
     await each_store.events.publish([event(1), event(2)])
@@ -226,7 +226,7 @@ async def test_a_repeated_delivery_changes_nothing(each_store: Store) -> None:
     ]  # fmt: skip
 
 
-async def test_a_subscription_that_changed_keeps_what_it_has_seen_and_one_that_is_gone_gets_nothing(
+async def test_a_changed_subscription_keeps_its_position_and_a_removed_one_gets_nothing(
     each_store: Store,
 ) -> None:
     await publish(each_store)
@@ -255,17 +255,15 @@ async def test_the_end_of_a_run_ends_its_subscriptions_and_its_inbox(each_store:
     assert await each_store.events.waiting() == 0
 
 
-async def test_a_store_that_is_nearly_full_takes_no_events(each_store: Store) -> None:
+async def test_a_store_above_the_watermark_refuses_events(each_store: Store) -> None:
     await each_store.call("SET", keys.FULL, "1")
-    with pytest.raises(
-        StoreFull, match="the store is full: its memory is at its limit, or so near that it takes nothing in"
-    ):
+    with pytest.raises(StoreFull, match="the store is full: its memory is at or near its limit"):
         await each_store.events.publish([event()])
     await each_store.call("DEL", keys.FULL)
     assert await each_store.events.publish([event()]) == 1
 
 
-async def test_a_delivery_of_many_is_made_in_slices_and_each_gets_it_once(
+async def test_a_large_delivery_is_split_and_each_subscription_gets_it_once(
     each_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("iogate.store.events.bus.DELIVERIES", 3)

@@ -1,4 +1,4 @@
-"""Outboxes: what a commit leaves for a sink stays, in order, until its courier is done with it."""
+"""Outboxes: entries for a sink stay in order until their delivery is confirmed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ async def filled(store: Store, *events: bytes, sink: str = "audit") -> None:
         await store.leases.commit([end])
 
 
-async def test_entries_stay_until_they_are_done_with_and_keep_their_order(each_store: Store) -> None:
+async def test_entries_stay_in_order_until_they_are_confirmed(each_store: Store) -> None:
     await publish(each_store)
     await filled(each_store, b"1", b"2")
     await filled(each_store, b"3")
@@ -29,7 +29,7 @@ async def test_entries_stay_until_they_are_done_with_and_keep_their_order(each_s
     assert await each_store.outbox.take("other", "c1", 9) == []
 
 
-async def test_one_courier_a_sink_and_who_lost_the_lease_removes_nothing(each_store: Store) -> None:
+async def test_one_owner_delivers_a_sink_and_a_lost_lease_removes_nothing(each_store: Store) -> None:
     await publish(each_store)
     await filled(each_store, b"1", b"2")
     assert await each_store.outbox.take("audit", "c1") == [b"1", b"2"]
@@ -41,7 +41,7 @@ async def test_one_courier_a_sink_and_who_lost_the_lease_removes_nothing(each_st
     assert await each_store.outbox.take("audit", "c2") == [b"2"]
 
 
-async def test_a_sink_that_stays_away_costs_a_bounded_list_and_the_loss_is_counted(each_store: Store) -> None:
+async def test_the_outbox_of_an_unreachable_sink_is_bounded_and_losses_are_counted(each_store: Store) -> None:
     with scripted(outbox_entries=3):
         await publish(each_store)
         await filled(each_store, b"1", b"2")

@@ -1,4 +1,4 @@
-"""What an outsider does to RQ's keys delays a run; it never loses one."""
+"""Audit: changes to RQ's keys by other programs delay a run but never lose it."""
 
 from __future__ import annotations
 
@@ -100,9 +100,7 @@ async def test_requeueing_an_ended_run_through_rq_does_not_run_it_again(
     assert view.status == "faulted"
 
 
-async def test_a_round_reads_each_list_once_however_long_it_is(
-    each_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_audit_reads_each_list_once(each_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "PAGE", 10)
     await publish(each_store)
     intake = each_store.intake()
@@ -120,7 +118,7 @@ async def test_a_round_reads_each_list_once_however_long_it_is(
     assert {name: after[name] - before[name] for name in after} == {"lrange": 5, "lpos": 0}
 
 
-async def test_a_run_that_began_to_wait_during_a_round_is_not_put_back_twice(
+async def test_a_run_queued_during_an_audit_is_not_queued_twice(
     each_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await publish(each_store)
@@ -134,8 +132,8 @@ async def test_a_run_that_began_to_wait_during_a_round_is_not_put_back_twice(
     assert [uid.decode() for uid in await each_store.call("LRANGE", keys.RQ_QUEUE, 0, -1)] == uids
 
 
-async def test_a_stranger_in_the_queue_is_thrown_out(each_store: Store, queue: Queue) -> None:
-    """S9: whoever writes to Redis cannot make a worker run anything."""
+async def test_an_unknown_queue_entry_is_removed(each_store: Store, queue: Queue) -> None:
+    """S9: write access to Redis does not allow to run code in a worker."""
     await publish(each_store)
     mine = await accepted(each_store.intake())
     queue.enqueue("os.system", "true", job_id="evil")
@@ -144,7 +142,7 @@ async def test_a_stranger_in_the_queue_is_thrown_out(each_store: Store, queue: Q
     assert queue.job_ids == []
 
 
-async def test_a_lost_lease_timer_or_suspect_entry_is_put_back(each_store: Store) -> None:
+async def test_a_missing_lease_timer_or_suspect_entry_is_restored(each_store: Store) -> None:
     await publish(each_store)
     intake = each_store.intake()
     uids = [await accepted(intake) for _ in range(3)]

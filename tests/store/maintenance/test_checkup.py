@@ -1,4 +1,4 @@
-"""Servers that must not be used, or not be trusted, are named with what to do."""
+"""Checkup: unsafe servers are reported with a remedy."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from iogate.store.store import Store, open_store
 from tests.keys import RING
 
 UNSAFE = {
-    "appendonly": ("no", "error", "appendonly is no: accepted runs are lost when the server ends"),
-    "appendfsync": ("no", "error", "appendfsync is no: accepted runs are lost with the power"),
+    "appendonly": ("no", "error", "appendonly is no: the end of the server loses all accepted runs"),
+    "appendfsync": ("no", "error", "appendfsync is no: a power failure loses accepted runs"),
     "maxmemory-policy": (
         "allkeys-lru",
         "error",
-        "maxmemory-policy is allkeys-lru: a full server throws runs away",
+        "maxmemory-policy is allkeys-lru: a full server deletes runs",
     ),
     "no-appendfsync-on-rewrite": (
         "yes",
         "error",
-        "no-appendfsync-on-rewrite is yes: while it rewrites its file, accepted runs are not safe",
+        "no-appendfsync-on-rewrite is yes: a power failure during a rewrite loses accepted runs",
     ),
 }
 SAFE = {

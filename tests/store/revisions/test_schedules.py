@@ -25,7 +25,7 @@ ID = "schedule:shop/report"
 
 
 async def publish(store: Store, *schedules: Schedule, program: str = PROGRAM) -> int:
-    """A revision whose only workflow has the one schedule, or none."""
+    """Return a revision with one workflow that has this schedule, or none."""
     workflow = Workflow(program=program, schedule=schedules[0] if schedules else None)
     revision = Revision(apis={}, workflows={"shop/report:1.0.0": workflow})
     return await store.revisions.publish(
@@ -34,7 +34,7 @@ async def publish(store: Store, *schedules: Schedule, program: str = PROGRAM) ->
 
 
 async def come(store: Store, due_ms: int | None = None) -> Tick:
-    """The tick, whose moment is now, or was."""
+    """Return the due tick."""
     now_ms = (await store.schedules.due()).now_ms
     await store.call("ZADD", keys.TICKS, now_ms if due_ms is None else due_ms, ID)
     (tick,) = (await store.schedules.due()).ticks

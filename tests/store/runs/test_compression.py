@@ -1,4 +1,4 @@
-"""Large inputs, outputs and values are stored compressed and once, and read back as they came."""
+"""Compression: large inputs, outputs and values are stored compressed and once, and read unchanged."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ NOISE = json.dumps(base64.b64encode(random.Random(7).randbytes(300_000)).decode(
 
 
 @pytest.mark.parametrize("value", [b"", b"1", ORDER, NOISE, b'"' + b"x" * LARGE + b'"'])
-def test_what_is_deflated_comes_back(value: bytes) -> None:
+def test_deflated_values_are_restored(value: bytes) -> None:
     assert inflate(deflate(value)) == value
     assert inflate(value) == value  # as an earlier release stored it
     assert len(deflate(value)) <= len(value)
 
 
-def test_what_is_small_or_would_take_too_long_stays_as_it_is() -> None:
+def test_small_and_very_large_values_stay_uncompressed() -> None:
     for size in (LARGE - 1, COMPRESSED_MOST + 1):
         value = b'"' + b"x" * (size - 2) + b'"'
         assert deflate(value) is value
 
 
 @pytest.mark.parametrize("stored", [b"x", b"xyz", zlib.compress(ORDER)[:-9]])
-def test_what_no_release_wrote_is_refused(stored: bytes) -> None:
+def test_invalid_compressed_values_are_refused(stored: bytes) -> None:
     with pytest.raises(ValueError, match="a compressed value is"):
         inflate(stored)
 
@@ -74,7 +74,7 @@ async def test_an_input_is_compressed_from_the_call_to_the_end(each_store: Store
     assert (over.input, over.output) == (ORDER, ORDER[:-1] + b',"end"]')
 
 
-async def test_what_compresses_to_a_few_bytes_is_no_part_of_the_text_of_a_record(each_store: Store) -> None:
+async def test_a_small_compressed_value_is_stored_beside_the_record(each_store: Store) -> None:
     await publish(each_store)
     blank = b'"' + b" " * LARGE + b'"'
     uid = await accepted(each_store.intake(), input=blank)
@@ -108,7 +108,7 @@ async def test_an_output_that_is_the_input_is_stored_once(each_store: Store, val
     assert sum(kept) < 1.3 * len(deflate(value)) + 2_000
 
 
-async def test_an_output_that_a_parent_waits_for_is_told_as_json(each_store: Store) -> None:
+async def test_an_output_for_a_parent_is_sent_as_json(each_store: Store) -> None:
     await publish(each_store)
     started = child(input=ORDER)
     parent = await parent_of(each_store, started)
@@ -122,7 +122,7 @@ async def test_an_output_that_a_parent_waits_for_is_told_as_json(each_store: Sto
     assert view.output == ORDER
 
 
-async def test_what_an_earlier_release_stored_is_read_as_it_is(each_store: Store) -> None:
+async def test_values_of_an_earlier_release_are_readable(each_store: Store) -> None:
     await publish(each_store)
     uid = await accepted(each_store.intake())
     await each_store.call("HSET", keys.RUN + uid, "in", ORDER)

@@ -1,4 +1,4 @@
-"""Lists find what is far back at the same cost a page, and say where they stopped."""
+"""Lists: each page costs the same, and an incomplete list returns where it stopped."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_each_page_begins_where_the_last_one_ended(
         assert max(skipped) == 1  # the last one of the page before
 
 
-async def test_a_list_that_stops_early_says_how_far_it_looked(each_store: Store) -> None:
+async def test_a_list_that_stops_early_returns_how_far_it_read(each_store: Store) -> None:
     rare, others = await many(each_store, 40)
     found = await each_store.runs.search(api=RARE.id, most=20)
     assert found.runs == []
@@ -63,7 +63,7 @@ async def test_a_list_that_stops_early_says_how_far_it_looked(each_store: Store)
     assert len(found.runs) == 2
 
 
-async def test_a_complete_list_says_nothing_of_that(each_store: Store) -> None:
+async def test_a_complete_list_returns_no_such_time(each_store: Store) -> None:
     await many(each_store, 5)
     assert (await each_store.runs.search(api="no/such")).looked_back_to_ms is None
     assert len((await each_store.runs.search()).runs) == 8

@@ -1,4 +1,4 @@
-"""Accepting: all or nothing, once a key, in the order of checks, and never a false yes."""
+"""Intake: atomic, once per key, checks in order, and no acknowledgement without storage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_duplicate_of_another_gateway_that_drew_the_same_uid_is_a_replay(e
     ]
 
 
-async def test_fifty_duplicates_through_four_gateways_make_one_run_a_key(each_store: Store) -> None:
+async def test_fifty_duplicates_through_four_gateways_make_one_run_per_key(each_store: Store) -> None:
     """R5, short form."""
     await publish(each_store)
     intakes = [each_store.intake() for _ in range(4)]
@@ -51,7 +51,7 @@ async def test_fifty_duplicates_through_four_gateways_make_one_run_a_key(each_st
     assert other == Refusal(reason="mismatch")
 
 
-async def test_a_key_is_its_callers_and_its_apis_own_and_ends_with_its_ttl(each_store: Store) -> None:
+async def test_a_key_is_per_caller_and_api_and_ends_with_its_ttl(each_store: Store) -> None:
     other = api("other/one")
     await publish(each_store, ORDERS, other)
     intake = each_store.intake()
@@ -67,7 +67,7 @@ async def test_a_key_is_its_callers_and_its_apis_own_and_ends_with_its_ttl(each_
     await until(over)
 
 
-async def test_the_key_of_a_run_that_was_deleted_is_free_again(each_store: Store) -> None:
+async def test_the_key_of_a_deleted_run_can_be_used_again(each_store: Store) -> None:
     """By `prune`, or at the end of a retention that is shorter than the ttl of the key."""
     await publish(each_store)
     intake = each_store.intake()
@@ -101,7 +101,7 @@ async def test_the_key_of_a_run_that_was_deleted_is_free_again(each_store: Store
     assert third.uid != second.uid
 
 
-async def test_a_replay_answers_even_when_the_api_is_disabled_by_then(each_store: Store) -> None:
+async def test_a_replay_works_for_a_disabled_api(each_store: Store) -> None:
     await publish(each_store)
     intake = each_store.intake()
     first = await accepted(intake, idempotency_key="k")
@@ -110,7 +110,7 @@ async def test_a_replay_answers_even_when_the_api_is_disabled_by_then(each_store
     assert again == Accepted(uid=first, replayed=True)
 
 
-async def test_the_first_check_that_fails_answers(each_store: Store) -> None:
+async def test_the_first_failing_check_determines_the_refusal(each_store: Store) -> None:
     """Each refusal, set up so that every later check would refuse too."""
     full = api(limits=Limits(queued=1, rate=0.001, burst=1))
     await publish(each_store, full)
@@ -135,7 +135,7 @@ async def test_the_first_check_that_fails_answers(each_store: Store) -> None:
     assert (await each_store.runs.counts())["pending"] == 1
 
 
-async def test_the_queued_limit_counts_what_waits_and_frees_with_each_take(each_store: Store) -> None:
+async def test_the_queued_limit_counts_waiting_runs_and_each_take_frees_one(each_store: Store) -> None:
     few = api(limits=Limits(queued=2))
     await publish(each_store, few)
     intake = each_store.intake()
@@ -146,7 +146,7 @@ async def test_the_queued_limit_counts_what_waits_and_frees_with_each_take(each_
     await accepted(intake, few)
 
 
-async def test_rate_lets_a_burst_through_and_then_an_even_stream(each_store: Store) -> None:
+async def test_the_rate_limit_allows_a_burst_and_then_an_even_rate(each_store: Store) -> None:
     few = api(limits=Limits(rate=20, burst=5))
     await publish(each_store, few)
     intake = each_store.intake()
@@ -232,7 +232,7 @@ def stopped(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-async def test_a_server_that_hangs_is_unavailable_within_a_second_and_recovers_alone(
+async def test_a_hanging_server_is_unavailable_within_a_second_and_recovers(
     each_redis: EmbeddedServer,
 ) -> None:
     """R6: no false yes, and no restart of ours."""
@@ -248,16 +248,16 @@ async def test_a_server_that_hangs_is_unavailable_within_a_second_and_recovers_a
                     *(intake.accept(request(intake)) for _ in range(100)), return_exceptions=True
                 )
                 assert all(isinstance(o, StoreUnavailable) for o in outcomes)
-                # A second, and what a busy machine adds; a connection's own deadline is 5 s.
+                # One second plus the delay of a busy machine; the timeout of a connection is 5 s.
                 assert time.monotonic() - begun < 3
         await accepted(intake)
         await store.close()
 
 
-async def test_whoever_comes_while_the_server_hangs_waits_no_longer_than_the_first(
+async def test_later_calls_to_a_hanging_server_wait_no_longer_than_the_first(
     each_redis: EmbeddedServer,
 ) -> None:
-    """What the sender asks for itself, such as the memory in use, is in nobody's way."""
+    """Commands of the sender itself, such as INFO, do not delay callers."""
     with temporary_server(each_redis.server) as own:
         store = await open_store(own.url, keyring=RING)
         await publish(store)
@@ -274,13 +274,13 @@ async def test_whoever_comes_while_the_server_hangs_waits_no_longer_than_the_fir
 
         with stopped(own.pid):
             await asyncio.gather(*(call(n / 10) for n in range(25)))
-        # As above: a second, and what a busy machine adds.
+        # As above: one second plus the delay of a busy machine.
         assert max(took_s) < 3
         await store.close()
 
 
-async def test_accepting_goes_on_across_a_restart_and_no_accepted_run_is_lost(tmp_path: Path) -> None:
-    """kill -9 of the server under load: what was answered is there afterwards."""
+async def test_accepting_continues_after_a_restart_and_no_accepted_run_is_lost(tmp_path: Path) -> None:
+    """kill -9 of the server under load: acknowledged calls exist afterwards."""
     first = start_embedded(tmp_path)
     store = await open_store(first.url, keyring=RING)
     await publish(store)
@@ -320,7 +320,7 @@ async def true(condition: bool) -> bool:  # noqa: FBT001 -- a value to wait for
     return condition
 
 
-async def test_a_closed_port_is_said_with_its_address_and_what_to_do(tmp_path: Path) -> None:
+async def test_the_error_of_a_failed_connection_names_address_and_remedy(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable) as caught:
         await open_store(f"unix://{tmp_path}/none.sock", keyring=RING)
     assert (

@@ -1,4 +1,4 @@
-"""Journals followed live: each stream gets each entry once, one reader serves all streams of a run."""
+"""Live journals: each stream gets each entry once; one reader serves all streams of a run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def writers(store: Store, count: int) -> list[Writer]:
 
 @contextlib.asynccontextmanager
 async def streams(store: Store, uids: list[str], after: int = 0) -> AsyncIterator[list[Seen]]:
-    """Streams that collect what they get; all of them have joined."""
+    """Start streams that collect their entries, and wait until all have joined."""
     seen: list[Seen] = [[] for _ in uids]
 
     async def collect(uid: str, into: Seen) -> None:
@@ -133,7 +133,7 @@ async def test_one_read_serves_all_streams_of_a_run_and_idle_ones_cost_none(
     assert reads[idle.uid] == 0
 
 
-async def test_a_stream_goes_on_behind_the_entry_that_it_names(each_store: Store) -> None:
+async def test_a_stream_continues_after_the_given_entry(each_store: Store) -> None:
     (writer,) = await writers(each_store, 1)
     await writer.write(*(b"%d" % n for n in range(1, 301)))
     async with streams(each_store, [writer.uid], 0) as first, streams(each_store, [writer.uid]) as _:
@@ -153,7 +153,7 @@ async def test_a_stream_goes_on_behind_the_entry_that_it_names(each_store: Store
         assert [number for number, _ in first[0]] == [*range(1, 303), 0]
 
 
-async def test_a_slow_stream_holds_up_nobody_and_misses_nothing(
+async def test_a_slow_stream_delays_no_other_and_misses_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal_followers, "BUFFER_BYTES", 20)
@@ -174,7 +174,7 @@ async def test_a_slow_stream_holds_up_nobody_and_misses_nothing(
         assert [number async for number, _ in slow] == list(range(102, 251))
 
 
-async def test_a_stream_that_is_gone_leaves_no_follower(store: Store) -> None:
+async def test_a_closed_stream_leaves_no_follower(store: Store) -> None:
     writing = await writers(store, 10)
     for writer in writing:
         await writer.write(b"1")
@@ -194,7 +194,7 @@ async def test_a_stream_that_is_gone_leaves_no_follower(store: Store) -> None:
         await until(none_subscribed)
 
 
-async def test_a_stream_that_goes_while_it_subscribes_leaves_no_subscription(
+async def test_a_stream_that_closes_while_subscribing_leaves_no_subscription(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before: its channel stayed subscribed until the process ended."""
@@ -255,7 +255,7 @@ async def test_lost_messages_are_healed_by_a_slow_poll(store: Store, monkeypatch
         assert seen == [[(1, b"1"), (2, b"2"), (0, b"end")]] * 5
 
 
-async def test_a_run_that_waits_folded_is_followed_too(each_store: Store) -> None:
+async def test_a_folded_run_is_followed_too(each_store: Store) -> None:
     (writer,) = await writers(each_store, 1)
     await writer.write(b"1", b"2", move="park")
     assert await each_store.call("EXISTS", keys.PARKED + writer.uid)
@@ -269,11 +269,11 @@ async def test_a_run_that_waits_folded_is_followed_too(each_store: Store) -> Non
     assert [entry async for entry in follow] == []
 
 
-async def test_a_run_that_is_not_there_ends_at_once(store: Store) -> None:
+async def test_a_stream_of_an_unknown_run_ends_at_once(store: Store) -> None:
     assert [entry async for entry in store.runs.follow("1")] == []
 
 
-async def test_a_store_that_is_away_ends_each_stream_with_that(redis_url: str, store: Store) -> None:
+async def test_an_unavailable_store_ends_each_stream_with_an_error(redis_url: str, store: Store) -> None:
     (writer,) = await writers(store, 1)
     await writer.write(b"1")
     other = await open_store(redis_url, keyring=RING)

@@ -1,4 +1,4 @@
-"""Runs as people see them: listed, waited for, followed."""
+"""Operations on runs: list, wait, follow."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_a_wait_ends_with_the_run_and_at_its_deadline(each_store: Store) -
     assert await each_store.runs.wait("1", 10) is None
 
 
-async def test_a_message_wakes_those_who_wait_for_its_runs_and_nobody_else(
+async def test_a_message_wakes_only_the_waiters_of_its_runs(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the message alone: without it they would look again long after the test's deadline."""
@@ -91,7 +91,7 @@ async def test_a_message_wakes_those_who_wait_for_its_runs_and_nobody_else(
             task.cancel()
 
 
-async def test_following_gives_each_line_once_and_stops_at_the_end(each_store: Store) -> None:
+async def test_following_yields_each_entry_once_and_stops_at_the_end(each_store: Store) -> None:
     await publish(each_store)
     uid = await accepted(each_store.intake())
     (claim,) = (await each_store.leases.take("w", 1)).claims
@@ -105,7 +105,9 @@ async def test_following_gives_each_line_once_and_stops_at_the_end(each_store: S
 
 
 @pytest.mark.parametrize("ended", [False, True])
-async def test_a_line_keeps_its_number_when_older_ones_are_dropped(each_store: Store, *, ended: bool) -> None:
+async def test_an_entry_keeps_its_number_when_older_ones_are_dropped(
+    each_store: Store, *, ended: bool
+) -> None:
     await publish(each_store)
     uid = await accepted(each_store.intake())
     (claim,) = (await each_store.leases.take("w", 1)).claims
@@ -156,7 +158,7 @@ def test_a_clock_that_is_set_back_repeats_no_uid() -> None:
     assert drawn[0] < drawn[1] < drawn[2]
 
 
-async def test_the_api_of_a_run_is_read_wherever_the_run_stands(each_store: Store) -> None:
+async def test_the_api_of_a_run_is_read_in_each_state(each_store: Store) -> None:
     await publish(each_store)
     intake, api_of = each_store.intake(), each_store.runs.api_of
     pending, waiting, completed, faulted = [await accepted(intake) for _ in range(4)]
