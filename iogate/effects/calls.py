@@ -137,6 +137,7 @@ class _Exchange:
         return {"scheme": scheme, "parameter": parameter} if scheme else None
 
     async def run(self) -> Received:
+        """Send the request, follow redirects, and return the response. Raises CallFailed."""
         trust = Trust.REDIRECTED if self._call.foreign else Trust.REVIEWED
         if self._call.computed:
             trust = Trust.COMPUTED

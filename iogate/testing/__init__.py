@@ -1,4 +1,4 @@
-"""Run workflows in a test: the real engine, real scripts and functions, time that passes when it is told to.
+"""Test harness for workflows: the real engine, scripts and functions, with a controlled clock.
 
 Public: `iogate test` is built on it, and a project's own tests may use it, without Redis or a gateway.
 

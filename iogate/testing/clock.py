@@ -1,4 +1,4 @@
-"""A clock that stands still until a test, or a run that only waits, moves it."""
+"""Fake clock, advanced by a test or by a run that only waits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 
 class FakeClock:
-    """Milliseconds since 1970, as the engine is told them."""
+    """Clock for the engine, in milliseconds since 1970."""
 
     def __init__(self, at: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self.now_ms = int(at.timestamp() * 1000)
@@ -16,9 +16,9 @@ class FakeClock:
         return datetime.fromtimestamp(self.now_ms / 1000, tz=UTC)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.now_ms += round(seconds * 1000)
 
     def move_to(self, now_ms: int) -> None:
-        """Let time pass up to a moment; one that is past already changes nothing."""
+        """Advance the clock to a time; a time in the past has no effect."""
         self.now_ms = max(self.now_ms, now_ms)

@@ -1,6 +1,6 @@
-"""Does a value hold what was expected? Objects match by the keys given, everything else exactly.
+"""Comparison of values with expectations: objects by the expected keys, other values exactly.
 
-Called by `replay` and by the command `debug`, so that both judge a case alike.
+Called by `replay` and by the command `debug`, so that both evaluate a case alike.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ SHOWN: Final = 120
 
 
 def differences(expected: Any, actual: Any, at: str = "output") -> tuple[str, ...]:
-    """Say each place where a value is not as expected; nothing where it is."""
+    """Return a message for each difference between a value and its expectation."""
     match expected, actual:
         case dict(), dict():
             found: list[str] = []

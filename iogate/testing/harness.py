@@ -1,9 +1,9 @@
-"""A project in a test: its workflows, compiled as `apply` compiles them, ready to run in one process.
+"""Harness that compiles a project like `apply` and runs its workflows in one process.
 
-Called by `replay`, by the command `test` and by projects' tests. What is mocked answers at once; scripts,
-shell commands and functions that are not mocked are run; an HTTP call that is neither mocked nor covered by
-`endpoints` ends the test, not the run, so that no `try` can hide it. When nothing is under way, the clock
-jumps to the next moment at which something is due.
+Called by `replay`, by the command `test` and by projects' tests. Mocked tasks end at once; scripts, shell
+commands and functions without a mock are run; an HTTP call that is neither mocked nor covered by `endpoints`
+ends the test, not the run, so that no `try` can hide it. When no effect is under way, the clock jumps to the
+next due time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from iogate.testing.outcome import Arrival, Mocks, Outcome
 from iogate.testing.stage import Cast, Stage
 
 NO_INPUT: Any = {}
-"""What a call without a body gives."""
+"""Input of a call without a body."""
 UID = "213996969363910656"
 
 
@@ -45,7 +45,7 @@ class Harness:
     settings: Settings = field(default_factory=Settings)
     functions: registry.Registry = field(default_factory=registry.Registry)
     secrets: Mapping[str, Any] | None = None
-    """What `use.secrets` resolve to; None gives each one a placeholder."""
+    """Values of `use.secrets`; None gives each one a placeholder."""
     root: Path = Path()
     _programs: dict[str, Program] = field(default_factory=dict)
 
@@ -53,7 +53,7 @@ class Harness:
     def load(cls, root: Path, *, settings: Settings | None = None) -> Self:
         """Compile the documents of a project's folder.
 
-        Raises InvalidFiles, with every problem in its message, where they do not hold.
+        Raises InvalidFiles, with every problem in its message, if they are not valid.
         """
         settings = settings or Settings(allow_run=("script", "shell"))
         functions = registry.load(settings.functions, root)

@@ -1,6 +1,6 @@
-"""What a test gives to a run, and what it gets: mocks and events go in, an outcome comes out.
+"""Inputs of a test run (mocks and events) and its outcome.
 
-Made by projects' tests and by `stage`; read by both.
+Created by projects' tests and by `stage`; read by both.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from iogate.errors import ExpectationFailed
 
 
 class Unmocked(ExpectationFailed):
-    """A run wanted to call out where nothing stands in for the outside."""
+    """A call to the network without a mock or a test host."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mock:
-    """What a task's effect comes to: an output, before the task's `output.as`, or an error (RFC 7807)."""
+    """Result of a task's effect: an output, before the task's `output.as`, or an error (RFC 7807)."""
 
     output: Any = None
     error: Mapping[str, Any] | None = None
@@ -54,6 +54,8 @@ class Called:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
+    """Outcome of a run and of its children."""
+
     uid: str
     status: str
     """`completed`, `faulted`, `cancelled`, or `waiting` for something that only the outside can bring."""

@@ -1,7 +1,7 @@
-"""Replays debug cases without a gateway: the request judged as the gateway would, the run in the harness.
+"""Replays debug cases without a gateway: validates the request by the gateway's rules, runs the workflow.
 
-Called by the command `test`; `request_of` also by `debug`, so that both send the same. Credentials and
-`enabled` are not judged: a test needs neither.
+Called by the command `test`; `request_of` also by `debug`, so that both send the same request. Credentials
+and `enabled` are not checked.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Replayed:
     outcome: Outcome | None
     """The run, of a request that was not refused."""
     failures: tuple[str, ...]
-    """What is not as the case expects; empty where the case holds."""
+    """Differences from the expectations of the case; empty if it passed."""
 
 
 def request_of(case: DebugCase, api: Api, *, root: Path) -> Sent:
@@ -84,9 +84,9 @@ def request_of(case: DebugCase, api: Api, *, root: Path) -> Sent:
 
 
 async def replay(harness: Harness, api_id: str, case: DebugCase) -> Replayed:
-    """Replay one case and hold it against its `expect`.
+    """Replay one case and compare the result with its `expect`.
 
-    Raises Unmocked where the run calls out and nothing stands in for the outside.
+    Raises NotFound for an unknown API, and Unmocked for a call to the network without a mock.
     """
     api = harness.bundle.revision.apis.get(api_id)
     if api is None:
@@ -113,7 +113,7 @@ async def replay(harness: Harness, api_id: str, case: DebugCase) -> Replayed:
 
 
 def _input(api: Api, sent: Sent, root: Path) -> Any:
-    """Judge the request by the gateway's own rules and give the run's input."""
+    """Validate the request by the gateway's rules and return the run's input."""
     if sent.verb not in api.verbs:
         raise HTTPError(not_allowed(sent.verb, ", ".join(api.verbs)))
     body = sent.body or b""
@@ -129,7 +129,7 @@ def _input(api: Api, sent: Sent, root: Path) -> Any:
 
 
 def failures(case: DebugCase, http: int, message: str, outcome: Outcome | None) -> list[str]:
-    """Hold an answer, and the run of one that was not refused, against what a case expects."""
+    """Return the differences of a response and its run from the expectations of a case."""
     expect = case.expect
     found: list[str] = []
     wanted = expect.http if expect is not None and expect.http is not None else None

@@ -1,7 +1,7 @@
-"""Mocks of a debug case: answers in their order, each of which may say what the call must have sent.
+"""Mocks of a debug case: results in order, each with an optional expectation of the request.
 
-Used by `replay` and `schedules`. Invariant: whatever differs is a failure of the case, and changes nothing of
-the run.
+Used by `replay` and `schedules`. Invariant: a difference is a failure of the case and does not change the
+run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ScriptedMock:
-    """What stands in for one task: one answer for every attempt, or one for each."""
+    """Mock of one task: one result for all attempts, or one per attempt."""
 
     def __init__(self, reference: str, answers: Sequence[StoredMock]) -> None:
         self._reference = reference
@@ -44,7 +44,7 @@ class ScriptedMock:
         return Mock(output=answer.output, error=None if answer.error is None else answer.error.to_json())
 
     def failures(self) -> list[str]:
-        """Return what was sent otherwise than expected, and which answers nobody asked for."""
+        """Return the differences from expected requests, and the unused results."""
         unused = len(self._answers) - self._asked
         if unused > 0 and len(self._answers) > 1:
             return [

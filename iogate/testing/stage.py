@@ -1,8 +1,9 @@
-"""The runs of one test, side by side: the one that was asked for and those that it starts, a clock, a bus.
+"""In-process worker and event bus for the runs of one test: the requested run and its children.
 
-Used by `harness`. Plays the parts of worker and store, with their rules: what a step emits is published once
-its state is there, so a run hears itself through the bus alone; a run hears from the moment it listens; an
-awaited child goes with the task that waits for it. Invariant: time passes only when nothing else can happen.
+Used by `harness`. Follows the rules of worker and store: events are published after the commit of the state,
+so a run receives its own events through the bus only; a run receives events from its subscription on; an
+awaited child is cancelled with the task that waits for it. Invariant: the clock advances only if no run can
+proceed.
 """
 
 from __future__ import annotations
@@ -181,7 +182,7 @@ class Stage:
             self._ended(run)
 
     def _let_go(self, run: _Run) -> None:
-        """End what nobody waits for any more."""
+        """Cancel effects and children whose waiting frame is gone."""
         frames = run.state.frames
         for task in run.awaited:
             if run.under_way[task][0].frame not in frames:
@@ -217,7 +218,7 @@ class Stage:
     # time and events
 
     async def _time_passes(self) -> bool:
-        """Let the next event arrive, or the next moment come; false where there is neither."""
+        """Deliver the next event, or advance to the next due time; return False if there is neither."""
         due_ms = self._due_ms()
         after_s, event = self._coming[0] if self._coming else (None, None)
         if event is not None and after_s is None and any(run.listening for run in self._runs):
@@ -236,7 +237,7 @@ class Stage:
         return True
 
     def _due_ms(self) -> int | None:
-        """When something is due in any of the runs."""
+        """Return the earliest due time of all runs."""
         moments = (run.state.due_ms for run in self._runs if run.ended_ms is None)
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -342,7 +343,7 @@ def _static(reference: str) -> str:
 
 
 def _address(effect: Effect) -> str | None:
-    """Where the effect calls out to; None where it stays on this machine."""
+    """Return the address that the effect calls; None if it stays on this machine."""
     match effect:
         case CallHttp(url=url):
             return url
@@ -354,7 +355,7 @@ def _address(effect: Effect) -> str | None:
 
 
 def _authorities(effect: Effect) -> Iterator[str]:
-    """Where a call asks for its token."""
+    """Yield the addresses of the call's token endpoints."""
     match effect:
         case (
             CallHttp(authentication=Authentication() as policy)
@@ -367,7 +368,7 @@ def _authorities(effect: Effect) -> Iterator[str]:
 
 
 async def _answered(perform: Perform, mock: Mock) -> Performed:
-    """Answer as the mock says."""
+    """Return the result of a mock."""
     if mock.error is None:
         return Performed(frame=perform.frame, output=mock.output)
     known = dict(mock.error)

@@ -238,24 +238,28 @@ class _Members:
         self.source = source
 
     def below(self, key: str) -> _Members:
+        """Return the members of a nested object. Raises WorkflowError."""
         value = self.source.get(key)
         if value is not None and not isinstance(value, Mapping):
             raise configuration(f'{self.name} needs "{key}" to be an object')
         return _Members(f"{self._path}.{key}", value or {})
 
     def needed(self, key: str) -> str:
+        """Return a required text. Raises WorkflowError."""
         value = self.source.get(key)
         if not isinstance(value, str):
             raise configuration(f'{self.name} needs "{key}", as text')
         return value
 
     def text(self, key: str) -> str:
+        """Return an optional text, by default empty. Raises WorkflowError."""
         value = self.source.get(key)
         if value is not None and not isinstance(value, str):
             raise configuration(f'{self.name} needs "{key}" to be text')
         return value or ""
 
     def texts(self, key: str) -> tuple[str, ...]:
+        """Return an optional list of texts. Raises WorkflowError."""
         value = self.source.get(key)
         if value is None:
             return ()

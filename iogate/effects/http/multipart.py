@@ -34,7 +34,7 @@ def encode(members: Mapping[str, Any], media: Mapping[str, str] | None = None) -
 
 
 def from_base64(value: Any, what: str) -> bytes:
-    """Decode Base64; `what` names the value in messages.
+    """Decode Base64; messages name the value by `what`.
 
     Raises ValueError for text that is not Base64.
     """

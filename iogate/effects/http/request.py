@@ -112,7 +112,7 @@ def build(call: CallHttp, *, idempotency_key: str) -> Request:
 
 
 def parse_url(text: str, *, what: str = "the endpoint") -> URL:
-    """Parse an absolute http(s) URL, which messages name as `what` and never quote.
+    """Parse an absolute http(s) URL, which messages never quote.
 
     Raises WorkflowError.
     """

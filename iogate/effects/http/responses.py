@@ -142,6 +142,7 @@ class _Inflate:
         self._inflater = zlib.decompressobj(self._wbits or 15)
 
     def feed(self, chunk: bytes, *, room: int) -> bytes:
+        """Decompress a chunk. Raises BadResponse if the result is larger than `room`."""
         if not self._wbits:
             return chunk
         parts: list[bytes] = []

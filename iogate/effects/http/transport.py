@@ -82,7 +82,7 @@ class Transport:
             return False
 
     def route(self, url: URL, trust: Trust) -> Route:
-        """Apply the setting `endpoints`, whose targets are REVIEWED."""
+        """Apply the setting `endpoints`; its targets are REVIEWED."""
         target = self._endpoints.rewrite(url)
         return Route(url=url, trust=trust) if target is None else Route(url=target, trust=Trust.REVIEWED)
 

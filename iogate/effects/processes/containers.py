@@ -84,7 +84,7 @@ class Containers:
         self._workplace = workplace
         self._allowed = "container" in allow_run
         self._redactor = redactor
-        self._sweep = Sweep(self._said)
+        self._sweep = Sweep(self._query)
         self._enders: set[subprocess.Popen[bytes]] = set()
         """Commands that end containers."""
 
@@ -112,7 +112,7 @@ class Containers:
             raise configuration(f"nothing on this worker runs containers: {TO_INSTALL}")
         with self._workplace.room(owned=False) as room:
             try:
-                end = await self._end_of(run, room, identity, wrote)
+                end = await self._run_to_end(run, room, identity, wrote)
             except asyncio.CancelledError:
                 await self._finish(run, kill=True)
                 raise
@@ -122,7 +122,7 @@ class Containers:
             await self._finish(run)
             return ending.output("container", end, run.returns, self._redactor())
 
-    async def _end_of(
+    async def _run_to_end(
         self, run: RunContainer, room: Room, identity: Mapping[str, str], wrote: process.Wrote | None
     ) -> process.Exit:
         created = await self._create(run, room, identity)
@@ -135,9 +135,9 @@ class Containers:
                     self._redactor(),
                 )
             if left not in {"created", "configured", "dead"} and run.stdin is None:
-                return await self._waited_for(run, room, wrote)
+                return await self._await_existing(run, room, wrote)
             # Its input was lost with the worker that wrote it.
-            await self._said("rm", "--force", run.name)
+            await self._query("rm", "--force", run.name)
             created = await self._create(run, room, identity)
             if created.code != 0:
                 raise ending.failed("the container cannot be created", created, self._redactor())
@@ -147,7 +147,7 @@ class Containers:
             "--sig-proxy=false",
             *(["--interactive"] if run.stdin is not None else []),
         ]
-        started = await self._told(
+        started = await self._execute(
             room, *attach, run.name, keep=ending.KEPT[run.returns], stdin=run.stdin, wrote=wrote
         )
         return await self._ended(run, started)
@@ -181,7 +181,7 @@ class Containers:
         if run.stdin is not None:
             arguments.append("--interactive")
         command = [] if run.command is None else ["sh", "-c", run.command, "sh"]
-        return await self._told(
+        return await self._execute(
             room, "create", *arguments, "--", run.image, *command, *run.arguments, more=inherited
         )
 
@@ -195,7 +195,7 @@ class Containers:
         Raises WorkflowError if another container has the name.
         """
         shape = '{{.State.Status}} {{index .Config.Labels "' + KEY_LABEL + '"}}'
-        found = await self._said("inspect", "--type", "container", "--format", shape, run.name)
+        found = await self._query("inspect", "--type", "container", "--format", shape, run.name)
         if found is None:
             return None
         status, _, key = found.strip().partition(" ")
@@ -205,14 +205,16 @@ class Containers:
             )
         return status
 
-    async def _waited_for(self, run: RunContainer, room: Room, wrote: process.Wrote | None) -> process.Exit:
-        await self._told(room, "wait", run.name)
-        logs = await self._told(room, "logs", run.name, keep=ending.KEPT[run.returns], wrote=wrote)
+    async def _await_existing(
+        self, run: RunContainer, room: Room, wrote: process.Wrote | None
+    ) -> process.Exit:
+        await self._execute(room, "wait", run.name)
+        logs = await self._execute(room, "logs", run.name, keep=ending.KEPT[run.returns], wrote=wrote)
         return await self._ended(run, logs)
 
     async def _ended(self, run: RunContainer, written: process.Exit) -> process.Exit:
         """Return the exit of the container; the command line's own code may be that of a failed start."""
-        found = await self._said("inspect", "--type", "container", "--format", "{{json .State}}", run.name)
+        found = await self._query("inspect", "--type", "container", "--format", "{{json .State}}", run.name)
         try:
             state = json.loads(found or "")
             code, status = int(state["ExitCode"]), str(state["Status"])
@@ -252,18 +254,18 @@ class Containers:
         if run.cleanup == "eventually":
             self._sweep.begin()
 
-    async def _said(self, *arguments: str) -> str | None:
+    async def _query(self, *arguments: str) -> str | None:
         """Run a short command and return its output; None if it fails."""
         with self._workplace.room(owned=False) as room:
             try:
                 async with asyncio.timeout(PATIENCE_S):
-                    end = await self._told(room, *arguments, keep=ending.KEPT["stdout"])
+                    end = await self._execute(room, *arguments, keep=ending.KEPT["stdout"])
             except (TimeoutError, WorkflowError, process.TooMuchOutput) as fault:
                 log.warning("%s %s failed: %s", _tool_name(), arguments[0], str(fault) or "it took too long")
                 return None
         return end.stdout.decode("utf-8", "replace") if end.code == 0 else None
 
-    async def _told(
+    async def _execute(
         self,
         room: Room,
         *arguments: str,

@@ -28,7 +28,7 @@ KEPT: Final[Mapping[str, frozenset[process.Stream]]] = {
 
 
 def output(what: str, end: process.Exit, returns: Returns, redactor: Redactor) -> Any:
-    """Return the output of a process, which messages name as `what`.
+    """Return the output of a process.
 
     Raises WorkflowError for a code other than 0, unless `returns` includes the code.
     """
