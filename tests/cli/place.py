@@ -1,4 +1,4 @@
-"""A project that `iogate up` serves, as a real process, for tests of the commands that look at it."""
+"""Project that a real `iogate up` serves, for tests of commands against it."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def free_port() -> int:
 
 
 def until(look: Callable[[], Any], timeout_s: float = 20.0) -> Any:
-    """What `look` gives once it is true."""
+    """Call `look` until its result is true, and return that."""
     deadline = time.monotonic() + timeout_s
     while True:
         found = look()

@@ -128,9 +128,7 @@ async def test_a_machine_that_never_used_the_store_sees_its_signatures(
     await (await opening.open_to_read(settings, store.url)).close()
 
 
-async def test_a_number_of_another_type_stops_nobody_and_adopts_nothing(
-    store: Store, settings: Settings
-) -> None:
+async def test_a_format_number_of_another_type_adopts_nothing(store: Store, settings: Settings) -> None:
     await publish(store)
     await forge(store)
     await store.call("DEL", keys.FORMAT)
@@ -190,7 +188,7 @@ def test_known_stores_never_go_back_and_are_bounded(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "data").iterdir()] == [FILE]
 
 
-def test_a_machine_whose_folder_is_read_only_serves_a_store_elsewhere(
+def test_a_read_only_folder_does_not_prevent_an_external_store(
     redis_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(self: KnownStores, name: str, form: int) -> None:

@@ -55,7 +55,7 @@ def test_directory_and_output_stand_before_or_after_the_command(cli: Cli) -> Non
     assert after["kept"] == before["created"][:3]
 
 
-def test_a_misspelt_variable_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelt_variable_is_reported(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IOGATE_DATADIR", "x")
     assert 'IOGATE_DATADIR: no such setting; did you mean "IOGATE_DATA_DIR"?' in cli("new", "api", "a/b").err
 

@@ -19,7 +19,7 @@ from tests.cli.place import Place, write_project
 
 
 def typed(words: str) -> dict[str, str]:
-    """What bash tells of a command line; one that ends with a space begins a new word."""
+    """Return the environment that bash sets for a completion; a trailing space begins a new word."""
     return {
         "_IOGATE_COMPLETE": "complete_bash",
         "COMP_WORDS": f"iogate {words}",
@@ -88,7 +88,7 @@ def test_uids_are_completed_from_the_store(live: Cli, shop: Place, monkeypatch: 
     assert completion.uids(context(), "x") == []
 
 
-def test_whatever_goes_wrong_nothing_is_said(cli: Cli) -> None:
+def test_a_completion_prints_nothing_after_an_error(cli: Cli) -> None:
     for kind in (completion.apis, completion.cases, completion.workflows, completion.uids):
         assert kind(context(), "") == []
     cli.write("iogate.yaml", "port: [")
@@ -105,6 +105,6 @@ def test_whatever_goes_wrong_nothing_is_said(cli: Cli) -> None:
     assert logging.getLogger("iogate").isEnabledFor(logging.ERROR)
 
 
-def test_what_a_shell_might_run_is_no_suggestion(cli: Cli) -> None:
+def test_text_that_a_shell_could_execute_is_not_suggested(cli: Cli) -> None:
     cli.write("apis.d/a.yaml", "module: a\nmethods: {'$(touch x)': {}, '`x`': {}, 'b c': {}, fine: {}}\n")
     assert [value for value, _ in completion.apis(context(), "")] == ["a/fine"]

@@ -1,4 +1,4 @@
-"""What a crash of everything at once costs: seconds, and nothing that was accepted."""
+"""A crash of all processes at once costs seconds, and no accepted run."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def store_pid(folder: Path) -> int:
 
 
 @pytest.mark.timeout(90)
-def test_a_run_goes_on_soon_after_everything_was_killed(tmp_path: Path) -> None:
+def test_a_run_resumes_soon_after_all_processes_were_killed(tmp_path: Path) -> None:
     """Long before its lease would have ended, and its grace after a silence of the store."""
     with site() as remote:
         for name, text in {"apis.d/shop.yaml": API, "workflows.d/ask.yaml": WORKFLOW}.items():

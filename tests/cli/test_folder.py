@@ -1,4 +1,4 @@
-"""What a path is relative to: the project's folder, wherever the command was typed."""
+"""Paths are relative to the project folder, wherever the command was typed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that look at and change what is live, against a real `iogate up`."""
+"""Commands that show and change live state, against a real `iogate up`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_link_key_is_for_its_owner_only(shop: Place) -> None:
     assert len(key.read_text().strip()) >= 32
 
 
-def test_api_list_shows_who_is_enabled(live: Cli) -> None:
+def test_api_list_shows_enabled_apis(live: Cli) -> None:
     found = live("api", "list", "-o", "json").json
     assert found["schema"] == "iogate.api.list/v1"
     rows = {row["api"]: row for row in found["apis"]}
@@ -165,7 +165,7 @@ def test_enable_switches_all_or_none(live: Cli) -> None:
         ),
     ],
 )
-def test_a_wrong_option_says_what_was_expected(live: Cli, arguments: list[str], message: str) -> None:
+def test_a_wrong_option_states_the_expected_form(live: Cli, arguments: list[str], message: str) -> None:
     assert f"iogate: {message}" in live(*arguments, code=64).err
 
 
@@ -196,7 +196,7 @@ def test_waiting_exits_by_the_end_of_the_run(live: Cli, shop: Place) -> None:
     assert live("runs", "cancel", uid).err.endswith(f"{uid} has ended already\n")
 
 
-def test_a_child_is_told_from_its_parent(live: Cli, shop: Place) -> None:
+def test_a_child_is_distinguished_from_its_parent(live: Cli, shop: Place) -> None:
     parent = shop.buy("nested")
     (child,) = until(lambda: live("runs", "list", "--parent", parent, "-o", "json").json["runs"])
     assert (child["parent"], child["workflow"], child["api"]) == (parent, "shop/sleep:1.0.0", "shop/nested")
@@ -215,7 +215,7 @@ def test_a_child_is_told_from_its_parent(live: Cli, shop: Place) -> None:
     assert live("runs", "list", "--parent", "1").err == "no run matches the filters\n"
 
 
-def test_a_run_says_what_it_failed_of_and_where(live: Cli, shop: Place) -> None:
+def test_a_run_shows_the_cause_and_location_of_its_fault(live: Cli, shop: Place) -> None:
     uid = shop.buy("fail")
     live("runs", "wait", uid, "-q", code=7)
     text = live("runs", "show", uid).out
@@ -236,7 +236,7 @@ def test_a_run_that_is_not_there_exits_8(live: Cli) -> None:
         assert "no run x" in live("runs", command, "x", code=8).err
 
 
-def test_what_was_done_is_said_though_other_runs_are_not_there(live: Cli, shop: Place) -> None:
+def test_changed_runs_are_printed_even_if_others_do_not_exist(live: Cli, shop: Place) -> None:
     uid = shop.buy("sleep")
     until(lambda: live("runs", "show", uid, "-o", "json").json["status"] == "waiting")
     bought = shop.buy()
@@ -272,12 +272,12 @@ def test_a_followed_journal_is_documents_that_a_program_can_read(live: Cli, shop
     live("runs", "cancel", asleep, "-q")
 
 
-def test_an_empty_list_says_so(live: Cli) -> None:
+def test_an_empty_list_is_noted(live: Cli) -> None:
     assert live("runs", "list", "--api", "shop/lacking").err == "no run matches the filters\n"
 
 
 @pytest.mark.parametrize("command", ["list", "cancel", "retry"])
-def test_a_filter_by_an_unknown_api_is_told(live: Cli, command: str) -> None:
+def test_a_filter_by_an_unknown_api_is_an_error(live: Cli, command: str) -> None:
     ran = live("runs", command, "--api", "shop/bye", code=8)
     assert 'iogate: no API shop/bye; did you mean "shop/buy"?\n' in ran.err
 
@@ -341,7 +341,7 @@ def test_a_command_repeated_by_its_id_does_nothing_twice(live: Cli, shop: Place)
     assert live("runs", "show", uid, "-o", "json").json["attempt"] == 2
 
 
-async def test_a_lost_answer_says_how_to_ask_again() -> None:
+async def test_a_lost_response_hints_how_to_repeat_the_command() -> None:
     for given in ("one", None):
         with pytest.raises(Unreachable) as caught:
             async with operation_id(given) as operation:
@@ -373,7 +373,7 @@ def test_ended_runs_are_deleted_only_with_yes(live: Cli, shop: Place) -> None:
     live("runs", "cancel", asleep, "-q")
 
 
-def test_what_a_filter_would_change_is_shown_and_the_rest_is_counted(
+def test_the_first_runs_of_a_filter_are_listed_and_the_rest_counted(
     live: Cli, shop: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("iogate.cli.runs.bulk.SHOWN", 2)
@@ -425,7 +425,7 @@ def test_a_suspended_run_stays_where_it_is_until_it_is_resumed(live: Cli, shop: 
         assert ran.err.endswith(f"iogate: run {uid} has ended already: it was cancelled\n")
 
 
-def test_status_names_what_an_api_lacks(live: Cli) -> None:
+def test_status_names_missing_secrets_of_an_api(live: Cli) -> None:
     found = live("status", "-o", "json").json
     assert found["schema"] == "iogate.status/v1"
     assert {"revision", "runs", "queue", "apis", "gateways", "workers"} <= set(found)
@@ -441,7 +441,7 @@ def test_status_names_what_an_api_lacks(live: Cli) -> None:
     assert reason in text
 
 
-def test_doctor_finds_what_will_hurt(live: Cli) -> None:
+def test_doctor_finds_problems(live: Cli) -> None:
     findings = live("doctor", "-o", "json").json["findings"]
     by_verdict = {(each["about"], each["verdict"]) for each in findings}
     assert {("store", "ok"), ("clock", "ok"), ("gateways", "ok"), ("workers", "ok")} <= by_verdict

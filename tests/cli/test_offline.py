@@ -1,4 +1,4 @@
-"""`validate`, `schema`, `explain`, `test`, `run`: what needs no server."""
+"""`validate`, `schema`, `explain`, `test`, `run`: commands without a server."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_first_project_holds(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("how", [[], ["--http", "https://shop.example/x"], ["--script", "s.py"]])
-def test_what_new_writes_holds_and_passes_its_own_test(cli: Cli, how: list[str]) -> None:
+def test_new_creates_valid_files_that_pass_their_debug_case(cli: Cli, how: list[str]) -> None:
     cli("init")
     cli.write("s.py", "import sys, json; print(json.dumps(json.load(sys.stdin)))\n")
     cli("new", "api", "shop/ask", *how)
@@ -132,7 +132,7 @@ do:
 """
 
 
-def test_what_this_machine_lacks_is_said_where_it_is_needed(
+def test_missing_programs_are_reported_at_the_tasks_that_need_them(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cli.write("workflows.d/box.yaml", CONTAINER)
@@ -159,7 +159,7 @@ def test_what_this_machine_lacks_is_said_where_it_is_needed(
     assert findings["javascript"]["verdict"] == "ok"
 
 
-def test_validate_shows_each_problem_at_its_place(cli: Cli) -> None:
+def test_validate_shows_each_problem_at_its_position(cli: Cli) -> None:
     cli("init")
     text = (cli.root / "apis.d/hello.yaml").read_text().replace("verbs:", "methods:")
     cli.write("apis.d/hello.yaml", text)
@@ -193,7 +193,7 @@ REFUSED = {
 }
 
 
-def test_validate_refuses_what_apply_refuses_and_can_be_told_to_warn(cli: Cli) -> None:
+def test_validate_refuses_unsupported_features_or_warns_on_request(cli: Cli) -> None:
     for path, (text, _) in REFUSED.items():
         cli.write(path, text)
     codes = sorted(code for _, code in REFUSED.values())
@@ -206,7 +206,7 @@ def test_validate_refuses_what_apply_refuses_and_can_be_told_to_warn(cli: Cli) -
     assert sorted(each["code"] for each in warned["problems"]) == codes
 
 
-def test_validate_says_that_there_is_nothing_to_check(cli: Cli) -> None:
+def test_validate_warns_without_files(cli: Cli) -> None:
     ran = cli("validate")
     assert ran.err == f"warning: nothing to check: no files found in apis.d, workflows.d of {cli.root}\n"
     (cli.root / "empty").mkdir()
@@ -227,7 +227,7 @@ def test_schemas_are_plain_json_schema(cli: Cli, kind: str) -> None:
     assert schema["type"] == "object"
 
 
-def test_explain_lists_and_tells(cli: Cli) -> None:
+def test_explain_lists_codes_and_explains_one(cli: Cli) -> None:
     codes = {each["code"]: each["title"] for each in cli("explain", "-o", "json").json["codes"]}
     assert "IOG101" in codes
     assert list(codes) == sorted(codes)
@@ -239,7 +239,7 @@ def test_explain_lists_and_tells(cli: Cli) -> None:
     )
 
 
-def test_test_judges_offline_and_exits_9(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_test_compares_offline_and_exits_9(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     write_project(cli.root)
     monkeypatch.delenv("SHOP_TOKEN", raising=False)
     ran = cli("test", "-o", "json", code=9)
@@ -249,7 +249,7 @@ def test_test_judges_offline_and_exits_9(cli: Cli, monkeypatch: pytest.MonkeyPat
     assert 'shop/buy: wrong on purpose\n  output.bought: expected "B-2", got "A-1"\n' in text
 
 
-def test_a_call_that_nothing_stands_in_for_fails_the_case(cli: Cli) -> None:
+def test_a_call_without_a_mock_fails_the_case(cli: Cli) -> None:
     cli.write("workflows.d/calling.yaml", CALLING)
     cli.write(
         "apis.d/n.yaml",
@@ -309,7 +309,7 @@ def test_run_exits_7_where_the_workflow_faults(cli: Cli) -> None:
     assert "Sold out" in ran.err
 
 
-def test_run_allows_what_the_settings_forbid(cli: Cli) -> None:
+def test_run_allows_processes_that_the_settings_forbid(cli: Cli) -> None:
     cli.write(
         "w.yaml",
         "document: {dsl: '1.0.3', namespace: n, name: w, version: 1.0.0}\n"
@@ -334,7 +334,9 @@ def test_run_stops_at_its_timeout(cli: Cli) -> None:
         (["workflows.d/buy.yaml", "--input", "@none"], 8, "--input @none: no such file"),
     ],
 )
-def test_run_says_what_it_cannot_run(cli: Cli, arguments: list[str], code: int, message: str) -> None:
+def test_run_reports_files_that_it_cannot_run(
+    cli: Cli, arguments: list[str], code: int, message: str
+) -> None:
     write_project(cli.root)
     assert f"iogate: {message}" in cli("run", *arguments, code=code).err
 
@@ -353,7 +355,7 @@ def test_long_values_are_cut_in_tables_on_a_terminal_only(monkeypatch: pytest.Mo
     assert len(cases.shorten("x" * 100)) == 60
 
 
-def test_run_sends_calls_where_an_option_says(cli: Cli) -> None:
+def test_run_sends_calls_to_the_endpoint_option(cli: Cli) -> None:
     cli.write("w.yaml", CALLING)
     refused = "--endpoint=http://shop.example=http://127.0.0.1:9"
     ran = cli("run", "w.yaml", refused, "-o", "json", code=7)

@@ -1,4 +1,4 @@
-"""Parts of the commands that need no process: banner, credentials, options, what is watched."""
+"""Parts of the commands that need no process: banner, credentials, options, watched files."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_easiest_call_comes_first() -> None:
     assert banner.easiest_call([row("none", unset=("T is not set",))], "http://h:1") is None
 
 
-def test_a_banner_without_apis_says_what_to_do() -> None:
+def test_a_banner_without_apis_suggests_init() -> None:
     assert banner.parts(url="u", store="s", revision=None, rows=[])[-1] == (
         'no APIs yet: create a first one with "iogate init"'
     )
@@ -126,7 +126,7 @@ def test_a_length_in_months_is_refused() -> None:
         options.parse_seconds("P1M", "--ttl")
 
 
-def test_a_change_of_any_file_is_seen_but_not_of_what_is_hidden(tmp_path: Path) -> None:
+def test_a_change_of_a_file_is_detected_except_hidden_ones(tmp_path: Path) -> None:
     (tmp_path / "scripts").mkdir()
     (tmp_path / ".iogate").mkdir()
     before = stamp(tmp_path)
@@ -174,8 +174,8 @@ def test_no_line_of_a_table_is_left_to_the_terminal_to_break(
     assert set(advice.split()) <= set(words), "no word is broken"
 
 
-def test_what_a_process_says_into_its_own_folder_is_no_change(tmp_path: Path) -> None:
-    """Else a log beside the files would make watching go round for ever."""
+def test_output_of_a_process_in_the_folder_is_not_a_change(tmp_path: Path) -> None:
+    """Otherwise a log in the folder would trigger endless applies."""
     code = (
         "import pathlib, sys; from iogate.cli.revisions.publication import stamp;"
         "before = stamp(pathlib.Path()); print('said', flush=True);"

@@ -115,7 +115,7 @@ def test_the_offline_test_needs_no_mock_where_endpoints_cover_the_call(cli: Cli,
     assert cli("test", "-o", "json").json["passed"] == 1
 
 
-def test_what_cannot_be_fetched_is_told_at_its_place(cli: Cli, host: Host) -> None:
+def test_a_document_that_cannot_be_fetched_is_reported_at_its_position(cli: Cli, host: Host) -> None:
     del host.pages["/api.json"]
     ran = cli("run", "workflows.d/ask.yaml", code=3)
     assert (
@@ -124,13 +124,13 @@ def test_what_cannot_be_fetched_is_told_at_its_place(cli: Cli, host: Host) -> No
     ) in ran.err
 
 
-def test_a_document_that_changed_its_operation_is_told_before_anything_runs(cli: Cli, host: Host) -> None:
+def test_a_document_without_the_operation_is_reported_before_a_run(cli: Cli, host: Host) -> None:
     host.pages["/api.json"] = json.dumps(document("question"))
     ran = cli("run", "workflows.d/ask.yaml", code=3)
     assert 'error IOG319: operation "ask" has no parameter "q"; it takes question' in ran.err
 
 
-def test_a_host_that_is_not_there_is_told(cli: Cli, host: Host) -> None:
+def test_an_unknown_host_is_reported(cli: Cli, host: Host) -> None:
     cli.write("iogate.yaml", json.dumps({"endpoints": {"https://docs.example": "http://127.0.0.1:9"}}))
     ran = cli("run", "workflows.d/ask.yaml", code=3)
     assert "https://docs.example/api.json cannot be fetched: GET" in ran.err
@@ -198,7 +198,7 @@ def test_a_document_that_changed_is_refused_until_the_change_is_accepted(applied
     assert applied("apply", "-o", "json").json["changed"] is False
 
 
-def test_what_is_no_longer_named_leaves_the_lock(applied: Cli) -> None:
+def test_an_unused_document_is_removed_from_the_lock(applied: Cli) -> None:
     head = WORKFLOW.partition("use:")[0]
     applied.write("workflows.d/ask.yaml", f"{head}do: [{{one: {{set: {{n: 1}}}}}}]\n")
     assert f"iogate.lock: removed {FUNCTION}" in applied("apply").err
@@ -228,7 +228,7 @@ def test_a_pipeline_takes_nothing_that_has_no_entry(applied: Cli) -> None:
         ("<<<<<<< HEAD", "line 1: Expecting value"),
     ],
 )
-def test_a_lock_file_that_cannot_be_read_is_told_also_offline(cli: Cli, text: str, reason: str) -> None:
+def test_an_unreadable_lock_file_is_reported_also_offline(cli: Cli, text: str, reason: str) -> None:
     cli.write("workflows.d/ask.yaml", WORKFLOW)
     cli.write("iogate.lock", text)
     ran = cli("validate", code=3)
@@ -293,7 +293,7 @@ def test_a_function_that_another_one_calls_needs_an_origin_of_its_own(cli: Cli, 
         ("https://lib.example/catalog/moved.yaml", True),
     ],
 )
-def test_a_named_origin_redirects_only_to_what_is_named_as_well(
+def test_an_allowed_origin_redirects_only_to_allowed_origins(
     cli: Cli,
     host: Host,
     location: str,

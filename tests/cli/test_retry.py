@@ -1,4 +1,4 @@
-"""`runs retry`: a run whose service was down goes on once it is mended, and what was done stays done."""
+"""`runs retry`: a run resumes once its service works again, and completed tasks are not repeated."""
 
 from __future__ import annotations
 
@@ -118,11 +118,11 @@ def entries(live: Cli, uid: str) -> list[dict[str, Any]]:
 
 
 def retries(live: Cli, uid: str) -> list[dict[str, Any]]:
-    """What the journal says of the attempts of a run."""
+    """Return the journal entries about the attempts of a run."""
     return [each["detail"] for each in entries(live, uid) if each["kind"] == "workflow.retried"]
 
 
-def test_a_run_goes_on_from_the_task_that_faulted(place: Place, live: Cli, site: Site) -> None:
+def test_a_retry_resumes_from_the_task_that_faulted(place: Place, live: Cli, site: Site) -> None:
     uid = faulted(place, live, site)
     assert shown(live, uid)["error"]["instance"] == "/do/1/both/do/2/charge"
     site.down = set()
@@ -157,7 +157,7 @@ def test_a_run_may_be_retried_until_it_gets_through(place: Place, live: Cli, sit
     assert len(site.calls("/reserve")) == 1
 
 
-def test_a_run_goes_on_from_an_earlier_task(place: Place, live: Cli, site: Site) -> None:
+def test_a_retry_resumes_from_an_earlier_task(place: Place, live: Cli, site: Site) -> None:
     uid = faulted(place, live, site)
     site.down = set()
     ran = live("runs", "retry", uid, "--from", "/do/0/reserve")
@@ -167,7 +167,7 @@ def test_a_run_goes_on_from_an_earlier_task(place: Place, live: Cli, site: Site)
     assert retries(live, uid) == [{"attempt": 2, "by": author(), "from": "/do/0/reserve"}]
 
 
-def test_a_task_whose_input_is_not_kept_gets_what_flowed_and_that_is_said(
+def test_a_task_without_stored_input_receives_the_data_of_the_fault(
     place: Place, live: Cli, site: Site
 ) -> None:
     uid = faulted(place, live, site)
@@ -192,7 +192,7 @@ def test_a_place_that_cannot_be_is_refused(
     assert shown(live, uid)["status"] == "faulted"
 
 
-def test_what_has_not_faulted_is_refused(place: Place, live: Cli, site: Site) -> None:
+def test_a_run_that_has_not_faulted_is_refused(place: Place, live: Cli, site: Site) -> None:
     site.down = set()
     _, response = place.call("/v1/api/shop/order/async", {"n": 1})
     uid = response["uid"]
@@ -203,7 +203,7 @@ def test_what_has_not_faulted_is_refused(place: Place, live: Cli, site: Site) ->
     assert "no run x" in live("runs", "retry", "x", code=8).err
 
 
-def test_what_can_be_retried_is_though_others_cannot(place: Place, live: Cli, site: Site) -> None:
+def test_runs_are_retried_even_if_others_cannot_be(place: Place, live: Cli, site: Site) -> None:
     uid = faulted(place, live, site)
     site.down = set()
     ran = live("runs", "retry", "1", uid, "2", code=8)
@@ -220,7 +220,7 @@ def test_what_can_be_retried_is_though_others_cannot(place: Place, live: Cli, si
         (["--status", "completed"], "--status completed: only faulted runs can be retried"),
     ],
 )
-def test_what_makes_no_sense_is_misuse(live: Cli, arguments: list[str], says: str) -> None:
+def test_contradicting_options_are_misuse(live: Cli, arguments: list[str], says: str) -> None:
     assert says in live("runs", "retry", *arguments, code=64).err
 
 
@@ -235,7 +235,7 @@ def test_many_runs_are_retried_only_with_yes(place: Place, live: Cli, site: Site
         live("runs", "wait", uid)
 
 
-def test_a_run_goes_on_with_the_definition_that_is_live_now(place: Place, live: Cli, site: Site) -> None:
+def test_a_retry_uses_the_live_definition(place: Place, live: Cli, site: Site) -> None:
     file: Path = place.root / "workflows.d/order.yaml"
     before = file.read_text()
     uid, other = faulted(place, live, site), faulted(place, live, site)
@@ -291,6 +291,6 @@ def test_a_function_is_called_with_the_current_arguments_if_it_did_nothing_yet(
         live("apply")
 
 
-def test_the_command_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_describes_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["runs", "retry", "--help"]) == 0
     assert "completed tasks are not repeated" in " ".join(capsys.readouterr().out.split())

@@ -1,4 +1,4 @@
-"""Schedules from the command line: what an apply changes of them, and when the next one runs."""
+"""Schedules on the command line: changes by an apply, and the time of the next start."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def project(cli: Cli, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Cli:
     return cli
 
 
-def test_an_apply_tells_what_is_scheduled_and_what_is_no_more(project: Cli) -> None:
+def test_an_apply_reports_added_and_removed_schedules(project: Cli) -> None:
     ran = project("apply")
     assert ran.out == "revision 1: 1 workflow added; 1 schedule added\n  + schedule of shop/report\n"
     project.write("workflows.d/report.yaml", REPORT % "schedule: {every: PT5M}")
@@ -71,7 +71,7 @@ def test_lists_show_the_next_tick(project: Cli, redis_url: str) -> None:
 
 
 @pytest.mark.parametrize("schedule", ["{after: PT5M}", "{on: {one: {with: {type: a}}}}"])
-def test_what_no_clock_brings_is_due_at_the_apply(project: Cli, schedule: str) -> None:
+def test_a_schedule_without_a_clock_is_due_at_the_apply(project: Cli, schedule: str) -> None:
     project.write("workflows.d/report.yaml", REPORT % f"schedule: {schedule}")
     project("apply")
     (row,) = project("workflow", "list", "-o", "json").json["workflows"]

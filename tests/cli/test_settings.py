@@ -1,4 +1,4 @@
-"""Settings: the order of their sources, and what a wrong one is told."""
+"""Settings: the order of their sources, and errors about wrong ones."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_fault_names_place_expectation_and_value(sources: dict[str, object], m
     assert fault(**sources) == message
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_errors_are_reported_together() -> None:
     assert len(fault(file={"port": "x", "workers": 0}, environment={"IOGATE_HOST": "a b"}).splitlines()) == 3
 
 
@@ -147,7 +147,7 @@ def test_repr_shows_neither_password_nor_key() -> None:
     assert "hunter2" not in repr(read)
 
 
-def test_a_child_reads_what_its_parent_had() -> None:
+def test_a_child_reads_the_settings_of_its_parent() -> None:
     parent = settings.read(
         {"port": 81, "allow_run": ["shell"], "secrets": {"a": {"file": "f"}}, "link_key": "k" * 32}
     )
@@ -198,7 +198,7 @@ def test_allow_hosts_takes_hosts_ports_patterns_and_networks() -> None:
         )
 
 
-def test_a_nearly_right_variable_is_told() -> None:
+def test_a_similar_variable_is_reported() -> None:
     found = settings.misspelt({"IOGATE_REDISURL": "x", "IOGATE_SERVICE_HOST": "x", "IOGATE_PORT": "1"})
     assert found == ['IOGATE_REDISURL: no such setting; did you mean "IOGATE_REDIS_URL"?']
     told = settings.misspelt(

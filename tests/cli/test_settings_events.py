@@ -1,4 +1,4 @@
-"""The setting `events`: what it may say, and what it answers to what it may not."""
+"""The setting `events`: valid values, and errors about invalid ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fault(events: Any) -> str:
 
 
 @pytest.mark.parametrize("auth", AUTHS)
-def test_every_form_of_auth_is_taken_as_it_stands(auth: Any) -> None:
+def test_every_form_of_auth_is_accepted_unchanged(auth: Any) -> None:
     assert settings.read({"events": {"auth": auth}}).events == {"auth": auth}
 
 
@@ -107,5 +107,5 @@ SECRET = "{env: NAME}, {file: PATH}, {hash: …} or a text"
         ),
     ],
 )
-def test_what_does_not_fit_is_told_by_its_place_and_never_repeated(events: Any, expected: str) -> None:
+def test_an_invalid_value_is_reported_by_position_and_never_shown(events: Any, expected: str) -> None:
     assert fault(events) == f"{expected}, got something else"

@@ -69,7 +69,7 @@ def test_replicated_needs_a_store_with_replicas(cli: Cli) -> None:
         assert "0 of 1 replicas confirmed the write, which a failover now could lose [IOG652]" in ran.err
 
 
-def test_doctor_warns_of_what_a_failover_would_lose(cli: Cli) -> None:
+def test_doctor_warns_of_data_loss_in_a_failover(cli: Cli) -> None:
     with pair() as (primary, _):
         in_step(primary)
         cli.write("iogate.yaml", f"redis_url: {primary.url}\n")

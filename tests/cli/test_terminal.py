@@ -44,7 +44,7 @@ class Terminal(io.StringIO):
 
 
 def without_colours(text: str) -> str:
-    """What Rich writes without its own colour codes."""
+    """Return the output of Rich without its own colour codes."""
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
@@ -142,9 +142,7 @@ def test_only_one_module_of_the_command_line_writes_to_the_streams() -> None:
     assert wrong == []
 
 
-def test_what_a_caller_sends_never_acts_on_the_terminal_of_who_looks_at_the_run(
-    live: Cli, shop: Place
-) -> None:
+def test_data_of_a_caller_never_acts_on_the_terminal_of_an_operator(live: Cli, shop: Place) -> None:
     hostile = "\x1b]0;owned\x07\x9b2J\u202egnp\r\x7f"
     status, response = shop.call("/v1/api/shop/echoing/async", {"title": hostile})
     assert status == 202

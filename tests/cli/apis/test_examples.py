@@ -62,7 +62,7 @@ def test_a_made_value_is_accepted_by_its_schema(schema: Any) -> None:
     ],
     ids=json.dumps,
 )
-def test_what_cannot_be_made_is_not_shown(schema: Any) -> None:
+def test_a_schema_without_an_example_has_no_curl_line(schema: Any) -> None:
     with pytest.raises(examples.NoExample):
         examples.example_value(schema)
 

@@ -29,7 +29,7 @@ async def test_a_key_that_another_command_generates_meanwhile_is_used(
         embedded.stop()
 
 
-def test_whoever_finds_the_key_finds_all_of_it(tmp_path: Path) -> None:
+def test_a_key_file_is_never_read_incomplete(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "data")
     trust.generate_link_key(settings)
     key = trust.link_key(settings)

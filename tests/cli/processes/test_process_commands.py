@@ -1,4 +1,4 @@
-"""`up`, `serve`, `worker`: what they start, what they leave behind, how they end."""
+"""`up`, `serve`, `worker`: start, end and leftovers of their processes."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_port_in_use_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> No
     assert f"iogate: cannot listen on 127.0.0.1:{port}: Address already in use\n" in ran.err
 
 
-def test_a_data_dir_that_cannot_be_written_is_told(cli: Cli) -> None:
+def test_a_read_only_data_dir_is_reported(cli: Cli) -> None:
     write_project(cli.root)
     cli.write(".iogate", "a file")
     ran = cli("up", "--port", str(free_port()), code=6)
@@ -88,7 +88,7 @@ def test_a_data_dir_that_cannot_be_written_is_told(cli: Cli) -> None:
     assert "Traceback" not in ran.err
 
 
-def test_a_wrong_flag_is_told_as_a_setting(cli: Cli) -> None:
+def test_a_wrong_flag_is_reported_as_a_setting(cli: Cli) -> None:
     ran = cli("up", "--port", "0", code=3)
     assert ran.err.startswith("iogate: --port: expected a whole number from 1 to 65535, got 0")
 
@@ -112,7 +112,7 @@ def test_a_store_left_behind_by_a_killed_parent_is_adopted_and_started_again_whe
     assert find_embedded(tmp_path / ".iogate") is None
 
 
-def test_watch_applies_a_change_and_keeps_what_is_live_when_it_does_not_hold(tmp_path: Path) -> None:
+def test_watch_applies_a_change_and_keeps_the_revision_if_it_is_invalid(tmp_path: Path) -> None:
     write_project(tmp_path)
     document = tmp_path / "apis.d/shop.yaml"
     with up(tmp_path, "--watch") as place:
@@ -130,7 +130,7 @@ def test_watch_applies_a_change_and_keeps_what_is_live_when_it_does_not_hold(tmp
 
 
 def test_an_empty_folder_deletes_nothing_by_mistake(cli: Cli) -> None:
-    """`up` refuses to delete every API; with `--no-apply` it serves what is live."""
+    """`up` refuses to delete every API; with `--no-apply` it serves the live revision."""
     write_project(cli.root)
     embedded = start_embedded(cli.root / ".iogate")
     try:
@@ -172,7 +172,7 @@ def test_serve_and_worker_share_the_store_of_the_folder(cli: Cli, monkeypatch: p
             assert find_embedded(data_dir) is None
 
 
-def test_apply_says_what_changed_and_what_is_closed(cli: Cli) -> None:
+def test_apply_reports_changes_and_disabled_apis(cli: Cli) -> None:
     write_project(cli.root)
     embedded = start_embedded(cli.root / ".iogate", appendfsync="everysec")
     try:
@@ -199,7 +199,9 @@ def test_apply_says_what_changed_and_what_is_closed(cli: Cli) -> None:
 @pytest.mark.parametrize(
     "command", [("run", "workflows.d/sleep.yaml"), ("runs", "wait"), ("runs", "logs", "-f")]
 )
-def test_an_interrupt_ends_what_waits_with_130(shop: Place, tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_an_interrupt_ends_a_waiting_command_with_130(
+    shop: Place, tmp_path: Path, command: tuple[str, ...]
+) -> None:
     arguments = [*command, *(() if command[0] == "run" else (shop.buy("sleep"),))]
     with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
         process = fork_server.start(
@@ -217,7 +219,7 @@ def test_an_interrupt_ends_what_waits_with_130(shop: Place, tmp_path: Path, comm
 
 
 def links(pid: int) -> list[str]:
-    """What the files of a process are."""
+    """Return the targets of the open files of a process."""
     folder = Path(f"/proc/{pid}/fd")
     found = []
     for entry in folder.iterdir() if folder.exists() else ():

@@ -1,4 +1,4 @@
-"""A graceful shutdown takes as long as the setting says, and says what it waits for."""
+"""A graceful shutdown takes at most `drain_timeout`, and reports its progress."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def slow_project(root: Path) -> None:
     (root / "iogate.yaml").write_text(SETTINGS)
 
 
-def test_a_shutdown_waits_for_runs_as_long_as_the_setting_says_and_says_so(tmp_path: Path, cli: Cli) -> None:
+def test_a_shutdown_waits_for_runs_up_to_the_setting_and_reports_it(tmp_path: Path, cli: Cli) -> None:
     slow_project(tmp_path)
     with up(tmp_path) as place:
         uid = place.buy("slow")
@@ -54,7 +54,7 @@ def test_the_setting_is_a_length_of_time_and_reaches_the_children() -> None:
     assert read(handed).drain_timeout == 60
 
 
-def test_a_wrong_length_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_duration_is_reported(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IOGATE_DRAIN_TIMEOUT", "2h")
     told = cli("runs", "list", code=3).err
     assert told.startswith("iogate: IOGATE_DRAIN_TIMEOUT: expected ")

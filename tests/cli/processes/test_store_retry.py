@@ -1,4 +1,4 @@
-"""What a start outlasts: a store that dies meanwhile, a port that is still held, a disk that is full."""
+"""A start survives a store that dies, a port that is still in use, and a full disk."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def kill_store(data_dir: Path) -> bool:
 
 
 def test_up_outlasts_a_store_that_is_killed_while_it_starts(tmp_path: Path) -> None:
-    """Again and again, as soon as it is there: what follows waits for the next one."""
+    """Kill the store repeatedly, as soon as it is up; later requests wait for the next one."""
     write_project(tmp_path)
     with started(tmp_path, "up", "--port", str(free_port())) as process:
         for _ in range(4):

@@ -103,7 +103,7 @@ def test_new_api_from_a_function_passes_its_parameters(cli: Cli, monkeypatch: py
         (["workflow", "A/b"], "A/b: expected NAMESPACE/NAME, each of a-z, 0-9 and -, of at most 63"),
     ],
 )
-def test_a_wrong_name_says_what_was_expected(cli: Cli, arguments: list[str], message: str) -> None:
+def test_a_wrong_name_states_the_expected_form(cli: Cli, arguments: list[str], message: str) -> None:
     outside = cli.root.parent / "outside"
     outside.mkdir(exist_ok=True)
     (cli.root / "link").symlink_to(outside)
@@ -166,6 +166,6 @@ def test_a_secret_is_hashed_from_stdin_without_its_line_break(
     assert cli("secret", "hash", code=64).err.startswith("iogate: no secret on stdin\n")
 
 
-def test_doctor_says_that_there_is_no_store_before_the_first_up(cli: Cli) -> None:
+def test_doctor_reports_a_missing_store_before_the_first_up(cli: Cli) -> None:
     cli("init")
     assert "iogate: there is no store yet: start one with `iogate up`" in cli("doctor", code=6).err

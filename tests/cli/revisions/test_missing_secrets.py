@@ -12,7 +12,7 @@ def worker(name: str, **detail: str) -> Process:
     return Process(kind="worker", id=name, pid=1, host="h", started_at_ms=1, detail=detail)
 
 
-async def test_secrets_of_workflows_that_workers_lack_are_told_with_the_reason(store: Store) -> None:
+async def test_missing_secrets_of_workflows_are_reported_with_the_reason(store: Store) -> None:
     definitions = {
         "n/pays:1": {"use": {"secrets": ["key", "pin", "new"]}, "do": []},
         "n/reads:1": {"use": {"secrets": ["key"]}, "do": []},

@@ -1,4 +1,4 @@
-"""`iogate run FILE` with what is around the file: events, workflows beside it, a schedule."""
+"""`iogate run FILE` with events, other workflow files and a schedule."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_each_event_is_published_once_the_run_waits_for_it(cli: Cli) -> None:
     assert (ran.json["status"], ran.json["output"]) == ("completed", [2])
 
 
-def test_events_that_nobody_waits_for_are_told_of(cli: Cli) -> None:
+def test_unpublished_events_are_reported(cli: Cli) -> None:
     cli.write("w.yaml", document("w", "do: [{a: {set: {ok: true}}}]"))
     ran = cli("run", "w.yaml", "--event", '{"type": "paid"}')
     assert "1 event not published: the run did not wait for more" in ran.err
@@ -52,7 +52,7 @@ def test_events_that_nobody_waits_for_are_told_of(cli: Cli) -> None:
         ("{", "--event: not JSON: "),
     ],
 )
-def test_what_is_no_event_is_refused_before_anything_runs(cli: Cli, event: str, message: str) -> None:
+def test_an_invalid_event_is_refused_before_the_run(cli: Cli, event: str, message: str) -> None:
     cli.write("w.yaml", document("w", "do: [{a: {set: {ok: true}}}]"))
     assert message in cli("run", "w.yaml", "--event", event, code=64).err
 
@@ -62,7 +62,7 @@ def runs(name: str, version: str = "latest") -> str:
 
 
 def test_workflows_that_the_file_runs_are_found_beside_it_and_in_the_project(cli: Cli) -> None:
-    """Also those that these run in turn; what is wrong with files that nobody needs is no matter."""
+    """Workflows that these run are loaded too; errors in unused files do not matter."""
     cli.write("here/w.yaml", document("w", runs("x")))
     cli.write("here/old.yaml", document("x", "do: [{a: {set: {old: true}}}]", "0.9.0"))
     cli.write("here/x.yaml", document("x", runs("y"), "0.10.0"))
@@ -74,7 +74,7 @@ def test_workflows_that_the_file_runs_are_found_beside_it_and_in_the_project(cli
     assert cli("run", "here/w.yaml", "-o", "json").json["output"] == {"found": True}
 
 
-def test_workflow_that_is_nowhere_is_told_of_before_anything_happens(cli: Cli) -> None:
+def test_a_missing_workflow_is_reported_before_the_run(cli: Cli) -> None:
     cli.write(
         "w.yaml", document("w", "do: [{m: {run: {shell: {command: touch made}}}}, " + runs("x", "2.0.0")[5:])
     )
@@ -107,7 +107,7 @@ def test_scheduled_workflow_runs_once_and_now(cli: Cli) -> None:
 
 @pytest.mark.parametrize("option", ["--input", "--event"])
 @pytest.mark.parametrize("given", ["-", "@latin.json"])
-def test_bytes_that_are_not_utf_8_are_told_with_their_place(
+def test_bytes_that_are_not_utf_8_are_reported_with_their_position(
     cli: Cli, option: str, given: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cli.write("w.yaml", document("w", "do: [{a: {set: {ok: true}}}]"))
@@ -148,7 +148,7 @@ def out(cli: Cli) -> str:
     return (cli.root / "run.out").read_text()
 
 
-def test_outcome_is_there_at_once_and_what_no_task_waits_for_ends_before_the_command(cli: Cli) -> None:
+def test_the_outcome_is_printed_at_once_and_detached_work_ends_before_the_command(cli: Cli) -> None:
     cli.write("w.yaml", document("w", f"do: [{{a: {unawaited(UNTIL_TOLD)}}}]"))
     with started(cli, "w.yaml") as process:
         until(lambda: out(cli) == "{}\n")
@@ -158,7 +158,7 @@ def test_outcome_is_there_at_once_and_what_no_task_waits_for_ends_before_the_com
         assert (cli.root / "out.txt").read_text() == "done\n"
 
 
-def test_run_that_no_task_waits_for_ends_before_the_command_and_its_fault_is_told_of(cli: Cli) -> None:
+def test_a_detached_run_ends_before_the_command_and_its_fault_is_reported(cli: Cli) -> None:
     child = "{run: {await: false, workflow: {namespace: demo, name: x, version: latest}}}"
     cli.write("w.yaml", document("w", f"do: [{{a: {child}}}]"))
     raises = "{raise: {error: {type: https://e.example/t, status: 418, detail: too short}}}"
@@ -170,14 +170,14 @@ def test_run_that_no_task_waits_for_ends_before_the_command_and_its_fault_is_tol
     assert (cli.root / "made").exists()
 
 
-def test_child_that_a_task_waited_for_is_told_of_by_that_task(cli: Cli) -> None:
+def test_an_awaited_child_is_reported_by_its_task(cli: Cli) -> None:
     cli.write("w.yaml", document("w", f"do: [{{t: {{try: {runs('x')[4:]}, catch: {{}}}}}}]"))
     raises = "{raise: {error: {type: https://e.example/t, status: 418, detail: too short}}}"
     cli.write("x.yaml", document("x", f"do: [{{a: {raises}}}]"))
     assert cli("run", "w.yaml").err == ""
 
 
-def test_process_that_no_task_waits_for_and_that_fails_is_told_of(cli: Cli) -> None:
+def test_the_failure_of_a_detached_process_is_reported(cli: Cli) -> None:
     """Also where it fails after the run's end; not with --quiet."""
     cli.write("w.yaml", document("w", f"do: [{{a: {unawaited('echo why >&2; exit 3')}}}]"))
     said = "/do/0/a was not awaited and failed: the shell ended with code 3; its stderr ends: why\n"
@@ -185,7 +185,7 @@ def test_process_that_no_task_waits_for_and_that_fails_is_told_of(cli: Cli) -> N
     assert cli("run", "w.yaml", "--quiet").err == ""
 
 
-def test_what_goes_on_too_long_is_ended_with_the_command_which_says_so(
+def test_detached_work_is_stopped_after_the_limit_and_reported(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process is ended first: the launcher would wait for it."""
@@ -213,7 +213,7 @@ def test_what_goes_on_too_long_is_ended_with_the_command_which_says_so(
     assert left == [False]
 
 
-def test_interrupt_ends_what_no_task_waits_for_at_once(cli: Cli) -> None:
+def test_an_interrupt_stops_detached_work_at_once(cli: Cli) -> None:
     cli.write("w.yaml", document("w", f"do: [{{a: {unawaited(UNTIL_TOLD)}}}]"))
     with started(cli, "w.yaml", "-o", "json", "--quiet") as process:
         until(lambda: out(cli).endswith("}\n"))
@@ -230,7 +230,7 @@ def test_interrupt_ends_what_no_task_waits_for_at_once(cli: Cli) -> None:
     ("task", "status"),
     [("{run: {shell: {command: touch begun; sleep 60}}}", "running"), ("{wait: PT1H}", "waiting")],
 )
-def test_interrupt_shows_the_run_as_it_stands(cli: Cli, task: str, status: str) -> None:
+def test_an_interrupt_prints_the_current_state_of_the_run(cli: Cli, task: str, status: str) -> None:
     begins = "{run: {shell: {command: touch begun}}}"
     cli.write("w.yaml", document("w", f"do: [{{a: {begins}}}, {{b: {task}}}]"))
     with started(cli, "w.yaml", "-o", "json") as process:
