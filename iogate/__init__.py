@@ -1,7 +1,7 @@
 """iogate: the gateway that turns YAML in git into durable, asynchronous HTTP APIs.
 
-For authors of functions: `function`, `Context` and `WorkflowError`. They load on first use, so that the
-command line and the processes pay for what they need only.
+Authors of functions use `function`, `Context` and `WorkflowError`. These load on first use, to keep the start
+of the command line and of the processes fast.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m iogate`, for where the script is not on PATH."""
+"""Entry point of `python -m iogate`, for environments without the script on PATH."""
 
 from iogate.cli.app import main
 

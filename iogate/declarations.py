@@ -1,8 +1,8 @@
-"""Python functions that workflows may call, as their modules declare them: read from source, never imported.
+"""Static discovery of Python functions for workflows: parses the source of modules, never imports them.
 
 Used by `validate`, which must not run a project's code; `apply` and the workers import the modules instead
-(`iogate.functions`). Pure but for reading files. Invariants: nothing of a module is executed, its packages
-included; where the source does not tell all, `Registry.complete` is False rather than a function missing.
+(`iogate.functions`). Pure, except that it reads files. Invariants: no code of a module or its packages is
+executed; if the source is not conclusive, `Registry.complete` is False.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ _TYPES: Final = {
 }
 _API: Final = frozenset({"iogate", "iogate.functions"})
 _DEEPEST: Final = 20
-"""Modules that import functions from one another."""
+"""Limit of nested imports that are followed."""
 
 
 @dataclass
 class _Module:
-    """Functions that a module's source declares, by the name that each has in the module."""
+    """Functions that the source of a module declares, by their names in the module."""
 
     functions: dict[str, Function] = field(default_factory=dict)
     complete: bool = True
 
 
 def read(modules: Iterable[str], root: Path) -> Registry:
-    """Read what these modules register, with the project's folder on the path.
+    """Return the functions that these modules register, with the project's folder on the path.
 
-    Raises InvalidFiles for a module that is not there or has no valid syntax, a signature that JSON arguments
-    cannot serve, or two functions of one name and version.
+    Raises InvalidFiles for a missing module, a syntax error, a signature that does not fit JSON arguments, or
+    two functions with the same name and version.
     """
     reader = _Reader(root.resolve())
     found: dict[tuple[str, str], Function] = {}
@@ -73,18 +73,18 @@ class _Reader:
         self._depth = 0
 
     def module(self, name: str) -> _Module:
-        """Read a module that the settings name."""
+        """Read a module named in the settings. Raises InvalidFiles if it does not exist."""
         file = self._file(name)
         if file is None:
             raise InvalidFiles(
-                f'no module "{name}", which the setting functions names',
+                f'module "{name}" of the setting functions does not exist',
                 code="IOG322",
                 hint=f"write {name.replace('.', '/')}.py in the project's folder, or correct the name",
             )
         return self._read(name, file)
 
     def imported(self, name: str) -> _Module:
-        """Read a module that another one imports from; one without source here declares nothing."""
+        """Read a module that another one imports from; a module without source declares nothing."""
         file = self._file(name) if self._depth < _DEEPEST else None
         return _Module() if file is None else self._read(name, file)
 
@@ -93,13 +93,13 @@ class _Reader:
             return self._modules[name]
         module = self._modules[name] = _Module()
         if file.suffix != ".py":
-            module.complete = False  # a compiled one
+            module.complete = False  # a compiled module
             return module
         try:
             tree = ast.parse(file.read_bytes(), str(file))
         except (SyntaxError, ValueError, OSError, RecursionError) as error:
             raise InvalidFiles(
-                f'cannot read "{name}", which the setting functions names: {type(error).__name__}: {error}',
+                f'cannot read module "{name}" of the setting functions: {type(error).__name__}: {error}',
                 code="IOG322",
             ) from error
         self._depth += 1
@@ -109,7 +109,7 @@ class _Reader:
         return module
 
     def _file(self, name: str) -> Path | None:
-        """Find the source of a module, without importing its packages as `find_spec` of importlib would."""
+        """Return the source file of a module; `importlib.util.find_spec` would import its packages."""
         path: Sequence[str] | None = self._path
         spec = None
         for part in range(1, name.count(".") + 2):
@@ -121,7 +121,7 @@ class _Reader:
 
 
 class _Source:
-    """The top level of one module, in which names stand for iogate's decorator and for functions."""
+    """Visitor of the top level of one module, which tracks names of iogate's decorator and of functions."""
 
     def __init__(self, reader: _Reader, module: _Module, name: str, package: str) -> None:
         self._reader = reader
@@ -129,10 +129,11 @@ class _Source:
         self._name = name
         self._package = package
         self._api: set[str] = set()
-        """Names of the package `iogate`, such as `iogate` and `iogate.functions`."""
+        """Names that refer to `iogate` or `iogate.functions` in the module."""
         self._decorators: set[str] = set()
 
     def visit(self, tree: ast.Module) -> None:
+        """Collect the functions that a module declares."""
         used = 0
         for statement in _statements(tree.body):
             match statement:
@@ -153,7 +154,7 @@ class _Source:
                     pass
         mentioned = sum(self._is_decorator(node) for node in ast.walk(tree) if isinstance(node, ast.expr))
         if mentioned > used:
-            self._module.complete = False  # it is applied in some other way
+            self._module.complete = False  # the decorator is used in another way
 
     def _import_from(self, statement: ast.ImportFrom) -> None:
         source = statement.module or ""
@@ -195,7 +196,7 @@ class _Source:
             }
             names = [ast.literal_eval(argument) for argument in decorator.args]
         except ValueError:
-            self._module.complete = False  # a name or version that is computed
+            self._module.complete = False  # the name or version is computed
             return
         if len(given) < len(decorator.keywords):
             self._module.complete = False
@@ -214,7 +215,7 @@ class _Source:
 
 
 def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield statements of a module's top level, those in its conditions included."""
+    """Yield the statements of a module's top level, including those in compound statements."""
     for statement in body:
         yield statement
         match statement:
@@ -234,7 +235,7 @@ def _function(
     arguments = target.args
     for positional in (*arguments.posonlyargs, *([arguments.vararg] if arguments.vararg else [])):
         raise InvalidFiles(
-            f'parameter "{positional.arg}" of function {label} has no name to be called by: '
+            f'parameter "{positional.arg}" of function {label} is positional: '
             "`with` passes keyword arguments",
             code="IOG322",
         )
@@ -272,7 +273,7 @@ def _function(
 
 
 def _schema(annotation: ast.expr | None) -> Mapping[str, Any]:
-    """Return the JSON Schema of an annotation of plain types; of any other one that of any value."""
+    """Return the JSON Schema of an annotation of plain types; for other annotations, that of any value."""
     match annotation:
         case ast.Name(id=name) if name in _TYPES:
             return {"type": _TYPES[name]}

@@ -1,18 +1,18 @@
-"""Every failure that this product raises: one tree, stable codes, an exit code each.
+"""Errors of iogate: one class tree, with stable codes and exit codes.
 
     IogateError
-    ├── InvalidFiles        3   documents or settings that do not hold
-    ├── Refused             4   a guard said no: prune, stale plan, protected, disabled
-    ├── NotTaken            5   committed, but a gateway has not taken it yet
-    ├── Unreachable         6   store or gateway out of reach
+    ├── InvalidFiles        3   invalid documents or settings
+    ├── Refused             4   a safety check refused: prune, stale plan, protected, disabled
+    ├── NotTaken            5   committed, but a gateway has not loaded it yet
+    ├── Unreachable         6   store or gateway is unreachable
     │   └── WrongStore      6   a store that must not be used: other version, unsafe settings
-    ├── RunFailed           7   the run waited for faulted or was cancelled
+    ├── RunFailed           7   the awaited run faulted or was cancelled
     ├── NotFound            8
-    ├── ExpectationFailed   9   a debug expectation did not hold
-    ├── Misused            64   options or arguments that do not fit
+    ├── ExpectationFailed   9   a debug expectation failed
+    ├── Misused            64   invalid options or arguments
     └── StillRunning      124   a deadline passed first
 
-    WorkflowError               what a task raises inside a run (RFC 7807); no exit code, it is data
+    WorkflowError               error of a task inside a run (RFC 7807); data, without an exit code
 
 Codes are `IOG` and three digits: 1xx reading and API documents, 2xx workflow documents, 3xx across
 documents, 4xx valid but not executed by this release, 5xx lint, 6xx at run time. `iogate explain CODE`
@@ -26,9 +26,9 @@ from typing import Any, ClassVar, Final
 
 
 class IogateError(Exception):
-    """Something a person can act on: what failed, where, and what to do.
+    """Error that a person can act on; the message names the failure and its place.
 
-    `hint` says what to do next; the command line prints it on a line of its own.
+    `hint` is the next step; the command line prints it on a separate line.
     """
 
     exit_code: ClassVar[int] = 1
@@ -126,16 +126,16 @@ RESPONSE_HEADERS: Final = (
     "X-Ratelimit-Reset",
     "X-Request-Id",
 )
-"""Headers in the `response` of an error: those that say how to go on, in the letter case of outputs.
+"""Headers that the `response` of an error contains, in the letter case of outputs.
 
-Others may hold credentials."""
+Other headers may contain credentials."""
 
 ERROR_FAMILIES: Final = {
     "open-workflow": ERROR_TYPES,
     "serverless-workflow": "https://serverlessworkflow.io/spec/1.0.0/errors/",
     "serverless-workflow-dsl": "https://serverlessworkflow.io/dsl/errors/types/",
 }
-"""Values of the setting `error_types`, and the family of URIs in which each names the standard's errors."""
+"""Values of the setting `error_types`, each with its family of URIs for the standard's errors."""
 
 _FAMILIES = (*ERROR_FAMILIES.values(), "https://open-workflow-specification.org/dsl/errors/types/")
 
@@ -143,7 +143,7 @@ STANDARD_TYPES: Final = frozenset(family + kind for family in _FAMILIES for kind
 
 
 def in_family(error: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Give an error with its standard type in a family of `ERROR_FAMILIES`; other types are the author's."""
+    """Return an error with its standard type in a family of `ERROR_FAMILIES`; other types stay unchanged."""
     kind = str(error.get("type")).removeprefix(ERROR_TYPES)
     return {**error, "type": ERROR_FAMILIES[name] + kind} if kind in STANDARD_STATUS else dict(error)
 
@@ -160,7 +160,7 @@ def for_operators(message: str, error: Mapping[str, Any]) -> str:
 
 
 def same_type(wanted: str, found: str) -> bool:
-    """Tell whether two type URIs name one error: the standard's have had several families of names."""
+    """Tell whether two type URIs name the same error, in any of the standard's families of URIs."""
     return _plain_type(wanted) == _plain_type(found)
 
 
@@ -175,8 +175,8 @@ class WorkflowError(Exception):
     """An error of a task, as RFC 7807 describes it; catchable by the workflow's `try`.
 
     `kind` is one of the standard's types ("communication") or a whole URI; `instance` is the JSON
-    Pointer of the task, which the engine sets where it is absent. A standard type has a title of its own,
-    where none is given. Three members are extensions of RFC 7807: `response`, for the workflow alone, is
+    Pointer of the task, which the engine sets if it is missing. A standard type has a default title. Three
+    members are extensions of RFC 7807: `response`, for the workflow alone, is
     status, headers and body of the HTTP response that the error is about; `process`, for the workflow and
     for operators, is the exit code of a failed process and the end of what it wrote; `sentTo`, for operators
     alone, is the origin to which the setting `endpoints` sent a call.
@@ -205,7 +205,7 @@ class WorkflowError(Exception):
         self.sent_to = sent_to
 
     def to_json(self) -> dict[str, Any]:
-        """The error as the DSL's error object, without absent members."""
+        """Return the error as an error object of the DSL, without absent members."""
         members = {
             "type": self.type,
             "status": self.status,

@@ -1,7 +1,7 @@
-"""Python functions that workflows may call: marked by a decorator, found in the modules that settings name.
+"""Registry of Python functions that workflows may call, registered with the decorator `@iogate.function`.
 
-Callers: authors (`@iogate.function`), the compiler (which functions exist, what they take), effects (the
-call). Invariant: a workflow can only name what a listed module registered, never an import.
+Used by authors (the decorator), the compiler (names and signatures) and the effects (calls). Invariant: a
+workflow can call only functions that a module of the setting `functions` registers.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _MARK = "__iogate_function__"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a function may know about the call that it serves: give it a parameter `ctx` to get one."""
+    """Context of a call, passed to a function with a parameter `ctx`."""
 
     idempotency_key: str
-    """The same for each repetition of one effect; pass it on to whatever must not happen twice."""
+    """The same for each repetition of a call; pass it to operations that must not happen twice."""
     attempt: int = 1
     run_id: str = ""
     deadline: float | None = None
-    """Seconds since 1970 after which nobody waits for the result any more."""
+    """Time of the task's timeout, in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +50,29 @@ class _Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """A registered function, with the JSON Schemas that its annotations amount to."""
+    """A registered function, with the JSON Schemas of its annotations."""
 
     name: str
     version: str
     idempotent: bool
-    """False: a worker that died in the middle of the call does not make it again."""
+    """False: after a crash of the worker during the call, the call is not repeated."""
     callable: Callable[..., Any]
     is_async: bool
     wants_context: bool
     parameters: Mapping[str, Any] = field(repr=False)
-    """Name to annotation, without `ctx`."""
+    """Annotations by parameter name, without `ctx`."""
     open: bool = False
-    """It takes `**kwargs`: arguments beyond `parameters` are passed on."""
+    """True with `**kwargs`: arguments other than `parameters` are passed, too."""
     input_schema: Mapping[str, Any] = field(repr=False)
     output_schema: Mapping[str, Any] = field(repr=False)
 
     @property
     def reference(self) -> str:
-        """As a workflow's `call` names it."""
+        """Name of the function in the `call` of a workflow."""
         return f"{self.name}:{self.version}@default"
 
     def bind(self, arguments: Mapping[str, Any], context: Context) -> dict[str, Any]:
-        """JSON arguments as keyword arguments of the annotated types.
+        """Convert JSON arguments to keyword arguments of the annotated types.
 
         Raises WorkflowError (validation) for arguments that do not fit the signature.
         """
@@ -96,9 +96,9 @@ class Function:
         return bound
 
     def result(self, value: Any) -> Any:
-        """The returned value as JSON values: dataclasses become objects, tuples become arrays.
+        """Convert a returned value to JSON values: dataclasses become objects, tuples become arrays.
 
-        Raises WorkflowError (runtime) for a value that JSON cannot hold.
+        Raises WorkflowError (runtime) for a value that JSON cannot represent.
         """
         try:
             return msgspec.to_builtins(value, str_keys=True)
@@ -117,11 +117,11 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """All functions that this project's settings let workflows call."""
+    """All functions that workflows of this project may call."""
 
     functions: Mapping[tuple[str, str], Function] = field(default_factory=dict)
     complete: bool = True
-    """False if there may be more: the modules were only read, and their source does not tell all."""
+    """False if there may be more functions: the source of the modules is not conclusive."""
 
     def get(self, name: str, version: str) -> Function | None:
         return self.functions.get((name, version))
@@ -133,7 +133,7 @@ class Registry:
         return tuple(sorted(version for known, version in self.functions if known == name))
 
     def once(self) -> frozenset[str]:
-        """Those that must not be called again where the outcome of a call is unknown."""
+        """Return the functions that must not be called again if the outcome of a call is unknown."""
         return frozenset(f"{each.name}:{each.version}" for each in self if not each.idempotent)
 
     def __iter__(self) -> typing.Iterator[Function]:
@@ -148,8 +148,9 @@ def function(
 ) -> Callable[[_Callable], _Callable]:
     """Let workflows call the decorated function as `name:version@default`.
 
-    The function stays an ordinary one; without a name it goes by its own. Say `idempotent=False` where
-    a repetition after a crash would do harm and `ctx.idempotency_key` cannot prevent it.
+    The function itself is unchanged; `name` defaults to its Python name. Use `idempotent=False` if a
+    repetition after a crash would do harm and `ctx.idempotency_key` cannot prevent it. Raises InvalidFiles
+    for an invalid name or version.
     """
     if name is not None and not isinstance(name, str):
         raise TypeError('write @iogate.function("name") or @iogate.function(), with parentheses')
@@ -164,24 +165,24 @@ def function(
 
 
 def check_names(name: str, version: str) -> None:
-    """Raise InvalidFiles for a name or a version that no workflow could write."""
+    """Check the name and the version of a function. Raises InvalidFiles if one is invalid."""
     if not _NAME.fullmatch(name):
         raise InvalidFiles(
-            f"function name {name!r} does not hold: letters, digits, '-', '_' and '.', at most 63",
+            f"invalid function name {name!r}: expected letters, digits, '-', '_' and '.', at most 63",
             code="IOG322",
         )
     if not _SEMVER.fullmatch(version):
         raise InvalidFiles(
-            f"version {version!r} of function {name!r} is no semantic version; write 1.0.0",
+            f"version {version!r} of function {name!r} is not a semantic version such as 1.0.0",
             code="IOG322",
         )
 
 
 def load(modules: Iterable[str], root: Path) -> Registry:
-    """Import the modules, with the project's folder on the path, and collect what they registered.
+    """Import the modules, with the project's folder on the path, and return the functions they register.
 
-    Raises InvalidFiles for a module that cannot be imported, a signature that JSON arguments cannot
-    serve, or two functions of one name and version.
+    Raises InvalidFiles for a module that cannot be imported, a signature that does not fit JSON arguments, or
+    two functions with the same name and version.
     """
     folder = str(root.resolve())
     if folder not in sys.path:
@@ -208,14 +209,17 @@ def load(modules: Iterable[str], root: Path) -> Registry:
 
 
 def describe(target: Callable[..., Any], name: str, version: str, *, idempotent: bool = True) -> Function:
-    """Read a callable's signature as JSON Schemas."""
+    """Return the function with the JSON Schemas of its signature.
+
+    Raises InvalidFiles for a signature that does not fit JSON arguments.
+    """
     label = f"{name}:{version} ({_place(target)})"
     try:
         hints = {
             name: Any if hint is object else hint
             for name, hint in typing.get_type_hints(target, include_extras=True).items()
         }
-    except Exception as error:  # annotations are the author's code: anything may come out of them
+    except Exception as error:  # annotations are the author's code and may raise any exception
         raise InvalidFiles(
             f"annotations of function {label} cannot be read: {error}", code="IOG322"
         ) from error
@@ -227,7 +231,8 @@ def describe(target: Callable[..., Any], name: str, version: str, *, idempotent:
         if parameter.name == "ctx" or annotation is Context:
             if parameter.name != "ctx":
                 raise InvalidFiles(
-                    f'parameter "{parameter.name}" of function {label} takes the context: call it "ctx"',
+                    f'parameter "{parameter.name}" of function {label} takes the context and must be '
+                    'named "ctx"',
                     code="IOG322",
                 )
             wants_context = True
@@ -235,7 +240,7 @@ def describe(target: Callable[..., Any], name: str, version: str, *, idempotent:
             open_ended = True
         elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
             raise InvalidFiles(
-                f'parameter "{parameter.name}" of function {label} has no name to be called by: '
+                f'parameter "{parameter.name}" of function {label} is positional: '
                 "`with` passes keyword arguments",
                 code="IOG322",
             )
@@ -266,7 +271,7 @@ def describe(target: Callable[..., Any], name: str, version: str, *, idempotent:
 
 
 def _converted(value: Any, annotation: Any) -> Any:
-    """The JSON value as its annotation wants it; 1.0 is an integer too, as in JSON Schema."""
+    """Convert a JSON value to its annotated type; 1.0 counts as an integer, as in JSON Schema."""
     try:
         return _completed(msgspec.convert(value, annotation))
     except msgspec.ValidationError:
@@ -288,7 +293,7 @@ def _whole(value: Any) -> Any:
 
 
 def _completed(value: Any) -> Any:
-    """Set the defaults of dataclasses: msgspec leaves them on the class, unseen by its encoder."""
+    """Set the defaults of dataclasses: msgspec leaves them on the class, and its encoder ignores them."""
     match value:
         case dict():
             for each in value.values():
@@ -309,9 +314,9 @@ def _schemas(annotations: Mapping[str, Any], label: str) -> tuple[dict[str, Any]
         try:
             msgspec.json.schema(annotations[name])
         except (TypeError, NotImplementedError) as error:
-            what = "the result" if name == "return" else f'parameter "{name}"'
+            subject = "the result" if name == "return" else f'parameter "{name}"'
             raise InvalidFiles(
-                f"{what} of function {label} has a type that JSON cannot hold: {annotations[name]!r}",
+                f"{subject} of function {label} has a type that JSON cannot represent: {annotations[name]!r}",
                 code="IOG322",
                 hint="use str, int, float, bool, None, list, dict, Literal, a TypedDict or a dataclass",
             ) from error
@@ -326,10 +331,10 @@ def _import(name: str) -> types.ModuleType:
         return importlib.import_module(name)
     except IogateError:
         raise
-    except Exception as error:  # a module is the author's code: anything may come out of it
+    except Exception as error:  # a module is the author's code and may raise any exception
         missing = isinstance(error, ModuleNotFoundError) and error.name == name.partition(".")[0]
         raise InvalidFiles(
-            f'cannot import "{name}", which the setting functions names: {type(error).__name__}: {error}',
+            f'cannot import module "{name}" of the setting functions: {type(error).__name__}: {error}',
             code="IOG322",
             hint=f"write {name.replace('.', '/')}.py in the project's folder, or correct the name"
             if missing

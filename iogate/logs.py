@@ -1,8 +1,8 @@
-"""Log records for people on a terminal and for machines elsewhere.
+"""Logging: text for a terminal, JSON lines otherwise, with secrets redacted.
 
-Set up once by each process. A record says what happened in its message, and in `extra` an `action`
-(`run.faulted`, `child.hung`) that tools can count on, with small facts beside it. Invariant: no
-record holds a secret: what was registered with `hide` is replaced in every text that is written.
+Each process calls `set_up` once. The `extra` of a record has an `action` (`run.faulted`, `child.hung`), which
+is stable for tools, and small facts. Invariant: no record contains a secret: texts registered with `hide` are
+redacted in all output.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from iogate.security.control_characters import escape, escape_line
 from iogate.security.redaction import Redactor
 
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-"""What every record has; the rest came in `extra`."""
+"""Attributes of all records; others come from `extra`."""
 
 _redactor = Redactor()
 
 
 def hide(forms: Iterable[str]) -> None:
-    """Never write these texts to a log."""
+    """Register texts to redact in all log output."""
     _redactor.add_forms(each for form in forms for each in (form, json.dumps(form, ensure_ascii=False)[1:-1]))
 
 
 def scrub(text: str) -> str:
-    """Return a text without what `hide` was given."""
+    """Return the text with registered secrets redacted."""
     return _redactor.text(text)
 
 
 def split(text: str, at: int) -> tuple[str, str]:
-    """Return the text before `at` without what `hide` was given, and the rest; no secret is divided."""
+    """Return the redacted text before `at`, and the raw rest; a cut in a secret moves to its end."""
     return _redactor.split(text, at)
 
 
@@ -49,7 +49,7 @@ def _moment(record: logging.LogRecord) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """Formatter that writes one JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -65,7 +65,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level and message, with the facts behind it."""
+    """Formatter that writes time, level and message, then the facts."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = dt.datetime.fromtimestamp(record.created, tz=dt.UTC).astimezone()
@@ -79,7 +79,7 @@ class TextFormatter(logging.Formatter):
 
 
 class Throttle:
-    """Limit on the number of log lines of one kind: some at once, then a few a second."""
+    """Rate limit for log lines of one kind: a burst, then a few per second."""
 
     def __init__(
         self, *, burst: int = 50, per_s: float = 5.0, monotonic: Callable[[], float] = time.monotonic
@@ -89,7 +89,7 @@ class Throttle:
         self._left_out = 0
 
     def passes(self) -> bool:
-        """Tell whether one more line may be written; count it if not."""
+        """Tell whether one more line may be written; count it as left out if not."""
         now_s = self._monotonic()
         self._left = min(self._burst, self._left + (now_s - self._seen_s) * self._per_s)
         self._seen_s = now_s
@@ -100,13 +100,16 @@ class Throttle:
         return True
 
     def left_out(self) -> int:
-        """Return how many lines were left out since the last call of this method."""
+        """Return the number of lines left out since the last call of this method."""
         left_out, self._left_out = self._left_out, 0
         return left_out
 
 
 def set_up(form: Literal["text", "json"] | None = None, *, stream: TextIO | None = None) -> None:
-    """Write this process's log to standard error; without a form, text on a terminal and else JSON."""
+    """Write the log of this process to `stream`, standard error by default.
+
+    Without a form, a terminal gets text and any other stream JSON.
+    """
     stream = stream or sys.stderr
     if form is None:
         form = "text" if stream.isatty() else "json"

@@ -1,4 +1,4 @@
-"""Sizes in bytes as people write them: `1MiB`, `64KiB`, `500kB`.
+"""Parsing of sizes in bytes, such as `1MiB`, `64KiB` and `500kB`.
 
 Used by documents (limits of an API) and settings (budgets of a process). Pure.
 """

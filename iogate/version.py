@@ -1,7 +1,7 @@
-"""The release, a constant that every layer may name without loading the package's face.
+"""Version of the release, which any layer may import without loading the package's API.
 
-Its name and its literal are for the packer, which reads this file and must not import the package: nothing
-that the package needs is installed yet when it is built.
+The build backend reads the literal from this file, since it cannot import the package: the dependencies are
+not installed yet at build time.
 """
 
 __version__ = "0.1.0"

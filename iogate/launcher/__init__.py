@@ -1,10 +1,11 @@
-"""Starts user code outside the worker: a fork server, a keeper for each process, its confinement.
+"""Launcher of user code outside the worker: a fork server, a keeper per process, and its confinement.
 
-It imports only the standard library and nothing of iogate, so that its processes are small and start fast.
+The package imports only the standard library and nothing else of iogate, so that its processes are small and
+start fast.
 
-    server         one for each worker: forks a keeper for each request
-    keeper         subreaper of one process tree: starts it, watches it, ends all of it
-    tree           the processes below one, as /proc shows them
-    confinement    limits, user, namespaces and mounts of what is started
+    server         one per worker: forks a keeper for each request
+    keeper         subreaper of one process tree: starts, monitors and kills it
+    tree           descendants of a process, read from /proc
+    confinement    limits, user, namespaces and mounts of the process
     kernel         system calls that the standard library lacks
 """

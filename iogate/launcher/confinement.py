@@ -1,12 +1,12 @@
 """Limits and confinement of a process, applied between its fork and its exec.
 
-Called by `keeper`. Invariant: a step that the system refuses raises OSError, and the process is not started:
-no confinement is weaker than the one that was asked for.
+Called by `keeper`. Invariant: if the system refuses a step, OSError is raised and the process is not started:
+a confinement is never weaker than requested.
 
     none       limits, no new privileges
-    user       the same, as another user
-    sandbox    the same, in namespaces of its own: no network, no other process, a root that has the system's
-               programs and the project read-only, and one folder to write to
+    user       as `none`, as another user
+    sandbox    as `none`, in separate namespaces: no network, no other processes, a read-only root with the
+               system's programs and the project, and one writable folder
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from iogate.launcher import kernel
 
 FILES: Final = 1024
 USER_PROCESSES: Final = 4096
-"""Processes of the user, all counted: stops a fork bomb, not honest work."""
+"""Limit of processes of the whole user: stops a fork bomb, not regular work."""
 SLACK: Final = 4
-"""Processes of ours in the user namespace of a sandbox."""
+"""Processes of the launcher in the user namespace of a sandbox."""
 CPU_GRACE_S: Final = 5
 
 _SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix")
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
 
 
-def limit(limits: dict[str, int], *, alone: bool) -> None:
-    """Set the resource limits of this process; `alone`: its user namespace holds nothing else."""
+def set_limits(limits: dict[str, int], *, alone: bool) -> None:
+    """Set the resource limits of this process; `alone`: its user namespace has no other processes."""
     processes = limits.get("processes")
     wanted = {
         "RLIMIT_CORE": 0,  # a core file would hold secrets
@@ -50,28 +50,28 @@ def limit(limits: dict[str, int], *, alone: bool) -> None:
         soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
         top = soft + CPU_GRACE_S if name == "RLIMIT_CPU" else soft
         top = top if hard == resource.RLIM_INFINITY else min(top, hard)
-        with suppress(OSError, ValueError):  # macOS has no limit on some of these
+        with suppress(OSError, ValueError):  # macOS lacks some of these limits
             resource.setrlimit(kind, (soft, top))
 
 
-def renounce() -> None:
-    """Gain no privileges by any exec from here on."""
+def forbid_new_privileges() -> None:
+    """Prevent this process and its children from gaining privileges by exec. Raises OSError."""
     if sys.platform == "linux":
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
 
 
-def become(user: Sequence[int]) -> None:
-    """Become another user for good."""
+def switch_user(user: Sequence[int]) -> None:
+    """Switch this process irrevocably to a user, given as uid and gid. Raises OSError."""
     uid, gid = user
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
 
 
-def separate(*, as_user: bool) -> None:
-    """Prepare namespaces for the children of this process; without a user to become, in a user namespace.
+def unshare_pids(*, as_user: bool) -> None:
+    """Create a PID namespace for the children of this process; without `as_user`, in a new user namespace.
 
-    Inside it, the user of this process is a user without capabilities.
+    There the user of this process has no capabilities. Raises OSError.
     """
     if as_user:
         kernel.unshare(kernel.NEWPID)
@@ -88,11 +88,12 @@ def separate(*, as_user: bool) -> None:
             file.write(text)
 
 
-def enclose(sandbox: dict[str, Any]) -> None:
-    """Give this process, the first of its PID namespace, a root of its own without a network.
+def enter_sandbox(sandbox: dict[str, Any]) -> None:
+    """Give this process, the first of its PID namespace, its own root folder and no network.
 
-    `root`: an empty folder to mount on; `scratch`: the folder to write to; `visible`: further folders to
-    show; `hidden`: files and folders in them that stay empty; `file`: bytes that fit into /dev/shm.
+    `root`: an empty folder to mount on; `scratch`: the writable folder; `visible`: further folders in the
+    sandbox; `hidden`: files and folders in them that appear empty; `file`: size of /dev/shm in bytes. Raises
+    OSError.
     """
     kernel.unshare(kernel.NEWNS | kernel.NEWNET | kernel.NEWIPC)
     kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
@@ -113,14 +114,14 @@ def enclose(sandbox: dict[str, Any]) -> None:
     kernel.set_read_only(root)
     flags = kernel.MS_NOSUID | kernel.MS_NODEV
     kernel.mount("tmpfs", f"{root}/dev/shm", "tmpfs", flags, f"size={sandbox['file']},mode=1777")
-    with suppress(OSError):  # where the system's own is masked, there is none
+    with suppress(OSError):  # the sandbox has no /proc if that of the system is masked
         kernel.mount("proc", f"{root}/proc", "proc", flags | kernel.MS_NOEXEC)
     kernel.mount(sandbox["scratch"], root + sandbox["scratch"], None, kernel.MS_BIND)
     kernel.enter_root(root)
 
 
 def _show(root: str, path: str) -> None:
-    """Bind a folder under the new root, and a symbolic link as that; one that is absent is left out."""
+    """Bind a folder under the new root, or copy a symbolic link; skip a path that does not exist."""
     target = root + path
     if os.path.lexists(target) or not os.path.lexists(path):
         return

@@ -1,13 +1,13 @@
-"""Keeper of one process: starts it, watches its tree, reports its end, and leaves nothing of it behind.
+"""Keeper of one process: starts it, monitors its process tree, reports its exit, and kills the whole tree.
 
-Forked by `server`. It is the subreaper of all that the process starts: nothing leaves its tree, also not by
-`setsid` and a cleared environment. Its channel leads to the worker:
+Forked by `server`. It is the subreaper of all descendants of the process, so that none can leave the tree,
+not even with `setsid` and a cleared environment. Its channel is connected to the worker:
 
     worker ──▶ 4 bytes length, JSON request; later "T": SIGTERM to the group; "K" or end of file: kill all
     keeper ──▶ {"error": [number, text]}, or {"started": pid} and later {"ended": code, "limit": name}
 
-Invariant: when the keeper has reported the end, no process of its tree is left, except what a tool (the
-command line of Docker or Podman) means to leave running.
+Invariant: after the keeper has reported the exit, no process of its tree is left, except those that a tool
+(the command line of Docker or Podman) leaves running on purpose.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from typing import Any, Final
 
 from iogate.launcher import confinement, kernel, tree
 
-FIRST_LOOK_S: Final = 0.05
-LONGEST_LOOK_S: Final = 0.4
-"""Time between two looks at a tree that is small and does not grow."""
+SHORTEST_INTERVAL_S: Final = 0.05
+LONGEST_INTERVAL_S: Final = 0.4
+"""Longest interval between two checks of a tree, if it is small and does not grow."""
 TERMINATE: Final = b"T"
 LONGEST_NAME: Final = 512
-"""Characters of the name of a step or a file in an error; the worker reads only short messages."""
+"""Limit of characters of a step or file name in an error; the worker reads only short messages."""
 _SIGNALS: Final = tuple(
     getattr(signal, name)
     for name in ("SIGCHLD", "SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP")
     if hasattr(signal, name)
 )
-"""Python ignores or handles them; a program starts with their defaults."""
+"""Signals that Python ignores or handles; a program starts with their default actions."""
 
 
-class _Ended(Exception):
-    """The leader has ended; `code` is 128 + n after signal n."""
+class _Exited(Exception):
+    """The leader of the tree has exited; `code` is 128 + n after signal n."""
 
     def __init__(self, code: int) -> None:
         self.code = code
 
 
 def prepare() -> int:
-    """Become the subreaper of all that will be started; return the descriptor that a child's end wakes."""
+    """Make this process a subreaper; return a descriptor that becomes readable when a child exits."""
     if sys.platform == "linux":
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     wakes, wake = os.pipe()
@@ -59,7 +59,7 @@ def prepare() -> int:
 
 
 def keep(channel: socket.socket, stdio: Sequence[int], wakes: int) -> None:
-    """Run one process to its end."""
+    """Read a request from `channel`, and run its process to the end; `wakes` comes from `prepare`."""
     with channel.makefile("rb") as file:
         length = file.read(4)
         if len(length) < 4:
@@ -68,29 +68,29 @@ def keep(channel: socket.socket, stdio: Sequence[int], wakes: int) -> None:
     try:
         leader = _start(request, stdio)
     except OSError as fault:
-        _say(channel, {"error": [fault.errno, _text(fault)]})
+        _send(channel, {"error": [fault.errno, _text(fault)]})
         return
     finally:
         for fd in stdio:
             os.close(fd)
-    _say(channel, {"started": leader})
-    _Watch(channel, wakes, leader, request).run()
+    _send(channel, {"started": leader})
+    _Monitor(channel, wakes, leader, request).run()
 
 
 def _start(request: dict[str, Any], stdio: Sequence[int]) -> int:
-    """Start the process and return its number once it executes its program.
+    """Start the process and return its process id after exec.
 
-    Raises OSError with the step that failed.
+    Raises OSError with the failed step.
     """
     if request.get("sandbox") is not None or request["user"] is not None:
         return _start_forked(request, stdio)
     os.chdir(request["folder"])
-    # A spawn costs a third of a fork: the keeper confines itself, which its child inherits.
+    # A spawn takes a third of the time of a fork: the keeper confines itself, and its child inherits that.
     _confine(request, alone=False)
     environment = request["environment"]
     actions = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(_above_stdio(stdio))]
     return os.posix_spawn(
-        _found(request["argv"][0], environment),
+        _find(request["argv"][0], environment),
         request["argv"],
         environment,
         file_actions=actions,
@@ -100,12 +100,12 @@ def _start(request: dict[str, Any], stdio: Sequence[int]) -> int:
 
 
 def _start_forked(request: dict[str, Any], stdio: Sequence[int]) -> int:
-    """Start the process confined more than its keeper, which stays the worker's user: no signal of it counts.
+    """Start the process confined more than its keeper, which remains out of reach of its signals.
 
-    Raises OSError with the step that failed.
+    Raises OSError with the failed step.
     """
     if request.get("sandbox") is not None:
-        confinement.separate(as_user=request["user"] is not None)
+        confinement.unshare_pids(as_user=request["user"] is not None)
     reports, report = os.pipe()
     leader = os.fork()
     if leader == 0:
@@ -122,7 +122,7 @@ def _start_forked(request: dict[str, Any], stdio: Sequence[int]) -> int:
 
 
 def _run(request: dict[str, Any], stdio: Sequence[int], report: int) -> None:
-    """Become the program; in the child, which stays as the first process of a sandbox."""
+    """Execute the program in the child, which remains as the first process of a sandbox."""
     try:
         os.setsid()
         signal.set_wakeup_fd(-1)
@@ -135,16 +135,16 @@ def _run(request: dict[str, Any], stdio: Sequence[int], report: int) -> None:
         report = 3
         sandbox = request.get("sandbox")
         if sandbox is not None:
-            confinement.enclose(sandbox)
+            confinement.enter_sandbox(sandbox)
             program = os.fork()
             if program != 0:
                 os.close(report)
-                _be_first(program)
+                _run_init(program)
             os.setsid()
         os.chdir(request["folder"])
         _confine(request, alone=request["user"] is None)
         environment = request["environment"]
-        os.execve(_found(request["argv"][0], environment), request["argv"], environment)
+        os.execve(_find(request["argv"][0], environment), request["argv"], environment)
     except OSError as fault:
         os.write(report, json.dumps([fault.errno, fault.filename]).encode())
     finally:
@@ -152,20 +152,20 @@ def _run(request: dict[str, Any], stdio: Sequence[int], report: int) -> None:
 
 
 def _confine(request: dict[str, Any], *, alone: bool) -> None:
-    confinement.limit(request["limits"], alone=alone)
+    confinement.set_limits(request["limits"], alone=alone)
     if request["user"] is not None:
-        confinement.become(request["user"])
+        confinement.switch_user(request["user"])
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     if not request["tool"]:
-        confinement.renounce()
+        confinement.forbid_new_privileges()
 
 
 def _above_stdio(stdio: Sequence[int]) -> list[int]:
-    """Return the descriptors under numbers above 2, where they do not stand in each other's way."""
+    """Return the descriptors, duplicated to numbers above 2 so that `dup2` overwrites none of them."""
     return [os.dup(fd) if fd < 3 else fd for fd in stdio]
 
 
-def _found(program: str, environment: dict[str, str]) -> str:
+def _find(program: str, environment: dict[str, str]) -> str:
     """Return the path of a program. Raises FileNotFoundError."""
     if os.sep in program:
         return program
@@ -176,13 +176,13 @@ def _found(program: str, environment: dict[str, str]) -> str:
     raise FileNotFoundError(2, os.strerror(2), program)
 
 
-def _be_first(program: int) -> None:
-    """Reap as the first process of a PID namespace, whose end ends all others, until the program ends."""
+def _run_init(program: int) -> None:
+    """Reap children as the first process of a PID namespace until the program ends, then exit."""
     for fd in range(3):
         os.close(fd)
     if sys.platform == "linux":
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-    # A namespace's first process gets no signal that it does not handle.
+    # The first process of a namespace receives only signals that it handles.
     signal.signal(signal.SIGTERM, lambda *_: _forward(program))
     while True:
         with suppress(InterruptedError):
@@ -196,84 +196,85 @@ def _forward(program: int) -> None:
         os.killpg(program, signal.SIGTERM)
 
 
-class _Watch:
-    """Follows one tree until it has ended."""
+class _Monitor:
+    """Monitor of one process tree until its leader exits."""
 
     def __init__(self, channel: socket.socket, wakes: int, leader: int, request: dict[str, Any]) -> None:
         self._channel, self._wakes, self._leader = channel, wakes, leader
         self._tool = bool(request["tool"])
         self._most: int | None = request["limits"].get("processes")
         self._memory: int | None = request["limits"].get("memory")
-        # The first process of a sandbox is ours.
+        # The first process of a sandbox belongs to the launcher.
         self._ours = 1 if request.get("sandbox") is not None else 0
         self._limit: str | None = None
 
     def run(self) -> None:
-        look_s = FIRST_LOOK_S
+        """Monitor the tree, kill the rest of it after the exit, and report the exit."""
+        interval_s = SHORTEST_INTERVAL_S
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
         poll.register(self._wakes, select.POLLIN)
         try:
             while True:
                 self._reap()
-                ready = dict(poll.poll(None if self._tool else look_s * 1000))
+                ready = dict(poll.poll(None if self._tool else interval_s * 1000))
                 if self._channel.fileno() in ready:
-                    self._obey()
+                    self._handle_command()
                 elif self._wakes in ready:
                     with suppress(BlockingIOError):
                         os.read(self._wakes, 4096)
                 elif not ready:
-                    look_s = self._look(look_s)
-        except _Ended as ended:
+                    interval_s = self._check_limits(interval_s)
+        except _Exited as ended:
             code = ended.code
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._leader, signal.SIGKILL)
         if not self._tool:
-            tree.end_all(os.getpid())
-        _say(self._channel, {"ended": code, "limit": self._limit})
+            tree.kill_all(os.getpid())
+        _send(self._channel, {"ended": code, "limit": self._limit})
 
-    def _obey(self) -> None:
-        word = b""
+    def _handle_command(self) -> None:
+        command = b""
         with suppress(OSError):
-            word = self._channel.recv(1)
-        if word == TERMINATE:
+            command = self._channel.recv(1)
+        if command == TERMINATE:
             if self._ours:
                 os.kill(self._leader, signal.SIGTERM)
             else:
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._leader, signal.SIGTERM)
             return
-        raise _Ended(self._kill())
+        raise _Exited(self._kill())
 
     def _reap(self) -> None:
-        """Take in what has ended; the leader stays until its group is killed, so that it keeps its number."""
+        """Reap ended children except the leader, which keeps its process id until its group is killed."""
         ended = os.waitid(os.P_PID, self._leader, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if ended is not None:
             status = ended.si_status
-            raise _Ended(status if ended.si_code == os.CLD_EXITED else 128 + status)
+            raise _Exited(status if ended.si_code == os.CLD_EXITED else 128 + status)
         for child in tree.children(os.getpid()):
             if child != self._leader:
                 with suppress(ChildProcessError):
                     os.waitpid(child, os.WNOHANG)
 
-    def _look(self, look_s: float) -> float:
-        """Hold the tree against its limits; return the time until the next look."""
+    def _check_limits(self, interval_s: float) -> float:
+        """Kill the tree if it exceeds its limits; return the interval until the next check."""
         found = tree.descendants(os.getpid())
         if self._most is not None and len(found) - self._ours > self._most:
             self._limit = "processes"
-            raise _Ended(self._kill())
+            raise _Exited(self._kill())
         held = max(map(tree.shared_memory, found), default=0)
         if self._memory is not None and held > self._memory:
             self._limit = "memory"
-            raise _Ended(self._kill())
+            raise _Exited(self._kill())
         grows = (self._most or 0) < len(found) * 8 or held > (self._memory or held) / 8
-        return FIRST_LOOK_S if grows else min(LONGEST_LOOK_S, look_s * 2)
+        return SHORTEST_INTERVAL_S if grows else min(LONGEST_INTERVAL_S, interval_s * 2)
 
     def _kill(self) -> int:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._leader, signal.SIGKILL)
         if not self._tool:
-            tree.end_all(os.getpid())
+            tree.kill_all(os.getpid())
         return 128 + signal.SIGKILL
 
 
@@ -289,6 +290,6 @@ def _text(fault: OSError) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _say(channel: socket.socket, message: dict[str, Any]) -> None:
-    with suppress(OSError):  # the worker is gone: nobody waits
+def _send(channel: socket.socket, message: dict[str, Any]) -> None:
+    with suppress(OSError):  # the worker may be gone
         channel.sendall(json.dumps(message).encode() + b"\n")

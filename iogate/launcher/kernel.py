@@ -1,6 +1,6 @@
 """System calls that Python's standard library lacks; Linux only.
 
-Each raises OSError with the name of the call as its file name.
+Used by `confinement`, `keeper` and `server`. Each raises OSError with the name of the call as file name.
 """
 
 from __future__ import annotations
@@ -41,14 +41,18 @@ def _checked(name: str, result: int) -> None:
 
 
 def prctl(option: int, value: int) -> None:
+    """Set an attribute of this process (prctl(2))."""
     _checked("prctl", _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0))
 
 
 def unshare(flags: int) -> None:
+    """Move this process or its children to new namespaces (unshare(2))."""
     _checked("unshare", _libc.unshare(flags))
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    """Mount a file system (mount(2))."""
+
     def encoded(text: str | None) -> bytes | None:
         return None if text is None else os.fsencode(text)
 
@@ -57,7 +61,7 @@ def mount(source: str | None, target: str, kind: str | None, flags: int, data: s
 
 
 def set_read_only(path: str) -> None:
-    """Make a mount and all below it read-only, and its set-user-id bits ineffective."""
+    """Make a mount and the mounts below it read-only, and disable their set-user-id bits."""
     attributes = (ctypes.c_uint64 * 4)(_ATTR_RDONLY | _ATTR_NOSUID, 0, 0, 0)
     result = _libc.syscall(
         _MOUNT_SETATTR, _AT_FDCWD, os.fsencode(path), _AT_RECURSIVE, ctypes.byref(attributes), 32
@@ -66,7 +70,7 @@ def set_read_only(path: str) -> None:
 
 
 def enter_root(path: str) -> None:
-    """Make a mount the root of this mount namespace and let go of the old root."""
+    """Make a mount the root of this mount namespace, and unmount the old root. Raises OSError."""
     number = _PIVOT_ROOT.get(platform.machine())
     if number is None:
         raise OSError(38, f"not known on {platform.machine()}", "pivot_root")

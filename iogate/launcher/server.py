@@ -1,8 +1,8 @@
-"""Fork server of one worker: idle keepers take requests from its standard input; it forks new ones.
+"""Fork server of one worker: forks keepers, which take requests from its standard input.
 
 Started by `effects.processes.launch` with the worker's folder of temporary files as its argument. A request
-carries four descriptors: the keeper's channel, and standard input, output and error of the process. The end
-of its standard input is the end of the worker: keepers notice that themselves, and the folder is removed.
+carries four descriptors: the keeper's channel, and standard input, output and error of the process. When the
+worker ends, standard input is closed; keepers notice that themselves, and the server removes the folder.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from typing import Final
 from iogate.launcher import keeper, kernel, tree
 
 LAST_S: Final = 10.0
-"""Longest time that keepers may take after the worker's end; then the server kills them."""
-STRAYS_S: Final = 1.0
-"""Longest time that the server spends on what one killed keeper has left."""
+"""Time that keepers have after the end of the worker, before the server kills them."""
+ORPHANS_S: Final = 1.0
+"""Longest time that the server spends on the orphans of a killed keeper."""
 IDLE: Final = 2
-"""Keepers that are forked beforehand: a start waits for none."""
+"""Keepers that are forked in advance, so that a start does not wait for a fork."""
 
 
 def main() -> None:
-    """Serve until the worker is gone."""
+    """Serve until the worker ends."""
     folder = sys.argv[1]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -41,7 +41,7 @@ def main() -> None:
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     if sys.platform == "linux":
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-        # What a keeper that was killed has left comes here.
+        # The orphans of a killed keeper become children of this process.
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     control = socket.socket(fileno=0)
     taken, take = os.pipe()
@@ -50,7 +50,7 @@ def main() -> None:
     keepers: set[int] = set()
     idle: set[int] = set()
     poll = select.poll()
-    poll.register(control, 0)  # its end alone: requests are for the keepers
+    poll.register(control, 0)  # only its end: keepers receive the requests
     poll.register(wakes, select.POLLIN)
     poll.register(taken, select.POLLIN)
     while True:
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def _become_keeper(control: socket.socket, inherited: tuple[int, ...], take: int) -> None:
-    """Wait for a request, tell the server that it is taken, and serve it."""
+    """Wait for a request, report to the server that this keeper is no longer idle, and serve it."""
     try:
         signal.set_wakeup_fd(-1)
         for fd in inherited:
@@ -102,9 +102,9 @@ def _become_keeper(control: socket.socket, inherited: tuple[int, ...], take: int
 
 
 def _reap(keepers: set[int]) -> None:
-    """Reap ended keepers; kill a stopped one, and end what a killed one leaves behind.
+    """Reap ended keepers, kill stopped keepers, and kill the orphans of failed ones.
 
-    No keeper stops by itself: a script of the same user has sent the signal to escape its end and its limits.
+    A keeper never stops by itself: a script of the same user has stopped it to escape its limits.
     """
     with suppress(ChildProcessError):
         while True:
@@ -117,11 +117,11 @@ def _reap(keepers: set[int]) -> None:
             elif pid in keepers:
                 keepers.discard(pid)
                 if status != 0:
-                    _end_strays(keepers)
+                    _kill_orphans(keepers)
 
 
 def _kill(keepers: set[int]) -> None:
-    """Kill the keepers that are left and end their trees."""
+    """Kill the remaining keepers and their process trees."""
     if not keepers:
         return
     for pid in keepers:
@@ -129,20 +129,20 @@ def _kill(keepers: set[int]) -> None:
     for pid in keepers:
         with suppress(ChildProcessError):
             os.waitpid(pid, 0)
-    _end_strays(set())
+    _kill_orphans(set())
 
 
-def _end_strays(keepers: set[int]) -> None:
-    """Kill and reap all children that are no keepers; what forks meanwhile is found in the next pass."""
-    until = time.monotonic() + STRAYS_S
+def _kill_orphans(keepers: set[int]) -> None:
+    """Kill and reap all children that are not keepers, repeatedly, since they may fork meanwhile."""
+    until = time.monotonic() + ORPHANS_S
     while time.monotonic() < until:
-        strays = [child for child in tree.children(os.getpid()) if child not in keepers]
-        if not strays:
+        orphans = [child for child in tree.children(os.getpid()) if child not in keepers]
+        if not orphans:
             return
-        for stray in strays:
-            for each in (stray, *tree.descendants(stray)):
+        for orphan in orphans:
+            for each in (orphan, *tree.descendants(orphan)):
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(each, signal.SIGKILL)
             with suppress(ChildProcessError):
-                os.waitpid(stray, os.WNOHANG)
+                os.waitpid(orphan, os.WNOHANG)
         time.sleep(0.0005)

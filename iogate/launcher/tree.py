@@ -1,7 +1,7 @@
-"""The processes below one process, as /proc shows them.
+"""Descendants of a process, read from /proc.
 
-Used by `keeper`, which is their subreaper: whatever they do with groups, sessions and environments, they stay
-its descendants. Where there is no /proc, there seem to be none, and the process group must do.
+Used by `keeper` and `server`, which are subreapers: processes stay descendants even if they change groups,
+sessions and environments. Without /proc no descendants are found, and only the process group is killed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ END_S = 5.0
 
 
 def children(pid: int) -> list[int]:
-    """Return the direct children of a process, the ended ones included."""
+    """Return the direct children of a process, including ended ones."""
     found: list[int] = []
     try:
         threads = os.listdir(f"/proc/{pid}/task")
@@ -31,7 +31,7 @@ def children(pid: int) -> list[int]:
 
 
 def descendants(pid: int) -> list[int]:
-    """Return all processes below one, parents first."""
+    """Return all descendants of a process, parents first."""
     found = children(pid)
     for each in found:
         found += children(each)
@@ -39,7 +39,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def shared_memory(pid: int) -> int:
-    """Return the bytes of shared memory that a process holds; no resource limit counts them."""
+    """Return the bytes of shared memory of a process, which no resource limit counts."""
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
             for line in file:
@@ -50,8 +50,8 @@ def shared_memory(pid: int) -> int:
     return 0
 
 
-def end_all(pid: int) -> None:
-    """Kill and reap every process below this one; what forks meanwhile is found in the next pass."""
+def kill_all(pid: int) -> None:
+    """Kill and reap all descendants of a process, repeatedly, since they may fork meanwhile."""
     until = time.monotonic() + END_S
     while True:
         reap()
@@ -65,7 +65,7 @@ def end_all(pid: int) -> None:
 
 
 def reap() -> None:
-    """Take in the children of this process that have ended."""
+    """Reap the ended children of this process."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

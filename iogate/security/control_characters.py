@@ -1,11 +1,11 @@
-r"""Characters that act on a terminal instead of being shown, and their escaped form.
+r"""Escaping of characters that control a terminal.
 
-Used by the command line and by logs for every text that they write, since data of callers is part of many.
+Used by the command line and by logs for all texts that they write, since many contain data of callers.
 A terminal executes C0, C1 and DEL; the Unicode controls for bidirectional text reorder what it shows.
 Lone surrogates are escaped too: no stream can encode them.
 
-Invariant: an escaped text is shown as it is, and escaping it once more changes nothing. Inside of a JSON
-string or a double-quoted YAML string the escaped form (`\u001b`) means the same character.
+Invariant: a terminal shows an escaped text literally, and escaping is idempotent. In a JSON string or a
+double-quoted YAML string the escaped form (`\u001b`) means the same character.
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
-"""Keys that authenticate what processes keep in the store: one key per purpose, derived from `link_key`.
+"""Keys that authenticate data in the store: one key per purpose, derived from `link_key`.
 
-Held by gateways, workers and the command line; the store gets a `Keyring` when it is opened. Pure.
-Invariants: a signature holds for one purpose and one sequence of parts; signing uses the first key and
-verifying accepts each of them, so that keys rotate; no key and no derived key is shown by a repr.
+Used by gateways, workers and the command line, which open the store with a `Keyring`. Pure. Invariants: a
+signature is valid for one purpose and one sequence of parts; signing uses the first key and verification
+accepts all keys, for rotation; no repr shows a key or a derived key.
 
     link_key ── HKDF-SHA256 (RFC 5869), info = purpose ──▶ key ── HMAC-SHA256, first 128 bits ──▶ seal
 
-Revisions may be signed with Ed25519 instead, where `apply` runs elsewhere: `publish_key` signs, and a
-keyring with `publishers` accepts no other signature of a revision. The package `cryptography` is
-imported only then.
+Revisions may be signed with Ed25519 instead, if `apply` runs elsewhere: `publish_key` signs, and a keyring
+with `publishers` accepts no other signature of a revision. Only then is the package `cryptography` imported.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ SEAL_CHARACTERS: Final = 22
 _SEAL_BYTES = 16
 _BLOCK_BYTES = 64
 _LENGTHS = [b"%d," * count + b":" for count in range(8)]
-"""Formats of the lengths of so many parts."""
+"""Formats of the lengths of parts, by the number of parts."""
 _SALT = b"iogate keyring v1"
 PUBLIC_PREFIX: Final = "ed25519:"
 PRIVATE_PREFIX: Final = "ed25519-private:"
 _PROGRAM = b"program"
-"""First part of what a program's signature covers; that of a revision's is a number."""
+"""First part of the signed data of a program; that of a revision is a number."""
 _MISSING_KEY = "IOG670"
 _BAD_KEY = "IOG675"
 
@@ -48,10 +47,10 @@ def derive(key: str, info: str, length: int = 32) -> bytes:
 
 
 class Mac:
-    """HMAC-SHA256 with one key (RFC 2104), which may begin with a fixed context.
+    """HMAC-SHA256 with one key (RFC 2104) and an optional fixed prefix of each message.
 
-    A copy of two prepared hashes takes half the time of `hmac.digest`, which prepares both for each message,
-    and two thirds of that of a copy of `hmac.HMAC`.
+    Copies of two prepared hashes take half the time of `hmac.digest`, which prepares both for each message,
+    and two thirds of the time of a copy of `hmac.HMAC`.
     """
 
     __slots__ = ("_inner", "_outer")
@@ -78,15 +77,15 @@ def _text(data: bytes) -> str:
 
 
 def _message(parts: Sequence[bytes]) -> bytes:
-    """Join parts so that no two sequences give the same bytes: their lengths stand before them."""
+    """Join parts after their lengths, so that no two sequences give the same bytes."""
     return b"".join((_LENGTHS[len(parts)] % tuple(map(len, parts)), *parts))
 
 
 class Keyring:
-    """Signs with `keys[0]`, verifies with all; without keys it can do neither.
+    """Set of keys that signs with `keys[0]` and verifies with all `keys`.
 
-    `publish_key` is a private and `publishers` are public keys as `generate_pair` makes them. Raises
-    Misused for an Ed25519 key that cannot be read, or where `cryptography` is missing.
+    `publish_key` is a private key and `publishers` are public keys of `generate_pair`. Raises Misused for an
+    invalid Ed25519 key, or if `cryptography` is missing.
     """
 
     def __init__(
@@ -96,7 +95,7 @@ class Keyring:
             purpose: tuple(Mac(derive(key, purpose)) for key in keys) for purpose in PURPOSES
         }
         self.ids: tuple[str, ...] = tuple(derive(key, "id", 6).hex() for key in keys)
-        """A public name of each key, which tells keys apart and nothing about them."""
+        """Public name of each key, which reveals nothing about the key."""
         self._private = None if publish_key is None else _private(publish_key)
         self._publishers = {_id_of(key): _public(key) for key in publishers}
 
@@ -107,30 +106,30 @@ class Keyring:
 
     @property
     def can_sign(self) -> bool:
-        """Whether there is a key to sign runs and states with."""
+        """True with a key for signing runs and states."""
         return bool(self.ids)
 
     @property
     def verifies_revisions(self) -> bool:
-        """Whether there is a key or a publisher to check revisions with."""
+        """True with a key or a publisher for verifying revisions."""
         return bool(self.ids or self._publishers)
 
     @property
     def publishes(self) -> bool:
-        """Whether there is a key to sign revisions with."""
+        """True with a key for signing revisions."""
         return self._private is not None or self.can_sign
 
     def sign(self, purpose: Purpose, *parts: bytes) -> bytes:
         """Return the seal of `parts`: SEAL_CHARACTERS characters of unpadded base64.
 
-        Raises Misused for a keyring without keys.
+        Raises Misused without a key.
         """
         macs = self._macs[purpose]
         if not macs:
-            raise missing("this needs the key that authenticates what is stored")
+            raise missing("the key that authenticates stored data is needed")
         return macs[0].seal(_message(parts))
 
-    def holds(self, purpose: Purpose, seal: bytes, *parts: bytes) -> bool:
+    def verify(self, purpose: Purpose, seal: bytes, *parts: bytes) -> bool:
         """Tell whether one of the keys made `seal` for this purpose and these parts."""
         message = _message(parts)
         return any(hmac.compare_digest(mac.seal(message), seal) for mac in self._macs[purpose])
@@ -138,10 +137,10 @@ class Keyring:
     def sign_revision(self, *parts: bytes) -> str:
         """Return the signature of a revision: `ed25519:KEY:SIGNATURE`, or `hmac:KEY:SEAL`.
 
-        Raises Misused for a keyring that has neither key, or whose own `publishers` would refuse it.
+        Raises Misused without a key, or if `publishers` would refuse the signature.
         """
         if self._publishers and (self._private is None or self._private[0] not in self._publishers):
-            given = "is not set" if self._private is None else "is the key of none of them"
+            given = "is not set" if self._private is None else "belongs to none of them"
             raise Misused(
                 f"publishers are set, and publish_key {given}: gateways and workers would refuse it",
                 code=_BAD_KEY,
@@ -158,11 +157,11 @@ class Keyring:
         return "" if self._private is None else self.sign_revision(_PROGRAM, digest.encode())
 
     def program_fault(self, signature: str, digest: str) -> str | None:
-        """Return why no publisher vouches for a program; None if one does, or there are no `publishers`."""
+        """Return why the signature of a program is not accepted; None if it is, or without `publishers`."""
         return self.revision_fault(signature, _PROGRAM, digest.encode()) if self._publishers else None
 
     def revision_fault(self, signature: str, *parts: bytes) -> str | None:
-        """Return why a revision's signature is not accepted, None for one that is."""
+        """Return why the signature of a revision is not accepted; None if it is accepted."""
         kind, _, rest = signature.partition(":")
         name, _, value = rest.partition(":")
         if not signature:
@@ -170,19 +169,19 @@ class Keyring:
         if kind == "ed25519":
             key = self._publishers.get(name)
             if key is None:
-                return f"it is signed with the key {name:.32}, and no entry of publishers has it"
+                return f"it is signed with the key {name:.32}, which is not in publishers"
             return None if _signed(key, value, _message(parts)) else "its signature does not match it"
         if self._publishers:
             return "it is not signed by one of the publishers"
         if kind == "hmac" and name not in self.ids:
             return f"it is signed with another link_key (its name is {name:.32}, ours is {self.ids[0]})"
-        if kind == "hmac" and self.holds("revision", value.encode("utf-8", "surrogatepass"), *parts):
+        if kind == "hmac" and self.verify("revision", value.encode("utf-8", "surrogatepass"), *parts):
             return None
         return "its signature does not match it"
 
 
 NO_KEYS: Final = Keyring()
-"""For readers: what they read is not verified, and they cannot sign."""
+"""Keyring of readers, which neither verify nor sign."""
 
 
 def missing(why: str) -> Misused:
@@ -201,9 +200,9 @@ def digest(data: bytes) -> bytes:
 
 
 def generate_pair() -> tuple[str, str]:
-    """Make an Ed25519 pair: the private key for `publish_key`, the public one for `publishers`.
+    """Generate an Ed25519 pair: the private key for `publish_key`, the public one for `publishers`.
 
-    Raises Misused where `cryptography` is missing.
+    Raises Misused if `cryptography` is missing.
     """
     module = _ed25519()
     private = module.Ed25519PrivateKey.generate()

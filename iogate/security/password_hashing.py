@@ -1,8 +1,8 @@
-"""Bounds on Argon2 computations in a process: how many at once, how many wait, how many fail per address.
+"""Argon2 password hashing, limited in concurrency, queue length, and failures per address.
 
-Used by `secrets`, which knows what to compute. An Argon2 computation takes a core for about 30 ms, and
-anybody may ask for one: so an address that sends wrong passwords is refused before anything is computed.
-Invariant: the memory for addresses and for waiting computations is bounded.
+Used by `secrets`. An Argon2 hash takes a processor core for about 30 ms, and any caller may request one: so
+an address that sends wrong passwords is refused before a hash is computed. Invariant: the memory for
+addresses and for waiting computations is bounded.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 AT_ONCE: Final = 2
-"""Each computation takes 19 MiB and a core."""
+"""Concurrent computations; each takes 19 MiB and a core."""
 WAITING: Final = 32
 FAILURES: Final = 20
-"""Wrong credentials of one address before it has to wait."""
+"""Wrong credentials that an address may send at once."""
 FAILURE_S: Final = 1.0
-"""Time after which an address may send one more."""
+"""Interval after which an address may send one more."""
 ADDRESSES: Final = 10_000
 _PARAMETERS = re.compile(rb"\$argon2id\$v=\d+\$m=(\d+),t=(\d+),p=(\d+)\$")
 _SALT: Final = b"a salt of no use"
 
 
 class Busy(Exception):
-    """Too many computations wait, or the address has sent too many wrong credentials."""
+    """Too many computations are waiting, or the address has sent too many wrong credentials."""
 
     def __init__(self, retry_after_s: float) -> None:
         super().__init__(f"retry in {retry_after_s:g} s")
@@ -48,11 +48,11 @@ class Parameters(NamedTuple):
 
     @property
     def cost(self) -> int:
-        """Amount of work, in KiB that are filled."""
+        """Amount of work: KiB filled in all passes."""
         return self.memory_kib * self.passes
 
     def spend(self, presented: bytes) -> None:
-        """Compute a hash of these parameters, for its time only."""
+        """Compute a hash with these parameters, to spend its time."""
         hash_secret(
             presented,
             _SALT,
@@ -69,17 +69,18 @@ class Parameters(NamedTuple):
 
 
 def parameters(hashed: bytes) -> Parameters:
-    """Return the parameters that an encoded hash names; a hash that cannot be read costs nothing."""
+    """Return the parameters of an encoded hash; those of an invalid hash cost nothing."""
     found = _PARAMETERS.match(hashed)
     return Parameters(int(found[1]), int(found[2]), int(found[3])) if found else Parameters(0, 1, 1)
 
 
 def cost(hashes: Sequence[Parameters]) -> int:
+    """Return the total cost of hashes."""
     return sum(each.cost for each in hashes)
 
 
 def missing(work: Sequence[Parameters], spent: Sequence[Parameters]) -> list[Parameters]:
-    """Return the hashes to compute after `spent`, so that all together cost as much as `work`."""
+    """Return the hashes to compute after `spent`, so that the total cost is that of `work`."""
     if not spent:
         return list(work)
     rest = cost(work) - cost(spent)
@@ -87,17 +88,17 @@ def missing(work: Sequence[Parameters], spent: Sequence[Parameters]) -> list[Par
 
 
 class Hashing:
-    """The queue of computations of one process, and the failures of each address."""
+    """Queue of Argon2 computations of one process, and rate limit for failures of each address."""
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._slots: asyncio.Semaphore | None = None
         self._pending = 0
         self._failures: dict[str, tuple[float, float]] = {}
-        """Failures of an address that count, and when they were counted; least recent first."""
+        """Failures of each address, and the time of the last update; least recent first."""
 
     async def run(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Compute in a thread, at most two at once. Raises Busy if too many wait already."""
+        """Run `work` in a thread, at most two at once. Raises Busy if too many computations are waiting."""
         if self._slots is None:
             self._slots = asyncio.Semaphore(AT_ONCE)
         if self._pending >= AT_ONCE + WAITING:
@@ -110,7 +111,7 @@ class Hashing:
             raise
         computing = asyncio.ensure_future(asyncio.to_thread(work, *arguments, **named))
         computing.add_done_callback(self._computed)
-        # A caller that hangs up does not stop the thread, which keeps its slot.
+        # If the caller disconnects, the thread continues and keeps its slot.
         return await asyncio.shield(computing)
 
     def _computed(self, _: object) -> None:
@@ -118,8 +119,8 @@ class Hashing:
         self._slots.release()
         self._pending -= 1
 
-    def admit(self, address: str) -> None:
-        """Count an attempt as failed until `succeeded`. Raises Busy if the address has to wait."""
+    def count_attempt(self, address: str) -> None:
+        """Count an attempt as a failure until `succeeded`. Raises Busy if the address has to wait."""
         if not address:
             return
         key, now = network(address), self._monotonic()
@@ -133,13 +134,13 @@ class Hashing:
         self._failures[key] = (count + 1, now)
 
     def succeeded(self, address: str) -> None:
-        """Take the last attempt of an address back: its credentials were right."""
+        """Uncount the last attempt of an address, whose credentials were right."""
         if address and (found := self._failures.get(key := network(address))):
             self._failures[key] = (max(0.0, found[0] - 1), found[1])
 
 
 def network(address: str) -> str:
-    """Return an IPv4 address itself, and of an IPv6 address the /64 that one customer has."""
+    """Return an IPv4 address unchanged, and the /64 network of an IPv6 address, which one customer has."""
     if ":" not in address:
         return address
     try:

@@ -1,8 +1,8 @@
-"""Redaction: replaces known secrets in text that people read, in every usual encoding and letter case.
+"""Redaction of known secrets in text for people, in all usual encodings and letter cases.
 
 Called by the log formatters, by the effects for the output of processes, and by the worker for journals and
-errors. Pure. Invariant: text is redacted before it is cut, and text that lacks its beginning loses as many
-characters as the longest secret has, so that no part of a secret remains at the edge of a cut.
+errors. Pure. Invariant: text is redacted before it is cut, and text whose beginning is missing loses as many
+characters as the longest secret has, so that no part of a secret remains at a cut.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from urllib.parse import quote, quote_plus
 HIDDEN: Final = "[redacted]"
 
 SHORTEST: Final = 4
-"""Bytes below which a text is no secret, but a port or a flag beside one: to hide each "1" would
-make errors and logs unreadable and hide nothing."""
+"""Minimum bytes of a secret. A shorter text is a port or a flag beside one: redacting each "1" would make
+errors and logs unreadable."""
 SHORTEST_LINE: Final = 12
-"""Characters from which a line of a multi-line secret is a secret of its own."""
+"""Minimum characters of a line of a multi-line secret to be redacted on its own."""
 _SHORTEST_CORE: Final = 6
-"""Characters of base64 below which a match says nothing."""
+"""Minimum characters of base64 for a meaningful match."""
 _WRAPPED: Final = 12
-"""Characters from which a form is also searched for across line breaks, as `base64` and PEM wrap it."""
+"""Minimum characters of a form to be searched for across line breaks, as `base64` and PEM insert."""
 
 _LONGEST_DUMPED: Final = 1024
-"""Bytes of a secret up to which its dumps are searched for: they are up to four times as long."""
+"""Maximum bytes of a secret whose dumps are searched for, which are up to four times as long."""
 
 _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _SAFE: Final = ("", "/", "!'()*", "@:/!$&'()*+,;=~", "?/:@!$'()*,~")
-"""Characters that percent-encoders leave alone: jq, most, JavaScript, the HTTP client (paths, queries)."""
+"""Characters that percent-encoders keep: jq, most, JavaScript, the HTTP client (paths, queries)."""
 _ESCAPED: Final = re.compile(r"[^A-Za-z0-9_@%+=:,./-]")
 _CONTROL: Final = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "\\": "\\"}
 _INTERPRETED: Final = re.compile(r"\\([ntrabfv\\])")
-"""Escapes that `echo` of some shells and `printf` act on."""
+"""Escapes that `printf` and the `echo` of some shells interpret."""
 _BREAKS: Final = re.compile(r"[\r\n]+")
 
 
 class Redactor:
-    """Set of secrets in all their forms; without any secret it costs nothing."""
+    """Set of secrets to redact, in all their forms; without secrets it takes no time."""
 
     def __init__(self, secrets: Iterable[Any] = ()) -> None:
         self._forms: tuple[str, ...] = ()
@@ -52,14 +52,14 @@ class Redactor:
         self.add_forms(disguises(secrets))
 
     def add_forms(self, forms: Iterable[str]) -> None:
-        """Hide these exact texts, too, in any letter case."""
+        """Add exact texts to redact in any letter case."""
         folded = {form.translate(_LOWER) for form in forms if form}
         self._forms = tuple(sorted({*self._forms, *folded}, key=lambda form: (len(form), form)))
         self._lengths = tuple(map(len, self._forms))
 
     @property
     def idle(self) -> bool:
-        """True if there is nothing to hide."""
+        """True if there is nothing to redact."""
         return not self._forms
 
     @property
@@ -72,9 +72,9 @@ class Redactor:
         return self._without(text, self.spans(text))
 
     def tail(self, text: str, keep: int, *, partial: bool = False) -> str:
-        """Return the last `keep` characters of the redacted text; `partial`: the text lacks its beginning.
+        """Return the last `keep` characters of the redacted text; `partial`: its beginning is missing.
 
-        A text that was shortened starts with an ellipsis.
+        A shortened text starts with an ellipsis.
         """
         spans = self.spans(text)
         start = 0
@@ -156,7 +156,7 @@ def leaves(value: Any) -> Iterable[str]:
 
 
 def disguises(secrets: Iterable[Any]) -> set[str]:
-    """Return every form in which these secrets, and the longer lines of each, may stand in a text."""
+    """Return all forms in which these secrets, and their longer lines, may appear in a text."""
     return {
         form
         for secret in secrets
@@ -194,7 +194,7 @@ def _forms(secret: str) -> Iterable[str]:
     yield shlex.quote(secret)[1:-1] if shlex.quote(secret) != secret else secret
     yield secret.replace("'", r"'\''")
     yield _ESCAPED.sub(lambda found: "\\" + found[0], secret)
-    with contextlib.suppress(UnicodeError):  # else it cannot be a host
+    with contextlib.suppress(UnicodeError):  # not a valid host name
         yield secret.encode("idna").decode("ascii")
     yield from _base64_cores(_bytes(secret))
     if len(_bytes(secret)) <= _LONGEST_DUMPED:
@@ -202,7 +202,7 @@ def _forms(secret: str) -> Iterable[str]:
 
 
 def _dumps(raw: bytes) -> Iterable[str]:
-    """Yield the secret as dumps of bytes show it: `od -tx1`, `xxd`, fingerprints, escapes of each byte."""
+    """Yield the secret in the formats of byte dumps: `od -tx1`, `xxd`, fingerprints, escapes of each byte."""
     for separator in (" ", ":"):
         yield raw.hex(separator)
     for escape in ("%", "\\x"):
@@ -213,8 +213,8 @@ def _dumps(raw: bytes) -> Iterable[str]:
 
 
 def _base64_cores(raw: bytes) -> Iterable[str]:
-    # Inside of a longer text ("user:secret") three bytes make four characters, so that a secret has
-    # three images; the characters at their ends are shared with the neighbours.
+    # In a longer text ("user:secret") base64 encodes three bytes as four characters, so that a secret has
+    # three forms, whose first and last characters also depend on the adjacent bytes.
     for before in range(3):
         image = base64.b64encode(b"\0" * before + raw).rstrip(b"=").decode("ascii")
         start = (0, 2, 3)[before]

@@ -1,7 +1,7 @@
-"""Redaction of members whose names say that they hold a secret, in inputs and in responses.
+"""Redaction of members with names of secrets, such as `password`, in inputs and responses.
 
-Called by `store.reading` and `engine.raising`. Pure. A backstop: credentials of iogate itself are never
-stored.
+Called by `store.reading` and `engine.raising`. Pure. It is a second line of defence: credentials of
+iogate itself are never stored.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _PAIR = re.compile(
     r"""(?<![\w.-])(?P<start>(?P<name>[A-Za-z][\w.-]{1,63})["']?\s{0,8}[:=]\s{0,8})"""
     r"""(?:"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\n&;,<>}]+)"""
 )
-"""A member and its value, in text such as a form, a header or JSON that is not whole."""
+"""A member and its value, in text such as a form, a header or incomplete JSON."""
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[-.\s]+")
 
 
 def is_secret(name: str) -> bool:
-    """Whether a member of this name looks like one that holds a secret."""
+    """Tell whether a member of this name probably holds a secret."""
     return _SECRET.fullmatch(_WORDS.sub("_", name)) is not None
 
 
 def redact(value: Any) -> Any:
-    """A copy in which members that look like secrets say `[redacted]`, at any depth."""
+    """Return a copy with `[redacted]` as the value of each member that looks like a secret, at any depth."""
     match value:
         case dict():
             return {

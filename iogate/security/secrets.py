@@ -1,9 +1,8 @@
-"""Secrets: where they come from, how they are stored and how a presented one is judged.
+"""Resolution, hashing and verification of secrets.
 
-Callers: the compiler hashes literals, the gateway verifies credentials, workers resolve what a
-workflow's `use.secrets` names, the command line makes tokens. Invariant: no message, no `repr` and no
-exception of this module ever carries a secret, and a judgement takes no longer for a near miss than
-for a far one.
+The compiler hashes literals, the gateway verifies credentials, workers resolve `use.secrets` of workflows,
+and the command line generates tokens. Invariant: no message, `repr` or exception of this module contains a
+secret, and the time of a verification does not depend on how similar a wrong secret is.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ MEMORY_KIB = 19 * 1024
 PASSES = 2
 LANES = 1
 REMEMBERED_S = 60.0
-"""How long a password that was right once need not be hashed again."""
+"""Time for which the result of a password check is cached."""
 REMEMBERED_MAX = 4096
 
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
@@ -45,7 +44,7 @@ _CHECK = 6  # holds a CRC-32
 
 
 class Unset(IogateError):
-    """A secret that a document refers to and this machine does not have."""
+    """A secret that a document refers to is missing on this machine."""
 
     exit_code = 3
 
@@ -56,10 +55,10 @@ class Unset(IogateError):
 
 
 def resolve(kind: Kind, value: str, *, root: Path | None = None) -> str:
-    """The text that `{env: NAME}` or `{file: PATH}` stands for; a hash stands for itself.
+    """Return the secret of `{env: NAME}` or `{file: PATH}`; a hash is returned unchanged.
 
-    Raises Unset for a variable or file that is absent, unreadable or empty: an empty token would open
-    the door to everyone who sends an empty header. A file's last line break is not part of its secret.
+    Raises Unset for a variable or file that is missing, unreadable or empty: an empty token would admit
+    callers with an empty header. The last line break of a file is not part of the secret.
     """
     match kind:
         case "hash":
@@ -100,12 +99,12 @@ def resolve(kind: Kind, value: str, *, root: Path | None = None) -> str:
 
 
 def hash_token(text: str) -> str:
-    """`sha256:HEX`: enough for a token, which has more entropy than anyone can search."""
+    """Return `sha256:HEX`, which suffices for a token: its entropy rules out a search."""
     return "sha256:" + hashlib.sha256(_encode(text)).hexdigest()
 
 
 def hash_password(text: str, *, salt: bytes | None = None) -> str:
-    """`$argon2id$…`; the compiler gives a salt of its own, so that equal files compile equally."""
+    """Return `$argon2id$…`; the compiler passes a fixed `salt`, so that equal files compile equally."""
     return hash_secret(
         _encode(text),
         salt if salt is not None else entropy.token_bytes(16),
@@ -118,14 +117,14 @@ def hash_password(text: str, *, salt: bytes | None = None) -> str:
 
 
 def hash_fault(text: str) -> str | None:
-    """Say what is wrong with the text of `{hash: …}`; None: nothing."""
+    """Return the error in the text of `{hash: …}`; None if it is valid."""
     if text.startswith("$argon2id$"):
         try:
             verify_secret(text.encode("ascii"), b"", Type.ID)
         except (InvalidHashError, UnicodeEncodeError):
             return "not a complete argon2id hash"
         except VerificationError as error:
-            # A well-formed hash answers "does not match"; a broken one says why it cannot be read.
+            # For a well-formed hash the error is "does not match"; for a broken one, why it cannot be read.
             return None if "match" in str(error) else "not a complete argon2id hash"
         return None
     if _SHA256.fullmatch(text):
@@ -136,13 +135,13 @@ def hash_fault(text: str) -> str | None:
 
 
 def generate_token() -> str:
-    """A new token: a prefix that scanners of repositories find, 178 bits, and a checksum."""
+    """Generate a token: a prefix that repository scanners recognise, 178 random bits, and a checksum."""
     body = "".join(entropy.choice(_ALPHABET) for _ in range(_BODY))
     return _PREFIX + body + _checksum(body)
 
 
 def is_token(text: str) -> bool:
-    """Tell whether `generate_token` made this text: its checksum holds."""
+    """Tell whether a text is a token of `generate_token`, by its checksum."""
     body = text.removeprefix(_PREFIX)
     return (
         text.startswith(_PREFIX)
@@ -153,7 +152,7 @@ def is_token(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """One accepted value: the SHA-256 of a clear one or of a token, or an Argon2 hash."""
+    """An accepted value: the SHA-256 of a plain value or of a token, or an Argon2 hash."""
 
     caller: str
     sha256: bytes = b""
@@ -161,7 +160,7 @@ class _Expected:
 
 
 class Presented(NamedTuple):
-    """A token, or the password of `user`, hashed once for all verifiers that look for it."""
+    """A token, or the password of `user`, from a request; hashed once for all verifiers."""
 
     value: bytes
     digest: bytes
@@ -169,17 +168,18 @@ class Presented(NamedTuple):
 
 
 def presented(text: str, user: str | None = None) -> Presented:
+    """Hash a token, or the password of `user`."""
     value = _encode(text)
     return Presented(value, hashlib.sha256(value).digest(), user)
 
 
 class Verifier:
-    """Judges presented credentials against the accepted values of one API.
+    """Verifier of credentials against the accepted values of one API.
 
-    `credentials` maps the name of each caller (or user) to its values, clear or hashed: several while
-    one is rotated out. Clear values are kept as SHA-256 only. `hashing` is shared by all verifiers of a
-    process. Both judgements take the client's address, by which wrong credentials are counted before an
-    Argon2 hash is computed; they raise `password_hashing.Busy`.
+    `credentials` maps the name of each caller (or user) to its plain or hashed values, several during a
+    rotation. Plain values are kept as SHA-256 only. `hashing` is shared by all verifiers of a process.
+    `token` and `password` count wrong credentials by the client's address before they compute an Argon2 hash,
+    and raise `password_hashing.Busy`.
     """
 
     def __init__(
@@ -194,17 +194,17 @@ class Verifier:
         )
         self._hashing = hashing or Hashing()
         self.token_work = [parameters(each.argon2) for each in self._expected if each.argon2]
-        """Hashes that a wrong token costs."""
+        """Hashes to compute for a wrong token."""
         self.password_work = self._costs_most(credentials)
-        """Hashes that a wrong password costs."""
+        """Hashes to compute for a wrong password."""
         self._monotonic = monotonic
         self._key = entropy.token_bytes(32)
         self._remembered: dict[bytes, float] = {}
         self._ruled_out: dict[bytes, float] = {}
-        """Argon2 hashes and texts that do not match, as `settle` found."""
+        """Argon2 hashes and texts that do not match, as found by `verify`."""
 
     def _costs_most(self, callers: Iterable[str]) -> list[Parameters]:
-        """Return the parameters of the hashes of the caller whose hashes cost the most."""
+        """Return the parameters of the most expensive hashes of one caller."""
         found = [
             [parameters(each.argon2) for each in self._expected if each.caller == caller and each.argon2]
             for caller in callers
@@ -212,26 +212,26 @@ class Verifier:
         return max(found, key=cost, default=[])
 
     def quick_token(self, presented: bytes) -> str | None:
-        """Name of the caller whose token this is, Argon2 aside; None: `token` has to judge."""
-        return _whose(self._expected, hashlib.sha256(presented).digest())
+        """Return the caller with this token by SHA-256 alone; after None, `token` has to decide."""
+        return _match_sha256(self._expected, hashlib.sha256(presented).digest())
 
-    def known(self, shown: Presented) -> str | None:
-        """Return the caller whose credential this is, if that can be told without an Argon2 hash."""
-        return self._known(self._of(shown.user), shown.digest)
+    def known_caller(self, credential: Presented) -> str | None:
+        """Return the caller with this credential if that is known without an Argon2 hash, else None."""
+        return self._known(self._of(credential.user), credential.digest)
 
-    async def settle(self, shown: Presented) -> str | None:
-        """Return the caller whose credential this is, and let `known` tell it for REMEMBERED_S.
+    async def verify(self, credential: Presented) -> str | None:
+        """Return the caller with this credential, and cache the result for `known_caller`.
 
-        For a credential that is right elsewhere: whoever has one is not guessing, and no failure is counted.
+        Use it for a credential that is valid for another API: no failure is counted. Raises Busy.
         """
-        found = self.known(shown)
+        found = self.known_caller(credential)
         if found is not None:
             return found
-        for each in self._of(shown.user):
-            if not each.argon2 or self._remembers(self._ruled_out, each.argon2, shown.digest):
+        for each in self._of(credential.user):
+            if not each.argon2 or self._remembers(self._ruled_out, each.argon2, credential.digest):
                 continue
-            matches = await self._hashing.run(_matches, each.argon2, shown.value)
-            self._remember(self._remembered if matches else self._ruled_out, each.argon2, shown.digest)
+            matches = await self._hashing.run(_matches, each.argon2, credential.value)
+            self._remember(self._remembered if matches else self._ruled_out, each.argon2, credential.digest)
             found = each.caller if matches else found
         return found
 
@@ -241,14 +241,14 @@ class Verifier:
         return tuple(expected for expected in self._expected if expected.caller == user)
 
     async def token(self, presented: str, *, address: str = "") -> str | None:
-        """Name of the caller whose token this is; None: nobody's."""
-        return await self._judge(self._expected, _encode(presented), address, pad=False)
+        """Return the caller with this token, else None. Raises Busy."""
+        return await self._verify(self._expected, _encode(presented), address, pad=False)
 
     async def password(self, user: str, presented: str, *, address: str = "") -> str | None:
-        """The user's name if the password is theirs; None otherwise, after as much work as for any user."""
-        return await self._judge(self._of(user), _encode(presented), address, pad=True)
+        """Return the user if the password is right, else None; the work is the same. Raises Busy."""
+        return await self._verify(self._of(user), _encode(presented), address, pad=True)
 
-    async def _judge(
+    async def _verify(
         self, candidates: Sequence[_Expected], presented: bytes, address: str, *, pad: bool
     ) -> str | None:
         digest = hashlib.sha256(presented).digest()
@@ -256,7 +256,7 @@ class Verifier:
         if found is not None or not self.password_work:
             return found
         slow = [expected for expected in candidates if expected.argon2]
-        self._hashing.admit(address)
+        self._hashing.count_attempt(address)
         for expected in slow:
             if await self._hashing.run(_matches, expected.argon2, presented):
                 found = expected.caller
@@ -264,12 +264,12 @@ class Verifier:
         if found is not None:
             self._hashing.succeeded(address)
         elif pad:
-            for each in missing(self.password_work, [parameters(mine.argon2) for mine in slow]):
+            for each in missing(self.password_work, [parameters(other.argon2) for other in slow]):
                 await self._hashing.run(each.spend, presented)
         return found
 
     def _known(self, candidates: Sequence[_Expected], digest: bytes) -> str | None:
-        found = _whose(candidates, digest)
+        found = _match_sha256(candidates, digest)
         if found is None and self._remembered:
             for expected in candidates:
                 if expected.argon2 and self._remembers(self._remembered, expected.argon2, digest):
@@ -288,14 +288,14 @@ class Verifier:
             memory[self._memory(hashed, digest)] = now + REMEMBERED_S
 
     def _memory(self, hashed: bytes, digest: bytes) -> bytes:
-        # Keyed anew in each process: a core dump does not hold a fast hash of a slow secret's text.
+        # The key is random in each process: a core dump contains no fast hash of a password.
         return hmac.digest(self._key, hashed + digest, "sha256")
 
 
-def _whose(candidates: Sequence[_Expected], digest: bytes) -> str | None:
+def _match_sha256(candidates: Sequence[_Expected], digest: bytes) -> str | None:
     found: str | None = None
     for expected in candidates:
-        # No early exit: how many values were compared must not tell which one was right.
+        # No early exit: the time must not reveal which value matched.
         if expected.sha256 and hmac.compare_digest(expected.sha256, digest):
             found = expected.caller
     return found
@@ -325,5 +325,5 @@ def _checksum(body: str) -> str:
 
 
 def _encode(text: str) -> bytes:
-    # Headers arrive as Latin-1 or with surrogates; no presented text may raise.
+    # Headers may contain surrogates; encoding a credential must not raise.
     return text.encode("utf-8", "surrogatepass")

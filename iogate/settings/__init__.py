@@ -1,6 +1,6 @@
 """Settings of a project: their names, types and defaults, and how they are read.
 
-`table` lists the settings, `kinds` the forms of their values, `reader` merges the sources. Nothing here
+`table` lists the settings, `kinds` the types of their values, `reader` merges the sources. No module here
 reads a file, a secret or the store.
 """
 

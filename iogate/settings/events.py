@@ -1,7 +1,7 @@
-"""The setting `events`: who may send events in, and the sinks that get them.
+"""Validation of the setting `events`: credentials of event senders, and sinks for events.
 
-Read by `settings`, used by the gateway (`auth`) and by workers (`sinks`). Pure. Invariants: secrets stay
-references wherever they are given as such, no message repeats a value, and what was read reads as itself.
+Called by `table`; the gateway uses `auth`, workers use `sinks`. Pure. Invariants: references to secrets stay
+references, no message repeats a value, and reading a result again returns the same.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ _FORMS: Final = "{env: NAME}, {file: PATH}, {hash: …} or a text"
 _AUTHS: Final = "none, or one of {token}, {tokens}, {user, password}, {users} and {any: [ … ]}"
 
 
-class Unexpected(Exception):
-    """A value that does not fit; says where and what was expected, as what follows "expected "."""
+class InvalidValue(Exception):
+    """An invalid value; the message names the place and the expected form, to follow the word "expected"."""
 
 
 def read(value: Any) -> dict[str, Any]:
-    """The setting with its defaults filled in. Raises Unexpected."""
+    """Return the setting with its defaults filled in. Raises InvalidValue."""
     if not isinstance(value, Mapping) or not value.keys() <= {"auth", "sinks"}:
-        raise Unexpected("{auth: AUTH, sinks: {NAME: SINK}}, with no other key")
+        raise InvalidValue("{auth: AUTH, sinks: {NAME: SINK}}, with no other key")
     found: dict[str, Any] = {}
     if value.get("auth") is not None:
         found["auth"] = _auth(value["auth"], "auth")
     sinks = value.get("sinks")
     if sinks is not None:
         if not isinstance(sinks, Mapping):
-            raise Unexpected("sinks to be a map of name to {url: URL}")
+            raise InvalidValue("sinks to be a map of name to {url: URL}")
         found["sinks"] = {
             _named(name, "sinks", _NAME): _sink(sink, f"sinks.{name}") for name, sink in sinks.items()
         }
@@ -45,7 +45,7 @@ def read(value: Any) -> dict[str, Any]:
 
 
 def has_literal(auth: Any) -> bool:
-    """Whether a secret stands in a checked `auth` in clear."""
+    """Tell whether a validated `auth` contains a secret in plain text."""
     match auth:
         case {"any": parts}:
             return any(map(has_literal, parts))
@@ -65,7 +65,7 @@ def _auth(value: Any, where: str) -> Any:
         return "none"
     match value:
         case {"signature": _} | {"jwt": _}:
-            raise Unexpected(f"{where} to be {_AUTHS}: signatures and JWT are not executed by this release")
+            raise InvalidValue(f"{where} to be {_AUTHS}: signatures and JWT are not executed by this release")
         case {"token": secret} if len(value) == 1:
             return {"token": _secrets(secret, f"{where}.token")}
         case {"tokens": Mapping() as named} if len(value) == 1 and named:
@@ -76,9 +76,9 @@ def _auth(value: Any, where: str) -> Any:
             return {"users": _callers(named, f"{where}.users")}
         case {"any": [*parts]} if len(value) == 1 and parts:
             if any(isinstance(part, Mapping) and "any" in part for part in parts):
-                raise Unexpected(f"{where}.any to list forms that are no any themselves")
+                raise InvalidValue(f"{where}.any to list forms other than any")
             return {"any": [_auth(part, f"{where}.any[{number}]") for number, part in enumerate(parts)]}
-    raise Unexpected(f"{where} to be {_AUTHS}")
+    raise InvalidValue(f"{where} to be {_AUTHS}")
 
 
 def _callers(named: Mapping[Any, Any], where: str) -> dict[str, Any]:
@@ -90,15 +90,15 @@ def _callers(named: Mapping[Any, Any], where: str) -> dict[str, Any]:
 def _named(name: Any, where: str, pattern: re.Pattern[str]) -> str:
     if isinstance(name, str) and pattern.fullmatch(name):
         return name
-    raise Unexpected(f"the names in {where} to be text without spaces and colons")
+    raise InvalidValue(f"the names in {where} to be text without spaces and colons")
 
 
 def _secrets(value: Any, where: str) -> Any:
-    """One secret, or two while one is rotated out."""
+    """Read one secret, or two during a rotation."""
     if not isinstance(value, list | tuple):
         return _secret(value, where)
     if len(value) != 2:
-        raise Unexpected(f"{where} to list two secrets, the old one and the new one")
+        raise InvalidValue(f"{where} to list two secrets, the old one and the new one")
     return [_secret(each, where) for each in value]
 
 
@@ -109,10 +109,10 @@ def _secret(value: Any, where: str) -> Any:
         case {"hash": str(text)} if len(value) == 1 and _HASH.fullmatch(text):
             return {"hash": text}
         case bool() | int() | float():
-            raise Unexpected(f"{where} to be a text in quotes: a YAML number loses leading zeros and signs")
+            raise InvalidValue(f"{where} to be a text in quotes: a YAML number loses leading zeros and signs")
     reference = _reference(value)
     if reference is None:
-        raise Unexpected(f"{where} to be {_FORMS}")
+        raise InvalidValue(f"{where} to be {_FORMS}")
     return reference
 
 
@@ -127,10 +127,10 @@ def _reference(value: Any) -> dict[str, str] | None:
 
 def _sink(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, Mapping) or "url" not in value:
-        raise Unexpected(f"{where} to be a map with a url")
+        raise InvalidValue(f"{where} to be a map with a url")
     strange = sorted(map(str, value.keys() - _SINK.keys()))
     if strange:
-        raise Unexpected(f"{where} to have no key {strange[0]!r}; its keys are {', '.join(_SINK)}")
+        raise InvalidValue(f"{where} to have no key {strange[0]!r}; its keys are {', '.join(_SINK)}")
     defaults = {"headers": {}, "emitted": True, "lifecycle": False}
     given = {key: each for key, each in value.items() if each is not None}
     return {key: _SINK[key](each, f"{where}.{key}") for key, each in (defaults | given).items()}
@@ -139,27 +139,27 @@ def _sink(value: Any, where: str) -> dict[str, Any]:
 def _url(value: Any, where: str) -> str:
     if isinstance(value, str) and _URL.fullmatch(value):
         return value
-    raise Unexpected(f"{where} to be a URL with http:// or https://")
+    raise InvalidValue(f"{where} to be a URL with http:// or https://")
 
 
 def _headers(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise Unexpected(f"{where} to be a map of header to text, {{env: NAME}} or {{file: PATH}}")
+        raise InvalidValue(f"{where} to be a map of header to text, {{env: NAME}} or {{file: PATH}}")
     found: dict[str, Any] = {}
     for name, each in value.items():
         if not isinstance(name, str) or not _HEADER.fullmatch(name) or name.lower() in _OWN_HEADERS:
-            raise Unexpected(f"{where} to name headers; those of the body are set by iogate")
+            raise InvalidValue(f"{where} to name headers; those of the body are set by iogate")
         plain = isinstance(each, str) and each.isprintable()
         found[name] = each if plain else _reference(each)
         if found[name] is None:
-            raise Unexpected(f"{where}.{name} to be a text of one line, {{env: NAME}} or {{file: PATH}}")
+            raise InvalidValue(f"{where}.{name} to be a text of one line, {{env: NAME}} or {{file: PATH}}")
     return found
 
 
 def _flag(value: Any, where: str) -> bool:
     if isinstance(value, bool):
         return value
-    raise Unexpected(f"{where} to be true or false")
+    raise InvalidValue(f"{where} to be true or false")
 
 
 def _types(value: Any, where: str) -> list[str]:
@@ -167,8 +167,8 @@ def _types(value: Any, where: str) -> list[str]:
         try:
             return [re.compile(each).pattern for each in value]
         except re.error:
-            raise Unexpected(f"{where} to be regular expressions; one does not compile") from None
-    raise Unexpected(f"{where} to be a list of regular expressions of event types")
+            raise InvalidValue(f"{where} to be regular expressions; one does not compile") from None
+    raise InvalidValue(f"{where} to be a list of regular expressions of event types")
 
 
 _SINK: Final[Mapping[str, Callable[[Any, str], Any]]] = {
@@ -211,4 +211,4 @@ SCHEMA: Final = {
     },
     "additionalProperties": False,
 }
-"""For editors."""
+"""JSON Schema for editors."""

@@ -1,7 +1,7 @@
-"""Reading of settings: flags beat environment, environment beats `iogate.yaml`, which beats defaults.
+"""Reading of settings, in order of precedence: flags, environment, `iogate.yaml`, deerrors.
 
 The command line reads the file and passes its mapping; child processes get the result in one variable.
-No message shows a value of a setting that may hold a secret.
+Invariant: no message shows the value of a setting that may contain a secret.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from iogate.supervision import handover
 FILE_NAME = "iogate.yaml"
 PREFIX = "IOGATE_"
 HANDOVER = "IOGATE_SETTINGS"
-"""Carries the whole settings, as JSON, from a parent to the processes that it starts."""
+"""Variable with all settings as JSON, from a parent to its child processes."""
 
 _NEAR = 0.72
-"""Ratio of difflib: `prot` is that near to `port`."""
+"""Ratio of difflib; `prot` and `port` reach it."""
 _INTERNAL = frozenset(
     PREFIX + name
     for name in ("CHILD", "TICK_FD", "LISTEN_FD", "HANDOVER_FD", "PROCESS", "RUN_ID", "IDEMPOTENCY_KEY")
 )
-"""Variables that processes of iogate give to their children."""
+"""Variables that processes of iogate set for their children."""
 
 LINK_KEY_FILE = "link_key"
-"""File in `data_dir` that holds the generated `link_key`."""
+"""File in `data_dir` with the generated `link_key`."""
 
 UNKNOWN_SETTING = "IOG190"
 WRONG_SETTING = "IOG191"
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting."""
+    """Return the environment variable of a setting."""
     return PREFIX + name.upper()
 
 
 def flag(name: str) -> str:
-    """The option of a setting, where a command has one."""
+    """Return the command-line option of a setting."""
     return "--" + name.replace("_", "-")
 
 
@@ -60,23 +60,23 @@ def read(
 ) -> Settings:
     """Merge the three sources; an absent flag is None, an empty variable counts as unset.
 
-    Raises InvalidFiles with one line for each fault: where, what was expected, what was found.
+    Raises InvalidFiles with one line per error: the place, the expected form, and the value.
     """
     values: dict[str, Any] = {}
-    faults: list[str] = []
+    errors: list[str] = []
     code = WRONG_SETTING
 
     def take(name: str, value: Any, where: str) -> None:
         try:
             values[name] = KINDS[name].read(value)
-        except kinds.Unexpected as unexpected:
-            faults.append(f"{where}: expected {unexpected}, got {_shown(name, value)}")
+        except kinds.InvalidValue as invalid:
+            errors.append(f"{where}: expected {invalid}, got {_shown(name, value)}")
 
     for name, value in (file or {}).items():
         place = FILE_NAME + (f":{lines[name]}" if lines and name in lines else "")
         if name not in KINDS:
             code = UNKNOWN_SETTING
-            faults.append(f"{place}: unknown setting {json.dumps(str(name))}{_did_you_mean(str(name))}")
+            errors.append(f"{place}: unknown setting {json.dumps(str(name))}{_did_you_mean(str(name))}")
         elif value is not None:
             take(name, value, f"{place}: {name}")
     for name in NAMES:
@@ -87,13 +87,13 @@ def read(
                 where += " (from a Kubernetes Service of this name? enableServiceLinks: false stops that)"
             try:
                 take(name, _from_text(KINDS[name].form, text), where)
-            except kinds.Unexpected as unexpected:
-                faults.append(f"{where}: expected {unexpected}, got {_shown(name, text)}")
+            except kinds.InvalidValue as invalid:
+                errors.append(f"{where}: expected {invalid}, got {_shown(name, text)}")
     for name, value in (flags or {}).items():
         if value is not None:
             take(name, value, flag(name))
-    if faults:
-        raise InvalidFiles("\n".join(faults), code=code)
+    if errors:
+        raise InvalidFiles("\n".join(errors), code=code)
     if values.get("public_url"):
         values["public_url"] = values["public_url"].rstrip("/")
     if "data_dir" in values:
@@ -113,7 +113,7 @@ def read(
 def misspelt(environment: Mapping[str, str]) -> list[str]:
     """Return a warning for each variable whose name resembles that of a setting.
 
-    Other variables with our prefix are none of our business: a secret of the project may be called so.
+    Other variables with the prefix are ignored: a secret of the project may have such a name.
     """
     known = {variable(name) for name in NAMES} | {HANDOVER} | _INTERNAL
     return [
@@ -124,7 +124,7 @@ def misspelt(environment: Mapping[str, str]) -> list[str]:
 
 
 def _meant(name: str) -> str | None:
-    """The setting that a variable probably means: a near name, or one of which it is the beginning."""
+    """Return the setting that a variable probably means: one with a similar name, or this prefix."""
     given = name.removeprefix(PREFIX).lower()
     near = difflib.get_close_matches(given, NAMES, 1, _NEAR)
     begun = [each for each in NAMES if each.startswith(f"{given}_")]
@@ -132,14 +132,17 @@ def _meant(name: str) -> str | None:
 
 
 def to_environment(settings: Settings) -> dict[str, str]:
-    """Return what a parent hands over to a child; paths are made absolute."""
+    """Return the variable that hands settings to a child process, with absolute paths."""
     values = {name: getattr(settings, name) for name in NAMES}
     values["data_dir"] = str(settings.data_dir.absolute())
     return {HANDOVER: json.dumps({name: value for name, value in values.items() if value is not None})}
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings that a parent handed over; without them, what the environment's variables say."""
+    """Return the settings handed over by the parent, else those in the environment variables.
+
+    Raises InvalidFiles as `read` does.
+    """
     source = os.environ if environment is None else environment
     handed_over = source.get(HANDOVER) or handover.variables().get(HANDOVER)
     if handed_over:
@@ -160,7 +163,7 @@ def _headers(sink: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def schema() -> dict[str, Any]:
-    """JSON Schema of `iogate.yaml` for editors."""
+    """Return the JSON Schema of `iogate.yaml` for editors."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Settings of iogate",
@@ -182,7 +185,7 @@ def _from_text(form: kinds.Form, text: str) -> Any:
             try:
                 return json.loads(text)
             except ValueError:
-                raise kinds.Unexpected(f"a {form} in JSON") from None
+                raise kinds.InvalidValue(f"a {form} in JSON") from None
 
 
 def _shown(name: str, value: Any) -> str:

@@ -1,11 +1,11 @@
-"""The setting `redis_url`: one server, or the sentinels that name the primary of a replicated store.
+"""Parsing of the setting `redis_url`: one server, or the sentinels of a replicated store.
 
     redis://[USER:PASSWORD@]HOST[:PORT][/DB]          rediss://… with TLS; unix:///PATH
     redis+sentinel://[USER:PASSWORD@]HOST[:PORT],HOST…/NAME[/DB]
         [?db=0&sentinel_username=USER&sentinel_password=PASSWORD]
 
-Used by the settings, the store, the effects and everything that prints the address. Pure. Invariant: no
-message shows a password.
+Used by the settings, the store, the effects and the command line. Pure. Invariant: no message shows a
+password.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ Host = tuple[str, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Sentinels:
-    """A store whose primary is named by Redis Sentinel."""
+    """Address of a store whose primary is found through Redis Sentinel."""
 
     name: str
-    """Of the primary, as the sentinels' `sentinel monitor` has it."""
+    """Name of the primary in the sentinels' `sentinel monitor`."""
     hosts: tuple[Host, ...]
     tls: bool
     username: str
-    """Of the sentinels themselves; empty: none."""
+    """User of the sentinels themselves; empty: none."""
     password: str
     _credentials: str
     _options: str
@@ -61,7 +61,7 @@ class Sentinels:
 
     @property
     def options(self) -> list[tuple[str, str]]:
-        """Options of the query, such as those of TLS."""
+        """Options in the query of the URL, such as those of TLS."""
         return parse_qsl(self._options.lstrip("?"), keep_blank_values=True)
 
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ class Sentinels:
 
 
 def sentinels(url: str) -> Sentinels | None:
-    """Return the sentinels that a URL names; None for the URL of a server.
+    """Return the sentinels of a URL; None for the URL of a server.
 
     Raises Misused for a sentinel URL without hosts or the name of the primary.
     """
@@ -100,7 +100,7 @@ def sentinels(url: str) -> Sentinels | None:
 
 
 def hosts(url: str) -> list[Host]:
-    """Return the hosts and ports that a URL names; none for a unix socket."""
+    """Return the hosts and ports of a URL; empty for a unix socket. Raises as `sentinels` does."""
     if (found := sentinels(url)) is not None:
         return list(found.hosts)
     parts = urlsplit(url)
@@ -110,7 +110,7 @@ def hosts(url: str) -> list[Host]:
 
 
 def passwords(url: str) -> list[str]:
-    """Return every password of a URL, as it stands there and as it is sent."""
+    """Return each password of a URL, encoded and decoded."""
     found = sentinels(url)
     given = re.search(r"//[^/@:]*:([^@/]*)@", url)
     texts = [given[1], unquote(given[1])] if given else []
@@ -120,11 +120,11 @@ def passwords(url: str) -> list[str]:
 
 
 def username(url: str) -> str:
-    """Return the user that a URL logs in as; `default` if it names none."""
+    """Return the user name in a URL; `default` if there is none."""
     given = re.search(r"//([^/@:]*)(?::[^@/]*)?@", url)
     return unquote(given[1]) if given and given[1] else "default"
 
 
 def mask(url: str) -> str:
-    """Return a URL without its passwords."""
+    """Return a URL with its passwords replaced."""
     return _PASSWORDS.sub(lambda found: f"{found[1]}:***@" if found[1] else f"{found[2]}***", url)

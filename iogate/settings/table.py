@@ -1,7 +1,7 @@
-"""The settings: one field with its default, and one kind with its reader, for each.
+"""Table of the settings: a field with the default and a kind with the reader for each setting.
 
-Secrets stay references: a value here names the place of a secret, except `link_key`,
-`previous_link_keys` and a password inside `redis_url`, which no message and no repr shows.
+Secrets stay references: a value names the source of a secret, except in `link_key`, `previous_link_keys` and
+a password in `redis_url`, which no message and no repr shows.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ PROCESS_LIMITS: Mapping[str, Any] = {
     "file": 1024**3,
     "processes": 256,
 }
-"""Bytes, seconds, bytes, and a number."""
+"""Default limits: memory in bytes, processor time in seconds, file size in bytes, number of processes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One value for each setting; the reference page `settings` says what each is for."""
+    """Validated values of all settings; the reference page `settings` documents them."""
 
     redis_url: str | None = field(default=None, repr=False)
     data_dir: Path = Path(".iogate")
@@ -72,18 +72,18 @@ class Settings:
     log_format: Literal["text", "json"] | None = None
     access_log: Literal["off", "errors", "all"] = "errors"
     drain_timeout: float = 20.0
-    """Seconds."""
+    """In seconds, as all durations."""
 
     @property
     def confirming(self) -> int:
-        """How many replicas must confirm what is acknowledged; 0 with `durability: local`."""
+        """Number of replicas that must confirm a write; 0 with `durability: local`."""
         return self.replicas if self.durability == "replicated" else 0
 
 
 NAMES = tuple(f.name for f in fields(Settings))
 
 SENSITIVE = frozenset({"redis_url", "link_key", "previous_link_keys", "publish_key", "secrets", "events"})
-"""Settings whose value no message repeats: a literal secret may stand in them by mistake."""
+"""Settings whose values no message repeats, since they may contain a secret by mistake."""
 
 _URL = r"https?://[^\s/?#]+[^\s?#]*"
 _HOST = r"[^\s/:]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?|[0-9A-Fa-f.:]+/\d{1,3}"
@@ -102,17 +102,17 @@ def _secret(name: str, value: Any) -> dict[str, str]:
             return {"env": variable}
         case {"file": str(path)} if len(value) == 1 and path:
             return {"file": path}
-    raise kinds.Unexpected(f"{{env: NAME}} or {{file: PATH}} for the secret {json.dumps(name)}")
+    raise kinds.InvalidValue(f"{{env: NAME}} or {{file: PATH}} for the secret {json.dumps(name)}")
 
 
 OWN_GATEWAY: Final = "gateway"
-"""Target in `endpoints` that stands for the gateway of the same settings."""
+"""Target in `endpoints` that means the gateway of the same settings."""
 
 
 def _endpoint(prefix: str, target: Any) -> str:
     for each in (prefix,) if target == OWN_GATEWAY else (prefix, target):
         if not isinstance(each, str) or not re.fullmatch(_URL, each):
-            raise kinds.Unexpected(
+            raise kinds.InvalidValue(
                 "a map of URL prefix to URL prefix, each with http:// or https://, or to gateway"
             )
     return str(target)
@@ -121,8 +121,8 @@ def _endpoint(prefix: str, target: Any) -> str:
 def _read_events(value: Any) -> dict[str, Any]:
     try:
         return eventing.read(value)
-    except eventing.Unexpected as unexpected:
-        raise kinds.Unexpected(str(unexpected)) from None
+    except eventing.InvalidValue as invalid:
+        raise kinds.InvalidValue(str(invalid)) from None
 
 
 def _read_host(value: Any) -> str:
@@ -131,7 +131,7 @@ def _read_host(value: Any) -> str:
         try:
             ipaddress.ip_network(text)
         except ValueError:
-            raise kinds.Unexpected("a network") from None
+            raise kinds.InvalidValue("a network") from None
     return text
 
 
@@ -143,8 +143,8 @@ def _read_origins(value: Any) -> tuple[str, ...]:
 def _read_place(value: Any) -> dict[str, str]:
     try:
         return _secret("", value)
-    except kinds.Unexpected:
-        raise kinds.Unexpected("{env: NAME} or {file: PATH}") from None
+    except kinds.InvalidValue:
+        raise kinds.InvalidValue("{env: NAME} or {file: PATH}") from None
 
 
 _link_key = kinds.pattern("text of at least 32 characters", r"(?s).{32,}")
@@ -172,13 +172,15 @@ _PROCESS_LIMITS: Mapping[str, kinds.Kind] = {
 
 def _read_process_limits(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not value.keys() <= _PROCESS_LIMITS.keys():
-        raise kinds.Unexpected("{memory: SIZE, cpu: TIME, file: SIZE, processes: NUMBER}, with no other key")
+        raise kinds.InvalidValue(
+            "{memory: SIZE, cpu: TIME, file: SIZE, processes: NUMBER}, with no other key"
+        )
     found = dict(PROCESS_LIMITS)
     for name, each in value.items():
         try:
             found[name] = _PROCESS_LIMITS[name].read(each)
-        except kinds.Unexpected as unexpected:
-            raise kinds.Unexpected(f"{name} to be {unexpected}") from None
+        except kinds.InvalidValue as invalid:
+            raise kinds.InvalidValue(f"{name} to be {invalid}") from None
     return found
 
 

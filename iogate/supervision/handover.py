@@ -1,8 +1,9 @@
-"""Hand-over of settings and secrets from a parent to its gateways and workers, and their environment.
+"""Handover of settings and secrets from a parent to its gateways and workers, and their environment.
 
-`supervisor` sends; gateways and workers receive once, at their start; `secrets` and `settings` look up.
-Invariant: no secret stands in the environment or on the command line of a child, where `/proc` shows it to
-other processes; it travels through a socket, after the child has made itself unreadable, and stays in memory.
+`supervisor` sends; gateways and workers receive once, at their start; `secrets` and `settings` read the
+values. Invariant: the environment and the command line of a child, which other processes can read in `/proc`,
+contain no secret; secrets travel through a socket, after the child has made itself unreadable, and stay in
+memory.
 
     child: PR_SET_DUMPABLE 0 ──▶ one byte ──▶ parent: JSON, end of file ──▶ child: variables()
 """
@@ -38,7 +39,7 @@ _received: dict[str, str] = {}
 
 
 def minimal(environment: Mapping[str, str], named: Iterable[str] = ()) -> dict[str, str]:
-    """Return the variables that every process needs, and the named ones; `AWS_*` names all with a prefix."""
+    """Return the variables that every process needs, and the named ones; `AWS_*` means a prefix."""
     exact, prefixes = set(_BASE), list(_BASE_PREFIXES)
     for name in named:
         if name.endswith("*"):
@@ -53,7 +54,7 @@ def minimal(environment: Mapping[str, str], named: Iterable[str] = ()) -> dict[s
 
 
 def selected(environment: Mapping[str, str], named: Iterable[str]) -> dict[str, str]:
-    """Return the named variables alone; `AWS_*` names all with a prefix."""
+    """Return only the named variables; `AWS_*` means a prefix."""
     named = tuple(named)
     prefixes = tuple(name[:-1] for name in named if name.endswith("*"))
     return {
@@ -64,16 +65,16 @@ def selected(environment: Mapping[str, str], named: Iterable[str]) -> dict[str, 
 
 
 def conceal() -> None:
-    """Make memory, environment and descriptors of this process unreadable for others of the same user.
+    """Make memory, environment and descriptors of this process unreadable for processes of the same user.
 
-    The superuser reads them nevertheless. Systems other than Linux have no such switch.
+    The superuser can still read them. Systems other than Linux have no such option.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 async def send(channel: socket.socket, values: Mapping[str, str]) -> None:
-    """Give a child its variables, once it has asked for them, and close the channel."""
+    """Send a child its variables after it has requested them, and close the channel."""
     loop = asyncio.get_running_loop()
     with channel:
         channel.setblocking(False)
@@ -83,7 +84,7 @@ async def send(channel: socket.socket, values: Mapping[str, str]) -> None:
 
 
 def receive() -> None:
-    """Conceal this process, then take over what its parent has for it; without a parent, nothing."""
+    """Conceal this process, then receive the variables that its parent has for it, if it has a parent."""
     conceal()
     number = os.environ.pop(SOCKET_FD, None)
     if number is None:
@@ -95,11 +96,11 @@ def receive() -> None:
 
 
 def variables() -> Mapping[str, str]:
-    """Return the variables that this process has in memory only."""
+    """Return the variables from the handover, which only the memory of this process holds."""
     return _received
 
 
 def variable(name: str) -> str | None:
-    """Return a variable from the hand-over, else from the environment; None if it is in neither."""
+    """Return a variable from the handover, else from the environment; None if neither has it."""
     value = _received.get(name)
     return os.environ.get(name) if value is None else value

@@ -1,16 +1,16 @@
-"""Child processes kept alive: spawn, watch, replace, stop in two deadlines.
+"""Supervisor of child processes: starts, monitors, restarts and stops them.
 
-Called by `up`, `serve` and `worker`, and by whatever else keeps processes. Knows command lines only,
-neither store nor HTTP. Invariant: no child outlives its parent, and a child that hangs is replaced.
+Called by `up`, `serve`, `worker` and the worker pool. It knows command lines only, neither store nor HTTP.
+Invariants: no child outlives its parent, and a child that hangs is replaced.
 
     waiting ──spawn──▶ running ──exit──▶ callback ──backoff──▶ waiting
                           │  no tick for `tick_s`: SIGKILL
                           └──stop──▶ SIGTERM ──`grace_s`──▶ SIGKILL
 
-A child is a group of its own: Ctrl-C on the terminal reaches the parent alone, which forwards it once
-as SIGTERM, and what a dead child leaves behind is killed with its group. `PR_SET_PDEATHSIG` is set
-by a shim between fork and the child's program: code between fork and exec in a process with threads
-may deadlock, and a child that sets it for itself is too late for a parent that is already dead.
+Each child leads its own process group: Ctrl-C on the terminal reaches only the parent, which forwards it once
+as SIGTERM, and processes that a dead child leaves behind are killed with the group. A shim between fork and
+the child's program sets `PR_SET_PDEATHSIG`: code between fork and exec in a process with threads may
+deadlock, and a child that sets it for itself may be too late, after the death of its parent.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ log = logging.getLogger(__name__)
 _FIRST_BACKOFF_S = 0.1
 _LONGEST_BACKOFF_S = 10.0
 _LONGEST_BACKOFF_OF_WORKING_S = 1.0
-"""Of a child that had started well before it died: it serves others who wait for it."""
+"""Longest backoff of a child that had ticked before it died, since clients wait for it."""
 _STABLE_S = 10.0
-"""A child that lived this long starts again without a backoff."""
+"""A child that lived this long restarts with the shortest backoff."""
 
-# `-I -S`: nothing of the project or of the environment is read before exec. 15 ms.
+# `-I -S`: Python reads no project files and no environment before exec. It takes 15 ms.
 _SHIM = """
 import os, sys
 if sys.platform == "linux":
@@ -56,51 +56,53 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 @dataclass(frozen=True, kw_only=True)
 class Child:
-    """What to keep running."""
+    """Command line of a child process, and how to supervise it."""
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Added to the variables that every process needs; the rest of the parent's stays with the parent."""
+    """Added to the variables that every process needs; the child gets no others of the parent."""
     handover: Mapping[str, str] = field(default_factory=dict)
-    """Variables that the child has in memory only: `/proc` shows them to nobody."""
+    """Variables that the child holds in memory only, where `/proc` does not show them."""
     directory: str | None = None
-    """Where it runs; None: where the parent does."""
+    """Working directory; None: that of the parent."""
     files: tuple[int, ...] = ()
-    """Open file descriptors that it inherits under the same numbers, such as a listening socket."""
+    """File descriptors that the child inherits under the same numbers, such as a listening socket."""
     ticks: bool = False
-    """The child calls `ticks.tick` at least each second; silence is a hang."""
+    """The child calls `ticks.tick` at least once per second; otherwise it hangs."""
     tick_s: float = 10.0
     start_s: float = 30.0
     """Time until the first tick."""
     grace_s: float = 25.0
     """Time between SIGTERM and SIGKILL."""
     restart: bool = True
-    """False: a child that ends by itself with code 0 is done; one that dies is started again."""
+    """False: a child that exits with code 0 is not restarted; one that dies is."""
     once: bool = False
-    """It has one life, however that ends."""
+    """True: the child is never restarted."""
     stage: int = 0
-    """Higher stages are stopped first."""
+    """Children of higher stages are stopped first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exit:
-    """A child is gone."""
+    """Exit of a child process, with its reason."""
 
     name: str
     identity: str
     pid: int
     code: int
-    """Exit status; negative: the signal."""
+    """Exit status; a negative one is a signal."""
     reason: Literal["exited", "stopped", "hung"]
-    """`stopped`: it was asked to."""
+    """`stopped`: on request of the supervisor."""
     lived_s: float
     silent_s: float = 0.0
-    """Of one that hung: after how long without a tick it was killed."""
+    """Seconds without a tick after which a hung child was killed."""
 
 
 @dataclass(kw_only=True)
-class _Kept:
+class _Supervised:
+    """State of a supervised child."""
+
     child: Child
     task: asyncio.Task[None] | None = None
     process: asyncio.subprocess.Process | None = None
@@ -108,20 +110,20 @@ class _Kept:
     ticked_at: float | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     hung_s: float = 0.0
-    """For how long it did not tick, once that was too long."""
+    """Seconds without a tick if the child hangs, else 0."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Supervisor:
-    """Keeps children while its context is open; leaving it stops them all.
+    """Supervisor of child processes; leaving its context stops all of them.
 
-    Use it in the main thread: Linux ties the parent-death signal to the thread that spawned.
-    `exited` runs after each exit and before the replacement starts; what it raises is logged.
+    Use it in the main thread: Linux ties the parent-death signal to the thread that spawned the child.
+    `exited` runs after each exit, before the restart; its exceptions are logged.
     """
 
     def __init__(self, *, exited: Callable[[Exit], Awaitable[None]] | None = None) -> None:
         self._exited = exited
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[str, _Supervised] = {}
         self._termination = Termination()
         self._ending = False
 
@@ -137,15 +139,15 @@ class Supervisor:
         await self.stop()
 
     def add(self, child: Child) -> None:
-        """Start a child and keep it. A name that is kept already stays as it is; none starts at the end."""
+        """Start a child and supervise it; does nothing for a known name or after `stop`."""
         if child.name in self._kept or self._ending:
             return
-        kept = _Kept(child=child)
+        kept = _Supervised(child=child)
         self._kept[child.name] = kept
         kept.task = asyncio.create_task(self._keep(kept), name=f"keep {child.name}")
 
     async def scale(self, children: tuple[Child, ...], *, prefix: str) -> None:
-        """Keep exactly these among the children whose name starts with `prefix`."""
+        """Start and stop children until those whose names start with `prefix` are exactly `children`."""
         wanted = {child.name for child in children}
         surplus = [name for name in self._kept if name.startswith(prefix) and name not in wanted]
         for child in children:
@@ -153,7 +155,7 @@ class Supervisor:
         await asyncio.gather(*(self.remove(name) for name in surplus))
 
     async def remove(self, name: str) -> None:
-        """Stop one child: SIGTERM, then SIGKILL after its grace."""
+        """Stop one child: SIGTERM, then SIGKILL after `grace_s`."""
         kept = self._kept.get(name)
         if kept is None or kept.task is None:
             return
@@ -163,7 +165,7 @@ class Supervisor:
         done, _ = await asyncio.wait({kept.task}, timeout=kept.child.grace_s)
         if not done:
             log.warning(
-                "%s did not end within %g s of SIGTERM, killed",
+                "%s did not exit within %g s of SIGTERM and was killed",
                 name,
                 kept.child.grace_s,
                 extra={"action": "child.killed", "child": name},
@@ -172,7 +174,7 @@ class Supervisor:
             await asyncio.wait({kept.task})
 
     async def stop(self) -> None:
-        """Stop every child, highest stage first; another signal, a second later or more, kills at once."""
+        """Stop all children, highest stage first; another signal, at least a second later, kills them."""
         self._ending = True
         hurry = asyncio.create_task(self._hurry())
         try:
@@ -186,11 +188,11 @@ class Supervisor:
             self._termination.release()
 
     async def until_signal(self) -> int:
-        """Wait for SIGTERM or SIGINT, and return which. The next one kills without grace."""
+        """Wait for SIGTERM or SIGINT and return its number; the next one kills the children at once."""
         return await self._termination.request()
 
     async def ready(self, timeout_s: float) -> bool:
-        """Whether every ticking child has ticked, once, within the time."""
+        """Wait until each ticking child has ticked; return False if that takes longer than `timeout_s`."""
         waits = [asyncio.create_task(k.ready.wait()) for k in self._kept.values() if k.child.ticks]
         if not waits:
             return True
@@ -200,7 +202,7 @@ class Supervisor:
         return not pending
 
     def pids(self) -> dict[str, int]:
-        """The live process of each child."""
+        """Return the process id of each running child, by the child's name."""
         return {name: kept.process.pid for name, kept in self._kept.items() if kept.process is not None}
 
     def identities(self) -> dict[str, str]:
@@ -208,7 +210,7 @@ class Supervisor:
         return {name: kept.identity for name, kept in self._kept.items() if kept.process is not None}
 
     def silences(self) -> dict[str, float | None]:
-        """For how long each ticking child has not ticked; None: it is starting. Who is to end is left out."""
+        """Return the seconds since the last tick per child, None before the first; omit stopping children."""
         now = asyncio.get_running_loop().time()
         return {
             name: None if kept.process is None or kept.ticked_at is None else now - kept.ticked_at
@@ -218,24 +220,24 @@ class Supervisor:
 
     async def _hurry(self) -> None:
         await self._termination.second_request()
-        log.warning("second signal: children are killed", extra={"action": "children.killed"})
+        log.warning("second signal: killing all children", extra={"action": "children.killed"})
         for kept in self._kept.values():
             kept.stopping.set()
             _kill_group(kept.process)
 
-    async def _keep(self, kept: _Kept) -> None:
+    async def _keep(self, kept: _Supervised) -> None:
         child = kept.child
         backoff_s = 0.0
         try:
             while not kept.stopping.is_set():
                 gone = await self._live(kept)
-                _report(gone, replaced=not child.once)
+                _log_exit(gone, replaced=not child.once)
                 if self._exited is not None:
                     try:
                         await self._exited(gone)
                     except Exception:
                         log.exception(
-                            "what follows the exit of %s failed",
+                            "exit callback of %s failed",
                             child.name,
                             extra={"action": "child.exit_failed"},
                         )
@@ -250,8 +252,8 @@ class Supervisor:
         finally:
             self._kept.pop(child.name, None)
 
-    async def _live(self, kept: _Kept) -> Exit:
-        """One life of a child, from its spawn to its exit."""
+    async def _live(self, kept: _Supervised) -> Exit:
+        """Run a child once, from its start to its exit."""
         child = kept.child
         started = time.monotonic()
         kept.identity = f"{socket.gethostname()}.{child.name}.{secrets.token_hex(4)}"
@@ -272,8 +274,8 @@ class Supervisor:
                 process_group=0,
             )
         except OSError as error:
-            log.error(  # noqa: TRY400 - the message says all; a traceback of ours helps nobody
-                "%s cannot be started: %s",
+            log.error(  # noqa: TRY400 - the message suffices
+                "cannot start %s: %s",
                 child.name,
                 error,
                 extra={"action": "child.unstartable", "child": child.name},
@@ -288,15 +290,15 @@ class Supervisor:
             theirs.close()
             if child.ticks:
                 os.close(write_fd)
-        giving = asyncio.create_task(handover.send(ours, child.handover))
+        sending = asyncio.create_task(handover.send(ours, child.handover))
         if kept.stopping.is_set():
             _send(process, signal.SIGTERM)
         watch = asyncio.create_task(self._watch(kept, read_fd)) if child.ticks else None
         try:
             code = await process.wait()
         finally:
-            giving.cancel()
-            beside = [giving] if watch is None else [giving, watch]
+            sending.cancel()
+            beside = [sending] if watch is None else [sending, watch]
             if watch is not None:
                 watch.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
@@ -315,8 +317,8 @@ class Supervisor:
             silent_s=kept.hung_s,
         )
 
-    async def _watch(self, kept: _Kept, read_fd: int) -> None:
-        """Read ticks; kill the child once they stop."""
+    async def _watch(self, kept: _Supervised, read_fd: int) -> None:
+        """Read ticks, and kill the child when they stop."""
         loop = asyncio.get_running_loop()
         os.set_blocking(read_fd, False)
 
@@ -340,7 +342,7 @@ class Supervisor:
                 await asyncio.sleep(min(left, child.tick_s / 4))
             kept.hung_s = child.tick_s if kept.ticked_at is not None else child.start_s
             log.error(
-                "%s has not ticked for %g s, killed",
+                "%s sent no heartbeat for %g s and was killed",
                 child.name,
                 kept.hung_s,
                 extra={"action": "child.hung", "child": child.name},
@@ -352,9 +354,9 @@ class Supervisor:
 
 
 def tied(*command: str) -> tuple[str, ...]:
-    """The command line that runs `command` in a process that dies with this one, where the system can.
+    """Return the command line that runs `command` in a process that dies with this one (on Linux).
 
-    Spawn it in the main thread: Linux means the thread that spawned when it says parent.
+    Spawn it in the main thread: for Linux the parent is the thread that spawned the process.
     """
     return (sys.executable, "-I", "-S", "-c", _SHIM, str(os.getpid()), *command)
 
@@ -371,11 +373,11 @@ def _kill_group(process: asyncio.subprocess.Process | None) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _report(gone: Exit, *, replaced: bool) -> None:
+def _log_exit(gone: Exit, *, replaced: bool) -> None:
     facts = {"action": "child.exited", "child": gone.name, "pid": gone.pid, "code": gone.code}
     if gone.reason == "stopped" or gone.code == 0:
-        log.info("%s ended", gone.name, extra=facts)
+        log.info("%s exited", gone.name, extra=facts)
     elif gone.reason == "exited":
-        how = f"by signal {-gone.code}" if gone.code < 0 else f"with code {gone.code}"
-        what = "%s ended %s, it is replaced" if replaced else "%s ended %s"
-        log.warning(what, gone.name, how, extra=facts)
+        how = f"was killed by signal {-gone.code}" if gone.code < 0 else f"exited with code {gone.code}"
+        message = "%s %s and is restarted" if replaced else "%s %s"
+        log.warning(message, gone.name, how, extra=facts)

@@ -1,7 +1,7 @@
-"""Signals that ask a process to end, received one after the other on its event loop.
+"""Termination signals, received in order on the event loop of a process.
 
-Used by the supervisor. One request may arrive twice: `make` passes on a signal that its whole group got.
-Invariant: such an echo, however late in the life of the process, is no second request and no death by signal.
+Used by the supervisor. One request may arrive twice: `make` forwards a signal that its whole group received.
+Invariant: such an echo, at any time until the exit, is not a second request and does not kill the process.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from types import FrameType
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT)
 ECHO_S = 1.0
-"""For how long after a request the same one may arrive again."""
+"""Time after a request in which its echo may arrive."""
 
 
 class Termination:
-    """Queue of the signals that ask this process to end."""
+    """Queue of the termination signals of this process."""
 
     def __init__(self) -> None:
         self._received: asyncio.Queue[int] = asyncio.Queue()
@@ -37,23 +37,23 @@ class Termination:
         return received
 
     async def second_request(self) -> None:
-        """Wait for a further signal that is no echo."""
+        """Wait for a further signal that is not an echo."""
         begun = time.monotonic()
         await self._received.get()
         while time.monotonic() - begun < ECHO_S:
             await self._received.get()
 
     def release(self) -> None:
-        """Give up the handlers. If the process ends because of a signal, its echoes are still ignored."""
+        """Remove the handlers; after a request, its echoes are still ignored."""
         loop = asyncio.get_running_loop()
-        # A signal that arrives while no handler stands waits for the next one.
+        # A signal that arrives between two handlers stays pending.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, self._handled)
         try:
             for number in self._handled:
                 loop.remove_signal_handler(number)
                 if self._requested_at is not None:
                     signal.signal(number, self._ignore_echo)
-                    # At its very end the interpreter gives back the default action of what it handles itself.
+                    # At exit the interpreter restores the default actions of signals with Python handlers.
                     atexit.register(signal.signal, number, signal.SIG_IGN)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,7 +1,7 @@
-"""What a supervised child says to its parent: who it is, and that it is alive.
+"""Heartbeat of a supervised child process: its identity, and ticks through a pipe to its parent.
 
-Called by gateway and worker processes; `supervisor` sets the environment and reads the other end of the pipe.
-Invariant: a process that nobody supervises says nothing and loses nothing by it.
+Called by gateway and worker processes; `supervisor` sets the environment and reads the pipe. Invariant: the
+functions do nothing in a process without a supervisor.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import os
 import signal
 
 IDENTITY = "IOGATE_CHILD"
-"""Environment variable that tells a child its identity: unique to each process, not to its name."""
+"""Environment variable with the identity of the child, unique to each process."""
 TICK_FD = "IOGATE_TICK_FD"
 """Environment variable that names the inherited file descriptor of the pipe for ticks."""
 
 
 def identity() -> str | None:
-    """Who this process is to its parent; None in a process that nobody supervises."""
+    """Return the identity that the supervisor gave to this process; None without a supervisor."""
     return os.environ.get(IDENTITY)
 
 
 def tick() -> None:
-    """Say that this process is alive. A parent that is gone takes it with it."""
+    """Send a tick to the parent; if the parent is dead, terminate this process."""
     fd = os.environ.get(TICK_FD)
     if fd is None:
         return
@@ -30,13 +30,13 @@ def tick() -> None:
         os.set_blocking(int(fd), False)
         os.write(int(fd), b".")
     except BlockingIOError:
-        pass  # the parent is busy and has ticks enough to read
+        pass  # the parent is busy, and enough ticks are in the pipe
     except BrokenPipeError:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def keep_ticking(every_s: float = 1.0) -> None:
-    """Tick for as long as the event loop turns."""
+    """Send ticks for as long as the event loop runs."""
     while True:
         tick()
         await asyncio.sleep(every_s)

@@ -66,7 +66,7 @@ SECRET = "{env: NAME}, {file: PATH}, {hash: …} or a text"
         ({"auth": {"user": "bot"}}, f"auth to be {FORM}"),
         ({"auth": {"any": []}}, f"auth to be {FORM}"),
         ({"auth": {"any": ["none", {"x": 1}]}}, f"auth.any[1] to be {FORM}"),
-        ({"auth": {"any": [{"any": ["none"]}]}}, "auth.any to list forms that are no any themselves"),
+        ({"auth": {"any": [{"any": ["none"]}]}}, "auth.any to list forms other than any"),
         (
             {"auth": {"jwt": {}}},
             f"auth to be {FORM}: signatures and JWT are not executed by this release",

@@ -112,8 +112,8 @@ def test_a_source_that_does_not_tell_all_says_so(tmp_path: Path, text: str) -> N
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("def f(:", 'cannot read "declared_fourth.first", which the setting functions names: SyntaxError: '),
-        ("import iogate\n@iogate.function('a b')\ndef f(): ...\n", "function name 'a b' does not hold"),
+        ("def f(:", 'cannot read module "declared_fourth.first" of the setting functions: SyntaxError: '),
+        ("import iogate\n@iogate.function('a b')\ndef f(): ...\n", "invalid function name 'a b'"),
         ("import iogate\n@iogate.function(version='1')\ndef f(): ...\n", "version '1' of function 'f' is no"),
         ("import iogate\n@iogate.function()\ndef f(a, /): ...\n", 'parameter "a" of function f:1.0.0 '),
         (
@@ -133,7 +133,7 @@ def test_what_importing_refuses_for_its_text_is_refused(tmp_path: Path, text: st
 def test_a_module_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidFiles) as caught:
         declarations.read(["nowhere.at_all"], tmp_path)
-    assert caught.value.message == 'no module "nowhere.at_all", which the setting functions names'
+    assert caught.value.message == 'module "nowhere.at_all" of the setting functions does not exist'
     assert caught.value.hint == "write nowhere/at_all.py in the project's folder, or correct the name"
 
 

@@ -104,7 +104,7 @@ def test_a_module_that_cannot_be_imported_is_named(modules: Path) -> None:
     with pytest.raises(InvalidFiles) as caught:
         load(["no_such_module_a"], modules)
     assert caught.value.message == (
-        'cannot import "no_such_module_a", which the setting functions names: '
+        'cannot import module "no_such_module_a" of the setting functions: '
         "ModuleNotFoundError: No module named 'no_such_module_a'"
     )
     assert caught.value.hint == "write no_such_module_a.py in the project's folder, or correct the name"
@@ -199,7 +199,7 @@ def test_signatures_that_json_cannot_serve_are_refused() -> None:
     for target, message in (
         (positional, 'parameter "names" of function f:1.0.0'),
         (typed, 'parameter "thing" of function f:1.0.0'),
-        (unnamed, 'takes the context: call it "ctx"'),
+        (unnamed, 'takes the context and must be named "ctx"'),
     ):
         with pytest.raises(InvalidFiles, match=r"f:1\.0\.0") as caught:
             describe(target, "f", "1.0.0")
@@ -207,9 +207,9 @@ def test_signatures_that_json_cannot_serve_are_refused() -> None:
 
 
 def test_a_bad_name_or_version_is_refused_where_it_is_written() -> None:
-    with pytest.raises(InvalidFiles, match="function name 'a b' does not hold"):
+    with pytest.raises(InvalidFiles, match="invalid function name 'a b'"):
         iogate.function("a b")(order)
-    with pytest.raises(InvalidFiles, match="version '1' of function 'a' is no semantic version"):
+    with pytest.raises(InvalidFiles, match="version '1' of function 'a' is not a semantic version"):
         iogate.function("a", version="1")(order)
     with pytest.raises(TypeError, match="with parentheses"):
         iogate.function(order)  # type: ignore[arg-type]  # the mistake under test

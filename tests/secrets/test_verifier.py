@@ -141,12 +141,12 @@ async def test_right_passwords_of_one_address_are_not_counted() -> None:
 def test_an_ipv6_customer_is_one_address_and_addresses_are_bounded() -> None:
     hashing = Hashing(monotonic=lambda: 1.0)
     for number in range(FAILURES):
-        hashing.admit(f"2001:db8::{number:x}")
+        hashing.count_attempt(f"2001:db8::{number:x}")
     with pytest.raises(Busy):
-        hashing.admit("2001:db8::ffff")
-    hashing.admit("2001:db8:0:1::1")
+        hashing.count_attempt("2001:db8::ffff")
+    hashing.count_attempt("2001:db8:0:1::1")
     for number in range(ADDRESSES + 10):
-        hashing.admit(f"192.0.{number // 256}.{number % 256}")
+        hashing.count_attempt(f"192.0.{number // 256}.{number % 256}")
     assert len(hashing._failures) == ADDRESSES
 
 

@@ -194,7 +194,7 @@ async def test_new_runs_go_on_beside_an_expression_that_does_not_end(
         os.kill(silent, signal.SIGKILL)
         await until(lambda: not {"standby-1", "standby-2"} & supervisor.pids().keys())
         assert supervisor.pids()["worker-1"] != silent
-        assert "standby-1 ended" in caplog.messages  # by itself, as it was told to
+        assert "standby-1 exited" in caplog.messages  # by itself, as it was told to
 
 
 @pytest.mark.usefixtures("memory")

@@ -118,7 +118,7 @@ async def test_supervisor_starts_a_child_of_one_life_once_however_it_ends(
     os.kill(supervisor.pids()["once"], signal.SIGKILL)
     await until(lambda: not supervisor._kept)
     assert [(gone.reason, gone.code) for gone in exits] == [("exited", -9)]
-    assert "once ended by signal 9" in caplog.messages
+    assert "once was killed by signal 9" in caplog.messages
 
 
 async def test_supervisor_kills_a_child_that_ignores_sigterm_after_its_grace(

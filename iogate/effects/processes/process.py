@@ -44,7 +44,7 @@ class Confinement:
     user: tuple[int, int] | None = None
     """User and group of the process; None: those of the worker."""
     sandbox: Mapping[str, Any] | None = None
-    """Namespaces of the process, in the form of `launcher.confinement.enclose`."""
+    """Namespaces of the process, in the form of `launcher.confinement.enter_sandbox`."""
     tool: bool = False
     """True for a command line tool, which may leave processes running."""
 

@@ -204,7 +204,7 @@ class Authenticator:
     def known_caller(self, credentials: Credentials) -> str | None:
         """Return the caller with these credentials if that is known without an Argon2 hash, else None."""
         selected = self._select(credentials)
-        return selected[0].known(selected[1]) if selected is not None else None
+        return selected[0].known_caller(selected[1]) if selected is not None else None
 
     async def verify(self, credentials: Credentials) -> str | None:
         """Return the caller with these credentials, None if there is none; do not count a failure.
@@ -212,7 +212,7 @@ class Authenticator:
         Raises Busy if too many hashes are waiting.
         """
         selected = self._select(credentials)
-        return await selected[0].settle(selected[1]) if selected is not None else None
+        return await selected[0].verify(selected[1]) if selected is not None else None
 
     def _select(self, credentials: Credentials) -> tuple[Verifier, Presented] | None:
         token = (self._token, credentials.token) if self._token and credentials.token else None

@@ -110,7 +110,7 @@ async def spend(
     """
     try:
         if work and not spent:
-            hashing.admit(client[0] if client else "")
+            hashing.count_attempt(client[0] if client else "")
         for each in missing(work, spent):
             await hashing.run(each.spend, b"")
     except Busy as busy:

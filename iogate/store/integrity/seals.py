@@ -69,7 +69,7 @@ def verify_facts(ring: Keyring, uid: bytes, api: bytes, packed: bytes, data: byt
     return (
         cut > 0
         and body.endswith(_EMPTY)
-        and ring.holds("run", packed[cut : cut + SEAL_CHARACTERS], uid, api, body, data)
+        and ring.verify("run", packed[cut : cut + SEAL_CHARACTERS], uid, api, body, data)
     )
 
 
@@ -100,7 +100,7 @@ def verify_state(
 ) -> bool:
     """Return whether this state was sealed for this run; `verified_values` checks its large values."""
     listed = manifest({name: digest(frame) for name, frame in frames.items()})
-    return ring.holds("state", seal, uid, head, listed)
+    return ring.verify("state", seal, uid, head, listed)
 
 
 class _ValueReferences(msgspec.Struct):
@@ -140,7 +140,7 @@ def seal_event(ring: Keyring, event: bytes) -> bytes:
 def open_event(ring: Keyring, sealed: bytes) -> bytes | None:
     """Return the CloudEvent of a stored event, None if its seal is not valid."""
     seal, event = sealed[:SEAL_CHARACTERS], sealed[SEAL_CHARACTERS + 1 :]
-    known = sealed[SEAL_CHARACTERS : SEAL_CHARACTERS + 1] == b" " and ring.holds("event", seal, event)
+    known = sealed[SEAL_CHARACTERS : SEAL_CHARACTERS + 1] == b" " and ring.verify("event", seal, event)
     return event if known else None
 
 
@@ -172,7 +172,7 @@ def open_end(ring: Keyring, parent: str, message: bytes) -> bytes | None:
         seal = ended.seal.encode("utf-8", "surrogatepass")
         output, error = bytes(ended.output), bytes(ended.error)
         if seal:
-            known = ring.holds("end", seal, parent.encode(), ended.status.encode(), output, error)
+            known = ring.verify("end", seal, parent.encode(), ended.status.encode(), output, error)
             return message if known else None
         if output != b"null":
             return None
