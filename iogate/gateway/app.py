@@ -53,10 +53,10 @@ class Application:
             return
         headers, repeated = authenticator.index_headers(scope["headers"])
         if b"host" in repeated:
-            await responses.TWO_HOSTS.send(self._log.noting(scope, send))
+            await responses.TWO_HOSTS.send(self._log.logging_send(scope, send))
             return
         if not self._hosts.serves(host := headers.get(b"host")):
-            await responses.misdirected(host).send(self._log.noting(scope, send))
+            await responses.misdirected(host).send(self._log.logging_send(scope, send))
             return
         if self._origins.any and (origin := headers.get(b"origin")) and self._origins.allows(origin):
             if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
@@ -70,9 +70,9 @@ class Application:
             await self._events.respond(scope, receive, send, headers, repeated)
         elif b"%" in path or path.endswith(b"/") or b"//" in path:
             # Litestar would decode and trim the path, and so bypass rules of a proxy for the plain form.
-            await responses.NO_PATH.send(self._log.noting(scope, send))
+            await responses.NO_PATH.send(self._log.logging_send(scope, send))
         else:
-            await self._others(scope, receive, self._log.noting(scope, send))
+            await self._others(scope, receive, self._log.logging_send(scope, send))
 
 
 def build(live: Live, calls: CallHandler) -> Application:

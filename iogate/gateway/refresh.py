@@ -85,9 +85,9 @@ class Refresher:
                 store = await self._connect()
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._watch(store))
-                    group.create_task(self._announce_often(store))
-                    group.create_task(self._look_for_secrets())
-                    group.create_task(self._look_for_a_revision())
+                    group.create_task(self._announce_periodically(store))
+                    group.create_task(self._reload_secrets())
+                    group.create_task(self._recover_revision())
             except* Exception as errors:  # noqa: BLE001 - logged, and tried again
                 self._report(_first(errors))
             await asyncio.sleep(AGAIN_S)
@@ -226,7 +226,7 @@ class Refresher:
             async with asyncio.timeout(STORE_TIMEOUT_S / 2):
                 route.enabled = await store.gates.is_enabled(route.api.id)
 
-    async def _look_for_secrets(self) -> None:
+    async def _reload_secrets(self) -> None:
         """Reload the secrets of an API when one of its secret files has changed."""
         while True:
             await asyncio.sleep(LOOK_S)
@@ -244,7 +244,7 @@ class Refresher:
                         extra={"action": "api.secrets", "api": route.api.id},
                     )
 
-    async def _look_for_a_revision(self) -> None:
+    async def _recover_revision(self) -> None:
         """Load the revision of a store that was emptied and refilled between two reads of its changes."""
         while True:
             await asyncio.sleep(EMPTY_S)
@@ -252,7 +252,7 @@ class Refresher:
                 with contextlib.suppress(*BROKEN):
                     await self.reload()
 
-    async def _announce_often(self, store: Store) -> None:
+    async def _announce_periodically(self, store: Store) -> None:
         while True:
             await self._announce(store)
             await self._read_clock(store)

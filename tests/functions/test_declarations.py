@@ -1,4 +1,4 @@
-"""Functions read from source: the same as imported ones, and nothing of a module runs."""
+"""Functions read from source equal the imported ones, and no code of a module runs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("path")
-def test_what_is_read_is_what_importing_gives(tmp_path: Path) -> None:
+def test_declarations_equal_the_imported_functions(tmp_path: Path) -> None:
     name = package(tmp_path, "declared_first", first=FIRST, shared=SHARED, star=STAR)
     read = declarations.read([f"{name}.first"], tmp_path)
     assert not (tmp_path / "executed").exists()
@@ -78,7 +78,7 @@ VALUES = [None, True, 1, 1.5, "m", "x", [], [1], ["a"], {}, {"a": 1}, {"a": "b"}
 
 
 @pytest.mark.usefixtures("path")
-def test_what_is_read_accepts_the_arguments_that_importing_accepts(tmp_path: Path) -> None:
+def test_declarations_accept_the_same_arguments_as_imported_functions(tmp_path: Path) -> None:
     name = package(tmp_path, "declared_second", first=FIRST, shared=SHARED, star=STAR)
     read = declarations.read([f"{name}.first"], tmp_path)
     for function in functions.load([f"{name}.first"], tmp_path):
@@ -103,7 +103,7 @@ def test_what_is_read_accepts_the_arguments_that_importing_accepts(tmp_path: Pat
         "import iogate\n@iogate.function(**{'name': 'a'})\ndef f(): ...\n",
     ],
 )
-def test_a_source_that_does_not_tell_all_says_so(tmp_path: Path, text: str) -> None:
+def test_an_inconclusive_source_is_incomplete(tmp_path: Path, text: str) -> None:
     name = package(tmp_path, "declared_third", first=text)
     assert not declarations.read([f"{name}.first"], tmp_path).complete
     assert not (tmp_path / "executed").exists()
@@ -122,7 +122,7 @@ def test_a_source_that_does_not_tell_all_says_so(tmp_path: Path, text: str) -> N
         ),
     ],
 )
-def test_what_importing_refuses_for_its_text_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_errors_of_an_import_are_found_in_the_source(tmp_path: Path, text: str, said: str) -> None:
     name = package(tmp_path, "declared_fourth", first=text)
     with pytest.raises(InvalidFiles) as caught:
         declarations.read([f"{name}.first"], tmp_path)
@@ -130,7 +130,7 @@ def test_what_importing_refuses_for_its_text_is_refused(tmp_path: Path, text: st
     assert caught.value.code == "IOG322"
 
 
-def test_a_module_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_missing_module(tmp_path: Path) -> None:
     with pytest.raises(InvalidFiles) as caught:
         declarations.read(["nowhere.at_all"], tmp_path)
     assert caught.value.message == 'module "nowhere.at_all" of the setting functions does not exist'

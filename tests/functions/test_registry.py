@@ -1,4 +1,4 @@
-"""Functions are found where settings say, described by their signatures, and called by them."""
+"""Functions are found in the modules of the settings, described and called by their signatures."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_a_result_that_is_no_json_is_a_runtime_error() -> None:
         function.result(odd())
 
 
-def test_signatures_that_json_cannot_serve_are_refused() -> None:
+def test_signatures_that_do_not_fit_json_are_refused() -> None:
     def positional(*names: str) -> None: ...
 
     def typed(thing: Path | Function) -> None: ...
@@ -206,7 +206,7 @@ def test_signatures_that_json_cannot_serve_are_refused() -> None:
         assert message in caught.value.message
 
 
-def test_a_bad_name_or_version_is_refused_where_it_is_written() -> None:
+def test_an_invalid_name_or_version_is_refused_by_the_decorator() -> None:
     with pytest.raises(InvalidFiles, match="invalid function name 'a b'"):
         iogate.function("a b")(order)
     with pytest.raises(InvalidFiles, match="version '1' of function 'a' is not a semantic version"):
@@ -215,7 +215,7 @@ def test_a_bad_name_or_version_is_refused_where_it_is_written() -> None:
         iogate.function(order)  # type: ignore[arg-type]  # the mistake under test
 
 
-def test_the_package_offers_what_authors_need_and_nothing_else_by_accident() -> None:
+def test_the_package_exports_only_the_api_for_authors() -> None:
     assert iogate.Context is Context
     assert iogate.WorkflowError is WorkflowError
     with pytest.raises(AttributeError, match="'iogate' has no attribute 'nothing'"):

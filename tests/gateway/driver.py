@@ -1,4 +1,4 @@
-"""Drives the application in this process, and real gateways in theirs."""
+"""Driver for the application in this process, and for real gateway processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sends events to a gateway in this process, and finds what it stored."""
+"""Functions that send events to a gateway in this process, and read the stored ones."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ async def test_null_bytes_and_encodings_in_a_path_are_a_404(
         assert response.startswith(b"HTTP/1.1 404")
 
 
-async def test_head_answers_without_a_body(client: httpx.AsyncClient) -> None:
+async def test_head_responds_without_a_body(client: httpx.AsyncClient) -> None:
     for path in ("/health/live", "/health/ready", "/metrics", "/openapi.json"):
         reply = await client.head(path)
         assert (reply.status_code, reply.content) == (200, b"")
@@ -208,7 +208,7 @@ async def test_events_stream_over_the_wire_and_end(client: httpx.AsyncClient, st
     assert f'event: end\ndata: {{"uid":"{uid}","status":"cancelled"' in reply.text
 
 
-async def test_a_client_that_goes_away_leaves_the_process_well(
+async def test_the_process_survives_a_client_that_disconnects(
     client: httpx.AsyncClient, gateway: Gateway
 ) -> None:
     for _ in range(20):
@@ -220,7 +220,7 @@ async def test_a_client_that_goes_away_leaves_the_process_well(
     assert "Traceback" not in gateway.log.read_text()
 
 
-async def test_a_large_request_whose_client_goes_away_while_it_waits_is_dropped(
+async def test_a_waiting_large_request_of_a_disconnected_client_is_dropped(
     client: httpx.AsyncClient, gateway: Gateway
 ) -> None:
     slow = b"[" + b",".join([b"9e-324"] * 10_000) + b"]"
@@ -319,7 +319,7 @@ async def test_a_gateway_starts_before_its_store(tmp_path: Path) -> None:
             gateway.stop()
 
 
-def test_a_taken_port_is_said_with_what_to_do(tmp_path: Path) -> None:
+def test_the_error_of_a_port_in_use_has_a_hint(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -334,7 +334,7 @@ def test_a_taken_port_is_said_with_what_to_do(tmp_path: Path) -> None:
     assert caught.value.hint == "choose a free port with --port or the setting port"
 
 
-async def test_json_of_one_run_survives_the_way(client: httpx.AsyncClient) -> None:
+async def test_json_passes_through_a_run_unchanged(client: httpx.AsyncClient) -> None:
     value = {"n": 123456789012345678901234567890, "f": 0.1, "t": "ä\u0000\U0001f600", "l": [None, True, {}]}
     content = json.dumps(value).encode()
     uid = (await client.post("/v1/api/a/b/async", content=content)).json()["response"]["uid"]
@@ -405,7 +405,7 @@ async def test_a_client_that_sends_12_mib_before_it_reads_gets_the_413(client: h
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux ends such connections")
-async def test_a_caller_that_takes_nothing_of_a_response_is_cut(
+async def test_the_connection_of_a_caller_that_reads_nothing_is_closed(
     redis_url: str, store: Store, tmp_path: Path
 ) -> None:
     with listening() as on:

@@ -42,7 +42,7 @@ async def taken(world: World, number: int) -> None:
     assert await world.store.revisions.wait_taken(number, 5) == []
 
 
-async def test_a_new_revision_is_taken_within_a_second_and_acknowledged(world: World) -> None:
+async def test_a_new_revision_is_loaded_within_a_second_and_acknowledged(world: World) -> None:
     async with running(world):
         for number, auth in ((1, None), (2, TOKEN), (3, None)):
             assert await publish(world.store, api("a/b", auth)) == number
@@ -100,7 +100,7 @@ async def test_call_of_a_disabled_api_reads_its_own_gate_and_no_other(world: Wor
     assert [response.status for response in answers] == [401, 401, 403]
 
 
-async def test_a_revision_that_cannot_be_taken_leaves_the_last_good_one(
+async def test_the_last_good_revision_stays_live_if_a_new_one_is_invalid(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     await publish(world.store, api("a/b"))
@@ -121,7 +121,7 @@ async def test_a_revision_that_cannot_be_taken_leaves_the_last_good_one(
         assert (await world.call("c/d")).status == 202
 
 
-async def test_an_emptied_store_is_an_outage_and_no_decision(
+async def test_an_emptied_store_is_an_outage_and_deletes_no_api(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After FLUSHALL calls get 503, not 403 or 404, until a revision is applied, also the same one again."""
@@ -150,7 +150,7 @@ async def test_an_emptied_store_is_an_outage_and_no_decision(
         assert (await world.call("a/b")).status == 202
 
 
-async def test_a_store_that_is_full_ends_nobody_and_the_next_revision_is_taken(
+async def test_a_full_store_ends_no_gateway_and_the_next_revision_is_loaded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It refuses the announcement: that is repeated, and until then the gateway judges as before."""
@@ -173,7 +173,9 @@ async def test_a_store_that_is_full_ends_nobody_and_the_next_revision_is_taken(
         assert (await world.call("a/b")).status == 401
 
 
-async def test_what_an_api_lacks_is_announced_by_name(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_secrets_of_an_api_are_announced_by_name(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("ORDERS_TOKEN", raising=False)
     lacking = TokenAuth(tokens={"token": (EnvSecret(name="ORDERS_TOKEN"),)})
     await publish(world.store, api("a/b", lacking))
@@ -224,7 +226,7 @@ async def test_routes_that_did_not_change_stay_as_they_are(world: World) -> None
     assert after["a/b"].counts is before["a/b"].counts
 
 
-async def test_a_defect_is_logged_and_does_not_end_the_refreshing(
+async def test_a_defect_is_logged_and_does_not_end_the_refresh(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A record that no process of iogate wrote raises whatever it raises."""

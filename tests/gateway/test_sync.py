@@ -1,4 +1,4 @@
-"""`/sync` answers with the end of the run, or as `/async` where the end takes longer."""
+"""`/sync` responds with the end of the run, or like `/async` if the run takes longer."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_sync_past_its_deadline_is_the_202_of_async(world: World) -> None:
         assert reply.headers["preference-applied"] == "wait=0"
 
 
-async def test_a_gateway_that_ends_lets_those_who_wait_go(world: World) -> None:
+async def test_a_gateway_that_drains_ends_waits_for_runs(world: World) -> None:
     await world.publish(api("a/b"))
     asked = asyncio.create_task(world.ask("/v1/api/a/b/sync", "POST"))
     while not await world.store.runs.list(statuses=["pending"]):

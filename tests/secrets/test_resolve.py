@@ -1,4 +1,4 @@
-"""Where secrets come from, and how hashes and tokens are made."""
+"""Resolution of secrets, and generation of hashes and tokens."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def test_a_secret_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert secrets.resolve("env", "ORDERS_TOKEN") == "s3cret"
 
 
-def test_a_file_loses_its_last_line_break_and_no_more(tmp_path: Path) -> None:
+def test_only_the_last_line_break_of_a_file_is_removed(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("two\nlines \r\n", encoding="utf-8", newline="")
     assert secrets.resolve("file", "token", root=tmp_path) == "two\nlines "
 
 
-def test_a_hash_stands_for_itself() -> None:
+def test_a_hash_is_returned_unchanged() -> None:
     assert secrets.resolve("hash", "sha256:ab") == "sha256:ab"
 
 
@@ -63,7 +63,7 @@ def test_equal_passwords_with_one_salt_hash_equally_and_with_none_differently() 
     assert secrets.hash_password("123456") != secrets.hash_password("123456")
 
 
-def test_argon2_costs_what_is_recommended() -> None:
+def test_argon2_uses_the_recommended_parameters() -> None:
     assert secrets.hash_password("x", salt=b"s" * 16).startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
@@ -77,11 +77,11 @@ def test_argon2_costs_what_is_recommended() -> None:
         ("123456", 'expected "sha256:…" or "$argon2id$…"'),
     ],
 )
-def test_a_broken_hash_is_told(text: str, fault: str | None) -> None:
+def test_the_error_in_a_broken_hash_is_returned(text: str, fault: str | None) -> None:
     assert secrets.hash_fault(text) == fault
 
 
-def test_the_hashes_that_are_made_here_hold() -> None:
+def test_own_hashes_are_valid() -> None:
     assert secrets.hash_fault(secrets.hash_password("x")) is None
     assert secrets.hash_fault(secrets.hash_token("x")) is None
 

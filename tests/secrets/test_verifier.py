@@ -1,4 +1,4 @@
-"""Presented credentials are judged rightly, whatever form the accepted ones have."""
+"""Credentials are verified against accepted values of every form."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from iogate.security.password_hashing import (
 from iogate.security.secrets import Verifier
 
 
-async def test_a_token_opens_the_door_clear_hashed_or_argon2() -> None:
+async def test_a_plain_or_hashed_token_is_accepted() -> None:
     verifier = Verifier(
         {
             "shop": ("clear-token",),
@@ -45,12 +45,12 @@ async def test_a_hash_itself_is_no_credential() -> None:
     assert await Verifier({"a": (hashed,)}).token(hashed) is None
 
 
-async def test_both_secrets_hold_while_one_is_rotated_out() -> None:
+async def test_both_secrets_are_valid_during_a_rotation() -> None:
     verifier = Verifier({"token": ("old", "new")})
     assert [await verifier.token(text) for text in ("old", "new", "older")] == ["token", "token", None]
 
 
-async def test_a_password_holds_for_its_own_user_only() -> None:
+async def test_a_password_is_valid_only_for_its_user() -> None:
     verifier = Verifier({"ann": ("one",), "bob": (secrets.hash_password("two"),)})
     assert await verifier.password("ann", "one") == "ann"
     assert await verifier.password("bob", "two") == "bob"
@@ -90,7 +90,7 @@ def cheap(text: str, *, memory_kib: int = 64, passes: int = 1) -> str:
     ).decode()
 
 
-async def test_each_wrong_login_costs_what_one_of_the_costliest_user_costs(computed: list[int]) -> None:
+async def test_each_wrong_login_takes_the_work_of_the_costliest_user(computed: list[int]) -> None:
     rotated = (cheap("old", memory_kib=1024, passes=3), cheap("new", memory_kib=2048, passes=2))
     verifier = Verifier(
         {"ann": ("clear",), "bob": (cheap("two"),), "eve": rotated, "tom": (cheap("x", memory_kib=4096),)}
@@ -150,7 +150,7 @@ def test_an_ipv6_customer_is_one_address_and_addresses_are_bounded() -> None:
     assert len(hashing._failures) == ADDRESSES
 
 
-async def test_computations_that_nobody_waits_for_keep_their_place_and_too_many_are_refused() -> None:
+async def test_abandoned_computations_keep_their_slot_and_too_many_are_refused() -> None:
     hashing = Hashing()
     release = threading.Event()
     waiting = [asyncio.create_task(hashing.run(release.wait, 10)) for _ in range(AT_ONCE + WAITING)]
@@ -191,7 +191,7 @@ async def test_a_right_password_is_hashed_once_a_minute_and_a_wrong_one_each_tim
     assert computed.count(b"twice") == 2
 
 
-async def test_many_judgements_at_once_do_not_stop_the_loop() -> None:
+async def test_many_verifications_at_once_do_not_block_the_loop() -> None:
     verifier = Verifier({"bob": (secrets.hash_password("two"),)})
     ticks = 0
 

@@ -1,4 +1,4 @@
-"""What attacks need: gateways in this process, and real workers on a real store."""
+"""Fixtures for attacks: gateways in this process, and real workers on a real store."""
 
 from tests.gateway.conftest import world
 from tests.worker.conftest import site

@@ -1,4 +1,4 @@
-"""What a script cannot do: each attack is refused or bounded, by setting."""
+"""Confinement of scripts: each attack is refused or bounded, depending on the settings."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ async def test_no_process_gains_privileges() -> None:
         assert (await do(effects, shell("grep NoNewPrivs /proc/self/status"))).output == "NoNewPrivs:\t1\n"
 
 
-async def test_what_leaves_its_session_and_clears_its_environment_is_cancelled(tmp_path: Path) -> None:
+async def test_a_process_that_leaves_its_session_and_environment_is_killed(tmp_path: Path) -> None:
     """`env -i setsid` was found by neither group nor environment."""
     file = tmp_path / "pids"
     code = f"""

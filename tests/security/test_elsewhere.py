@@ -1,4 +1,4 @@
-"""Functions that were fetched from elsewhere: what of their caller, and of its network, they reach."""
+"""Fetched functions: their access to data and network of the caller."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_environments_and_command_lines_show_no_secret(
 
 @PROC
 @ROOT
-def test_a_concealed_process_is_read_by_nobody_of_its_user() -> None:
+def test_processes_of_the_same_user_cannot_read_a_concealed_process() -> None:
     """A script of the worker's user reads neither its environment nor its memory."""
     code = (
         "import ctypes, os, time; from iogate.supervision.handover import conceal; os.setuid(65534)\n"
@@ -110,7 +110,7 @@ def test_the_secrets_of_workers_are_those_that_settings_name() -> None:
     assert secret_variables(settings) == ("A_KEY", "SINK")
 
 
-def test_a_child_gets_what_every_process_needs_and_what_is_named() -> None:
+def test_a_child_gets_the_base_variables_and_the_named_ones() -> None:
     environment = {"PATH": "p", "LC_ALL": "C", "https_proxy": "x", "AWS_KEY": "k", "AWS": "a", "ONE": "1"}
     assert handover.minimal(environment) == {"PATH": "p", "LC_ALL": "C", "https_proxy": "x"}
     assert handover.minimal(environment, ("ONE", "AWS_*")) == {

@@ -279,7 +279,7 @@ async def test_forged_gates_open_no_api_and_stop_no_gateway(forger: Forger, site
 @pytest.mark.parametrize(
     ("field", "value"), [("number", "x"), ("number", "9" * 5000), ("digest", b"\xff"), ("digest", "")]
 )
-async def test_a_live_record_that_is_none_stops_no_gateway(
+async def test_an_invalid_live_record_stops_no_gateway(
     forger: Forger, site: Site, field: str, value: str | bytes
 ) -> None:
     async with httpx.AsyncClient(base_url=forger.gateway.url, timeout=10) as client:

@@ -1,4 +1,4 @@
-"""Whoever writes to the bus in Redis stops neither the matcher nor a courier: who listens is served."""
+"""An attacker who writes to the bus in Redis stops neither the matcher nor the delivery of events."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ ATTACKS: dict[str, Attack] = {
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-async def test_what_an_outsider_wrote_on_the_bus_holds_up_nobody(site: Site, name: str) -> None:
+async def test_foreign_data_on_the_bus_blocks_no_run(site: Site, name: str) -> None:
     await site.publish(workflow("hears", {"paid": listen()}))
     worker = await site.worker()
     uid = await site.call("hears")
@@ -82,7 +82,7 @@ async def test_what_an_outsider_wrote_on_the_bus_holds_up_nobody(site: Site, nam
 
 
 @pytest.mark.parametrize("key", [keys.WANTED, keys.INBOX])
-async def test_a_run_whose_keys_are_another_s_holds_up_no_other_run(site: Site, key: str) -> None:
+async def test_a_run_with_foreign_keys_blocks_no_other_run(site: Site, key: str) -> None:
     await site.publish(workflow("hears", {"paid": listen()}))
     await site.worker()
     touched, other = await site.call("hears"), await site.call("hears")
@@ -93,7 +93,7 @@ async def test_a_run_whose_keys_are_another_s_holds_up_no_other_run(site: Site, 
     assert (await site.ended(other, 4)).status == "completed"
 
 
-async def test_what_is_no_event_leaves_an_outbox(site: Site) -> None:
+async def test_invalid_events_are_removed_from_an_outbox(site: Site) -> None:
     async with SinkServer(deque()) as sink:
         await site.publish(says(1))
         junk = (b"junk", b'{"id": 5}', b'{"id": "1", "data": "\xff\xfe"}', b'{"data": ' + DEEP)
@@ -105,7 +105,7 @@ async def test_what_is_no_event_leaves_an_outbox(site: Site) -> None:
 
 
 @pytest.mark.parametrize("key", [keys.SINKS, f"{keys.SINK}audit", f"{keys.OUTBOX}audit"])
-async def test_what_stands_in_the_place_of_a_sink_holds_up_neither_runs_nor_other_sinks(
+async def test_a_foreign_value_in_place_of_a_sink_blocks_neither_runs_nor_other_sinks(
     site: Site, key: str
 ) -> None:
     async with SinkServer() as sink, SinkServer() as other:
@@ -119,7 +119,7 @@ async def test_what_stands_in_the_place_of_a_sink_holds_up_neither_runs_nor_othe
         await until(lambda: bool(sink.taken), what="events at the sink")
 
 
-async def test_numbers_that_are_none_beside_an_outbox_hold_up_no_event(site: Site) -> None:
+async def test_invalid_numbers_beside_an_outbox_block_no_event(site: Site) -> None:
     async with SinkServer() as sink:
         await site.publish(says(5))
         await site.store.call("HSET", f"{keys.SINK}audit", "gone", "x", "until", "y", "owner", b"\xff")

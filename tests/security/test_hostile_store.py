@@ -1,4 +1,4 @@
-"""Whoever writes to Redis makes no worker run a thing, and harms no run but those that he touches."""
+"""An attacker who writes to Redis cannot execute anything, and harms only the runs that he changes."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ async def test_a_worker_survives_what_it_finds_and_others_runs_go_on(site: Site,
 
 
 @pytest.mark.parametrize("key", [keys.TIMERS, keys.LEASES, keys.SUSPECTS])
-async def test_what_stands_where_a_place_of_runs_belongs_goes_and_they_are_put_back(
+async def test_a_foreign_value_in_place_of_a_queue_is_removed_and_runs_are_restored(
     site: Site, key: str
 ) -> None:
     await site.publish(BEHIND, NOOP)
@@ -152,7 +152,7 @@ async def test_what_stands_where_a_place_of_runs_belongs_goes_and_they_are_put_b
     assert worker.process.poll() is None
 
 
-async def test_a_run_whose_frames_are_gone_is_not_started_anew(site: Site) -> None:
+async def test_a_run_without_its_frames_is_not_started_again(site: Site) -> None:
     """What it has done would happen again."""
     await site.publish(BEHIND)
     worker = await site.worker()
@@ -173,7 +173,7 @@ async def test_a_run_whose_frames_are_gone_is_not_started_anew(site: Site) -> No
     assert worker.process.poll() is None
 
 
-async def test_what_is_published_by_others_deafens_no_one(site: Site) -> None:
+async def test_foreign_messages_do_not_break_subscriptions(site: Site) -> None:
     """A message that is no text once ended the listening for good; each call then waited for a poll."""
     await site.publish(NOOP)
     worker = await site.worker()

@@ -1,4 +1,4 @@
-"""Seals are HMAC-SHA256 byte for byte and hold for one purpose; a key that cannot be read is reported."""
+"""Seals equal HMAC-SHA256 and are valid for one purpose; invalid keys are reported."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_no_key_is_shown() -> None:
     assert re.fullmatch("[0-9a-f]{12}", ring.ids[0])
 
 
-def test_a_pair_signs_what_its_public_key_verifies() -> None:
+def test_the_public_key_of_a_pair_verifies_its_signatures() -> None:
     (private, public), (_, other) = generate_pair(), generate_pair()
     assert re.fullmatch(r"ed25519-private:[A-Za-z0-9_-]{43}", private)
     assert re.fullmatch(r"ed25519:[A-Za-z0-9_-]{43}", public)
@@ -120,7 +120,7 @@ def test_a_pair_signs_what_its_public_key_verifies() -> None:
         "A" * 43,
     ],
 )
-def test_a_publish_key_that_cannot_be_read_is_told_and_not_shown(text: str) -> None:
+def test_an_invalid_publish_key_is_reported_without_showing_it(text: str) -> None:
     with pytest.raises(Misused) as caught:
         Keyring(publish_key=text)
     assert caught.value.code == "IOG675"
@@ -131,7 +131,7 @@ def test_a_publish_key_that_cannot_be_read_is_told_and_not_shown(text: str) -> N
 
 
 @pytest.mark.parametrize("text", ["", "ed25519:", "ed25519:" + "A" * 42, "ed25519-private:" + "A" * 43])
-def test_a_publisher_that_cannot_be_read_is_told(text: str) -> None:
+def test_an_invalid_publisher_is_reported(text: str) -> None:
     with pytest.raises(Misused) as caught:
         Keyring(publishers=[text])
     assert caught.value.message == (
@@ -139,7 +139,7 @@ def test_a_publisher_that_cannot_be_read_is_told(text: str) -> None:
     )
 
 
-def test_nobody_signs_a_revision_that_his_own_publishers_refuse() -> None:
+def test_a_revision_that_the_own_publishers_would_refuse_is_not_signed() -> None:
     (private, public), (stranger, _) = generate_pair(), generate_pair()
     for ring, given in (
         (Keyring((LINK_KEY,), publishers=[public]), "is not set"),

@@ -1,4 +1,4 @@
-"""What lies in a project's folder takes over no process of iogate's."""
+"""Files in a project's folder cannot take over processes of iogate."""
 
 from __future__ import annotations
 

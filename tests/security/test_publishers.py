@@ -1,4 +1,4 @@
-"""Revisions of a publisher with an Ed25519 key: `apply` needs no link_key, which signs none any more."""
+"""Revisions signed by a publisher with an Ed25519 key, for which `apply` needs no link_key."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ do:
 """
 
 
-async def test_gateways_and_workers_with_publishers_take_what_these_publish_alone(
+async def test_gateways_and_workers_accept_only_revisions_of_their_publishers(
     site: Site, tmp_path: Path
 ) -> None:
     (private, public), (_, spare), (stranger, _) = generate_pair(), generate_pair(), generate_pair()
@@ -187,7 +187,7 @@ def test_commands_without_the_package_say_what_to_install(cli: Cli, monkeypatch:
         )
 
 
-def test_a_bad_key_is_told_by_the_command_line_and_not_shown(
+def test_the_command_line_reports_an_invalid_key_without_showing_it(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cli.write("apis.d/test.yaml", API)

@@ -1,4 +1,4 @@
-"""A writer to the store gets no data of his own into a run, and stops no process with what he leaves."""
+"""An attacker who writes to the store cannot change the data of runs or stop processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refused objects are shown to operators, whatever a writer does to their counts; keys rotate under links."""
+"""Refused objects are reported to operators reliably; keys rotate while links stay valid."""
 
 from __future__ import annotations
 

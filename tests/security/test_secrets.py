@@ -1,4 +1,4 @@
-"""No secret of a workflow comes to where people or other programs read it, and hiding harms nothing else."""
+"""Secrets of workflows never appear in output for people or programs; redaction changes nothing else."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_a_secret_is_hidden_in_any_letter_case_and_shell_quoting(secret: str) ->
         assert backslashed not in redactor.text(f"x{backslashed}y")
 
 
-def test_a_secret_whose_escapes_a_shell_has_acted_on_is_hidden() -> None:
+def test_a_secret_with_escapes_that_a_shell_has_interpreted_is_redacted() -> None:
     """The `echo` of dash writes a line break for a backslash and an n."""
     assert Redactor([r"one\ntwo\tthree\\x"]).text("a one\ntwo\tthree\\x b") == f"a {HIDDEN} b"
 
@@ -265,7 +265,7 @@ def tell() -> None:
 """
 
 
-async def test_what_a_function_prints_is_redacted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_output_of_a_function_is_redacted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_KEY", "sw0rdfish-and-more")
     (site.folder / "printing.py").write_text(PRINTING)
     await site.publish(workflow("prints", {"tell": {"call": "tell:1.0.0@default"}}))

@@ -1,4 +1,4 @@
-"""The access lists of `docs/operations/store-access.md`: enough for honest work, and nothing more."""
+"""The access lists of `docs/operations/store-access.md`: sufficient for regular work, and nothing more."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def iogate(root: Path, store: str, *arguments: str) -> subprocess.CompletedProce
 
 
 @pytest.mark.timeout(90)
-def test_honest_work_needs_nothing_more(guarded: Server, tmp_path: Path) -> None:
+def test_regular_work_needs_no_other_permissions(guarded: Server, tmp_path: Path) -> None:
     """A gateway, a worker, the command line and a reader, each with its own user: nothing is denied."""
     write_project(tmp_path)
     (tmp_path / "iogate.yaml").write_text("events: {auth: none}\n")

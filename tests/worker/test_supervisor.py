@@ -69,7 +69,7 @@ async def supervisor(exits: list[Exit]) -> AsyncIterator[Supervisor]:
         yield kept
 
 
-async def test_supervisor_replaces_a_killed_child_and_names_each_life_anew(
+async def test_supervisor_restarts_a_killed_child_with_a_new_identity(
     supervisor: Supervisor, exits: list[Exit]
 ) -> None:
     supervisor.add(Child(name="sleeper", command=SLEEP))
@@ -93,7 +93,7 @@ async def test_supervisor_kills_a_child_that_stops_ticking(
     assert (exits[0].reason, exits[0].code, exits[0].silent_s) == ("hung", -9, 0.5)
 
 
-async def test_supervisor_tells_who_is_silent_who_starts_and_not_who_ends(
+async def test_supervisor_reports_silent_and_starting_children_but_no_stopping_ones(
     supervisor: Supervisor, exits: list[Exit], tmp_path: Path
 ) -> None:
     hang = tmp_path / "hang"
@@ -110,7 +110,7 @@ async def test_supervisor_tells_who_is_silent_who_starts_and_not_who_ends(
     await asyncio.gather(supervisor.remove("mute"), until(lambda: supervisor.silences().keys() == {"ticker"}))
 
 
-async def test_supervisor_starts_a_child_of_one_life_once_however_it_ends(
+async def test_supervisor_never_restarts_a_child_with_once(
     supervisor: Supervisor, exits: list[Exit], caplog: pytest.LogCaptureFixture
 ) -> None:
     supervisor.add(Child(name="once", command=SLEEP, once=True))
@@ -141,7 +141,7 @@ async def test_supervisor_scales_named_children_up_and_down(supervisor: Supervis
     assert set(supervisor.pids()) == {"worker-1"}
 
 
-async def test_supervisor_leaves_a_child_alone_that_is_done_and_must_not_restart(
+async def test_supervisor_does_not_restart_a_finished_child_without_restart(
     supervisor: Supervisor, exits: list[Exit]
 ) -> None:
     done = Child(name="once", command=(sys.executable, "-I", "-S", "-c", ""), restart=False)
@@ -188,7 +188,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-async def test_supervisor_leaves_no_orphan_however_it_ends(number: signal.Signals) -> None:
+async def test_supervisor_leaves_no_orphans(number: signal.Signals) -> None:
     parent = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PARENT, stdout=asyncio.subprocess.PIPE
     )
@@ -201,7 +201,7 @@ async def test_supervisor_leaves_no_orphan_however_it_ends(number: signal.Signal
     assert code == (0 if number == signal.SIGTERM else -9)
 
 
-async def test_one_wish_that_arrives_twice_is_no_second_signal() -> None:
+async def test_one_request_that_arrives_twice_is_not_a_second_signal() -> None:
     """`make` passes on the signal that its whole group got: children still end in their own time."""
     parent = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PARENT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -215,7 +215,7 @@ async def test_one_wish_that_arrives_twice_is_no_second_signal() -> None:
     assert b"second signal" not in said
 
 
-async def test_an_echo_of_the_signal_after_the_children_have_ended_kills_nobody() -> None:
+async def test_an_echo_of_the_signal_after_the_end_of_the_children_is_ignored() -> None:
     """It comes as late as it may: when the process has nothing left to do but to end."""
     parent = await asyncio.create_subprocess_exec(
         sys.executable,

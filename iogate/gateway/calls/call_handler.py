@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from iogate.errors import IogateError, Unreachable
 from iogate.gateway.http import body, responses
-from iogate.gateway.http.origins import FOREIGN, is_unasked
+from iogate.gateway.http.origins import CROSS_ORIGIN, has_only_ambient_credentials
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response
 from iogate.gateway.runs.completion import sync_response
 from iogate.gateway.validation import call_input
@@ -70,11 +70,11 @@ class CallHandler:
         live = self._live
         table = live.table
         if table is None:
-            await responses.NO_REVISION.send(live.access_log.noting(scope, send))
+            await responses.NO_REVISION.send(live.access_log.logging_send(scope, send))
             return
         found = table.paths.get(scope["raw_path"])
         if found is None:
-            await responses.NO_ROUTE.send(live.access_log.noting(scope, send))
+            await responses.NO_ROUTE.send(live.access_log.logging_send(scope, send))
             return
         route, sync = found
         unread = True
@@ -100,7 +100,7 @@ class CallHandler:
                     response = stored
                 else:
                     # Measured before a call to /sync waits for the end of its run.
-                    route.counts.took(time.perf_counter() - started)
+                    route.counts.observe(time.perf_counter() - started)
                     response = await self._accepted(stored, headers, sync=sync)
         except HTTPError as failed:
             response = failed.response
@@ -113,7 +113,7 @@ class CallHandler:
                 scope, response.status, code=response.code, api=route.api.id, started_s=started
             )
             if unread:
-                await body.let_finish(response, scope, receive)
+                await body.drain_before_error(response, scope, receive)
         elif live.access_log.all:
             live.access_log.note(scope, response.status, api=route.api.id, started_s=started)
         if live.draining.is_set():
@@ -128,10 +128,10 @@ class CallHandler:
             return route.refuse_verb(verb)
         if sum(map(len, headers)) + sum(map(len, headers.values())) > MAX_HEADERS:
             return responses.HEADERS_TOO_LARGE
-        if self._live.origins.is_foreign(headers) and is_unasked(
+        if self._live.origins.is_cross_origin(headers) and has_only_ambient_credentials(
             headers, open_to_all=route.authenticator.opens_to_all
         ):
-            return FOREIGN
+            return CROSS_ORIGIN
         # Before the credentials are checked, since that may take 30 ms of processor time.
         return route.check_rate()
 
@@ -221,7 +221,7 @@ class CallHandler:
             if verdict.replayed:
                 route.counts.replayed += 1
             elif route.bucket is not None:
-                route.bucket.took()
+                route.bucket.take()
             route.counts.accepted += 1
             return verdict
         return _refused(route, verdict)
@@ -267,7 +267,7 @@ def _refused(route: Route, refusal: Refusal) -> Response:
             return responses.STALE
         case "rate":
             if route.bucket is not None:
-                route.bucket.refused(refusal.retry_after_s)
+                route.bucket.block(refusal.retry_after_s)
             return responses.too_many("The interface is called too often", refusal.retry_after_s)
         case "queue_full":
             return responses.too_many("Too many runs of the interface are waiting", refusal.retry_after_s)

@@ -25,7 +25,7 @@ _PROBED = ("GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT")
 
 
 class Bucket:
-    """Token bucket of one gateway for the rate limit of an API: refuses early what the store would refuse.
+    """Token bucket of one gateway for the rate limit of an API; refuses calls before the store has to.
 
     The store counts the calls of all gateways and decides; a bucket that is empty for one gateway is empty
     for all of them.
@@ -47,11 +47,11 @@ class Bucket:
         # Tolerance for the difference between two clocks.
         return 0.0 if self._left >= 0.99 else (1.0 - self._left) / self._rate
 
-    def took(self) -> None:
+    def take(self) -> None:
         """Count an accepted call."""
         self._left -= 1.0
 
-    def refused(self, retry_after_s: float) -> None:
+    def block(self, retry_after_s: float) -> None:
         """Refuse calls until the store allows them again."""
         self._until_s = time.monotonic() + retry_after_s
 

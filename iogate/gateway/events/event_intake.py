@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from iogate.errors import Unreachable
 from iogate.gateway.authentication.authenticator import Authenticator
 from iogate.gateway.http import body, responses
-from iogate.gateway.http.origins import FOREIGN, is_unasked
+from iogate.gateway.http.origins import CROSS_ORIGIN, has_only_ambient_credentials
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response
 from iogate.gateway.live import STORE_TIMEOUT_S
 from iogate.gateway.validation import call_input
@@ -94,7 +94,7 @@ class EventIntake:
             live.events.refuse(response.code)
             live.access_log.note(scope, response.status, code=response.code)
             if unread:
-                await body.let_finish(response, scope, receive)
+                await body.drain_before_error(response, scope, receive)
         else:
             live.access_log.note(scope, response.status)
         if live.draining.is_set():
@@ -119,10 +119,10 @@ class EventIntake:
             return responses.not_allowed(verb[:20], "POST"), ""
         if sum(map(len, headers)) + sum(map(len, headers.values())) > MAX_HEADERS:
             return responses.HEADERS_TOO_LARGE, ""
-        if self._live.origins.is_foreign(headers) and is_unasked(
+        if self._live.origins.is_cross_origin(headers) and has_only_ambient_credentials(
             headers, open_to_all=authenticator.opens_to_all
         ):
-            return FOREIGN, ""
+            return CROSS_ORIGIN, ""
         kind, name = await authenticator.identify(headers, repeated, scope["client"])
         return None, f"{kind} {name}"
 

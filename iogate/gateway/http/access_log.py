@@ -57,7 +57,7 @@ class AccessLog:
         level = logging.WARNING if status >= 500 else logging.INFO
         log.log(level, "%s %s %d", scope["method"][:20], _path(scope["raw_path"]), status, extra=facts)
 
-    def noting(self, scope: HTTPScope, send: Send) -> Send:
+    def logging_send(self, scope: HTTPScope, send: Send) -> Send:
         """Return a `send` that also logs the response."""
         if self.off:
             return send

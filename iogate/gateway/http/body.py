@@ -174,7 +174,7 @@ def length(headers: Mapping[bytes, bytes]) -> int | None:
     return int(value) if value.isdigit() and len(value) < 19 else None
 
 
-async def let_finish(response: ErrorResponse, scope: HTTPScope, receive: Receive) -> None:
+async def drain_before_error(response: ErrorResponse, scope: HTTPScope, receive: Receive) -> None:
     """Drain the unread body of a request before its error response, unless that closes the connection."""
     if scope["method"] != "GET" and CLOSE not in response.headers:
         await drain(receive, dict(scope["headers"]))

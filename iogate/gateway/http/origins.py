@@ -17,7 +17,7 @@ from iogate.gateway.http.responses import ErrorResponse, Response
 if TYPE_CHECKING:
     from litestar.types import Send
 
-FOREIGN: Final = ErrorResponse(
+CROSS_ORIGIN: Final = ErrorResponse(
     403,
     "requestError.forbidden",
     "A page of another origin sent this request; the setting cors of the gateway allows origins",
@@ -44,7 +44,7 @@ class Origins:
     def allows(self, origin: bytes) -> bool:
         return self._all or origin.lower() in self._allowed
 
-    def is_foreign(self, headers: Mapping[bytes, bytes]) -> bool:
+    def is_cross_origin(self, headers: Mapping[bytes, bytes]) -> bool:
         """Tell whether a page of an origin that is not allowed made the browser send this request."""
         site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
         if site is None and origin is None:
@@ -97,7 +97,7 @@ class Origins:
         return sending
 
 
-def is_unasked(headers: Mapping[bytes, bytes], *, open_to_all: bool) -> bool:
+def has_only_ambient_credentials(headers: Mapping[bytes, bytes], *, open_to_all: bool) -> bool:
     """Tell whether a request has no credentials except those that a browser adds by itself."""
     scheme = headers.get(b"authorization", b"")[:6].lower()
     if scheme == b"basic ":
@@ -105,7 +105,7 @@ def is_unasked(headers: Mapping[bytes, bytes], *, open_to_all: bool) -> bool:
     return open_to_all and not scheme and b"token" not in headers and b"user" not in headers
 
 
-def is_visit(headers: Mapping[bytes, bytes]) -> bool:
+def is_navigation(headers: Mapping[bytes, bytes]) -> bool:
     """Tell whether the browser navigates to the response as a page of its own, as for a link."""
     return headers.get(b"sec-fetch-dest") == b"document" and headers.get(b"sec-fetch-mode") == b"navigate"
 

@@ -29,7 +29,7 @@ _encode = msgspec.json.Encoder(order=None, decimal_format="number").encode
 
 
 class Response:
-    """A complete response, whose ASGI messages are built once and may be sent any number of times."""
+    """A complete response with prebuilt ASGI messages, which may be sent any number of times."""
 
     __slots__ = ("_body", "_start", "content", "headers", "status")
 

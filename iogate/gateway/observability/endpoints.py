@@ -64,6 +64,7 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
 
     @route("/openapi.json", http_method=_READ, sync_to_thread=False)
     def interfaces() -> Response[bytes]:
+        """Respond with the OpenAPI document. Raises HTTPError: a 503 without a revision."""
         table = live.table
         if table is None:
             raise HTTPError(NO_REVISION)

@@ -32,7 +32,7 @@ class Counts(msgspec.Struct):
     buckets: list[int] = msgspec.field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
     seconds: float = 0.0
 
-    def took(self, seconds: float) -> None:
+    def observe(self, seconds: float) -> None:
         """Record the duration of an accepted call."""
         self.buckets[bisect_left(BOUNDS_S, seconds)] += 1
         self.seconds += seconds
@@ -113,7 +113,7 @@ class _Scrape(Collector):
             "iogate_calls_replayed", "Accepted calls whose idempotency key had a run already", labels=["api"]
         )
         refused = CounterMetricFamily("iogate_calls_refused", "Calls refused", labels=["api", "code"])
-        took = HistogramMetricFamily(
+        duration = HistogramMetricFamily(
             "iogate_accept_seconds", "Time from the request's head to its acceptance", labels=["api"]
         )
         for api, counts in self._processes.apis.items():
@@ -125,8 +125,8 @@ class _Scrape(Collector):
             for bound, number in zip((*map(str, BOUNDS_S), "+Inf"), counts.buckets, strict=True):
                 total += number
                 buckets.append((bound, float(total)))
-            took.add_metric([api], buckets, counts.seconds)
-        yield from (accepted, replayed, refused, took)
+            duration.add_metric([api], buckets, counts.seconds)
+        yield from (accepted, replayed, refused, duration)
         yield from self._of_events()
         runs = GaugeMetricFamily("iogate_runs", "Runs in the store", labels=["status"])
         for status, number in self._runs.items():

@@ -17,7 +17,7 @@ from litestar.response import Stream
 from iogate.errors import Unreachable
 from iogate.gateway.authentication import authenticator, equal_work
 from iogate.gateway.http.litestar_responses import to_litestar
-from iogate.gateway.http.origins import FOREIGN, is_unasked, is_visit
+from iogate.gateway.http.origins import CROSS_ORIGIN, has_only_ambient_credentials, is_navigation
 from iogate.gateway.http.responses import (
     NO_REVISION,
     NO_RUN,
@@ -85,6 +85,7 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
 
     @route("/v1/runs/{uid:str}/events", http_method=_READ)
     async def follow(request: Request[Any, Any, Any]) -> Response[Any]:
+        """Respond with the event stream of a run. Raises HTTPError: a 401, 403, 404, 429 or 503."""
         uid = str(request.path_params["uid"])
         access = await _authorize(live, request, uid)
         if not access.whole:
@@ -108,6 +109,7 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
 
     @post("/v1/runs/{uid:str}/cancel", status_code=202)
     async def cancel(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """Cancel a run. Raises HTTPError: a 401, 403, 404, 409 or 503."""
         uid = str(request.path_params["uid"])
         access = await _authorize(live, request, uid)
         if not access.whole:
@@ -188,13 +190,13 @@ def _check_origin(live: Live, method: str, headers: Mapping[bytes, bytes], signa
 
     A user may follow a link to a run, and a page that has the signed link may show the run.
     """
-    if not live.origins.is_foreign(headers):
+    if not live.origins.is_cross_origin(headers):
         return
     reads = method in ("GET", "HEAD")
-    if reads and (signature is not None or is_visit(headers)):
+    if reads and (signature is not None or is_navigation(headers)):
         return
-    if is_unasked(headers, open_to_all=True):
-        raise HTTPError(FOREIGN)
+    if has_only_ambient_credentials(headers, open_to_all=True):
+        raise HTTPError(CROSS_ORIGIN)
 
 
 def _limited(live: Live, run: RunView) -> bool:

@@ -87,7 +87,10 @@ class _Walk:
         self.divisions_each = 0
 
     def visit(self, schema: Any, *, each: bool, depth: int, references: tuple[str, ...]) -> None:
-        """Count a schema and its subschemas; `references` are the `$ref` being expanded."""
+        """Count a schema and its subschemas; `references` are the `$ref` being expanded.
+
+        Raises _Unbounded.
+        """
         self.depth = max(self.depth, depth)
         self._count(1, each=each)
         if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""Credentials: which are taken, which are absent, wrong or contradict, and nothing gets by."""
+"""Credentials: accepted, missing, wrong and contradictory ones."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def test_right_credentials_name_their_caller(
         (EITHER, [], "Token or User/Password is required"),
     ],
 )
-async def test_absent_credentials_are_asked_for(
+async def test_missing_credentials_are_a_401_with_a_challenge(
     how: Auth, headers: list[tuple[bytes, bytes]], message: str
 ) -> None:
     with pytest.raises(MissingCredentials) as caught:
@@ -120,7 +120,7 @@ async def test_absent_credentials_are_asked_for(
         (EITHER, [(b"token", b"x")], "Token is invalid"),
     ],
 )
-async def test_wrong_credentials_open_nothing(
+async def test_wrong_credentials_are_a_401(
     how: Auth, headers: list[tuple[bytes, bytes]], message: str
 ) -> None:
     with pytest.raises(InvalidCredentials) as caught:
@@ -213,7 +213,7 @@ def test_headers_with_credentials_never_reach_a_run() -> None:
     assert {b"user", b"password"} <= Authenticator(USERS).stripped
 
 
-async def test_300_wrong_logins_are_429s_that_delay_no_right_one(world: World) -> None:
+async def test_300_wrong_logins_get_429s_and_delay_no_right_one(world: World) -> None:
     await world.publish(api("u/u", USER))
     wrong = {"user": "iolinker", "password": "wrong"}
     floods = [asyncio.create_task(world.call("u/u", **wrong)) for _ in range(300)]

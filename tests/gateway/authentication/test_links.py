@@ -1,4 +1,4 @@
-"""A signed link opens one run until it expires, and nothing else."""
+"""A signed link gives access to one run until it expires."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def signature(links: Links, uid: str = UID, expires_s: float = 1000.0) -> str:
     return sig
 
 
-def test_a_signature_holds_until_its_expiry() -> None:
+def test_a_signature_is_valid_until_its_expiry() -> None:
     links = Links("key")
     sig = signature(links)
     assert links.scope(UID, sig, 999) == "read"
@@ -24,7 +24,7 @@ def test_a_signature_holds_until_its_expiry() -> None:
     assert links.scope(UID, sig, 1001) is None
 
 
-def test_a_signature_holds_for_its_scope() -> None:
+def test_a_signature_is_valid_for_its_scope() -> None:
     links = Links("key")
     cancelling = links.location(UID, 1000, "cancel").decode().partition("?sig=")[2]
     assert links.scope(UID, cancelling, 999) == "cancel"
@@ -37,7 +37,7 @@ def test_a_link_of_a_release_without_scopes_only_reads() -> None:
     assert Links("key").scope(UID, "AAAAA-gHd0k7IHSWIF14I273aGKLRfNxZg", 999) == "read"
 
 
-def test_a_signature_holds_for_its_uid_and_key_alone() -> None:
+def test_a_signature_is_valid_only_for_its_uid_and_key() -> None:
     sig = signature(Links("key"))
     assert Links("key").scope(UID[:-1] + "7", sig, 0) is None
     assert Links("other").scope(UID, sig, 0) is None
@@ -45,11 +45,11 @@ def test_a_signature_holds_for_its_uid_and_key_alone() -> None:
 
 
 @pytest.mark.parametrize("sig", ["", "=", "x", "ä", "A" * 34, "%00", "\ud800", "A" * 100_000])
-def test_malformed_signatures_open_nothing(sig: str) -> None:
+def test_malformed_signatures_are_invalid(sig: str) -> None:
     assert Links("key").scope(UID, sig, 0) is None
 
 
-def test_every_changed_character_breaks_a_signature() -> None:
+def test_every_changed_character_invalidates_a_signature() -> None:
     links = Links("key")
     sig = signature(links)
     for place, character in enumerate(sig[:-1]):

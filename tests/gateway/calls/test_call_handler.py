@@ -1,4 +1,4 @@
-"""A call is judged in the order of the contract, and answered 202 once the store holds its run."""
+"""A call is checked in the order of the contract, and gets a 202 after its run is stored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def stored(world: World, uid: str) -> Any:
     return json.loads(run.input)
 
 
-async def test_the_calls_of_the_contract_answer_to_the_letter(world: World) -> None:
+async def test_calls_of_the_contract_get_its_exact_responses(world: World) -> None:
     await world.publish(
         api("iolinker/test"),
         api("admin/test", TOKEN),
@@ -69,7 +69,7 @@ async def test_a_202_carries_a_link_the_revision_and_no_store(world: World) -> N
     assert (await world.ask(reply.headers["location"])).json["uid"] == reply.uid
 
 
-async def test_the_first_check_that_fails_answers(world: World) -> None:
+async def test_the_first_failed_check_determines_the_response(world: World) -> None:
     """Each call below breaks everything from its own check on."""
     limits = Limits(body=100, rate=0.001, burst=1)
     named = api("a/b", TOKEN, verbs=("POST",), limits=limits, input_schema=SCHEMA)
@@ -177,7 +177,7 @@ async def test_a_query_string_is_the_input_of_a_get(world: World, query: str, va
     assert await stored(world, reply.uid) == value
 
 
-async def test_a_get_that_does_not_fit_says_where(world: World) -> None:
+async def test_an_invalid_get_names_the_place_of_the_error(world: World) -> None:
     await world.publish(api("a/b", input_schema=SCHEMA))
     reply = await world.ask("/v1/api/a/b/async?sku=1&qty=many")
     assert reply.status == 400
@@ -297,7 +297,7 @@ async def test_a_full_queue_is_a_429(world: World) -> None:
     assert replies[2].message.startswith("Too many runs of the interface are waiting; retry in")
 
 
-async def test_a_stale_revision_is_judged_again_by_the_live_one(world: World) -> None:
+async def test_a_call_of_a_stale_revision_is_validated_again_by_the_live_one(world: World) -> None:
     await world.publish(api("a/b"), api("gone/x"))
     await publish(world.store, api("a/b", TOKEN))
     reply = await world.call("a/b")
@@ -305,13 +305,13 @@ async def test_a_stale_revision_is_judged_again_by_the_live_one(world: World) ->
     assert (await world.call("gone/x")).status == 404
 
 
-async def test_a_deleted_api_is_not_accepted_by_a_gateway_that_slept(world: World) -> None:
+async def test_a_gateway_that_is_behind_does_not_accept_calls_of_a_deleted_api(world: World) -> None:
     await world.publish(api("a/b"), api("gone/x"))
     await publish(world.store, api("a/b"))
     assert (await world.call("gone/x")).status in (403, 404)
 
 
-async def test_switching_is_effective_before_the_gateway_hears_of_it(world: World) -> None:
+async def test_enabling_and_disabling_take_effect_before_the_gateway_is_notified(world: World) -> None:
     await world.publish(api("a/b", enabled=None))
     assert (await world.call("a/b")).status == 403
     await world.store.gates.set_enabled(["a/b"], True, author="me")

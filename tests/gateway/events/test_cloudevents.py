@@ -1,4 +1,4 @@
-"""Whatever is sent as an event becomes a whole event or a 4xx: on generated requests."""
+"""Generated requests with events become valid events or a 4xx."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may send events: closed by default, judged as callers are, and stored before they are answered."""
+"""Event senders: refused by default, authenticated like callers; events are stored before the response."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_the_path_is_closed_until_a_setting_opens_it(world: World) -> None
         ),
     ],
 )
-async def test_senders_are_judged_as_callers_are(
+async def test_senders_are_authenticated_like_callers(
     world: World, auth: Auth, absent: str, wrong: dict[str, str], right: dict[str, str]
 ) -> None:
     open_to(world, auth)
@@ -77,7 +77,7 @@ async def test_credentials_come_before_the_content(world: World) -> None:
     assert (await send(world, method="PUT")).status == 405
 
 
-async def test_no_sender_swallows_the_event_of_another(world: World) -> None:
+async def test_events_of_one_sender_never_suppress_those_of_another(world: World) -> None:
     """Source and id are known per credential; a token and a user of one name are two credentials."""
     hashed = (HashedSecret(value=secrets.hash_token("first")),)
     other = (HashedSecret(value=secrets.hash_token("second")),)
@@ -94,7 +94,7 @@ async def test_no_sender_swallows_the_event_of_another(world: World) -> None:
     assert await stored(world.store) == [EVENT] * 5
 
 
-async def test_a_secret_that_this_machine_lacks_is_no_open_door_and_a_rotated_one_is_read(
+async def test_a_missing_secret_closes_the_path_and_a_rotated_one_is_read(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("iogate.gateway.events.event_intake.LOOK_S", 0.0)
@@ -108,7 +108,7 @@ async def test_a_secret_that_this_machine_lacks_is_no_open_door_and_a_rotated_on
     assert (await send(world, EVENT, (STRUCTURED | {"token": "rotated"}))).status == 202
 
 
-async def test_a_store_that_is_away_is_never_a_false_202(opened: World) -> None:
+async def test_an_unreachable_store_never_leads_to_a_202(opened: World) -> None:
     opened.live.store = None
     reply = await send(opened, EVENT)
     assert (reply.status, reply.code) == (503, "serverError.unavailable")

@@ -1,4 +1,4 @@
-"""A refused request leaves one line, which has no secret in it; a flood leaves few."""
+"""Each refused request is logged in one line without secrets; a flood in few lines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def at(world: World, level: Level) -> World:
     return world
 
 
-async def test_each_refused_request_leaves_a_line_that_says_why(
+async def test_each_refused_request_is_logged_with_its_reason(
     world: World, logged: pytest.LogCaptureFixture
 ) -> None:
     await world.call("t/t", token="s3cret")
@@ -56,7 +56,7 @@ async def test_each_refused_request_leaves_a_line_that_says_why(
     assert "s3cret" not in "".join(str(vars(line)) for line in lines(logged))
 
 
-async def test_all_requests_or_none_are_logged_as_the_setting_says(
+async def test_the_setting_selects_the_requests_that_are_logged(
     world: World, logged: pytest.LogCaptureFixture
 ) -> None:
     await at(world, "all").call("t/t", token="123456")
@@ -70,7 +70,7 @@ async def test_all_requests_or_none_are_logged_as_the_setting_says(
     assert lines(logged) == []
 
 
-async def test_a_flood_of_refused_requests_leaves_few_lines(
+async def test_log_lines_of_a_flood_of_refused_requests_are_limited(
     world: World, logged: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(200):

@@ -1,4 +1,4 @@
-"""A body is read under a limit and a deadline; a rate is refused as soon as it is known."""
+"""Bodies are read under a limit and a deadline; calls above the rate are refused early."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_a_slow_body_is_a_408_at_its_deadline() -> None:
     assert caught.value.response.message == "The body did not arrive in time"
 
 
-async def test_a_body_that_breaks_off_is_a_400() -> None:
+async def test_an_incomplete_body_is_a_400() -> None:
     with pytest.raises(HTTPError) as caught:
         await body.Bodies().read(sending(chunk(b"{"), {"type": "http.disconnect"}), limit=10, length=2)
     assert caught.value.response.status == 400
@@ -70,7 +70,7 @@ async def test_a_reader_that_is_cancelled_is_not_late() -> None:
         await reading
 
 
-async def test_over_the_budget_the_body_that_arrives_longest_is_given_up() -> None:
+async def test_over_the_budget_the_oldest_incomplete_body_is_refused() -> None:
     bodies = body.Bodies(budget=100)
 
     def slow(size: int) -> asyncio.Task[bytes]:
@@ -92,7 +92,7 @@ async def test_over_the_budget_the_body_that_arrives_longest_is_given_up() -> No
     assert bodies.held == 0
 
 
-async def test_a_body_for_which_complete_ones_leave_no_room_is_refused_and_alone_it_is_not() -> None:
+async def test_a_body_beyond_the_budget_is_refused_and_accepted_alone() -> None:
     bodies = body.Bodies(budget=100)
     first = await bodies.read(sending(chunk(b"x" * 90)), limit=200, length=90)
     with pytest.raises(HTTPError, match="Too many request bodies"):
@@ -103,17 +103,17 @@ async def test_a_body_for_which_complete_ones_leave_no_room_is_refused_and_alone
     assert bodies.held == 0
 
 
-def test_a_bucket_refuses_what_this_gateway_alone_has_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_refuses_calls_above_the_rate_of_this_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("iogate.gateway.calls.routes.time.monotonic", lambda: now[0])
     bucket = Bucket(rate=2.0, burst=2)
     for _ in range(2):
         assert bucket.wait_s() == 0
-        bucket.took()
+        bucket.take()
     assert bucket.wait_s() == pytest.approx(0.5)
     now[0] += 0.5
     assert bucket.wait_s() == 0
-    bucket.refused(3.0)
+    bucket.block(3.0)
     assert bucket.wait_s() == pytest.approx(3.0)
     now[0] += 3.0
     assert bucket.wait_s() == 0

@@ -1,4 +1,4 @@
-"""What callers send is read strictly, and refused with where and why before it can hurt."""
+"""Requests are decoded strictly; errors name the place and the reason."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def refused(content: bytes, label: bytes = b"application/json") -> tuple[int, st
         (b'{"a\\"b:":1}', b"application/json", {'a"b:': 1}),
     ],
 )
-def test_a_body_is_read_by_its_label_and_json_whatever_its_label(
+def test_a_body_is_decoded_by_content_type_and_json_with_any_content_type(
     content: bytes, label: bytes, value: Any
 ) -> None:
     assert decoding.body(content, label) == value
@@ -69,7 +69,7 @@ def test_a_body_is_read_by_its_label_and_json_whatever_its_label(
         (b"\xff\xfe{\x00}\x00", "The body is not JSON: "),
     ],
 )
-def test_what_is_not_strict_json_is_a_400_that_says_why(content: bytes, message: str) -> None:
+def test_invalid_json_is_a_400_with_the_reason(content: bytes, message: str) -> None:
     status, text = refused(content)
     assert status == 400
     assert text.startswith(message)
@@ -85,7 +85,7 @@ def test_65_levels_are_refused_and_64_are_read(content: bytes) -> None:
     assert decoding.json(b'[{"a":' * 32 + b"1" + b"}]" * 32)
 
 
-def test_many_brackets_side_by_side_are_not_deep() -> None:
+def test_many_adjacent_brackets_are_not_deep_nesting() -> None:
     assert decoding.json(b"[" + b",".join([b'{"a":["]","["]}'] * 500) + b"]") == [{"a": ["]", "["]}] * 500
 
 
@@ -138,7 +138,7 @@ def test_hostile_json_of_a_megabyte_is_refused_in_time(content: bytes) -> None:
         (b"{bad", FORM, 400, "The body is not JSON: "),
     ],
 )
-def test_other_bodies_are_refused_by_label_or_content(
+def test_other_bodies_are_refused_by_content_type_or_content(
     content: bytes, label: bytes, status: int, message: str
 ) -> None:
     found_status, found = refused(content, label)

@@ -1,4 +1,4 @@
-"""Pages of other origins start and read nothing, whatever they make a browser send."""
+"""Pages of other origins cannot start or read runs through a browser."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ async def test_an_origin_that_cors_allows_may_call_and_read(open_world: World) -
     assert "access-control-allow-origin" not in refused.headers
 
 
-async def test_cors_of_a_star_allows_every_page(open_world: World) -> None:
+async def test_cors_with_a_star_allows_every_page(open_world: World) -> None:
     world = serving(open_world, cors=("*",))
     for method, headers in CROSS_SITE.values():
         reply = await world.ask(PATH, method, {"host": OWN} | headers, b"{}" if method == "POST" else b"")
@@ -173,7 +173,7 @@ async def test_without_cors_a_preflight_permits_nothing(open_world: World) -> No
 @pytest.mark.parametrize(
     "path", [PATH, "/health/ready", "/metrics", "/openapi.json", "/v1/runs/1", "/v1/events"]
 )
-async def test_a_name_that_resolves_to_this_machine_is_served_nothing(open_world: World, path: str) -> None:
+async def test_a_foreign_name_that_resolves_to_this_machine_is_refused(open_world: World, path: str) -> None:
     reply = await open_world.ask(path, "GET", {"host": "rebound.example:8000"})
     assert (reply.status, reply.code) == (421, "requestError.misdirected")
     assert reply.message == (
@@ -246,7 +246,7 @@ def test_the_names_that_are_served(given: dict[str, Any], host: str, *, served: 
     assert hosts.serves(host.encode()) == served
 
 
-def test_a_request_without_a_host_is_from_no_browser() -> None:
+def test_a_request_without_a_host_is_served() -> None:
     assert Hosts().serves(None)
 
 

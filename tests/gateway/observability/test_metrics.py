@@ -1,4 +1,4 @@
-"""`/metrics` shows the sums of all gateway processes of a port, whichever of them is asked."""
+"""`/metrics` of any gateway process shows the sums of all processes on the port."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ START_S = 25.0
 
 def counted(accepted: int, *, streams: int = 0, revision: int | None = None) -> Snapshot:
     counts = Counts(accepted=accepted, refused={"x": 1})
-    counts.took(0.003)
+    counts.observe(0.003)
     return Snapshot(apis={"a/b": counts}, processes=1, streams=streams, revision=revision)
 
 
@@ -104,7 +104,7 @@ async def ended(shared: SharedMetrics, task: asyncio.Task[None]) -> None:
     os.close(shared._held)
 
 
-async def test_counters_of_an_ended_process_stay_and_its_gauges_go(tmp_path: Path) -> None:
+async def test_counters_of_an_ended_process_remain_and_its_gauges_do_not(tmp_path: Path) -> None:
     first = SharedMetrics(tmp_path, lambda: counted(1, streams=5, revision=2))
     second = SharedMetrics(tmp_path, lambda: counted(10, streams=7, revision=3))
     third = SharedMetrics(tmp_path, lambda: counted(100, revision=4))
@@ -126,7 +126,7 @@ async def test_counters_of_an_ended_process_stay_and_its_gauges_go(tmp_path: Pat
     await ended(fourth, task)
 
 
-async def test_a_folder_that_cannot_be_written_costs_the_others_counts_only(
+async def test_an_unwritable_folder_only_omits_the_counts_of_other_processes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")

@@ -1,4 +1,4 @@
-"""A run opens to its API's credentials and to its signed link, and to nothing else."""
+"""A run is visible only with credentials of its API or with its signed link."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.keys import LINK_KEY
 RIGHT = {"token": "123456"}
 
 
-async def test_a_run_reads_as_the_contract_says(world: World) -> None:
+async def test_a_run_is_shown_in_the_form_of_the_contract(world: World) -> None:
     number = await world.publish(api("a/b", TOKEN))
     uid = (await world.call("a/b", b'{"sku":"A-1","password":"geheim","deep":[{"apiKey":"k"}]}', **RIGHT)).uid
     claim = await world.claim(uid)
@@ -54,7 +54,7 @@ async def test_a_run_reads_as_the_contract_says(world: World) -> None:
     assert task["attempt"] == 1
 
 
-async def test_a_run_says_what_it_waits_for(world: World) -> None:
+async def test_a_run_shows_the_cause_of_its_wait(world: World) -> None:
     await world.publish(api("a/b", limits=Limits(running=1)))
     first, second = (await world.call("a/b")).uid, (await world.call("a/b")).uid
     shown = [(await world.ask(f"/v1/runs/{uid}")).json["waitingFor"] for uid in (first, second)]
@@ -94,7 +94,7 @@ async def test_a_faulted_run_shows_its_error_with_code_and_message(world: World)
 
 
 @pytest.mark.parametrize("path", ["", "/events", "/cancel"])
-async def test_only_the_api_that_started_it_and_its_link_open_a_run(world: World, path: str) -> None:
+async def test_a_run_is_visible_only_with_credentials_of_its_api_or_its_link(world: World, path: str) -> None:
     await world.publish(api("a/b", TOKEN), api("o/o", OTHER))
     started = await world.call("a/b", **RIGHT)
     uid, signed = started.uid, started.headers["location"].partition("?")[2]
@@ -146,7 +146,7 @@ async def test_a_link_cancels_only_if_its_call_asked_for_that(public_world: Worl
         assert (await public_world.ask(f"{path}/cancel?{signed}", "POST")).status == 202
 
 
-async def test_a_link_that_reads_beside_credentials_leaves_them_their_rights(public_world: World) -> None:
+async def test_a_read_link_does_not_limit_the_rights_of_credentials(public_world: World) -> None:
     await public_world.publish(api("a/b", TOKEN))
     started = await public_world.call("a/b", **RIGHT)
     path, _, signed = started.headers["location"].partition("?")
@@ -189,7 +189,7 @@ TWICE = [("token", "123456"), ("token", "123456")]
 
 @pytest.mark.parametrize("path", ["", "/events", "/cancel"])
 @pytest.mark.parametrize("headers", [NO_CREDENTIALS, [("token", "other")], [("user", "a")], TWICE])
-async def test_whoever_may_not_see_a_run_cannot_tell_whether_there_is_one(
+async def test_a_caller_without_access_cannot_tell_whether_a_run_exists(
     world: World, path: str, headers: list[tuple[str, str]]
 ) -> None:
     await world.publish(api("a/b", TOKEN), api("o/o", OTHER))
@@ -203,7 +203,7 @@ async def test_whoever_may_not_see_a_run_cannot_tell_whether_there_is_one(
     )
 
 
-async def test_a_run_of_a_deleted_api_opens_by_its_link_alone(world: World) -> None:
+async def test_a_run_of_a_deleted_api_is_visible_only_with_its_link(world: World) -> None:
     await world.publish(api("a/b", TOKEN), api("o/o"))
     started = await world.call("a/b", **RIGHT)
     await world.publish(api("o/o"))
@@ -232,14 +232,14 @@ async def test_an_open_apis_run_shows_status_and_times_elsewhere(public_world: W
 
 
 @pytest.mark.parametrize("uid", ["0", "x", "1" * 20, "-1", "1.0", "\u0661", "1%00", "iogate:live"])
-async def test_what_is_not_a_uid_is_a_404(world: World, uid: str) -> None:
+async def test_an_invalid_uid_is_a_404(world: World, uid: str) -> None:
     await world.publish(api("a/b"))
     for path, method in (("", "GET"), ("/events", "GET"), ("/cancel", "POST")):
         reply = await world.ask(f"/v1/runs/{uid}{path}", method)
         assert (reply.status, reply.code) == (404, "requestError.notFound")
 
 
-async def test_wait_holds_the_answer_until_the_end(world: World) -> None:
+async def test_wait_delays_the_response_until_the_end(world: World) -> None:
     await world.publish(api("a/b"))
     uid = (await world.call("a/b")).uid
     assert (await world.ask(f"/v1/runs/{uid}?wait=0")).json["status"] == "pending"
@@ -252,7 +252,7 @@ async def test_wait_holds_the_answer_until_the_end(world: World) -> None:
 
 
 @pytest.mark.parametrize("wait", ["x", "-1", "1.5", "", "1e3", "\u0661", "1" * 30])
-async def test_a_wait_that_is_no_number_of_seconds_is_a_400(world: World, wait: str) -> None:
+async def test_an_invalid_wait_is_a_400(world: World, wait: str) -> None:
     await world.publish(api("a/b"))
     uid = (await world.call("a/b")).uid
     reply = await world.ask(f"/v1/runs/{uid}?wait={wait}")

@@ -1,4 +1,4 @@
-"""One sharer of the queue of large requests neither starves the others nor fills the queue."""
+"""No sharer of the queue of large requests starves the others or fills the queue."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_sharer_is_in_the_networks_of_its_address(address: str, branches: list
     assert sharer_of(address, "a/b") == (*branches, "a/b")
 
 
-def test_jobs_of_one_sharer_are_served_smallest_first_but_a_large_one_is_not_passed_for_ever() -> None:
+def test_small_jobs_of_a_sharer_are_first_but_a_large_one_is_not_starved() -> None:
     queue: FairQueue[str] = FairQueue()
     for item, size in (("large", 3 * MIB), ("small", MIB), ("second small", MIB)):
         queue.push(item, ALICE, size, 0.0)
@@ -100,7 +100,7 @@ def test_a_network_gains_nothing_from_calling_from_several_addresses() -> None:
     assert queue.pop(0.0) == ("bob", BOB)
 
 
-def test_an_honest_caller_in_the_network_of_a_flood_is_next_in_it() -> None:
+def test_a_caller_without_use_in_the_network_of_a_flood_is_next_in_it() -> None:
     queue: FairQueue[str] = FairQueue()
     flood, calm = sharer_of("2001:db8:0:1::1", "a/b"), sharer_of("2001:db8:1:1::1", "a/b")
     queue.charge(flood, 0.5, 0.0)
@@ -109,7 +109,7 @@ def test_an_honest_caller_in_the_network_of_a_flood_is_next_in_it() -> None:
     assert queue.pop(0.0) == ("calm", calm)
 
 
-def test_callers_behind_one_proxy_are_told_apart_by_their_api() -> None:
+def test_callers_behind_one_proxy_are_distinguished_by_api() -> None:
     queue: FairQueue[str] = FairQueue(each=Bound(2, 100 * MIB))
     calm = sharer_of("10.0.0.1", "c/d")
     queue.charge(ALICE, 4.0, 0.0)
@@ -128,7 +128,7 @@ def test_callers_behind_one_proxy_are_told_apart_by_their_api() -> None:
     size=st.integers(32 * 1024, 16 * MIB),
     costs=st.lists(SECONDS, min_size=5, max_size=5),
 )
-def test_a_newcomer_waits_for_one_job_of_each_other_network_at_most_and_never_gives_way(
+def test_a_new_network_waits_for_at_most_one_job_of_each_other_network(
     used: dict[Sharer, float],
     waiting: list[tuple[Sharer, int]],
     arriving: list[list[tuple[Sharer, int]]],
@@ -166,7 +166,7 @@ def test_a_newcomer_waits_for_one_job_of_each_other_network_at_most_and_never_gi
         max_size=60,
     )
 )
-def test_no_branch_is_served_that_used_more_than_another_beside_it(
+def test_the_sibling_branch_with_the_least_use_is_served(
     steps: list[tuple[str, Sharer, int] | tuple[str, float, float]],
 ) -> None:
     total, each = Bound(8, 12 * MIB), Bound(4, 6 * MIB)
@@ -201,7 +201,7 @@ def test_no_branch_is_served_that_used_more_than_another_beside_it(
             queue.charge(served, float(step[1]), now_s)
 
 
-def test_a_sharer_fills_its_part_and_those_who_hold_the_most_give_way_in_a_full_queue() -> None:
+def test_in_a_full_queue_the_sharers_with_the_most_jobs_lose_some() -> None:
     queue: FairQueue[str] = FairQueue(total=Bound(4, 100 * MIB), each=Bound(3, 10 * MIB))
     carol = SHARERS[0]
     queue.charge(ALICE, 2.0, 0.0)

@@ -1,4 +1,4 @@
-"""Inputs are judged by the API's schema; messages say where and what was expected."""
+"""Inputs are validated by the API's schema; messages name the place and the expected value."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def fault(schema: Any, value: Any) -> str:
         ),
     ],
 )
-def test_a_message_says_where_and_what_was_expected(schema: Any, value: Any, message: str) -> None:
+def test_a_message_names_the_place_and_the_expected_value(schema: Any, value: Any, message: str) -> None:
     assert fault(schema, value) == message
 
 
-def test_a_message_is_bounded_in_faults_and_length() -> None:
+def test_a_message_is_bounded_in_errors_and_length() -> None:
     many = {"additionalProperties": {"type": "string"}}
     assert fault(many, {str(n): n for n in range(50)}).endswith("; at …")
     assert len(fault({"type": "object"}, "x" * 100_000)) < 500
@@ -133,20 +133,20 @@ SCHEMA = {
         ("unknown", "7", "7"),
     ],
 )
-def test_strings_are_read_as_the_schema_says_and_else_stay_strings(name: str, text: Any, value: Any) -> None:
+def test_strings_are_converted_by_the_schema_or_stay_strings(name: str, text: Any, value: Any) -> None:
     read = Schema(SCHEMA).read({name: text})[name]
     assert read == value
     assert type(read) is type(value)
 
 
-def test_files_become_text_where_a_string_is_asked_for_and_objects_elsewhere() -> None:
+def test_files_become_text_for_a_string_schema_and_objects_otherwise() -> None:
     file = File(filename="a.csv", content_type="text/csv", content=b"x")
     assert Schema(SCHEMA).read({"f": file}) == {"f": "x"}
     assert Schema(SCHEMA).read({"o": file})["o"]["content"] == "x"
     assert plain({"f": [file, "a"]})["f"][0]["filename"] == "a.csv"
 
 
-def test_a_schema_is_never_fetched_from_elsewhere() -> None:
+def test_references_of_a_schema_are_never_fetched() -> None:
     with pytest.raises(Exception, match="does not fetch"):
         Schema({"$ref": "https://example.com/schema.json"})
 

@@ -48,7 +48,7 @@ async def test_a_small_body_of_a_simple_schema_needs_no_process(world: World) ->
     assert world.live.validation.process_id is None
 
 
-async def test_each_fault_of_an_order_is_described_and_of_349_000_the_first(world: World) -> None:
+async def test_each_error_of_an_order_is_described_and_the_first_of_349_000(world: World) -> None:
     await world.publish(api("a/b", input_schema=LINES))
     text = "x" * 500
     body = json.dumps({"lines": [{"text": text}, {"sku": "A-1", "text": text}, {}]}).encode()
@@ -62,7 +62,7 @@ async def test_each_fault_of_an_order_is_described_and_of_349_000_the_first(worl
     )
 
 
-async def test_a_value_that_takes_a_schema_too_long_is_a_400_and_the_next_call_is_validated(
+async def test_a_value_that_takes_too_long_is_a_400_and_the_next_call_is_validated(
     world: World,
 ) -> None:
     await world.publish(api("a/b", input_schema=EXPONENTIAL))
@@ -220,7 +220,7 @@ async def _stays() -> Any:
     await asyncio.Event().wait()
 
 
-async def test_a_job_whose_caller_has_left_is_not_started(world: World) -> None:
+async def test_a_job_of_a_disconnected_caller_is_not_started(world: World) -> None:
     validation = world.live.validation
 
     async def leaves() -> Any:
@@ -242,7 +242,7 @@ async def test_a_job_whose_caller_has_left_is_not_started(world: World) -> None:
     assert await first == ONES
 
 
-async def test_a_flood_of_one_address_is_a_429_for_it_and_delays_no_other(world: World) -> None:
+async def test_a_flood_of_one_address_gets_429s_and_delays_no_other_address(world: World) -> None:
     await world.publish(api("a/b", input_schema=LINES))
     body = json.dumps({"lines": [{"sku": "A-1", "text": "x" * 1000}] * 44}).encode()
     uid = (await world.call("a/b", body)).uid
@@ -267,7 +267,7 @@ async def test_a_flood_of_one_address_is_a_429_for_it_and_delays_no_other(world:
         assert reply.headers["retry-after"] == "1"
 
 
-async def test_a_full_queue_is_a_503_for_those_who_send_the_most(
+async def test_a_full_queue_is_a_503_for_the_networks_with_the_most_jobs(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     validation = world.live.validation
@@ -295,7 +295,7 @@ async def test_a_full_queue_is_a_503_for_those_who_send_the_most(
     assert [len(shown) for shown in await asyncio.gather(served, displacing)] == [6004, 7004]
 
 
-async def test_a_schema_that_the_process_has_forgotten_is_sent_again(world: World) -> None:
+async def test_a_schema_that_the_process_has_dropped_is_sent_again(world: World) -> None:
     validation = world.live.validation
     sent = Sent(method="POST", query=b"", content_type=b"application/json", body=b'{"a": 1}')
 

@@ -1,4 +1,4 @@
-"""Every route, on every failure, answers in the one shape of errors."""
+"""Every route responds to every failure in the common form of errors."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_head_is_get_without_its_body(world: World, path: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["a b", "", "x" * 300, "a/b"])
-async def test_a_host_that_is_none_is_refused_in_the_shape(world: World, host: str) -> None:
+async def test_an_invalid_host_is_refused_in_the_common_form_of_errors(world: World, host: str) -> None:
     await world.publish(api("a/b"))
     reply = await world.ask("/v1/api/a/b/async", "POST", {"host": host}, b"{}")
     if reply.status != 202:
@@ -94,7 +94,7 @@ async def test_without_the_store_routes_that_need_it_are_a_503(world: World, pat
     one_shape(reply)
 
 
-async def test_without_the_store_the_others_answer(world: World) -> None:
+async def test_without_the_store_other_routes_respond(world: World) -> None:
     await world.publish(api("a/b"))
     world.live.store = None
     for path in ("/health/live", "/metrics", "/openapi.json"):
@@ -108,7 +108,7 @@ async def test_without_a_revision_the_gateway_is_not_ready(world: World) -> None
         one_shape(reply)
 
 
-async def test_a_defect_is_a_500_that_tells_nothing(
+async def test_a_defect_is_a_500_without_details(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     await world.publish(api("a/b"))
@@ -169,7 +169,7 @@ async def test_openapi_describes_the_live_revision_without_secrets(world: World)
     assert set(json.loads((await world.ask("/openapi.json")).body)["paths"]) >= {"/v1/api/c/d/async"}
 
 
-def test_an_answer_on_its_way_names_its_message() -> None:
+def test_http_error_has_the_message_of_its_response() -> None:
     from iogate.gateway.http.responses import NO_RUN
 
     assert str(HTTPError(NO_RUN)) == NO_RUN.message

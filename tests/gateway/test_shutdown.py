@@ -1,4 +1,4 @@
-"""Processes that end, by a signal or a kill, drop no request and leave the others serving."""
+"""Processes that end, by a signal or a kill, drop no request and do not affect other processes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from tests.gateway.driver import announced, api, listening, publish, spawn, unti
 APIS = (api("a/b"),)
 
 
-async def test_sigterm_finishes_what_is_in_flight_and_drops_nothing(
-    redis_url: str, store: Store, tmp_path: Path
-) -> None:
+async def test_sigterm_drops_no_request_in_flight(redis_url: str, store: Store, tmp_path: Path) -> None:
     """Two processes on one socket; one is told to end under load and then replaced."""
     await publish(store, *APIS)
     with listening() as on:
@@ -63,7 +61,7 @@ async def test_sigterm_finishes_what_is_in_flight_and_drops_nothing(
             second.stop()
 
 
-async def test_sigterm_lets_waiting_callers_go_and_ends_soon(
+async def test_sigterm_ends_waits_for_runs_and_the_process_soon(
     redis_url: str, store: Store, tmp_path: Path
 ) -> None:
     await publish(store, *APIS)
