@@ -28,9 +28,10 @@ NAMED = 3
 
 HEAD = """# Conformance to the Open Workflow DSL 1.0
 
-This page lists every row of the tables in the reference of the standard, with the conformance cases or other tests
-that prove it. A case is named by its file and its property. **Y** means that iogate executes the row as the standard
-says. Any other row has a reason, or the code with which `validate` and `apply` refuse it.
+This page lists every row of the tables in the reference of the standard, with the conformance cases or
+other tests that prove it. A case is named by its file and its property. **Y** means that iogate executes
+the row as the standard says. Any other row has a reason, or the code with which `validate` and `apply`
+refuse it.
 
 `python -m tests.conformance.matrix --write` generates this page, and a test compares it with the cases.
 """
