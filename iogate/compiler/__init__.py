@@ -1,6 +1,6 @@
-"""Documents become one immutable revision here.
+"""The compiler: documents become one immutable revision.
 
-Pure but for one thing: the files that workflows name are read (`resources`). No clock, no environment.
-`revision` and `program` hold the compiled types that every layer above reads; they import nothing of
-`documents`, so that a gateway or an engine that loads a compiled revision needs neither YAML nor pydantic.
+Pure, except that `resources` reads the files that workflows name. `revision` and `program` hold the compiled
+types that every layer above reads; they import nothing of `documents`, so a gateway or an engine that loads a
+compiled revision needs neither YAML nor pydantic.
 """

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from iogate.compiler import features, resources, schedules
+from iogate.compiler import features, schedules
 from iogate.compiler.auth import Reader
 from iogate.compiler.broken_files import BrokenFiles
 from iogate.compiler.checks import (
@@ -41,6 +41,8 @@ from iogate.compiler.checks import (
 )
 from iogate.compiler.faults import Placed, Purpose, Surroundings
 from iogate.compiler.outline import Pointer
+from iogate.compiler.resources import collector
+from iogate.compiler.resources.sources import MAX_BYTES, Fetch, Sources
 from iogate.compiler.revision import (
     RETENTION_S,
     Api,
@@ -52,7 +54,6 @@ from iogate.compiler.revision import (
     canonical,
     digest_of,
 )
-from iogate.compiler.sources import MAX_BYTES, Fetch, Sources
 from iogate.compiler.workflows import Workflows, children
 from iogate.documents import ApiDocument, Documents, WorkflowDocument
 from iogate.documents.api import Method
@@ -147,7 +148,7 @@ class _Compiler:
         self.workflows = Workflows(documents.workflows)
         self.problems.extend(self.workflows.problems)
         self.broken = BrokenFiles(documents)
-        self.taken = resources.Taken()
+        self.taken = collector.Taken()
         self.sources = Sources(self._read, fetch, needed=surroundings.purpose != "validate")
         self.definitions: dict[str, Mapping[str, Any]] = {}
         self.routes = routes.Routes()
@@ -198,7 +199,7 @@ class _Compiler:
                 # Of files alone: a document that is not compiled is no reason to ask the network.
                 local = Sources(self._read, None, needed=False)
                 origins = self.surroundings.settings.function_origins
-                self.problems += resources.take(document, local, resources.Taken(), self._judge, origins)[1]
+                self.problems += collector.take(document, local, collector.Taken(), self._judge, origins)[1]
         found, self.problems = self.problems, before
         return [problem for problem in found if problem.severity == "error" or problem.code in REFUSED]
 
@@ -210,7 +211,7 @@ class _Compiler:
             newest = self.workflows.resolve(name.partition(":")[0])
             if newest is not None:
                 self.problems.extend(schedule.replaced(document, name, newest))
-            definition, faults = resources.take(
+            definition, faults = collector.take(
                 document,
                 self.sources,
                 self.taken,

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from iogate.compiler import outline
-from iogate.compiler.addresses import is_computed
 from iogate.compiler.faults import Placed, Surroundings, fault
 from iogate.compiler.outline import Pointer
+from iogate.compiler.resources.addresses import is_computed
 from iogate.documents.problems import Problem
 
 Finder = Callable[[Mapping[str, Any]], Iterator[Pointer]]

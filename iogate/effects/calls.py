@@ -14,7 +14,7 @@ from typing import Any, Final
 from multidict import CIMultiDict
 from yarl import URL
 
-from iogate.compiler.addresses import as_template
+from iogate.compiler.resources.addresses import as_template
 from iogate.effects.authentication import Authenticator, Credential
 from iogate.effects.authentication.digest import Challenge, challenges
 from iogate.effects.http import failures, naming, responses, urls

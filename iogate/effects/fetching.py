@@ -21,7 +21,7 @@ import msgspec
 
 from iogate.compiler import program
 from iogate.compiler.checks import origins
-from iogate.compiler.sources import MAX_BYTES, Fetch, FetchFailed
+from iogate.compiler.resources.sources import MAX_BYTES, Fetch, FetchFailed
 from iogate.effects.calls import HttpCalls
 from iogate.effects.http.failures import CallFailed
 from iogate.engine.advance import Environment, RunFacts, advance

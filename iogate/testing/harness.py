@@ -17,10 +17,10 @@ from typing import Any, Self
 
 from iogate import documents
 from iogate import functions as registry
-from iogate.compiler import lock
 from iogate.compiler import program as programs
 from iogate.compiler.compile import compile_documents
 from iogate.compiler.program import Program
+from iogate.compiler.resources import lock
 from iogate.compiler.revision import Bundle
 from iogate.compiler.workflows import precedence
 from iogate.documents.problems import render_all

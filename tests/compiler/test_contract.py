@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from iogate.compiler import program, resources
+from iogate.compiler import program
 from iogate.compiler.compile import WORKFLOW_CHECKS
 from iogate.compiler.faults import Surroundings
 from iogate.compiler.outline import Pointer, tasks
-from iogate.compiler.sources import Sources
+from iogate.compiler.resources import collector
+from iogate.compiler.resources.sources import Sources
 from iogate.compiler.tasks import Raise, Unsupported
 from iogate.documents import Source, Span
 from iogate.documents.problems import Problem
@@ -45,7 +46,7 @@ def problems(definition: Mapping[str, Any]) -> Iterator[Problem]:
     )
     for check in WORKFLOW_CHECKS:
         yield from check(document, surroundings)
-    yield from resources.take(document, Sources(absent), resources.Taken(), lambda _: ())[1]
+    yield from collector.take(document, Sources(absent), collector.Taken(), lambda _: ())[1]
 
 
 @needs_standard

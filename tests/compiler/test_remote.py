@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from iogate.compiler import addresses
 from iogate.compiler.bound import KEY
 from iogate.compiler.checks import origins
 from iogate.compiler.compile import Compiled, compile_documents
 from iogate.compiler.faults import Purpose
 from iogate.compiler.program import load as load_program
-from iogate.compiler.sources import FetchFailed
+from iogate.compiler.resources import addresses
+from iogate.compiler.resources.sources import FetchFailed
 from iogate.compiler.tasks import Inline, OpenApi
 from iogate.documents import load
 from iogate.settings import Settings

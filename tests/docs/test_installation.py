@@ -17,7 +17,7 @@ import pytest
 from tests.docs.pages import ROOT
 
 
-def ran(*command: str, cwd: Path, timeout_s: float = 50) -> str:
+def ran(*command: str, cwd: Path, timeout_s: float = 120) -> str:
     """Standard output of a command that has to succeed, without anything that leads to the checkout."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("IOGATE_", "PYTHON"))
@@ -66,6 +66,7 @@ def smoke_test(environment: Path, folder: Path) -> None:
     assert greeted == '{"greeting": "Hello, Ada!"}\n'
 
 
+@pytest.mark.timeout(300)
 def test_the_wheel_holds_all_that_a_project_needs(wheel: Path, tmp_path: Path) -> None:
     """In a new virtual environment, which borrows the dependencies from the one of the tests."""
     environment = tmp_path / "venv"

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs
 import pytest
 
 from iogate.compiler.openapi import Body, Operation, find
+from iogate.compiler.resources.sources import plain_data
 from iogate.compiler.revision import resource_uri
-from iogate.compiler.sources import plain_data
 from iogate.effects import EffectContext, Effects
 from iogate.effects.openapi import loading
 from iogate.engine.commands import Authentication, CallOpenApi

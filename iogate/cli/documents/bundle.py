@@ -15,7 +15,7 @@ from iogate.errors import InvalidFiles, NotFound, Refused
 if TYPE_CHECKING:
     from iogate.cli.render import Screen
     from iogate.compiler.faults import Purpose
-    from iogate.compiler.lock import Lock, Mode
+    from iogate.compiler.resources.lock import Lock, Mode
     from iogate.compiler.revision import Bundle
     from iogate.documents import Documents
     from iogate.documents.problems import Problem
@@ -64,8 +64,8 @@ def check_documents(
     """
     from iogate import declarations
     from iogate.cli.processes.tools import missing_tools
-    from iogate.compiler import lock as locks
     from iogate.compiler.compile import compile_documents
+    from iogate.compiler.resources import lock as locks
     from iogate.documents import in_order, load
     from iogate.effects.fetching import fetcher
     from iogate.functions import load as load_functions
@@ -145,7 +145,7 @@ def save_lock(screen: Screen, checked: CheckResult) -> None:
 
     Raises Refused if the file cannot be written.
     """
-    from iogate.compiler import lock as locks
+    from iogate.compiler.resources import lock as locks
 
     lock = checked.lock
     try:

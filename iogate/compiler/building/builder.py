@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from iogate.compiler.addresses import REMOTE
 from iogate.compiler.building import calls, control, events, extensions, processes
 from iogate.compiler.building.draft import Draft, Places
 from iogate.compiler.outline import escape
+from iogate.compiler.resources.addresses import REMOTE
 from iogate.compiler.tasks import FUNCTIONS, Body, Do, Set, TaskList, Unsupported, Wait
 
 

@@ -10,9 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, cast
 
-from iogate.compiler.addresses import hostname
 from iogate.compiler.bound import Bound
 from iogate.compiler.outline import escape, kind_of
+from iogate.compiler.resources.addresses import hostname
 from iogate.compiler.tasks import Body, Extension, Flow, Schema, Target, Task, TaskList, Timeout
 from iogate.expressions import Template, bare, compiles, loose, loose_pieces, pieces, template
 

@@ -1,5 +1,6 @@
-"""What a document must hold beyond its shape: one check a file.
+"""Checks of what a document says beyond its shape.
 
-A check is a generator of problems and changes nothing. Those of workflows share one signature and are
-listed in `compile`; none may rely on another having run.
+One module per check, which is why the folder is large: each is read alone. A check is a generator of problems
+and changes nothing. Checks of workflows have one signature and are listed in `compile`; none relies on
+another.
 """

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from iogate.compiler import outline
-from iogate.compiler.addresses import as_template
 from iogate.compiler.checks.expressions import is_loose
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, warning
 from iogate.compiler.outline import Pointer
+from iogate.compiler.resources.addresses import as_template
 from iogate.documents.problems import Problem, listed, nearest, quoted
 from iogate.expressions import compiles
 from iogate.settings import Settings

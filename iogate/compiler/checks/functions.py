@@ -8,11 +8,11 @@ from typing import Any, Never
 import jsonschema_rs
 
 from iogate.compiler import outline
-from iogate.compiler.catalogs import CATALOGED
 from iogate.compiler.checks.expressions import holds_expression, is_loose
 from iogate.compiler.checks.schemas import first_fault
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault
 from iogate.compiler.features import PROTOCOLS
+from iogate.compiler.resources.catalogs import CATALOGED
 from iogate.documents.problems import Problem, listed, nearest, quoted
 from iogate.functions import Function, Registry
 

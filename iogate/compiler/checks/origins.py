@@ -11,9 +11,9 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from iogate.compiler import features, outline
-from iogate.compiler.addresses import below, is_computed, raw
 from iogate.compiler.faults import Placed, Surroundings, fault
 from iogate.compiler.outline import Pointer
+from iogate.compiler.resources.addresses import below, is_computed, raw
 from iogate.documents.problems import Problem, quoted
 
 NOT_NAMED: Final = "IOG324"

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from iogate.compiler.openapi import Operation, Unusable, find
+from iogate.compiler.resources.sources import MAX_BYTES, Unreadable, plain_data
 from iogate.compiler.revision import resource_name
-from iogate.compiler.sources import MAX_BYTES, Unreadable, plain_data
 from iogate.effects.calls import HttpCalls
 from iogate.effects.http.failures import CallFailed
 from iogate.engine.commands import CallHttp, CallOpenApi

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, assert_never
 
-from iogate.compiler.addresses import is_computed
+from iogate.compiler.resources.addresses import is_computed
 from iogate.compiler.tasks import Container, Function, Http, OpenApi, Process
 from iogate.engine.commands import CallFunction, CallHttp, CallOpenApi, Effect, RunProcess
 from iogate.engine.scope import Scope

@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from iogate.effects.processes.launch import Launcher
 from tests import fork_server
 from tests.cli.place import environment, until
+from tests.effects.test_processes import alive
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
@@ -195,7 +195,7 @@ def test_detached_work_is_stopped_after_the_limit_and_reported(
 
     def closing(launcher: Launcher) -> None:
         if (pid := cli.root / "pid").exists():
-            left.append(Path(f"/proc/{pid.read_text().strip()}").exists())
+            left.append(alive(int(pid.read_text())))
         close(launcher)
 
     monkeypatch.setattr(Launcher, "close", closing)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from iogate.compiler.sources import Fetch, Unreadable
+from iogate.compiler.resources.sources import Fetch, Unreadable
 from iogate.errors import InvalidFiles
 
 FILE_NAME: Final = "iogate.lock"

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from iogate.compiler.addresses import below, is_computed, raw
-from iogate.compiler.sources import Origin, Place, locate
+from iogate.compiler.resources.addresses import below, is_computed, raw
+from iogate.compiler.resources.sources import Origin, Place, locate
 
 CATALOGED: Final = re.compile(r"(?P<name>[^:@/\s]+):(?P<version>[^:@/\s]+)@(?P<catalog>[^@/\s]+)")
 

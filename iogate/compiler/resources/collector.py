@@ -17,14 +17,23 @@ from typing import Any, Final
 
 from iogate.compiler import features, outline
 from iogate.compiler.bound import Bound, join
-from iogate.compiler.catalogs import function_of
 from iogate.compiler.checks import functions, operations, origins, schemas
 from iogate.compiler.checks.expressions import expressions
 from iogate.compiler.faults import Placed, did_you_mean, fault
 from iogate.compiler.openapi import Unusable, find
 from iogate.compiler.outline import Pointer
+from iogate.compiler.resources.catalogs import function_of
+from iogate.compiler.resources.sources import (
+    Origin,
+    Place,
+    Sources,
+    Unreadable,
+    code_of,
+    locate,
+    origin_of,
+    plain_data,
+)
 from iogate.compiler.revision import resource_uri
-from iogate.compiler.sources import Origin, Place, Sources, Unreadable, code_of, locate, origin_of, plain_data
 from iogate.documents.function import read_function
 from iogate.documents.problems import Problem
 

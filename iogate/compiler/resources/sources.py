@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final, Never, Protocol
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
-from iogate.compiler.addresses import REMOTE, is_computed
+from iogate.compiler.resources.addresses import REMOTE, is_computed
 from iogate.documents.problems import quoted
 from iogate.documents.yaml.reader import read_text
 
