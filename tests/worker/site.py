@@ -36,7 +36,7 @@ NOOP = workflow("noop", {"done": {"set": {"ok": True}}})
 
 
 async def until(
-    condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 10.0, what: str = "the condition"
+    condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 30.0, what: str = "the condition"
 ) -> None:
     deadline = time.monotonic() + timeout_s
     while True:
@@ -150,7 +150,7 @@ class Site:
         assert view is not None
         return view
 
-    async def ended(self, uid: str, timeout_s: float = 15.0) -> RunView:
+    async def ended(self, uid: str, timeout_s: float = 30.0) -> RunView:
         view = await self.store.runs.wait(uid, timeout_s)
         assert view is not None
         assert view.ended, f"run {uid} is {view.status} at {view.state} after {timeout_s:g} s"
