@@ -1,6 +1,6 @@
-"""`python -m iogate.worker`: one worker process, as a supervising parent starts it.
+"""`python -m iogate.worker`: entry point of a worker process.
 
-The settings come through the hand-over of the parent, the project's folder is the current one.
+Started by the supervisor, which hands over the settings; the current folder is that of the project.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from iogate.worker.pool import heartbeat_files
 
 
 def main() -> int:
-    """Run the worker; its exit code."""
+    """Run the worker and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m iogate.worker", description=__doc__)
     parser.add_argument(
         "--solitary",
         action="store_true",
-        help="take suspects only, one at a time, and end when there are none",
+        help="run only suspects, one at a time, and exit if there are none",
     )
     arguments = parser.parse_args()
     try:
-        resource_limits.apply()  # before this process becomes unreadable, also for itself
+        resource_limits.apply()  # before the hand-over makes /proc of this process unreadable
         handover.receive()
         settings = from_environment()
         standard_streams.redact()

@@ -1,8 +1,8 @@
-"""The worker's loop: takes runs while there is room, keeps their leases, hears bells, ends in good order.
+"""Main loop of a worker: takes runs up to its concurrency, renews their leases, and shuts down gracefully.
 
-Put together by `process`. Invariants: no error of the store ends the loop; a lease that the store does
-not confirm in time is presumed lost; what this worker still holds when it ends is handed back, not left
-to expire.
+Created by `process`. Invariants: no error of the store ends the loop; a lease that the store does not
+confirm in time is presumed lost; the worker hands back its remaining runs at shutdown, so that their leases
+need not expire.
 """
 
 from __future__ import annotations
@@ -25,17 +25,19 @@ LEASE_S = 15.0
 RENEW_S = 2.0
 POLL_S = 0.25
 BATCH = 50
-"""Runs of one take: the store does nothing else meanwhile."""
+"""Largest number of runs in one take, because a take blocks the store."""
 FIRST_BACKOFF_S = 0.05
 LONGEST_BACKOFF_S = 1.0
 SOLITARY_IDLE_S = 1.0
 HAND_BACK_S = 3.0
 PRESUMED_LOST_S = 45.0
-"""Beyond the lease's end. While nobody can reach the store, nobody can take the run either, and no
-effect starts without a commit: to stop what goes on at once would only repeat it."""
+"""Time after the end of a lease. While the store is unreachable, no other worker can take the run and no
+effect starts without a commit, so stopping effects at once would only repeat them."""
 
 
 class Loop:
+    """Loop that takes runs for an executor; `stop` begins its graceful shutdown."""
+
     def __init__(
         self,
         *,
@@ -54,10 +56,10 @@ class Loop:
         self._bell, self._wired = store.leases.doorbell(name)
         self._left = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._abort_drain = asyncio.Event()
         self._full = False
         self._doubtful = False
-        """The store was out of reach: leases are renewed before anything is taken."""
+        """The store was unreachable, so leases are renewed before the next take."""
         self._stops: set[asyncio.Task[None]] = set()
         self.suspended = False
         self.executor = executor(self._released)
@@ -67,16 +69,16 @@ class Loop:
         return self._stopping.is_set()
 
     def stop(self) -> None:
-        """Take nothing more, end in good order; called again, at once."""
+        """Shut down gracefully; a second call ends the loop at once."""
         if self._stopping.is_set():
-            self._hurry.set()
+            self._abort_drain.set()
         else:
-            log.info("worker takes nothing more", extra={"action": "worker.stopping"})
+            log.info("worker is stopping and takes no more runs", extra={"action": "worker.stopping"})
         self._stopping.set()
         self._bell.ring()
 
-    def hear(self, kind: str, uid: str) -> None:
-        """A command through RQ."""
+    def handle_command(self, kind: str, uid: str) -> None:
+        """Handle a command from RQ."""
         match kind:
             case "stop" if uid in self.executor.runs:
                 task = asyncio.create_task(self._stop_run(uid))
@@ -84,30 +86,32 @@ class Loop:
                 task.add_done_callback(self._stops.discard)
             case "stop":
                 log.warning(
-                    "run %s is not here, stop-job is ignored", uid, extra={"action": "command.ignored"}
+                    "ignored stop-job: this worker does not hold run %s",
+                    uid,
+                    extra={"action": "command.ignored"},
                 )
             case "shutdown":
-                log.info("shutdown asked for through RQ", extra={"action": "worker.shutdown"})
+                log.info("shutdown requested through RQ", extra={"action": "worker.shutdown"})
                 self.stop()
 
     async def run(self, grace_s: float) -> None:
         """Work until `stop`, then drain."""
         commits = asyncio.create_task(self.executor.committer.run(), name="commits")
-        renewing = asyncio.create_task(self._renew_for_ever(), name="renew")
+        renewing = asyncio.create_task(self._renew_periodically(), name="renew")
         try:
             leases = self._store.leases
             async with (
                 self._wired,
                 leases.cancellations(self.executor.cancel),
-                leases.inbox_changes(self.executor.look),
+                leases.inbox_changes(self.executor.read_inbox),
             ):
-                await self._take_for_ever()
+                await self._take_until_stopped()
                 await self._drain(grace_s)
         finally:
             for task in (commits, renewing, *self._stops):
                 task.cancel()
             await asyncio.gather(commits, renewing, *self._stops, return_exceptions=True)
-            # The launcher waits for processes that are not told to end.
+            # The launcher waits for each process whose effect is not cancelled.
             await self.executor.end()
 
     # Taking.
@@ -123,7 +127,7 @@ class Loop:
             self._bell.ring()
         self._left.set()
 
-    async def _take_for_ever(self) -> None:
+    async def _take_until_stopped(self) -> None:
         backoff_s = FIRST_BACKOFF_S
         loop = asyncio.get_running_loop()
         empty_since: float | None = None
@@ -150,7 +154,7 @@ class Loop:
             full = len(taken.claims) >= limit
             limit = min(self._room() - len(taken.claims), BATCH)
             if full and limit >= BATCH // 2 and not self._solitary and not self._stopping.is_set():
-                # The store takes the next ones while this process is busy with these.
+                # The store takes the next runs while this process begins these.
                 next_take = asyncio.create_task(self._take(limit))
                 await asyncio.sleep(0)
             self._begin(taken, asked_at)
@@ -175,9 +179,9 @@ class Loop:
             self._name, limit, lease_ms=int(LEASE_S * 1000), solitary=self._solitary
         )
         if self._doubtful:
-            # Not before: a store that renews leases may still give out none, such as one that is drained.
+            # Only now: a drained store, for example, still renews leases but gives out no runs.
             self._doubtful = False
-            log.info("the store is back", extra={"action": "store.back"})
+            log.info("store is reachable again", extra={"action": "store.back"})
         return taken, asked_at
 
     def _begin(self, taken: TakeResult, asked_at: float) -> None:
@@ -185,7 +189,7 @@ class Loop:
         if taken.suspended != self.suspended:
             self.suspended = taken.suspended
             log.info(
-                "suspended through RQ, nothing is taken" if taken.suspended else "resumed through RQ",
+                "suspended through RQ: the worker takes no runs" if taken.suspended else "resumed through RQ",
                 extra={"action": "worker.suspended" if taken.suspended else "worker.resumed"},
             )
         for claim in taken.claims:
@@ -198,7 +202,7 @@ class Loop:
 
     # Leases.
 
-    async def _renew_for_ever(self) -> None:
+    async def _renew_periodically(self) -> None:
         while True:
             await asyncio.sleep(RENEW_S)
             try:
@@ -207,10 +211,10 @@ class Loop:
                 self._out_of_reach(error)
                 for run in list(self.executor.runs.values()):
                     if self.executor.presumed_lost(run):
-                        self.executor.lose(run, "the store has been out of reach for too long")
+                        self.executor.lose(run, "the store has been unreachable for too long")
 
     async def _renew(self) -> None:
-        """Keep what is held; learn what was lost, and whose end was asked for."""
+        """Renew the leases of all runs; handle lost, cancelled, suspended and woken ones."""
         executor = self.executor
         loop = asyncio.get_running_loop()
         asked_at = loop.time()
@@ -223,7 +227,7 @@ class Loop:
         renewed = await self._store.leases.renew(self._name, held)
         for run in runs:
             if run.uid in renewed.lost:
-                # A commit on its way has an answer of its own, and it may have ended the run.
+                # The response to a commit that is under way decides: the commit may have ended the run.
                 if run.committing is None:
                     executor.lose(run, "another worker may have the run")
                 continue
@@ -233,7 +237,7 @@ class Loop:
             if run.uid in renewed.suspended:
                 executor.suspend(run.uid)
             if run.uid in renewed.woken:
-                executor.look(run.uid)
+                executor.read_inbox(run.uid)
         for uid in renewed.lost & executor.loader.waiting.keys():
             del executor.loader.waiting[uid]
 
@@ -250,10 +254,10 @@ class Loop:
     # The end.
 
     async def _drain(self, grace_s: float) -> None:
-        """Let runs finish or park; hand the rest back, which is no one's fault: they are not suspects."""
+        """Let runs finish or park, then hand back the rest; this makes none of them a suspect."""
         executor = self.executor
         executor.drain()
-        hurry = asyncio.create_task(self._hurry.wait())
+        hurry = asyncio.create_task(self._abort_drain.wait())
         try:
             async with asyncio.timeout(grace_s):
                 while not executor.idle and not hurry.done():
@@ -269,7 +273,7 @@ class Loop:
         if not held:
             return
         log.info(
-            "%d run is handed back" if len(held) == 1 else "%d runs are handed back",
+            "handing back %d run" if len(held) == 1 else "handing back %d runs",
             len(held),
             extra={"action": "runs.handed_back", "runs": len(held)},
         )
@@ -284,6 +288,6 @@ class Loop:
                         return
         except (TimeoutError, CommandFailed):
             log.warning(
-                "the store was out of reach, the runs' leases expire instead",
+                "store unreachable: the leases of the runs expire instead",
                 extra={"action": "runs.left", "runs": len(held)},
             )

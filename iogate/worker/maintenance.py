@@ -1,6 +1,6 @@
-"""What a worker does beside its runs, slowly: say that it is there, repair what outsiders did.
+"""Periodic maintenance of a worker: presence, secret refresh, and audits of the store.
 
-Used by `process`. Named tasks, each on its own; an error of the store postpones one turn of one task.
+Used by `process`. The tasks are independent; an error of the store skips one iteration of one task.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 ANNOUNCE_S = 4.0
 AUDIT_S = 20.0
 AUDIT_SHARE = 0.02
-"""Of the time, at most: a round looks at every run, and there may be millions."""
+"""Largest share of the time that audits take: an audit reads every run, and there may be millions."""
 SECRETS_S = 30.0
 
 
 class Maintenance:
-    """`audits`: whether this worker may be the one that audits; of those, the eldest does."""
+    """Periodic tasks of one worker; `audits` allows audits, which the oldest such worker performs."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Maintenance:
         self._next_audit = 0.0
 
     async def run(self) -> None:
-        """Do all of it for ever."""
+        """Run all tasks until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._every(ANNOUNCE_S, self._announce), name="announce")
             tasks.create_task(self._every(SECRETS_S, self._refresh), name="secrets")
@@ -65,7 +65,7 @@ class Maintenance:
                 log.debug("maintenance: %s", error, extra={"action": "maintenance.postponed"})
             except Exception:
                 log.exception("maintenance failed", extra={"action": "maintenance.failed"})
-            # Apart from each other, though many workers start together.
+            # The jitter spreads the tasks of workers that start together.
             await asyncio.sleep(period_s * random.uniform(0.9, 1.1))  # noqa: S311 - no secret is drawn
 
     async def _announce(self) -> None:
@@ -100,7 +100,7 @@ class Maintenance:
         self._next_audit = time.monotonic() + took_s / AUDIT_SHARE
         if repaired:
             log.warning(
-                "%d things were not where they belong and are repaired: something else writes to the store",
+                "audit repaired %d inconsistencies: another program writes to the store",
                 repaired,
                 extra={"action": "audit.repaired", "repaired": repaired},
             )
@@ -109,7 +109,7 @@ class Maintenance:
         self._secrets.refresh()
 
     async def leave(self) -> None:
-        """Say that the worker is gone, if anybody listens."""
+        """Remove the presence of the worker, if the store can be reached."""
         try:
             await self._store.refusals.flush()
             await self._store.presence.leave(WORKER, self._name)

@@ -1,7 +1,7 @@
-"""A worker process, from its settings to its exit; live objects are put together here.
+"""Worker process: creates its objects and runs them until it is stopped.
 
-Called by `python -m iogate.worker`. Its exit codes: 0 after a good end, 3 for settings or functions
-that do not hold, 6 for a store that must not be used. A store that is only out of reach is waited for.
+Called by `python -m iogate.worker`. Exit codes: 0 after a normal end, 3 for invalid settings or functions, 6
+for a store that must not be used. The worker waits for a store that is unreachable.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ RETRY_S = 0.5
 
 
 def new_name() -> str:
-    """Who this process is: what its parent says, or a name of its own."""
+    """Return the name that the supervisor gave this process, or else a new one."""
     return ticks.identity() or f"{socket.gethostname()}.worker.{os.getpid()}.{secrets.token_hex(2)}"
 
 
@@ -61,10 +61,11 @@ async def work(
     record_progress: Callable[[bytes], None] = lambda _: None,
     on_start: Callable[[Executor], None] = lambda _: None,
 ) -> None:
-    """Work until SIGTERM, SIGINT or RQ's `shutdown`; solitary: until there is nothing to do.
+    """Work until SIGTERM, SIGINT or `shutdown` of RQ; a solitary worker ends if there are no suspects.
 
-    `record_progress` keeps a line for who buries this process; `on_start` gets what drives its runs. After
-    `grace_s` (None: the setting `drain_timeout`) the runs that have not ended or parked are handed back.
+    `record_progress` keeps a line for crash recovery; `on_start` gets the executor. After `grace_s` (default:
+    `drain_timeout`) the worker hands back the runs that have not ended or parked. Raises Misused if
+    there is no store URL, and IogateError if there is no key to sign with.
     """
     if settings.redis_url is None:
         raise Misused(
@@ -113,7 +114,7 @@ async def work(
             )
             on_start(loop.executor)
             _stop_on_signals(loop.stop)
-            if stopped.is_set():  # told to end while all this was put together
+            if stopped.is_set():  # stopped during startup
                 loop.stop()
             registration = asyncio.create_task(_register(settings.redis_url, name, loop))
             maintenance = Maintenance(
@@ -125,7 +126,7 @@ async def work(
             )
             beside = [registration, asyncio.create_task(maintenance.run(), name="maintenance")]
             if not solitary:
-                # A solitary worker ends when it has nothing to do: these are not its business.
+                # A solitary worker ends soon, so other workers do this work.
                 delivery = Delivery(
                     outbox=store.outbox, sinks=sinks, effects=effects, secrets=secrets, owner=name
                 )
@@ -134,7 +135,7 @@ async def work(
                     asyncio.create_task(Matcher(store.events, name).run(), name="matcher"),
                     asyncio.create_task(delivery.run(), name="delivery"),
                 ]
-            # What lives now lives as long as the process: no collection need look at it again.
+            # These objects live as long as the process, so the garbage collector can skip them.
             gc.freeze()
             log.info("worker %s takes runs", name, extra={"action": "worker.started", "worker": name})
             try:
@@ -151,30 +152,30 @@ async def work(
 
 
 async def _connect(url: str, name: str, ring: Keyring, stopped: asyncio.Event, replicas: int) -> Store | None:
-    """Open the store, however long it takes; None when the process is told to end first."""
+    """Open the store, with retries; return None if the process is stopped first."""
     _stop_on_signals(stopped.set)
-    said = False
+    logged = False
     while not stopped.is_set():
         try:
             return await open_store(url, client_name=name, keyring=ring, replicas=replicas)
         except StoreUnavailable as error:
-            if not said:
+            if not logged:
                 log.warning("%s; the worker waits for it", error, extra={"action": "store.lost"})
-                said = True
+                logged = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), RETRY_S)
     return None
 
 
 async def _register(url: str, name: str, loop: Loop) -> None:
-    """Be a worker to RQ for as long as the loop runs."""
+    """Keep the worker registered in RQ until cancelled."""
     while True:
         try:
             worker = await asyncio.to_thread(WorkflowWorker, name, url)
             break
         except (RedisError, OSError):
             await asyncio.sleep(RETRY_S)
-    worker.attend(loop.hear)
+    worker.start_listening(loop.handle_command)
     try:
         await asyncio.Event().wait()
     finally:

@@ -1,7 +1,7 @@
-"""What a worker, and with it each process that it starts, may take of its machine.
+"""Resource limits of a worker and of the processes that it starts.
 
-Called once by `__main__`. Invariant: an expression or a script that eats memory ends its own process, long
-before the machine has none left for the store and for other workers.
+Called once by `__main__`. Invariant: an expression or a script that uses too much memory ends its own
+process, before the store or other workers run out of it.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import resource
 from pathlib import Path
 
 MEMORY = 4 * 1024**3
-"""Bytes of data of one process."""
+"""Largest data segment of one process, in bytes."""
 SHARE = 0.8
-"""Of the machine's memory, or of the container's, where that is less."""
+"""Largest share of the memory of the machine, or of the container if that is less."""
 FIRST_VICTIM = "500"
-"""Where the kernel runs out of memory all the same, it ends a worker before the store."""
+"""OOM score adjustment: the kernel kills a worker before the store."""
 
 _CONTAINER = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 def apply() -> None:
-    """Bound this process; what the system does not let one set stays as it is."""
+    """Set the limits of this process, as far as the system permits."""
     bound = min(MEMORY, int(SHARE * _memory()))
     for kind, wanted in ((resource.RLIMIT_DATA, bound), (resource.RLIMIT_CORE, 0)):
         with contextlib.suppress(OSError, ValueError):
@@ -34,9 +34,9 @@ def apply() -> None:
 
 
 def _memory() -> int:
-    """Bytes that there are."""
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return the memory of the machine or container in bytes."""
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for path in _CONTAINER:
         with contextlib.suppress(OSError, ValueError):
-            there = min(there, int(path.read_text()))
-    return there
+            available = min(available, int(path.read_text()))
+    return available

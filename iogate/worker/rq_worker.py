@@ -1,8 +1,8 @@
-"""`WorkflowWorker`: an iogate worker as RQ sees it, for `rq info`, `rq suspend` and RQ's commands.
+"""Registration of a worker in RQ, for `rq info`, `rq suspend` and the commands of RQ.
 
-Used by `process`. RQ's client is synchronous, so all of it happens in one thread of its own; the commands
-that it hears go to the event loop. Invariant: nothing here takes, runs, finishes or retries a job: RQ's
-`work` and all below it never run, and no answer or failure of this thread keeps a run from going on.
+Used by `process`. The client of RQ is synchronous, so it has its own thread, which passes commands to the
+event loop. Invariant: nothing here takes, runs, finishes or retries a job: `work` of RQ is never called, and
+no failure of this thread delays a run.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from iogate.store.connection.endpoint import blocking_client
 log = logging.getLogger(__name__)
 
 TTL_S = 30
-"""RQ keeps a silent worker for this long and a minute more."""
+"""RQ removes a worker that has been silent for this long plus a minute."""
 HEARTBEAT_S = 5.0
 SILENT_S = 12.0
-"""A subscription that has not answered two pings is made again."""
+"""Silence after which the worker subscribes again; it is longer than two pings."""
 LISTEN_S = 1.0
 RETRY_S = 0.5
 TIMEOUT_S = 5.0
 LEAVE = "leave"
-"""A command to oneself."""
+"""Command by which the worker wakes its own thread."""
 
 
 class WorkflowWorker(BaseWorker):
-    """Identity, registration, heartbeat, state and commands; see the module."""
+    """RQ worker that registers, sends heartbeats and receives commands, but takes no jobs."""
 
     def __init__(self, name: str, url: str) -> None:
         connection = blocking_client(
@@ -54,41 +54,44 @@ class WorkflowWorker(BaseWorker):
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._hear: Callable[[str, str], None] = lambda _kind, _uid: None
+        self._on_command: Callable[[str, str], None] = lambda _kind, _uid: None
 
     def _set_connection(self, connection: Redis) -> Redis:
-        """Leave the connection's timeouts alone: RQ raises them for a blocking take that never comes."""
+        """Keep the timeouts of the connection, which RQ would raise for its blocking reads."""
         return connection
 
     def execute_job(self, *_: object) -> None:
-        """Refuse what only RQ's own loop would ask for."""
+        """Refuse to execute a job.
+
+        Raises RuntimeError always: only the loop of RQ calls this method.
+        """
         raise RuntimeError("an iogate worker takes runs, not jobs; RQ's work() is not used")
 
-    # The event loop's side.
+    # Called in the event loop.
 
-    def attend(self, hear: Callable[[str, str], None]) -> None:
-        """Register and listen; `hear(command, uid)` is called in the event loop: stop, shutdown."""
+    def start_listening(self, on_command: Callable[[str, str], None]) -> None:
+        """Register, then call `on_command("stop" | "shutdown", uid)` in the event loop for each command."""
         self._loop = asyncio.get_running_loop()
-        self._hear = hear
-        self._thread = threading.Thread(target=self._attend, name="rq", daemon=True)
+        self._on_command = on_command
+        self._thread = threading.Thread(target=self._run_thread, name="rq", daemon=True)
         self._thread.start()
 
     async def leave(self) -> None:
-        """Register the worker's death, as well as the store can be reached, and stop listening."""
+        """Stop listening, and remove the registration if the store can be reached."""
         self._closing.set()
         if self._thread is not None:
             await asyncio.to_thread(self._join, self._thread)
 
     def _join(self, thread: threading.Thread) -> None:
-        # It waits for a command: this one is heard at once.
+        # The thread waits for a command; this one wakes it at once.
         with contextlib.suppress(RedisError, OSError):
             send_command(self.connection, self.name, LEAVE)
         thread.join(TIMEOUT_S)
 
-    # The thread's side.
+    # Called in the thread.
 
-    def _attend(self) -> None:
-        """Whatever happens to the store, come back."""
+    def _run_thread(self) -> None:
+        """Register and listen until closed; reconnect after each error of the store."""
         registered = False
         while not self._closing.is_set():
             pubsub: PubSub = self.connection.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call] # redis types it late
@@ -100,9 +103,9 @@ class WorkflowWorker(BaseWorker):
                 self._listen(pubsub)
             except (RedisError, OSError, ValueError) as error:
                 if isinstance(error, ValueError):
-                    registered = True  # the name is ours: a birth whose answer was lost
+                    registered = True  # the name is registered: the response to an earlier attempt was lost
                 log.debug("registration: %s", error, extra={"action": "registration.retried"})
-                # Whatever it was, such as a primary that is a replica now: connect again.
+                # Reconnect after any error: the primary may have become a replica.
                 self.connection.connection_pool.disconnect()
                 self._closing.wait(RETRY_S)
             finally:
@@ -110,27 +113,27 @@ class WorkflowWorker(BaseWorker):
         try:
             self.register_death()  # type: ignore[no-untyped-call] # RQ is partly typed
         except (RedisError, OSError):
-            log.debug("the store was out of reach for the worker's death; its key expires")
+            log.debug("store unreachable: the registration of the worker in RQ expires by itself")
         self.connection.close()
 
     def _listen(self, pubsub: PubSub) -> None:
-        beaten, heard = 0.0, time.monotonic()
+        beat_at, heard_at = 0.0, time.monotonic()
         while not self._closing.is_set():
             now = time.monotonic()
-            if now - beaten >= HEARTBEAT_S:
-                if now - heard > SILENT_S:
-                    raise TimeoutError("the subscription is silent")
-                self._beat()
+            if now - beat_at >= HEARTBEAT_S:
+                if now - heard_at > SILENT_S:
+                    raise TimeoutError("the subscription did not respond to pings")
+                self._renew_registration()
                 pubsub.ping()
-                beaten = now
+                beat_at = now
             message = pubsub.get_message(timeout=LISTEN_S)
             if message is not None:
-                heard = time.monotonic()
+                heard_at = time.monotonic()
             if message is not None and message["type"] == "message":
                 self._command(message["data"])
 
-    def _beat(self) -> None:
-        """Say that the worker lives, anew if the store forgot it; a suspension is shown as RQ shows it."""
+    def _renew_registration(self) -> None:
+        """Renew the registration, or register again if the store lost it; set the state that RQ shows."""
         if not self.connection.exists(self.key):
             self.register_birth()  # type: ignore[no-untyped-call] # RQ is partly typed
         suspended = is_suspended(self.connection, self)
@@ -142,22 +145,26 @@ class WorkflowWorker(BaseWorker):
             payload = json.loads(data)
             command, uid = str(payload["command"]), str(payload.get("job_id", ""))
         except (ValueError, TypeError, KeyError, RecursionError):
-            log.warning("a command that is none was ignored", extra={"action": "command.ignored"})
+            log.warning("ignored an RQ command that is not valid JSON", extra={"action": "command.ignored"})
             return
         match command:
             case _ if self._closing.is_set():
-                pass  # LEAVE has done what it is for; anything else comes too late
+                pass  # LEAVE has woken the thread; other commands come too late
             case "shutdown":
-                self._tell("shutdown")
+                self._forward("shutdown")
             case "stop-job" | "stop-execution":
-                self._tell("stop", uid)
+                self._forward("stop", uid)
             case _:
-                # `kill-horse`: there is no horse, many runs share the process.
-                log.warning("command %s is not for this worker", command, extra={"action": "command.ignored"})
+                # `kill-horse`, for example: there is no work horse, since many runs share the process.
+                log.warning(
+                    "ignored RQ command %s, which iogate workers do not support",
+                    command,
+                    extra={"action": "command.ignored"},
+                )
 
-    def _tell(self, kind: str, uid: str = "") -> None:
+    def _forward(self, kind: str, uid: str = "") -> None:
         assert self._loop is not None
         try:
-            self._loop.call_soon_threadsafe(self._hear, kind, uid)
+            self._loop.call_soon_threadsafe(self._on_command, kind, uid)
         except RuntimeError:
-            self._closing.set()  # the loop is closed: the process is at its end
+            self._closing.set()  # the loop is closed: the process is exiting

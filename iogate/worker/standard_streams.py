@@ -33,7 +33,7 @@ class RedactedStream(io.TextIOBase):
     """Text stream that redacts whole lines before it writes them; safe for use by several threads."""
 
     def __init__(self, stream: TextIO, split: Callable[[str, int], tuple[str, str]]) -> None:
-        """`split` returns the redacted text before a place, and the rest."""
+        """`split` returns the redacted text before an index, and the rest."""
         self._stream, self._split = stream, split
         self._held = ""
         self._lock = threading.RLock()

@@ -169,7 +169,7 @@ async def test_a_run_without_its_frames_is_not_started_again(site: Site) -> None
     await site.store.runs.resume(uid)
     run = await site.ended(uid)
     assert run.status == "faulted"
-    assert b"what is stored of it cannot be loaded" in (run.error or b"")
+    assert b"the stored state cannot be loaded" in (run.error or b"")
     assert worker.process.poll() is None
 
 

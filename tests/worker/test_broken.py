@@ -23,7 +23,7 @@ async def test_program_that_cannot_be_loaded_faults_its_runs_alone(site: Site) -
     run = await site.ended(uid)
     error = decoded(run.error)
     assert (run.status, error["status"]) == ("faulted", 400)
-    assert error["detail"].startswith("this release cannot load the workflow's definition ")
+    assert error["detail"].startswith("this release cannot load the definition ")
     assert [decoded(line)["kind"] for line in await site.store.runs.journal(uid)] == ["workflow.faulted"]
     assert (await site.ended(await site.call())).status == "completed"
 
@@ -53,7 +53,7 @@ async def test_state_that_cannot_be_loaded_faults_the_run(site: Site) -> None:
     await adopt(site.store)
     run = await site.ended(uid)
     assert run.status == "faulted"
-    assert "what is stored of it cannot be loaded" in decoded(run.error)["detail"]
+    assert "the stored state cannot be loaded" in decoded(run.error)["detail"]
 
 
 async def test_run_whose_state_the_store_refuses_faults_and_its_neighbours_go_on(site: Site) -> None:
@@ -64,7 +64,7 @@ async def test_run_whose_state_the_store_refuses_faults_and_its_neighbours_go_on
         await site.worker()
         run = await site.ended(refused, 5)
         assert run.status == "faulted"
-        assert decoded(run.error)["detail"].startswith("the store refused the run's state: ")
+        assert decoded(run.error)["detail"].startswith("the store refused the state of the run: ")
         assert refused not in server.calls
         assert (await site.ended(other, 5)).status == "completed"
 
@@ -78,7 +78,7 @@ async def test_run_that_would_write_too_much_at_once_faults_and_its_neighbours_g
     run = await site.ended(uid, 20)
     assert run.status == "faulted"
     assert decoded(run.error)["detail"] == (
-        "the store refused the run's state: it would write 65 MiB in one commit, and 64 MiB is the most"
+        "the store refused the state of the run: a commit of 65 MiB exceeds the limit of 64 MiB"
     )
     assert (await site.ended(await site.call(), 5)).status == "completed"
 
@@ -92,7 +92,7 @@ async def test_run_whose_data_is_nested_too_deeply_faults(site: Site) -> None:
     parent["do"][0]["start"]["run"]["workflow"]["input"] = "${ reduce range(.n) as $i (1; [.]) }"
     await site.publish(nest, parent)
     await site.worker()
-    hint = "collect items side by side in one list, or store what is nested as text (`tojson`)"
+    hint = "collect the items in one flat list, or store the nested data as text (`tojson`)"
     for name, owner in (
         ("nest", "the output of the workflow"),
         ("parent", 'task "start": the input for test/nest'),
@@ -100,7 +100,7 @@ async def test_run_whose_data_is_nested_too_deeply_faults(site: Site) -> None:
         error = decoded((await site.ended(await site.call(name, {"n": 310}), 5)).error)
         assert (error["title"], error["detail"]) == (
             "Data nested too deeply",
-            f"{owner} is nested deeper than 300 levels, which not every worker could read: {hint}",
+            f"{owner} is nested deeper than 300 levels, which some workers cannot read: {hint}",
         )
     assert (await site.ended(await site.call("nest", {"n": 299}), 5)).status == "completed"
 
@@ -143,7 +143,7 @@ async def test_input_that_cannot_be_read_faults_its_run_alone(site: Site) -> Non
     await site.worker()
     run = await site.ended(uid, 5)
     assert run.status == "faulted"
-    assert "what is stored of it cannot be loaded" in decoded(run.error)["detail"]
+    assert "the stored state cannot be loaded" in decoded(run.error)["detail"]
     assert (await site.ended(await site.call())).status == "completed"
 
 

@@ -115,7 +115,7 @@ async def test_run_that_kills_its_worker_is_poisoned_and_its_neighbours_complete
         error = decoded(run.error)
         assert (run.status, run.deaths, error["title"]) == ("faulted", 3, "poisoned")
         assert error["instance"] == "/do/0/kills"
-        assert "by signal 9: most likely what the task calls ended the worker" in error["detail"]
+        assert "by signal 9: most likely a call of the task ended or blocked the worker" in error["detail"]
         others = await site.all_ended(neighbours, 20)
         assert [(other.status, other.deaths) for other in others] == [("completed", 0)] * 3
 
@@ -165,8 +165,8 @@ async def test_the_error_of_poison_names_the_task_that_does_not_end_and_what_to_
             error = decoded(run.error)
             assert (error["title"], error["instance"]) == ("poisoned", "/do/1/big")
             assert error["detail"] == (
-                'task "big": the worker that ran this run alone died 3 times, the last time since it gave no '
-                "sign of life for 1.5 s: most likely an expression that does not end. Bound it, or move the "
+                'task "big": the worker that ran this run alone died 3 times, the last time because it did '
+                "not respond for 1.5 s: most likely an expression that does not end. Bound it, or move the "
                 "work to a script, which has limits of its own"
             )
         # once in the midst of others, once alone, and committed there before what ends its worker

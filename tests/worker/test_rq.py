@@ -89,7 +89,7 @@ async def test_the_worker_leaves_rq_at_once_though_it_waits_for_a_command(
     redis.flushall()
     worker = worker_of_rq.WorkflowWorker("prompt", redis_url)
     heard: list[str] = []
-    worker.attend(lambda kind, _: heard.append(kind))
+    worker.start_listening(lambda kind, _: heard.append(kind))
     await until(lambda: [each.get_state() for each in workers(redis)] == ["idle"])
     await worker.leave()
     assert workers(redis) == []

@@ -1,13 +1,13 @@
-"""The courier: empties the outboxes of the sinks, event by event, at least once and in order.
+"""Delivery of events to HTTP sinks: at least once, and in order per sink.
 
-A task for each sink in each worker; the store lets one of them at a time have a sink's outbox. Another task
-says which sinks there are: what waits for others is not kept for ever. Invariants: an event leaves its outbox
-only once the sink took it, or said that it never will; what a sink makes of events holds up no run and no
-other sink.
+Started by `process`. Each worker has a task per sink; a lease in the store gives the outbox of a sink to one
+worker. Another task registers the configured sinks, so that events for removed sinks can be dropped.
+Invariants: an event leaves its outbox only after the sink accepted it or refused it permanently; a failing
+sink delays no run and no other sink.
 
     take ──▶ POST ── 2xx ─────────────────▶ done
-               ├── 4xx but 408, 429 ──▶ log, done
-               └── anything else ─────▶ wait longer each time, then the same event again
+               ├── 4xx except 408, 429 ──▶ log, done
+               └── anything else ─────▶ retry the same event, with exponential backoff
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ STRUCTURED = "application/cloudevents+json; charset=utf-8"
 POLL_S = 1.0
 NAME_S = 4.0
 BATCH = 50
-ANSWER_S = 10.0
-"""A sink that takes longer to answer has not answered; below the lease of an outbox."""
+TIMEOUT_S = 10.0
+"""Timeout of a request; shorter than the lease of an outbox."""
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 60.0
 HOLD_S = 5.0
-"""While it waits, the delivery keeps the outbox: another worker would knowingly try at once."""
+"""Interval at which the lease of an outbox is renewed during a backoff, so that no other worker retries."""
 COMMUNICATION = ERROR_TYPES + "communication"
-AGAIN = frozenset({408, 429})
-"""Answers 4xx that are about the moment, not about the event."""
+TEMPORARY = frozenset({408, 429})
+"""Status codes 4xx of temporary errors."""
 
-_Fate = Literal["taken", "dropped", "again"]
+_Outcome = Literal["accepted", "dropped", "retry"]
 
 
 class _Head(msgspec.Struct):
@@ -60,6 +60,8 @@ _entry = msgspec.json.Decoder(Entry)
 
 
 class Delivery:
+    """Delivery tasks of one worker, for all configured sinks."""
+
     def __init__(
         self, *, outbox: Outbox, sinks: Sinks, effects: Effects, secrets: SecretStore, owner: str
     ) -> None:
@@ -70,23 +72,23 @@ class Delivery:
         self._owner = owner
 
     async def run(self) -> None:
-        """Deliver for ever."""
+        """Deliver until cancelled."""
         bell, wired = self._outbox.doorbell()
         async with wired, asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._name(), name="sinks")
+            tasks.create_task(self._register_sinks(), name="sinks")
             for sink in self._sinks.all:
-                tasks.create_task(self._serve(sink, bell), name=f"delivery {sink.name}")
+                tasks.create_task(self._deliver_to(sink, bell), name=f"delivery {sink.name}")
 
-    async def _name(self) -> None:
-        """Say again and again which sinks there are, and of others what becomes of their events."""
+    async def _register_sinks(self) -> None:
+        """Register the configured sinks periodically; warn about events for sinks that no worker has."""
         named = {sink.name: sink.lifecycle for sink in self._sinks.all}
         while True:
             try:
-                unnamed = await self._outbox.register(named)
+                unknown = await self._outbox.register(named)
             except (Unreachable, CommandFailed) as error:
                 log.debug("sinks: %s", error, extra={"action": "delivery.postponed"})
-                unnamed = []
-            for sink in unnamed:
+                unknown = []
+            for sink in unknown:
                 log.warning(
                     "sink %s is in no worker's settings%s: %d events for it are dropped%s",
                     sink.name,
@@ -100,7 +102,7 @@ class Delivery:
                 )
             await asyncio.sleep(NAME_S)
 
-    async def _serve(self, sink: Sink, bell: Doorbell) -> None:
+    async def _deliver_to(self, sink: Sink, bell: Doorbell) -> None:
         backoff_s = 0.0
         while True:
             try:
@@ -115,7 +117,7 @@ class Delivery:
                 await asyncio.sleep(POLL_S)
                 continue
             if sent < len(events):
-                # For the event that it is about: where others were taken before, this one is tried anew.
+                # The backoff belongs to one event: it starts again if earlier events were accepted.
                 backoff_s = FIRST_BACKOFF_S if sent or not backoff_s else backoff_s * 2
                 backoff_s = min(LONGEST_BACKOFF_S, backoff_s)
                 await self._hold(sink, backoff_s)
@@ -125,15 +127,15 @@ class Delivery:
                 await bell.wait(POLL_S)
 
     async def _send(self, sink: Sink, events: list[bytes]) -> int:
-        """Deliver in order; how many are done with. Stops at the first that must be tried again."""
+        """Deliver in order until one must be retried; return the number of events that are done."""
         for count, event in enumerate(events):
-            fate = await self._deliver(sink, event)
-            if fate == "again" or not await self._outbox.done(sink.name, self._owner, count + 1):
+            outcome = await self._deliver(sink, event)
+            if outcome == "retry" or not await self._outbox.done(sink.name, self._owner, count + 1):
                 return count
         return len(events)
 
     async def _hold(self, sink: Sink, backoff_s: float) -> None:
-        """Wait, and stay the one who has the outbox."""
+        """Wait while keeping the lease of the outbox."""
         loop = asyncio.get_running_loop()
         until = loop.time() + backoff_s
         while (left_s := until - loop.time()) > 0:
@@ -141,8 +143,8 @@ class Delivery:
             with contextlib.suppress(Unreachable, CommandFailed):
                 await self._outbox.take(sink.name, self._owner, 1)
 
-    async def _deliver(self, sink: Sink, entry: bytes) -> _Fate:
-        """The fate of an entry: most are one event."""
+    async def _deliver(self, sink: Sink, entry: bytes) -> _Outcome:
+        """Deliver an entry, which is an event or a journal entry, and return the outcome."""
         try:
             head, body = _head.decode(entry), entry.decode()
             if head.specversion:
@@ -151,8 +153,8 @@ class Delivery:
                 _entry.decode(entry), self._secrets.redaction, statuses=self._sinks.statuses
             )
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            log.error(  # noqa: TRY400 - where it was found says nothing
-                "the outbox of sink %s holds what is no event, which is dropped: %s",
+            log.error(  # noqa: TRY400 - the traceback says nothing
+                "dropped an invalid entry of the outbox of sink %s: %s",
                 sink.name,
                 error,
                 extra={"action": "event.dropped", "sink": sink.name},
@@ -161,15 +163,15 @@ class Delivery:
         for event in made:
             if not sink.wants(event.type, lifecycle=True):
                 continue
-            if await self._post(sink, _head.decode(event.data), event.data.decode()) == "again":
-                return "again"
-        return "taken"
+            if await self._post(sink, _head.decode(event.data), event.data.decode()) == "retry":
+                return "retry"
+        return "accepted"
 
-    async def _post(self, sink: Sink, head: _Head, body: str) -> _Fate:
+    async def _post(self, sink: Sink, head: _Head, body: str) -> _Outcome:
         headers = self._secrets.headers(sink.name)
         if headers is None:
-            self._late(sink, head, "a secret of its headers is missing")
-            return "again"
+            self._log_retry(sink, head, "a secret of its headers is missing")
+            return "retry"
         call = CallHttp(
             method="post",
             url=sink.url,
@@ -181,19 +183,19 @@ class Delivery:
         key = f"{head.source}/{head.id}"
         perform = Perform(frame=0, reference=f"sink {sink.name}", effect=call, idempotency_key=key)
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(TIMEOUT_S):
                 performed = await self._effects.perform(perform, run=EffectContext(uid=""))
         except TimeoutError:
-            self._late(sink, head, f"no answer within {ANSWER_S:g} s")
-            return "again"
+            self._log_retry(sink, head, f"no response within {TIMEOUT_S:g} s")
+            return "retry"
         if performed.error is None:
-            return "taken"
+            return "accepted"
         detail = self._secrets.redaction.text(
             for_operators(performed.error.detail or "", performed.error.to_json())
         )
-        if _final(performed):
+        if _is_permanent(performed):
             log.error(
-                "sink %s refused event %s of type %s, which is dropped: %s",
+                "sink %s refused event %s of type %s, so it was dropped: %s",
                 sink.name,
                 head.id,
                 head.type,
@@ -201,12 +203,12 @@ class Delivery:
                 extra={"action": "event.dropped", "sink": sink.name, "status": performed.error.status},
             )
             return "dropped"
-        self._late(sink, head, detail)
-        return "again"
+        self._log_retry(sink, head, detail)
+        return "retry"
 
-    def _late(self, sink: Sink, head: _Head, why: str) -> None:
+    def _log_retry(self, sink: Sink, head: _Head, why: str) -> None:
         log.warning(
-            "sink %s did not take event %s of type %s, it is sent again: %s",
+            "sink %s did not accept event %s of type %s, delivery is retried: %s",
             sink.name,
             head.id,
             head.type,
@@ -215,9 +217,9 @@ class Delivery:
         )
 
 
-def _final(performed: Performed) -> bool:
-    """Whether the sink itself said that it will never take the event."""
+def _is_permanent(performed: Performed) -> bool:
+    """Tell whether the sink refused the event permanently."""
     assert performed.error is not None
     status = performed.error.status
     answered = performed.definite and performed.error.type == COMMUNICATION
-    return answered and 400 <= status < 500 and status not in AGAIN
+    return answered and 400 <= status < 500 and status not in TEMPORARY

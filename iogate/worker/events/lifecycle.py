@@ -1,8 +1,8 @@
-"""The standard's lifecycle events: what becomes of workflows and tasks, as CloudEvents for the sinks.
+"""Lifecycle events of workflows and tasks, as CloudEvents for the sinks (DSL, "Lifecycle Events").
 
-Used by `run`, only where a sink wants them: made from the same notes as the journal, they leave with the
-same commit. Used by `delivery` for what the store did to a run without a worker. Invariants: what is told has
-happened, and has one id however often it is sent; no event holds a secret.
+Used by `commit` if a sink wants them: they are built from the notes of the journal and written in the same
+commit. Used by `delivery` for changes that the store made without a worker. Invariants: the id of an event
+does not change when it is sent again; no event contains a secret.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _Described = tuple[str, dict[str, Any], int]
 """Type of an event, its data, and when it happened."""
 
 _EVENTS: Mapping[str, tuple[tuple[str, str], ...]] = {
-    # a note's kind: types of events, each with the member that says when
+    # kind of note: types of events, each with its member for the time
     "workflow.started": (("workflow.started", "startedAt"),),
     "workflow.correlation-started": (("workflow.correlation-started", "startedAt"),),
     "workflow.correlation-completed": (("workflow.correlation-completed", "completedAt"),),
@@ -47,7 +47,7 @@ _EVENTS: Mapping[str, tuple[tuple[str, str], ...]] = {
 
 
 _STATUSES: Mapping[str, str] = {
-    # a note's kind: the status that it brings
+    # kind of note: the status after it
     "workflow.started": "running",
     "workflow.suspended": "suspended",
     "workflow.resumed": "running",
@@ -64,11 +64,11 @@ _STATUSES: Mapping[str, str] = {
 }
 
 LAST_MS = 253_402_300_799_999
-"""The end of the year 9999, beyond which no event can say when it happened."""
+"""End of the year 9999, the latest time of an event."""
 
 
 class _JournalEntry(msgspec.Struct):
-    """A line of a journal as the store writes it, held against what others may write there."""
+    """Schema of a journal entry of the store; it rejects entries that another program wrote."""
 
     at: Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)]
     kind: str
@@ -81,9 +81,9 @@ _journal_entry = msgspec.json.Decoder(_JournalEntry)
 
 
 class LifecycleEvents:
-    """Tells of one run, by its uid and the full name of its workflow.
+    """Builder of the lifecycle events of one run.
 
-    `statuses`: a sink also wants the events of changed statuses, which repeat what the others say.
+    `workflow` is the full name. With `statuses`, it also builds the optional events of status changes.
     """
 
     def __init__(self, uid: str, workflow: str, *, statuses: bool = False) -> None:
@@ -98,14 +98,14 @@ class LifecycleEvents:
     def build(
         self, notes: Sequence[Note], step: str, redaction: Redaction, *, before: str = "", after: str = ""
     ) -> list[OutgoingEvent]:
-        """The events of the notes of one step of the run, which is stored once.
+        """Return the events for the notes of one commit of the run.
 
-        The step, and an event's place in it, name the event. `before` and `after`: the run's status.
+        The id of an event is derived from `step` and its index. `before` and `after`: status of the run.
         """
-        leaving: list[OutgoingEvent] = []
-        told = self._with_statuses(notes, redaction, before, after)
-        for kind, data, at_ms in told if self._statuses else self._events(notes, redaction):
-            key = f"{self._uid}/lifecycle/{step}/{len(leaving)}"
+        events: list[OutgoingEvent] = []
+        described = self._with_statuses(notes, redaction, before, after)
+        for kind, data, at_ms in described if self._statuses else self._events(notes, redaction):
+            key = f"{self._uid}/lifecycle/{step}/{len(events)}"
             event = {
                 "specversion": "1.0",
                 "id": str(uuid.uuid5(uuid.NAMESPACE_URL, key)),
@@ -116,8 +116,8 @@ class LifecycleEvents:
                 "datacontenttype": "application/json",
                 "data": data,
             }
-            leaving.append(OutgoingEvent(type=kind, data=encode(event), lifecycle=True))
-        return leaving
+            events.append(OutgoingEvent(type=kind, data=encode(event), lifecycle=True))
+        return events
 
     def _events(self, notes: Sequence[Note], redaction: Redaction) -> Iterator[_Described]:
         for note in notes:
@@ -139,15 +139,15 @@ class LifecycleEvents:
     def _with_statuses(
         self, notes: Sequence[Note], redaction: Redaction, before: str, after: str
     ) -> Iterator[_Described]:
-        """Each event, and after it the status that it brought."""
+        """Yield each event, followed by the status change that it caused."""
         for note in notes:
             if before == "waiting" and note.kind.startswith("task.") and note.kind != "task.cancelled":
-                # What it waited for has come.
+                # The wait of the run is over.
                 before = "running"
                 yield self._status("workflow.status-changed", note, before)
-            for told in self._events([note], redaction):
-                yield told
-                if told[0] == f"{PREFIX}task.created.v1":
+            for described in self._events([note], redaction):
+                yield described
+                if described[0] == f"{PREFIX}task.created.v1":
                     yield self._status("task.status-changed", note, "pending")
             status = _STATUSES.get(note.kind)
             if status is None:
@@ -168,17 +168,17 @@ class LifecycleEvents:
 
 
 def build_from_entry(entry: Entry, redaction: Redaction, *, statuses: bool) -> list[OutgoingEvent]:
-    """The events of what the store did to a run.
+    """Return the events for a change that the store made to a run.
 
-    Raises msgspec.DecodeError for what the store did not write.
+    Raises msgspec.DecodeError if the entry is not one that the store writes.
     """
-    line = _journal_entry.decode(entry.line)
+    stored = _journal_entry.decode(entry.line)
     note = Note(
-        kind=cast("Any", line.kind),
-        at_ms=line.at,
-        reference=line.reference,
-        name=line.name,
-        detail=line.detail or {},
+        kind=cast("Any", stored.kind),
+        at_ms=stored.at,
+        reference=stored.reference,
+        name=stored.name,
+        detail=stored.detail or {},
     )
     lifecycle_events = LifecycleEvents(entry.uid, entry.workflow, statuses=statuses)
     return lifecycle_events.build([note], f"line/{entry.number}", redaction)

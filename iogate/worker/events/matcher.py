@@ -1,8 +1,8 @@
-"""The matcher: brings published events to the runs that may want them.
+"""Matcher of published events with the subscriptions of runs.
 
-A task of each worker; the store lets one of them at a time be the matcher. Invariant: no event and no
-subscription stops it. Where this side cannot tell whether an event is wanted, it is delivered: the engine
-of the run has the last word.
+Started by `process` in each worker; a lease in the store makes one of them active. Invariant: no event and no
+subscription stops it. If the prefilter cannot decide, the matcher delivers the event, and the engine of the
+run decides.
 """
 
 from __future__ import annotations
@@ -23,48 +23,50 @@ from iogate.worker.runs.codec import decode
 log = logging.getLogger(__name__)
 
 POLL_S = 1.0
-"""Between two looks where no bell rings: another worker may have been the matcher and died."""
-ROUND_S = 1.0
-"""What takes longer is left for the next round: a matcher that is silent counts as one that died."""
+"""Interval of checks without a doorbell: the worker with the active matcher may have died."""
+ITERATION_S = 1.0
+"""Time limit of one iteration: a matcher that is silent for too long loses its lease."""
 SLICE = 2_000
-"""Judgements between two moments at which the runs of this worker have their turn."""
+"""Subscriptions that are checked before the event loop continues with the runs of this worker."""
 
 
 class Matcher:
+    """Matching task of one worker."""
+
     def __init__(self, events: EventBus, owner: str) -> None:
         self._events = events
         self._owner = owner
 
     async def run(self) -> None:
-        """Match for ever."""
+        """Match until cancelled."""
         bell, wired = self._events.doorbell()
         async with wired:
             while True:
                 try:
-                    more = await self._round()
+                    more = await self._iterate()
                 except (Unreachable, CommandFailed) as error:
                     log.debug("matcher: %s", error, extra={"action": "matcher.postponed"})
                     more = False
                 except Exception:
-                    # What was taken is answered again: the next round, or another worker, may do better.
+                    # The store returns the events again in the next iteration, here or in another worker.
                     log.exception("the matcher failed", extra={"action": "matcher.failed"})
                     more = False
                 if not more:
                     await bell.wait(POLL_S)
 
-    async def _round(self) -> bool:
-        """Take, judge, deliver; whether there may be more at once."""
+    async def _iterate(self) -> bool:
+        """Match one batch; tell whether there may be more events."""
         batch = await self._events.take(self._owner)
         if not batch.events:
             return False
-        upto, deliveries = await _matched(batch)
+        upto, deliveries = await _match(batch)
         return await self._events.deliver(self._owner, upto, deliveries)
 
 
-async def _matched(batch: Batch) -> tuple[int, list[Delivery]]:
-    """Who may want what, in the order of the events, and the number up to which that is all."""
+async def _match(batch: Batch) -> tuple[int, list[Delivery]]:
+    """Return the number of the last event that was matched, and the deliveries in the order of the events."""
     loop = asyncio.get_running_loop()
-    until = loop.time() + ROUND_S
+    until = loop.time() + ITERATION_S
     upto = 0
     index = SubscriptionIndex()
     for count, each in enumerate(batch.subscriptions, 1):
@@ -72,7 +74,7 @@ async def _matched(batch: Batch) -> tuple[int, list[Delivery]]:
         if count % SLICE == 0:
             await asyncio.sleep(0)
     deliveries: list[Delivery] = []
-    judged = 0
+    checked = 0
     for number, data in batch.events:
         if upto and loop.time() > until:
             break
@@ -83,22 +85,22 @@ async def _matched(batch: Batch) -> tuple[int, list[Delivery]]:
         found: set[tuple[str, int]] = set()
         for entry in index.candidates(event):
             found.add((entry.subscription.uid, entry.subscription.frame))
-            judged += 1
-            if judged % SLICE == 0:
+            checked += 1
+            if checked % SLICE == 0:
                 await asyncio.sleep(0)
         deliveries += [Delivery(number=number, uid=uid, frame=frame) for uid, frame in found]
     return upto, deliveries
 
 
 def _event(number: int, data: bytes) -> Mapping[str, Any] | None:
-    """None for what is no CloudEvent, or nobody published: nobody can want it."""
+    """Decode an event; return None if it is not a JSON object or has no authentic publisher."""
     if not data:
-        return None  # it was logged when it was read
+        return None  # the store client logged it
     try:
         event = decode(data)
     except (msgspec.DecodeError, ValueError, RecursionError):
         event = None
     if not isinstance(event, Mapping):
-        log.warning("event %d is no JSON object and is dropped", number, extra={"action": "event.dropped"})
+        log.warning("dropped event %d, which is not a JSON object", number, extra={"action": "event.dropped"})
         return None
     return event

@@ -1,7 +1,7 @@
-"""Starts the runs of schedules: a task in each worker, all of them equal.
+"""Runner of schedules, which starts their runs when they are due.
 
-Put together by `process`. Invariants: the store decides who takes a tick, so that any number of workers
-start one run a tick; what fails for one schedule fails for that schedule alone.
+Started by `process` in each worker. Invariants: the store gives each tick to one worker, so any number of
+workers start one run per tick; the failure of one schedule does not affect others.
 """
 
 from __future__ import annotations
@@ -20,25 +20,27 @@ from iogate.store.store import Store
 log = logging.getLogger(__name__)
 
 POLL_S = 0.25
-"""How long an apply is not noticed, at most; due moments that are known are waited for exactly."""
+"""Longest delay until an apply is noticed; known due times are waited for exactly."""
 SHORTEST_S = 0.001
-"""What is due and cannot be taken here must not keep this worker busy."""
+"""Shortest wait, so that a due tick that this worker cannot take does not keep it busy."""
 RELINK_S = 30.0
 
 
 class ScheduleRunner:
+    """Schedule task of one worker."""
+
     def __init__(self, store: Store) -> None:
         self._store = store
         self._uids = UidSource()
         self._failed: dict[str, str] = {}
-        """Schedules that this worker cannot serve, and why: said once."""
+        """Failing schedules with the reason, which is logged once."""
         self._published: tuple[int, Mapping[str, tuple[str, Schedule]]] = (0, {})
-        """Number of a revision, and its schedules."""
+        """Number of the live revision, and its schedules."""
         self._doubtful: dict[str, tuple[int, bytes]] = {}
-        """Entries that were not the ones of their revision when they were read."""
+        """Entries that differed from their revision when they were read."""
 
     async def run(self) -> None:
-        """Take ticks for ever."""
+        """Take ticks until cancelled."""
         loop = asyncio.get_running_loop()
         relink_at = 0.0
         while True:
@@ -47,17 +49,17 @@ class ScheduleRunner:
                 if loop.time() >= relink_at:
                     relink_at = loop.time() + RELINK_S
                     await self._store.schedules.relink()
-                wait_s = await self._look()
+                wait_s = await self._take_due()
             except (Unreachable, CommandFailed) as error:
                 log.debug("schedules: %s", error, extra={"action": "schedule.postponed"})
             except Exception:
                 log.exception("schedules failed", extra={"action": "schedule.failed"})
             await asyncio.sleep(wait_s)
 
-    async def _look(self) -> float:
-        """Take what is due; seconds until it is worth looking again."""
+    async def _take_due(self) -> float:
+        """Take the due ticks; return the seconds until the next check."""
         due = await self._store.schedules.due()
-        # Together: what is due in the same moment goes to the store in one piece.
+        # Concurrently, so that the store gets all ticks of one moment in one pipeline.
         if any(await asyncio.gather(*(self._try(tick, due.now_ms) for tick in due.ticks))):
             return 0.0
         if due.next_ms is None:
@@ -69,12 +71,12 @@ class ScheduleRunner:
             return await self._take(tick, now_ms)
         except (Unreachable, CommandFailed):
             return False
-        except Exception as error:  # noqa: BLE001 - another release wrote it, or this machine lacks its zone
-            self._say(tick, f"{type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - another release wrote it, or the time zone is missing
+            self._warn_once(tick, f"{type(error).__name__}: {error}")
             return False
 
     async def _take(self, tick: Tick, now_ms: int) -> bool:
-        """Whether this worker was the one."""
+        """Take a tick; tell whether this worker took it."""
         if not await self._is_published(tick):
             return False
         schedule = tick.scheduled.schedule
@@ -86,26 +88,26 @@ class ScheduleRunner:
             again_ms=schedule.again_ms(now_ms) if schedule.chained else 0,
         )
         if outcome == "memory":
-            self._say(tick, "the store is nearly full, and starts nothing")
+            self._warn_once(tick, "no runs start: the store is nearly full")
         if outcome != "ok":
             return False
         if stored < len(moments):
-            self._say(tick, "ticks start nothing: too many of its runs are waiting")
+            self._warn_once(tick, "no runs start: too many runs of the schedule are waiting")
             return not schedule.chained
         self._failed.pop(tick.id, None)
         if not schedule.chained and now_ms - tick.due_ms > LATE_MS:
             log.warning(
-                "%s missed ticks for %d s: %d run%s started",
+                "%s missed ticks for %d s: started %d run%s",
                 tick.id,
                 (now_ms - tick.due_ms) // 1000,
                 stored,
-                " is" if stored == 1 else "s are",
+                "" if stored == 1 else "s",
                 extra={"action": "schedule.missed", "api": tick.id},
             )
         return True
 
     async def _is_published(self, tick: Tick) -> bool:
-        """Whether the live revision has this schedule; an apply between two readings is no reason to log."""
+        """Tell whether the live revision has this schedule; log a difference only if it persists."""
         if self._published[0] != tick.revision:
             revision = await self._store.revisions.load(tick.revision)
             self._published = tick.revision, revision.scheduled
@@ -119,7 +121,7 @@ class ScheduleRunner:
         self._doubtful[tick.id] = read
         return False
 
-    def _say(self, tick: Tick, why: str) -> None:
+    def _warn_once(self, tick: Tick, why: str) -> None:
         if self._failed.get(tick.id) != why:
             self._failed[tick.id] = why
             log.warning("%s: %s", tick.id, why, extra={"action": "schedule.failed", "api": tick.id})

@@ -1,7 +1,7 @@
-"""The HTTP sinks that the settings name, and which events each of them wants.
+"""HTTP sinks of the settings, and the filters for their events.
 
-Used by `run`, which fills their outboxes with each commit, and by `delivery`, which empties them.
-Invariant: what no sink wants is not even built.
+Used by `commit`, which fills their outboxes, and by `delivery`, which empties them. Invariant: an event that
+no sink wants is never built.
 """
 
 from __future__ import annotations
@@ -14,26 +14,28 @@ from typing import Any
 from iogate.settings import Settings
 
 STATUS_CHANGED = frozenset(
-    f"io.serverlessworkflow.{whose}.status-changed.v1" for whose in ("workflow", "task")
+    f"io.serverlessworkflow.{subject}.status-changed.v1" for subject in ("workflow", "task")
 )
-"""Optional events of the lifecycle: each repeats what another one tells."""
+"""Optional lifecycle events; each repeats information of another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sink:
+    """HTTP sink of the setting `events`."""
+
     name: str
     url: str
     headers: Mapping[str, Any]
-    """Texts, and references to secrets, resolved by the secret store."""
+    """Strings, or references that the secret store resolves."""
     emitted: bool
-    """It gets what workflows emit."""
+    """The sink gets events that workflows emit."""
     lifecycle: bool
-    """It gets what becomes of workflows and tasks."""
+    """The sink gets lifecycle events."""
     types: tuple[re.Pattern[str], ...]
-    """It gets events of these types only; none: of all."""
+    """Types of events that the sink gets; empty: all."""
 
     def wants(self, kind: str, *, lifecycle: bool) -> bool:
-        """Whether it gets events of this type; of the optional ones only where its types say so."""
+        """Tell whether the sink gets events of this type; optional ones only if its types name them."""
         if not (self.lifecycle if lifecycle else self.emitted):
             return False
         if self.types:
@@ -43,7 +45,7 @@ class Sink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingEvent:
-    """An event on its way out."""
+    """Encoded event for the sinks."""
 
     type: str
     data: bytes
@@ -51,17 +53,19 @@ class OutgoingEvent:
 
 
 class Sinks:
+    """All configured sinks."""
+
     def __init__(self, sinks: Sequence[Sink] = ()) -> None:
         self.all = tuple(sinks)
         self.lifecycle = any(sink.lifecycle for sink in sinks)
         self.statuses = any(sink.wants(kind, lifecycle=True) for sink in sinks for kind in STATUS_CHANGED)
 
     def emitted(self, kind: str) -> bool:
-        """Whether an event of this type that a workflow emits leaves for any sink."""
+        """Tell whether any sink gets emitted events of this type."""
         return any(sink.wants(kind, lifecycle=False) for sink in self.all)
 
     def outbox(self, events: Iterable[OutgoingEvent]) -> dict[str, list[bytes]]:
-        """What each sink gets, in order."""
+        """Return the events for each sink by its name, in order."""
         outbox: dict[str, list[bytes]] = {}
         for event in events:
             for sink in self.all:
@@ -71,7 +75,7 @@ class Sinks:
 
 
 def read_sinks(settings: Settings) -> Sinks:
-    """The sinks of the setting `events`."""
+    """Return the sinks of the setting `events`."""
     return Sinks(
         [
             Sink(

@@ -1,7 +1,7 @@
-"""Subscriptions by what an event must have for them: an event meets those that it may concern, not all.
+"""Index of subscriptions, so that an event is checked against few of them.
 
-Built by `matcher` for the subscriptions of a batch. Invariant: what is not looked up could not have taken
-the event; what no one text decides is looked up for every event of its type.
+Built by `matcher` for the subscriptions of a batch. Invariant: a subscription that is not a candidate cannot
+match the event; a filter without an index key is a candidate for every event of its type.
 """
 
 from __future__ import annotations
@@ -24,23 +24,25 @@ _Filter = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class IndexedFilter:
-    """One filter of a subscription."""
+    """Filter of a subscription."""
 
     subscription: Subscription
     wanted: _Filter | None
-    """None where it cannot be read: then every event of its types is delivered."""
+    """None if it cannot be read: then it matches every event."""
 
 
 @dataclass(slots=True)
 class _TypeIndex:
-    """The entries of one type."""
+    """Filters for one type of events."""
 
     by_key: dict[str, dict[str, list[IndexedFilter]]] = field(default_factory=dict)
-    """Place, then text there."""
+    """Filters by path in the event, then by the text there."""
     others: list[IndexedFilter] = field(default_factory=list)
 
 
 class SubscriptionIndex:
+    """Filters of subscriptions by event type and index key."""
+
     def __init__(self) -> None:
         self._types: dict[str, _TypeIndex] = {}
 
@@ -50,7 +52,7 @@ class SubscriptionIndex:
             self._put(IndexedFilter(subscription, wanted))
 
     def candidates(self, event: Mapping[str, Any]) -> Iterator[IndexedFilter]:
-        """Entries that may take the event, judged as far as this side can; a subscription may come twice."""
+        """Yield the filters that may match the event; a subscription may occur twice."""
         kind = event.get("type")
         for of_type in (self._types.get(kind) if isinstance(kind, str) else None, self._types.get("")):
             if of_type is None:
@@ -58,8 +60,8 @@ class SubscriptionIndex:
             for place, entries in of_type.by_key.items():
                 text = text_at(place, event)
                 if text is not None:
-                    yield from (entry for entry in entries.get(text, ()) if _may(entry, event))
-            yield from (entry for entry in of_type.others if _may(entry, event))
+                    yield from (entry for entry in entries.get(text, ()) if _may_match(entry, event))
+            yield from (entry for entry in of_type.others if _may_match(entry, event))
 
     def _put(self, entry: IndexedFilter) -> None:
         kind, key = "", None
@@ -67,7 +69,10 @@ class SubscriptionIndex:
             try:
                 kind, key = event_type(entry.wanted), index_key(entry.wanted)
             except Exception:
-                log.exception("a filter cannot be looked up", extra={"action": "filter.doubtful"})
+                log.exception(
+                    "failed to index an event filter; it is checked for every event",
+                    extra={"action": "filter.doubtful"},
+                )
         of_type = self._types.setdefault(kind, _TypeIndex())
         if key is None:
             of_type.others.append(entry)
@@ -86,11 +91,13 @@ def _filters(data: bytes) -> Sequence[_Filter] | None:
     )
 
 
-def _may(entry: IndexedFilter, event: Mapping[str, Any]) -> bool:
+def _may_match(entry: IndexedFilter, event: Mapping[str, Any]) -> bool:
     if entry.wanted is None:
         return True
     try:
         return may_match(entry.wanted, event)
     except Exception:
-        log.exception("a filter cannot be judged here", extra={"action": "filter.doubtful"})
+        log.exception(
+            "failed to evaluate an event filter; the event is delivered", extra={"action": "filter.doubtful"}
+        )
         return True

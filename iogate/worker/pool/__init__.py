@@ -1,1 +1,1 @@
-"""The parent of the workers: which to keep, and what follows when one dies or hangs."""
+"""Worker processes of a supervisor, and crash recovery."""

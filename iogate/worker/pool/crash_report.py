@@ -1,8 +1,8 @@
-"""What a run was at when its worker died: noted by the worker beforehand, read by who buries it.
+"""Crash attribution: a solitary worker records its current task; the supervisor reads it after a crash.
 
-Each run of a solitary worker has a `TaskRecorder`, which leaves word in the worker's sign of life; `pool`
-makes of the last note the error of a run that is poisoned. Invariants: a note is there before what it speaks
-of begins, at the cost of one local write; it holds no data, only where in the program the run is.
+Each run of a solitary worker has a `TaskRecorder`, which writes to the heartbeat file of the worker; `pool`
+turns the last note into the error of a poisoned run. Invariants: a note is written before its task begins, at
+the cost of one local write; it contains no data, only the position in the program.
 """
 
 from __future__ import annotations
@@ -24,24 +24,26 @@ from iogate.supervision.supervisor import Exit
 _UNMEASURED = f"most likely an expression that takes more memory than a worker may have. {BOUND}"
 _ENDLESS = f"most likely an expression that does not end. {BOUND}"
 _OUTSIDE = (
-    "most likely what the task calls ended the worker or held it up: a Python function shares the worker's "
-    "process, a script has one of its own"
+    "most likely a call of the task ended or blocked the worker: a Python function shares the process of the "
+    "worker, a script has its own"
 )
 _OUT_OF_MEMORY = {-signal.SIGKILL, -signal.SIGABRT}
-"""The kernel's way to end a process for its memory, and jq's to end its own."""
+"""Signals that end a process without memory: the kernel sends the first, jq aborts with the second."""
 
 
 class CrashNote(msgspec.Struct, frozen=True, kw_only=True):
+    """Position of a run in its program."""
+
     uid: str
     pointer: str | None = None
-    """Static, of the task; None: nobody can tell, there are several."""
+    """Static pointer of the task; None if several tasks are possible."""
     name: str = ""
     calls: bool = False
-    """It does not compute: what it calls or runs is under way."""
+    """An effect of the task is under way; the worker computes nothing."""
 
 
 class TaskRecorder:
-    """Writes down what one run comes to, before it does."""
+    """Recorder of the current task of one run, before the task begins."""
 
     def __init__(self, uid: str, program: Program, record_progress: Callable[[bytes], None]) -> None:
         self._uid = uid
@@ -49,12 +51,12 @@ class TaskRecorder:
         self._record_progress = record_progress
 
     def before(self, state: State, happened: Sequence[EngineEvent], now_ms: int) -> int:
-        """Note what the next slice comes to; how many steps it may have, so that it comes to nothing else."""
+        """Record the task of the next slice; return a number of steps that reaches no other task."""
         self._note(lookahead.next_task(self._program, state, happened, now_ms))
         return 0 if lookahead.has_pending_events(state, happened, now_ms) else 1
 
     def resting(self, state: State) -> None:
-        """Note what goes on outside, while there is nothing to work out."""
+        """Record the effect that is under way while the run rests."""
         self._note(lookahead.task_under_way(self._program, state), calls=True)
 
     def _note(self, found: lookahead.NextTask | None, *, calls: bool = False) -> None:
@@ -65,7 +67,7 @@ class TaskRecorder:
 
 
 def decode_note(text: bytes) -> CrashNote | None:
-    """The note; None where none was written."""
+    """Decode a note; return None if there is none."""
     try:
         return msgspec.json.decode(text, type=CrashNote)
     except msgspec.DecodeError:
@@ -73,21 +75,21 @@ def decode_note(text: bytes) -> CrashNote | None:
 
 
 def describe_crash(note: CrashNote, gone: Exit | None, error_types: str) -> bytes:
-    """The error of a run that ended its last worker; `gone`: how that went, where it was seen."""
+    """Return the error of a poisoned run as JSON; `gone` is the exit of its last worker, if observed."""
     task = f'task "{note.name}": ' if note.name else ""
-    how, cause = _last(gone)
+    how, cause = _describe_exit(gone)
     if note.calls:
         cause = _OUTSIDE
     described = poison(f"{task}{DIED}{how}: {cause}", instance=note.pointer)
     return json.dumps(in_family(described, error_types)).encode()
 
 
-def _last(gone: Exit | None) -> tuple[str, str]:
-    """How the last worker died, and what that speaks for."""
+def _describe_exit(gone: Exit | None) -> tuple[str, str]:
+    """Describe the exit of the last worker, and its likely cause."""
     if gone is None or gone.reason == "stopped":
         return "", UNENDING
     if gone.reason == "hung":
-        return f", the last time since it gave no sign of life for {gone.silent_s:g} s", _ENDLESS
+        return f", the last time because it did not respond for {gone.silent_s:g} s", _ENDLESS
     if gone.code < 0:
         likely = _UNMEASURED if gone.code in _OUT_OF_MEMORY else UNENDING
         return f", the last time by signal {-gone.code}", likely

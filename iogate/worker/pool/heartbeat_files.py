@@ -1,13 +1,13 @@
-"""Signs of life: a file in `data_dir` for each worker, locked for as long as the worker lives.
+"""Heartbeat files: a file in `data_dir` per worker, locked while the worker lives.
 
-`__main__` holds one, `pool` finds those whose holder is gone. Invariant: the kernel gives up a lock
-with the process that holds it, however that ended. So no pid that was given to another process makes a
-dead worker look alive, and none in another container makes a living one look dead.
+`__main__` holds one, `pool` finds those of dead workers. Invariant: the kernel releases the lock when the
+process ends in any way. So a reused pid cannot make a dead worker look alive, and a pid of another container
+cannot make a live one look dead.
 
     held (locked) ──worker ends──▶ no file
-          └────────worker dies───▶ found (not locked) ──buried──▶ no file
+          └────────worker dies───▶ found (not locked) ──recovered──▶ no file
 
-The file holds one line, for who buries the worker: what it left word of last.
+The file holds one line: the progress that a solitary worker recorded last.
 """
 
 from __future__ import annotations
@@ -25,27 +25,32 @@ FOLDER = "workers"
 
 
 class HeartbeatFile:
-    """What a living worker shows; without a descriptor, nothing."""
+    """Heartbeat file of a live worker; does nothing without a descriptor."""
 
     def __init__(self, descriptor: int | None = None) -> None:
         self._descriptor = descriptor
 
     def record_progress(self, line: bytes) -> None:
-        """For who buries this worker; the last word counts."""
+        """Replace the line of the file, for crash recovery."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
-                # One write, so that no death leaves half of it; what a longer one left behind it is not read.
+                # One write, so that a crash leaves no partial line. The rest of an older line is not read.
                 os.pwrite(self._descriptor, line + b"\n", 0)
 
 
 @contextlib.contextmanager
 def hold(data_dir: Path, worker: str) -> Iterator[HeartbeatFile]:
-    """Show that this worker lives, meanwhile; where the folder allows no locks, do without."""
+    """Hold the heartbeat file of a worker; do without it if the folder does not support locks."""
     path = data_dir / FOLDER / worker
     try:
         descriptor = _lock(path)
     except OSError as error:
-        log.debug("no sign of life in %s: %s", path.parent, error, extra={"action": "heartbeat.impossible"})
+        log.debug(
+            "cannot create a heartbeat file in %s: %s",
+            path.parent,
+            error,
+            extra={"action": "heartbeat.impossible"},
+        )
         yield HeartbeatFile()
         return
     try:
@@ -56,16 +61,16 @@ def hold(data_dir: Path, worker: str) -> Iterator[HeartbeatFile]:
 
 
 def find_abandoned(data_dir: Path) -> list[str]:
-    """Workers that died without a word."""
+    """Return the names of workers that died without removing their file."""
     try:
         paths = sorted((data_dir / FOLDER).iterdir())
     except OSError:
-        return []  # no worker was ever here, or none could leave a sign
+        return []  # no worker has created a heartbeat file
     return [path.name for path in paths if not path.name.startswith(".") and _is_free(path)]
 
 
 def read_progress(data_dir: Path, worker: str) -> bytes:
-    """What a worker that is gone left word of; empty where it did not."""
+    """Return the line that a dead worker recorded, or nothing."""
     try:
         with (data_dir / FOLDER / worker).open("rb") as file:
             return file.readline().removesuffix(b"\n")
@@ -74,21 +79,21 @@ def read_progress(data_dir: Path, worker: str) -> bytes:
 
 
 def remove(data_dir: Path, worker: str) -> None:
-    """Remove the sign of a worker that is buried."""
+    """Remove the heartbeat file of a worker whose runs were recovered."""
     with contextlib.suppress(OSError):
         (data_dir / FOLDER / worker).unlink(missing_ok=True)
 
 
 def _lock(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Under its own name only once it is locked: nobody may find it free before.
-    unseen = path.with_name(f".{path.name}")
-    descriptor = os.open(unseen, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # The file gets its name after it is locked, so that no process finds it unlocked.
+    hidden = path.with_name(f".{path.name}")
+    descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        unseen.rename(path)
+        hidden.rename(path)
     except BaseException:
-        unseen.unlink(missing_ok=True)
+        hidden.unlink(missing_ok=True)
         os.close(descriptor)
         raise
     return descriptor
@@ -98,7 +103,7 @@ def _is_free(path: Path) -> bool:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        return False  # gone, or another user's
+        return False  # removed, or owned by another user
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

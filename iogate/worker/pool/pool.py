@@ -1,7 +1,7 @@
-"""The parent's part of the work: which workers to keep, what follows a death or silence, who takes suspects.
+"""Pool of worker processes under a supervisor: solitary and standby workers, and crash recovery.
 
-Used by `up` and `rq_worker` with a Supervisor. Invariant: the runs of a worker that died are somebody
-else's to take as soon as the parent sees it die, and a run that kills workers meets nobody but itself.
+Used by the commands that start workers. Invariants: the runs of a dead worker return to the queue as soon as
+the supervisor sees its exit; a suspect shares its process with no other run.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ log = logging.getLogger(__name__)
 PREFIX = "worker-"
 SOLITARY_PREFIX = "solitary-"
 SOLITARY = 8
-"""Suspects that are tried at once, each in a process of its own: a worker that died may leave a hundred,
-each in the middle of a call that takes a second, and all are to go on within half a minute."""
+"""Largest number of solitary workers: a dead worker may leave a hundred suspects, each with a call that takes
+a second, and all should continue within half a minute."""
 LOOK_S = 0.5
 READY_S = 10.0
-"""Suspects wait no longer for a worker or gateway that does not come up."""
-BURY_S = 20.0
-"""Beyond that, the leases have expired by themselves."""
+"""Longest time that suspects wait for the other processes to start."""
+RECOVERY_S = 20.0
+"""Time limit of a recovery, after which the leases have expired by themselves."""
 HAND_BACK_S = 5.0
 """Time after `drain_timeout` for handing back the runs that are left."""
 
 
 class Pool:
-    """Workers and solitary workers of one parent; `settings.redis_url` is set."""
+    """Workers of one supervisor; `settings.redis_url` must be set."""
 
     def __init__(self, settings: Settings, root: Path) -> None:
         self._settings = settings
@@ -47,35 +47,35 @@ class Pool:
         self._data_dir = root / settings.data_dir
         self._store: Store | None = None
         self._opening = asyncio.Lock()
-        self._burials: set[asyncio.Task[None]] = set()
+        self._recoveries: set[asyncio.Task[None]] = set()
         self._standby = standby.Standby(PREFIX)
 
     def children(self, count: int | None = None) -> tuple[Child, ...]:
-        """The workers that the settings ask for."""
+        """Return the worker processes that the settings ask for, or `count`."""
         wanted = self._settings.workers if count is None else count
         return tuple(self._child(f"{PREFIX}{n}") for n in range(1, wanted + 1))
 
     async def handle_exit(self, gone: Exit) -> None:
-        """After each exit of a child: what a worker held goes to others."""
+        """Recover the runs of a worker after its exit; other processes are ignored."""
         if not gone.name.startswith((PREFIX, SOLITARY_PREFIX, standby.PREFIX)):
             return
-        task = asyncio.create_task(self._bury(gone.identity, gone))
-        self._burials.add(task)
-        task.add_done_callback(self._burials.discard)
+        task = asyncio.create_task(self._recover(gone.identity, gone))
+        self._recoveries.add(task)
+        task.add_done_callback(self._recoveries.discard)
 
     async def watch(self, supervisor: Supervisor) -> None:
         """Start a solitary worker while suspects wait, a standby while a worker is silent.
 
-        One solitary start at a time, after those who serve everybody else: a crash leaves many suspects at
-        once, and the start of a process costs a second of a core.
+        Runs until cancelled. Solitary workers start one at a time, after the other processes: a crash leaves
+        many suspects at once, and the start of a process costs a second of CPU time.
         """
         names = [f"{SOLITARY_PREFIX}{n}" for n in range(1, SOLITARY + 1)]
         try:
-            await self._bury_abandoned()
+            await self._recover_abandoned()
             await supervisor.ready(READY_S)
             while True:
                 await asyncio.sleep(LOOK_S)
-                self._standby.look(supervisor, self._child)
+                self._standby.update(supervisor, self._child)
                 free = [name for name in names if name not in supervisor.pids()]
                 if free and await self._suspects() and await supervisor.ready(LOOK_S):
                     supervisor.add(self._child(free[0], solitary=True))
@@ -90,19 +90,19 @@ class Pool:
             return 0
 
     async def close(self) -> None:
-        """End what is left of burials, and the connection."""
-        if self._burials:
-            _, pending = await asyncio.wait(self._burials, timeout=1)
+        """Cancel the recoveries that are under way, and close the connection."""
+        if self._recoveries:
+            _, pending = await asyncio.wait(self._recoveries, timeout=1)
             for task in pending:
                 task.cancel()
         if self._store is not None:
             await self._store.close()
             self._store = None
 
-    async def _bury_abandoned(self) -> None:
-        """What a parent that was killed could not do: its workers died with it, and nobody noticed."""
+    async def _recover_abandoned(self) -> None:
+        """Recover the runs of workers that died together with an earlier supervisor."""
         dead = await asyncio.to_thread(heartbeat_files.find_abandoned, self._data_dir)
-        await asyncio.gather(*(self._bury(worker) for worker in dead))
+        await asyncio.gather(*(self._recover(worker) for worker in dead))
 
     def _child(self, name: str, *, solitary: bool = False) -> Child:
         return Child(
@@ -121,11 +121,11 @@ class Pool:
         )
 
     def _environment(self) -> dict[str, str]:
-        """Return what the settings pass on to workers of this parent's environment."""
+        """Return the environment variables that the settings pass on to workers."""
         settings = self._settings
         named = (*settings.worker_environment, *settings.process_environment)
         if "container" in settings.allow_run:
-            # It brings the HTTP client, for which a parent has no use.
+            # This import loads the HTTP client, which a supervisor does not need.
             from iogate.effects.processes import containers  # noqa: PLC0415 - see above
 
             named += containers.VARIABLES
@@ -138,16 +138,16 @@ class Pool:
                 self._store = await open_store(self._settings.redis_url, client_name="iogate-parent")
             return self._store
 
-    async def _bury(self, worker: str, gone: Exit | None = None) -> None:
+    async def _recover(self, worker: str, gone: Exit | None = None) -> None:
         uid, error = "", POISONED
-        # One that was told to end and had to be killed did not die by itself.
+        # A worker that was stopped and then killed did not die by itself.
         seen = gone is not None and gone.reason != "stopped"
         if (
             note := crash_report.decode_note(heartbeat_files.read_progress(self._data_dir, worker))
         ) is not None:
             uid, error = note.uid, crash_report.describe_crash(note, gone, self._settings.error_types)
         try:
-            async with asyncio.timeout(BURY_S):
+            async with asyncio.timeout(RECOVERY_S):
                 while True:
                     try:
                         store = await self._open()
@@ -161,8 +161,8 @@ class Pool:
         heartbeat_files.remove(self._data_dir, worker)
         if runs:
             log.warning(
-                "%d run of %s goes on elsewhere" if runs == 1 else "%d runs of %s go on elsewhere",
+                "returned %d run of %s to the queue" if runs == 1 else "returned %d runs of %s to the queue",
                 runs,
                 worker,
-                extra={"action": "worker.buried", "worker": worker, "runs": runs},
+                extra={"action": "worker.recovered", "worker": worker, "runs": runs},
             )

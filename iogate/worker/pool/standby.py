@@ -1,11 +1,11 @@
-"""One worker more while another is silent: an expression that does not end holds up its own worker alone.
+"""Standby worker: takes runs while another worker is blocked, for example by an endless expression.
 
-Asked by `pool` at each look. Invariants: there is one standby worker at most that takes runs, and its end is
-graceful. It stays for a while, so that a machine that is merely busy does not start one after the other.
+Used by `pool` in each iteration. Invariants: at most one standby worker takes runs, and it shuts down
+gracefully. It stays for a while, so that a busy machine does not start one after another.
 
-    none ──a worker silent for SILENT_S──▶ stands in ──all workers tick, for CALM_S──▶ drains, ends
-                      ▲                        │
-                      └───────── dies ◀────────┘  (the next one AGAIN_S after it began)
+    none ──a worker silent for SILENT_S──▶ running ──all workers tick, for CALM_S──▶ drains, ends
+                      ▲                       │
+                      └──────── dies ◀────────┘  (the next one starts AGAIN_S after this one)
 """
 
 from __future__ import annotations
@@ -23,38 +23,38 @@ log = logging.getLogger(__name__)
 
 PREFIX = "standby-"
 SILENT_S = 2.5
-"""Longer than an honest step takes; a worker ticks each second."""
+"""Longer than a normal step takes; a worker ticks every second."""
 CALM_S = 30.0
 AGAIN_S = 10.0
 
 
 class Standby:
-    """Beside the workers whose names begin with `workers`."""
+    """Control of the standby worker for the workers whose names begin with `workers`."""
 
     def __init__(self, workers: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._workers = workers
         self._clock = clock
         self._needed_at: float | None = None
-        """When one was needed last; None: none is."""
+        """Time when one was last needed; None if none is needed."""
         self._began_at = -math.inf
         self._count = 0
         self._endings: set[asyncio.Task[None]] = set()
 
-    def look(self, supervisor: Supervisor, make: Callable[[str], Child]) -> None:
-        """Start one or let it go, as the workers are now; `make` gives a worker of a name."""
+    def update(self, supervisor: Supervisor, make: Callable[[str], Child]) -> None:
+        """Start or stop the standby worker as needed; `make` returns the process for a name."""
         silences = supervisor.silences()
         workers = {name: for_s for name, for_s in silences.items() if name.startswith(self._workers)}
-        there = [name for name in silences if name.startswith(PREFIX)]
+        running = [name for name in silences if name.startswith(PREFIX)]
         if not self.needed(workers.values()):
-            for name in there:
+            for name in running:
                 self._end(supervisor, name)
-        elif not there and self._clock() - self._began_at >= AGAIN_S:
+        elif not running and self._clock() - self._began_at >= AGAIN_S:
             self._began_at = self._clock()
             self._count += 1
             name = f"{PREFIX}{self._count}"
             silent = ", ".join(worker for worker, for_s in workers.items() if _silent(for_s))
             log.warning(
-                "%s takes runs meanwhile: no sign of life of %s",
+                "started standby worker %s: no heartbeat of %s",
                 name,
                 silent or "a worker that is starting",
                 extra={"action": "standby.started", "child": name},
@@ -62,7 +62,7 @@ class Standby:
             supervisor.add(replace(make(name), once=True))
 
     def needed(self, silences: Collection[float | None]) -> bool:
-        """Whether one is needed, or was until just now. A worker that only starts is no reason to begin."""
+        """Tell whether one is needed, or was until recently. A worker that is starting needs none."""
         now = self._clock()
         needed = self._needed_at is not None
         if any(_silent(for_s) for for_s in silences) or (needed and None in silences):
@@ -72,14 +72,18 @@ class Standby:
         return self._needed_at is not None
 
     async def close(self) -> None:
-        """Leave what still ends to the supervisor."""
+        """Stop waiting for the ends of standby workers; the supervisor completes them."""
         for ending in self._endings:
             ending.cancel()
         await asyncio.gather(*self._endings, return_exceptions=True)
 
     def _end(self, supervisor: Supervisor, name: str) -> None:
-        # A task of its own: it may take as long as its runs have left to be let go.
-        log.info("%s ends: all workers tick", name, extra={"action": "standby.ending", "child": name})
+        # In a separate task, because its graceful shutdown takes time.
+        log.info(
+            "stopping standby worker %s: all workers respond",
+            name,
+            extra={"action": "standby.ending", "child": name},
+        )
         ending = asyncio.create_task(supervisor.remove(name), name=f"end {name}")
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)

@@ -1,1 +1,1 @@
-"""Runs in a worker, from the claim to the commit that lets them go."""
+"""Execution of runs in a worker, from the claim to the last commit."""

@@ -1,7 +1,7 @@
-"""Which workflow a task starts: what the engine asks for becomes a run to start with the next commit.
+"""Resolution of child workflows, whose runs start with the next commit of the parent.
 
 Used by `executor`. Invariant: a child is resolved before the state that waits for it is stored, so that no
-stored state waits for a run that nobody starts.
+stored state waits for a run that never starts.
 """
 
 from __future__ import annotations
@@ -27,22 +27,26 @@ from iogate.worker.runs.codec import encode_data
 log = logging.getLogger(__name__)
 
 DEEPEST = 32
-"""Runs above a run: what starts itself must come to an end."""
+"""Largest number of ancestors of a run, so that a workflow that starts itself ends."""
 KEPT = 8
-"""Revisions in memory."""
+"""Number of revisions in memory."""
 RETRY_S = 0.5
 NAMED = 8
-"""Workflows that a message lists."""
+"""Number of workflows that a message lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedChildren:
+    """Children to start, and the errors of those that cannot start."""
+
     children: list[Child] = field(default_factory=list)
     failed: list[ChildEnded] = field(default_factory=list)
-    """Of tasks that wait: the error that each is told."""
+    """Errors for the tasks that wait for a child."""
 
 
 class ChildResolver:
+    """Resolver of child workflows, with a cache of revisions."""
+
     def __init__(self, revisions: Revisions) -> None:
         self._revisions = revisions
         self._uids = UidSource()
@@ -52,7 +56,7 @@ class ChildResolver:
     def resolve(
         self, claim: Claim, starts: Sequence[StartChild], then: Callable[[ResolvedChildren], None]
     ) -> None:
-        """Find the workflows, then call; a store out of reach is asked again."""
+        """Find the workflows, with retries if the store is unreachable; then call `then`."""
         task = asyncio.create_task(self._resolve(claim, starts, then))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -66,13 +70,15 @@ class ChildResolver:
                 resolved.children.append(await self._child(claim, start))
             except WorkflowError as error:
                 if start.awaits:
-                    told = error.to_json()
+                    described = error.to_json()
                     resolved.failed.append(
-                        ChildEnded(frame=start.frame, number=0, status="faulted", error=told, started=False)
+                        ChildEnded(
+                            frame=start.frame, number=0, status="faulted", error=described, started=False
+                        )
                     )
                 else:
                     log.warning(
-                        "run %s: %s was not awaited and could not start: %s",
+                        "run %s: child %s, which no task awaits, could not start: %s",
                         claim.uid,
                         start.reference,
                         error.detail,
@@ -84,9 +90,9 @@ class ChildResolver:
         if parent.depth >= DEEPEST:
             raise WorkflowError(
                 "runtime",
-                title="Too many workflows inside each other",
-                detail=f"{start.namespace}/{start.name} would have {DEEPEST + 1} runs above it;"
-                f" at most {DEEPEST} may have started one another",
+                title="Workflows nested too deeply",
+                detail=f"{start.namespace}/{start.name} would have {DEEPEST + 1} ancestors;"
+                f" at most {DEEPEST} are allowed",
             )
         number, name, workflow = await self._find(parent.revision, start)
         facts = Facts(
@@ -108,7 +114,7 @@ class ChildResolver:
         )
 
     async def _find(self, number: int, start: StartChild) -> tuple[int, str, Workflow]:
-        """Number, full name and workflow: of the parent's revision while it is kept, else of the live one."""
+        """Return revision, full name and workflow; use the live revision if that of the parent is gone."""
         revision = await self._revision(number) if number else None
         if revision is None:
             number = await self._live()
@@ -134,7 +140,7 @@ class ChildResolver:
         return number, f"{full}:{version}", workflow
 
     async def _revision(self, number: int) -> Revision | None:
-        """None for one that is not kept any more, or that nobody with the key published."""
+        """Return a revision; None if it was removed or is not authentic."""
         known = self._kept.get(number)
         if known is not None:
             self._kept.move_to_end(number)
@@ -154,7 +160,7 @@ class ChildResolver:
         return revision
 
     async def _live(self) -> int:
-        """Number of the live revision, 0 where nothing was ever applied."""
+        """Return the number of the live revision, 0 if there is none."""
         while True:
             try:
                 live = await self._revisions.live()
@@ -168,10 +174,9 @@ def _unknown(full: str, version: str, versions: Iterable[str], workflows: Iterab
     known = sorted(versions, key=precedence)
     if known:
         return f"workflow {full} has no version {version}; it has {', '.join(known)}"
-    there = sorted({name.partition(":")[0] for name in workflows})
-    if not there:
-        return f"there is no workflow {full}, and none at all is applied"
-    more = f" and {len(there) - NAMED} more" if len(there) > NAMED else ""
-    return (
-        f"there is no workflow {full}; there is {', '.join(there[:NAMED])}{more}; apply the one that is meant"
-    )
+    available = sorted({name.partition(":")[0] for name in workflows})
+    if not available:
+        return f"there is no workflow {full}: no workflow was applied"
+    more = f" and {len(available) - NAMED} more" if len(available) > NAMED else ""
+    names = ", ".join(available[:NAMED])
+    return f"there is no workflow {full}; there is {names}{more}; apply it or correct the name"

@@ -1,14 +1,14 @@
-"""A run's state as bytes and back: a head, a field for each frame, big values apart.
+"""Codec of the state of a run: a head, a field per frame, and large values stored separately.
 
-Used by `run`. Invariant: a commit carries what changed since the last one, and a value over 64 KiB is
-written once a run, however many frames hold it and however often those are written.
+Used by `run`. Invariant: a commit contains only changes since the last one, and a value over 64 KiB is
+written once per run, even if many frames hold it and change often.
 
     head    msgspec JSON of `head_to_json`
-    frame   its attributes that differ from their defaults; `"$values": {attribute: digest}` stands for
-            those that are stored apart (attributes are a closed set, so data cannot look like it)
+    frame   its attributes that differ from their defaults; `"$values": {attribute: digest}` refers to
+            separate values (attributes are a closed set, so data cannot imitate it)
     value   JSON, by the first 32 hex digits of its SHA-256
 
-No data is nested deeper than LEVELS: what one version of Python writes, another one must be able to read.
+No data is nested deeper than LEVELS, because each version of Python must be able to read it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from iogate.errors import WorkflowError
 from iogate.store.integrity.seals import digest as digest_of
 
 BIG = 64 * 1024
-"""Bytes of JSON from which a value is stored apart."""
+"""Size of JSON in bytes above which a value is stored separately."""
 SURELY_SMALL = BIG // 6
-"""Characters: a shorter text is not big, even where each one is escaped."""
+"""Length in characters below which a text is not big, even if each character is escaped."""
 LEVELS = 300
-"""Nesting of data that is stored. Python 3.11 reads about 900 levels, and 450 where each takes two calls."""
+"""Deepest nesting of stored data. Python 3.11 reads about 900 levels, or 450 if each takes two calls."""
 CHECKED = 8
-"""Values of one run whose depth is known."""
+"""Number of values of one run whose depth is cached."""
 _CONTAINERS = frozenset({dict, list, tuple})
 _VALUES = "$values"
 
@@ -47,13 +47,13 @@ class TooDeep(WorkflowError):
         super().__init__(
             "runtime",
             title="Data nested too deeply",
-            detail=f"{owner} is nested deeper than {LEVELS} levels, which not every worker could "
-            "read: collect items side by side in one list, or store what is nested as text (`tojson`)",
+            detail=f"{owner} is nested deeper than {LEVELS} levels, which some workers cannot "
+            "read: collect the items in one flat list, or store the nested data as text (`tojson`)",
         )
 
 
 def encode_data(value: Any, owner: str, checked: dict[int, Any] | None = None) -> bytes:
-    """Encode data of a run; `checked` keeps by identity what was checked, so that it is checked once.
+    """Encode data of a run; `checked` caches by identity the values whose depth was checked.
 
     Raises TooDeep for data nested deeper than LEVELS.
     """
@@ -61,7 +61,7 @@ def encode_data(value: Any, owner: str, checked: dict[int, Any] | None = None) -
         text = encode(value)
     except RecursionError:
         raise TooDeep(owner) from None
-    # Each level takes two brackets: most data needs no closer look.
+    # Each level takes two brackets, so most data needs no further check.
     if len(text) > 2 * LEVELS and text.count(b"[") + text.count(b"{") > LEVELS:
         if type(value) not in _CONTAINERS or (checked is not None and id(value) in checked):
             return text
@@ -90,13 +90,13 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """What a commit must write."""
+    """Changes of the state for a commit to write."""
 
     head: bytes | None
     frames: Mapping[str, bytes] = field(default_factory=dict)
     frames_gone: Sequence[str] = ()
     digests: Mapping[str, bytes] = field(default_factory=dict)
-    """Of all frames of the state, by frame: what the seal of the state covers."""
+    """Digests of all frames of the state, which its seal covers, by frame."""
     values: Mapping[str, bytes] = field(default_factory=dict)
     values_gone: Sequence[str] = ()
     wants: Mapping[int, bytes] = field(default_factory=dict)
@@ -111,29 +111,29 @@ NOTHING = Delta(head=None)
 
 @dataclass(slots=True)
 class Codec:
-    """Knows what the store has of one run, so that it writes the difference."""
+    """Encoder of one run, which knows the stored state and writes only differences."""
 
     input: bytes = b""
-    """The run's input, which the store has beside the state: as a large value it is not stored again."""
+    """Input of the run. The store has it already, so it is not stored again as a large value."""
     stored: State | None = None
     """The state of the last commit."""
     _input_digest: str = ""
     _known: set[str] = field(default_factory=set)
     """Digests in the store."""
     _used: dict[int, frozenset[str]] = field(default_factory=dict)
-    """Digests that a frame refers to."""
+    """Digests that each frame refers to."""
     _digests: dict[str, bytes] = field(default_factory=dict)
-    """Of each frame as it is stored."""
+    """Digest of each stored frame."""
     _big: dict[int, tuple[Any, str]] = field(default_factory=dict)
-    """Big values by identity, held so that the identity stays theirs: a scope frame that moves on
-    does not encode again what flows through it."""
+    """Big values by identity, so that a frame that passes a value on does not encode it again. The reference
+    keeps the identity from being reused."""
     _checked: dict[int, Any] = field(default_factory=dict)
-    """Values that are not nested too deeply."""
+    """Values whose nesting is valid, by identity."""
 
     def load(self, head: bytes, frames: Mapping[str, bytes], values: Mapping[str, bytes]) -> State:
-        """The state that the store holds.
+        """Decode the stored state.
 
-        Raises ValueError or TypeError for one that a newer release wrote.
+        Raises ValueError or TypeError if a newer release wrote it.
         """
         decoded: dict[str, Any] = {}
         given = self._given()
@@ -156,7 +156,7 @@ class Codec:
         return self.stored
 
     def delta(self, state: State) -> Delta:
-        """What differs from the last commit; call `settle` once the store has it."""
+        """Return the changes since the last commit; the new state counts as stored from here on."""
         before = self.stored.frames if self.stored is not None else {}
         changed, gone = diff_frames(self.stored, state)
         values: dict[str, bytes] = {}
@@ -189,18 +189,18 @@ class Codec:
         )
 
     def _given(self) -> str:
-        """Digest of the input, if it is so large that it might be stored as a value."""
+        """Return the digest of the input if it is a large value, else an empty string."""
         if len(self.input) > BIG and not self._input_digest:
             self._input_digest = _digest(self.input)
         return self._input_digest
 
-    def listens_anew(self, state: State) -> bool:
-        """Whether the state has a subscription that the store does not know."""
+    def has_new_subscription(self, state: State) -> bool:
+        """Tell whether the state has a subscription that is not stored."""
         before = self.stored.frames if self.stored is not None else {}
         return any(_begins(before.get(key), state.frames[key]) for key in state.waiting)
 
     def _frame(self, frame: Frame, values: dict[str, bytes]) -> bytes:
-        """The frame as stored; what is big goes to `values`, and each value is encoded once."""
+        """Encode a frame; move big values to `values`, and encode each value once."""
         data = frame_to_json(frame)
         apart: dict[str, str] = {}
         for attribute, value in data.items():

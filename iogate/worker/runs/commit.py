@@ -1,4 +1,4 @@
-"""Builds the commit of a run: its state, journal and events as one step of the store.
+"""Builder of the commit of a run, which stores its state, journal and events atomically.
 
 Used by `run`.
 """
@@ -33,14 +33,14 @@ def build(run: Run, move: Move, due_ms: int | None, redaction: Redaction) -> tup
     error: Any = None
     if ended and state.error is not None:
         error = redaction.scrub(dict(state.error))
-        # `retry` goes on from the stored error, and finds the task by the instance.
+        # `retry` finds the failed task by the instance of the stored error.
         state = replace(state, error={**error, "instance": state.error.get("instance")})
     before = run.codec.stored.status if run.codec.stored is not None else "pending"
     delta = _delta(run, state, ended=ended)
     emits = run.outgoing.emits
     emitted = [OutgoingEvent(type=e.event["type"], data=_event(e), lifecycle=False) for e in emits]
     lifecycle: list[OutgoingEvent] = []
-    # The standing run of a schedule decides when others start; to the standard it is no run.
+    # The standing run of a schedule starts other runs; it has no lifecycle events of its own.
     standing = claim.revision == LIVE_REVISION
     if sinks.lifecycle and not standing:
         lifecycle_events = LifecycleEvents(run.uid, claim.workflow, statuses=sinks.statuses)
@@ -82,7 +82,7 @@ def build(run: Run, move: Move, due_ms: int | None, redaction: Redaction) -> tup
 
 
 def _delta(run: Run, state: State, *, ended: bool) -> Delta:
-    """Return what the commit writes of the state: at the end, only what `retry` goes on from."""
+    """Return the changes of the state to write; a run that ends keeps its state only for `retry`."""
     if not ended:
         return run.codec.delta(state)
     if state.status != "faulted" or run.refused:
@@ -92,7 +92,7 @@ def _delta(run: Run, state: State, *, ended: bool) -> Delta:
 
 
 def _is_published_once(run: Run, emit: Emit) -> bool:
-    """Tell whether the store need not remember the event; one that goes to a sink may come back."""
+    """Tell whether the store need not deduplicate the event; a sink may publish its events again."""
     return emit.generated and not run.sinks.emitted(emit.event["type"])
 
 
@@ -109,7 +109,7 @@ def _event(emit: Emit) -> bytes:
 
 
 def _waiting(wait: WaitingFor | None) -> bytes | None:
-    """Return for readers of the run what it waits for."""
+    """Encode the cause of a wait, for readers of the run."""
     if wait is None:
         return None
     return encode({"kind": wait.kind, "task": wait.task, "until_ms": wait.until_ms})

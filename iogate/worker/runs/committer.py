@@ -28,10 +28,12 @@ BATCH_BYTES = 4 * 1024 * 1024
 FIRST_BACKOFF_S = 0.05
 LONGEST_BACKOFF_S = 1.0
 FULL = re.compile(r"\b(MISCONF|NOREPLICAS)\b")
-"""Refusals that have nothing to do with what is written and pass: no disk, no replica."""
+"""Temporary errors of the server that no commit causes: no disk, no replica."""
 
 
 class Committer:
+    """Batches of commits; each commit has one outcome, which it reports through a callback."""
+
     def __init__(
         self,
         leases: Leases,
@@ -54,7 +56,7 @@ class Committer:
         self._arrived.set()
 
     async def run(self) -> None:
-        """Send batches for ever."""
+        """Send batches until cancelled."""
         while True:
             await self._arrived.wait()
             while self._waiting:
@@ -88,7 +90,7 @@ class Committer:
                     if len(batch) == 1:
                         self._refused(batch[0][0], reason)
                         return
-                    # One of them is what the store cannot take: the others must not wait for it.
+                    # The store cannot accept one of them; the others must not wait for it.
                     for entry in batch:
                         await self._send([entry])
                     return

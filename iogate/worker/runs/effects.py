@@ -1,7 +1,7 @@
-"""What goes on outside for the runs of a worker: a task for each effect, until it ends or is given up.
+"""Effects of the runs of a worker, each in an asyncio task.
 
-Used by `executor`, which starts an effect only once the commit that records it was applied. Invariant: the
-outcome of an effect reaches its run at most once, and none that the run has given up does.
+Used by `executor`, which starts an effect only after the commit that records it was applied. Invariant: the
+outcome of an effect reaches its run at most once, and never after the run has cancelled the effect.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class EffectRunner:
-    """`performed(run)`: an outcome is in its inbox; `released`: what no run waited for has ended."""
+    """Runner of effects; calls `performed` for a run with an outcome, `released` after a detached effect."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class EffectRunner:
         return len(self._detached)
 
     def start(self, run: Run, perform: Perform) -> None:
-        """Begin an effect."""
+        """Start an effect."""
         task = asyncio.create_task(self._perform(run, perform))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
@@ -57,7 +57,7 @@ class EffectRunner:
             task.add_done_callback(self._ended)
 
     def cancel_detached(self) -> None:
-        """End what no run waits for."""
+        """Cancel the effects that no run waits for."""
         for task in self._detached:
             task.cancel()
 
@@ -105,14 +105,14 @@ class EffectRunner:
             self._performed(run)
 
     async def _show_output(self, run: Run, perform: Perform, output: ProcessOutput) -> None:
-        """Bring the output of a process into the journal while it runs, until cancelled."""
+        """Write the output of a running process to the journal periodically, until cancelled."""
         while not run.gone:
             await asyncio.sleep(EVERY_S)
             if self._note_output(run, perform, output):
                 self._performed(run)
 
     def _note_output(self, run: Run, perform: Perform, output: ProcessOutput, *, ended: bool = False) -> bool:
-        """Note what is due of the output; tell whether there was something."""
+        """Write due output to the journal; tell whether there was any."""
         details = output.take(ended=ended)
         if details and not run.gone:
             name = perform.reference.rpartition("/")[2]

@@ -44,12 +44,12 @@ from iogate.worker.secrets.secret_store import SecretStore
 log = logging.getLogger(__name__)
 
 UNCOMMITTED_S = 1.0
-"""Computation that a crash may cost."""
-CROWDED = f"more than {keys.FAMILY_RUNS} runs that one run brought about would live at once"
+"""Longest computation that a crash may lose."""
+CROWDED = f"one run may have at most {keys.FAMILY_RUNS} descendants at once"
 
 
 class Executor:
-    """See the module."""
+    """Executor of the runs of one worker."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Executor:
         released: Callable[[], None],
         presumed_lost_s: float,
     ) -> None:
-        """`released` is called when a run leaves; a lease is lost `presumed_lost_s` after its end."""
+        """`released` is called when a run leaves; `presumed_lost_s` after its end, a lease counts as lost."""
         self._children = children
         self._secrets = secrets
         self._clock = clock
@@ -95,7 +95,7 @@ class Executor:
         """Go on with a run that was just taken."""
         known = self._runs.get(claim.uid)
         if known is not None:
-            # The store has leased the run again, to this very worker: the old lease is void.
+            # The store leased the run to this worker again, so the old lease is void.
             self._let_go(known)
         run = self.loader.run(claim, held_until, self.begin)
         if run is None:
@@ -109,12 +109,12 @@ class Executor:
             self.step(run)
 
     def cancel(self, uid: str) -> None:
-        """Cancel a run, as the store knows already."""
+        """Cancel a run; the store has recorded the cancellation."""
         run = self._runs.get(uid)
         if run is not None and run.cancel():
             self.step(run)
 
-    def look(self, uid: str) -> None:
+    def read_inbox(self, uid: str) -> None:
         """Read the inbox of a run, which may have got messages."""
         run = self._runs.get(uid)
         if run is not None:
@@ -194,7 +194,7 @@ class Executor:
                 run.environment,
                 run.budget(happened, now_ms),
             )
-        except Exception as error:  # noqa: BLE001 - a defect of ours faults one run, not the worker
+        except Exception as error:  # noqa: BLE001 - a defect of iogate faults one run, not the worker
             self._fault(run, fault_from(run, "the engine failed", error))
             return
         run.apply(advanced)
@@ -220,10 +220,10 @@ class Executor:
         self.step(run)
 
     def _rest(self, run: Run) -> None:
-        """Rest until a result or a due time; what must not be lost is committed first."""
+        """Rest until a result or a due time, after a commit if results must not be lost."""
         run.record_rest()
         unstored = run.state is not run.codec.stored
-        if run.dirty or (unstored and (self._overdue(run) or run.codec.listens_anew(run.state))):
+        if run.dirty or (unstored and (self._overdue(run) or run.codec.has_new_subscription(run.state))):
             self._commit(run, "keep", None)
             return
         delays_s = [run.committed_at + UNCOMMITTED_S - self._loop.time()] if unstored else []
@@ -241,17 +241,17 @@ class Executor:
     def _commit(self, run: Run, move: Move, due_ms: int | None) -> None:
         try:
             commit = run.commit(move, due_ms, self._secrets.redaction)
-        except Exception as error:  # noqa: BLE001 - text that is no Unicode, for example, faults one run
+        except Exception as error:  # noqa: BLE001 - invalid Unicode, for example, faults one run
             if run.refused:
-                self.lose(run, "not even its end can be stored")
+                self.lose(run, "the final state cannot be encoded")
                 return
             run.unencodable()
-            self._fault(run, fault_from(run, "its state cannot be stored", error))
+            self._fault(run, fault_from(run, "the state cannot be encoded", error))
             return
         self.leaving += run.leaving
         if commit.size > keys.COMMIT_BYTES:
             mib, most = commit.size / 1024**2, keys.COMMIT_BYTES // 1024**2
-            self._refused(run, f"it would write {mib:.0f} MiB in one commit, and {most} MiB is the most")
+            self._refused(run, f"a commit of {mib:.0f} MiB exceeds the limit of {most} MiB")
             return
         self.committer.add(run, commit)
 
@@ -262,11 +262,11 @@ class Executor:
         if verdict.crowded:
             self._refused(run, CROWDED)
         elif not verdict.applied:
-            self.lose(run, "a commit came too late")
+            self.lose(run, "the store rejected a commit with an old fencing token")
         else:
             if verdict.left_out:
                 log.warning(
-                    "%s: events start nothing: too many of its runs are waiting",
+                    "%s: no runs start for events: too many runs of the schedule are waiting",
                     run.claim.api,
                     extra={"action": "schedule.failed", "api": run.claim.api},
                 )
@@ -279,7 +279,7 @@ class Executor:
         """Let go of a run whose last commit here was applied."""
         if run.committing == "end" and run.state.status == "faulted":
             self._log_fault(run)
-        # The engine has gone on from effects that no task awaits: no other worker is asked to start them.
+        # No other worker would start the effects that no task awaits.
         for perform in self._let_go(run):
             self._effects.start(run, perform)
 
@@ -311,19 +311,19 @@ class Executor:
     # Failures.
 
     def _refused(self, run: Run, reason: str) -> None:
-        """Fault a run whose commit the store refuses, while it takes those of others."""
+        """Fault a run whose commit the store refuses, although it accepts others."""
         log.error(
-            "run %s: the store refused its commit: %s",
+            "run %s: the store refused the commit: %s",
             run.uid,
             reason,
             extra={"action": "commit.refused", "uid": run.uid},
         )
         if run.refused:
-            self.lose(run, "the store refuses even its end")
+            self.lose(run, "the store refuses the final state")
             return
         self.leaving -= run.leaving
         run.commit_refused()
-        self._fault(run, RunFault("runtime", f"the store refused the run's state: {reason}"))
+        self._fault(run, RunFault("runtime", f"the store refused the state of the run: {reason}"))
 
     def _fault(self, run: Run, fault: RunFault) -> None:
         described = WorkflowError(fault.kind, title=fault.title, detail=fault.detail, instance="/").to_json()

@@ -1,7 +1,7 @@
-"""What comes for runs that this worker holds: messages of the store become happenings of the engine.
+"""Inbox of a run: reads messages from the store and converts them to events of the engine.
 
-Used by `executor` and `loop`. Invariant: the engine is told of each message once, in the order of their
-numbers; one that cannot be read is told as an event that nobody wants, so that it goes and stays gone.
+Used by `executor` and `loader`. Invariant: the engine gets each message once, in the order of the numbers. An
+invalid message becomes an event that no task waits for, so that the next commit removes it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from iogate.worker.runs.run import Run
 
 log = logging.getLogger(__name__)
 
-NOBODY = 0
+NO_FRAME = 0
 """No frame has this id."""
 
 
@@ -38,7 +38,7 @@ _ended = msgspec.json.Decoder(_Ended)
 
 
 class InboxReader:
-    """`arrived(run)`: something is in the run's inbox."""
+    """Reader of inboxes; calls `arrived` for a run that has got messages."""
 
     def __init__(self, leases: Leases, arrived: Callable[[Run], None]) -> None:
         self._leases = leases
@@ -75,13 +75,15 @@ class InboxReader:
 
 def deliver(run: Run, messages: Sequence[Message]) -> bool:
     """Put the new messages into the run's inbox; return whether there were any."""
-    fresh = ((message.number, _happening(run, message)) for message in messages if run.is_new(message.number))
+    fresh = (
+        (message.number, _engine_event(run, message)) for message in messages if run.is_new(message.number)
+    )
     return run.hear(fresh, more=len(messages) >= keys.INBOX_READ)
 
 
-def _happening(run: Run, message: Message) -> Arrived | ChildEnded:
+def _engine_event(run: Run, message: Message) -> Arrived | ChildEnded:
     if message.forged:
-        return Arrived(frame=NOBODY, number=message.number, event={})
+        return Arrived(frame=NO_FRAME, number=message.number, event={})
     try:
         if message.kind == "child":
             ended = _ended.decode(message.data)
@@ -94,14 +96,14 @@ def _happening(run: Run, message: Message) -> Arrived | ChildEnded:
             )
         event = decode(message.data)
         if not isinstance(event, Mapping):
-            raise TypeError("no JSON object")  # noqa: TRY301 - the same end as for what is no JSON
+            raise TypeError("not a JSON object")  # noqa: TRY301 - handled like invalid JSON
         return Arrived(frame=message.frame, number=message.number, event=event)
     except (ValueError, TypeError, msgspec.MsgspecError) as error:
         log.warning(
-            "run %s: message %d cannot be read and is dropped: %s",
+            "run %s: dropped message %d, which cannot be read: %s",
             run.uid,
             message.number,
             error,
             extra={"action": "message.dropped", "uid": run.uid},
         )
-        return Arrived(frame=NOBODY, number=message.number, event={})
+        return Arrived(frame=NO_FRAME, number=message.number, event={})

@@ -1,10 +1,10 @@
 """Journal entries, task rows, events and children that leave with the next commit of a run.
 
-Used by `run` when it builds a commit. Invariants: no line holds a secret, and a task has one row,
-however often it ran; memory is bounded, however long a run computes without a commit.
+Used by `run` when it builds a commit. Invariants: no entry contains a secret; a task has one row, even
+if it ran several times; memory is bounded, even if a run computes long without a commit.
 
-    line    {"at": epoch ms, "kind": "task.started", "reference": "/do/0/a", "name": "a", "detail": {…}}
-            where the last three are left out while empty
+    entry   {"at": epoch ms, "kind": "task.started", "reference": "/do/0/a", "name": "a", "detail": {…}}
+            where empty members are omitted
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from iogate.worker.secrets.redaction import Redaction
 
 
 class JournalEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Journal entry as it is stored."""
+
     at: int
     kind: str
     reference: str = ""
@@ -44,22 +46,22 @@ _OVER = frozenset({"completed", "faulted", "skipped", "cancelled"})
 _STARTS = frozenset({"task.started", "task.skipped"})
 _COUNTED = _STARTS | {"task.restarted"}
 KEPT = 1_000
-"""Entries of a journal."""
+"""Largest number of entries of a journal."""
 MOST_NOTES: Final = 4_096
-"""Notes of one run in memory."""
+"""Largest number of notes of one run in memory."""
 MOST_LEAVING: Final = 100
-"""Events and children that wait for a commit, before the run stops computing for it."""
+"""Number of events and children from which a run commits before it computes further."""
 
 
 def encode_entries(notes: list[Note], redaction: Redaction) -> list[bytes]:
-    """One JSON object a note; no more than the store keeps."""
+    """Encode each note as a journal entry; drop the oldest beyond the limit of the store."""
     if len(notes) > KEPT:
         notes = notes[-KEPT:]
     idle = redaction.idle
     written = []
     for note in notes:
         if note.kind in _STARTS:
-            # With us a task comes into being when its turn comes; the standard tells the two apart.
+            # iogate creates a task when it starts; the standard has an event for each.
             written.append(_encode(JournalEntry(note.at_ms, "task.created", note.reference, note.name)))
         detail = note.detail if idle else redaction.scrub(note.detail)
         written.append(
@@ -69,7 +71,7 @@ def encode_entries(notes: list[Note], redaction: Redaction) -> list[bytes]:
 
 
 def update_rows(rows: dict[str, TaskRow], notes: list[Note]) -> None:
-    """Bring rows up to date: the latest status of each task, and how often it started."""
+    """Update the status, attempt and start count of each task from the notes."""
     for note in notes:
         status = _STATUS.get(note.kind)
         if status is None:
@@ -90,7 +92,7 @@ def update_rows(rows: dict[str, TaskRow], notes: list[Note]) -> None:
 
 
 class Outgoing:
-    """Collects until `clear`."""
+    """Buffer of one run, which `clear` empties."""
 
     __slots__ = ("_counted", "_notes", "_rows", "_sinks", "children", "emits")
 
@@ -99,17 +101,17 @@ class Outgoing:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything, because it was put into a commit or cannot be stored."""
+        """Drop everything, after it was put into a commit or if it cannot be stored."""
         self._notes: list[Note] = []
         self._counted: list[Note] = []
-        """Older notes, which the rows have counted; only the journal needs them."""
+        """Older notes, which the rows include already; only the journal needs them."""
         self._rows: dict[str, TaskRow] = {}
         self.emits: list[Emit] = []
         self.children: list[Child] = []
 
     @property
     def full(self) -> bool:
-        """Whether so much is waiting that it should be committed."""
+        """Whether the buffer should be committed before the run continues."""
         reported = len(self._notes) if self._sinks.lifecycle else 0
         return len(self.emits) + len(self.children) >= MOST_LEAVING or reported >= KEPT
 

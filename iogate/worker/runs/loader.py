@@ -1,7 +1,7 @@
-"""From a claim to a run in this worker's hands: its program, its facts, and the state that is stored.
+"""Loader, which creates a run from a claim: its program, its facts, and its stored state.
 
-Used by `executor`. Invariant: a taken run is in `waiting` or among the runs of `executor`, never in both; one
-that cannot be gone on with raises `RunFault`, and nothing else suffers.
+Used by `executor`. Invariant: a taken run is in `waiting` or among the runs of `executor`, never in both. A
+run that cannot be loaded raises `RunFault` and affects no other run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class RunFault(Exception):
-    """A run that this worker cannot go on with; `kind` is one of the standard's errors."""
+    """Reason to fault a run outside its workflow; `kind` is an error type of the standard."""
 
     def __init__(self, kind: str, detail: str, title: str | None = None) -> None:
         super().__init__(detail)
@@ -34,6 +34,8 @@ class RunFault(Exception):
 
 
 class Loader:
+    """Loader of the runs of one worker."""
+
     def __init__(
         self,
         programs: Programs,
@@ -42,18 +44,18 @@ class Loader:
         *,
         record_progress: Callable[[bytes], None] | None,
     ) -> None:
-        """`record_progress`: these runs may have ended a worker; keep a line for who buries this one."""
+        """A solitary worker passes `record_progress`, which keeps a line for crash recovery."""
         self._programs = programs
         self._secrets = secrets
         self._sinks = sinks
         self._record_progress = record_progress
         self._loop = asyncio.get_running_loop()
         self.waiting: dict[str, Claim] = {}
-        """Taken, and waiting for its program."""
+        """Claims that wait for their program, by uid."""
 
     def run(self, claim: Claim, held_until: float, again: Callable[[Claim, float], None]) -> Run | None:
-        """The run of a claim, not restored yet; None: `again` is called once its program is here."""
-        # A forged run names a program, too: nothing of it is looked at.
+        """Create the run of a claim; if its program must be loaded first, return None, then call `again`."""
+        # The program that a forged run names is not loaded.
         loaded = Unloadable(reason="") if claim.forged else self._programs.get(claim.program)
         if loaded is None:
             self.waiting[claim.uid] = claim
@@ -71,16 +73,16 @@ class Loader:
         )
 
     def restore(self, run: Run) -> None:
-        """Give the run what the store has of it.
+        """Restore input, state and inbox of the run from its claim.
 
-        Raises RunFault where the run is forged, or its program or state cannot be loaded.
+        Raises RunFault if the run is forged, or its program or state cannot be loaded.
         """
         claim = run.claim
         if claim.forged:
             raise RunFault(
                 "authentication",
                 f"{claim.forged} was not written by a process that has the link_key, or was changed since: "
-                "nothing of it was executed",
+                "the run was not executed",
                 "Run is not authentic",
             )
         program = self._programs.get(claim.program)
@@ -92,11 +94,11 @@ class Loader:
             if claim.head is not None:
                 state = run.codec.load(claim.head, claim.frames, claim.values)
             elif claim.seq:
-                # To start again would repeat what has been done.
-                raise ValueError("its frames are gone")  # noqa: TRY301 - the same end as for what cannot be decoded
+                # A new start would repeat its effects.
+                raise ValueError("its frames are gone")  # noqa: TRY301 - handled like invalid state
         except Exception as error:
-            # A defect of ours faults one run, not the worker.
-            raise fault_from(run, "what is stored of it cannot be loaded", error) from error
+            # A defect of iogate faults one run, not the worker.
+            raise fault_from(run, "the stored state cannot be loaded", error) from error
         run.restore(value, state)
         deliver(run, claim.inbox)
         if claim.cancelled:
@@ -112,15 +114,15 @@ class Loader:
             again(claim, held_until)
 
 
-def fault_from(run: Run, what: str, error: Exception) -> RunFault:
-    """Return the fault of a run whose step failed; a defect of ours is logged with its traceback."""
+def fault_from(run: Run, failure: str, error: Exception) -> RunFault:
+    """Return the fault of a run whose step failed; log a defect of iogate with its traceback."""
     if isinstance(error, TooDeep):
         return RunFault("runtime", str(error), error.title)
     log.error(
         "run %s: %s",
         run.uid,
-        what,
+        failure,
         exc_info=error,
         extra={"action": "run.broken", "uid": run.uid},
     )
-    return RunFault("runtime", f"internal error: {what}: {type(error).__name__}: {error}")
+    return RunFault("runtime", f"internal error: {failure}: {type(error).__name__}: {error}")

@@ -37,14 +37,14 @@ class ProcessOutput:
         self._entries = 0
 
     def wrote(self, stream: Stream, chunk: bytes) -> None:
-        """Take in what the process has written."""
+        """Add output that the process has written."""
         held = self._streams.get(stream)
         if held is None:
             held = self._streams[stream] = _Held()
         held.add(chunk, keep=EACH + self._redactor().longest)
 
     def take(self, *, ended: bool = False) -> list[dict[str, Any]]:
-        """Return the details of the entries that are due, at the end of the process for all that is left."""
+        """Return the details of due entries; at the end of the process, of all remaining output."""
         spent = self._left <= 0 or self._entries >= ENTRIES
         if spent and not ended:
             return []
@@ -77,7 +77,7 @@ class _Held:
             self._text = self._text[-keep:]
 
     def take(self, redactor: Redactor, most: int, *, whole: bool) -> tuple[str, int]:
-        """Return the end of what may be shown, and how many characters before it are left out."""
+        """Return the last part that may be shown, and the number of characters omitted before it."""
         end = len(self._text) if whole else self._text.rfind("\n") + 1
         if not end and len(self._text) > LINE + redactor.longest:
             end = len(self._text) - redactor.longest  # a secret may have begun

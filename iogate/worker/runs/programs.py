@@ -1,7 +1,7 @@
-"""Programs by digest: loaded from the store once, kept while they are used; and what they refer to.
+"""Cache of programs by digest, loaded from the store, and access to their resources.
 
-Used by `executor` and, for the files that a workflow names, by the effects. Invariant: a definition that
-this release cannot load faults the runs that are pinned to it and nothing else; the worker lives on.
+Used by `loader` and, for the files that a workflow names, by the effects. Invariant: a definition that this
+release cannot load faults only the runs that are pinned to it.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ RETRY_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unloadable:
-    """A definition that cannot be loaded, and why."""
+    """Definition that cannot be loaded, with the reason."""
 
     reason: str
 
 
 class Programs:
+    """Cache of the programs that the worker executes."""
+
     def __init__(self, revisions: Revisions) -> None:
         self._revisions = revisions
         self._kept: OrderedDict[str, Program | Unloadable] = OrderedDict()
@@ -42,11 +44,11 @@ class Programs:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def get(self, digest: str) -> Program | Unloadable | None:
-        """The program, if it is here."""
+        """Return the program if it is cached."""
         return self._kept.get(digest)
 
     def fetch(self, digest: str, then: Callable[[], None]) -> None:
-        """Load a program, then call; a store out of reach is asked again."""
+        """Load a program, with retries if the store is unreachable; then call `then`."""
         if digest in self._waiting:
             self._waiting[digest].append(then)
             return
@@ -56,7 +58,10 @@ class Programs:
         task.add_done_callback(self._tasks.discard)
 
     async def resource(self, _: EffectContext, uri: str) -> bytes:
-        """The content of a file that a workflow names by its digest; KeyError where the store has none."""
+        """Return the content of a file that a workflow names.
+
+        Raises KeyError if the store does not have it.
+        """
         digest = resource_digest(uri)
         if digest is None:
             raise KeyError(uri)
@@ -88,11 +93,9 @@ def _load(digest: str, data: bytes) -> Program | Unloadable:
         standing = None if "document" in definition else definition[STANDING]
         return load(definition) if standing is None else trigger(standing)
     except Exception as error:
-        # Whatever a definition of another release makes of this one's code must not end the worker.
-        log.exception(
-            "the definition %s cannot be loaded", digest[:12], extra={"action": "program.unloadable"}
-        )
+        # A definition of another release must not end the worker.
+        log.exception("cannot load definition %s", digest[:12], extra={"action": "program.unloadable"})
         return Unloadable(
-            reason=f"this release cannot load the workflow's definition {digest[:12]}:"
+            reason=f"this release cannot load the definition {digest[:12]} of the workflow:"
             f" {type(error).__name__}: {error}"
         )

@@ -1,1 +1,1 @@
-"""Secrets of workflows, and their redaction in what a worker writes."""
+"""Resolved secrets of workflows, and redaction of journals and errors."""

@@ -1,8 +1,8 @@
-"""Redaction of what a worker writes for people: journal, errors, details.
+"""Redaction of journals, errors and details that a worker writes.
 
-Used by `run`, `journal` and `secret_store`. Outputs are the author's data and stay as they are; a workflow
-that copies a secret into its data is warned of when it is compiled. Invariant: no text that went through
-`scrub` holds a known secret in one of the forms of `iogate.security.redaction`, wherever in a text it stands.
+Used by `commit`, `journal` and `secret_store`. Outputs are data of the author and stay unchanged; the
+compiler warns of a workflow that copies a secret into its data. Invariant: a text that `scrub` returns
+contains no known secret in any of the encodings of `iogate.security.redaction`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Redaction(Redactor):
         return text if text in STANDARD_TYPES else super().text(text)
 
     def scrub(self, value: Any) -> Any:
-        """A JSON value without secrets in its texts and keys."""
+        """Redact all strings and keys of a JSON value."""
         if self.idle:
             return value
         match value:
@@ -39,17 +39,20 @@ class Redaction(Redactor):
                 return value
 
     def outcome(self, perform: Perform, performed: Performed) -> Performed:
-        """What an effect gave, clean where it is our word: its error, and the request it shows.
+        """Redact the error of an effect, and the request that its output repeats.
 
-        `output: response` repeats what the author put into headers and query; the answer is data.
+        `output: response` repeats the headers and query of the request; the response itself is data.
         """
         if self.idle:
             return performed
         if performed.error is not None:
             return replace(performed, error=self.error(performed.error))
         match perform.effect, performed.output:
-            case CallHttp(output="response") | CallOpenApi(output="response"), {"request": request, **answer}:
-                return replace(performed, output={"request": self.scrub(request), **answer})
+            case CallHttp(output="response") | CallOpenApi(output="response"), {
+                "request": request,
+                **response,
+            }:
+                return replace(performed, output={"request": self.scrub(request), **response})
             case _:
                 return performed
 

@@ -1,8 +1,8 @@
-"""Secrets of workflows: resolved here, in workers only, from what the settings name.
+"""Secret store: resolves the secrets of workflows from the sources in the settings, in workers only.
 
-Used by `executor`. Invariant: a resolved secret goes to the engine's environment for the workflows that
-declare it, to nothing that is stored or logged; one that is missing is absent there, so that its use
-is an authorization error of that run.
+Used by `executor`. Invariant: a resolved secret is passed only to the engine environment of workflows that
+declare it, and is never stored or logged. A missing secret is absent from the environment, so that its use is
+an authorization error of that run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class SecretStore:
-    """What the settings name, resolved; `refresh` reads files again, so that a rotated secret arrives."""
+    """Resolved secrets and sink headers; `refresh` reads the sources again after a rotation."""
 
     def __init__(self, settings: Settings, root: Path, *, once: frozenset[str] = frozenset()) -> None:
         self._once = once
@@ -46,7 +46,7 @@ class SecretStore:
         self.refresh()
 
     def refresh(self) -> None:
-        """Resolve all secrets again; what is missing is said once, not each time."""
+        """Resolve all secrets again; log each missing secret once."""
         resolved: dict[str, Any] = {}
         texts: list[Any] = list(self._own)
         faults: dict[str, str] = {}
@@ -77,12 +77,12 @@ class SecretStore:
             logs.hide(disguises(texts))
 
     def announced(self) -> dict[str, str]:
-        """Return for `Process.detail` the names of the secrets that are there, and why others are not."""
+        """Return for `Process.detail` the names of available secrets, and the reason for each missing one."""
         unset = {UNSET + name: reason for name, reason in self._unset.items()}
         return {SECRETS: "\n".join(sorted(self._resolved or {})), **unset}
 
     def headers(self, sink: str) -> Mapping[str, str] | None:
-        """What the settings say to send to a sink; None while a secret of it is missing."""
+        """Return the headers for a sink; None while one of their secrets is missing."""
         return self._headers[sink]
 
     def _resolved_headers(
@@ -100,21 +100,27 @@ class SecretStore:
             headers[name] = text
         return headers
 
-    def _text(self, what: str, source: Mapping[str, str], then: str, faults: dict[str, str]) -> str | None:
-        """The text of a secret; None where it is missing, which is said once."""
+    def _text(
+        self, label: str, source: Mapping[str, str], consequence: str, faults: dict[str, str]
+    ) -> str | None:
+        """Return the text of a secret; if it is missing, log that once and return None."""
         ((kind, value),) = source.items()
         try:
             return resolve("env" if kind == "env" else "file", value, root=self._root)
         except Unset as unset:
-            faults[what] = unset.message
-            if self._faults.get(what) != unset.message:
+            faults[label] = unset.message
+            if self._faults.get(label) != unset.message:
                 log.warning(
-                    "%s: %s; %s", what, unset.message, then, extra={"action": "secret.unset", "secret": what}
+                    "%s: %s; %s",
+                    label,
+                    unset.message,
+                    consequence,
+                    extra={"action": "secret.unset", "secret": label},
                 )
             return None
 
     def environment(self, names: tuple[str, ...]) -> Environment:
-        """What is around the runs of a workflow that declares these secrets."""
+        """Return the engine environment for workflows that declare these secrets."""
         environment = self._environments.get(names)
         if environment is None:
             resolved = self._resolved or {}
@@ -131,7 +137,7 @@ class SecretStore:
 
 
 def _parsed(text: str) -> Any:
-    """A secret whose text is a JSON object is that object."""
+    """Decode a secret whose text is a JSON object; return other texts unchanged."""
     if text.lstrip()[:1] != "{":
         return text
     try:

@@ -36,7 +36,7 @@ def gone(**members: object) -> Exit:
     [
         (
             gone(reason="hung", silent_s=10.0),
-            ", the last time since it gave no sign of life for 10 s",
+            ", the last time because it did not respond for 10 s",
             "an expression that does not end",
         ),
         (
@@ -77,8 +77,8 @@ def test_of_what_a_task_calls_no_expression_is_blamed() -> None:
     note = CrashNote(uid="42", pointer="/do/0/f", name="f", calls=True)
     error = json.loads(describe_crash(note, gone(code=-11), "open-workflow"))
     assert error["detail"] == (
-        f'task "f": {DIED}, the last time by signal 11: most likely what the task calls ended the worker '
-        "or held it up: a Python function shares the worker's process, a script has one of its own"
+        f'task "f": {DIED}, the last time by signal 11: most likely a call of the task ended or '
+        "blocked the worker: a Python function shares the process of the worker, a script has its own"
     )
 
 

@@ -81,28 +81,28 @@ async def test_there_is_one_at_a_time_and_the_next_has_another_name(supervisor: 
 
     clock = Clock()
     extra = Standby("worker-", clock=clock)
-    extra.look(supervisor, child)
+    extra.update(supervisor, child)
     assert supervisor.silences().keys() == {"worker-1"}
     await worker(signal.SIGSTOP)
     for _ in range(3):
-        extra.look(supervisor, child)
+        extra.update(supervisor, child)
     await until(lambda: beside() == {f"{PREFIX}1"})
 
     os.kill(supervisor.pids()[f"{PREFIX}1"], signal.SIGKILL)
     await until(lambda: supervisor.silences().keys() == {"worker-1"})
     clock.now_s += AGAIN_S - 1
-    extra.look(supervisor, child)
+    extra.update(supervisor, child)
     assert supervisor.silences().keys() == {"worker-1"}
     clock.now_s += 1
-    extra.look(supervisor, child)
+    extra.update(supervisor, child)
     await until(lambda: beside() == {f"{PREFIX}2"})
 
     await worker(signal.SIGCONT)
     clock.now_s += CALM_S
-    extra.look(supervisor, child)
+    extra.update(supervisor, child)
     await until(lambda: supervisor.silences().keys() == {"worker-1"})
     await worker(signal.SIGSTOP)
-    extra.look(supervisor, child)
+    extra.update(supervisor, child)
     await until(lambda: beside() == {f"{PREFIX}3"})
     await worker(signal.SIGCONT)
     await extra.close()
@@ -112,6 +112,6 @@ async def test_none_begins_while_the_parent_ends(supervisor: Supervisor) -> None
     extra = Standby("worker-", clock=Clock())
     assert extra.needed([SILENT_S])
     await supervisor.stop()
-    extra.look(supervisor, child)
+    extra.update(supervisor, child)
     assert supervisor.silences() == {}
     await extra.close()

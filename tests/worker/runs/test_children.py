@@ -70,7 +70,7 @@ async def test_latest_is_the_highest_by_precedence(site: Site, asked: str, got: 
         (
             "latest",
             "cild",
-            "there is no workflow test/cild; there is test/child, test/parent; apply the one that is meant",
+            "there is no workflow test/cild; there is test/child, test/parent; apply it or correct the name",
         ),
     ],
 )
@@ -120,9 +120,7 @@ async def test_workflow_that_starts_itself_comes_to_an_end(site: Site) -> None:
     run = await site.ended(await site.call("parent"), 30)
     error = decoded(run.error)
     assert (run.status, error["status"]) == ("faulted", 500)
-    assert error["detail"] == (
-        'task "asks": test/parent would have 33 runs above it; at most 32 may have started one another'
-    )
+    assert error["detail"] == ('task "asks": test/parent would have 33 ancestors; at most 32 are allowed')
     assert len(await site.store.runs.list(limit=100)) == 33
 
 
@@ -147,7 +145,7 @@ async def test_workflows_that_start_themselves_twice_each_come_to_an_end(site: S
     faulted = await site.store.call("ZRANGE", f"{keys.INDEX}faulted", 0, -1)
     assert 0 < len(faulted) <= 100
     error = decoded((await site.view(faulted[0].decode())).error)
-    assert "more than 10000 runs that one run brought about would live at once" in error["detail"]
+    assert "one run may have at most 10000 descendants at once" in error["detail"]
 
 
 async def test_child_that_nobody_waits_for_and_that_is_not_there_is_told_of_in_the_log(site: Site) -> None:
