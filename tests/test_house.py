@@ -102,6 +102,80 @@ def test_the_packer_learns_the_release_without_importing_the_package() -> None:
     assert ran.stdout.strip() == iogate.__version__
 
 
+# Docstrings.
+
+HEADLESS = re.compile(r"\b(?:what|whoever|whatever|whichever)\b", re.IGNORECASE)
+WHO = re.compile(r"(\S*)\s*\b(?:who|whose)\b")
+NO_HEAD_NOUN = {
+    "",
+    "of",
+    "for",
+    "to",
+    "by",
+    "from",
+    "with",
+    "and",
+    "or",
+    "is",
+    "as",
+    "about",
+    "on",
+    "in",
+    "at",
+    "than",
+}
+NO_ERROR_OF_CALLERS = {"AssertionError", "TypeError", "AttributeError", "StopIteration", "Exit"}
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def documented() -> Iterator[tuple[str, Documented, str]]:
+    """Every module, class and function of the package with its docstring."""
+    for name, text in SOURCES.items():
+        if name.endswith(".py"):
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                    yield name, node, ast.get_docstring(node) or ""
+
+
+def is_headless(line: str) -> bool:
+    """Tell whether a clause of the line has *what* or *who* for its noun."""
+    return bool(HEADLESS.search(line)) or any(
+        before.lower() in NO_HEAD_NOUN or not before[-1].isalpha() for before in WHO.findall(line)
+    )
+
+
+def raised(function: ast.AST) -> set[str]:
+    """Names of the exceptions that a function itself raises for its callers."""
+    found, waiting = set(), list(ast.iter_child_nodes(function))
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            error = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+            found.add(error.id if isinstance(error, ast.Name) else getattr(error, "attr", ""))
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+    return found - NO_ERROR_OF_CALLERS - {""}
+
+
+def test_first_lines_of_docstrings_are_sentences_or_noun_phrases() -> None:
+    lines = [(name, text.splitlines()[0]) for name, _, text in documented() if text]
+    headless = [each for each in lines if is_headless(each[1])]
+    assert len(headless) < len(lines) / 50, headless
+
+
+def test_functions_that_raise_an_error_for_their_callers_say_so() -> None:
+    raising = [
+        (name, node.name, text)
+        for name, node, text in documented()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if not node.name.startswith("_") and raised(node)
+    ]
+    silent = [
+        (name, function) for name, function, text in raising if "aises" not in text and "aise " not in text
+    ]
+    assert len(silent) < len(raising) / 10, silent
+
+
 # What people are told to type.
 
 

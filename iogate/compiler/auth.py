@@ -1,4 +1,4 @@
-"""Who may call, as documents say it, turned into what a gateway judges by. Called by compile.
+"""Authentication of callers: from the form in documents to the one that gateways use. Called by `compile`.
 
 Invariant: no literal secret leaves this module. A token becomes its SHA-256; a password becomes an
 Argon2id hash whose salt follows from the API and the user, so that equal files compile equally.
@@ -35,7 +35,7 @@ _Part = NoAuth | TokenAuth | UserAuth
 
 @dataclass(slots=True)
 class Reader:
-    """Reads the `auth` of one API; `problems` are what it found on the way."""
+    """Reader of the `auth` of one API, which collects `problems`."""
 
     document: Placed
     surroundings: Surroundings

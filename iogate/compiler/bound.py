@@ -1,4 +1,4 @@
-"""What the compiler found for a definition's tasks beside it, and how it travels with the program.
+"""Results of the compiler that travel with a workflow's definition in its program.
 
 Made by `resources`, read by `program.load`. It stands in the JSON of a program under one key that no
 workflow can have, so that a run pinned to its program is pinned to all of it, and that
@@ -18,7 +18,7 @@ KEY: Final = "$bound"
 
 @dataclass(slots=True, kw_only=True)
 class Bound:
-    """By the reference of a task, `/do/0/call`, what it means; and the functions that came from elsewhere."""
+    """Resolved references by task, such as `/do/0/call`, and functions from other documents."""
 
     operations: dict[str, Operation] = field(default_factory=dict)
     """The OpenAPI operation that a task calls."""
@@ -31,13 +31,13 @@ class Bound:
 
 
 def join(definition: Mapping[str, Any], bound: Bound) -> dict[str, Any]:
-    """The program: the definition, and beside it what is bound, where there is anything."""
+    """Return the program: the definition with its resolved references, if there are any."""
     found = {name: value for name, value in asdict(bound).items() if value}
     return {**definition, KEY: found} if found else dict(definition)
 
 
 def part(program: Mapping[str, Any]) -> tuple[Mapping[str, Any], Bound]:
-    """The definition as it was written, and what is bound beside it."""
+    """Return the definition as it was written, and its resolved references."""
     if KEY not in program:
         return program, Bound()
     definition = {name: value for name, value in program.items() if name != KEY}

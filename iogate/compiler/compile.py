@@ -185,7 +185,7 @@ class _Compiler:
         )
 
     def _of_mended(self, workflows: Mapping[str, tuple[Workflow, bytes]]) -> list[Problem]:
-        """Return what is wrong with the remains of invalid documents: errors, and what `apply` refuses.
+        """Return the errors in the valid parts of invalid documents.
 
         Other warnings wait until they do: what a left out task would have used looks unused.
         """
@@ -244,7 +244,7 @@ class _Compiler:
                 self.problems.extend(inputs.check(document, pointer[:-1], child))
 
     def _scheduled(self, name: str, workflow: Workflow, programs: dict[str, bytes]) -> Workflow:
-        """The workflow with its schedule, and with what stands for that among the programs."""
+        """Return the workflow with its schedule, whose standing run may add a program."""
         definition = self.definitions[name]
         if not definition.get("schedule") or self.workflows.resolve(name.partition(":")[0]) != name:
             return workflow

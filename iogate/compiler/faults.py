@@ -34,7 +34,7 @@ class Placed(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What a document is checked against, beside itself."""
+    """Context of a check: the project around a document."""
 
     settings: Settings
     purpose: Purpose
@@ -54,7 +54,7 @@ def fault(
     hint: str = "",
     severity: Severity = "error",
 ) -> Problem:
-    """The problem at what stands at `pointer`, or at its key."""
+    """Return a problem at the value of `pointer`, or at its key."""
     span = document.at(pointer, key=key)
     return Problem.at(span, path=document.path, code=code, message=message, hint=hint, severity=severity)
 
@@ -66,7 +66,7 @@ def warning(
 
 
 def conceal(document: Placed, pointer: Pointer) -> None:
-    """Keep what stands at `pointer` out of every rendered line: it is a secret, by its place."""
+    """Mask the value at `pointer`, a secret, in every rendered line."""
     span = document.at(pointer)
     mask = (span.line, span.column - 1, span.column - 1 + span.length)
     if mask not in document.source.masks:

@@ -1,4 +1,4 @@
-"""What the DSL and API documents can say and this release does not execute yet: one table.
+"""Table of the features of the DSL and of API documents that this release does not execute.
 
 Called by compile. As the engine grows, rows are deleted here and in `explanations.md`, nowhere else.
 Every command refuses the use of a row, so nothing unexecuted reaches the engine; `validate

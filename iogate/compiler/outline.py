@@ -22,7 +22,7 @@ _NONE: frozenset[str] = frozenset()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskList:
-    """A `do`, or what is like one: the scope of names and of `then`."""
+    """List of tasks, such as a `do`: the scope of names and of `then`."""
 
     pointer: Pointer
     reference: Pointer
@@ -67,7 +67,7 @@ def escape(name: str) -> str:
 
 
 def at(definition: Mapping[str, Any], pointer: Pointer) -> Any:
-    """What stands at a pointer that is known to lead somewhere."""
+    """Return the value at a pointer that is known to exist."""
     value: Any = definition
     for step in pointer:
         value = value[step]

@@ -27,7 +27,7 @@ def policies(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, Mapping[s
 def _holders(
     definition: Mapping[str, Any], use: Mapping[str, Any]
 ) -> Iterator[tuple[Pointer, Mapping[str, Any]]]:
-    """What may have a policy: endpoints, and the arguments of calls."""
+    """Yield the places of a policy: endpoints, and the arguments of calls."""
     for task in outline.tasks(definition):
         arguments, at = task.data.get("with"), (*task.pointer, "with")
         if not isinstance(arguments, Mapping):

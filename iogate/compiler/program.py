@@ -40,7 +40,7 @@ class Program:
 
 
 def load(definition: Mapping[str, Any], resources: Mapping[str, Any] | None = None) -> Program:
-    """The program of a valid definition, given as JSON, with what the compiler bound beside it.
+    """Return the program of a valid definition in JSON with its resolved references.
 
     `resources` holds the decoded JSON documents that it names, by absolute URI. What `schedules.standing`
     made gives the program of a standing run.

@@ -1,4 +1,4 @@
-"""The compiled revision: what a gateway judges by and what `apply` publishes.
+"""The compiled revision, which `apply` publishes and gateways and workers load.
 
 Made by `compile`, read by gateway, reconcile and cli. Immutable, without a secret in clear, and
 encoded in one canonical form whose SHA-256 is its digest: equal files give equal digests.
@@ -156,7 +156,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
-    """A revision with all that it points to: what `apply` sends to the store."""
+    """Revision with all documents and programs that it refers to, as `apply` publishes it."""
 
     revision: Revision
     programs: dict[str, bytes]
@@ -194,7 +194,7 @@ def resource_digest(uri: str) -> str | None:
 
 
 def resource_name(uri: str) -> str | None:
-    """What was given to `resource_uri`: a path, or the URL that a document came from; None for any other."""
+    """Return the path or URL that was given to `resource_uri`; None for any other text."""
     return None if resource_digest(uri) is None else unquote(uri[len("project:///") : -65])
 
 

@@ -112,7 +112,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def settings_of(definition: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What `document.metadata.iogate` says."""
+    """Return the value of `document.metadata.iogate`."""
     found = (definition["document"].get("metadata") or {}).get("iogate")
     return found if isinstance(found, Mapping) else {}
 
@@ -173,7 +173,7 @@ def compiled(definition: Mapping[str, Any], program: str) -> Schedule | None:
 
 
 def standing(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """What the run that stands for `schedule.on` is made of; no more, so that it outlives other changes."""
+    """Return the program of the standing run of `schedule.on`, which other changes do not affect."""
     head = definition["document"]
     # Which version is started, the revision says that is live by then.
     document = {"dsl": head["dsl"], "namespace": head["namespace"], "name": head["name"], "version": "latest"}

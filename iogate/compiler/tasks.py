@@ -286,7 +286,7 @@ class Strategy:
 
 @dataclass(frozen=True, slots=True)
 class Iterator:
-    """`foreach`: what is done with each event, one after the other."""
+    """`foreach`: tasks for each event, one event after the other."""
 
     item: str
     at: str
@@ -375,7 +375,7 @@ class TaskList:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Extension:
-    """What runs before and after the tasks that it extends."""
+    """Tasks that run before and after the tasks that an extension extends."""
 
     name: str
     when: Template | None

@@ -25,7 +25,7 @@ def schema(kind: Kind) -> dict[str, Any]:
 
 
 def _plain(schema: Any) -> Any:
-    """Without what pydantic adds for Python: null for what may be left out, titles, parsed defaults."""
+    """Return the schema without additions of pydantic: null for optional values, titles, parsed defaults."""
     if isinstance(schema, list):
         return [_plain(item) for item in schema]
     if not isinstance(schema, dict):

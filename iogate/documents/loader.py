@@ -42,7 +42,7 @@ class _Positioned:
     source: Source
 
     def at(self, pointer: Pointer, *, key: bool = False) -> Span:
-        """The place of a value, or of its key; of what is above it where it does not exist."""
+        """Return the place of a value or its key; if it does not exist, that of its nearest parent."""
         return self.root.place(pointer, key=key)
 
 
@@ -110,7 +110,7 @@ def _files(path: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
 
 
 def _name(file: Path, root: Path) -> str:
-    """What problems call the file: its path from the project where it lies in it, as clean text."""
+    """Return the name of the file in problems: its path within the project."""
     # Absolute and not resolved: a link is called by its own name.
     absolute, top = file.absolute(), root.absolute()
     name = absolute.relative_to(top) if absolute.is_relative_to(top) else file
@@ -118,7 +118,7 @@ def _name(file: Path, root: Path) -> str:
 
 
 def family_of(data: Any) -> Family | None:
-    """What a document is, by what it holds and not by where it lies."""
+    """Return the kind of a document by its content, not its place."""
     if not isinstance(data, dict):
         return None
     if "document" in data and ("do" in data or "module" not in data):

@@ -85,7 +85,7 @@ def _drop(key: str | int, holder: dict[str, Any], *methods: dict[str, Any]) -> N
 
 
 def _part(pointer: Pointer) -> Pointer:
-    """What goes for a fault at the pointer: a part of a task, a task, or what a workflow can do without."""
+    """Return the part to remove for a fault: a part of a task, a task, or an optional member."""
     if pointer[:2] == _METADATA:
         return pointer[:4]
     task = task_at(pointer)

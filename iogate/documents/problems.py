@@ -1,4 +1,4 @@
-"""What is wrong in a file, and how it is told: one line, then the source line with a caret.
+"""Problems of a file, and their rendering: one line, then the source line with a caret.
 
 Made by documents and by the compiler's checks, shown by the command line. A problem is plain data;
 the text of a secret never enters one.
@@ -40,7 +40,7 @@ class Problem:
     def at(
         cls, span: Span, *, path: str, code: str, message: str, hint: str = "", severity: Severity = "error"
     ) -> Problem:
-        """The problem of what stands at `span` in the file `path`."""
+        """Return a problem at `span` of the file `path`."""
         return cls(
             severity=severity,
             code=code,
@@ -54,7 +54,7 @@ class Problem:
 
     @property
     def place(self) -> tuple[str, int, int, str, str]:
-        """What problems are ordered by."""
+        """Return the sort key of problems."""
         return (self.path, self.line, self.column, self.code, self.message)
 
 

@@ -48,7 +48,7 @@ def rule(message: str, *, code: int = 5, hint: str = "", key: str | int | None =
 
 
 def type_name(value: object) -> str:
-    """What a YAML value is, as people say it."""
+    """Return the type of a YAML value in plain words."""
     match value:
         case None:
             return "nothing"
@@ -108,7 +108,7 @@ def by_type(**tags: str) -> Callable[[Any], str | None]:
 
 
 def branch(name: str) -> str:
-    """What a discriminator returns for the branch that `as_tag(name)` marks."""
+    """Return the tag of the branch that `as_tag(name)` marks."""
     return f"|{name}|"
 
 

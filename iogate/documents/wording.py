@@ -129,7 +129,7 @@ def _but(got: Any) -> str:
 
 
 def name_of(pointer: Pointer, root: Node, family: Family) -> str:
-    """What stands at the pointer, as people call it: `"rate" in method orders/submit`."""
+    """Return a description of the value at the pointer: `"rate" in method orders/submit`."""
     if not pointer:
         return "the document"
     *above, last = pointer
@@ -166,7 +166,7 @@ def _api_label(pointer: Pointer, root: Node) -> tuple[str, Pointer]:
 
 
 def task_at(pointer: Pointer) -> Pointer:
-    """The innermost task, or function, around what stands at the pointer; nothing where there is none."""
+    """Return the innermost task or function around the pointer; empty if there is none."""
     start = 0
     for index in range(len(pointer) - 2):
         holder, item, name = pointer[index : index + 3]

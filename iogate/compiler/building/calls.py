@@ -57,7 +57,7 @@ def _openapi(draft: Draft, pointer: str, arguments: Mapping[str, Any]) -> OpenAp
 
 
 def endpoint(draft: Draft, source: Any) -> Endpoint:
-    """Where a call goes, and what it presents there."""
+    """Endpoint of a call and its authentication."""
     presented = None
     if isinstance(source, Mapping):
         if source.get("authentication"):

@@ -1,4 +1,4 @@
-"""A program in the making: the tasks so far, and what all tasks of a definition share.
+"""Program under construction: the tasks so far, and the state that they share.
 
 Handed by `builder` to the families of tasks. What only a check would refuse (an unknown name) becomes a mark
 in the tree, and what the standard knows in two spellings becomes one.
@@ -42,7 +42,7 @@ class Draft(ABC):
 
     @abstractmethod
     def body(self, kind: str, pointer: str, definition: Mapping[str, Any], places: Places) -> Body:
-        """What the task is there for, by its keyword."""
+        """Return the value of the task's keyword."""
 
     def list(self, pointer: str, entries: Any) -> TaskList:
         """A list of tasks, which may name one another."""
@@ -125,7 +125,7 @@ class Draft(ABC):
     # text that may be an expression
 
     def expression(self, source: Any) -> Template:
-        """What the standard types as an expression, with or without `${}`."""
+        """Return the expression of a field that the standard types as one, with or without `${}`."""
         return template(source, loose) if self.loose else bare(source)
 
     def optional_expression(self, source: Any) -> Template | None:
@@ -139,7 +139,7 @@ class Draft(ABC):
         return None if source is None else self.value(source)
 
     def pattern(self, source: Any) -> Template:
-        """A value to be compared with: what is no expression is a literal, the engine's to match."""
+        """Return a value to compare with: an expression, or a literal that the engine matches."""
         if self.loose and isinstance(source, str) and "${" not in source and not compiles(source):
             return template(source)
         return self.value(source)

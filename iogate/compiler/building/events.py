@@ -38,7 +38,7 @@ def listen(draft: Draft, pointer: str, definition: Mapping[str, Any]) -> Listen:
 
 
 def trigger(draft: Draft, schedule: Mapping[str, Any]) -> Listen:
-    """What `schedule.on` waits for: time and again, each time a run of the workflow is started."""
+    """Return the listening task of `schedule.on`, which starts a run at each match."""
     head = draft.definition["document"]
     started = Child(
         namespace=head["namespace"],

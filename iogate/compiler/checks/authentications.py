@@ -1,4 +1,4 @@
-"""Authentication policies can work: no grant needs a person, and each has what its grant and client need.
+"""Check of authentication policies: no grant needs a person, and each has its required parameters.
 
 Policies that come whole out of a secret, and members that are expressions, are judged when a call is made.
 """

@@ -1,4 +1,4 @@
-"""Expressions compile, and name only what exists where they stand."""
+"""Check of expressions: they compile and name only variables of their scope."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task gives to a workflow that it runs fits that workflow's input schema, as far as files tell."""
+"""Check of literal inputs of child workflows against their input schema."""
 
 from __future__ import annotations
 

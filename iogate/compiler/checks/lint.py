@@ -1,4 +1,4 @@
-"""What is valid and probably not meant: warnings about workflows."""
+"""Warnings about workflows that are valid and probably not intended."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _kept(pointer: Pointer) -> bool:
 
 
 def _unreachable(document: Placed) -> Iterator[Problem]:
-    """Tasks that nothing leads to: what stands before them always goes elsewhere."""
+    """Warn of unreachable tasks."""
     for found in outline.lists(document.data):
         if not found.sequential:
             continue
@@ -145,7 +145,7 @@ def _always_leaves(task: outline.Task) -> bool:
 
 
 def _endless(document: Placed) -> Iterator[Problem]:
-    """Tries that nothing ends while what they call stays broken."""
+    """Warn of retries without a limit."""
     definition = document.data
     named = (definition.get("use") or {}).get("retries") or {}
     for task in outline.tasks(definition):

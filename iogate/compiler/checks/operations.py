@@ -12,7 +12,7 @@ from iogate.documents.problems import Problem, listed, nearest, quoted
 
 
 def arguments(document: Placed, task: outline.Task, operation: Operation) -> Iterator[Problem]:
-    """What is given and not known, and what is needed and not given."""
+    """Report unknown and missing parameters."""
     given: Mapping[str, Any] = task.data["with"].get("parameters") or {}
     at = (*task.pointer, "with", "parameters")
     if operation.body is None:

@@ -1,4 +1,4 @@
-"""Where documents from elsewhere come from: what functions may run, and addresses that invite surprises.
+"""Check of the origins of fetched documents: permissions of functions, and unsafe addresses.
 
 Called by `compile` for documents of the project, and by `resources` for functions that it fetched. Pure.
 """
@@ -80,7 +80,7 @@ def _literal(pointer: Pointer, endpoint: Any) -> Iterator[tuple[Pointer, str]]:
 
 
 def running(function: Placed, url: str, origins: Sequence[str]) -> Iterator[Problem]:
-    """Find what a fetched function runs that only named origins may: processes and workflows."""
+    """Report processes and workflows of a fetched function whose origin is not permitted to run them."""
     if is_named(url, origins):
         return
     for task in outline.tasks(function.data):

@@ -1,4 +1,4 @@
-"""What a task refers to under `use` is there: errors, retries, timeouts, authentications, secrets."""
+"""Check of references to `use`: errors, retries, timeouts, authentications, secrets."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _unknown(document: Placed, pointer: Pointer, section: str, name: str, known:
 
 
 def _as_duration(name: str) -> str:
-    """What to write if the name of a timeout is a length of time; empty if it is none."""
+    """Return a hint if the name of a timeout is a duration, else an empty text."""
     try:
         return f"write timeout: {{after: {format_iso(parse_duration(name))}}}"
     except InvalidDuration:

@@ -79,7 +79,7 @@ def _zone(document: Placed) -> tuple[str, list[Problem]]:
 
 
 def _input(document: Placed) -> Iterator[Problem]:
-    """A tick brings no input: what the workflow requires is not there."""
+    """Report required inputs of a scheduled workflow: a tick has no input."""
     schema = ((document.data.get("input") or {}).get("schema") or {}).get("document")
     if not isinstance(schema, dict) or first_fault(schema) is not None:
         return

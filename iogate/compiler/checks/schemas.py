@@ -53,7 +53,7 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
 
 
 def faults(document: Placed, pointer: Pointer, schema: Any) -> Iterator[Problem]:
-    """What is wrong with the schema that stands at `pointer`."""
+    """Report the errors of the schema at `pointer`."""
     found = first_fault(schema)
     if found is None:
         yield from _strangers(document, pointer, schema)

@@ -1,4 +1,4 @@
-"""Names that loops and handlers give to what they hold are names that an expression can write."""
+"""Check of the variable names of loops and handlers: an expression can contain them."""
 
 from __future__ import annotations
 

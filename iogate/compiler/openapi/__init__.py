@@ -1,4 +1,4 @@
-"""OpenAPI documents: the one operation that a call names, reduced to what its request is built from.
+"""OpenAPI documents: the operation of a call, reduced to the parts that its request needs.
 
 Called by the compiler, and by effects for documents whose address only a run knows. Pure: a document
 comes in as plain data, an operation goes out.

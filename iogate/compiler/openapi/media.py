@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def preferred(media: Iterable[str]) -> str:
-    """The media type to send where there are several: what carries JSON values best."""
+    """Choice of the media type of a request body: the one that carries JSON values best."""
     offered = [str(each) for each in media]
 
     def rank(name: str) -> int:
@@ -30,7 +30,7 @@ def is_form(media: str) -> bool:
 
 
 def accepted(produced: list[str]) -> str:
-    """JSON alone where it is offered: what a workflow can work with."""
+    """Return JSON alone if it is offered, since workflows process JSON."""
     for media in produced:
         kind = media.partition(";")[0].strip().lower()
         if kind == "application/json" or kind.endswith("+json"):

@@ -73,7 +73,7 @@ class Operation:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What a call may give by name, the body aside."""
+        """Return the named parameters of a call, without the body."""
         fields = self.body.names if self.body is not None else ()
         return tuple(dict.fromkeys((*(parameter.name for parameter in self.parameters), *fields)))
 

@@ -26,7 +26,7 @@ class References:
         self.document = document
 
     def follow(self, value: Any) -> Any:
-        """What `value` is, or what it refers to.
+        """Return the value, or the target of its `$ref`.
 
         Raises Unusable for a reference out of the document, into nothing, or in a circle.
         """

@@ -1,4 +1,4 @@
-"""What OpenAPI 2.0 says in its own way, as OpenAPI 3 would: where calls go, parameters, bodies.
+"""Conversion of OpenAPI 2.0 to version 3: servers, parameters, bodies.
 
 Used by `document`.
 """
@@ -26,7 +26,7 @@ _FORMATS: Mapping[str, tuple[Style, bool, str]] = {
 
 
 def server(document: Mapping[str, Any], operation: Mapping[str, Any], url: str | None) -> str:
-    """Scheme, host and base path; what is not said is as in the document's own address."""
+    """Return scheme, host and base path; missing parts are those of the document's own address."""
     own = urlsplit(url or "")
     schemes = sequence(operation.get("schemes") or document.get("schemes"))
     schemes = schemes or ([own.scheme] if own.scheme else [])

@@ -1,4 +1,4 @@
-"""The addresses that documents have, and where a public host of repositories keeps what they show.
+"""Addresses of documents, and the raw addresses of files on public hosts of repositories.
 
 Used by `sources`, `functions`, the checks of calls, and the errors of calls; knows texts only.
 """

@@ -13,7 +13,7 @@ CATALOGED: Final = re.compile(r"(?P<name>[^:@/\s]+):(?P<version>[^:@/\s]+)@(?P<c
 
 
 def function_of(call: str, use: Mapping[str, Any], origin: Origin) -> tuple[Place, Any] | None:
-    """Where the function's document lies, and what to present there; None: it is no such call."""
+    """Return the address of the function's document and its authentication; None for other calls."""
     if call in (use.get("functions") or {}):
         return None
     if "://" in call:

@@ -48,7 +48,7 @@ MAX_FUNCTIONS: Final = 100
 
 @dataclass(slots=True)
 class Taken:
-    """What has been read so far, over all workflows."""
+    """Documents read so far, over all workflows."""
 
     uris: dict[str, str] = field(default_factory=dict)
     """URI to digest."""
@@ -66,7 +66,7 @@ class Taken:
 def take(
     document: Placed, sources: Sources, taken: Taken, judge: Judge, trusted: Sequence[str] = ()
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """The program, with all that its definition names bound to it, and what was wrong with that.
+    """Return the program with its references resolved, and the problems of those.
 
     `trusted` are the URL prefixes of functions that may run processes and workflows.
     """
@@ -90,7 +90,7 @@ class _Taking:
         self.problems: list[Problem] = []
 
     def visit(self, document: Placed, origin: Origin, caller: Pointer | None) -> dict[str, Any]:
-        """Take in what a document names; `caller` is the call in the workflow that led to a function."""
+        """Collect the documents that a document names; `caller` is the call that led to a function."""
         definition = deepcopy(dict(document.data))
         for pointer, resource in list(features.resources(document.data)):
             self._trying(
@@ -258,7 +258,7 @@ class _Taking:
 
 
 def _tells_secrets(policy: Any) -> bool:
-    """Whether a policy may hold more than what is written in it: what is fetched is asked for at once."""
+    """Tell whether a policy may need values that are known only in a run; documents are fetched at once."""
     match policy:
         case str():
             return "${" in policy

@@ -1,4 +1,4 @@
-"""Digests of all documents that a project fetches, kept in git as `iogate.lock`: what was reviewed runs.
+"""Lock file `iogate.lock`: digests of all documents that a project fetches, kept in git.
 
 Loaded by whatever compiles with the network, which fetches through `Lock.guard`; saved by `apply` and `up`.
 Invariant: a document whose digest differs from its entry never becomes part of a revision, unless the
@@ -36,7 +36,7 @@ class Malformed(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Lock:
-    """Entries of the file, and what was fetched since it was read."""
+    """Entries of the lock file, and documents fetched since it was read."""
 
     entries: Mapping[str, str] = field(default_factory=dict)
     """URL to `sha256:HEX`."""
@@ -44,7 +44,7 @@ class Lock:
     fetched: dict[str, str] = field(default_factory=dict)
 
     def guard(self, fetch: Fetch) -> Fetch:
-        """Return a function that fetches, and raises Unreadable for what this lock does not take."""
+        """Return a function that fetches documents, and raises Unreadable for one that the lock refuses."""
 
         def guarded(uri: str, policy: Mapping[str, Any] | None, *, foreign: bool) -> bytes:
             content = fetch(uri, policy, foreign=foreign)
@@ -140,7 +140,7 @@ def load(root: Path, mode: Mode = "add") -> Lock:
 
 
 def save(lock: Lock, root: Path) -> bool:
-    """Write what a whole project fetched, if it is not what the file says; whether anything was written.
+    """Write the digests of a project if they have changed; return whether the file was written.
 
     Raises OSError.
     """

@@ -40,7 +40,7 @@ class FetchFailed(Exception):
 
 
 class Unreadable(Exception):
-    """Why a document cannot be used, for a problem at what names it."""
+    """Reason why a document cannot be used."""
 
     def __init__(self, code: str, reason: str, hint: str = "") -> None:
         super().__init__(reason)
@@ -51,7 +51,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a document lies, for what it names."""
+    """Location of a document, to which its references are relative."""
 
     folder: str = ""
     """That its files may not leave; empty is the project."""
@@ -88,7 +88,7 @@ def origin_of(path: str) -> Origin:
 
 
 def locate(origin: Origin, uri: Any) -> Place | None:
-    """What an address means; None where only a run can tell.
+    """Return the location of an address; None if it is known only in a run.
 
     Raises Unreadable for one that is none.
     """
@@ -114,7 +114,7 @@ def _place(origin: Origin, uri: str) -> Place:
 
 
 class Sources:
-    """What documents can be read from, with all that has been read."""
+    """Sources of documents, with everything that was read from them."""
 
     def __init__(self, read: Read, fetch: Fetch | None = None, *, needed: bool = True) -> None:
         self._read = read
@@ -184,7 +184,7 @@ class Sources:
 
 
 def code_of(place: Place) -> str:
-    """The code of what is wrong with a document there."""
+    """Return the error code of an unusable document."""
     return "IOG307" if place.url else "IOG306"
 
 

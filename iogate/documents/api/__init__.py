@@ -1,4 +1,4 @@
-"""What an API document says: a module, its methods, who may call them and how much.
+"""Models of API documents: modules, methods, authentication and limits.
 
 May import the shapes and values of documents. May not know workflows: that a workflow exists is
 the compiler's to check.

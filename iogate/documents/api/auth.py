@@ -1,4 +1,4 @@
-"""Who may call: the forms of `auth`, and the forms of a secret in it.
+"""Models of `auth`: schemes of authentication, and the forms of a secret.
 
 A literal secret is a SecretStr, so that no representation of a model shows it.
 """

@@ -1,4 +1,4 @@
-"""Debug cases: a stored request, what stands in for the outside, and what must come of it."""
+"""Models of debug cases: a stored request, mocks, and the expected result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data flow and what documents point at: input, output, export, schema, endpoint, external resource."""
+"""Models of data flow and references: input, output, export, schema, endpoint, external resource."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from iogate.documents.values import FreeMap, Text
 
 
 def text_or_mapping(expected: str = "an expression or a mapping") -> BeforeValidator:
-    """Names what may stand here before a union is asked."""
+    """Union that reports the permitted forms before it is tried."""
 
     def check(value: Any) -> Any:
         if not isinstance(value, str | dict):

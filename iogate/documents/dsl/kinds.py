@@ -52,7 +52,7 @@ def branch_of(task: Any) -> str | None:
 
 
 def check_kind(task: Any) -> Any:
-    """Refuse what is no task, of no kind or of several."""
+    """Refuse a mapping that is no task: it has no kind, or several."""
     if not isinstance(task, dict):
         raise wrong_type("a task: a mapping with one of " + ", ".join(KINDS), task)
     found = kinds_of(task)

@@ -1,4 +1,4 @@
-"""What `run` starts: a container, a script, a shell command, another workflow."""
+"""Models of `run`: a container, a script, a shell command, another workflow."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ _OF_TRY = {
 
 
 class Task(DslShape):
-    """What every task may say."""
+    """Properties that every task may have."""
 
     near: ClassVar = {"when": "if", "condition": "if", "next": "then", "goto": "then"}
     elsewhere: ClassVar[Mapping[str, str]] = _OF_TRY

@@ -1,4 +1,4 @@
-"""A whole workflow document: what it is called, what it reuses, what it does and when."""
+"""Model of a workflow document: its names, reusable parts, tasks and schedule."""
 
 from __future__ import annotations
 

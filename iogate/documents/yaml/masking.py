@@ -32,7 +32,7 @@ _SHOWN: Final = frozenset(
 
 
 def room_below(room: str, key: str) -> str:
-    """The room of a value: what `key` means in a mapping that stands in `room`; "" is the open."""
+    """Return the context of the value of `key` in a mapping with context `room`; "" is not secret."""
     if room in _BY_NAME:
         return "secret"
     if room in _SECRETS:
@@ -59,7 +59,7 @@ _OWN_SOURCE = re.compile(r"""["']?(?:env|file|hash)["']?\s*:""")
 
 
 def mask_by_shape(lines: Sequence[str], number: int) -> str:
-    """A line of a file without a tree: whatever stands behind or below a secret's key is masked."""
+    """Mask values behind or below secret keys in a line of a file that cannot be parsed."""
     text = lines[number]
     found = _SECRET_KEY.search(text)
     if found:

@@ -42,7 +42,7 @@ class Node:
         return None
 
     def place(self, pointer: Pointer, *, key: bool = False) -> Span:
-        """The place of what stands at `pointer`, or of the nearest thing above that exists.
+        """Return the place of the value at `pointer`, or of its nearest existing parent.
 
         `key` asks for the key instead of the value. A value that is no good to point at, a block or
         one left out, gives its key.

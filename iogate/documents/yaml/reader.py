@@ -44,7 +44,7 @@ _CORE = "tag:yaml.org,2002:"
 
 @dataclass(kw_only=True)
 class Reading:
-    """What became of one file: its tree, unless nothing could be made of it, and its faults."""
+    """Result of reading one file: its tree, if it could be read, and its faults."""
 
     source: Source
     root: Node | None = None
@@ -64,7 +64,7 @@ class _Stop(Exception):
 
 
 def read_file(path: Path, name: str) -> Reading:
-    """Read a file that problems shall call `name`. Never raises for what the file is or holds."""
+    """Read a file, which problems call `name`. Never raises for the content of the file."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)

@@ -64,7 +64,7 @@ _AT_PROBLEM = {
 
 
 def syntax_problem(error: yaml.MarkedYAMLError, source: Source) -> Problem:
-    """What a scanner or parser error of PyYAML means for the person who wrote the file."""
+    """Return the problem of a scanner or parser error of PyYAML, in words for the author of the file."""
     problem = (error.problem or "").strip()
     context = (error.context or "").strip()
     mark = error.problem_mark or error.context_mark
@@ -104,7 +104,7 @@ def _start_of_expression(brace: Span, source: Source) -> Span:
 
 
 def _start_of_key(colon: Span, source: Source) -> Span:
-    """Step back from the colon that libyaml points at: what is wrong is the key before it."""
+    """Return the place of the key before the colon that libyaml points at."""
     if colon.line > len(source.lines):
         return colon
     before = source.lines[colon.line - 1][: colon.column - 1]
