@@ -81,7 +81,7 @@ def test_status_and_doctor_show_what_processes_have_refused(
             {
                 "about": "store",
                 "verdict": "error",
-                "message": f"processes have refused {told} that nobody with the key wrote",
+                "message": f"processes have refused {told} without a valid signature",
                 "hint": "find out which other programs can write to the store; the logs name each object",
             }
         ]

@@ -312,7 +312,7 @@ async def check_authenticity(settings: Settings, store: Store) -> list[Finding]:
             Finding(
                 about="store",
                 verdict="error",
-                message=f"processes have rejected {describe_refusals(refused)} without a valid signature",
+                message=f"processes have refused {describe_refusals(refused)} without a valid signature",
                 hint="find out which other programs can write to the store; the logs name each object",
             )
         )
