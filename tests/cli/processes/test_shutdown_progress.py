@@ -38,7 +38,7 @@ def test_a_shutdown_waits_for_runs_up_to_the_setting_and_reports_it(tmp_path: Pa
         told = re.search(r"waiting for 1 run, up to ([12]) s; another signal ends at once\n", place.err)
         assert told is not None, place.err
         assert "waiting for 0" not in place.err
-        assert "1 run is handed back" in place.err
+        assert "handing back 1 run" in place.err
     embedded = start_embedded(tmp_path / ".iogate")
     try:
         assert cli("runs", "show", uid, "-o", "json").json["status"] in {"pending", "running"}
