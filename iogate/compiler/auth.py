@@ -44,7 +44,7 @@ class Reader:
     problems: list[Problem] = field(default_factory=list)
 
     def read(self, auth: documents.Auth, pointer: Pointer) -> Auth | None:
-        """The compiled form; None, with a problem, where this release executes none of it."""
+        """Return the compiled form; None, with a problem, if this release executes no part of it."""
         parts = tuple(self._parts(auth, pointer))
         if not isinstance(auth, documents.AnyAuth):
             return parts[0] if parts else None

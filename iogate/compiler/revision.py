@@ -109,7 +109,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def digest(self) -> str:
-        """Digest of what a gateway must know to judge a call; a stale one is refused by the store."""
+        """Digest of all parts of an API that a gateway applies to a call; the store refuses a stale one."""
         return digest_of(msgspec.structs.replace(self, source=""))
 
 

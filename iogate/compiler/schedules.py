@@ -44,7 +44,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def phase(self) -> str:
-        """What must stay the same for the due moments to stay: equal texts keep theirs over an apply."""
+        """Return a text that is equal if the due times stay the same over an apply."""
         kept = (self.kind, self.months, self.milliseconds, self.cron, self.zone)
         return " ".join(map(str, (*kept, self.program if self.kind == "on" else "")))
 
@@ -152,7 +152,7 @@ PREFIX: Final = "schedule:"
 
 
 def compiled(definition: Mapping[str, Any], program: str) -> Schedule | None:
-    """The schedule of a checked definition; `program` is the digest of what its ticks start."""
+    """Return the schedule of a valid definition; `program` is the digest of the program that ticks start."""
     given = definition.get("schedule") or {}
     said = settings_of(definition)
     missed: Missed = said.get("missed", "once")

@@ -113,7 +113,7 @@ class Draft(ABC):
         return None if source is None else Timeout(self.value(source["after"]))
 
     def target(self, then: Any, places: Places) -> Target:
-        """Where a flow directive leads, in the list whose places these are."""
+        """Return the target of a flow directive within its list of tasks."""
         match then:
             case None | "continue":
                 return "continue"
@@ -145,7 +145,7 @@ class Draft(ABC):
         return self.value(source)
 
     def is_foreign(self, url: str) -> bool:
-        """Tell whether a fetched function names a host that is not its own: nobody here wrote that down."""
+        """Tell whether a fetched function names a host that is not its own, which no author here reviewed."""
         return self.home != "" and hostname(self.home) != hostname(url)
 
     def address(self, text: str) -> tuple[str | Template, ...]:

@@ -51,7 +51,7 @@ def _method(document: Placed, pointer: Pointer, method: str) -> Iterator[Problem
 
 
 def _host(document: Placed, pointer: Pointer, address: str, settings: Settings) -> Iterator[Problem]:
-    """A host that no data changes stands in an expression, where nobody can review it by itself."""
+    """Warn of a constant host within an expression, where a reviewer may overlook it."""
     template = as_template(address)
     host = template.split("/")[2] if template else ""
     if (

@@ -32,7 +32,7 @@ _BETRAYED: Final = {"catch": "try", "with": "call", "foreach": "listen", "while"
 
 
 def kinds_of(task: dict[str, Any]) -> list[str]:
-    """The kinds whose key is there; `do` counts only where it is no part of a `for`."""
+    """Return the kinds of task by the keys present; `do` counts unless it is part of a `for`."""
     found = [key for key in KINDS if key in task]
     if "for" in found and "do" in found:
         found.remove("do")
