@@ -32,6 +32,7 @@ from typing import Literal, Self
 from iogate.supervision import handover
 from iogate.supervision.termination import Termination
 from iogate.supervision.ticks import IDENTITY, TICK_FD
+from iogate.timing.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
@@ -227,7 +228,7 @@ class Supervisor:
 
     async def _keep(self, kept: _Supervised) -> None:
         child = kept.child
-        backoff_s = 0.0
+        backoff = Backoff(_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S)
         try:
             while not kept.stopping.is_set():
                 gone = await self._live(kept)
@@ -244,11 +245,11 @@ class Supervisor:
                 done = gone.code == 0 and gone.reason == "exited"
                 if child.once or (done and not child.restart):
                     return
-                stable = gone.lived_s >= _STABLE_S
+                if gone.lived_s >= _STABLE_S:
+                    backoff.reset()
                 longest_s = _LONGEST_BACKOFF_S if kept.ticked_at is None else _LONGEST_BACKOFF_OF_WORKING_S
-                backoff_s = min(longest_s, backoff_s * 2) if backoff_s and not stable else _FIRST_BACKOFF_S
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(kept.stopping.wait(), backoff_s)
+                    await asyncio.wait_for(kept.stopping.wait(), backoff.next_s(longest_s))
         finally:
             self._kept.pop(child.name, None)
 

@@ -1,1 +1,1 @@
-"""The store's clock, durations and cron expressions."""
+"""The store's clock, backoff, durations and cron expressions."""

@@ -16,6 +16,7 @@ from iogate.errors import Unreachable
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.runs.leases import TakeResult
 from iogate.store.store import Store
+from iogate.timing.backoff import Backoff
 from iogate.timing.clock import StoreClock
 from iogate.worker.runs.executor import Executor
 
@@ -128,7 +129,7 @@ class Loop:
         self._left.set()
 
     async def _take_until_stopped(self) -> None:
-        backoff_s = FIRST_BACKOFF_S
+        backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
         loop = asyncio.get_running_loop()
         empty_since: float | None = None
         next_take: asyncio.Task[tuple[TakeResult, float]] | None = None
@@ -145,12 +146,11 @@ class Loop:
                 taken, asked_at = await next_take
             except (Unreachable, CommandFailed) as error:
                 self._out_of_reach(error)
-                await self._bell.wait(backoff_s)
-                backoff_s = min(LONGEST_BACKOFF_S, backoff_s * 2)
+                await self._bell.wait(backoff.next_s())
                 continue
             finally:
                 next_take = None
-            backoff_s = FIRST_BACKOFF_S
+            backoff.reset()
             full = len(taken.claims) >= limit
             limit = min(self._room() - len(taken.claims), BATCH)
             if full and limit >= BATCH // 2 and not self._solitary and not self._stopping.is_set():

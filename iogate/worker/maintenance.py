@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -17,6 +16,7 @@ from iogate.errors import Unreachable
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.maintenance.presence import WORKER, Process
 from iogate.store.store import Store
+from iogate.timing.backoff import with_jitter
 from iogate.timing.clock import epoch_ms
 from iogate.worker.secrets.secret_store import SecretStore
 
@@ -65,8 +65,7 @@ class Maintenance:
                 log.debug("maintenance: %s", error, extra={"action": "maintenance.postponed"})
             except Exception:
                 log.exception("maintenance failed", extra={"action": "maintenance.failed"})
-            # The jitter spreads the tasks of workers that start together.
-            await asyncio.sleep(period_s * random.uniform(0.9, 1.1))  # noqa: S311 - no secret is drawn
+            await asyncio.sleep(with_jitter(period_s, 0.1))
 
     async def _announce(self) -> None:
         await self._store.refusals.flush()

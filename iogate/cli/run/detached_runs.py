@@ -17,6 +17,7 @@ from iogate.cli.messages import counted
 from iogate.cli.render import Screen, write_stderr
 from iogate.cli.runs.run_display import ENDED
 from iogate.errors import for_operators
+from iogate.timing.backoff import Backoff
 
 if TYPE_CHECKING:
     from iogate.store.store import Store
@@ -43,7 +44,7 @@ async def wait_for_detached(
         KeyboardInterrupt: Ctrl-C ended the remaining work.
     """
     began = time.monotonic()
-    poll_s, noted = MIN_POLL_S, False
+    poll, noted = Backoff(MIN_POLL_S, MAX_POLL_S), False
     while True:
         runs = await _count_unfinished(store)
         # Checked last: work that the end of a run starts exists before the run is gone.
@@ -60,8 +61,7 @@ async def wait_for_detached(
         if work and not noted and passed_s >= QUIET_S:
             noted = True
             screen.note(f"waiting for {work} that no task waited for; Ctrl-C stops it")
-        await asyncio.sleep(min(poll_s, limit_s - passed_s))
-        poll_s = min(poll_s * 2, MAX_POLL_S)
+        await asyncio.sleep(min(poll.next_s(), limit_s - passed_s))
     await _report_faulted(screen, store, uid)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from iogate.store import keys
 from iogate.store.connection.connection import Connection, StoreUnavailable
 from iogate.store.connection.pubsub import Doorbell, Listener, PubSub
 from iogate.store.runs import views
+from iogate.timing.backoff import with_jitter
 
 PAGE = 100
 """Maximum number of entries of one read."""
@@ -112,7 +112,7 @@ class JournalFollower:
                 ):
                     await self._read()
                     while not self.ended:
-                        await self._bell.wait(POLL_S * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+                        await self._bell.wait(with_jitter(POLL_S, 0.5))
                         await self._read()
         except asyncio.CancelledError:
             self.fault = StoreUnavailable("closed")

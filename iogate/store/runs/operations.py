@@ -23,6 +23,7 @@ from iogate.store.runs.index import LOOKED_AT_MOST, Listing
 from iogate.store.runs.journal_followers import JournalFollowers, read_page
 from iogate.store.runs.retry import NO_REQUEST, Retried, RetryRequest, RetryState
 from iogate.store.runs.views import RunView, Summary, TaskView
+from iogate.timing.backoff import Backoff
 
 __all__ = [
     "Listing",
@@ -164,7 +165,7 @@ class RunOperations:
         bell = Doorbell()
         waiters = self._waiters.setdefault(uid, set())
         waiters.add(bell)
-        look_again_s = LOOK_AGAIN_S
+        look_again = Backoff(LOOK_AGAIN_S, LOOK_AGAIN_AT_LATEST_S)
         try:
             async with self._pubsub.listening(keys.ENDED_CHANNEL, self._notify):
                 while True:
@@ -172,8 +173,7 @@ class RunOperations:
                     left = until - time.monotonic()
                     if view is None or view.ended or left <= 0:
                         return view
-                    await bell.wait(min(left, look_again_s))
-                    look_again_s = min(look_again_s * 2, LOOK_AGAIN_AT_LATEST_S)
+                    await bell.wait(min(left, look_again.next_s()))
         finally:
             waiters.discard(bell)
             if not waiters and self._waiters.get(uid) is waiters:

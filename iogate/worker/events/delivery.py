@@ -25,6 +25,7 @@ from iogate.errors import ERROR_TYPES, Unreachable, for_operators
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.connection.pubsub import Doorbell
 from iogate.store.events.outbox import Entry, Outbox
+from iogate.timing.backoff import Backoff
 from iogate.worker.events.lifecycle import build_from_entry
 from iogate.worker.events.sinks import Sink, Sinks
 from iogate.worker.secrets.secret_store import SecretStore
@@ -103,7 +104,7 @@ class Delivery:
             await asyncio.sleep(NAME_S)
 
     async def _deliver_to(self, sink: Sink, bell: Doorbell) -> None:
-        backoff_s = 0.0
+        backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
         while True:
             try:
                 events = await self._outbox.take(sink.name, self._owner, BATCH)
@@ -118,11 +119,11 @@ class Delivery:
                 continue
             if sent < len(events):
                 # The backoff belongs to one event: it starts again if earlier events were accepted.
-                backoff_s = FIRST_BACKOFF_S if sent or not backoff_s else backoff_s * 2
-                backoff_s = min(LONGEST_BACKOFF_S, backoff_s)
-                await self._hold(sink, backoff_s)
+                if sent:
+                    backoff.reset()
+                await self._hold(sink, backoff.next_s())
                 continue
-            backoff_s = 0.0
+            backoff.reset()
             if len(events) < BATCH:
                 await bell.wait(POLL_S)
 

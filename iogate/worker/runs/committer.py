@@ -18,6 +18,7 @@ from iogate.errors import Unreachable
 from iogate.store.connection.connection import CommandFailed, StoreFull
 from iogate.store.runs.commits import Commit
 from iogate.store.runs.leases import CommitResult, Leases
+from iogate.timing.backoff import Backoff
 from iogate.worker.runs.run import Run
 from iogate.worker.runs.scheduler import Lane
 
@@ -75,7 +76,7 @@ class Committer:
         return batch
 
     async def _send(self, batch: list[tuple[Run, Commit]]) -> None:
-        backoff_s = FIRST_BACKOFF_S
+        backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
         while batch:
             try:
                 verdicts = await self._leases.commit([commit for _, commit in batch])
@@ -99,8 +100,7 @@ class Committer:
                 for (run, _), verdict in zip(batch, verdicts, strict=True):
                     self._settled(run, verdict)
                 return
-            await asyncio.sleep(backoff_s)
-            backoff_s = min(LONGEST_BACKOFF_S, backoff_s * 2)
+            await asyncio.sleep(backoff.next_s())
             for run, _ in batch:
                 if not run.gone and self._presumed_lost(run):
                     self._lost(run, reason)
