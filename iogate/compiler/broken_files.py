@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from iogate.documents import Documents, WorkflowDocument
-from iogate.documents.mending import STAND_IN
+from iogate.documents.placeholders import PLACEHOLDER_HEADER
 
 _EMPTY: Final = "IOG129"
 
@@ -22,11 +22,11 @@ class BrokenFiles:
         for document in (*documents.apis, *documents.workflows):
             told.pop(document.path, None)
         self._names: set[str] = set()
-        for each in documents.mended:
+        for each in documents.placeholders:
             head = each.data.get("document") if isinstance(each, WorkflowDocument) else None
-            if head is not STAND_IN:
+            if head is not PLACEHOLDER_HEADER:
                 told.pop(each.path, None)
-            if isinstance(head, dict) and head is not STAND_IN:
+            if isinstance(head, dict) and head is not PLACEHOLDER_HEADER:
                 self._names.add(f"{head['namespace']}/{head['name']}")
         self._texts = [documents.sources[path].text for path in told if path in documents.sources]
         self._unseen = any(

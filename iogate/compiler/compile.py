@@ -163,7 +163,7 @@ class _Compiler:
                 api = self._api(document, name, method, workflows)
                 if api is not None:
                     apis[api.id] = api
-        self.problems.extend(self._of_mended(workflows))
+        self.problems.extend(self._problems_of_placeholders(workflows))
         problems = in_order(self.problems)
         if any(problem.severity == "error" for problem in problems):
             return Compiled(bundle=None, problems=problems)
@@ -184,13 +184,13 @@ class _Compiler:
             problems=problems,
         )
 
-    def _of_mended(self, workflows: Mapping[str, tuple[Workflow, bytes]]) -> list[Problem]:
+    def _problems_of_placeholders(self, workflows: Mapping[str, tuple[Workflow, bytes]]) -> list[Problem]:
         """Return the errors in the valid parts of invalid documents.
 
         Other warnings wait until they do: what a left out task would have used looks unused.
         """
         before, self.problems = self.problems, []
-        for document in self.documents.mended:
+        for document in self.documents.placeholders:
             if isinstance(document, ApiDocument):
                 for name, method in document.model.methods.items():
                     self._api(document, name, method, workflows)

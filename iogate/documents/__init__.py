@@ -1,10 +1,19 @@
-"""Files become typed documents here; every node knows its line and column.
+"""Documents: YAML files are read, validated by models, and returned with the line and column of every node.
 
-May read files. May not know Redis, HTTP, the engine or what other documents say: checks across
-documents are the compiler's.
+    loader                       files and folders to documents and problems
+    yaml/                        YAML text to a tree with positions
+    api/ dsl/                    models of API documents and of workflows
+    base_model field_types       base class of the models, types of their fields
+    validation_messages          messages of validation errors
+    placeholders                 replacements for invalid documents, for checks only
+    checks                       checks of one document that models cannot make
+    problems                     a problem and its rendering with source line and caret
 
-Names are imported when they are first asked for: the models cost half a second, which a command
-that only reads its settings must not pay.
+Called by the command line and the compiler. The package reads files, and does not know Redis, HTTP or the
+engine; checks across documents are the compiler's.
+
+Names are imported at their first use: the models take half a second to import, which a command that only
+reads its settings must not pay.
 """
 
 from __future__ import annotations
@@ -13,7 +22,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from iogate.documents.editors import schema
+    from iogate.documents.editor_schemas import schema
     from iogate.documents.loader import ApiDocument, Documents, WorkflowDocument, load, load_text
     from iogate.documents.problems import Problem, in_order, render, render_all
     from iogate.documents.yaml.reader import Reading, read_file, read_text, read_yaml
@@ -39,7 +48,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "editors": ("schema",),
+    "editor_schemas": ("schema",),
     "loader": ("ApiDocument", "Documents", "WorkflowDocument", "load", "load_text"),
     "problems": ("Problem", "in_order", "render", "render_all"),
     "yaml.reader": ("Reading", "read_file", "read_text", "read_yaml"),

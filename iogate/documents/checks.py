@@ -1,6 +1,6 @@
 """Checks of one document that its models cannot make: missing authentication, repeated names, lint.
 
-Judges the plain data, so that it speaks up whether or not the rest of the document holds.
+Called by the loader. It checks the plain data, so that it finds errors in otherwise invalid documents.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CASES = ("document", "metadata", "iogate", "debug")
 
 
 def check_api(data: dict[str, Any], root: Node, path: str) -> Iterator[Problem]:
-    """Authentication is said; debug cases have names of their own; literal secrets are pointed out."""
+    """Check that authentication is given and debug cases have unique names; warn of literal secrets."""
     yield from _literal_secrets(data.get("auth"), ("auth",), root, path)
     methods = data.get("methods")
     if not isinstance(methods, dict):

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pydantic import BeforeValidator
 
-from iogate.documents.shape import rule
+from iogate.documents.base_model import rule_error
 
 _WORDS: Final = frozenset(
     {"$schema", "$ref", "$defs", "type", "properties", "required", "items", "enum", "const"}
@@ -22,12 +22,12 @@ def is_json_schema(value: Any) -> bool:
     return isinstance(value, dict) and bool(value.keys() & _WORDS)
 
 
-def not_directly(name: str, *keys: str, write: str) -> BeforeValidator:
+def reject_bare_schema(name: str, *keys: str, write: str) -> BeforeValidator:
     """Return a check that refuses a JSON Schema where a mapping with `keys` belongs, with the right form."""
 
     def check(value: Any) -> Any:
         if is_json_schema(value) and not value.keys() & {*keys}:
-            raise rule(f"a JSON Schema stands directly under {name}", code=6, hint=f"write {write}")
+            raise rule_error(f"a JSON Schema stands directly under {name}", code=6, hint=f"write {write}")
         return value
 
     return BeforeValidator(check)

@@ -1,7 +1,7 @@
-"""Files and folders to documents: which files, which kind each is, and all that is wrong with them.
+"""Loads documents from files and folders: finds the files, detects their kind and collects all problems.
 
 Called by the command line and the compiler's callers. One pass: every problem of every file is
-collected, none ends the reading of the others.
+collected, and no problem ends the reading of other files.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pydantic import ValidationError
 from iogate.documents.api import ApiModule
 from iogate.documents.checks import check_api, check_workflow
 from iogate.documents.dsl import Workflow
-from iogate.documents.mending import mended_api, mended_workflow
+from iogate.documents.placeholders import make_api_placeholder, make_workflow_placeholder
 from iogate.documents.problems import Problem, in_order, nearest, quoted
-from iogate.documents.wording import problems_of
+from iogate.documents.validation_messages import to_problems
 from iogate.documents.yaml.reader import MAX_PROBLEMS, Reading, read_file, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from iogate.documents.wording import Family
+    from iogate.documents.validation_messages import Family
     from iogate.documents.yaml.nodes import Node, Pointer
     from iogate.documents.yaml.source import Source, Span
 
@@ -35,7 +35,7 @@ SUFFIXES: Final = (".yaml", ".yml")
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Positioned:
     path: str
-    """Relative to the project, with forward slashes; what problems call the file."""
+    """Name of the file in problems: relative to the project, with forward slashes."""
     data: dict[str, Any]
     """The document as plain JSON values."""
     root: Node
@@ -58,12 +58,12 @@ class WorkflowDocument(_Positioned):
 
 @dataclass(frozen=True, kw_only=True)
 class Documents:
-    """All documents of a project that hold, and the problems of those that do not."""
+    """All valid documents of a project, placeholders for the invalid ones, and all problems."""
 
     apis: tuple[ApiDocument, ...] = ()
     workflows: tuple[WorkflowDocument, ...] = ()
-    mended: tuple[ApiDocument | WorkflowDocument, ...] = ()
-    """What is left of those that do not: for checks only."""
+    placeholders: tuple[ApiDocument | WorkflowDocument, ...] = ()
+    """The valid parts of invalid documents, for checks only."""
     problems: tuple[Problem, ...] = ()
     sources: dict[str, Source] = field(default_factory=dict)
 
@@ -75,10 +75,10 @@ class Documents:
 def load(root: Path, paths: Sequence[Path] | None = None) -> Documents:
     """Read a project's two folders, or the files and folders given."""
     given = [root / folder for folder in FOLDERS if (root / folder).is_dir()] if paths is None else paths
-    collected = _Collected(root)
+    collected = _Collector(root)
     seen: set[Path] = set()
     for path in given:
-        for file in _files(path, collected.unreadable):
+        for file in _files(path, collected.add_unreadable_folder):
             real = file.resolve()
             if real not in seen:
                 seen.add(real)
@@ -89,13 +89,13 @@ def load(root: Path, paths: Sequence[Path] | None = None) -> Documents:
 
 def load_text(text: str, path: str = "document.yaml") -> Documents:
     """Read one document from text, as if it were the file `path`."""
-    collected = _Collected(Path())
+    collected = _Collector(Path())
     collected.add(read_text(text, path))
     return collected.documents()
 
 
 def _files(path: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
-    """The YAML files of a folder and its subfolders, without hidden ones; a file named is read as it is."""
+    """Yield the YAML files of a folder and its subfolders, without hidden ones, or the file itself."""
     if not path.is_dir():
         yield path
         return
@@ -103,7 +103,7 @@ def _files(path: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             file = Path(folder) / name
-            # A pipe or device would block; a broken link is read, and told of.
+            # A pipe or device would block; a broken link is read, and reported.
             special = file.exists() and not file.is_file()
             if name.endswith(SUFFIXES) and not name.startswith(".") and not special:
                 yield file
@@ -111,13 +111,13 @@ def _files(path: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
 
 def _name(file: Path, root: Path) -> str:
     """Return the name of the file in problems: its path within the project."""
-    # Absolute and not resolved: a link is called by its own name.
+    # Absolute and not resolved: a link keeps its own name.
     absolute, top = file.absolute(), root.absolute()
     name = absolute.relative_to(top) if absolute.is_relative_to(top) else file
     return name.as_posix().encode(errors="replace").decode()
 
 
-def family_of(data: Any) -> Family | None:
+def detect_family(data: Any) -> Family | None:
     """Return the kind of a document by its content, not its place."""
     if not isinstance(data, dict):
         return None
@@ -130,8 +130,8 @@ def family_of(data: Any) -> Family | None:
     return None
 
 
-def _meant(data: dict[str, Any]) -> tuple[str | None, str | None]:
-    """A key that was to be one of those that documents are told apart by."""
+def _nearest_key(data: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return a key that resembles one of those that tell the kinds of documents apart, and that one."""
     for key in list(data)[:20]:
         found = nearest(key, ("module", "methods", "document", "do"))
         if found:
@@ -139,12 +139,14 @@ def _meant(data: dict[str, Any]) -> tuple[str | None, str | None]:
     return None, None
 
 
-class _Collected:
+class _Collector:
+    """Collector of the documents and problems of all files."""
+
     def __init__(self, root: Path) -> None:
         self._root = root
         self._apis: list[ApiDocument] = []
         self._workflows: list[WorkflowDocument] = []
-        self._mended: list[ApiDocument | WorkflowDocument] = []
+        self._placeholders: list[ApiDocument | WorkflowDocument] = []
         self._problems: list[Problem] = []
         self._sources: dict[str, Source] = {}
 
@@ -152,26 +154,26 @@ class _Collected:
         self._sources[reading.source.path] = reading.source
         problems = list(reading.problems)
         if reading.root is not None:
-            problems += self._judge(reading, reading.root)
+            problems += self._validate(reading, reading.root)
         self._problems += in_order(problems)[:MAX_PROBLEMS]
 
-    def unreadable(self, error: OSError) -> None:
-        """A folder that cannot be listed."""
+    def add_unreadable_folder(self, error: OSError) -> None:
+        """Add the problem of a folder that cannot be listed."""
         name = _name(Path(str(error.filename)), self._root)
         message = f"cannot read the folder: {error.strerror or type(error).__name__}"
         self._problems.append(Problem(code="IOG134", message=message, path=name, line=1, column=1))
 
-    def _judge(self, reading: Reading, root: Node) -> Iterable[Problem]:
-        """Add the document where it holds; the problems that it has either way."""
+    def _validate(self, reading: Reading, root: Node) -> Iterable[Problem]:
+        """Add the document, or its placeholder if it is invalid; return its problems."""
         path, data = reading.source.path, reading.data
-        family = family_of(data)
+        family = detect_family(data)
         if family is None:
             message = "neither an API nor a workflow"
             hint = 'an API has "module" and "methods", a workflow "document" and "do"'
             span = root.span
             if isinstance(data, dict) and data:
                 message += f": it starts with {quoted(next(iter(data)))}"
-                key, meant = _meant(data)
+                key, meant = _nearest_key(data)
                 if key is not None:
                     span, hint = root.place((key,), key=True), f'did you mean "{meant}"?'
             return [
@@ -186,19 +188,21 @@ class _Collected:
     def _api(self, reading: Reading, root: Node) -> list[Problem]:
         path, data = reading.source.path, reading.data
         problems = list(check_api(data, root, path))
-        fault: ValidationError | None = None
+        failure: ValidationError | None = None
         try:
             model = ApiModule.model_validate(data)
         except ValidationError as error:
-            fault = error
-            problems += problems_of(error, root, path, "api")
-        if fault is None and not any(each.severity == "error" for each in (*problems, *reading.problems)):
+            failure = error
+            problems += to_problems(error, root, path, "api")
+        if failure is None and not any(each.severity == "error" for each in (*problems, *reading.problems)):
             self._apis.append(
                 ApiDocument(path=path, data=data, root=root, source=reading.source, model=model)
             )
-        elif (left := mended_api(data, fault, root)) is not None:
-            self._mended.append(
-                ApiDocument(path=path, data=left[0], root=root, source=reading.source, model=left[1])
+        elif (placeholder := make_api_placeholder(data, failure, root)) is not None:
+            self._placeholders.append(
+                ApiDocument(
+                    path=path, data=placeholder[0], root=root, source=reading.source, model=placeholder[1]
+                )
             )
         return problems
 
@@ -208,13 +212,15 @@ class _Collected:
         try:
             model = Workflow.model_validate(data)
         except ValidationError as error:
-            problems += problems_of(error, root, path, "workflow")
-            if (left := mended_workflow(data, error, root)) is not None:
-                self._mended.append(
-                    WorkflowDocument(path=path, data=left[0], root=root, source=reading.source, model=left[1])
+            problems += to_problems(error, root, path, "workflow")
+            if (placeholder := make_workflow_placeholder(data, error, root)) is not None:
+                self._placeholders.append(
+                    WorkflowDocument(
+                        path=path, data=placeholder[0], root=root, source=reading.source, model=placeholder[1]
+                    )
                 )
         else:
-            read = self._mended if reading.problems else self._workflows
+            read = self._placeholders if reading.problems else self._workflows
             read.append(WorkflowDocument(path=path, data=data, root=root, source=reading.source, model=model))
         return problems
 
@@ -222,7 +228,7 @@ class _Collected:
         return Documents(
             apis=tuple(self._apis),
             workflows=tuple(self._workflows),
-            mended=tuple(self._mended),
+            placeholders=tuple(self._placeholders),
             problems=in_order(self._problems),
             sources=self._sources,
         )

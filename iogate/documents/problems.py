@@ -1,7 +1,7 @@
 """Problems of a file, and their rendering: one line, then the source line with a caret.
 
-Made by documents and by the compiler's checks, shown by the command line. A problem is plain data;
-the text of a secret never enters one.
+Created by documents and by the compiler's checks, shown by the command line. Invariant: a problem is plain
+data and never contains a secret.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _WIDEST_SNIPPET = 160
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One fault at one place. `line` and `column` count from 1; `hint` stands beside the caret."""
+    """An error or warning with its position. `line` and `column` count from 1; `hint` follows the caret."""
 
     severity: Severity = "error"
     code: str
@@ -59,12 +59,12 @@ class Problem:
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """By file, line and column, each once."""
+    """Return the problems by file, line and column, without duplicates."""
     return tuple(sorted(set(problems), key=lambda problem: problem.place))
 
 
 def render(problem: Problem, source: Source | None) -> str:
-    """The problem as people read it; with its source line where the source is at hand."""
+    """Return the problem as text, with its source line if the source is given."""
     head = (
         f"{printable(problem.path)}:{problem.line}:{problem.column}: "
         f"{problem.severity} {problem.code}: {problem.message}"
@@ -85,24 +85,24 @@ def render(problem: Problem, source: Source | None) -> str:
 
 
 def render_all(problems: Iterable[Problem], sources: Mapping[str, Source]) -> str:
-    """All problems in order, a line break after each; empty where there are none."""
+    """Return all problems in order as text, with a line break after each; empty if there are none."""
     return "".join(f"{render(problem, sources.get(problem.path))}\n" for problem in in_order(problems))
 
 
 def quoted(text: object) -> str:
-    """A name from a file, in double quotes, cut where it is long, and safe for a terminal."""
+    """Return a name from a file in double quotes, cut if it is long, and safe for a terminal."""
     shown = str(text)
     return printable(json.dumps(shown if len(shown) <= 80 else shown[:77] + "…", ensure_ascii=False))
 
 
 def listed(names: Iterable[str]) -> str:
-    """`a, b or c`."""
+    """Return the names as `a, b or c`."""
     *rest, last = names
     return f"{', '.join(rest)} or {last}" if rest else last
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice that a person most likely meant by `word`, if one is near."""
+    """Return the choice that most resembles `word`; None if no choice is near."""
     return _nearest(word, tuple(choices)) if 2 <= len(word) <= 60 else None
 
 
@@ -117,7 +117,7 @@ def _nearest(word: str, choices: tuple[str, ...]) -> str | None:
 
 
 def printable(text: str) -> str:
-    """The text without characters that would act on a terminal."""
+    """Return the text without characters that a terminal would interpret."""
     if text.isprintable():
         return text
     return "".join(

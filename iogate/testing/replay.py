@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from iogate.compiler.revision import Api
     from iogate.documents.api import DebugCase
     from iogate.documents.api.debug import PartFile
-    from iogate.documents.cases import RunExpectation
+    from iogate.documents.debug_cases import RunExpectation
 
 _BOUNDARY = "iogate-9f1c2e7ab6d84d0e"
 

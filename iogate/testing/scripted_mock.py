@@ -17,8 +17,8 @@ from iogate.testing.comparison import differences, shown
 from iogate.testing.outcome import Mock
 
 if TYPE_CHECKING:
-    from iogate.documents.cases import Mock as StoredMock
-    from iogate.documents.cases import RequestExpectation
+    from iogate.documents.debug_cases import Mock as StoredMock
+    from iogate.documents.debug_cases import RequestExpectation
 
 
 class ScriptedMock:

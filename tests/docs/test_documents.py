@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from iogate.compiler.features import FEATURES
 from iogate.documents import api
-from iogate.documents.cases import MockError
+from iogate.documents.debug_cases import MockError
 from iogate.documents.dsl.metadata import ScheduleCase
 from iogate.errors import RESPONSE_HEADERS
 from tests.docs.pages import DOCS, names, rows, sections

@@ -154,7 +154,7 @@ def _require_new(namespace: str, name: str) -> None:
     from iogate.documents import load
 
     documents = load(Path.cwd())
-    for document in (*documents.workflows, *documents.mended):
+    for document in (*documents.workflows, *documents.placeholders):
         head = document.data.get("document")
         if isinstance(head, dict) and (head.get("namespace"), head.get("name")) == (namespace, name):
             raise Refused(

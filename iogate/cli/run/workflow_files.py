@@ -51,10 +51,10 @@ def _workflow_names(read: Documents) -> Iterator[str]:
     """Yield `namespace/name:version` of each workflow that declares it."""
     from iogate.compiler.workflows import name_of
     from iogate.documents import WorkflowDocument
-    from iogate.documents.mending import STAND_IN
+    from iogate.documents.placeholders import PLACEHOLDER_HEADER
 
-    for document in (*read.workflows, *read.mended):
-        if isinstance(document, WorkflowDocument) and document.data["document"] is not STAND_IN:
+    for document in (*read.workflows, *read.placeholders):
+        if isinstance(document, WorkflowDocument) and document.data["document"] is not PLACEHOLDER_HEADER:
             yield ":".join(name_of(document))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from iogate.compiler import outline
 from iogate.compiler.faults import Placed, did_you_mean, fault, warning
 from iogate.compiler.outline import Pointer
-from iogate.documents.cases import Mock
+from iogate.documents.debug_cases import Mock
 from iogate.documents.problems import Problem, listed, nearest, quoted
 from iogate.errors import STANDARD_STATUS
 

@@ -34,7 +34,7 @@ from iogate.compiler.resources.sources import (
     plain_data,
 )
 from iogate.compiler.revision import resource_uri
-from iogate.documents.function import read_function
+from iogate.documents.catalog_function import read_function
 from iogate.documents.problems import Problem
 
 Judge = Callable[[Placed], Iterable[Problem]]

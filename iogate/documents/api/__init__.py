@@ -1,7 +1,6 @@
 """Models of API documents: modules, methods, authentication and limits.
 
-May import the shapes and values of documents. May not know workflows: that a workflow exists is
-the compiler's to check.
+This package does not know workflows: the compiler checks that a workflow exists.
 """
 
 from iogate.documents.api.auth import (
@@ -22,7 +21,7 @@ from iogate.documents.api.auth import (
 )
 from iogate.documents.api.debug import DebugCase, Expect
 from iogate.documents.api.module import ApiModule, Idempotency, Input, Limits, Method
-from iogate.documents.cases import Mock
+from iogate.documents.debug_cases import Mock
 
 __all__ = [
     "AnyAuth",

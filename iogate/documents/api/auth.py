@@ -17,20 +17,29 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from iogate.documents.base_model import (
+    Maybe,
+    StrictModel,
+    as_tag,
+    field_error,
+    rule_error,
+    tag_name,
+    type_error,
+    type_name,
+)
+from iogate.documents.field_types import IsList, IsMapping, Seconds, Text, TextList, matching
 from iogate.documents.problems import listed
-from iogate.documents.shape import Maybe, Shape, as_tag, branch, fault, rule, type_name, wrong_type
-from iogate.documents.values import IsList, IsMapping, Seconds, Text, TextList, matching
 
 _FORMS = "{env: NAME}, {file: PATH}, {hash: …} or a literal text"
 _AUTH_KEYS = ("token", "tokens", "user", "users", "signature", "jwt", "any")
 
 
-class EnvSecret(Shape):
+class EnvSecret(StrictModel):
     env: Annotated[Text, AfterValidator(matching(r"[A-Za-z_][A-Za-z0-9_]*", "the name of a variable"))]
     """The environment variable that holds the secret."""
 
 
-class FileSecret(Shape):
+class FileSecret(StrictModel):
     file: Annotated[Text, AfterValidator(matching(r"(?s)[^\0]+", "the path of a file"))]
     """The file that holds the secret; its trailing line break does not count."""
 
@@ -40,7 +49,7 @@ _HASH = (
 )
 
 
-class HashSecret(Shape):
+class HashSecret(StrictModel):
     hash: Annotated[
         Text,
         AfterValidator(
@@ -53,29 +62,29 @@ class HashSecret(Shape):
 def _secret_branch(value: Any) -> str | None:
     match value:
         case str():
-            return branch("literal")
+            return tag_name("literal")
         case dict():
             for key in ("env", "file", "hash"):
                 if key in value:
-                    return branch(key)
+                    return tag_name(key)
     return None
 
 
 def _secret(value: Any) -> Any:
     match value:
         case str() if not value:
-            raise rule("the secret is empty", code=8, hint=f"give {_FORMS}")
+            raise rule_error("the secret is empty", code=8, hint=f"give {_FORMS}")
         case bool() | int() | float():
-            raise rule(
+            raise rule_error(
                 f"a secret must be text, not {type_name(value)}",
                 code=8,
                 hint="quote it: a YAML number loses leading zeros and signs",
             )
         case dict() if _secret_branch(value) is None:
-            raise rule("this is no form of a secret", code=8, hint=f"give {_FORMS}")
+            raise rule_error("this is no form of a secret", code=8, hint=f"give {_FORMS}")
         case str() | dict():
             return value
-    raise wrong_type(_FORMS, value)
+    raise type_error(_FORMS, value)
 
 
 Secret = Annotated[
@@ -92,7 +101,7 @@ def _rotation(value: Any) -> Any:
     if not isinstance(value, list):
         return [value]
     if len(value) != 2:
-        raise rule("a list of secrets holds two: the old one and the new one", code=8)
+        raise rule_error("a list of secrets holds two: the old one and the new one", code=8)
     return value
 
 
@@ -110,7 +119,7 @@ Secrets = Annotated[list[Secret], BeforeValidator(_rotation), _OneOrTwo()]
 
 def _named(value: Any) -> Any:
     if isinstance(value, dict) and not value:
-        raise rule("at least one name is needed", code=6)
+        raise rule_error("at least one name is needed", code=6)
     return value
 
 
@@ -123,7 +132,7 @@ _NamedSecrets = Annotated[dict[_CallerName, Secrets], BeforeValidator(_named), I
 def _clear(value: list[Any]) -> list[Any]:
     for number, secret in enumerate(value):
         if isinstance(secret, HashSecret):
-            raise rule(
+            raise rule_error(
                 "a signature is checked with the secret itself, a hash of it will not do",
                 code=8,
                 hint="give {env: NAME} or {file: PATH}",
@@ -135,29 +144,29 @@ def _clear(value: list[Any]) -> list[Any]:
 _ClearSecrets = Annotated[Secrets, AfterValidator(_clear)]
 
 
-class TokenAuth(Shape):
+class TokenAuth(StrictModel):
     token: Secrets
     """One token opens the door."""
 
 
-class TokensAuth(Shape):
+class TokensAuth(StrictModel):
     tokens: _NamedSecrets
     """A token for each named caller."""
 
 
-class UserAuth(Shape):
+class UserAuth(StrictModel):
     near: ClassVar = {"username": "user", "name": "user", "pass": "password", "secret": "password"}
 
     user: _CallerName
     password: Secrets
 
 
-class UsersAuth(Shape):
+class UsersAuth(StrictModel):
     users: _NamedSecrets
     """A password for each user."""
 
 
-class Signature(Shape):
+class Signature(StrictModel):
     scheme: Literal["standard-webhooks", "github"]
     """How the body is signed: Standard Webhooks, or GitHub's X-Hub-Signature-256."""
     secret: _ClearSecrets
@@ -165,11 +174,11 @@ class Signature(Shape):
     """How old a signed timestamp may be; default 5m."""
 
 
-class SignatureAuth(Shape):
+class SignatureAuth(StrictModel):
     signature: Signature
 
 
-class Jwt(Shape):
+class Jwt(StrictModel):
     issuer: Text
     """What `iss` must be; its OpenID configuration gives the keys where neither `jwks` nor `secret` does."""
     audience: Text
@@ -192,48 +201,48 @@ class Jwt(Shape):
     leeway: Maybe[Seconds] = None
 
 
-class JwtAuth(Shape):
+class JwtAuth(StrictModel):
     jwt: Jwt
 
 
 def _flat(value: Any) -> Any:
     for number, one in enumerate(value if isinstance(value, list) else ()):
         if isinstance(one, dict) and "any" in one:
-            raise rule('"any" stands inside of "any"', code=6, hint="list its forms here", key=number)
+            raise rule_error('"any" stands inside of "any"', code=6, hint="list its forms here", key=number)
     return value
 
 
-class AnyAuth(Shape):
+class AnyAuth(StrictModel):
     any: Annotated[list[Auth], Field(min_length=1), BeforeValidator(_flat), IsList]
     """The first form that the caller's credentials fit."""
 
 
 def _auth_branch(value: Any) -> str | None:
     if value == "none":
-        return branch("none")
+        return tag_name("none")
     if isinstance(value, dict):
         for key in _AUTH_KEYS:
             if key in value:
-                return branch(key)
+                return tag_name(key)
         if "password" in value or "username" in value:
-            return branch("user")
+            return tag_name("user")
     return None
 
 
 def _auth(value: Any) -> Any:
     forms = "none, or a mapping with " + listed(_AUTH_KEYS)
     if value is None:
-        raise fault("iogate_null", expected=forms)
+        raise field_error("iogate_null", expected=forms)
     if isinstance(value, str) and value != "none":
-        raise fault("iogate_format", expected=forms, got=None)
+        raise field_error("iogate_format", expected=forms, got=None)
     if not isinstance(value, str | dict):
-        raise wrong_type(forms, value)
+        raise type_error(forms, value)
     if _auth_branch(value) is None:
         key = next(iter(value), None)
-        raise fault("iogate_unknown", allowed=list(_AUTH_KEYS), meant=None, tip=None, key=key)
+        raise field_error("iogate_unknown", allowed=list(_AUTH_KEYS), meant=None, tip=None, key=key)
     found = [key for key in _AUTH_KEYS if key in value] if isinstance(value, dict) else []
     if len(found) > 1:
-        raise rule(
+        raise rule_error(
             f"one form of authentication, not {' and '.join(found)}",
             code=6,
             hint="say {any: [ … ]} to accept either",

@@ -6,9 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from iogate.documents.cases import Events, HttpStatus, Mocks, RunExpectation
-from iogate.documents.shape import Maybe, Shape, rule
-from iogate.documents.values import FreeMap, IsMapping, Text, TextMap
+from iogate.documents.base_model import Maybe, StrictModel, rule_error
+from iogate.documents.debug_cases import Events, HttpStatus, Mocks, RunExpectation
+from iogate.documents.field_types import FreeMap, IsMapping, Text, TextMap
 
 
 class Expect(RunExpectation):
@@ -21,7 +21,7 @@ class Expect(RunExpectation):
             return self
         for key in ("status", "output", "error"):
             if key in self.model_fields_set:
-                raise rule(
+                raise rule_error(
                     f"a call that is refused with {self.http} has no run",
                     code=6,
                     hint=f"remove {key}, or expect http: 202",
@@ -30,7 +30,7 @@ class Expect(RunExpectation):
         return self
 
 
-class PartFile(Shape):
+class PartFile(StrictModel):
     file: Text
     """Relative to the project; its type is guessed by its suffix."""
 
@@ -45,7 +45,7 @@ Part = Annotated[
 ]
 
 
-class DebugCase(Shape):
+class DebugCase(StrictModel):
     near: ClassVar = {"method": "verb", "mock": "mocks", "expected": "expect", "input": "body"}
 
     name: Annotated[Text, Field(min_length=1)]
@@ -88,9 +88,9 @@ class DebugCase(Shape):
     @model_validator(mode="after")
     def _one_body(self) -> Self:
         if self.has_body and self.body_file is not None:
-            raise rule("a debug case has body or body_file, not both", code=6, key="body_file")
+            raise rule_error("a debug case has body or body_file, not both", code=6, key="body_file")
         if self.multipart is not None and (self.has_body or self.body_file is not None):
-            raise rule(
+            raise rule_error(
                 "a debug case has body, body_file or multipart, and one of them only", code=6, key="multipart"
             )
         return self

@@ -13,10 +13,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from iogate.documents.api.auth import Auth
 from iogate.documents.api.debug import DebugCase
-from iogate.documents.json_schema import not_directly
-from iogate.documents.problems import quoted
-from iogate.documents.shape import Maybe, Shape, rule, wrong_type
-from iogate.documents.values import (
+from iogate.documents.base_model import Maybe, StrictModel, rule_error, type_error
+from iogate.documents.field_types import (
     Flag,
     FreeMap,
     IsList,
@@ -29,6 +27,8 @@ from iogate.documents.values import (
     TextList,
     matching,
 )
+from iogate.documents.json_schema import reject_bare_schema
+from iogate.documents.problems import quoted
 
 _ROUTE_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -55,10 +55,10 @@ _HeaderName = Annotated[
 
 def _json_schema(value: Any) -> Any:
     if not isinstance(value, dict | bool):
-        raise wrong_type("a JSON Schema: a mapping, true or false", value)
+        raise type_error("a JSON Schema: a mapping, true or false", value)
     if isinstance(value, dict) and value.keys() == {"document"}:
         # The form of workflows; as a JSON Schema it would accept everything.
-        raise rule(
+        raise rule_error(
             "in an API document, schema is the JSON Schema itself",
             code=6,
             hint="remove document",
@@ -69,16 +69,16 @@ def _json_schema(value: Any) -> Any:
 
 def _verbs(value: list[Any]) -> list[Any]:
     if not value:
-        raise rule("verbs is empty", code=6, hint="name GET, POST or both")
+        raise rule_error("verbs is empty", code=6, hint="name GET, POST or both")
     if len(set(value)) < len(value):
-        raise rule("a verb stands twice", code=9)
+        raise rule_error("a verb stands twice", code=9)
     return value
 
 
 _Verbs = Annotated[list[Literal["GET", "POST"]], AfterValidator(_verbs), IsList]
 
 
-class Input(Shape):
+class Input(StrictModel):
     from_: Literal["body", "request"] = "body"
     """What becomes the workflow's input: the body, or {method, headers, query, body}."""
     schema_: Maybe[
@@ -91,7 +91,7 @@ class Input(Shape):
     """JSON Schema 2020-12; absent: the workflow's input.schema."""
 
 
-class Limits(Shape):
+class Limits(StrictModel):
     near: ClassVar = {"rps": "rate", "concurrency": "running", "size": "body", "queue": "queued"}
 
     body: Size = 1024 * 1024
@@ -106,13 +106,13 @@ class Limits(Shape):
     """Runs at once; absent: unlimited."""
 
 
-class Idempotency(Shape):
+class Idempotency(StrictModel):
     header: _HeaderName = "Idempotency-Key"
     ttl: Seconds = 86_400.0
     """How long a key is remembered."""
 
 
-class Method(Shape):
+class Method(StrictModel):
     """One route. In a loaded document nothing is left open that the module or a default can say."""
 
     near: ClassVar = {
@@ -145,7 +145,9 @@ class Method(Shape):
     enabled: Maybe[Flag] = None
     """Absent: owned by `iogate enable`, starting disabled."""
     auth: Maybe[Auth] = None
-    input: Maybe[Annotated[Input, not_directly("input", "schema", "from", write="input: {schema: …}")]] = None
+    input: Maybe[
+        Annotated[Input, reject_bare_schema("input", "schema", "from", write="input: {schema: …}")]
+    ] = None
     limits: Maybe[Limits] = None
     idempotency: Maybe[Idempotency] = None
     timeout: Maybe[Seconds] = None
@@ -181,14 +183,18 @@ def _indented(value: Any) -> Any:
             lost = following in Method.key_names() and not isinstance(value[following], dict)
             if lost and name and value[name] is None:
                 message = f"the definition of method {quoted(name)} is not indented below its name"
-                raise rule(message, code=11, hint=f"indent it deeper than {quoted(name)}", key=following)
+                raise rule_error(
+                    message, code=11, hint=f"indent it deeper than {quoted(name)}", key=following
+                )
             if lost and value[following] is not None:
                 message = f"{quoted(following)} stands among the names of methods"
-                raise rule(message, code=11, hint="indent it below the name of its method", key=following)
+                raise rule_error(
+                    message, code=11, hint="indent it below the name of its method", key=following
+                )
     return value
 
 
-class ApiModule(Shape):
+class ApiModule(StrictModel):
     near: ClassVar = {"routes": "methods", "endpoints": "methods", "name": "module", "authentication": "auth"}
     elsewhere: ClassVar = dict.fromkeys(("workflow", "enabled", "input", "debug"), "it belongs on a method")
 

@@ -1,8 +1,8 @@
-"""The Open Workflow DSL 1.0 as models whose verdict is the official schema's, but for `metadata.iogate`.
+"""Models of the Open Workflow DSL 1.0: they accept the same documents as the official schema.
 
-One module a family: values, data flow, authentication, events, faults, calls, processes, tasks, metadata.
-May import the shapes, values and cases of documents. What the schema cannot say (unknown `then` targets,
-names in `use`, empty lists) is the compiler's to check.
+Only `metadata.iogate` has its own rules. One module for each family: field types, data flow, authentication,
+events, errors, calls, processes, tasks, metadata. The compiler checks what the schema cannot express: unknown
+`then` targets, names in `use`, empty lists.
 """
 
 from iogate.documents.dsl.workflow import Workflow

@@ -6,34 +6,34 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field
 
-from iogate.documents.dsl.form import DslShape, OpenDslShape, either
-from iogate.documents.dsl.text import UriTemplate
-from iogate.documents.shape import Maybe, as_tag, branch
-from iogate.documents.values import Text, TextList
+from iogate.documents.base_model import Maybe, as_tag, tag_name
+from iogate.documents.dsl.base_model import DslModel, OpenDslModel, exactly_one_of
+from iogate.documents.dsl.field_types import UriTemplate
+from iogate.documents.field_types import Text, TextList
 
 _Name = Annotated[Text, Field(min_length=1)]
 
 
-class SecretReference(DslShape):
+class SecretReference(DslModel):
     use: _Name
     """A name in use.secrets."""
 
 
-class UserPassword(DslShape):
+class UserPassword(DslModel):
     username: Text
     password: Text
 
 
-class BearerToken(DslShape):
+class BearerToken(DslModel):
     token: Text
 
 
-class OAuthToken(DslShape):
+class OAuthToken(DslModel):
     token: Text
     type: Text
 
 
-class OAuthClient(DslShape):
+class OAuthClient(DslModel):
     id: Maybe[Text] = None
     secret: Maybe[Text] = None
     assertion: Maybe[Text] = None
@@ -42,17 +42,17 @@ class OAuthClient(DslShape):
     ] = None
 
 
-class OAuthRequest(OpenDslShape):
+class OAuthRequest(OpenDslModel):
     encoding: Maybe[Literal["application/x-www-form-urlencoded", "application/json"]] = None
 
 
-class OAuthEndpoints(OpenDslShape):
+class OAuthEndpoints(OpenDslModel):
     token: Maybe[Text] = None
     revocation: Maybe[Text] = None
     introspection: Maybe[Text] = None
 
 
-class OpenIdConnect(DslShape):
+class OpenIdConnect(DslModel):
     authority: UriTemplate
     grant: Literal[
         "authorization_code",
@@ -77,7 +77,7 @@ class OAuth2(OpenIdConnect):
 
 
 def _by_use(value: Any) -> str:
-    return branch("secret" if isinstance(value, dict) and "use" in value else "given")
+    return tag_name("secret" if isinstance(value, dict) and "use" in value else "given")
 
 
 _Secret = Annotated[SecretReference, as_tag("secret")]
@@ -87,38 +87,38 @@ _OAuth2Value = Annotated[Annotated[OAuth2, as_tag("given")] | _Secret, Discrimin
 _OidcValue = Annotated[Annotated[OpenIdConnect, as_tag("given")] | _Secret, Discriminator(_by_use)]
 
 
-class BasicPolicy(DslShape):
+class BasicPolicy(DslModel):
     basic: _BasicValue
 
 
-class BearerPolicy(DslShape):
+class BearerPolicy(DslModel):
     bearer: _BearerValue
 
 
-class DigestPolicy(DslShape):
+class DigestPolicy(DslModel):
     digest: _BasicValue
 
 
-class OAuth2Policy(DslShape):
+class OAuth2Policy(DslModel):
     oauth2: _OAuth2Value
 
 
-class OidcPolicy(DslShape):
+class OidcPolicy(DslModel):
     oidc: _OidcValue
 
 
-class PolicyReference(DslShape):
+class PolicyReference(DslModel):
     use: _Name
     """A name in use.authentications."""
 
 
 _KINDS = ("basic", "bearer", "digest", "oauth2", "oidc")
-_check_inline = either(*_KINDS, of="an authentication policy")
+_check_inline = exactly_one_of(*_KINDS, of="an authentication policy")
 
 
 def _kind(value: Any) -> str | None:
     found = [key for key in (*_KINDS, "use") if key in value] if isinstance(value, dict) else []
-    return branch(found[0]) if found else None
+    return tag_name(found[0]) if found else None
 
 
 def _only_policy(value: Any) -> Any:
@@ -145,5 +145,5 @@ ReferableAuthentication = Annotated[
     | Annotated[OidcPolicy, as_tag("oidc")]
     | Annotated[PolicyReference, as_tag("use")],
     Discriminator(_kind),
-    BeforeValidator(either("use", *_KINDS, of="an authentication")),
+    BeforeValidator(exactly_one_of("use", *_KINDS, of="an authentication")),
 ]

@@ -1,4 +1,4 @@
-"""Events: their properties, filters, correlation, and which of them to wait for."""
+"""Models of events: properties, filters, correlation, and the strategy that selects them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Discriminator
 
-from iogate.documents.dsl.data import text_or_mapping
-from iogate.documents.dsl.form import DslShape, OpenDslShape, either
-from iogate.documents.dsl.text import UriOrExpression
-from iogate.documents.shape import Maybe, as_tag, by_type, rule
-from iogate.documents.values import IsList, IsMapping, Text
+from iogate.documents.base_model import Maybe, as_tag, by_type, rule_error
+from iogate.documents.dsl.base_model import DslModel, OpenDslModel, exactly_one_of
+from iogate.documents.dsl.data_flow import text_or_mapping
+from iogate.documents.dsl.field_types import UriOrExpression
+from iogate.documents.field_types import IsList, IsMapping, Text
 
 
-class EventProperties(OpenDslShape):
+class EventProperties(OpenDslModel):
     """CloudEvents attributes; extension attributes are free."""
 
     id: Maybe[Text] = None
@@ -32,16 +32,16 @@ class EmittedProperties(EventProperties):
 
 def _some_property(value: Any) -> Any:
     if value == {}:
-        raise rule("an event filter names at least one property", code=6)
+        raise rule_error("an event filter names at least one property", code=6)
     return value
 
 
-class Correlation(OpenDslShape):
+class Correlation(OpenDslModel):
     from_: Text
     expect: Maybe[Text] = None
 
 
-class EventFilter(DslShape):
+class EventFilter(DslModel):
     with_: Annotated[EventProperties, BeforeValidator(_some_property)]
     correlate: Maybe[Annotated[dict[str, Correlation], IsMapping]] = None
 
@@ -49,7 +49,7 @@ class EventFilter(DslShape):
 _Filters = Annotated[list[EventFilter], IsList]
 
 
-class Strategy(DslShape):
+class Strategy(DslModel):
     """Which events end the waiting: all of them, any, or one."""
 
     all: Maybe[_Filters] = None
@@ -59,15 +59,15 @@ class Strategy(DslShape):
 
 
 def _until_any(value: Any) -> Any:
-    checked = either("all", "any", "one", of="an event strategy")(value)
+    checked = exactly_one_of("all", "any", "one", of="an event strategy")(value)
     if "until" in checked and "any" not in checked:
-        raise rule('"until" goes with "any" only', code=6, key="until")
+        raise rule_error('"until" goes with "any" only', code=6, key="until")
     return checked
 
 
 def _without_until(value: Any) -> Any:
     if isinstance(value, dict) and "until" in value:
-        raise rule('the strategy in "until" has no "until" of its own', code=6, key="until")
+        raise rule_error('the strategy in "until" has no "until" of its own', code=6, key="until")
     return _until_any(value)
 
 

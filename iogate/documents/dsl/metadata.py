@@ -1,4 +1,4 @@
-"""`document.metadata`: free, but for `iogate`, which is ours and closed.
+"""Models of `document.metadata`: free, except for `iogate`, whose keys are fixed.
 
 The DSL gives metadata no meaning, so a workflow with these keys runs unchanged on another runtime.
 """
@@ -10,14 +10,14 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from iogate.documents.cases import Events, Mocks, RunExpectation
-from iogate.documents.dsl.form import DslShape, OpenDslShape
-from iogate.documents.shape import FORMAT, Maybe, fault, wrong_type
-from iogate.documents.values import IsList, Text
+from iogate.documents.base_model import FORMAT, Maybe, field_error, type_error
+from iogate.documents.debug_cases import Events, Mocks, RunExpectation
+from iogate.documents.dsl.base_model import DslModel, OpenDslModel
+from iogate.documents.field_types import IsList, Text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9900, 1, 1, tzinfo=UTC)
-"""What comes after the moment of a tick must be a date, too."""
+"""Upper limit of a tick, so that the following moments are valid dates, too."""
 _MOMENT = "a moment with its offset from UTC, such as 2026-03-02T06:00:00Z"
 _NO_REQUEST = "a schedule sends no request"
 _NO_INPUT = 'a schedule starts its workflow with {} or, with "on", with the events: write "events"'
@@ -25,13 +25,13 @@ _NO_INPUT = 'a schedule starts its workflow with {} or, with "on", with the even
 
 def _moment_ms(value: Any) -> int:
     if not isinstance(value, str):
-        raise wrong_type(_MOMENT, value)
+        raise type_error(_MOMENT, value)
     try:
         at = datetime.fromisoformat(value)
     except ValueError:
         at = None
     if at is None or at.tzinfo is None or not _EPOCH <= at < _LATEST:
-        raise fault(FORMAT, expected=_MOMENT, got=value)
+        raise field_error(FORMAT, expected=_MOMENT, got=value)
     return (at - _EPOCH) // timedelta(milliseconds=1)
 
 
@@ -46,7 +46,7 @@ class ScheduleExpectation(RunExpectation):
     elsewhere: ClassVar = {"http": _NO_REQUEST}
 
 
-class ScheduleCase(DslShape):
+class ScheduleCase(DslModel):
     """A debug case of a schedule: a tick, or events, and the end of the run that they start."""
 
     near: ClassVar = {"mock": "mocks", "expected": "expect", "time": "at", "tick": "at", "schedule": "at"}
@@ -65,7 +65,7 @@ class ScheduleCase(DslShape):
     expect: Maybe[ScheduleExpectation] = None
 
 
-class Iogate(DslShape):
+class Iogate(DslModel):
     """Keys of iogate in the metadata of a workflow."""
 
     near: ClassVar = {"zone": "timezone", "tz": "timezone", "cases": "debug", "tests": "debug"}
@@ -79,5 +79,5 @@ class Iogate(DslShape):
     """Debug cases of the schedule, for `iogate test`."""
 
 
-class Metadata(OpenDslShape):
+class Metadata(OpenDslModel):
     iogate: Maybe[Iogate] = None

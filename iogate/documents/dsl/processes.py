@@ -6,14 +6,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator
 
-from iogate.documents.dsl.data import ExternalResource, text_or_mapping
-from iogate.documents.dsl.form import DslShape, either
-from iogate.documents.dsl.text import Duration, Expression
-from iogate.documents.shape import Maybe, as_tag, by_type, rule
-from iogate.documents.values import Flag, FreeMap, Text, TextList
+from iogate.documents.base_model import Maybe, as_tag, by_type, rule_error
+from iogate.documents.dsl.base_model import DslModel, exactly_one_of
+from iogate.documents.dsl.data_flow import ExternalResource, text_or_mapping
+from iogate.documents.dsl.field_types import Duration, Expression
+from iogate.documents.field_types import Flag, FreeMap, Text, TextList
 
 
-class LifetimeParts(DslShape):
+class LifetimeParts(DslModel):
     cleanup: Literal["always", "never", "eventually"]
     after: Maybe[Duration] = None
 
@@ -22,13 +22,15 @@ def _after_eventually(value: Any) -> Any:
     if isinstance(value, dict) and "cleanup" in value:
         eventually = value["cleanup"] == "eventually"
         if eventually and "after" not in value:
-            raise rule('cleanup "eventually" needs "after"', code=2, hint="say when: after: {minutes: 30}")
+            raise rule_error(
+                'cleanup "eventually" needs "after"', code=2, hint="say when: after: {minutes: 30}"
+            )
         if not eventually and "after" in value:
-            raise rule('"after" goes with cleanup "eventually" only', code=6, key="after")
+            raise rule_error('"after" goes with cleanup "eventually" only', code=6, key="after")
     return value
 
 
-class Container(DslShape):
+class Container(DslModel):
     image: Text
     name: Maybe[Text] = None
     command: Maybe[Text] = None
@@ -41,7 +43,7 @@ class Container(DslShape):
     pull_policy: Maybe[Literal["ifNotPresent", "always", "never"]] = None
 
 
-class ScriptParts(DslShape):
+class ScriptParts(DslModel):
     near: ClassVar = {"lang": "language", "script": "code", "args": "arguments", "env": "environment"}
 
     language: Text
@@ -52,16 +54,18 @@ class ScriptParts(DslShape):
     source: Maybe[ExternalResource] = None
 
 
-Script = Annotated[ScriptParts, BeforeValidator(either("code", "source", of="a script"))]
+Script = Annotated[ScriptParts, BeforeValidator(exactly_one_of("code", "source", of="a script"))]
 
 
 def _not_empty(command: str) -> str:
     if not command.strip():
-        raise rule("an empty command does nothing", hint='write what /bin/sh is to run, such as "./ship.sh"')
+        raise rule_error(
+            "an empty command does nothing", hint='write what /bin/sh is to run, such as "./ship.sh"'
+        )
     return command
 
 
-class Shell(DslShape):
+class Shell(DslModel):
     near: ClassVar = {"cmd": "command", "args": "arguments", "env": "environment"}
 
     command: Annotated[Text, AfterValidator(_not_empty)]
@@ -78,14 +82,14 @@ _Input = Annotated[
 """The standard's text lets it be anything, its schema an object: data as a whole needs an expression."""
 
 
-class Subflow(DslShape):
+class Subflow(DslModel):
     namespace: Text
     name: Text
     version: Text
     input: Maybe[_Input] = None
 
 
-class RunParts(DslShape):
+class RunParts(DslModel):
     elsewhere: ClassVar = dict.fromkeys(
         ("command", "code", "language", "image", "stdin", "arguments", "environment"),
         'it belongs under "shell", "script" or "container"',
@@ -99,4 +103,6 @@ class RunParts(DslShape):
     workflow: Maybe[Subflow] = None
 
 
-Process = Annotated[RunParts, BeforeValidator(either("container", "script", "shell", "workflow", of="run"))]
+Process = Annotated[
+    RunParts, BeforeValidator(exactly_one_of("container", "script", "shell", "workflow", of="run"))
+]

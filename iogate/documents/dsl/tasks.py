@@ -1,4 +1,4 @@
-"""The twelve kinds of task. All that hold further tasks are here, since each may hold any other."""
+"""Models of the twelve kinds of task. They share a module, since many contain tasks of any kind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field
 
-from iogate.documents.dsl.arguments import (
+from iogate.documents.base_model import Maybe, as_tag, by_type, rule_error, type_error
+from iogate.documents.dsl.auth import ReferableAuthentication
+from iogate.documents.dsl.base_model import DslModel, OpenDslModel, exactly_one_of
+from iogate.documents.dsl.call_arguments import (
     A2aArguments,
     AsyncApiMessage,
     AsyncApiServer,
@@ -17,8 +20,7 @@ from iogate.documents.dsl.arguments import (
     McpArguments,
     OpenApiArguments,
 )
-from iogate.documents.dsl.auth import ReferableAuthentication
-from iogate.documents.dsl.data import (
+from iogate.documents.dsl.data_flow import (
     Export,
     ExternalResource,
     Input,
@@ -27,14 +29,12 @@ from iogate.documents.dsl.data import (
     Timeout,
     text_or_mapping,
 )
+from iogate.documents.dsl.errors import CaughtErrors, ErrorOrName, Retry
 from iogate.documents.dsl.events import EmittedProperties, EventStrategy
-from iogate.documents.dsl.faults import CaughtErrors, ErrorOrName, Retry
-from iogate.documents.dsl.form import DslShape, OpenDslShape, either
-from iogate.documents.dsl.kinds import branch_of, check_entry, check_kind
+from iogate.documents.dsl.field_types import Duration, Expression
 from iogate.documents.dsl.processes import Process
-from iogate.documents.dsl.text import Duration, Expression
-from iogate.documents.shape import Maybe, as_tag, by_type, rule, wrong_type
-from iogate.documents.values import Flag, FreeMap, IsList, Text
+from iogate.documents.dsl.task_kinds import check_entry, check_kind, tag_of_task
+from iogate.documents.field_types import Flag, FreeMap, IsList, Text
 
 _IN_WITH = 'it belongs under "with"'
 _OF_TRY = {
@@ -43,7 +43,7 @@ _OF_TRY = {
 }
 
 
-class Task(DslShape):
+class Task(DslModel):
     """Properties that every task may have."""
 
     near: ClassVar = {"when": "if", "condition": "if", "next": "then", "goto": "then"}
@@ -96,7 +96,7 @@ class FunctionCall(Task):
     with_: Maybe[FreeMap] = None
 
 
-class Iterator(DslShape):
+class Iterator(DslModel):
     item: Maybe[Text] = None
     at: Maybe[Text] = None
     do: Maybe[TaskList] = None
@@ -104,13 +104,13 @@ class Iterator(DslShape):
     export: Maybe[Export] = None
 
 
-class AsyncApiSubscription(DslShape):
+class AsyncApiSubscription(DslModel):
     filter: Maybe[Expression] = None
     consume: Consumption
     foreach: Maybe[Iterator] = None
 
 
-class AsyncApiParts(DslShape):
+class AsyncApiParts(DslModel):
     document: ExternalResource
     channel: Maybe[Text] = None
     operation: Maybe[Text] = None
@@ -145,8 +145,8 @@ class AsyncApiParts(DslShape):
 
 AsyncApiArguments = Annotated[
     AsyncApiParts,
-    BeforeValidator(either("message", "subscription", of="an AsyncAPI call")),
-    BeforeValidator(either("channel", "operation", of="an AsyncAPI call")),
+    BeforeValidator(exactly_one_of("message", "subscription", of="an AsyncAPI call")),
+    BeforeValidator(exactly_one_of("channel", "operation", of="an AsyncAPI call")),
 ]
 
 
@@ -159,7 +159,7 @@ class DoTask(Task):
     do: TaskList
 
 
-class ForkParts(DslShape):
+class ForkParts(DslModel):
     branches: TaskList
     compete: Maybe[Flag] = None
 
@@ -168,11 +168,11 @@ class ForkTask(Task):
     fork: ForkParts
 
 
-class EmittedEvent(OpenDslShape):
+class EmittedEvent(OpenDslModel):
     with_: Maybe[EmittedProperties] = None
 
 
-class EmitParts(DslShape):
+class EmitParts(DslModel):
     event: EmittedEvent
 
 
@@ -188,11 +188,11 @@ _Items = Annotated[
 
 def _text_or_list(value: Any) -> Any:
     if not isinstance(value, str | list):
-        raise wrong_type("an expression, or a list of mappings", value)
+        raise type_error("an expression, or a list of mappings", value)
     return value
 
 
-class ForParts(DslShape):
+class ForParts(DslModel):
     near: ClassVar = {"item": "each", "as": "each", "index": "at", "items": "in", "of": "in"}
 
     each: Maybe[Text] = None
@@ -208,7 +208,7 @@ class ForTask(Task):
     do: TaskList
 
 
-class ListenParts(DslShape):
+class ListenParts(DslModel):
     to: EventStrategy
     read: Maybe[Literal["data", "envelope", "raw"]] = None
 
@@ -218,7 +218,7 @@ class ListenTask(Task):
     foreach: Maybe[Iterator] = None
 
 
-class RaiseParts(DslShape):
+class RaiseParts(DslModel):
     error: ErrorOrName
 
 
@@ -232,7 +232,7 @@ class RunTask(Task):
 
 def _some_key(value: Any) -> Any:
     if value == {}:
-        raise rule("set has nothing to set", code=6)
+        raise rule_error("set has nothing to set", code=6)
     return value
 
 
@@ -240,7 +240,7 @@ class SetTask(Task):
     set: Annotated[TextOrTree, BeforeValidator(_some_key), text_or_mapping()]
 
 
-class SwitchCase(DslShape):
+class SwitchCase(DslModel):
     near: ClassVar = {"if": "when", "condition": "when", "do": "then", "goto": "then"}
 
     when: Maybe[Text] = None
@@ -249,11 +249,11 @@ class SwitchCase(DslShape):
 
 def _one_case(value: Any) -> Any:
     if not isinstance(value, dict):
-        raise wrong_type("a case: its name, and when and then below", value)
+        raise type_error("a case: its name, and when and then below", value)
     names = list(value)
     if len(names) != 1:
         second = names[1] if names else None
-        raise rule(
+        raise rule_error(
             "each item of switch is one named case", code=9, hint="- name: {when: …, then: …}", key=second
         )
     return value
@@ -261,7 +261,7 @@ def _one_case(value: Any) -> Any:
 
 def _some_case(value: list[Any]) -> list[Any]:
     if not value:
-        raise rule("switch has no case", code=6)
+        raise rule_error("switch has no case", code=6)
     return value
 
 
@@ -272,7 +272,7 @@ class SwitchTask(Task):
     switch: Annotated[list[_Case], AfterValidator(_some_case), IsList]
 
 
-class Catch(DslShape):
+class Catch(DslModel):
     errors: Maybe[CaughtErrors] = None
     as_: Maybe[Text] = None
     when: Maybe[Text] = None
@@ -315,7 +315,7 @@ AnyTask = Annotated[
     | Annotated[SwitchTask, as_tag("switch")]
     | Annotated[TryTask, as_tag("try")]
     | Annotated[WaitTask, as_tag("wait")],
-    Discriminator(branch_of),
+    Discriminator(tag_of_task),
     BeforeValidator(check_kind),
 ]
 

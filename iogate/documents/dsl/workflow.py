@@ -6,25 +6,25 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from iogate.documents.base_model import Maybe, rule_error, type_error
 from iogate.documents.dsl.auth import Authentication
-from iogate.documents.dsl.data import Catalog, Input, Output, Timeout, TimeoutParts
+from iogate.documents.dsl.base_model import DslModel, OpenDslModel
+from iogate.documents.dsl.data_flow import Catalog, Input, Output, Timeout, TimeoutParts
+from iogate.documents.dsl.errors import Error, RetryPolicy
 from iogate.documents.dsl.events import EventStrategy
-from iogate.documents.dsl.faults import Error, RetryPolicy
-from iogate.documents.dsl.form import DslShape, OpenDslShape
+from iogate.documents.dsl.field_types import Duration, Label, SemanticVersion
 from iogate.documents.dsl.metadata import Metadata, ScheduleCase
 from iogate.documents.dsl.tasks import AnyTask, TaskList
-from iogate.documents.dsl.text import Duration, Label, SemanticVersion
-from iogate.documents.shape import Maybe, rule, wrong_type
-from iogate.documents.values import FreeMap, IsList, IsMapping, Text, TextList
+from iogate.documents.field_types import FreeMap, IsList, IsMapping, Text, TextList
 
 
 def _known(version: str) -> str:
     if version.partition(".")[0] != "1":
-        raise rule(f"the DSL of version {version} is not executed, only 1.x", code=5, hint="dsl: 1.0.3")
+        raise rule_error(f"the DSL of version {version} is not executed, only 1.x", code=5, hint="dsl: 1.0.3")
     return version
 
 
-class Document(DslShape):
+class Document(DslModel):
     near: ClassVar = {"description": "summary", "id": "name"}
 
     dsl: Annotated[SemanticVersion, AfterValidator(_known)]
@@ -38,7 +38,7 @@ class Document(DslShape):
     metadata: Maybe[Metadata] = None
 
 
-class Extension(DslShape):
+class Extension(DslModel):
     extend: Literal[
         "call",
         "composite",
@@ -60,11 +60,11 @@ class Extension(DslShape):
 
 def _one_extension(value: Any) -> Any:
     if not isinstance(value, dict):
-        raise wrong_type("an extension: its name, and its definition below", value)
+        raise type_error("an extension: its name, and its definition below", value)
     names = list(value)
     if len(names) != 1:
         second = names[1] if names else None
-        raise rule("each item of extensions is one named extension", code=9, key=second)
+        raise rule_error("each item of extensions is one named extension", code=9, key=second)
     return value
 
 
@@ -73,7 +73,7 @@ _NamedExtension = Annotated[
 ]
 
 
-class Use(DslShape):
+class Use(DslModel):
     authentications: Maybe[Annotated[dict[str, Authentication], IsMapping]] = None
     errors: Maybe[Annotated[dict[str, Error], IsMapping]] = None
     extensions: Maybe[Annotated[list[_NamedExtension], IsList]] = None
@@ -84,7 +84,7 @@ class Use(DslShape):
     catalogs: Maybe[Annotated[dict[str, Catalog], IsMapping]] = None
 
 
-class ScheduleParts(DslShape):
+class ScheduleParts(DslModel):
     every: Maybe[Duration] = None
     cron: Maybe[Text] = None
     after: Maybe[Duration] = None
@@ -94,16 +94,18 @@ class ScheduleParts(DslShape):
 
 def _read_of_on(value: Any) -> Any:
     if isinstance(value, dict) and "read" in value and "on" not in value:
-        raise rule('"read" says how the events of "on" are read, and there is no "on"', code=6, key="read")
+        raise rule_error(
+            '"read" says how the events of "on" are read, and there is no "on"', code=6, key="read"
+        )
     return value
 
 
-class Evaluate(DslShape):
+class Evaluate(DslModel):
     language: Maybe[Text] = None
     mode: Maybe[Literal["strict", "loose"]] = None
 
 
-class Workflow(OpenDslShape):
+class Workflow(OpenDslModel):
     """The root lets unknown keys pass, as the schema does."""
 
     document: Document

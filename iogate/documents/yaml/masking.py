@@ -1,7 +1,7 @@
-"""Which values of a document are secrets, by where they stand, so that no snippet shows one.
+"""Recognition of secrets in a document by their position, so that no snippet shows one.
 
-The reader asks for each scalar; a source asks for lines of a file that could not be read. What is
-misspelt counts as a secret too: `auth: {tokn: …}` must not show its value while saying so.
+The reader asks for each scalar; a source asks for lines of a file that could not be parsed. A misspelt key
+counts as secret too: the error of `auth: {tokn: …}` must not show the value.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def room_below(room: str, key: str) -> str:
 
 
 def hides(room: str, value: Any) -> bool:
-    """A scalar in this room is not to be shown."""
+    """Tell whether a scalar in this context is a secret."""
     if value is None or value == "":
         return False
     return room in _SECRETS or (room == "auth" and value != "none")

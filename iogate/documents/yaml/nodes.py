@@ -24,17 +24,17 @@ class Node:
     span: Span
     value: Any
     size: int = 1
-    """Nodes in it once all aliases are written out."""
+    """Number of nodes, with all aliases expanded."""
     height: int = 1
-    """Levels in it."""
+    """Number of levels."""
     items: Sequence[Node] = ()
     entries: dict[str, tuple[Span, Node]] | None = None
     """Of a mapping: the key's place and the value."""
     points: bool = True
-    """The span is worth pointing at: false of block collections and of values left out."""
+    """True if a message can point at the span: false for block collections and missing values."""
 
     def child(self, step: str | int) -> tuple[Span | None, Node] | None:
-        """One step down: the key's place (none for items) and the node."""
+        """Return the position of the key (None for items) and the node one level below."""
         if self.entries is not None:
             return self.entries.get(str(step))
         if isinstance(step, int) and 0 <= step < len(self.items):

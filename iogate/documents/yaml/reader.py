@@ -1,8 +1,8 @@
 """YAML text to a positioned tree, by YAML 1.2 core rules and within fixed bounds.
 
-Called by the loader for documents and by the command line for settings. Whatever the file holds, the
-answer comes within bounded time and memory: events are read one by one, and reading stops at the
-first bound that is crossed. Faults that leave the structure clear are collected and reading goes on.
+Called by the loader for documents and by the command line for settings. Invariant: time and memory are
+bounded for any file. Events are read one by one, and reading stops at the first bound that is crossed.
+Errors that leave the structure clear are collected, and reading continues.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Plain scalars by the YAML 1.2 core schema, narrowed to what JSON can carry.
+"""Plain scalars by the YAML 1.2 core schema, limited to the values of JSON.
 
 `on`, `yes`, `2024-01-01` and `1_000` are strings here; only the forms below are anything else.
 """
@@ -29,7 +29,7 @@ class UnfitNumber(ValueError):
 
 
 def resolve(text: str) -> Plain:
-    """The value of a plain (unquoted) scalar.
+    """Return the value of a plain (unquoted) scalar.
 
     Raises UnfitNumber for `.inf`, `.nan` and numbers beyond 64 bits.
     """

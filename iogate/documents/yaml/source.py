@@ -17,7 +17,7 @@ _BREAKS = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A place: line and column from 1, and how many characters from there on the same line."""
+    """A position in a file: line and column from 1, and the number of characters on this line."""
 
     line: int
     column: int
@@ -43,7 +43,7 @@ class Source:
         return self._lines
 
     def line(self, number: int) -> str | None:
-        """The line with literal secrets masked by asterisks; None where there is no such line."""
+        """Return the line with literal secrets masked by asterisks; None if it does not exist."""
         if not 0 < number <= len(self.lines):
             return None
         text = self.lines[number - 1]
@@ -56,6 +56,6 @@ class Source:
         return text
 
     def span_at(self, index: int) -> Span:
-        """The place of a character of the text."""
+        """Return the position of a character of the text."""
         before = _BREAKS.split(self.text[:index])
         return Span(len(before), len(before[-1]) + 1)

@@ -1,4 +1,4 @@
-"""YAML's own complaints in words that say what to do, at the place where the mistake is.
+"""Messages of YAML syntax errors: they say how to correct the error, and point at its cause.
 
 libyaml reports where it gave up; the mistake is often where the construct began.
 """
@@ -114,7 +114,7 @@ def _start_of_key(colon: Span, source: Source) -> Span:
 
 
 def _unclosed(source: Source) -> Span | None:
-    """The innermost bracket or brace that is still open where the text ends."""
+    """Return the innermost bracket or brace that is still open at the end of the text."""
     opened: list[Span] = []
     try:
         tokens = yaml.scan(source.text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))

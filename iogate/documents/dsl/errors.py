@@ -1,4 +1,4 @@
-"""Errors, how they are caught, and how often is tried again."""
+"""Models of error handling: errors, error filters of `catch`, retry policies."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Discriminator
 
-from iogate.documents.dsl.data import text_or_mapping
-from iogate.documents.dsl.form import DslShape, OpenDslShape, either
-from iogate.documents.dsl.text import Duration, UriOrExpression
-from iogate.documents.shape import Maybe, as_tag, by_type, rule
-from iogate.documents.values import FreeMap, Text, Whole
+from iogate.documents.base_model import Maybe, as_tag, by_type, rule_error
+from iogate.documents.dsl.base_model import DslModel, OpenDslModel, exactly_one_of
+from iogate.documents.dsl.data_flow import text_or_mapping
+from iogate.documents.dsl.field_types import Duration, UriOrExpression
+from iogate.documents.field_types import FreeMap, Text, Whole
 
 
-class Error(DslShape):
+class Error(DslModel):
     type: UriOrExpression
     status: Whole
     instance: Maybe[Text] = None
@@ -30,11 +30,11 @@ ErrorOrName = Annotated[
 
 def _some_property(value: Any) -> Any:
     if value == {}:
-        raise rule("an error filter names at least one property", code=6)
+        raise rule_error("an error filter names at least one property", code=6)
     return value
 
 
-class ErrorProperties(OpenDslShape):
+class ErrorProperties(OpenDslModel):
     type: Maybe[Text] = None
     status: Maybe[Whole] = None
     instance: Maybe[Text] = None
@@ -42,37 +42,39 @@ class ErrorProperties(OpenDslShape):
     detail: Maybe[Text] = None
 
 
-class CaughtErrors(OpenDslShape):
+class CaughtErrors(OpenDslModel):
     with_: Maybe[Annotated[ErrorProperties, BeforeValidator(_some_property)]] = None
 
 
-class BackoffParts(DslShape):
+class BackoffParts(DslModel):
     constant: Maybe[FreeMap] = None
     exponential: Maybe[FreeMap] = None
     linear: Maybe[FreeMap] = None
 
 
-class AttemptLimit(DslShape):
+class AttemptLimit(DslModel):
     count: Maybe[Whole] = None
     duration: Maybe[Duration] = None
 
 
-class RetryLimit(DslShape):
+class RetryLimit(DslModel):
     attempt: Maybe[AttemptLimit] = None
     duration: Maybe[Duration] = None
 
 
-class Jitter(DslShape):
+class Jitter(DslModel):
     from_: Duration
     to: Duration
 
 
-class RetryPolicy(DslShape):
+class RetryPolicy(DslModel):
     when: Maybe[Text] = None
     except_when: Maybe[Text] = None
     delay: Maybe[Duration] = None
     backoff: Maybe[
-        Annotated[BackoffParts, BeforeValidator(either("constant", "exponential", "linear", of="a backoff"))]
+        Annotated[
+            BackoffParts, BeforeValidator(exactly_one_of("constant", "exponential", "linear", of="a backoff"))
+        ]
     ] = None
     limit: Maybe[RetryLimit] = None
     jitter: Maybe[Jitter] = None

@@ -1,4 +1,4 @@
-"""The shapes of the DSL: as documents' own, with its camelCase keys."""
+"""Base classes of the models of the DSL: as of all documents, with camelCase keys."""
 
 from __future__ import annotations
 
@@ -7,34 +7,36 @@ from typing import Any
 from pydantic import ConfigDict
 from pydantic.alias_generators import to_camel
 
+from iogate.documents.base_model import StrictModel, rule_error, type_error
 from iogate.documents.problems import listed, nearest, quoted
-from iogate.documents.shape import Shape, rule, wrong_type
 
 
 def _key(name: str) -> str:
     return to_camel(name.rstrip("_"))
 
 
-class DslShape(Shape):
+class DslModel(StrictModel):
+    """A mapping of the DSL with known keys."""
+
     model_config = ConfigDict(alias_generator=_key)
 
 
-class OpenDslShape(DslShape):
+class OpenDslModel(DslModel):
     """A mapping in which the schema lets unknown keys pass."""
 
     model_config = ConfigDict(extra="allow")
 
 
-def either(*keys: str, of: str, hint: str = "") -> Any:
-    """A check of the raw mapping: one of `keys`, and only one, is there; `hint` helps where none is."""
+def exactly_one_of(*keys: str, of: str, hint: str = "") -> Any:
+    """Return a check that a raw mapping has exactly one of `keys`; `hint` is for a mapping with none."""
 
     def check(value: Any) -> Any:
         if not isinstance(value, dict):
-            raise wrong_type("a mapping", value)
+            raise type_error("a mapping", value)
         found = [key for key in keys if key in value]
         if len(found) > 1:
             message = f"{of} has one of {', '.join(keys)}, not {' and '.join(found)}"
-            raise rule(message, code=6, key=found[1])
+            raise rule_error(message, code=6, key=found[1])
         if not found:
             raise _none_of(value, keys, of, hint)
         return value
@@ -43,11 +45,11 @@ def either(*keys: str, of: str, hint: str = "") -> Any:
 
 
 def _none_of(value: dict[str, Any], keys: tuple[str, ...], of: str, hint: str) -> Exception:
-    """Why none of `keys` is there: most likely one is misspelt."""
+    """Return the error of a mapping without any of `keys`; most likely one is misspelt."""
     for key in value:
         meant = nearest(str(key), keys)
         if meant:
-            return rule(
+            return rule_error(
                 f"unknown key {quoted(key)} in {of}", code=1, hint=f'did you mean "{meant}"?', key=key
             )
-    return rule(f"{of} needs one of {listed(keys)}", code=6, hint=hint)
+    return rule_error(f"{of} needs one of {listed(keys)}", code=6, hint=hint)

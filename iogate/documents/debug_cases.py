@@ -1,6 +1,6 @@
-"""Parts that all debug cases share: mocks, events and expectations of a run.
+"""Models that all debug cases share: mocks, events and expectations of a run.
 
-Used by the models of API documents and, for schedules, of workflows. May not know what a case starts.
+Used by the debug cases of API documents and of the schedules of workflows.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
+from iogate.documents.base_model import FORMAT, UNKNOWN, Maybe, StrictModel, field_error, rule_error
+from iogate.documents.field_types import FreeMap, IsList, IsMapping, Text, TextMap, Whole
 from iogate.documents.problems import nearest
-from iogate.documents.shape import FORMAT, UNKNOWN, Maybe, Shape, fault, rule
-from iogate.documents.values import FreeMap, IsList, IsMapping, Text, TextMap, Whole
 from iogate.errors import RESPONSE_HEADERS
 
 
 def _status(value: int) -> int:
     if not 100 <= value <= 599:
-        raise fault(FORMAT, expected="an HTTP status from 100 to 599", got=str(value))
+        raise field_error(FORMAT, expected="an HTTP status from 100 to 599", got=str(value))
     return value
 
 
 HttpStatus = Annotated[Whole, AfterValidator(_status)]
 
 
-class RunExpectation(Shape):
+class RunExpectation(StrictModel):
     """The end of a run."""
 
     status: Maybe[
@@ -40,7 +40,9 @@ class RunExpectation(Shape):
     @model_validator(mode="after")
     def _one_end(self) -> Self:
         if self.error is not None and (self.has_output or self.status not in (None, "faulted")):
-            raise rule("a run that ends with an error has faulted and has no output", code=6, key="error")
+            raise rule_error(
+                "a run that ends with an error has faulted and has no output", code=6, key="error"
+            )
         return self
 
     @property
@@ -49,7 +51,7 @@ class RunExpectation(Shape):
         return "output" in self.model_fields_set
 
 
-class RequestExpectation(Shape):
+class RequestExpectation(StrictModel):
     """The request of an HTTP call that a mock stands in for."""
 
     method: Maybe[Text] = None
@@ -76,11 +78,11 @@ def _known_header(name: str) -> str:
             if meant
             else f"a real error never shows this header; shown are {', '.join(RESPONSE_HEADERS)}"
         )
-        raise fault(UNKNOWN, allowed=list(RESPONSE_HEADERS), meant=meant, tip=tip)
+        raise field_error(UNKNOWN, allowed=list(RESPONSE_HEADERS), meant=meant, tip=tip)
     return name
 
 
-class MockResponse(Shape):
+class MockResponse(StrictModel):
     """`response` of the error of an HTTP call, as `$error.response` shows it."""
 
     near: ClassVar = {"statusCode": "status", "content": "body", "output": "body"}
@@ -93,7 +95,7 @@ class MockResponse(Shape):
     """JSON or text."""
 
 
-class MockProcess(Shape):
+class MockProcess(StrictModel):
     """`process` of the error of a failed process, as `$error.process` shows it."""
 
     near: ClassVar = {"exitCode": "code", "exit": "code", "status": "code", "output": "stdout"}
@@ -104,7 +106,7 @@ class MockProcess(Shape):
     stdout: Maybe[Text] = None
 
 
-class MockError(Shape):
+class MockError(StrictModel):
     """An error as a task raises it."""
 
     near: ClassVar = {"message": "detail", "description": "detail", "code": "status", "kind": "type"}
@@ -141,7 +143,7 @@ class MockError(Shape):
         return members
 
 
-class Mock(Shape):
+class Mock(StrictModel):
     near: ClassVar = {"expect": "expectRequest", "request": "expectRequest"}
     elsewhere: ClassVar = {"response": 'it belongs under "error"'}
 
@@ -154,7 +156,7 @@ class Mock(Shape):
     @model_validator(mode="after")
     def _one(self) -> Self:
         if len(self.model_fields_set - {"expect_request"}) != 1:
-            raise rule("a mock has either an output or an error", code=6)
+            raise rule_error("a mock has either an output or an error", code=6)
         return self
 
 
@@ -162,7 +164,7 @@ def _several(value: Any) -> Any:
     if not isinstance(value, list):
         return [value]
     if not value:
-        raise rule("a list of mocks holds one for each attempt", code=6)
+        raise rule_error("a list of mocks holds one for each attempt", code=6)
     return value
 
 
@@ -183,7 +185,7 @@ Mocks = Annotated[dict[Text, _Attempts], IsMapping]
 
 def _typed(value: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(value.get("type"), str):
-        raise rule("an event has a type", code=6, hint="write type: com.example.paid")
+        raise rule_error("an event has a type", code=6, hint="write type: com.example.paid")
     return value
 
 

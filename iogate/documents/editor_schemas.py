@@ -1,7 +1,7 @@
-"""JSON Schemas of the documents, for completion and checks while a person types.
+"""JSON Schemas of the documents for editors: completion and checks while a person types.
 
-Called by `iogate schema`. Where JSON Schema has no words for a rule they are looser than the models:
-`iogate validate` has the last word.
+Called by `iogate schema`. JSON Schema cannot express all rules of the models; `iogate validate` checks them
+all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TITLES: Final = {"api": "iogate API document", "workflow": "Open Workflow DSL d
 
 
 def schema(kind: Kind) -> dict[str, Any]:
-    """The JSON Schema 2020-12 of one kind of document."""
+    """Return the JSON Schema 2020-12 of one kind of document."""
     model = ApiModule if kind == "api" else Workflow
     made = _plain(model.model_json_schema(by_alias=True))
     return {"$schema": _DIALECT, **made, "title": _TITLES[kind]}

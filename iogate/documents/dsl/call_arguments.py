@@ -1,4 +1,4 @@
-"""The `with` of each kind of call: HTTP, OpenAPI, gRPC, A2A, MCP, and messages of AsyncAPI."""
+"""Models of the `with` of each kind of call: HTTP, OpenAPI, gRPC, A2A, MCP, and messages of AsyncAPI."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, WithJsonSchema
 
+from iogate.documents.base_model import FORMAT, Maybe, as_tag, by_type, field_error, rule_error
 from iogate.documents.dsl.auth import ReferableAuthentication
-from iogate.documents.dsl.data import Endpoint, ExternalResource, TextOrTree, text_or_mapping
-from iogate.documents.dsl.form import DslShape, OpenDslShape, either
-from iogate.documents.dsl.text import Duration, Expression, Host
-from iogate.documents.shape import FORMAT, Maybe, as_tag, by_type, fault, rule
-from iogate.documents.values import Flag, FreeMap, Text, TextList, TextMap, Whole
+from iogate.documents.dsl.base_model import DslModel, OpenDslModel, exactly_one_of
+from iogate.documents.dsl.data_flow import Endpoint, ExternalResource, TextOrTree, text_or_mapping
+from iogate.documents.dsl.field_types import Duration, Expression, Host
+from iogate.documents.field_types import Flag, FreeMap, Text, TextList, TextMap, Whole
 
 _Content = Literal["raw", "content", "response"]
 
@@ -22,7 +22,7 @@ _MapOrExpression = Annotated[
 ]
 
 
-class HttpArguments(DslShape):
+class HttpArguments(DslModel):
     near: ClassVar = {
         "url": "endpoint",
         "uri": "endpoint",
@@ -41,7 +41,7 @@ class HttpArguments(DslShape):
     redirect: Maybe[Flag] = None
 
 
-class OpenApiArguments(DslShape):
+class OpenApiArguments(DslModel):
     document: ExternalResource
     operation_id: Text
     parameters: Maybe[FreeMap] = None
@@ -52,11 +52,11 @@ class OpenApiArguments(DslShape):
 
 def _port(value: int) -> int:
     if not 0 <= value <= 65535:
-        raise fault(FORMAT, expected="a port from 0 to 65535", got=str(value))
+        raise field_error(FORMAT, expected="a port from 0 to 65535", got=str(value))
     return value
 
 
-class GrpcService(DslShape):
+class GrpcService(DslModel):
     name: Text
     host: Host
     port: Maybe[
@@ -67,7 +67,7 @@ class GrpcService(DslShape):
     authentication: Maybe[ReferableAuthentication] = None
 
 
-class GrpcArguments(DslShape):
+class GrpcArguments(DslModel):
     proto: ExternalResource
     service: GrpcService
     method: Text
@@ -76,11 +76,11 @@ class GrpcArguments(DslShape):
 
 def _some_parameter(value: Any) -> Any:
     if value == {}:
-        raise rule("parameters is empty", code=6, hint="remove the key, or name a parameter")
+        raise rule_error("parameters is empty", code=6, hint="remove the key, or name a parameter")
     return value
 
 
-class A2aArguments(DslShape):
+class A2aArguments(DslModel):
     agent_card: Maybe[ExternalResource] = None
     server: Maybe[Endpoint] = None
     method: Literal[
@@ -99,29 +99,29 @@ class A2aArguments(DslShape):
     parameters: Maybe[Annotated[TextOrTree, BeforeValidator(_some_parameter)]] = None
 
 
-class McpHttp(OpenDslShape):
+class McpHttp(OpenDslModel):
     endpoint: Endpoint
     headers: Maybe[TextMap] = None
 
 
-class McpStdio(OpenDslShape):
+class McpStdio(OpenDslModel):
     command: Text
     arguments: Maybe[TextList] = None
     environment: Maybe[TextMap] = None
 
 
-class McpTransport(OpenDslShape):
+class McpTransport(OpenDslModel):
     http: Maybe[McpHttp] = None
     stdio: Maybe[McpStdio] = None
     options: Maybe[TextMap] = None
 
 
-class McpClient(OpenDslShape):
+class McpClient(OpenDslModel):
     name: Text
     version: Text
 
 
-class McpArguments(OpenDslShape):
+class McpArguments(OpenDslModel):
     protocol_version: Maybe[Text] = None
     method: Literal[
         "tools/list",
@@ -134,25 +134,27 @@ class McpArguments(OpenDslShape):
     ]
     parameters: Maybe[TextOrTree] = None
     timeout: Maybe[Duration] = None
-    transport: Annotated[McpTransport, BeforeValidator(either("http", "stdio", of="a transport"))]
+    transport: Annotated[McpTransport, BeforeValidator(exactly_one_of("http", "stdio", of="a transport"))]
     client: Maybe[McpClient] = None
 
 
-class AsyncApiServer(DslShape):
+class AsyncApiServer(DslModel):
     name: Text
     variables: Maybe[FreeMap] = None
 
 
-class AsyncApiMessage(DslShape):
+class AsyncApiMessage(DslModel):
     payload: Maybe[FreeMap] = None
     headers: Maybe[FreeMap] = None
 
 
-class ConsumptionParts(DslShape):
+class ConsumptionParts(DslModel):
     for_: Maybe[Duration] = None
     amount: Maybe[Whole] = None
     while_: Maybe[Expression] = None
     until: Maybe[Expression] = None
 
 
-Consumption = Annotated[ConsumptionParts, BeforeValidator(either("amount", "while", "until", of="consume"))]
+Consumption = Annotated[
+    ConsumptionParts, BeforeValidator(exactly_one_of("amount", "while", "until", of="consume"))
+]

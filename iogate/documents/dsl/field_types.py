@@ -1,4 +1,4 @@
-"""Texts with a form that the DSL gives them: expressions, URI templates, durations, versions, names."""
+"""Types of fields of the DSL: expressions, URI templates, durations, versions, labels, host names."""
 
 from __future__ import annotations
 
@@ -7,9 +7,19 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, WithJsonSchema
 
-from iogate.documents.dsl.form import DslShape
-from iogate.documents.shape import FORMAT, TYPE, Maybe, as_tag, by_type, fault, rule, type_name, wrong_type
-from iogate.documents.values import Text, Whole, matching
+from iogate.documents.base_model import (
+    FORMAT,
+    TYPE,
+    Maybe,
+    as_tag,
+    by_type,
+    field_error,
+    rule_error,
+    type_error,
+    type_name,
+)
+from iogate.documents.dsl.base_model import DslModel
+from iogate.documents.field_types import Text, Whole, matching
 from iogate.timing.durations import InvalidDuration, format_iso, parse_duration
 
 _EXPRESSION: Final = r"\s*\$\{.+\}\s*"
@@ -65,12 +75,12 @@ _is_iso = re.compile(f"{_EXPRESSION}|{_ISO}")
 
 def _iso(value: str) -> str:
     if _is_iso.fullmatch(value) is None:
-        raise fault(FORMAT, expected=_DURATION_FORMS, got=value, hint=_iso_hint(value))
+        raise field_error(FORMAT, expected=_DURATION_FORMS, got=value, hint=_iso_hint(value))
     return value
 
 
 def _iso_hint(value: str) -> str:
-    """The ISO form of a duration in the short form of API documents; empty if it is no such."""
+    """Return a hint with the ISO form of a duration in the short form of API documents; else empty."""
     try:
         return f"write {format_iso(parse_duration(value))}"
     except InvalidDuration:
@@ -84,7 +94,7 @@ IsoDuration = Annotated[
 ]
 
 
-class DurationParts(DslShape):
+class DurationParts(DslModel):
     days: Maybe[Whole] = None
     hours: Maybe[Whole] = None
     minutes: Maybe[Whole] = None
@@ -95,11 +105,11 @@ class DurationParts(DslShape):
 def _duration(value: Any) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
         hint = _iso_hint(f"{value}s").replace("write", f"{value} seconds are")
-        raise fault(TYPE, expected=_DURATION_FORMS, got=type_name(value), hint=hint)
+        raise field_error(TYPE, expected=_DURATION_FORMS, got=type_name(value), hint=hint)
     if not isinstance(value, str | dict):
-        raise wrong_type(_DURATION_FORMS, value)
+        raise type_error(_DURATION_FORMS, value)
     if value == {}:
-        raise rule("the duration is empty", hint=f"expected {_DURATION_FORMS}")
+        raise rule_error("the duration is empty", hint=f"expected {_DURATION_FORMS}")
     return value
 
 

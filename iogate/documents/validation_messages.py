@@ -1,4 +1,4 @@
-"""Faults that the models found, in words and at their place in the file.
+"""Error messages of the models: converts pydantic's errors to problems with text, hint, code and location.
 
 Called by the loader with pydantic's error and the positioned tree. Codes are 1xx in API documents and
 2xx in workflows; 01 to 06 and 10 mean the same in both.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
-from iogate.documents import shape
+from iogate.documents import base_model
 from iogate.documents.problems import Problem, listed, nearest, quoted
 
 if TYPE_CHECKING:
@@ -28,30 +28,30 @@ _MOST_KEYS_LISTED = 16
 _LONGEST_SHOWN = 60
 
 
-def problems_of(error: ValidationError, root: Node, path: str, family: Family) -> Iterator[Problem]:
-    """The problems that one document's models found."""
+def to_problems(error: ValidationError, root: Node, path: str, family: Family) -> Iterator[Problem]:
+    """Convert the validation errors of a document to problems."""
     for item in error.errors(include_url=False):
-        pointer, on_key = _place(item, root)
-        code, message, hint, at, key = _told(item, pointer, root, family)
+        pointer, on_key = _locate(item, root)
+        code, message, hint, at, key = _describe(item, pointer, root, family)
         span = root.place(at, key=key or on_key)
         yield Problem.at(span, path=path, code=f"IOG{_DIGIT[family]}{code:02}", message=message, hint=hint)
 
 
-def pointers_of(error: ValidationError, root: Node) -> Iterator[Pointer]:
-    """Where the faults are that one document's models found."""
+def locate_errors(error: ValidationError, root: Node) -> Iterator[Pointer]:
+    """Yield the pointer of each validation error of a document."""
     for item in error.errors(include_url=False, include_context=False, include_input=False):
-        yield _place(item, root)[0]
+        yield _locate(item, root)[0]
 
 
-def _place(item: Any, root: Node) -> tuple[Pointer, bool]:
-    """Where a fault is, and whether it is one of the key there."""
-    loc = [step for step in item["loc"] if not shape.is_tag(step)]
+def _locate(item: Any, root: Node) -> tuple[Pointer, bool]:
+    """Return the pointer of an error, and whether it is an error of the key there."""
+    loc = [step for step in item["loc"] if not base_model.is_tag(step)]
     on_key = bool(loc) and loc[-1] == "[key]"
-    return _existing(root, loc[:-1] if on_key else loc), on_key
+    return _existing_steps(root, loc[:-1] if on_key else loc), on_key
 
 
-def _existing(root: Node, loc: Sequence[str | int]) -> Pointer:
-    """The steps of `loc` that lead somewhere, and the last one even if it does not: it may be missing."""
+def _existing_steps(root: Node, loc: Sequence[str | int]) -> Pointer:
+    """Return the steps of `loc` that exist, and the last one in any case: its key may be missing."""
     node: Node | None = root
     steps: list[str | int] = []
     for number, step in enumerate(loc):
@@ -64,35 +64,35 @@ def _existing(root: Node, loc: Sequence[str | int]) -> Pointer:
     return tuple(steps)
 
 
-_Told = tuple[int, str, str, "Pointer", bool]
+_Description = tuple[int, str, str, "Pointer", bool]
 
 
-def _told(item: Any, pointer: Pointer, root: Node, family: Family) -> _Told:
-    """Code, message, hint, the pointer to show, and whether to show its key."""
+def _describe(item: Any, pointer: Pointer, root: Node, family: Family) -> _Description:
+    """Return code, message, hint, the pointer to show, and whether to show its key."""
     context: dict[str, Any] = item.get("ctx", {})
     kind = item["type"]
-    subject = name_of(pointer, root, family)
+    subject = describe_value(pointer, root, family)
     match kind:
-        case shape.UNKNOWN:
+        case base_model.UNKNOWN:
             if context.get("key") is not None:
                 pointer = (*pointer, context["key"])
-            where = container_of(pointer[:-1], root, family)
-            hint = _unknown_hint(context)
+            where = describe_container(pointer[:-1], root, family)
+            hint = _hint_for_unknown_key(context)
             return 1, f"unknown key {quoted(pointer[-1])} in {where}", hint, pointer, True
-        case shape.MISSING:
-            where = container_of(pointer[:-1], root, family)
+        case base_model.MISSING:
+            where = describe_container(pointer[:-1], root, family)
             return 2, f"missing {quoted(pointer[-1])} in {where}", "", pointer[:-1], False
-        case shape.NULL:
+        case base_model.NULL:
             expected = f"give it {context['expected']}" if context["expected"] else "give it one"
             return 10, f"{subject} has no value", f"{expected}, or remove the key", pointer, True
-        case shape.TYPE:
+        case base_model.TYPE:
             hint = context["hint"]
             message = f"{subject} must be {context['expected']}, not {context['got']}"
             return 3, message, hint, pointer, False
-        case shape.FORMAT:
-            message = f"{subject} must be {context['expected']}" + _but(context["got"])
+        case base_model.FORMAT:
+            message = f"{subject} must be {context['expected']}" + _format_given(context["got"])
             return 5, message, context.get("hint", ""), pointer, False
-        case shape.RULE:
+        case base_model.RULE:
             if context["key"] is not None:
                 return context["code"], context["message"], context["hint"], (*pointer, context["key"]), True
             return context["code"], context["message"], context["hint"], pointer, False
@@ -102,7 +102,7 @@ def _told(item: Any, pointer: Pointer, root: Node, family: Family) -> _Told:
             if given is None:
                 return 10, f"{subject} has no value", f"give it {listed(choices)}", pointer, True
             if not isinstance(given, str):
-                message = f"{subject} must be {listed(choices)}, not {shape.type_name(given)}"
+                message = f"{subject} must be {listed(choices)}, not {base_model.type_name(given)}"
                 return 3, message, "", pointer, False
             meant = nearest(given, choices)
             hint = f'did you mean "{meant}"?' if meant else ""
@@ -113,7 +113,7 @@ def _told(item: Any, pointer: Pointer, root: Node, family: Family) -> _Told:
             return 3, f"{subject}: {item['msg']}", "", pointer, False
 
 
-def _unknown_hint(context: dict[str, Any]) -> str:
+def _hint_for_unknown_key(context: dict[str, Any]) -> str:
     if context["tip"]:
         return str(context["tip"])
     if context["meant"]:
@@ -122,28 +122,28 @@ def _unknown_hint(context: dict[str, Any]) -> str:
     return f"expected one of {', '.join(allowed)}" if len(allowed) <= _MOST_KEYS_LISTED else ""
 
 
-def _but(got: Any) -> str:
+def _format_given(got: Any) -> str:
     if got is None or len(str(got)) > _LONGEST_SHOWN:
         return ""
     return f", not {quoted(got)}"
 
 
-def name_of(pointer: Pointer, root: Node, family: Family) -> str:
+def describe_value(pointer: Pointer, root: Node, family: Family) -> str:
     """Return a description of the value at the pointer: `"rate" in method orders/submit`."""
     if not pointer:
         return "the document"
     *above, last = pointer
     if isinstance(last, int):
-        return f"item {last + 1} of {name_of(tuple(above), root, family)}"
+        return f"item {last + 1} of {describe_value(tuple(above), root, family)}"
     label, rest = _label(pointer, root, family)
     if not rest:
         return label
-    where = container_of(tuple(above), root, family)
+    where = describe_container(tuple(above), root, family)
     return f"{quoted(last)} in {where}"
 
 
-def container_of(pointer: Pointer, root: Node, family: Family) -> str:
-    """The mapping at the pointer, as people call it: `method orders/submit`, `"with" of task charge`."""
+def describe_container(pointer: Pointer, root: Node, family: Family) -> str:
+    """Return a description of the mapping at the pointer: `method orders/submit`, `"with" of task charge`."""
     label, rest = _label(pointer, root, family)
     if not rest:
         return label
@@ -152,7 +152,7 @@ def container_of(pointer: Pointer, root: Node, family: Family) -> str:
 
 
 def _label(pointer: Pointer, root: Node, family: Family) -> tuple[str, Pointer]:
-    """The innermost thing that has a name of its own, and the way on from there."""
+    """Return the innermost named object around the pointer, and the rest of the pointer below it."""
     return _api_label(pointer, root) if family == "api" else _task_label(pointer)
 
 
@@ -160,12 +160,14 @@ def _api_label(pointer: Pointer, root: Node) -> tuple[str, Pointer]:
     found = root.child("module")
     module = found[1].value if found is not None and isinstance(found[1].value, str) else None
     if len(pointer) >= 2 and pointer[0] == "methods":
-        route = f"{_plain(module)}/{_plain(pointer[1])}" if module is not None else _plain(pointer[1])
+        route = (
+            f"{_unquoted(module)}/{_unquoted(pointer[1])}" if module is not None else _unquoted(pointer[1])
+        )
         return f"method {route}", pointer[2:]
-    return (f"module {_plain(module)}" if module is not None else "the module"), pointer
+    return (f"module {_unquoted(module)}" if module is not None else "the module"), pointer
 
 
-def task_at(pointer: Pointer) -> Pointer:
+def find_enclosing_task(pointer: Pointer) -> Pointer:
     """Return the innermost task or function around the pointer; empty if there is none."""
     start = 0
     for index in range(len(pointer) - 2):
@@ -178,14 +180,14 @@ def task_at(pointer: Pointer) -> Pointer:
 
 
 def _task_label(pointer: Pointer) -> tuple[str, Pointer]:
-    task = task_at(pointer)
+    task = find_enclosing_task(pointer)
     if not task:
         return "the workflow", pointer
     kind = "function" if len(task) == 3 and task[0] == "use" else "task"
-    return f"{kind} {_plain(task[-1])}", pointer[len(task) :]
+    return f"{kind} {_unquoted(task[-1])}", pointer[len(task) :]
 
 
-def _plain(name: object) -> str:
-    """A name without quotes where it needs none."""
+def _unquoted(name: object) -> str:
+    """Return a name, in quotes only if it needs them."""
     text = str(name)
     return text if re.fullmatch(r"[\w.-]{1,64}", text) else quoted(text)

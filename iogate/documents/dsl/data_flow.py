@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Discriminator
 
+from iogate.documents.base_model import Maybe, as_tag, by_type, type_error
 from iogate.documents.dsl.auth import ReferableAuthentication
-from iogate.documents.dsl.form import DslShape, either
-from iogate.documents.dsl.text import Duration, UriOrExpression
-from iogate.documents.json_schema import not_directly
-from iogate.documents.shape import Maybe, as_tag, by_type, wrong_type
-from iogate.documents.values import FreeMap, Text
+from iogate.documents.dsl.base_model import DslModel, exactly_one_of
+from iogate.documents.dsl.field_types import Duration, UriOrExpression
+from iogate.documents.field_types import FreeMap, Text
+from iogate.documents.json_schema import reject_bare_schema
 
 
 def text_or_mapping(expected: str = "an expression or a mapping") -> BeforeValidator:
@@ -19,7 +19,7 @@ def text_or_mapping(expected: str = "an expression or a mapping") -> BeforeValid
 
     def check(value: Any) -> Any:
         if not isinstance(value, str | dict):
-            raise wrong_type(expected, value)
+            raise type_error(expected, value)
         return value
 
     return BeforeValidator(check)
@@ -33,7 +33,7 @@ TextOrTree = Annotated[
 """An expression, or a tree with expressions in it."""
 
 
-class EndpointParts(DslShape):
+class EndpointParts(DslModel):
     uri: UriOrExpression
     authentication: Maybe[ReferableAuthentication] = None
 
@@ -45,52 +45,54 @@ Endpoint = Annotated[
 ]
 
 
-class ExternalResource(DslShape):
+class ExternalResource(DslModel):
     name: Maybe[Text] = None
     endpoint: Endpoint
 
 
-class SchemaParts(DslShape):
+class SchemaParts(DslModel):
     format: Maybe[Text] = None
     """json, or format:version."""
     document: Any = None
     resource: Maybe[ExternalResource] = None
 
 
-_either = either("document", "resource", of="a schema", hint='a JSON Schema stands below "document"')
+_either = exactly_one_of("document", "resource", of="a schema", hint='a JSON Schema stands below "document"')
 
 Schema = Annotated[
     SchemaParts,
     BeforeValidator(_either),
-    not_directly("schema", "document", "resource", "format", write="schema: {document: …}"),
+    reject_bare_schema("schema", "document", "resource", "format", write="schema: {document: …}"),
 ]
 
 
-class InputParts(DslShape):
+class InputParts(DslModel):
     schema_: Maybe[Schema] = None
     from_: Maybe[TextOrTree] = None
 
 
-class OutputParts(DslShape):
+class OutputParts(DslModel):
     schema_: Maybe[Schema] = None
     as_: Maybe[TextOrTree] = None
 
 
-class ExportParts(DslShape):
+class ExportParts(DslModel):
     schema_: Maybe[Schema] = None
     as_: Maybe[TextOrTree] = None
 
 
-Input = Annotated[InputParts, not_directly("input", "schema", "from", write="input: {schema: {document: …}}")]
+Input = Annotated[
+    InputParts, reject_bare_schema("input", "schema", "from", write="input: {schema: {document: …}}")
+]
 Output = Annotated[
-    OutputParts, not_directly("output", "schema", "as", write="output: {schema: {document: …}}")
+    OutputParts, reject_bare_schema("output", "schema", "as", write="output: {schema: {document: …}}")
 ]
 Export = Annotated[
-    ExportParts, not_directly("export", "schema", "as", write="export: {schema: {document: …}}")
+    ExportParts, reject_bare_schema("export", "schema", "as", write="export: {schema: {document: …}}")
 ]
 
 
-class TimeoutParts(DslShape):
+class TimeoutParts(DslModel):
     after: Duration
 
 
@@ -101,5 +103,5 @@ Timeout = Annotated[
 ]
 
 
-class Catalog(DslShape):
+class Catalog(DslModel):
     endpoint: Endpoint

@@ -1,6 +1,7 @@
-"""The scalar values of documents: text, whole numbers, durations, sizes, rates, names.
+"""Types of the fields of all models: text, whole numbers, durations, sizes, rates, lists, mappings.
 
-Each type refuses with the form that it expects; none converts silently. Used by all models.
+Used by the models of API documents and of the DSL. The error of each type states the expected form; no type
+converts silently.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from iogate import sizes
-from iogate.documents.shape import FORMAT, TYPE, fault, type_name, wrong_type
+from iogate.documents.base_model import FORMAT, TYPE, field_error, type_error, type_name
 from iogate.timing.durations import FORMS, InvalidDuration, parse_duration
 
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?/ ?(s|m|h|d)")
@@ -21,47 +22,47 @@ _RATE_FORMS: Final = "a rate such as 50/s, 100/m or 1000/h"
 
 
 def _whole(value: Any) -> Any:
-    """JSON Schema's integer: 1 and 1.0, never true."""
+    """Validate an integer as JSON Schema does: 1 and 1.0, never true."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         if isinstance(value, float):
-            raise fault(FORMAT, expected="a whole number", got=str(value))
-        raise wrong_type("a whole number", value)
+            raise field_error(FORMAT, expected="a whole number", got=str(value))
+        raise type_error("a whole number", value)
     return value
 
 
 def _text(value: Any) -> Any:
     if not isinstance(value, str):
-        raise wrong_type("text", value)
+        raise type_error("text", value)
     return value
 
 
 def _flag(value: Any) -> Any:
     if not isinstance(value, bool):
-        raise wrong_type("true or false", value)
+        raise type_error("true or false", value)
     return value
 
 
 def _mapping(value: Any) -> Any:
     if not isinstance(value, dict):
-        raise wrong_type("a mapping", value)
+        raise type_error("a mapping", value)
     return value
 
 
 def _list(value: Any) -> Any:
     if not isinstance(value, list):
-        raise wrong_type("a list", value)
+        raise type_error("a list", value)
     return value
 
 
 def matching(pattern: str, expected: str) -> Callable[[str], str]:
-    """A check that the whole text matches: unlike `$`, it lets no line break pass at the end."""
+    """Return a check that the whole text matches; unlike `$`, it allows no line break at the end."""
     compiled = re.compile(pattern)
 
     def check(value: str) -> str:
         if compiled.fullmatch(value) is None:
-            raise fault(FORMAT, expected=expected, got=value)
+            raise field_error(FORMAT, expected=expected, got=value)
         return value
 
     return check
@@ -80,16 +81,16 @@ TextList = Annotated[list[Text], IsList]
 
 def _seconds(value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise fault(TYPE, expected=FORMS, got=type_name(value), hint=f"{value} seconds are {value}s")
+        raise field_error(TYPE, expected=FORMS, got=type_name(value), hint=f"{value} seconds are {value}s")
     if not isinstance(value, str):
-        raise wrong_type(FORMS, value)
+        raise type_error(FORMS, value)
     try:
         seconds = parse_duration(value).seconds
     except InvalidDuration as error:
         expected = FORMS if str(error).startswith("expected") else f"{FORMS} ({error})"
-        raise fault(FORMAT, expected=expected, got=value) from None
+        raise field_error(FORMAT, expected=expected, got=value) from None
     if seconds <= 0:
-        raise fault(FORMAT, expected="longer than nothing", got=value)
+        raise field_error(FORMAT, expected="longer than nothing", got=value)
     return seconds
 
 
@@ -97,26 +98,26 @@ def _size(value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
-        raise wrong_type(sizes.FORMS, value)
+        raise type_error(sizes.FORMS, value)
     size = sizes.parse_size(value)
     if not size:
-        raise fault(FORMAT, expected=sizes.FORMS, got=value)
+        raise field_error(FORMAT, expected=sizes.FORMS, got=value)
     return size
 
 
 def _rate(value: Any) -> float:
     if not isinstance(value, str):
-        raise wrong_type(_RATE_FORMS, value)
+        raise type_error(_RATE_FORMS, value)
     found = _RATE.fullmatch(value)
     rate = float(found[1]) / _RATE_S[found[2]] if found else 0.0
     if rate <= 0:
-        raise fault(FORMAT, expected=_RATE_FORMS, got=value)
+        raise field_error(FORMAT, expected=_RATE_FORMS, got=value)
     return rate
 
 
 def _positive(value: int) -> int:
     if value < 1:
-        raise fault(FORMAT, expected="at least 1", got=str(value))
+        raise field_error(FORMAT, expected="at least 1", got=str(value))
     return value
 
 

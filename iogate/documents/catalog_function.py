@@ -1,7 +1,7 @@
-"""A function of a catalog: one task in a file of its own, read as a workflow that has but this function.
+"""Reads a function of a catalog: one task in its own file, read as a workflow with only this function.
 
-Called by the compiler. Every check of workflows holds for it as it is, and each place in it is a place in
-the file that was read.
+Called by the compiler. All checks of workflows apply unchanged, and each position is one in the file that
+was read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from iogate.documents.checks import check_workflow
 from iogate.documents.dsl import Workflow
 from iogate.documents.loader import WorkflowDocument
 from iogate.documents.problems import Problem
-from iogate.documents.wording import problems_of
+from iogate.documents.validation_messages import to_problems
 from iogate.documents.yaml.nodes import Node
 from iogate.documents.yaml.reader import read_text
 from iogate.documents.yaml.source import Span
@@ -39,6 +39,6 @@ def read_function(text: str, path: str, name: str) -> tuple[WorkflowDocument | N
     try:
         model = Workflow.model_validate(data)
     except ValidationError as error:
-        return None, [*problems_of(error, root, path, "workflow"), *check_workflow(data, root, path)]
+        return None, [*to_problems(error, root, path, "workflow"), *check_workflow(data, root, path)]
     document = WorkflowDocument(path=path, data=data, root=root, source=reading.source, model=model)
     return document, list(check_workflow(data, root, path))
