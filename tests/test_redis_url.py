@@ -6,6 +6,7 @@ import pytest
 
 from iogate import settings
 from iogate.errors import Misused
+from iogate.security.redaction_patterns import redact_url
 from iogate.settings import redis_url
 
 LONG = (
@@ -30,9 +31,9 @@ def test_a_url_of_sentinels_is_read() -> None:
 
 def test_passwords_are_known_and_masked() -> None:
     assert redis_url.passwords(LONG) == ["p%40ss", "p@ss", "s3cr&t", "s3cr%26t"]
-    masked = redis_url.mask(LONG)
-    assert "app:***@s1" in masked
-    assert "sentinel_password=***" in masked
+    masked = redact_url(LONG)
+    assert "app:[redacted]@s1" in masked
+    assert "sentinel_password=[redacted]" in masked
     assert not any(secret in masked for secret in redis_url.passwords(LONG))
     assert redis_url.passwords("unix:///tmp/a@b:c/s") == []
 

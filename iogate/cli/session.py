@@ -23,8 +23,8 @@ import typer
 from iogate import settings as settings_module
 from iogate.cli.render import Output, Screen, write_stderr
 from iogate.errors import InvalidFiles, Misused, Unreachable
+from iogate.security.redaction_patterns import redact_url
 from iogate.settings import FILE_NAME, Settings
-from iogate.settings.redis_url import mask
 
 if TYPE_CHECKING:
     from iogate.documents.yaml.reader import Reading
@@ -94,7 +94,7 @@ class Session:
 
         url = self.store_url(settings)
         if changes:
-            write_stderr(f"store: {mask(url)}", style="bright_black")
+            write_stderr(f"store: {redact_url(url)}", style="bright_black")
         store = await (
             keys.open_to_change(settings, url, publishes) if changes else keys.open_to_read(settings, url)
         )

@@ -15,7 +15,7 @@ from iogate.engine.state.frame import Frame
 from iogate.engine.tasks.uri_templates import to_json
 from iogate.errors import WorkflowError
 from iogate.expressions.paths import type_name
-from iogate.security import secret_members
+from iogate.security import redaction_patterns
 
 EXCERPT: Final = 1_000
 """Maximum number of characters of a response body that operators see."""
@@ -110,9 +110,9 @@ def _excerpt(body: Any, redact: Callable[[str], str]) -> str:
     if body is None:
         return ""
     if isinstance(body, str):
-        text = secret_members.redact_text(redact(body))
+        text = redaction_patterns.redact_text(redact(body))
     else:
-        text = redact(to_json(secret_members.redact(body)))
+        text = redact(to_json(redaction_patterns.redact(body)))
     return text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…"
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
-HIDDEN: Final = "[redacted]"
+from iogate.security.redaction_patterns import REDACTED
 
 SHORTEST: Final = 4
 """Minimum bytes of a secret. A shorter text is a port or a flag beside one: redacting each "1" would make
@@ -133,7 +133,7 @@ class Redactor:
         parts: list[str] = []
         at = 0
         for begin, end in spans:
-            parts += (text[at:begin], HIDDEN)
+            parts += (text[at:begin], REDACTED)
             at = end
         return "".join((*parts, text[at:]))
 

@@ -26,7 +26,6 @@ _SENTINEL = re.compile(
     r"/(?P<name>[^/?]+)(?:/(?P<db>\d+))?/?(?:\?(?P<query>.*))?"
 )
 _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:\[\],]+)(?::(?P<port>\d{1,5}))?")
-_PASSWORDS = re.compile(r"(//[^/@:]*):[^@/]*@|(password=)[^&]*", re.IGNORECASE)
 
 Host = tuple[str, int]
 
@@ -123,8 +122,3 @@ def username(url: str) -> str:
     """Return the user name in a URL; `default` if there is none."""
     given = re.search(r"//([^/@:]*)(?::[^@/]*)?@", url)
     return unquote(given[1]) if given and given[1] else "default"
-
-
-def mask(url: str) -> str:
-    """Return a URL with its passwords replaced."""
-    return _PASSWORDS.sub(lambda found: f"{found[1]}:***@" if found[1] else f"{found[2]}***", url)

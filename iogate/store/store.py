@@ -10,7 +10,7 @@ import asyncio
 from typing import Any
 
 from iogate.security.keyring import NO_KEYS, Keyring
-from iogate.settings.redis_url import mask
+from iogate.security.redaction_patterns import redact_url
 from iogate.store.connection.connection import Connection, StoreUnavailable, time_ms
 from iogate.store.connection.endpoint import Endpoint
 from iogate.store.connection.memory import Memory
@@ -64,7 +64,7 @@ class Store:
     @property
     def shown_url(self) -> str:
         """URL of the store without its passwords; with the current primary if Sentinels name it."""
-        url = mask(self.url)
+        url = redact_url(self.url)
         return f"{url} ({self.address})" if url.startswith("redis+sentinel:") else url
 
     def intake(self) -> Intake:

@@ -16,9 +16,8 @@ from iogate.cli.processes import keys as opening
 from iogate.errors import WrongStore
 from iogate.security.keyring import Keyring
 from iogate.settings import Settings
-from iogate.settings.redis_url import mask
 from iogate.store import keys
-from iogate.store.embedded.known_stores import ADOPTING, EMBEDDED, FILE, MOST, KnownStores
+from iogate.store.embedded.known_stores import ADOPTING, EMBEDDED, FILE, MOST, KnownStores, stored_name
 from iogate.store.embedded.server import start_embedded
 from iogate.store.integrity import seals
 from iogate.store.integrity.seals import Facts
@@ -107,7 +106,7 @@ async def test_a_store_that_was_made_to_look_older_is_refused_and_not_signed(
         return
     # The command line of a person who follows the hint of an earlier release meets the same refusal.
     with pytest.raises(WrongStore) as caught:
-        await opening.check_older(settings, store, mask(settings.redis_url or ""), embedded=False)
+        await opening.check_older(settings, store, settings.redis_url or "", embedded=False)
     assert caught.value.code == "IOG677"
 
 
@@ -170,6 +169,11 @@ async def test_an_adoption_that_was_interrupted_is_repeated_by_the_machine_that_
     assert await store.was_signed()
     await (await serve(settings, embedded=True)).close()
     assert await store.call("GET", keys.FORMAT) == b"2"
+
+
+def test_names_of_known_stores_are_those_of_earlier_releases() -> None:
+    assert stored_name("redis://u:p@h:1/2", embedded=False) == "redis://u:***@h:1/2"
+    assert stored_name("redis://u:p@h:1/2", embedded=True) == EMBEDDED
 
 
 def test_known_stores_never_go_back_and_are_bounded(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import pytest
 from iogate import __version__
 from iogate.cli import app, render
 from iogate.cli.render import Table
-from iogate.settings import redis_url
 from tests.cli.conftest import Cli
 
 LATER = ("lint", "fmt", "plan", "drift", "history", "diff", "rollback", "export")
@@ -159,11 +158,6 @@ def test_yaml_reads_back_as_it_was(value: dict[str, object]) -> None:
     reading = read_text(render.to_yaml(value), "x")
     assert not reading.problems
     assert reading.data == value
-
-
-def test_a_password_in_a_store_url_is_masked() -> None:
-    assert redis_url.mask("rediss://u:p%40ss@h:1/2") == "rediss://u:***@h:1/2"
-    assert redis_url.mask("unix:///tmp/a@b:c/s") == "unix:///tmp/a@b:c/s"
 
 
 def test_the_app_is_importable_without_running() -> None:

@@ -26,7 +26,7 @@ def test_commands_that_need_a_store_say_how_to_get_one(cli: Cli) -> None:
 def test_a_store_out_of_reach_exits_6_without_its_password(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IOGATE_REDIS_URL", "redis://:hunter2@127.0.0.1:1/0")
     ran = cli("enable", "a/b", code=6)
-    assert ran.err.startswith("store: redis://:***@127.0.0.1:1/0\n")
+    assert ran.err.startswith("store: redis://:[redacted]@127.0.0.1:1/0\n")
     assert "hunter2" not in ran.err
 
 
@@ -464,7 +464,7 @@ def test_the_store_has_one_spelling(live: Cli, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("redis://gateway:hush@store:6379/1", "redis://gateway:***@store:6379/1"),
+        ("redis://gateway:hush@store:6379/1", "redis://gateway:[redacted]@store:6379/1"),
         ("unix:///run/store.sock", "unix:///run/store.sock"),
         ("redis+sentinel://s1,s2/orders", "redis+sentinel://s1,s2/orders ("),
     ],

@@ -71,7 +71,7 @@ async def test_response_carries_request_status_headers_and_content_but_no_secret
     )
     output = (await do(effects, call)).output
     assert output["request"]["method"] == "get"
-    assert output["request"]["uri"] == f"{url}?page=2&api_key=***"
+    assert output["request"]["uri"] == f"{url}?page=2&api_key=[redacted]"
     assert output["request"]["headers"]["X-Kind"] == "test"
     assert (output["statusCode"], output["content"]) == (201, [1])
     assert output["headers"]["X-Seen"] == "yes"

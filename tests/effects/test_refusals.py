@@ -14,7 +14,8 @@ from iogate.effects import Effects
 from iogate.effects.http.responses import REFUSAL_BYTES
 from iogate.engine.errors import EXCERPT, strip_extensions, to_caught, to_stored
 from iogate.errors import for_operators
-from iogate.security.redaction import HIDDEN, Redactor
+from iogate.security.redaction import Redactor
+from iogate.security.redaction_patterns import REDACTED
 from iogate.settings import Settings
 from tests.effects.conftest import Site, do, get
 
@@ -80,8 +81,8 @@ async def test_a_secret_is_hidden_wherever_the_body_is_cut(site: Site, before: i
     async with Effects(settings=Settings(), redactor=lambda: Redactor([SECRET])) as effects:
         body = (await refused(effects, url))["body"]
     assert "swo" not in body
-    assert HIDDEN in body
-    assert len(body) <= REFUSAL_BYTES + len(HIDDEN)
+    assert REDACTED in body
+    assert len(body) <= REFUSAL_BYTES + len(REDACTED)
 
 
 async def test_a_connection_serves_on_behind_a_refusal(site: Site, effects: Effects) -> None:
@@ -148,7 +149,7 @@ async def test_a_workflow_branches_on_a_field_of_the_body(site: Site, tmp_path: 
         ('{"why":"no","access_token":"abc', '{"why":"no","access_token":[redacted]'),
         ("why=no&password=abc&n=1", "why=no&password=[redacted]&n=1"),
         ("Authorization: Bearer abc\nbye", "Authorization: [redacted]\nbye"),
-        (f"it was {SECRET}.", f"it was {HIDDEN}."),
+        (f"it was {SECRET}.", f"it was {REDACTED}."),
         ("x" * (EXCERPT - 5) + SECRET, "x" * (EXCERPT - 5) + "[red…"),
         ({"a": ["ü" * 2 * EXCERPT]}, '{"a":["' + "ü" * (EXCERPT - 8) + "…"),
     ],

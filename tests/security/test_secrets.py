@@ -17,7 +17,8 @@ import pytest
 
 from iogate import logs
 from iogate.errors import WorkflowError
-from iogate.security.redaction import HIDDEN, Redactor, disguises
+from iogate.security.redaction import Redactor, disguises
+from iogate.security.redaction_patterns import REDACTED
 from iogate.store import keys
 from iogate.worker.secrets.redaction import Redaction
 from tests.worker.site import decoded, until, workflow
@@ -128,7 +129,7 @@ def test_a_text_is_redacted_before_it_is_cut(length: int) -> None:
         partial = (secret + "." * 1500)[distance:]
         shown = redactor.tail(partial, 1000 + length, partial=True)
         assert not any(secret[-left:] in shown for left in range(4, 41)), shown
-    assert redactor.tail(f"{secret}.", 1000) == f"{HIDDEN}."
+    assert redactor.tail(f"{secret}.", 1000) == f"{REDACTED}."
 
 
 def test_a_cut_never_goes_through_a_secret() -> None:
@@ -137,7 +138,7 @@ def test_a_cut_never_goes_through_a_secret() -> None:
     for at in range(len(text)):
         clean, rest = redactor.split(text, at)
         whole = clean + redactor.text(rest)
-        assert whole == f"one {HIDDEN} two"
+        assert whole == f"one {REDACTED} two"
         assert "sw0r" not in clean
         assert "h-42" not in clean
 
@@ -147,7 +148,7 @@ def test_each_long_line_of_a_secret_is_a_secret(line: str) -> None:
     redactor = Redactor([KEY_TEXT])
     for text in (line, json.dumps(line)[1:-1], base64.b64encode(line.encode()).decode(), f"+ k={line}\n"):
         assert line not in redactor.text(f"before {text} after")
-        assert HIDDEN in redactor.text(f"before {text} after")
+        assert REDACTED in redactor.text(f"before {text} after")
     assert redactor.text("short") == "short"
 
 
@@ -168,7 +169,7 @@ def test_a_secret_is_hidden_in_any_letter_case_and_shell_quoting(secret: str) ->
 
 def test_a_secret_with_escapes_that_a_shell_has_interpreted_is_redacted() -> None:
     """The `echo` of dash writes a line break for a backslash and an n."""
-    assert Redactor([r"one\ntwo\tthree\\x"]).text("a one\ntwo\tthree\\x b") == f"a {HIDDEN} b"
+    assert Redactor([r"one\ntwo\tthree\\x"]).text("a one\ntwo\tthree\\x b") == f"a {REDACTED} b"
 
 
 async def test_a_raised_error_is_redacted_before_a_workflow_catches_it(
@@ -197,7 +198,7 @@ def test_a_dump_of_a_secret_is_hidden(secret: str) -> None:
         shown = [raw.hex(" "), raw.hex(":"), raw.hex(" ", -2), raw.hex(":").upper(), od]
         shown += ["".join(f"{escape}{octet}" for octet in octets) for escape in ("%", "\\x")]
         for text in shown:
-            assert HIDDEN in redactor.text(text), text
+            assert REDACTED in redactor.text(text), text
             assert octets[1] + octets[2] not in "".join(filter(str.isalnum, redactor.text(text))), text
 
 

@@ -12,7 +12,7 @@ from iogate.cli.apis import credentials, examples
 from iogate.cli.apis.api_commands import local_auth
 from iogate.cli.apis.examples import Example
 from iogate.cli.render import Table
-from iogate.settings.redis_url import mask
+from iogate.security.redaction_patterns import redact_url
 
 if TYPE_CHECKING:
     from iogate.cli.documents.bundle import CheckResult
@@ -98,7 +98,7 @@ def parts(
     head = [
         "",
         f"revision  {revision if revision is not None else 'none yet'}",
-        f"store     {mask(store)}",
+        f"store     {redact_url(store)}",
         f"URL       {url}",
         *([] if events is None else [f"events    {url}/v1/events ({events})"]),
         "",

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iogate.errors import Unreachable, WrongStore
-from iogate.settings.redis_url import mask
-from iogate.store.embedded.known_stores import ADOPTING, EMBEDDED, KnownStores
+from iogate.security.redaction_patterns import redact_url
+from iogate.store.embedded.known_stores import ADOPTING, KnownStores, stored_name
 from iogate.store.keys import FORMAT_NUMBER
 
 if TYPE_CHECKING:
@@ -81,12 +81,12 @@ async def open_to_serve(
         finally:
             await store.close()
     known = KnownStores(settings.data_dir)
-    name = EMBEDDED if embedded else mask(url)
+    name = stored_name(url, embedded=embedded)
     try:
         store = await open_store(url, client_name="iogate-parent", keyring=ring, replicas=settings.confirming)
     except WrongStore as error:
         if error.code == store_format.TOO_OLD and known.format_number(name) > ADOPTING:
-            raise store_format.set_back(mask(url)) from None
+            raise store_format.set_back(redact_url(url)) from None
         raise
     # A read-only folder must not prevent the use of an external store.
     with contextlib.suppress(*(() if embedded else (OSError, Unreachable))):
@@ -113,7 +113,7 @@ async def check_older(settings: Settings, store: Store, url: str, *, embedded: b
     """
     from iogate.store.integrity import store_format
 
-    known = KnownStores(settings.data_dir).format_number(EMBEDDED if embedded else mask(url))
+    known = KnownStores(settings.data_dir).format_number(stored_name(url, embedded=embedded))
     if known > ADOPTING or (known < ADOPTING and await store.was_signed()):
         raise store_format.set_back(store.address)
 
@@ -124,7 +124,7 @@ async def sign_all(
     """Sign all data in the store, and record that this machine has done so."""
     from iogate.store.integrity.adoption import adopt
 
-    known, name = KnownStores(settings.data_dir), EMBEDDED if embedded else mask(url)
+    known, name = KnownStores(settings.data_dir), stored_name(url, embedded=embedded)
     known.remember(name, ADOPTING)
     found = await adopt(store, lambda done, total: say(f"  {done} of about {total} keys checked"))
     known.remember(name, FORMAT_NUMBER)

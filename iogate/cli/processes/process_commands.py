@@ -229,9 +229,10 @@ class _Parent:
         )
 
     def _store_name(self, url: str) -> str:
-        from iogate.settings.redis_url import mask
+        from iogate.security.redaction_patterns import redact_url
 
-        return mask(url) + ("" if self.settings.redis_url else f" (embedded in {self.settings.data_dir})")
+        where = "" if self.settings.redis_url else f" (embedded in {self.settings.data_dir})"
+        return redact_url(url) + where
 
     async def _apply(self, store: Store) -> int | None:
         """Publish the files before the first call; return the number of the live revision."""

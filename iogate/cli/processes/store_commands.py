@@ -95,11 +95,11 @@ async def adopt(
 
     from iogate.cli.processes import keys
     from iogate.cli.render import write_stderr
-    from iogate.settings.redis_url import mask
+    from iogate.security.redaction_patterns import redact_url
 
     settings = session.settings()
     async with _store_url(session, settings) as url:
-        write_stderr(f"store: {mask(url)}", style="bright_black")
+        write_stderr(f"store: {redact_url(url)}", style="bright_black")
         embedded = settings.redis_url is None
         store = await keys.open_to_adopt(settings, url)
         try:

@@ -18,6 +18,7 @@ from yarl import URL
 import iogate
 from iogate.effects.http import multipart, urls
 from iogate.errors import WorkflowError
+from iogate.security.redaction_patterns import may_be_secret, redact_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,10 +32,6 @@ FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection",
 KEPT_ACROSS_ORIGINS: Final = frozenset(
     {"accept", "accept-encoding", "accept-language", "content-type", "user-agent", "idempotency-key"}
 )
-SECRET_NAME: Final = re.compile(
-    r"auth|cookie|token|secret|passw|signature|credential|session|api.?key", re.IGNORECASE
-)
-"""Names of headers and query parameters whose values a `response` output omits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +56,12 @@ class Request:
 
     def shown(self) -> dict[str, Any]:
         """Return the request for a `response` output, without values that may be secrets."""
-        query = [(n, "***" if SECRET_NAME.search(n) else v) for n, v in self.url.query.items()]
-        url = self.url.with_user(None).with_fragment(None)
+        url = str(self.url.with_user(None).with_query(None).with_fragment(None))
+        query = self.url.raw_query_string
         return {
             "method": self.method.lower(),
-            "uri": str(url.with_query(query) if query else url),
-            "headers": {n: v for n, v in self.headers.items() if not SECRET_NAME.search(n)},
+            "uri": f"{url}?{redact_query(query)}" if query else url,
+            "headers": {n: v for n, v in self.headers.items() if not may_be_secret(n)},
         }
 
 

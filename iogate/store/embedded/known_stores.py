@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from iogate.security.redaction_patterns import redact_url
 from iogate.store.embedded import data_folder
 
 FILE: Final = "known_stores"
@@ -21,6 +22,11 @@ ADOPTING: Final = 1
 """Format number of a store whose adoption has begun and may be repeated."""
 MOST = 64
 _MOST_BYTES = 256 * 1024
+
+
+def stored_name(url: str, *, embedded: bool) -> str:
+    """Return the name of a store in the file, without passwords; it is the same in all releases."""
+    return EMBEDDED if embedded else redact_url(url, "***")
 
 
 class KnownStores:

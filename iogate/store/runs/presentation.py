@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from iogate.security.secret_members import redact
+from iogate.security.redaction_patterns import redact
 
 if TYPE_CHECKING:
     from iogate.store.runs.views import RunView, Summary, TaskView

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from iogate.cli.render import to_yaml
 from iogate.engine.state.frame import Frame
 from iogate.engine.state.run_state import State
-from iogate.security.secret_members import redact
+from iogate.security.redaction_patterns import redact
 from iogate.worker.runs.codec import BIG, CHECKED, LEVELS, Codec, Delta, TooDeep, encode_data
 from tests.examples import examples
 

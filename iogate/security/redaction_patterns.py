@@ -1,0 +1,78 @@
+"""Redaction by pattern: values with names of secrets, such as `password`, and passwords in URLs.
+
+Called for inputs of runs, bodies of error responses, requests in outputs, and the URL of the store. Pure. The
+redaction of members is a second line of defence: credentials of iogate itself are never stored. Known secrets
+are redacted by `redaction`, and literal secrets in lines of documents by `documents.yaml.masking`, which
+keeps the columns.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+from urllib.parse import unquote_plus
+
+REDACTED: Final = "[redacted]"
+"""The placeholder of each secret in logs, errors, outputs and responses."""
+
+_SECRET: Final = re.compile(
+    r"pass(?:word|wd|phrase|code)?|pwd|secrets?|.*tokens?|api_?keys?|.*_secret|.*_password|access_?keys?"
+    r"|private_?keys?|client_?secret|authorization|proxy_?authorization|(?:set_)?cookies?|credentials?"
+    r"|signature|x_hub_signature.*|session(?:_?id)?|sid|jwt|bearer|otp|pin|cvv|cvc|.*_api_?key|.*_key_secret",
+    re.IGNORECASE,
+)
+_PAIR: Final = re.compile(
+    r"""(?<![\w.-])(?P<start>(?P<name>[A-Za-z][\w.-]{1,63})["']?\s{0,8}[:=]\s{0,8})"""
+    r"""(?:"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\n&;,<>}]+)"""
+)
+"""A member and its value, in text such as a form, a header or incomplete JSON."""
+_WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[-.\s]+")
+_SECRET_PART: Final = re.compile(
+    r"auth|cookie|token|secret|passw|signature|credential|session|api.?key", re.IGNORECASE
+)
+_URL_PASSWORD: Final = re.compile(r"(//[^/@:]*:)[^@/]*(?=@)|(password=)[^&]*", re.IGNORECASE)
+
+
+def is_secret(name: str) -> bool:
+    """Tell whether a member of this name probably holds a secret."""
+    return _SECRET.fullmatch(_WORDS.sub("_", name)) is not None
+
+
+def may_be_secret(name: str) -> bool:
+    """Tell whether a header or query parameter may hold a secret: stricter than `is_secret`.
+
+    Requests are shown for diagnosis only, so one value too many may be missing.
+    """
+    return _SECRET_PART.search(name) is not None
+
+
+def redact(value: Any) -> Any:
+    """Return a copy with `[redacted]` as the value of each member that looks like a secret, at any depth."""
+    match value:
+        case dict():
+            return {
+                name: REDACTED if item not in (None, "") and is_secret(name) else redact(item)
+                for name, item in value.items()
+            }
+        case list():
+            return [redact(item) for item in value]
+        case _:
+            return value
+
+
+def redact_text(text: str) -> str:
+    """Return the text with `[redacted]` as the value of each member that looks like a secret."""
+    return _PAIR.sub(lambda found: found["start"] + REDACTED if is_secret(found["name"]) else found[0], text)
+
+
+def redact_query(query: str) -> str:
+    """Return the encoded query of a URL with `[redacted]` as each value that may be secret."""
+    return "&".join(
+        f"{name}={REDACTED}" if value and may_be_secret(unquote_plus(name)) else name + equals + value
+        for name, equals, value in (pair.partition("=") for pair in query.split("&"))
+    )
+
+
+def redact_url(url: str, placeholder: str = REDACTED) -> str:
+    """Return a URL with the placeholder as its password and as the value of each `password=` in its query."""
+    return _URL_PASSWORD.sub(lambda found: (found[1] or found[2]) + placeholder, url)
