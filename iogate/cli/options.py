@@ -85,7 +85,7 @@ def read_json(text: str, option: str, example: str) -> Any:
             raise NotFound(f"{option} @{where}: no such file") from None
         except OSError as error:
             raise Misused(f"{option} @{where}: cannot be read: {error}") from None
-    from iogate.effects import values
+    from iogate.effects import json_values
 
     try:
         data.decode()
@@ -96,7 +96,7 @@ def read_json(text: str, option: str, example: str) -> Any:
             hint="convert it to UTF-8, for example with `iconv -f LATIN1 -t UTF-8`",
         ) from None
     try:
-        return values.parse(data)
+        return json_values.parse(data)
     except ValueError as error:
         hint = "" if where != option else f"give JSON, for example {example}, or @FILE, or -"
         raise Misused(f"{where}: not JSON: {error}", hint=hint) from None

@@ -25,7 +25,7 @@ from iogate.compiler.revision import Bundle
 from iogate.compiler.workflows import precedence
 from iogate.documents.problems import render_all
 from iogate.effects import EffectContext, Effects
-from iogate.effects.fetching import fetcher
+from iogate.effects.document_fetcher import make_fetcher
 from iogate.errors import InvalidFiles, NotFound, StillRunning
 from iogate.settings import Settings
 from iogate.testing.clock import FakeClock
@@ -63,7 +63,7 @@ class Harness:
             settings,
             root=root,
             functions=functions,
-            fetch=lock.load(root).guard(fetcher(settings, root)),
+            fetch=lock.load(root).guard(make_fetcher(settings, root)),
         )
         if compiled.bundle is None:
             raise InvalidFiles(render_all(compiled.errors, read.sources))

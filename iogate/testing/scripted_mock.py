@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from iogate.effects.http.request import Request, build
+from iogate.effects.http.request import Request, build_request
 from iogate.engine.commands import CallHttp, Perform, StartChild
 from iogate.errors import WorkflowError
 from iogate.testing.comparison import differences, shown
@@ -66,7 +66,7 @@ def _unlike(at: str, expected: RequestExpectation, asked: Perform | StartChild) 
         return [f"{at}: expectRequest is for tasks that call http"]
     call = asked.effect
     try:
-        request = build(call, idempotency_key=asked.idempotency_key)
+        request = build_request(call, idempotency_key=asked.idempotency_key)
     except WorkflowError as error:
         return [f"{at}: cannot be sent: {error.detail}"]
     found: list[str] = []

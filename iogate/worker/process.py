@@ -20,7 +20,7 @@ from pathlib import Path
 from redis import RedisError
 
 from iogate import functions
-from iogate.effects.perform import Effects
+from iogate.effects.dispatcher import Effects
 from iogate.errors import Misused
 from iogate.security.keyring import Keyring, missing
 from iogate.settings import Settings

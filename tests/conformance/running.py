@@ -20,7 +20,7 @@ from iogate import documents, functions
 from iogate.compiler.compile import compile_documents
 from iogate.documents.problems import render_all
 from iogate.documents.yaml.reader import read_bytes
-from iogate.effects.fetching import fetcher
+from iogate.effects.document_fetcher import make_fetcher
 from iogate.errors import for_operators
 from iogate.settings import Settings
 from iogate.testing import Arrival, Harness, Outcome, differences
@@ -119,7 +119,11 @@ def load(
     registry = functions.load(settings.functions, root)
     read = documents.load(root, [file, *others])
     made = compile_documents(
-        read, settings, root=root, functions=registry, fetch=fetcher(settings, root, values=secrets or {})
+        read,
+        settings,
+        root=root,
+        functions=registry,
+        fetch=make_fetcher(settings, root, values=secrets or {}),
     )
     if made.bundle is None:
         return render_all(made.errors, read.sources)

@@ -9,7 +9,7 @@ import pytest
 from yarl import URL
 
 from iogate.effects import Effects
-from iogate.effects.http.addresses import AddressPolicy, Forbidden, Trust
+from iogate.effects.http.addresses import AddressPolicy, ForbiddenAddress, Trust
 from iogate.engine.commands import Authentication, CallHttp
 from iogate.settings import Settings
 from tests.effects.conftest import KEY, Site, do, failure, get
@@ -96,7 +96,7 @@ async def test_no_spelling_of_loopback_passes_the_wildcard(
 @pytest.mark.parametrize("trust", list(Trust))
 async def test_link_local_and_metadata_addresses_are_never_reached(url: str, trust: Trust) -> None:
     listed = policy("*", "169.254.169.254", "fe80::1", "fd00:ec2::254", "0.0.0.0/0", "::/0")
-    with pytest.raises(Forbidden, match=r"a link-local or metadata address; no call may reach it$"):
+    with pytest.raises(ForbiddenAddress, match=r"a link-local or metadata address; no call may reach it$"):
         await listed.admit(URL(url), trust)
 
 
@@ -154,7 +154,7 @@ async def test_allow_hosts_lists_names_addresses_networks_and_patterns(
 ) -> None:
     try:
         await policy(entry).admit(URL(f"http://{host}/"), Trust.COMPUTED)
-    except Forbidden:
+    except ForbiddenAddress:
         assert not admitted
     else:
         assert admitted

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from iogate.effects import Effects
-from iogate.effects.processes import sweeping
+from iogate.effects.processes import container_cleanup
 from iogate.engine.commands import RunContainer
 from iogate.settings import Settings
 from tests.effects.conftest import KEY, do, failure, until, written
@@ -141,7 +141,7 @@ async def test_lifetime_says_whether_it_is_removed(
 async def test_one_that_is_removed_eventually_goes_when_its_time_has_come(
     effects: Effects, daemon: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweeping, "SHORTEST_S", 0.05)
+    monkeypatch.setattr(container_cleanup, "MIN_DELAY_S", 0.05)
     await do(effects, container("true", cleanup="eventually", keep_s=0.6))
     assert there(daemon) == ["n-1.ns-t"]
     await until(lambda: not there(daemon))
@@ -153,7 +153,7 @@ async def test_the_next_worker_removes_what_a_dead_one_left(
     await do(effects, container("true", cleanup="eventually", keep_s=0.3))
     await effects.close()
     assert there(daemon) == ["n-1.ns-t"]
-    monkeypatch.setattr(sweeping, "FIRST_S", 0.4)
+    monkeypatch.setattr(container_cleanup, "FIRST_DELAY_S", 0.4)
     async with Effects(settings=Settings(allow_run=("container",))):
         await until(lambda: not there(daemon))
 

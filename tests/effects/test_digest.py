@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from iogate.effects import Effects
-from iogate.effects.authentication.digest import Session, challenges, session, stale
+from iogate.effects.authentication.digest import Session, is_stale, open_session, parse_challenges
 from iogate.effects.authentication.policies import Digest
 from iogate.engine.commands import Authentication
 from tests.effects.conftest import Site, do, get
@@ -35,14 +35,14 @@ def test_the_example_of_rfc_7616_is_answered_as_it_says(algorithm: str, response
         userhash=False,
         cnonce="f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
     )
-    assert made.answer("GET", "/dir/index.html") == (
+    assert made.authorize("GET", "/dir/index.html") == (
         'Digest username="Mufasa", realm="http-auth@example.org", '
         'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", uri="/dir/index.html", '
         f'response="{response}", algorithm={algorithm}, '
         'opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS", '
         'cnonce="f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ", qop=auth, nc=00000001'
     )
-    assert "nc=00000002" in made.answer("GET", "/dir/index.html")
+    assert "nc=00000002" in made.authorize("GET", "/dir/index.html")
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,10 @@ def test_the_example_of_rfc_7616_is_answered_as_it_says(algorithm: str, response
 def test_challenges_are_read_however_they_are_joined(
     headers: list[str], read: list[tuple[str, dict[str, str]]]
 ) -> None:
-    found = [(each.scheme, each.parameters) for each in challenges(headers)]
+    found = [(each.scheme, each.parameters) for each in parse_challenges(headers)]
     if "broken" in str(headers):
         assert found[0][0] == "digest"
-        assert session(MUFASA, challenges(headers)) is None
+        assert open_session(MUFASA, parse_challenges(headers)) is None
     else:
         assert found == read
 
@@ -91,7 +91,7 @@ def test_challenges_are_read_however_they_are_joined(
     ],
 )
 def test_the_first_challenge_that_can_be_answered_is(header: str, algorithm: str) -> None:
-    made = session(MUFASA, challenges([header]))
+    made = open_session(MUFASA, parse_challenges([header]))
     assert made is not None
     assert made.algorithm == algorithm
 
@@ -107,19 +107,19 @@ def test_the_first_challenge_that_can_be_answered_is(header: str, algorithm: str
     ],
 )
 def test_a_challenge_that_cannot_be_answered_is_left(header: str) -> None:
-    assert session(MUFASA, challenges([header])) is None
+    assert open_session(MUFASA, parse_challenges([header])) is None
 
 
 def test_only_a_stale_nonce_is_worth_another_answer() -> None:
-    assert stale(challenges(['Digest realm="r", nonce="n", stale=TRUE']))
-    assert not stale(challenges(['Digest realm="r", nonce="n", stale=false', 'Basic stale="true"']))
+    assert is_stale(parse_challenges(['Digest realm="r", nonce="n", stale=TRUE']))
+    assert not is_stale(parse_challenges(['Digest realm="r", nonce="n", stale=false', 'Basic stale="true"']))
 
 
 def test_names_are_sent_as_the_standard_wants_them() -> None:
     def who(policy: Digest, more: str = "") -> str:
-        made = session(policy, challenges(['Digest realm="r", nonce="n", qop="auth"' + more]))
+        made = open_session(policy, parse_challenges(['Digest realm="r", nonce="n", qop="auth"' + more]))
         assert made is not None
-        found = re.search(r"username\*?=[^,]+", made.answer("GET", "/"))
+        found = re.search(r"username\*?=[^,]+", made.authorize("GET", "/"))
         assert found is not None
         return found[0]
 
@@ -130,7 +130,7 @@ def test_names_are_sent_as_the_standard_wants_them() -> None:
 
 
 def test_no_password_is_in_what_a_log_would_show() -> None:
-    made = session(MUFASA, challenges(['Digest realm="r", nonce="n"']))
+    made = open_session(MUFASA, parse_challenges(['Digest realm="r", nonce="n"']))
     assert "Circle" not in repr(made)
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from iogate.effects import Effects
-from iogate.effects.processes import languages
+from iogate.effects.processes import interpreters
 from iogate.engine.commands import RunProcess
 from tests.effects.conftest import do, failure, written
 
-needs_node = pytest.mark.skipif(languages.javascript() is None, reason="nothing here runs JavaScript")
+needs_node = pytest.mark.skipif(interpreters.find_javascript() is None, reason="nothing here runs JavaScript")
 
 
 def script(code: str, **run: str) -> RunProcess:
@@ -53,7 +53,7 @@ def test_what_a_script_says_tells_its_kind(
     monkeypatch.setenv("PATH", str(tmp_path))
     runtime = tmp_path / "node"
     runtime.touch(mode=0o755)
-    found = languages.interpreter("javascript", code, python="python")
+    found = interpreters.find_interpreter("javascript", code, python="python")
     assert found is not None
     assert (found.argv, found.suffix) == ((str(runtime),), suffix)
 

@@ -14,7 +14,7 @@ from iogate.compiler.openapi import Body, Operation, find
 from iogate.compiler.resources.sources import plain_data
 from iogate.compiler.revision import resource_uri
 from iogate.effects import EffectContext, Effects
-from iogate.effects.openapi import loading
+from iogate.effects.openapi import document_cache
 from iogate.engine.commands import Authentication, CallOpenApi
 from iogate.settings import Settings
 from tests.effects.conftest import Site, do, failure
@@ -44,7 +44,7 @@ async def test_a_document_of_the_network_is_read_once_for_a_while(
         assert (await do(effects, call)).output == "pong"
         assert (await do(effects, call)).output == "pong"
         assert [seen.path for seen in site.seen] == ["/api.json", "/v1/ping", "/v1/ping"]
-        monkeypatch.setattr(loading, "KEPT_S", 0.0)
+        monkeypatch.setattr(document_cache, "MAX_AGE_S", 0.0)
         assert (await do(effects, call)).output == "pong"
         assert site.seen[-2].path == "/api.json"
 
@@ -59,7 +59,7 @@ async def test_a_document_is_read_beside_the_other_runs_and_no_large_one_is(
         readers.append(threading.current_thread())
         return plain_data(text, name)
 
-    monkeypatch.setattr(loading, "plain_data", reading)
+    monkeypatch.setattr(document_cache, "plain_data", reading)
     site.answer("/api.json", text=json.dumps(document("/v1")))
     site.answer("/v1/ping", text="pong")
     site.answer("/large.json", text=json.dumps(document("/v1")) + " " * 5 * 2**20)

@@ -108,7 +108,7 @@ async def test_a_script_is_read_from_the_revision() -> None:
 
 
 async def test_a_script_waits_for_a_store_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iogate.effects.perform.STORE_RETRY_S", 0)
+    monkeypatch.setattr("iogate.effects.dispatcher.STORE_RETRY_S", 0)
     answers: list[bytes | Unreachable] = [Unreachable("away"), Unreachable("away"), b"print('back')"]
 
     async def stored(_: EffectContext, __: str) -> bytes:

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from iogate.effects import Effects
-from iogate.effects.http.responses import REFUSAL_BYTES
+from iogate.effects.http.responses import MAX_ERROR_BODY
 from iogate.engine.errors import EXCERPT, strip_extensions, to_caught, to_stored
 from iogate.errors import for_operators
 from iogate.security.redaction import Redactor
@@ -51,8 +51,8 @@ JSON = "application/json"
         ("text/plain", b"no stock", "no stock"),
         ("text/html", "<p>für</p>".encode(), "<p>für</p>"),
         ("image/png", b"\x89PNG", None),
-        (JSON, b'{"a":"' + b"x" * REFUSAL_BYTES + b'"}', '{"a":"' + "x" * (REFUSAL_BYTES - 6)),
-        ("text/plain", b"x" * 1_000_000, "x" * REFUSAL_BYTES),
+        (JSON, b'{"a":"' + b"x" * MAX_ERROR_BODY + b'"}', '{"a":"' + "x" * (MAX_ERROR_BODY - 6)),
+        ("text/plain", b"x" * 1_000_000, "x" * MAX_ERROR_BODY),
         ("image/png", b"x" * 1_000_000, None),
     ],
 )
@@ -69,20 +69,20 @@ async def test_a_compressed_body_is_read_and_a_bomb_is_cut(site: Site, effects: 
     assert (await refused(effects, url))["body"] == {"code": 1}
     url = site.answer("/b", status=400, body=gzip.compress(b"0" * 50_000_000), headers=packed)
     body = (await refused(effects, url))["body"]
-    assert body is None or len(body) <= REFUSAL_BYTES
+    assert body is None or len(body) <= MAX_ERROR_BODY
     url = site.answer("/c", status=400, body=b"no gzip", headers=packed)
     assert (await refused(effects, url))["body"] is None
 
 
-@pytest.mark.parametrize("before", [0, 100, REFUSAL_BYTES - 10, REFUSAL_BYTES - 3])
+@pytest.mark.parametrize("before", [0, 100, MAX_ERROR_BODY - 10, MAX_ERROR_BODY - 3])
 async def test_a_secret_is_hidden_wherever_the_body_is_cut(site: Site, before: int) -> None:
-    text = "x" * before + SECRET + "y" * 2 * REFUSAL_BYTES
+    text = "x" * before + SECRET + "y" * 2 * MAX_ERROR_BODY
     url = site.answer("/a", status=500, body=text.encode(), content_type="text/plain")
     async with Effects(settings=Settings(), redactor=lambda: Redactor([SECRET])) as effects:
         body = (await refused(effects, url))["body"]
     assert "swo" not in body
     assert REDACTED in body
-    assert len(body) <= REFUSAL_BYTES + len(REDACTED)
+    assert len(body) <= MAX_ERROR_BODY + len(REDACTED)
 
 
 async def test_a_connection_serves_on_behind_a_refusal(site: Site, effects: Effects) -> None:

@@ -9,7 +9,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from yarl import URL
 
-from iogate.effects.http.addresses import AddressPolicy, Forbidden, Trust, carried, is_public, unwrap
+from iogate.effects.http.addresses import (
+    AddressPolicy,
+    ForbiddenAddress,
+    Trust,
+    is_public,
+    reachable_addresses,
+    unwrap_ipv4,
+)
 
 SPECIAL_V4 = [
     ip_network(text)
@@ -86,33 +93,33 @@ def locally_translated(inner: IPv4Address) -> list[IPv6Address]:
 def test_no_spelling_of_a_special_address_is_public(inner: IPv4Address) -> None:
     assert not is_public(inner)
     for outer in embeddings(inner):
-        assert not is_public(unwrap(outer)), outer
+        assert not is_public(unwrap_ipv4(outer)), outer
 
 
 @given(special_v6)
 @example(IPv6Address("fec0::1"))
 @example(IPv6Address("64:ff9b:1::8.8.8.8"))
 def test_special_ranges_of_ipv6_are_not_public(address: IPv6Address) -> None:
-    assert not is_public(unwrap(address))
+    assert not is_public(unwrap_ipv4(address))
 
 
 @given(public_v4)
 def test_public_addresses_are_public_and_so_is_each_spelling(inner: IPv4Address) -> None:
     assert is_public(inner)
-    assert all(unwrap(outer) == inner for outer in embeddings(inner) if int(inner) > 1)
+    assert all(unwrap_ipv4(outer) == inner for outer in embeddings(inner) if int(inner) > 1)
 
 
 @given(st.ip_addresses(network="2400::/6"))
 def test_global_unicast_of_ipv6_is_public(address: IPv6Address) -> None:
-    assert is_public(unwrap(address))
-    assert carried(address) == (address,)
+    assert is_public(unwrap_ipv4(address))
+    assert reachable_addresses(address) == (address,)
 
 
 @given(st.ip_addresses(v=4))
 def test_a_translator_of_a_local_prefix_is_seen_through(inner: IPv4Address) -> None:
     for outer in locally_translated(inner):
         assert outer in IPv6Network("64:ff9b:1::/48")
-        assert inner in carried(outer)
+        assert inner in reachable_addresses(outer)
 
 
 @given(st.ip_addresses(v=4), st.ip_addresses(v=4), st.integers(0, 0xFFFFFFFF))
@@ -120,7 +127,7 @@ def test_both_ends_of_a_tunnel_of_teredo_are_seen(
     server: IPv4Address, client: IPv4Address, rest: int
 ) -> None:
     outer = IPv6Address(0x20010000 << 96 | int(server) << 64 | rest << 32 | int(client) ^ 0xFFFFFFFF)
-    assert carried(outer) == (outer, server, client)
+    assert reachable_addresses(outer) == (outer, server, client)
 
 
 @pytest.mark.parametrize("trust", list(Trust))
@@ -131,7 +138,7 @@ async def test_no_way_around_leads_to_metadata(inner: str, trust: Trust) -> None
     assert isinstance(address, IPv4Address)
     assert address in IPv4Network(f"{inner}/32")
     for outer in (*embeddings(address), *locally_translated(address)):
-        with pytest.raises(Forbidden, match="a link-local or metadata address; no call may reach it"):
+        with pytest.raises(ForbiddenAddress, match="a link-local or metadata address; no call may reach it"):
             await policy.admit(URL(f"http://[{outer}]/"), trust)
 
 
@@ -139,5 +146,5 @@ async def test_no_way_around_leads_to_metadata(inner: str, trust: Trust) -> None
 async def test_a_redirect_does_not_lead_into_a_special_range(host: str) -> None:
     policy = AddressPolicy(allow_hosts=["*"], redis_url=None)
     bracketed = f"[{host}]" if ":" in host else host
-    with pytest.raises(Forbidden, match="which is not a public address"):
+    with pytest.raises(ForbiddenAddress, match="which is not a public address"):
         await policy.admit(URL(f"http://{bracketed}/"), Trust.REDIRECTED)

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from iogate.effects import Effects
 from iogate.effects.authentication import policies
-from iogate.effects.authentication.tokens import Tokens
+from iogate.effects.authentication.token_cache import TokenCache
 from iogate.effects.http.failures import CallFailed
 from iogate.effects.http.transport import Transport
 from iogate.engine.commands import Authentication, Performed
@@ -57,7 +57,7 @@ class Issuer:
 
     def policy(self, **more: Any) -> policies.OAuth:
         members = {"authority": self.site.url, "grant": "client_credentials", "client": CLIENT, **more}
-        read = policies.read(Authentication(scheme="oauth2", parameters=members))
+        read = policies.parse_policy(Authentication(scheme="oauth2", parameters=members))
         assert isinstance(read, policies.OAuth)
         return read
 
@@ -77,13 +77,13 @@ def time() -> Time:
 
 
 @pytest.fixture
-async def tokens(time: Time) -> AsyncIterator[Tokens]:
+async def tokens(time: Time) -> AsyncIterator[TokenCache]:
     transport = Transport()
-    yield Tokens(transport, clock=time)
+    yield TokenCache(transport, clock=time)
     await transport.close()
 
 
-async def values(tokens: Tokens, policy: policies.OAuth) -> str:
+async def values(tokens: TokenCache, policy: policies.OAuth) -> str:
     return (await tokens.get(policy))[0].value
 
 
@@ -91,7 +91,7 @@ async def values(tokens: Tokens, policy: policies.OAuth) -> str:
     ("life", "kept_s"), [(3600, 3570), ("3600", 3570), (100, 90), (0, 0), (None, 270), (True, 270)]
 )
 async def test_a_token_is_renewed_shortly_before_it_expires(
-    issuer: Issuer, tokens: Tokens, time: Time, life: Any, kept_s: int
+    issuer: Issuer, tokens: TokenCache, time: Time, life: Any, kept_s: int
 ) -> None:
     issuer.answer = {} if life is None else {"expires_in": life}
     assert await values(tokens, issuer.policy()) == "t1"
@@ -102,13 +102,13 @@ async def test_a_token_is_renewed_shortly_before_it_expires(
     assert await values(tokens, issuer.policy()) == "t2"
 
 
-async def test_policies_of_other_content_have_tokens_of_their_own(issuer: Issuer, tokens: Tokens) -> None:
+async def test_policies_of_other_content_have_tokens_of_their_own(issuer: Issuer, tokens: TokenCache) -> None:
     assert await values(tokens, issuer.policy(scopes=["a"])) == "t1"
     assert await values(tokens, issuer.policy(scopes=["b"])) == "t2"
     assert await values(tokens, issuer.policy(scopes=["a"])) == "t1"
 
 
-async def test_all_who_need_a_token_wait_for_one_request(issuer: Issuer, tokens: Tokens) -> None:
+async def test_all_who_need_a_token_wait_for_one_request(issuer: Issuer, tokens: TokenCache) -> None:
     issuer.gate.clear()
     waiting = [asyncio.create_task(tokens.get(issuer.policy())) for _ in range(20)]
     await until(lambda: issuer.asked)
@@ -118,7 +118,7 @@ async def test_all_who_need_a_token_wait_for_one_request(issuer: Issuer, tokens:
     assert len(issuer.asked) == 1
 
 
-async def test_who_gives_up_waiting_takes_the_token_from_nobody(issuer: Issuer, tokens: Tokens) -> None:
+async def test_who_gives_up_waiting_takes_the_token_from_nobody(issuer: Issuer, tokens: TokenCache) -> None:
     issuer.gate.clear()
     first, second = (asyncio.create_task(tokens.get(issuer.policy())) for _ in range(2))
     await until(lambda: issuer.asked)
@@ -129,7 +129,7 @@ async def test_who_gives_up_waiting_takes_the_token_from_nobody(issuer: Issuer, 
     assert len(issuer.asked) == 1
 
 
-async def test_with_the_last_who_waits_goes_the_request(issuer: Issuer, tokens: Tokens) -> None:
+async def test_with_the_last_who_waits_goes_the_request(issuer: Issuer, tokens: TokenCache) -> None:
     issuer.gate.clear()
     task = asyncio.create_task(tokens.get(issuer.policy()))
     await until(lambda: issuer.asked)
@@ -140,7 +140,7 @@ async def test_with_the_last_who_waits_goes_the_request(issuer: Issuer, tokens: 
     assert await values(tokens, issuer.policy()) == "t2"
 
 
-async def test_a_failure_is_not_kept(issuer: Issuer, tokens: Tokens) -> None:
+async def test_a_failure_is_not_kept(issuer: Issuer, tokens: TokenCache) -> None:
     issuer.status = 500
     with pytest.raises(CallFailed):
         await tokens.get(issuer.policy())
@@ -149,7 +149,7 @@ async def test_a_failure_is_not_kept(issuer: Issuer, tokens: Tokens) -> None:
 
 
 async def test_a_discarded_token_is_not_given_again_and_its_successor_stays(
-    issuer: Issuer, tokens: Tokens
+    issuer: Issuer, tokens: TokenCache
 ) -> None:
     policy = issuer.policy()
     old, _ = await tokens.get(policy)
@@ -160,7 +160,7 @@ async def test_a_discarded_token_is_not_given_again_and_its_successor_stays(
     assert (await tokens.get(policy))[1]
 
 
-async def test_a_discarded_token_leaves_its_refresh_token(issuer: Issuer, tokens: Tokens) -> None:
+async def test_a_discarded_token_leaves_its_refresh_token(issuer: Issuer, tokens: TokenCache) -> None:
     issuer.answer = {"refresh_token": "r1"}
     policy = issuer.policy()
     token, _ = await tokens.get(policy)
@@ -174,7 +174,7 @@ async def test_a_discarded_token_leaves_its_refresh_token(issuer: Issuer, tokens
     }
 
 
-async def test_a_client_may_sign_with_its_secret(issuer: Issuer, tokens: Tokens) -> None:
+async def test_a_client_may_sign_with_its_secret(issuer: Issuer, tokens: TokenCache) -> None:
     client = {**CLIENT, "authentication": "client_secret_jwt"}
     await tokens.get(issuer.policy(client=client))
     (asked,) = issuer.asked
@@ -244,7 +244,7 @@ async def test_no_answer_of_an_authorization_server_is_repeated(
     assert not performed.definite
 
 
-async def test_no_token_is_in_what_a_log_would_show(issuer: Issuer, tokens: Tokens) -> None:
+async def test_no_token_is_in_what_a_log_would_show(issuer: Issuer, tokens: TokenCache) -> None:
     issuer.answer = {"access_token": "swordfish", "refresh_token": "swordfish"}
     token, _ = await tokens.get(issuer.policy(password="swordfish"))
     assert "swordfish" not in repr(token)
@@ -252,9 +252,9 @@ async def test_no_token_is_in_what_a_log_would_show(issuer: Issuer, tokens: Toke
 
 
 async def test_a_token_that_never_comes_is_given_up(
-    issuer: Issuer, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+    issuer: Issuer, tokens: TokenCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("iogate.effects.authentication.tokens.LIMIT_S", 0.05)
+    monkeypatch.setattr("iogate.effects.authentication.token_cache.TIMEOUT_S", 0.05)
     issuer.gate.clear()
     with pytest.raises(
         CallFailed,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from iogate.effects import Effects
-from iogate.effects.processes import launch
+from iogate.effects.processes import launcher_client
 from iogate.engine.commands import RunProcess
 from iogate.errors import Misused, for_operators
 from iogate.settings import Settings
@@ -167,7 +167,7 @@ async def test_a_script_that_kills_its_keeper_leaves_nothing_behind(tmp_path: Pa
 async def test_a_launcher_that_was_killed_is_started_again() -> None:
     async with confined() as effects:
         await do(effects, shell("true"))
-        server = effects._workplace.launcher._server
+        server = effects._workspace.launcher._server
         assert server is not None
         server.send_signal(signal.SIGKILL)
         server.wait()
@@ -262,13 +262,13 @@ async def test_another_user_is_refused(attack: str, project: Path) -> None:
 
 
 async def test_a_system_that_cannot_isolate_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = launch.PROGRAM.replace(
+    broken = launcher_client.SERVER_PROGRAM.replace(
         "from iogate.launcher.server",
         "from iogate.launcher import kernel; "
         "kernel.unshare = lambda _: kernel._checked('unshare', kernel._libc.close(-1)); "
         "from iogate.launcher.server",
     )
-    monkeypatch.setattr(launch, "PROGRAM", broken)
+    monkeypatch.setattr(launcher_client, "SERVER_PROGRAM", broken)
     settings = Settings(allow_run=("shell",), process_isolation="sandbox")
     with pytest.raises(Misused) as refused:
         async with Effects(settings=settings):
@@ -304,11 +304,11 @@ async def test_data_that_no_keeper_sends_ends_the_process() -> None:
     ):
         ours, theirs = socket.socketpair()
         with theirs:
-            started = launch.Started(ours)
+            started = launcher_client.RunningProcess(ours)
             theirs.setblocking(False)
             theirs.send(data)
             theirs.shutdown(socket.SHUT_WR)
-            assert await started.hear() is None
+            assert await started.receive() is None
             assert theirs.recv(1) == b"K"
         started.close()
 

@@ -24,7 +24,7 @@ from iogate.errors import Misused, NotFound, Refused, Unreachable
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Api, Revision
-    from iogate.effects.client import Answer
+    from iogate.effects.gateway_client import Response
     from iogate.settings import Settings
     from iogate.store.revisions.gates import Gate
     from iogate.store.store import Store
@@ -144,18 +144,18 @@ async def call(
     raise_for_outcome(run, limit)
 
 
-async def send_call(url: str, api: Api, value: Any, given: Mapping[str, str], *, get: bool) -> Answer:
+async def send_call(url: str, api: Api, value: Any, given: Mapping[str, str], *, get: bool) -> Response:
     """Send one request to the gateway; headers of the user replace the API's credentials.
 
     Raises:
         Misused: the input of a GET is not an object.
     """
-    from iogate.effects.client import Client
+    from iogate.effects.gateway_client import GatewayClient
 
     headers = add_credentials(api, given)
     path = f"/v1/api/{api.id}/async"
     verb = "GET" if get or "POST" not in api.verbs else "POST"
-    async with Client(url) as client:
+    async with GatewayClient(url) as client:
         if verb == "GET":
             if not isinstance(value, dict):
                 raise Misused("the input of a GET must be an object: it becomes the query string")
@@ -232,7 +232,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def accepted_uid(response: Answer, api: str) -> str:
+def accepted_uid(response: Response, api: str) -> str:
     """Return the uid in a 202 response.
 
     Raises:

@@ -67,7 +67,7 @@ def check_documents(
     from iogate.compiler.compile import compile_documents
     from iogate.compiler.resources import lock as locks
     from iogate.documents import in_order, load
-    from iogate.effects.fetching import fetcher
+    from iogate.effects.document_fetcher import make_fetcher
     from iogate.functions import load as load_functions
     from iogate.settings import Settings
 
@@ -95,7 +95,7 @@ def check_documents(
         functions=functions,
         partial=paths is not None,
         # `validate` depends on the files only, wherever it runs: it does not use the network.
-        fetch=lock.guard(fetcher(known, root)) if purpose != "validate" else None,
+        fetch=lock.guard(make_fetcher(known, root)) if purpose != "validate" else None,
         allow_unsupported=allow_unsupported,
     )
     lacking = missing_tools(documents) if purpose == "validate" else ()

@@ -28,7 +28,7 @@ from iogate.errors import IogateError, Misused, Refused, Unreachable
 
 if TYPE_CHECKING:
     from iogate.documents.api import DebugCase
-    from iogate.effects.client import Answer, Client
+    from iogate.effects.gateway_client import GatewayClient, Response
     from iogate.settings import Settings
     from iogate.testing import Harness, Outcome
 
@@ -66,7 +66,7 @@ async def debug(
         ExpectationFailed: a case failed.
     """
     from iogate.compiler.schedules import PREFIX
-    from iogate.effects.client import Client
+    from iogate.effects.gateway_client import GatewayClient
 
     if api.startswith(PREFIX):
         raise Misused(
@@ -88,7 +88,7 @@ async def debug(
     )
     given = dict(parse_pair(each, "--header", ":") for each in header or ())
     write_stderr(f"gateway: {url}", style="bright_black")
-    async with Client(url) as client:
+    async with GatewayClient(url) as client:
         results = [await _replay_live(session.screen, client, case, given, timeout_s) for case in chosen]
     cases.report_results(session.screen, "debug", results)
 
@@ -172,7 +172,7 @@ def _outcome_json(outcome: Outcome | None) -> Mapping[str, Any]:
 
 
 async def _replay_live(
-    screen: Screen, client: Client, case: ApiCase, given: Mapping[str, str], timeout_s: float
+    screen: Screen, client: GatewayClient, case: ApiCase, given: Mapping[str, str], timeout_s: float
 ) -> Result:
     """Send one case and wait for its run."""
     from iogate.testing import Outcome, failures, request_of
@@ -229,7 +229,7 @@ def _with_note_on_mocks(case: DebugCase, found: Sequence[str]) -> tuple[str, ...
 
 async def _wait_for_end(
     screen: Screen,
-    client: Client,
+    client: GatewayClient,
     location: str,
     headers: Mapping[str, str],
     case: ApiCase,
@@ -254,7 +254,7 @@ async def _wait_for_end(
                 await asyncio.sleep(DISPLAY_POLL_S)
 
 
-def _content(response: Answer) -> dict[str, Any]:
+def _content(response: Response) -> dict[str, Any]:
     try:
         content = response.json()["response"]
     except (ValueError, KeyError, TypeError):

@@ -26,17 +26,17 @@ class Tool:
 
 
 def javascript() -> Tool:
-    from iogate.effects.processes import languages
+    from iogate.effects.processes import interpreters
 
-    found = languages.javascript()
-    return Tool(about="javascript", purpose="runs JavaScript", path=found, hint=languages.TO_INSTALL)
+    found = interpreters.find_javascript()
+    return Tool(about="javascript", purpose="runs JavaScript", path=found, hint=interpreters.TO_INSTALL)
 
 
 def containers() -> Tool:
     from iogate.effects.processes import containers
 
     return Tool(
-        about="containers", purpose="runs containers", path=containers.tool(), hint=containers.TO_INSTALL
+        about="containers", purpose="runs containers", path=containers.find_tool(), hint=containers.TO_INSTALL
     )
 
 
@@ -44,7 +44,7 @@ def missing_tools(documents: Documents) -> Iterator[Problem]:
     """Yield a warning for each task that needs a program that is not installed here."""
     from iogate.compiler import outline
     from iogate.compiler.faults import warning
-    from iogate.effects.processes.languages import JAVASCRIPT
+    from iogate.effects.processes.interpreters import JAVASCRIPT
 
     absent = {tool.about: tool for tool in (javascript(), containers()) if tool.path is None}
     for document in documents.workflows if absent else ():

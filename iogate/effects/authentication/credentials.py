@@ -1,7 +1,7 @@
 """Credentials of calls, and their retry after a 401.
 
-Called by `calls` for each hop of a call. A credential serves one call; tokens and nonces, which outlive it,
-are in the process's `Authenticator`.
+Called by `http_calls` for each hop of a call. A credential serves one call; tokens and nonces, which outlive
+it, are in the process's `Authenticator`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from iogate.effects.authentication import digest, policies
-from iogate.effects.authentication.tokens import Token, Tokens
+from iogate.effects.authentication.token_cache import Token, TokenCache
 from iogate.effects.http.transport import Transport
 from iogate.engine.commands import Authentication
 
-NONCES: Final = 1024
+MAX_NONCES: Final = 1024
 """Maximum number of pairs of origin and user whose nonces are kept."""
-NONCES_OF_ONE: Final = 64
+MAX_NONCES_PER_USER: Final = 64
 
-Idle = OrderedDict[str, list[digest.Session]]
+IdleSessions = OrderedDict[str, list[digest.Session]]
 """Sessions of digest authentication that no call uses at present, by origin and user."""
 
 
@@ -36,41 +36,41 @@ class Credential(Protocol):
         Raises CallFailed and WorkflowError.
         """
 
-    def refused(self, headers: CIMultiDict[str]) -> bool:
+    def handle_unauthorized(self, headers: CIMultiDict[str]) -> bool:
         """Record a 401, and return whether to try exactly once more."""
 
-    def accepted(self) -> None:
+    def handle_accepted(self) -> None:
         """Record any other response."""
 
 
 class Authenticator:
     """Factory of credentials, with all tokens and nonces of one process."""
 
-    def __init__(self, transport: Transport, *, tokens: Tokens | None = None) -> None:
-        self._tokens = tokens if tokens is not None else Tokens(transport)
-        self._idle: Idle = OrderedDict()
+    def __init__(self, transport: Transport, *, tokens: TokenCache | None = None) -> None:
+        self._tokens = tokens if tokens is not None else TokenCache(transport)
+        self._idle_sessions: IdleSessions = OrderedDict()
 
     def credential(self, authentication: Authentication) -> Credential:
         """Create the credential of one call.
 
         Raises WorkflowError, of type configuration, for an incomplete policy.
         """
-        policy = policies.read(authentication)
+        policy = policies.parse_policy(authentication)
         match policy:
             case policies.Basic(username=username, password=password):
                 pair = base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
-                return _Fixed(f"Basic {pair}")
+                return _StaticCredential(f"Basic {pair}")
             case policies.Bearer(token=token):
-                return _Fixed(f"Bearer {token}")
+                return _StaticCredential(f"Bearer {token}")
             case policies.Digest():
-                return _Answering(policy, self._idle)
+                return _DigestCredential(policy, self._idle_sessions)
             case policies.OAuth():
-                return _Bearing(policy, self._tokens)
+                return _TokenCredential(policy, self._tokens)
             case _:
                 assert_never(policy)
 
 
-class _Fixed:
+class _StaticCredential:
     """Basic or bearer credential: the same for every request."""
 
     def __init__(self, value: str) -> None:
@@ -80,24 +80,24 @@ class _Fixed:
         del method, url
         return self._value
 
-    def refused(self, headers: CIMultiDict[str]) -> bool:
+    def handle_unauthorized(self, headers: CIMultiDict[str]) -> bool:
         del headers
         return False
 
-    def accepted(self) -> None:
+    def handle_accepted(self) -> None:
         pass
 
 
-class _Answering:
+class _DigestCredential:
     """Digest credential: responds to a challenge, if possible to that of an earlier call to the same origin.
 
     A nonce serves one call at a time: servers count its uses, and concurrent calls may arrive in another
     order.
     """
 
-    def __init__(self, policy: policies.Digest, idle: Idle) -> None:
+    def __init__(self, policy: policies.Digest, idle: IdleSessions) -> None:
         self._policy = policy
-        self._idle = idle
+        self._idle_sessions = idle
         self._session: digest.Session | None = None
         self._key = ""
         self._challenged = False
@@ -107,34 +107,34 @@ class _Answering:
         if self._session is None:
             place = f"{url.origin()}\n{self._policy.username}\n{self._policy.password}"
             self._key = hashlib.sha256(place.encode()).hexdigest()
-            waiting = self._idle.get(self._key)
-            self._session = waiting.pop() if waiting else None
-        return None if self._session is None else self._session.answer(method, url.raw_path_qs)
+            idle = self._idle_sessions.get(self._key)
+            self._session = idle.pop() if idle else None
+        return None if self._session is None else self._session.authorize(method, url.raw_path_qs)
 
-    def refused(self, headers: CIMultiDict[str]) -> bool:
-        offered = digest.challenges(headers.getall("WWW-Authenticate", []))
+    def handle_unauthorized(self, headers: CIMultiDict[str]) -> bool:
+        challenges = digest.parse_challenges(headers.getall("WWW-Authenticate", []))
         self._session = None
-        if self._challenged and not digest.stale(offered):
+        if self._challenged and not digest.is_stale(challenges):
             return False  # the password is wrong
-        self._session = digest.session(self._policy, offered)
+        self._session = digest.open_session(self._policy, challenges)
         self._challenged = True
         return self._session is not None
 
-    def accepted(self) -> None:
+    def handle_accepted(self) -> None:
         if self._session is not None:
-            waiting = self._idle.setdefault(self._key, [])
-            waiting.append(self._session)
-            del waiting[:-NONCES_OF_ONE]
-            self._idle.move_to_end(self._key)
-            while len(self._idle) > NONCES:
-                self._idle.popitem(last=False)
+            idle = self._idle_sessions.setdefault(self._key, [])
+            idle.append(self._session)
+            del idle[:-MAX_NONCES_PER_USER]
+            self._idle_sessions.move_to_end(self._key)
+            while len(self._idle_sessions) > MAX_NONCES:
+                self._idle_sessions.popitem(last=False)
             self._session = None
 
 
-class _Bearing:
+class _TokenCredential:
     """Credential of OAuth 2.0 and OpenID Connect: a token, replaced if the resource refuses a cached one."""
 
-    def __init__(self, policy: policies.OAuth, tokens: Tokens) -> None:
+    def __init__(self, policy: policies.OAuth, tokens: TokenCache) -> None:
         self._policy = policy
         self._tokens = tokens
         self._token: Token | None = None
@@ -146,12 +146,12 @@ class _Bearing:
             self._token, self._kept = await self._tokens.get(self._policy)
         return f"Bearer {self._token.value}"
 
-    def refused(self, headers: CIMultiDict[str]) -> bool:
+    def handle_unauthorized(self, headers: CIMultiDict[str]) -> bool:
         del headers
         if self._token is not None:
             self._tokens.discard(self._policy, self._token)
         kept, self._kept, self._token = self._kept, False, None
         return kept
 
-    def accepted(self) -> None:
+    def handle_accepted(self) -> None:
         pass

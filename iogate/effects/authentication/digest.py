@@ -36,7 +36,7 @@ class Challenge:
     parameters: dict[str, str]
 
 
-def challenges(headers: Sequence[str]) -> list[Challenge]:
+def parse_challenges(headers: Sequence[str]) -> list[Challenge]:
     """Parse the values of `WWW-Authenticate`; a syntax error ends the value that contains it."""
     found: list[Challenge] = []
     for header in headers:
@@ -67,7 +67,7 @@ class Session:
     cnonce: str = field(default_factory=lambda: entropy.token_hex(16))
     uses: int = 0
 
-    def answer(self, method: str, uri: str) -> str:
+    def authorize(self, method: str, uri: str) -> str:
         """Return the value of `Authorization` for another request; `uri` is the request target as sent."""
         self.uses += 1
         count = f"{self.uses:08x}"
@@ -81,13 +81,13 @@ class Session:
         else:
             response = self._hash(f"{secret}:{self.nonce}:{target}")
         if self.userhash:
-            who = f'username="{self._hash(f"{username}:{self.realm}")}"'
+            identity = f'username="{self._hash(f"{username}:{self.realm}")}"'
         elif username.isascii() and username.isprintable():
-            who = f"username={_quoted(username)}"
+            identity = f"username={_quoted(username)}"
         else:
-            who = f"username*=UTF-8''{quote(username, safe='')}"
+            identity = f"username*=UTF-8''{quote(username, safe='')}"
         parts = [
-            who,
+            identity,
             f"realm={_quoted(self.realm)}",
             f"nonce={_quoted(self.nonce)}",
             f"uri={_quoted(uri)}",
@@ -110,13 +110,13 @@ class Session:
         return _HASHES[name](text.encode(), usedforsecurity=False).hexdigest()
 
 
-def session(policy: Digest, offered: Sequence[Challenge]) -> Session | None:
+def open_session(policy: Digest, challenges: Sequence[Challenge]) -> Session | None:
     """Return a session for the first supported challenge: servers list the preferred one first."""
-    return next(_sessions(policy, offered), None)
+    return next(_supported_sessions(policy, challenges), None)
 
 
-def _sessions(policy: Digest, offered: Sequence[Challenge]) -> Iterator[Session]:
-    for challenge in offered:
+def _supported_sessions(policy: Digest, challenges: Sequence[Challenge]) -> Iterator[Session]:
+    for challenge in challenges:
         known = challenge.parameters
         algorithm = known.get("algorithm", "")
         ways = [way.strip().lower() for way in known.get("qop", "").split(",") if way.strip()]
@@ -137,11 +137,11 @@ def _sessions(policy: Digest, offered: Sequence[Challenge]) -> Iterator[Session]
             )
 
 
-def stale(offered: Sequence[Challenge]) -> bool:
+def is_stale(challenges: Sequence[Challenge]) -> bool:
     """Tell whether only the nonce was refused, not the password."""
     return any(
         challenge.scheme == "digest" and challenge.parameters.get("stale", "").lower() == "true"
-        for challenge in offered
+        for challenge in challenges
     )
 
 

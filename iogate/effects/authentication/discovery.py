@@ -1,7 +1,7 @@
 """Endpoints of an authority: from its policy, or from its discovery document.
 
-Called by `tokens`. An endpoint in the document is trusted like a redirect: on the provider's own origin like
-the authority itself, elsewhere as REDIRECTED.
+Called by `token_cache`. An endpoint in the document is trusted like a redirect: on the provider's own origin
+like the authority itself, elsewhere as REDIRECTED.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from multidict import CIMultiDict
 from yarl import URL
 
 import iogate
-from iogate.effects import values
+from iogate.effects import json_values
 from iogate.effects.authentication.policies import WELL_KNOWN, OAuth
-from iogate.effects.http import naming
+from iogate.effects.http import target_names
 from iogate.effects.http.addresses import Trust
-from iogate.effects.http.failures import RefusedStatus, failed, failures
+from iogate.effects.http.failures import UnexpectedStatus, call_error, convert_failures
 from iogate.effects.http.request import Request, parse_url
-from iogate.effects.http.transport import Transport, more_cautious
+from iogate.effects.http.transport import Transport, lower_trust
 
 DOCUMENT: Final = "/.well-known/openid-configuration"
-MAX_ANSWER: Final = 1024 * 1024
+MAX_RESPONSE: Final = 1024 * 1024
 """Maximum size of a discovery document or of a token response, in bytes."""
 
 
@@ -45,21 +45,23 @@ class Provider:
     """Issuer that the discovery document names."""
 
 
-def by_rule(policy: OAuth) -> Provider:
+def provider_of_policy(policy: OAuth) -> Provider:
     """Return the endpoints below the authority, without discovery.
 
     Raises WorkflowError if an endpoint is not a valid address.
     """
     return Provider(
-        token=_below(policy, policy.token_path),
-        introspection=_below(policy, policy.introspection_path) if policy.introspection_path else None,
+        token=_endpoint_below(policy, policy.token_path),
+        introspection=_endpoint_below(policy, policy.introspection_path)
+        if policy.introspection_path
+        else None,
     )
 
 
-def _below(policy: OAuth, path: str) -> Endpoint:
+def _endpoint_below(policy: OAuth, path: str) -> Endpoint:
     if "://" not in path:
         path = f"{policy.authority.rstrip('/')}/{path.lstrip('/')}"
-    return Endpoint(url=parse_url(path, what=f'the "authority" of {policy.scheme}'), trust=_trust(policy))
+    return Endpoint(url=parse_url(path, subject=f'the "authority" of {policy.scheme}'), trust=_trust(policy))
 
 
 def _trust(policy: OAuth) -> Trust:
@@ -68,7 +70,7 @@ def _trust(policy: OAuth) -> Trust:
     return Trust.REDIRECTED if policy.foreign else Trust.REVIEWED
 
 
-async def discover(policy: OAuth, transport: Transport) -> Provider:
+async def discover_provider(policy: OAuth, transport: Transport) -> Provider:
     """Fetch the discovery document of an OpenID provider; an authority may be the URL of the document.
 
     Raises CallFailed and WorkflowError.
@@ -76,38 +78,40 @@ async def discover(policy: OAuth, transport: Transport) -> Provider:
     address = policy.authority
     if WELL_KNOWN not in address:
         address = address.rstrip("/") + DOCUMENT
-    url = parse_url(address, what=f'the "authority" of {policy.scheme}')
+    url = parse_url(address, subject=f'the "authority" of {policy.scheme}')
     route = transport.route(url, _trust(policy))
-    shown = naming.server("the OpenID provider", url, route.url)
+    target = target_names.name_server("the OpenID provider", url, route.url)
     headers = CIMultiDict({"Accept": "application/json", "User-Agent": f"iogate/{iogate.__version__}"})
-    async with failures(shown):
-        received = await transport.exchange(
+    async with convert_failures(target):
+        response = await transport.exchange(
             Request(method="GET", url=url, headers=headers, body=None),
             route,
             wanted=lambda status, _: status == 200,
-            cap=MAX_ANSWER,
+            cap=MAX_RESPONSE,
         )
-        if received.status != 200:
-            raise RefusedStatus(received.status, f"its discovery document is expected below {DOCUMENT}")
+        if response.status != 200:
+            raise UnexpectedStatus(response.status, f"its discovery document is expected below {DOCUMENT}")
     try:
-        said = values.parse(received.body)
+        document = json_values.parse(response.body)
     except ValueError:
-        said = None
-    named = said.get("token_endpoint") if isinstance(said, Mapping) else None
-    if not isinstance(said, Mapping) or not isinstance(named, str):
-        detail = f"{shown} answered, but its discovery document names no token_endpoint"
-        raise failed(detail, definite=False, sent_to=shown.sent_to)
+        document = None
+    named = document.get("token_endpoint") if isinstance(document, Mapping) else None
+    if not isinstance(document, Mapping) or not isinstance(named, str):
+        detail = f"{target} answered, but its discovery document names no token_endpoint"
+        raise call_error(detail, definite=False, sent_to=target.sent_to)
     own = {url.origin(), route.url.origin()}
-    introspection, issuer = said.get("introspection_endpoint"), said.get("issuer")
+    introspection, issuer = document.get("introspection_endpoint"), document.get("issuer")
     return Provider(
-        token=_named(named, own, _trust(policy), shown),
-        introspection=_named(introspection, own, _trust(policy), shown)
+        token=_discovered_endpoint(named, own, _trust(policy), target),
+        introspection=_discovered_endpoint(introspection, own, _trust(policy), target)
         if isinstance(introspection, str)
         else None,
         issuer=issuer if isinstance(issuer, str) else None,
     )
 
 
-def _named(address: str, own: set[URL], trust: Trust, shown: naming.Called) -> Endpoint:
-    url = parse_url(address, what=f"what {shown} names as its endpoint")
-    return Endpoint(url=url, trust=trust if url.origin() in own else more_cautious(trust, Trust.REDIRECTED))
+def _discovered_endpoint(
+    address: str, own: set[URL], trust: Trust, target: target_names.TargetName
+) -> Endpoint:
+    url = parse_url(address, subject=f"what {target} names as its endpoint")
+    return Endpoint(url=url, trust=trust if url.origin() in own else lower_trust(trust, Trust.REDIRECTED))

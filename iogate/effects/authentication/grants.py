@@ -1,8 +1,8 @@
 """Requests for access tokens: grants, client authentication, and evaluation of the responses.
 
-Called by `tokens`. RFC 6749 (grants), RFC 8693 (token exchange), RFC 7523 (assertions of the client). A JWT
-for `client_secret_jwt` is signed here with HS256; the policy contains the one for `private_key_jwt`, as the
-standard requires, so that no private key is needed.
+Called by `token_cache`. RFC 6749 (grants), RFC 8693 (token exchange), RFC 7523 (assertions of the client). A
+JWT for `client_secret_jwt` is signed here with HS256; the policy contains the one for `private_key_jwt`, as
+the standard requires, so that no private key is needed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from multidict import CIMultiDict
 from yarl import URL
 
 import iogate
-from iogate.effects import values
+from iogate.effects import json_values
 from iogate.effects.authentication.policies import EXCHANGE, Client, OAuth
 from iogate.effects.http.request import Request
 
 ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-ASSERTED_S: Final = 60
+ASSERTION_LIFETIME_S: Final = 60
 """Lifetime of a client's assertion, in seconds."""
 
 _CODE: Final = re.compile(r"[A-Za-z_]{1,64}")
@@ -43,12 +43,12 @@ _HINTS: Final = {
 Fields = list[tuple[str, str]]
 
 
-def request(url: URL, policy: OAuth, *, refresh: str = "") -> Request:
+def build_token_request(url: URL, policy: OAuth, *, refresh: str = "") -> Request:
     """Build the token request; `refresh` is a refresh token to use instead of the policy's grant."""
-    return _post(url, policy, _refresh(refresh) if refresh else _grant(policy))
+    return _post(url, policy, _refresh_fields(refresh) if refresh else _grant_fields(policy))
 
 
-def introspection(url: URL, policy: OAuth, token: str) -> Request:
+def build_introspection_request(url: URL, policy: OAuth, token: str) -> Request:
     """Build the introspection request for a token (RFC 7662)."""
     return _post(url, policy, [("token", token), ("token_type_hint", "access_token")])
 
@@ -62,7 +62,7 @@ def _post(url: URL, policy: OAuth, fields: Fields) -> Request:
             "Content-Type": policy.encoding,
         }
     )
-    fields = [*fields, *_client(policy.client, str(url), headers)]
+    fields = [*fields, *_authenticate_client(policy.client, str(url), headers)]
     if policy.encoding == "application/json":
         body = json.dumps(_members(fields), ensure_ascii=False).encode()
     else:
@@ -70,7 +70,7 @@ def _post(url: URL, policy: OAuth, fields: Fields) -> Request:
     return Request(method="POST", url=url, headers=headers, body=body)
 
 
-def _grant(policy: OAuth) -> Fields:
+def _grant_fields(policy: OAuth) -> Fields:
     fields: Fields = [("grant_type", policy.grant)]
     subject = policy.subject
     if policy.grant == "password":
@@ -86,7 +86,7 @@ def _grant(policy: OAuth) -> Fields:
     return fields + [("audience", audience) for audience in policy.audiences]
 
 
-def _refresh(token: str) -> Fields:
+def _refresh_fields(token: str) -> Fields:
     """Return the fields of a refresh; an absent scope means the granted one (RFC 6749, section 6)."""
     return [("grant_type", "refresh_token"), ("refresh_token", token)]
 
@@ -103,7 +103,7 @@ def _members(fields: Fields) -> dict[str, str | list[str]]:
     return members
 
 
-def _client(client: Client, audience: str, headers: CIMultiDict[str]) -> Fields:
+def _authenticate_client(client: Client, audience: str, headers: CIMultiDict[str]) -> Fields:
     """Authenticate the client, by the returned fields or by a header."""
     match client.method:
         case "client_secret_basic":
@@ -134,7 +134,7 @@ def _sign(client: Client, audience: str) -> str:
         "aud": audience,
         "jti": entropy.token_urlsafe(16),
         "iat": now,
-        "exp": now + ASSERTED_S,
+        "exp": now + ASSERTION_LIFETIME_S,
     }
     signed = f"{_encoded({'alg': 'HS256', 'typ': 'JWT'})}.{_encoded(claims)}"
     digest = hmac.new(client.secret.encode(), signed.encode(), hashlib.sha256).digest()
@@ -152,7 +152,7 @@ def _base64url(data: bytes) -> str:
 # Responses
 
 
-def refusal(body: Any) -> str:
+def describe_refusal(body: Any) -> str:
     """Return the error code of RFC 6749 with advice; the free text may repeat secrets and is left out."""
     code = body.get("error") if isinstance(body, Mapping) else None
     if not isinstance(code, str) or not _CODE.fullmatch(code):
@@ -161,7 +161,7 @@ def refusal(body: Any) -> str:
     return f" ({code}); {hint}" if hint else f" ({code})"
 
 
-def issuer(answer: Mapping[str, Any]) -> str | None:
+def read_issuer(answer: Mapping[str, Any]) -> str | None:
     """Return the issuer of the tokens of a response; None if the tokens do not name it.
 
     Signatures are not verified: the tokens come directly from the authorization server.
@@ -172,7 +172,7 @@ def issuer(answer: Mapping[str, Any]) -> str | None:
         if len(parts) != 3:
             continue
         try:
-            claims = values.parse(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+            claims = json_values.parse(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
         except ValueError:
             continue
         if isinstance(claims, Mapping) and isinstance(claims.get("iss"), str):

@@ -124,12 +124,12 @@ class OAuth:
 Policy = Basic | Bearer | Digest | OAuth
 
 
-def configuration(detail: str) -> WorkflowError:
+def configuration_error(detail: str) -> WorkflowError:
     """Return the error of an incomplete or invalid policy."""
     return WorkflowError("configuration", title="Authentication is not complete", detail=detail)
 
 
-def read(authentication: Authentication) -> Policy:
+def parse_policy(authentication: Authentication) -> Policy:
     """Parse an evaluated policy.
 
     Raises WorkflowError, of type configuration, that names the missing or invalid member.
@@ -139,25 +139,25 @@ def read(authentication: Authentication) -> Policy:
         case "basic":
             username, password = members.needed("username"), members.needed("password")
             if ":" in username:
-                raise configuration("the user name of basic authentication must not contain a colon")
+                raise configuration_error("the user name of basic authentication must not contain a colon")
             return Basic(username=username, password=password)
         case "bearer":
             token = members.needed("token")
             if not token.isascii() or not token.isprintable():
-                raise configuration("the bearer token holds characters that a header cannot carry")
+                raise configuration_error("the bearer token holds characters that a header cannot carry")
             return Bearer(token=token)
         case "digest":
             return Digest(username=members.needed("username"), password=members.needed("password"))
         case "oauth2" | "oidc":
             return _oauth(authentication.scheme, authentication, members)
         case other:
-            raise configuration(f'unknown authentication scheme "{other}"')
+            raise configuration_error(f'unknown authentication scheme "{other}"')
 
 
 def _oauth(scheme: Literal["oauth2", "oidc"], authentication: Authentication, members: _Members) -> OAuth:
     grant = members.needed("grant")
     if grant == "authorization_code":
-        raise configuration(
+        raise configuration_error(
             f'the grant of {scheme} is "authorization_code", which needs a person at a browser; '
             "a workflow has none: use client_credentials or refresh_token"
         )
@@ -187,8 +187,8 @@ def _oauth(scheme: Literal["oauth2", "oidc"], authentication: Authentication, me
         members.needed("username")
         members.needed("password")
     if grant in {"refresh_token", EXCHANGE} and policy.subject is None:
-        what = "the refresh token" if grant == "refresh_token" else "the token to exchange"
-        raise configuration(f'{scheme} with the grant "{grant}" needs "subject", with {what}')
+        needed = "the refresh token" if grant == "refresh_token" else "the token to exchange"
+        raise configuration_error(f'{scheme} with the grant "{grant}" needs "subject", with {needed}')
     return policy
 
 
@@ -199,13 +199,13 @@ def _client(members: _Members) -> Client:
     if not method:
         method = "client_secret_post" if secret else "none"
     elif method != "none" and not identity:
-        raise configuration(f'{members.name} with the authentication "{method}" needs "id"')
+        raise configuration_error(f'{members.name} with the authentication "{method}" needs "id"')
     if method.startswith("client_secret") and not secret and not (method.endswith("jwt") and assertion):
-        raise configuration(f'{members.name} with the authentication "{method}" needs "secret"')
+        raise configuration_error(f'{members.name} with the authentication "{method}" needs "secret"')
     if method == "client_secret_post" and not identity:
-        raise configuration(f'{members.name} needs "id" beside "secret"')
+        raise configuration_error(f'{members.name} needs "id" beside "secret"')
     if method == "private_key_jwt" and not assertion:
-        raise configuration(
+        raise configuration_error(
             f'{members.name} with the authentication "{method}" needs "assertion", a signed JWT'
         )
     return Client(id=identity, secret=secret, assertion=assertion, method=cast("ClientMethod", method))
@@ -241,21 +241,21 @@ class _Members:
         """Return the members of a nested object. Raises WorkflowError."""
         value = self.source.get(key)
         if value is not None and not isinstance(value, Mapping):
-            raise configuration(f'{self.name} needs "{key}" to be an object')
+            raise configuration_error(f'{self.name} needs "{key}" to be an object')
         return _Members(f"{self._path}.{key}", value or {})
 
     def needed(self, key: str) -> str:
         """Return a required text. Raises WorkflowError."""
         value = self.source.get(key)
         if not isinstance(value, str):
-            raise configuration(f'{self.name} needs "{key}", as text')
+            raise configuration_error(f'{self.name} needs "{key}", as text')
         return value
 
     def text(self, key: str) -> str:
         """Return an optional text, by default empty. Raises WorkflowError."""
         value = self.source.get(key)
         if value is not None and not isinstance(value, str):
-            raise configuration(f'{self.name} needs "{key}" to be text')
+            raise configuration_error(f'{self.name} needs "{key}" to be text')
         return value or ""
 
     def texts(self, key: str) -> tuple[str, ...]:
@@ -266,7 +266,7 @@ class _Members:
         if not isinstance(value, list | tuple) or not all(
             isinstance(each, str) and _VISIBLE.fullmatch(each) for each in value
         ):
-            raise configuration(f'{self.name} needs "{key}" to be a list of texts without spaces')
+            raise configuration_error(f'{self.name} needs "{key}" to be a list of texts without spaces')
         return tuple(value)
 
     def choice(
@@ -274,5 +274,5 @@ class _Members:
     ) -> str:
         found = value if value is not None else self.text(key) or default
         if found and found not in choices:
-            raise configuration(f'{self.name} needs "{key}" to be one of {", ".join(choices)}')
+            raise configuration_error(f'{self.name} needs "{key}" to be one of {", ".join(choices)}')
         return found

@@ -1,5 +1,5 @@
 """One HTTP request: construction, address policy, transport, response and errors.
 
-This package does not depend on authentication or on the kind of call: `calls`, `authentication` and
+This package does not depend on authentication or on the kind of call: `http_calls`, `authentication` and
 `openapi` use it.
 """

@@ -39,11 +39,11 @@ class Trust(Enum):
     COMPUTED = "computed"
 
 
-class Forbidden(Exception):
+class ForbiddenAddress(Exception):
     """An address that this call must not reach; the message names it and the setting that allows it."""
 
 
-METADATA: Final = frozenset(
+METADATA_SERVICES: Final = frozenset(
     ip_address(text)
     for text in ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254")
 )
@@ -66,7 +66,7 @@ TEREDO: Final = IPv6Network("2001::/32")
 
 GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
 """Range of the public IPv6 internet; addresses outside are local, translated or unassigned."""
-SPECIAL: Final = tuple(
+SPECIAL_RANGES: Final = tuple(
     ip_network(text)
     for text in (
         "0.0.0.0/8",  # this network, RFC 791
@@ -86,7 +86,7 @@ SPECIAL: Final = tuple(
         "240.0.0.0/4",  # reserved, and broadcast, RFC 1112
         "2001::/23",  # protocol assignments, Teredo among them, RFC 2928
         "2001:db8::/32",  # documentation, RFC 3849
-        "2002::/16",  # 6to4, RFC 3056: `unwrap` gives the address that counts
+        "2002::/16",  # 6to4, RFC 3056: `unwrap_ipv4` gives the address that counts
         "3fff::/20",  # documentation, RFC 9637
     )
 )
@@ -95,7 +95,7 @@ because `is_global` of the standard library differs between Python versions and 
 and site-local addresses as public."""
 
 
-def unwrap(address: Address) -> Address:
+def unwrap_ipv4(address: Address) -> Address:
     """Return the IPv4 address that an IPv6 address only embeds: mapped, translated, NAT64, 6to4."""
     if isinstance(address, IPv4Address):
         return address
@@ -107,12 +107,12 @@ def unwrap(address: Address) -> Address:
     return address
 
 
-def carried(address: Address) -> tuple[Address, ...]:
+def reachable_addresses(address: Address) -> tuple[Address, ...]:
     """Return the address and all addresses to which a translator or tunnel may map it.
 
     For local NAT64 there is one address for each length of the prefix (RFC 6052, section 2.2).
     """
-    address = unwrap(address)
+    address = unwrap_ipv4(address)
     bits = int(address)
     if isinstance(address, IPv6Address) and address in TEREDO:
         server, client = bits >> 64 & 0xFFFFFFFF, ~bits & 0xFFFFFFFF
@@ -125,28 +125,28 @@ def carried(address: Address) -> tuple[Address, ...]:
     return (address,)
 
 
-def literal(host: str) -> Address | None:
+def parse_literal(host: str) -> Address | None:
     """Return the address that is a URL's host, None for a name.
 
     Raises Forbidden for old notations of addresses (decimal, octal, hexadecimal, shortened), which C
     libraries accept and reviewers overlook.
     """
     try:
-        return unwrap(ip_address(host.partition("%")[0]))
+        return unwrap_ipv4(ip_address(host.partition("%")[0]))
     except ValueError:
         pass
     try:
         socket.inet_aton(host.rstrip("."))
     except OSError:
         return None
-    raise Forbidden(f'host "{host}" is an address in disguise; write it as four plain decimal numbers')
+    raise ForbiddenAddress(f'host "{host}" is an address in disguise; write it as four plain decimal numbers')
 
 
 def is_public(address: Address) -> bool:
-    """Tell whether an address, after `unwrap`, is one of the public internet."""
+    """Tell whether an address, after `unwrap_ipv4`, is one of the public internet."""
     if isinstance(address, IPv6Address) and address not in GLOBAL_UNICAST:
         return False
-    return not any(address in network for network in SPECIAL)
+    return not any(address in network for network in SPECIAL_RANGES)
 
 
 class AddressPolicy:
@@ -154,7 +154,7 @@ class AddressPolicy:
 
     def __init__(self, *, allow_hosts: Sequence[str], redis_url: str | None) -> None:
         self._listed = [entry.lower() for entry in allow_hosts]
-        self._stores = _stores(redis_url)
+        self._stores = _store_hosts(redis_url)
 
     async def admit(self, url: URL, trust: Trust) -> None:
         """Check the host as written; the resolver checks the addresses of names.
@@ -163,15 +163,17 @@ class AddressPolicy:
         """
         host, port = (url.raw_host or "").lower().rstrip("."), url.port or 0
         if trust is not Trust.REVIEWED and url.raw_user is not None:
-            raise Forbidden("a URL that is not written in the workflow must not carry a user or password")
-        address = literal(host)
+            raise ForbiddenAddress(
+                "a URL that is not written in the workflow must not carry a user or password"
+            )
+        address = parse_literal(host)
         if trust is Trust.COMPUTED and not self._lists(host, port, address):
-            raise Forbidden(
+            raise ForbiddenAddress(
                 f'host "{host}" came from data and is not in "allow_hosts"; '
                 f'add "{host}" to that setting to let computed URLs reach it'
             )
         if (host, port) in self._stores:
-            raise Forbidden(f'"{host}:{port}" is the store; no call may reach it')
+            raise ForbiddenAddress(f'"{host}:{port}" is the store; no call may reach it')
         if address is not None:
             await self.check(address, host=host, port=port, guarded=trust is not Trust.REVIEWED)
 
@@ -180,14 +182,16 @@ class AddressPolicy:
 
         Raises Forbidden.
         """
-        for each in carried(address):
-            if each.is_link_local or each in METADATA:
-                raise Forbidden(f'"{host}" is {each}, a link-local or metadata address; no call may reach it')
+        for each in reachable_addresses(address):
+            if each.is_link_local or each in METADATA_SERVICES:
+                raise ForbiddenAddress(
+                    f'"{host}" is {each}, a link-local or metadata address; no call may reach it'
+                )
             if await self._is_store(each, port):
-                raise Forbidden(f'"{host}:{port}" is the store; no call may reach it')
-        address = unwrap(address)
+                raise ForbiddenAddress(f'"{host}:{port}" is the store; no call may reach it')
+        address = unwrap_ipv4(address)
         if guarded and not is_public(address) and not self._lists(host, port, address, by_pattern=False):
-            raise Forbidden(
+            raise ForbiddenAddress(
                 f'"{host}" is {address}, which is not a public address; '
                 f'name the host in "allow_hosts" or write it in the workflow to let calls reach it'
             )
@@ -207,12 +211,12 @@ class AddressPolicy:
 
     async def _is_store(self, address: Address, port: int) -> bool:
         named = [host for host, at in self._stores if at == port]
-        stores = set[Address]().union(*[await _addresses(host) for host in named])
+        stores = set[Address]().union(*[await _resolve(host) for host in named])
         local = address.is_loopback or address.is_unspecified
         return address in stores or (local and any(s.is_loopback or s.is_unspecified for s in stores))
 
 
-def _stores(url: str | None) -> frozenset[Host]:
+def _store_hosts(url: str | None) -> frozenset[Host]:
     """Return hosts and ports of the store; a sentinel often shares its host with a server."""
     named = hosts(url or "")
     usual = [(host, PORT) for host, _ in named] if url and sentinels(url) else []
@@ -226,12 +230,12 @@ def _within(address: Address, network: str) -> bool:
         return False
 
 
-async def _addresses(host: str) -> set[Address]:
+async def _resolve(host: str) -> set[Address]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
         return set()
-    return {unwrap(ip_address(str(sockaddr[0]).partition("%")[0])) for *_, sockaddr in found}
+    return {unwrap_ipv4(ip_address(str(sockaddr[0]).partition("%")[0])) for *_, sockaddr in found}
 
 
 class CheckedResolver(AbstractResolver):

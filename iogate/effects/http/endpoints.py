@@ -28,11 +28,11 @@ class Endpoints:
         for source, target in self._prefixes:
             rest = text[len(source) :]
             if text.startswith(source) and (not rest or rest[0] in "/?#"):
-                return _as(url, urls.read(target + rest))
+                return _keep_user(url, urls.parse(target + rest))
         return None
 
 
-def _as(url: URL, target: URL) -> URL:
+def _keep_user(url: URL, target: URL) -> URL:
     if url.raw_user is None or target.raw_user is not None:
         return target
     return target.with_user(url.user).with_password(url.password)

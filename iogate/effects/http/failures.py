@@ -1,9 +1,9 @@
-"""Conversion of the failures of a call to the standard's errors.
+"""Failures of calls, and their conversion to the standard's errors.
 
-Called by `calls` and `authentication`. Invariant: an error names the method and the address as the author
-wrote it, and no sent data: path, query, headers and body may each contain a secret, and errors are stored.
-`sentTo`, which only operators see, has the origin to which `endpoints` sent the call, and `response`, which
-only the workflow sees, the response.
+Called by `http_calls` and `authentication`. Invariant: an error names the method and the address as the
+author wrote it, and no sent data: path, query, headers and body may each contain a secret, and errors are
+stored. `sentTo`, which only operators see, has the origin to which `endpoints` sent the call, and `response`,
+which only the workflow sees, the response.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any, Final
 import aiohttp
 
 from iogate.effects.http import responses
-from iogate.effects.http.addresses import Forbidden
-from iogate.effects.http.naming import Called
+from iogate.effects.http.addresses import ForbiddenAddress
+from iogate.effects.http.target_names import TargetName
 from iogate.errors import WorkflowError
 
 FOLLOWED: Final = frozenset({301, 302, 303, 307, 308})
@@ -42,7 +42,7 @@ class CallFailed(Exception):
         self.definite = definite
 
 
-class RefusedStatus(Exception):
+class UnexpectedStatus(Exception):
     """A response with a status that is not accepted; `hint` is advice for the message.
 
     `response` is the part of the response that the workflow may see.
@@ -59,46 +59,46 @@ class BadRedirect(Exception):
 
 
 @asynccontextmanager
-async def failures(called: Called) -> AsyncIterator[None]:
+async def convert_failures(target: TargetName) -> AsyncIterator[None]:
     """Convert exceptions of a request to CallFailed; `called` names the target.
 
     Raises CallFailed.
     """
-    fail = partial(failed, sent_to=called.sent_to)
+    fail = partial(call_error, sent_to=target.sent_to)
     try:
         yield
-    except RefusedStatus as refused:
+    except UnexpectedStatus as refused:
         status, hint = refused.status, refused.hint
         if status in FOLLOWED and not hint:
             hint = 'set "redirect: true" to follow it'
-        detail = f"{called} answered {phrase(status)}{'; ' if hint else ''}{hint}"
+        detail = f"{target} answered {status_phrase(status)}{'; ' if hint else ''}{hint}"
         raise fail(detail, status=status, definite=True, response=refused.response) from None
     except responses.BadResponse as fault:
-        raise fail(f"{called} answered, but {fault}", definite=True) from None
+        raise fail(f"{target} answered, but {fault}", definite=True) from None
     except BadRedirect:
-        raise fail(f"{called} redirected to a location that is not an http(s) URL", definite=True) from None
-    except Forbidden as reason:
+        raise fail(f"{target} redirected to a location that is not an http(s) URL", definite=True) from None
+    except ForbiddenAddress as reason:
         error = WorkflowError("authorization", title="HTTP call not allowed", detail=str(reason))
         raise CallFailed(error, definite=False) from None
     except TimeoutError:
-        raise fail(f"{called} did not answer in time", definite=False) from None
+        raise fail(f"{target} did not answer in time", definite=False) from None
     except aiohttp.ClientConnectorCertificateError as fault:
-        why = _certificate_reason(fault.certificate_error, brief=called.sent_to is not None)
-        raise fail(f"{called} failed: its TLS certificate is not valid: {why}", definite=False) from None
+        why = _certificate_reason(fault.certificate_error, brief=target.sent_to is not None)
+        raise fail(f"{target} failed: its TLS certificate is not valid: {why}", definite=False) from None
     except aiohttp.ClientConnectorError as fault:
-        raise fail(f"{called} failed: cannot connect: {_os_reason(fault.os_error)}", definite=False) from None
+        raise fail(f"{target} failed: cannot connect: {_os_reason(fault.os_error)}", definite=False) from None
     except aiohttp.ServerDisconnectedError:
-        raise fail(f"{called} failed: the server closed the connection", definite=False) from None
+        raise fail(f"{target} failed: the server closed the connection", definite=False) from None
     except aiohttp.ClientPayloadError:
-        raise fail(f"{called} failed: the connection broke within the response", definite=False) from None
+        raise fail(f"{target} failed: the connection broke within the response", definite=False) from None
     except aiohttp.ClientResponseError:
-        raise fail(f"{called} failed: the response is not valid HTTP", definite=False) from None
+        raise fail(f"{target} failed: the response is not valid HTTP", definite=False) from None
     except (aiohttp.ClientError, OSError, ValueError) as fault:
         # Their texts may quote headers or the URL; only the name of the exception is safe to show.
-        raise fail(f"{called} failed: {type(fault).__name__}", definite=False) from None
+        raise fail(f"{target} failed: {type(fault).__name__}", definite=False) from None
 
 
-def failed(
+def call_error(
     detail: str,
     *,
     status: int = 500,
@@ -106,7 +106,7 @@ def failed(
     response: Mapping[str, Any] | None = None,
     sent_to: str | None = None,
 ) -> CallFailed:
-    """Return the communication error of a call; `sent_to` as in `Called`."""
+    """Return the communication error of a call; `sent_to` as in `TargetName`."""
     error = WorkflowError(
         "communication",
         status=status,
@@ -118,7 +118,7 @@ def failed(
     return CallFailed(error, definite=definite)
 
 
-def phrase(status: int) -> str:
+def status_phrase(status: int) -> str:
     """Return a status with its reason phrase: `404 Not Found`."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"

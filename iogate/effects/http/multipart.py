@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-MEDIA: Final = "multipart/form-data"
+MEDIA_TYPE: Final = "multipart/form-data"
 
 
 def encode(members: Mapping[str, Any], media: Mapping[str, str] | None = None) -> tuple[bytes, str]:
@@ -22,7 +22,7 @@ def encode(members: Mapping[str, Any], media: Mapping[str, str] | None = None) -
     """
     known = media or {}
     parts = [
-        _part(name, each, known.get(name, ""))
+        _encode_part(name, each, known.get(name, ""))
         for name, value in members.items()
         for each in (value if isinstance(value, list) else [value])
         if each is not None
@@ -30,26 +30,26 @@ def encode(members: Mapping[str, Any], media: Mapping[str, str] | None = None) -
     # Equal bodies have equal boundaries: a repeated call is the same call, byte for byte.
     boundary = b"iogate-" + hashlib.sha256(b"".join(parts)).hexdigest()[:32].encode()
     written = b"".join(b"--" + boundary + b"\r\n" + part for part in parts)
-    return written + b"--" + boundary + b"--\r\n", f"{MEDIA}; boundary={boundary.decode()}"
+    return written + b"--" + boundary + b"--\r\n", f"{MEDIA_TYPE}; boundary={boundary.decode()}"
 
 
-def from_base64(value: Any, what: str) -> bytes:
-    """Decode Base64; messages name the value by `what`.
+def decode_base64(value: Any, subject: str) -> bytes:
+    """Decode Base64; messages call the value `subject`.
 
     Raises ValueError for text that is not Base64.
     """
     try:
         return base64.b64decode(value if isinstance(value, str) else b"?", validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError(f"{what} is not text, so it must be given in Base64") from None
+        raise ValueError(f"{subject} is not text, so it must be given in Base64") from None
 
 
-def _part(name: str, value: Any, media: str) -> bytes:
+def _encode_part(name: str, value: Any, media: str) -> bytes:
     quoted = name.replace("\\", "\\\\").replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
     head = f'Content-Disposition: form-data; name="{quoted}"'
     textual = media.startswith("text/") or media.endswith(("json", "xml"))
     if media and not textual:
-        data = from_base64(value, f'field "{name}"')
+        data = decode_base64(value, f'field "{name}"')
         head += f'; filename="{quoted}"\r\nContent-Type: {media}'
     elif isinstance(value, Mapping | list) or media.endswith("json"):
         data = _json(value).encode()

@@ -1,7 +1,7 @@
 """Builds the request of a `call: http`: URL with query, headers, body, idempotency key.
 
-Called by `calls`. Invariant: no header changes the framing of the message, and after a redirect to another
-origin only harmless headers are left.
+Called by `http_calls`. Invariant: no header changes the framing of the message, and after a redirect to
+another origin only harmless headers are left.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Request:
             headers.popall("Idempotency-Key", None)
         return replace(self, method=method, url=url, headers=headers, body=body)
 
-    def shown(self) -> dict[str, Any]:
+    def redacted(self) -> dict[str, Any]:
         """Return the request for a `response` output, without values that may be secrets."""
         url = str(self.url.with_user(None).with_query(None).with_fragment(None))
         query = self.url.raw_query_string
@@ -65,34 +65,34 @@ class Request:
         }
 
 
-def configuration(detail: str) -> WorkflowError:
+def configuration_error(detail: str) -> WorkflowError:
     """Return the error of a call that cannot be sent."""
     return WorkflowError("configuration", title="HTTP call cannot be made", detail=detail)
 
 
-def build(call: CallHttp, *, idempotency_key: str) -> Request:
+def build_request(call: CallHttp, *, idempotency_key: str) -> Request:
     """Build the first request of a call.
 
     Raises WorkflowError, of type configuration, for a call that cannot be sent.
     """
     method = call.method.upper()
     if not TOKEN.fullmatch(method):
-        raise configuration("the method is not an HTTP method")
+        raise configuration_error("the method is not an HTTP method")
     if method == "CONNECT":
-        raise configuration("CONNECT asks a proxy for a tunnel, which no call can use")
+        raise configuration_error("CONNECT asks a proxy for a tunnel, which no call can use")
     url = parse_url(call.url)
     if url.raw_user is not None and call.authentication is not None:
-        raise configuration(
+        raise configuration_error(
             f"the endpoint holds a user, and the call has {call.authentication.scheme} authentication; "
             "keep one of them"
         )
-    pairs = list(_pairs(call.query, "query parameter"))
+    pairs = list(_encode_pairs(call.query, "query parameter"))
     if pairs:
         url = url.extend_query(pairs)
     headers: CIMultiDict[str] = CIMultiDict(
         {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": f"iogate/{iogate.__version__}"}
     )
-    body, content_type = _body(call)
+    body, content_type = _encode_body(call)
     if content_type:
         headers["Content-Type"] = content_type
     if method not in SAFE_METHODS and idempotency_key:
@@ -101,29 +101,31 @@ def build(call: CallHttp, *, idempotency_key: str) -> Request:
     for name, value in call.headers.items():
         _check_header(name, value)
         headers[name] = value
-    if content_type and content_type.startswith(multipart.MEDIA):
+    if content_type and content_type.startswith(multipart.MEDIA_TYPE):
         headers["Content-Type"] = content_type  # the author's value lacks the boundary
     if url.raw_user is not None and "Authorization" in headers:
-        raise configuration('the endpoint holds a user, and the call an "Authorization"; keep one of them')
+        raise configuration_error(
+            'the endpoint holds a user, and the call an "Authorization"; keep one of them'
+        )
     return Request(method=method, url=url, headers=headers, body=body)
 
 
-def parse_url(text: str, *, what: str = "the endpoint") -> URL:
+def parse_url(text: str, *, subject: str = "the endpoint") -> URL:
     """Parse an absolute http(s) URL, which messages never quote.
 
     Raises WorkflowError.
     """
     try:
-        url = urls.read(text.strip())
+        url = urls.parse(text.strip())
         valid = url.scheme in {"http", "https"} and bool(url.raw_host) and url.port is not None
     except ValueError:
         valid = False
     if not valid:
-        raise configuration(f"{what} is not an absolute http:// or https:// URL")
+        raise configuration_error(f"{subject} is not an absolute http:// or https:// URL")
     return url.with_fragment(None)
 
 
-def _pairs(members: Mapping[str, Any], what: str) -> Iterator[tuple[str, str]]:
+def _encode_pairs(members: Mapping[str, Any], subject: str) -> Iterator[tuple[str, str]]:
     for name, value in members.items():
         for item in value if isinstance(value, list) else [value]:
             match item:
@@ -134,10 +136,10 @@ def _pairs(members: Mapping[str, Any], what: str) -> Iterator[tuple[str, str]]:
                 case str() | int() | float():
                     yield name, str(item)
                 case _:
-                    raise configuration(f'{what} "{name}" is an object; use text, numbers or a list')
+                    raise configuration_error(f'{subject} "{name}" is an object; use text, numbers or a list')
 
 
-def _body(call: CallHttp) -> tuple[bytes | None, str | None]:
+def _encode_body(call: CallHttp) -> tuple[bytes | None, str | None]:
     """Encode the body: text unchanged, a form if the Content-Type says so, else JSON."""
     if not call.has_body:
         return None, None
@@ -148,16 +150,16 @@ def _body(call: CallHttp) -> tuple[bytes | None, str | None]:
     if isinstance(call.body, str):
         return call.body.encode(), "text/plain; charset=utf-8"
     if kind == "application/x-www-form-urlencoded" and isinstance(call.body, dict):
-        return urlencode(list(_pairs(call.body, "field"))).encode(), kind
-    if kind == multipart.MEDIA and isinstance(call.body, dict):
+        return urlencode(list(_encode_pairs(call.body, "field"))).encode(), kind
+    if kind == multipart.MEDIA_TYPE and isinstance(call.body, dict):
         return multipart.encode(call.body)
     return json.dumps(call.body, ensure_ascii=False, separators=(",", ":")).encode(), "application/json"
 
 
 def _check_header(name: str, value: str) -> None:
     if not TOKEN.fullmatch(name):
-        raise configuration("the name of a header is not a valid one")
+        raise configuration_error("the name of a header is not a valid one")
     if name.lower() in FRAMING:
-        raise configuration(f'header "{name}" is set by the client itself; leave it out')
+        raise configuration_error(f'header "{name}" is set by the client itself; leave it out')
     if any(c in value for c in "\r\n\0"):
-        raise configuration(f'the value of header "{name}" holds a line break')
+        raise configuration_error(f'the value of header "{name}" holds a line break')

@@ -1,6 +1,6 @@
 """Converts an HTTP response to a task's output: bounded reading, decompression, decoding.
 
-Called by `transport` and `calls`. Invariant: never more than the cap in memory, compressed or not.
+Called by `transport` and `http_calls`. Invariant: never more than the cap in memory, compressed or not.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from iogate.effects import values
+from iogate.effects import json_values
 from iogate.errors import RESPONSE_HEADERS
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ TEXTUAL: Final = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Received:
+class Response:
     """A complete response."""
 
     status: int
@@ -52,21 +52,21 @@ class Received:
     """Decompressed body."""
 
 
-REFUSAL_BYTES: Final = 8 * 1024
+MAX_ERROR_BODY: Final = 8 * 1024
 """Maximum size of the body of an error response for the workflow; the rest is cut off."""
-_REFUSAL_HEADER: Final = 256
+_MAX_ERROR_HEADER: Final = 256
 
 
 class BadResponse(Exception):
     """A complete response that cannot become an output: too large, or not in its declared format."""
 
 
-async def read(response: ClientResponse, *, cap: int) -> bytes:
+async def read_body(response: ClientResponse, *, cap: int) -> bytes:
     """Read the whole body, decompressed.
 
     Raises BadResponse as soon as it is larger than `cap`.
     """
-    inflate = _Inflate(response.headers.get("Content-Encoding", ""), cap)
+    inflate = _Decompressor(response.headers.get("Content-Encoding", ""), cap)
     body = bytearray()
     async for chunk in response.content.iter_chunked(CHUNK):
         body += inflate.feed(chunk, room=cap - len(body))
@@ -76,11 +76,11 @@ async def read(response: ClientResponse, *, cap: int) -> bytes:
     return bytes(body)
 
 
-async def read_start(response: ClientResponse, *, cap: int) -> bytes:
+async def read_body_start(response: ClientResponse, *, cap: int) -> bytes:
     """Read the beginning of a body, decompressed, at most `cap` bytes; empty if it cannot be decompressed."""
     body = bytearray()
     try:
-        inflate = _Inflate(response.headers.get("Content-Encoding", ""), cap)
+        inflate = _Decompressor(response.headers.get("Content-Encoding", ""), cap)
         async for chunk in response.content.iter_chunked(CHUNK):
             body += inflate.feed(chunk, room=cap - len(body))
             if len(body) >= cap:
@@ -90,7 +90,7 @@ async def read_start(response: ClientResponse, *, cap: int) -> bytes:
     return bytes(body[:cap])
 
 
-def refusal(response: Received, redactor: Redactor) -> dict[str, Any]:
+def redact_error_response(response: Response, redactor: Redactor) -> dict[str, Any]:
     """Return the part of an error response that a workflow may see: `status`, `headers`, `body`.
 
     The body is decoded like that of an output, if possible: incomplete JSON is text. It is null if it is
@@ -99,31 +99,31 @@ def refusal(response: Received, redactor: Redactor) -> dict[str, Any]:
     headers: dict[str, str] = {}
     for name in RESPONSE_HEADERS:
         if name in response.headers:
-            headers[name] = redactor.text(", ".join(response.headers.getall(name)))[:_REFUSAL_HEADER]
-    return {"status": response.status, "headers": headers, "body": _refusal_body(response, redactor)}
+            headers[name] = redactor.text(", ".join(response.headers.getall(name)))[:_MAX_ERROR_HEADER]
+    return {"status": response.status, "headers": headers, "body": _redact_error_body(response, redactor)}
 
 
-def _refusal_body(response: Received, redactor: Redactor) -> Any:
-    if len(response.body) <= REFUSAL_BYTES:
+def _redact_error_body(response: Response, redactor: Redactor) -> Any:
+    if len(response.body) <= MAX_ERROR_BODY:
         try:
-            found = content(response)
+            found = decode_body(response)
         except BadResponse:
-            return redactor.text(_text(response))
+            return redactor.text(_decode_text(response))
         return found if not isinstance(found, str) or _is_text(response) else None
     if not _is_text(response):
         return None
     # A secret may span the cut, so the text after it is redacted, too.
-    return redactor.split(_text(response), REFUSAL_BYTES)[0]
+    return redactor.split(_decode_text(response), MAX_ERROR_BODY)[0]
 
 
-def _is_text(response: Received) -> bool:
+def _is_text(response: Response) -> bool:
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if not kind:
         return b"\0" not in response.body
     return _is_json(kind) or kind.startswith("text/") or kind.endswith("+xml") or kind in TEXTUAL
 
 
-class _Inflate:
+class _Decompressor:
     """Decompressor for `gzip` and `deflate`, which calls accept, with a limit of its output."""
 
     def __init__(self, encoding: str, cap: int) -> None:
@@ -177,8 +177,8 @@ class _Inflate:
             raise BadResponse("its compressed body is broken")
 
 
-def output(
-    response: Received, *, mode: Literal["raw", "content", "response"], request: Mapping[str, Any]
+def to_output(
+    response: Response, *, mode: Literal["raw", "content", "response"], request: Mapping[str, Any]
 ) -> Any:
     """Return the output in the mode of the call: base64, decoded content, or the whole response.
 
@@ -188,7 +188,7 @@ def output(
         case "raw":
             return base64.b64encode(response.body).decode("ascii")
         case "content":
-            return content(response)
+            return decode_body(response)
         case "response":
             headers: dict[str, str] = {}
             for name, value in response.headers.items():
@@ -198,11 +198,11 @@ def output(
                 "request": dict(request),
                 "statusCode": response.status,
                 "headers": headers,
-                "content": content(response),
+                "content": decode_body(response),
             }
 
 
-def content(response: Received) -> Any:
+def decode_body(response: Response) -> Any:
     """Decode by content type: JSON is parsed, text stays text, all else becomes base64, an empty body null.
 
     Raises BadResponse for invalid JSON.
@@ -213,11 +213,11 @@ def content(response: Received) -> Any:
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if _is_json(kind):
         try:
-            return values.parse(_unicode(body, response.charset))
+            return json_values.parse(_to_utf8(body, response.charset))
         except ValueError as fault:
             raise BadResponse(f"its body is not the JSON that its Content-Type promises: {fault}") from None
     if kind.startswith("text/") or kind.endswith("+xml") or kind in TEXTUAL:
-        return _text(response)
+        return _decode_text(response)
     if not kind:
         try:
             return body.decode()
@@ -230,7 +230,7 @@ def _is_json(kind: str) -> bool:
     return kind in {"application/json", "text/json"} or kind.endswith("+json")
 
 
-def _unicode(body: bytes, charset: str | None) -> bytes:
+def _to_utf8(body: bytes, charset: str | None) -> bytes:
     """Return JSON as UTF-8: some servers declare another charset."""
     try:
         codec = codecs.lookup(charset or "utf-8").name
@@ -240,7 +240,7 @@ def _unicode(body: bytes, charset: str | None) -> bytes:
         return body
 
 
-def _text(response: Received) -> str:
+def _decode_text(response: Response) -> str:
     """Decode by the charset, by default UTF-8; invalid bytes become the replacement character."""
     try:
         text = response.body.decode(response.charset or "utf-8", errors="replace")

@@ -1,7 +1,7 @@
 """Sends one request and reads its response: connections, the setting `endpoints`, the address policy.
 
-Called by `calls` for each hop of a call and by `authentication` for tokens. Invariant: the address policy
-admits each request before it is sent, and no more of a response than a cap is ever in memory.
+Called by `http_calls` for each hop of a call and by `authentication` for tokens. Invariant: the address
+policy admits each request before it is sent, and no more of a response than a cap is ever in memory.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from iogate.effects.http.request import Request
 TIMEOUTS: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=300)
 """Timeouts for a silent peer; the task's `timeout` limits the whole call."""
 
-_DRAINED: Final = 64 * 1024
+_MAX_DRAINED: Final = 64 * 1024
 """Maximum bytes of an unwanted body that are read, so that its connection can be reused."""
 _DRAIN_S: Final = 1.0
-_START: Final = 2 * responses.REFUSAL_BYTES
+_MAX_ERROR_READ: Final = 2 * responses.MAX_ERROR_BODY
 """Bytes read of the body of an error: twice the kept size, to redact secrets at the cut."""
-_START_S: Final = 5.0
+_ERROR_READ_S: Final = 5.0
 
-Wanted = Callable[[int, Mapping[str, str]], bool]
+BodyFilter = Callable[[int, Mapping[str, str]], bool]
 """Tells by status and headers whether the body of a response is read."""
 
-_CAUTION: Final = [Trust.REVIEWED, Trust.REDIRECTED, Trust.COMPUTED]
+_TRUST_ORDER: Final = [Trust.REVIEWED, Trust.REDIRECTED, Trust.COMPUTED]
 
 
-def more_cautious(one: Trust, other: Trust) -> Trust:
+def lower_trust(one: Trust, other: Trust) -> Trust:
     """Return the lower of two degrees of trust."""
-    return max(one, other, key=_CAUTION.index)
+    return max(one, other, key=_TRUST_ORDER.index)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,27 +87,27 @@ class Transport:
         return Route(url=url, trust=trust) if target is None else Route(url=target, trust=Trust.REVIEWED)
 
     async def exchange(
-        self, request: Request, route: Route, *, wanted: Wanted, cap: int
-    ) -> responses.Received:
+        self, request: Request, route: Route, *, wanted: BodyFilter, cap: int
+    ) -> responses.Response:
         """Send the request and read the response; of an unwanted error body only the beginning.
 
-        Raises the exceptions that `failures` converts; a cancelled exchange closes its connection.
+        Raises the exceptions that `convert_failures` converts; a cancelled exchange closes its connection.
         """
         await self._policy.admit(route.url, route.trust)
         async with self._session(guarded=route.trust is not Trust.REVIEWED).request(
             request.method,
             route.url,
             headers=request.headers,
-            data=_stream(request.body),
+            data=_as_stream(request.body),
             allow_redirects=False,
             skip_auto_headers=("Content-Type",),
         ) as response:
             if wanted(response.status, response.headers):
-                body = await responses.read(response, cap=cap)
+                body = await responses.read_body(response, cap=cap)
             else:
-                body = await _start(response) if response.status >= 400 else b""
+                body = await _read_error_body(response) if response.status >= 400 else b""
                 await _drain(response)
-            return responses.Received(
+            return responses.Response(
                 status=response.status,
                 headers=CIMultiDict(response.headers),
                 charset=response.charset,
@@ -135,20 +135,20 @@ class Transport:
         return self._sessions[guarded]
 
 
-def _stream(body: bytes | None) -> bytes | BytesIO | None:
+def _as_stream(body: bytes | None) -> bytes | BytesIO | None:
     """Return a large body as a file, which is written in pieces, so that other runs continue meanwhile."""
     return BytesIO(body) if body is not None and len(body) > 2**16 else body
 
 
-async def _start(response: aiohttp.ClientResponse) -> bytes:
+async def _read_error_body(response: aiohttp.ClientResponse) -> bytes:
     with suppress(aiohttp.ClientError, TimeoutError):
-        async with asyncio.timeout(_START_S):
-            return await responses.read_start(response, cap=_START)
+        async with asyncio.timeout(_ERROR_READ_S):
+            return await responses.read_body_start(response, cap=_MAX_ERROR_READ)
     return b""
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
-    left = _DRAINED
+    left = _MAX_DRAINED
     with suppress(aiohttp.ClientError, TimeoutError):
         async with asyncio.timeout(_DRAIN_S):
             while left > 0 and (chunk := await response.content.read(left)):

@@ -1,8 +1,8 @@
 """Parsing of URLs that keeps the percent-encoding of the query.
 
-Used by `request`, `calls` and `endpoints`. Reserved characters differ from their encoded forms (RFC 3986,
-2.2), and a signature covers each byte of the query. Scheme, host and path are normalised for the address
-policy.
+Used by `request`, `http_calls` and `endpoints`. Reserved characters differ from their encoded forms (RFC
+3986, 2.2), and a signature covers each byte of the query. Scheme, host and path are normalised for the
+address policy.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from yarl import URL
 _ENCODED: Final = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})+")
 
 
-def read(text: str) -> URL:
+def parse(text: str) -> URL:
     """Parse a URL or a reference, and encode a query that needs it.
 
     Raises ValueError.

@@ -1,9 +1,9 @@
-"""Conversion of calls of OpenAPI operations to HTTP requests, which `calls` then makes.
+"""Conversion of calls of OpenAPI operations to HTTP requests, which `http_calls` then makes.
 
-Called by `perform`. Pure, except for the loading of documents whose address a run computes.
+Called by `dispatcher`. Pure, except for the loading of documents whose address a run computes.
 """
 
-from iogate.effects.openapi.loading import Documents
-from iogate.effects.openapi.request import build
+from iogate.effects.openapi.document_cache import DocumentCache
+from iogate.effects.openapi.request import build_call
 
-__all__ = ["Documents", "build"]
+__all__ = ["DocumentCache", "build_call"]

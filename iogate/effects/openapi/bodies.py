@@ -15,7 +15,7 @@ from iogate.effects.http.responses import TEXTUAL
 from iogate.errors import WorkflowError
 
 
-def encode(body: Body, value: Any) -> tuple[Any, str]:
+def encode_body(body: Body, value: Any) -> tuple[Any, str]:
     """Return the encoded body and its Content-Type.
 
     Raises WorkflowError if the media type cannot represent the value.
@@ -23,25 +23,25 @@ def encode(body: Body, value: Any) -> tuple[Any, str]:
     try:
         return _encoded(body, value)
     except ValueError as fault:
-        raise _unfit(str(fault)) from None
+        raise _body_error(str(fault)) from None
 
 
 def _encoded(body: Body, value: Any) -> tuple[Any, str]:
     kind = body.media.partition(";")[0].strip().lower()
     if kind == "application/json" or kind.endswith("+json"):
         return (_json(value) if isinstance(value, str) else value), body.media
-    if kind == multipart.MEDIA:
+    if kind == multipart.MEDIA_TYPE:
         return multipart.encode(_members(kind, value), body.fields)
     if kind == "application/x-www-form-urlencoded":
         return {name: _field(each) for name, each in _members(kind, value).items()}, kind
     if kind.startswith("text/") or kind.endswith("+xml") or kind in TEXTUAL:
         return (value if isinstance(value, str) else _json(value)), body.media
-    return multipart.from_base64(value, f"a body of {kind}"), body.media
+    return multipart.decode_base64(value, f"a body of {kind}"), body.media
 
 
 def _members(kind: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise _unfit(f"a body of {kind} must be an object, its fields")
+        raise _body_error(f"a body of {kind} must be an object, its fields")
     return dict(value)
 
 
@@ -60,5 +60,5 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _unfit(detail: str) -> WorkflowError:
+def _body_error(detail: str) -> WorkflowError:
     return WorkflowError("expression", title="OpenAPI call cannot be made", detail=detail)

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from iogate.compiler.openapi import Operation, Parameter
-from iogate.effects.openapi import bodies, styles
+from iogate.effects.openapi import bodies, parameter_styles
 from iogate.engine.commands import CallHttp, CallOpenApi
 from iogate.errors import WorkflowError
 
 _VARIABLE = re.compile(r"\{([^{}]+)\}")
 
 
-def build(operation: Operation, call: CallOpenApi) -> CallHttp:
+def build_call(operation: Operation, call: CallOpenApi) -> CallHttp:
     """Return the HTTP call of an OpenAPI call.
 
     Raises WorkflowError for a parameter that is missing, unknown, or not representable.
@@ -31,26 +31,26 @@ def build(operation: Operation, call: CallOpenApi) -> CallHttp:
     for parameter in operation.parameters:
         if parameter.name not in given:
             if parameter.required:
-                raise missing(
+                raise missing_error(
                     operation, f'parameter "{parameter.name}"', null=parameter.name in call.parameters
                 )
             continue
         value = given[parameter.name]
         match parameter.place:
             case "path":
-                path[parameter.name] = _in_path(parameter, value)
+                path[parameter.name] = _serialize_segment(parameter, value)
             case "query":
-                query += styles.query(parameter, value)
+                query += parameter_styles.serialize_query(parameter, value)
             case "header":
-                headers[parameter.name] = styles.plain(parameter, value)
+                headers[parameter.name] = parameter_styles.serialize_header(parameter, value)
             case "cookie":
-                cookies += styles.cookies(parameter, value)
+                cookies += parameter_styles.serialize_cookies(parameter, value)
     if cookies:
         headers["Cookie"] = "; ".join(cookies)
-    body, media = _body(operation, call.parameters, given)
+    body, media = _encode_body(operation, call.parameters, given)
     if media:
         headers["Content-Type"] = media
-    address = _address(operation, path)
+    address = _expand_url(operation, path)
     return CallHttp(
         method=operation.method,
         url=address + ("?" + "&".join(query) if query else ""),
@@ -66,19 +66,19 @@ def build(operation: Operation, call: CallOpenApi) -> CallHttp:
     )
 
 
-def missing(operation: Operation, what: str, *, null: bool) -> WorkflowError:
+def missing_error(operation: Operation, subject: str, *, null: bool) -> WorkflowError:
     """Return the error of a required parameter or body that is missing or null."""
     if null:
-        detail = f'{what} of operation "{operation.id}" is null, and it is required'
+        detail = f'{subject} of operation "{operation.id}" is null, and it is required'
         return WorkflowError("expression", title="OpenAPI call cannot be made", detail=detail)
     return WorkflowError(
         "configuration",
         title="OpenAPI call cannot be made",
-        detail=f'operation "{operation.id}" needs {what}, which is not given',
+        detail=f'operation "{operation.id}" needs {subject}, which is not given',
     )
 
 
-def _address(operation: Operation, path: Mapping[str, str]) -> str:
+def _expand_url(operation: Operation, path: Mapping[str, str]) -> str:
     parts = []
     for part in operation.url.split("/"):
         filled = _VARIABLE.sub(lambda variable: path[variable[1]], part)
@@ -94,14 +94,16 @@ def _address(operation: Operation, path: Mapping[str, str]) -> str:
     return "/".join(parts)
 
 
-def _in_path(parameter: Parameter, value: Any) -> str:
-    text = styles.path(parameter, value)
+def _serialize_segment(parameter: Parameter, value: Any) -> str:
+    text = parameter_styles.serialize_path(parameter, value)
     if not text:
-        raise styles.unfit(parameter, "is empty, and stands in the path")
+        raise parameter_styles.parameter_error(parameter, "is empty, and stands in the path")
     return text
 
 
-def _body(operation: Operation, parameters: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Any, str]:
+def _encode_body(
+    operation: Operation, parameters: Mapping[str, Any], given: Mapping[str, Any]
+) -> tuple[Any, str]:
     """Return the encoded body and its media type; no body if nothing is given for it."""
     body = operation.body
     known = {parameter.name for parameter in operation.parameters}
@@ -122,11 +124,11 @@ def _body(operation: Operation, parameters: Mapping[str, Any], given: Mapping[st
     elif rest:
         value = rest
     elif body.required or body.needed:
-        raise missing(operation, "a body", null=any(map(operation.is_body, parameters)))
+        raise missing_error(operation, "a body", null=any(map(operation.is_body, parameters)))
     else:
         return None, ""
     if isinstance(value, Mapping):
         for name in body.needed:
             if value.get(name) is None:
-                raise missing(operation, f'field "{name}" of its body', null=name in value)
-    return bodies.encode(body, value)
+                raise missing_error(operation, f'field "{name}" of its body', null=name in value)
+    return bodies.encode_body(body, value)

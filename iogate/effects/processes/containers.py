@@ -1,13 +1,13 @@
 """Performs `run: container` through the command line of Docker or Podman, the first that PATH has.
 
-Called by `perform`. A container's name is derived from the idempotency key, so that after a crash the
+Called by `dispatcher`. A container's name is derived from the idempotency key, so that after a crash the
 container of the dead worker is found, and awaited instead of started again:
 
     create ── name taken by another ──► error
       │   └── ours, of an earlier worker: awaited, its logs read; with stdin, or never started: recreated
       ▼
     start, attached ──► inspect ──► output, by `return`
-      │                               │ always: removed; eventually: removed by the sweep; never: kept
+      │                               │ always: removed; eventually: by the cleanup; never: kept
       └─ cancelled, too much output: killed, then the same
 
 Invariant: values of the environment are on no command line, where other users could read them.
@@ -29,10 +29,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from iogate.effects.processes import ending, process
-from iogate.effects.processes.ending import configuration
-from iogate.effects.processes.sweeping import KEEP_LABEL, Sweep
-from iogate.effects.processes.workplace import Room, Workplace
+from iogate.effects.processes import process, results
+from iogate.effects.processes.container_cleanup import KEEP_LABEL, ContainerCleanup
+from iogate.effects.processes.results import configuration_error
+from iogate.effects.processes.workspace import ProcessFolders, Workspace
 from iogate.errors import WorkflowError
 from iogate.security.redaction import Redactor
 
@@ -44,8 +44,8 @@ TO_INSTALL: Final = "install Docker or Podman where the worker's PATH finds its 
 
 KEY_LABEL: Final = "iogate.effect"
 PULL: Final = {"ifNotPresent": "missing", "always": "always", "never": "never"}
-LOOK_S: Final = 0.02
-PATIENCE_S: Final = 15.0
+POLL_S: Final = 0.02
+COMMAND_TIMEOUT_S: Final = 15.0
 """Timeout in seconds of a command that ends a container."""
 
 _OWN: Final = ("PATH", "HOME", "XDG_RUNTIME_DIR")
@@ -55,18 +55,18 @@ _OWN_PREFIXES: Final = ("DOCKER_", "CONTAINER", "PODMAN_")
 VARIABLES: Final = (*_OWN, *(f"{prefix}*" for prefix in _OWN_PREFIXES))
 """The same as names and prefixes with an asterisk."""
 
-_ACTS: Final = re.compile(r"LD_|DYLD_|GO|.*_PROXY\Z", re.IGNORECASE)
+_TOOL_VARIABLES: Final = re.compile(r"LD_|DYLD_|GO|.*_PROXY\Z", re.IGNORECASE)
 """Variables that would change the behaviour of the tool itself."""
 
-_UNFIT: Final = re.compile(r"[\r\n]|\A[\"'`]|\\\Z")
-MOST_BYTES: Final = 60_000
+_UNFIT_FOR_FILE: Final = re.compile(r"[\r\n]|\A[\"'`]|\\\Z")
+MAX_FILE_VALUE: Final = 60_000
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 log = logging.getLogger("iogate.effects")
 
 
-def tool() -> str | None:
+def find_tool() -> str | None:
     """Return the path of Docker or Podman; None if neither is installed."""
     return next((found for name in TOOLS if (found := shutil.which(name)) is not None), None)
 
@@ -76,28 +76,28 @@ class Containers:
 
     def __init__(
         self,
-        workplace: Workplace,
+        workspace: Workspace,
         *,
         allow_run: Sequence[str],
         redactor: Callable[[], Redactor] = Redactor,
     ) -> None:
-        self._workplace = workplace
+        self._workspace = workspace
         self._allowed = "container" in allow_run
         self._redactor = redactor
-        self._sweep = Sweep(self._query)
-        self._enders: set[subprocess.Popen[bytes]] = set()
+        self._cleanup = ContainerCleanup(self._query)
+        self._end_commands: set[subprocess.Popen[bytes]] = set()
         """Commands that end containers."""
 
-    def begin(self) -> None:
+    def start_cleanup(self) -> None:
         """Schedule the first removal of expired containers of earlier workers."""
-        if self._allowed and tool() is not None:
-            self._sweep.later()
+        if self._allowed and find_tool() is not None:
+            self._cleanup.schedule()
 
     async def close(self) -> None:
-        await self._sweep.close()
-        for ender in self._enders:
+        await self._cleanup.close()
+        for command in self._end_commands:
             with suppress(subprocess.TimeoutExpired):
-                ender.wait(timeout=PATIENCE_S)
+                command.wait(timeout=COMMAND_TIMEOUT_S)
 
     async def run(
         self, run: RunContainer, *, identity: Mapping[str, str], wrote: process.Wrote | None = None
@@ -107,40 +107,44 @@ class Containers:
         Raises WorkflowError, or CancelledError after the container was killed.
         """
         if not self._allowed:
-            raise ending.not_allowed("container")
-        if tool() is None:
-            raise configuration(f"nothing on this worker runs containers: {TO_INSTALL}")
-        with self._workplace.room(owned=False) as room:
+            raise results.not_allowed_error("container")
+        if find_tool() is None:
+            raise configuration_error(f"nothing on this worker runs containers: {TO_INSTALL}")
+        with self._workspace.process_folders(owned=False) as folders:
             try:
-                end = await self._run_to_end(run, room, identity, wrote)
+                end = await self._run_to_end(run, folders, identity, wrote)
             except asyncio.CancelledError:
                 await self._finish(run, kill=True)
                 raise
             except process.TooMuchOutput as fault:
                 await self._finish(run, kill=True)
-                raise ending.too_much("container", fault) from None
+                raise results.too_much_output_error("container", fault) from None
             await self._finish(run)
-            return ending.output("container", end, run.returns, self._redactor())
+            return results.to_output("container", end, run.returns, self._redactor())
 
     async def _run_to_end(
-        self, run: RunContainer, room: Room, identity: Mapping[str, str], wrote: process.Wrote | None
+        self,
+        run: RunContainer,
+        folders: ProcessFolders,
+        identity: Mapping[str, str],
+        wrote: process.Wrote | None,
     ) -> process.Exit:
-        created = await self._create(run, room, identity)
+        created = await self._create(run, folders, identity)
         if created.code != 0:
-            left = await self._left(run)
-            if left is None:
-                raise ending.failed(
+            existing = await self._find_existing(run)
+            if existing is None:
+                raise results.process_error(
                     f"the container cannot be created: {_tool_name()} ended with code {created.code}",
                     created,
                     self._redactor(),
                 )
-            if left not in {"created", "configured", "dead"} and run.stdin is None:
-                return await self._await_existing(run, room, wrote)
+            if existing not in {"created", "configured", "dead"} and run.stdin is None:
+                return await self._await_existing(run, folders, wrote)
             # Its input was lost with the worker that wrote it.
             await self._query("rm", "--force", run.name)
-            created = await self._create(run, room, identity)
+            created = await self._create(run, folders, identity)
             if created.code != 0:
-                raise ending.failed("the container cannot be created", created, self._redactor())
+                raise results.process_error("the container cannot be created", created, self._redactor())
         attach = [
             "start",
             "--attach",
@@ -148,20 +152,22 @@ class Containers:
             *(["--interactive"] if run.stdin is not None else []),
         ]
         started = await self._execute(
-            room, *attach, run.name, keep=ending.KEPT[run.returns], stdin=run.stdin, wrote=wrote
+            folders, *attach, run.name, keep=results.KEPT_STREAMS[run.returns], stdin=run.stdin, wrote=wrote
         )
         return await self._ended(run, started)
 
-    async def _create(self, run: RunContainer, room: Room, identity: Mapping[str, str]) -> process.Exit:
+    async def _create(
+        self, run: RunContainer, folders: ProcessFolders, identity: Mapping[str, str]
+    ) -> process.Exit:
         variables = {**run.environment, **identity}
         for name in variables:
             if not _VARIABLE.fullmatch(name):
-                raise configuration(f'"{name}" is not a valid name of an environment variable')
-        file = room.folder / ".environment"
+                raise configuration_error(f'"{name}" is not a valid name of an environment variable')
+        file = folders.own / ".environment"
         # Values that an env file cannot represent are passed by name, through the tool's own environment.
         inherited = {name: value for name, value in variables.items() if not _fits_file(value)}
-        if taken := next((name for name in inherited if _is_own(name) or _ACTS.match(name)), None):
-            raise configuration(
+        if taken := next((name for name in inherited if _is_own(name) or _TOOL_VARIABLES.match(name)), None):
+            raise configuration_error(
                 f"variable {taken} cannot be passed to a container: its value has a line break, or a quote "
                 "at its start, or over 60,000 bytes; use another name"
             )
@@ -174,22 +180,24 @@ class Containers:
             arguments += ["--label", f"{KEEP_LABEL}={run.keep_s:g}"]
         for name in inherited:
             arguments += ["--env", name]
-        for here, there in run.ports.items():
-            arguments += ["--publish", f"{here}:{there}"]
-        for here, there in run.volumes.items():
-            arguments += ["--volume", f"{self._mounted(here)}:{there}"]
+        for host, inside in run.ports.items():
+            arguments += ["--publish", f"{host}:{inside}"]
+        for host, inside in run.volumes.items():
+            arguments += ["--volume", f"{self._absolute_source(host)}:{inside}"]
         if run.stdin is not None:
             arguments.append("--interactive")
         command = [] if run.command is None else ["sh", "-c", run.command, "sh"]
         return await self._execute(
-            room, "create", *arguments, "--", run.image, *command, *run.arguments, more=inherited
+            folders, "create", *arguments, "--", run.image, *command, *run.arguments, more=inherited
         )
 
-    def _mounted(self, source: str) -> str:
+    def _absolute_source(self, source: str) -> str:
         """Return the absolute path of a folder; a name without a slash is a volume's."""
-        return str((self._workplace.here / source).resolve()) if source.startswith((".", "/")) else source
+        if not source.startswith((".", "/")):
+            return source
+        return str((self._workspace.working_directory / source).resolve())
 
-    async def _left(self, run: RunContainer) -> str | None:
+    async def _find_existing(self, run: RunContainer) -> str | None:
         """Return the status of an earlier container of this effect; None if there is none.
 
         Raises WorkflowError if another container has the name.
@@ -200,16 +208,18 @@ class Containers:
             return None
         status, _, key = found.strip().partition(" ")
         if key != run.key:
-            raise configuration(
+            raise configuration_error(
                 f'container "{run.name}" exists already; remove it, or give this one another name'
             )
         return status
 
     async def _await_existing(
-        self, run: RunContainer, room: Room, wrote: process.Wrote | None
+        self, run: RunContainer, folders: ProcessFolders, wrote: process.Wrote | None
     ) -> process.Exit:
-        await self._execute(room, "wait", run.name)
-        logs = await self._execute(room, "logs", run.name, keep=ending.KEPT[run.returns], wrote=wrote)
+        await self._execute(folders, "wait", run.name)
+        logs = await self._execute(
+            folders, "logs", run.name, keep=results.KEPT_STREAMS[run.returns], wrote=wrote
+        )
         return await self._ended(run, logs)
 
     async def _ended(self, run: RunContainer, written: process.Exit) -> process.Exit:
@@ -219,14 +229,14 @@ class Containers:
             state = json.loads(found or "")
             code, status = int(state["ExitCode"]), str(state["Status"])
         except (ValueError, KeyError, TypeError):
-            raise ending.failed(
+            raise results.process_error(
                 "the container is gone, its exit code is unknown", written, self._redactor()
             ) from None
         if status in {"created", "configured", "initialized"}:
             await self._finish(run, remove=True)
             if not written.stderr:
                 written = replace(written, stderr=str(state.get("Error", "")).encode())
-            raise ending.failed("the container cannot be started", written, self._redactor())
+            raise results.process_error("the container cannot be started", written, self._redactor())
         return replace(written, code=code)
 
     async def _finish(self, run: RunContainer, *, kill: bool = False, remove: bool = False) -> None:
@@ -235,11 +245,11 @@ class Containers:
         The command is started at once, outside the event loop, which may be closing: a container must not
         outlive its run because its worker stops.
         """
-        found = tool()
+        found = find_tool()
         remove = remove or run.cleanup == "always"
         if found is not None and (kill or remove):
             arguments = ["rm", "--force", "--volumes", run.name] if remove else ["kill", run.name]
-            ender = subprocess.Popen(  # noqa: S603, ASYNC220 - not waited for here
+            command = subprocess.Popen(  # noqa: S603, ASYNC220 - not waited for here
                 [found, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -247,19 +257,19 @@ class Containers:
                 env={"LANG": "C.UTF-8", **_own_environment()},
                 start_new_session=True,
             )
-            self._enders.add(ender)
-            await _ended(ender)
-            if ender.poll() is not None:
-                self._enders.discard(ender)
+            self._end_commands.add(command)
+            await _wait_for(command)
+            if command.poll() is not None:
+                self._end_commands.discard(command)
         if run.cleanup == "eventually":
-            self._sweep.begin()
+            self._cleanup.start()
 
     async def _query(self, *arguments: str) -> str | None:
         """Run a short command and return its output; None if it fails."""
-        with self._workplace.room(owned=False) as room:
+        with self._workspace.process_folders(owned=False) as folders:
             try:
-                async with asyncio.timeout(PATIENCE_S):
-                    end = await self._execute(room, *arguments, keep=ending.KEPT["stdout"])
+                async with asyncio.timeout(COMMAND_TIMEOUT_S):
+                    end = await self._execute(folders, *arguments, keep=results.KEPT_STREAMS["stdout"])
             except (TimeoutError, WorkflowError, process.TooMuchOutput) as fault:
                 log.warning("%s %s failed: %s", _tool_name(), arguments[0], str(fault) or "it took too long")
                 return None
@@ -267,16 +277,16 @@ class Containers:
 
     async def _execute(
         self,
-        room: Room,
+        folders: ProcessFolders,
         *arguments: str,
         keep: frozenset[process.Stream] = frozenset(),
         stdin: str | None = None,
         more: Mapping[str, str] | None = None,
         wrote: process.Wrote | None = None,
     ) -> process.Exit:
-        found = tool()
+        found = find_tool()
         if found is None:
-            raise configuration(f"nothing on this worker runs containers any more: {TO_INSTALL}")
+            raise configuration_error(f"nothing on this worker runs containers any more: {TO_INSTALL}")
         command = process.Command(
             argv=[found, *arguments],
             environment={
@@ -284,25 +294,27 @@ class Containers:
                 **_own_environment(),
                 **(more or {}),
             },
-            folder=self._workplace.here,
-            home=room.home,
+            folder=self._workspace.working_directory,
+            home=folders.shared,
             confinement=process.Confinement(tool=True),
             stdin=None if stdin is None else stdin.encode("utf-8", "replace"),
             keep=keep,
             wrote=wrote,
         )
         try:
-            return await process.run(command, self._workplace.launcher)
+            return await process.run(command, self._workspace.launcher)
         except OSError as fault:
-            raise ending.failed(
+            raise results.process_error(
                 f"{_tool_name()} cannot be started: {fault.strerror}", None, self._redactor()
             ) from None
         except ValueError:
-            raise configuration("the container's command, arguments or names hold a NUL character") from None
+            raise configuration_error(
+                "the container's command, arguments or names hold a NUL character"
+            ) from None
 
 
 def _tool_name() -> str:
-    found = tool()
+    found = find_tool()
     return Path(found).name if found is not None else TOOLS[0]
 
 
@@ -316,11 +328,11 @@ def _is_own(name: str) -> bool:
 
 def _fits_file(value: str) -> bool:
     """Tell whether every tool reads this value from a file of variables as it is."""
-    return not (_UNFIT.search(value) or len(value.encode()) > MOST_BYTES)
+    return not (_UNFIT_FOR_FILE.search(value) or len(value.encode()) > MAX_FILE_VALUE)
 
 
-async def _ended(ender: subprocess.Popen[bytes]) -> None:
+async def _wait_for(command: subprocess.Popen[bytes]) -> None:
     """Wait for a command that ends a container, up to a timeout; `close` waits again."""
-    end = time.monotonic() + PATIENCE_S
-    while ender.poll() is None and time.monotonic() < end:  # noqa: ASYNC110 - a process tells no event
-        await asyncio.sleep(LOOK_S)
+    end = time.monotonic() + COMMAND_TIMEOUT_S
+    while command.poll() is None and time.monotonic() < end:  # noqa: ASYNC110 - a process tells no event
+        await asyncio.sleep(POLL_S)

@@ -1,6 +1,6 @@
 """Isolation of shell commands and scripts, as configured in the settings.
 
-Used by `perform` and `scripts`. Invariant: if the system does not support the configured isolation, the
+Used by `dispatcher` and `scripts`. Invariant: if the system does not support the configured isolation, the
 worker refuses to start.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from iogate.effects.processes import process
-from iogate.effects.processes.workplace import Room, Workplace
+from iogate.effects.processes.workspace import ProcessFolders, Workspace
 from iogate.errors import Misused
 from iogate.settings import FILE_NAME, Settings
 from iogate.timing import durations
@@ -68,38 +68,38 @@ class Isolation:
             )
         return entry.pw_uid, entry.pw_gid
 
-    def of(self, room: Room, here: Path) -> process.Confinement:
+    def confinement_for(self, folders: ProcessFolders, directory: Path) -> process.Confinement:
         """Return the confinement of the process with these folders."""
         sandbox = None
         if self._mode == "sandbox":
-            root = room.home / ROOT
+            root = folders.shared / ROOT
             root.mkdir(exist_ok=True)
             sandbox = {
                 "root": str(root),
-                "scratch": str(room.folder),
-                "visible": list(self._visible(here)),
-                "hidden": list(self._hidden(here)),
+                "scratch": str(folders.own),
+                "visible": list(self._visible(directory)),
+                "hidden": list(self._hidden(directory)),
                 "file": self._limits["file"],
             }
         return process.Confinement(limits=self._limits, user=self.user, sandbox=sandbox)
 
-    async def prove(self, workplace: Workplace) -> None:
+    async def verify(self, workspace: Workspace) -> None:
         """Start a process with the configured isolation, if any process may run.
 
         Raises Misused if the system does not support it.
         """
         if self._mode == "none" or not {"shell", "script"} & set(self._settings.allow_run):
             return
-        with workplace.room() as room:
+        with workspace.process_folders() as folders:
             command = process.Command(
                 argv=["/bin/sh", "-c", ":"],
                 environment={},
-                folder=workplace.here,
-                home=room.home,
-                confinement=self.of(room, workplace.here),
+                folder=workspace.working_directory,
+                home=folders.shared,
+                confinement=self.confinement_for(folders, workspace.working_directory),
             )
             try:
-                end = await process.run(command, workplace.launcher)
+                end = await process.run(command, workspace.launcher)
                 reason = f"a process ended with code {end.code}" if end.code else ""
             except OSError as fault:
                 reason = f"{fault.filename or 'fork'}: {fault.strerror}"
@@ -110,7 +110,7 @@ class Isolation:
                 hint="allow user namespaces to this user, or start the worker with CAP_SYS_ADMIN",
             )
 
-    def exceeded(self, end: process.Exit) -> str | None:
+    def exceeded_limit(self, end: process.Exit) -> str | None:
         """Return the message for the exceeded limit of a process; None if there is none."""
         limits = self._settings.process_limits
         if end.limit == "processes":
@@ -124,9 +124,9 @@ class Isolation:
             return f"wrote a file of over {limits['file']} bytes (process_limits.file) and was killed"
         return None
 
-    def _visible(self, here: Path) -> Iterable[str]:
+    def _visible(self, directory: Path) -> Iterable[str]:
         """Yield the folders outside the system's own that programs need: project, interpreters, PATH."""
-        yield str(here)
+        yield str(directory)
         prefixes = {sys.prefix, sys.base_prefix}
         if self._settings.python and os.sep in self._settings.python:
             prefixes.add(str(Path(self._settings.python).absolute().parent.parent))
@@ -135,23 +135,23 @@ class Isolation:
             if entry.startswith("/") and entry != "/":
                 yield entry
 
-    def _hidden(self, here: Path) -> Iterable[str]:
+    def _hidden(self, directory: Path) -> Iterable[str]:
         """Yield the paths that no process may see: store, settings, and files named in the settings."""
-        yield str((here / self._settings.data_dir).resolve())
-        yield str(here / FILE_NAME)
-        for file in _files(
+        yield str((directory / self._settings.data_dir).resolve())
+        yield str(directory / FILE_NAME)
+        for file in _referenced_files(
             [getattr(self._settings, field.name) for field in dataclasses.fields(self._settings)]
         ):
-            yield str((here / file).resolve())
+            yield str((directory / file).resolve())
 
 
-def _files(value: Any) -> Iterable[str]:
+def _referenced_files(value: Any) -> Iterable[str]:
     """Yield the paths of all `{file: PATH}` in a value."""
     match value:
         case {"file": str(path)} if len(value) == 1:
             yield path
         case dict():
-            yield from _files(list(value.values()))
+            yield from _referenced_files(list(value.values()))
         case list() | tuple():
             for each in value:
-                yield from _files(each)
+                yield from _referenced_files(each)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
-from iogate.effects.processes.launch import Launcher, Started, encodable
+from iogate.effects.processes.launcher_client import LauncherClient, RunningProcess, check_encodable
 
 Stream = Literal["stdout", "stderr"]
 Wrote = Callable[[Stream, bytes], None]
@@ -85,14 +85,14 @@ class TooMuchOutput(Exception):
         super().__init__(f"wrote more than {cap} bytes to {stream}")
 
 
-async def run(command: Command, launcher: Launcher) -> Exit:
+async def run(command: Command, launcher: LauncherClient) -> Exit:
     """Run a process to its end.
 
     Raises OSError or ValueError if it cannot be started, TooMuchOutput, and CancelledError after the process
     and its children have ended.
     """
-    encodable(list(command.argv))
-    encodable(command.environment)
+    check_encodable(list(command.argv))
+    check_encodable(command.environment)
     pipes = _Pipes(stdin=command.stdin is not None)
     try:
         started = await launcher.start(command.home, _request(command), pipes.theirs)
@@ -100,11 +100,11 @@ async def run(command: Command, launcher: Launcher) -> Exit:
         pipes.close()
         raise
     finally:
-        pipes.give()
-    return await _ended(command, started, pipes)
+        pipes.close_theirs()
+    return await _wait_until_ended(command, started, pipes)
 
 
-async def _ended(command: Command, started: Started, pipes: _Pipes) -> Exit:
+async def _wait_until_ended(command: Command, started: RunningProcess, pipes: _Pipes) -> Exit:
     overflow: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     names: tuple[Stream, Stream] = ("stdout", "stderr")
     readers = [
@@ -112,23 +112,23 @@ async def _ended(command: Command, started: Started, pipes: _Pipes) -> Exit:
         for name, file in zip(names, pipes.outputs, strict=True)
     ]
     writer = _Writer(pipes.input, command.stdin or b"") if pipes.input else None
-    ending = asyncio.ensure_future(started.hear())
+    last_message = asyncio.ensure_future(started.receive())
     try:
-        ends: list[asyncio.Future[Any]] = [ending, overflow]
+        ends: list[asyncio.Future[Any]] = [last_message, overflow]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        if not ending.done():
+        if not last_message.done():
             started.kill()
-            await asyncio.wait([ending], timeout=KILL_S)
+            await asyncio.wait([last_message], timeout=KILL_S)
     except asyncio.CancelledError:
         started.terminate()
         try:
-            await asyncio.wait([ending], timeout=GRACE_S)
+            await asyncio.wait([last_message], timeout=GRACE_S)
         finally:
             started.kill()
-            await _waited(ending)
+            await _wait_despite_cancellation(last_message)
         raise
     finally:
-        ending.cancel()
+        last_message.cancel()
         started.close()
         if writer is not None:
             writer.close()
@@ -136,23 +136,23 @@ async def _ended(command: Command, started: Started, pipes: _Pipes) -> Exit:
             reader.finish()
     if overflow.done():
         raise TooMuchOutput(overflow.result(), command.cap)
-    said = None if ending.cancelled() else ending.result()
+    message = None if last_message.cancelled() else last_message.result()
     stdout, stderr = (bytes(reader.data) for reader in readers)
     return Exit(
-        code=137 if said is None or said.ended is None else said.ended,
+        code=137 if message is None or message.ended is None else message.ended,
         stdout=stdout,
         stderr=stderr,
         partial=frozenset(reader.name for reader in readers if reader.partial),
-        limit=None if said is None else said.limit,
+        limit=None if message is None else message.limit,
     )
 
 
-async def _waited(ending: asyncio.Future[Any]) -> None:
+async def _wait_despite_cancellation(last_message: asyncio.Future[Any]) -> None:
     """Wait for the end, even if the wait itself is cancelled again."""
     until = asyncio.get_running_loop().time() + KILL_S
-    while not ending.done() and asyncio.get_running_loop().time() < until:
+    while not last_message.done() and asyncio.get_running_loop().time() < until:
         with suppress(asyncio.CancelledError):
-            await asyncio.wait([ending], timeout=0.1)
+            await asyncio.wait([last_message], timeout=0.1)
 
 
 def _request(command: Command) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def _request(command: Command) -> dict[str, Any]:
 
 
 class _Pipes:
-    """The three standard streams of a process: our ends and, until `give`, its ends."""
+    """The three standard streams of a process: our ends and, until `close_theirs`, its ends."""
 
     def __init__(self, *, stdin: bool) -> None:
         self.input: IO[bytes] | None = None
@@ -182,7 +182,7 @@ class _Pipes:
         self.outputs: list[IO[bytes]] = [os.fdopen(ours, "rb", buffering=0) for ours, _ in outputs]
         self.theirs = (read, outputs[0][1], outputs[1][1])
 
-    def give(self) -> None:
+    def close_theirs(self) -> None:
         for fd in self.theirs:
             os.close(fd)
 

@@ -1,6 +1,6 @@
 """Performs `run: shell` and `run: script`.
 
-Called by `perform`. A process works in the directory where its worker was started, the project's, so that
+Called by `dispatcher`. A process works in the directory where its worker was started, the project's, so that
 `./ship.sh` works. It gets its own folder as home and for temporary files, removed at its end, and an
 environment of PATH, LANG, the variables of the setting `process_environment`, those of the author and the
 IOGATE_ names: nothing else of the worker's own environment.
@@ -16,10 +16,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iogate.effects.processes import ending, languages, process
-from iogate.effects.processes.ending import configuration
+from iogate.effects.processes import interpreters, process, results
 from iogate.effects.processes.isolation import Isolation
-from iogate.effects.processes.workplace import Room, Workplace
+from iogate.effects.processes.results import configuration_error
+from iogate.effects.processes.workspace import ProcessFolders, Workspace
 from iogate.errors import WorkflowError
 from iogate.security.redaction import Redactor
 from iogate.supervision import handover
@@ -36,7 +36,7 @@ class Processes:
 
     def __init__(
         self,
-        workplace: Workplace,
+        workspace: Workspace,
         *,
         settings: Settings,
         isolation: Isolation,
@@ -47,14 +47,16 @@ class Processes:
         self._python = (
             str(Path(python).absolute()) if python and os.sep in python else python or sys.executable
         )
-        self._workplace = workplace
+        self._workspace = workspace
         self._allow_run = frozenset(settings.allow_run)
         self._isolation = isolation
         self._redactor = redactor
         self._passed_on = settings.process_environment
 
-    def _environment(self, run: RunProcess, room: Room, identity: Mapping[str, str]) -> dict[str, str]:
-        place = str(room.folder)
+    def _environment(
+        self, run: RunProcess, folders: ProcessFolders, identity: Mapping[str, str]
+    ) -> dict[str, str]:
+        place = str(folders.own)
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "LANG": "C.UTF-8",
@@ -78,22 +80,22 @@ class Processes:
         Raises WorkflowError, or CancelledError after the process and its children were killed.
         """
         if run.kind not in self._allow_run:
-            raise ending.not_allowed(run.kind)
-        with self._workplace.room() as room:
+            raise results.not_allowed_error(run.kind)
+        with self._workspace.process_folders() as folders:
             command = process.Command(
-                argv=await self._argv(run, room.folder, load),
-                environment=self._environment(run, room, identity),
-                folder=self._workplace.here,
+                argv=await self._argv(run, folders.own, load),
+                environment=self._environment(run, folders, identity),
+                folder=self._workspace.working_directory,
                 stdin=None if run.stdin is None else run.stdin.encode("utf-8", "replace"),
-                home=room.home,
-                keep=ending.KEPT[run.returns],
+                home=folders.shared,
+                keep=results.KEPT_STREAMS[run.returns],
                 wrote=wrote,
-                confinement=self._isolation.of(room, self._workplace.here),
+                confinement=self._isolation.confinement_for(folders, self._workspace.working_directory),
             )
             end = await self._end_of(run, command)
-            if told := self._isolation.exceeded(end):
-                raise ending.failed(f"the {run.kind} {told}", end, self._redactor())
-            return ending.output(run.kind, end, run.returns, self._redactor())
+            if reason := self._isolation.exceeded_limit(end):
+                raise results.process_error(f"the {run.kind} {reason}", end, self._redactor())
+            return results.to_output(run.kind, end, run.returns, self._redactor())
 
     async def _argv(
         self, run: RunProcess, folder: Path, load: Callable[[str], Awaitable[bytes]]
@@ -101,32 +103,32 @@ class Processes:
         if run.kind == "shell":
             return ["/bin/sh", "-c", "--", run.code, "sh", *run.arguments]
         code = run.code.encode() if run.source is None else await load(run.source)
-        interpreter = languages.interpreter(
+        interpreter = interpreters.find_interpreter(
             run.language, code.decode("utf-8", "replace"), python=self._python
         )
-        if interpreter is None and run.language.lower() in languages.JAVASCRIPT:
-            raise configuration(f"nothing on this worker runs JavaScript: {languages.TO_INSTALL}")
+        if interpreter is None and run.language.lower() in interpreters.JAVASCRIPT:
+            raise configuration_error(f"nothing on this worker runs JavaScript: {interpreters.TO_INSTALL}")
         if interpreter is None:
-            raise configuration(f'scripts in "{run.language}" are not executed by this release')
+            raise configuration_error(f'scripts in "{run.language}" are not executed by this release')
         file = folder / f".script{interpreter.suffix}"
         file.write_bytes(code)
         return [*interpreter.argv, str(file), *run.arguments]
 
     async def _end_of(self, run: RunProcess, command: process.Command) -> process.Exit:
         try:
-            return await process.run(command, self._workplace.launcher)
+            return await process.run(command, self._workspace.launcher)
         except process.TooMuchOutput as fault:
-            raise ending.too_much(run.kind, fault) from None
+            raise results.too_much_output_error(run.kind, fault) from None
         except FileNotFoundError:
             if not command.folder.is_dir():
-                raise configuration(f"the worker's own directory, {command.folder}, is gone") from None
+                raise configuration_error(f"the worker's own directory, {command.folder}, is gone") from None
             hint = ' set "python" to an interpreter' if run.kind == "script" else ""
-            raise configuration(
+            raise configuration_error(
                 f'"{command.argv[0]}" is not installed on this worker;{hint}'.rstrip(";")
             ) from None
         except OSError as fault:
             if fault.errno == 7:  # E2BIG
-                raise configuration(
+                raise configuration_error(
                     f"the {run.kind}'s command, arguments and environment are too long for a process; "
                     'hand large data over in "stdin"'
                 ) from None
@@ -134,6 +136,6 @@ class Processes:
                 "runtime", title="Process failed", detail=f"cannot start: {fault.strerror}"
             ) from None
         except ValueError:
-            raise configuration(
+            raise configuration_error(
                 f"the {run.kind}'s command, arguments or environment hold a NUL character or a bad name"
             ) from None

@@ -19,7 +19,7 @@ from typing import Literal
 
 import msgspec
 
-from iogate.effects.perform import EffectContext, Effects
+from iogate.effects.dispatcher import EffectContext, Effects
 from iogate.engine.commands import CallHttp, Perform, Performed
 from iogate.errors import ERROR_TYPES, Unreachable, for_operators
 from iogate.store.connection.connection import CommandFailed

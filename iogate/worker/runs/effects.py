@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from iogate.effects.perform import EffectContext, Effects
+from iogate.effects.dispatcher import EffectContext, Effects
 from iogate.engine.commands import Note, Perform, Performed, RunContainer, RunProcess
 from iogate.errors import WorkflowError
 from iogate.worker.runs.process_output import EVERY_S, ProcessOutput

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from iogate import logs
-from iogate.effects.perform import Effects
+from iogate.effects.dispatcher import Effects
 from iogate.engine.advance import advance
 from iogate.engine.commands import Perform
 from iogate.errors import WorkflowError, in_family

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from iogate.compiler.program import Program, load, trigger
 from iogate.compiler.revision import resource_digest
 from iogate.compiler.schedules import STANDING
-from iogate.effects.perform import EffectContext
+from iogate.effects.dispatcher import EffectContext
 from iogate.errors import NotFound, Unreachable
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.revisions.revisions import NotAuthentic, Revisions

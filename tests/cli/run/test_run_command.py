@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from iogate.effects.processes.launch import Launcher
+from iogate.effects.processes.launcher_client import LauncherClient
 from tests import fork_server
 from tests.cli.place import environment, until
 from tests.effects.test_processes import alive
@@ -190,15 +190,15 @@ def test_detached_work_is_stopped_after_the_limit_and_reported(
 ) -> None:
     """The process is ended first: the launcher would wait for it."""
     monkeypatch.setattr("iogate.cli.run.run_command.LINGER_S", 0.2)
-    close = Launcher.close
+    close = LauncherClient.close
     left: list[bool] = []
 
-    def closing(launcher: Launcher) -> None:
+    def closing(launcher: LauncherClient) -> None:
         if (pid := cli.root / "pid").exists():
             left.append(alive(int(pid.read_text())))
         close(launcher)
 
-    monkeypatch.setattr(Launcher, "close", closing)
+    monkeypatch.setattr(LauncherClient, "close", closing)
     child = "{run: {await: false, workflow: {namespace: demo, name: x, version: latest}}}"
     fails = "{raise: {error: {type: https://e.example/t, status: 418, detail: no}}}"
     endless = unawaited("echo $$ > pid; exec sleep 60")

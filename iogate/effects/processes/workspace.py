@@ -13,38 +13,38 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from iogate.effects.processes.launch import Launcher
+from iogate.effects.processes.launcher_client import LauncherClient
 
 
 @dataclass(frozen=True, kw_only=True)
-class Room:
+class ProcessFolders:
     """Folders of one process."""
 
-    folder: Path
+    own: Path
     """Folder of the process, removed at its end."""
-    home: Path
+    shared: Path
     """Folder of all processes of the worker."""
 
 
-class Workplace:
-    """Folders and launcher of processes; `here` is the directory of the worker, the project's."""
+class Workspace:
+    """Folders and launcher of processes; `working_directory` is that of the worker, the project's."""
 
     def __init__(self, *, user: tuple[int, int] | None = None) -> None:
         """Use `user` as user and group of the processes, if they are not the worker's."""
-        self.here = Path.cwd()
-        self.launcher = Launcher()
+        self.working_directory = Path.cwd()
+        self.launcher = LauncherClient()
         self._user = user
         self._folder: Path | None = None
 
     @contextmanager
-    def room(self, *, owned: bool = True) -> Iterator[Room]:
+    def process_folders(self, *, owned: bool = True) -> Iterator[ProcessFolders]:
         """Create a folder for one process; `owned`: its user may write there."""
-        home = self._home()
-        folder = Path(tempfile.mkdtemp(prefix="run-", dir=home))
+        shared = self._shared_folder()
+        folder = Path(tempfile.mkdtemp(prefix="run-", dir=shared))
         if self._user is not None and owned:
             os.chown(folder, *self._user)
         try:
-            yield Room(folder=folder, home=home)
+            yield ProcessFolders(own=folder, shared=shared)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -55,7 +55,7 @@ class Workplace:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
-    def _home(self) -> Path:
+    def _shared_folder(self) -> Path:
         """Return the folder of this worker's processes, recreated if a cleaner of files removed it."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="iogate-"))

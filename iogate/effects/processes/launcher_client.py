@@ -24,23 +24,25 @@ from iogate.launcher import keeper
 
 ROOT: Final = str(Path(iogate.__file__).parent.parent)
 # `-I -S`: nothing of the project or of the environment is read.
-PROGRAM: Final = (
+SERVER_PROGRAM: Final = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from iogate.launcher.server import main; main()"
 )
-BUSY_S: Final = 0.002
-END_S: Final = 15.0
-LONGEST: Final = 8192
+RETRY_S: Final = 0.002
+STOP_TIMEOUT_S: Final = 15.0
+MAX_MESSAGE: Final = 8192
 """Maximum number of bytes that a keeper sends before they are read."""
 
 
-class Launcher:
+class LauncherClient:
     """Connection to the fork server; `folder` is removed by the server after this worker's end."""
 
     def __init__(self) -> None:
         self._server: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
-    async def start(self, folder: Path, request: Mapping[str, Any], stdio: tuple[int, int, int]) -> Started:
+    async def start(
+        self, folder: Path, request: Mapping[str, Any], stdio: tuple[int, int, int]
+    ) -> RunningProcess:
         """Start a process with these descriptors as its standard streams.
 
         Raises OSError if it cannot be started, with the step that failed as its file name.
@@ -48,18 +50,18 @@ class Launcher:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                await self._ask(folder, [theirs.fileno(), *stdio])
-            started = Started(ours)
+                await self._request_start(folder, [theirs.fileno(), *stdio])
+            started = RunningProcess(ours)
             text = json.dumps(request).encode()
             await started.send(struct.pack(">I", len(text)) + text)
-            said = await started.hear()
+            message = await started.receive()
         except BaseException:
             ours.close()  # which ends the process, if there is one
             raise
-        # A killed keeper sends no message: `hear` returns None again, and the process counts as killed.
-        if said is not None and said.error is not None:
+        # A killed keeper sends no message: `receive` returns None again, and the process counts as killed.
+        if message is not None and message.error is not None:
             ours.close()
-            number, text_ = said.error
+            number, text_ = message.error
             raise OSError(number, text_.rpartition(": ")[2], text_.rpartition(": ")[0] or None)
         return started
 
@@ -70,20 +72,20 @@ class Launcher:
             self._control = None
         if self._server is not None:
             with suppress(subprocess.TimeoutExpired):
-                self._server.wait(END_S)
+                self._server.wait(STOP_TIMEOUT_S)
             self._server = None
 
-    async def _ask(self, folder: Path, fds: list[int]) -> None:
+    async def _request_start(self, folder: Path, fds: list[int]) -> None:
         for attempt in (1, 2):
             if self._server is None or self._server.poll() is not None or self._control is None:
                 self.close()
-                self._control = self._serve(folder)
+                self._control = self._start_server(folder)
             try:
                 while True:
                     try:
                         socket.send_fds(self._control, [b"s"], fds)
                     except BlockingIOError:
-                        await asyncio.sleep(BUSY_S)
+                        await asyncio.sleep(RETRY_S)
                     else:
                         return
             except (BrokenPipeError, ConnectionResetError):
@@ -91,11 +93,11 @@ class Launcher:
                     raise
                 self.close()
 
-    def _serve(self, folder: Path) -> socket.socket:
+    def _start_server(self, folder: Path) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, _KIND)
         with theirs:
             self._server = subprocess.Popen(  # noqa: S603 - our own module, our own arguments
-                [sys.executable, "-I", "-S", "-c", PROGRAM, ROOT, str(folder)],
+                [sys.executable, "-I", "-S", "-c", SERVER_PROGRAM, ROOT, str(folder)],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -111,7 +113,7 @@ class Launcher:
 _KIND: Final = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_STREAM
 
 
-class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class KeeperMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Message of a keeper, with exactly one of `error`, `started` and `ended`."""
 
     error: tuple[int, str] | None = None
@@ -120,38 +122,38 @@ class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: Literal["processes", "memory"] | None = None
 
 
-_said: Final = msgspec.json.Decoder(Said)
+_decoder: Final = msgspec.json.Decoder(KeeperMessage)
 
 
-class Started:
+class RunningProcess:
     """A running process, controlled through the channel of its keeper."""
 
     def __init__(self, channel: socket.socket) -> None:
         channel.setblocking(False)
         self._channel = channel
-        self._heard = b""
+        self._received = b""
         self._loop = asyncio.get_running_loop()
 
     async def send(self, data: bytes) -> None:
-        with suppress(BrokenPipeError, ConnectionResetError):  # `hear` reports it
+        with suppress(BrokenPipeError, ConnectionResetError):  # `receive` reports it
             await self._loop.sock_sendall(self._channel, data)
 
-    async def hear(self) -> Said | None:
+    async def receive(self) -> KeeperMessage | None:
         """Return the next message of the keeper; None if it is gone.
 
         Data that no keeper sends counts as its end: the process is killed.
         """
-        while b"\n" not in self._heard:
+        while b"\n" not in self._received:
             try:
-                chunk = await self._loop.sock_recv(self._channel, LONGEST)
+                chunk = await self._loop.sock_recv(self._channel, MAX_MESSAGE)
             except ConnectionResetError:
                 chunk = b""
-            self._heard += chunk
-            if not chunk or len(self._heard) > LONGEST:
+            self._received += chunk
+            if not chunk or len(self._received) > MAX_MESSAGE:
                 break
-        line, _, self._heard = self._heard.partition(b"\n")
+        line, _, self._received = self._received.partition(b"\n")
         try:
-            return _said.decode(line)
+            return _decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
             self.kill()
             return None
@@ -170,7 +172,7 @@ class Started:
         self._channel.close()
 
 
-def encodable(texts: Mapping[str, str] | list[str]) -> None:
+def check_encodable(texts: Mapping[str, str] | list[str]) -> None:
     """Check that a command line or environment can represent the texts.
 
     Raises ValueError if it cannot.

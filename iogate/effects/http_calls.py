@@ -1,7 +1,7 @@
 """Performs `call: http`: requests, redirects and authentication, to one output or one error.
 
-Called by `perform`, and by `fetching` for documents that workflows refer to. A call is one request, or more
-if it is redirected or the receiver asks for credentials first.
+Called by `dispatcher`, and by `document_fetcher` for documents that workflows refer to. A call is one
+request, or more if it is redirected or the receiver asks for credentials first.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from yarl import URL
 
 from iogate.compiler.resources.addresses import as_template
 from iogate.effects.authentication import Authenticator, Credential
-from iogate.effects.authentication.digest import Challenge, challenges
-from iogate.effects.http import failures, naming, responses, urls
-from iogate.effects.http.addresses import Forbidden, Trust
-from iogate.effects.http.failures import FOLLOWED, CallFailed, RefusedStatus
-from iogate.effects.http.request import Request, build
-from iogate.effects.http.responses import Received
-from iogate.effects.http.transport import Route, Transport, more_cautious
+from iogate.effects.authentication.digest import Challenge, parse_challenges
+from iogate.effects.http import failures, responses, target_names, urls
+from iogate.effects.http.addresses import ForbiddenAddress, Trust
+from iogate.effects.http.failures import FOLLOWED, CallFailed, UnexpectedStatus
+from iogate.effects.http.request import Request, build_request
+from iogate.effects.http.responses import Response
+from iogate.effects.http.transport import Route, Transport, lower_trust
 from iogate.engine.commands import CallHttp
 from iogate.errors import WorkflowError
 from iogate.security.redaction import Redactor
@@ -34,12 +34,12 @@ MAX_RESPONSE: Final = 10 * 1024 * 1024
 
 
 _CODE: Final = re.compile(r"[A-Za-z_]{1,40}")
-_SCHEME: Final = 20
+_MAX_SCHEME_LENGTH: Final = 20
 _METHODS: Final = re.compile(r"[A-Z]{1,16}(?:\s*,\s*[A-Z]{1,16}){0,15}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Called:
+class CallResult:
     """Result of a call."""
 
     output: Any
@@ -71,7 +71,7 @@ class HttpCalls:
     async def close(self) -> None:
         await self._transport.close()
 
-    async def call(self, call: CallHttp, *, idempotency_key: str) -> Called:
+    async def call(self, call: CallHttp, *, idempotency_key: str) -> CallResult:
         """Make the call and return its output.
 
         Raises only CallFailed, or CancelledError after the connection is closed.
@@ -79,26 +79,26 @@ class HttpCalls:
         try:
             exchange = self._exchange(call, idempotency_key)
             received = await exchange.run()
-            async with failures.failures(exchange.shown):
-                output = responses.output(received, mode=call.output, request=exchange.request.shown())
+            async with failures.convert_failures(exchange.target):
+                output = responses.to_output(received, mode=call.output, request=exchange.request.redacted())
         except WorkflowError as error:
             raise CallFailed(error, definite=False) from None
-        return Called(output=output, authorization=exchange.authorization)
+        return CallResult(output=output, authorization=exchange.authorization)
 
-    async def fetch(self, call: CallHttp, follows: Callable[[str], bool] | None = None) -> bytes:
+    async def fetch(self, call: CallHttp, may_follow: Callable[[str], bool] | None = None) -> bytes:
         """Make the call and return the unchanged body of the response.
 
-        `follows` tells whether to follow a redirect to a URL; None follows all. Raises CallFailed.
+        `may_follow` tells whether to follow a redirect to a URL; None follows all. Raises CallFailed.
         """
         exchange = self._exchange(call, "")
-        exchange.follows = follows
+        exchange.may_follow = may_follow
         try:
             return (await exchange.run()).body
         except WorkflowError as error:
             raise CallFailed(error, definite=False) from None
 
     def _exchange(self, call: CallHttp, idempotency_key: str) -> _Exchange:
-        request = build(call, idempotency_key=idempotency_key)
+        request = build_request(call, idempotency_key=idempotency_key)
         credential = None
         if call.authentication is not None:
             credential = self._authenticator.credential(call.authentication)
@@ -125,58 +125,58 @@ class _Exchange:
         self._presented = ""
         self._cap = cap
         self._redactor = redactor
-        self._from = ""
-        self._written: URL | None = None
-        self.follows: Callable[[str], bool] | None = None
+        self._redirected_from = ""
+        self._written_url: URL | None = None
+        self.may_follow: Callable[[str], bool] | None = None
         self.request = request
-        self.shown = naming.Called(f"{request.method} {request.url.origin()}")
+        self.target = target_names.TargetName(f"{request.method} {request.url.origin()}")
 
     @property
     def authorization(self) -> dict[str, Any] | None:
         scheme, _, parameter = self._presented.partition(" ")
         return {"scheme": scheme, "parameter": parameter} if scheme else None
 
-    async def run(self) -> Received:
+    async def run(self) -> Response:
         """Send the request, follow redirects, and return the response. Raises CallFailed."""
         trust = Trust.REDIRECTED if self._call.foreign else Trust.REVIEWED
         if self._call.computed:
             trust = Trust.COMPUTED
         for _ in range(MAX_REDIRECTS + 1):
             route = self._transport.route(self.request.url, trust)
-            self.shown = naming.called(
-                self.request.method, self._call.address, self._written or self.request.url, route.url
+            self.target = target_names.name_target(
+                self.request.method, self._call.address, self._written_url or self.request.url, route.url
             )
-            if self._from:
-                self.shown = replace(self.shown, text=self._from)
-            async with failures.failures(self.shown):
+            if self._redirected_from:
+                self.target = replace(self.target, text=self._redirected_from)
+            async with failures.convert_failures(self.target):
                 try:
-                    received = await self._hop(route)
-                except Forbidden as reason:
-                    raise Forbidden(f"{reason}{_written_out(self._call.address)}") from None
+                    received = await self._send_with_retry(route)
+                except ForbiddenAddress as reason:
+                    raise ForbiddenAddress(f"{reason}{_suggest_template(self._call.address)}") from None
                 status, headers = received.status, received.headers
                 if not self._redirected(status, headers):
                     if not self._accepted(status):
-                        response = responses.refusal(received, self._redactor())
-                        raise RefusedStatus(status, self._hint(received), response)
+                        response = responses.redact_error_response(received, self._redactor())
+                        raise UnexpectedStatus(status, self._hint(received), response)
                     return received
-                location = _join(route.url, headers["Location"])
+                location = _resolve_location(route.url, headers["Location"])
                 self._check(route, location)
                 trust = self._follow(route, location, status, trust)
-        detail = f"{self.shown} was redirected more than {MAX_REDIRECTS} times"
-        raise failures.failed(detail, definite=True, sent_to=self.shown.sent_to)
+        detail = f"{self.target} was redirected more than {MAX_REDIRECTS} times"
+        raise failures.call_error(detail, definite=True, sent_to=self.target.sent_to)
 
-    async def _hop(self, route: Route) -> Received:
+    async def _send_with_retry(self, route: Route) -> Response:
         received = await self._send(route)
         credential = self._credential
         if credential is None:
             return received
-        if received.status == 401 and credential.refused(received.headers):
+        if received.status == 401 and credential.handle_unauthorized(received.headers):
             received = await self._send(route)
         if received.status != 401:
-            credential.accepted()
+            credential.handle_accepted()
         return received
 
-    async def _send(self, route: Route) -> Received:
+    async def _send(self, route: Route) -> Response:
         request = self.request
         if self._credential is not None:
             value = await self._credential.present(request.method, route.url)
@@ -202,16 +202,16 @@ class _Exchange:
 
         Raises CallFailed if it does not.
         """
-        if self.follows is None:
+        if self.may_follow is None:
             return
         written = location
         if location.origin() == route.url.origin():
             written = self.request.url.origin().join(location.relative())
-        if not self.follows(str(written)):
-            raise failures.failed(
-                f"{self.shown} led to {written.with_query(None)}, which function_origins does not name",
+        if not self.may_follow(str(written)):
+            raise failures.call_error(
+                f"{self.target} led to {written.with_query(None)}, which function_origins does not name",
                 definite=True,
-                sent_to=self.shown.sent_to,
+                sent_to=self.target.sent_to,
             )
 
     def _follow(self, route: Route, location: URL, status: int, trust: Trust) -> Trust:
@@ -224,27 +224,27 @@ class _Exchange:
         same = origin in {route.url.origin(), written}
         if origin == route.url.origin():
             # Errors keep naming the server as it is written, also if `endpoints` gave it another name.
-            self._written = self._written or self.request.url
+            self._written_url = self._written_url or self.request.url
         else:
-            self._written = None
+            self._written_url = None
         if not same:
             self._credential = None
-            self._from = f"{self.shown}, redirected to {origin},"
+            self._redirected_from = f"{self.target}, redirected to {origin},"
         self.request = self.request.redirected(location, status=status, same_origin=same)
         if origin == route.url.origin():
             return route.trust
-        return trust if origin == written else more_cautious(trust, Trust.REDIRECTED)
+        return trust if origin == written else lower_trust(trust, Trust.REDIRECTED)
 
-    def _hint(self, received: Received) -> str:
+    def _hint(self, received: Response) -> str:
         """Return advice for a refused status, from the headers of the response."""
         headers = received.headers
         match received.status:
-            case 401 | 403 if self._from and self._call.authentication is not None:
+            case 401 | 403 if self._redirected_from and self._call.authentication is not None:
                 return "it is another origin, to which the credentials of the call are not sent"
             case 401:
-                return _unauthorized(self._call, headers)
+                return _explain_unauthorized(self._call, headers)
             case 403 if self._call.authentication is not None:
-                return f"it does not allow this to the credentials that it was given{_said(headers)}"
+                return f"it does not allow this to the credentials that it was given{_error_code(headers)}"
             case 405 if allowed := _METHODS.fullmatch(headers.get("Allow", "")):
                 return f"it takes {allowed[0]}"
             case 429 | 503 if (after := headers.get("Retry-After", "")).isdecimal() and len(after) < 8:
@@ -253,9 +253,13 @@ class _Exchange:
                 return ""
 
 
-def _unauthorized(call: CallHttp, headers: CIMultiDict[str]) -> str:
+def _explain_unauthorized(call: CallHttp, headers: CIMultiDict[str]) -> str:
     """Return advice for a 401, from the schemes that the server asks for."""
-    asked = [*dict.fromkeys(each.scheme for each in _asked(headers) if len(each.scheme) <= _SCHEME)][:4]
+    asked = [
+        *dict.fromkeys(
+            each.scheme for each in _read_challenges(headers) if len(each.scheme) <= _MAX_SCHEME_LENGTH
+        )
+    ][:4]
     wants = f"it asks for {' or '.join(asked)}" if asked else ""
     if call.authentication is None:
         return f'{wants or "it wants credentials"}: name them as "authentication" of the endpoint'
@@ -263,22 +267,22 @@ def _unauthorized(call: CallHttp, headers: CIMultiDict[str]) -> str:
     meant = {"oauth2": "bearer", "oidc": "bearer"}.get(given, given)
     if asked and meant not in asked:
         return f"{wants}, and the call has {given} authentication"
-    return f"it does not accept the credentials of the {given} authentication{_said(headers)}"
+    return f"it does not accept the credentials of the {given} authentication{_error_code(headers)}"
 
 
-def _said(headers: CIMultiDict[str]) -> str:
+def _error_code(headers: CIMultiDict[str]) -> str:
     """Return the error code of a resource that refuses a token (RFC 6750), without its free text."""
-    codes = [each.parameters.get("error", "") for each in _asked(headers)]
+    codes = [each.parameters.get("error", "") for each in _read_challenges(headers)]
     return next((f" ({code})" for code in codes if _CODE.fullmatch(code)), "")
 
 
-def _asked(headers: CIMultiDict[str]) -> list[Challenge]:
-    return challenges(headers.getall("WWW-Authenticate", []))
+def _read_challenges(headers: CIMultiDict[str]) -> list[Challenge]:
+    return parse_challenges(headers.getall("WWW-Authenticate", []))
 
 
-def _join(url: URL, location: str) -> URL:
+def _resolve_location(url: URL, location: str) -> URL:
     try:
-        target = url.join(urls.read(location))
+        target = url.join(urls.parse(location))
         if target.scheme in {"http", "https"} and target.raw_host:
             return target.with_fragment(None)
     except ValueError:
@@ -286,7 +290,7 @@ def _join(url: URL, location: str) -> URL:
     raise failures.BadRedirect
 
 
-def _written_out(address: str) -> str:
+def _suggest_template(address: str) -> str:
     """Return the advice to write `${ "https://host/" + .item }` as a template with a literal host."""
-    template = naming.safe(as_template(address))
+    template = target_names.redact_address(as_template(address))
     return f"; or write the host outside of the expression: {template}" if template else ""

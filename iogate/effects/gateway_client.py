@@ -1,4 +1,4 @@
-"""HTTP client for commands that call a gateway; `calls` makes the calls of workflows.
+"""HTTP client for commands that call a gateway; `http_calls` makes the calls of workflows.
 
 Called by the command line (`api call`, `debug`, `runs`). A person configured the address, so no address is
 forbidden; the client follows no redirects and keeps no cookies.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Response:
     """A complete response."""
 
     status: int
@@ -41,14 +41,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class ServerSentEvent:
     """One server-sent event."""
 
     name: str
     data: str
 
 
-class Client:
+class GatewayClient:
     """HTTP client for one gateway's base URL; an async context manager."""
 
     def __init__(self, base_url: str, *, timeout_s: float = 30.0) -> None:
@@ -78,7 +78,7 @@ class Client:
         query: Mapping[str, str] | None = None,
         body: bytes | None = None,
         timeout_s: float | None = None,
-    ) -> Answer:
+    ) -> Response:
         """Send one request to a path below the base URL, or to an absolute URL, and read the whole response.
 
         The default Content-Type of a body is JSON. Raises Unreachable if there is no response.
@@ -86,13 +86,13 @@ class Client:
         try:
             async with self._send(method, path, headers, query, body, timeout_s) as response:
                 body_read = await response.read()
-                return Answer(status=response.status, headers=response.headers.copy(), body=body_read)
+                return Response(status=response.status, headers=response.headers.copy(), body=body_read)
         except (aiohttp.ClientError, OSError) as fault:
             raise self._unreachable(fault) from fault
 
     async def events(
         self, path: str, *, headers: Mapping[str, str] | None = None, timeout_s: float | None = None
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncIterator[ServerSentEvent]:
         """Follow server-sent events until the gateway ends them.
 
         Raises Unreachable if the stream breaks off or the path has no events.
@@ -108,7 +108,7 @@ class Client:
                     value = value.removeprefix(" ")
                     if not line:
                         if data:
-                            yield Event(name=name, data="\n".join(data))
+                            yield ServerSentEvent(name=name, data="\n".join(data))
                         name, data = "message", []
                     elif field == "event":
                         name = value

@@ -18,8 +18,8 @@ RUNTIMES: Final = ("node", "qjs", "quickjs")
 
 TO_INSTALL: Final = "install Node.js (node), or QuickJS (qjs), where the worker's PATH finds it"
 
-_MODULE: Final = re.compile(r"^\s*(?:import\b(?!\s*[(.])|export\b)", re.MULTILINE)
-_OLDER: Final = re.compile(r"\brequire\s*\(|\bmodule\.exports\b|\bexports\.\w")
+_ES_MODULE: Final = re.compile(r"^\s*(?:import\b(?!\s*[(.])|export\b)", re.MULTILINE)
+_COMMONJS: Final = re.compile(r"\brequire\s*\(|\bmodule\.exports\b|\bexports\.\w")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,21 +32,21 @@ class Interpreter:
     """Suffix of the file, by which the interpreter detects the kind of module."""
 
 
-def javascript() -> str | None:
+def find_javascript() -> str | None:
     """Return the path of a JavaScript runtime; None if none is installed."""
     return next((found for name in RUNTIMES if (found := shutil.which(name)) is not None), None)
 
 
-def interpreter(language: str, code: str, *, python: str) -> Interpreter | None:
+def find_interpreter(language: str, code: str, *, python: str) -> Interpreter | None:
     """Return the interpreter of this code; None for an unknown language or a missing runtime."""
     match language.lower():  # as the compiler reads it
         case "python":
             return Interpreter(argv=(python,), suffix=".py")
         case name if name in JAVASCRIPT:
-            runtime = javascript()
+            runtime = find_javascript()
             if runtime is None:
                 return None
-            older = _OLDER.search(code) is not None and _MODULE.search(code) is None
+            older = _COMMONJS.search(code) is not None and _ES_MODULE.search(code) is None
             return Interpreter(argv=(runtime,), suffix=".cjs" if older else ".mjs")
         case _:
             return None

@@ -16,29 +16,29 @@ from typing import Final
 KEEP_LABEL: Final = "iogate.keep"
 """Label with the seconds that a container is kept after its end."""
 
-FIRST_S: Final = 60.0
-"""Delay of the first sweep after a worker's start, in seconds."""
-SHORTEST_S: Final = 1.0
-LONGEST_S: Final = 3600.0
+FIRST_DELAY_S: Final = 60.0
+"""Delay of the first cleanup after a worker's start, in seconds."""
+MIN_DELAY_S: Final = 1.0
+MAX_DELAY_S: Final = 3600.0
 
-Said = Callable[..., Awaitable[str | None]]
+RunTool = Callable[..., Awaitable[str | None]]
 """Runs a command of the container tool and returns its output; None if it fails."""
 
 
-class Sweep:
+class ContainerCleanup:
     """Background removal of expired containers; a task exists only while there are containers to remove."""
 
-    def __init__(self, said: Said) -> None:
-        self._said = said
+    def __init__(self, run_tool: RunTool) -> None:
+        self._run_tool = run_tool
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def later(self) -> None:
-        """Schedule the first sweep."""
-        self._timer = asyncio.get_running_loop().call_later(FIRST_S, self.begin)
+    def schedule(self) -> None:
+        """Schedule the first cleanup."""
+        self._timer = asyncio.get_running_loop().call_later(FIRST_DELAY_S, self.start)
 
-    def begin(self) -> None:
-        """Sweep now, and again whenever the next container is due."""
+    def start(self) -> None:
+        """Remove the due containers now, and again whenever the next container is due."""
         if self._task is not None:
             self._task.cancel()
         self._task = asyncio.create_task(self._run(), name="remove containers")
@@ -55,11 +55,11 @@ class Sweep:
             due_s = await self._remove()
             if due_s is None:
                 return
-            await asyncio.sleep(min(max(due_s, SHORTEST_S), LONGEST_S))
+            await asyncio.sleep(min(max(due_s, MIN_DELAY_S), MAX_DELAY_S))
 
     async def _remove(self) -> float | None:
         """Remove the due containers; return the seconds until the next is due, None if none is left."""
-        listed = await self._said(
+        listed = await self._run_tool(
             "ps",
             "--all",
             "--filter",
@@ -75,7 +75,7 @@ class Sweep:
             if left_s is None:
                 continue
             if left_s <= 0:
-                await self._said("rm", "--force", "--volumes", name)
+                await self._run_tool("rm", "--force", "--volumes", name)
             else:
                 next_s = left_s if next_s is None else min(next_s, left_s)
         return next_s
@@ -84,7 +84,7 @@ class Sweep:
         shape = (
             '{"at": {{json .State.FinishedAt}}, "keep": {{json (index .Config.Labels "' + KEEP_LABEL + '")}}}'
         )
-        found = await self._said("inspect", "--type", "container", "--format", shape, name)
+        found = await self._run_tool("inspect", "--type", "container", "--format", shape, name)
         with suppress(ValueError, KeyError, TypeError):
             state = json.loads(found or "")
             ended = datetime.fromisoformat(state["at"])

@@ -7,14 +7,14 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from iogate.effects.client import Client, Event
+from iogate.effects.gateway_client import GatewayClient, ServerSentEvent
 from iogate.errors import Unreachable
 from tests.effects.conftest import Site
 
 
 async def test_an_answer_comes_back_whole_whatever_its_status(site: Site) -> None:
     site.answer("/v1/x", status=403, body=b'{"a":1}', headers={"X-Seen": "yes"})
-    async with Client(site.url + "/") as client:
+    async with GatewayClient(site.url + "/") as client:
         answer = await client.request("POST", "/v1/x", headers={"token": "t"}, query={"q": "1"}, body=b"{}")
     assert (answer.status, answer.json(), answer.text) == (403, {"a": 1}, '{"a":1}')
     assert answer.headers["x-seen"] == "yes"
@@ -24,7 +24,7 @@ async def test_an_answer_comes_back_whole_whatever_its_status(site: Site) -> Non
 
 async def test_a_redirect_is_an_answer(site: Site) -> None:
     site.redirect("/a", "/b")
-    async with Client(site.url) as client:
+    async with GatewayClient(site.url) as client:
         assert (await client.request("GET", site.url + "/a")).status == 302
 
 
@@ -36,13 +36,13 @@ async def test_events_come_one_by_one(site: Site) -> None:
         return response
 
     site.handlers["/events"] = stream
-    async with Client(site.url) as client:
+    async with GatewayClient(site.url) as client:
         events = [event async for event in client.events("/events")]
-    assert events == [Event(name="note", data="1\n2"), Event(name="message", data="{}")]
+    assert events == [ServerSentEvent(name="note", data="1\n2"), ServerSentEvent(name="message", data="{}")]
 
 
 async def test_a_gateway_that_is_not_there_is_unreachable() -> None:
-    async with Client("http://127.0.0.1:1") as client:
+    async with GatewayClient("http://127.0.0.1:1") as client:
         with pytest.raises(Unreachable) as caught:
             await client.request("GET", "/")
     assert caught.value.message == "cannot reach the gateway at http://127.0.0.1:1: Connection refused"
@@ -55,6 +55,6 @@ async def test_a_gateway_that_does_not_answer_is_unreachable(site: Site) -> None
         return web.Response()
 
     site.handlers["/a"] = never
-    async with Client(site.url, timeout_s=0.05) as client:
+    async with GatewayClient(site.url, timeout_s=0.05) as client:
         with pytest.raises(Unreachable, match=r": no response in time$"):
             await client.request("GET", "/a")

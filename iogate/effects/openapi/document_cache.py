@@ -1,6 +1,6 @@
 """Loading of OpenAPI documents at run time: from the revision, or from an address that data chose.
 
-Called by `perform`. Parsed documents are cached, since parsing a large document is expensive.
+Called by `dispatcher`. Parsed documents are cached, since parsing a large document is expensive.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any, Final
 from iogate.compiler.openapi import Operation, Unusable, find
 from iogate.compiler.resources.sources import MAX_BYTES, Unreadable, plain_data
 from iogate.compiler.revision import resource_name
-from iogate.effects.calls import HttpCalls
 from iogate.effects.http.failures import CallFailed
+from iogate.effects.http_calls import HttpCalls
 from iogate.engine.commands import CallHttp, CallOpenApi
 from iogate.errors import WorkflowError
 
-KEPT: Final = 32
-KEPT_S: Final = 300.0
+MAX_DOCUMENTS: Final = 32
+MAX_AGE_S: Final = 300.0
 """Seconds after which a cached document is loaded again."""
 
 
-class Documents:
+class DocumentCache:
     """Cache of the OpenAPI documents of one worker."""
 
     def __init__(self, http: HttpCalls) -> None:
@@ -43,12 +43,12 @@ class Documents:
             return find(data, call.name, url=_address(call.document))
         except Unusable as why:
             hint = f'; did you mean "{why.near}"?' if why.near else ""
-            raise _configuration(f"the OpenAPI document cannot be used: {why.reason}{hint}") from None
+            raise _configuration_error(f"the OpenAPI document cannot be used: {why.reason}{hint}") from None
 
     async def _data(self, call: CallOpenApi, load: Callable[[str], Awaitable[bytes]]) -> Any:
         key = (call.document, call.computed, repr(call.presented))
         kept = self._kept.get(key)
-        if kept is not None and time.monotonic() - kept[0] < KEPT_S:
+        if kept is not None and time.monotonic() - kept[0] < MAX_AGE_S:
             self._kept.move_to_end(key)
             return kept[1]
         if call.fetched:
@@ -56,11 +56,11 @@ class Documents:
         else:
             content = await load(call.document)
         if len(content) > MAX_BYTES:
-            raise _configuration("the OpenAPI document is over 5 MiB")
+            raise _configuration_error("the OpenAPI document is over 5 MiB")
         # Parsing may take seconds; the other runs of this worker continue meanwhile.
-        data = await asyncio.to_thread(_read, content)
+        data = await asyncio.to_thread(_parse, content)
         self._kept[key] = (time.monotonic(), data)
-        while len(self._kept) > KEPT:
+        while len(self._kept) > MAX_DOCUMENTS:
             self._kept.popitem(last=False)
         return data
 
@@ -81,13 +81,13 @@ class Documents:
             raise CallFailed(error, definite=False) from None  # the call itself was not made
 
 
-def _read(content: bytes) -> Any:
+def _parse(content: bytes) -> Any:
     try:
         return plain_data(content.decode("utf-8-sig"), "the document")
     except UnicodeDecodeError:
-        raise _configuration("the OpenAPI document is not UTF-8 text") from None
+        raise _configuration_error("the OpenAPI document is not UTF-8 text") from None
     except Unreadable as why:
-        raise _configuration(f"the OpenAPI document cannot be read: {why.reason}") from None
+        raise _configuration_error(f"the OpenAPI document cannot be read: {why.reason}") from None
 
 
 def _address(document: str) -> str | None:
@@ -96,5 +96,5 @@ def _address(document: str) -> str | None:
     return found if "://" in found else None
 
 
-def _configuration(detail: str) -> WorkflowError:
+def _configuration_error(detail: str) -> WorkflowError:
     return WorkflowError("configuration", title="OpenAPI call cannot be made", detail=detail)

@@ -13,15 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from iogate.effects.calls import HttpCalls
-from iogate.effects.functions import call as call_function
+from iogate.effects.function_calls import call_function
 from iogate.effects.http.failures import CallFailed
-from iogate.effects.openapi import Documents, build
+from iogate.effects.http_calls import HttpCalls
+from iogate.effects.openapi import DocumentCache, build_call
 from iogate.effects.processes.containers import Containers
 from iogate.effects.processes.isolation import Isolation
 from iogate.effects.processes.process import Wrote
 from iogate.effects.processes.scripts import Processes
-from iogate.effects.processes.workplace import Workplace
+from iogate.effects.processes.workspace import Workspace
 from iogate.engine.commands import (
     CallFunction,
     CallHttp,
@@ -88,21 +88,21 @@ class Effects:
             redis_url=settings.redis_url,
             redactor=redactor,
         )
-        self._documents = Documents(self._http)
+        self._documents = DocumentCache(self._http)
         self._isolation = Isolation(settings)
-        self._workplace = Workplace(user=self._isolation.user)
+        self._workspace = Workspace(user=self._isolation.user)
         self._processes = Processes(
-            self._workplace, settings=settings, isolation=self._isolation, redactor=redactor
+            self._workspace, settings=settings, isolation=self._isolation, redactor=redactor
         )
-        self._containers = Containers(self._workplace, allow_run=settings.allow_run, redactor=redactor)
+        self._containers = Containers(self._workspace, allow_run=settings.allow_run, redactor=redactor)
         self._functions = functions if functions is not None else Registry()
         self._resources = resources
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="iogate-function")
 
     async def __aenter__(self) -> Self:
-        self._containers.begin()
+        self._containers.start_cleanup()
         try:
-            await self._isolation.prove(self._workplace)
+            await self._isolation.verify(self._workspace)
         except BaseException:
             await self.close()
             raise
@@ -117,7 +117,7 @@ class Effects:
         """Release all resources; the caller cancels the tasks of effects under way."""
         await self._http.close()
         await self._containers.close()
-        self._workplace.close()
+        self._workspace.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def covers(self, url: str) -> bool:
@@ -160,7 +160,7 @@ class Effects:
         identity = {"IOGATE_RUN_ID": run.uid, "IOGATE_IDEMPOTENCY_KEY": perform.idempotency_key}
         effect = perform.effect
         if isinstance(effect, CallOpenApi):
-            effect = build(await self._documents.operation(effect, self._loader(run)), effect)
+            effect = build_call(await self._documents.operation(effect, self._loader(run)), effect)
         match effect:
             case CallHttp() as call:
                 called = await self._http.call(call, idempotency_key=perform.idempotency_key)

@@ -22,8 +22,8 @@ import msgspec
 from iogate.compiler import program
 from iogate.compiler.checks import origins
 from iogate.compiler.resources.sources import MAX_BYTES, Fetch, FetchFailed
-from iogate.effects.calls import HttpCalls
 from iogate.effects.http.failures import CallFailed
+from iogate.effects.http_calls import HttpCalls
 from iogate.engine.advance import Environment, RunFacts, advance
 from iogate.engine.commands import CallHttp
 from iogate.engine.state.run_state import State
@@ -36,24 +36,24 @@ TIMEOUT_S: Final = 30.0
 _HEAD: Final = {"dsl": "1.0.3", "namespace": "iogate", "name": "fetch", "version": "1.0.0"}
 
 
-def fetcher(settings: Settings, root: Path, *, values: Mapping[str, Any] | None = None) -> Fetch:
+def make_fetcher(settings: Settings, root: Path, *, values: Mapping[str, Any] | None = None) -> Fetch:
     """Return a function that fetches a document; it blocks a running event loop.
 
     `values` are the secrets, if they do not come from the settings. The function raises FetchFailed.
     """
 
     def fetch(uri: str, policy: Mapping[str, Any] | None, *, foreign: bool) -> bytes:
-        known = _secrets(settings, root) if values is None else values
-        call = replace(_call(uri, policy, known), foreign=foreign)
-        follows = partial(origins.is_named, origins=settings.function_origins)
+        known = _resolve_secrets(settings, root) if values is None else values
+        call = replace(_build_call(uri, policy, known), foreign=foreign)
+        may_follow = partial(origins.is_named, origins=settings.function_origins)
         # A redirect of a trusted server to another one does not transfer the trust.
-        trusted = follows if follows(uri) else None
-        return _in_thread(lambda: asyncio.run(_fetched(call, settings, trusted)))
+        trusted = may_follow if may_follow(uri) else None
+        return _run_in_thread(lambda: asyncio.run(_fetch(call, settings, trusted)))
 
     return fetch
 
 
-def _call(uri: str, policy: Mapping[str, Any] | None, known: Mapping[str, Any]) -> CallHttp:
+def _build_call(uri: str, policy: Mapping[str, Any] | None, known: Mapping[str, Any]) -> CallHttp:
     endpoint = {"uri": uri, **({"authentication": policy} if policy else {})}
     task = {"fetch": {"call": "http", "with": {"method": "get", "endpoint": endpoint, "redirect": True}}}
     definition = {"document": _HEAD, "use": {"secrets": list(known)}, "do": [task]}
@@ -67,7 +67,7 @@ def _call(uri: str, policy: Mapping[str, Any] | None, known: Mapping[str, Any]) 
     raise FetchFailed(detail.removeprefix('task "fetch": '))
 
 
-async def _fetched(call: CallHttp, settings: Settings, follows: Callable[[str], bool] | None) -> bytes:
+async def _fetch(call: CallHttp, settings: Settings, may_follow: Callable[[str], bool] | None) -> bytes:
     http = HttpCalls(
         allow_hosts=settings.allow_hosts,
         endpoints=settings.endpoints,
@@ -76,7 +76,7 @@ async def _fetched(call: CallHttp, settings: Settings, follows: Callable[[str], 
     )
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            return await http.fetch(call, follows)
+            return await http.fetch(call, may_follow)
     except CallFailed as failed:
         error = failed.error
         raise FetchFailed(for_operators(error.detail or "the call failed", error.to_json())) from None
@@ -86,7 +86,7 @@ async def _fetched(call: CallHttp, settings: Settings, follows: Callable[[str], 
         await http.close()
 
 
-def _in_thread(work: Callable[[], bytes]) -> bytes:
+def _run_in_thread(work: Callable[[], bytes]) -> bytes:
     """Do the work in a thread without an event loop."""
     outcome: list[bytes | BaseException] = []
 
@@ -105,17 +105,17 @@ def _in_thread(work: Callable[[], bytes]) -> bytes:
     return result
 
 
-def _secrets(settings: Settings, root: Path) -> dict[str, Any]:
+def _resolve_secrets(settings: Settings, root: Path) -> dict[str, Any]:
     """Return the secrets of the settings that this machine can resolve."""
     known: dict[str, Any] = {}
     for name, source in settings.secrets.items():
         ((kind, value),) = source.items()
         with suppress(secrets.Unset):
-            known[name] = _parsed(secrets.resolve(kind, value, root=root))
+            known[name] = _parse_secret(secrets.resolve(kind, value, root=root))
     return known
 
 
-def _parsed(text: str) -> Any:
+def _parse_secret(text: str) -> Any:
     """Parse a secret whose text is a JSON object."""
     if not text.lstrip().startswith("{"):
         return text

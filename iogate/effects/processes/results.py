@@ -1,4 +1,4 @@
-"""Conversion of the exit of a process to the output that `return` asks for, or to an error.
+"""Results of processes: converts an exit to the output that `return` asks for, or to an error.
 
 Used by `scripts` and `containers`.
 """
@@ -12,12 +12,12 @@ from iogate.effects.processes import process
 from iogate.errors import WorkflowError
 from iogate.security.redaction import Redactor
 
-Returns = Literal["stdout", "stderr", "code", "all", "none"]
+ReturnMode = Literal["stdout", "stderr", "code", "all", "none"]
 
-SHOWN: Final = {"stderr": 1000, "stdout": 500}
+MAX_SHOWN: Final = {"stderr": 1000, "stdout": 500}
 """Maximum number of characters of each stream in the error of a failed process."""
 
-KEPT: Final[Mapping[str, frozenset[process.Stream]]] = {
+KEPT_STREAMS: Final[Mapping[str, frozenset[process.Stream]]] = {
     "stdout": frozenset({"stdout"}),
     "stderr": frozenset({"stderr"}),
     "all": frozenset({"stdout", "stderr"}),
@@ -27,14 +27,14 @@ KEPT: Final[Mapping[str, frozenset[process.Stream]]] = {
 """Streams that are kept completely, by the value of `return`."""
 
 
-def output(what: str, end: process.Exit, returns: Returns, redactor: Redactor) -> Any:
+def to_output(kind: str, end: process.Exit, returns: ReturnMode, redactor: Redactor) -> Any:
     """Return the output of a process.
 
     Raises WorkflowError for a code other than 0, unless `returns` includes the code.
     """
     if end.code != 0 and returns not in {"code", "all"}:
-        raise failed(f"the {what} ended with code {end.code}", end, redactor)
-    stdout, stderr = _text(end.stdout), _text(end.stderr)
+        raise process_error(f"the {kind} ended with code {end.code}", end, redactor)
+    stdout, stderr = _decode(end.stdout), _decode(end.stderr)
     match returns:
         case "stdout":
             return stdout
@@ -48,7 +48,7 @@ def output(what: str, end: process.Exit, returns: Returns, redactor: Redactor) -
             return None
 
 
-def failed(what: str, end: process.Exit | None, redactor: Redactor) -> WorkflowError:
+def process_error(detail: str, end: process.Exit | None, redactor: Redactor) -> WorkflowError:
     """Return the error of a failed process: its exit code and the redacted end of both streams in `process`.
 
     Callers of the API read `detail`, so it contains no output.
@@ -57,26 +57,26 @@ def failed(what: str, end: process.Exit | None, redactor: Redactor) -> WorkflowE
     if end is not None:
         about = {"code": end.code}
         for name, data in (("stderr", end.stderr), ("stdout", end.stdout)):
-            shown = redactor.tail(_text(data).strip(), SHOWN[name], partial=name in end.partial)
+            shown = redactor.tail(_decode(data).strip(), MAX_SHOWN[name], partial=name in end.partial)
             if shown:
                 about[name] = shown
-    return WorkflowError("runtime", title="Process failed", detail=what, process=about)
+    return WorkflowError("runtime", title="Process failed", detail=detail, process=about)
 
 
-def _text(data: bytes) -> str:
+def _decode(data: bytes) -> str:
     return data.decode("utf-8", errors="replace")
 
 
-def configuration(detail: str) -> WorkflowError:
+def configuration_error(detail: str) -> WorkflowError:
     """Return the error of a process that cannot be started."""
     return WorkflowError("configuration", title="Process cannot be run", detail=detail)
 
 
-def not_allowed(kind: str) -> WorkflowError:
+def not_allowed_error(kind: str) -> WorkflowError:
     """Return the error of a kind of process that `allow_run` does not list."""
-    return configuration(f'this worker runs no {kind}; add "{kind}" to its setting "allow_run"')
+    return configuration_error(f'this worker runs no {kind}; add "{kind}" to its setting "allow_run"')
 
 
-def too_much(kind: str, fault: process.TooMuchOutput) -> WorkflowError:
+def too_much_output_error(kind: str, fault: process.TooMuchOutput) -> WorkflowError:
     """Return the error of a process that exceeded the size of its output."""
     return WorkflowError("runtime", title="Process wrote too much", detail=f"the {kind} {fault}")

@@ -1,6 +1,6 @@
 """Validation of JSON values from outside, which frames will store.
 
-Called by `responses` and `functions`. Invariant: a valid value is null, boolean, integer, finite float,
+Called by `responses` and `function_calls`. Invariant: a valid value is null, boolean, integer, finite float,
 text that UTF-8 can encode, list or object with text keys, at most MAX_DEPTH deep.
 """
 

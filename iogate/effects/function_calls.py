@@ -1,6 +1,6 @@
 """Performs calls of registered Python functions: coroutines on the loop, other functions in a thread.
 
-Called by `perform`. Invariant: each call ends in a JSON value or a WorkflowError; only the log has the
+Called by `dispatcher`. Invariant: each call ends in a JSON value or a WorkflowError; only the log has the
 traceback, since an exception's text may contain secrets.
 """
 
@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from iogate.effects import values
+from iogate.effects import json_values
 from iogate.engine.errors import RaisedError
 from iogate.errors import WorkflowError
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("iogate.effects")
 
 
-async def call(call: CallFunction, context: Context, *, functions: Registry, threads: Executor) -> Any:
+async def call_function(
+    call: CallFunction, context: Context, *, functions: Registry, threads: Executor
+) -> Any:
     """Call the function and return its result.
 
     Cancellation ends a coroutine; a thread continues and its result is dropped.
@@ -40,18 +42,18 @@ async def call(call: CallFunction, context: Context, *, functions: Registry, thr
         )
     arguments = function.bind(call.arguments, context)
     try:
-        result = function.result(await _returned(function, arguments, threads))
+        result = function.result(await _invoke(function, arguments, threads))
     except WorkflowError:
         raise
     except asyncio.CancelledError as fault:
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise
         # The function raised CancelledError itself: a failure, not a cancellation of the effect.
-        raise _failed(function, context, fault) from None
+        raise _log_failure(function, context, fault) from None
     except (Exception, SystemExit) as fault:  # noqa: BLE001 - the author's code may raise anything
-        raise _failed(function, context, fault) from None
+        raise _log_failure(function, context, fault) from None
     try:
-        values.check(result)
+        json_values.check(result)
     except ValueError as fault:
         raise WorkflowError(
             "runtime",
@@ -61,12 +63,12 @@ async def call(call: CallFunction, context: Context, *, functions: Registry, thr
     return result
 
 
-async def _returned(function: Function, arguments: Mapping[str, Any], threads: Executor) -> Any:
+async def _invoke(function: Function, arguments: Mapping[str, Any], threads: Executor) -> Any:
     try:
         if function.is_async:
             return await function.callable(**arguments)
         loop = asyncio.get_running_loop()
-        value, fault = await loop.run_in_executor(threads, _caught, function, arguments)
+        value, fault = await loop.run_in_executor(threads, _invoke_in_thread, function, arguments)
         if fault is not None:
             raise fault
     except WorkflowError as error:  # the author's text is kept
@@ -74,7 +76,7 @@ async def _returned(function: Function, arguments: Mapping[str, Any], threads: E
     return value
 
 
-def _caught(function: Function, arguments: Mapping[str, Any]) -> tuple[Any, BaseException | None]:
+def _invoke_in_thread(function: Function, arguments: Mapping[str, Any]) -> tuple[Any, BaseException | None]:
     """Return an exception as a value: a future cannot hold StopIteration and would hang."""
     try:
         return function.callable(**arguments), None
@@ -82,7 +84,7 @@ def _caught(function: Function, arguments: Mapping[str, Any]) -> tuple[Any, Base
         return None, fault
 
 
-def _failed(function: Function, context: Context, fault: BaseException) -> WorkflowError:
+def _log_failure(function: Function, context: Context, fault: BaseException) -> WorkflowError:
     log.error(
         "function %s failed",
         function.reference,

@@ -13,7 +13,7 @@ from iogate.errors import WorkflowError
 _SEPARATORS = {"spaceDelimited": "%20", "pipeDelimited": "%7C"}
 
 
-def path(parameter: Parameter, value: Any) -> str:
+def serialize_path(parameter: Parameter, value: Any) -> str:
     """Return a segment of the path, percent-encoded: `simple`, `label` or `matrix`."""
     if parameter.media:
         return _encoded(_json(value))
@@ -41,7 +41,7 @@ def path(parameter: Parameter, value: Any) -> str:
             return _simple(parameter, value)
 
 
-def query(parameter: Parameter, value: Any) -> list[str]:
+def serialize_query(parameter: Parameter, value: Any) -> list[str]:
     """Return parts `name=value` of the query, percent-encoded: `form`, delimited, or `deepObject`."""
     name = _encoded(parameter.name)
     if parameter.media:
@@ -63,30 +63,30 @@ def query(parameter: Parameter, value: Any) -> list[str]:
             return [f"{name}={_scalar(parameter, value)}"]
 
 
-def plain(parameter: Parameter, value: Any) -> str:
+def serialize_header(parameter: Parameter, value: Any) -> str:
     """Return the value of a header: `simple`, not encoded."""
     if parameter.media:
         return _json(value)
     match value:
         case Mapping():
-            pairs = [(str(key), text_of(parameter, each)) for key, each in value.items()]
+            pairs = [(str(key), scalar_text(parameter, each)) for key, each in value.items()]
             if parameter.explode:
                 return ",".join(f"{key}={text}" for key, text in pairs)
             return _flat(pairs, ",")
         case list():
-            return ",".join(text_of(parameter, each) for each in value)
+            return ",".join(scalar_text(parameter, each) for each in value)
         case _:
-            return text_of(parameter, value)
+            return scalar_text(parameter, value)
 
 
-def cookies(parameter: Parameter, value: Any) -> list[str]:
+def serialize_cookies(parameter: Parameter, value: Any) -> list[str]:
     """Return pairs of the header Cookie: `form`."""
     if isinstance(value, list | Mapping) and not parameter.media:
-        return query(parameter, value)
-    return [f"{_encoded(parameter.name)}={_encoded(plain(parameter, value))}"]
+        return serialize_query(parameter, value)
+    return [f"{_encoded(parameter.name)}={_encoded(serialize_header(parameter, value))}"]
 
 
-def text_of(parameter: Parameter, value: Any) -> str:
+def scalar_text(parameter: Parameter, value: Any) -> str:
     """Return a scalar as text.
 
     Raises WorkflowError for an object or array inside another.
@@ -99,10 +99,12 @@ def text_of(parameter: Parameter, value: Any) -> str:
         case bool() | int() | float():
             return _json(value)
         case _:
-            raise unfit(parameter, "holds an array or object inside of another, which its style cannot write")
+            raise parameter_error(
+                parameter, "holds an array or object inside of another, which its style cannot write"
+            )
 
 
-def unfit(parameter: Parameter, why: str) -> WorkflowError:
+def parameter_error(parameter: Parameter, why: str) -> WorkflowError:
     """Return the error of a parameter whose value cannot be sent."""
     return WorkflowError(
         "expression", title="OpenAPI call cannot be made", detail=f'parameter "{parameter.name}" {why}'
@@ -146,7 +148,7 @@ def _flat(pairs: list[tuple[str, str]], separator: str) -> str:
 
 
 def _scalar(parameter: Parameter, value: Any) -> str:
-    return _encoded(text_of(parameter, value))
+    return _encoded(scalar_text(parameter, value))
 
 
 def _encoded(text: str) -> str:
