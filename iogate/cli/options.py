@@ -85,7 +85,7 @@ def read_json(text: str, option: str, example: str) -> Any:
             raise NotFound(f"{option} @{where}: no such file") from None
         except OSError as error:
             raise Misused(f"{option} @{where}: cannot be read: {error}") from None
-    from iogate.effects import json_values
+    from iogate import json_values
 
     try:
         data.decode()

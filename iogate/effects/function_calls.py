@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from iogate.effects import json_values
+from iogate import json_values
 from iogate.engine.errors import RaisedError
 from iogate.errors import WorkflowError
 

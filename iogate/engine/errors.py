@@ -12,9 +12,8 @@ from typing import Any, Final
 from iogate.compiler.tasks import Inline, Raise, Task
 from iogate.engine.scope import Scope
 from iogate.engine.state.frame import Frame
-from iogate.engine.tasks.uri_templates import to_json
 from iogate.errors import WorkflowError
-from iogate.expressions.paths import type_name
+from iogate.json_values import to_json, to_text, type_name
 from iogate.security import redaction_patterns
 
 EXCERPT: Final = 1_000
@@ -127,4 +126,4 @@ def to_caught(error: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else to_json(value)
+    return None if value is None else to_text(value)

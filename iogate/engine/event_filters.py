@@ -12,7 +12,6 @@ does not match: an unrelated event must not fault a run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from iogate.engine.scope import Scope
 from iogate.errors import ERROR_TYPES, WorkflowError
 from iogate.expressions import Template
 from iogate.expressions.templates import Literal
+from iogate.json_values import is_same
 
 Terms = Mapping[str, Any]
 
@@ -193,7 +193,7 @@ def _includes(wanted: Any, value: Any) -> bool:
         )
     if _is_number(wanted) and _is_number(value):
         return bool(wanted == value)
-    return json.dumps(wanted, sort_keys=True) == json.dumps(value, sort_keys=True)
+    return is_same(wanted, value)
 
 
 def _is_number(value: Any) -> bool:

@@ -7,7 +7,6 @@ only the run can decide, the result is True.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -16,6 +15,7 @@ from typing import Any
 import jsonschema_rs
 
 from iogate.expressions import paths
+from iogate.json_values import is_same, scalar_to_text
 
 _PLAIN = re.compile(r"[A-Za-z0-9._:/-]*")
 """Text that is not a pattern, dots included: types and addresses."""
@@ -86,20 +86,14 @@ def same_key(expected: Any, found: Any) -> bool:
     if found is None:
         return False
     if isinstance(found, dict | list) or isinstance(expected, dict | list):
-        return json.dumps(found, sort_keys=True) == json.dumps(expected, sort_keys=True)
+        return is_same(found, expected)
     return _as_text(found) == _as_text(expected)
 
 
 def _as_text(value: Any) -> str | None:
-    match value:
-        case str():
-            return value
-        case float() if value.is_integer():
-            return str(int(value))
-        case bool() | int() | float():
-            return json.dumps(value)
-        case _:
-            return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return None if value is None else scalar_to_text(value)
 
 
 @lru_cache(maxsize=4096)

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from iogate.json_values import type_name
+
 _STEP = r"""\.?\[\s*(?:-?[0-9]{1,9}|"[^"\\]*")\s*\]|\.(?:[A-Za-z_][A-Za-z0-9_]*|"[^"\\]*")"""
 _PATH = re.compile(rf"(?:\$(?P<variable>[A-Za-z][A-Za-z0-9_]*))?(?P<steps>(?:{_STEP})*)")
 _EACH = re.compile(_STEP)
@@ -90,20 +92,3 @@ def _step(text: str) -> str | int:
         if inner[0] != '"':
             return int(inner)
     return inner[1:-1] if inner[0] == '"' else inner
-
-
-def type_name(value: Any) -> str:
-    """Return jq's name of the type of a JSON value."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int() | float():
-            return "number"
-        case str():
-            return "string"
-        case list() | tuple():
-            return "array"
-        case _:
-            return "object"

@@ -7,7 +7,6 @@ a definition is returned unchanged: callers must not mutate a result.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 from iogate.errors import WorkflowError
 from iogate.expressions.arguments import Arguments
 from iogate.expressions.language import Expression, compiles, expression
+from iogate.json_values import to_text
 
 
 class Template(Protocol):
@@ -202,10 +202,8 @@ def _closing(text: str, at: int) -> int:
 
 def _text(result: Any) -> str:
     """Return a result as text: strings unchanged, other values as JSON, like jq's `tostring`."""
-    if isinstance(result, str):
-        return result
     try:
-        return json.dumps(result, ensure_ascii=False, separators=(",", ":"))
+        return to_text(result)
     except RecursionError:
         raise WorkflowError(
             "expression", detail="data that is put into a text is nested too deeply"

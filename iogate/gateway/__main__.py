@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import ipaddress
 import logging
 import sys
 from pathlib import Path
@@ -31,6 +30,7 @@ from iogate.gateway.observability.shared_metrics import SharedMetrics
 from iogate.gateway.refresh import Refresher
 from iogate.gateway.runs.run_stream import Streams
 from iogate.security.keyring import missing
+from iogate.settings.urls import is_loopback
 from iogate.store.integrity import trust
 from iogate.store.runs.uids import UidSource
 from iogate.supervision import handover
@@ -41,16 +41,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("iogate.gateway")
 
 FIRST_S = 3.0
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a socket on this host accepts connections of this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def find_store(chosen: Settings) -> str:

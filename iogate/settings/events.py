@@ -10,11 +10,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from iogate.http_syntax import is_token
+
 _URL: Final = re.compile(r"https?://[^\s/?#]+[^\s#]*")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _CALLER: Final = re.compile(r"[^\s:\x00-\x1f\x7f]{1,128}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HASH: Final = re.compile(
     r"sha256:[0-9a-f]{64}|\$argon2id\$v=[0-9]+\$m=[0-9]+,t=[0-9]+,p=[0-9]+(\$[A-Za-z0-9+/]+){2}"
 )
@@ -147,7 +148,7 @@ def _headers(value: Any, where: str) -> dict[str, Any]:
         raise InvalidValue(f"{where} to be a map of header to text, {{env: NAME}} or {{file: PATH}}")
     found: dict[str, Any] = {}
     for name, each in value.items():
-        if not isinstance(name, str) or not _HEADER.fullmatch(name) or name.lower() in _OWN_HEADERS:
+        if not isinstance(name, str) or not is_token(name) or name.lower() in _OWN_HEADERS:
             raise InvalidValue(f"{where} to name headers; those of the body are set by iogate")
         plain = isinstance(each, str) and each.isprintable()
         found[name] = each if plain else _reference(each)

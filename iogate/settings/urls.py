@@ -1,7 +1,8 @@
-"""URL of the gateway, derived from the settings."""
+"""Addresses of the gateway: its URL, derived from the settings, and which hosts are this machine."""
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Final
 
 from iogate.settings.table import Settings
@@ -16,3 +17,13 @@ def gateway_url(settings: Settings) -> str:
         return settings.public_url
     bracketed = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http://{EVERYWHERE.get(settings.host, bracketed)}:{settings.port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a socket on this host accepts connections of this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import socket
 from collections.abc import Mapping
@@ -211,7 +210,7 @@ async def live_gateway_url(store: Store, settings: Settings) -> str:
 
 def reachable_url(url: str, host: str) -> str | None:
     """Convert the URL that a gateway on `host` announced for use on this machine; None if that fails."""
-    from iogate.settings.urls import EVERYWHERE
+    from iogate.settings.urls import EVERYWHERE, is_loopback
 
     parts = urlsplit(url)
     name = parts.hostname or ""
@@ -221,15 +220,6 @@ def reachable_url(url: str, host: str) -> str | None:
     if name in EVERYWHERE:
         return f"{parts.scheme}://{EVERYWHERE[name] if here else host}:{parts.port}"
     return url or None
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def accepted_uid(response: Response, api: str) -> str:

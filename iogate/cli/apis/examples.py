@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from iogate import json_pointer
+
 if TYPE_CHECKING:
     from iogate.compiler.revision import Api
     from iogate.documents.api import DebugCase
@@ -203,15 +205,10 @@ def _merged(schemas: list[Any]) -> dict[str, Any]:
 
 def _resolved(reference: str, root: Any) -> Any:
     """Return the part of the schema that a local reference points to."""
-    if not reference.startswith("#"):
-        raise NoExample
-    found = root
-    for step in filter(None, reference[1:].split("/")):
-        key = step.replace("~1", "/").replace("~0", "~")
-        if not isinstance(found, Mapping) or key not in found:
-            raise NoExample
-        found = found[key]
-    return found
+    try:
+        return json_pointer.resolve_fragment(root, reference)
+    except LookupError:
+        raise NoExample from None
 
 
 def _query_values(value: Any) -> list[str]:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import typer
 
 from iogate.cli import completion
-from iogate.cli.apis.api_commands import add_credentials, is_loopback, live_gateway_url
+from iogate.cli.apis.api_commands import add_credentials, live_gateway_url
 from iogate.cli.documents import cases
 from iogate.cli.documents.bundle import compile_or_fail
 from iogate.cli.documents.cases import ApiCase, Case, Result
@@ -25,6 +25,7 @@ from iogate.cli.render import Screen, prints_to_stderr, write_stderr
 from iogate.cli.runs.run_display import ENDED, LiveDisplay
 from iogate.cli.session import Session, command
 from iogate.errors import IogateError, Misused, Refused, Unreachable
+from iogate.settings.urls import is_loopback
 
 if TYPE_CHECKING:
     from iogate.documents.api import DebugCase

@@ -19,7 +19,6 @@ import typer
 
 from iogate import __version__
 from iogate.cli.apis import credentials
-from iogate.cli.apis.api_commands import is_loopback
 from iogate.cli.documents.bundle import check_documents
 from iogate.cli.messages import counted
 from iogate.cli.processes import tools
@@ -29,6 +28,7 @@ from iogate.cli.revisions.status_command import describe_refusals
 from iogate.cli.session import NO_STORE, Session, command
 from iogate.errors import InvalidFiles, IogateError, Unreachable
 from iogate.settings import LINK_KEY_FILE
+from iogate.settings.urls import is_loopback
 
 if TYPE_CHECKING:
     from iogate.cli.documents.bundle import CheckResult

@@ -15,13 +15,14 @@ from typing import Final
 from urllib.parse import quote
 
 from iogate.effects.authentication.policies import Digest
+from iogate.http_syntax import TOKEN
 
 _HASHES: Final = {"md5": hashlib.md5, "sha-256": hashlib.sha256}
 
 _PIECE: Final = re.compile(
-    r"""[\s,]*(?:
-        (?P<name>[!\#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s,"]+))
-        | (?P<scheme>[!\#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s+(?P<token68>[A-Za-z0-9._~+/-]+=*)(?=\s*(?:,|\Z)))?
+    rf"""[\s,]*(?:
+        (?P<name>{TOKEN})\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s,"]+))
+        | (?P<scheme>{TOKEN})(?:\s+(?P<token68>[A-Za-z0-9._~+/-]+=*)(?=\s*(?:,|\Z)))?
     )""",
     re.VERBOSE,
 )

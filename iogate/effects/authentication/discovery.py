@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 import iogate
-from iogate.effects import json_values
+from iogate import json_values
 from iogate.effects.authentication.policies import WELL_KNOWN, OAuth
 from iogate.effects.http import target_names
 from iogate.effects.http.addresses import Trust

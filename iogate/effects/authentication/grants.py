@@ -22,7 +22,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 import iogate
-from iogate.effects import json_values
+from iogate import json_values
 from iogate.effects.authentication.policies import EXCHANGE, Client, OAuth
 from iogate.effects.http.request import Request
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from iogate.effects import json_values
+from iogate import json_values
 from iogate.effects.authentication import discovery, grants
 from iogate.effects.authentication.policies import OAuth
 from iogate.effects.http import target_names

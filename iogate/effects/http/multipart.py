@@ -8,9 +8,10 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any, Final
+
+from iogate.json_values import to_json, to_text
 
 MEDIA_TYPE: Final = "multipart/form-data"
 
@@ -52,13 +53,9 @@ def _encode_part(name: str, value: Any, media: str) -> bytes:
         data = decode_base64(value, f'field "{name}"')
         head += f'; filename="{quoted}"\r\nContent-Type: {media}'
     elif isinstance(value, Mapping | list) or media.endswith("json"):
-        data = _json(value).encode()
+        data = to_json(value).encode()
         head += f"\r\nContent-Type: {media or 'application/json'}"
     else:
-        data = (value if isinstance(value, str) else _json(value)).encode()
+        data = to_text(value).encode()
         head += f"\r\nContent-Type: {media}" if media else ""
     return head.encode() + b"\r\n\r\n" + data + b"\r\n"
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

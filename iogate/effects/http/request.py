@@ -6,8 +6,6 @@ another origin only harmless headers are left.
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
@@ -16,8 +14,10 @@ from multidict import CIMultiDict
 from yarl import URL
 
 import iogate
+from iogate import json_values
 from iogate.effects.http import multipart, urls
 from iogate.errors import WorkflowError
+from iogate.http_syntax import is_token
 from iogate.security.redaction_patterns import may_be_secret, redact_query
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from iogate.engine.commands import CallHttp
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
 
 KEPT_ACROSS_ORIGINS: Final = frozenset(
@@ -76,7 +75,7 @@ def build_request(call: CallHttp, *, idempotency_key: str) -> Request:
     Raises WorkflowError, of type configuration, for a call that cannot be sent.
     """
     method = call.method.upper()
-    if not TOKEN.fullmatch(method):
+    if not is_token(method):
         raise configuration_error("the method is not an HTTP method")
     if method == "CONNECT":
         raise configuration_error("CONNECT asks a proxy for a tunnel, which no call can use")
@@ -128,15 +127,11 @@ def parse_url(text: str, *, subject: str = "the endpoint") -> URL:
 def _encode_pairs(members: Mapping[str, Any], subject: str) -> Iterator[tuple[str, str]]:
     for name, value in members.items():
         for item in value if isinstance(value, list) else [value]:
-            match item:
-                case None:
-                    continue
-                case bool():
-                    yield name, "true" if item else "false"
-                case str() | int() | float():
-                    yield name, str(item)
-                case _:
-                    raise configuration_error(f'{subject} "{name}" is an object; use text, numbers or a list')
+            text = json_values.scalar_to_text(item)
+            if text is None:
+                raise configuration_error(f'{subject} "{name}" is an object; use text, numbers or a list')
+            if item is not None:
+                yield name, text
 
 
 def _encode_body(call: CallHttp) -> tuple[bytes | None, str | None]:
@@ -153,11 +148,11 @@ def _encode_body(call: CallHttp) -> tuple[bytes | None, str | None]:
         return urlencode(list(_encode_pairs(call.body, "field"))).encode(), kind
     if kind == multipart.MEDIA_TYPE and isinstance(call.body, dict):
         return multipart.encode(call.body)
-    return json.dumps(call.body, ensure_ascii=False, separators=(",", ":")).encode(), "application/json"
+    return json_values.to_json(call.body).encode(), "application/json"
 
 
 def _check_header(name: str, value: str) -> None:
-    if not TOKEN.fullmatch(name):
+    if not is_token(name):
         raise configuration_error("the name of a header is not a valid one")
     if name.lower() in FRAMING:
         raise configuration_error(f'header "{name}" is set by the client itself; leave it out')

@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from iogate.effects import json_values
+from iogate import json_values
 from iogate.errors import RESPONSE_HEADERS
 
 if TYPE_CHECKING:

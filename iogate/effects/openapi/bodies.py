@@ -5,7 +5,6 @@ Text is sent unchanged in textual types; in all others it must be Base64, as fro
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from iogate.compiler.openapi import Body
 from iogate.effects.http import multipart
 from iogate.effects.http.responses import TEXTUAL
 from iogate.errors import WorkflowError
+from iogate.json_values import to_json, to_text
 
 
 def encode_body(body: Body, value: Any) -> tuple[Any, str]:
@@ -29,13 +29,13 @@ def encode_body(body: Body, value: Any) -> tuple[Any, str]:
 def _encoded(body: Body, value: Any) -> tuple[Any, str]:
     kind = body.media.partition(";")[0].strip().lower()
     if kind == "application/json" or kind.endswith("+json"):
-        return (_json(value) if isinstance(value, str) else value), body.media
+        return (to_json(value) if isinstance(value, str) else value), body.media
     if kind == multipart.MEDIA_TYPE:
         return multipart.encode(_members(kind, value), body.fields)
     if kind == "application/x-www-form-urlencoded":
         return {name: _field(each) for name, each in _members(kind, value).items()}, kind
     if kind.startswith("text/") or kind.endswith("+xml") or kind in TEXTUAL:
-        return (value if isinstance(value, str) else _json(value)), body.media
+        return to_text(value), body.media
     return multipart.decode_base64(value, f"a body of {kind}"), body.media
 
 
@@ -49,15 +49,11 @@ def _field(value: Any) -> Any:
     """Encode a field: objects become JSON, the default encoding of OpenAPI 3."""
     match value:
         case Mapping():
-            return _json(value)
+            return to_json(value)
         case list():
-            return [_json(each) if isinstance(each, Mapping | list) else each for each in value]
+            return [to_json(each) if isinstance(each, Mapping | list) else each for each in value]
         case _:
             return value
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _body_error(detail: str) -> WorkflowError:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
 from iogate.compiler.openapi import Parameter
 from iogate.errors import WorkflowError
+from iogate.json_values import scalar_to_text, to_json
 
 _SEPARATORS = {"spaceDelimited": "%20", "pipeDelimited": "%7C"}
 
@@ -16,7 +16,7 @@ _SEPARATORS = {"spaceDelimited": "%20", "pipeDelimited": "%7C"}
 def serialize_path(parameter: Parameter, value: Any) -> str:
     """Return a segment of the path, percent-encoded: `simple`, `label` or `matrix`."""
     if parameter.media:
-        return _encoded(_json(value))
+        return _encoded(to_json(value))
     match parameter.style, value:
         case "label", Mapping():
             pairs = _pairs(parameter, value)
@@ -45,7 +45,7 @@ def serialize_query(parameter: Parameter, value: Any) -> list[str]:
     """Return parts `name=value` of the query, percent-encoded: `form`, delimited, or `deepObject`."""
     name = _encoded(parameter.name)
     if parameter.media:
-        return [f"{name}={_encoded(_json(value))}"]
+        return [f"{name}={_encoded(to_json(value))}"]
     match value:
         case Mapping():
             pairs = _pairs(parameter, value)
@@ -66,7 +66,7 @@ def serialize_query(parameter: Parameter, value: Any) -> list[str]:
 def serialize_header(parameter: Parameter, value: Any) -> str:
     """Return the value of a header: `simple`, not encoded."""
     if parameter.media:
-        return _json(value)
+        return to_json(value)
     match value:
         case Mapping():
             pairs = [(str(key), scalar_text(parameter, each)) for key, each in value.items()]
@@ -91,17 +91,12 @@ def scalar_text(parameter: Parameter, value: Any) -> str:
 
     Raises WorkflowError for an object or array inside another.
     """
-    match value:
-        case str():
-            return value
-        case None:
-            return ""
-        case bool() | int() | float():
-            return _json(value)
-        case _:
-            raise parameter_error(
-                parameter, "holds an array or object inside of another, which its style cannot write"
-            )
+    text = scalar_to_text(value)
+    if text is None:
+        raise parameter_error(
+            parameter, "holds an array or object inside of another, which its style cannot write"
+        )
+    return text
 
 
 def parameter_error(parameter: Parameter, why: str) -> WorkflowError:
@@ -153,7 +148,3 @@ def _scalar(parameter: Parameter, value: Any) -> str:
 
 def _encoded(text: str) -> str:
     return quote(text, safe="")
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

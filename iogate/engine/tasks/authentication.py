@@ -14,7 +14,7 @@ from iogate.engine.commands import Authentication
 from iogate.engine.scope import Scope
 from iogate.engine.tasks.uri_templates import build_url
 from iogate.errors import WorkflowError
-from iogate.expressions.paths import type_name
+from iogate.json_values import type_name
 
 _MEMBERS = {
     "basic": ("username", "password"),

@@ -16,9 +16,9 @@ from iogate.engine.commands import CallFunction, CallHttp, CallOpenApi, Effect, 
 from iogate.engine.scope import Scope
 from iogate.engine.tasks import run_container
 from iogate.engine.tasks.authentication import evaluate_policy
-from iogate.engine.tasks.uri_templates import build_url, to_json, to_text
+from iogate.engine.tasks.uri_templates import build_url, scalar_text
 from iogate.errors import WorkflowError
-from iogate.expressions.paths import type_name
+from iogate.json_values import to_text, type_name
 
 Outside = Http | OpenApi | Function | Process | Container
 """Tasks that are performed as an effect."""
@@ -58,10 +58,12 @@ def _http(body: Http, scope: Scope) -> CallHttp:
     query = _object(body.query.evaluate(scope.input, scope), "query")
     headers = _object(body.headers.evaluate(scope.input, scope), "headers")
     return CallHttp(
-        method=to_text(body.method.evaluate(scope.input, scope), "the method").upper(),
+        method=scalar_text(body.method.evaluate(scope.input, scope), "the method").upper(),
         url=build_url(body.endpoint, scope),
         headers={
-            name: to_text(value, f'header "{name}"') for name, value in headers.items() if value is not None
+            name: scalar_text(value, f'header "{name}"')
+            for name, value in headers.items()
+            if value is not None
         },
         query={name: _parameter(value, name) for name, value in query.items() if value is not None},
         body=None if body.body is None else body.body.evaluate(scope.input, scope),
@@ -86,7 +88,7 @@ def _openapi(body: OpenApi, scope: Scope) -> CallOpenApi:
     presented = body.document.policy
     return CallOpenApi(
         operation=body.operation,
-        name=to_text(body.name.evaluate(scope.input, scope), "operationId"),
+        name=scalar_text(body.name.evaluate(scope.input, scope), "operationId"),
         document="" if known else body.stored or build_url(body.document, scope),
         presented=None if known or presented is None else evaluate_policy(presented, scope),
         parameters=_object(body.parameters.evaluate(scope.input, scope), "parameters"),
@@ -107,25 +109,27 @@ def _process(body: Process, scope: Scope) -> RunProcess:
     return RunProcess(
         kind=body.kind,
         language=body.language,
-        code=to_text(
+        code=scalar_text(
             body.code.evaluate(scope.input, scope), "the command" if body.kind == "shell" else "the code"
         ),
         source=body.source,
         stdin=None if body.stdin is None else _stdin(body.stdin.evaluate(scope.input, scope)),
-        arguments=tuple(to_text(value, f"argument {index}") for index, value in enumerate(arguments, 1)),
-        environment={name: to_text(value, f"variable {name}") for name, value in environment.items()},
+        arguments=tuple(scalar_text(value, f"argument {index}") for index, value in enumerate(arguments, 1)),
+        environment={name: scalar_text(value, f"variable {name}") for name, value in environment.items()},
         returns=body.returns,
     )
 
 
 def _stdin(value: Any) -> str | None:
     """Return text unchanged and other data as JSON."""
-    return value if value is None or isinstance(value, str) else to_json(value)
+    return None if value is None else to_text(value)
 
 
 def _parameter(value: Any, name: str) -> str | list[str]:
     what = f'query parameter "{name}"'
-    return [to_text(each, what) for each in value] if isinstance(value, list) else to_text(value, what)
+    return (
+        [scalar_text(each, what) for each in value] if isinstance(value, list) else scalar_text(value, what)
+    )
 
 
 def _object(value: Any, what: str) -> Mapping[str, Any]:

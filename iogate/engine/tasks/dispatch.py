@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
-from iogate.compiler.outline import escape
 from iogate.compiler.tasks import (
     FUNCTIONS,
     Child,
@@ -40,7 +39,8 @@ from iogate.engine.state.frame import Frame, replace_frame
 from iogate.engine.tasks import call, emit, fork, listen, run_workflow, try_
 from iogate.engine.tasks.wait import add_duration
 from iogate.errors import WorkflowError
-from iogate.expressions.paths import type_name
+from iogate.json_pointer import escape
+from iogate.json_values import type_name
 
 _FUNCTIONS_DEEP = 32
 """Maximum nesting of functions; deeper nesting is an endless recursion."""

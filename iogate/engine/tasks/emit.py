@@ -18,7 +18,7 @@ from iogate.engine.interpreter.context import ExecutionContext
 from iogate.engine.scope import Scope, describe_time
 from iogate.engine.state.frame import Frame
 from iogate.errors import WorkflowError
-from iogate.expressions.paths import type_name
+from iogate.json_values import type_name
 
 MOST = 100
 """Maximum number of events, or children, of one slice, to keep commits small."""

@@ -7,13 +7,13 @@ join merges the changed top-level keys of their contexts in declared order.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from iogate.compiler.tasks import Fork
 from iogate.engine.interpreter.context import ExecutionContext
 from iogate.engine.scope import Scope
 from iogate.engine.state.frame import Frame, replace_frame
+from iogate.json_values import is_same
 
 
 def begin(ctx: ExecutionContext, scope: Frame, body: Fork, arguments: Scope) -> None:
@@ -59,15 +59,12 @@ def _join(ctx: ExecutionContext, frame: Frame, branches: tuple[Frame, ...]) -> N
 
 def _merged(into: Any, before: Any, after: Any) -> Any:
     """Return `into` with the changes of a branch; a context that is not an object is replaced."""
-    if _same(before, after):
+    if is_same(before, after):
         return into
     if not (isinstance(into, dict) and isinstance(after, dict)):
         return after
     known = before if isinstance(before, dict) else {}
-    new = {name: value for name, value in after.items() if name not in known or not _same(known[name], value)}
+    new = {
+        name: value for name, value in after.items() if name not in known or not is_same(known[name], value)
+    }
     return {**into, **new}
-
-
-def _same(first: Any, second: Any) -> bool:
-    """Tell whether JSON values are equal, where true is not 1."""
-    return first is second or json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)

@@ -18,7 +18,6 @@ are below the task's.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +28,7 @@ from iogate.engine.scope import Scope, is_truthy
 from iogate.engine.state.frame import Frame, new_frame, replace_frame
 from iogate.engine.tasks import schedule_on
 from iogate.errors import WorkflowError
+from iogate.json_values import to_json
 
 
 def begin(ctx: ExecutionContext, scope: Frame, task: Task, body: Listen, arguments: Scope) -> int | None:
@@ -105,7 +105,7 @@ def read(event: Mapping[str, Any], how: str) -> Any:
     if how == "data" or isinstance(data, str):
         return data
     try:
-        return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+        return to_json(data)
     except RecursionError:
         raise WorkflowError("expression", detail="the data of the event is nested too deeply") from None
 

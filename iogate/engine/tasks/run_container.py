@@ -14,11 +14,11 @@ from typing import Any
 from iogate.compiler.tasks import Container
 from iogate.engine.commands import RunContainer
 from iogate.engine.scope import Scope
-from iogate.engine.tasks.uri_templates import to_json, to_text
+from iogate.engine.tasks.uri_templates import scalar_text
 from iogate.engine.tasks.wait import add_duration
 from iogate.errors import WorkflowError
 from iogate.expressions import Template
-from iogate.expressions.paths import type_name
+from iogate.json_values import to_text, type_name
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{1,254}")
 _STRANGE = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -34,7 +34,7 @@ def effect(body: Container, scope: Scope) -> RunContainer:
     if not isinstance(arguments, list):
         raise WorkflowError("expression", detail=f"arguments must be an array, not {type_name(arguments)}")
     after = None if body.after is None else body.after.evaluate(scope.input, scope)
-    image = to_text(body.image.evaluate(scope.input, scope), "the image")
+    image = scalar_text(body.image.evaluate(scope.input, scope), "the image")
     if not image:
         raise WorkflowError("expression", detail="the image is empty")
     command = None if body.command is None else body.command.evaluate(scope.input, scope)
@@ -43,12 +43,12 @@ def effect(body: Container, scope: Scope) -> RunContainer:
         image=image,
         name=_name(body, scope, key),
         key=key,
-        command=None if command is None else to_text(command, "the command"),
+        command=None if command is None else scalar_text(command, "the command"),
         ports=_texts(body.ports, scope, "port"),
         volumes=_texts(body.volumes, scope, "volume"),
         environment=_texts(body.environment, scope, "variable"),
-        stdin=stdin if stdin is None or isinstance(stdin, str) else to_json(stdin),
-        arguments=tuple(to_text(value, f"argument {index}") for index, value in enumerate(arguments, 1)),
+        stdin=None if stdin is None else to_text(stdin),
+        arguments=tuple(scalar_text(value, f"argument {index}") for index, value in enumerate(arguments, 1)),
         pull=body.pull,
         cleanup=body.cleanup,
         keep_s=None if after is None else add_duration(after, 0, "lifetime.after") / 1000,
@@ -60,7 +60,7 @@ def _name(body: Container, scope: Scope, key: str) -> str:
     """Return the author's name, or the standard's recommendation: `{workflow}-{uuid}.{namespace}-{task}`."""
     given = None if body.name is None else body.name.evaluate(scope.input, scope)
     if given is not None:
-        name = to_text(given, "the container's name")
+        name = scalar_text(given, "the container's name")
         if not _NAME.fullmatch(name):
             raise WorkflowError(
                 "expression",
@@ -79,4 +79,4 @@ def _texts(source: Template, scope: Scope, what: str) -> dict[str, str]:
     value: Any = source.evaluate(scope.input, scope)
     if not isinstance(value, Mapping):
         raise WorkflowError("expression", detail=f"{what}s must be an object, not {type_name(value)}")
-    return {str(name): to_text(each, f"{what} {name}") for name, each in value.items()}
+    return {str(name): scalar_text(each, f"{what} {name}") for name, each in value.items()}

@@ -6,7 +6,6 @@ segment to the path, leave the path, or begin a query.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +15,7 @@ from iogate.compiler.tasks import Endpoint
 from iogate.engine.scope import Scope
 from iogate.errors import WorkflowError
 from iogate.expressions import Template
-from iogate.expressions.paths import type_name
+from iogate.json_values import scalar_to_text, type_name
 
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
 _CLIMBING = frozenset({".", ".."})
@@ -48,7 +47,7 @@ def _expand(text: str, data: Any) -> str:
         value = data.get(name) if isinstance(data, dict) else None
         if value is None:
             return ""
-        return quote(to_text(value, f"{{{name}}} in the endpoint"), safe="")
+        return quote(scalar_text(value, f"{{{name}}} in the endpoint"), safe="")
 
     expanded = _VARIABLE.sub(value_of, text)
     # A dot needs no encoding, and an encoded dot has the same effect: no encoding makes the value harmless.
@@ -76,27 +75,17 @@ def _given(source: Template, value: Any) -> str:
         shown = text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
         why = "; expressions see no environment variables" if _ENVIRONMENT.search(text) else ""
         raise WorkflowError("expression", detail=f"expression ${{ {shown} }} in the endpoint gives null{why}")
-    return to_text(value, "the endpoint")
+    return scalar_text(value, "the endpoint")
 
 
-def to_text(value: Any, label: str) -> str:
+def scalar_text(value: Any, label: str) -> str:
     """Return a scalar as text; `label` names it in messages.
 
     Raises WorkflowError for an object or an array.
     """
-    match value:
-        case str():
-            return value
-        case None:
-            return ""
-        case bool() | int() | float():
-            return to_json(value)
-        case _:
-            raise WorkflowError(
-                "expression", detail=f"{label} must be text, a number or a boolean, not {type_name(value)}"
-            )
-
-
-def to_json(value: Any) -> str:
-    """Return compact JSON with all characters unescaped."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text = scalar_to_text(value)
+    if text is None:
+        raise WorkflowError(
+            "expression", detail=f"{label} must be text, a number or a boolean, not {type_name(value)}"
+        )
+    return text

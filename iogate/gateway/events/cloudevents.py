@@ -18,6 +18,7 @@ import msgspec
 
 from iogate.gateway.http import decoding
 from iogate.gateway.http.responses import HTTPError, invalid, unsupported
+from iogate.http_syntax import TOKEN
 
 MAX_EVENTS: Final = 1_000
 """Limit of events per batch."""
@@ -34,10 +35,9 @@ _LONGEST: Final = 2_048
 """Limit of characters per attribute; longer content belongs in `data`."""
 
 _NAME = re.compile(r"[a-z0-9]{1,64}")
-_MEDIA = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+(\s*;.*)?", re.DOTALL)
+_MEDIA = re.compile(rf"{TOKEN}/{TOKEN}(\s*;.*)?", re.DOTALL)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 _CHARSET = re.compile(rb"charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
-_UTF8: Final = frozenset({b"utf-8", b"utf8", b"us-ascii"})
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _encode = msgspec.json.Encoder().encode
 
@@ -48,7 +48,7 @@ def read(headers: Mapping[bytes, bytes], repeated: frozenset[bytes], body: bytes
     media, _, parameters = label.partition(b";")
     media = media.strip().lower()
     if media in (STRUCTURED, BATCHED):
-        _check_charset(parameters)
+        decoding.check_charset(parameters)
         value = decoding.json(body)
         if media == STRUCTURED:
             return [_encode(_structured(value, "The event"))]
@@ -147,7 +147,7 @@ def _written(media: bytes, label: bytes, body: bytes) -> str | None:
     if not (media.startswith(b"text/") or media == b"application/xml" or media.endswith(b"+xml")):
         return None
     found = _CHARSET.search(label)
-    if found is not None and found[1].lower() not in _UTF8:
+    if found is not None and found[1].lower() not in decoding.UTF8:
         return None
     try:
         return body.decode()
@@ -202,12 +202,6 @@ def _check_base64(value: Any, which: str) -> None:
     except (binascii.Error, UnicodeEncodeError):
         pass
     raise invalid(f"The member data_base64 of {_inner(which)} is not base64 text")
-
-
-def _check_charset(parameters: bytes) -> None:
-    found = _CHARSET.search(parameters)
-    if found and found[1].lower() not in _UTF8:
-        raise unsupported(f"The charset {found[1].decode('latin-1')[:40]} is not supported; expected utf-8")
 
 
 def _is_time(text: str) -> bool:

@@ -31,7 +31,7 @@ FEW_SLOW_BYTES = MAX_SLOW_NUMBERS * len(b"1e308,")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[]{}", b"\x01\xff\x01\xff")
 _FORM = b"application/x-www-form-urlencoded"
-_UTF8 = (b"utf-8", b"utf8", b"us-ascii")
+UTF8 = (b"utf-8", b"utf8", b"us-ascii")
 _decode = msgspec.json.Decoder().decode
 
 
@@ -150,7 +150,7 @@ def body(content: bytes, content_type: bytes) -> Any:
     media, _, parameters = content_type.partition(b";")
     media = media.strip().lower()
     if not media or media == b"application/json" or media.endswith(b"+json"):
-        _check_charset(parameters)
+        check_charset(parameters)
         return json(content) if content.strip() else {}
     if media == b"multipart/form-data":
         return _multipart(content, parameters) if content else {}
@@ -160,7 +160,7 @@ def body(content: bytes, content_type: bytes) -> Any:
     if not content.strip():
         return {}
     if media == _FORM:
-        _check_charset(parameters)
+        check_charset(parameters)
         return pairs(content, "form")
     name = media.decode("latin-1")[:100]
     raise unsupported(
@@ -169,12 +169,13 @@ def body(content: bytes, content_type: bytes) -> Any:
     )
 
 
-def _check_charset(parameters: bytes) -> None:
+def check_charset(parameters: bytes) -> None:
+    """Check that the parameters of a content type name no charset but UTF-8. Raises HTTPError: a 415."""
     if not parameters:
         return
     for parameter in parameters.lower().split(b";"):
         name, _, value = parameter.strip().partition(b"=")
-        if name == b"charset" and value.strip(b'" ') not in _UTF8:
+        if name.rstrip() == b"charset" and value.strip(b'" ') not in UTF8:
             raise unsupported(f"The charset {value.decode('latin-1')[:40]} is not supported; expected utf-8")
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from iogate.files import write_atomically
 from iogate.gateway.observability.metrics import Snapshot
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class SharedMetrics:
     def _save(self, text: bytes) -> None:
         if self._held is None:
             self._join()
-        _replace(self._folder / f"{self._name}.json", text)
+        write_atomically(self._folder / f"{self._name}.json", text)
 
     def _join(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +109,7 @@ class SharedMetrics:
                     ended.add(found.counters())
                     folded.append(name)
             if folded:
-                _replace(self._folder / _ENDED, msgspec.json.encode(ended))
+                write_atomically(self._folder / _ENDED, msgspec.json.encode(ended))
                 for name in folded:
                     for ending in ("json", "lock"):
                         (self._folder / f"{name}.{ending}").unlink(missing_ok=True)
@@ -147,10 +148,3 @@ class SharedMetrics:
             return _decode((self._folder / name).read_bytes())
         except (FileNotFoundError, msgspec.DecodeError):
             return None
-
-
-def _replace(path: Path, text: bytes) -> None:
-    """Write the file so that a reader finds either the old or the new text."""
-    beside = path.with_suffix(".new")
-    beside.write_bytes(text)
-    beside.replace(path)

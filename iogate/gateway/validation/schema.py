@@ -14,10 +14,12 @@ from typing import Any
 
 import jsonschema_rs
 
+from iogate import json_pointer
 from iogate.gateway.http import decoding
 from iogate.gateway.http.decoding import File
 from iogate.gateway.http.responses import HTTPError, invalid
 from iogate.gateway.validation import schema_cost
+from iogate.json_values import type_name
 
 MAX_ERRORS = 5
 MAX_ERROR_CHARACTERS = 300
@@ -152,51 +154,27 @@ class Schema:
     def _follow(self, schema: Any) -> Any:
         for _ in range(8):
             reference = schema.get("$ref") if isinstance(schema, dict) else None
-            if not isinstance(reference, str) or not reference.startswith("#"):
+            if not isinstance(reference, str):
                 break
-            schema = self._at(reference[1:])
+            try:
+                schema = json_pointer.resolve_fragment(self._schema, reference)
+            except LookupError:
+                break
         return schema
-
-    def _at(self, pointer: str) -> Any:
-        found = self._schema
-        for token in pointer.split("/")[1:]:
-            key = token.replace("~1", "/").replace("~0", "~")
-            found = found.get(key) if isinstance(found, dict) else None
-        return found
 
 
 def _described(error: jsonschema_rs.ValidationError) -> str:
     text = error.message
     text = text if len(text) <= MAX_ERROR_CHARACTERS else text[:MAX_ERROR_CHARACTERS] + "…"
-    return f"{_pointer(error.instance_path)}: {text}"
+    return f"{json_pointer.join(error.instance_path) or 'its root'}: {text}"
 
 
 def _refuse(uri: str) -> Any:
     raise ValueError(f"the schema refers to {uri}, which a gateway does not fetch")
 
 
-def _pointer(path: list[str | int]) -> str:
-    if not path:
-        return "its root"
-    return "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in path)
-
-
 def _type_of(value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "number"
-        case str():
-            return "string"
-        case list():
-            return "array"
-        case _:
-            return "object"
+    return "integer" if type(value) is int else type_name(value)
 
 
 def _scalar(text: str, types: set[str]) -> Any:

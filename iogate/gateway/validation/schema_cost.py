@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import jsonschema_rs
 
+from iogate import json_pointer
+
 MAX_NODES: Final = 5_000
 """Limit of nodes of a schema with each `$ref` expanded; above it no cost is computed."""
 MAX_PATTERN: Final = 200
@@ -182,20 +184,10 @@ class _Walk:
 
     def _at(self, reference: str) -> Any:
         """Return the schema that a reference names: by a JSON Pointer, since other forms need a registry."""
-        if reference == "#":
-            return self._root
-        if not reference.startswith("#/"):
-            raise _Unbounded
-        found = self._root
-        for token in reference[2:].split("/"):
-            key = token.replace("~1", "/").replace("~0", "~")
-            if isinstance(found, dict) and key in found:
-                found = found[key]
-            elif isinstance(found, list) and key.isdigit() and int(key) < len(found):
-                found = found[int(key)]
-            else:
-                raise _Unbounded
-        return found
+        try:
+            return json_pointer.resolve_fragment(self._root, reference)
+        except LookupError:
+            raise _Unbounded from None
 
 
 def _nodes(value: Any) -> int:

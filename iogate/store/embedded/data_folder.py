@@ -18,6 +18,7 @@ from pathlib import Path
 from shlex import quote
 
 from iogate.errors import Unreachable, WrongStore
+from iogate.files import write_atomically
 from iogate.store.embedded import binaries as servers
 from iogate.store.embedded.binaries import Server
 
@@ -94,9 +95,7 @@ def write_record(folder: Path, server: Server, *, opened: bool) -> None:
     after = Record(server=server, opened=opened or (before is not None and before.opened))
     if before == after:
         return
-    temporary = folder / f"{RECORD}.new"
-    temporary.write_text(json.dumps({**asdict(server), "opened": after.opened}) + "\n", encoding="utf-8")
-    temporary.replace(folder / RECORD)
+    write_atomically(folder / RECORD, json.dumps({**asdict(server), "opened": after.opened}) + "\n")
 
 
 def choose_for(folder: Path, named: str | None = None) -> Server:

@@ -7,11 +7,10 @@ looks like one of an earlier release, whose unsigned objects an adoption would s
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 from typing import Final
 
+from iogate.files import write_atomically
 from iogate.security.redaction_patterns import redact_url
 from iogate.store.embedded import data_folder
 
@@ -50,16 +49,8 @@ class KnownStores:
         stores.pop(name, None)
         kept = [*stores.items(), (name, format_number)][-MOST:]
         data_folder.make(self._path.parent)
-        beside = self._path.with_name(f"{FILE}.{os.getpid()}")
-        try:
-            with beside.open("w", encoding="utf-8") as file:
-                file.writelines(f"{number} {each}\n" for each, number in kept)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self._path)
-        finally:
-            with contextlib.suppress(OSError):
-                beside.unlink()
+        lines = "".join(f"{number} {each}\n" for each, number in kept)
+        write_atomically(self._path, lines, sync=True)
 
     def _read(self) -> dict[str, int]:
         try:

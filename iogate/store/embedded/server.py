@@ -32,6 +32,7 @@ from typing import Literal
 from redis.exceptions import RedisError
 
 from iogate.errors import Unreachable, WrongStore
+from iogate.files import write_atomically
 from iogate.store.embedded import binaries as servers
 from iogate.store.embedded import data_folder as folders
 from iogate.store.embedded.readiness import FIRST_ASK_S, SERVING, StartTimeout, client, socket_url, state
@@ -212,9 +213,7 @@ def _record_socket(folder: Path) -> Path:
     The record names its folder, so that a copy of the folder does not use the socket of the original.
     """
     socket = _runtime_socket(folder)
-    temporary = folder / f"{SOCKET_RECORD}.{os.getpid()}"
-    temporary.write_text(f"{socket}\n{_identity(folder)}\n", encoding="utf-8")
-    temporary.replace(folder / SOCKET_RECORD)
+    write_atomically(folder / SOCKET_RECORD, f"{socket}\n{_identity(folder)}\n")
     return socket
 
 

@@ -1,7 +1,8 @@
-"""Validation of JSON values from outside, which frames will store.
+"""JSON values: strict parsing, validation, comparison, and conversion to text.
 
-Called by `responses` and `function_calls`. Invariant: a valid value is null, boolean, integer, finite float,
-text that UTF-8 can encode, list or object with text keys, at most MAX_DEPTH deep.
+Used by all packages that exchange data with callers, workflows and servers. Pure. Invariant: a valid value is
+null, boolean, integer, finite float, text that UTF-8 can encode, list or object with text keys, at most
+MAX_DEPTH deep.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ MAX_DEPTH: Final = 256
 """Maximum nesting: deeper values would exhaust the stack of recursive code."""
 
 
-def parse(data: bytes) -> Any:
-    """Parse strict JSON.
+def parse(data: str | bytes) -> Any:
+    """Parse strict JSON: without NaN, Infinity and numbers that no float can hold.
 
     Raises ValueError, whose text describes the error without quoting the data.
     """
     try:
-        value = json.loads(data, parse_constant=_no_constant, parse_float=_finite)
+        value = json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
     except json.JSONDecodeError as fault:
         raise ValueError(f"{fault.msg} at line {fault.lineno}, column {fault.colno}") from None
     except UnicodeDecodeError:
@@ -71,7 +72,7 @@ def _check_text(text: str) -> None:
         raise ValueError("a text holds half a surrogate pair, which UTF-8 cannot encode") from None
 
 
-def _no_constant(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
@@ -80,3 +81,46 @@ def _finite(digits: str) -> float:
     if not isfinite(number):
         raise ValueError("a number is out of range")
     return number
+
+
+def type_name(value: Any) -> str:
+    """Return the name of the type of a JSON value, as jq and JSON Schema have it."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int() | float():
+            return "number"
+        case str():
+            return "string"
+        case list() | tuple():
+            return "array"
+        case _:
+            return "object"
+
+
+def is_same(first: Any, second: Any) -> bool:
+    """Tell whether two JSON values are written in the same way: true is not 1, and 1 is not 1.0."""
+    return first is second or json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)
+
+
+def to_json(value: Any) -> str:
+    """Return compact JSON with all characters unescaped. Raises RecursionError for deeply nested data."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def to_text(value: Any) -> str:
+    """Return a string unchanged and any other value as JSON, like jq's `tostring`; raises as `to_json`."""
+    return value if isinstance(value, str) else to_json(value)
+
+
+def scalar_to_text(value: Any) -> str | None:
+    """Return a scalar as text, null as the empty text; None for an object or an array."""
+    match value:
+        case None:
+            return ""
+        case str() | bool() | int() | float():
+            return to_text(value)
+        case _:
+            return None
