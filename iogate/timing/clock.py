@@ -7,7 +7,10 @@ cannot be set back.
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
+from typing import Any
 
 
 def epoch_ms() -> int:
@@ -27,3 +30,13 @@ class StoreClock:
 
     def now_ms(self) -> int:
         return int(self._offset_ms + time.monotonic() * 1000)
+
+    def monotonic(self) -> float:
+        """Return seconds since an arbitrary moment; the time of the event loop."""
+        return time.monotonic()
+
+    def call_later(
+        self, delay_s: float, callback: Callable[..., object], *arguments: Any
+    ) -> asyncio.TimerHandle:
+        """Call back on the running event loop after a delay."""
+        return asyncio.get_running_loop().call_later(delay_s, callback, *arguments)

@@ -31,9 +31,6 @@ FIRST_BACKOFF_S = 0.05
 LONGEST_BACKOFF_S = 1.0
 SOLITARY_IDLE_S = 1.0
 HAND_BACK_S = 3.0
-PRESUMED_LOST_S = 45.0
-"""Time after the end of a lease. While the store is unreachable, no other worker can take the run and no
-effect starts without a commit, so stopping effects at once would only repeat them."""
 
 
 class Loop:
@@ -97,7 +94,7 @@ class Loop:
 
     async def run(self, grace_s: float) -> None:
         """Work until `stop`, then drain."""
-        commits = asyncio.create_task(self.executor.committer.run(), name="commits")
+        commits = asyncio.create_task(self.executor.settle_commits(), name="commits")
         renewing = asyncio.create_task(self._renew_periodically(), name="renew")
         try:
             leases = self._store.leases
@@ -130,7 +127,6 @@ class Loop:
 
     async def _take_until_stopped(self) -> None:
         backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
-        loop = asyncio.get_running_loop()
         empty_since: float | None = None
         next_take: asyncio.Task[tuple[TakeResult, float]] | None = None
         limit = 0
@@ -160,8 +156,8 @@ class Loop:
             self._begin(taken, asked_at)
             if self._solitary:
                 idle = self.executor.idle and not taken.claims and not taken.suspects
-                empty_since = (empty_since or loop.time()) if idle else None
-                if empty_since is not None and loop.time() - empty_since >= SOLITARY_IDLE_S:
+                empty_since = (empty_since or self._clock.monotonic()) if idle else None
+                if empty_since is not None and self._clock.monotonic() - empty_since >= SOLITARY_IDLE_S:
                     return
             if not full:
                 await self._bell.wait(POLL_S)
@@ -174,7 +170,7 @@ class Loop:
     async def _take(self, limit: int) -> tuple[TakeResult, float]:
         if self._doubtful:
             await self._renew()
-        asked_at = asyncio.get_running_loop().time()
+        asked_at = self._clock.monotonic()
         taken = await self._store.leases.take(
             self._name, limit, lease_ms=int(LEASE_S * 1000), solitary=self._solitary
         )
@@ -210,14 +206,13 @@ class Loop:
             except (Unreachable, CommandFailed) as error:
                 self._out_of_reach(error)
                 for run in list(self.executor.runs.values()):
-                    if self.executor.presumed_lost(run):
+                    if run.is_presumed_lost(self._clock.monotonic()):
                         self.executor.lose(run, "the store has been unreachable for too long")
 
     async def _renew(self) -> None:
         """Renew the leases of all runs; handle lost, cancelled, suspended and woken ones."""
         executor = self.executor
-        loop = asyncio.get_running_loop()
-        asked_at = loop.time()
+        asked_at = self._clock.monotonic()
         fresh = asked_at + LEASE_S - RENEW_S / 2
         runs = [run for run in executor.runs.values() if self._doubtful or run.held_until < fresh]
         held = {run.uid: run.claim.token for run in runs}

@@ -32,7 +32,7 @@ from iogate.worker.events.delivery import Delivery
 from iogate.worker.events.matcher import Matcher
 from iogate.worker.events.schedules import ScheduleRunner
 from iogate.worker.events.sinks import read_sinks
-from iogate.worker.loop import PRESUMED_LOST_S, Loop
+from iogate.worker.loop import Loop
 from iogate.worker.maintenance import Maintenance
 from iogate.worker.rq_worker import WorkflowWorker
 from iogate.worker.runs.children import ChildResolver
@@ -86,7 +86,8 @@ async def work(
     secrets = SecretStore(settings, root, once=registry.once())
     programs = Programs(store.revisions)
     sinks = read_sinks(settings)
-    loader = Loader(programs, secrets, sinks, record_progress=record_progress if solitary else None)
+    clock = StoreClock()
+    loader = Loader(programs, secrets, sinks, clock, record_progress=record_progress if solitary else None)
     try:
         async with Effects(
             settings=settings,
@@ -94,7 +95,6 @@ async def work(
             functions=registry,
             redactor=lambda: secrets.redaction,
         ) as effects:
-            clock = StoreClock()
             loop = Loop(
                 store=store,
                 name=name,
@@ -103,13 +103,12 @@ async def work(
                 clock=clock,
                 executor=lambda released: Executor(
                     leases=store.leases,
+                    effects=effects,
+                    clock=clock,
+                    secrets=secrets,
                     loader=loader,
                     children=ChildResolver(store.revisions),
-                    effects=effects,
-                    secrets=secrets,
-                    clock=clock,
                     released=released,
-                    presumed_lost_s=PRESUMED_LOST_S,
                 ),
             )
             on_start(loop.executor)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from iogate.effects.processes.process_output import EACH, ENTRIES, LAST, TOTAL, ProcessOutput
 from iogate.security.redaction import Redactor
-from iogate.worker.runs.process_output import EACH, ENTRIES, LAST, TOTAL, ProcessOutput
 from tests.worker.site import decoded, until, workflow
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from iogate.compiler.revision import Revision, Workflow
@@ -18,10 +18,11 @@ from iogate.engine.commands import ChildEnded, StartChild
 from iogate.errors import NotFound, Unreachable, WorkflowError
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.integrity.seals import Facts
-from iogate.store.revisions.revisions import NotAuthentic, Revisions
+from iogate.store.revisions.revisions import NotAuthentic
 from iogate.store.runs.claims import Claim
 from iogate.store.runs.commits import Child
 from iogate.store.runs.uids import UidSource
+from iogate.worker.ports import Revisions
 from iogate.worker.runs.codec import encode_data
 
 log = logging.getLogger(__name__)
@@ -37,11 +38,11 @@ NAMED = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedChildren:
-    """Children to start, and the errors of those that cannot start."""
+    """Children to start, and the results of those that are not started."""
 
     children: list[Child] = field(default_factory=list)
-    failed: list[ChildEnded] = field(default_factory=list)
-    """Errors for the tasks that wait for a child."""
+    ended: list[ChildEnded] = field(default_factory=list)
+    """Results for the tasks that wait for a child, such as the error of one that cannot start."""
 
 
 class ChildResolver:
@@ -51,19 +52,9 @@ class ChildResolver:
         self._revisions = revisions
         self._uids = UidSource()
         self._kept: OrderedDict[int, Revision] = OrderedDict()
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    def resolve(
-        self, claim: Claim, starts: Sequence[StartChild], then: Callable[[ResolvedChildren], None]
-    ) -> None:
-        """Find the workflows, with retries if the store is unreachable; then call `then`."""
-        task = asyncio.create_task(self._resolve(claim, starts, then))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _resolve(
-        self, claim: Claim, starts: Sequence[StartChild], then: Callable[[ResolvedChildren], None]
-    ) -> None:
+    async def resolve(self, claim: Claim, starts: Sequence[StartChild]) -> ResolvedChildren:
+        """Find the workflows; retry if the store is unreachable."""
         resolved = ResolvedChildren()
         for start in starts:
             try:
@@ -71,7 +62,7 @@ class ChildResolver:
             except WorkflowError as error:
                 if start.awaits:
                     described = error.to_json()
-                    resolved.failed.append(
+                    resolved.ended.append(
                         ChildEnded(
                             frame=start.frame, number=0, status="faulted", error=described, started=False
                         )
@@ -84,7 +75,7 @@ class ChildResolver:
                         error.detail,
                         extra={"action": "child.unawaited", "uid": claim.uid},
                     )
-        then(resolved)
+        return resolved
 
     async def _child(self, parent: Claim, start: StartChild) -> Child:
         if parent.depth >= DEEPEST:

@@ -1,4 +1,4 @@
-"""Decides how a run goes on after a slice of the engine. Pure; used by `executor`."""
+"""Decides how a run goes on after a slice of the engine or a commit. Pure; used by `executor`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from iogate.store.runs.commits import Move
 if TYPE_CHECKING:
     from iogate.worker.runs.run import Run
 
+UNCOMMITTED_S = 1.0
+"""Longest computation that a crash may lose."""
 INLINE_MS = 1_000
 """A run that waits for less stays in the worker: to park and wake it costs more."""
 
@@ -38,41 +40,57 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """Stay in the worker until a result, a message or the due time."""
+    """Stay in the worker until a result, a message, or the end of a delay."""
+
+    delay_s: float | None = None
 
 
 Decision = Continue | Resolve | Store | Rest
 CONTINUE = Continue()
-REST = Rest()
 
 
-def decide(run: Run, advanced: Advance, *, leaves: bool, overdue: bool, now_ms: int) -> Decision:
-    """Return how a run goes on.
+def decide(run: Run, advanced: Advance, *, leaves: bool, now: float, now_ms: int) -> Decision:
+    """Return how a run goes on after a slice.
 
-    `leaves`: it is suspended or its worker drains, so it stops as soon as it can. `overdue`: it has computed
-    for so long that a crash would cost too much.
+    `leaves`: it is suspended or its worker drains, so it stops as soon as it can. `now` and `now_ms` are the
+    times of `Clock`.
     """
     state = run.state
-    decision: Decision = REST
     if advanced.children:
-        decision = Resolve(advanced.children)
-    elif state.ended:
-        decision = Store("end")
-    elif run.unfinished:
+        return Resolve(advanced.children)
+    if state.ended:
+        return Store("end")
+    if run.unfinished:
         if leaves and not run.effects:
-            decision = Store("queue")
-        else:
-            decision = Store("keep") if run.wants_commit or overdue else CONTINUE
-    elif run.has_performs:
-        decision = Store("queue" if leaves and run.can_move else "keep")
-    elif not state.in_flight:
-        due_ms = earliest(state.due_ms, run.deadline_ms)
+            return Store("queue")
+        return Store("keep") if run.wants_commit or _is_overdue(run, now) else CONTINUE
+    if run.has_performs:
+        return Store("queue" if leaves and run.can_move else "keep")
+    if not state.in_flight:
+        due_ms = _earliest(state.due_ms, run.deadline_ms)
         if leaves or due_ms is None or due_ms - now_ms >= INLINE_MS:
-            decision = Store("park", due_ms)
-    return decision
+            return Store("park", due_ms)
+    return rest(run, now=now, now_ms=now_ms)
 
 
-def earliest(first: int | None, second: int | None) -> int | None:
+def rest(run: Run, *, now: float, now_ms: int) -> Store | Rest:
+    """Return how a run without work waits in the worker; results that must not be lost are stored before."""
+    unstored = run.state is not run.codec.stored
+    if run.dirty or (unstored and (_is_overdue(run, now) or run.codec.has_new_subscription(run.state))):
+        return Store("keep")
+    delays_s = [run.committed_at + UNCOMMITTED_S - now] if unstored else []
+    due_ms = _earliest(run.state.due_ms, run.deadline_ms)
+    if due_ms is not None:
+        delays_s.append((due_ms - now_ms) / 1000)
+    return Rest(max(0.001, min(delays_s)) if delays_s else None)
+
+
+def _is_overdue(run: Run, now: float) -> bool:
+    """Tell whether the run has computed for so long that a crash would cost too much."""
+    return now - run.committed_at >= UNCOMMITTED_S
+
+
+def _earliest(first: int | None, second: int | None) -> int | None:
     """Return the earlier of two times; None is never."""
     if first is None:
         return second

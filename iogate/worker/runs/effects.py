@@ -10,12 +10,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from iogate.effects.dispatcher import EffectContext, Effects
+from iogate.effects.dispatcher import EffectContext
+from iogate.effects.processes.process_output import EVERY_S, ProcessOutput
 from iogate.engine.commands import Note, Perform, Performed, RunContainer, RunProcess
 from iogate.errors import WorkflowError
-from iogate.worker.runs.process_output import EVERY_S, ProcessOutput
+from iogate.worker.ports import Clock, Effects, Secrets
 from iogate.worker.runs.run import Run
-from iogate.worker.secrets.secret_store import SecretStore
 
 log = logging.getLogger(__name__)
 
@@ -26,17 +26,17 @@ class EffectRunner:
     def __init__(
         self,
         effects: Effects,
-        secrets: SecretStore,
+        secrets: Secrets,
+        clock: Clock,
         *,
         performed: Callable[[Run], None],
         released: Callable[[], None],
-        now_ms: Callable[[], int],
     ) -> None:
         self._effects = effects
         self._secrets = secrets
         self._performed = performed
         self._released = released
-        self._now_ms = now_ms
+        self._clock = clock
         self._detached: set[asyncio.Task[None]] = set()
         self._under_way: set[asyncio.Task[None]] = set()
 
@@ -120,7 +120,7 @@ class EffectRunner:
                 [
                     Note(
                         kind="process.output",
-                        at_ms=self._now_ms(),
+                        at_ms=self._clock.now_ms(),
                         reference=perform.reference,
                         name=name,
                         detail=detail,

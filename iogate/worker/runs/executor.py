@@ -1,8 +1,8 @@
 """Drives the runs of a worker: events go to the engine, its decision is committed, then effects start.
 
-Used by `loop`, which takes runs and renews leases. Callbacks instead of a task per run; only effects have
-tasks. Invariants: an effect starts only after the commit that records it was applied under a valid lease, and
-a result is stored before any consequence of it becomes visible.
+Used by `loop`, which takes runs and renews leases, and by the test harness. Callbacks instead of a task per
+run; only effects have tasks. Invariants: an effect starts only after the commit that records it was applied
+under a valid lease, and a result is stored before any consequence of it becomes visible.
 
     take ──▶ step ──▶ slice: advance the engine, then decide
                  ├── children: look up their workflows ──▶ step
@@ -16,35 +16,27 @@ a result is stored before any consequence of it becomes visible.
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, assert_never
 
-from iogate import logs
-from iogate.effects.dispatcher import Effects
 from iogate.engine.advance import advance
-from iogate.engine.commands import Perform
-from iogate.errors import WorkflowError, in_family
+from iogate.engine.commands import Perform, StartChild
+from iogate.errors import in_family
 from iogate.store import keys
 from iogate.store.runs.claims import Claim
 from iogate.store.runs.commits import Move
-from iogate.store.runs.leases import CommitResult, Leases
-from iogate.timing.clock import StoreClock
-from iogate.worker.runs.children import ChildResolver, ResolvedChildren
-from iogate.worker.runs.committer import Committer
-from iogate.worker.runs.decision import Continue, Resolve, Rest, Store, decide, earliest
+from iogate.store.runs.leases import CommitResult
+from iogate.worker.ports import Children, Clock, Effects, Leases, Secrets
+from iogate.worker.runs.committer import Committer, Lost, Outcome, Refused
+from iogate.worker.runs.decision import Continue, Decision, Resolve, Rest, Store, decide, rest
 from iogate.worker.runs.effects import EffectRunner
+from iogate.worker.runs.faults import RunFault, RunLog, fault_from
 from iogate.worker.runs.inbox import InboxReader
-from iogate.worker.runs.loader import Loader, RunFault, fault_from
+from iogate.worker.runs.loader import Loader
 from iogate.worker.runs.phase import Resting
 from iogate.worker.runs.run import Run
 from iogate.worker.runs.scheduler import Scheduler
-from iogate.worker.secrets.secret_store import SecretStore
 
-log = logging.getLogger(__name__)
-
-UNCOMMITTED_S = 1.0
-"""Longest computation that a crash may lose."""
 CROWDED = f"one run may have at most {keys.FAMILY_RUNS} descendants at once"
 
 
@@ -55,39 +47,29 @@ class Executor:
         self,
         *,
         leases: Leases,
-        loader: Loader,
-        children: ChildResolver,
         effects: Effects,
-        secrets: SecretStore,
-        clock: StoreClock,
+        clock: Clock,
+        secrets: Secrets,
+        loader: Loader,
+        children: Children,
         released: Callable[[], None],
-        presumed_lost_s: float,
     ) -> None:
-        """`released` is called when a run leaves; `presumed_lost_s` after its end, a lease counts as lost."""
+        """`released` is called when a run leaves."""
+        self.loader = loader
         self._children = children
         self._secrets = secrets
         self._clock = clock
         self._released = released
-        self._presumed_lost_s = presumed_lost_s
-        self._loop = asyncio.get_running_loop()
-        self._scheduler = Scheduler(self._slice)
-        self._effects = EffectRunner(
-            effects, secrets, performed=self.step, released=released, now_ms=clock.now_ms
-        )
+        self._scheduler = Scheduler(self._slice, clock=clock.monotonic)
+        self._effects = EffectRunner(effects, secrets, clock, performed=self.step, released=released)
         self._inboxes = InboxReader(leases, self.step)
-        self.loader = loader
-        self.committer = Committer(
-            leases,
-            settled=self._settled,
-            lost=self.lose,
-            refused=self._refused,
-            presumed_lost=self.presumed_lost,
-        )
+        self._committer = Committer(leases, clock)
+        self._log = RunLog()
         self._runs: dict[str, Run] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self.leaving = 0
         """Number of runs whose last commit is under way: they take no room."""
         self.draining = False
-        self._fault_lines = logs.Throttle()
 
     # Called by the loop.
 
@@ -97,16 +79,15 @@ class Executor:
         if known is not None:
             # The store leased the run to this worker again, so the old lease is void.
             self._let_go(known)
-        run = self.loader.run(claim, held_until, self.begin)
-        if run is None:
+        if not self.loader.has_program(claim):
+            self._spawn(self._begin_loaded(self.loader.fetch(claim), claim, held_until))
             return
+        run, fault = self.loader.load(claim, held_until)
         self._runs[claim.uid] = run
-        try:
-            self.loader.restore(run)
-        except RunFault as fault:
-            self._fault(run, fault)
-        else:
+        if fault is None:
             self.step(run)
+        else:
+            self._fault(run, fault)
 
     def cancel(self, uid: str) -> None:
         """Cancel a run; the store has recorded the cancellation."""
@@ -129,14 +110,8 @@ class Executor:
     def lose(self, run: Run, reason: str) -> None:
         """Let go of a run whose lease another worker may have; it goes on from the last commit."""
         if not run.gone:
-            log.warning(
-                "run %s: lease lost: %s", run.uid, reason, extra={"action": "lease.lost", "uid": run.uid}
-            )
+            self._log.lost(run, reason)
             self._let_go(run)
-
-    def presumed_lost(self, run: Run) -> bool:
-        """Tell whether the lease ended so long ago that another worker must have the run."""
-        return self._loop.time() > run.held_until + self._presumed_lost_s
 
     def drain(self) -> None:
         """Start nothing new: waiting runs are parked, computing ones end or stop at their next effect."""
@@ -199,42 +174,43 @@ class Executor:
             return
         run.apply(advanced)
         leaves = self.draining or run.suspended
-        match decide(run, advanced, leaves=leaves, overdue=self._overdue(run), now_ms=now_ms):
+        self._go_on(run, decide(run, advanced, leaves=leaves, now=self._clock.monotonic(), now_ms=now_ms))
+
+    def _go_on(self, run: Run, decision: Decision) -> None:
+        match decision:
             case Continue():
                 self.step(run)
             case Resolve(children):
                 run.resolve()
-                self._children.resolve(run.claim, children, lambda resolved: self._resolved(run, resolved))
+                self._spawn(self._resolve(run, children))
             case Store(move, due_ms):
                 self._commit(run, move, due_ms)
-            case Rest():
-                self._rest(run)
+            case Rest(delay_s):
+                run.rest(None if delay_s is None else self._clock.call_later(delay_s, self.step, run))
+            case never:
+                assert_never(never)
 
     def _wake_early(self, run: Run) -> None:
         """Give a slice to a run that only waits for its timer, so that it leaves."""
         if isinstance(run.phase, Resting) and run.phase.timer is not None and not run.effects:
             self.step(run)
 
-    def _resolved(self, run: Run, resolved: ResolvedChildren) -> None:
-        run.resolved(resolved.children, resolved.failed)
+    # Reads of the store.
+
+    async def _begin_loaded(self, wanted: Awaitable[bool], claim: Claim, held_until: float) -> None:
+        """Begin a run when its program is loaded, if the worker still holds the claim."""
+        if await wanted:
+            self.begin(claim, held_until)
+
+    async def _resolve(self, run: Run, starts: Sequence[StartChild]) -> None:
+        resolved = await self._children.resolve(run.claim, starts)
+        run.resolved(resolved.children, resolved.ended)
         self.step(run)
 
-    def _rest(self, run: Run) -> None:
-        """Rest until a result or a due time, after a commit if results must not be lost."""
-        run.record_rest()
-        unstored = run.state is not run.codec.stored
-        if run.dirty or (unstored and (self._overdue(run) or run.codec.has_new_subscription(run.state))):
-            self._commit(run, "keep", None)
-            return
-        delays_s = [run.committed_at + UNCOMMITTED_S - self._loop.time()] if unstored else []
-        due_ms = earliest(run.state.due_ms, run.deadline_ms)
-        if due_ms is not None:
-            delays_s.append((due_ms - self._clock.now_ms()) / 1000)
-        delay_s = max(0.001, min(delays_s)) if delays_s else None
-        run.rest(None if delay_s is None else self._loop.call_later(delay_s, self.step, run))
-
-    def _overdue(self, run: Run) -> bool:
-        return self._loop.time() - run.committed_at >= UNCOMMITTED_S
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # Commits.
 
@@ -253,51 +229,57 @@ class Executor:
             mib, most = commit.size / 1024**2, keys.COMMIT_BYTES // 1024**2
             self._refused(run, f"a commit of {mib:.0f} MiB exceeds the limit of {most} MiB")
             return
-        self.committer.add(run, commit)
+        self._committer.add(run, commit)
 
-    def _settled(self, run: Run, verdict: CommitResult) -> None:
-        """Go on after the response of the store to a commit."""
-        if run.gone:
-            return
-        if verdict.crowded:
-            self._refused(run, CROWDED)
-        elif not verdict.applied:
-            self.lose(run, "the store rejected a commit with an old fencing token")
-        else:
-            if verdict.left_out:
-                log.warning(
-                    "%s: no runs start for events: too many runs of the schedule are waiting",
-                    run.claim.api,
-                    extra={"action": "schedule.failed", "api": run.claim.api},
-                )
-            if run.leaving:
-                self._left(run)
-            else:
-                self._kept(run, verdict)
+    async def settle_commits(self) -> None:
+        """Send commits, and go on with each run after the outcome of its commit, until cancelled."""
+        async for run, outcome in self._committer.outcomes():
+            if not run.gone:
+                self._settle(run, outcome)
+
+    def _settle(self, run: Run, outcome: Outcome) -> None:
+        match outcome:
+            case Lost(reason):
+                self.lose(run, reason)
+            case Refused(reason):
+                self._refused(run, reason)
+            case CommitResult(crowded=True):
+                self._refused(run, CROWDED)
+            case CommitResult(applied=False):
+                self.lose(run, "the store rejected a commit with an old fencing token")
+            case CommitResult():
+                if outcome.left_out:
+                    self._log.left_out(run)
+                if run.leaving:
+                    self._left(run)
+                else:
+                    self._kept(run, outcome)
+            case never:
+                assert_never(never)
 
     def _left(self, run: Run) -> None:
         """Let go of a run whose last commit here was applied."""
         if run.committing == "end" and run.state.status == "faulted":
-            self._log_fault(run)
+            self._log.faulted(run)
         # No other worker would start the effects that no task awaits.
         for perform in self._let_go(run):
             self._effects.start(run, perform)
 
-    def _kept(self, run: Run, verdict: CommitResult) -> None:
+    def _kept(self, run: Run, result: CommitResult) -> None:
         """Go on with a run whose commit was applied."""
-        performs = run.committed(self._loop.time())
-        if verdict.cancelled and run.cancel():
+        performs = run.committed(self._clock.monotonic())
+        if result.cancelled and run.cancel():
             performs = []
-        if verdict.suspended:
+        if result.suspended:
             run.suspend()
-        if verdict.woken or run.inbox_has_more:
+        if result.woken or run.inbox_has_more:
             self._inboxes.look(run)
         for perform in performs:
             self._effects.start(run, perform)
         if run.has_work:
             self.step(run)
         else:
-            self._rest(run)
+            self._go_on(run, rest(run, now=self._clock.monotonic(), now_ms=self._clock.now_ms()))
 
     def _let_go(self, run: Run) -> list[Perform]:
         """Forget a run; return its effects that no task awaits."""
@@ -312,12 +294,7 @@ class Executor:
 
     def _refused(self, run: Run, reason: str) -> None:
         """Fault a run whose commit the store refuses, although it accepts others."""
-        log.error(
-            "run %s: the store refused the commit: %s",
-            run.uid,
-            reason,
-            extra={"action": "commit.refused", "uid": run.uid},
-        )
+        self._log.refused(run, reason)
         if run.refused:
             self.lose(run, "the store refuses the final state")
             return
@@ -326,25 +303,5 @@ class Executor:
         self._fault(run, RunFault("runtime", f"the store refused the state of the run: {reason}"))
 
     def _fault(self, run: Run, fault: RunFault) -> None:
-        described = WorkflowError(fault.kind, title=fault.title, detail=fault.detail, instance="/").to_json()
-        run.fault(in_family(described, self._secrets.error_types), self._clock.now_ms())
+        run.fault(in_family(fault.to_json(), self._secrets.error_types), self._clock.now_ms())
         self._commit(run, "end", None)
-
-    def _log_fault(self, run: Run) -> None:
-        """Write one line about a run that faulted, unless too many did at once."""
-        if not self._fault_lines.passes():
-            return
-        error, claim = run.state.error or {}, run.claim
-        facts = {
-            "action": "run.faulted",
-            "uid": run.uid,
-            "api": claim.api,
-            "workflow": claim.workflow,
-            "error": str(error.get("type"))[:200],
-            "status": error.get("status"),
-            "task": str(error.get("instance") or "/")[:200],
-        }
-        if left_out := self._fault_lines.left_out():
-            facts["left_out"] = left_out
-        title = str(error.get("title") or error.get("type"))[:200]
-        log.warning("run %s faulted: %s", run.uid, title, extra=facts)

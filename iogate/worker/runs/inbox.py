@@ -18,7 +18,7 @@ from iogate.errors import Unreachable
 from iogate.store import keys
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.runs.claims import Message
-from iogate.store.runs.leases import Leases
+from iogate.worker.ports import Leases
 from iogate.worker.runs.codec import decode
 from iogate.worker.runs.run import Run
 

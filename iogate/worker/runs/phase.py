@@ -12,11 +12,11 @@ Used by `run`, which makes the transitions; a slice is what the scheduler gives 
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Final
 
 from iogate.store.runs.commits import Move
+from iogate.worker.ports import Timer
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Committing:
 class Resting:
     """Waits for a result, a message, or its timer."""
 
-    timer: asyncio.TimerHandle | None
+    timer: Timer | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from iogate.compiler.program import Program, load, trigger
@@ -18,7 +17,8 @@ from iogate.compiler.schedules import STANDING
 from iogate.effects.dispatcher import EffectContext
 from iogate.errors import NotFound, Unreachable
 from iogate.store.connection.connection import CommandFailed
-from iogate.store.revisions.revisions import NotAuthentic, Revisions
+from iogate.store.revisions.revisions import NotAuthentic
+from iogate.worker.ports import Revisions
 from iogate.worker.runs.codec import decode
 
 log = logging.getLogger(__name__)
@@ -40,22 +40,19 @@ class Programs:
     def __init__(self, revisions: Revisions) -> None:
         self._revisions = revisions
         self._kept: OrderedDict[str, Program | Unloadable] = OrderedDict()
-        self._waiting: dict[str, list[Callable[[], None]]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._loading: dict[str, asyncio.Task[None]] = {}
 
     def get(self, digest: str) -> Program | Unloadable | None:
         """Return the program if it is cached."""
         return self._kept.get(digest)
 
-    def fetch(self, digest: str, then: Callable[[], None]) -> None:
-        """Load a program, with retries if the store is unreachable; then call `then`."""
-        if digest in self._waiting:
-            self._waiting[digest].append(then)
-            return
-        self._waiting[digest] = [then]
-        task = asyncio.create_task(self._fetch(digest))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def fetch(self, digest: str) -> None:
+        """Load a program into the cache, once for all who wait; retry if the store is unreachable."""
+        task = self._loading.get(digest)
+        if task is None:
+            task = self._loading[digest] = asyncio.create_task(self._fetch(digest))
+            task.add_done_callback(lambda _: self._loading.pop(digest))
+        await asyncio.shield(task)
 
     async def resource(self, _: EffectContext, uri: str) -> bytes:
         """Return the content of a file that a workflow names.
@@ -83,8 +80,6 @@ class Programs:
         self._kept[digest] = loaded
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
-        for then in self._waiting.pop(digest):
-            then()
 
 
 def _load(digest: str, data: bytes) -> Program | Unloadable:

@@ -21,6 +21,7 @@ from iogate.store.runs.claims import Claim
 from iogate.store.runs.commits import Child, Commit, Move
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.pool.crash_report import TaskRecorder
+from iogate.worker.ports import Timer
 from iogate.worker.runs.codec import Codec
 from iogate.worker.runs.commit import build
 from iogate.worker.runs.journal import Outgoing
@@ -39,6 +40,10 @@ from iogate.worker.runs.phase import (
 )
 from iogate.worker.runs.scheduler import Pace
 from iogate.worker.secrets.redaction import Redaction
+
+PRESUMED_LOST_S = 45.0
+"""Time after the end of a lease. While the store is unreachable, no other worker can take the run and no
+effect starts without a commit, so stopping effects at once would only repeat them."""
 
 
 class Run:
@@ -213,6 +218,10 @@ class Run:
         """The store has renewed the lease."""
         self.held_until = held_until
 
+    def is_presumed_lost(self, now: float) -> bool:
+        """Tell whether the lease ended so long ago that another worker must have the run."""
+        return now > self.held_until + PRESUMED_LOST_S
+
     def cancel(self, reason: str = "") -> bool:
         """Put a cancellation into the inbox; return False if there was one, or the run is gone."""
         if self.cancelled or self.gone:
@@ -280,12 +289,12 @@ class Run:
         self.dirty = True
         self._phase = RESOLVING
 
-    def resolved(self, children: Sequence[Child], failed: Sequence[EngineEvent]) -> None:
-        """Children start with the next commit; a task whose child cannot start is told of it."""
+    def resolved(self, children: Sequence[Child], ended: Sequence[EngineEvent]) -> None:
+        """Children start with the next commit; a task whose child is not started gets its result now."""
         if self.gone:
             return
         self.outgoing.children.extend(children)
-        self._inbox.extend(failed)
+        self._inbox.extend(ended)
         self._phase = READY
 
     def fault(self, error: Any, at_ms: int) -> None:
@@ -296,12 +305,9 @@ class Run:
         self.outgoing.note([Note(kind="workflow.faulted", at_ms=at_ms, detail={"error": error})])
         self._phase = READY
 
-    def rest(self, timer: asyncio.TimerHandle | None) -> None:
-        """Nothing to do before a result, a message or the timer."""
+    def rest(self, timer: Timer | None) -> None:
+        """Nothing to do before a result, a message or the timer; a crash report names the effect."""
         self._phase = Resting(timer)
-
-    def record_rest(self) -> None:
-        """Record for a crash report which effect is under way."""
         if self._recorder is not None:
             self._recorder.resting(self.state)
 

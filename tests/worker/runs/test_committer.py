@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
+from iogate.timing.clock import StoreClock
 from iogate.worker.runs.committer import BATCH, Committer
 
 
@@ -31,20 +32,19 @@ def run(api: str) -> Any:
 async def test_one_commit_does_not_wait_for_a_herd_of_another_apis() -> None:
     store = Store()
     settled: list[str] = []
-    committer = Committer(
-        cast("Any", store),
-        settled=lambda run, _verdict: settled.append(run.api),
-        lost=lambda _run, _reason: None,
-        refused=lambda _run, _reason: None,
-        presumed_lost=lambda _run: False,
-    )
+    committer = Committer(cast("Any", store), StoreClock())
 
     def add(api: str) -> None:
         committer.add(run(api), cast("Any", SimpleNamespace(api=api, size=1)))
 
     for _ in range(4 * BATCH):
         add("herd/run")
-    sending = asyncio.create_task(committer.run())
+
+    async def send() -> None:
+        async for settles, _ in committer.outcomes():
+            settled.append(settles.api)
+
+    sending = asyncio.create_task(send())
     while not store.batches:
         await asyncio.sleep(0)
     add("shop/order")

@@ -18,7 +18,7 @@ from iogate.engine.scope import Environment
 from iogate.engine.state.run_state import State
 from iogate.store.runs.claims import Claim
 from iogate.worker.events.sinks import Sinks
-from iogate.worker.runs.decision import CONTINUE, REST, Store, decide
+from iogate.worker.runs.decision import CONTINUE, Rest, Store, decide, rest
 from iogate.worker.runs.phase import ADVANCING, GONE, READY, RESOLVING, Committing, Phase, Resting
 from iogate.worker.runs.run import Run
 from iogate.worker.secrets.redaction import Redaction
@@ -190,12 +190,12 @@ class TestDecision:
     """How a run goes on after a slice."""
 
     def decided(self, run: Run, advanced: Advance, **more: Any) -> Any:
-        given = {"leaves": False, "overdue": False, "now_ms": 2_000} | more
+        given = {"leaves": False, "now": 0.5, "now_ms": 2_000} | more
         return decide(run, advanced, **given)
 
     @pytest.mark.parametrize(
         ("more", "decision"),
-        [({}, CONTINUE), ({"overdue": True}, Store("keep")), ({"leaves": True}, Store("queue"))],
+        [({}, CONTINUE), ({"now": 1.0}, Store("keep")), ({"leaves": True}, Store("queue"))],
     )
     def test_of_a_run_with_more_to_compute(self, more: Any, decision: Any) -> None:
         run = new()
@@ -213,11 +213,23 @@ class TestDecision:
         assert self.decided(run, advanced, leaves=True) == Store("queue")
 
     @pytest.mark.parametrize(
-        ("deadline_ms", "decision"), [(2_500, REST), (3_000, Store("park", 3_000)), (None, Store("park"))]
+        ("deadline_ms", "decision"),
+        [(2_400, Rest(0.4)), (2_900, Rest(0.5)), (3_000, Store("park", 3_000)), (None, Store("park"))],
     )
     def test_of_a_run_that_waits(self, deadline_ms: int | None, decision: Any) -> None:
         run = new(deadline_ms=deadline_ms)
         assert self.decided(run, advance(run)) == decision
+
+    def test_of_a_run_that_rests_with_a_result_that_is_not_stored(self) -> None:
+        run = new()
+        advance(run)
+        assert rest(run, now=0.5, now_ms=2_000) == Rest(0.5), "what it has computed is stored after a second"
+        assert rest(run, now=1.0, now_ms=2_000) == Store("keep")
+        run.commit("keep", None, NO_SECRETS)
+        run.committed(1.0)
+        assert rest(run, now=3.0, now_ms=2_000) == Rest(None)
+        run.note_output([])
+        assert rest(run, now=3.0, now_ms=2_000) == Store("keep")
 
     def test_of_a_run_that_has_ended(self) -> None:
         run = new()

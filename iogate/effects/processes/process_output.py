@@ -1,7 +1,8 @@
 """Output of a process while it runs, as entries of its run's journal: redacted, by whole lines, bounded.
 
-Used by `effects`. Invariant: a task adds at most ENTRIES entries and TOTAL characters to the journal while
-it runs, and at its end the last LAST characters of each stream that were not shown yet.
+Used by the worker, which writes the entries. Invariant: a task adds at most ENTRIES entries and TOTAL
+characters to the journal while it runs, and at its end the last LAST characters of each stream that were not
+shown yet.
 
     process.output    {"stream": "stderr", "text": "…", "omitted": 1234}
                       where `omitted` counts characters before the text that are not shown

@@ -1,0 +1,126 @@
+"""Ports of the executor: protocols of what it needs from the store, the outside and the clock.
+
+Satisfied by structure. In a worker: `Leases` and `Revisions` of the store, `Effects` of the effects,
+`StoreClock` and `SecretStore`; in a test of a workflow: a store in memory, effects with mocks and a virtual
+clock. Invariant: the modules of `runs` have no other way to the store, to the outside or to the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from iogate.compiler.revision import Revision
+from iogate.effects.dispatcher import EffectContext
+from iogate.engine.commands import Perform, Performed, StartChild
+from iogate.engine.scope import Environment
+from iogate.store.runs.claims import Claim, Message
+from iogate.store.runs.commits import Commit
+from iogate.store.runs.leases import CommitResult
+from iogate.worker.secrets.redaction import Redaction
+
+if TYPE_CHECKING:
+    from iogate.worker.runs.children import ResolvedChildren
+
+
+class Leases(Protocol):
+    """Runs under lease, as the executor changes them."""
+
+    async def commit(self, commits: Sequence[Commit]) -> list[CommitResult]:
+        """Apply commits and return their results in order; idempotent.
+
+        Raises Unreachable, or CommandFailed if the store rejects one of them.
+        """
+        ...
+
+    async def inbox(self, uid: str, token: int) -> Sequence[Message]:
+        """Return the first unconsumed messages of a leased run.
+
+        Raises Unreachable or CommandFailed.
+        """
+        ...
+
+
+class Revisions(Protocol):
+    """Published revisions, and the programs and files that they name by digest."""
+
+    async def live(self) -> tuple[int, str] | None:
+        """Return number and digest of the live revision, None if there is none."""
+        ...
+
+    async def load(self, number: int) -> Revision:
+        """Return a revision.
+
+        Raises NotFound or NotAuthentic.
+        """
+        ...
+
+    async def program(self, digest: str) -> bytes:
+        """Return the definition of a program.
+
+        Raises NotFound or NotAuthentic.
+        """
+        ...
+
+    async def content(self, digest: str) -> bytes:
+        """Return a file that workflows name.
+
+        Raises NotFound or NotAuthentic.
+        """
+        ...
+
+
+class Effects(Protocol):
+    """The outside of a run: calls, processes and functions."""
+
+    async def perform(self, perform: Perform, *, run: EffectContext) -> Performed:
+        """Perform an effect to its end."""
+        ...
+
+
+class Timer(Protocol):
+    """A callback that will be called."""
+
+    def cancel(self) -> None:
+        """Drop the callback."""
+        ...
+
+
+class Clock(Protocol):
+    """Time of the store, and time that only moves forward."""
+
+    def now_ms(self) -> int:
+        """Return the time of the store in milliseconds since 1970."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds since an arbitrary moment."""
+        ...
+
+    def call_later(self, delay_s: float, callback: Callable[..., object], *arguments: Any) -> Timer:
+        """Call back after a delay."""
+        ...
+
+
+class Secrets(Protocol):
+    """Resolved secrets, and the redaction that hides them."""
+
+    @property
+    def redaction(self) -> Redaction: ...
+
+    @property
+    def error_types(self) -> str:
+        """The family of URIs that names the standard's errors."""
+        ...
+
+    def environment(self, names: tuple[str, ...]) -> Environment:
+        """Return the engine environment for workflows that declare these secrets."""
+        ...
+
+
+class Children(Protocol):
+    """Child workflows of runs."""
+
+    async def resolve(self, claim: Claim, starts: Sequence[StartChild]) -> ResolvedChildren:
+        """Return the children to start, and the results of those that are not started."""
+        ...

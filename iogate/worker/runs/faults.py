@@ -1,0 +1,92 @@
+"""Faults of runs for reasons outside their workflow, and the log lines about runs that do not go on.
+
+Used by `loader` and `executor`. Invariant: a defect of iogate, or data that it cannot read or store, faults
+one run and not the worker.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from iogate import logs
+from iogate.errors import WorkflowError
+from iogate.worker.runs.codec import TooDeep
+from iogate.worker.runs.run import Run
+
+log = logging.getLogger(__name__)
+
+
+class RunFault(Exception):
+    """Reason to fault a run outside its workflow; `kind` is an error type of the standard."""
+
+    def __init__(self, kind: str, detail: str, title: str | None = None) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.title = title
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the error of the run."""
+        return WorkflowError(self.kind, title=self.title, detail=self.detail, instance="/").to_json()
+
+
+def fault_from(run: Run, failure: str, error: Exception) -> RunFault:
+    """Return the fault of a run whose step failed; log a defect of iogate with its traceback."""
+    if isinstance(error, TooDeep):
+        return RunFault("runtime", str(error), error.title)
+    log.error(
+        "run %s: %s",
+        run.uid,
+        failure,
+        exc_info=error,
+        extra={"action": "run.broken", "uid": run.uid},
+    )
+    return RunFault("runtime", f"internal error: {failure}: {type(error).__name__}: {error}")
+
+
+class RunLog:
+    """Log lines about runs that stop or fault; of runs that fault, not more than a reader can follow."""
+
+    def __init__(self) -> None:
+        self._faults = logs.Throttle()
+
+    def lost(self, run: Run, reason: str) -> None:
+        """Log that another worker may have the lease of a run."""
+        log.warning("run %s: lease lost: %s", run.uid, reason, extra={"action": "lease.lost", "uid": run.uid})
+
+    def refused(self, run: Run, reason: str) -> None:
+        """Log that the store accepts other commits but not that of a run."""
+        log.error(
+            "run %s: the store refused the commit: %s",
+            run.uid,
+            reason,
+            extra={"action": "commit.refused", "uid": run.uid},
+        )
+
+    def left_out(self, run: Run) -> None:
+        """Log that a schedule could not start a run."""
+        log.warning(
+            "%s: no runs start for events: too many runs of the schedule are waiting",
+            run.api,
+            extra={"action": "schedule.failed", "api": run.api},
+        )
+
+    def faulted(self, run: Run) -> None:
+        """Log the error of a run that has faulted, unless too many did at once."""
+        if not self._faults.passes():
+            return
+        error, claim = run.state.error or {}, run.claim
+        facts = {
+            "action": "run.faulted",
+            "uid": run.uid,
+            "api": claim.api,
+            "workflow": claim.workflow,
+            "error": str(error.get("type"))[:200],
+            "status": error.get("status"),
+            "task": str(error.get("instance") or "/")[:200],
+        }
+        if left_out := self._faults.left_out():
+            facts["left_out"] = left_out
+        title = str(error.get("title") or error.get("type"))[:200]
+        log.warning("run %s faulted: %s", run.uid, title, extra=facts)
