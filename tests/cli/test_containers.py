@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Cli
-from tests.effects.daemon import install
+from tests.effects.docker import install
 
 WORKFLOW = """\
 document: {dsl: '1.0.3', namespace: shop, name: box, version: '1.0.0'}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.effects.daemon import install
+from tests.effects.docker import install
 
 
 @pytest.fixture(autouse=True)

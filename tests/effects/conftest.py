@@ -1,4 +1,4 @@
-"""A real HTTP server that remembers what it was asked, and effects under default settings."""
+"""A real HTTP server that records its requests, and effects under default settings."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Site:
     reads: bool = True
     """Whether the body is remembered; a handler that reads a form needs it for itself."""
 
-    def answer(self, path: str, **response: Any) -> str:
-        """Answer this path so, and give its URL."""
+    def respond(self, path: str, **response: Any) -> str:
+        """Set the response of this path; return its URL."""
 
         async def handler(_: web.Request) -> web.Response:
             return web.Response(**response)
@@ -49,7 +49,7 @@ class Site:
         return self.url + path
 
     def redirect(self, path: str, to: str, *, status: int = 302) -> str:
-        return self.answer(path, status=status, headers={"Location": to})
+        return self.respond(path, status=status, headers={"Location": to})
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.seen.append(
@@ -107,20 +107,20 @@ def get(url: str, **call: Any) -> CallHttp:
 
 
 def failure(performed: Performed) -> tuple[str, int, str]:
-    """Give the last segment of the error's type, its status and detail."""
+    """Return the last segment of the error's type, its status and its detail."""
     assert performed.error is not None, performed
     return performed.error.type.rpartition("/")[2], performed.error.status, performed.error.detail or ""
 
 
 def written(performed: Performed) -> Mapping[str, Any]:
-    """Return the exit code and the end of the output that the error of a failed process has."""
+    """Return the exit code and the end of the output in the error of a failed process."""
     assert performed.error is not None, performed
     assert performed.error.process is not None, performed.error
     return performed.error.process
 
 
 async def until(condition: Callable[[], object], *, deadline_s: float = 5.0) -> None:
-    """Poll a condition that another task or process brings about."""
+    """Poll a condition that another task or process fulfils."""
     end = asyncio.get_running_loop().time() + deadline_s
     while not condition():
         assert asyncio.get_running_loop().time() < end, "the condition did not come about in time"

@@ -1,4 +1,4 @@
-"""Where calls may go: redirects, computed hosts, disguised addresses, the store; a canary must not be hit."""
+"""Address policy: redirects, computed hosts, disguised addresses, the store; a canary must not be reached."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def policy(*allow_hosts: str, redis_url: str | None = None) -> AddressPolicy:
 
 
 def name_addresses(monkeypatch: pytest.MonkeyPatch, names: dict[str, list[str]]) -> None:
-    """Answer look-ups of these names with one address after the other, the last one for ever."""
+    """Resolve these names to one address after the other, the last one for all further look-ups."""
     real = socket.getaddrinfo
 
     def answering(host: Any, *args: Any, **kwargs: Any) -> Any:
@@ -63,7 +63,7 @@ LOOPBACK_IN_DISGUISE = [
 
 @pytest.mark.parametrize("trust", [Trust.COMPUTED, Trust.REDIRECTED])
 @pytest.mark.parametrize("host", LOOPBACK_IN_DISGUISE)
-async def test_no_spelling_of_loopback_passes_the_wildcard(
+async def test_no_notation_of_loopback_passes_the_wildcard(
     site: Site, monkeypatch: pytest.MonkeyPatch, host: str, trust: Trust
 ) -> None:
     """`*` lists every public host; the canary listens on loopback."""
@@ -117,11 +117,11 @@ async def test_a_literal_host_may_be_private_and_a_computed_one_must_be_listed(s
     async with Effects(settings=Settings()) as effects:
         assert (await do(effects, get(site.url))).error is None
         refused = await do(effects, get(site.url, computed=True))
-    said = (
+    expected = (
         'host "127.0.0.1" came from data and is not in "allow_hosts"; '
         'add "127.0.0.1" to that setting to let computed URLs reach it'
     )
-    assert failure(refused) == ("authorization", 403, said)
+    assert failure(refused) == ("authorization", 403, expected)
     assert not refused.definite
 
 
@@ -160,10 +160,10 @@ async def test_allow_hosts_lists_names_addresses_networks_and_patterns(
         assert admitted
 
 
-async def test_a_name_that_turns_private_between_lookups_gains_nothing(
+async def test_dns_rebinding_does_not_reach_a_private_address(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DNS rebinding: 127.0.0.2 is listed, the canary is on 127.0.0.1; what was checked is connected to."""
+    """127.0.0.2 is listed, the canary is on 127.0.0.1; the checked address is connected to."""
     name_addresses(monkeypatch, {"rebind.example": ["127.0.0.2", "127.0.0.1"]})
     async with Effects(settings=Settings(allow_hosts=("*", "127.0.0.2/32"))) as effects:
         for _ in range(3):
@@ -172,7 +172,7 @@ async def test_a_name_that_turns_private_between_lookups_gains_nothing(
     assert not site.seen
 
 
-async def test_a_pooled_connection_of_a_reviewed_call_is_not_lent_to_a_computed_one(site: Site) -> None:
+async def test_a_computed_call_does_not_reuse_the_connection_of_a_reviewed_one(site: Site) -> None:
     async with Effects(settings=Settings(allow_hosts=("*",))) as effects:
         url = site.url.replace("127.0.0.1", "localhost")
         assert (await do(effects, get(url))).error is None
@@ -184,21 +184,21 @@ async def test_a_pooled_connection_of_a_reviewed_call_is_not_lent_to_a_computed_
     assert len(site.seen) == 1
 
 
-async def test_a_computed_url_may_not_carry_a_password(site: Site) -> None:
+async def test_a_computed_url_must_not_contain_a_password(site: Site) -> None:
     async with Effects(settings=Settings(allow_hosts=("127.0.0.1",))) as effects:
         performed = await do(effects, get(f"http://u:swordfish@127.0.0.1:{site.port}/", computed=True))
-    said = "a URL that is not written in the workflow must not carry a user or password"
-    assert failure(performed)[2] == said
+    expected = "a URL that is not written in the workflow must not carry a user or password"
+    assert failure(performed)[2] == expected
 
 
 # Redirects.
 
 
-async def test_a_redirect_is_an_error_unless_wanted(site: Site, effects: Effects) -> None:
+async def test_a_redirect_is_an_error_by_default(site: Site, effects: Effects) -> None:
     url = site.redirect("/old", "/new?key=swordfish")
     performed = await do(effects, get(url))
-    said = f'GET {site.url} answered 302 Found; set "redirect: true" to follow it'
-    assert failure(performed) == ("communication", 302, said)
+    expected = f'GET {site.url} answered 302 Found; set "redirect: true" to follow it'
+    assert failure(performed) == ("communication", 302, expected)
     assert [seen.path for seen in site.seen] == ["/old"]
 
 
@@ -220,10 +220,10 @@ async def test_other_redirects_become_a_get_without_body(site: Site, effects: Ef
     assert "Content-Type" not in site.seen[1].headers
 
 
-async def test_a_3xx_that_points_nowhere_is_an_output_where_redirects_are_wanted(
+async def test_a_3xx_without_location_is_an_output_if_redirects_are_followed(
     site: Site, effects: Effects
 ) -> None:
-    url = site.answer("/a", status=304)
+    url = site.respond("/a", status=304)
     output = (await do(effects, get(url, redirect=True, output="response"))).output
     assert output["statusCode"] == 304
 
@@ -246,7 +246,7 @@ async def test_credentials_do_not_follow_to_another_origin(site: Site, effects: 
     assert len(site.seen) == 3
 
 
-async def test_a_circle_of_redirects_ends(site: Site, effects: Effects) -> None:
+async def test_a_redirect_loop_ends(site: Site, effects: Effects) -> None:
     url = site.redirect("/a", "/a")
     performed = await do(effects, get(url, redirect=True))
     assert failure(performed)[2] == f"GET {site.url} was redirected more than 10 times"

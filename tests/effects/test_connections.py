@@ -1,4 +1,4 @@
-"""What becomes of a call whose server breaks the rules of HTTP, or hangs up."""
+"""Calls to servers that break the rules of HTTP, or close the connection."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from iogate.engine.commands import CallHttp
 from tests.effects.conftest import do, failure, get
 
 
-class Fickle:
-    """A server that answers the first request of its first connection, and hangs up on the second."""
+class FickleServer:
+    """A server that answers the first request of its first connection, and closes it at the second."""
 
     def __init__(self) -> None:
         self.connections = 0
@@ -36,12 +36,12 @@ class Fickle:
 @pytest.mark.parametrize(
     ("method", "safe"), [("get", True), ("put", True), ("delete", True), ("post", False), ("patch", False)]
 )
-async def test_a_connection_that_closes_while_it_is_reused_costs_a_call_only_where_it_is_not_safe_to_repeat(
+async def test_a_closed_reused_connection_fails_only_unsafe_calls(
     effects: Effects,
     method: str,
     safe: bool,  # noqa: FBT001
 ) -> None:
-    fickle = Fickle()
+    fickle = FickleServer()
     server = await asyncio.start_server(fickle.serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     async with server:
@@ -57,7 +57,7 @@ async def test_a_connection_that_closes_while_it_is_reused_costs_a_call_only_whe
 
 
 @pytest.mark.parametrize("answer", [b"HELLO\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n"])
-async def test_an_answer_that_is_no_http_is_told_as_that(effects: Effects, answer: bytes) -> None:
+async def test_a_non_http_response_is_reported_as_such(effects: Effects, answer: bytes) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)

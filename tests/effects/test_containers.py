@@ -1,4 +1,4 @@
-"""Containers: what the command line is told, what comes of their end, and that they end with their run."""
+"""Containers: command line, output, cleanup, and their end with the run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from iogate.effects.processes import container_cleanup
 from iogate.engine.commands import RunContainer
 from iogate.settings import Settings
 from tests.effects.conftest import KEY, do, failure, until, written
-from tests.effects.daemon import install
+from tests.effects.docker import install
 
 
 def container(command: str | None = "true", **run: Any) -> RunContainer:
@@ -27,7 +27,7 @@ def container(command: str | None = "true", **run: Any) -> RunContainer:
 
 @pytest.fixture
 def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a stand-in for Docker, which is on PATH."""
+    """Return the folder of a fake Docker on PATH."""
     folder = install(tmp_path, monkeypatch)
     monkeypatch.setenv("A_SECRET_OF_THE_WORKER", "s3cret")
     return folder
@@ -41,15 +41,15 @@ async def effects(daemon: Path) -> AsyncIterator[Effects]:
 
 def calls(daemon: Path, command: str = "") -> list[list[str]]:
     lines = (daemon / "calls").read_text().splitlines() if (daemon / "calls").exists() else []
-    said = [json.loads(line) for line in lines]
-    return [each for each in said if not command or each[0] == command]
+    commands = [json.loads(line) for line in lines]
+    return [each for each in commands if not command or each[0] == command]
 
 
-def there(daemon: Path) -> list[str]:
+def container_names(daemon: Path) -> list[str]:
     return sorted(file.stem for file in (daemon / "containers").glob("*.json"))
 
 
-async def test_the_output_is_what_return_asks_for(effects: Effects) -> None:
+async def test_return_selects_the_output(effects: Effects) -> None:
     run = "printf out; printf err >&2; exit 3"
 
     async def returned(returns: str) -> Any:
@@ -87,16 +87,12 @@ async def test_everything_reaches_the_command_line(effects: Effects, daemon: Pat
     assert calls(daemon, "start") == [["start", "--attach", "--sig-proxy=false", "--interactive", "n-1.ns-t"]]
 
 
-async def test_without_a_command_the_arguments_are_for_what_the_image_runs(
-    effects: Effects, daemon: Path
-) -> None:
+async def test_without_a_command_the_arguments_go_to_the_entrypoint(effects: Effects, daemon: Path) -> None:
     assert (await do(effects, container(None, arguments=("echo", "hi")))).output == "hi\n"
     assert calls(daemon, "create")[0][-4:] == ["--", "alpine", "echo", "hi"]
 
 
-async def test_the_environment_is_the_authors_and_stands_on_no_command_line(
-    effects: Effects, daemon: Path
-) -> None:
+async def test_the_environment_is_the_authors_and_on_no_command_line(effects: Effects, daemon: Path) -> None:
     secret = {"TOKEN": "s3cr3t=a", "KEY_FILE": "line 1\nline 2", "QUOTED": '"s3cr3t"'}
     output = (await do(effects, container("env; true", environment=secret))).output
     assert "TOKEN=s3cr3t=a\n" in output
@@ -109,7 +105,7 @@ async def test_the_environment_is_the_authors_and_stands_on_no_command_line(
 
 
 @pytest.mark.parametrize("name", ["PATH", "DOCKER_HOST", "LD_PRELOAD", "https_proxy"])
-async def test_no_variable_of_a_container_bends_the_command_line(
+async def test_variables_of_a_container_do_not_affect_the_command_line_tool(
     effects: Effects, daemon: Path, name: str
 ) -> None:
     kind, _, detail = failure(await do(effects, container("true", environment={name: "a\nb"})))
@@ -119,7 +115,7 @@ async def test_no_variable_of_a_container_bends_the_command_line(
 
 
 @pytest.mark.parametrize("name", ["A B", "", "A=B", "A\nB"])
-async def test_what_is_no_name_of_a_variable_is_refused(effects: Effects, name: str) -> None:
+async def test_an_invalid_name_of_a_variable_is_refused(effects: Effects, name: str) -> None:
     kind, _, detail = failure(await do(effects, container("true", environment={name: "1"})))
     assert kind == "configuration"
     assert detail.endswith("is not a valid name of an environment variable")
@@ -131,31 +127,31 @@ async def test_stdin_reaches_the_container(effects: Effects) -> None:
 
 
 @pytest.mark.parametrize(("cleanup", "left"), [("always", []), ("never", ["n-1.ns-t"])])
-async def test_lifetime_says_whether_it_is_removed(
+async def test_lifetime_decides_about_removal(
     effects: Effects, daemon: Path, cleanup: str, left: list[str]
 ) -> None:
     await do(effects, container("true", cleanup=cleanup))
-    assert there(daemon) == left
+    assert container_names(daemon) == left
 
 
-async def test_one_that_is_removed_eventually_goes_when_its_time_has_come(
+async def test_a_container_with_cleanup_eventually_is_removed_after_its_time(
     effects: Effects, daemon: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(container_cleanup, "MIN_DELAY_S", 0.05)
     await do(effects, container("true", cleanup="eventually", keep_s=0.6))
-    assert there(daemon) == ["n-1.ns-t"]
-    await until(lambda: not there(daemon))
+    assert container_names(daemon) == ["n-1.ns-t"]
+    await until(lambda: not container_names(daemon))
 
 
-async def test_the_next_worker_removes_what_a_dead_one_left(
+async def test_the_next_worker_removes_containers_of_a_dead_one(
     daemon: Path, effects: Effects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await do(effects, container("true", cleanup="eventually", keep_s=0.3))
     await effects.close()
-    assert there(daemon) == ["n-1.ns-t"]
+    assert container_names(daemon) == ["n-1.ns-t"]
     monkeypatch.setattr(container_cleanup, "FIRST_DELAY_S", 0.4)
     async with Effects(settings=Settings(allow_run=("container",))):
-        await until(lambda: not there(daemon))
+        await until(lambda: not container_names(daemon))
 
 
 @pytest.mark.parametrize(
@@ -175,7 +171,7 @@ async def test_a_cancelled_run_kills_its_container(
     await until(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
 
 
-async def test_one_that_a_dead_worker_left_running_is_waited_for(
+async def test_a_running_container_of_a_dead_worker_is_awaited(
     effects: Effects, daemon: Path, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
@@ -188,46 +184,44 @@ async def test_one_that_a_dead_worker_left_running_is_waited_for(
     assert len(calls(daemon, "start")) == 1
 
 
-async def test_one_that_a_dead_worker_left_in_the_middle_of_its_input_is_made_anew(
-    effects: Effects, daemon: Path
-) -> None:
+async def test_a_container_that_lost_its_input_is_recreated(effects: Effects, daemon: Path) -> None:
     run = container("cat", stdin="whole")
     await left(daemon, container("sleep 60"))
     assert (await do(effects, run)).output == "whole"
     assert ["rm", "--force", "n-1.ns-t"] in calls(daemon)
 
 
-async def test_the_name_of_anothers_container_is_not_taken(effects: Effects, daemon: Path) -> None:
+async def test_the_name_of_another_container_is_refused(effects: Effects, daemon: Path) -> None:
     await do(effects, container("true", key="other"))
     kind, _, detail = failure(await do(effects, container("true")))
     assert kind == "configuration"
     assert detail == ('container "n-1.ns-t" exists already; remove it, or give this one another name')
-    assert there(daemon) == ["n-1.ns-t"]
+    assert container_names(daemon) == ["n-1.ns-t"]
 
 
-async def test_an_image_that_is_not_there_is_told_in_the_daemons_words(effects: Effects) -> None:
+async def test_a_missing_image_is_reported_in_the_daemons_words(effects: Effects) -> None:
     performed = await do(effects, container("true", image="no-such-image"))
-    said = "the container cannot be created: docker ended with code 1"
-    assert failure(performed) == ("runtime", 500, said)
+    commands = "the container cannot be created: docker ended with code 1"
+    assert failure(performed) == ("runtime", 500, commands)
     assert written(performed)["stderr"] == "Unable to find image 'no-such-image:latest' locally"
 
 
-async def test_a_container_that_cannot_start_is_told_and_removed(effects: Effects, daemon: Path) -> None:
+async def test_a_container_that_cannot_start_is_reported_and_removed(effects: Effects, daemon: Path) -> None:
     performed = await do(effects, container("true", image="no-such-command"))
     assert failure(performed)[2] == "the container cannot be started"
     assert written(performed)["stderr"].startswith("Error response")
-    assert there(daemon) == []
+    assert container_names(daemon) == []
 
 
-async def test_too_much_output_kills_it(
+async def test_too_much_output_kills_a_container(
     effects: Effects, daemon: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, _, detail = failure(await do(effects, container("head -c 11000000 /dev/zero", cleanup="always")))
     assert detail.startswith("the container wrote more than")
-    assert there(daemon) == []
+    assert container_names(daemon) == []
 
 
-async def test_without_docker_and_podman_it_is_said_what_to_install(
+async def test_without_docker_and_podman_the_error_names_them(
     effects: Effects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
@@ -239,7 +233,7 @@ async def test_without_docker_and_podman_it_is_said_what_to_install(
     )
 
 
-async def test_a_worker_that_is_not_to_run_containers_runs_none(daemon: Path) -> None:
+async def test_a_worker_without_permission_runs_no_containers(daemon: Path) -> None:
     async with Effects(settings=Settings(allow_run=("script",))) as effects:
         _, _, detail = failure(await do(effects, container()))
     assert detail == 'this worker runs no container; add "container" to its setting "allow_run"'
@@ -269,15 +263,15 @@ def image_absent(tool: str) -> str:
 
 
 async def left(daemon: Path, run: RunContainer) -> None:
-    """A container that runs, and whose command line was killed with its worker."""
+    """Start a container whose command line was killed with its worker."""
     attached = begun(daemon, run)
-    await until(lambda: "running" in state(daemon))
+    await until(lambda: '"status": "running"' in state(daemon))
     attached.kill()
     attached.wait()
 
 
 def begun(daemon: Path, run: RunContainer) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "CONTAINER_STAND_IN": str(daemon)}
+    environment = {**os.environ, "CONTAINER_FAKE_DOCKER": str(daemon)}
     variables = daemon.parent / "variables"
     variables.touch()
     assert run.command is not None

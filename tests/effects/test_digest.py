@@ -1,4 +1,4 @@
-"""Digest authentication: the standard's own examples, and challenges as servers write them."""
+"""Digest authentication: the examples of the standard, and challenges as servers write them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MUFASA = Digest(username="Mufasa", password="Circle of Life")
         ("SHA-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
     ],
 )
-def test_the_example_of_rfc_7616_is_answered_as_it_says(algorithm: str, response: str) -> None:
+def test_the_example_of_rfc_7616_is_reproduced(algorithm: str, response: str) -> None:
     made = Session(
         policy=MUFASA,
         realm="http-auth@example.org",
@@ -64,9 +64,7 @@ def test_the_example_of_rfc_7616_is_answered_as_it_says(algorithm: str, response
         (['Digest realm="broken'], [("digest", {})]),
     ],
 )
-def test_challenges_are_read_however_they_are_joined(
-    headers: list[str], read: list[tuple[str, dict[str, str]]]
-) -> None:
+def test_joined_challenges_are_parsed(headers: list[str], read: list[tuple[str, dict[str, str]]]) -> None:
     found = [(each.scheme, each.parameters) for each in parse_challenges(headers)]
     if "broken" in str(headers):
         assert found[0][0] == "digest"
@@ -90,7 +88,7 @@ def test_challenges_are_read_however_they_are_joined(
         ),
     ],
 )
-def test_the_first_challenge_that_can_be_answered_is(header: str, algorithm: str) -> None:
+def test_the_first_supported_challenge_is_used(header: str, algorithm: str) -> None:
     made = open_session(MUFASA, parse_challenges([header]))
     assert made is not None
     assert made.algorithm == algorithm
@@ -106,49 +104,49 @@ def test_the_first_challenge_that_can_be_answered_is(header: str, algorithm: str
         'Basic realm="r", nonce="n"',
     ],
 )
-def test_a_challenge_that_cannot_be_answered_is_left(header: str) -> None:
+def test_an_unsupported_challenge_is_ignored(header: str) -> None:
     assert open_session(MUFASA, parse_challenges([header])) is None
 
 
-def test_only_a_stale_nonce_is_worth_another_answer() -> None:
+def test_only_a_stale_nonce_is_retried() -> None:
     assert is_stale(parse_challenges(['Digest realm="r", nonce="n", stale=TRUE']))
     assert not is_stale(parse_challenges(['Digest realm="r", nonce="n", stale=false', 'Basic stale="true"']))
 
 
-def test_names_are_sent_as_the_standard_wants_them() -> None:
-    def who(policy: Digest, more: str = "") -> str:
+def test_user_names_are_encoded_as_in_the_standard() -> None:
+    def username(policy: Digest, more: str = "") -> str:
         made = open_session(policy, parse_challenges(['Digest realm="r", nonce="n", qop="auth"' + more]))
         assert made is not None
         found = re.search(r"username\*?=[^,]+", made.authorize("GET", "/"))
         assert found is not None
         return found[0]
 
-    assert who(Digest(username='a "b" \\', password="p")) == r'username="a \"b\" \\"'
-    assert who(Digest(username="Jäsøn Doe", password="p")) == "username*=UTF-8''J%C3%A4s%C3%B8n%20Doe"
-    hidden = who(Digest(username="ada", password="p"), ", userhash=true, algorithm=SHA-256")
+    assert username(Digest(username='a "b" \\', password="p")) == r'username="a \"b\" \\"'
+    assert username(Digest(username="Jäsøn Doe", password="p")) == "username*=UTF-8''J%C3%A4s%C3%B8n%20Doe"
+    hidden = username(Digest(username="ada", password="p"), ", userhash=true, algorithm=SHA-256")
     assert re.fullmatch(r'username="[0-9a-f]{64}"', hidden)
 
 
-def test_no_password_is_in_what_a_log_would_show() -> None:
+def test_no_representation_contains_a_password() -> None:
     made = open_session(MUFASA, parse_challenges(['Digest realm="r", nonce="n"']))
     assert "Circle" not in repr(made)
 
 
-class Strict:
-    """A server that wants each use of a nonce exactly once, and in order."""
+class StrictServer:
+    """A server that requires each use of a nonce exactly once, and in order."""
 
     def __init__(self) -> None:
         self.issued = 0
         self.used: dict[str, int] = {}
-        self.asked = 0
+        self.requests = 0
 
-    async def answer(self, request: web.Request) -> web.Response:
-        self.asked += 1
+    async def respond(self, request: web.Request) -> web.Response:
+        self.requests += 1
         given = request.headers.get("Authorization", "")
         nonce, count = re.search(r'nonce="(\w+)"', given), re.search(r"nc=(\w+)", given)
         if nonce and count and int(count[1], 16) == self.used[nonce[1]] + 1:
             self.used[nonce[1]] += 1
-            await asyncio.sleep(0.001 * (self.asked % 5))
+            await asyncio.sleep(0.001 * (self.requests % 5))
             return web.json_response(True)
         self.issued += 1
         self.used[f"n{self.issued}"] = 0
@@ -156,12 +154,12 @@ class Strict:
         return web.Response(status=401, headers={"WWW-Authenticate": asks})
 
 
-async def test_calls_under_way_together_do_not_overtake_each_other(site: Site, effects: Effects) -> None:
-    strict = Strict()
-    site.handlers["/a"] = strict.answer
+async def test_concurrent_calls_do_not_share_a_nonce(site: Site, effects: Effects) -> None:
+    strict = StrictServer()
+    site.handlers["/a"] = strict.respond
     authentication = Authentication(scheme="digest", parameters={"username": "ada", "password": "p"})
     for _ in range(3):
         calls = (do(effects, get(site.url + "/a", authentication=authentication)) for _ in range(20))
         assert [performed.error for performed in await asyncio.gather(*calls)] == [None] * 20
     assert strict.issued <= 20
-    assert strict.asked == 60 + strict.issued
+    assert strict.requests == 60 + strict.issued

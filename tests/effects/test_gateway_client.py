@@ -1,4 +1,4 @@
-"""The commands' client: answers as they are, events as they come, and one error for silence."""
+"""Gateway client: unchanged responses, server-sent events, and one error for an unreachable gateway."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from iogate.errors import Unreachable
 from tests.effects.conftest import Site
 
 
-async def test_an_answer_comes_back_whole_whatever_its_status(site: Site) -> None:
-    site.answer("/v1/x", status=403, body=b'{"a":1}', headers={"X-Seen": "yes"})
+async def test_a_response_of_any_status_is_returned_completely(site: Site) -> None:
+    site.respond("/v1/x", status=403, body=b'{"a":1}', headers={"X-Seen": "yes"})
     async with GatewayClient(site.url + "/") as client:
-        answer = await client.request("POST", "/v1/x", headers={"token": "t"}, query={"q": "1"}, body=b"{}")
-    assert (answer.status, answer.json(), answer.text) == (403, {"a": 1}, '{"a":1}')
-    assert answer.headers["x-seen"] == "yes"
+        response = await client.request("POST", "/v1/x", headers={"token": "t"}, query={"q": "1"}, body=b"{}")
+    assert (response.status, response.json(), response.text) == (403, {"a": 1}, '{"a":1}')
+    assert response.headers["x-seen"] == "yes"
     assert site.seen[0].headers["Content-Type"] == "application/json"
     assert (site.seen[0].query, site.seen[0].headers["token"]) == ([("q", "1")], "t")
 
 
-async def test_a_redirect_is_an_answer(site: Site) -> None:
+async def test_a_redirect_is_not_followed(site: Site) -> None:
     site.redirect("/a", "/b")
     async with GatewayClient(site.url) as client:
         assert (await client.request("GET", site.url + "/a")).status == 302
 
 
-async def test_events_come_one_by_one(site: Site) -> None:
+async def test_events_are_yielded_one_by_one(site: Site) -> None:
     async def stream(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
@@ -41,7 +41,7 @@ async def test_events_come_one_by_one(site: Site) -> None:
     assert events == [ServerSentEvent(name="note", data="1\n2"), ServerSentEvent(name="message", data="{}")]
 
 
-async def test_a_gateway_that_is_not_there_is_unreachable() -> None:
+async def test_an_absent_gateway_is_unreachable() -> None:
     async with GatewayClient("http://127.0.0.1:1") as client:
         with pytest.raises(Unreachable) as caught:
             await client.request("GET", "/")
@@ -49,7 +49,7 @@ async def test_a_gateway_that_is_not_there_is_unreachable() -> None:
     assert "iogate up" in caught.value.hint
 
 
-async def test_a_gateway_that_does_not_answer_is_unreachable(site: Site) -> None:
+async def test_a_silent_gateway_is_unreachable(site: Site) -> None:
     async def never(_: web.Request) -> web.Response:
         await asyncio.Event().wait()
         return web.Response()

@@ -1,4 +1,4 @@
-"""Scripts in JavaScript: which runtime they get, of which kind they are, and what is said without one."""
+"""Scripts in JavaScript: runtime, kind of module, and the error without a runtime."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_a_failure_quotes_its_stderr(effects: Effects) -> None:
         ("import('x'); require('y')", ".cjs"),
     ],
 )
-def test_what_a_script_says_tells_its_kind(
+def test_the_code_determines_the_kind_of_module(
     code: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -58,7 +58,7 @@ def test_what_a_script_says_tells_its_kind(
     assert (found.argv, found.suffix) == ((str(runtime),), suffix)
 
 
-async def test_quickjs_serves_where_there_is_no_node(
+async def test_quickjs_is_used_without_node(
     effects: Effects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime = tmp_path / "qjs"
@@ -68,7 +68,7 @@ async def test_quickjs_serves_where_there_is_no_node(
     assert (await do(effects, script("1 + 1"))).output == "qjs ran 1 + 1\n"
 
 
-async def test_without_a_runtime_it_is_said_what_to_install(
+async def test_without_a_runtime_the_error_names_what_to_install(
     effects: Effects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Calls of operations: documents that only a run knows, and where their servers may lead."""
+"""Calls of OpenAPI operations: documents that are loaded at run time, and the policy for their servers."""
 
 from __future__ import annotations
 
@@ -34,11 +34,9 @@ async def stored(_: EffectContext, uri: str) -> bytes:
     return json.dumps(document("/")).encode()
 
 
-async def test_a_document_of_the_network_is_read_once_for_a_while(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    site.answer("/api.json", text=json.dumps(document("/v1")))
-    site.answer("/v1/ping", text="pong")
+async def test_a_fetched_document_is_cached(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.respond("/api.json", text=json.dumps(document("/v1")))
+    site.respond("/v1/ping", text="pong")
     call = CallOpenApi(name="ping", document=f"{site.url}/api.json", fetched=True, computed=True)
     async with Effects(settings=Settings(allow_hosts=("127.0.0.1",))) as effects:
         assert (await do(effects, call)).output == "pong"
@@ -49,10 +47,10 @@ async def test_a_document_of_the_network_is_read_once_for_a_while(
         assert site.seen[-2].path == "/api.json"
 
 
-async def test_a_document_is_read_beside_the_other_runs_and_no_large_one_is(
+async def test_documents_are_parsed_off_the_loop_and_large_ones_refused(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reading may take seconds; a worker that stands still for ten is killed, with all of its runs."""
+    """Parsing may take seconds; a worker whose loop is blocked for ten is killed with all its runs."""
     readers: list[threading.Thread] = []
 
     def reading(text: str, name: str) -> Any:
@@ -60,9 +58,9 @@ async def test_a_document_is_read_beside_the_other_runs_and_no_large_one_is(
         return plain_data(text, name)
 
     monkeypatch.setattr(document_cache, "plain_data", reading)
-    site.answer("/api.json", text=json.dumps(document("/v1")))
-    site.answer("/v1/ping", text="pong")
-    site.answer("/large.json", text=json.dumps(document("/v1")) + " " * 5 * 2**20)
+    site.respond("/api.json", text=json.dumps(document("/v1")))
+    site.respond("/v1/ping", text="pong")
+    site.respond("/large.json", text=json.dumps(document("/v1")) + " " * 5 * 2**20)
     call = CallOpenApi(name="ping", document=f"{site.url}/api.json", fetched=True, computed=True)
     async with Effects(settings=Settings(allow_hosts=("127.0.0.1",))) as effects:
         assert (await do(effects, call)).output == "pong"
@@ -72,8 +70,8 @@ async def test_a_document_is_read_beside_the_other_runs_and_no_large_one_is(
     assert readers[0] is not threading.main_thread()
 
 
-async def test_another_login_reads_the_document_anew(site: Site) -> None:
-    site.answer("/api.json", text=json.dumps(document("/v1")))
+async def test_other_credentials_fetch_the_document_again(site: Site) -> None:
+    site.respond("/api.json", text=json.dumps(document("/v1")))
     async with Effects(settings=Settings(allow_hosts=("127.0.0.1",))) as effects:
         for token in ("a", "b"):
             login = Authentication(scheme="bearer", parameters={"token": token})
@@ -84,8 +82,8 @@ async def test_another_login_reads_the_document_anew(site: Site) -> None:
     assert [each.headers.get("Authorization") for each in site.seen] == ["Bearer a", None, "Bearer b", None]
 
 
-async def test_an_address_that_data_chose_is_reached_only_where_it_is_allowed(site: Site) -> None:
-    site.answer("/api.json", text=json.dumps(document("/v1")))
+async def test_a_computed_address_must_be_allowed(site: Site) -> None:
+    site.respond("/api.json", text=json.dumps(document("/v1")))
     async with Effects(settings=Settings()) as effects:
         call = CallOpenApi(name="ping", document=f"{site.url}/api.json", fetched=True, computed=True)
         kind, _, detail = failure(await do(effects, call))
@@ -94,7 +92,7 @@ async def test_an_address_that_data_chose_is_reached_only_where_it_is_allowed(si
     assert site.seen == []
 
 
-async def test_a_document_of_another_host_does_not_lead_into_the_network(site: Site) -> None:
+async def test_a_document_of_another_host_reaches_no_private_address(site: Site) -> None:
     operation = find(document(site.url), "ping", url="https://docs.example/api.json")
     async with Effects(settings=Settings()) as effects:
         kind, _, detail = failure(await do(effects, CallOpenApi(operation=operation)))
@@ -126,10 +124,8 @@ async def test_a_stored_document_is_read_from_the_revision(site: Site) -> None:
         ("[]", "the OpenAPI document cannot be used: it is no OpenAPI document: a mapping was expected"),
     ],
 )
-async def test_a_document_that_is_none_is_a_configuration_error(
-    site: Site, text: str | bytes, why: str
-) -> None:
-    site.answer("/api.json", body=text if isinstance(text, bytes) else text.encode())
+async def test_an_invalid_document_is_a_configuration_error(site: Site, text: str | bytes, why: str) -> None:
+    site.respond("/api.json", body=text if isinstance(text, bytes) else text.encode())
     async with Effects(settings=Settings(allow_hosts=("127.0.0.1",))) as effects:
         call = CallOpenApi(name="ping", document=f"{site.url}/api.json", fetched=True, computed=True)
         kind, _, detail = failure(await do(effects, call))
@@ -148,7 +144,7 @@ async def test_a_document_that_is_none_is_a_configuration_error(
         ("image/png", "iVBORw==", b"\x89PNG"),
     ],
 )
-async def test_a_body_is_written_in_its_media_type(site: Site, media: str, value: Any, sent: bytes) -> None:
+async def test_a_body_is_encoded_in_its_media_type(site: Site, media: str, value: Any, sent: bytes) -> None:
     operation = Operation(id="o", method="POST", url=f"{site.url}/x", body=Body(media=media))
     async with Effects(settings=Settings()) as effects:
         performed = await do(effects, CallOpenApi(operation=operation, parameters={"body": value}))
@@ -166,16 +162,16 @@ async def test_a_body_of_bytes_must_be_base64(site: Site) -> None:
     assert detail == "a body of image/png is not text, so it must be given in Base64"
 
 
-async def test_a_body_that_is_null_is_told_as_that(effects: Effects) -> None:
+async def test_a_null_body_is_reported_as_such(effects: Effects) -> None:
     operation = Operation(
         id="o", method="POST", url="http://h/", body=Body(media="application/json", required=True)
     )
-    for parameters, said in (
+    for parameters, expected in (
         ({"body": None}, 'a body of operation "o" is null, and it is required'),
         ({}, 'operation "o" needs a body, which is not given'),
     ):
         call = CallOpenApi(operation=operation, parameters=parameters)
-        assert failure(await do(effects, call))[2] == said
+        assert failure(await do(effects, call))[2] == expected
 
 
 async def test_objects_in_a_form_are_json(site: Site, effects: Effects) -> None:

@@ -1,4 +1,4 @@
-"""Processes: what they get, what becomes of their output, and that nothing of them is left."""
+"""Processes: environment, output, and the end of all that they start."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def python(code: str, **run: Any) -> RunProcess:
 
 
 def alive(pid: int) -> bool:
-    """Say whether a process runs; a zombie that waits for its reaper does not."""
+    """Tell whether a process runs; a zombie that waits for its reaper does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -66,7 +66,7 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-async def test_output_is_the_text_as_it_was_written(effects: Effects) -> None:
+async def test_output_is_unchanged_text(effects: Effects) -> None:
     assert (await do(effects, shell("echo out; echo err >&2"))).output == "out\n"
     assert (await do(effects, shell("echo out; echo err >&2", returns="stderr"))).output == "err\n"
     assert (await do(effects, shell("echo out", returns="none"))).output is None
@@ -91,10 +91,10 @@ async def test_a_script_gets_argv_and_stdin(effects: Effects) -> None:
 
 
 async def test_a_script_is_read_from_the_revision() -> None:
-    asked = []
+    requests = []
 
     async def stored(run: EffectContext, uri: str) -> bytes:
-        asked.append((run.uid, uri))
+        requests.append((run.uid, uri))
         if uri != "file:///project/a.py":
             raise KeyError(uri)
         return b"print('stored')"
@@ -102,12 +102,12 @@ async def test_a_script_is_read_from_the_revision() -> None:
     async with Effects(settings=Settings(allow_run=("script",)), resources=stored) as effects:
         assert (await do(effects, python("", source="file:///project/a.py"))).output == "stored\n"
         performed = await do(effects, python("", source="file:///project/b.py"))
-    assert asked[0] == ("213996969363910656", "file:///project/a.py")
-    said = "file:///project/b.py is not stored with this workflow's revision; apply it again"
-    assert failure(performed) == ("configuration", 400, said)
+    assert requests[0] == ("213996969363910656", "file:///project/a.py")
+    expected = "file:///project/b.py is not stored with this workflow's revision; apply it again"
+    assert failure(performed) == ("configuration", 400, expected)
 
 
-async def test_a_script_waits_for_a_store_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_script_waits_for_an_unreachable_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("iogate.effects.dispatcher.STORE_RETRY_S", 0)
     answers: list[bytes | Unreachable] = [Unreachable("away"), Unreachable("away"), b"print('back')"]
 
@@ -138,7 +138,7 @@ async def test_the_environment_is_clean(effects: Effects, monkeypatch: pytest.Mo
     assert not exists(seen["HOME"])
 
 
-async def test_a_process_works_where_its_worker_was_started(
+async def test_a_process_runs_in_the_directory_of_its_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "place"
@@ -152,7 +152,7 @@ async def test_a_process_works_where_its_worker_was_started(
     assert failure(performed)[2] == f"the worker's own directory, {place}, is gone"
 
 
-async def test_a_failure_says_the_code_and_keeps_the_end_of_both_streams_apart(effects: Effects) -> None:
+async def test_a_failure_has_the_code_and_the_end_of_each_stream(effects: Effects) -> None:
     performed = await do(effects, shell("echo got this far; echo reason >&2; exit 3"))
     assert failure(performed) == ("runtime", 500, "the shell ended with code 3")
     assert written(performed) == {"code": 3, "stderr": "reason", "stdout": "got this far"}
@@ -163,7 +163,7 @@ async def test_a_failure_says_the_code_and_keeps_the_end_of_both_streams_apart(e
 
 
 @pytest.mark.parametrize(("returns", "output"), [("code", 137), ("all", None)])
-async def test_a_code_is_no_failure_where_it_is_asked_for(
+async def test_a_code_is_no_failure_if_return_includes_it(
     effects: Effects, returns: Any, output: int | None
 ) -> None:
     """Death by a signal counts as 128 and its number, as in a shell."""
@@ -171,7 +171,7 @@ async def test_a_code_is_no_failure_where_it_is_asked_for(
     assert performed.output == (output or {"code": 137, "stdout": "x\n", "stderr": ""})
 
 
-async def test_bytes_that_are_no_utf8_become_the_replacement_character(effects: Effects) -> None:
+async def test_invalid_utf8_becomes_the_replacement_character(effects: Effects) -> None:
     assert (await do(effects, shell(r"printf 'a\377b'"))).output == "a\ufffdb"
 
 
@@ -181,7 +181,7 @@ async def test_large_input_and_output_do_not_block_each_other(effects: Effects) 
     assert performed.output == {"code": 0, "stdout": text, "stderr": text}
 
 
-async def test_input_that_nobody_reads_is_no_error(effects: Effects) -> None:
+async def test_unread_input_is_no_error(effects: Effects) -> None:
     assert (await do(effects, shell("exec <&-; echo done", stdin="x" * 1_000_000))).output == "done\n"
 
 
@@ -197,7 +197,7 @@ async def test_a_stream_that_is_not_the_output_has_no_cap(effects: Effects) -> N
     assert performed.output == "fine\n"
 
 
-async def test_a_child_left_in_the_background_ends_with_the_process(effects: Effects, tmp_path: Path) -> None:
+async def test_a_background_child_ends_with_the_process(effects: Effects, tmp_path: Path) -> None:
     file = tmp_path / "pids"
     began = time.monotonic()
     performed = await do(effects, shell(f"sleep 300 & echo $! > {file}; echo done"))
@@ -208,7 +208,7 @@ async def test_a_child_left_in_the_background_ends_with_the_process(effects: Eff
 
 
 async def test_cancelling_kills_the_whole_tree_within_a_second(effects: Effects, tmp_path: Path) -> None:
-    """A grandchild, one in a session of its own, and one that ignores SIGTERM, all with closed pipes."""
+    """A grandchild, one in another session, and one that ignores SIGTERM, all with closed pipes."""
     file = tmp_path / "pids"
     code = f"""
         trap '' TERM
@@ -227,7 +227,7 @@ async def test_cancelling_kills_the_whole_tree_within_a_second(effects: Effects,
     await until(lambda: not any(map(alive, pids(file))))
 
 
-async def test_a_process_may_tidy_up_when_it_is_cancelled(effects: Effects, tmp_path: Path) -> None:
+async def test_a_cancelled_process_may_clean_up(effects: Effects, tmp_path: Path) -> None:
     ready, tidied = tmp_path / "ready", tmp_path / "tidied"
     code = f"trap 'touch {tidied}; exit' TERM; touch {ready}; while :; do sleep 0.01; done"
     task = asyncio.create_task(do(effects, shell(code)))
@@ -238,7 +238,7 @@ async def test_a_process_may_tidy_up_when_it_is_cancelled(effects: Effects, tmp_
     assert tidied.exists()
 
 
-async def test_a_failure_that_nobody_awaits_is_logged(
+async def test_a_failure_that_is_not_awaited_is_logged(
     effects: Effects, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "iogate")
@@ -248,7 +248,7 @@ async def test_a_failure_that_nobody_awaits_is_logged(
 
 
 @pytest.mark.parametrize(
-    ("run", "said"),
+    ("run", "expected"),
     [
         (
             shell("echo 'a\0b'"),
@@ -265,25 +265,25 @@ async def test_a_failure_that_nobody_awaits_is_logged(
         ),
     ],
 )
-async def test_a_process_that_cannot_be_started_says_why(
-    effects: Effects, run: RunProcess, said: str
+async def test_a_process_that_cannot_be_started_states_the_reason(
+    effects: Effects, run: RunProcess, expected: str
 ) -> None:
-    assert failure(await do(effects, run)) == ("configuration", 400, said)
+    assert failure(await do(effects, run)) == ("configuration", 400, expected)
 
 
 async def test_a_missing_interpreter_is_named() -> None:
     async with Effects(settings=Settings(python="python-of-nowhere", allow_run=("script",))) as effects:
         performed = await do(effects, python("print()"))
-    said = '"python-of-nowhere" is not installed on this worker; set "python" to an interpreter'
-    assert failure(performed) == ("configuration", 400, said)
+    expected = '"python-of-nowhere" is not installed on this worker; set "python" to an interpreter'
+    assert failure(performed) == ("configuration", 400, expected)
 
 
-async def test_an_interpreter_is_found_from_where_the_worker_was_started() -> None:
+async def test_an_interpreter_path_is_relative_to_the_directory_of_the_worker() -> None:
     async with Effects(settings=Settings(python=relative_python(), allow_run=("script",))) as effects:
         assert (await do(effects, python("print('found')"))).output == "found\n"
 
 
-async def test_a_cleaner_of_temporary_files_stops_nothing(effects: Effects) -> None:
+async def test_a_cleaner_of_temporary_files_breaks_nothing(effects: Effects) -> None:
     home = (await do(effects, shell('echo "$HOME"'))).output.strip()
     remove(home)
     assert (await do(effects, shell("echo again"))).output == "again\n"
@@ -292,8 +292,8 @@ async def test_a_cleaner_of_temporary_files_stops_nothing(effects: Effects) -> N
 async def test_a_worker_runs_only_what_its_own_settings_allow() -> None:
     async with Effects(settings=Settings()) as effects:
         performed = await do(effects, shell("true"))
-    said = 'this worker runs no shell; add "shell" to its setting "allow_run"'
-    assert failure(performed) == ("configuration", 400, said)
+    expected = 'this worker runs no shell; add "shell" to its setting "allow_run"'
+    assert failure(performed) == ("configuration", 400, expected)
 
 
 async def test_no_core_files_and_few_descriptors(effects: Effects) -> None:
@@ -319,8 +319,8 @@ asyncio.run(main())
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds processes through /proc")
-async def test_what_a_killed_worker_ran_dies_with_it(tmp_path: Path) -> None:
-    """Nobody is left to tell it: the watch does, also to what has left the process group."""
+async def test_processes_of_a_killed_worker_end(tmp_path: Path) -> None:
+    """The launcher detects the death and also ends what has left the process group."""
     file = tmp_path / "pids"
     code = f"echo $HOME > {tmp_path}/home; setsid sleep 300 & echo $! > {file}; echo $$ >> {file}; sleep 300"
     environment = {**os.environ, "TMPDIR": str(tmp_path)}

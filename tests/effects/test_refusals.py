@@ -1,4 +1,4 @@
-"""The response that refused a call: the workflow can branch on it, and only operators see an excerpt."""
+"""Error responses of calls: workflows can branch on them, and operators see an excerpt."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ async def refused(effects: Effects, url: str) -> dict[str, Any]:
     return dict(performed.error.response)
 
 
-async def test_status_headers_and_body_are_told(site: Site, effects: Effects) -> None:
+async def test_status_headers_and_body_are_visible(site: Site, effects: Effects) -> None:
     headers = {"Retry-After": "7", "X-Request-Id": "r1", "Set-Cookie": "session=1", "X-Token": "t"}
-    url = site.answer("/a", status=422, body=b'{"code":"E7","n":[1]}', headers=headers, content_type=JSON)
+    url = site.respond("/a", status=422, body=b'{"code":"E7","n":[1]}', headers=headers, content_type=JSON)
     found = await refused(effects, url)
     assert (found["status"], found["body"]) == (422, {"code": "E7", "n": [1]})
     date = found["headers"].pop("Date")
@@ -59,25 +59,25 @@ JSON = "application/json"
 async def test_a_body_is_json_or_text_and_bounded(
     site: Site, effects: Effects, content_type: str, body: bytes, shown: Any
 ) -> None:
-    url = site.answer("/a", status=500, body=body, content_type=content_type)
+    url = site.respond("/a", status=500, body=body, content_type=content_type)
     assert (await refused(effects, url))["body"] == shown
 
 
 async def test_a_compressed_body_is_read_and_a_bomb_is_cut(site: Site, effects: Effects) -> None:
     packed = {"Content-Encoding": "gzip", "Content-Type": JSON}
-    url = site.answer("/a", status=400, body=gzip.compress(b'{"code":1}'), headers=packed)
+    url = site.respond("/a", status=400, body=gzip.compress(b'{"code":1}'), headers=packed)
     assert (await refused(effects, url))["body"] == {"code": 1}
-    url = site.answer("/b", status=400, body=gzip.compress(b"0" * 50_000_000), headers=packed)
+    url = site.respond("/b", status=400, body=gzip.compress(b"0" * 50_000_000), headers=packed)
     body = (await refused(effects, url))["body"]
     assert body is None or len(body) <= MAX_ERROR_BODY
-    url = site.answer("/c", status=400, body=b"no gzip", headers=packed)
+    url = site.respond("/c", status=400, body=b"no gzip", headers=packed)
     assert (await refused(effects, url))["body"] is None
 
 
 @pytest.mark.parametrize("before", [0, 100, MAX_ERROR_BODY - 10, MAX_ERROR_BODY - 3])
-async def test_a_secret_is_hidden_wherever_the_body_is_cut(site: Site, before: int) -> None:
+async def test_a_secret_at_the_cut_of_the_body_is_redacted(site: Site, before: int) -> None:
     text = "x" * before + SECRET + "y" * 2 * MAX_ERROR_BODY
-    url = site.answer("/a", status=500, body=text.encode(), content_type="text/plain")
+    url = site.respond("/a", status=500, body=text.encode(), content_type="text/plain")
     async with Effects(settings=Settings(), redactor=lambda: Redactor([SECRET])) as effects:
         body = (await refused(effects, url))["body"]
     assert "swo" not in body
@@ -85,7 +85,7 @@ async def test_a_secret_is_hidden_wherever_the_body_is_cut(site: Site, before: i
     assert len(body) <= MAX_ERROR_BODY + len(REDACTED)
 
 
-async def test_a_connection_serves_on_behind_a_refusal(site: Site, effects: Effects) -> None:
+async def test_a_connection_is_reused_after_an_error_response(site: Site, effects: Effects) -> None:
     ports = set()
 
     async def handler(request: web.Request) -> web.Response:
@@ -117,11 +117,11 @@ do:
 
 
 async def test_a_workflow_branches_on_a_field_of_the_body(site: Site, tmp_path: Path) -> None:
-    """The error of a run that nothing caught shows operators the beginning of the body."""
+    """An uncaught error shows operators the beginning of the body."""
     from iogate.testing import Harness
 
     answer = {"code": "OUT_OF_STOCK", "items": ["A-1"]}
-    site.answer("/order", status=422, text=json.dumps(answer), content_type=JSON, headers=AFTER)
+    site.respond("/order", status=422, text=json.dumps(answer), content_type=JSON, headers=AFTER)
     (tmp_path / "workflows.d").mkdir()
     (tmp_path / "workflows.d" / "w.yaml").write_text(WORKFLOW)
     settings = Settings(endpoints={"https://shop.example": site.url})
@@ -130,7 +130,7 @@ async def test_a_workflow_branches_on_a_field_of_the_body(site: Site, tmp_path: 
     assert outcome.status == "completed", outcome.error
     assert outcome.output == {"missing": ["A-1"], "after": "30"}
     answer["code"] = "CLOSED"
-    site.answer("/order", status=422, text=json.dumps(answer), content_type=JSON)
+    site.respond("/order", status=422, text=json.dumps(answer), content_type=JSON)
     outcome = await harness.run("t/w")
     assert outcome.status == "faulted"
     assert outcome.error is not None

@@ -1,4 +1,4 @@
-"""Special-purpose addresses: what IANA's registries set apart is not public, however it is written."""
+"""Special-purpose addresses of IANA's registries are not public, in any notation."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def low(prefix: str, inner: IPv4Address) -> IPv6Address:
 
 
 def embeddings(inner: IPv4Address) -> list[IPv6Address]:
-    """Each IPv6 address that stands for the IPv4 one: compatible, mapped, translated, NAT64, 6to4."""
+    """Return the IPv6 addresses that embed an IPv4 one: compatible, mapped, translated, NAT64, 6to4."""
     tunnel = IPv6Address(0x2002 << 112 | int(inner) << 80 | 1)
     return [low(prefix, inner) for prefix in ("::", "::ffff:0:0", "::ffff:0:0:0", "64:ff9b::")] + [tunnel]
 
@@ -90,7 +90,7 @@ def locally_translated(inner: IPv4Address) -> list[IPv6Address]:
 @given(special_v4)
 @example(IPv4Address("192.88.99.1"))
 @example(IPv4Address("255.255.255.255"))
-def test_no_spelling_of_a_special_address_is_public(inner: IPv4Address) -> None:
+def test_no_notation_of_a_special_address_is_public(inner: IPv4Address) -> None:
     assert not is_public(inner)
     for outer in embeddings(inner):
         assert not is_public(unwrap_ipv4(outer)), outer
@@ -104,7 +104,7 @@ def test_special_ranges_of_ipv6_are_not_public(address: IPv6Address) -> None:
 
 
 @given(public_v4)
-def test_public_addresses_are_public_and_so_is_each_spelling(inner: IPv4Address) -> None:
+def test_public_addresses_are_public_in_each_notation(inner: IPv4Address) -> None:
     assert is_public(inner)
     assert all(unwrap_ipv4(outer) == inner for outer in embeddings(inner) if int(inner) > 1)
 
@@ -116,14 +116,14 @@ def test_global_unicast_of_ipv6_is_public(address: IPv6Address) -> None:
 
 
 @given(st.ip_addresses(v=4))
-def test_a_translator_of_a_local_prefix_is_seen_through(inner: IPv4Address) -> None:
+def test_addresses_of_local_nat64_are_unwrapped(inner: IPv4Address) -> None:
     for outer in locally_translated(inner):
         assert outer in IPv6Network("64:ff9b:1::/48")
         assert inner in reachable_addresses(outer)
 
 
 @given(st.ip_addresses(v=4), st.ip_addresses(v=4), st.integers(0, 0xFFFFFFFF))
-def test_both_ends_of_a_tunnel_of_teredo_are_seen(
+def test_both_ends_of_a_teredo_tunnel_are_checked(
     server: IPv4Address, client: IPv4Address, rest: int
 ) -> None:
     outer = IPv6Address(0x20010000 << 96 | int(server) << 64 | rest << 32 | int(client) ^ 0xFFFFFFFF)
@@ -132,7 +132,7 @@ def test_both_ends_of_a_tunnel_of_teredo_are_seen(
 
 @pytest.mark.parametrize("trust", list(Trust))
 @pytest.mark.parametrize("inner", ["169.254.169.254", "168.63.129.16"])
-async def test_no_way_around_leads_to_metadata(inner: str, trust: Trust) -> None:
+async def test_no_notation_reaches_metadata_services(inner: str, trust: Trust) -> None:
     policy = AddressPolicy(allow_hosts=["*", "::/0", "0.0.0.0/0"], redis_url=None)
     address = ip_address(inner)
     assert isinstance(address, IPv4Address)
@@ -143,7 +143,7 @@ async def test_no_way_around_leads_to_metadata(inner: str, trust: Trust) -> None
 
 
 @pytest.mark.parametrize("host", ["fec0::1", "64:ff9b:1::808:808", "::ffff:0:10.0.0.1", "192.88.99.1"])
-async def test_a_redirect_does_not_lead_into_a_special_range(host: str) -> None:
+async def test_a_redirect_does_not_reach_a_special_range(host: str) -> None:
     policy = AddressPolicy(allow_hosts=["*"], redis_url=None)
     bracketed = f"[{host}]" if ":" in host else host
     with pytest.raises(ForbiddenAddress, match="which is not a public address"):

@@ -1,4 +1,4 @@
-"""What stands on the wire: queries as they were written, forms of many parts, JSON in whatever charset."""
+"""Bytes on the wire: queries as written, multipart forms, JSON in any charset."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def test_a_query_is_sent_byte_for_byte_as_it_was_written(site: Site) -> No
         url = "https://api.example.com/from?sig=a%2Fb%2B%3D%26&x=1"
         performed = await do(effects, get(url, query={"y": "a b/ü"}, redirect=True))
         site.redirect("/away", "/gone")
-        site.answer("/gone", status=404)
+        site.respond("/gone", status=404)
         gone = (await do(effects, get("https://api.example.com/away", redirect=True))).error
     assert gone is not None
     assert (gone.detail, gone.sent_to) == (
@@ -40,9 +40,7 @@ async def test_a_query_is_sent_byte_for_byte_as_it_was_written(site: Site) -> No
     assert lines == ["/from?sig=a%2Fb%2B%3D%26&x=1&y=a+b/%C3%BC", "/signed?sig=c%2Fd%2B%3D&z=3"]
 
 
-async def test_an_object_is_sent_as_a_multipart_form_where_its_headers_say_so(
-    site: Site, effects: Effects
-) -> None:
+async def test_an_object_is_sent_as_multipart_by_its_content_type(site: Site, effects: Effects) -> None:
     fields: dict[str, list[Any]] = {}
 
     async def keep(request: web.Request) -> web.Response:
@@ -72,8 +70,6 @@ async def test_an_object_is_sent_as_a_multipart_form_where_its_headers_say_so(
         ("application/json; charset=utf-8", '{"a": "é"}'.encode("utf-16")),
     ],
 )
-async def test_json_is_read_in_the_charset_that_it_is_in(
-    site: Site, effects: Effects, kind: str, body: bytes
-) -> None:
-    url = site.answer("/a", body=body, headers={"Content-Type": kind})
+async def test_json_is_decoded_by_its_charset(site: Site, effects: Effects, kind: str, body: bytes) -> None:
+    url = site.respond("/a", body=body, headers={"Content-Type": kind})
     assert (await do(effects, get(url))).output == {"a": "é"}

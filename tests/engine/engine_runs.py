@@ -1,4 +1,4 @@
-"""Runs workflows in tests: a definition in YAML, its input, and what effects answer; no clock, no sleep."""
+"""Runs workflows in tests: from a YAML definition, an input, and results of effects; no clock, no sleep."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def program(text: str, resources: Mapping[str, Any] | None = None) -> Program:
 
 
 def stored(state: State) -> State:
-    """The state after it went through the store."""
+    """Return the state as it is after it went through the store."""
     head = json.loads(json.dumps(head_to_json(state)))
     frames = {key: json.loads(json.dumps(frame_to_json(frame))) for key, frame in state.frames.items()}
     return state_from_json(head, frames)
@@ -36,7 +36,7 @@ def stored(state: State) -> State:
 
 @dataclass
 class Run:
-    """One run, driven by hand."""
+    """One run, driven by the test."""
 
     program: Program
     input: Any = None
@@ -54,10 +54,10 @@ class Run:
         self.facts = RunFacts(uid="42", started_at_ms=self.now_ms, input=self.input)
         self.state = State()
 
-    def tell(self, *happened: EngineEvent) -> tuple[Perform, ...]:
-        """Advance until the budget suffices; gives what was asked for meanwhile."""
+    def advance(self, *happened: EngineEvent) -> tuple[Perform, ...]:
+        """Advance with these events until the budget suffices; return the effects requested meanwhile."""
         news: tuple[EngineEvent, ...] = happened
-        asked: list[Perform] = []
+        requested: list[Perform] = []
         while True:
             if self.stores:
                 self.state = stored(self.state)
@@ -66,14 +66,14 @@ class Run:
             )
             self.state, news = result.state, ()
             self.notes.extend(result.notes)
-            asked.extend(result.performs)
+            requested.extend(result.performs)
             if not result.more:
-                self.performs.extend(asked)
-                return tuple(asked)
+                self.performs.extend(requested)
+                return tuple(requested)
 
     def finish(self, answer: Answer) -> State:
-        """Answer every effect and let every wait pass, until the run ends."""
-        self.tell()
+        """Answer every effect and let every wait pass until the run ends."""
+        self.advance()
         while not self.state.ended:
             perform = self.under_way()
             if perform is not None:
@@ -81,15 +81,15 @@ class Run:
                     performed = Performed(frame=perform.frame, output=answer(perform))
                 except WorkflowError as error:
                     performed = Performed(frame=perform.frame, error=error)
-                self.tell(performed)
+                self.advance(performed)
             else:
                 assert self.state.due_ms is not None, "the run waits for nothing"
                 self.now_ms = max(self.now_ms, self.state.due_ms)
-                self.tell()
+                self.advance()
         return self.state
 
     def under_way(self) -> Perform | None:
-        """The first effect that was asked for and is still waited for."""
+        """Return the first effect that is still awaited."""
         for perform in self.performs:
             frame = self.state.frames.get(perform.frame)
             if frame is not None and frame.phase == "effect":
@@ -97,7 +97,7 @@ class Run:
         return None
 
     def happened(self, *kinds: str) -> list[tuple[str, str]]:
-        """Kind and name of the notes of these kinds, in order."""
+        """Return kind and name of the journal notes of these kinds, in order."""
         return [(note.kind, note.name) for note in self.notes if note.kind in kinds]
 
 
@@ -106,19 +106,19 @@ def no_effects(perform: Perform) -> Any:
 
 
 def outcome(text: str, data: Any = None, answer: Answer = no_effects, **options: Any) -> State:
-    """How the workflow ends with this input."""
+    """Return the end of the workflow with this input."""
     return Run(program(text), input=data, **options).finish(answer)
 
 
 def output(text: str, data: Any = None, answer: Answer = no_effects, **options: Any) -> Any:
-    """What the workflow gives; it has to complete."""
+    """Return the output of the workflow, which must complete."""
     state = outcome(text, data, answer, **options)
     assert state.status == "completed", state.error
     return state.output
 
 
 def error(text: str, data: Any = None, answer: Answer = no_effects, **options: Any) -> dict[str, Any]:
-    """What the workflow fails with; it has to."""
+    """Return the error of the workflow, which must fault."""
     state = outcome(text, data, answer, **options)
     assert state.status == "faulted", state.output
     assert state.error is not None

@@ -1,4 +1,4 @@
-"""Runs that are told what arrives, as a worker tells them."""
+"""Runs that receive messages as a worker delivers them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def event(type_: str, data: Any = None, **attributes: Any) -> dict[str, Any]:
     return {"specversion": "1.0", "id": "i", "source": "/s", "type": type_, "data": data, **attributes}
 
 
-class Told:
-    """A run that is told what arrives, as a worker tells it: by its wants, numbered, on a given budget."""
+class Listener:
+    """A run that receives messages as from a worker: matched by its subscriptions, numbered, in a budget."""
 
     def __init__(self, made: Any, *, budget: int = 200, stores: bool = False, data: Any = None) -> None:
         self.program, self.budget, self.stores = made, budget, stores
         self.facts = RunFacts(uid="42", started_at_ms=NOW_MS, input={} if data is None else data)
         self.state, self.number, self.now_ms = State(), 0, NOW_MS
         self.steps: list[Advance] = []
-        self.tell()
+        self.advance()
 
-    def tell(self, *happened: EngineEvent) -> None:
+    def advance(self, *happened: EngineEvent) -> None:
         news: tuple[EngineEvent, ...] = happened
         while True:
             if self.stores:
@@ -48,15 +48,15 @@ class Told:
                 made.append(Arrived(frame=frame.id, number=self.number, event=happened))
         return made
 
-    def hear(self, *events: Mapping[str, Any]) -> Told:
-        """Events that come one after the other."""
+    def receive(self, *events: Mapping[str, Any]) -> Listener:
+        """Deliver events one after the other."""
         for each in events:
-            self.tell(*self.messages(each))
+            self.advance(*self.messages(each))
         return self
 
     @property
     def frame(self) -> int:
-        """The one that waits."""
+        """Return the waiting frame."""
         (found,) = [each.id for each in self.state.frames.values() if each.phase in ("event", "child")]
         return found
 

@@ -1,4 +1,4 @@
-"""The standard's pure tasks as one would read them aloud: recursive, by the book, without frames or time.
+"""Reference interpreter of the pure tasks of the standard: recursive, without frames or time.
 
 What the engine is held against. Written from `dsl.md` and `dsl-reference.md` alone; errors are their status.
 """
@@ -20,7 +20,7 @@ COMPOSITE = ("do", "fork")
 
 
 class Raised(Exception):
-    """An error on its way; its argument is the status."""
+    """An error that propagates; its argument is the status."""
 
 
 class Ended(Exception):
@@ -55,7 +55,7 @@ class Reference:
         self.context: Any = {}
 
     def run(self, tasks: Tasks, value: Any) -> tuple[str, Any]:
-        """How the workflow ends, and its output or its error's status."""
+        """Return how the workflow ends, and its output or the status of its error."""
         try:
             return "completed", self.tasks(tasks, value, {})[0]
         except Ended as ended:
@@ -64,7 +64,7 @@ class Reference:
             return "faulted", raised.args[0]
 
     def tasks(self, tasks: Tasks, value: Any, around: Names, *, plain: bool = False) -> tuple[Any, bool]:
-        """The output of a list, and whether it was left by `exit`; `plain`: nothing there is extended."""
+        """Return the output of a list, and whether `exit` left it; `plain`: nothing in it is extended."""
         names = [next(iter(each)) for each in tasks]
         at = 0
         while at < len(tasks):
@@ -81,7 +81,7 @@ class Reference:
         return value, False
 
     def task(self, task: Mapping[str, Any], raw: Any, around: Names, *, plain: bool) -> tuple[Any, str]:
-        """The output of a task, and where it leads."""
+        """Return the output of a task, and its directive."""
         known = {**around, "context": self.context}
         if "if" in task and not holds(task["if"], raw, known):
             return raw, "continue"
@@ -182,7 +182,7 @@ class Reference:
                 return handled, catch.get("then", then)
 
     def fork(self, fork: Mapping[str, Any], value: Any, around: Names, *, plain: bool) -> Any:
-        """All branches get the same input and a `$context` of their own; those that compete may fail."""
+        """Give all branches the same input and their own `$context`; competing ones may fail."""
         before = merged = self.context
         outputs, lost = [], []
         for branch in fork["branches"]:

@@ -1,4 +1,4 @@
-"""What tasks ask of the outside: their arguments, evaluated, and who may see them."""
+"""Effects of tasks: their evaluated arguments, and the data that they may see."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from iogate.errors import ERROR_TYPES
 from tests.engine.engine_runs import NOW_MS, Run, error, program
 
 
-def asked(text: str, data: Any = None, secrets: dict[str, Any] | None = None) -> Effect:
-    """The one effect that the workflow asks for first."""
+def first_effect(text: str, data: Any = None, secrets: dict[str, Any] | None = None) -> Effect:
+    """Return the first effect that the workflow requests."""
     run = Run(program(text), input=data, environment=Environment(secrets=secrets or {}))
-    performs = run.tell()
+    performs = run.advance()
     assert len(performs) == 1, run.state.error
     return performs[0].effect
 
 
 def http(text: str, data: Any = None, secrets: dict[str, Any] | None = None) -> CallHttp:
-    effect = asked(f"do: [{{c: {{call: http, with: {text}}}}}]", data, secrets)
+    effect = first_effect(f"do: [{{c: {{call: http, with: {text}}}}}]", data, secrets)
     assert isinstance(effect, CallHttp)
     return effect
 
 
-def test_http_evaluates_all_of_its_parts() -> None:
+def test_http_evaluates_all_its_parts() -> None:
     effect = http(
         "{method: post, endpoint: 'https://h/{id}', headers: {X-N: '${ .n }', X-No: '${ .nothing }'},"
         " query: {q: '${ .n }', many: ['a', '${ .n }'], no: '${ .nothing }'}, body: {v: '${ .n }'},"
@@ -74,7 +74,7 @@ def test_http_evaluates_all_of_its_parts() -> None:
         ("'http://h{s}'", "http://hv%20w", True),
     ],
 )
-def test_endpoints_expand_what_the_author_wrote_and_never_data(
+def test_endpoints_expand_templates_of_the_author_and_never_data(
     endpoint: str,
     url: str,
     computed: bool,  # noqa: FBT001 - a parameter of the table, passed by name
@@ -106,7 +106,7 @@ def test_endpoints_expand_what_the_author_wrote_and_never_data(
         ("{method: get, endpoint: 'https://h', query: {q: '${ .o }'}}", 'query parameter "q" must be text'),
     ],
 )
-def test_arguments_that_data_makes_unfit_are_expression_errors(arguments: str, detail: str) -> None:
+def test_invalid_arguments_from_data_are_expression_errors(arguments: str, detail: str) -> None:
     fault = error(f"do: [{{c: {{call: http, with: {arguments}}}}}]", {"o": {"x": 1}, "n": 1})
     assert fault["type"] == ERROR_TYPES + "expression"
     assert fault["detail"].startswith('task "c": ')
@@ -127,10 +127,8 @@ BEARER = Authentication(scheme="bearer", parameters={"token": "t"})
         ("{use: named}", BEARER),
     ],
 )
-def test_authentication_comes_inline_by_name_or_out_of_a_secret(
-    policy: str, expected: Authentication
-) -> None:
-    effect = asked(
+def test_authentication_is_inline_named_or_from_a_secret(policy: str, expected: Authentication) -> None:
+    effect = first_effect(
         "use: {secrets: [pass, pair, token], authentications: {named: {bearer: {use: token}}}}\n"
         f"do: [{{c: {{call: http, with: {{method: get, endpoint: {{uri: 'https://h',"
         f" authentication: {policy}}}}}}}}}]",
@@ -141,7 +139,7 @@ def test_authentication_comes_inline_by_name_or_out_of_a_secret(
     assert effect.authentication == expected
 
 
-def test_the_authorization_descriptor_is_there_while_the_task_runs_and_never_stored() -> None:
+def test_the_authorization_descriptor_exists_during_the_task_and_is_never_stored() -> None:
     text = (
         "use: {secrets: [token]}\ndo: [{c: {call: http, with: {method: get,"
         " headers: {X: '${ $authorization.parameter }'},"
@@ -149,15 +147,15 @@ def test_the_authorization_descriptor_is_there_while_the_task_runs_and_never_sto
         " output: {as: $authorization.scheme}}}]"
     )
     run = Run(program(text), environment=Environment(secrets={"token": "hush"}))
-    (perform,) = run.tell()
+    (perform,) = run.advance()
     assert isinstance(perform.effect, CallHttp)
     assert perform.effect.headers == {"X": "hush"}
     assert "hush" not in str(run.state)
-    run.tell(Performed(frame=perform.frame, output=1))
+    run.advance(Performed(frame=perform.frame, output=1))
     assert run.state.output == "Bearer"
 
 
-def test_the_token_that_a_call_was_given_is_seen_by_its_own_output_and_never_stored() -> None:
+def test_the_token_of_a_call_is_visible_to_its_output_and_never_stored() -> None:
     text = (
         "do: [{c: {call: http, with: {method: get, endpoint: {uri: 'https://h', authentication:"
         " {oauth2: {authority: 'https://{tenant}/a', grant: client_credentials}}},"
@@ -166,7 +164,7 @@ def test_the_token_that_a_call_was_given_is_seen_by_its_own_output_and_never_sto
         " {d: {set: '[$context, ., $authorization]'}}]"
     )
     run = Run(program(text), input={"tenant": "t"}, budget=1)
-    (perform,) = run.tell()
+    (perform,) = run.advance()
     assert isinstance(perform.effect, CallHttp)
     assert perform.effect.headers == {"Y": "Bearer"}
     assert perform.effect.authentication == Authentication(
@@ -175,10 +173,10 @@ def test_the_token_that_a_call_was_given_is_seen_by_its_own_output_and_never_sto
         computed=True,
     )
     authorization = {"scheme": "Bearer", "parameter": "swordfish"}
-    run.tell(Performed(frame=perform.frame, output=1, authorization=authorization))
+    run.advance(Performed(frame=perform.frame, output=1, authorization=authorization))
     assert "swordfish" not in str(run.state)
     while not run.state.ended:
-        run.tell()
+        run.advance()
     assert run.state.output == ["Bearer", {"n": 9}, None]
 
 
@@ -186,12 +184,12 @@ SEGMENTS = st.text(st.sampled_from("./\\%2eE?#;ab "), max_size=5)
 
 
 @given(SEGMENTS, SEGMENTS)
-def test_no_value_leads_out_of_its_place_in_an_address(first: str, second: str) -> None:
+def test_a_value_cannot_leave_its_path_segment(first: str, second: str) -> None:
     run = Run(
         program("do: [{c: {call: http, with: {method: get, endpoint: 'https://h/x/{a}{b}/y'}}}]"),
         input={"a": first, "b": second},
     )
-    performs = run.tell()
+    performs = run.advance()
     if first + second in {".", ".."}:
         assert run.state.error is not None
         assert "which would lead to another path" in run.state.error["detail"]
@@ -203,7 +201,7 @@ def test_no_value_leads_out_of_its_place_in_an_address(first: str, second: str) 
     assert unquote(path[3:-2]) == first + second
 
 
-def test_a_secret_that_is_not_to_be_had_is_an_authorization_error() -> None:
+def test_an_unavailable_secret_is_an_authorization_error() -> None:
     fault = error("use: {secrets: [token]}\ndo: [{a: {set: $secrets.token}}]")
     assert fault["type"] == ERROR_TYPES + "authorization"
     assert fault["status"] == 403
@@ -213,17 +211,17 @@ def test_a_secret_that_is_not_to_be_had_is_an_authorization_error() -> None:
     )
 
 
-def test_secrets_that_are_not_declared_are_not_shown() -> None:
+def test_undeclared_secrets_are_not_visible() -> None:
     run = Run(
         program("use: {secrets: [a]}\ndo: [{x: {set: $secrets}}]"),
         environment=Environment(secrets={"a": "1", "b": "2"}),
     )
-    run.tell()
+    run.advance()
     assert run.state.output == {"a": "1"}
 
 
-def test_a_shell_command_gets_text_arguments_and_json_on_its_standard_input() -> None:
-    effect = asked(
+def test_a_shell_command_gets_text_arguments_and_json_on_standard_input() -> None:
+    effect = first_effect(
         "do: [{s: {run: {shell: {command: 'echo ${ .n }', arguments: [a, '${ .n }'], stdin: '${ . }',"
         " environment: {N: '${ .n }'}}, return: all}}}]",
         {"n": 5},
@@ -238,34 +236,40 @@ def test_a_shell_command_gets_text_arguments_and_json_on_its_standard_input() ->
     )
 
 
-def test_a_script_s_text_is_its_own() -> None:
-    effect = asked("do: [{s: {run: {script: {language: python, code: 'print(\"${ .n }\")'}}}}]", {"n": 5})
+def test_the_text_of_a_script_is_not_evaluated() -> None:
+    effect = first_effect(
+        "do: [{s: {run: {script: {language: python, code: 'print(\"${ .n }\")'}}}}]", {"n": 5}
+    )
     assert effect == RunProcess(kind="script", language="python", code='print("${ .n }")')
 
 
 def test_a_script_from_a_resource_keeps_its_address() -> None:
-    effect = asked("do: [{s: {run: {script: {language: python, source: {endpoint: 'file:///s.py'}}}}}]")
+    effect = first_effect(
+        "do: [{s: {run: {script: {language: python, source: {endpoint: 'file:///s.py'}}}}}]"
+    )
     assert effect == RunProcess(kind="script", language="python", source="file:///s.py")
 
 
 def test_a_python_function_gets_its_arguments() -> None:
-    effect = asked("do: [{f: {call: 'greet:1.0.0@default', with: {name: '${ .n }'}}}]", {"n": "Ada"})
+    effect = first_effect("do: [{f: {call: 'greet:1.0.0@default', with: {name: '${ .n }'}}}]", {"n": "Ada"})
     assert effect == CallFunction(name="greet", version="1.0.0", arguments={"name": "Ada"})
 
 
-def test_a_process_that_is_not_awaited_gives_the_input_and_is_still_asked_for() -> None:
+def test_a_process_that_is_not_awaited_outputs_its_input_and_is_requested() -> None:
     run = Run(program("do: [{s: {run: {shell: {command: x}, await: false}}}]"), input={"n": 1})
-    (perform,) = run.tell()
+    (perform,) = run.advance()
     assert perform.await_result is False
     assert run.state.output == {"n": 1}
     assert run.state.status == "completed"
 
 
-def test_the_key_can_be_read_by_the_task() -> None:
-    effect = asked("do: [{f: {call: 'f:1.0.0@default', with: {k: '${ $runtime.metadata.idempotencyKey }'}}}]")
+def test_a_task_can_read_its_idempotency_key() -> None:
+    effect = first_effect(
+        "do: [{f: {call: 'f:1.0.0@default', with: {k: '${ $runtime.metadata.idempotencyKey }'}}}]"
+    )
     assert effect == CallFunction(name="f", version="1.0.0", arguments={"k": "42/do/0/f/0"})
 
 
-def test_the_same_time_is_seen_by_one_effect_whenever_it_is_asked_for() -> None:
-    effect = asked("do: [{f: {call: 'f:1.0.0@default', with: {t: '${ now }'}}}]")
+def test_a_repeated_effect_sees_the_same_time() -> None:
+    effect = first_effect("do: [{f: {call: 'f:1.0.0@default', with: {t: '${ now }'}}}]")
     assert effect == CallFunction(name="f", version="1.0.0", arguments={"t": NOW_MS / 1000})

@@ -1,4 +1,4 @@
-"""Events in the engine: what concerns a subscription, what a listener stores, and what it costs."""
+"""Events in the engine: relevance for a subscription, stored state of a listener, and cost."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from iogate.engine.event_prefilter import event_type, may_match
 from iogate.engine.state.frame import frame_to_json
 from iogate.engine.state.run_state import diff_frames
 from tests.engine.engine_runs import HEADER, NOW_MS, program
-from tests.engine.listeners import Told, event, listening
+from tests.engine.listeners import Listener, event, listening
 
 
-def test_a_frame_says_what_can_be_judged_without_the_run() -> None:
-    run = Told(
+def test_a_frame_exposes_the_filters_that_need_no_run() -> None:
+    run = Listener(
         program("""
             do:
               - l:
@@ -38,7 +38,7 @@ def test_a_frame_says_what_can_be_judged_without_the_run() -> None:
         {"match": {}, "correlate": []},
     ]
     assert [event_type(each) for each in wants] == ["order.paid", ""]
-    run.hear(event("order.paid", {"n": 2, "id": 7}, source="https://s", subject="x", priority=2))
+    run.receive(event("order.paid", {"n": 2, "id": 7}, source="https://s", subject="x", priority=2))
     assert run.state.frames[run.frame].wants == [{"match": {}, "correlate": [[".data.order", 7]]}]
 
 
@@ -63,7 +63,7 @@ def test_a_frame_says_what_can_be_judged_without_the_run() -> None:
         ("x.+", "xé", True),
     ],
 )
-def test_text_stands_for_itself_or_is_a_pattern_of_the_whole_text(
+def test_a_text_matches_literally_or_as_a_pattern_of_the_whole_value(
     wanted: str, value: Any, fits: object
 ) -> None:
     assert may_match({"match": {"subject": wanted}, "correlate": []}, {"subject": value}) is fits
@@ -83,7 +83,9 @@ def test_text_stands_for_itself_or_is_a_pattern_of_the_whole_text(
         ("$input.k", 8, True),
     ],
 )
-def test_keys_are_judged_where_the_path_is_plain(source: str, expected: Any, concerned: object) -> None:
+def test_correlation_keys_with_plain_paths_are_prefiltered(
+    source: str, expected: Any, concerned: object
+) -> None:
     happened = event("a", {"k": 7, "o": {"a": 1}}, subject="s")
     assert may_match({"match": {}, "correlate": [[source, expected]]}, happened) is concerned
 
@@ -96,93 +98,93 @@ def test_a_pattern_takes_linear_time() -> None:
 
 def test_an_event_writes_one_small_frame() -> None:
     to = {"any": [{"with": {"type": "a"}, "correlate": {"k": {"from": ".data.k"}}}], "until": "${ false }"}
-    run = Told(listening(to, input={"from": "${ [range(1000)] }"}))
-    run.hear(event("a", {"k": 1}), event("a", {"k": 1}))
+    run = Listener(listening(to, input={"from": "${ [range(1000)] }"}))
+    run.receive(event("a", {"k": 1}), event("a", {"k": 1}))
     for number in range(50):
         before = run.state
-        run.hear(event("a", {"k": 1, "n": number}))
+        run.receive(event("a", {"k": 1, "n": number}))
         written, gone = diff_frames(before, run.state)
         assert not gone
         assert [frame.kind for frame in written.values()] == ["item"]
         assert len(json.dumps(frame_to_json(next(iter(written.values()))))) < 150
 
 
-def test_a_thousand_events_are_worked_off_in_little_time() -> None:
+def test_a_thousand_events_are_processed_quickly() -> None:
     to = {"any": [{"with": {"type": "a"}}], "until": {"one": {"with": {"type": "stop"}}}}
-    run = Told(listening(to, foreach={"output": {"as": ".n"}}))
+    run = Listener(listening(to, foreach={"output": {"as": ".n"}}))
     began = time.process_time()
-    run.hear(*(event("a", {"n": number}) for number in range(1000)), event("stop"))
+    run.receive(*(event("a", {"n": number}) for number in range(1000)), event("stop"))
     assert time.process_time() - began < 10
     assert run.state.output == list(range(1000))
 
 
-def test_an_event_for_a_frame_that_is_gone_counts_for_nothing() -> None:
-    run = Told(program("do: [{l: {listen: {to: {one: {with: {type: a}}}}}}, {w: {wait: PT1H}}]"))
+def test_an_event_for_an_ended_frame_is_ignored() -> None:
+    run = Listener(program("do: [{l: {listen: {to: {one: {with: {type: a}}}}}}, {w: {wait: PT1H}}]"))
     gone = run.frame
-    run.hear(event("a", 1))
+    run.receive(event("a", 1))
     before = run.state
-    run.tell(Arrived(frame=gone, number=9, event=event("a", 2)))
+    run.advance(Arrived(frame=gone, number=9, event=event("a", 2)))
     assert run.state.frames == before.frames
     assert run.state.inbox_done == 9
 
 
-def test_the_last_message_taken_in_is_in_the_head() -> None:
-    run = Told(program("do: [{l: {listen: {to: {any: [], until: '${ false }'}}}}]"), stores=True)
-    run.hear(event("a"), event("b"))
+def test_the_head_stores_the_number_of_the_last_message() -> None:
+    run = Listener(program("do: [{l: {listen: {to: {any: [], until: '${ false }'}}}}]"), stores=True)
+    run.receive(event("a"), event("b"))
     assert run.state.inbox_done == 2
-    run.tell(Cancelled())
+    run.advance(Cancelled())
     assert run.state.inbox_done == 2
 
 
-def test_a_run_waits_for_events_without_a_time() -> None:
-    run = Told(program("do: [{l: {listen: {to: {one: {with: {type: a}}}}}}]"))
+def test_a_run_waits_for_events_without_a_timer() -> None:
+    run = Listener(program("do: [{l: {listen: {to: {one: {with: {type: a}}}}}}]"))
     waiting = run.state.waiting_for
     assert waiting is not None
     assert (waiting.kind, waiting.task, waiting.until_ms) == ("event", "/do/0/l", None)
     assert run.state.due_ms is None
 
 
-def test_a_run_waits_for_events_no_longer_than_a_timeout_of_the_task_or_around_it() -> None:
+def test_a_wait_for_events_ends_with_the_timeout_of_the_task_or_around_it() -> None:
     hears = "{listen: {to: {one: {with: {type: a}}}}, timeout: {after: PT9S}}"
     for text, length_ms in ((hears, 9_000), (f"{{do: [{{l: {hears}}}], timeout: {{after: PT5S}}}}", 5_000)):
-        run = Told(program(f"do: [{{t: {text}}}]"))
+        run = Listener(program(f"do: [{{t: {text}}}]"))
         assert run.state.waiting_for is not None
         assert run.state.waiting_for.until_ms == run.now_ms + length_ms
 
 
-def test_the_keys_of_a_correlation_are_told_at_its_end() -> None:
+def test_the_end_of_a_correlation_reports_its_keys() -> None:
     to = {
         "all": [
             {"with": {"type": "a"}, "correlate": {"k": {"from": ".data.k"}}},
             {"with": {"type": "b"}, "correlate": {"k": {"from": ".data.k"}, "s": {"from": ".subject"}}},
         ]
     }
-    run = Told(listening(to)).hear(event("a", {"k": 1}), event("b", {"k": 1}, subject="x"))
+    run = Listener(listening(to)).receive(event("a", {"k": 1}), event("b", {"k": 1}, subject="x"))
     assert run.notes("workflow.correlation-completed") == [{"correlationKeys": {"k": 1, "s": "x"}}]
 
 
-def test_data_that_is_nested_too_deeply_faults_no_listener() -> None:
+def test_too_deeply_nested_data_faults_no_listener() -> None:
     deep: Any = 1
     for _ in range(100_000):
         deep = [deep]
     to = {"any": [{"with": {"data": [1]}}, {"with": {"type": "b"}}]}
-    run = Told(listening(to)).hear(event("a", deep), event("b", 1))
+    run = Listener(listening(to)).receive(event("a", deep), event("b", 1))
     assert run.state.output == [1]
-    raw = Told(load({"document": HEADER, "do": [{"l": {"listen": {"to": {"any": []}, "read": "raw"}}}]}))
-    raw.hear(event("a", deep))
+    raw = Listener(load({"document": HEADER, "do": [{"l": {"listen": {"to": {"any": []}, "read": "raw"}}}]}))
+    raw.receive(event("a", deep))
     assert raw.state.error is not None
     assert raw.state.error["detail"] == 'task "l": the data of the event is nested too deeply'
 
 
-def test_what_is_stored_of_a_listener_is_a_format() -> None:
-    run = Told(
+def test_the_stored_state_of_a_listener_is_a_stable_format() -> None:
+    run = Listener(
         program("""
             do:
               - l:
                   listen: {to: {all: [{with: {type: a}, correlate: {k: {from: .data}}}, {with: {type: b}}]}}
                   foreach: {do: [{w: {wait: PT1H}}]}
         """)
-    ).hear(event("a", 7))
+    ).receive(event("a", 7))
     frames = [frame_to_json(frame) for frame in run.state.frames.values()][2:]
     common = {"pointer": "/do/0/l", "started_ms": NOW_MS}
     assert frames == [

@@ -1,4 +1,4 @@
-"""Extensions run in frames of their own: what they ask for has keys of its own, and they stop anywhere."""
+"""Extensions run in their own frames: own idempotency keys, and restarts at any step."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ LOGGED = (
 )
 
 
-def asked(stores: bool) -> list[Perform]:  # noqa: FBT001 - an option of the run, passed by name
+def requested(stores: bool) -> list[Perform]:  # noqa: FBT001 - an option of the run, passed by name
     run = Run(program(LOGGED), input=1, stores=stores)
-    waiting, found = list(run.tell()), []
+    waiting, found = list(run.advance()), []
     while waiting:
         perform = waiting.pop(0)
         found.append(perform)
         if stores:
-            (again,) = run.tell(Resumed())
+            (again,) = run.advance(Resumed())
             assert again == perform
-        waiting += run.tell(Performed(frame=perform.frame, output="logged"))
+        waiting += run.advance(Performed(frame=perform.frame, output="logged"))
     assert run.state.output == 5
     return found
 
 
 @pytest.mark.parametrize("stores", [False, True])
-def test_calls_of_an_extension_are_told_apart_by_the_task_that_it_extends(stores: bool) -> None:  # noqa: FBT001 - a column
-    performs = asked(stores=stores)
+def test_calls_of_an_extension_have_keys_by_extended_task(stores: bool) -> None:  # noqa: FBT001 - a column
+    performs = requested(stores=stores)
     before, after = (
         "/use/extensions/0/logging/before/0/sendLog",
         "/use/extensions/0/logging/after/0/sendLog",
@@ -48,7 +48,7 @@ def test_calls_of_an_extension_are_told_apart_by_the_task_that_it_extends(stores
     assert about == ["/do/0/one"] * 2 + ["/do/1/l/for/do/0/two"] * 4
 
 
-def test_the_notes_tell_of_a_task_and_what_runs_around_it() -> None:
+def test_the_journal_notes_a_task_and_the_extensions_around_it() -> None:
     run = Run(program(LOGGED.replace(", {l:", ", {l: {if: 'false', set: '1'}}, {never:")), input=1)
     run.finish(lambda _: 1)
     assert [(note.kind, note.reference) for note in run.notes][:7] == [
@@ -62,11 +62,11 @@ def test_the_notes_tell_of_a_task_and_what_runs_around_it() -> None:
     ]
 
 
-def test_an_error_after_a_task_is_the_task_s_and_it_has_not_completed() -> None:
+def test_an_error_of_an_after_extension_faults_its_task() -> None:
     run = Run(program(LOGGED), input=1)
-    (first,) = run.tell()
-    (second,) = run.tell(Performed(frame=first.frame, output=1))
-    run.tell(Performed(frame=second.frame, error=WorkflowError("communication")))
+    (first,) = run.advance()
+    (second,) = run.advance(Performed(frame=first.frame, output=1))
+    run.advance(Performed(frame=second.frame, error=WorkflowError("communication")))
     assert run.state.status == "faulted"
     assert ("task.faulted", "one") in run.happened("task.faulted")
     assert ("task.completed", "one") not in run.happened("task.completed")

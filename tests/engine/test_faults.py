@@ -1,4 +1,4 @@
-"""Each failure says which task and why, in the standard's terms, and shows no data."""
+"""Errors name the task and the reason, in the terms of the standard, and show no data."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_a_workflow_faults_with(
     assert "12345" not in str(fault)
 
 
-def test_raise_keeps_the_author_s_words_and_says_where_it_comes_from() -> None:
+def test_raise_keeps_the_authors_text_and_names_its_task() -> None:
     fault = error(
         "do: [{o: {do: [{a: {raise: {error: {type: 'https://x/e', status: 418, title: '${ .t }', detail: d,"
         " instance: /elsewhere}}}}]}}]",
@@ -209,5 +209,5 @@ def test_a_schema_from_a_resource_is_used() -> None:
         {"file:///x.json": {"type": "string"}},
     )
     run = Run(made, input=5)
-    run.tell()
+    run.advance()
     assert run.state.status == "faulted"

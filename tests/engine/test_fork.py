@@ -1,4 +1,4 @@
-"""Branches run side by side, see nothing of one another, and come together in declared order."""
+"""Branches run concurrently and isolated, and join in declared order."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def fork(*branches: str, compete: bool = False, rest: str = "", **members: str) 
     return f"do: [{{f: {{fork: {{branches: [{named}]{flag}}}{more}}}}}{rest}]"
 
 
-def test_all_get_the_same_input_and_outputs_stand_in_declared_order() -> None:
+def test_branches_get_the_same_input_and_outputs_keep_the_declared_order() -> None:
     text = fork("{do: [{w: {wait: PT3S}}, {s: {set: '[0, .]'}}]}", "{set: '[1, .]'}", "{wait: PT1S}")
     assert output(text, "in") == [[0, "in"], [1, "in"], "in"]
 
 
-def test_branches_wait_and_call_at_the_same_time() -> None:
+def test_branches_wait_and_call_concurrently() -> None:
     run = Run(program(fork("{wait: PT3S}", "{wait: PT2S}", CALL, CALL)), stores=True)
-    performs = run.tell()
+    performs = run.advance()
     assert [perform.reference for perform in performs] == [
         "/do/0/f/fork/branches/2/b2",
         "/do/0/f/fork/branches/3/b3",
@@ -38,22 +38,22 @@ def test_branches_wait_and_call_at_the_same_time() -> None:
         "42/do/0/f/fork/branches/3/b3/0",
     ]
     assert run.state.due_ms == NOW_MS + 2_000
-    assert run.tell(Performed(frame=performs[1].frame, output="three")) == ()
-    assert run.tell(Resumed()) == (performs[0],)
+    assert run.advance(Performed(frame=performs[1].frame, output="three")) == ()
+    assert run.advance(Resumed()) == (performs[0],)
     run.now_ms += 3_000
-    run.tell()
+    run.advance()
     assert run.state.status == "running"
-    run.tell(Performed(frame=performs[0].frame, output="two"))
+    run.advance(Performed(frame=performs[0].frame, output="two"))
     assert run.state.output == [None, None, "two", "three"]
 
 
-def test_the_first_to_end_wins_a_competition_and_the_rest_is_cancelled() -> None:
+def test_the_first_competing_branch_wins_and_the_others_are_cancelled() -> None:
     run = Run(
         program(fork("{wait: PT3S}", "{do: [{w: {wait: PT2S}}, {s: {set: '\"won\"'}}]}", CALL, compete=True))
     )
-    (perform,) = run.tell()
+    (perform,) = run.advance()
     run.now_ms += 2_000
-    run.tell()
+    run.advance()
     assert run.state.output == "won"
     assert ("task.cancelled", "b0") in run.happened("task.cancelled")
     assert ("task.cancelled", "b2") in run.happened("task.cancelled")
@@ -63,11 +63,11 @@ def test_the_first_to_end_wins_a_competition_and_the_rest_is_cancelled() -> None
 RAISE = "{raise: {error: {type: 'https://x/e', status: %d}}}"
 
 
-def test_an_error_of_a_branch_cancels_its_siblings_and_goes_up() -> None:
+def test_an_error_of_a_branch_cancels_its_siblings_and_propagates() -> None:
     run = Run(program(fork(CALL, "{wait: PT1H}", f"{{do: [{{w: {{wait: PT1S}}}}, {{r: {RAISE % 418}}}]}}")))
-    run.tell()
+    run.advance()
     run.now_ms += 1_000
-    run.tell()
+    run.advance()
     assert run.state.error == {
         "type": "https://x/e",
         "status": 418,
@@ -84,13 +84,13 @@ def test_a_try_around_a_fork_catches_the_error_of_a_branch() -> None:
     assert output(text) == 418
 
 
-def test_a_competition_fails_only_when_all_have_failed() -> None:
+def test_a_competition_fails_only_if_all_branches_fail() -> None:
     assert output(fork(RAISE % 400, "{do: [{w: {wait: PT1S}}, {s: {set: '7'}}]}", compete=True)) == 7
     fault = error(fork(RAISE % 400, f"{{do: [{{w: {{wait: PT1S}}}}, {{r: {RAISE % 401}}}]}}", compete=True))
     assert fault["status"] == 401
 
 
-def test_contexts_are_apart_until_the_join_and_merge_in_declared_order() -> None:
+def test_contexts_are_separate_until_they_merge_in_declared_order() -> None:
     text = fork(
         "{do: [{w: {wait: PT2S}}, {s: {set: $context, export: {as: '$context + {a: 1, both: 1}'}}}]}",
         "{do: [{s: {set: $context, export: {as: '$context + {b: true, both: 2}'}}}, {t: {set: $context}}]}",
@@ -106,7 +106,7 @@ def test_contexts_are_apart_until_the_join_and_merge_in_declared_order() -> None
 
 def test_end_in_a_branch_ends_the_run() -> None:
     run = Run(program(fork(CALL, "{set: '\"over\"', then: end}", rest=", {z: {set: '1'}}")))
-    assert run.tell() == ()
+    assert run.advance() == ()
     assert (run.state.status, run.state.output) == ("completed", "over")
 
 
@@ -114,7 +114,7 @@ def test_exit_in_a_branch_ends_the_branch() -> None:
     assert output(fork("{set: '1', then: exit}", "{set: '2'}", rest=", {z: {set: '[.]'}}")) == [[1, 2]]
 
 
-def test_a_busy_branch_does_not_hold_up_the_others() -> None:
+def test_a_busy_branch_does_not_delay_the_others() -> None:
     busy = "{for: {in: '[range(100000)]'}, do: [{s: {set: .}}]}"
     run = Run(program(fork(busy, CALL)))
     result = advance(run.program, run.state, (), NOW_MS, run.facts)
@@ -122,7 +122,7 @@ def test_a_busy_branch_does_not_hold_up_the_others() -> None:
     assert len(result.performs) == 1
 
 
-def test_many_branches_join_however_small_the_budget() -> None:
+def test_many_branches_join_with_any_budget() -> None:
     branches = [
         f"{{do: [{{w: {{wait: PT{1 + index % 3}S}}}}, {{s: {{set: '{index}'}}}}]}}" for index in range(60)
     ]
@@ -131,7 +131,7 @@ def test_many_branches_join_however_small_the_budget() -> None:
         assert run.finish(no_effects).output == list(range(60))
 
 
-def test_keys_go_on_after_the_join() -> None:
+def test_keys_continue_after_the_join() -> None:
     text = fork(f"{{do: [{{a: {CALL}}}, {{b: {CALL}}}]}}", CALL, rest=f", {{z: {CALL}}}")
     run = Run(program(text))
     run.finish(lambda _: 1)
@@ -141,8 +141,8 @@ def test_keys_go_on_after_the_join() -> None:
 
 def test_cancelling_reaches_every_branch() -> None:
     run = Run(program(fork(CALL, "{wait: PT1H}")))
-    run.tell()
-    run.tell(Cancelled())
+    run.advance()
+    run.advance(Cancelled())
     assert {name for _, name in run.happened("task.cancelled")} == {"f", "b0", "b1"}
 
 

@@ -1,4 +1,4 @@
-"""States that earlier releases stored load and go on: frames are a format, not an implementation."""
+"""States of earlier releases load and continue: frames are a format, not an implementation."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ STATES = sorted(GOLDEN.glob("*.json"))
 
 
 @pytest.mark.parametrize("path", STATES, ids=lambda path: path.stem)
-def test_a_stored_state_goes_on(path: Path) -> None:
+def test_a_stored_state_continues(path: Path) -> None:
     stored: dict[str, Any] = json.loads(path.read_text())
     definition = yaml.safe_load((GOLDEN / "everything.yaml").read_text())
     run = Run(load(definition), input=stored["input"], now_ms=stored["now_ms"])
     run.state = state_from_json(stored["head"], {frame["id"]: frame for frame in stored["frames"]})
-    performs = run.tell(Resumed())
+    performs = run.advance(Resumed())
     assert [perform.idempotency_key for perform in performs] == stored["keys"]
-    run.tell(*(Performed(frame=perform.frame, output={"n": 2}) for perform in performs))
+    run.advance(*(Performed(frame=perform.frame, output={"n": 2}) for perform in performs))
     run.finish(lambda _: {"n": 3})
     assert run.state.status == "completed"
     assert run.state.output == stored["output"]
 
 
-def test_this_release_stores_what_the_newest_golden_state_shows() -> None:
+def test_this_release_stores_the_newest_golden_state() -> None:
     stored: dict[str, Any] = json.loads(STATES[-1].read_text())
     definition = yaml.safe_load((GOLDEN / "everything.yaml").read_text())
     run = Run(load(definition), input=stored["input"], now_ms=stored["now_ms"])
-    run.tell()
+    run.advance()
     assert head_to_json(run.state) == stored["head"]
     assert [frame_to_json(frame) for frame in run.state.frames.values()] == stored["frames"]
 

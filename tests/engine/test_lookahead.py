@@ -1,4 +1,4 @@
-"""What a run comes to next is said before it happens, and holds."""
+"""The next step of a run is predicted before it happens, and the prediction is correct."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.examples import examples
 CALL = "{call: 'f:1.0.0@default', with: {}}"
 
 
-class Foretold(Run):
-    """A run whose slices come to one thing each, as those of a solitary worker."""
+class Predicted(Run):
+    """A run whose slices reach one task each, as those of a solitary worker."""
 
     def slice(self, *happened: EngineEvent) -> tuple[NextTask | None, Advance]:
         found = next_task(self.program, self.state, happened, self.now_ms)
@@ -32,7 +32,7 @@ class Foretold(Run):
         return found, result
 
     def places(self, *happened: EngineEvent) -> list[str | None]:
-        """Where the slices are that follow from what happened."""
+        """Return the predicted places of the slices that follow these events."""
         found, result = self.slice(*happened)
         places = [found.pointer if found else None]
         while result.more:
@@ -41,18 +41,18 @@ class Foretold(Run):
         return places
 
 
-def foretold(text: str) -> Foretold:
-    return Foretold(program(text))
+def predicted(text: str) -> Predicted:
+    return Predicted(program(text))
 
 
-def test_first_comes_the_input_then_task_after_task_then_the_output() -> None:
-    run = foretold("do: [{a: {set: 1}}, {b: {do: [{c: {set: 2}}]}}]")
+def test_the_input_then_each_task_then_the_output_is_predicted() -> None:
+    run = predicted("do: [{a: {set: 1}}, {b: {do: [{c: {set: 2}}]}}]")
     assert run.places() == ["/input", "/do/0/a", "/do/1/b", "/do/1/b/do/0/c", "/do/1/b", "/output"]
     assert run.state.status == "completed"
 
 
-def test_an_answer_is_taken_in_before_the_next_task_begins() -> None:
-    run = foretold(f"do: [{{a: {CALL}}}, {{b: {{set: 2}}}}]")
+def test_a_result_is_processed_before_the_next_task() -> None:
+    run = predicted(f"do: [{{a: {CALL}}}, {{b: {{set: 2}}}}]")
     assert run.places() == ["/input", "/do/0/a"]
     assert task_under_way(run.program, run.state) == NextTask(pointer="/do/0/a", name="a")
     assert run.places(Resumed()) == ["/do/0/a"]
@@ -60,29 +60,29 @@ def test_an_answer_is_taken_in_before_the_next_task_begins() -> None:
     assert run.places(Performed(frame=frame, output=1)) == ["/do/0/a", "/do/1/b", "/output"]
 
 
-def test_a_time_that_has_come_is_of_the_task_that_waited_for_it() -> None:
-    run = foretold("do: [{w: {wait: PT1S}}, {b: {set: 2}}]")
+def test_a_due_timer_belongs_to_its_waiting_task() -> None:
+    run = predicted("do: [{w: {wait: PT1S}}, {b: {set: 2}}]")
     assert run.places() == ["/input", "/do/0/w"]
     run.now_ms += 1_000
     assert run.places() == ["/do/0/w", "/do/1/b", "/output"]
 
 
-def test_the_time_of_one_attempt_is_of_the_try_around_it() -> None:
+def test_the_timeout_of_an_attempt_belongs_to_its_try() -> None:
     limit = "retry: {limit: {attempt: {count: 1, duration: PT1S}}}"
-    run = foretold(f"do: [{{t: {{try: [{{w: {{wait: PT1H}}}}], catch: {{{limit}}}}}}}]")
+    run = predicted(f"do: [{{t: {{try: [{{w: {{wait: PT1H}}}}], catch: {{{limit}}}}}}}]")
     run.places()
     run.now_ms += 1_000
     assert run.places()[0] == "/do/0/t"
 
 
-def test_a_turn_that_ends_is_of_its_loop() -> None:
-    run = foretold("do: [{l: {for: {in: '[1, 2]'}, do: [{s: {set: .}}]}}]")
+def test_the_end_of_an_iteration_belongs_to_its_loop() -> None:
+    run = predicted("do: [{l: {for: {in: '[1, 2]'}, do: [{s: {set: .}}]}}]")
     loop, inside = "/do/0/l", "/do/0/l/for/do/0/s"
     assert run.places() == ["/input", loop, inside, loop, inside, loop, "/output"]
 
 
-def test_where_it_may_be_one_of_several_nothing_is_said() -> None:
-    run = foretold(f"do: [{{f: {{fork: {{branches: [{{a: {CALL}}}, {{b: {CALL}}}]}}}}}}]")
+def test_several_candidates_give_no_prediction() -> None:
+    run = predicted(f"do: [{{f: {{fork: {{branches: [{{a: {CALL}}}, {{b: {CALL}}}]}}}}}}]")
     run.places()
     assert task_under_way(run.program, run.state) is None
     first, second = run.state.under_way
@@ -92,8 +92,8 @@ def test_where_it_may_be_one_of_several_nothing_is_said() -> None:
     assert run.places(*both)[0] is None
 
 
-def test_an_end_comes_to_no_task() -> None:
-    run = foretold(f"do: [{{a: {CALL}}}]")
+def test_the_end_of_a_run_predicts_no_task() -> None:
+    run = predicted(f"do: [{{a: {CALL}}}]")
     run.places()
     assert run.places(Cancelled()) == [None]
     assert next_task(run.program, run.state, (), run.now_ms) is None
@@ -101,11 +101,11 @@ def test_an_end_comes_to_no_task() -> None:
 
 @settings(max_examples=examples(60), **CALM)
 @given(workflow=workflows(), value=st.integers(-5, 20))
-def test_what_begins_was_foretold_and_to_foretell_changes_nothing(
+def test_each_start_is_predicted_and_prediction_has_no_side_effect(
     workflow: dict[str, Any], value: int
 ) -> None:
     loaded = load({"document": HEADER, **workflow})
-    run = Foretold(loaded, input=value)
+    run = Predicted(loaded, input=value)
     while not run.state.ended:
         found, result = run.slice()
         begun = [note.reference for note in result.notes if note.kind in {"task.started", "task.skipped"}]

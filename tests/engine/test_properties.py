@@ -1,4 +1,4 @@
-"""Whatever the workflow: it does what the reference does, and stopping anywhere makes no difference."""
+"""Generated workflows: equal to the reference interpreter, also when stopped between any two steps."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def outcome(state: State) -> tuple[str, Any]:
 
 @settings(max_examples=examples(150), **CALM)
 @given(workflow=workflows(), value=st.integers(-5, 20))
-def test_a_workflow_does_what_the_reference_does(workflow: dict[str, Any], value: int) -> None:
+def test_a_workflow_equals_the_reference(workflow: dict[str, Any], value: int) -> None:
     program = load({"document": HEADER, **workflow})
     whole = Run(program, input=value).finish(no_effects)
     reference = Reference((workflow.get("use") or {}).get("extensions", ()))
@@ -43,9 +43,7 @@ def test_a_workflow_does_what_the_reference_does(workflow: dict[str, Any], value
 
 @settings(max_examples=examples(60), **CALM)
 @given(workflow=workflows(), value=st.integers(-5, 20))
-def test_stopping_and_loading_between_any_two_steps_changes_nothing(
-    workflow: dict[str, Any], value: int
-) -> None:
+def test_stopping_and_loading_at_any_step_changes_nothing(workflow: dict[str, Any], value: int) -> None:
     program = load({"document": HEADER, **workflow})
     whole = Run(program, input=value)
     whole.finish(no_effects)
@@ -76,11 +74,11 @@ def told(run: Run) -> list[str]:
 
 @settings(max_examples=examples(60), **CALM)
 @given(workflow=workflows(), value=st.integers(-5, 20), every=st.integers(1, 4))
-def test_what_commits_write_is_the_state(workflow: dict[str, Any], value: int, every: int) -> None:
-    """However many steps lie between two commits; and a step changes nothing of the state before it."""
+def test_commits_write_the_state(workflow: dict[str, Any], value: int, every: int) -> None:
+    """For any number of steps between two commits; a step does not change the state before it."""
     program = load({"document": HEADER, **workflow})
     facts = RunFacts(uid="1", started_at_ms=NOW_MS, input=value)
-    state, now_ms, codec, kept = State(), NOW_MS, Codec(), Kept()
+    state, now_ms, codec, kept = State(), NOW_MS, Codec(), StoredRun()
     for step in range(1, 100_000):
         before = [frame_to_json(frame) for frame in state.frames.values()]
         text = json.dumps(before)
@@ -102,7 +100,7 @@ def test_what_commits_write_is_the_state(workflow: dict[str, Any], value: int, e
 
 
 def assert_indexed(state: State) -> None:
-    """The index says what a look at all frames says."""
+    """Check that the index agrees with a scan of all frames."""
     found, fresh = state.indexed(), FrameIndex.of(state.frames.values())
     assert {key: list(each) for key, each in found.below.items()} == {
         key: list(each) for key, each in fresh.below.items()
@@ -112,8 +110,8 @@ def assert_indexed(state: State) -> None:
     assert {key: count for key, count in found.done.items() if count} == fresh.done
 
 
-class Kept:
-    """What a store has of a run."""
+class StoredRun:
+    """The stored data of a run."""
 
     def __init__(self) -> None:
         self.head = b""
@@ -135,15 +133,13 @@ class Kept:
 
 @settings(max_examples=examples(60), **CALM)
 @given(workflow=workflows(), value=st.integers(-5, 20))
-def test_a_run_that_faults_faults_again_where_nothing_has_changed(
-    workflow: dict[str, Any], value: int
-) -> None:
+def test_a_faulted_run_faults_again_if_nothing_has_changed(workflow: dict[str, Any], value: int) -> None:
     run = Run(load({"document": HEADER, **workflow}), input=value)
     first = run.finish(no_effects)
     if first.status == "faulted":
         run.state = stored(resume_faulted(first, run.now_ms))
         assert not run.state.ended
-        run.tell(Resumed())
+        run.advance(Resumed())
         run.finish(no_effects)
         assert (run.state.status, run.state.error) == ("faulted", first.error)
 
@@ -173,25 +169,25 @@ def test_a_crash_at_any_moment_changes_neither_outcome_nor_keys(crash_at: int) -
     calm = Run(program, input={"n": 1})
     calm.finish(answer)
     crashed = Run(program, input={"n": 1}, stores=True)
-    waiting = list(crashed.tell())
+    waiting = list(crashed.advance())
     moment = 0
     while not crashed.state.ended:
         if moment == crash_at:
-            waiting = list(crashed.tell(Resumed()))
+            waiting = list(crashed.advance(Resumed()))
         moment += 1
         if waiting:
             perform = waiting.pop(0)
-            waiting += crashed.tell(Performed(frame=perform.frame, output=answer(perform)))
+            waiting += crashed.advance(Performed(frame=perform.frame, output=answer(perform)))
         else:
             crashed.now_ms = crashed.state.due_ms or crashed.now_ms
-            waiting += crashed.tell()
+            waiting += crashed.advance()
     assert crashed.state.output == calm.state.output
     assert {each.idempotency_key for each in crashed.performs} == {
         each.idempotency_key for each in calm.performs
     }
 
 
-def test_a_loop_of_100_000_turns_is_fast_and_its_state_does_not_grow() -> None:
+def test_a_loop_of_100_000_iterations_is_fast_with_constant_state() -> None:
     program = load(
         {
             "document": HEADER,

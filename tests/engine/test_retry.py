@@ -1,4 +1,4 @@
-"""A run that faulted goes on from where it did: nothing that was done is done again, and nothing is lost."""
+"""A retried run continues where it faulted: completed tasks are not repeated, and no state is lost."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def call(more: str = "") -> str:
 
 
 def faulted(text: str, data: Any = None, *answers: Any) -> Run:
-    """A run that got these answers, one after the other, the last of which ended it."""
+    """Return a run that received these results, of which the last faulted it."""
     run = Run(program(text), input=data, stores=True)
-    waiting = list(run.tell())
+    waiting = list(run.advance())
     for answer in answers:
         perform = waiting.pop(0)
-        waiting += run.tell(_performed(perform, answer))
+        waiting += run.advance(_performed(perform, answer))
     assert run.state.status == "faulted", run.state
     return run
 
@@ -57,31 +57,31 @@ LOST = WorkflowError("communication", status=500)
 """An error that is no definite answer."""
 
 
-def again(run: Run, state: State | None = None) -> list[Perform]:
-    """Let the run go on in another worker, an hour later; what it asks for."""
+def revive(run: Run, state: State | None = None) -> list[Perform]:
+    """Let the run continue in another worker an hour later; return the requested effects."""
     run.now_ms += 3_600_000
     run.state = stored(resume_faulted(run.state, run.now_ms) if state is None else state)
     run.performs.clear()
-    return list(run.tell(Resumed()))
+    return list(run.advance(Resumed()))
 
 
 def finish(run: Run, waiting: Sequence[Perform], answer: Any = 0) -> Any:
     ahead = list(waiting)
     while not run.state.ended:
         if ahead:
-            ahead += run.tell(_performed(ahead.pop(0), answer))
+            ahead += run.advance(_performed(ahead.pop(0), answer))
         else:
             assert run.state.due_ms is not None
             run.now_ms = max(run.now_ms, run.state.due_ms)
-            ahead += run.tell()
+            ahead += run.advance()
     assert run.state.status == "completed", run.state.error
     return run.state.output
 
 
-def test_the_task_that_faulted_is_the_next_and_those_before_it_are_not_repeated() -> None:
+def test_the_faulted_task_is_repeated_and_earlier_ones_are_not() -> None:
     run = faulted(f"do: [{{a: {call()}}}, {{b: {call()}}}, {{c: {call()}}}]", 1, 10, DOWN)
     first = run.performs[-1]
-    (b,) = again(run)
+    (b,) = revive(run)
     assert b.reference == "/do/1/b"
     assert b.effect == first.effect
     assert finish(run, [b], 20) == 20
@@ -89,10 +89,10 @@ def test_the_task_that_faulted_is_the_next_and_those_before_it_are_not_repeated(
 
 
 @pytest.mark.parametrize("answer", [DOWN, LOST])
-def test_the_key_of_the_task_is_a_new_one_only_after_a_definite_answer(answer: WorkflowError) -> None:
+def test_the_task_gets_a_new_key_only_after_a_definite_result(answer: WorkflowError) -> None:
     run = faulted(f"do: [{{a: {call()}}}, {{b: {call()}}}]", 1, 10, answer)
     before = run.performs[-1].idempotency_key
-    (b,) = again(run)
+    (b,) = revive(run)
     assert (b.idempotency_key == before) is (answer is LOST)
 
 
@@ -124,72 +124,72 @@ def test_the_key_of_the_task_is_a_new_one_only_after_a_definite_answer(answer: W
         ),
     ],
 )
-def test_wherever_it_faulted_it_goes_on_there(text: str, answers: list[Any]) -> None:
+def test_a_run_continues_where_it_faulted(text: str, answers: list[Any]) -> None:
     whole = Run(program(text), input=0)
-    expected = finish(whole, whole.tell(), 9)
+    expected = finish(whole, whole.advance(), 9)
     run = faulted(text, 0, *answers[:-1], answers[-1])
     done = [perform.reference for perform in run.performs[:-1]]
-    output = finish(run, again(run), 9)
+    output = finish(run, revive(run), 9)
     assert output == expected
     assert [*done, *(each.reference for each in run.performs)] == [each.reference for each in whole.performs]
 
 
-def test_other_branches_go_on_with_what_they_were_at() -> None:
+def test_other_branches_continue_with_their_tasks() -> None:
     text = (
         f"do: [{{f: {{fork: {{branches: [{{a: {call()}}}, {{b: {call()}}}, {{w: {{wait: PT2H}}}},"
         f" {{d: {{set: '1'}}}}]}}}}}}]"
     )
     run = Run(program(text), input=5, stores=True)
-    a, b = run.tell()
-    run.tell(Performed(frame=a.frame, error=DOWN))
+    a, b = run.advance()
+    run.advance(Performed(frame=a.frame, error=DOWN))
     assert run.state.status == "faulted"
-    asked = again(run)
-    assert {each.reference: each.idempotency_key for each in asked} == {
+    requested = revive(run)
+    assert {each.reference: each.idempotency_key for each in requested} == {
         "/do/0/f/fork/branches/0/a": "42/do/0/f/fork/branches/0/a/1",
         "/do/0/f/fork/branches/1/b": b.idempotency_key,
     }
-    assert finish(run, asked, 8) == [8, 8, 5, 1]
+    assert finish(run, requested, 8) == [8, 8, 5, 1]
     assert run.now_ms == NOW_MS + 7_200_000, "the wait ends when it was to"
 
 
-def test_an_output_that_fails_is_made_again_without_repeating_what_is_inside() -> None:
+def test_a_failed_output_is_evaluated_again_without_repeating_the_task() -> None:
     text = f"do: [{{d: {{do: [{{x: {call()}}}], output: {{as: .n.x}}}}}}]"
     run = faulted(text, 1, {"n": 5})
     new = program(text.replace(".n.x", ".n"))
     state = migrate(run.program, new, run.state)
     run.program = new
-    assert again(run, resume_faulted(state, run.now_ms)) == []
+    assert revive(run, resume_faulted(state, run.now_ms)) == []
     assert run.state.output == 5
 
 
-def test_a_fault_that_is_caught_leaves_nothing() -> None:
+def test_a_caught_fault_leaves_no_retry_state() -> None:
     run = Run(program(f"do: [{{t: {{try: [{{x: {call()}}}], catch: {{}}}}}}]"), input=1)
-    (x,) = run.tell()
-    run.tell(Performed(frame=x.frame, error=DOWN))
+    (x,) = run.advance()
+    run.advance(Performed(frame=x.frame, error=DOWN))
     assert run.state.status == "completed"
     assert run.state.frames == {}
 
 
-def test_a_state_that_faulted_is_what_it_was_before_the_task() -> None:
+def test_a_faulted_state_is_the_state_before_the_task() -> None:
     run = Run(program(f"do: [{{a: {call()}}}, {{b: {{set: .x.y}}}}]"), input=1)
-    (a,) = run.tell()
+    (a,) = run.advance()
     before = run.state
-    run.tell(Performed(frame=a.frame, output={"x": 1}))
+    run.advance(Performed(frame=a.frame, output={"x": 1}))
     assert run.state.status == "faulted"
     assert run.state.frames.keys() == before.frames.keys() - {a.frame}
 
 
-def test_a_run_that_faulted_before_it_began_begins() -> None:
+def test_a_run_that_faulted_before_its_start_starts() -> None:
     text = "input: {from: .x.y}\ndo: [{a: {set: '1'}}]"
     run = Run(program(text), input={"x": 1})
-    run.tell()
+    run.advance()
     assert run.state.status == "faulted"
     run.program = program(text.replace(".x.y", ".x"))
-    assert again(run) == []
+    assert revive(run) == []
     assert run.state.output == 1
 
 
-def test_a_task_that_ran_out_of_time_has_its_time_again() -> None:
+def test_a_task_that_timed_out_gets_its_full_timeout_again() -> None:
     for text in (
         "do: [{w: {wait: PT10S, timeout: {after: PT5S}}}]",
         "do: [{d: {do: [{w: {wait: PT10S}}], timeout: {after: PT5S}}}]",
@@ -198,75 +198,75 @@ def test_a_task_that_ran_out_of_time_has_its_time_again() -> None:
         " {count: 1, duration: PT5S}}}}}}]",
     ):
         run = Run(program(text), input=1)
-        run.tell()
+        run.advance()
         run.now_ms += 5_000
-        run.tell()
+        run.advance()
         assert (run.state.error or {})["status"] == 408, text
-        again(run)
+        revive(run)
         left_ms = (run.state.due_ms or 0) - run.now_ms
         # what times out as a whole has its wait still, which is long over
         assert run.state.status == "completed" or left_ms == 5_000, text
 
 
-def test_an_outer_task_s_deadline_begins_anew() -> None:
+def test_the_deadline_of_an_outer_task_restarts() -> None:
     text = f"do: [{{d: {{do: [{{x: {call()}}}], timeout: {{after: PT5S}}}}}}]"
     run = faulted(text, 1, DOWN)
-    (x,) = again(run)
+    (x,) = revive(run)
     assert x.deadline_ms == run.now_ms + 5_000
-    run.tell(Performed(frame=x.frame, error=DOWN))
-    (x,) = again(run)
+    run.advance(Performed(frame=x.frame, error=DOWN))
+    (x,) = revive(run)
     assert x.deadline_ms == run.now_ms + 5_000
 
 
-def test_the_run_s_own_deadline_leaves_everything_where_it_was() -> None:
+def test_the_deadline_of_the_run_keeps_all_positions() -> None:
     run = Run(program(f"do: [{{a: {call()}}}, {{b: {call()}}}]"), input=1, stores=True)
-    (a,) = run.tell()
-    (b,) = run.tell(Performed(frame=a.frame, output=2))
-    run.tell(Expired(limit_s=60))
+    (a,) = run.advance()
+    (b,) = run.advance(Performed(frame=a.frame, output=2))
+    run.advance(Expired(limit_s=60))
     assert run.state.status == "faulted"
-    (asked,) = again(run)
-    assert (asked.reference, asked.idempotency_key) == (b.reference, b.idempotency_key)
+    (requested,) = revive(run)
+    assert (requested.reference, requested.idempotency_key) == (b.reference, b.idempotency_key)
 
 
-def test_a_task_that_listens_subscribes_again_and_keeps_what_it_heard() -> None:
+def test_a_listener_subscribes_again_and_keeps_its_events() -> None:
     text = (
         "do: [{f: {fork: {branches: [{l: {listen: {to: {all: [{with: {type: a}}, {with: {type: b}}]}}}},"
         f" {{x: {call()}}}]}}}}}}]"
     )
     run = Run(program(text), input=1, stores=True)
-    (x,) = run.tell()
+    (x,) = run.advance()
     (frame,) = [each.id for each in run.state.frames.values() if each.wants]
-    run.tell(Arrived(frame=frame, number=1, event={"type": "a", "data": 1}))
+    run.advance(Arrived(frame=frame, number=1, event={"type": "a", "data": 1}))
     wants = run.state.frames[frame].wants
-    run.tell(Performed(frame=x.frame, error=DOWN))
+    run.advance(Performed(frame=x.frame, error=DOWN))
     resumed = resume_faulted(run.state, run.now_ms)
     assert resumed.frames[frame].wants is None
-    (x,) = again(run)
+    (x,) = revive(run)
     assert run.state.frames[frame].wants == wants
-    run.tell(Arrived(frame=frame, number=2, event={"type": "b", "data": 2}))
-    run.tell(Performed(frame=x.frame, output=3))
+    run.advance(Arrived(frame=frame, number=2, event={"type": "b", "data": 2}))
+    run.advance(Performed(frame=x.frame, output=3))
     assert run.state.output == [[1, 2], 3]
 
 
-def test_a_task_that_waited_for_a_child_starts_another() -> None:
+def test_a_task_that_awaited_a_child_starts_another() -> None:
     text = (
         "do: [{f: {fork: {branches: [{c: {run: {workflow: {namespace: a, name: b, version: '1.0.0'}}}},"
         f" {{x: {call()}}}]}}}}}}]"
     )
     run = Run(program(text), input=1)
-    (x,) = run.tell()
-    run.tell(Performed(frame=x.frame, error=DOWN))
-    (x,) = again(run)
+    (x,) = run.advance()
+    run.advance(Performed(frame=x.frame, error=DOWN))
+    (x,) = revive(run)
     (child,) = [each.id for each in run.state.frames.values() if each.phase == "child"]
-    run.tell(ChildEnded(frame=child, number=0, status="completed", output=7))
-    run.tell(Performed(frame=x.frame, output=3))
+    run.advance(ChildEnded(frame=child, number=0, status="completed", output=7))
+    run.advance(Performed(frame=x.frame, output=3))
     assert run.state.output == [7, 3]
 
 
 @pytest.mark.parametrize("happening", [None, Cancelled()])
-def test_only_a_run_that_faulted_is_revived(happening: Any) -> None:
+def test_only_a_faulted_run_is_revived(happening: Any) -> None:
     run = Run(program("do: [{w: {wait: PT1H}}]"))
-    run.tell(*([happening] if happening else []))
+    run.advance(*([happening] if happening else []))
     with pytest.raises(Refused, match="only a faulted run can be retried"):
         resume_faulted(run.state, NOW_MS)
 
@@ -285,39 +285,39 @@ STEPS = f"do: [{{a: {call()}}}, {{d: {{do: [{{b: {call()}}}, {{c: {call()}}}]}}}
         ("/do/0/a", 7, True),
     ],
 )
-def test_it_goes_on_from_an_earlier_task(pointer: str, given: int, is_original_input: bool) -> None:  # noqa: FBT001 - a column
+def test_a_run_continues_from_an_earlier_task(pointer: str, given: int, is_original_input: bool) -> None:  # noqa: FBT001 - a column
     run = faulted(STEPS, 7, 10, 20, DOWN)
     resumed = resume_from(run.program, run.state, pointer, run.now_ms, 7)
     assert resumed.is_original_input is is_original_input
-    (asked,) = again(run, resumed.state)
-    assert pointer in asked.reference
-    assert asked.effect.arguments == {"n": given}  # type: ignore[union-attr] # it is a call of a function
-    assert finish(run, [asked], 5) == 5
+    (requested,) = revive(run, resumed.state)
+    assert pointer in requested.reference
+    assert requested.effect.arguments == {"n": given}  # type: ignore[union-attr] # it is a call of a function
+    assert finish(run, [requested], 5) == 5
 
 
-def test_the_first_task_of_all_gets_what_flows_where_the_input_of_the_workflow_is_made() -> None:
+def test_the_first_task_gets_the_transformed_input_of_the_workflow() -> None:
     run = faulted(f"input: {{from: .n}}\ndo: [{{a: {call()}}}, {{z: {call()}}}]", {"n": 7}, 10, DOWN)
     resumed = resume_from(run.program, run.state, "/do/0/a", run.now_ms, {"n": 7})
     assert not resumed.is_original_input
-    (asked,) = again(run, resumed.state)
-    assert asked.effect.arguments == {"n": 10}  # type: ignore[union-attr] # it is a call of a function
+    (requested,) = revive(run, resumed.state)
+    assert requested.effect.arguments == {"n": 10}  # type: ignore[union-attr] # it is a call of a function
 
 
 @pytest.mark.parametrize(
-    ("pointer", "says"),
+    ("pointer", "expected"),
     [
         ("/do/9/nothing", "test/sample:1.0.0 has no task /do/9/nothing"),
         ("/do/2/z", 'the run has not reached task "z": in /do it is at /do/1/d'),
     ],
 )
-def test_what_cannot_be_is_said(pointer: str, says: str) -> None:
+def test_invalid_retries_are_refused_with_a_reason(pointer: str, expected: str) -> None:
     run = faulted(STEPS, 1, 10, 20, DOWN)
     with pytest.raises(Refused) as refused:
         resume_from(run.program, run.state, pointer, run.now_ms, 1)
-    assert refused.value.message == says
+    assert refused.value.message == expected
 
 
-def test_a_task_of_a_list_that_the_run_was_not_in_cannot_be_the_first() -> None:
+def test_a_task_of_a_list_that_was_not_entered_cannot_be_the_first() -> None:
     run = faulted(f"do: [{{d: {{do: [{{b: {call()}}}]}}}}, {{z: {call()}}}]", 1, 10, DOWN)
     with pytest.raises(Refused) as refused:
         resume_from(run.program, run.state, "/do/0/d/do/0/b", run.now_ms, 1)
@@ -325,22 +325,22 @@ def test_a_task_of_a_list_that_the_run_was_not_in_cannot_be_the_first() -> None:
     assert refused.value.hint == "name a task of a list that it was in: /do"
 
 
-def test_a_branch_goes_on_from_its_task_and_leaves_the_others_alone() -> None:
+def test_a_branch_continues_from_its_task_and_leaves_the_others() -> None:
     inner = f"{{do: [{{x: {call()}}}, {{y: {call()}}}]}}"
     text = f"do: [{{f: {{fork: {{branches: [{{a: {inner}}}, {{b: {call()}}}]}}}}}}]"
     run = Run(program(text), input=1, stores=True)
-    x, b = run.tell()
-    (y,) = run.tell(Performed(frame=x.frame, output=2))
-    run.tell(Performed(frame=y.frame, error=DOWN))
+    x, b = run.advance()
+    (y,) = run.advance(Performed(frame=x.frame, output=2))
+    run.advance(Performed(frame=y.frame, error=DOWN))
     resumed = resume_from(run.program, run.state, "/do/0/f/fork/branches/0/a/do/0/x", run.now_ms, 1)
-    asked = again(run, resumed.state)
-    assert sorted(each.reference for each in asked) == [x.reference, b.reference]
+    requested = revive(run, resumed.state)
+    assert sorted(each.reference for each in requested) == [x.reference, b.reference]
 
 
 # with another definition
 
 
-def test_another_definition_is_gone_on_with_by_the_names_of_tasks() -> None:
+def test_another_definition_is_matched_by_the_names_of_tasks() -> None:
     run = faulted(STEPS, 1, 10, 20, DOWN)
     new = program(
         f"do: [{{first: {{set: '1'}}}}, {{a: {call()}}}, {{d: {{do: [{{b: {call()}}}, {{new: {{set: '2'}}}},"
@@ -348,25 +348,25 @@ def test_another_definition_is_gone_on_with_by_the_names_of_tasks() -> None:
     )
     state = migrate(run.program, new, run.state)
     run.program = new
-    (c,) = again(run, resume_faulted(state, run.now_ms))
+    (c,) = revive(run, resume_faulted(state, run.now_ms))
     assert c.reference == "/do/2/d/do/2/c"
     assert finish(run, [c], 5) == 6
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "expected"),
     [
         (f"do: [{{a: {call()}}}]", 'it has no task "d" in /do'),
         (f"do: [{{a: {call()}}}, {{d: {{do: [{{b: {call()}}}]}}}}]", 'it has no task "c" in /do/1/d/do'),
         (f"do: [{{a: {call()}}}, {{d: {call()}}}]", 'task "d" (/do/1/d) is of another kind'),
     ],
 )
-def test_a_definition_that_does_not_fit_is_refused_with_the_task_s_name(text: str, says: str) -> None:
+def test_an_incompatible_definition_is_refused_with_the_name_of_the_task(text: str, expected: str) -> None:
     run = faulted(STEPS, 1, 10, 20, DOWN)
     with pytest.raises(Refused) as refused:
         migrate(run.program, program(text), run.state)
     assert refused.value.message.startswith("the run does not fit test/sample:1.0.0: ")
-    assert says in refused.value.message
+    assert expected in refused.value.message
 
 
 @pytest.mark.parametrize(
@@ -377,7 +377,7 @@ def test_a_definition_that_does_not_fit_is_refused_with_the_task_s_name(text: st
         (f"do: [{{a: {call()}}}, {{d: {{do: [{{b: {call()}}}, {{z: {call()}}}]}}}}]", "/do/1/d/do/0/b", None),
     ],
 )
-def test_tasks_after_the_one_that_a_run_goes_on_from_need_not_be_in_the_other_definition(
+def test_later_tasks_may_be_absent_from_the_other_definition(
     text: str, pointer: str, left: list[str] | None
 ) -> None:
     run = faulted(STEPS, 1, 10, 20, DOWN)
@@ -386,14 +386,14 @@ def test_tasks_after_the_one_that_a_run_goes_on_from_need_not_be_in_the_other_de
         migrate(run.program, new, run.state)
     resumed = migrate_and_resume_from(run.program, new, run.state, pointer, run.now_ms, 1)
     run.program = new
-    (first,) = again(run, resumed.state)
+    (first,) = revive(run, resumed.state)
     assert first.reference == pointer
     finish(run, [first], 5)
     after = [each.reference for each in run.performs[1:]]
     assert after == (["/do/1/d/do/1/z"] if left is None else left)
 
 
-def test_what_came_before_the_task_that_a_run_goes_on_from_must_be_in_the_other_definition() -> None:
+def test_earlier_tasks_must_be_in_the_other_definition() -> None:
     run = faulted(STEPS, 1, 10, 20, DOWN)
     elsewhere = f"do: [{{a: {call()}}}, {{e: {{do: [{{b: {call()}}}]}}}}]"
     for text, pointer in ((elsewhere, "/do/1/e/do/0/b"), (elsewhere, "/do/1/e")):
@@ -410,7 +410,7 @@ TWO_STEPS = f"{{do: [{{s: {{set: '${{ . }}'}}}}, {{x: {call()}}}]}}"
 
 
 @pytest.mark.parametrize("function", [call(), f"{{do: [{{x: {call()}}}]}}"])
-def test_a_function_that_did_nothing_is_called_with_the_arguments_of_the_other_definition(
+def test_an_unstarted_function_gets_the_arguments_of_the_other_definition(
     function: str,
 ) -> None:
     text = f"use: {{functions: {{g: {function}}}}}\ndo: [{{a: {call()}}}, {{y: {{call: g, with: {{n: 1}}}}}}]"
@@ -420,13 +420,13 @@ def test_a_function_that_did_nothing_is_called_with_the_arguments_of_the_other_d
     state = migrate(run.program, new, restart_call(run.program, run.state))
     assert enclosing_call(new, state) is None
     run.program = new
-    (asked,) = again(run, resume_faulted(state, run.now_ms))
-    assert [given(each) for each in (before, asked)] == [{"n": 1}, {"n": 2}]
-    assert asked.idempotency_key != before.idempotency_key, "the answer was a definite one"
-    assert finish(run, [asked], 7) == 7
+    (requested,) = revive(run, resume_faulted(state, run.now_ms))
+    assert [given(each) for each in (before, requested)] == [{"n": 1}, {"n": 2}]
+    assert requested.idempotency_key != before.idempotency_key, "the answer was a definite one"
+    assert finish(run, [requested], 7) == 7
 
 
-def test_a_function_that_got_further_goes_on_with_the_arguments_that_it_had() -> None:
+def test_a_started_function_keeps_its_arguments() -> None:
     text = f"use: {{functions: {{g: {TWO_STEPS}}}}}\ndo: [{{y: {{call: g, with: {{n: 1}}}}}}]"
     run = faulted(text, 0, DOWN)
     new = program(text.replace("n: 1", "n: 2"))
@@ -434,43 +434,43 @@ def test_a_function_that_got_further_goes_on_with_the_arguments_that_it_had() ->
     state = migrate(run.program, new, run.state)
     assert enclosing_call(new, state) == "/do/0/y"
     run.program = new
-    (asked,) = again(run, resume_faulted(state, run.now_ms))
-    assert given(asked) == {"n": 1}
+    (requested,) = revive(run, resume_faulted(state, run.now_ms))
+    assert given(requested) == {"n": 1}
 
 
-def test_an_earlier_task_uses_no_key_again_that_got_a_definite_answer() -> None:
-    """Answers in a branch count for the tasks that come after it."""
+def test_an_earlier_task_reuses_no_key_with_a_definite_result() -> None:
+    """Results in a branch count for the tasks after it."""
     branch = f"{{b: {{do: [{{x: {call()}}}, {{z: {call()}}}]}}}}"
     run = faulted(f"do: [{{f: {{fork: {{branches: [{branch}]}}}}}}]", 0, 1, DOWN)
     known = {perform.idempotency_key for perform in run.performs}
     resumed = resume_from(run.program, run.state, "/do/0/f", run.now_ms, 0)
-    (asked,) = again(run, resumed.state)
-    assert asked.reference == "/do/0/f/fork/branches/0/b/do/0/x"
-    assert asked.idempotency_key not in known
+    (requested,) = revive(run, resumed.state)
+    assert requested.reference == "/do/0/f/fork/branches/0/b/do/0/x"
+    assert requested.idempotency_key not in known
 
 
-def test_branches_and_extensions_are_carried_over_too() -> None:
+def test_branches_and_extensions_are_carried_over() -> None:
     use = "use: {extensions: [{e: {extend: set, before: [{x: CALL}]}}]}\n".replace("CALL", call())
     text = use + "do: [{f: {fork: {branches: [{a: {set: '1'}}, {b: {set: '2'}}]}}}]"
     run = Run(program(text), input=1, stores=True)
-    first, _ = run.tell()
-    run.tell(Performed(frame=first.frame, error=DOWN))
+    first, _ = run.advance()
+    run.advance(Performed(frame=first.frame, error=DOWN))
     other = text.replace("{e:", "{other: {extend: wait}}, {e:").replace("do: [", "do: [{n: {wait: PT1S}}, ")
     new = program(other)
     state = migrate(run.program, new, run.state)
     run.program = new
-    asked = again(run, resume_faulted(state, run.now_ms))
-    assert sorted(each.reference for each in asked) == [
+    requested = revive(run, resume_faulted(state, run.now_ms))
+    assert sorted(each.reference for each in requested) == [
         "/do/1/f/fork/branches/0/a/use/extensions/1/e/before/0/x",
         "/do/1/f/fork/branches/1/b/use/extensions/1/e/before/0/x",
     ]
-    assert finish(run, asked) == [1, 2]
+    assert finish(run, requested) == [1, 2]
     with pytest.raises(Refused, match=r'the branches of "f" \(/do/0/f\) differ'):
         migrate(program(text), program(text.replace("{b:", "{c:")), faulted_fork(text))
 
 
 def faulted_fork(text: str) -> State:
     run = Run(program(text), input=1)
-    first, _ = run.tell()
-    run.tell(Performed(frame=first.frame, error=DOWN))
+    first, _ = run.advance()
+    run.advance(Performed(frame=first.frame, error=DOWN))
     return run.state

@@ -1,4 +1,4 @@
-"""Size costs nothing twice: what a step takes does not grow with the branches, turns and tasks around it.
+"""Costs of steps do not grow with the number of surrounding branches, iterations and tasks.
 
 Counted in lines of the engine that run, not in seconds: a look at every branch would show.
 """
@@ -28,7 +28,7 @@ FACTS = RunFacts(uid="1", started_at_ms=NOW_MS, input=None)
 
 
 def lines(work: Callable[[], Any]) -> int:
-    """How many lines of the engine run."""
+    """Return the number of executed lines of the engine."""
     count = 0
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
@@ -51,8 +51,8 @@ def program(*tasks: Any) -> Program:
     return load({"document": HEADER, "do": [{f"t{index}": task} for index, task in enumerate(tasks)]})
 
 
-def walked(made: Program, state: State, *happened: EngineEvent, now_ms: int = NOW_MS) -> State:
-    """The state once nothing is left to do."""
+def completed(made: Program, state: State, *happened: EngineEvent, now_ms: int = NOW_MS) -> State:
+    """Return the state when nothing is left to do."""
     while True:
         result = advance(made, state, happened, now_ms, FACTS)
         state, happened = result.state, ()
@@ -67,9 +67,9 @@ def fork(count: int, task: Any) -> Program:
 CALL = {"call": "f:1.0.0@default", "with": {"n": 1}}
 
 
-def of_an_answer(count: int) -> int:
+def cost_of_a_result(count: int) -> int:
     made = fork(count, {"do": [{"x": CALL}, {"y": CALL}]})
-    state = walked(made, State())
+    state = completed(made, State())
     effects = [frame.id for frame in state.frames.values() if frame.phase == "effect"]
     assert len(effects) == count
 
@@ -84,37 +84,37 @@ def of_an_answer(count: int) -> int:
     return lines(work)
 
 
-def of_the_end_of_a_branch(count: int) -> int:
+def cost_of_the_end_of_a_branch(count: int) -> int:
     made = fork(count, CALL)
-    state = walked(made, State())
+    state = completed(made, State())
     effects = [frame.id for frame in state.frames.values() if frame.phase == "effect"]
     return lines(lambda: advance(made, state, (Performed(frame=effects[1], output=1),), NOW_MS, FACTS))
 
 
-def of_a_wait_that_is_over(count: int) -> int:
+def cost_of_a_due_wait(count: int) -> int:
     waits = [{f"b{index}": {"wait": {"seconds": index + 1}}} for index in range(count)]
     made = program({"fork": {"branches": waits}})
-    state = walked(made, State())
+    state = completed(made, State())
 
     def work() -> None:
-        after = walked(made, state, now_ms=NOW_MS + 1_000)
+        after = completed(made, state, now_ms=NOW_MS + 1_000)
         assert after.due_ms == NOW_MS + 2_000
         assert after.waiting_for is not None
 
     return lines(work)
 
 
-def of_a_competitor_that_fails(count: int) -> int:
+def cost_of_a_failing_competitor(count: int) -> int:
     branches = [{f"b{index}": CALL} for index in range(count)]
     made = program({"fork": {"branches": branches, "compete": True}})
-    state = walked(made, State())
+    state = completed(made, State())
     effects = [frame.id for frame in state.frames.values() if frame.phase == "effect"]
     lost = Performed(frame=effects[1], error=WorkflowError("communication"))
     return lines(lambda: advance(made, state, (lost,), NOW_MS, FACTS))
 
 
-def of_a_slice(count: int) -> int:
-    """200 steps of branches that all have much to do."""
+def cost_of_a_slice(count: int) -> int:
+    """Return the cost of 200 steps of branches that all have much to do."""
     made = fork(count, {"for": {"in": "[range(1000)]"}, "do": [{"x": {"set": "$item"}}]})
     state = State()
     for _ in range(2 + count // 20):  # all of them are in their loops
@@ -123,31 +123,31 @@ def of_a_slice(count: int) -> int:
 
 
 @pytest.mark.parametrize(
-    "cost", [of_an_answer, of_the_end_of_a_branch, of_a_wait_that_is_over, of_a_competitor_that_fails]
+    "cost", [cost_of_a_result, cost_of_the_end_of_a_branch, cost_of_a_due_wait, cost_of_a_failing_competitor]
 )
-def test_what_happens_to_one_branch_costs_the_same_beside_a_thousand(cost: Callable[[int], int]) -> None:
+def test_an_event_of_one_branch_costs_the_same_beside_a_thousand(cost: Callable[[int], int]) -> None:
     assert cost(1_000) <= cost(20) + 10
 
 
-def test_a_look_at_every_branch_would_show() -> None:
-    state = walked(fork(1_000, CALL), State())
+def test_the_measurement_detects_a_scan_of_all_branches() -> None:
+    state = completed(fork(1_000, CALL), State())
     assert lines(lambda: stored(state).in_flight) > 3_000
 
 
-def test_a_slice_costs_the_same_whatever_the_number_of_branches() -> None:
-    assert of_a_slice(500) < 1.3 * of_a_slice(50)
+def test_a_slice_costs_the_same_for_any_number_of_branches() -> None:
+    assert cost_of_a_slice(500) < 1.3 * cost_of_a_slice(50)
 
 
-def test_a_fork_of_a_thousand_branches_is_joined_in_steps_that_do_not_grow() -> None:
+def test_a_fork_of_a_thousand_branches_joins_in_constant_steps() -> None:
     def whole(count: int) -> int:
         made = fork(count, CALL)
-        state = walked(made, State())
+        state = completed(made, State())
         effects = [frame.id for frame in state.frames.values() if frame.phase == "effect"]
 
         def work() -> None:
             nonlocal state
             for key in effects:
-                state = walked(made, state, Performed(frame=key, output=key))
+                state = completed(made, state, Performed(frame=key, output=key))
             assert state.output == effects
 
         return lines(work)
@@ -155,7 +155,7 @@ def test_a_fork_of_a_thousand_branches_is_joined_in_steps_that_do_not_grow() -> 
     assert whole(1_000) < 11 * whole(100)
 
 
-def test_branches_take_turns_over_slices_and_none_is_left_behind() -> None:
+def test_branches_share_slices_fairly() -> None:
     made = fork(300, {"for": {"in": "[range(10)]"}, "do": [{"x": {"set": "$item"}}]})
     state = State()
     for _ in range(12):
@@ -165,10 +165,10 @@ def test_branches_take_turns_over_slices_and_none_is_left_behind() -> None:
     assert max(turns) - min(turns) <= 1
 
 
-def test_each_of_ten_thousand_tasks_costs_what_each_of_a_hundred_does() -> None:
+def test_a_task_costs_the_same_among_ten_thousand_as_among_a_hundred() -> None:
     def each(count: int) -> float:
         made = program(*[{"set": {"n": "${ .n }"}}] * count)
-        return lines(lambda: walked(made, State())) / count
+        return lines(lambda: completed(made, State())) / count
 
     assert each(10_000) < 1.05 * each(100)
 
@@ -177,7 +177,7 @@ def test_each_of_ten_thousand_tasks_costs_what_each_of_a_hundred_does() -> None:
 
 
 def deltas(made: Program, state: State, commits: int, *, every: int = 1) -> list[Delta]:
-    """What the first commits write, of a run whose effects are all answered at once."""
+    """Return the first commits of a run whose effects are all answered at once."""
     codec = Codec()
     found: list[Delta] = []
     happened: tuple[EngineEvent, ...] = ()
@@ -200,7 +200,7 @@ def size(delta: Delta) -> int:
 @pytest.mark.parametrize(
     "task", [CALL, {"do": [{"a": {"set": {"x": "$item"}}}, {"b": CALL}]}, {"try": [{"c": CALL}], "catch": {}}]
 )
-def test_what_a_commit_writes_does_not_grow_over_a_loop_of_100_000_items(task: Any) -> None:
+def test_commits_do_not_grow_over_a_loop_of_100_000_items(task: Any) -> None:
     made = program({"for": {"in": "[range(100000)]"}, "do": [{"x": task}]})
     found = deltas(made, State(), 400)
     assert len(found) == 400
@@ -211,7 +211,7 @@ def test_what_a_commit_writes_does_not_grow_over_a_loop_of_100_000_items(task: A
     assert all(len(each.frames) <= 8 for each in found)
 
 
-def test_slices_of_a_pure_loop_write_a_frame_or_two_however_long_it_goes_on() -> None:
+def test_slices_of_a_long_pure_loop_write_at_most_two_frames() -> None:
     made = program({"for": {"in": "[range(100000)]"}, "do": [{"x": {"set": {"n": "${ .n + 1 }"}}}]})
     found = deltas(made, State(), 300)
     assert max(size(each) for each in found[1:]) < 500
@@ -220,7 +220,7 @@ def test_slices_of_a_pure_loop_write_a_frame_or_two_however_long_it_goes_on() ->
 
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Bytes that the codec encoded, each time."""
+    """Return the number of bytes that the codec encoded in each call."""
     sizes: list[int] = []
     real = frames.encode
 
@@ -258,7 +258,7 @@ def test_a_value_of_10_mb_is_encoded_once_on_its_way_through_20_tasks(encoded: l
     assert written < megabytes + 21 * 2_000
 
 
-def test_a_big_value_that_was_loaded_is_not_written_again(encoded: list[int]) -> None:
+def test_a_loaded_big_value_is_not_written_again(encoded: list[int]) -> None:
     value = ["x" * 1_000] * 1_000
     made = program({"set": "$workflow.input"}, CALL, {"set": "."}, CALL)
     facts = RunFacts(uid="1", started_at_ms=NOW_MS, input=value)
@@ -276,9 +276,9 @@ def test_a_big_value_that_was_loaded_is_not_written_again(encoded: list[int]) ->
     assert max(encoded) < 2_000
 
 
-def test_a_state_says_of_itself_what_a_look_at_all_frames_says() -> None:
+def test_the_summary_of_a_state_agrees_with_a_scan_of_all_frames() -> None:
     made = fork(40, {"do": [{"w": {"wait": {"seconds": 3}}}, {"x": CALL}]})
-    state = walked(made, State())
+    state = completed(made, State())
     fresh = stored(state)
     assert (state.due_ms, state.in_flight) == (fresh.due_ms, fresh.in_flight)
     assert state.waiting_for == fresh.waiting_for

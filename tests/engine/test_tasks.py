@@ -1,4 +1,4 @@
-"""Each task does what the standard, and where it is silent our reading of it, says."""
+"""Each task behaves as the standard says, or as documented if the standard is silent."""
 
 from __future__ import annotations
 
@@ -222,9 +222,9 @@ def test_a_workflow_completes_with(text: str, data: Any, expected: Any) -> None:
         ("P1M", 30 * 86_400_000),  # from the 14th of November to the 14th of December
     ],
 )
-def test_a_wait_is_over_at_its_due_time_and_not_before(duration: str, length_ms: int) -> None:
+def test_a_wait_ends_at_its_due_time_and_not_before(duration: str, length_ms: int) -> None:
     run = Run(program(f"do: [{{w: {{wait: {duration}}}}}]"), input={"iso": "PT1H", "n": 7})
-    run.tell()
+    run.advance()
     assert run.state.due_ms == NOW_MS + length_ms
     waiting = run.state.waiting_for
     assert waiting is not None
@@ -232,22 +232,22 @@ def test_a_wait_is_over_at_its_due_time_and_not_before(duration: str, length_ms:
     statuses = []
     for passes_ms in (0, length_ms - 1, 1):
         run.now_ms += passes_ms
-        run.tell()
+        run.advance()
         statuses.append(run.state.status)
     assert statuses == ["waiting", "waiting", "completed"]
 
 
-def test_a_wait_of_nothing_does_not_wait() -> None:
+def test_a_wait_of_zero_does_not_wait() -> None:
     run = Run(program("do: [{w: {wait: {seconds: 0}}}]"))
-    run.tell()
+    run.advance()
     assert run.state.status == "completed"
 
 
-def test_notes_tell_the_story_of_a_run() -> None:
+def test_the_journal_notes_each_step_of_a_run() -> None:
     run = Run(
         program("do: [{a: {if: 'false', set: '1'}}, {s: {switch: [{c: {then: end}}]}}, {z: {set: '1'}}]")
     )
-    run.tell()
+    run.advance()
     assert [(note.kind, note.reference, dict(note.detail)) for note in run.notes] == [
         ("workflow.started", "", {}),
         ("task.skipped", "/do/0/a", {}),

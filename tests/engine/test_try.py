@@ -1,4 +1,4 @@
-"""`try` catches what it says, tries again as it says, and hands on what it does not handle."""
+"""`try` catches, retries, and propagates the errors that it does not handle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.engine.engine_runs import NOW_MS, Run, error, output, program, stored
 RAISE = "{raise: {error: {type: 'https://x/e', status: 418, title: Tea, detail: D}}}"
 
 
-def tried(catch: str, failing: str = RAISE, after: str = "") -> str:
+def run_try(catch: str, failing: str = RAISE, after: str = "") -> str:
     return (
         f"do: [{{t: {{try: [{{s: {{set: '{{n: (.n + 1)}}'}}}}, {{f: {failing}}}], catch: {catch}}}}}{after}]"
     )
@@ -44,7 +44,7 @@ def tried(catch: str, failing: str = RAISE, after: str = "") -> str:
     ],
 )
 def test_a_caught_error_is_handled(catch: str, expected: Any) -> None:
-    assert output(tried(catch), {"n": 0}) == expected
+    assert output(run_try(catch), {"n": 0}) == expected
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_a_caught_error_is_handled(catch: str, expected: Any) -> None:
         "{retry: {exceptWhen: .status == 418}}",
     ],
 )
-def test_an_error_that_is_not_handled_goes_up(catch: str) -> None:
-    fault = error(tried(catch), {"n": 0})
+def test_an_unhandled_error_propagates(catch: str) -> None:
+    fault = error(run_try(catch), {"n": 0})
     assert (fault["type"], fault["instance"]) == ("https://x/e", "/do/0/t/try/1/f")
 
 
@@ -74,60 +74,60 @@ def test_an_error_that_is_not_handled_goes_up(catch: str) -> None:
         ERROR_TYPES,
     ],
 )
-def test_the_standard_s_errors_match_in_every_family_of_names(family: str) -> None:
+def test_standard_errors_match_in_every_family_of_names(family: str) -> None:
     catch = f"{{errors: {{with: {{type: '{family}expression'}}}}}}"
-    assert output(tried(catch, "{set: .n.x}"), {"n": 0}) == {"n": 0}
+    assert output(run_try(catch, "{set: .n.x}"), {"n": 0}) == {"n": 0}
 
 
 @pytest.mark.parametrize(("name", "family"), ERROR_FAMILIES.items())
-def test_errors_are_named_in_the_family_that_the_settings_choose(name: str, family: str) -> None:
+def test_errors_are_named_in_the_configured_family(name: str, family: str) -> None:
     environment = Environment(error_types=name)
     run = Run(program("do: [{f: {set: .n.x}}]"), input={"n": 0}, environment=environment)
-    run.tell()
+    run.advance()
     assert run.state.error is not None
     assert run.state.error["type"] == family + "expression"
     catch = f"{{errors: {{with: {{type: '{ERROR_TYPES}expression'}}}}, as: e, do: [{{h: {{set: $e.type}}}}]}}"
-    text = tried(catch, "{set: .n.x}")
+    text = run_try(catch, "{set: .n.x}")
     run = Run(program(text), input={"n": 0}, environment=environment)
-    run.tell()
+    run.advance()
     assert run.state.output == family + "expression"
 
 
-def test_types_of_the_author_are_in_no_family() -> None:
+def test_types_of_the_author_belong_to_no_family() -> None:
     text = "do: [{f: {raise: {error: {type: 'https://x/e', status: 500}}}}]"
     run = Run(program(text), environment=Environment(error_types="serverless-workflow"))
-    run.tell()
+    run.advance()
     assert run.state.error is not None
     assert run.state.error["type"] == "https://x/e"
 
 
-def test_catch_then_leads_on_after_the_handler_and_only_then() -> None:
+def test_catch_then_applies_only_after_the_handler() -> None:
     after = ", {a: {set: '\"a\"', then: end}}, {b: {set: '. + {b: true}'}}"
-    assert output(tried("{then: b}", after=after), {"n": 0}) == {"n": 0, "b": True}
-    assert output(tried("{do: [{h: {set: '{h: 1}'}}], then: b}", after=after), {"n": 0}) == {
+    assert output(run_try("{then: b}", after=after), {"n": 0}) == {"n": 0, "b": True}
+    assert output(run_try("{do: [{h: {set: '{h: 1}'}}], then: b}", after=after), {"n": 0}) == {
         "h": 1,
         "b": True,
     }
-    assert output(tried("{then: b}", "{set: .}", after=after), {"n": 0}) == "a"
+    assert output(run_try("{then: b}", "{set: .}", after=after), {"n": 0}) == "a"
 
 
-def test_an_error_of_the_handler_goes_up_and_not_round() -> None:
-    fault = error(tried("{do: [{h: {raise: {error: {type: 'https://x/h', status: 500}}}}]}"), {"n": 0})
+def test_an_error_of_the_handler_propagates_and_is_not_retried() -> None:
+    fault = error(run_try("{do: [{h: {raise: {error: {type: 'https://x/h', status: 500}}}}]}"), {"n": 0})
     assert (fault["type"], fault["instance"]) == ("https://x/h", "/do/0/t/catch/do/0/h")
 
 
-def test_an_error_of_the_condition_takes_the_place_of_the_first() -> None:
-    fault = error(tried("{when: .status.x}"), {"n": 0})
+def test_an_error_of_the_condition_replaces_the_first() -> None:
+    fault = error(run_try("{when: .status.x}"), {"n": 0})
     assert fault["type"] == ERROR_TYPES + "expression"
     assert fault["instance"] == "/do/0/t"
 
 
-def test_the_output_of_a_try_is_transformed_like_any_other() -> None:
+def test_the_output_of_a_try_is_transformed() -> None:
     text = f"do: [{{t: {{try: [{{f: {RAISE}}}], catch: {{}}, output: {{as: '{{o: .}}'}}}}}}]"
     assert output(text, 1) == {"o": 1}
 
 
-def test_an_error_passes_through_loops_up_to_the_try_around_them() -> None:
+def test_an_error_propagates_through_loops_to_the_enclosing_try() -> None:
     text = (
         "do: [{t: {try: [{l: {for: {in: '[1,2,3]'}, do: [{d: {do: [{f: {if: $item == 2, "
         f"{RAISE[1:-1]}}}}}]}}}}]}}}}], catch: {{do: [{{h: {{set: $error.instance}}}}]}}}}}}]"
@@ -136,10 +136,10 @@ def test_an_error_passes_through_loops_up_to_the_try_around_them() -> None:
 
 
 def delays(retry: str, failures: int, uid: str = "42") -> list[int]:
-    """The delays before each retry of a call that fails so often."""
+    """Return the delays before each retry of a call that fails so often."""
     run = Run(program(f"do: [{{t: {{try: [{{f: {RAISE}}}], catch: {{retry: {retry}}}}}}}]"))
     found = []
-    run.tell()
+    run.advance()
     for _ in range(failures):
         waiting = run.state.waiting_for
         assert waiting is not None
@@ -149,7 +149,7 @@ def delays(retry: str, failures: int, uid: str = "42") -> list[int]:
         found.append(waiting.until_ms - run.now_ms)
         run.state = stored(run.state)
         run.now_ms = waiting.until_ms
-        run.tell()
+        run.advance()
     return found
 
 
@@ -162,11 +162,11 @@ def delays(retry: str, failures: int, uid: str = "42") -> list[int]:
         ("{delay: {seconds: 2}, backoff: {exponential: {}}}", [2000, 4000, 8000, 16000]),
     ],
 )
-def test_delays_grow_by_their_backoff(retry: str, expected: list[int]) -> None:
+def test_delays_follow_the_backoff(retry: str, expected: list[int]) -> None:
     assert delays(retry, 4) == expected
 
 
-def test_jitter_stays_in_its_range_and_is_the_same_each_time() -> None:
+def test_jitter_stays_in_its_range_and_is_deterministic() -> None:
     retry = "{delay: {seconds: 1}, jitter: {from: {milliseconds: 100}, to: {milliseconds: 200}}}"
     first = delays(retry, 5)
     assert first == delays(retry, 5)
@@ -174,12 +174,12 @@ def test_jitter_stays_in_its_range_and_is_the_same_each_time() -> None:
     assert len(set(first)) > 1
 
 
-def test_no_retry_begins_after_the_limit_s_duration() -> None:
-    text = tried("{retry: {delay: {seconds: 2}, limit: {duration: {seconds: 5}}}, do: [{h: {set: now}}]}")
+def test_no_retry_begins_after_the_duration_of_the_limit() -> None:
+    text = run_try("{retry: {delay: {seconds: 2}, limit: {duration: {seconds: 5}}}, do: [{h: {set: now}}]}")
     assert output(text, {"n": 0}) == NOW_MS / 1000 + 4
 
 
-def test_a_retry_begins_with_the_original_input_and_a_named_policy() -> None:
+def test_a_retry_uses_the_original_input_and_a_named_policy() -> None:
     text = (
         "use: {retries: {often: {delay: {seconds: 1}, limit: {attempt: {count: 5}}}}}\n"
         "do: [{t: {try: [{s: {set: '{n: (.n + 1)}'}}, {c: {call: 'f:1.0.0@default', with: {n: '${ .n }'}}}],"
@@ -200,8 +200,8 @@ def test_a_retry_begins_with_the_original_input_and_a_named_policy() -> None:
     assert [dict(note.detail)["attempt"] for note in run.notes if note.kind == "task.retried"] == [1, 2, 3]
 
 
-def test_a_policy_that_is_not_there_is_a_configuration_error() -> None:
-    fault = error(tried("{retry: lost}"), {"n": 0})
+def test_an_unknown_policy_is_a_configuration_error() -> None:
+    fault = error(run_try("{retry: lost}"), {"n": 0})
     assert fault["type"] == ERROR_TYPES + "configuration"
     assert 'retry policy "lost" is not defined in use.retries' in fault["detail"]
 
@@ -214,20 +214,20 @@ TWO = (
 
 
 @pytest.mark.parametrize("definite", [True, False])
-def test_keys_of_a_retry_are_new_after_a_definite_answer_and_the_same_otherwise(definite: bool) -> None:  # noqa: FBT001 - a parameter of the table, passed by name
+def test_a_retry_has_a_new_key_only_after_a_definite_result(definite: bool) -> None:  # noqa: FBT001 - a parameter of the table, passed by name
     run = Run(program(TWO), stores=True)
     keys: list[str] = []
 
-    def tell(*happened: Any) -> Perform:
-        (perform,) = run.tell(*happened)
+    def advance(*happened: Any) -> Perform:
+        (perform,) = run.advance(*happened)
         keys.append(perform.idempotency_key)
         return perform
 
-    a = tell()
-    b = tell(Performed(frame=a.frame, output=1))
-    a = tell(Performed(frame=b.frame, error=WorkflowError("communication"), definite=definite))
-    b = tell(Performed(frame=a.frame, output=1))
-    tell(Performed(frame=b.frame, output=1))
+    a = advance()
+    b = advance(Performed(frame=a.frame, output=1))
+    a = advance(Performed(frame=b.frame, error=WorkflowError("communication"), definite=definite))
+    b = advance(Performed(frame=a.frame, output=1))
+    advance(Performed(frame=b.frame, output=1))
     again = "1" if definite else "0"
     assert keys == [
         "42/do/0/t/try/0/a/0/0",
@@ -238,21 +238,21 @@ def test_keys_of_a_retry_are_new_after_a_definite_answer_and_the_same_otherwise(
     ]
 
 
-def test_a_timeout_is_no_definite_answer_so_the_retry_sends_the_same_key() -> None:
-    """Whether the receiver has done its work is unknown: it must be able to recognise the call."""
+def test_a_retry_after_a_timeout_sends_the_same_key() -> None:
+    """The receiver may have done its work: it must be able to recognise the call."""
     timed = f"{{timeout: {{after: {{seconds: 5}}}}, {CALL[1:-1] % 'a'}}}"
     run = Run(
         program(
             f"do: [{{t: {{try: [{{a: {timed}}}], catch: {{retry: {{limit: {{attempt: {{count: 1}}}}}}}}}}}}]"
         )
     )
-    (first,) = run.tell()
+    (first,) = run.advance()
     run.now_ms += 5_000
-    (second,) = run.tell()
+    (second,) = run.advance()
     assert second.idempotency_key == first.idempotency_key
 
 
-def test_a_key_names_the_attempts_of_the_outermost_try_first() -> None:
+def test_a_key_lists_the_attempts_of_the_outermost_try_first() -> None:
     catch = "{errors: {with: {status: 503}}, retry: {}}"
     inner = f"{{try: [{{a: {CALL % 'a'}}}, {{b: {RAISE}}}], catch: {catch}}}"
     run = Run(
@@ -260,24 +260,24 @@ def test_a_key_names_the_attempts_of_the_outermost_try_first() -> None:
             f"do: [{{t: {{try: [{{u: {inner}}}], catch: {{retry: {{limit: {{attempt: {{count: 1}}}}}}}}}}}}]"
         )
     )
-    (first,) = run.tell()
-    (second,) = run.tell(Performed(frame=first.frame, output=1))
+    (first,) = run.advance()
+    (second,) = run.advance(Performed(frame=first.frame, output=1))
     assert first.idempotency_key == "42/do/0/t/try/0/u/try/0/a/0/0/0"
     assert second.idempotency_key == "42/do/0/t/try/0/u/try/0/a/1/0/0"
 
 
-def test_keys_go_on_from_the_attempt_that_came_furthest() -> None:
-    """Attempts that end early do not take back the numbers that a longer one has used."""
+def test_keys_continue_from_the_longest_attempt() -> None:
+    """Attempts that end early do not reuse the numbers of a longer one."""
     call = CALL % "x"
     text = (
-        f"do: [{{t: {{try: [{{e: {{if: $context.tried, {RAISE[1:-1]}}}}}, {{a: {call}}},"
-        f" {{b: {{export: {{as: '{{tried: true}}'}}, set: .}}}}, {{c: {call}}}],"
+        f"do: [{{t: {{try: [{{e: {{if: $context.run_try, {RAISE[1:-1]}}}}}, {{a: {call}}},"
+        f" {{b: {{export: {{as: '{{run_try: true}}'}}, set: .}}}}, {{c: {call}}}],"
         f" catch: {{retry: {{limit: {{attempt: {{count: 2}}}}}}, then: continue}}}}}}, {{z: {call}}}]"
     )
     run = Run(program(text), stores=True)
-    (a,) = run.tell()
-    (c,) = run.tell(Performed(frame=a.frame, output=1))
-    (z,) = run.tell(Performed(frame=c.frame, error=WorkflowError("communication"), definite=False))
+    (a,) = run.advance()
+    (c,) = run.advance(Performed(frame=a.frame, output=1))
+    (z,) = run.advance(Performed(frame=c.frame, error=WorkflowError("communication"), definite=False))
     assert [a.idempotency_key, c.idempotency_key, z.idempotency_key] == [
         "42/do/0/t/try/1/a/0/0",
         "42/do/0/t/try/3/c/0/1",
@@ -285,7 +285,7 @@ def test_keys_go_on_from_the_attempt_that_came_furthest() -> None:
     ]
 
 
-def test_no_key_is_used_twice_after_jumps_and_definite_answers() -> None:
+def test_no_key_is_reused_after_jumps_and_definite_results() -> None:
     call = "{call: http, with: {method: post, endpoint: 'https://h', body: '${ . }'}}"
     text = (
         f"do: [{{t: {{try: [{{a: {call}}}, {{b: {call}}}, {{c: {call}}}],"
@@ -323,45 +323,45 @@ TIMEOUT = "{timeout: {after: {seconds: 5}}, %s}"
         "fork: {branches: [{a: {wait: PT1S}}, {b: {wait: PT1H}}]}",
     ],
 )
-def test_a_task_that_takes_too_long_is_interrupted_and_can_be_caught(task: str) -> None:
+def test_a_task_that_times_out_is_interrupted_and_can_be_caught(task: str) -> None:
     handler = "{h: {set: '[$error.status, $error.instance, now]'}}"
     text = f"do: [{{t: {{try: [{{s: {TIMEOUT % task}}}], catch: {{do: [{handler}]}}}}}}]"
     run = Run(program(text), stores=True)
-    run.tell()
+    run.advance()
     while run.state.status != "completed":
         assert run.state.due_ms is not None
         run.now_ms = run.state.due_ms
-        run.tell()
+        run.advance()
     assert run.state.output == [408, "/do/0/t/try/0/s", NOW_MS / 1000 + 5]
 
 
 def test_the_deadline_goes_with_the_effect() -> None:
     text = f"do: [{{s: {TIMEOUT % CALL[1:-1] % 'x'}}}]\ntimeout: {{after: {{seconds: 3}}}}"
-    (perform,) = Run(program(text)).tell()
+    (perform,) = Run(program(text)).advance()
     assert perform.deadline_ms == NOW_MS + 3_000
 
 
-def test_moments_that_passed_together_happen_in_their_order() -> None:
-    """A worker that was away finds a wait and a deadline over: the earlier of them counts."""
+def test_timers_that_are_due_together_fire_in_order() -> None:
+    """After an absence of the worker a wait and a deadline are due: the earlier one counts."""
     for wait, status in ((3, "completed"), (7, "faulted")):
         run = Run(program(f"do: [{{s: {TIMEOUT % f'wait: PT{wait}S'}}}]"))
-        run.tell()
+        run.advance()
         run.now_ms += 60_000
-        run.tell(Resumed())
+        run.advance(Resumed())
         assert run.state.status == status
 
 
-def test_a_workflow_that_takes_too_long_faults_and_nothing_catches_it() -> None:
+def test_the_timeout_of_a_workflow_cannot_be_caught() -> None:
     for timeout in ("{after: {seconds: 5}}", "short"):
         text = (
             f"use: {{timeouts: {{short: {{after: {{seconds: 5}}}}}}}}\ntimeout: {timeout}\n"
             "do: [{t: {try: [{w: {wait: PT1H}}], catch: {}}}]"
         )
         run = Run(program(text))
-        run.tell()
+        run.advance()
         assert run.state.due_ms == NOW_MS + 5_000
         run.now_ms += 5_000
-        run.tell()
+        run.advance()
         assert run.state.error == {
             "type": ERROR_TYPES + "timeout",
             "status": 408,
@@ -371,7 +371,7 @@ def test_a_workflow_that_takes_too_long_faults_and_nothing_catches_it() -> None:
         }
 
 
-def test_an_attempt_that_takes_too_long_is_tried_again() -> None:
+def test_an_attempt_that_times_out_is_retried() -> None:
     text = (
         "do: [{t: {try: [{w: {wait: PT1H}}], catch: {retry: {limit: {attempt: {count: 2,"
         " duration: {seconds: 5}}}},"
@@ -382,7 +382,7 @@ def test_an_attempt_that_takes_too_long_is_tried_again() -> None:
     assert detail == 'task "t": its attempt took longer than the limit of 5s'
 
 
-def test_a_timeout_that_is_not_there_is_a_configuration_error() -> None:
+def test_an_unknown_timeout_is_a_configuration_error() -> None:
     fault = error("do: [{w: {wait: PT1S, timeout: lost}}]")
     assert fault["type"] == ERROR_TYPES + "configuration"
     assert fault["detail"] == 'task "w": timeout "lost" is not defined in use.timeouts'

@@ -45,7 +45,7 @@ def test_no_secret_of_the_caller_is_in_reach_whatever_the_checks_took_its_text_f
     function: dict[str, Any], mode: str
 ) -> None:
     run = Run(calling(function, evaluate={"mode": mode}), environment=SECRETS)
-    run.tell()
+    run.advance()
     assert not run.performs
     assert run.state.error is not None
     assert run.state.error["type"].endswith("/authorization")
@@ -70,7 +70,7 @@ def test_a_host_that_only_a_fetched_function_names_is_trusted_as_a_redirection_i
         "with": {"method": "get", "endpoint": {"uri": endpoint, "authentication": {"oauth2": oauth}}},
     }
     run = Run(calling(function, home))
-    (perform,) = run.tell()
+    (perform,) = run.advance()
     assert isinstance(perform.effect, CallHttp)
     assert perform.effect.authentication is not None
     assert (perform.effect.foreign, perform.effect.authentication.foreign) == (foreign, foreign)

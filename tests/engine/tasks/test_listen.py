@@ -1,4 +1,4 @@
-"""A listener hears what a naive reader of the standard hears, and stopping anywhere changes nothing."""
+"""`listen` against a naive reader of the standard, also when stopped between any two steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from iogate.engine.advance import advance
 from iogate.engine.commands import Arrived
 from tests.engine.engine_runs import NOW_MS
-from tests.engine.listeners import Told, event, listening
+from tests.engine.listeners import Listener, event, listening
 from tests.examples import examples
 
 # a naive reader of the standard: strategies over lists of events, without frames or numbers
@@ -123,10 +123,10 @@ class Naive:
 
 @settings(max_examples=examples(400))
 @given(STRATEGIES, EVENTS)
-def test_a_listener_hears_what_a_naive_reader_of_the_standard_hears(
+def test_a_listener_consumes_the_events_of_a_naive_reader_of_the_standard(
     to: Mapping[str, Any], events: list[dict[str, Any]]
 ) -> None:
-    run = Told(listening(to)).hear(*events)
+    run = Listener(listening(to)).receive(*events)
     expected = Naive(to).run(events)
     if expected is None:
         assert run.state.status == "waiting"
@@ -151,11 +151,11 @@ EACH: list[dict[str, Any]] = [
 
 @settings(max_examples=examples(300), suppress_health_check=list(HealthCheck))
 @given(STRATEGIES, st.sampled_from(EACH), EVENTS, st.data())
-def test_stopping_anywhere_and_messages_that_come_twice_change_nothing(
+def test_restarts_and_duplicate_messages_change_nothing(
     to: Mapping[str, Any], each: dict[str, Any], events: list[dict[str, Any]], data: st.DataObject
 ) -> None:
-    plain = Told(listening(to, **each)).hear(*events)
-    run = Told(listening(to, **each), budget=data.draw(st.integers(1, 4)), stores=True)
+    plain = Listener(listening(to, **each)).receive(*events)
+    run = Listener(listening(to, **each), budget=data.draw(st.integers(1, 4)), stores=True)
     inbox: list[Arrived] = []
     for number, one in enumerate(events, 1):
         # without the matcher's judgement: every event reaches the frame that listened first
@@ -165,7 +165,7 @@ def test_stopping_anywhere_and_messages_that_come_twice_change_nothing(
     while at < len(inbox):
         upto = data.draw(st.integers(at + 1, len(inbox)))
         again = data.draw(st.integers(0, at))
-        run.tell(*inbox[again:upto])  # those up to `at` were told before
+        run.advance(*inbox[again:upto])  # those up to `at` were told before
         at = upto
     assert (run.state.status, run.state.output, run.state.error) == (
         plain.state.status,
@@ -177,15 +177,15 @@ def test_stopping_anywhere_and_messages_that_come_twice_change_nothing(
 
 @settings(max_examples=50)
 @given(STRATEGIES, EVENTS)
-def test_what_is_pure_says_the_same_twice(to: Mapping[str, Any], events: list[dict[str, Any]]) -> None:
-    run = Told(listening(to, **EACH[3]))
+def test_pure_functions_are_deterministic(to: Mapping[str, Any], events: list[dict[str, Any]]) -> None:
+    run = Listener(listening(to, **EACH[3]))
     for each in events:
         messages = run.messages(each)
         first, second = (
             advance(run.program, run.state, messages, NOW_MS, run.facts, budget=200) for _ in range(2)
         )
         assert first == second
-        run.tell(*messages)
+        run.advance(*messages)
 
 
 # the subscription

@@ -1,4 +1,4 @@
-"""What `run: container` asks for: every argument evaluated, a name that a restart finds again."""
+"""`run: container`: evaluated arguments, and a name that a restart finds again."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def run(text: str, data: Any = None) -> Run:
     return Run(program(f"do: [{{box: {{run: {text}}}}}]"), input=data)
 
 
-def asked(text: str, data: Any = None) -> RunContainer:
-    (perform,) = run(text, data).tell()
+def requested(text: str, data: Any = None) -> RunContainer:
+    (perform,) = run(text, data).advance()
     assert isinstance(perform.effect, RunContainer)
     return perform.effect
 
 
 def test_every_argument_is_evaluated() -> None:
-    found = asked(
+    found = requested(
         """{container: {
             image: 'alpine:${ .tag }', command: 'echo ${ .n }', name: 'box-${ .n }',
             ports: {'8080': '${ .n }'}, volumes: {./data: /data}, environment: {N: '${ .n }', T: true},
@@ -38,8 +38,8 @@ def test_every_argument_is_evaluated() -> None:
     assert (found.pull, found.cleanup, found.keep_s, found.returns) == ("never", "eventually", 300.0, "all")
 
 
-def test_what_is_not_said_is_as_the_standard_has_it() -> None:
-    found = asked("{container: {image: alpine}}")
+def test_defaults_are_those_of_the_standard() -> None:
+    found = requested("{container: {image: alpine}}")
     assert (found.command, found.stdin, found.arguments) == (None, None, ())
     assert (found.pull, found.cleanup, found.keep_s, found.returns) == (
         "ifNotPresent",
@@ -49,34 +49,34 @@ def test_what_is_not_said_is_as_the_standard_has_it() -> None:
     )
 
 
-def test_its_name_is_the_recommended_one_and_follows_from_the_key() -> None:
-    first = asked("{container: {image: alpine}}")
+def test_the_container_name_follows_from_the_key() -> None:
+    first = requested("{container: {image: alpine}}")
     assert re.fullmatch(r"sample-[0-9a-f-]{36}\.test-box", first.name)
-    assert first.name == asked("{container: {image: alpine}}").name
+    assert first.name == requested("{container: {image: alpine}}").name
     assert first.key in first.name
 
 
-def test_a_restart_asks_for_the_same_container() -> None:
+def test_a_restart_requests_the_same_container() -> None:
     made = run("{container: {image: alpine}}")
-    (first,) = made.tell()
-    (second,) = made.tell(Resumed())
+    (first,) = made.advance()
+    (second,) = made.advance(Resumed())
     assert first.effect == second.effect
 
 
-def test_each_turn_of_a_loop_has_a_container_of_its_own() -> None:
+def test_each_iteration_of_a_loop_has_its_own_container() -> None:
     made = Run(
         program("do: [{l: {for: {in: '${ [1, 2] }'}, do: [{box: {run: {container: {image: alpine}}}}]}}]")
     )
-    (first,) = made.tell()
-    (second,) = made.tell(Performed(frame=first.frame, output=""))
+    (first,) = made.advance()
+    (second,) = made.advance(Performed(frame=first.frame, output=""))
     assert isinstance(first.effect, RunContainer)
     assert isinstance(second.effect, RunContainer)
     assert first.effect.name != second.effect.name
 
 
-def test_one_that_is_not_awaited_gives_the_input_at_once() -> None:
+def test_a_container_that_is_not_awaited_outputs_its_input_at_once() -> None:
     made = run("{container: {image: alpine}, await: false}", {"n": 1})
-    (perform,) = made.tell()
+    (perform,) = made.advance()
     assert not perform.await_result
     assert made.state.output == {"n": 1}
 
@@ -91,9 +91,9 @@ def test_one_that_is_not_awaited_gives_the_input_at_once() -> None:
         ("{container: {image: a, arguments: ['${ {} }']}}", "argument 1 must be text"),
     ],
 )
-def test_what_does_not_fit_is_an_expression_error(text: str, why: str) -> None:
+def test_an_invalid_argument_is_an_expression_error(text: str, why: str) -> None:
     made = run(text, {})
-    made.tell()
+    made.advance()
     found = made.state.error
     assert found is not None
     assert found["type"].endswith("/expression")

@@ -1,4 +1,4 @@
-"""Access tokens: how long they are kept, who waits for them, and what of them is never told."""
+"""Access tokens: cache lifetime, shared requests, and redaction."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Time:
 
 @dataclass
 class Issuer:
-    """A token endpoint that gives `t1`, `t2`, … in turn."""
+    """A token endpoint that issues `t1`, `t2`, … in turn."""
 
     site: Site
-    answer: dict[str, Any] = field(default_factory=dict)
+    response: dict[str, Any] = field(default_factory=dict)
     status: int = 200
-    asked: list[dict[str, list[str]]] = field(default_factory=list)
+    requests: list[dict[str, list[str]]] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -50,9 +50,9 @@ class Issuer:
         self.site.handlers["/oauth2/token"] = self.give
 
     async def give(self, request: web.Request) -> web.Response:
-        self.asked.append(parse_qs(await request.text()))
+        self.requests.append(parse_qs(await request.text()))
         await self.gate.wait()
-        token = {"access_token": f"t{len(self.asked)}", **self.answer}
+        token = {"access_token": f"t{len(self.requests)}", **self.response}
         return web.json_response(token, status=self.status)
 
     def policy(self, **more: Any) -> policies.OAuth:
@@ -93,7 +93,7 @@ async def values(tokens: TokenCache, policy: policies.OAuth) -> str:
 async def test_a_token_is_renewed_shortly_before_it_expires(
     issuer: Issuer, tokens: TokenCache, time: Time, life: Any, kept_s: int
 ) -> None:
-    issuer.answer = {} if life is None else {"expires_in": life}
+    issuer.response = {} if life is None else {"expires_in": life}
     assert await values(tokens, issuer.policy()) == "t1"
     time.now += kept_s - 1
     if kept_s:
@@ -102,37 +102,37 @@ async def test_a_token_is_renewed_shortly_before_it_expires(
     assert await values(tokens, issuer.policy()) == "t2"
 
 
-async def test_policies_of_other_content_have_tokens_of_their_own(issuer: Issuer, tokens: TokenCache) -> None:
+async def test_different_policies_have_different_tokens(issuer: Issuer, tokens: TokenCache) -> None:
     assert await values(tokens, issuer.policy(scopes=["a"])) == "t1"
     assert await values(tokens, issuer.policy(scopes=["b"])) == "t2"
     assert await values(tokens, issuer.policy(scopes=["a"])) == "t1"
 
 
-async def test_all_who_need_a_token_wait_for_one_request(issuer: Issuer, tokens: TokenCache) -> None:
+async def test_concurrent_callers_share_one_token_request(issuer: Issuer, tokens: TokenCache) -> None:
     issuer.gate.clear()
     waiting = [asyncio.create_task(tokens.get(issuer.policy())) for _ in range(20)]
-    await until(lambda: issuer.asked)
+    await until(lambda: issuer.requests)
     issuer.gate.set()
     got = await asyncio.gather(*waiting)
     assert {(token.value, kept) for token, kept in got} == {("t1", False)}
-    assert len(issuer.asked) == 1
+    assert len(issuer.requests) == 1
 
 
-async def test_who_gives_up_waiting_takes_the_token_from_nobody(issuer: Issuer, tokens: TokenCache) -> None:
+async def test_a_cancelled_caller_keeps_the_request_of_others(issuer: Issuer, tokens: TokenCache) -> None:
     issuer.gate.clear()
     first, second = (asyncio.create_task(tokens.get(issuer.policy())) for _ in range(2))
-    await until(lambda: issuer.asked)
+    await until(lambda: issuer.requests)
     first.cancel()
     await asyncio.wait([first])
     issuer.gate.set()
     assert (await second)[0].value == "t1"
-    assert len(issuer.asked) == 1
+    assert len(issuer.requests) == 1
 
 
-async def test_with_the_last_who_waits_goes_the_request(issuer: Issuer, tokens: TokenCache) -> None:
+async def test_the_request_is_cancelled_with_its_last_caller(issuer: Issuer, tokens: TokenCache) -> None:
     issuer.gate.clear()
     task = asyncio.create_task(tokens.get(issuer.policy()))
-    await until(lambda: issuer.asked)
+    await until(lambda: issuer.requests)
     task.cancel()
     await asyncio.wait([task])
     await until(lambda: issuer.site.left == 1, deadline_s=1)
@@ -140,7 +140,7 @@ async def test_with_the_last_who_waits_goes_the_request(issuer: Issuer, tokens: 
     assert await values(tokens, issuer.policy()) == "t2"
 
 
-async def test_a_failure_is_not_kept(issuer: Issuer, tokens: TokenCache) -> None:
+async def test_a_failure_is_not_cached(issuer: Issuer, tokens: TokenCache) -> None:
     issuer.status = 500
     with pytest.raises(CallFailed):
         await tokens.get(issuer.policy())
@@ -148,7 +148,7 @@ async def test_a_failure_is_not_kept(issuer: Issuer, tokens: TokenCache) -> None
     assert await values(tokens, issuer.policy()) == "t2"
 
 
-async def test_a_discarded_token_is_not_given_again_and_its_successor_stays(
+async def test_a_discarded_token_is_not_reused_and_its_successor_is_kept(
     issuer: Issuer, tokens: TokenCache
 ) -> None:
     policy = issuer.policy()
@@ -160,13 +160,13 @@ async def test_a_discarded_token_is_not_given_again_and_its_successor_stays(
     assert (await tokens.get(policy))[1]
 
 
-async def test_a_discarded_token_leaves_its_refresh_token(issuer: Issuer, tokens: TokenCache) -> None:
-    issuer.answer = {"refresh_token": "r1"}
+async def test_a_discarded_token_keeps_its_refresh_token(issuer: Issuer, tokens: TokenCache) -> None:
+    issuer.response = {"refresh_token": "r1"}
     policy = issuer.policy()
     token, _ = await tokens.get(policy)
     tokens.discard(policy, token)
     await tokens.get(policy)
-    assert issuer.asked[1] == {
+    assert issuer.requests[1] == {
         "grant_type": ["refresh_token"],
         "refresh_token": ["r1"],
         "client_id": ["me"],
@@ -174,24 +174,28 @@ async def test_a_discarded_token_leaves_its_refresh_token(issuer: Issuer, tokens
     }
 
 
-async def test_a_client_may_sign_with_its_secret(issuer: Issuer, tokens: TokenCache) -> None:
+async def test_a_client_can_sign_with_its_secret(issuer: Issuer, tokens: TokenCache) -> None:
     client = {**CLIENT, "authentication": "client_secret_jwt"}
     await tokens.get(issuer.policy(client=client))
-    (asked,) = issuer.asked
-    assert asked["client_assertion_type"] == ["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"]
-    assert "client_secret" not in asked
-    head, claims, signature = asked["client_assertion"][0].split(".")
+    (requests,) = issuer.requests
+    assert requests["client_assertion_type"] == ["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"]
+    assert "client_secret" not in requests
+    head, claims, signature = requests["client_assertion"][0].split(".")
     expected = hmac.new(b"swordfish", f"{head}.{claims}".encode(), hashlib.sha256).digest()
     assert base64.urlsafe_b64decode(signature + "=") == expected
     assert json.loads(base64.urlsafe_b64decode(head + "===")) == {"alg": "HS256", "typ": "JWT"}
-    said = json.loads(base64.urlsafe_b64decode(claims + "==="))
-    assert (said["iss"], said["sub"], said["aud"]) == ("me", "me", issuer.site.url + "/oauth2/token")
-    assert said["exp"] - said["iat"] == 60
-    assert len(said["jti"]) >= 16
+    assertion = json.loads(base64.urlsafe_b64decode(claims + "==="))
+    assert (assertion["iss"], assertion["sub"], assertion["aud"]) == (
+        "me",
+        "me",
+        issuer.site.url + "/oauth2/token",
+    )
+    assert assertion["exp"] - assertion["iat"] == 60
+    assert len(assertion["jti"]) >= 16
 
 
 @pytest.mark.parametrize(
-    ("members", "said"),
+    ("members", "expected"),
     [
         (
             {"grant": "authorization_code"},
@@ -217,13 +221,13 @@ async def test_a_client_may_sign_with_its_secret(issuer: Issuer, tokens: TokenCa
         ),
     ],
 )
-async def test_a_policy_that_lacks_something_says_what(
-    issuer: Issuer, effects: Effects, members: dict[str, Any], said: str
+async def test_an_incomplete_policy_names_the_missing_member(
+    issuer: Issuer, effects: Effects, members: dict[str, Any], expected: str
 ) -> None:
     performed = await do(effects, get(issuer.site.url, authentication=issuer.authentication(**members)))
     kind, status, detail = failure(performed)
     assert (kind, status) == ("configuration", 400)
-    assert said in detail
+    assert expected in detail
     assert "swordfish" not in detail
     assert issuer.site.seen == []
 
@@ -234,24 +238,24 @@ def shown(performed: Performed) -> str:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
-async def test_no_answer_of_an_authorization_server_is_repeated(
+async def test_no_error_contains_a_response_of_an_authorization_server(
     issuer: Issuer, effects: Effects, status: int
 ) -> None:
     issuer.status = status
-    issuer.answer = {"error": "swordfish is wrong", "error_description": "swordfish"}
+    issuer.response = {"error": "swordfish is wrong", "error_description": "swordfish"}
     performed = await do(effects, get(issuer.site.url, authentication=issuer.authentication()))
     assert "swordfish" not in shown(performed)
     assert not performed.definite
 
 
-async def test_no_token_is_in_what_a_log_would_show(issuer: Issuer, tokens: TokenCache) -> None:
-    issuer.answer = {"access_token": "swordfish", "refresh_token": "swordfish"}
+async def test_no_representation_contains_a_token(issuer: Issuer, tokens: TokenCache) -> None:
+    issuer.response = {"access_token": "swordfish", "refresh_token": "swordfish"}
     token, _ = await tokens.get(issuer.policy(password="swordfish"))
     assert "swordfish" not in repr(token)
     assert "swordfish" not in repr(issuer.policy(password="swordfish"))
 
 
-async def test_a_token_that_never_comes_is_given_up(
+async def test_a_token_request_times_out(
     issuer: Issuer, tokens: TokenCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("iogate.effects.authentication.token_cache.TIMEOUT_S", 0.05)
@@ -263,7 +267,7 @@ async def test_a_token_that_never_comes_is_given_up(
         await tokens.get(issuer.policy())
 
 
-async def test_the_store_is_no_authorization_server(issuer: Issuer) -> None:
+async def test_an_authority_cannot_be_the_store(issuer: Issuer) -> None:
     async with Effects(settings=Settings(redis_url=f"redis://127.0.0.1:{issuer.site.port}")) as effects:
         call = get("http://api.example", authentication=issuer.authentication())
         kind, _, detail = failure(await do(effects, call))
@@ -271,7 +275,7 @@ async def test_the_store_is_no_authorization_server(issuer: Issuer) -> None:
     assert "is the store; no call may reach it" in detail
 
 
-async def test_the_endpoint_setting_holds_for_token_requests(issuer: Issuer) -> None:
+async def test_the_setting_endpoints_applies_to_token_requests(issuer: Issuer) -> None:
     settings = Settings(endpoints={"https://login.example": issuer.site.url})
     async with Effects(settings=settings) as effects:
         authentication = issuer.authentication(authority="https://login.example")
@@ -281,7 +285,7 @@ async def test_the_endpoint_setting_holds_for_token_requests(issuer: Issuer) -> 
     assert [seen.path for seen in issuer.site.seen] == ["/oauth2/token", "/x"]
 
 
-async def test_a_token_does_not_follow_a_redirect_to_another_origin(issuer: Issuer) -> None:
+async def test_a_token_is_not_sent_to_another_origin(issuer: Issuer) -> None:
     elsewhere = issuer.site.url.replace("127.0.0.1", "localhost")
     url = issuer.site.redirect("/old", elsewhere + "/new")
     async with Effects(settings=Settings(allow_hosts=("localhost",))) as effects:
@@ -291,7 +295,7 @@ async def test_a_token_does_not_follow_a_redirect_to_another_origin(issuer: Issu
     assert issuer.site.seen[-2].headers["Authorization"] == "Bearer t1"
 
 
-async def test_a_token_stays_with_a_redirect_within_the_origin(issuer: Issuer, effects: Effects) -> None:
+async def test_a_token_is_sent_after_a_redirect_within_the_origin(issuer: Issuer, effects: Effects) -> None:
     url = issuer.site.redirect("/old", "/new", status=307)
     await do(effects, get(url, redirect=True, authentication=issuer.authentication()))
     assert issuer.site.seen[-1].headers["Authorization"] == "Bearer t1"

@@ -1,7 +1,7 @@
-"""Stands in for the command `docker`: containers are real processes of this machine, kept in a folder.
+"""Fake of the command `docker`: containers are real processes of this machine, kept in a folder.
 
 A real executable that tests put on PATH. It records every command line in `calls` of the folder that
-CONTAINER_STAND_IN names, and knows just what the commands do that iogate gives.
+CONTAINER_FAKE_DOCKER names, and implements only the commands that iogate uses.
 """
 
 import json
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 IMAGES = {"hello-world": ["echo", "Hello from Docker!"]}
-"""What an image runs where nothing else is said."""
+"""Default commands of images."""
 
-FOLDER = Path(os.environ["CONTAINER_STAND_IN"])
+FOLDER = Path(os.environ["CONTAINER_FAKE_DOCKER"])
 
 
 def place(name: str) -> Path:
@@ -95,7 +95,7 @@ def start(rest: list[str]) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        env={"CONTAINER_STAND_IN": str(FOLDER), "PATH": os.environ["PATH"]},
+        env={"CONTAINER_FAKE_DOCKER": str(FOLDER), "PATH": os.environ["PATH"]},
     )
     keeper.wait()
     sys.stdout.write(out.read_text())

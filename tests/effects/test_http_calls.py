@@ -1,4 +1,4 @@
-"""Calls: what is sent, what becomes of the answer, and what an error says."""
+"""HTTP calls: the sent request, the decoded response, and the text of errors."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from iogate.settings import Settings
 from tests.effects.conftest import KEY, Site, do, failure, get, until
 
 
-async def test_json_content_is_parsed_whatever_its_json_type(site: Site, effects: Effects) -> None:
-    url = site.answer(
+async def test_content_of_any_json_type_is_parsed(site: Site, effects: Effects) -> None:
+    url = site.respond(
         "/a", body=b'{"big": 12345678901234567890, "t": "\\u00e9"}', content_type="application/problem+json"
     )
     performed = await do(effects, get(url))
@@ -41,26 +41,26 @@ async def test_json_content_is_parsed_whatever_its_json_type(site: Site, effects
 async def test_content_follows_its_content_type(
     site: Site, effects: Effects, answer: dict[str, object], output: object
 ) -> None:
-    assert (await do(effects, get(site.answer("/a", **answer)))).output == output
+    assert (await do(effects, get(site.respond("/a", **answer)))).output == output
 
 
 async def test_raw_is_base64_of_the_decompressed_body(site: Site, effects: Effects) -> None:
-    url = site.answer("/a", body=gzip.compress(b"plain"), headers={"Content-Encoding": "gzip"})
+    url = site.respond("/a", body=gzip.compress(b"plain"), headers={"Content-Encoding": "gzip"})
     assert (await do(effects, get(url, output="raw"))).output == base64.b64encode(b"plain").decode()
 
 
 @pytest.mark.parametrize("wbits", [15, -15], ids=["zlib", "bare"])
-async def test_deflate_is_read_in_both_its_forms(site: Site, effects: Effects, wbits: int) -> None:
+async def test_both_forms_of_deflate_are_decompressed(site: Site, effects: Effects, wbits: int) -> None:
     squeeze = zlib.compressobj(wbits=wbits)
     body = squeeze.compress(b"plain") + squeeze.flush()
-    url = site.answer("/a", body=body, headers={"Content-Encoding": "deflate"}, content_type="text/plain")
+    url = site.respond("/a", body=body, headers={"Content-Encoding": "deflate"}, content_type="text/plain")
     assert (await do(effects, get(url))).output == "plain"
 
 
-async def test_response_carries_request_status_headers_and_content_but_no_secret(
+async def test_output_response_contains_request_status_headers_and_content_but_no_secret(
     site: Site, effects: Effects
 ) -> None:
-    url = site.answer(
+    url = site.respond(
         "/a", body=b"[1]", content_type="application/json", headers={"x-seen": "yes"}, status=201
     )
     call = get(
@@ -93,7 +93,7 @@ async def test_only_unsafe_methods_carry_the_idempotency_key(site: Site, effects
     assert [s.headers.get("Idempotency-Key") for s in site.seen] == [None, KEY, KEY, None]
 
 
-async def test_an_authors_idempotency_key_stands(site: Site, effects: Effects) -> None:
+async def test_an_idempotency_key_of_the_author_is_kept(site: Site, effects: Effects) -> None:
     await do(effects, CallHttp(method="post", url=site.url, headers={"idempotency-key": "mine"}))
     assert [s.headers["Idempotency-Key"] for s in site.seen] == ["mine"]
 
@@ -113,49 +113,47 @@ async def test_an_authors_idempotency_key_stands(site: Site, effects: Effects) -
         ),
     ],
 )
-async def test_bodies_are_encoded_as_their_type_says(
+async def test_bodies_are_encoded_by_their_type(
     site: Site, effects: Effects, body: object, headers: dict[str, str], sent: bytes, kind: str
 ) -> None:
     await do(effects, CallHttp(method="post", url=site.url, body=body, has_body=True, headers=headers))
     assert (site.seen[0].body, site.seen[0].headers["Content-Type"]) == (sent, kind)
 
 
-async def test_a_large_body_arrives_whole(site: Site, effects: Effects) -> None:
+async def test_a_large_body_arrives_completely(site: Site, effects: Effects) -> None:
     await do(effects, CallHttp(method="put", url=site.url, body="x" * 3_000_000, has_body=True))
     assert (len(site.seen[0].body), site.seen[0].headers["Content-Length"]) == (3_000_000, "3000000")
 
 
-async def test_a_server_that_speaks_no_tls_is_named_so(site: Site, effects: Effects) -> None:
+async def test_a_server_without_tls_is_reported_as_such(site: Site, effects: Effects) -> None:
     url = site.url.replace("http:", "https:")
     kind, status, detail = failure(await do(effects, get(url)))
     assert (kind, status) == ("communication", 500)
     assert detail.startswith(f"GET {url} failed: cannot connect: TLS: ")
 
 
-async def test_query_joins_what_the_url_has(site: Site, effects: Effects) -> None:
+async def test_the_query_is_added_to_that_of_the_url(site: Site, effects: Effects) -> None:
     await do(effects, get(site.url + "/?a=1", query={"b": [1, False], "c": "x&y", "gone": None}))
     assert site.seen[0].query == [("a", "1"), ("b", "1"), ("b", "false"), ("c", "x&y")]
 
 
-async def test_a_status_outside_2xx_is_an_error_that_repeats_nothing_but_the_origin(
+async def test_a_status_outside_2xx_is_an_error_that_shows_only_the_origin(
     site: Site, effects: Effects
 ) -> None:
-    url = site.answer("/hooks/swordfish", status=503, text="swordfish")
+    url = site.respond("/hooks/swordfish", status=503, text="swordfish")
     performed = await do(effects, get(url + "?key=swordfish"))
     assert failure(performed) == ("communication", 503, f"GET {site.url} answered 503 Service Unavailable")
     assert performed.definite
 
 
-async def test_a_refused_connection_leaves_the_outcome_open(effects: Effects) -> None:
+async def test_a_refused_connection_is_not_definite(effects: Effects) -> None:
     performed = await do(effects, get("http://127.0.0.1:1/x?key=swordfish"))
     detail = "GET http://127.0.0.1:1 failed: cannot connect: Connection refused"
     assert failure(performed) == ("communication", 500, detail)
     assert not performed.definite
 
 
-async def test_a_connection_that_breaks_before_the_answer_leaves_the_outcome_open(
-    site: Site, effects: Effects
-) -> None:
+async def test_a_connection_closed_before_the_response_is_not_definite(site: Site, effects: Effects) -> None:
     async def hang_up(request: web.Request) -> web.Response:
         assert request.transport is not None
         request.transport.close()
@@ -168,7 +166,7 @@ async def test_a_connection_that_breaks_before_the_answer_leaves_the_outcome_ope
     assert not performed.definite
 
 
-async def test_an_answer_that_breaks_off_leaves_the_outcome_open(site: Site, effects: Effects) -> None:
+async def test_an_incomplete_response_is_not_definite(site: Site, effects: Effects) -> None:
     async def half(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "100"})
         await response.prepare(request)
@@ -184,7 +182,7 @@ async def test_an_answer_that_breaks_off_leaves_the_outcome_open(site: Site, eff
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "expected"),
     [
         (b"{", "Expecting property name enclosed in double quotes at line 1, column 2"),
         (b"[NaN]", "NaN is not a JSON number"),
@@ -195,52 +193,52 @@ async def test_an_answer_that_breaks_off_leaves_the_outcome_open(site: Site, eff
         (b'"\xff"', "it is not valid UTF-8"),
     ],
 )
-async def test_json_that_is_none_is_a_definite_error(
-    site: Site, effects: Effects, body: bytes, said: str
+async def test_invalid_json_is_a_definite_error(
+    site: Site, effects: Effects, body: bytes, expected: str
 ) -> None:
-    url = site.answer("/a", body=body, content_type="application/json")
+    url = site.respond("/a", body=body, content_type="application/json")
     performed = await do(effects, get(url))
-    detail = f"GET {site.url} answered, but its body is not the JSON that its Content-Type promises: {said}"
+    detail = (
+        f"GET {site.url} answered, but its body is not the JSON that its Content-Type promises: {expected}"
+    )
     assert failure(performed) == ("communication", 500, detail)
     assert performed.definite
 
 
 async def test_a_body_over_the_cap_is_refused(site: Site, effects: Effects) -> None:
-    url = site.answer("/a", body=bytes(10 * 1024 * 1024 + 1))
+    url = site.respond("/a", body=bytes(10 * 1024 * 1024 + 1))
     performed = await do(effects, get(url))
     assert failure(performed)[2] == f"GET {site.url} answered, but its body is larger than 10485760 bytes"
 
 
-async def test_a_decompression_bomb_is_refused_before_it_unfolds(site: Site, effects: Effects) -> None:
+async def test_a_decompression_bomb_is_refused_before_decompression(site: Site, effects: Effects) -> None:
     bomb = gzip.compress(bytes(512 * 1024 * 1024), compresslevel=1)
-    url = site.answer("/a", body=bomb, headers={"Content-Encoding": "gzip"})
+    url = site.respond("/a", body=bomb, headers={"Content-Encoding": "gzip"})
     performed = await do(effects, get(url))
     assert failure(performed)[2] == f"GET {site.url} answered, but its body is larger than 10485760 bytes"
 
 
 async def test_a_gzip_body_may_have_several_members(site: Site, effects: Effects) -> None:
     body = gzip.compress(b"one ") + gzip.compress(b"two")
-    url = site.answer("/a", body=body, headers={"Content-Encoding": "gzip"}, content_type="text/plain")
+    url = site.respond("/a", body=body, headers={"Content-Encoding": "gzip"}, content_type="text/plain")
     assert (await do(effects, get(url))).output == "one two"
 
 
 @pytest.mark.parametrize("body", [gzip.compress(b"x" * 1000)[:-4], b"plain"], ids=["cut", "none"])
-async def test_a_compressed_body_that_is_broken_is_an_error(
-    site: Site, effects: Effects, body: bytes
-) -> None:
-    url = site.answer("/a", body=body, headers={"Content-Encoding": "gzip"})
-    said = f"GET {site.url} answered, but its compressed body is broken"
-    assert failure(await do(effects, get(url)))[2] == said
+async def test_a_broken_compressed_body_is_an_error(site: Site, effects: Effects, body: bytes) -> None:
+    url = site.respond("/a", body=body, headers={"Content-Encoding": "gzip"})
+    expected = f"GET {site.url} answered, but its compressed body is broken"
+    assert failure(await do(effects, get(url)))[2] == expected
 
 
-async def test_an_encoding_nobody_asked_for_is_refused(site: Site, effects: Effects) -> None:
-    url = site.answer("/a", body=b"x", headers={"Content-Encoding": "br"})
-    said = f'GET {site.url} answered, but its Content-Encoding is "br"; gzip and deflate are read'
-    assert failure(await do(effects, get(url)))[2] == said
+async def test_an_unsupported_encoding_is_refused(site: Site, effects: Effects) -> None:
+    url = site.respond("/a", body=b"x", headers={"Content-Encoding": "br"})
+    expected = f'GET {site.url} answered, but its Content-Encoding is "br"; gzip and deflate are read'
+    assert failure(await do(effects, get(url)))[2] == expected
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "expected"),
     [
         (get("ftp://h/"), "the endpoint is not an absolute http:// or https:// URL"),
         (get("/relative"), "the endpoint is not an absolute http:// or https:// URL"),
@@ -281,8 +279,10 @@ async def test_an_encoding_nobody_asked_for_is_refused(site: Site, effects: Effe
         ),
     ],
 )
-async def test_a_call_that_cannot_be_sent_says_why(effects: Effects, call: CallHttp, said: str) -> None:
-    assert failure(await do(effects, call)) == ("configuration", 400, said)
+async def test_a_call_that_cannot_be_sent_states_the_reason(
+    effects: Effects, call: CallHttp, expected: str
+) -> None:
+    assert failure(await do(effects, call)) == ("configuration", 400, expected)
 
 
 async def test_a_cancelled_call_closes_its_connection(site: Site, effects: Effects) -> None:
@@ -299,7 +299,7 @@ async def test_a_cancelled_call_closes_its_connection(site: Site, effects: Effec
     await until(lambda: site.left == 1, deadline_s=1)
 
 
-async def test_endpoints_send_calls_elsewhere_at_a_path_boundary_only(site: Site) -> None:
+async def test_endpoints_rewrite_only_at_a_path_boundary(site: Site) -> None:
     endpoints = {"https://api.example.com/v1": site.url + "/staging"}
     async with Effects(settings=Settings(endpoints=endpoints)) as effects:
         performed = await do(effects, get("https://api.example.com/v1/pay?x=1", computed=True))
@@ -309,7 +309,7 @@ async def test_endpoints_send_calls_elsewhere_at_a_path_boundary_only(site: Site
         assert not effects.covers("https://api.example.com.evil.example/v1")
 
 
-async def test_endpoints_send_calls_elsewhere_whoever_the_url_names(site: Site) -> None:
+async def test_endpoints_rewrite_urls_with_a_user(site: Site) -> None:
     endpoints = {"https://api.example.com": site.url}
     async with Effects(settings=Settings(endpoints=endpoints)) as effects:
         performed = await do(effects, get("https://ada:p%40ss@api.example.com/pay"))
@@ -334,7 +334,7 @@ async def test_a_connection_serves_many_calls_even_after_an_error_status(
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "expected"),
     [
         ("{url}/orders/{{id}}?key=swordfish#a", "GET {url}/orders/{{id}}"),
         ("http://user:swordfish@h/a", "GET {url}/a"),
@@ -351,12 +351,12 @@ async def test_a_connection_serves_many_calls_even_after_an_error_status(
         ("${{ " + "x" * 200 + " }}", "GET {url} (from ${{ " + "x" * 116 + "…)"),
     ],
 )
-async def test_an_error_tells_the_address_as_written(
-    site: Site, effects: Effects, address: str, said: str
+async def test_an_error_shows_the_address_as_written(
+    site: Site, effects: Effects, address: str, expected: str
 ) -> None:
-    url = site.answer("/gone", status=404)
+    url = site.respond("/gone", status=404)
     performed = await do(effects, get(url, address=address.format(url=site.url)))
-    assert failure(performed)[2] == said.format(url=site.url) + " answered 404 Not Found"
+    assert failure(performed)[2] == expected.format(url=site.url) + " answered 404 Not Found"
 
 
 @pytest.mark.parametrize(
@@ -374,5 +374,5 @@ async def test_an_error_tells_the_address_as_written(
         ('${ "http://h/" + .a.b }', ""),
     ],
 )
-def test_an_address_with_a_constant_host_is_written_as_a_template(address: str, template: str) -> None:
+def test_an_address_with_a_constant_host_is_suggested_as_a_template(address: str, template: str) -> None:
     assert as_template(address) == template

@@ -1,4 +1,4 @@
-"""A server's certificate: why it does not hold is told, and who is trusted can be named."""
+"""Server certificates: the error states the defect, and further trusted issuers can be configured."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def port(certificate: Path) -> AsyncIterator[int]:
     await runner.cleanup()
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_told_with_what_to_do(port: int) -> None:
+async def test_an_untrusted_certificate_is_reported_with_a_remedy(port: int) -> None:
     async with Effects(settings=Settings()) as effects:
         kind, status, detail = failure(await do(effects, get(f"https://localhost:{port}/")))
     assert (kind, status) == ("communication", 500)
@@ -46,7 +46,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_told_with_what_to_do(por
     )
 
 
-async def test_a_certificate_of_another_name_is_told_as_that(
+async def test_a_certificate_of_another_host_is_reported_as_such(
     port: int, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = ssl.create_default_context(cafile=str(certificate))

@@ -1,4 +1,4 @@
-"""Python functions: called with their context, and whatever they do ends in a value or an error."""
+"""Python functions: their context, and one value or error for each call."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_a_coroutine_runs_on_the_loop_and_is_cancelled_with_its_task() -> 
     assert ended.is_set()
 
 
-async def test_a_workflow_error_passes_as_it_is() -> None:
+async def test_a_workflow_error_is_kept() -> None:
     def refuse() -> None:
         raise WorkflowError("authorization", title="No", detail="not today")
 
@@ -68,7 +68,7 @@ async def test_a_workflow_error_passes_as_it_is() -> None:
     assert failure(performed) == ("authorization", 403, "not today")
 
 
-async def test_any_other_exception_shows_its_type_and_nothing_else(
+async def test_any_other_exception_shows_only_its_type(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def leak() -> None:
@@ -76,8 +76,8 @@ async def test_any_other_exception_shows_its_type_and_nothing_else(
 
     async with registered(leak) as effects:
         performed = await do(effects, call())
-    said = "f:1.0.0@default raised ValueError; the worker's log has the traceback"
-    assert failure(performed) == ("runtime", 500, said)
+    expected = "f:1.0.0@default raised ValueError; the worker's log has the traceback"
+    assert failure(performed) == ("runtime", 500, expected)
     assert caplog.records[0].exc_info is not None
 
 
@@ -97,28 +97,30 @@ async def test_no_exception_of_a_function_reaches_the_worker(fault: BaseExceptio
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "expected"),
     [
         (float("nan"), "f:1.0.0@default returned a value that is not JSON: nan is not a JSON number"),
         ("\ud800", "a text holds half a surrogate pair, which UTF-8 cannot encode"),
         (object(), "f:1.0.0@default returned a object"),
     ],
 )
-async def test_a_result_must_be_a_json_value(value: object, said: str) -> None:
+async def test_a_result_must_be_a_json_value(value: object, expected: str) -> None:
     async with registered(lambda: value) as effects:
         kind, status, detail = failure(await do(effects, call()))
     assert (kind, status) == ("runtime", 500)
-    assert said in detail
+    assert expected in detail
 
 
-async def test_a_function_that_this_worker_lacks_is_named() -> None:
+async def test_a_missing_function_is_named() -> None:
     async with Effects(settings=Settings()) as effects:
         performed = await do(effects, call())
-    said = 'this worker has no function f:1.0.0; list the module that registers it in the setting "functions"'
-    assert failure(performed) == ("configuration", 400, said)
+    expected = (
+        'this worker has no function f:1.0.0; list the module that registers it in the setting "functions"'
+    )
+    assert failure(performed) == ("configuration", 400, expected)
 
 
-async def test_arguments_that_do_not_fit_are_a_validation_error() -> None:
+async def test_invalid_arguments_are_a_validation_error() -> None:
     def add(a: int) -> int:
         return a
 
