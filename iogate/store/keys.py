@@ -231,6 +231,7 @@ RQ_SUSPENDED: Final = "rq:suspended"
 
 STATUSES: Final = ("pending", "running", "waiting", "suspended", "cancelled", "faulted", "completed")
 ENDED: Final = frozenset({"cancelled", "faulted", "completed"})
+NOT_ENDED: Final = tuple(status for status in STATUSES if status not in ENDED)
 
 ALL: Final = "iogate:*"
 """Pattern of all keys except those of RQ."""

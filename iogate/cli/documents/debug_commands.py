@@ -22,10 +22,11 @@ from iogate.cli.documents.bundle import compile_or_fail
 from iogate.cli.documents.cases import ApiCase, Case, Result
 from iogate.cli.options import HeaderOption, parse_pair, parse_seconds
 from iogate.cli.render import Screen, prints_to_stderr, write_stderr
-from iogate.cli.runs.run_display import ENDED, LiveDisplay
+from iogate.cli.runs.run_display import LiveDisplay
 from iogate.cli.session import Session, command
 from iogate.errors import IogateError, Misused, Refused, Unreachable
 from iogate.settings.urls import is_loopback
+from iogate.store.keys import ENDED
 
 if TYPE_CHECKING:
     from iogate.documents.api import DebugCase

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from iogate.cli.messages import counted
 from iogate.cli.render import Screen, write_stderr
-from iogate.cli.runs.run_display import ENDED
 from iogate.errors import for_operators
+from iogate.store.keys import ENDED
 from iogate.timing.backoff import Backoff
 
 if TYPE_CHECKING:

@@ -26,10 +26,10 @@ from iogate.cli.render import Output, is_colour_terminal, prints_to_stderr, resu
 from iogate.cli.run.detached_runs import LINGER_S, log_to_screen, wait_for_detached
 from iogate.cli.run.event_input import publish_events, read_events
 from iogate.cli.run.workflow_files import required_files
-from iogate.cli.runs.run_display import ENDED
 from iogate.cli.runs.run_outcome import find_run, raise_for_outcome, run_json, wait_for_end
 from iogate.cli.session import Session, command
 from iogate.errors import InvalidFiles, NotFound, Unreachable
+from iogate.store.keys import ENDED
 
 if TYPE_CHECKING:
     from iogate.cli.documents.bundle import CheckResult

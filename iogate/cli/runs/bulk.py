@@ -7,14 +7,16 @@ before the error. Without `--yes`, the runs that match a filter are only listed.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from iogate.cli.messages import counted, did_you_mean
+from iogate.cli.options import parse_moment_ms, parse_statuses
 from iogate.cli.render import plain_table, write_stderr
 from iogate.cli.runs.run_display import run_table
-from iogate.cli.runs.run_outcome import is_uid, run_not_found
+from iogate.cli.runs.run_outcome import already_ended, find_run, is_uid, run_not_found
 from iogate.cli.session import Session
 from iogate.errors import Misused, NotFound, Refused, Unreachable
 
@@ -22,8 +24,58 @@ if TYPE_CHECKING:
     from iogate.store.runs.operations import Summary
     from iogate.store.store import Store
 
+MAX_BULK = 100_000
+"""Most runs that one command changes by filters."""
 SHOWN = 10
 """Most runs that are listed before a confirmation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Runs that a command changes: named by their ids, or by filters.
+
+    Raises:
+        Misused: there are both ids and filters, or neither.
+    """
+
+    uids: Sequence[str] | None
+    api: str | None
+    status: str | None
+    since: str | None
+    until: str | None
+
+    def __post_init__(self) -> None:
+        if bool(self.uids) == self.by_filter:
+            raise Misused("give either the ids of runs, or a filter: --api, --status, --since or --until")
+
+    @property
+    def by_filter(self) -> bool:
+        """Whether filters choose the runs."""
+        return any(each is not None for each in (self.api, self.status, self.since, self.until))
+
+    async def resolve(
+        self, session: Session, store: Store, verb: str, statuses: Collection[str], *, yes: bool
+    ) -> list[str]:
+        """Return the uids; of the runs that match the filters those with one of `statuses`.
+
+        Raises:
+            Misused: a filter is invalid, or `yes` is false and runs match.
+            NotFound: there is no such API.
+        """
+        if not self.by_filter:
+            return list(self.uids or ())
+        matching = [each for each in parse_statuses(self.status) or statuses if each in statuses]
+        since_ms, until_ms = parse_moment_ms(self.since, "--since"), parse_moment_ms(self.until, "--until")
+        runs: list[Summary] = []
+        if matching:
+            runs = await store.runs.list(
+                api=self.api, statuses=matching, since_ms=since_ms, until_ms=until_ms, limit=MAX_BULK
+            )
+        if not runs:
+            await require_known_api(store, self.api)
+            session.screen.note("no run matches the filters")
+        require_confirmation(verb, runs, yes=yes)
+        return [each.uid for each in runs]
 
 
 def require_confirmation(verb: str, runs: Sequence[Summary], *, yes: bool, count: int | None = None) -> None:
@@ -82,27 +134,53 @@ async def operation_id(by_id: str | None) -> AsyncIterator[str]:
         ) from None
 
 
-async def change_each(
-    uids: Sequence[str], change: Callable[[str], Awaitable[bool]]
-) -> tuple[list[str], list[Refused | NotFound]]:
-    """Change runs one by one; return the uids of the changed ones and the errors of others.
+@dataclass(kw_only=True)
+class Changes:
+    """Changes of runs by one command: a run that cannot be changed does not prevent those of others."""
 
-    `change` returns whether it changed the run, or raises Refused or NotFound.
-    """
-    changed: list[str] = []
-    left: list[Refused | NotFound] = []
-    for uid in uids:
-        try:
-            if not is_uid(uid):
+    store: Store
+    operation: str
+    """Id of the command; repeated with the same id, it changes no run twice."""
+    changed: list[str] = field(default_factory=list)
+    """Uids of the changed runs."""
+    left: list[Refused | NotFound] = field(default_factory=list)
+    """Errors of the runs that cannot be changed."""
+
+    async def apply(self, uids: Sequence[str], change: Callable[[str], Awaitable[bool]]) -> None:
+        """Change runs one by one; `change` returns whether it did, or raises Refused or NotFound."""
+        for uid in uids:
+            try:
+                if not is_uid(uid):
+                    raise run_not_found(uid)
+                if await change(uid):
+                    self.changed.append(uid)
+            except (Refused, NotFound) as error:
+                self.left.append(error)
+
+    async def check(self, uid: str, outcome: str) -> None:
+        """Raise NotFound or Refused for the outcomes `unknown` and `ended`."""
+        match outcome:
+            case "unknown":
                 raise run_not_found(uid)
-            if await change(uid):
-                changed.append(uid)
-        except (Refused, NotFound) as error:
-            left.append(error)
-    return changed, left
+            case "ended":
+                raise already_ended(uid, (await find_run(self.store, uid)).status)
 
 
-def report_changes(
+@asynccontextmanager
+async def change_runs(session: Session, command: str, verb: str, by_id: str | None) -> AsyncIterator[Changes]:
+    """Yield the changes of a command, and print the changed runs afterwards, with the verb in the past tense.
+
+    Raises:
+        NotFound, Refused: some runs cannot be changed: the most severe of the errors.
+        Unreachable: as `operation_id` does.
+    """
+    async with session.store(session.settings(), changes=True) as store, operation_id(by_id) as operation:
+        changes = Changes(store=store, operation=operation)
+        yield changes
+    _report(session, f"runs.{command}", verb, changes.changed, changes.left)
+
+
+def _report(
     session: Session, schema: str, verb: str, changed: list[str], left: list[Refused | NotFound]
 ) -> None:
     """Print the changed runs.

@@ -40,7 +40,7 @@ class Retrier:
     _live: tuple[int, Revision] | None = None
 
     async def retry(self, uid: str) -> bool:
-        """Retry a run and return True, as `change_each` expects.
+        """Retry a run and return True, as `Changes.apply` expects.
 
         Raises NotFound if there is no such run, and Refused if it cannot be retried.
         """

@@ -21,27 +21,26 @@ from iogate.cli.options import (
 )
 from iogate.cli.render import write_stdout
 from iogate.cli.runs import prune
-from iogate.cli.runs.bulk import (
-    change_each,
-    operation_id,
-    report_changes,
-    require_confirmation,
-    require_known_api,
-)
-from iogate.cli.runs.run_display import ENDED, format_entry, run_details, run_table
+from iogate.cli.runs.bulk import Selection, change_runs, require_known_api
+from iogate.cli.runs.run_display import format_entry, run_details, run_table
 from iogate.cli.runs.run_outcome import (
-    already_ended,
     find_run,
     is_limited,
     raise_for_outcome,
     run_json,
-    run_not_found,
     wait_for_end,
 )
 from iogate.cli.session import Session, author, command
 from iogate.errors import Misused, Refused
+from iogate.store.keys import NOT_ENDED
 
-MAX_BULK = 100_000
+Uids = Annotated[
+    list[str], typer.Argument(metavar="UID...", help="Ids of the runs.", autocompletion=completion.uids)
+]
+OptionalUids = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[UID]...", help="Ids of the runs.", autocompletion=completion.uids),
+]
 
 group = typer.Typer(
     help="List, show, wait for, follow, cancel, retry, suspend, resume and delete runs.",
@@ -171,10 +170,7 @@ async def logs(
 @command(group, "cancel")
 async def cancel(
     session: Session,
-    uids: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[UID]...", help="Ids of the runs.", autocompletion=completion.uids),
-    ] = None,
+    uids: OptionalUids = None,
     reason: Annotated[str, typer.Option(help="Reason, recorded in the run's error and journal.")] = "",
     api: ApiFilter = None,
     status_: StatusFilter = None,
@@ -189,52 +185,30 @@ async def cancel(
         Misused: the ids and filters are wrong, or `--yes` is missing.
         NotFound, Refused: some runs do not exist or cannot be cancelled; the others are cancelled.
     """
-    filtered = any(each is not None for each in (api, status_, since, until))
-    if bool(uids) == filtered:
-        raise Misused("give either the ids of runs, or a filter: --api, --status, --since or --until")
-    async with session.store(session.settings(), changes=True) as store, operation_id(id_) as operation:
-        wanted = list(uids or ())
-        if filtered:
-            found_ = await store.runs.list(
-                api=api,
-                statuses=parse_statuses(status_),
-                since_ms=parse_moment_ms(since, "--since"),
-                until_ms=parse_moment_ms(until, "--until"),
-                limit=MAX_BULK,
-            )
-            live = [each for each in found_ if each.status not in ENDED]
-            if not live:
-                await require_known_api(store, api)
-                session.screen.note("no run matches the filters")
-            require_confirmation("cancels", live, yes=yes)
-            wanted = [each.uid for each in live]
-        why = f"{author()}: {reason}" if reason else f"{author()} asked for it"
+    selection = Selection(uids=uids, api=api, status=status_, since=since, until=until)
+    why = f"{author()}: {reason}" if reason else f"{author()} asked for it"
+    async with change_runs(session, "cancel", "cancelled", id_) as changes:
 
         async def cancel_one(uid: str) -> bool:
-            """Cancel a run; raise NotFound or Refused as `change_each` expects."""
-            match await store.runs.cancel(uid, why, operation=operation):
-                case "unknown":
-                    raise run_not_found(uid)
-                case "ended":
-                    # A run that a filter has matched may have ended since, which is no error.
-                    if not filtered and (status := (await find_run(store, uid)).status) != "cancelled":
-                        raise already_ended(uid, status)
-                    session.screen.note(f"{uid} has ended already")
-                    return False
-                case _:
-                    return True
+            """Cancel a run; raise NotFound or Refused as `Changes.apply` expects."""
+            outcome = await changes.store.runs.cancel(uid, why, operation=changes.operation)
+            # A run that a filter has matched may have ended since, which is no error.
+            if outcome == "ended" and (
+                selection.by_filter or (await find_run(changes.store, uid)).status == "cancelled"
+            ):
+                session.screen.note(f"{uid} has ended already")
+                return False
+            await changes.check(uid, outcome)
+            return True
 
-        cancelled, left = await change_each(wanted, cancel_one)
-    report_changes(session, "runs.cancel", "cancelled", cancelled, left)
+        wanted = await selection.resolve(session, changes.store, "cancels", NOT_ENDED, yes=yes)
+        await changes.apply(wanted, cancel_one)
 
 
 @command(group, "retry")
 async def retry(
     session: Session,
-    uids: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[UID]...", help="Ids of the runs.", autocompletion=completion.uids),
-    ] = None,
+    uids: OptionalUids = None,
     from_: Annotated[
         str | None,
         typer.Option(
@@ -263,44 +237,22 @@ async def retry(
 
     if on not in (None, "current"):
         raise Misused(f'--on takes "current", not {on!r}; without it a run keeps its definition')
-    filtered = any(each is not None for each in (api, status_, since, until))
-    if bool(uids) == filtered:
-        raise Misused("give either the ids of runs, or a filter: --api, --status, --since or --until")
-    if filtered and status_ not in (None, "faulted"):
+    selection = Selection(uids=uids, api=api, status=status_, since=since, until=until)
+    if selection.by_filter and status_ not in (None, "faulted"):
         raise Misused(f"--status {status_}: only faulted runs can be retried")
-    async with session.store(session.settings(), changes=True) as store, operation_id(id_) as operation:
-        wanted = list(uids or ())
-        if filtered:
-            found_ = await store.runs.list(
-                api=api,
-                statuses=("faulted",),
-                since_ms=parse_moment_ms(since, "--since"),
-                until_ms=parse_moment_ms(until, "--until"),
-                limit=MAX_BULK,
-            )
-            if not found_:
-                await require_known_api(store, api)
-                session.screen.note("no run matches the filters")
-            require_confirmation("retries", found_, yes=yes)
-            wanted = [each.uid for each in found_]
-        now_ms = time_ms(await store.call("TIME"))
+    async with change_runs(session, "retry", "retried", id_) as changes:
+        wanted = await selection.resolve(session, changes.store, "retries", ["faulted"], yes=yes)
         retrier = Retrier(
-            store=store,
+            store=changes.store,
             pointer=from_,
             current=on is not None,
             by=author(),
-            now_ms=now_ms,
-            operation=operation,
+            now_ms=time_ms(await changes.store.call("TIME")),
+            operation=changes.operation,
         )
-        retried, left = await change_each(wanted, retrier.retry)
-    for remark in retrier.remarks:
-        session.screen.note(remark)
-    report_changes(session, "runs.retry", "retried", retried, left)
-
-
-Uids = Annotated[
-    list[str], typer.Argument(metavar="UID...", help="Ids of the runs.", autocompletion=completion.uids)
-]
+        await changes.apply(wanted, retrier.retry)
+        for remark in retrier.remarks:
+            session.screen.note(remark)
 
 
 @command(group, "suspend")
@@ -309,23 +261,19 @@ async def suspend(session: Session, uids: Uids, id_: OperationOption = None) -> 
 
     Raises NotFound or Refused if a run cannot be suspended; the others are suspended.
     """
-    async with session.store(session.settings(), changes=True) as store, operation_id(id_) as operation:
+    async with change_runs(session, "suspend", "suspended", id_) as changes:
 
         async def suspend_one(uid: str) -> bool:
-            """Suspend a run; raise NotFound or Refused as `change_each` expects."""
-            match await store.runs.suspend(uid, operation=operation):
-                case "unknown":
-                    raise run_not_found(uid)
-                case "ended":
-                    raise already_ended(uid, (await find_run(store, uid)).status)
-                case "cancelled":
-                    raise Refused(f"run {uid} is being cancelled")
-                case "asked":
-                    session.screen.note(f"{uid} is running: it stops at its next task")
+            """Suspend a run; raise NotFound or Refused as `Changes.apply` expects."""
+            outcome = await changes.store.runs.suspend(uid, operation=changes.operation)
+            await changes.check(uid, outcome)
+            if outcome == "cancelled":
+                raise Refused(f"run {uid} is being cancelled")
+            if outcome == "asked":
+                session.screen.note(f"{uid} is running: it stops at its next task")
             return True
 
-        suspended, left = await change_each(uids, suspend_one)
-    report_changes(session, "runs.suspend", "suspended", suspended, left)
+        await changes.apply(uids, suspend_one)
 
 
 @command(group, "resume")
@@ -334,20 +282,15 @@ async def resume(session: Session, uids: Uids, id_: OperationOption = None) -> N
 
     Raises NotFound or Refused if a run cannot be resumed; the others are resumed.
     """
-    async with session.store(session.settings(), changes=True) as store, operation_id(id_) as operation:
+    async with change_runs(session, "resume", "resumed", id_) as changes:
 
         async def resume_one(uid: str) -> bool:
-            """Resume a run; raise NotFound or Refused as `change_each` expects."""
-            match await store.runs.resume(uid, operation=operation):
-                case "unknown":
-                    raise run_not_found(uid)
-                case "ended":
-                    raise already_ended(uid, (await find_run(store, uid)).status)
-                case "not suspended":
-                    session.screen.note(f"{uid} is not suspended")
-                    return False
-                case _:
-                    return True
+            """Resume a run; raise NotFound or Refused as `Changes.apply` expects."""
+            outcome = await changes.store.runs.resume(uid, operation=changes.operation)
+            await changes.check(uid, outcome)
+            if outcome == "not suspended":
+                session.screen.note(f"{uid} is not suspended")
+                return False
+            return True
 
-        resumed, left = await change_each(uids, resume_one)
-    report_changes(session, "runs.resume", "resumed", resumed, left)
+        await changes.apply(uids, resume_one)

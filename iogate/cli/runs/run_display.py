@@ -13,11 +13,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from iogate.cli.render import STYLES, Screen, Table, console, is_colour_terminal
+from iogate.store.keys import ENDED
 
 if TYPE_CHECKING:
     from rich.live import Live
 
-ENDED = frozenset({"completed", "faulted", "cancelled"})
 TIMES = ("createdAt", "startedAt", "endedAt")
 MAX_MESSAGE_LENGTH = 100
 """Most characters of an error message in a table; JSON has all of it."""

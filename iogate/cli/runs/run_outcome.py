@@ -9,9 +9,10 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from iogate.cli.runs.run_display import ENDED, LiveDisplay
+from iogate.cli.runs.run_display import LiveDisplay
 from iogate.cli.session import Session
 from iogate.errors import NotFound, Refused, RunFailed, StillRunning, for_operators
+from iogate.store.keys import ENDED
 
 if TYPE_CHECKING:
     from iogate.store.runs.operations import RunView

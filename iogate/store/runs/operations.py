@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Sequence
+from typing import TypedDict, Unpack
 
 import msgspec
 
@@ -39,6 +40,7 @@ __all__ = [
 LOOK_AGAIN_S = 1.0
 LOOK_AGAIN_AT_LATEST_S = 5.0
 """Upper bound of the poll interval of a waiter, which doubles each time; messages are rarely lost."""
+LISTED = 50
 PRUNED_AT_ONCE = 500
 """Runs that one script deletes."""
 
@@ -49,6 +51,18 @@ class QueueDepth(msgspec.Struct, frozen=True, kw_only=True):
     depth: int
     """Runs that wait for a worker: RQ queue, backlogs and suspects."""
     oldest_s: float
+
+
+class SearchOptions(TypedDict, total=False):
+    """Filters of a list of runs; without one, or with None, it matches all."""
+
+    api: str | None
+    statuses: Sequence[str]
+    since_ms: int | None
+    until_ms: int | None
+    parent: str | None
+    limit: int
+    """Maximum number of runs, by default LISTED."""
 
 
 Summaries = list[Summary]
@@ -82,41 +96,14 @@ class RunOperations:
         answer: bytes | None = await self._connection.run("api_of", uid)
         return None if answer is None else answer.decode(errors="replace")
 
-    async def list(
-        self,
-        *,
-        api: str | None = None,
-        statuses: Sequence[str] = (),
-        since_ms: int | None = None,
-        until_ms: int | None = None,
-        parent: str | None = None,
-        limit: int = 50,
-        most: int | None = None,
-    ) -> Summaries:
-        """List runs, newest first; `search` also returns how far it looked back."""
-        found = await self.search(
-            api=api,
-            statuses=statuses,
-            since_ms=since_ms,
-            until_ms=until_ms,
-            parent=parent,
-            limit=limit,
-            most=most,
-        )
-        return found.runs
+    async def list(self, **options: Unpack[SearchOptions]) -> Summaries:
+        """List all matching runs, newest first, however far back they are; see `search`."""
+        return (await self.search(most=None, **options)).runs
 
-    async def search(
-        self,
-        *,
-        api: str | None = None,
-        statuses: Sequence[str] = (),
-        since_ms: int | None = None,
-        until_ms: int | None = None,
-        parent: str | None = None,
-        limit: int = 50,
-        most: int | None = LOOKED_AT_MOST,
-    ) -> Listing:
-        """List runs, newest first, reading about `most` runs at most; None: all."""
+    async def search(self, *, most: int | None = LOOKED_AT_MOST, **options: Unpack[SearchOptions]) -> Listing:
+        """List runs, newest first, and return how far it looked back: about `most` runs; None: all."""
+        api, parent = options.get("api"), options.get("parent")
+        since_ms, until_ms = options.get("since_ms"), options.get("until_ms")
 
         def matches(run: Summary) -> bool:
             return api in (None, run.api) and parent in (None, run.parent)
@@ -124,10 +111,10 @@ class RunOperations:
         return await index.list_newest(
             self._connection,
             None if api is None and parent is None else matches,
-            statuses=statuses or keys.STATUSES,
+            statuses=options.get("statuses") or keys.STATUSES,
             low=float("-inf") if since_ms is None else since_ms,
             high=float("inf") if until_ms is None else until_ms,
-            limit=limit,
+            limit=options.get("limit", LISTED),
             most=most,
         )
 
@@ -203,23 +190,22 @@ class RunOperations:
 
     async def cancel(self, uid: str, reason: str = "", *, operation: str = "") -> str:
         """Request the end of a run; return `unknown`, `ended`, `asked`, or `cancelled` (at once)."""
-        key = keys.operation("cancel", uid, operation)
-        answer: bytes = await self._connection.run("cancel", uid, reason, key)
-        return answer.decode()
+        return await self._change("cancel", uid, reason, operation=operation)
 
     async def suspend(self, uid: str, *, operation: str = "") -> str:
         """Suspend a run; return `unknown`, `ended`, `cancelled` (about to end), `asked`, or `suspended`.
 
         A run under lease is suspended when it next waits; its worker is notified within seconds.
         """
-        key = keys.operation("suspend", uid, operation)
-        answer: bytes = await self._connection.run("suspend", uid, key)
-        return answer.decode()
+        return await self._change("suspend", uid, operation=operation)
 
     async def resume(self, uid: str, *, operation: str = "") -> str:
         """Resume a suspended run; return `unknown`, `ended`, `not suspended`, or `resumed`."""
-        key = keys.operation("resume", uid, operation)
-        answer: bytes = await self._connection.run("resume", uid, key)
+        return await self._change("resume", uid, operation=operation)
+
+    async def _change(self, script: str, uid: str, *arguments: str, operation: str) -> str:
+        key = keys.operation(script, uid, operation)
+        answer: bytes = await self._connection.run(script, uid, *arguments, key)
         return answer.decode()
 
     async def load_state(self, uid: str) -> RetryState | None:
