@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -41,9 +42,14 @@ def wait_for(condition: object, what: str, limit_s: float = 60.0) -> None:
     raise TimeoutError(f"{what} within {limit_s} s")
 
 
-def listening(port: int) -> bool:
-    with socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
+def status(port: int, path: str) -> int:
+    """Status of the response to a GET request."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 def load(
@@ -134,8 +140,7 @@ class Site:
         port = free_port()
         environment = {**self.environment, "IOGATE_PORT": str(port)}
         with process(self.iogate("serve"), environment, self.folder / "gateway.log", self.checkout):
-            wait_for(lambda: listening(port), "gateway listens")
-            time.sleep(1)
+            wait_for(lambda: status(port, "/health/ready") == 200, "gateway is ready")
             yield port
 
     @contextlib.contextmanager
@@ -146,8 +151,7 @@ class Site:
             "--no-access-log", "--log-level", "warning", "bench.peer:app",
         ]  # fmt: skip
         with process(command, self.environment, self.folder / "endpoint.log"):
-            wait_for(lambda: listening(port), "endpoint listens")
-            time.sleep(1)
+            wait_for(lambda: status(port, "/noop") == 405, "endpoint responds")
             yield port
 
     def worker(self) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:

@@ -87,11 +87,15 @@ class Waiting:
         count = self.store.zcard
         return not count(keys.INDEX + "pending") and not count(keys.INDEX + "running")
 
+    def settled(self) -> bool:
+        """The worker has announced itself, to iogate and to RQ."""
+        return bool(self.store.zcard(f"{keys.PROCESSES}worker") and self.store.scard(keys.RQ_WORKERS))
+
     def memory(self) -> float:
         """Bytes a waiting run."""
         self.clear()
         with self.site.worker():
-            time.sleep(3)
+            wait_for(self.settled, "worker has written the keys of every worker")
         before = used(self.store)
         uids = asyncio.run(accepted(self.site.environment["BENCH_REDIS"], "bench/nap", [b"{}"] * self.runs))
         with self.site.worker():
