@@ -121,7 +121,7 @@ class Scope:
         that was fetched from another host.
         """
         if self._function() is not None:
-            raise WorkflowError("authorization", detail="a function from another host cannot read $secrets")
+            raise WorkflowError("authorization", detail="an external function cannot read $secrets")
         held = self.environment.secrets
         for name in self.program.secrets:
             if name not in held:

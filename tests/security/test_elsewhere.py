@@ -49,7 +49,7 @@ def test_no_secret_of_the_caller_is_in_reach_whatever_the_checks_took_its_text_f
     assert not run.performs
     assert run.state.error is not None
     assert run.state.error["type"].endswith("/authorization")
-    assert "a function from another host cannot read $secrets" in run.state.error["detail"]
+    assert "an external function cannot read $secrets" in run.state.error["detail"]
 
 
 @pytest.mark.parametrize(

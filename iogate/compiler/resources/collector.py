@@ -286,7 +286,7 @@ def _secrets(function: Placed) -> Iterable[Problem]:
             function,
             pointer,
             "IOG309",
-            'a function from elsewhere sees no $secrets; let its caller hand them over in "with"',
+            'an external function cannot read $secrets; let its caller pass them in "with"',
         )
 
 
