@@ -94,7 +94,7 @@ async def recovered_twice(store: Store, worker: str) -> int:
 
 @contextmanager
 def scripted(**constants: int) -> Iterator[None]:
-    """The scripts with other constants of `keys.LUA` meanwhile."""
+    """Load the scripts with other constants of `keys.LUA` meanwhile."""
     before = {name: keys.LUA[name] for name in constants}
     keys.LUA.update(constants)
     scripts.script.cache_clear()

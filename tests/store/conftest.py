@@ -9,5 +9,5 @@ from iogate.store.runs import intake
 
 @pytest.fixture
 def patient_intake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let calls wait for the server of a busy machine, in tests that are not about their deadline."""
+    """Let calls wait for the server of a busy machine, in tests that do not test the deadline."""
     monkeypatch.setattr(intake, "DEADLINE_S", 15.0)

@@ -33,7 +33,7 @@ def child(frame: int = 7, **changes: Any) -> Child:
 
 
 def _of(parent: Claim, child: Child) -> Child:
-    """The child as its parent's worker makes it."""
+    """Return the child as its parent's worker creates it."""
     facts = msgspec.structs.replace(child.facts, parent=f"{parent.uid}/{child.frame}")
     return msgspec.structs.replace(child, facts=facts)
 
@@ -48,12 +48,12 @@ async def parent_of(store: Store, *children: Child, move: str = "park") -> Claim
 
 
 async def taken(store: Store, uid: str) -> Claim:
-    """The claim of this run."""
+    """Take and return the claim of this run."""
     claims = {claim.uid: claim for claim in (await store.leases.take("w", 50)).claims}
     return claims[uid]
 
 
-def told(message: Message) -> dict[str, Any]:
+def content_of(message: Message) -> dict[str, Any]:
     assert message.kind == "child"
     assert not message.forged
     found: dict[str, Any] = json.loads(message.data)
@@ -61,7 +61,7 @@ def told(message: Message) -> dict[str, Any]:
     return found
 
 
-async def test_a_child_is_a_run_of_its_parents_api_one_level_deeper(each_store: Store) -> None:
+async def test_a_child_is_a_run_of_its_parents_api_with_a_higher_depth(each_store: Store) -> None:
     await publish(each_store)
     first = child(input=b'{"n":1}')
     parent = await parent_of(each_store, first)
@@ -124,8 +124,8 @@ async def test_the_end_of_a_child_reaches_its_parent(
     await publish(each_store)
     one = child(7)
     parent = await parent_of(each_store, one, move=move)
-    heard: list[str] = []
-    async with each_store.leases.inbox_changes(heard.append):
+    received: list[str] = []
+    async with each_store.leases.inbox_changes(received.append):
         claim = await taken(each_store, one.uid)
         for _ in range(2):
             await each_store.leases.commit([commit(claim, "end", status, **fields)])
@@ -133,11 +133,11 @@ async def test_the_end_of_a_child_reaches_its_parent(
             inbox = (await taken(each_store, parent.uid)).inbox
         else:
             inbox = await each_store.leases.inbox(parent.uid, parent.token)
-            while not heard:
+            while not received:
                 await each_store.check_server()
     (message,) = inbox
     assert message.frame == 7
-    assert told(message) == {"status": status, **expected}
+    assert content_of(message) == {"status": status, **expected}
     assert await each_store.call("EXISTS", keys.CHILDREN + parent.uid) == 0
 
 
@@ -157,7 +157,7 @@ async def test_a_child_that_is_not_awaited_has_no_parent(each_store: Store) -> N
 async def test_children_in_every_state_end_with_their_parent(
     each_store: Store,
 ) -> None:
-    """In the queue, parked, under lease; and those below them, when their own end comes."""
+    """Queued, parked and leased ones, and their own children at their end."""
     await publish(each_store)
     queued, parked, leased = child(1), child(2), child(3)
     parent = await parent_of(each_store, parked, leased, move="keep")
@@ -207,7 +207,7 @@ async def test_a_child_that_is_cancelled_before_its_start_or_poisoned_sends_a_me
     assert await each_store.runs.cancel(early.uid, "not needed") == "cancelled"
     claims = {claim.uid: claim for claim in (await each_store.leases.take("w", 50)).claims}
     (message,) = claims[parent.uid].inbox
-    assert (message.frame, told(message)["status"]) == (1, "cancelled")
+    assert (message.frame, content_of(message)["status"]) == (1, "cancelled")
     await each_store.leases.commit([commit(claims[parent.uid], "park", inbox_done=1)])
     await recovered_twice(each_store, "w")
     for _ in range(keys.DEATHS):
@@ -215,7 +215,7 @@ async def test_a_child_that_is_cancelled_before_its_start_or_poisoned_sends_a_me
         await each_store.leases.recover("alone")
     (message,) = (await taken(each_store, parent.uid)).inbox
     assert message.frame == 2
-    assert told(message)["error"]["title"] == "poisoned"
+    assert content_of(message)["error"]["title"] == "poisoned"
 
 
 async def test_children_of_a_full_api_wait_in_the_backlog_and_delay_no_other_api(
@@ -243,5 +243,5 @@ async def test_one_batch_may_hold_a_parent_and_its_child_in_any_order(each_store
         verdicts = await each_store.leases.commit(both[::order])
         assert all(verdict.applied for verdict in verdicts)
         again = await taken(each_store, parent.uid)
-        assert [told(message)["output"] for message in again.inbox] == [1]
+        assert [content_of(message)["output"] for message in again.inbox] == [1]
         await each_store.leases.commit([commit(again, "end")])

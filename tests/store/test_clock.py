@@ -20,7 +20,7 @@ async def clock(store: Store) -> int:
 
 
 async def set_back(store: Store) -> int:
-    """Leave the store as if its clock had shown ten minutes more at the last take; the store's time then."""
+    """Simulate a clock that was ten minutes ahead at the last take; return the store's time then."""
     then = await clock(store) + MINUTES
     await store.call("SET", keys.UPKEEP, then)
     return then
@@ -46,7 +46,7 @@ async def test_timers_and_leases_continue(each_store: Store) -> None:
     assert [verdict.applied for verdict in verdicts] == [True, True]
 
 
-async def test_the_limiter_lets_the_next_call_in(each_store: Store) -> None:
+async def test_the_rate_limiter_admits_the_next_call(each_store: Store) -> None:
     """Also if no worker takes anything, so that the change of the clock is not detected."""
     limited = api(limits=Limits(rate=10.0, burst=1))
     await publish(each_store, limited)

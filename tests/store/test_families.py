@@ -16,8 +16,8 @@ async def living(store: Store, root: str) -> int:
     return int(await store.call("HGET", keys.FAMILIES, root) or 0)
 
 
-async def brought_about(store: Store, root: str, count: int) -> None:
-    """As if so many more of the family lived."""
+async def with_living(store: Store, root: str, count: int) -> None:
+    """Simulate a family with so many more live runs."""
     await store.call("HINCRBY", keys.FAMILIES, root, count)
 
 
@@ -46,7 +46,7 @@ async def test_a_full_family_starts_no_runs_until_all_have_ended(
     only = child(awaits=False)
     root = await parent_of(each_store, only, move="keep")
     others = keys.FAMILY_RUNS - 1
-    await brought_about(each_store, root.uid, others)
+    await with_living(each_store, root.uid, others)
     late = child(awaits=False)
     step = commit(root, "keep", seq=2, head=b"h", children=[late])
     (verdict,) = await each_store.leases.commit([step])
@@ -66,12 +66,12 @@ async def test_the_end_of_the_last_run_reopens_a_full_family(each_store: Store) 
     await publish(each_store)
     only = child(awaits=False)
     root = await parent_of(each_store, only, move="end")
-    await brought_about(each_store, root.uid, keys.FAMILY_CLOSED)
+    await with_living(each_store, root.uid, keys.FAMILY_CLOSED)
     await ended(each_store, await taken(each_store, only.uid))
     assert not await each_store.call("EXISTS", keys.FAMILIES)
 
 
-async def test_scheduled_runs_need_room_in_the_queue_but_no_family(
+async def test_scheduled_runs_need_room_in_the_queue_but_not_in_a_family(
     each_store: Store,
 ) -> None:
     await publish(each_store, api(limits=Limits(queued=2)))

@@ -11,7 +11,7 @@ from tests.store.builders import accepted, commit, publish, state_of, until
 WORKER = "worker-1"
 
 
-async def test_a_repeated_commit_answers_applied_and_changes_nothing(each_store: Store) -> None:
+async def test_a_repeated_commit_returns_applied_and_changes_nothing(each_store: Store) -> None:
     await publish(each_store)
     uid = await accepted(each_store.intake())
     (claim,) = (await each_store.leases.take(WORKER, 1)).claims
@@ -34,8 +34,8 @@ async def test_a_gap_or_a_foreign_token_is_void(each_store: Store, seq: int, tok
     assert await state_of(each_store, uid) == "lease"
 
 
-async def test_a_lost_lease_cannot_commit_and_the_new_one_can(each_store: Store) -> None:
-    """R4: a worker that slept past its lease wakes up and commits."""
+async def test_a_lost_lease_is_not_committed(each_store: Store) -> None:
+    """R4: a worker that was suspended beyond its lease resumes and commits; the new lease can commit."""
     await publish(each_store)
     uid = await accepted(each_store.intake())
     (old,) = (await each_store.leases.take(WORKER, 1, lease_ms=1)).claims
@@ -82,10 +82,10 @@ async def test_one_bad_commit_does_not_spoil_its_batch(each_store: Store) -> Non
     assert [v.applied for v in verdicts] == [True, False, True]
 
 
-async def test_leases_are_extended_after_the_store_was_unavailable(
+async def test_leases_are_extended_after_an_outage_of_the_store(
     each_store: Store,
 ) -> None:
-    """R6: a restart of the store takes no lease from a worker that lives."""
+    """R6: a restart of the store takes no lease from a live worker."""
     await publish(each_store)
     uid = await accepted(each_store.intake())
     (claim,) = (await each_store.leases.take(WORKER, 1)).claims

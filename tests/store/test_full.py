@@ -15,7 +15,7 @@ from tests.store.builders import accepted, commit, publish, request
 
 @pytest.fixture
 async def ended(each_store: Store) -> AsyncIterator[list[str]]:
-    """Uids of a completed, a faulted and a pending run; the server takes no write from here on."""
+    """Return the uids of a completed, a faulted and a pending run; from then on the server is full."""
     await publish(each_store)
     intake = each_store.intake()
     uids = [await accepted(intake, input=b'"%s"' % (b"x" * 5_000)) for _ in range(2)]

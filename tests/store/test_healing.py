@@ -27,7 +27,7 @@ from tests.store.builders import accepted, publish, request
 
 
 async def until(condition: Callable[[], Awaitable[Any]], limit_s: float = 20.0) -> Any:
-    """Return the first true value; the store may be out of reach meanwhile."""
+    """Poll until the result is true, also if the store is unreachable meanwhile."""
     deadline = time.monotonic() + limit_s
     while True:
         try:
@@ -43,8 +43,8 @@ async def _is(world: driver.World, status: int) -> bool:
     return (await world.ask("/health/ready")).status == status
 
 
-async def test_a_connection_leaves_a_primary_that_has_become_a_replica() -> None:
-    """An address that moves with the primary: before, READONLY for ever, and ready said 200."""
+async def test_a_connection_leaves_a_demoted_primary() -> None:
+    """With an address that moves with the primary."""
     with pair() as (primary, replica):
         async with Proxy(primary.port) as proxy:
             store = await open_store(proxy.url, keyring=RING)
@@ -86,7 +86,7 @@ async def test_the_gateway_is_not_ready_on_a_replica() -> None:
 async def test_connections_dropped_by_a_middlebox_recover_before_the_next_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Before: two calls got a 503, and pub/sub never returned."""
+    """The next calls succeed, and publish/subscribe recovers."""
     monkeypatch.setattr(connection, "PROBE_S", 0.3)
     monkeypatch.setattr(pubsub, "PING_S", 0.3)
     monkeypatch.setattr(pubsub, "LOOK_S", 0.1)
@@ -96,8 +96,8 @@ async def test_connections_dropped_by_a_middlebox_recover_before_the_next_call(
             intake = store.intake()
             await publish(store)
             await accepted(intake)
-            heard: list[str] = []
-            async with store.leases.cancellations(heard.append):
+            received: list[str] = []
+            async with store.leases.cancellations(received.append):
                 before = proxy.accepted
                 assert before == 3  # the store, its intake, its signals
                 proxy.forget()
@@ -108,7 +108,7 @@ async def test_connections_dropped_by_a_middlebox_recover_before_the_next_call(
 
                 async def rings() -> bool:
                     await asyncio.to_thread(own.ask, "PUBLISH", keys.CANCEL_CHANNEL, "1")
-                    return bool(heard)
+                    return bool(received)
 
                 await until(rings)
             assert proxy.accepted == 6
@@ -161,8 +161,8 @@ async def test_a_store_behind_sentinels_follows_a_failover() -> None:
         await publish(store)
         first = await accepted(intake)
         await asyncio.to_thread(in_step, primary)
-        heard: list[str] = []
-        async with store.leases.cancellations(heard.append):
+        received: list[str] = []
+        async with store.leases.cancellations(received.append):
             assert await asyncio.to_thread(registration.exists, keys.RUN + first)
             primary.kill()
             second = await until(lambda: intake.accept(request(intake)))
@@ -170,7 +170,7 @@ async def test_a_store_behind_sentinels_follows_a_failover() -> None:
 
             async def rings() -> bool:
                 await asyncio.to_thread(replica.ask, "PUBLISH", keys.CANCEL_CHANNEL, "1")
-                return bool(heard)
+                return bool(received)
 
             await until(rings)
 
@@ -187,8 +187,8 @@ async def test_a_store_behind_sentinels_follows_a_failover() -> None:
         await store.close()
 
 
-async def test_a_connection_moves_from_an_old_primary_that_still_responds() -> None:
-    """A primary that the sentinels have replaced and cannot reach: it takes writes that will be lost."""
+async def test_a_connection_leaves_an_old_primary_that_still_responds() -> None:
+    """The sentinels have replaced it and cannot reach it: it accepts writes that will be lost."""
     with pair() as (primary, replica):
         async with _Sentinel(primary.port, epoch=1) as first, _Sentinel(primary.port, epoch=1) as second:
             store = await open_store(
@@ -209,7 +209,7 @@ async def test_a_connection_moves_from_an_old_primary_that_still_responds() -> N
 async def test_a_drained_store_is_resumed_only_after_the_failover(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The old primary reports its role until the sentinels demote it; to resume there would lose calls."""
+    """The old primary reports its role until its demotion; to resume it would lose calls."""
     monkeypatch.setattr(drains, "SETTLE_S", 0.5)
     with pair() as (primary, replica):
         async with _Sentinel(primary.port, epoch=1) as first, _Sentinel(primary.port, epoch=1) as second:

@@ -1,4 +1,4 @@
-"""An idle worker writes next to nothing: with `appendfsync always` each write is an fsync."""
+"""An idle worker writes almost nothing: with `appendfsync always` each write is an fsync."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def test_a_take_without_work_writes_nothing(each_store: Store) -> None:
     assert await changes(each_store) - before <= 1
 
 
-async def test_the_time_of_the_last_take_is_corrected_if_old_wrong_or_ahead(
+async def test_a_wrong_time_of_the_last_take_is_corrected(
     each_store: Store,
 ) -> None:
     await publish(each_store)
@@ -33,7 +33,7 @@ async def test_the_time_of_the_last_take_is_corrected_if_old_wrong_or_ahead(
         assert abs(int(await each_store.call("GET", keys.UPKEEP)) / 1000 - now_s) < 5
 
 
-async def test_the_lease_of_the_matcher_is_renewed_at_half_of_its_time(each_store: Store) -> None:
+async def test_the_matcher_lease_is_renewed_at_half_of_its_time(each_store: Store) -> None:
     await publish(each_store)
     await each_store.events.take("w")
     clock = await each_store.call("TIME")

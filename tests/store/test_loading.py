@@ -19,7 +19,7 @@ KEYS = 20_000
 
 @pytest.fixture
 def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data folder that loads for over two seconds: the server waits after each key."""
+    """Return a data folder that loads for over two seconds: the server sleeps after each key."""
     filled = start_embedded(tmp_path)
     with client(filled.url, 5) as plain, plain.pipeline(transaction=False) as pipe:
         for number in range(KEYS):
@@ -47,10 +47,10 @@ def test_a_store_that_loads_longer_than_the_timeout_starts(
     finally:
         started.stop()
     assert took_s > 2
-    told = [record for record in caplog.records if getattr(record, "action", "") == "store.loading"]
-    assert told
-    assert "the store loads its files: " in told[0].getMessage()
-    percent = [record.__dict__["percent"] for record in told]
+    records = [record for record in caplog.records if getattr(record, "action", "") == "store.loading"]
+    assert records
+    assert "the store loads its files: " in records[0].getMessage()
+    percent = [record.__dict__["percent"] for record in records]
     assert percent == sorted(percent)
 
 

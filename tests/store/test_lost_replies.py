@@ -29,7 +29,7 @@ SEED = 20
 
 
 class Proxy:
-    """Cuts the connection when an answer to a script is due and the die says so."""
+    """Proxy that closes the connection instead of a reply to a script, at random."""
 
     def __init__(self, target: str, socket: str, rate: float) -> None:
         self.socket = socket
@@ -98,7 +98,7 @@ async def finish(store: Store, claims: tuple[Claim, ...]) -> int:
 
 
 async def test_no_call_is_stored_twice(each_store: Store, each_redis: EmbeddedServer, folder: str) -> None:
-    """An answered call is one run; an unanswered one is one run or none."""
+    """An acknowledged call is one run; an unacknowledged one is one run or none."""
     await publish(each_store)
     async with proxied(each_redis, folder, 0.3) as (store, proxy):
         intake = store.intake()
@@ -187,7 +187,7 @@ async def test_operations_with_an_id_are_idempotent(each_store: Store) -> None:
     assert await runs.cancel(uid, "no", operation="f") == "ended"
 
 
-async def test_a_lost_reply_to_resume_or_cancel_is_answered_as_it_was_done(
+async def test_a_repeated_resume_or_cancel_returns_the_first_result(
     each_store: Store, each_redis: EmbeddedServer, folder: str
 ) -> None:
     await publish(each_store)

@@ -70,8 +70,8 @@ class World:
             case "recover":
                 await leases.recover(worker)
             case "release":
-                mine = {c.uid: c.token for w, c in self.held if w == worker}
-                await leases.release(worker, mine)
+                own = {c.uid: c.token for w, c in self.held if w == worker}
+                await leases.release(worker, own)
             case "cancel" if self.uids:
                 await self.store.runs.cancel(self.uids[n % len(self.uids)], "model")
             case "suspend" | "resume" | "retry" if self.uids:
@@ -159,7 +159,7 @@ class World:
             loads[view.api, view.state] += 1
         assert places == {}, "a run that nobody accepted"
         await self.check_links()
-        await self.check_told()
+        await self.check_reports()
         assert {k: v for k, v in (await self.store.runs.counts()).items() if v} == dict(statuses)
         for each in APIS:
             gate = dict(zip(*[iter(await call("HGETALL", keys.GATE + each.id))] * 2, strict=True))
@@ -170,7 +170,7 @@ class World:
             assert loads[each.id, "lease"] <= max(limit, 4), "running"
 
     async def check_links(self) -> None:
-        """What hangs on a run is there as long as the run, and no longer."""
+        """Check that the keys of a run live as long as the run."""
         call = self.store.call
         over = {uid for uid in self.uids if (view := await self.store.runs.show(uid)) and view.ended}
         for prefix in (keys.INBOX, keys.WANTED, keys.CHILDREN, keys.RUN, keys.PARKED, keys.JOURNAL):
@@ -185,16 +185,16 @@ class World:
                 assert one.decode() not in over, "its parent should have been told"
         assert subscribed == wanted
 
-    async def check_told(self) -> None:
-        """Changes by the store itself were reported in order, and nothing else was."""
-        told: dict[str, list[str]] = {uid: [] for uid in self.uids}
+    async def check_reports(self) -> None:
+        """Check that changes by the store itself, and only those, were reported in order."""
+        reported: dict[str, list[str]] = {uid: [] for uid in self.uids}
         numbers: set[tuple[str, int]] = set()
         for data in await self.store.call("LRANGE", f"{keys.OUTBOX}audit", 0, -1):
             entry = json.loads(data)
-            told[entry["uid"]].append(entry["line"]["kind"])
+            reported[entry["uid"]].append(entry["line"]["kind"])
             numbers.add((entry["uid"], entry["number"]))
-        assert len(numbers) == sum(map(len, told.values()))
-        for uid, kinds in told.items():
+        assert len(numbers) == sum(map(len, reported.values()))
+        for uid, kinds in reported.items():
             view = await self.store.runs.show(uid)
             assert view is not None
             last = kinds[-1] if kinds else ""
@@ -223,7 +223,7 @@ async def live(url: str, steps: list[tuple[str, int]]) -> None:
 
 
 async def finish(world: World) -> None:
-    """Whatever happened, workers that go on bring every run to an end."""
+    """Let workers bring every run to its end."""
     await world.repair()
     for uid in world.uids:
         await world.store.runs.cancel(uid, "over")

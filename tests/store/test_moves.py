@@ -25,7 +25,7 @@ async def now_ms(store: Store) -> int:
     return (await store.leases.take("nobody", 0)).now_ms
 
 
-async def test_a_run_goes_from_queue_to_lease_to_end(each_store: Store) -> None:
+async def test_a_run_moves_from_queue_to_lease_to_end(each_store: Store) -> None:
     await publish(each_store)
     uid = await accepted(each_store.intake(), input=b'{"n":1}', caller="shop")
     view = await each_store.runs.show(uid)
@@ -207,15 +207,15 @@ async def test_released_runs_are_queued_as_before_the_take(each_store: Store) ->
     assert (await each_store.runs.counts())["pending"] == 1
 
 
-async def test_one_api_has_at_most_64_runs_in_the_queue_and_never_delays_another(each_store: Store) -> None:
+async def test_an_api_has_at_most_64_queued_runs_and_delays_no_other(each_store: Store) -> None:
     slow, quick = api("slow/one", limits=Limits(running=2)), api("quick/one")
     await publish(each_store, slow, quick)
     intake = each_store.intake()
     await asyncio.gather(*(accepted(intake, slow) for _ in range(100)))
-    mine = await accepted(intake, quick)
+    own = await accepted(intake, quick)
     taken = await each_store.leases.take(WORKER, 100)
     assert [c.api for c in taken.claims] == ["slow/one"] * 2 + ["quick/one"]
-    assert taken.claims[-1].uid == mine
+    assert taken.claims[-1].uid == own
     states = await each_store.gates.states()
     assert (states["slow/one"].queued, states["slow/one"].running) == (98, 2)
 
@@ -240,7 +240,7 @@ async def test_the_running_limit_holds_and_ended_runs_admit_the_next_in_order(ea
     assert seen == uids
 
 
-async def test_a_lowered_limit_holds_for_runs_that_are_queued_already(each_store: Store) -> None:
+async def test_a_lowered_limit_applies_to_queued_runs(each_store: Store) -> None:
     wide, narrow = api(), api(limits=Limits(running=1))
     await publish(each_store, wide)
     intake = each_store.intake()
@@ -355,7 +355,7 @@ async def test_large_parts_of_an_ended_run_are_read_completely(each_store: Store
     assert await each_store.runs.journal(uid) == [b'{"n":1}']
 
 
-async def test_the_doorbell_rings_when_a_run_arrives_in_an_empty_queue(store: Store) -> None:
+async def test_the_doorbell_rings_for_a_run_in_an_empty_queue(store: Store) -> None:
     await publish(store)
     bell, wired = store.leases.doorbell(WORKER)
     async with wired:
@@ -364,8 +364,8 @@ async def test_the_doorbell_rings_when_a_run_arrives_in_an_empty_queue(store: St
         assert await bell.wait(5)
 
 
-async def test_a_run_wakes_one_worker_and_a_take_that_leaves_runs_wakes_the_next(each_store: Store) -> None:
-    """Who does not listen any more, or has no room, is passed over."""
+async def test_a_run_wakes_one_worker_and_a_partial_take_wakes_the_next(each_store: Store) -> None:
+    """Workers that do not listen, or have no capacity, are skipped."""
     await publish(each_store)
     intake, leases = each_store.intake(), each_store.leases
     rung: list[str] = []
@@ -424,7 +424,7 @@ async def test_concurrent_takes_of_one_worker_share_no_run(each_store: Store) ->
 
 @pytest.mark.usefixtures("patient_intake")
 async def test_a_take_of_large_runs_stops_at_its_byte_limit(each_store: Store) -> None:
-    """Fifty states of megabytes in one answer would take longer than anyone waits for it."""
+    """Fifty states of megabytes in one reply would take longer than its timeout."""
     await publish(each_store)
     intake = each_store.intake()
     half = b'"' + random.Random(1).randbytes(keys.TAKE_BYTES // 2) + b'"'  # no smaller if compressed

@@ -1,4 +1,4 @@
-"""`durability: replicated`: no write is acknowledged without a replica; and the drain of each script."""
+"""`durability: replicated`: no write is acknowledged without a replica; drain of each script."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def replicated(servers: tuple[Server, Server]) -> AsyncIterator[Store]:
 
 @contextmanager
 def stopped(server: Server) -> Iterator[None]:
-    """A replica that confirms nothing; a call waits for it briefly, and long for the primary."""
+    """Replica that confirms nothing; a call waits for it briefly, and long for the primary."""
     server.kill(signal.SIGSTOP)
     try:
         with pytest.MonkeyPatch.context() as patch:
@@ -64,7 +64,7 @@ async def test_a_call_is_acknowledged_once_a_replica_has_it(
 async def test_without_its_replica_nothing_is_acknowledged(
     replicated: Store, servers: tuple[Server, Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not a call, not a repeated one, not a lease and not a commit; all of it later."""
+    """Neither a call nor a repeated one, neither a lease nor a commit; all of them later."""
     monkeypatch.setattr(connection, "CONFIRM_MS", 100)
     _, replica = servers
     await publish(replicated)
@@ -105,7 +105,7 @@ async def test_a_full_primary_still_has_its_commits_confirmed(replicated: Store)
 
 
 @pytest.mark.usefixtures("patient_intake")
-async def test_a_gateway_says_that_the_outcome_is_unknown(
+async def test_a_gateway_reports_that_the_outcome_is_unknown(
     replicated: Store, servers: tuple[Server, Server]
 ) -> None:
     async with driver.opened(replicated) as world:
@@ -120,7 +120,7 @@ async def test_a_gateway_says_that_the_outcome_is_unknown(
             )
 
 
-async def test_local_durability_sends_nothing_more(store: Store) -> None:
+async def test_local_durability_sends_no_extra_command(store: Store) -> None:
     await store.call("CONFIG", "RESETSTAT")
     await publish(store)
     await accepted(store.intake())

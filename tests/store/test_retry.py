@@ -36,7 +36,7 @@ async def taken(store: Store) -> Claim:
 
 
 async def faulted(store: Store, **changes: Any) -> Claim:
-    """A run that faulted with its state in the store."""
+    """Return a run that faulted with its state in the store."""
     claim = await claimed(store, **changes)
     state: dict[str, Any] = {"head": b"h1", "frames": {"1": b"f1", "2": b"f2"}, "values": {V: b"v"}}
     await store.leases.commit([commit(claim, "keep", journal=[b'{"n":1}'], **state)])
@@ -119,16 +119,16 @@ async def test_the_journal_names_the_author_of_a_retry_once_and_sinks_get_nothin
     await each_store.outbox.register({"audit": True})
     first = await faulted(each_store)
     start = await each_store.runs.load_state(first.uid)
-    asked = RetryRequest(by="ada@host", origin="/do/0/pay", revision=2)
+    request = RetryRequest(by="ada@host", origin="/do/0/pay", revision=2)
     for _ in range(2):
-        assert await each_store.runs.retry(first.uid, start, asked) == "retried"
-    told = {"attempt": 2, "by": "ada@host", "from": "/do/0/pay", "revision": 2}
-    assert await retries(each_store, first.uid) == [told]
+        assert await each_store.runs.retry(first.uid, start, request) == "retried"
+    recorded = {"attempt": 2, "by": "ada@host", "from": "/do/0/pay", "revision": 2}
+    assert await retries(each_store, first.uid) == [recorded]
     await each_store.leases.commit(
         [commit(await taken(each_store), "end", "faulted", head=b"h3", digests=KEPT)]
     )
     assert await each_store.runs.retry(first.uid) == "retried"
-    assert await retries(each_store, first.uid) == [told, {"attempt": 3}]
+    assert await retries(each_store, first.uid) == [recorded, {"attempt": 3}]
     assert await each_store.outbox.take("audit", "c", 100) == []
 
 

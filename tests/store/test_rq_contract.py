@@ -1,4 +1,4 @@
-"""RQ's keys hold, field by field, what RQ's own methods would have written for the same job.
+"""RQ's keys contain, field by field, what RQ's own methods write for the same job.
 
 The same job goes through RQ's methods and through the store on the same server, and all of `rq:*` is
 compared at each stage: types, fields, formats and lifetimes. Two differences are meant: `data` is not
@@ -88,7 +88,7 @@ def normal(text: str, uid: str) -> str:
 
 
 def text_of(field: Any, value: Any) -> str:
-    """A field as RQ reads it: `data` may be compressed."""
+    """Return a field as RQ reads it: `data` may be compressed."""
     if field == b"data" and value[:1] == b"\x78":
         return zlib.decompress(value).decode()
     decoded: str = value.decode()
@@ -117,7 +117,7 @@ def content_of(plain: Any, key: str, kind: str, uid: str) -> Any:
 
 
 def snapshot(plain: Any, uid: str) -> dict[str, Any]:
-    """All of RQ's keys, with ids, stamps and instants made equal."""
+    """Return all keys of RQ, with ids, timestamps and instants made equal."""
     found: dict[str, Any] = {}
     for name in plain.keys("rq:*"):
         key = name.decode()
@@ -145,7 +145,7 @@ async def claimed(store: Store) -> Claim:
 
 
 @pytest.mark.parametrize("stage", ["queued", "started", "finished", "failed"])
-async def test_every_key_is_as_rq_writes_it(
+async def test_every_key_equals_the_one_that_rq_writes(
     each_store: Store, plain: Redis, worker: Worker, stage: str
 ) -> None:
     await publish(each_store)
@@ -191,11 +191,11 @@ async def test_the_error_of_a_faulted_run_contains_no_markup(
 ) -> None:
     """rq-dashboard inserts the error into its page of a job unescaped, by this template."""
     assert worker.name == WORKER
-    told = {"detail": "<script>alert(1)</script> <img src=x onerror=alert(1)> &lt;b&gt;", "status": 500}
+    document = {"detail": "<script>alert(1)</script> <img src=x onerror=alert(1)> &lt;b&gt;", "status": 500}
     await publish(each_store)
     uid = await accepted(each_store.intake())
     claim = await claimed(each_store)
-    error = json.dumps(told).encode()
+    error = json.dumps(document).encode()
     await each_store.leases.commit([commit(claim, status="faulted", error=error)])
     result = Job.fetch(uid, connection=plain, serializer=JSONSerializer).latest_result()
     assert result is not None
@@ -208,14 +208,14 @@ async def test_the_error_of_a_faulted_run_contains_no_markup(
     found.feed(page)
     assert found.tags == ["pre"]
     assert not set("<>&") & set(result.exc_string)
-    assert json.loads(result.exc_string) == told
+    assert json.loads(result.exc_string) == document
     view = await each_store.runs.show(uid)
     assert view is not None
     assert view.error == error
 
 
 class Elements(HTMLParser):
-    """Collects the elements that a browser would make of a page."""
+    """Parser that collects the elements of a page."""
 
     def __init__(self) -> None:
         super().__init__()

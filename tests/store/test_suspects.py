@@ -1,4 +1,4 @@
-"""Suspects: runs of dead workers run alone; only the run that kills its worker repeatedly is faulted."""
+"""Suspects: runs of dead workers run alone; only a run that repeatedly kills its worker is faulted."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_a_specific_error_is_used_for_its_run_only(each_store: Store) -> N
     assert [view and view.error for view in views] == [b'{"title":"known"}', POISONED]
 
 
-async def test_a_death_with_several_runs_is_counted_for_none(each_store: Store) -> None:
+async def test_a_death_with_several_runs_counts_for_none(each_store: Store) -> None:
     await publish(each_store)
     uid = await accepted(each_store.intake())
     await each_store.leases.take("worker-1", 10)
@@ -73,7 +73,7 @@ async def test_a_death_with_several_runs_is_counted_for_none(each_store: Store) 
     assert (view.state, view.deaths, view.status) == ("suspect", 0, "running")
 
 
-async def test_first_loss_queues_a_run_again_and_a_second_at_the_same_step_makes_a_suspect(
+async def test_a_second_loss_at_the_same_step_makes_a_suspect(
     each_store: Store,
 ) -> None:
     await publish(each_store)
@@ -92,7 +92,7 @@ async def test_first_loss_queues_a_run_again_and_a_second_at_the_same_step_makes
 
 
 @pytest.mark.parametrize("how", ["abandoned", "expired"])
-async def test_losses_that_no_parent_saw_poison_no_run(each_store: Store, how: str) -> None:
+async def test_unobserved_losses_poison_no_run(each_store: Store, how: str) -> None:
     """Four power cuts during one call leave the run in the queue; none counts as a death, even alone."""
     await publish(each_store)
     uid = await accepted(each_store.intake())
@@ -118,8 +118,8 @@ async def test_losses_that_no_parent_saw_poison_no_run(each_store: Store, how: s
     assert verdict.applied
 
 
-async def test_second_loss_after_resuming_the_same_effect_makes_a_suspect(each_store: Store) -> None:
-    """A worker that resumes a call commits so before it calls again."""
+async def test_a_second_loss_after_resuming_the_same_effect_makes_a_suspect(each_store: Store) -> None:
+    """A worker that resumes a call commits this before it repeats the call."""
     await publish(each_store)
     uid = await accepted(each_store.intake())
     for seq, expected in ((1, "queue"), (2, "suspect")):
@@ -162,7 +162,7 @@ async def test_a_run_that_progresses_between_deaths_becomes_a_suspect(
     assert await state_of(each_store, uid) == "suspect"
 
 
-async def test_loss_that_was_seen_after_one_that_was_not_makes_a_suspect(each_store: Store) -> None:
+async def test_an_observed_loss_after_an_unobserved_one_makes_a_suspect(each_store: Store) -> None:
     await publish(each_store)
     uid = await accepted(each_store.intake())
     for seen, expected in ((False, "queue"), (True, "suspect")):
@@ -211,30 +211,30 @@ async def test_recovery_releases_the_roles_of_the_worker(each_store: Store) -> N
 async def test_recovery_changes_no_other_runs_and_removes_the_worker_from_rq(each_store: Store) -> None:
     await publish(each_store)
     intake = each_store.intake()
-    mine, other = await accepted(intake), await accepted(intake)
+    own, other = await accepted(intake), await accepted(intake)
     await each_store.call("SADD", keys.RQ_WORKERS, f"{keys.RQ_WORKER}worker-1")
     await each_store.call("HSET", f"{keys.RQ_WORKER}worker-1", "birth", "")
-    assert [c.uid for c in (await each_store.leases.take("worker-1", 1)).claims] == [mine]
+    assert [c.uid for c in (await each_store.leases.take("worker-1", 1)).claims] == [own]
     assert [c.uid for c in (await each_store.leases.take("worker-2", 1)).claims] == [other]
     assert await each_store.leases.recover("worker-1") == 1
     assert await each_store.leases.recover("worker-1") == 0
-    assert (await state_of(each_store, mine), await state_of(each_store, other)) == ("queue", "lease")
+    assert (await state_of(each_store, own), await state_of(each_store, other)) == ("queue", "lease")
     assert await each_store.call("EXISTS", f"{keys.RQ_WORKER}worker-1") == 0
     assert await each_store.call("SMEMBERS", keys.RQ_WORKERS) == []
 
 
 async def test_recovery_ends_a_bounded_number_of_leases_in_each_call(each_store: Store) -> None:
-    """Here each call has no time at all: it ends one lease, or goes on past those of others, and stops."""
+    """With no time at all, each call ends one lease, or skips those of others, and stops."""
     await publish(each_store)
     intake = each_store.intake()
     for name in ("other", "dead", "other", "dead", "dead", "other"):
         await accepted(intake)
         await each_store.leases.take(name, 1)
     ends = {bytes(end) for end in (await each_store.call("ZRANGE", keys.LEASES, 0, -1, "WITHSCORES"))[1::2]}
-    told = ("dead", b"", b"", "", b"", b"", 1)
+    arguments = ("dead", b"", b"", "", b"", b"", 1)
     with scripted(recover_ms=-1):
         # The caller dies after the first call, and the next one begins from the start.
-        count, position = await each_store._connection.run("recover", *told, "-inf")
+        count, position = await each_store._connection.run("recover", *arguments, "-inf")
         assert count <= 1
         assert position in ends
         assert await each_store.leases.held_by(["dead"]) == 3 - count
@@ -244,7 +244,7 @@ async def test_recovery_ends_a_bounded_number_of_leases_in_each_call(each_store:
     assert await each_store.call("LLEN", keys.RQ_QUEUE) == 3
 
 
-async def test_a_solitary_worker_that_stops_leaves_its_suspect_a_suspect(each_store: Store) -> None:
+async def test_a_suspect_remains_one_if_its_solitary_worker_stops(each_store: Store) -> None:
     await publish(each_store)
     uid = await accepted(each_store.intake())
     await each_store.leases.take("worker-1", 1)

@@ -26,7 +26,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def tls(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """Address and certificate of a server that speaks nothing but TLS."""
+    """Return address and certificate of a server that accepts only TLS."""
     certificate, key = certificates.made(tmp_path)
     port = free_port()
     own = ["--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-auth-clients", "no"]
@@ -50,7 +50,7 @@ def tls(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     server.wait()
 
 
-async def test_the_whole_path_works_behind_tls(tls: tuple[str, Path]) -> None:
+async def test_all_operations_work_behind_tls(tls: tuple[str, Path]) -> None:
     url, certificate = tls
     store = await open_store(f"{url}?ssl_ca_certs={certificate}", keyring=RING)
     await publish(store)

@@ -24,7 +24,7 @@ OFFSETS = 12
 
 
 def log_of(folder: Path) -> Path:
-    """The file that grows: one in 6.2, the newest increment since 7.0."""
+    """Return the growing file: the only one in 6.2, the newest increment since 7.0."""
     found = [folder / "redis" / "appendonly.aof", *(folder / "redis").glob("appendonlydir/*.incr.aof")]
     return next(path for path in reversed(found) if path.exists())
 
@@ -50,7 +50,7 @@ async def grown(folder: Path) -> tuple[list[str], int, int]:
 
 
 async def whole(store: Store, uid: str) -> bool:
-    """All of a run is there, or nothing: record, index, queue and job agree."""
+    """Check that all of a run exists, or nothing: record, index, queue and job agree."""
     parts = [
         await store.call("EXISTS", keys.RUN + uid) == 1,
         await store.call("ZSCORE", f"{keys.INDEX}pending", uid) is not None,

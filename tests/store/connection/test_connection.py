@@ -7,7 +7,7 @@ import pytest
 from iogate.store.connection.connection import SLOWEST, Connection, StoreUnavailable
 
 
-async def test_much_on_the_wire_moves_the_deadline_of_all_that_waits_for_it(redis_url: str) -> None:
+async def test_bytes_in_flight_extend_the_deadline_of_waiting_commands(redis_url: str) -> None:
     line = Connection(redis_url, name="test", timeout_s=1.0)
     pause = ("BLPOP", "iogate:none", "1.5")  # longer than the deadline of a small call
     try:

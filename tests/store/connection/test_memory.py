@@ -1,4 +1,4 @@
-"""What runs cost in memory, and that everything has a lifetime."""
+"""Memory cost of runs, and the lifetime of every key."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def used(store: Store) -> int:
     return int((await store.server_info())["used_memory"])
 
 
-async def test_a_finished_run_costs_at_most_1_kb_beside_its_payload(each_store: Store) -> None:
+async def test_an_ended_run_costs_at_most_1_kb_beside_its_payload(each_store: Store) -> None:
     """Without RQ's job and result: one key, one index entry, and the overhead of the server."""
     await publish(each_store)
     intake = each_store.intake()
@@ -75,7 +75,7 @@ async def test_every_key_of_an_ended_run_expires(each_store: Store) -> None:
     assert 490 <= lifetimes[keys.RQ_RESULTS + uid] <= 500
 
 
-async def test_a_large_value_is_stored_once_a_run(each_store: Store) -> None:
+async def test_a_large_value_is_stored_once_per_run(each_store: Store) -> None:
     await publish(each_store)
     uid = await accepted(each_store.intake())
     (claim,) = (await each_store.leases.take("w", 1)).claims
@@ -95,7 +95,7 @@ async def test_a_queued_job_is_small(each_store: Store) -> None:
     assert (await memory(each_store, uid))[keys.RQ_JOB + uid] < 800
 
 
-async def test_a_run_that_waits_costs_less_than_2_kb_of_redis(each_store: Store) -> None:
+async def test_a_waiting_run_costs_less_than_2_kb_of_redis(each_store: Store) -> None:
     """One key, its entries in the index and the timers, and the overhead of the server."""
     await publish(each_store)
     intake = each_store.intake()
@@ -112,7 +112,7 @@ async def test_a_run_that_waits_costs_less_than_2_kb_of_redis(each_store: Store)
 
 
 def nap(claim: Claim) -> Commit:
-    """What a worker commits for `do: [{nap: {wait: PT1H}}]`."""
+    """Return the commit of a worker for `do: [{nap: {wait: PT1H}}]`."""
     at, due = claim.started_at_ms, claim.started_at_ms + 3_600_000
     started = f'"at":{at},"reference":"/do/0/nap","name":"nap"'
     return commit(
@@ -139,7 +139,7 @@ def nap(claim: Claim) -> Commit:
     )
 
 
-async def test_a_waiting_run_looks_the_same_folded_and_not(each_store: Store) -> None:
+async def test_a_waiting_run_looks_the_same_folded_and_unfolded(each_store: Store) -> None:
     """In lists, by itself, in its journal; and the next worker gets the committed state."""
     await publish(each_store)
     small, large = [await accepted(each_store.intake(), input=b'{"n":1}') for _ in range(2)]

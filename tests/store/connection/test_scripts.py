@@ -1,4 +1,4 @@
-"""The Lua operations keep their own conventions, and only commands of Redis 6.2 are used."""
+"""Lua operations follow their conventions and use only commands of Redis 6.2."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SREM TIME TYPE XADD ZADD ZCARD ZRANGE ZRANGEBYSCORE ZREM ZREMRANGEBYSCORE ZSCORE
 
 
 @pytest.mark.parametrize("name", scripts.names())
-def test_each_operation_says_what_it_reads_takes_and_promises(name: str) -> None:
+def test_each_operation_documents_keys_arguments_and_results(name: str) -> None:
     text = files("iogate.store").joinpath("lua", f"{name}.lua").read_text()
     lines = text.splitlines()
     assert re.match(r"-- [A-Z].*", lines[0]), "what it does, first"
@@ -51,7 +51,7 @@ def test_no_key_is_spelled_outside_its_module() -> None:
             assert "'rq:" not in lua.read_text(), lua.name
 
 
-def test_an_idempotency_key_of_any_length_makes_a_short_one() -> None:
+def test_an_idempotency_key_of_any_length_becomes_a_short_one() -> None:
     long = keys.idempotency("a/b", "caller", "k" * 100_000)
     assert len(long) < 100
     assert keys.idempotency("a/b", "x", "yz") != keys.idempotency("a/b", "xy", "z")

@@ -33,14 +33,14 @@ def opened(folder: Path) -> Iterator[EmbeddedServer]:
 
 
 def fill(folder: Path) -> Path:
-    """Write a key into the store of `folder`, and return where its append-only files are."""
+    """Write a key into the store of `folder`, and return the folder of its append-only files."""
     with opened(folder) as started, client(started.url, 5) as plain:
         plain.set("kept", "1")
     return folder / "redis/appendonlydir"
 
 
 @pytest.mark.parametrize(
-    ("harm", "told"),
+    ("harm", "expected"),
     [
         ("no manifest", "{manifest} is missing, but append-only files exist beside it"),
         ("empty manifest", "{manifest} is empty, but append-only files exist beside it"),
@@ -49,7 +49,7 @@ def fill(folder: Path) -> Path:
     ],
 )
 def test_a_folder_without_its_append_only_files_is_refused_not_opened_empty(
-    tmp_path: Path, harm: str, told: str
+    tmp_path: Path, harm: str, expected: str
 ) -> None:
     logs = fill(tmp_path)
     manifest = logs / "appendonly.aof.manifest"
@@ -64,8 +64,8 @@ def test_a_folder_without_its_append_only_files_is_refused_not_opened_empty(
             shutil.rmtree(logs)
     with pytest.raises(WrongStore) as caught:
         start_embedded(tmp_path)
-    what = told.format(manifest=manifest, logs=logs, folder=logs.parent)
-    assert caught.value.message == f"{what}: a server would start without their runs"
+    problem = expected.format(manifest=manifest, logs=logs, folder=logs.parent)
+    assert caught.value.message == f"{problem}: a server would start without their runs"
     assert caught.value.hint == "restore the folder from a backup; to begin without any run, move it away"
     assert (caught.value.code, caught.value.exit_code) == ("IOG626", 6)
 

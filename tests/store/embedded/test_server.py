@@ -81,7 +81,7 @@ def kill(of: EmbeddedServer) -> None:
             time.sleep(0.005)
 
 
-def test_it_starts_safe_and_private_and_keeps_everything_over_a_clean_stop(
+def test_a_server_starts_safe_and_private_and_keeps_data_over_a_clean_stop(
     start: Starter, folder: Path
 ) -> None:
     first = start()
@@ -113,7 +113,7 @@ def test_a_live_server_is_adopted_and_found(start: Starter, folder: Path) -> Non
     assert not first.alive
 
 
-def test_an_adopted_server_gets_the_limit_that_is_set_now(start: Starter, folder: Path) -> None:
+def test_an_adopted_server_gets_the_present_limit(start: Starter, folder: Path) -> None:
     first = start()
     assert start_embedded(folder, memory=99 * 2**20).adopted
     with client(first) as plain:
@@ -270,7 +270,7 @@ def test_a_folder_of_another_or_newer_server_is_refused(
         ("redis-7.0.15", "redis-6.2.14", True),
     ],
 )
-def test_only_a_server_that_knows_the_files_reads_them(reader: str, writer: str, *, reads: bool) -> None:
+def test_only_a_compatible_server_opens_the_files(reader: str, writer: str, *, reads: bool) -> None:
     kinds = [name.split("-") for name in (reader, writer)]
     one, other = [Server(kind=kind, version=version, path="x") for kind, version in kinds]
     assert one.reads(other) is reads
@@ -368,9 +368,7 @@ def test_a_server_that_is_killed_while_it_starts_is_started_again(
 @pytest.mark.parametrize(
     ("reply", "serves"), [("LOADING Redis is loading", False), ("MISCONF cannot write", True)]
 )
-def test_a_server_that_loads_does_not_serve_yet_and_one_that_cannot_write_does(
-    tmp_path: Path, reply: str, *, serves: bool
-) -> None:
+def test_a_loading_server_is_not_ready_and_a_full_one_is(tmp_path: Path, reply: str, *, serves: bool) -> None:
     path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))

@@ -29,7 +29,7 @@ def wanting(type_: str | None = "order.paid") -> bytes:
 
 
 async def listening(store: Store, wants: dict[int, bytes], move: str = "park") -> Claim:
-    """A run with these subscriptions, parked."""
+    """Return a parked run with these subscriptions."""
     await accepted(store.intake())
     (claim,) = (await store.leases.take("w", 1)).claims
     (verdict,) = await store.leases.commit([commit(claim, move, head=b"h", wants=wants)])
@@ -44,14 +44,14 @@ def everything(batch: Batch) -> list[Delivery]:
 
 
 async def matched(store: Store, owner: str = MATCHER) -> Batch:
-    """One round of a matcher that finds every candidate concerned."""
+    """Run one iteration of a matcher for which every candidate matches."""
     batch = await store.events.take(owner)
     if batch.events:
         assert await store.events.deliver(owner, batch.events[-1][0], everything(batch))
     return batch
 
 
-async def test_an_event_wakes_the_run_that_wants_it_and_is_in_its_claim(each_store: Store) -> None:
+async def test_an_event_wakes_its_subscriber_and_is_in_its_claim(each_store: Store) -> None:
     await publish(each_store)
     claim = await listening(each_store, {3: wanting()})
     assert await state_of(each_store, claim.uid) == "timer"
@@ -83,14 +83,14 @@ async def test_a_run_that_parks_with_unread_messages_is_woken_at_once(each_store
 async def test_the_worker_of_a_leased_run_is_notified_of_messages(each_store: Store) -> None:
     await publish(each_store)
     claim = await listening(each_store, {1: wanting()}, move="keep")
-    heard: list[str] = []
+    received: list[str] = []
     assert (await each_store.leases.renew("w", {claim.uid: claim.token})).woken == frozenset()
-    async with each_store.leases.inbox_changes(heard.append):
+    async with each_store.leases.inbox_changes(received.append):
         await each_store.events.publish([event()])
         await matched(each_store)
-        while not heard:
+        while not received:
             await each_store.check_server()
-    assert heard == [claim.uid]
+    assert received == [claim.uid]
     assert (await each_store.leases.renew("w", {claim.uid: claim.token})).woken == {claim.uid}
     assert len(await each_store.leases.inbox(claim.uid, claim.token)) == 1
     assert await each_store.leases.inbox(claim.uid, claim.token + 1) == ()
@@ -99,7 +99,7 @@ async def test_the_worker_of_a_leased_run_is_notified_of_messages(each_store: St
 async def test_the_inbox_of_a_run_that_consumes_nothing_is_bounded(
     each_store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its inbox is bounded and dropped events are logged; other listeners get everything."""
+    """Dropped events are logged; other listeners get everything."""
     await publish(each_store)
     slow, quick = await listening(each_store, {3: wanting()}), await listening(each_store, {3: wanting()})
     await each_store.events.publish([event(1)])
@@ -195,14 +195,14 @@ async def test_there_is_one_matcher_and_a_lost_lease_delivers_nothing(each_store
     await publish(each_store)
     claim = await listening(each_store, {1: wanting()})
     await each_store.events.publish([event(1)])
-    mine = await each_store.events.take(MATCHER)
-    assert len(mine.events) == 1
+    batch = await each_store.events.take(MATCHER)
+    assert len(batch.events) == 1
     assert (await each_store.events.take("matcher-2")).events == ()
     await each_store.call("HSET", keys.MATCHER, "until", 1)
-    assert (await each_store.events.take("matcher-2")).events == mine.events
-    assert not await each_store.events.deliver(MATCHER, 1, everything(mine))
+    assert (await each_store.events.take("matcher-2")).events == batch.events
+    assert not await each_store.events.deliver(MATCHER, 1, everything(batch))
     assert await state_of(each_store, claim.uid) == "timer"
-    assert await each_store.events.deliver("matcher-2", 1, everything(mine))
+    assert await each_store.events.deliver("matcher-2", 1, everything(batch))
     assert await state_of(each_store, claim.uid) == "queue"
 
 

@@ -30,7 +30,7 @@ from tests.store.builders import (
     until,
 )
 from tests.store.events.test_bus import event, listening, matched, wanting
-from tests.store.test_children import child, parent_of, told
+from tests.store.test_children import child, content_of, parent_of
 
 
 @pytest.fixture
@@ -106,14 +106,14 @@ async def test_an_audit_reads_each_list_once(each_store: Store, monkeypatch: pyt
     intake = each_store.intake()
     await asyncio.gather(*(accepted(intake) for _ in range(300)))
 
-    async def asked() -> dict[str, int]:
+    async def commandstats() -> dict[str, int]:
         stats = (await each_store.call("INFO", "commandstats")).decode().splitlines()
         calls = dict(line.removeprefix("cmdstat_").split(":calls=", 1) for line in stats if ":calls=" in line)
         return {name: int(calls.get(name, "0").split(",", 1)[0]) for name in ("lrange", "lpos")}
 
-    before = await asked()
+    before = await commandstats()
     assert await each_store.leases.audit() == 0
-    after = await asked()
+    after = await commandstats()
     # Queue, suspects, backlog, woken; the queue once more, to count it.
     assert {name: after[name] - before[name] for name in after} == {"lrange": 5, "lpos": 0}
 
@@ -135,10 +135,10 @@ async def test_a_run_queued_during_an_audit_is_not_queued_twice(
 async def test_an_unknown_queue_entry_is_removed(each_store: Store, queue: Queue) -> None:
     """S9: write access to Redis does not allow to run code in a worker."""
     await publish(each_store)
-    mine = await accepted(each_store.intake())
+    own = await accepted(each_store.intake())
     queue.enqueue("os.system", "true", job_id="evil")
     claims = (await each_store.leases.take("w", 10)).claims
-    assert [claim.uid for claim in claims] == [mine]
+    assert [claim.uid for claim in claims] == [own]
     assert queue.job_ids == []
 
 
@@ -179,15 +179,15 @@ async def test_expired_runs_leave_the_index(each_store: Store) -> None:
     (claim,) = (await each_store.leases.take("w", 1)).claims
     await each_store.leases.commit([commit(claim)])
 
-    async def gone() -> bool:
+    async def is_deleted() -> bool:
         return await each_store.runs.show(uid) is None
 
-    await until(gone)
+    await until(is_deleted)
     assert (await audit.audit(each_store._connection)).forgotten == 1
     assert sum((await each_store.runs.counts()).values()) == 0
 
 
-async def test_programs_that_nothing_needs_any_more_are_dropped_and_no_others(
+async def test_only_unreferenced_programs_are_dropped(
     each_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "BLOB_GRACE_S", -1)
@@ -207,7 +207,7 @@ async def test_programs_that_nothing_needs_any_more_are_dropped_and_no_others(
 async def test_contents_live_as_long_as_a_run_whose_program_names_them(
     each_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also once no kept revision does: the run is pinned to its script as it is to its program."""
+    """Also if no kept revision names them: the run is pinned to its script as to its program."""
     monkeypatch.setattr(audit, "BLOB_GRACE_S", -1)
     monkeypatch.setattr(keys, "REVISIONS_KEPT", 1)
     digest = hashlib.sha256(b"print(1)").hexdigest()
@@ -229,7 +229,7 @@ async def test_contents_live_as_long_as_a_run_whose_program_names_them(
         await each_store.revisions.content(digest)
 
 
-async def test_a_subscription_that_lost_its_place_in_the_index_is_put_back(each_store: Store) -> None:
+async def test_a_subscription_missing_from_the_index_is_restored(each_store: Store) -> None:
     await publish(each_store)
     claim = await listening(each_store, {1: wanting()})
     await each_store.call("DEL", keys.WANTS + "order.paid")
@@ -240,7 +240,7 @@ async def test_a_subscription_that_lost_its_place_in_the_index_is_put_back(each_
     assert await state_of(each_store, claim.uid) == "queue"
 
 
-async def test_a_parked_run_whose_wake_up_was_undone_is_woken_by_its_inbox(each_store: Store) -> None:
+async def test_a_parked_run_with_a_lost_wake_up_is_woken_by_its_inbox(each_store: Store) -> None:
     await publish(each_store)
     claim = await listening(each_store, {1: wanting()})
     await each_store.events.publish([event()])
@@ -251,7 +251,7 @@ async def test_a_parked_run_whose_wake_up_was_undone_is_woken_by_its_inbox(each_
     assert len((await each_store.leases.take("w", 1)).claims) == 1
 
 
-async def test_a_parent_hears_of_a_child_that_was_deleted(each_store: Store) -> None:
+async def test_a_parent_is_notified_of_a_deleted_child(each_store: Store) -> None:
     await publish(each_store)
     lost = child(4)
     parent = await parent_of(each_store, lost)
@@ -260,11 +260,11 @@ async def test_a_parent_hears_of_a_child_that_was_deleted(each_store: Store) -> 
     assert await each_store.leases.audit() == 0
     claims = {claim.uid: claim for claim in (await each_store.leases.take("w", 5)).claims}
     (message,) = claims[parent.uid].inbox
-    assert told(message)["status"] == "faulted"
-    assert told(message)["error"]["detail"] == "the record of the run that it waited for was deleted"
+    assert content_of(message)["status"] == "faulted"
+    assert content_of(message)["error"]["detail"] == "the record of the run that it waited for was deleted"
 
 
-async def test_nothing_is_left_of_a_run_that_was_deleted(each_store: Store) -> None:
+async def test_a_deleted_run_leaves_no_keys(each_store: Store) -> None:
     await publish(each_store)
     claim = await listening(each_store, {1: wanting()}, move="keep")
     one = child(2)

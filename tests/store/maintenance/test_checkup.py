@@ -38,7 +38,7 @@ async def configured(store: Store, settings: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("setting", UNSAFE)
-async def test_each_unsafe_setting_is_found_alone(each_redis: EmbeddedServer, setting: str) -> None:
+async def test_each_unsafe_setting_is_found(each_redis: EmbeddedServer, setting: str) -> None:
     value, level, message = UNSAFE[setting]
     with temporary_server(each_redis.server) as own:
         store = await open_store(own.url, keyring=RING)
@@ -61,7 +61,7 @@ async def test_everysec_is_a_warning(each_redis: EmbeddedServer) -> None:
         await store.close()
 
 
-async def test_a_wrong_password_is_said_without_showing_one(each_redis: EmbeddedServer) -> None:
+async def test_a_wrong_password_is_reported_without_showing_it(each_redis: EmbeddedServer) -> None:
     with temporary_server(each_redis.server) as own:
         store = await open_store(own.url, keyring=RING)
         await store.call("CONFIG", "SET", "requirepass", "right-secret")
@@ -76,7 +76,7 @@ async def test_a_wrong_password_is_said_without_showing_one(each_redis: Embedded
         await store.close()
 
 
-async def test_another_address_than_redis_is_said() -> None:
+async def test_an_address_of_another_protocol_is_reported() -> None:
     with pytest.raises(Misused, match="redis_url is not a Redis address") as caught:
         await open_store("http://localhost", keyring=RING)
     assert caught.value.hint == "redis://HOST:PORT/DB, rediss://… or unix:///PATH"

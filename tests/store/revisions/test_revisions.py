@@ -1,4 +1,4 @@
-"""Publishing is compare-and-set; gates change with it in one step and obey `enable` at once."""
+"""Publishing is compare-and-set; gates change with it atomically and follow `enable` at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def test_equal_files_publish_no_new_revision(each_store: Store) -> None:
     assert (await each_store.revisions.load(2)).apis.keys() == {ORDERS.id, "other/one"}
 
 
-async def test_who_expected_another_revision_is_refused_and_changes_nothing(each_store: Store) -> None:
+async def test_an_apply_on_another_revision_is_refused_and_changes_nothing(each_store: Store) -> None:
     await publish(each_store)
     await publish(each_store, ORDERS, api("other/one"))
     with pytest.raises(Conflict) as caught:
@@ -48,7 +48,7 @@ async def test_of_two_racing_publishers_one_wins(each_store: Store) -> None:
     assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 7
 
 
-async def test_what_is_not_there_is_said(each_store: Store) -> None:
+async def test_an_unknown_revision_or_api_is_reported(each_store: Store) -> None:
     with pytest.raises(NotFound, match="there is no revision 9"):
         await each_store.revisions.load(9)
     with pytest.raises(NotFound, match="there is no program abc… in the store"):
@@ -57,7 +57,7 @@ async def test_what_is_not_there_is_said(each_store: Store) -> None:
         await each_store.gates.set_enabled(["no/such"], True, author="me")
 
 
-async def test_an_api_that_git_leaves_open_starts_disabled_and_keeps_its_switch(each_store: Store) -> None:
+async def test_an_api_without_enabled_starts_disabled_and_keeps_its_switch(each_store: Store) -> None:
     open_ = api(enabled=None)
     await publish(each_store, open_)
     gate = (await each_store.gates.states())[open_.id]
@@ -69,7 +69,7 @@ async def test_an_api_that_git_leaves_open_starts_disabled_and_keeps_its_switch(
     assert (await each_store.gates.states())[open_.id].enabled
 
 
-async def test_an_override_against_git_has_author_reason_and_end(each_store: Store) -> None:
+async def test_an_override_of_git_has_author_reason_and_end(each_store: Store) -> None:
     await publish(each_store)
     intake = each_store.intake()
     await each_store.gates.set_enabled([ORDERS.id], False, author="ann", reason="incident 7", ttl_s=0.05)
@@ -90,7 +90,7 @@ async def test_an_override_against_git_has_author_reason_and_end(each_store: Sto
     assert isinstance(await intake.accept(request(intake)), Accepted)
 
 
-async def test_an_api_that_was_deleted_and_comes_back_starts_disabled(each_store: Store) -> None:
+async def test_an_api_that_is_added_again_starts_disabled(each_store: Store) -> None:
     await publish(each_store)
     await publish(each_store, api("other/one"))
     intake = each_store.intake()
@@ -104,8 +104,8 @@ async def test_an_api_that_was_deleted_and_comes_back_starts_disabled(each_store
     assert isinstance(await intake.accept(request(intake)), Accepted)
 
 
-async def test_a_gateway_with_an_older_api_is_told_so(each_store: Store) -> None:
-    """A gateway that slept cannot accept by a revoked token."""
+async def test_a_gateway_with_an_older_api_is_refused(each_store: Store) -> None:
+    """A gateway that was suspended cannot accept calls with a revoked token."""
     await publish(each_store)
     intake = each_store.intake()
     stale = request(intake)
@@ -114,7 +114,7 @@ async def test_a_gateway_with_an_older_api_is_told_so(each_store: Store) -> None
     assert await intake.accept(stale) == Refusal(reason="stale")
 
 
-async def test_a_watcher_hears_of_revisions_and_switches(each_store: Store) -> None:
+async def test_a_watcher_is_notified_of_revisions_and_switches(each_store: Store) -> None:
     await publish(each_store)
     watch = each_store.gates.watch()
     assert await anext(watch) == Change(revision=1, changes=1)
@@ -125,7 +125,7 @@ async def test_a_watcher_hears_of_revisions_and_switches(each_store: Store) -> N
     await watch.aclose()
 
 
-async def test_a_watcher_hears_that_an_override_is_over(each_store: Store) -> None:
+async def test_a_watcher_is_notified_of_the_end_of_an_override(each_store: Store) -> None:
     await publish(each_store)
     await each_store.gates.set_enabled([ORDERS.id], False, author="me", ttl_s=60)
     watch = each_store.gates.watch()
@@ -138,7 +138,7 @@ async def test_a_watcher_hears_that_an_override_is_over(each_store: Store) -> No
     await watch.aclose()
 
 
-async def test_an_override_that_git_agrees_with_by_now_is_none(each_store: Store) -> None:
+async def test_an_override_ends_if_git_agrees_with_it(each_store: Store) -> None:
     await publish(each_store)
     await each_store.gates.set_enabled([ORDERS.id], False, author="me")
     await publish(each_store, api(enabled=False))
@@ -151,7 +151,7 @@ async def test_an_override_that_git_agrees_with_by_now_is_none(each_store: Store
     assert (gate.enabled, gate.override) == (False, None)
 
 
-async def test_apply_learns_which_gateway_has_not_taken_its_revision(each_store: Store) -> None:
+async def test_apply_returns_the_gateways_without_its_revision(each_store: Store) -> None:
     def process(name: str, revision: int) -> Process:
         return Process(kind=GATEWAY, id=name, pid=1, host="h", started_at_ms=0, revision=revision)
 

@@ -1,4 +1,4 @@
-"""Schedules in the store: a tick is taken once, with its runs; an apply swaps all of them in one step."""
+"""Schedules in the store: a tick is taken once, with its runs; an apply replaces all of them atomically."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_an_interval_begins_at_the_apply_and_its_first_tick_is_one_interva
 
 
 @pytest.mark.parametrize("schedule", [AFTER, ON])
-async def test_what_goes_by_ends_has_its_first_tick_at_the_apply(store: Store, schedule: Schedule) -> None:
+async def test_after_and_on_first_tick_at_the_apply(store: Store, schedule: Schedule) -> None:
     await publish(store, schedule)
     due = await store.schedules.due()
     (tick,) = due.ticks
@@ -70,7 +70,7 @@ async def test_what_goes_by_ends_has_its_first_tick_at_the_apply(store: Store, s
     assert tick.scheduled.workflow == "shop/report:1.0.0"
 
 
-async def test_of_all_who_take_one_tick_one_succeeds(each_store: Store) -> None:
+async def test_concurrent_takes_of_one_tick_have_one_winner(each_store: Store) -> None:
     await publish(each_store, EVERY)
     tick = await come(each_store)
     takes = (each_store.schedules.take(tick, [UIDS.next()], tick.due_ms + 60_000) for _ in range(20))
@@ -88,7 +88,7 @@ async def test_of_all_who_take_one_tick_one_succeeds(each_store: Store) -> None:
     assert (await each_store.schedules.due()).next_ms == tick.due_ms + 60_000
 
 
-async def test_a_worker_takes_a_scheduled_run_as_any_other(store: Store) -> None:
+async def test_a_worker_takes_a_scheduled_run_like_any_other(store: Store) -> None:
     await publish(store, EVERY)
     tick = await come(store)
     uid = UIDS.next()
@@ -98,7 +98,7 @@ async def test_a_worker_takes_a_scheduled_run_as_any_other(store: Store) -> None
     assert (await store.leases.audit(), await runs(store)) == (0, [uid])
 
 
-async def test_a_tick_that_was_read_before_an_apply_is_judged_again(store: Store) -> None:
+async def test_a_tick_read_before_an_apply_is_validated_again(store: Store) -> None:
     await publish(store, EVERY)
     tick = await come(store)
     await publish(store, Schedule(kind="every", program="p2", milliseconds=60_000), program="p2")
@@ -118,7 +118,7 @@ async def test_an_unchanged_schedule_keeps_its_next_tick_over_an_apply(store: St
     assert due.next_ms <= due.now_ms + 30_000
 
 
-async def test_a_schedule_stops_with_the_apply_that_removes_it_and_its_run_goes_on(store: Store) -> None:
+async def test_an_apply_that_removes_a_schedule_stops_it_and_keeps_its_run(store: Store) -> None:
     await publish(store, EVERY)
     tick = await come(store)
     await store.schedules.take(tick, [UIDS.next()], tick.due_ms + 60_000)
@@ -130,7 +130,7 @@ async def test_a_schedule_stops_with_the_apply_that_removes_it_and_its_run_goes_
 
 
 @pytest.mark.parametrize("status", ["completed", "faulted", "cancelled"])
-async def test_after_comes_again_that_long_after_the_end_however_it_ended(store: Store, status: str) -> None:
+async def test_after_ticks_again_after_any_end(store: Store, status: str) -> None:
     await publish(store, AFTER)
     (tick,) = (await store.schedules.due()).ticks
     uid = UIDS.next()
@@ -146,7 +146,7 @@ async def test_after_comes_again_that_long_after_the_end_however_it_ended(store:
     assert (await store.schedules.upcoming())["shop/report"].run is None
 
 
-async def test_runs_of_after_do_not_overlap_when_its_length_changes(
+async def test_runs_of_after_do_not_overlap_if_its_delay_changes(
     store: Store,
 ) -> None:
     await publish(store, AFTER)
@@ -159,7 +159,7 @@ async def test_runs_of_after_do_not_overlap_when_its_length_changes(
     assert (await store.schedules.due()).next_ms is not None
 
 
-async def test_a_standing_run_ends_with_its_schedule_and_not_before(store: Store) -> None:
+async def test_a_standing_run_ends_with_its_schedule(store: Store) -> None:
     await publish(store, ON)
     (tick,) = (await store.schedules.due()).ticks
     uid = UIDS.next()
@@ -174,7 +174,7 @@ async def test_a_standing_run_ends_with_its_schedule_and_not_before(store: Store
     assert await store.schedules.upcoming() == {}
 
 
-async def test_a_chain_whose_run_was_deleted_from_outside_is_brought_back(store: Store) -> None:
+async def test_an_after_schedule_continues_if_its_run_was_deleted(store: Store) -> None:
     await publish(store, AFTER)
     (tick,) = (await store.schedules.due()).ticks
     uid = UIDS.next()
@@ -185,7 +185,7 @@ async def test_a_chain_whose_run_was_deleted_from_outside_is_brought_back(store:
     assert len((await store.schedules.due()).ticks) == 1
 
 
-async def test_what_an_outsider_writes_stops_no_apply_and_no_list(store: Store) -> None:
+async def test_foreign_data_stops_no_apply_and_no_list(store: Store) -> None:
     await publish(store, AFTER)
     for garbage in (b"\xc1", b"\x01", b"\x93\xa2on\xa1p\xa2{}", b"text"):
         await store.call("HSET", keys.SCHEDULES, ID, garbage, "schedule:a/b", garbage)
@@ -198,7 +198,7 @@ async def test_what_an_outsider_writes_stops_no_apply_and_no_list(store: Store) 
         await publish(store)
 
 
-async def test_the_program_of_a_standing_run_is_kept_before_it_runs(
+async def test_the_program_of_a_standing_run_is_kept_before_its_start(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "BLOB_GRACE_S", -1)
@@ -226,7 +226,7 @@ async def test_a_uid_that_is_taken_starts_nothing(store: Store) -> None:
     assert len(await runs(store)) == 1
 
 
-async def test_schedules_are_no_apis(store: Store) -> None:
+async def test_schedules_are_not_listed_as_apis(store: Store) -> None:
     await publish(store, EVERY)
     assert await store.gates.states() == {}
     tick = await come(store)

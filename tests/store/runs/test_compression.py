@@ -16,7 +16,7 @@ from iogate.store.integrity.seals import digest
 from iogate.store.runs.compression import COMPRESSED_MOST, LARGE, deflate, inflate
 from iogate.store.store import Store
 from tests.store.builders import accepted, commit, publish
-from tests.store.test_children import child, parent_of, taken, told
+from tests.store.test_children import child, content_of, parent_of, taken
 
 ORDER = json.dumps([{"sku": f"A-{n}", "quantity": n % 7} for n in range(20_000)]).encode()
 NAMED = hashlib.sha256(ORDER).hexdigest()[:32]
@@ -116,7 +116,7 @@ async def test_an_output_for_a_parent_is_sent_as_json(each_store: Store) -> None
     assert claim.input == ORDER
     await each_store.leases.commit([commit(claim, output=ORDER, has_parent=True)])
     (message,) = (await taken(each_store, parent.uid)).inbox
-    assert told(message)["output"] == json.loads(ORDER)
+    assert content_of(message)["output"] == json.loads(ORDER)
     view = await each_store.runs.show(started.uid)
     assert view is not None
     assert view.output == ORDER

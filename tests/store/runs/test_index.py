@@ -15,7 +15,7 @@ RARE = api("orders/rare")
 
 
 async def many(store: Store, count: int) -> tuple[list[str], list[str]]:
-    """Three runs of a rare API, and `count` later ones of another."""
+    """Accept three runs of a rare API, and `count` later ones of another."""
     await publish(store, api(), RARE)
     intake = store.intake()
     rare = [await accepted(intake, RARE) for _ in range(3)]
@@ -32,7 +32,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_each_page_begins_where_the_last_one_ended(
     each_store: Store, monkeypatch: pytest.MonkeyPatch, *, at_once: bool
 ) -> None:
-    """By the moment of its last run, not by a count of all before it; also if all came in the same moment."""
+    """By the time of its last run, not by a count; also if all were accepted in one millisecond."""
     rare, others = await many(each_store, 97)
     for number, uid in enumerate([*rare, *others]):
         await each_store.call("ZADD", f"{keys.INDEX}pending", 1 if at_once else number, uid)

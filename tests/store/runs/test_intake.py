@@ -21,7 +21,7 @@ from tests.keys import RING
 from tests.store.builders import ORDERS, accepted, api, commit, publish, request, until
 
 
-async def test_duplicate_of_another_gateway_that_drew_the_same_uid_is_a_replay(each_store: Store) -> None:
+async def test_a_duplicate_from_another_gateway_with_the_same_uid_is_a_replay(each_store: Store) -> None:
     await publish(each_store)
     first, second = each_store.intake(), each_store.intake()
     call = request(first, idempotency_key="key", fingerprint="same")
@@ -83,10 +83,10 @@ async def test_the_key_of_a_deleted_run_can_be_used_again(each_store: Store) -> 
     (claim,) = (await each_store.leases.take("w", 9)).claims
     await each_store.leases.commit([commit(claim)])
 
-    async def gone() -> bool:
+    async def is_deleted() -> bool:
         return await each_store.runs.show(first.uid) is None
 
-    await until(gone)
+    await until(is_deleted)
     second = await called()
     assert isinstance(second, Accepted)
     assert second != first
@@ -235,7 +235,7 @@ def stopped(pid: int) -> Iterator[None]:
 async def test_a_hanging_server_is_unavailable_within_a_second_and_recovers(
     each_redis: EmbeddedServer,
 ) -> None:
-    """R6: no false yes, and no restart of ours."""
+    """R6: no false acknowledgement, and no restart."""
     with temporary_server(each_redis.server) as own:
         store = await open_store(own.url, keyring=RING)
         await publish(store)

@@ -125,7 +125,7 @@ async def test_an_entry_keeps_its_number_when_older_ones_are_dropped(
     await behind.aclose()
 
 
-async def test_the_queues_depth_and_age_count_everything_that_waits(each_store: Store) -> None:
+async def test_queue_depth_and_age_count_all_waiting_runs(each_store: Store) -> None:
     await publish(each_store)
     intake = each_store.intake()
     assert (await each_store.runs.queue()).depth == 0
