@@ -7,8 +7,11 @@ documents. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import unquote
+
+Pointer: TypeAlias = tuple[str | int, ...]
+"""Path of names and indexes from the root of a document."""
 
 
 def escape(name: str) -> str:
@@ -24,6 +27,17 @@ def unescape(token: str) -> str:
 def join(path: Iterable[str | int]) -> str:
     """Return the pointer of a path of names and indexes, `/do/0/a`; the empty text for the root."""
     return "".join(f"/{escape(str(step))}" for step in path)
+
+
+def value_at(document: Any, path: Iterable[str | int]) -> Any:
+    """Return the value at the end of a path.
+
+    Raises LookupError or TypeError if the document has no such place.
+    """
+    value = document
+    for step in path:
+        value = value[step]
+    return value
 
 
 def resolve_fragment(document: Any, fragment: str) -> Any:

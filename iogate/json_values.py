@@ -8,8 +8,12 @@ MAX_DEPTH deep.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from math import isfinite
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias
+
+JsonObject: TypeAlias = Mapping[str, Any]
+"""An object as parsed, which nobody changes."""
 
 MAX_DEPTH: Final = 256
 """Maximum nesting: deeper values would exhaust the stack of recursive code."""

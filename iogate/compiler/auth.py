@@ -14,7 +14,6 @@ from pydantic import SecretStr
 
 from iogate.compiler.faults import Placed, Surroundings
 from iogate.compiler.features import unexecuted
-from iogate.compiler.outline import Pointer
 from iogate.compiler.revision import (
     AnyAuth,
     Auth,
@@ -28,6 +27,7 @@ from iogate.compiler.revision import (
 )
 from iogate.documents import api as documents
 from iogate.documents.problems import Problem
+from iogate.json_pointer import Pointer
 from iogate.security import secrets
 
 _Part = NoAuth | TokenAuth | UserAuth

@@ -39,8 +39,9 @@ from iogate.compiler.checks import (
     schemas,
     variables,
 )
+from iogate.compiler.definition import Definition
+from iogate.compiler.definition import read as read_definition
 from iogate.compiler.faults import Placed, Purpose, Surroundings
-from iogate.compiler.outline import Pointer
 from iogate.compiler.resources import collector
 from iogate.compiler.resources.sources import MAX_BYTES, Fetch, Sources
 from iogate.compiler.revision import (
@@ -60,11 +61,13 @@ from iogate.documents.api import Method
 from iogate.documents.loader import FOLDERS
 from iogate.documents.problems import Problem, in_order
 from iogate.functions import Registry
+from iogate.json_pointer import Pointer
+from iogate.json_values import JsonObject
 from iogate.settings import Settings
 
 
 class _Check(Protocol):
-    def __call__(self, document: Placed, surroundings: Surroundings, /) -> Iterator[Problem]: ...
+    def __call__(self, definition: Definition, surroundings: Surroundings, /) -> Iterator[Problem]: ...
 
 
 WORKFLOW_CHECKS: tuple[_Check, ...] = (
@@ -150,7 +153,11 @@ class _Compiler:
         self.broken = BrokenFiles(documents)
         self.taken = collector.Taken()
         self.sources = Sources(self._read, fetch, needed=surroundings.purpose != "validate")
-        self.definitions: dict[str, Mapping[str, Any]] = {}
+        self._read_definitions: dict[WorkflowDocument, Definition] = {}
+        self.definitions: dict[str, Definition] = {}
+        """By `namespace/name:version`."""
+        self.programs: dict[str, JsonObject] = {}
+        """Definitions with their references resolved, as they are stored, by the same names."""
         self.routes = routes.Routes()
 
     def compile(self) -> Compiled:
@@ -195,57 +202,60 @@ class _Compiler:
                 for name, method in document.model.methods.items():
                     self._api(document, name, method, workflows)
             else:
-                self._check(document)
+                definition = self._check(document)
                 # Of files alone: a document that is not compiled is no reason to ask the network.
                 local = Sources(self._read, None, needed=False)
                 origins = self.surroundings.settings.function_origins
-                self.problems += collector.take(document, local, collector.Taken(), self._judge, origins)[1]
+                self.problems += collector.take(definition, local, collector.Taken(), self._judge, origins)[1]
         found, self.problems = self.problems, before
         return [problem for problem in found if problem.severity == "error" or problem.code in REFUSED]
 
     def _workflows(self) -> dict[str, tuple[Workflow, bytes]]:
-        compiled: dict[str, tuple[Workflow, bytes]] = {}
         for document in self.documents.workflows:
             self._check(document)
+        compiled: dict[str, tuple[Workflow, bytes]] = {}
         for name, document in self.workflows:
             newest = self.workflows.resolve(name.partition(":")[0])
             if newest is not None:
                 self.problems.extend(schedule.replaced(document, name, newest))
-            definition, faults = collector.take(
-                document,
+            self.definitions[name] = definition = self._read_once(document)
+            program, problems = collector.take(
+                definition,
                 self.sources,
                 self.taken,
                 self._judge,
                 self.surroundings.settings.function_origins,
             )
-            self.problems.extend(faults)
-            definition = schedules.without_cases(definition)
-            self.definitions[name] = definition
-            head = definition["document"]
+            self.problems.extend(problems)
+            self.programs[name] = program = schedules.without_cases(program)
+            head = program["document"]
             compiled[name] = (
                 Workflow(
-                    program=digest_of(definition),
+                    program=digest_of(program),
                     title=head.get("title") or "",
                     summary=head.get("summary") or "",
                     source=document.path,
                 ),
                 # As the author wrote it: the members of a result keep their order. The digest is of the
                 # canonical form, which two files that differ in order alone share.
-                msgspec.json.encode(definition),
+                msgspec.json.encode(program),
             )
         return compiled
 
-    def _check(self, document: WorkflowDocument) -> None:
-        self.problems.extend(self._judge(document))
-        for pointer, reference in children(document.data):
-            resolved = self._workflow_of(document, pointer, reference)
+    def _check(self, document: WorkflowDocument) -> Definition:
+        definition = self._read_once(document)
+        self.problems.extend(self._judge(definition))
+        for task, child in children(definition):
+            pointer = (*task.location, "run", "workflow", "name")
+            resolved = self._workflow_of(document, pointer, child.reference)
             if resolved is not None:
-                child = self.workflows.document(resolved)
-                self.problems.extend(inputs.check(document, pointer[:-1], child))
+                other = self._read_once(self.workflows.document(resolved))
+                self.problems.extend(inputs.check(definition, task, child, other))
+        return definition
 
     def _scheduled(self, name: str, workflow: Workflow, programs: dict[str, bytes]) -> Workflow:
         """Return the workflow with its schedule, whose standing run may add a program."""
-        definition = self.definitions[name]
+        definition = self.programs[name]
         if not definition.get("schedule") or self.workflows.resolve(name.partition(":")[0]) != name:
             return workflow
         program = workflow.program
@@ -275,7 +285,7 @@ class _Compiler:
         given = input_.schema_ if input_ is not None else None
         if given is not None:
             self.problems.extend(schemas.faults(document, (*at, "input", "schema"), given))
-        schema = given if given is not None else _input_schema(definition)
+        schema = given if given is not None or resolved is None else self._input_schema(resolved)
         reader = Reader(document, self.surroundings, identity)
         assert method.auth is not None  # a document without is not handed over
         auth = reader.read(method.auth, _auth_pointer(document, name, at))
@@ -305,9 +315,14 @@ class _Compiler:
             source=document.path,
         )
 
-    def _judge(self, document: Placed) -> Iterator[Problem]:
+    def _read_once(self, document: WorkflowDocument) -> Definition:
+        if document not in self._read_definitions:
+            self._read_definitions[document] = read_definition(document)
+        return self._read_definitions[document]
+
+    def _judge(self, definition: Definition) -> Iterator[Problem]:
         for check in WORKFLOW_CHECKS:
-            yield from check(document, self.surroundings)
+            yield from check(definition, self.surroundings)
 
     def _workflow_of(self, document: Placed, pointer: Pointer, reference: str) -> str | None:
         resolved = self.workflows.resolve(reference)
@@ -317,7 +332,11 @@ class _Compiler:
             self.problems.append(self.workflows.unknown(document, pointer, reference))
         return resolved
 
-    def _definition(self, reference: str) -> Mapping[str, Any] | None:
+    def _input_schema(self, workflow: str) -> Any:
+        """Return the schema of a workflow's input, also if it was read from a document of its own."""
+        return ((self.programs[workflow].get("input") or {}).get("schema") or {}).get("document")
+
+    def _definition(self, reference: str) -> Definition | None:
         return self.definitions.get(self.workflows.resolve(reference) or "")
 
     def _read(self, folder: str, path: str) -> bytes:
@@ -332,11 +351,6 @@ class _Compiler:
 
     def _exists(self, path: str) -> bool:
         return (self.root / path).is_file()
-
-
-def _input_schema(definition: Mapping[str, Any] | None) -> Any:
-    schema = ((definition or {}).get("input") or {}).get("schema") or {}
-    return schema.get("document")
 
 
 def _auth_pointer(document: ApiDocument, name: str, at: Pointer) -> Pointer:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
-from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem, Severity
 from iogate.documents.yaml.source import Source, Span
 from iogate.functions import Registry
+from iogate.json_pointer import Pointer
+from iogate.json_values import JsonObject
 from iogate.settings import Settings
 
 Purpose = Literal["validate", "apply", "run"]
@@ -24,7 +24,7 @@ class Placed(Protocol):
     def path(self) -> str: ...
 
     @property
-    def data(self) -> Mapping[str, Any]: ...
+    def data(self) -> JsonObject: ...
 
     @property
     def source(self) -> Source: ...

@@ -1,26 +1,27 @@
-"""A workflow's definition as the engine walks it: every task addressable, every name resolved.
+"""Program of a workflow: its definition as the engine executes it, with tasks by pointer and names resolved.
 
-`load` is called by workers, once a digest, and by the compiler, whose checks walk the tasks.
-Invariants: immutable, pure, and complete: what a definition names is in the program or is marked
-as missing, and raises the standard's configuration error when it is reached.
+`load` is called by workers, once per digest; `read` by the compiler, whose checks take the index as well.
+Invariants: immutable, pure, and complete: what a definition names is in the program or is marked as missing,
+and raises the standard's configuration error when it is reached.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from iogate.compiler import bound
-from iogate.compiler.building import events
-from iogate.compiler.building.builder import Builder
-from iogate.compiler.outline import escape
+from iogate.compiler import references
+from iogate.compiler.reader.definition import DefinitionReader
+from iogate.compiler.reader.index import Index
+from iogate.compiler.references import References
 from iogate.compiler.tasks import FUNCTIONS, Flow, Task, TaskList, Timeout
+from iogate.json_pointer import escape
+from iogate.json_values import JsonObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    definition: Mapping[str, Any]
+    definition: JsonObject
     """The document, as `$workflow.definition` shows it."""
     flow: Flow
     timeout: Timeout | None = None
@@ -30,7 +31,7 @@ class Program:
     """Every list of tasks by its static pointer; `/do` is the workflow's."""
     secrets: tuple[str, ...] = ()
     """Names that `use.secrets` declares."""
-    foreign: Mapping[str, Any] = field(default_factory=dict)
+    foreign: JsonObject = field(default_factory=dict)
     """Definitions of functions from elsewhere, by their pointers: `/use/functions/NAME`."""
 
     @property
@@ -39,51 +40,46 @@ class Program:
         return f"{document['namespace']}/{document['name']}:{document['version']}"
 
 
-def load(definition: Mapping[str, Any], resources: Mapping[str, Any] | None = None) -> Program:
+def load(definition: JsonObject, resources: JsonObject | None = None) -> Program:
     """Return the program of a valid definition in JSON with its resolved references.
 
     `resources` holds the decoded JSON documents that it names, by absolute URI. What `schedules.standing`
     made gives the program of a standing run.
     """
-    if "do" not in definition:  # no document is without
+    if "do" not in definition:  # each document has it
         return trigger(definition["standing"], resources)
-    definition, beside = bound.part(definition)
-    builder = Builder(definition, resources or {}, beside)
-    builder.build()
+    reader = _reader(definition, resources)
+    reader.read()
+    return _program(reader)
+
+
+def trigger(definition: JsonObject, resources: JsonObject | None = None) -> Program:
+    """Return the program of the standing run behind `schedule.on` of a valid definition."""
+    reader = _reader(definition, resources)
+    reader.read_standing()
+    return _program(reader)
+
+
+def read(definition: JsonObject) -> tuple[Program, Index]:
+    """Return the program of a valid definition as the author wrote it, and the index of its elements."""
+    reader = DefinitionReader(definition, {}, References())
+    reader.read()
+    return _program(reader), reader.index
+
+
+def _reader(definition: JsonObject, resources: JsonObject | None) -> DefinitionReader:
+    plain, resolved = references.split(definition)
+    return DefinitionReader(plain, resources or {}, resolved)
+
+
+def _program(reader: DefinitionReader) -> Program:
+    foreign = reader.references.functions
     return Program(
-        definition=definition,
-        flow=builder.flow(definition),
-        timeout=builder.timeout(definition),
-        tasks=builder.tasks,
-        lists=builder.lists,
-        secrets=tuple(builder.use.get("secrets") or ()),
-        foreign={f"{FUNCTIONS}{escape(name)}": function for name, function in beside.functions.items()},
-    )
-
-
-def trigger(definition: Mapping[str, Any], resources: Mapping[str, Any] | None = None) -> Program:
-    """The program of the standing run behind `schedule.on` of a valid definition.
-
-    One task, `/do/0/on`, which never ends: whenever its strategy is met, it starts the workflow
-    itself, not awaited, with the array of events as input.
-    """
-    definition, beside = bound.part(definition)
-    builder = Builder(definition, resources or {}, beside)
-    task = Task(
-        pointer="/do/0/on",
-        name="on",
-        kind="listen",
-        definition=definition["schedule"],
-        condition=None,
-        flow=Flow(),
-        plain=True,
-        then="continue",
-        body=events.trigger(builder, definition["schedule"]),
-    )
-    return Program(
-        definition=definition,
-        flow=Flow(),
-        tasks={task.pointer: task},
-        lists={"/do": TaskList("/do", (task,))},
-        secrets=tuple(builder.use.get("secrets") or ()),
+        definition=reader.definition,
+        flow=reader.flow,
+        timeout=reader.workflow_timeout,
+        tasks=reader.tasks,
+        lists=reader.lists,
+        secrets=tuple(reader.use.get("secrets") or ()),
+        foreign={f"{FUNCTIONS}{escape(name)}": function for name, function in foreign.items()},
     )

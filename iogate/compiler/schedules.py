@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from iogate.json_values import JsonObject
 from iogate.timing import crontab
 from iogate.timing.durations import Duration, InvalidDuration, TooLong, format_duration, read_duration
 
@@ -111,13 +112,13 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                 return "on events"
 
 
-def settings_of(definition: Mapping[str, Any]) -> Mapping[str, Any]:
+def settings_of(definition: JsonObject) -> JsonObject:
     """Return the value of `document.metadata.iogate`."""
     found = (definition["document"].get("metadata") or {}).get("iogate")
     return found if isinstance(found, Mapping) else {}
 
 
-def zone_of(definition: Mapping[str, Any]) -> tuple[tuple[str, ...], Any]:
+def zone_of(definition: JsonObject) -> tuple[tuple[str, ...], Any]:
     """The time zone that a definition names, and where: in `iogate`'s part of the metadata, or in all's."""
     said, metadata = settings_of(definition), definition["document"].get("metadata") or {}
     if "timezone" in said or "timezone" not in metadata:
@@ -136,7 +137,7 @@ def without_cases(definition: dict[str, Any]) -> dict[str, Any]:
     return {**definition, "document": _with(head, "metadata", metadata)}
 
 
-def _with(mapping: Mapping[str, Any], name: str, inner: dict[str, Any]) -> dict[str, Any]:
+def _with(mapping: JsonObject, name: str, inner: dict[str, Any]) -> dict[str, Any]:
     """Return the mapping with another value of a member, or without that member if the value is empty."""
     return {key: inner if key == name else each for key, each in mapping.items() if key != name or inner}
 
@@ -151,7 +152,7 @@ PREFIX: Final = "schedule:"
 """Before the name of a workflow: the id under which the runs of its schedule are queued and listed."""
 
 
-def compiled(definition: Mapping[str, Any], program: str) -> Schedule | None:
+def compiled(definition: JsonObject, program: str) -> Schedule | None:
     """Return the schedule of a valid definition; `program` is the digest of the program that ticks start."""
     given = definition.get("schedule") or {}
     said = settings_of(definition)
@@ -172,7 +173,7 @@ def compiled(definition: Mapping[str, Any], program: str) -> Schedule | None:
     return Schedule(kind="on", program=program) if "on" in given else None
 
 
-def standing(definition: Mapping[str, Any]) -> dict[str, Any]:
+def standing(definition: JsonObject) -> dict[str, Any]:
     """Return the program of the standing run of `schedule.on`, which other changes do not affect."""
     head = definition["document"]
     # Which version is started, the revision says that is live by then.

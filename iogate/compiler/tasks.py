@@ -1,6 +1,6 @@
 """The kinds of tasks, as the engine executes them: expressions found, names resolved, nothing evaluated.
 
-Made by `building`, read by the engine. All frozen; no pydantic, so that a worker loads a
+Made by `reader`, read by the checks and the engine. All frozen; no pydantic, so that a worker loads a
 stored definition at the cost of walking it once.
 """
 
@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from iogate.compiler.endpoints import Endpoint, Policy
 from iogate.compiler.openapi import Operation
 from iogate.expressions import Template
+from iogate.json_values import JsonObject
 
 Target = int | Literal["continue", "exit", "end"]
 """Where a flow directive leads: an index in the same list, or a directive."""
@@ -77,35 +79,6 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a call goes: parts of an address, each a URI template or an expression."""
-
-    parts: tuple[str | Template, ...]
-    computed: bool
-    """True where data may choose the host."""
-    policy: Policy | None = None
-    source: str = ""
-    """As the author wrote it."""
-    foreign: bool = False
-    """True where a function that was fetched from one host names another."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """An authentication policy: its members are evaluated, or come whole out of a secret."""
-
-    scheme: str
-    members: Template | None
-    secret: str = ""
-    missing: str = ""
-    """The name in `use.authentications` that is not there."""
-    authority: Endpoint | None = None
-    """Who gives the tokens, of OAuth 2.0 and OpenID Connect."""
-    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
-    """Its addresses by their purpose: token, revocation, introspection."""
-
-
-@dataclass(frozen=True, slots=True)
 class Http:
     method: Template
     endpoint: Endpoint
@@ -140,6 +113,11 @@ class Function:
     name: str
     version: str
     arguments: Template
+
+    @property
+    def call(self) -> str:
+        """The value of `call`."""
+        return f"{self.name}:{self.version}@default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +188,17 @@ class Retry:
     missing: str = ""
     """The name in `use.retries` that is not there."""
 
+    @property
+    def ends(self) -> bool:
+        """Whether it has a limit or a condition, so that it may end."""
+        limits = (self.when, self.except_when, self.count, self.attempt_after, self.overall)
+        return any(limit is not None for limit in limits)
+
 
 @dataclass(frozen=True, slots=True)
 class Try:
     tasks: TaskList
-    errors: Mapping[str, Any]
+    errors: JsonObject
     """Members that a caught error must have; empty: any error."""
     name: str
     """The variable that holds the error: `as`."""
@@ -249,6 +233,12 @@ class Child:
     """A semantic version, or `latest`."""
     input: Template
     awaits: bool
+
+    @property
+    def reference(self) -> str:
+        """`namespace/name[:version]`; the newest version has none."""
+        name = f"{self.namespace}/{self.name}"
+        return name if self.version == "latest" else f"{name}:{self.version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,9 +296,18 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Unsupported:
-    """A task that the compiler refuses; kept so that a program can be loaded and looked at."""
+    """A task that the compiler refuses; kept so that a program can be loaded and checked."""
 
     what: str
+    """The protocol of a call; else the kind of the task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """A call of a function that is unknown, or that is found only when documents are fetched."""
+
+    call: str
+    arguments: Template
 
 
 Body = (
@@ -329,6 +328,7 @@ Body = (
     | Process
     | Container
     | Child
+    | Unresolved
     | Unsupported
 )
 
@@ -348,11 +348,13 @@ class Flow:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Task:
     pointer: str
-    """Static: `/do/2/charge`."""
+    """Static: `/do/2/charge`. The tasks of a loop are under `for/do`, in the file under `do`."""
+    location: tuple[str | int, ...]
+    """Pointer in the file."""
     name: str
     kind: str
     """The keyword that makes it: `set`, `call`, `run`."""
-    definition: Mapping[str, Any]
+    definition: JsonObject
     condition: Template | None
     flow: Flow
     plain: bool

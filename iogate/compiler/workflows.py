@@ -6,13 +6,14 @@ Called by compile.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar
 
-from iogate.compiler import outline
+from iogate.compiler.definition import Definition
 from iogate.compiler.faults import Placed, did_you_mean, fault
-from iogate.compiler.outline import Pointer
+from iogate.compiler.tasks import Child, Task
 from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.json_pointer import Pointer
 
 _Document = TypeVar("_Document", bound=Placed)
 
@@ -76,12 +77,11 @@ def name_of(document: Placed) -> tuple[str, str]:
     return f"{head['namespace']}/{head['name']}", str(head["version"])
 
 
-def children(definition: Mapping[str, Any]) -> Iterator[tuple[Pointer, str]]:
-    """Every workflow that the definition runs, and where it names it."""
-    for task in outline.tasks(definition):
-        child = outline.child_of(task)
-        if child is not None:
-            yield (*task.pointer, "run", "workflow", "name"), child
+def children(definition: Definition) -> Iterator[tuple[Task, Child]]:
+    """Yield every task of a definition that runs a workflow."""
+    for task in definition.index.tasks:
+        if isinstance(task.body, Child):
+            yield task, task.body
 
 
 def precedence(version: str) -> tuple[tuple[int, ...], bool, tuple[tuple[bool, int, str], ...], str]:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from iogate.documents.problems import Severity
-    from iogate.documents.yaml.nodes import Node, Pointer
+    from iogate.documents.yaml.nodes import Node
+    from iogate.json_pointer import Pointer
 
 _MOST_ROOT_KEYS = 100
 _CASES = ("document", "metadata", "iogate", "debug")

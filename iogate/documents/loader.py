@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from iogate.documents.validation_messages import Family
-    from iogate.documents.yaml.nodes import Node, Pointer
+    from iogate.documents.yaml.nodes import Node
     from iogate.documents.yaml.source import Source, Span
+    from iogate.json_pointer import Pointer
 
 FOLDERS: Final = ("apis.d", "workflows.d")
 SUFFIXES: Final = (".yaml", ".yml")

@@ -14,11 +14,12 @@ from pydantic import ValidationError
 
 from iogate.documents.api import ApiModule
 from iogate.documents.dsl import Workflow
-from iogate.documents.dsl.task_kinds import SHARED
+from iogate.documents.dsl.task_detection import SHARED
 from iogate.documents.validation_messages import find_enclosing_task, locate_errors
 
 if TYPE_CHECKING:
-    from iogate.documents.yaml.nodes import Node, Pointer
+    from iogate.documents.yaml.nodes import Node
+    from iogate.json_pointer import Pointer
 
 _HEAD: Pointer = ("document",)
 _METADATA: Pointer = ("document", "metadata")

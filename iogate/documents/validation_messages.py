@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from pydantic import ValidationError
 
-    from iogate.documents.yaml.nodes import Node, Pointer
+    from iogate.documents.yaml.nodes import Node
+    from iogate.json_pointer import Pointer
 
 Family = Literal["api", "workflow"]
 

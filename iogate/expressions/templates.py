@@ -118,6 +118,41 @@ def loose(text: str) -> Template:
     return Loose(text, expression(text)) if text.strip() else strict
 
 
+def member(tree: Template, *names: str) -> Template | None:
+    """Return the member at a path of names; None if it is absent."""
+    for name in names:
+        match tree:
+            case Literal(Mapping() as source) if name in source:
+                tree = Literal(source[name])
+            case Members(members) if name in (found := dict(members)):
+                tree = found[name]
+            case _:
+                return None
+    return tree
+
+
+def names_of(tree: Template) -> tuple[str, ...]:
+    """Return the names of the members of an object; none of any other tree."""
+    match tree:
+        case Literal(Mapping() as source):
+            return tuple(source)
+        case Members(members):
+            return tuple(name for name, _ in members)
+        case _:
+            return ()
+
+
+def plain_text(tree: Template | None) -> str | None:
+    """Return the text of a string without `${ … }`, in mode `loose` too; None for any other tree."""
+    match tree:
+        case Literal(str() as text):
+            return text
+        case Loose(text) if "${" not in text:
+            return text
+        case _:
+            return None
+
+
 def whole(text: str) -> str | None:
     """Return the expression of a string that consists of one `${ … }` only; None otherwise."""
     stripped = text.strip()

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from iogate.compiler.bound import Bound, join, part
 from iogate.compiler.openapi import Unusable, find
+from iogate.compiler.references import References, join, split
 
 NEW: dict[str, Any] = {
     "openapi": "3.1.0",
@@ -98,10 +98,10 @@ def test_version_2_reads_as_version_3_would() -> None:
 def test_an_operation_travels_with_the_program_unchanged(document: dict[str, Any]) -> None:
     operation = find(document, "change", url="https://api.example/")
     definition: dict[str, Any] = {"document": {}, "do": []}
-    program = join(definition, Bound(operations={"/do/0/a": operation}))
-    plain, bound = part(json.loads(json.dumps(program)))
+    program = join(definition, References(operations={"/do/0/a": operation}))
+    plain, references = split(json.loads(json.dumps(program)))
     assert plain == definition
-    assert bound.operations == {"/do/0/a": operation}
+    assert references.operations == {"/do/0/a": operation}
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ def test_no_document_makes_the_search_fail(document: dict[str, Any], stranger: A
         for url in (None, "https://docs.example/x/api.json"):
             tried += 1
             with contextlib.suppress(Unusable):
-                bound = Bound(operations={"a": find(changed, "change", url=url)})
-                assert part(json.loads(json.dumps(join({}, bound))))[1] == bound
+                references = References(operations={"a": find(changed, "change", url=url)})
+                assert split(json.loads(json.dumps(join({}, references))))[1] == references
     assert tried > 30
 
 

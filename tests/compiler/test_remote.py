@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from iogate.compiler.bound import KEY
 from iogate.compiler.checks import origins
 from iogate.compiler.compile import Compiled, compile_documents
 from iogate.compiler.faults import Purpose
 from iogate.compiler.program import load as load_program
+from iogate.compiler.references import KEY
 from iogate.compiler.resources import addresses
 from iogate.compiler.resources.sources import FetchFailed
 from iogate.compiler.tasks import Inline, OpenApi

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from iogate.compiler.bound import Bound, join
 from iogate.compiler.program import Program, load
+from iogate.compiler.references import References, join
 from iogate.effects import Effects
 from iogate.engine.advance import Environment
 from iogate.engine.commands import Authentication, CallHttp
@@ -22,8 +22,8 @@ SECRETS = Environment(secrets={"key": "canary"})
 
 def calling(function: dict[str, Any], home: str = HOME, **more: Any) -> Program:
     definition = {"document": HEADER, "use": {"secrets": ["key"]}, "do": [{"a": {"call": home}}], **more}
-    bound = Bound(calls={"/do/0/a": home}, functions={home: function})
-    return load(json.loads(json.dumps(join(definition, bound))))
+    references = References(calls={"/do/0/a": home}, functions={home: function})
+    return load(json.loads(json.dumps(join(definition, references))))
 
 
 @pytest.mark.parametrize(

@@ -42,24 +42,25 @@ def containers() -> Tool:
 
 def missing_tools(documents: Documents) -> Iterator[Problem]:
     """Yield a warning for each task that needs a program that is not installed here."""
-    from iogate.compiler import outline
+    from iogate.compiler.definition import read
     from iogate.compiler.faults import warning
+    from iogate.compiler.tasks import Container, Process
     from iogate.effects.processes.interpreters import JAVASCRIPT
 
     absent = {tool.about: tool for tool in (javascript(), containers()) if tool.path is None}
     for document in documents.workflows if absent else ():
-        for task in outline.tasks(document.data):
-            run = task.data.get("run") or {}
-            script = run.get("script") or {}
-            needed = "containers" if "container" in run else ""
-            if str(script.get("language")).lower() in JAVASCRIPT:
-                needed = "javascript"
-            if needed in absent:
-                tool = absent[needed]
-                kind = "container" if needed == "containers" else "script"
+        for task in read(document).index.tasks:
+            match task.body:
+                case Container():
+                    tool, kind = absent.get("containers"), "container"
+                case Process(language=language) if language.lower() in JAVASCRIPT:
+                    tool, kind = absent.get("javascript"), "script"
+                case _:
+                    continue
+            if tool is not None:
                 yield warning(
                     document,
-                    (*task.pointer, "run", kind),
+                    (*task.location, "run", kind),
                     "IOG512",
                     f"no program on this machine {tool.purpose}",
                     key=True,

@@ -59,11 +59,12 @@ def _workflow_names(read: Documents) -> Iterator[str]:
 
 
 def _children(read: Documents) -> Iterator[str]:
+    from iogate.compiler import definition
     from iogate.compiler.workflows import children
 
     for document in read.workflows:
-        for _, name in children(document.data):
-            yield name
+        for _, child in children(definition.read(document)):
+            yield child.reference
 
 
 def _without_version(name: str) -> str:

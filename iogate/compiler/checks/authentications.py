@@ -5,13 +5,14 @@ Policies that come whole out of a secret, and members that are expressions, are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from iogate.compiler.definition import Definition
 from iogate.compiler.faults import Placed, Surroundings, fault
-from iogate.compiler.outline import Pointer
-from iogate.compiler.policies import policies
 from iogate.documents.problems import Problem, quoted
+from iogate.expressions import Template
+from iogate.expressions.templates import member, plain_text
+from iogate.json_pointer import Pointer
 
 _SUBJECT = {
     "refresh_token": 'the refresh token, as "token" with its "type"',
@@ -19,18 +20,18 @@ _SUBJECT = {
 }
 
 
-def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
+def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
     del surroundings
-    for pointer, policy in policies(document.data):
-        for scheme in ("oauth2", "oidc"):
-            members = policy.get(scheme)
-            if isinstance(members, Mapping) and "use" not in members:
-                yield from _grant(document, (*pointer, scheme), members)
-                yield from _client(document, (*pointer, scheme, "client"), members.get("client") or {})
+    for policy in definition.index.policies:
+        scheme, members = policy.element.scheme, policy.element.members
+        if scheme in ("oauth2", "oidc") and members is not None:
+            at = (*policy.pointer, scheme)
+            yield from _grant(definition.document, at, members)
+            yield from _client(definition.document, (*at, "client"), members)
 
 
-def _grant(document: Placed, pointer: Pointer, members: Mapping[str, Any]) -> Iterator[Problem]:
-    grant = members["grant"]
+def _grant(document: Placed, pointer: Pointer, members: Template) -> Iterator[Problem]:
+    grant = plain_text(member(members, "grant"))
     if grant == "authorization_code":
         yield fault(
             document,
@@ -40,29 +41,31 @@ def _grant(document: Placed, pointer: Pointer, members: Mapping[str, Any]) -> It
             hint="use client_credentials, or refresh_token with a token that a person has got once",
         )
     elif grant == "password":
-        missing = [name for name in ("username", "password") if members.get(name) is None]
+        missing = [name for name in ("username", "password") if member(members, name) is None]
         if missing:
             yield _lacks(document, (*pointer, "grant"), "the grant", grant, " and ".join(missing))
-    elif grant in _SUBJECT and members.get("subject") is None:
+    elif grant in _SUBJECT and member(members, "subject") is None:
         yield _lacks(document, (*pointer, "grant"), "the grant", grant, f'"subject": {_SUBJECT[grant]}')
 
 
-def _client(document: Placed, pointer: Pointer, client: Mapping[str, Any]) -> Iterator[Problem]:
-    method = client.get("authentication")
+def _client(document: Placed, pointer: Pointer, members: Template) -> Iterator[Problem]:
+    method = plain_text(member(members, "client", "authentication"))
     at = (*pointer, "authentication")
+    has_id, has_secret, signed = (
+        member(members, "client", name) is not None for name in ("id", "secret", "assertion")
+    )
     if method is None:
-        if client.get("secret") is not None and client.get("id") is None:
+        if has_secret and not has_id:
             yield _lacks(document, (*pointer, "secret"), "the key", "secret", '"id" beside it')
         return
     if method == "none":
         return
-    if client.get("id") is None:
+    if not has_id:
         yield _lacks(document, at, "the client's authentication", method, '"id"')
-    signed = client.get("assertion") is not None
     if method == "private_key_jwt" and not signed:
         yield _lacks(document, at, "the client's authentication", method, '"assertion", a signed JWT')
     needs_secret = method.startswith("client_secret") and not (method == "client_secret_jwt" and signed)
-    if needs_secret and client.get("secret") is None:
+    if needs_secret and not has_secret:
         yield _lacks(document, at, "the client's authentication", method, '"secret"')
 
 

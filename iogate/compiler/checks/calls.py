@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from iogate.compiler import outline
-from iogate.compiler.checks.expressions import is_loose
+from iogate.compiler.definition import Definition
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, warning
-from iogate.compiler.outline import Pointer
 from iogate.compiler.resources.addresses import as_template
+from iogate.compiler.tasks import Http
 from iogate.documents.problems import Problem, listed, nearest, quoted
 from iogate.expressions import compiles
+from iogate.expressions.templates import plain_text
+from iogate.json_pointer import Pointer
 from iogate.settings import Settings
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -21,23 +21,23 @@ _ABSOLUTE = re.compile(r"https?://[^/?#\s]", re.IGNORECASE)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 
-def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
-    for task in outline.tasks(document.data):
-        if task.data.get("call") != "http":
+def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
+    document = definition.document
+    for task in definition.index.tasks:
+        if not isinstance(call := task.body, Http):
             continue
-        call: Mapping[str, Any] = task.data["with"]
-        at = (*task.pointer, "with")
-        yield from _method(document, (*at, "method"), call["method"])
-        endpoint, place = call["endpoint"], (*at, "endpoint")
-        if isinstance(endpoint, Mapping):
-            endpoint, place = endpoint["uri"], (*place, "uri")
-        yield from _address(document, place, endpoint)
-        yield from _host(document, place, endpoint, surroundings.settings)
+        at, address = (*task.location, "with"), call.endpoint.source
+        place = (*at, "endpoint")
+        if isinstance(task.definition["with"]["endpoint"], Mapping):
+            place = (*place, "uri")
+        method = plain_text(call.method)
+        if method is not None:
+            yield from _method(document, (*at, "method"), method)
+        yield from _address(definition, place, address)
+        yield from _host(document, place, address, surroundings.settings)
 
 
 def _method(document: Placed, pointer: Pointer, method: str) -> Iterator[Problem]:
-    if "${" in method:
-        return
     if method.upper() == "CONNECT":
         yield fault(document, pointer, "IOG362", "CONNECT asks a proxy for a tunnel, which no call can use")
     elif method.upper() not in METHODS:
@@ -68,10 +68,10 @@ def _host(document: Placed, pointer: Pointer, address: str, settings: Settings) 
         )
 
 
-def _address(document: Placed, pointer: Pointer, address: str) -> Iterator[Problem]:
+def _address(definition: Definition, pointer: Pointer, address: str) -> Iterator[Problem]:
     if address.lstrip().startswith(("${", "{")) or _ABSOLUTE.match(address):
         return
-    if is_loose(document.data) and compiles(address):
+    if definition.loose and compiles(address):
         return
     scheme = _SCHEME.match(address)
     near = None
@@ -79,7 +79,7 @@ def _address(document: Placed, pointer: Pointer, address: str) -> Iterator[Probl
         name = nearest(scheme[1], ("http", "https"))
         near = f"{name}{address[scheme.end() - 1 :]}" if name else None
     yield fault(
-        document,
+        definition.document,
         pointer,
         "IOG320",
         f"{quoted(address)} is no address that can be called: it must start with http:// or https://, "

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from iogate.compiler import schedules
 from iogate.compiler.checks import mocks
+from iogate.compiler.definition import Definition
 from iogate.compiler.faults import Placed, did_you_mean, fault
-from iogate.compiler.outline import Pointer
 from iogate.documents import WorkflowDocument
 from iogate.documents.api import DebugCase, Method
 from iogate.documents.dsl.metadata import ScheduleCase
 from iogate.documents.problems import Problem, listed
+from iogate.json_pointer import Pointer
 from iogate.timing.crontab import InvalidCron, UnknownZone, cron
 
 CASES: Pointer = ("document", "metadata", "iogate", "debug")
@@ -23,7 +23,7 @@ def check(
     document: Placed,
     pointer: Pointer,
     method: Method,
-    definition: Mapping[str, Any] | None,
+    definition: Definition | None,
     exists: Callable[[str], bool],
     child: mocks.Definitions,
 ) -> Iterator[Problem]:
@@ -49,7 +49,7 @@ def check(
 
 
 def check_schedule(
-    document: WorkflowDocument, definition: Mapping[str, Any], child: mocks.Definitions
+    document: WorkflowDocument, definition: Definition, child: mocks.Definitions
 ) -> Iterator[Problem]:
     """Check the cases of a workflow's schedule, as `check` does those of a method."""
     cases = document.model.cases

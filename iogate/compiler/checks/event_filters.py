@@ -6,13 +6,14 @@ CloudEvents lets anybody add attributes, so the standard accepts every name: thi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
-from iogate.compiler import outline
+from iogate.compiler.definition import Definition
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, warning
-from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem, quoted
+from iogate.json_pointer import Pointer
+from iogate.json_values import JsonObject
 
 _ATTRIBUTES: Final = (
     "id",
@@ -34,38 +35,13 @@ _EXTENSIONS: Final = frozenset(
 )
 
 
-def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
+def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
     del surroundings
-    strategies: list[tuple[Pointer, Any]] = [
-        (("schedule", "on"), (document.data.get("schedule") or {}).get("on"))
-    ]
-    for task in outline.tasks(document.data):
-        if task.kind == "listen":
-            strategies.append(((*task.pointer, "listen", "to"), task.data["listen"].get("to")))
-        elif task.kind == "emit":
-            event = task.data["emit"].get("event") or {}
-            yield from _misspelt(document, (*task.pointer, "emit", "event", "with"), event.get("with"))
-    for pointer, strategy in strategies:
-        for place, one in _filters(pointer, strategy):
-            yield from _misspelt(document, (*place, "with"), one.get("with"))
+    for attributes in definition.index.events:
+        yield from _misspelt(definition.document, attributes.pointer, attributes.element)
 
 
-def _filters(pointer: Pointer, strategy: Any) -> Iterator[tuple[Pointer, Mapping[str, Any]]]:
-    if not isinstance(strategy, Mapping):
-        return
-    for key, value in strategy.items():
-        match key, value:
-            case (("all" | "any"), list()):
-                yield from (((*pointer, key, index), one) for index, one in enumerate(value))
-            case "one", Mapping():
-                yield (*pointer, key), value
-            case "until", Mapping():
-                yield from _filters((*pointer, key), value)
-
-
-def _misspelt(document: Placed, pointer: Pointer, given: Any) -> Iterator[Problem]:
-    if not isinstance(given, Mapping):
-        return
+def _misspelt(document: Placed, pointer: Pointer, given: JsonObject) -> Iterator[Problem]:
     free = [name for name in _ATTRIBUTES if name not in given and len(name) >= _SHORTEST]
     for name in given:
         if name in _ATTRIBUTES or name in _EXTENSIONS:

@@ -2,69 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Never
 
 import jsonschema_rs
 
-from iogate.compiler import outline
-from iogate.compiler.checks.expressions import holds_expression, is_loose
 from iogate.compiler.checks.schemas import first_fault
+from iogate.compiler.definition import Definition
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault
-from iogate.compiler.features import PROTOCOLS
 from iogate.compiler.resources.catalogs import CATALOGED
+from iogate.compiler.tasks import Function as RegisteredCall
+from iogate.compiler.tasks import Task, Unresolved
 from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.documents.task_kinds import CALLS
+from iogate.expressions import Template
+from iogate.expressions.templates import Literal, member, names_of
 from iogate.functions import Function, Registry
 
 
-def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
-    reusable: Mapping[str, Any] = (document.data.get("use") or {}).get("functions") or {}
-    catalogs: Mapping[str, Any] = (document.data.get("use") or {}).get("catalogs") or {}
-    for task in outline.tasks(document.data):
-        call = task.data.get("call")
-        if not isinstance(call, str) or call in PROTOCOLS or call in reusable or "://" in call:
-            continue
-        cataloged = CATALOGED.fullmatch(call)
-        if cataloged is not None and cataloged["catalog"] in catalogs:
-            continue  # the function itself is looked for where documents are fetched
-        if cataloged is None:
-            yield _unknown(document, task, call, tuple(reusable))
-        elif cataloged["catalog"] == "default":
-            if surroundings.functions is not None:
-                found = surroundings.functions.get(cataloged["name"], cataloged["version"])
+def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
+    document, registry = definition.document, surroundings.functions
+    catalogs = {str(each.pointer[-1]) for each in definition.index.resources_of("catalog")}
+    for task in definition.index.tasks:
+        match task.body:
+            # The functions of catalogs and at URLs are looked for where documents are fetched.
+            case RegisteredCall(name, version, arguments) if (
+                registry is not None and "default" not in catalogs
+            ):
+                found = registry.get(name, version)
                 if found is None:
-                    yield _unregistered(
-                        document, task, cataloged["name"], cataloged["version"], surroundings.functions
-                    )
+                    yield _unregistered(document, task, name, version, registry)
                 else:
-                    yield from _arguments(document, task, found)
-        else:
-            yield fault(
-                document,
-                (*task.pointer, "call"),
-                "IOG315",
-                f"no catalog {quoted(cataloged['catalog'])} in use.catalogs",
-                hint="the functions of this project are in the catalog default",
-            )
+                    yield from _arguments(document, task, arguments, found)
+            case Unresolved(call) if "://" not in call:
+                cataloged = CATALOGED.fullmatch(call)
+                if cataloged is None:
+                    yield _unknown(definition, task, call)
+                elif cataloged["catalog"] not in catalogs:
+                    yield fault(
+                        document,
+                        (*task.location, "call"),
+                        "IOG315",
+                        f"no catalog {quoted(cataloged['catalog'])} in use.catalogs",
+                        hint="the functions of this project are in the catalog default",
+                    )
+            case _:
+                pass
 
 
-def _unknown(document: Placed, task: outline.Task, call: str, reusable: tuple[str, ...]) -> Problem:
+def _unknown(definition: Definition, task: Task, call: str) -> Problem:
     name, colon, version = call.partition(":")
+    reusable = (definition.document.data.get("use") or {}).get("functions") or ()
     return fault(
-        document,
-        (*task.pointer, "call"),
+        definition.document,
+        (*task.location, "call"),
         "IOG315",
-        f"no function {quoted(call)}: a call names {listed(PROTOCOLS)}, a function in use.functions, "
+        f"no function {quoted(call)}: a call names {listed(CALLS)}, a function in use.functions, "
         "or name:version@default",
         hint=f'did you mean "{name}:{version}@default"?'
         if colon and "@" not in call
-        else did_you_mean(nearest(call, (*reusable, *PROTOCOLS))),
+        else did_you_mean(nearest(call, (*reusable, *CALLS))),
     )
 
 
-def _unregistered(
-    document: Placed, task: outline.Task, name: str, version: str, registry: Registry
-) -> Problem:
+def _unregistered(document: Placed, task: Task, name: str, version: str, registry: Registry) -> Problem:
     versions = registry.versions(name)
     if versions:
         message = f"function {quoted(name)} has no version {quoted(version)}; it has {listed(versions)}"
@@ -84,19 +85,19 @@ def _unregistered(
         )
         return fault(
             document,
-            (*task.pointer, "call"),
+            (*task.location, "call"),
             "IOG315",
             message,
             severity="warning",
             hint="iogate apply imports them, and tells for certain",
         )
-    return fault(document, (*task.pointer, "call"), "IOG315", message, hint=did_you_mean(choice or None))
+    return fault(document, (*task.location, "call"), "IOG315", message, hint=did_you_mean(choice or None))
 
 
-def _arguments(document: Placed, task: outline.Task, function: Function) -> Iterator[Problem]:
-    given: Mapping[str, Any] = task.data.get("with") or {}
-    at = (*task.pointer, "with")
-    for name, value in given.items():
+def _arguments(document: Placed, task: Task, given: Template, function: Function) -> Iterator[Problem]:
+    names, at = names_of(given), (*task.location, "with")
+    for name in names:
+        value = member(given, name)
         if name not in function.parameters:
             if not function.open:
                 known = tuple(function.parameters)
@@ -109,15 +110,13 @@ def _arguments(document: Placed, task: outline.Task, function: Function) -> Iter
                     key=True,
                     hint=did_you_mean(nearest(name, known)),
                 )
-        elif not holds_expression(value, loose=is_loose(document.data)):
+        elif isinstance(value, Literal):
             schema = {
                 **function.input_schema["properties"][name],
                 "$defs": function.input_schema.get("$defs", {}),
             }
-            error = next(
-                iter(jsonschema_rs.Draft202012Validator(schema, validate_formats=True).iter_errors(value)),
-                None,
-            )
+            validator = jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+            error = next(iter(validator.iter_errors(value.value)), None)
             if error is not None:
                 yield fault(
                     document,
@@ -125,35 +124,30 @@ def _arguments(document: Placed, task: outline.Task, function: Function) -> Iter
                     "IOG319",
                     f"argument {quoted(name)} of {function.reference} does not fit: {error.message}",
                 )
-    missing = [name for name in function.input_schema["required"] if name not in given]
+    missing = [name for name in function.input_schema["required"] if name not in names]
     if missing:
         yield fault(
             document,
-            at if given else (*task.pointer, "call"),
+            at if names else (*task.location, "call"),
             "IOG319",
             f'{function.reference} needs {listed(quoted(name) for name in missing)} in "with"',
-            key=bool(given),
+            key=bool(names),
         )
 
 
-def literals(document: Placed, task: outline.Task, function: Mapping[str, Any]) -> Iterator[Problem]:
-    """Arguments without expressions fit the input of a function that is a task: one from elsewhere."""
-    schema = ((function.get("input") or {}).get("schema") or {}).get("document")
-    given: Mapping[str, Any] = task.data.get("with") or {}
-    if schema is None or holds_expression(given, loose=is_loose(document.data)):
-        return
-    if first_fault(schema) is not None:
-        return  # told where the schema stands
-    for error in jsonschema_rs.validator_for(schema, retriever=_nothing, validate_formats=True).iter_errors(
-        given
-    ):
+def literals(document: Placed, task: Task, given: Template, schema: Any) -> Iterator[Problem]:
+    """Check that arguments without expressions fit the schema of a function that is a task, if it has one."""
+    if schema is None or not isinstance(given, Literal) or first_fault(schema) is not None:
+        return  # an invalid schema is reported where it is
+    validator = jsonschema_rs.validator_for(schema, retriever=_nothing, validate_formats=True)
+    error = next(iter(validator.iter_errors(given.value)), None)
+    if error is not None:
         yield fault(
             document,
-            (*task.pointer, "with", *error.instance_path) if given else (*task.pointer, "call"),
+            (*task.location, "with", *error.instance_path) if given.value else (*task.location, "call"),
             "IOG319",
-            f"the arguments of {quoted(task.data['call'])} do not fit: {error.message}",
+            f"the arguments of {quoted(task.definition['call'])} do not fit: {error.message}",
         )
-        return
 
 
 def _nothing(uri: str) -> Never:

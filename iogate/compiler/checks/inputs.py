@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import jsonschema_rs
 
-from iogate.compiler import outline
-from iogate.compiler.checks.expressions import holds_expression, is_loose
 from iogate.compiler.checks.schemas import first_fault
-from iogate.compiler.faults import Placed, fault
-from iogate.compiler.outline import Pointer
+from iogate.compiler.definition import Definition
+from iogate.compiler.faults import fault
+from iogate.compiler.tasks import Child, Task
 from iogate.documents.problems import Problem, listed
+from iogate.expressions.templates import Literal, names_of
 
 
-def check(document: Placed, pointer: Pointer, child: Placed) -> Iterator[Problem]:
-    """Check the `run.workflow` at `pointer`; a schema of another file, or a wrong one, is not looked at."""
-    schema = ((child.data.get("input") or {}).get("schema") or {}).get("document")
-    if schema is None or first_fault(schema) is not None:
+def check(definition: Definition, task: Task, body: Child, child: Definition) -> Iterator[Problem]:
+    """Check a task that runs `child`, unless the schema is invalid or in a document of its own."""
+    accepted = child.program.flow.input_schema
+    if accepted is None or accepted.missing or first_fault(accepted.document) is not None:
         return
-    given: Mapping[str, Any] | str = outline.at(document.data, pointer).get("input") or {}
-    at = (*pointer, "input") if given else (*pointer, "name")
-    if isinstance(given, str):
-        return  # an expression on the whole: what it gives is known to a run only
-    if holds_expression(given, loose=is_loose(document.data)):
+    schema, names = accepted.document, names_of(body.input)
+    at = (*task.location, "run", "workflow", "input" if names else "name")
+    if isinstance(body.input, Literal) and isinstance(body.input.value, Mapping):
+        errors = jsonschema_rs.validator_for(schema, validate_formats=True).iter_errors(body.input.value)
+        error = next(iter(errors), None)
+        why = None if error is None else error.message
+        at = at if error is None or not names else (*at, *error.instance_path)
+    elif names:
         wanted = schema.get("required") if isinstance(schema, Mapping) else None
-        missing = [name for name in wanted or () if name not in given]
+        missing = [name for name in wanted or () if name not in names]
         why = f"it needs {listed(missing)}" if missing else None
     else:
-        error = next(
-            iter(jsonschema_rs.validator_for(schema, validate_formats=True).iter_errors(given)), None
-        )
-        why = None if error is None else error.message
-        at = at if error is None or not given else (*at, *error.instance_path)
+        return  # an expression on the whole: only a run knows its result
     if why is not None:
-        head = child.data["document"]
-        name = f"{head['namespace']}/{head['name']}:{head['version']}"
-        yield fault(document, at, "IOG319", f"the input of workflow {name} does not fit its schema: {why}")
+        message = f"the input of workflow {child.program.name} does not fit its schema: {why}"
+        yield fault(definition.document, at, "IOG319", message)

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from iogate import expressions as language
-from iogate.compiler.checks.expressions import is_loose, literals
-from iogate.compiler.faults import Placed, Surroundings, warning
-from iogate.compiler.outline import Pointer
+from iogate.compiler.checks.expressions import literals
+from iogate.compiler.definition import Definition
+from iogate.compiler.faults import Surroundings, warning
 from iogate.documents.problems import Problem, quoted
+from iogate.json_pointer import Pointer
 
 _PATH: Final = re.compile(
     r"\.[A-Za-z_]\w*(?:\[\d*\])*(?:\.[A-Za-z_]\w*(?:\[\d*\])*)*(?P<more>\s*(?:\||//|==|!=|>=|<=|[<>+*-]).*)?"
@@ -35,15 +36,15 @@ _OF_FILES: Final = frozenset(
 _LONGEST: Final = 200
 
 
-def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
+def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
     del surroundings
-    if (document.data.get("evaluate") or {}).get("language", "jq") != "jq" or is_loose(document.data):
+    if definition.language != "jq" or definition.loose:
         return
-    for pointer, text, variables in literals(document.data):
+    for pointer, text, variables in literals(definition):
         meant = None if len(text) > _LONGEST else _meant(pointer, text.strip(), variables)
         if meant is not None:
             yield warning(
-                document,
+                definition.document,
                 pointer,
                 "IOG521",
                 f"{quoted(text)} is plain text here, and looks like an expression",

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from iogate.compiler import outline
+from iogate.compiler.definition import Definition
 from iogate.compiler.faults import Placed, did_you_mean, fault, warning
-from iogate.compiler.outline import Pointer
+from iogate.compiler.tasks import Child, Function, Inline, Task, Unresolved
 from iogate.documents.debug_cases import Mock
 from iogate.documents.problems import Problem, listed, nearest, quoted
 from iogate.errors import STANDARD_STATUS
+from iogate.json_pointer import Pointer, value_at
 
 MOST_NAMED = 8
 REACHING_OUT = frozenset({"call", "run"})
 """Kinds of tasks that call, run or start something: the only ones that ask for a mock."""
 
-Definitions = Callable[[str], Mapping[str, Any] | None]
+Definitions = Callable[[str], Definition | None]
 """Gives the definition of a workflow by its name; None if it is not known."""
 
 
@@ -28,7 +28,7 @@ Definitions = Callable[[str], Mapping[str, Any] | None]
 class References:
     """The tasks that mocks may stand in for."""
 
-    tasks: dict[str, outline.Task] = field(default_factory=dict)
+    tasks: dict[str, Task] = field(default_factory=dict)
     """Each task, by its reference."""
     unknown: list[str] = field(default_factory=list)
     """References of tasks that run a workflow whose own tasks are not known."""
@@ -41,7 +41,7 @@ class References:
         return [reference for reference, task in self.tasks.items() if task.kind in REACHING_OUT]
 
 
-def references(definition: Mapping[str, Any], child: Definitions) -> References:
+def references(definition: Definition, child: Definitions) -> References:
     """Return the tasks of a workflow and of those that it runs; `child` gives their definitions."""
     found = References()
     _collect(found, "", definition, child, frozenset())
@@ -67,19 +67,19 @@ def check(
             hint = did_you_mean(inside[0]) if len(inside) == 1 else "remove it"
             yield warning(document, place, "IOG318", message, key=True, hint=hint)
         elif task is not None:
-            listed_ = isinstance(outline.at(document.data, place), list)
+            listed_ = isinstance(value_at(document.data, place), list)
             for index, answer in enumerate(answers):
                 error_at = (*place, *((index,) if listed_ else ()), "error")
                 yield from _error(document, error_at, answer, task)
 
 
-def _error(document: Placed, at: Pointer, mock: Mock, task: outline.Task) -> Iterator[Problem]:
+def _error(document: Placed, at: Pointer, mock: Mock, task: Task) -> Iterator[Problem]:
     """Check the type of a mock's error; functions and workflows may raise types of their own."""
     word = None if mock.error is None else mock.error.type
     if word is None or word in STANDARD_STATUS or ":" in word or "/" in word:
         return
     meant = nearest(word, STANDARD_STATUS)
-    own = outline.child_of(task) is not None or task.data.get("call") not in (None, "http", "openapi")
+    own = isinstance(task.body, Child | Function | Inline | Unresolved)
     if meant or not own:
         expected = f"a URI or one of the standard's types: {listed(sorted(STANDARD_STATUS))}"
         message = f'"type" of the error of a mock must be {expected}, not {quoted(word)}'
@@ -101,20 +101,24 @@ def _some(known: References) -> str:
 
 
 def _collect(
-    found: References, prefix: str, definition: Mapping[str, Any], child: Definitions, around: frozenset[str]
+    found: References, prefix: str, definition: Definition, child: Definitions, around: frozenset[str]
 ) -> None:
     """Collect the tasks of a workflow and, below a task that runs another workflow, those of that one.
 
     Of workflows that run themselves, directly or not, the first round counts.
     """
-    for task in outline.tasks(definition):
-        reference = prefix + task.reference_text()
+    for task in sorted(definition.index.tasks, key=_order):
+        reference = prefix + task.pointer
         found.tasks[reference] = task
-        named = outline.child_of(task)
-        if named is None or named in around:
+        if not isinstance(task.body, Child) or task.body.reference in around:
             continue
-        inner = child(named)
+        inner = child(task.body.reference)
         if inner is None:
             found.unknown.append(reference)
         else:
-            _collect(found, reference, inner, child, around | {named})
+            _collect(found, reference, inner, child, around | {task.body.reference})
+
+
+def _order(task: Task) -> list[tuple[int, str]]:
+    """Return a key that puts tasks in the order of their lists, outer ones first."""
+    return [(step, "") if isinstance(step, int) else (0, step) for step in task.location]

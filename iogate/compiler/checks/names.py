@@ -4,28 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from iogate.compiler import outline
-from iogate.compiler.faults import Placed, Surroundings, fault
+from iogate.compiler.definition import Definition
+from iogate.compiler.faults import Surroundings, fault
+from iogate.compiler.reader.index import Listing
+from iogate.compiler.tasks import Task
 from iogate.documents.problems import Problem, quoted
 
 
-def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
+def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
     del surroundings
-    for found in outline.lists(document.data):
-        yield from _twice(document, found)
-        if not found.tasks and not _may_be_empty(found):
-            yield _empty(document, found)
+    for listing in definition.index.listings:
+        yield from _repeated(definition, listing)
+        if not listing.tasks and not _may_be_empty(listing):
+            yield fault(
+                definition.document,
+                listing.pointer,
+                "IOG312",
+                f'"{listing.pointer[-1]}" holds no task; it needs at least one',
+                key=True,
+            )
 
 
-def _twice(document: Placed, found: outline.TaskList) -> Iterator[Problem]:
-    seen: dict[str, outline.Task] = {}
-    for task in found.tasks:
+def _repeated(definition: Definition, listing: Listing) -> Iterator[Problem]:
+    seen: dict[str, Task] = {}
+    for task in listing.tasks:
         first = seen.setdefault(task.name, task)
         if first is not task:
-            line = document.at(first.pointer, key=True).line
+            line = definition.document.at(first.location, key=True).line
             yield fault(
-                document,
-                task.pointer,
+                definition.document,
+                task.location,
                 "IOG310",
                 f"task {quoted(task.name)} stands twice in this list, first in line {line}: "
                 '"then" could not tell them apart',
@@ -34,17 +42,6 @@ def _twice(document: Placed, found: outline.TaskList) -> Iterator[Problem]:
             )
 
 
-def _may_be_empty(found: outline.TaskList) -> bool:
+def _may_be_empty(listing: Listing) -> bool:
     """Handling an error by doing nothing is handling it, and extensions may add nothing."""
-    return found.pointer[-2:] == ("catch", "do") or found.pointer[:2] == ("use", "extensions")
-
-
-def _empty(document: Placed, found: outline.TaskList) -> Problem:
-    what = '"branches"' if found.pointer[-1] == "branches" else f'"{found.pointer[-1]}"'
-    return fault(
-        document,
-        found.pointer,
-        "IOG312",
-        f"{what} holds no task; it needs at least one",
-        key=True,
-    )
+    return listing.pointer[-2:] == ("catch", "do") or listing.pointer[:2] == ("use", "extensions")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from iogate.compiler import outline
 from iogate.compiler.faults import Placed, did_you_mean, fault
 from iogate.compiler.openapi import Operation
+from iogate.compiler.tasks import OpenApi, Task
 from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.expressions.templates import names_of
 
 
-def arguments(document: Placed, task: outline.Task, operation: Operation) -> Iterator[Problem]:
+def check(document: Placed, task: Task, body: OpenApi, operation: Operation) -> Iterator[Problem]:
     """Report unknown and missing parameters."""
-    given: Mapping[str, Any] = task.data["with"].get("parameters") or {}
-    at = (*task.pointer, "with", "parameters")
+    given, at = names_of(body.parameters), (*task.location, "with", "parameters")
     if operation.body is None:
         for name in given:
             if name not in operation.names:
@@ -28,16 +27,16 @@ def arguments(document: Placed, task: outline.Task, operation: Operation) -> Ite
                     hint=did_you_mean(nearest(name, operation.names)),
                 )
     wanting = [quoted(each.name) for each in operation.parameters if each.required and each.name not in given]
-    body = operation.body
-    if body is not None and not any(operation.is_body(name) for name in given):
+    content = operation.body
+    if content is not None and not any(operation.is_body(name) for name in given):
         own = {parameter.name for parameter in operation.parameters}
-        wanting += [quoted(name) for name in body.needed if name not in given]
-        if body.required and not body.needed and not given.keys() - own:
-            wanting.append(quoted(body.alias or "body"))
+        wanting += [quoted(name) for name in content.needed if name not in given]
+        if content.required and not content.needed and not set(given) - own:
+            wanting.append(quoted(content.alias or "body"))
     if wanting:
         yield fault(
             document,
-            at if given else (*task.pointer, "with", "operationId"),
+            at if given else (*task.location, "with", "operationId"),
             "IOG319",
             f'operation {quoted(operation.id)} needs {listed(wanting)} in "parameters"',
             key=bool(given),

@@ -6,15 +6,17 @@ Called by `compile` for documents of the project, and by `resources` for functio
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from iogate.compiler import features, outline
-from iogate.compiler.faults import Placed, Surroundings, fault
-from iogate.compiler.outline import Pointer
+from iogate.compiler.checks.processes import kind_of as process_kind
+from iogate.compiler.definition import Definition
+from iogate.compiler.faults import Surroundings, fault
 from iogate.compiler.resources.addresses import below, is_computed, raw
+from iogate.compiler.tasks import Unresolved
 from iogate.documents.problems import Problem, quoted
+from iogate.json_pointer import Pointer
 
 NOT_NAMED: Final = "IOG324"
 PLAIN_HTTP: Final = "IOG518"
@@ -29,9 +31,11 @@ _REFERENCE = (
 _PINNED = re.compile(r"[0-9a-f]{7,64}|refs/tags/.*|v?[0-9]+(\.[0-9]+)*([-+.][0-9A-Za-z.-]+)?")
 
 
-def check(document: Placed, _: Surroundings) -> Iterator[Problem]:
+def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
     """Warn of addresses that anybody on the way can change, and of those that change by themselves."""
-    for pointer, uri in _addresses(document.data):
+    del surroundings
+    document = definition.document
+    for pointer, uri in _addresses(definition):
         try:
             parts = urlsplit(uri)
         except ValueError:
@@ -58,45 +62,32 @@ def check(document: Placed, _: Surroundings) -> Iterator[Problem]:
             )
 
 
-def _addresses(data: Mapping[str, Any]) -> Iterator[tuple[Pointer, str]]:
-    """Literal URLs of documents that become part of the revision."""
-    for name, catalog in ((data.get("use") or {}).get("catalogs") or {}).items():
-        yield from _literal(("use", "catalogs", name, "endpoint"), catalog["endpoint"])
-    for pointer, resource in features.resources(data):
-        yield from _literal((*pointer, "endpoint"), resource.get("endpoint"))
-    for task in outline.tasks(data):
-        call = task.data.get("call")
-        if call == "openapi":
-            given = task.data["with"]["document"]
-            yield from _literal((*task.pointer, "with", "document", "endpoint"), given.get("endpoint"))
-        elif isinstance(call, str) and "://" in call:
-            yield from _literal((*task.pointer, "call"), call)
+def _addresses(definition: Definition) -> Iterator[tuple[Pointer, str]]:
+    """Yield literal URLs of documents that become part of the revision."""
+    for resource in definition.index.resources:
+        uri = resource.element.uri
+        if uri.startswith(("http://", "https://")) and not is_computed(uri):
+            yield (*resource.pointer, "endpoint"), uri
+    for task in definition.index.tasks:
+        if isinstance(task.body, Unresolved) and task.body.call.startswith(("http://", "https://")):
+            yield (*task.location, "call"), task.body.call
 
 
-def _literal(pointer: Pointer, endpoint: Any) -> Iterator[tuple[Pointer, str]]:
-    uri = endpoint.get("uri") if isinstance(endpoint, Mapping) else endpoint
-    if isinstance(uri, str) and uri.startswith(("http://", "https://")) and not is_computed(uri):
-        yield pointer, uri
-
-
-def running(function: Placed, url: str, origins: Sequence[str]) -> Iterator[Problem]:
+def running(function: Definition, url: str, origins: Sequence[str]) -> Iterator[Problem]:
     """Report processes and workflows of a fetched function whose origin is not permitted to run them."""
     if is_named(url, origins):
         return
-    for task in outline.tasks(function.data):
-        run = task.data.get("run")
-        if not isinstance(run, Mapping):
-            continue
-        kind = next(
-            (kind for kind in ("shell", "script", "container", "workflow") if kind in run), "something"
-        )
-        yield fault(
-            function,
-            (*task.pointer, "run"),
-            NOT_NAMED,
-            f"a function from elsewhere runs a {kind}, and the setting function_origins does not name {url}",
-            hint="read the function; if you trust who keeps it, add the start of its URL to function_origins",
-        )
+    for task in function.index.tasks:
+        if kind := process_kind(task):
+            yield fault(
+                function.document,
+                (*task.location, "run"),
+                NOT_NAMED,
+                f"a function from elsewhere runs a {kind}, "
+                f"and the setting function_origins does not name {url}",
+                hint="read the function; if you trust who keeps it, "
+                "add the start of its URL to function_origins",
+            )
 
 
 def is_named(url: str, origins: Sequence[str]) -> bool:

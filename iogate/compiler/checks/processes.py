@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import get_args
 
-from iogate.compiler import outline
-from iogate.compiler.faults import Placed, Surroundings, fault
+from iogate.compiler.definition import Definition
+from iogate.compiler.faults import Surroundings, fault
+from iogate.compiler.tasks import Child, Container, Process, Task
 from iogate.documents.problems import Problem
-from iogate.settings import Runnable
 
 CODE = "IOG316"
 
 
-def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
+def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
     if surroundings.purpose == "run":
         return
     allowed = surroundings.settings.allow_run
-    for task in outline.tasks(document.data):
-        for kind in get_args(Runnable):
-            if kind in (task.data.get("run") or {}) and kind not in allowed:
-                wanted = ", ".join((*allowed, kind))
-                yield fault(
-                    document,
-                    (*task.pointer, "run", kind),
-                    CODE,
-                    f'running a {kind} is not allowed by the setting "allow_run"',
-                    key=True,
-                    severity=surroundings.unsupported,
-                    hint=f"if it may, write allow_run: [{wanted}] in iogate.yaml",
-                )
+    for task in definition.index.tasks:
+        kind = kind_of(task)
+        if kind in ("", "workflow", *allowed):
+            continue
+        wanted = ", ".join((*allowed, kind))
+        yield fault(
+            definition.document,
+            (*task.location, "run", kind),
+            CODE,
+            f'running a {kind} is not allowed by the setting "allow_run"',
+            key=True,
+            severity=surroundings.unsupported,
+            hint=f"if it may, write allow_run: [{wanted}] in iogate.yaml",
+        )
+
+
+def kind_of(task: Task) -> str:
+    """Return what a task runs: shell, script, container or workflow; an empty text for any other task."""
+    match task.body:
+        case Process(kind=kind):
+            return kind
+        case Container():
+            return "container"
+        case Child():
+            return "workflow"
+        case _:
+            return ""

@@ -10,8 +10,8 @@ from iogate.documents.problems import Problem
 from iogate.timing.durations import format_seconds
 
 if TYPE_CHECKING:
-    from iogate.compiler.outline import Pointer
     from iogate.documents.api import Method
+    from iogate.json_pointer import Pointer
 
 
 def check(document: Placed, pointer: Pointer, method: Method) -> Iterator[Problem]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from iogate.compiler.faults import Placed, fault
-from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem
+from iogate.json_pointer import Pointer
 
 
 class Routes:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import get_args
 
 import jsonschema_rs
 
 from iogate.compiler import schedules
 from iogate.compiler.checks.schemas import first_fault
+from iogate.compiler.definition import Definition
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, warning
 from iogate.documents.problems import Problem, listed, nearest, quoted
 from iogate.timing import crontab
@@ -18,7 +19,8 @@ _MISSED = get_args(schedules.Missed)
 _METADATA = ("document", "metadata", "iogate")
 
 
-def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
+def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
+    document = definition.document
     given = document.data.get("schedule")
     if given is None:
         return
@@ -40,13 +42,13 @@ def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
     if surroundings.purpose == "run":
         return  # once, here and now, with the input that is given
     if kinds != ["on"]:
-        yield from _input(document)
+        yield from _input(definition)
     if "timeout" not in document.data:
         message = "the runs of this schedule may last for ever"
         yield warning(document, ("schedule",), "IOG502", message, key=True, hint="add timeout: {after: PT5M}")
 
 
-def _length(document: Placed, kind: str, value: Any) -> Iterator[Problem]:
+def _length(document: Placed, kind: str, value: object) -> Iterator[Problem]:
     if kind not in ("every", "after"):
         return
     pointer = ("schedule", kind)
@@ -78,15 +80,16 @@ def _zone(document: Placed) -> tuple[str, list[Problem]]:
     return str(name), []
 
 
-def _input(document: Placed) -> Iterator[Problem]:
+def _input(definition: Definition) -> Iterator[Problem]:
     """Report required inputs of a scheduled workflow: a tick has no input."""
-    schema = ((document.data.get("input") or {}).get("schema") or {}).get("document")
+    accepted = definition.program.flow.input_schema
+    schema = None if accepted is None else accepted.document
     if not isinstance(schema, dict) or first_fault(schema) is not None:
         return
     refused = next(iter(jsonschema_rs.validator_for(schema, validate_formats=True).iter_errors({})), None)
     if refused is not None:
         yield warning(
-            document,
+            definition.document,
             ("input", "schema"),
             "IOG510",
             f"each tick starts the workflow with {{}}, and its schema refuses that: {refused.message}",

@@ -7,10 +7,11 @@ from typing import Any, Never
 
 import jsonschema_rs
 
-from iogate.compiler import features
+from iogate import json_pointer
+from iogate.compiler.definition import Definition
 from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, warning
-from iogate.compiler.outline import Pointer
 from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.json_pointer import Pointer
 
 _NO_DIALECT = "Unknown meta-schema"
 _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
@@ -44,24 +45,23 @@ _KEYWORDS = frozenset(
 )
 
 
-def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
-    """Of a workflow: every inline schema. External ones are judged where they are read."""
+def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
+    """Check every inline schema of a workflow. External ones are checked where they are read."""
     del surroundings
-    for pointer, schema in features.schemas(document.data):
-        if "document" in schema and str(schema.get("format", "json")).partition(":")[0] == "json":
-            yield from faults(document, (*pointer, "document"), schema["document"])
+    for schema in definition.index.schemas:
+        if schema.element.inline and schema.element.is_json:
+            at = (*schema.pointer, "document")
+            yield from faults(definition.document, at, schema.element.document)
 
 
-def faults(document: Placed, pointer: Pointer, schema: Any) -> Iterator[Problem]:
+def faults(document: Placed, pointer: Pointer, schema: object) -> Iterator[Problem]:
     """Report the errors of the schema at `pointer`."""
     found = first_fault(schema)
     if found is None:
         yield from _strangers(document, pointer, schema)
         return
     path, why = found
-    value: Any = schema
-    for step in path:
-        value = value[step]
+    value = json_pointer.value_at(schema, path)
     near = nearest(value, _TYPES) if path[-1:] == ("type",) and isinstance(value, str) else None
     yield fault(document, (*pointer, *path), "IOG304", f"not a JSON Schema: {why}", hint=did_you_mean(near))
 
@@ -78,20 +78,20 @@ def first_fault(schema: Any) -> tuple[Pointer, str] | None:
     return None
 
 
-def _place(schema: Any, message: str) -> Pointer:
+def _place(schema: object, message: str) -> Pointer:
     return ("$schema",) if message.startswith(_NO_DIALECT) else _reference(schema, message)
 
 
-def _reference(schema: Any, message: str) -> Pointer:
+def _reference(schema: object, message: str) -> Pointer:
     """Where the `$ref` stands that could not be resolved; the error itself does not say."""
     match schema:
         case Mapping():
             reference = schema.get("$ref")
             if isinstance(reference, str) and f"'{reference.removeprefix('#')}'" in message:
                 return ("$ref",)
-            steps: Any = schema.items()
+            steps = tuple(schema.items())
         case list():
-            steps = enumerate(schema)
+            steps = tuple(enumerate(schema))
         case _:
             return ()
     for step, member in steps:
@@ -120,7 +120,7 @@ def _nothing(uri: str) -> Never:
     raise ValueError(f"references are not fetched: {uri}")
 
 
-def _strangers(document: Placed, pointer: Pointer, schema: Any) -> Iterator[Problem]:
+def _strangers(document: Placed, pointer: Pointer, schema: object) -> Iterator[Problem]:
     """Keywords that the standard ignores in silence, and that look like ones it knows."""
     if not isinstance(schema, Mapping):
         return

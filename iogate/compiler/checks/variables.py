@@ -3,51 +3,54 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
-from iogate.compiler import outline
-from iogate.compiler.faults import Placed, Surroundings, warning
-from iogate.compiler.outline import Pointer
+from iogate.compiler.definition import Definition
+from iogate.compiler.faults import Surroundings, warning
+from iogate.compiler.tasks import For, Listen, Task, Try
+from iogate.compiler.tasks import Iterator as EventIterator
 from iogate.documents.problems import Problem, quoted
 
 _NAME: Final = re.compile(r"(?!(?:ENV|__loc__)\Z)[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 """What jq reads behind a `$`; two of them are its own."""
 
 
-def check(document: Placed, surroundings: Surroundings) -> Iterator[Problem]:
+def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
     del surroundings
-    for task in outline.tasks(document.data):
-        for pointer, holder, keys in _holders(task):
-            for key in keys:
-                yield from _unwritable(document, (*pointer, key), holder.get(key))
-            if len(keys) == 2 and (holder.get(keys[0]) or "item") == (holder.get("at") or "index"):
-                yield warning(
-                    document,
-                    (*pointer, "at"),
-                    "IOG516",
-                    f'"{keys[0]}" and "at" name one variable, which cannot hold the item and its index',
-                    hint="give the index another name",
-                )
+    document = definition.document
+    for task in definition.index.tasks:
+        holder, names = _declared(task)
+        pointer = (*task.location, holder)
+        for key, name in names.items():
+            if _NAME.fullmatch(name):
+                continue
+            bare = name.removeprefix("$")
+            yield warning(
+                document,
+                (*pointer, key),
+                "IOG516",
+                f"no expression can reach a variable called {quoted(name)}",
+                hint=f"write {bare}" if _NAME.fullmatch(bare) else 'use ASCII letters, digits and "_"',
+            )
+        if len(names) > len(set(names.values())):
+            yield warning(
+                document,
+                (*pointer, "at"),
+                "IOG516",
+                f'"{next(iter(names))}" and "at" name one variable, which cannot hold the item and its index',
+                hint="give the index another name",
+            )
 
 
-def _holders(task: outline.Task) -> Iterator[tuple[Pointer, Mapping[str, Any], tuple[str, ...]]]:
-    match task.data:
-        case {"for": Mapping() as loop}:
-            yield (*task.pointer, "for"), loop, ("each", "at")
-        case {"foreach": Mapping() as each}:
-            yield (*task.pointer, "foreach"), each, ("item", "at")
-        case {"catch": Mapping() as catch}:
-            yield (*task.pointer, "catch"), catch, ("as",)
+def _declared(task: Task) -> tuple[str, dict[str, str]]:
+    """Return the key of the task that declares variables, and their names by the keys below it."""
+    match task.body:
+        case For(each=each, at=at):
+            return "for", {"each": each, "at": at}
+        case Listen(each=EventIterator(item=item, at=at)):
+            return "foreach", {"item": item, "at": at}
+        case Try(name=name):
+            return "catch", {"as": name}
         case _:
-            pass
-
-
-def _unwritable(document: Placed, pointer: Pointer, name: str | None) -> Iterator[Problem]:
-    if not name or _NAME.fullmatch(name):
-        return
-    bare = name.removeprefix("$")
-    hint = f"write {bare}" if _NAME.fullmatch(bare) else 'use ASCII letters, digits and "_"'
-    yield warning(
-        document, pointer, "IOG516", f"no expression can reach a variable called {quoted(name)}", hint=hint
-    )
+            return "", {}

@@ -16,6 +16,7 @@ from iogate.compiler.openapi.media import accepted, is_form, preferred
 from iogate.compiler.openapi.operation import Body, Operation, Parameter, Place, Style
 from iogate.compiler.openapi.references import References, Unusable, mapping, sequence
 from iogate.documents.problems import listed, nearest, quoted
+from iogate.json_values import JsonObject
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 _PLACES = ("path", "query", "header", "cookie")
@@ -63,9 +64,7 @@ def find(document: Any, operation_id: str, *, url: str | None) -> Operation:
     )
 
 
-def _entry(
-    references: References, operation_id: str
-) -> tuple[str, Mapping[str, Any], str, Mapping[str, Any]]:
+def _entry(references: References, operation_id: str) -> tuple[str, JsonObject, str, JsonObject]:
     known: list[str] = []
     for path, item, method, operation in _operations(references):
         name = operation.get("operationId")
@@ -82,7 +81,7 @@ def _entry(
 
 def _operations(
     references: References,
-) -> Iterator[tuple[str, Mapping[str, Any], str, Mapping[str, Any]]]:
+) -> Iterator[tuple[str, JsonObject, str, JsonObject]]:
     for path, raw in mapping(references.document.get("paths")).items():
         try:
             item = references.follow(raw)
@@ -94,11 +93,9 @@ def _operations(
                     yield str(path), item, method, item[method]
 
 
-def _parameters(
-    references: References, item: Mapping[str, Any], operation: Mapping[str, Any]
-) -> list[Mapping[str, Any]]:
+def _parameters(references: References, item: JsonObject, operation: JsonObject) -> list[JsonObject]:
     """Those of the path and of the operation, which win over the path's."""
-    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    found: dict[tuple[str, str], JsonObject] = {}
     for holder in (item, operation):
         for raw in sequence(holder.get("parameters")):
             parameter = references.follow(raw)
@@ -108,11 +105,11 @@ def _parameters(
     return list(found.values())
 
 
-def _matters(parameter: Mapping[str, Any]) -> bool:
+def _matters(parameter: JsonObject) -> bool:
     return not (parameter.get("in") == "header" and parameter["name"].lower() in _IGNORED)
 
 
-def _parameter(source: Mapping[str, Any]) -> Parameter:
+def _parameter(source: JsonObject) -> Parameter:
     place = source.get("in")
     if place not in _PLACES:
         raise Unusable(f"parameter {quoted(source['name'])} is in {quoted(place)}, not in {listed(_PLACES)}")
@@ -136,7 +133,7 @@ def _complete(address: str, parameters: Iterable[Parameter]) -> None:
             raise Unusable(f"its address {address} has {{{name}}}, and no parameter says what it is")
 
 
-def _body(references: References, operation: Mapping[str, Any]) -> Body | None:
+def _body(references: References, operation: JsonObject) -> Body | None:
     source = mapping(references.follow(operation.get("requestBody")))
     content = mapping(source.get("content"))
     if not content:
@@ -164,11 +161,11 @@ def _body(references: References, operation: Mapping[str, Any]) -> Body | None:
     )
 
 
-def _is_binary(schema: Mapping[str, Any]) -> bool:
+def _is_binary(schema: JsonObject) -> bool:
     return str(schema.get("format")) in {"binary", "byte"} or "contentMediaType" in schema
 
 
-def _produced(references: References, operation: Mapping[str, Any]) -> list[str]:
+def _produced(references: References, operation: JsonObject) -> list[str]:
     found: dict[str, None] = {}
     for status, raw in mapping(operation.get("responses")).items():
         if str(status).startswith("2") or status == "default":
@@ -177,9 +174,7 @@ def _produced(references: References, operation: Mapping[str, Any]) -> list[str]
     return list(found)
 
 
-def _server(
-    document: Mapping[str, Any], item: Mapping[str, Any], operation: Mapping[str, Any], url: str | None
-) -> str:
+def _server(document: JsonObject, item: JsonObject, operation: JsonObject, url: str | None) -> str:
     servers = operation.get("servers") or item.get("servers") or document.get("servers") or [{"url": "/"}]
     first = mapping(next(iter(sequence(servers)), None))
     if not isinstance(first.get("url"), str):

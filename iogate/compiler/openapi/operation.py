@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Literal, Self
+
+from iogate.json_values import JsonObject
 
 Place = Literal["path", "query", "header", "cookie"]
 Style = Literal["simple", "label", "matrix", "form", "spaceDelimited", "pipeDelimited", "deepObject"]
@@ -42,7 +44,7 @@ class Body:
     """Fields of a form to the media type that each is written in, where it is not left to the value."""
 
     @classmethod
-    def load(cls, source: Mapping[str, Any]) -> Self:
+    def load(cls, source: JsonObject) -> Self:
         """The body out of its JSON."""
         return cls(**{**source, "names": tuple(source["names"]), "needed": tuple(source["needed"])})
 
@@ -60,7 +62,7 @@ class Operation:
     """The document came from one host, and sends its calls to another."""
 
     @classmethod
-    def load(cls, source: Mapping[str, Any]) -> Self:
+    def load(cls, source: JsonObject) -> Self:
         """The operation out of its JSON."""
         body = source.get("body")
         return cls(

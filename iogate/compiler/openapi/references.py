@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from iogate.documents.problems import quoted
+from iogate.json_values import JsonObject
 
 MAX_STEPS: Final = 32
 """References that lead to references: followed for each path of a document, long ways take for ever."""
@@ -22,7 +23,7 @@ class Unusable(Exception):
 
 
 class References:
-    def __init__(self, document: Mapping[str, Any]) -> None:
+    def __init__(self, document: JsonObject) -> None:
         self.document = document
 
     def follow(self, value: Any) -> Any:
@@ -56,7 +57,7 @@ class References:
         return value
 
 
-def mapping(value: Any) -> Mapping[str, Any]:
+def mapping(value: Any) -> JsonObject:
     """A mapping as it is; anything else, which the document should not have there, as an empty one."""
     return value if isinstance(value, Mapping) else {}
 

@@ -6,13 +6,14 @@ Used by `document`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import cast
 from urllib.parse import urlsplit
 
 from iogate.compiler.openapi.media import preferred
 from iogate.compiler.openapi.operation import Body, Parameter, Place, Style
 from iogate.compiler.openapi.references import Unusable, sequence
 from iogate.documents.problems import quoted
+from iogate.json_values import JsonObject
 
 _PLACES = {"path", "query", "header"}
 
@@ -25,7 +26,7 @@ _FORMATS: Mapping[str, tuple[Style, bool, str]] = {
 }
 
 
-def server(document: Mapping[str, Any], operation: Mapping[str, Any], url: str | None) -> str:
+def server(document: JsonObject, operation: JsonObject, url: str | None) -> str:
     """Return scheme, host and base path; missing parts are those of the document's own address."""
     own = urlsplit(url or "")
     schemes = sequence(operation.get("schemes") or document.get("schemes"))
@@ -40,12 +41,12 @@ def server(document: Mapping[str, Any], operation: Mapping[str, Any], url: str |
     return f"{usable[0] if usable else 'https'}://{host}/{base.lstrip('/')}"
 
 
-def parameters(raw: Iterable[Mapping[str, Any]]) -> tuple[Parameter, ...]:
+def parameters(raw: Iterable[JsonObject]) -> tuple[Parameter, ...]:
     """Those of path, query and headers."""
     return tuple(_parameter(each) for each in raw if str(each.get("in")) in _PLACES)
 
 
-def _parameter(source: Mapping[str, Any]) -> Parameter:
+def _parameter(source: JsonObject) -> Parameter:
     place = cast("Place", source["in"])
     style, explode, separator = _FORMATS.get(str(source.get("collectionFormat") or "csv"), _FORMATS["csv"])
     return Parameter(
@@ -59,9 +60,9 @@ def _parameter(source: Mapping[str, Any]) -> Parameter:
 
 
 def body(
-    document: Mapping[str, Any],
-    operation: Mapping[str, Any],
-    raw: Iterable[Mapping[str, Any]],
+    document: JsonObject,
+    operation: JsonObject,
+    raw: Iterable[JsonObject],
 ) -> Body | None:
     """The `body` parameter, or the form that the `formData` parameters make."""
     consumed = [str(each) for each in sequence(operation.get("consumes") or document.get("consumes"))]
@@ -87,5 +88,5 @@ def body(
     )
 
 
-def produced(document: Mapping[str, Any], operation: Mapping[str, Any]) -> list[str]:
+def produced(document: JsonObject, operation: JsonObject) -> list[str]:
     return [str(each) for each in sequence(operation.get("produces") or document.get("produces"))]

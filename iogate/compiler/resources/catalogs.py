@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from iogate.compiler.resources.addresses import below, is_computed, raw
 from iogate.compiler.resources.sources import Origin, Place, locate
+from iogate.json_values import JsonObject
 
 CATALOGED: Final = re.compile(r"(?P<name>[^:@/\s]+):(?P<version>[^:@/\s]+)@(?P<catalog>[^@/\s]+)")
 
 
-def function_of(call: str, use: Mapping[str, Any], origin: Origin) -> tuple[Place, Any] | None:
+def function_of(call: str, use: JsonObject, origin: Origin) -> tuple[Place, Any] | None:
     """Return the address of the function's document and its authentication; None for other calls."""
     if call in (use.get("functions") or {}):
         return None

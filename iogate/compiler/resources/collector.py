@@ -11,17 +11,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from iogate.compiler import features, outline
-from iogate.compiler.bound import Bound, join
-from iogate.compiler.checks import functions, operations, origins, schemas
+from iogate import json_pointer
+from iogate.compiler.checks import operations, origins, schemas
 from iogate.compiler.checks.expressions import expressions
+from iogate.compiler.checks.functions import literals as check_literals
+from iogate.compiler.definition import Definition
+from iogate.compiler.definition import read as read_definition
 from iogate.compiler.faults import Placed, did_you_mean, fault
 from iogate.compiler.openapi import Unusable, find
-from iogate.compiler.outline import Pointer
+from iogate.compiler.reader.index import Located, Resource
+from iogate.compiler.references import References, join
 from iogate.compiler.resources.catalogs import function_of
 from iogate.compiler.resources.sources import (
     Origin,
@@ -34,10 +38,14 @@ from iogate.compiler.resources.sources import (
     plain_data,
 )
 from iogate.compiler.revision import resource_uri
+from iogate.compiler.tasks import Function, OpenApi, Task, Unresolved
 from iogate.documents.catalog_function import read_function
 from iogate.documents.problems import Problem
+from iogate.expressions.templates import plain_text
+from iogate.json_pointer import Pointer
+from iogate.json_values import JsonObject
 
-Judge = Callable[[Placed], Iterable[Problem]]
+Judge = Callable[[Definition], Iterable[Problem]]
 """Every check of workflows, for the functions that are found."""
 
 _SECRETS = re.compile(r"\$secrets\b")
@@ -64,76 +72,60 @@ class Taken:
 
 
 def take(
-    document: Placed, sources: Sources, taken: Taken, judge: Judge, trusted: Sequence[str] = ()
+    definition: Definition, sources: Sources, taken: Taken, judge: Judge, trusted: Sequence[str] = ()
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Return the program with its references resolved, and the problems of those.
 
     `trusted` are the URL prefixes of functions that may run processes and workflows.
     """
-    taking = _Taking(document, sources, taken, judge, trusted)
-    definition = taking.visit(document, origin_of(document.path), None)
-    return join(definition, taking.bound), taking.problems
+    collector = _Collector(definition, sources, taken, judge, trusted)
+    program = collector.visit(definition, origin_of(definition.document.path), None)
+    return join(program, collector.references), collector.problems
 
 
-class _Taking:
+class _Collector:
     """One workflow with all functions that it calls, and those that they call."""
 
     def __init__(
-        self, document: Placed, sources: Sources, taken: Taken, judge: Judge, trusted: Sequence[str]
+        self, definition: Definition, sources: Sources, taken: Taken, judge: Judge, trusted: Sequence[str]
     ) -> None:
         self.trusted = trusted
-        self.document = document
+        self.document = definition.document
         self.sources = sources
         self.taken = taken
         self.judge = judge
-        self.bound = Bound()
+        self.references = References()
         self.problems: list[Problem] = []
 
-    def visit(self, document: Placed, origin: Origin, caller: Pointer | None) -> dict[str, Any]:
-        """Collect the documents that a document names; `caller` is the call that led to a function."""
-        definition = deepcopy(dict(document.data))
-        for pointer, resource in list(features.resources(document.data)):
-            self._trying(
-                document,
-                caller,
-                (*pointer, "endpoint"),
-                self._bind,
-                definition,
-                caller,
-                pointer,
-                resource,
-                origin,
-            )
-        for task in outline.tasks(document.data):
-            call = task.data.get("call")
-            if call == "openapi":
-                self._trying(
-                    document,
-                    caller,
-                    (*task.pointer, "with", "document", "endpoint"),
-                    self._operation,
-                    document,
-                    caller,
-                    task,
-                    origin,
-                )
-            elif isinstance(call, str):
-                self._trying(
-                    document, caller, (*task.pointer, "call"), self._function, document, caller, task, origin
-                )
-        return definition
+    def visit(self, definition: Definition, origin: Origin, caller: Pointer | None) -> dict[str, Any]:
+        """Collect the documents that a definition names; `caller` is the call that led to a function."""
+        document = definition.document
+        made = deepcopy(dict(document.data))
+        for resource in definition.index.resources_of("script", "schema"):
+            with self._reporting(document, caller, (*resource.pointer, "endpoint")):
+                self._include(made, definition, caller, resource, origin)
+        openapi = {each.pointer: each.element for each in definition.index.resources_of("openapi")}
+        for task in definition.index.tasks:
+            if isinstance(body := task.body, OpenApi):
+                at = (*task.location, "with", "document")
+                with self._reporting(document, caller, (*at, "endpoint")):
+                    self._operation(definition, caller, task, body, openapi[at], origin)
+            elif isinstance(body, Unresolved | Function):
+                with self._reporting(document, caller, (*task.location, "call")):
+                    self._function(document, caller, task, body, origin)
+        return made
 
-    def _trying(
-        self, document: Placed, caller: Pointer | None, at: Pointer, step: Callable[..., None], *given: Any
-    ) -> None:
+    @contextmanager
+    def _reporting(self, document: Placed, caller: Pointer | None, at: Pointer) -> Iterator[None]:
+        """Report a document that cannot be read at the pointer that names it."""
         try:
-            step(*given)
+            yield
         except Unreadable as unreadable:
             problem = fault(document, at, unreadable.code, unreadable.reason, hint=unreadable.hint)
-            self._tell(problem, caller)
+            self._report(problem, caller)
 
-    def _tell(self, problem: Problem, caller: Pointer | None) -> None:
-        """Note a problem; one in a function is told where the workflow leads to it."""
+    def _report(self, problem: Problem, caller: Pointer | None) -> None:
+        """Add a problem; that of a function is reported where the workflow leads to it."""
         if caller is None:
             self.problems.append(problem)
         elif problem.severity == "error":
@@ -141,27 +133,27 @@ class _Taking:
             message = f"{place}: {problem.message} ({problem.code})"
             self.problems.append(fault(self.document, caller, "IOG309", message, hint=problem.hint))
 
-    def _bind(
+    def _include(
         self,
-        definition: dict[str, Any],
+        made: dict[str, Any],
+        definition: Definition,
         caller: Pointer | None,
-        pointer: Pointer,
-        resource: Mapping[str, Any],
+        resource: Located[Resource],
         origin: Origin,
     ) -> None:
-        """A script becomes a stored content, a schema a part of the definition."""
-        place, policy = self._named(resource, definition, origin, caller)
+        """Replace a script by the URI of its stored content, and a schema by itself."""
+        place, policy = self._locate(resource.element, definition.document, origin, caller)
         if place is None or not self.sources.reaches(place):
             return
-        holder = outline.at(definition, pointer[:-1])
+        holder = json_pointer.value_at(made, resource.pointer[:-1])
         text = self.sources.text(place, policy)
-        if pointer[-1] == "source":
+        if resource.element.kind == "script":
             holder["source"] = {"endpoint": self.taken.keep(place.name, text.encode())}
             return
         schema = plain_data(text, place.name, code=code_of(place))
-        why_not = schemas.first_fault(schema)
-        if why_not is not None:
-            path, why = why_not
+        invalid = schemas.first_fault(schema)
+        if invalid is not None:
+            path, why = invalid
             where = "/".join(map(str, path))
             raise Unreadable(
                 "IOG304", f"{place.name} is not a JSON Schema: {why}" + (f" (at {where})" if where else "")
@@ -170,94 +162,94 @@ class _Taking:
         holder["document"] = schema
 
     def _operation(
-        self, document: Placed, caller: Pointer | None, task: outline.Task, origin: Origin
+        self,
+        definition: Definition,
+        caller: Pointer | None,
+        task: Task,
+        body: OpenApi,
+        resource: Resource,
+        origin: Origin,
     ) -> None:
-        """The operation that a call of OpenAPI names; the document is kept where only a run knows it."""
-        given = task.data["with"]
-        place, policy = self._named(given["document"], document.data, origin, caller)
+        """Find the operation that a call names; keep its document if only a run knows the operation."""
+        document = definition.document
+        place, policy = self._locate(resource, document, origin, caller)
         if place is None or not self.sources.reaches(place):
             return
-        text, name = self.sources.text(place, policy), given["operationId"]
+        text, name = self.sources.text(place, policy), plain_text(body.name)
         data = plain_data(text, place.name, code=code_of(place))
-        if "${" in name:
-            self.bound.documents[task.reference_text()] = self.taken.keep(place.name, text.encode())
+        if name is None:
+            self.references.documents[task.pointer] = self.taken.keep(place.name, text.encode())
             return
         try:
             operation = find(data, name, url=place.url or None)
             operation = replace(operation, foreign=operation.foreign or place.foreign)
         except Unusable as why:
-            at = (*task.pointer, "with", "operationId")
-            problem = fault(
-                document, at, "IOG308", f"{place.name}: {why.reason}", hint=did_you_mean(why.near or None)
-            )
-            self._tell(problem, caller)
+            at = (*task.location, "with", "operationId")
+            message = f"{place.name}: {why.reason}"
+            self._report(fault(document, at, "IOG308", message, hint=did_you_mean(why.near or None)), caller)
             return
-        for problem in operations.arguments(document, task, operation):
-            self._tell(problem, caller)
-        self.bound.operations[task.reference_text()] = operation
+        for problem in operations.check(document, task, body, operation):
+            self._report(problem, caller)
+        self.references.operations[task.pointer] = operation
 
-    def _function(self, document: Placed, caller: Pointer | None, task: outline.Task, origin: Origin) -> None:
-        """The function of a catalog or URL that a call names, read and checked once."""
-        use = document.data.get("use") or {}
-        found = function_of(task.data["call"], use, origin)
-        if found is None or not self.sources.reaches(found[0]):
-            return
-        place, authentication = found
-        self.bound.calls[task.reference_text()] = place.name
-        if place.name in self.bound.functions:
-            self._fits(document, caller, task, self.bound.functions[place.name])
-            return
-        if len(self.bound.functions) == MAX_FUNCTIONS:
-            raise Unreadable(
-                "IOG309",
-                f"the workflow has {MAX_FUNCTIONS} functions from elsewhere already, with those they call",
-            )
-        self.bound.functions[place.name] = None  # under way: functions may call one another
-        text = self.sources.text(place, _policy(authentication, document.data))
-        function, problems = read_function(text, place.name, place.name)
-        at = (*task.pointer, "call") if caller is None else caller
-        for problem in problems:
-            self._tell(problem, at)
-        if function is None:
-            return
-        for problem in (*self.judge(function), *_secrets(function)):
-            self._tell(problem, at)
-        if place.url:
-            for problem in origins.running(function, place.url, self.trusted):
-                told = fault(self.document, at, problem.code, problem.message, hint=problem.hint)
-                self.problems.append(told)
-        inner = self.visit(function, place.origin, at)
-        self.bound.functions[place.name] = found_task = inner["use"]["functions"][place.name]
-        self._fits(document, caller, task, found_task)
-
-    def _fits(
+    def _function(
         self,
         document: Placed,
         caller: Pointer | None,
-        task: outline.Task,
-        function: Mapping[str, Any] | None,
-    ) -> None:
-        """Hold literal arguments against the schema of the function's input."""
-        for problem in functions.literals(document, task, function or {}):
-            self._tell(problem, caller)
-
-    def _named(
-        self,
-        resource: Mapping[str, Any],
-        definition: Mapping[str, Any],
+        task: Task,
+        body: Unresolved | Function,
         origin: Origin,
-        caller: Pointer | None,
-    ) -> tuple[Place | None, Mapping[str, Any] | None]:
-        endpoint = resource.get("endpoint")
-        if not isinstance(endpoint, Mapping):
-            return locate(origin, endpoint), None
-        policy = _policy(endpoint.get("authentication"), definition)
+    ) -> None:
+        """Read and check, once, the function of a catalog or URL that a call names."""
+        found = function_of(body.call, document.data.get("use") or {}, origin)
+        if found is None or not self.sources.reaches(found[0]):
+            return
+        place, authentication = found
+        functions = self.references.functions
+        self.references.calls[task.pointer] = place.name
+        if place.name not in functions:
+            if len(functions) == MAX_FUNCTIONS:
+                raise Unreadable(
+                    "IOG309",
+                    f"the workflow has {MAX_FUNCTIONS} functions from elsewhere already, "
+                    "with those they call",
+                )
+            functions[place.name] = None  # being read: functions may call one another
+            at = (*task.location, "call") if caller is None else caller
+            if (function := self._fetched(document, place, authentication, at)) is None:
+                return
+            inner = self.visit(function, place.origin, at)
+            functions[place.name] = inner["use"]["functions"][place.name]
+        schema = ((functions[place.name] or {}).get("input") or {}).get("schema") or {}
+        for problem in check_literals(document, task, body.arguments, schema.get("document")):
+            self._report(problem, caller)
+
+    def _fetched(self, document: Placed, place: Place, authentication: Any, at: Pointer) -> Definition | None:
+        """Return a function from elsewhere, checked; None if it is invalid."""
+        text = self.sources.text(place, _policy(authentication, document.data))
+        read, problems = read_function(text, place.name, place.name)
+        for problem in problems:
+            self._report(problem, at)
+        if read is None:
+            return None
+        function = read_definition(read)
+        for problem in (*self.judge(function), *_secrets(function)):
+            self._report(problem, at)
+        for problem in origins.running(function, place.url, self.trusted) if place.url else ():
+            # Not as one in the function: the setting that permits it is the project's.
+            self.problems.append(fault(self.document, at, problem.code, problem.message, hint=problem.hint))
+        return function
+
+    def _locate(
+        self, resource: Resource, document: Placed, origin: Origin, caller: Pointer | None
+    ) -> tuple[Place | None, JsonObject | None]:
+        policy = _policy(resource.authentication, document.data)
         if caller is not None and _tells_secrets(policy):
             raise Unreadable("IOG309", "a function from elsewhere presents no secrets where it fetches from")
-        return locate(origin, endpoint.get("uri")), policy
+        return locate(origin, resource.uri), policy
 
 
-def _tells_secrets(policy: Any) -> bool:
+def _tells_secrets(policy: object) -> bool:
     """Tell whether a policy may need values that are known only in a run; documents are fetched at once."""
     match policy:
         case str():
@@ -269,7 +261,7 @@ def _tells_secrets(policy: Any) -> bool:
     return False
 
 
-def _policy(source: Any, definition: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _policy(source: Any, definition: JsonObject) -> JsonObject | None:
     """An authentication policy, `{scheme: members}`, inline or by its name in `use.authentications`."""
     name = source.get("use") if isinstance(source, Mapping) else source
     if name is None:
@@ -278,19 +270,20 @@ def _policy(source: Any, definition: Mapping[str, Any]) -> Mapping[str, Any] | N
     return found if isinstance(found, Mapping) else None
 
 
-def _secrets(function: Placed) -> Iterable[Problem]:
-    """Whoever keeps a catalog must not read the secrets of those who use it."""
-    found = [each.pointer for each in expressions(function.data) if _SECRETS.search(each.text)]
-    for pointer in dict.fromkeys([*found, *_naming_secrets(function.data, ())]):
+def _secrets(function: Definition) -> Iterable[Problem]:
+    """Report expressions on secrets: the owner of a catalog must not read those of its users."""
+    document = function.document
+    found = [each.pointer for each in expressions(function) if _SECRETS.search(each.text)]
+    for pointer in dict.fromkeys([*found, *_naming_secrets(document.data, ())]):
         yield fault(
-            function,
+            document,
             pointer,
             "IOG309",
             'an external function cannot read $secrets; let its caller pass them in "with"',
         )
 
 
-def _naming_secrets(data: Any, at: Pointer) -> Iterator[Pointer]:
+def _naming_secrets(data: object, at: Pointer) -> Iterator[Pointer]:
     """Texts with an expression on secrets, wherever they stand: also where only a run looks."""
     match data:
         case str():

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 
 from iogate.compiler.resources.sources import Fetch, Unreadable
 from iogate.errors import InvalidFiles
+from iogate.json_values import JsonObject
 
 FILE_NAME: Final = "iogate.lock"
 SCHEMA: Final = "iogate.lock/v1"
@@ -46,7 +47,7 @@ class Lock:
     def guard(self, fetch: Fetch) -> Fetch:
         """Return a function that fetches documents, and raises Unreadable for one that the lock refuses."""
 
-        def guarded(uri: str, policy: Mapping[str, Any] | None, *, foreign: bool) -> bytes:
+        def guarded(uri: str, policy: JsonObject | None, *, foreign: bool) -> bytes:
             content = fetch(uri, policy, foreign=foreign)
             self._judge(uri, content)
             return content

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import PurePosixPath
@@ -18,6 +18,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 from iogate.compiler.resources.addresses import REMOTE, is_computed
 from iogate.documents.problems import quoted
 from iogate.documents.yaml.reader import read_text
+from iogate.json_values import JsonObject
 
 MAX_BYTES: Final = 5 * 1024 * 1024
 
@@ -31,7 +32,7 @@ class Fetch(Protocol):
     Raises Unreadable for content that is there and must not be used.
     """
 
-    def __call__(self, uri: str, policy: Mapping[str, Any] | None, *, foreign: bool) -> bytes:
+    def __call__(self, uri: str, policy: JsonObject | None, *, foreign: bool) -> bytes:
         """`foreign`: nobody of the project wrote its host, but a document that was fetched from another."""
 
 
@@ -126,7 +127,7 @@ class Sources:
         """Tell whether to ask for it: not for a URL where nothing fetches, and nothing need be."""
         return not place.url or self._fetch is not None or self._needed
 
-    def text(self, place: Place, policy: Mapping[str, Any] | None = None) -> str:
+    def text(self, place: Place, policy: JsonObject | None = None) -> str:
         """The text of a document.
 
         Raises Unreadable.
@@ -137,13 +138,13 @@ class Sources:
         except UnicodeDecodeError:
             raise Unreadable(code_of(place), f"{place.name} is not UTF-8 text") from None
 
-    def content(self, place: Place, policy: Mapping[str, Any] | None = None) -> bytes:
+    def content(self, place: Place, policy: JsonObject | None = None) -> bytes:
         content = self._fetch_once(place, policy) if place.url else self._file(place)
         if len(content) > MAX_BYTES:
             raise Unreadable(code_of(place), f"{place.name} is over 5 MiB")
         return content
 
-    def _fetch_once(self, place: Place, policy: Mapping[str, Any] | None) -> bytes:
+    def _fetch_once(self, place: Place, policy: JsonObject | None) -> bytes:
         key = (place.url, repr(policy), place.foreign)
         if key not in self._fetched:
             self._fetched[key] = self._ask(place, policy)
@@ -152,7 +153,7 @@ class Sources:
             raise found
         return found
 
-    def _ask(self, place: Place, policy: Mapping[str, Any] | None) -> bytes | Unreadable:
+    def _ask(self, place: Place, policy: JsonObject | None) -> bytes | Unreadable:
         if self._fetch is None:
             return Unreadable("IOG307", f"{place.url} is not fetched here")
         try:

@@ -33,7 +33,7 @@ from iogate.documents.dsl.errors import CaughtErrors, ErrorOrName, Retry
 from iogate.documents.dsl.events import EmittedProperties, EventStrategy
 from iogate.documents.dsl.field_types import Duration, Expression
 from iogate.documents.dsl.processes import Process
-from iogate.documents.dsl.task_kinds import check_entry, check_kind, tag_of_task
+from iogate.documents.dsl.task_detection import check_entry, check_kind, tag_of_task
 from iogate.documents.field_types import Flag, FreeMap, IsList, Text
 
 _IN_WITH = 'it belongs under "with"'

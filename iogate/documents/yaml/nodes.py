@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from iogate.documents.yaml.source import Span
-
-Pointer = tuple[str | int, ...]
+    from iogate.json_pointer import Pointer
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from iogate.compiler.expression_scope import EXPORT, INSIDE, WORKFLOW_INPUT, WORKFLOW_OUTPUT
 from iogate.compiler.program import Program
-from iogate.compiler.stages import EXPORT, INSIDE, WORKFLOW_INPUT, WORKFLOW_OUTPUT
 from iogate.compiler.tasks import Flow, Target, Task, TaskList
 from iogate.engine import errors, schemas
 from iogate.engine.commands import Emit, Note, Perform, StartChild

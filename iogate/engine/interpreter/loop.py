@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
-from iogate.compiler.stages import BEFORE
+from iogate.compiler.expression_scope import BEFORE
 from iogate.compiler.tasks import Fork, Listen, Task, Try
 from iogate.engine import errors
 from iogate.engine.commands import Arrived, ChildEnded, Performed

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from iogate.compiler.tasks import Policy
+from iogate.compiler.endpoints import Policy
 from iogate.engine.commands import Authentication
 from iogate.engine.scope import Scope
 from iogate.engine.tasks.uri_templates import build_url

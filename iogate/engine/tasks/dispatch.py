@@ -28,6 +28,7 @@ from iogate.compiler.tasks import (
     Switch,
     Task,
     Try,
+    Unresolved,
     Unsupported,
     Wait,
 )
@@ -80,6 +81,8 @@ def begin(ctx: ExecutionContext, scope: Frame, task: Task, arguments: Scope) -> 
             return _outside(ctx, scope, task, arguments)
         case Inline():
             return _function(ctx, scope, body, arguments)
+        case Unresolved(call):
+            raise WorkflowError("configuration", detail=f"call: {call} is not executed by this release")
         case Unsupported(what):
             raise WorkflowError("configuration", detail=f"{what} is not executed by this release")
         case _:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from iogate.compiler.stages import BEFORE
+from iogate.compiler.expression_scope import BEFORE
 from iogate.compiler.tasks import Task, TaskList
 from iogate.engine.interpreter.context import ExecutionContext
 from iogate.engine.scope import Scope, is_truthy

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from iogate.compiler.tasks import Endpoint
+from iogate.compiler.endpoints import Endpoint
 from iogate.engine.scope import Scope
 from iogate.errors import WorkflowError
 from iogate.expressions import Template

@@ -9,41 +9,19 @@ from typing import Any, Final
 
 from iogate.documents.base_model import rule_error, tag_name, type_error
 from iogate.documents.problems import nearest, quoted
+from iogate.documents.task_kinds import CALLS, KINDS, kinds_of
 
-KINDS: Final[tuple[str, ...]] = (
-    "call",
-    "do",
-    "emit",
-    "for",
-    "fork",
-    "listen",
-    "raise",
-    "run",
-    "set",
-    "switch",
-    "try",
-    "wait",
-)
-CALLS: Final = ("http", "openapi", "grpc", "asyncapi", "a2a", "mcp")
 SHARED: Final = ("if", "input", "output", "export", "timeout", "then", "metadata")
 
 # A key of one kind only implies the kind if the kind's own key is missing.
 _IMPLIED_KIND: Final = {"catch": "try", "with": "call", "foreach": "listen", "while": "for"}
 
 
-def find_kinds(task: dict[str, Any]) -> list[str]:
-    """Return the kinds of task by the keys present; `do` counts unless it is part of a `for`."""
-    found = [key for key in KINDS if key in task]
-    if "for" in found and "do" in found:
-        found.remove("do")
-    return found
-
-
 def tag_of_task(task: Any) -> str | None:
     """Return the tag of the task in the union of tasks; None if its kind is unknown."""
     if not isinstance(task, dict):
         return None
-    found = find_kinds(task)
+    found = kinds_of(task)
     kind = found[0] if found else next((_IMPLIED_KIND[key] for key in task if key in _IMPLIED_KIND), None)
     if kind == "call":
         called = task.get("call")
@@ -55,7 +33,7 @@ def check_kind(task: Any) -> Any:
     """Reject a mapping that is no task: it has no kind, or several."""
     if not isinstance(task, dict):
         raise type_error("a task: a mapping with one of " + ", ".join(KINDS), task)
-    found = find_kinds(task)
+    found = kinds_of(task)
     if len(found) > 1:
         order = [key for key in task if key in found]
         raise rule_error(

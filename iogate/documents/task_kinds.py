@@ -1,0 +1,41 @@
+"""The kinds of tasks and of calls: the one table of both.
+
+Used by the models of the DSL, by the reader of definitions and by the checks. Pure, so that a worker loads
+programs without the models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+KINDS: Final[tuple[str, ...]] = (
+    "call",
+    "do",
+    "emit",
+    "for",
+    "fork",
+    "listen",
+    "raise",
+    "run",
+    "set",
+    "switch",
+    "try",
+    "wait",
+)
+"""Keywords that make a task."""
+CALLS: Final = ("http", "openapi", "grpc", "asyncapi", "a2a", "mcp")
+"""Values of `call` that are protocols; every other one names a function."""
+
+
+def kinds_of(task: Mapping[str, object]) -> list[str]:
+    """Return the kinds of a task by its keys; `do` counts unless it is part of a `for`."""
+    found = [key for key in KINDS if key in task]
+    if "for" in found and "do" in found:
+        found.remove("do")
+    return found
+
+
+def kind_of(task: Mapping[str, object]) -> str:
+    """Return the kind of a valid task; an empty text if it has none."""
+    return next(iter(kinds_of(task)), "")
