@@ -7,7 +7,6 @@ the longest is over 250 ms.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import http.client
 import json
@@ -16,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.site import BODY, TOKEN, Site, redis_server, wait_for
+from bench.site import BODY, TOKEN, Site, arguments_of, redis_server, wait_for
 from bench.waiting import Waiting, accepted
 from iogate.store import keys
 
@@ -79,11 +78,7 @@ def herd(site: Site, runs: int, park_s: float) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench herd",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = arguments_of("herd", __doc__)
     parser.add_argument("--runs", type=int, default=50_000)
     parser.add_argument("--park", type=float, default=180.0, help="seconds until the runs are due")
     given = parser.parse_args(arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import http.client
 import json
@@ -23,6 +24,15 @@ from tests.keys import LINK_KEY
 CHECKOUT = Path(__file__).parent.parent
 TOKEN = "iog_benchmark"
 BODY = '{"sku":"A-1","quantity":3}'
+
+
+def arguments_of(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Parser of the arguments of `python -m bench NAME`."""
+    return argparse.ArgumentParser(
+        prog=f"python -m bench {name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def free_port() -> int:

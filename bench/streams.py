@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from bench.site import TOKEN, Site, redis_server
+from bench.site import TOKEN, Site, arguments_of, redis_server
 from bench.waiting import accept
 from iogate.store.runs.leases import Commit
 from iogate.store.store import open_store
@@ -134,11 +134,7 @@ async def measure(port: int, uids: list[str], given: argparse.Namespace) -> dict
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench streams",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = arguments_of("streams", __doc__)
     parser.add_argument("--streams", type=int, default=1_000)
     parser.add_argument("--runs", type=int, help="runs that the streams show; without: one each")
     parser.add_argument("--entries", type=int, default=200)

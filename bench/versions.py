@@ -7,14 +7,13 @@ was run. Prints the median of each and their ratio; ends with 1 if the ratio is 
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-from bench.site import Site, load, redis_server
+from bench.site import Site, arguments_of, load, redis_server
 
 OURS = "/v1/api/bench/noop/async"
 
@@ -29,11 +28,7 @@ def _round(site: Site, seconds: float) -> float:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench versions",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = arguments_of("versions", __doc__)
     parser.add_argument("--other", type=Path, required=True, help="the other checkout")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=4.0)

@@ -8,7 +8,6 @@ Two questions about many runs (100,000 unless told), with one real worker on one
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -20,7 +19,7 @@ from typing import Any
 
 from redis import Redis
 
-from bench.site import Site, redis_server, wait_for
+from bench.site import Site, arguments_of, redis_server, wait_for
 from iogate.store import keys
 from iogate.store.runs import views
 from iogate.store.runs.intake import Accepted, AcceptRequest
@@ -135,11 +134,7 @@ class Waiting:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench waiting",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = arguments_of("waiting", __doc__)
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--spread", type=float, default=100.0, help="seconds over which the runs are due")
     parser.add_argument("--only", choices=["memory", "lateness"])

@@ -136,17 +136,25 @@ def test_a_change_of_a_file_is_detected_except_hidden_ones(tmp_path: Path) -> No
     assert stamp(tmp_path) != before
 
 
-@pytest.mark.parametrize("columns", [100, 60, 30])
-def test_no_id_is_broken_over_lines_however_narrow_the_terminal(
-    monkeypatch: pytest.MonkeyPatch, columns: int
-) -> None:
+def narrow_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> io.StringIO:
+    """Replace stdout by a terminal of this width; return the text that is written to it."""
+
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm")
+    return terminal
+
+
+@pytest.mark.parametrize("columns", [100, 60, 30])
+def test_no_id_is_broken_over_lines_however_narrow_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    terminal = narrow_terminal(monkeypatch, columns)
     uid, at = "912864883622363542", "2026-11-24T00:39:08.464Z"
     Screen().show(Table(columns=("uid", "what", "created"), rows=[(uid, "a text of several words", at)]))
     text = terminal.getvalue()
@@ -158,13 +166,7 @@ def test_no_id_is_broken_over_lines_however_narrow_the_terminal(
 def test_no_line_of_a_table_is_left_to_the_terminal_to_break(
     monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
-    monkeypatch.setenv("COLUMNS", str(columns))
-    monkeypatch.setenv("TERM", "xterm")
+    terminal = narrow_terminal(monkeypatch, columns)
     advice = "set the same link_key on all machines; otherwise a link to a run works on only one"
     rows = [("link_key", "warning", "not set: each machine generates its own", advice)]
     Screen().show(Table(columns=("about", "verdict", "what", "what to do"), rows=rows))

@@ -11,10 +11,19 @@ import pytest
 from aiohttp import web
 
 from iogate.effects import EffectContext, Effects
-from iogate.engine.commands import CallHttp, Effect, Perform, Performed
+from iogate.engine.commands import CallHttp, Effect, Perform, Performed, RunProcess
 from iogate.settings import Settings
 
 KEY = "213996969363910656/do/0/step/0/0"
+
+
+def shell(code: str, **run: Any) -> RunProcess:
+    return RunProcess(kind="shell", code=code, **run)
+
+
+def python(code: str, **run: Any) -> RunProcess:
+    return RunProcess(kind="script", language="python", code=code, **run)
+
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

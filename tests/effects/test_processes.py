@@ -18,23 +18,8 @@ from iogate.effects import EffectContext, Effects
 from iogate.engine.commands import RunProcess
 from iogate.errors import Unreachable
 from iogate.settings import Settings
-from tests.effects.conftest import KEY, do, failure, until, written
-
-
-def shell(code: str, **run: Any) -> RunProcess:
-    return RunProcess(kind="shell", code=code, **run)
-
-
-def python(code: str, **run: Any) -> RunProcess:
-    return RunProcess(kind="script", language="python", code=code, **run)
-
-
-def alive(pid: int) -> bool:
-    """Tell whether a process runs; a zombie that waits for its reaper does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+from tests.effects.conftest import KEY, do, failure, python, shell, until, written
+from tests.processes import alive
 
 
 def pids(file: Path) -> list[int]:

@@ -18,11 +18,12 @@ from iogate.engine.retry import resume_faulted
 from iogate.engine.state.frame import frame_to_json
 from iogate.engine.state.frame_index import FrameIndex
 from iogate.engine.state.run_state import State, diff_frames
-from iogate.worker.runs.codec import Codec, Delta
+from iogate.worker.runs.codec import Codec
 from tests.engine.engine_runs import HEADER, NOW_MS, Run, no_effects, stored
 from tests.engine.generated import workflows
 from tests.engine.reference import Reference
 from tests.examples import examples
+from tests.stored_run import StoredRun
 
 CALM: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 """The machine may do much else besides."""
@@ -88,7 +89,7 @@ def test_commits_write_the_state(workflow: dict[str, Any], value: int, every: in
         state = result.state
         assert_indexed(state)
         if step % every == 0 or (state.ended and state.status == "faulted"):
-            kept.take(codec.delta(state))
+            kept.apply(codec.delta(state))
             loaded = kept.load()
             assert loaded == state
             assert loaded.status == state.status
@@ -108,27 +109,6 @@ def assert_indexed(state: State) -> None:
     assert found.leaves.keys() == fresh.leaves.keys()
     assert (found.effects, found.waits, found.moments) == (fresh.effects, fresh.waits, fresh.moments)
     assert {key: count for key, count in found.done.items() if count} == fresh.done
-
-
-class StoredRun:
-    """The stored data of a run."""
-
-    def __init__(self) -> None:
-        self.head = b""
-        self.frames: dict[str, bytes] = {}
-        self.values: dict[str, bytes] = {}
-
-    def take(self, delta: Delta) -> None:
-        self.head = delta.head or self.head
-        self.frames |= delta.frames
-        self.values |= delta.values
-        for key in delta.frames_gone:
-            del self.frames[key]
-        for digest in delta.values_gone:
-            del self.values[digest]
-
-    def load(self) -> State:
-        return Codec().load(self.head, self.frames, self.values)
 
 
 @settings(max_examples=examples(60), **CALM)

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from iogate.compiler.revision import (
     Api,
     Auth,
@@ -199,6 +201,14 @@ async def announced(store: Store, *gateways: Gateway) -> bool:
     """Whether these processes have taken a revision."""
     taken = {process.pid for process in await store.presence.list("gateway") if process.revision}
     return {gateway.process.pid for gateway in gateways} <= taken
+
+
+async def accepts(client: httpx.AsyncClient) -> bool:
+    """Whether the gateway accepts a call of `a/b`."""
+    try:
+        return (await client.post("/v1/api/a/b/async")).status_code == 202
+    except httpx.TransportError:
+        return False
 
 
 @dataclass(kw_only=True)

@@ -19,7 +19,7 @@ import pytest
 from iogate.compiler.revision import Limits
 from iogate.store.embedded.server import EmbeddedServer, temporary_server
 from iogate.store.store import Store
-from tests.gateway.driver import TOKEN, Gateway, api, listening, publish, spawn, until
+from tests.gateway.driver import TOKEN, Gateway, accepts, api, listening, publish, spawn, until
 from tests.keys import RING
 
 SCHEMA = {"type": "object", "properties": {"sku": {"type": "string"}}}
@@ -256,14 +256,7 @@ async def test_a_lost_store_is_a_503_within_a_second_and_comes_back(
         try:
             await publish(store, *APIS)
             async with httpx.AsyncClient(base_url=gateway.url, timeout=10) as client:
-
-                async def accepted() -> bool:
-                    try:
-                        return (await client.post("/v1/api/a/b/async")).status_code == 202
-                    except httpx.TransportError:
-                        return False
-
-                await until(accepted)
+                await until(lambda: accepts(client))
                 uid = (await client.post("/v1/api/a/b/async")).json()["response"]["uid"]
                 os.kill(own_redis.pid, signal.SIGSTOP)
                 try:
@@ -282,7 +275,7 @@ async def test_a_lost_store_is_a_503_within_a_second_and_comes_back(
                     assert (await client.get("/health/live")).status_code == 200
                 finally:
                     os.kill(own_redis.pid, signal.SIGCONT)
-                await until(accepted)
+                await until(lambda: accepts(client))
         finally:
             await store.close()
             gateway.stop()
@@ -355,14 +348,7 @@ async def test_incomplete_bodies_of_many_callers_take_no_more_than_the_budget(
         try:
             await publish(store, *APIS)
             async with httpx.AsyncClient(base_url=gateway.url, timeout=20) as client:
-
-                async def accepted() -> bool:
-                    try:
-                        return (await client.post("/v1/api/a/b/async")).status_code == 202
-                    except httpx.TransportError:
-                        return False
-
-                await until(accepted)
+                await until(lambda: accepts(client))
                 before = _resident(gateway.process.pid)
                 opened = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(60)]
                 for _, writer in opened:

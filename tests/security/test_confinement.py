@@ -16,31 +16,16 @@ import pytest
 
 from iogate.effects import Effects
 from iogate.effects.processes import launcher_client
-from iogate.engine.commands import RunProcess
 from iogate.errors import Misused, for_operators
 from iogate.settings import Settings
-from tests.effects.conftest import do, failure, until
+from tests.effects.conftest import do, failure, python, shell, until
+from tests.processes import alive
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 ROOT = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs to change the user")
 LIMITS = {"memory": 256 * 1024**2, "cpu": 60.0, "file": 1024**2, "processes": 40}
 
 pytestmark = LINUX
-
-
-def shell(code: str, **run: Any) -> RunProcess:
-    return RunProcess(kind="shell", code=code, **run)
-
-
-def python(code: str, **run: Any) -> RunProcess:
-    return RunProcess(kind="script", language="python", code=code, **run)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def pids(file: Path) -> list[int]:

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
@@ -26,7 +25,6 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from iogate.store import keys
-from iogate.store.embedded.server import EmbeddedServer
 from iogate.store.runs.leases import Claim
 from iogate.store.store import Store
 from tests.store.builders import accepted, commit, publish
@@ -35,13 +33,6 @@ STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 HEX = re.compile(r"[0-9a-f]{32}")
 ERROR = b'{"type":"runtime","status":500,"title":"boom"}'
 WORKER = "worker-1"
-
-
-@pytest.fixture
-def plain(each_redis: EmbeddedServer) -> Iterator[Redis]:
-    client = Redis.from_url(each_redis.url)
-    yield client
-    client.close()
 
 
 @pytest.fixture

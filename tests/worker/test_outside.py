@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
 from tests.faults.counting import CountingServer
+from tests.processes import alive
 from tests.worker.site import Site, until, workflow
 
 
 def appending(file: Path) -> dict[str, object]:
     return {"run": {"shell": {"command": f"echo line >> {file}"}, "await": False}}
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 async def test_a_call_of_a_branch_that_was_given_up_meanwhile_is_not_made(site: Site) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from iogate.supervision.supervisor import Child, Exit, Supervisor
+from tests.processes import alive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -46,13 +46,6 @@ async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
         await asyncio.sleep(0.01)
-
-
-def alive(pid: int) -> bool:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        return True
-    return False
 
 
 @pytest.fixture
@@ -172,6 +165,7 @@ async def test_supervisor_reports_a_command_that_does_not_exist(
 PARENT = """
 import asyncio, sys
 from iogate.supervision.supervisor import Child, Supervisor
+from tests.processes import alive
 
 async def main():
     async with Supervisor() as supervisor:

@@ -14,7 +14,7 @@ import pytest
 from iogate.effects.processes.launcher_client import LauncherClient
 from tests import fork_server
 from tests.cli.place import environment, until
-from tests.effects.test_processes import alive
+from tests.processes import alive
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli

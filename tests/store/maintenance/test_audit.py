@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
 
 import pytest
 from redis import Redis
@@ -15,7 +14,6 @@ from rq.serializers import JSONSerializer
 from iogate.compiler.revision import Bundle, Limits, Revision, canonical, resource_uri
 from iogate.errors import NotFound
 from iogate.store import keys
-from iogate.store.embedded.server import EmbeddedServer
 from iogate.store.maintenance import audit
 from iogate.store.store import Store
 from tests.store.builders import (
@@ -31,13 +29,6 @@ from tests.store.builders import (
 )
 from tests.store.events.test_bus import event, listening, matched, wanting
 from tests.store.test_children import child, content_of, parent_of
-
-
-@pytest.fixture
-def plain(each_redis: EmbeddedServer) -> Iterator[Redis]:
-    client = Redis.from_url(each_redis.url)
-    yield client
-    client.close()
 
 
 @pytest.fixture

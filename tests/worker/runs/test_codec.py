@@ -14,35 +14,15 @@ from iogate.cli.render import to_yaml
 from iogate.engine.state.frame import Frame
 from iogate.engine.state.run_state import State
 from iogate.security.redaction_patterns import redact
-from iogate.worker.runs.codec import BIG, CHECKED, LEVELS, Codec, Delta, TooDeep, encode_data
+from iogate.worker.runs.codec import BIG, CHECKED, LEVELS, Codec, TooDeep, encode_data
 from tests.examples import examples
+from tests.stored_run import StoredRun
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )  # fmt: skip
-
-
-class Stored:
-    """What a store would hold of a run."""
-
-    def __init__(self) -> None:
-        self.head = b""
-        self.frames: dict[str, bytes] = {}
-        self.values: dict[str, bytes] = {}
-
-    def apply(self, delta: Delta) -> None:
-        self.head = delta.head or b""
-        self.frames |= delta.frames
-        self.values |= delta.values
-        for key in delta.frames_gone:
-            del self.frames[key]
-        for digest in delta.values_gone:
-            del self.values[digest]
-
-    def load(self) -> State:
-        return Codec().load(self.head, self.frames, self.values)
 
 
 def state(*frames: Frame) -> State:
@@ -53,7 +33,7 @@ def state(*frames: Frame) -> State:
 @given(JSON, JSON)
 def test_any_json_value_survives(value: object, context: object) -> None:
     before = state(Frame(id=1, kind="scope", pointer="/do", value=value, context=context, turn=0))
-    stored = Stored()
+    stored = StoredRun()
     stored.apply(Codec().delta(before))
     assert stored.load() == before
 
@@ -64,11 +44,11 @@ def test_the_input_is_no_value_of_the_state_again() -> None:
     given = msgspec.json.encode(value)
     other = {"lines": ["y" * 100] * 1_000}
     before = state(Frame(id=1, kind="scope", value=value, context=other))
-    stored = Stored()
+    stored = StoredRun()
     stored.apply(Codec(input=given).delta(before))
     assert list(stored.values.values()) == [msgspec.json.encode(other)]
     assert Codec(input=given).load(stored.head, stored.frames, stored.values) == before
-    full = Stored()
+    full = StoredRun()
     full.apply(Codec().delta(before))  # as an earlier release wrote it
     assert len(full.values) == 2
     assert Codec(input=given).load(full.head, full.frames, full.values) == before
@@ -77,7 +57,7 @@ def test_the_input_is_no_value_of_the_state_again() -> None:
 @pytest.mark.parametrize("number", [2**53 + 1, -(2**63), 2**64 - 1, 2**64, 10**40])
 def test_big_integers_stay_exact(number: int) -> None:
     before = state(Frame(id=1, kind="scope", value={"n": number}))
-    stored = Stored()
+    stored = StoredRun()
     stored.apply(Codec().delta(before))
     assert stored.load() == before
 
@@ -98,7 +78,7 @@ def test_data_is_stored_up_to_a_depth_that_each_python_can_read(ahead: str) -> N
     assert depth(value) == LEVELS - 1
     value = [value]
     before = state(Frame(id=1, kind="scope", value=value, pointer="/do/0/grow"))
-    stored = Stored()
+    stored = StoredRun()
     stored.apply(Codec().delta(before))
     assert stored.load() == before
     # What shows data must go as deep.
@@ -133,7 +113,7 @@ def test_only_changed_frames_are_written() -> None:
 
 def test_big_value_is_written_once_however_many_frames_hold_it() -> None:
     big = ["x" * BIG]
-    codec, stored = Codec(), Stored()
+    codec, stored = Codec(), StoredRun()
     first = codec.delta(state(Frame(id=1, kind="task", items=big), Frame(id=2, kind="scope", value=big)))
     stored.apply(first)
     assert len(first.values) == 1
@@ -148,7 +128,7 @@ def test_big_value_is_written_once_however_many_frames_hold_it() -> None:
 
 def test_big_value_that_nothing_holds_any_more_goes() -> None:
     big = "x" * BIG
-    codec, stored = Codec(), Stored()
+    codec, stored = Codec(), StoredRun()
     stored.apply(codec.delta(state(Frame(id=1, kind="scope", value=big))))
     stored.apply(codec.delta(state(Frame(id=1, kind="scope", value="small"))))
     assert stored.values == {}
@@ -158,7 +138,7 @@ def test_big_value_that_nothing_holds_any_more_goes() -> None:
 
 def test_loaded_codec_goes_on_where_the_store_is() -> None:
     big = "x" * BIG
-    codec, stored = Codec(), Stored()
+    codec, stored = Codec(), StoredRun()
     stored.apply(codec.delta(state(Frame(id=1, kind="task", input=big), Frame(id=2, kind="scope"))))
     again = Codec()
     loaded = again.load(stored.head, stored.frames, stored.values)
@@ -173,7 +153,7 @@ def test_loaded_codec_goes_on_where_the_store_is() -> None:
 def test_data_cannot_pass_for_a_reference() -> None:
     sly = {"$values": {"input": "0"}, "$value": "0"}
     before = state(Frame(id=1, kind="scope", value=sly))
-    stored = Stored()
+    stored = StoredRun()
     stored.apply(Codec().delta(before))
     assert stored.load() == before
 
