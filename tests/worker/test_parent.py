@@ -151,7 +151,7 @@ async def test_runaway_expressions_end_alone_and_cost_their_neighbours_no_attemp
         assert [error["instance"] for error in errors] == ["/do/0/spins", "/do/0/eats", "/do/0/falls"]
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(150)
 async def test_the_error_of_poison_names_the_task_that_does_not_end_and_what_to_do(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,7 +159,7 @@ async def test_the_error_of_poison_names_the_task_that_does_not_end_and_what_to_
     async with CountingServer() as server, parent(site, monkeypatch, tick_s=1.5):
         asks = {"asks": post(server, "/asks")}
         await site.publish(DEFINITE, workflow("after", asks, {"big": {"set": RUNAWAY}}))
-        ended = await site.all_ended([await site.call(name) for name in ("definite", "after")], 50)
+        ended = await site.all_ended([await site.call(name) for name in ("definite", "after")], 140)
         assert [(run.status, run.deaths) for run in ended] == [("faulted", 3)] * 2
         for run in ended:
             error = decoded(run.error)
