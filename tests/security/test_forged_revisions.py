@@ -81,12 +81,12 @@ class Forger:
         await self.store.call("LPUSH", keys.REVISIONS, number)
         await self.make_live(number, EVIL.digest)
 
-    def said(self) -> list[dict[str, Any]]:
+    def log_entries(self) -> list[dict[str, Any]]:
         lines = self.gateway.log.read_text().splitlines()
         return [found for found in map(json.loads, lines) if found.get("action") == "store.refused"]
 
     def times(self, kind: str, name: str) -> int:
-        return sum((line["kind"], line["object"]) == (kind, name) for line in self.said())
+        return sum((line["kind"], line["object"]) == (kind, name) for line in self.log_entries())
 
 
 def _changed(data: bytes) -> bytes:
@@ -199,14 +199,14 @@ async def test_no_forged_revision_is_served_the_last_good_one_stays(forger: Forg
         await until(lambda: forger.times("revision", "1") == 1, 10, "the published number")
         runs.append(await honest(client))
         # The gateway has tried again since, and did not log again.
-        assert len(forger.said()) == len(REVISIONS) + 1
+        assert len(forger.log_entries()) == len(REVISIONS) + 1
 
         async def counted() -> bool:
             text = (await client.get("/metrics")).text
             found = re.search(r'iogate_store_refused_total\{kind="revision"\} (\d+)', text)
             return found is not None and int(found[1]) > len(REVISIONS)
 
-        await until(counted, what="the count in /metrics")
+        await until(counted, name="the count in /metrics")
         # What is published next is taken.
         await forger.store.call("HSET", keys.LIVE, "number", 50, "digest", "0" * 64)
         assert await publish(site) == 51
@@ -261,7 +261,7 @@ async def test_forged_gates_open_no_api_and_stop_no_gateway(forger: Forger, site
             reply = await client.get(f"/v1/api/{api}/async")
             known = {"test/guarded": 401, "test/noop": 202}
             assert reply.status_code == known.get(api, 404), name
-        assert len(forger.said()) == len(GATES)
+        assert len(forger.log_entries()) == len(GATES)
         # Its digest is another one: no call of it is accepted, with the token neither.
         reply = await client.get("/v1/api/test/guarded/async", headers={"token": "123456"})
         assert reply.status_code == 503

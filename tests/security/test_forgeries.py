@@ -233,16 +233,16 @@ async def test_no_forged_run_is_executed_each_is_logged_and_honest_ones_beside_t
     for run in await site.all_ended([*before, *after]):
         assert run.status == "completed"
     assert not forger.canary.exists()
-    said = refused(worker.said()) | refused(alone.said())
+    said = refused(worker.log_text()) | refused(alone.log_text())
     assert {("run", uid) for uid in forged.values()} <= said
     assert {("queue entry", entry.decode()) for entry in strangers} <= said
     assert ("program", replaced) in said
-    assert SECRET not in worker.said() + alone.said()
+    assert SECRET not in worker.log_text() + alone.log_text()
 
     async def counted() -> bool:
         return (await site.store.refusals.counts()).get("run", 0) >= len(RUNS)
 
-    await until(counted, what="the counts of what was refused")
+    await until(counted, name="the counts of what was refused")
 
 
 async def test_a_forged_run_that_was_faulted_is_not_made_genuine_by_a_retry(
@@ -267,7 +267,7 @@ async def _parked(site: Site, name: str) -> tuple[str, dict[str, bytes]]:
     async def waits() -> bool:
         return (await site.view(uid)).state == "timer"
 
-    await until(waits, what="the run's wait")
+    await until(waits, name="the run's wait")
     return uid, _flat((await _folded_parts(site, uid))[3])
 
 
@@ -316,7 +316,7 @@ async def test_no_forged_state_is_gone_on_from(forger: Forger, site: Site) -> No
         assert json.loads(run.error or b"")["title"] == "Run is not authentic", name
     run = await site.ended(honest)
     assert (run.status, json.loads(run.output or b"")) == ("completed", {"amount": 7})
-    assert {("run", uid) for uid, _ in parked.values()} <= refused(worker.said())
+    assert {("run", uid) for uid, _ in parked.values()} <= refused(worker.log_text())
 
 
 async def test_no_forged_event_and_no_forged_end_of_a_child_reaches_a_run(forger: Forger, site: Site) -> None:
@@ -346,11 +346,11 @@ async def test_no_forged_event_and_no_forged_end_of_a_child_reaches_a_run(forger
         wanted[uid] = len(entries)
 
     def logged() -> bool:
-        said = refused(worker.said())
+        said = refused(worker.log_text())
         kinds = [kind for kind, _ in said]
         return kinds.count("event") == 2 and kinds.count("message") == sum(wanted.values())
 
-    await until(logged, what="a line for each forged event and message")
+    await until(logged, name="a line for each forged event and message")
     good = bad | {"id": "10", "data": {"amount": 7}}
     await site.store.events.publish([json.dumps(good).encode()])
     assert json.loads((await site.ended(listener)).output or b"") == {"amount": 7}
@@ -379,11 +379,11 @@ async def test_no_forged_schedule_starts_a_run(forger: Forger, site: Site) -> No
     worker = await site.worker()
 
     def logged() -> bool:
-        return {kind for kind, _ in refused(worker.said())} == {"schedule"} and len(
-            refused(worker.said())
+        return {kind for kind, _ in refused(worker.log_text())} == {"schedule"} and len(
+            refused(worker.log_text())
         ) == 2
 
-    await until(logged, what="a line for each forged schedule")
+    await until(logged, name="a line for each forged schedule")
     assert (await site.ended(await site.call())).status == "completed"
     assert sum((await site.store.runs.counts()).values()) == 1
     assert not forger.canary.exists()
@@ -398,4 +398,4 @@ async def test_no_forged_content_reaches_a_script(forger: Forger, site: Site) ->
     worker = await site.worker()
     assert (await site.ended(await site.call("script"))).status == "faulted"
     assert not forger.canary.exists()
-    assert ("content", digest) in refused(worker.said())
+    assert ("content", digest) in refused(worker.log_text())

@@ -77,7 +77,7 @@ async def test_foreign_data_on_the_bus_blocks_no_run(site: Site, name: str) -> N
     async def emptied() -> bool:
         return not await site.store.call("EXISTS", keys.EVENTS)
 
-    await until(emptied, 4, what="an empty bus")
+    await until(emptied, 4, name="an empty bus")
     assert worker.process.poll() is None
 
 
@@ -101,7 +101,7 @@ async def test_invalid_events_are_removed_from_an_outbox(site: Site) -> None:
         await site.store.call("RPUSH", f"{keys.OUTBOX}audit", *junk, *entries)
         await site.worker(**sinks(audit=sink.setting()))
         await site.call("says")
-        await until(lambda: len(sink.taken) == 1, what="the event behind what is none")
+        await until(lambda: len(sink.taken) == 1, name="the event behind what is none")
 
 
 @pytest.mark.parametrize("key", [keys.SINKS, f"{keys.SINK}audit", f"{keys.OUTBOX}audit"])
@@ -114,9 +114,9 @@ async def test_a_foreign_value_in_place_of_a_sink_blocks_neither_runs_nor_other_
         await site.store.call("SET", key, "of another type")
         await site.worker(**sinks(**named))
         assert (await site.ended(await site.call("says"), 4)).status == "completed"
-        await until(lambda: len(other.taken) == 1, what="the event at the other sink")
+        await until(lambda: len(other.taken) == 1, name="the event at the other sink")
         assert (await site.ended(await site.call("says"), 4)).status == "completed"
-        await until(lambda: bool(sink.taken), what="events at the sink")
+        await until(lambda: bool(sink.taken), name="events at the sink")
 
 
 async def test_invalid_numbers_beside_an_outbox_block_no_event(site: Site) -> None:
@@ -129,5 +129,5 @@ async def test_invalid_numbers_beside_an_outbox_block_no_event(site: Site) -> No
         async def counted() -> bool:
             return bool(await site.store.call("HGET", f"{keys.SINK}audit", "gone") == b"5")
 
-        await until(counted, what="all events, each done with")
+        await until(counted, name="all events, each done with")
         assert [each["data"] for each in sink.taken] == [0, 1, 2, 3, 4]

@@ -85,7 +85,7 @@ async def _announce(site: Site) -> None:
     async def known() -> bool:
         return [process.id for process in await site.store.presence.list("worker")] == ["test-1"]
 
-    await until(known, what="the worker's own announcement")
+    await until(known, name="the worker's own announcement")
 
 
 Attack = Callable[["Site"], Awaitable[Any]]
@@ -143,7 +143,7 @@ async def test_a_foreign_value_in_place_of_a_queue_is_removed_and_runs_are_resto
     async def parked() -> bool:
         return (await site.view(waits)).state == "timer"
 
-    await until(parked, what="the run's wait")
+    await until(parked, name="the run's wait")
     await site.store.call("SET", key, "mine")
     run = await site.ended(await site.call(), 10)
     assert (run.status, run.attempt) == ("completed", 1)
@@ -161,7 +161,7 @@ async def test_a_run_without_its_frames_is_not_started_again(site: Site) -> None
     async def parked() -> bool:
         return (await site.view(uid)).state == "timer"
 
-    await until(parked, what="the run's wait")
+    await until(parked, name="the run's wait")
     # Suspended, its frames are a key of their own.
     await site.store.runs.suspend(uid)
     await site.store.call("DEL", keys.FRAMES + uid)
@@ -194,6 +194,6 @@ async def test_foreign_messages_do_not_break_subscriptions(site: Site) -> None:
     async def reaches_the_worker() -> bool:
         return bool(await site.store.call("PUBLISH", subscribed, "[" * 200_000))
 
-    await until(reaches_the_worker, what="the worker's ear for RQ's commands")
+    await until(reaches_the_worker, name="the worker's ear for RQ's commands")
     await site.store.call("PUBLISH", subscribed, json.dumps({"command": "shutdown"}))
     assert await worker.wait() == 0

@@ -57,7 +57,7 @@ async def test_gateways_and_workers_accept_only_revisions_of_their_publishers(
                 await due_now(site, number, ring)
                 name = ("revision", str(number))
                 await until(lambda one=name: one in refused(gateway.log.read_text()), 15, "the gateway")  # type: ignore[misc]
-                await until(lambda one=name: one in refused(worker.said()), 15, "the worker")  # type: ignore[misc]
+                await until(lambda one=name: one in refused(worker.log_text()), 15, "the worker")  # type: ignore[misc]
                 runs.append(await honest(client))
     said = gateway.log.read_text()
     assert "revision 2 is refused: it is not signed by one of the publishers" in said
@@ -92,7 +92,7 @@ async def test_link_key_executes_no_program_that_no_publisher_signed(site: Site,
         run = await site.ended(uid)
         assert run.status == "faulted", name
         assert f"program {digest[:12]}… in the store is refused" in json.loads(run.error or b"")["detail"]
-        assert ("program", digest) in refused(worker.said()), name
+        assert ("program", digest) in refused(worker.log_text()), name
     assert not canary.exists()
     assert (await site.ended(await start(site, PROGRAM))).status == "completed"
 

@@ -84,7 +84,7 @@ async def test_bombs_beside_the_values_of_a_run_change_nothing(site: Site) -> No
     await site.store.events.publish([json.dumps(event).encode()])
     run = await site.ended(uid)
     assert (run.status, json.loads(run.output or b"")) == ("completed", {"amount": 7})
-    assert refused(worker.said()) == set()
+    assert refused(worker.log_text()) == set()
 
 
 PARTS: dict[str, Callable[[dict[str, bytes]], dict[str, bytes]]] = {

@@ -272,8 +272,8 @@ async def test_output_of_a_function_is_redacted(site: Site, monkeypatch: pytest.
     await site.publish(workflow("prints", {"tell": {"call": "tell:1.0.0@default"}}))
     worker = await site.worker(functions=("printing",), secrets={"key": {"env": "TEST_KEY"}})
     assert (await site.ended(await site.call("prints"))).status == "completed"
-    await until(lambda: "told" in worker.said())
-    said = worker.said()
+    await until(lambda: "told" in worker.log_text())
+    said = worker.log_text()
     assert "sw0rdfish-and-more" not in said.lower()
     for line in ("token: [redacted]", "bytes: [redacted]", "error: [redacted]", "ValueError: [redacted]"):
         assert line in said

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def site(store: Store, redis_url: str, tmp_path: Path) -> AsyncIterator[Site]:
-    """An empty store, and workers on it that end with the test."""
+    """Start an empty store, and end its workers with the test."""
     settings = Settings(
         redis_url=redis_url,
         data_dir=tmp_path / ".iogate",

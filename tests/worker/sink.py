@@ -1,4 +1,4 @@
-"""An HTTP sink that keeps what it gets and answers as it is told."""
+"""HTTP sink that records what it receives and responds as configured."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SinkServer(HttpServer):
         return [each.event for each in self.got]
 
     def setting(self, **members: Any) -> dict[str, Any]:
-        """The sink as the setting `events` gives it."""
+        """Return the sink in the form of the setting `events`."""
         return {"url": f"{self.url}/events", "headers": {}, "emitted": True, "lifecycle": False, **members}
 
     async def respond(self, path: str, headers: dict[str, str], body: bytes) -> bytes | None:

@@ -36,7 +36,7 @@ NOOP = workflow("noop", {"done": {"set": {"ok": True}}})
 
 
 async def until(
-    condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 30.0, what: str = "the condition"
+    condition: Callable[[], bool | Awaitable[bool]], timeout_s: float = 30.0, name: str = "the condition"
 ) -> None:
     deadline = time.monotonic() + timeout_s
     while True:
@@ -45,13 +45,13 @@ async def until(
             outcome = await outcome
         if outcome:
             return
-        assert time.monotonic() < deadline, f"{what} did not come true within {timeout_s:g} s"
+        assert time.monotonic() < deadline, f"{name} did not come true within {timeout_s:g} s"
         await asyncio.sleep(0.01)
 
 
 @dataclass(eq=False)
 class Worker:
-    """A worker process and what it wrote to its log."""
+    """A worker process and its log."""
 
     name: str
     process: fork_server.Process
@@ -70,7 +70,7 @@ class Worker:
                 await asyncio.sleep(0.005)
             return code
 
-    def said(self) -> str:
+    def log_text(self) -> str:
         return self.log.read_text()
 
 
@@ -87,7 +87,7 @@ class Site:
     async def publish(
         self, *definitions: dict[str, Any], limits: Limits | None = None, **options: Any
     ) -> None:
-        """One API for each workflow, of the same name."""
+        """Publish one API for each workflow, of the same name."""
         programs = {digest_of(definition): canonical(definition) for definition in definitions}
         workflows, apis = {}, {}
         for definition in definitions:
@@ -126,7 +126,7 @@ class Site:
         return outcome.uid
 
     async def worker(self, *arguments: str, ready: bool = True, **changes: Any) -> Worker:
-        """Start one, and wait until it takes runs."""
+        """Start a worker, and wait until it takes runs."""
         name = f"test-{len(self.workers) + 1}"
         log = self.folder / f"{name}.log"
         environment = {**os.environ, **to_environment(replace(self.settings, **changes)), IDENTITY: name}
@@ -142,7 +142,7 @@ class Site:
         worker = Worker(name=name, process=process, log=log)
         self.workers.append(worker)
         if ready:
-            await until(lambda: "worker.started" in worker.said(), 20, "a started worker")
+            await until(lambda: "worker.started" in worker.log_text(), 20, "a started worker")
         return worker
 
     async def view(self, uid: str) -> RunView:

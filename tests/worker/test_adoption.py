@@ -1,4 +1,4 @@
-"""What an earlier release stored goes on, once it is adopted; and a newer store is left alone.
+"""Stores of earlier releases continue after their adoption; stores of newer releases are refused.
 
 The golden file holds the commands that make the store of a project of the release before seals: a run
 that waits, one that listens, one that waits for a child that listens, one that faulted, one with a large
@@ -33,7 +33,7 @@ OTHER = Keyring(("o" * 40,))
 
 
 async def load(store: Store) -> dict[str, str]:
-    """Make the store of the earlier release; name to uid of its runs."""
+    """Create the store of the earlier release; return the uid of each run by name."""
     await store.call("FLUSHALL")
     stored = json.loads(gzip.decompress(GOLDEN.read_bytes()))
     for name, key, *parts in stored["commands"]:
@@ -43,11 +43,11 @@ async def load(store: Store) -> dict[str, str]:
     return uids
 
 
-async def test_every_run_of_an_earlier_release_goes_on_once_it_is_adopted(site: Site) -> None:
+async def test_runs_of_an_earlier_release_continue_after_adoption(site: Site) -> None:
     uids = await load(site.store)
     assert await site.store.is_older()
-    said: list[tuple[int, int]] = []
-    found = await adopt(site.store, lambda done, total: said.append((done, total)))
+    progress: list[tuple[int, int]] = []
+    found = await adopt(site.store, lambda done, total: progress.append((done, total)))
     assert (found.revisions, found.runs, found.ended) == (1, 6, 1)
     assert await site.store.call("GET", keys.FORMAT) == b"2"
     assert not await site.store.is_older()
@@ -68,10 +68,10 @@ async def test_every_run_of_an_earlier_release_goes_on_once_it_is_adopted(site: 
     assert await site.store.runs.retry(uids["breaks"]) == "retried"
     again = await site.ended(uids["breaks"])
     assert (again.attempt, json.loads(again.error or b"")["title"]) == (2, "stop")
-    assert "store.refused" not in worker.said()
+    assert "store.refused" not in worker.log_text()
 
 
-async def test_an_adoption_that_was_interrupted_begins_again(site: Site) -> None:
+async def test_an_interrupted_adoption_restarts(site: Site) -> None:
     uids = await load(site.store)
     await adopt(site.store)
     await site.store.call("DEL", keys.FORMAT)
@@ -80,7 +80,7 @@ async def test_an_adoption_that_was_interrupted_begins_again(site: Site) -> None
     assert (await site.ended(uids["waits"])).status == "completed"
 
 
-async def test_what_was_not_adopted_is_not_executed(site: Site, redis_url: str) -> None:
+async def test_a_store_that_is_not_adopted_is_not_executed(site: Site, redis_url: str) -> None:
     uids = await load(site.store)
     with pytest.raises(
         WrongStore, match="written by an earlier release, so its content is not signed"
@@ -98,7 +98,7 @@ async def test_what_was_not_adopted_is_not_executed(site: Site, redis_url: str) 
     await store.close()
 
 
-async def test_a_store_of_a_newer_form_is_refused_also_to_readers(site: Site, redis_url: str) -> None:
+async def test_a_store_of_a_newer_release_is_refused_also_for_reading(site: Site, redis_url: str) -> None:
     await site.store.call("SET", keys.FORMAT, keys.FORMAT_NUMBER + 1)
     for ring in (RING, Keyring()):
         with pytest.raises(WrongStore, match=r"has format 3, and this release .* up to 2") as new:
@@ -107,7 +107,7 @@ async def test_a_store_of_a_newer_form_is_refused_also_to_readers(site: Site, re
         assert new.value.hint == "use the release that wrote it, or a newer one"
 
 
-async def test_a_machine_with_another_key_is_told(site: Site, redis_url: str) -> None:
+async def test_another_key_is_reported(site: Site, redis_url: str) -> None:
     await site.store.check(RING)
     with pytest.raises(WrongStore) as caught:
         await open_store(redis_url, keyring=OTHER)
@@ -121,7 +121,7 @@ async def test_a_machine_with_another_key_is_told(site: Site, redis_url: str) ->
 
 
 async def test_keys_rotate_while_runs_wait(site: Site) -> None:
-    """Old key, both keys with the new one first, then the new key alone for what was written since."""
+    """Old key, both keys with the new one first, then only the new key."""
     from tests.worker.site import NOOP, workflow
 
     await site.publish(NOOP, workflow("waits", {"pause": {"wait": {"seconds": 2}}}))
@@ -131,7 +131,7 @@ async def test_keys_rotate_while_runs_wait(site: Site) -> None:
     assert (await site.ended(waiting)).status == "completed"
     assert (await site.ended(await site.call())).status == "completed"
     for worker in (old, rotated):
-        assert "store.refused" not in worker.said()
+        assert "store.refused" not in worker.log_text()
 
 
 async def test_the_same_apply_again_signs_the_live_revision_with_the_new_key(

@@ -1,4 +1,4 @@
-"""Tokens and passwords of calls stay in the memory of a worker: no store, no log, no error holds one."""
+"""Tokens and passwords of calls stay in memory: not in the store, the log or an error."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 HIDDEN = ("sw0rdfish-token", "sw0rdfish-refresh", "sw0rdfish-secret", "sw0rdfish-password")
 
 
-async def everything(redis_url: str) -> str:
-    """All that a store holds, as text."""
+async def dump(redis_url: str) -> str:
+    """Return all data of a store as text."""
     texts: list[str] = []
     async with Redis.from_url(redis_url) as redis:
         async for key in redis.scan_iter():
@@ -47,7 +47,7 @@ def call(path: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("scheme", ["oauth2", "digest"])
-async def test_what_a_call_presents_is_nowhere_to_be_read(
+async def test_credentials_of_a_call_are_never_stored_or_logged(
     site: Site, redis_url: str, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     monkeypatch.setenv("TEST_CLIENT", HIDDEN[2])
@@ -91,9 +91,9 @@ async def test_what_a_call_presents_is_nowhere_to_be_read(
         sent = str(remote.seen)
     assert (run.status, decoded(run.error)["status"]) == ("faulted", 401)
     assert HIDDEN[0] in sent if scheme == "oauth2" else "Digest username" in sent
-    kept = await everything(redis_url) + worker.said() + str(run)
-    assert "calls" in kept
+    everything = await dump(redis_url) + worker.log_text() + str(run)
+    assert "calls" in everything
     for text in HIDDEN:
-        assert text not in kept
-        assert base64.b64encode(text.encode()).decode() not in kept
-    assert "response=" not in kept
+        assert text not in everything
+        assert base64.b64encode(text.encode()).decode() not in everything
+    assert "response=" not in everything

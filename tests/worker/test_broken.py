@@ -1,4 +1,4 @@
-"""What cannot be run faults its run and leaves the worker alive."""
+"""A run that cannot be executed faults, and its worker continues."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.worker.site import Site
 
 
-async def test_program_that_cannot_be_loaded_faults_its_runs_alone(site: Site) -> None:
+async def test_invalid_program_faults_only_its_runs(site: Site) -> None:
     broken = workflow("broken")
     del broken["do"]
     await site.publish(broken, NOOP)
@@ -28,7 +28,7 @@ async def test_program_that_cannot_be_loaded_faults_its_runs_alone(site: Site) -
     assert (await site.ended(await site.call())).status == "completed"
 
 
-async def test_program_that_is_gone_faults_its_runs(site: Site) -> None:
+async def test_missing_program_faults_its_runs(site: Site) -> None:
     await site.publish(NOOP)
     uid = await site.call()
     await site.store.call("DEL", f"iogate:program:{site.apis['test/noop'].program}")
@@ -38,7 +38,7 @@ async def test_program_that_is_gone_faults_its_runs(site: Site) -> None:
     assert "in the store" in decoded(run.error)["detail"]
 
 
-async def test_state_that_cannot_be_loaded_faults_the_run(site: Site) -> None:
+async def test_invalid_state_faults_the_run(site: Site) -> None:
     await site.publish(workflow("waits", {"pause": {"wait": {"seconds": 2}}}))
     await site.worker()
     uid = await site.call("waits")
@@ -56,7 +56,7 @@ async def test_state_that_cannot_be_loaded_faults_the_run(site: Site) -> None:
     assert "the stored state cannot be loaded" in decoded(run.error)["detail"]
 
 
-async def test_run_whose_state_the_store_refuses_faults_and_its_neighbours_go_on(site: Site) -> None:
+async def test_refused_state_faults_only_its_run(site: Site) -> None:
     async with CountingServer() as server:
         await site.publish(two_calls(server))
         refused, other = await site.call("two-calls"), await site.call("two-calls")
@@ -69,8 +69,8 @@ async def test_run_whose_state_the_store_refuses_faults_and_its_neighbours_go_on
         assert (await site.ended(other, 5)).status == "completed"
 
 
-async def test_run_that_would_write_too_much_at_once_faults_and_its_neighbours_go_on(site: Site) -> None:
-    """The store would cut the connection, and the worker would send the same commit for ever."""
+async def test_too_large_commit_faults_only_its_run(site: Site) -> None:
+    """The store would close the connection, and the worker would repeat the same commit."""
     grow = workflow("grow", {"big": {"set": {"v": '${ "x" * .n }'}}})
     await site.publish(grow, NOOP)
     await site.worker()
@@ -83,8 +83,8 @@ async def test_run_that_would_write_too_much_at_once_faults_and_its_neighbours_g
     assert (await site.ended(await site.call(), 5)).status == "completed"
 
 
-async def test_run_whose_data_is_nested_too_deeply_faults(site: Site) -> None:
-    """Python 3.13 would store thousands of levels, which a worker with Python 3.11 could not read."""
+async def test_too_deeply_nested_data_faults_its_run(site: Site) -> None:
+    """Python 3.13 would store thousands of levels, which a worker with Python 3.11 cannot read."""
     nest = workflow("nest", {"grow": {"set": {"v": "${ reduce range(.n) as $i (1; [.]) }"}}})
     parent = workflow(
         "parent", {"start": {"run": {"workflow": {"namespace": "test", "name": "nest", "version": "1.0.0"}}}}
@@ -105,7 +105,7 @@ async def test_run_whose_data_is_nested_too_deeply_faults(site: Site) -> None:
     assert (await site.ended(await site.call("nest", {"n": 299}), 5)).status == "completed"
 
 
-async def test_run_goes_on_once_a_full_store_has_room_again(site: Site) -> None:
+async def test_run_continues_after_a_full_store_has_room_again(site: Site) -> None:
     async with CountingServer(delay_s=0.5) as server:
         await site.publish(two_calls(server))
         worker = await site.worker()
@@ -113,14 +113,14 @@ async def test_run_goes_on_once_a_full_store_has_room_again(site: Site) -> None:
         await until(lambda: uid in server.calls)
         await site.store.call("CONFIG", "SET", "maxmemory", "1")
         try:
-            await until(lambda: "store.full" in worker.said(), 5, "a full store")
+            await until(lambda: "store.full" in worker.log_text(), 5, "a full store")
         finally:
             await site.store.call("CONFIG", "SET", "maxmemory", "0")
         assert (await site.ended(uid, 5)).status == "completed"
         assert [call.path for call in server.calls[uid]] == ["/first", "/second"]
 
 
-async def test_output_that_is_no_unicode_faults_its_run_alone(site: Site) -> None:
+async def test_output_that_is_no_unicode_faults_only_its_run(site: Site) -> None:
     (site.folder / "odd.py").write_text(
         "import iogate\n\n"
         '@iogate.function("odd", version="1.0.0")\n'
@@ -135,7 +135,7 @@ async def test_output_that_is_no_unicode_faults_its_run_alone(site: Site) -> Non
     assert worker.process.poll() is None
 
 
-async def test_input_that_cannot_be_read_faults_its_run_alone(site: Site) -> None:
+async def test_invalid_input_faults_only_its_run(site: Site) -> None:
     await site.publish(NOOP)
     uid = await site.call()
     await site.store.call("HSET", f"iogate:run:{uid}", "in", "{broken")
@@ -151,8 +151,8 @@ DEEP = 2_000 if sys.version_info < (3, 12) else 20_000
 """Deeper than the encoder goes: since Python 3.12 it has a limit of its own."""
 
 
-async def test_event_that_is_nested_too_deeply_faults_its_run_at_once(site: Site) -> None:
-    """It is not stored with the run's end either."""
+async def test_too_deeply_nested_event_faults_its_run_at_once(site: Site) -> None:
+    """It is not stored with the end of the run either."""
     data = f"${{ reduce range({DEEP}) as $n (1; [.]) }}"
     says = {"emit": {"event": {"with": {"source": "/tests", "type": "test.deep", "data": data}}}}
     await site.publish(workflow("says", {"deep": says}), NOOP)
@@ -161,11 +161,11 @@ async def test_event_that_is_nested_too_deeply_faults_its_run_at_once(site: Site
     assert run.status == "faulted"
     assert "the event test.deep is nested deeper than 300 levels" in decoded(run.error)["detail"]
     assert (await site.ended(await site.call())).status == "completed"
-    assert "lease.lost" not in worker.said()
+    assert "lease.lost" not in worker.log_text()
 
 
 async def test_many_runs_of_a_long_loop_share_the_worker(site: Site) -> None:
-    """A loop of thousands of turns does not keep a short run waiting, and grows no state."""
+    """A loop of thousands of iterations neither delays a short run nor grows its state."""
     loop = {"for": {"each": "n", "in": "${ [range(30000)] }"}, "do": [{"add": {"set": {"n": "${ $n }"}}}]}
     await site.publish(workflow("long", {"loop": loop}), NOOP)
     await site.worker()

@@ -1,4 +1,4 @@
-"""A cancelled run ends wherever it is: waiting, listening, or with a child of its own."""
+"""Cancellation ends a run in any state: waiting, listening, or with a child."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOON_S = 5.0
 
 
 async def children(site: Site, uid: str) -> list[str]:
-    """Ids of all runs but this one, oldest first."""
+    """Return the ids of all runs but this one, oldest first."""
     runs = await site.store.runs.list()
     return [run.uid for run in reversed(runs) if run.uid != uid]
 
@@ -47,7 +47,7 @@ async def cancelled(site: Site, uid: str) -> None:
         ),
     ],
 )
-async def test_parked_run_is_cancelled_and_nothing_of_it_is_left(site: Site, task: dict[str, Any]) -> None:
+async def test_cancelled_parked_run_leaves_no_keys(site: Site, task: dict[str, Any]) -> None:
     await site.publish(workflow("parks", {"here": task}))
     await site.worker()
     uid = await site.call("parks")
@@ -60,7 +60,7 @@ async def test_parked_run_is_cancelled_and_nothing_of_it_is_left(site: Site, tas
     await site.store.events.publish([cloud_event(1)])
 
 
-async def test_cancelled_parent_takes_its_waiting_child_and_grandchild_with_it(site: Site) -> None:
+async def test_cancelled_parent_cancels_waiting_child_and_grandchild(site: Site) -> None:
     await site.publish(
         workflow("parent", {"asks": run_workflow("child")}),
         workflow("child", {"asks": run_workflow("grandchild")}),
@@ -73,13 +73,13 @@ async def test_cancelled_parent_takes_its_waiting_child_and_grandchild_with_it(s
         runs = await site.store.runs.list(statuses=("waiting",))
         return len(runs) == 3
 
-    await until(all_wait, what="three waiting runs")
+    await until(all_wait, name="three waiting runs")
     below = await children(site, uid)
     await cancelled(site, uid)
     assert [run.status for run in await site.all_ended(below, SOON_S)] == ["cancelled"] * 2
 
 
-async def test_cancelled_parent_closes_the_call_that_its_child_makes(site: Site) -> None:
+async def test_cancelled_parent_closes_the_call_of_its_child(site: Site) -> None:
     async with CountingServer(delay_s=30) as server:
         await site.publish(
             workflow("parent", {"asks": run_workflow("child")}),
@@ -87,7 +87,7 @@ async def test_cancelled_parent_closes_the_call_that_its_child_makes(site: Site)
         )
         await site.worker()
         uid = await site.call("parent")
-        await until(lambda: len(server.calls) == 1, what="a call")
+        await until(lambda: len(server.calls) == 1, name="a call")
         (child,) = await children(site, uid)
         began = time.monotonic()
         await cancelled(site, uid)
@@ -95,7 +95,7 @@ async def test_cancelled_parent_closes_the_call_that_its_child_makes(site: Site)
         assert time.monotonic() - began < SOON_S
 
 
-async def test_child_that_nobody_waits_for_outlives_its_parent(site: Site) -> None:
+async def test_child_that_is_not_awaited_outlives_its_parent(site: Site) -> None:
     child = {"namespace": "test", "name": "child", "version": "1.0.0"}
     await site.publish(
         workflow("parent", {"asks": {"run": {"workflow": child, "await": False}}}, {"naps": NAP}),
@@ -116,10 +116,10 @@ async def until_children(site: Site, uid: str) -> None:
     async def there() -> bool:
         return bool(await children(site, uid))
 
-    await until(there, what="a child")
+    await until(there, name="a child")
 
 
-async def test_cancelled_child_is_an_error_that_its_parent_can_catch(site: Site) -> None:
+async def test_parent_can_catch_the_cancellation_of_its_child(site: Site) -> None:
     caught = {
         "try": [{"asks": run_workflow("child")}],
         "catch": {"as": "wrong", "do": [{"says": {"set": {"status": "${ $wrong.status }"}}}]},
@@ -135,7 +135,7 @@ async def test_cancelled_child_is_an_error_that_its_parent_can_catch(site: Site)
     assert (run.status, run.output) == ("completed", b'{"status":500}')
 
 
-async def test_branch_that_lost_cancels_its_child(site: Site) -> None:
+async def test_losing_branch_cancels_its_child(site: Site) -> None:
     branches = [{"asks": run_workflow("child")}, {"hears": listen()}]
     await site.publish(
         workflow("races", {"race": {"fork": {"compete": True, "branches": branches}}}),
@@ -152,8 +152,8 @@ async def test_branch_that_lost_cancels_its_child(site: Site) -> None:
     assert (await site.ended(child, SOON_S)).status == "cancelled"
 
 
-async def test_cancel_kills_what_a_shell_of_a_child_started(site: Site) -> None:
-    """Grandchildren too, also such that left its session."""
+async def test_cancel_kills_processes_of_a_child(site: Site) -> None:
+    """Also a grandchild process that left its session."""
     marker = site.folder / "pids"
     command = f"setsid sh -c 'sleep 60 & echo $! > {marker}.new; mv {marker}.new {marker}; wait' & wait"
     await site.publish(
@@ -162,7 +162,7 @@ async def test_cancel_kills_what_a_shell_of_a_child_started(site: Site) -> None:
     )
     await site.worker()
     uid = await site.call("parent")
-    await until(marker.exists, what="a grandchild")
+    await until(marker.exists, name="a grandchild")
     await cancelled(site, uid)
     stat = Path(f"/proc/{marker.read_text().strip()}/stat")
     await until(lambda: not stat.exists() or stat.read_text().split()[2] == "Z", 5, "the grandchild's end")

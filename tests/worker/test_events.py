@@ -1,4 +1,4 @@
-"""Events and child runs through real workers: who listens is woken, who waits for a child goes on."""
+"""Events and child runs with real workers: listeners and waiting parents are woken."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ async def listening(site: Site, uid: str) -> None:
         assert not view.ended, view.error
         return view.state not in {"queue", "lease", "backlog", "woken"}
 
-    await until(waits, what="a run that listens")
+    await until(waits, name="a run that listens")
 
 
-async def test_published_event_wakes_who_listens_and_is_its_output(site: Site) -> None:
+async def test_published_event_wakes_a_listener_and_is_its_output(site: Site) -> None:
     await site.publish(workflow("hears", {"paid": listen()}))
     await site.worker()
     uid = await site.call("hears")
@@ -51,7 +51,7 @@ async def test_published_event_wakes_who_listens_and_is_its_output(site: Site) -
     assert (run.status, decoded(run.output)) == ("completed", [{"amount": 7}]), run.error
 
 
-async def test_emitted_event_wakes_who_listens(site: Site) -> None:
+async def test_emitted_event_wakes_a_listener(site: Site) -> None:
     await site.publish(
         workflow("hears", {"paid": listen()}), workflow("says", {"pays": emit(data={"amount": 8})})
     )
@@ -63,8 +63,8 @@ async def test_emitted_event_wakes_who_listens(site: Site) -> None:
     assert decoded(run.output) == [{"amount": 8}], run.error
 
 
-async def test_run_does_not_hear_what_it_emitted_before_it_listens(site: Site) -> None:
-    """Nor where nothing but the engine's own steps lies between the two."""
+async def test_run_does_not_receive_events_emitted_before_its_listen(site: Site) -> None:
+    """Also if only pure steps are between the two."""
     await site.publish(workflow("pays", {"pays": emit(data=1)}, {"paid": listen()}))
     await site.worker()
     uid = await site.call("pays")
@@ -74,7 +74,7 @@ async def test_run_does_not_hear_what_it_emitted_before_it_listens(site: Site) -
     assert decoded(run.output) == [2], run.error
 
 
-async def test_parent_goes_on_with_the_output_of_its_child(site: Site) -> None:
+async def test_parent_continues_with_the_output_of_its_child(site: Site) -> None:
     await site.publish(
         workflow("parent", {"asks": run_workflow("child", input={"n": 20})}),
         workflow("child", {"adds": {"set": {"n": "${ .n + 1 }"}}}),
@@ -84,8 +84,8 @@ async def test_parent_goes_on_with_the_output_of_its_child(site: Site) -> None:
     assert (run.status, decoded(run.output)) == ("completed", {"n": 21}), run.error
 
 
-async def test_event_for_a_run_that_a_worker_holds_is_heard_at_once(site: Site) -> None:
-    """One branch calls out for long, the other listens meanwhile."""
+async def test_event_for_a_leased_run_is_delivered_at_once(site: Site) -> None:
+    """One branch makes a long call, while the other listens."""
     branches = [
         {"sleeps": {"run": {"shell": {"command": "sleep 3; echo slept"}}}},
         {"hears": {"do": [{"paid": listen()}, {"said": emit("test.heard")}]}},
@@ -101,15 +101,15 @@ async def test_event_for_a_run_that_a_worker_holds_is_heard_at_once(site: Site) 
     async def subscribed() -> bool:
         return bool(await site.store.call("EXISTS", f"iogate:wanted:{forks}"))
 
-    await until(subscribed, what="a subscription")
+    await until(subscribed, name="a subscription")
     await site.store.events.publish([cloud_event(1)])
     assert (await site.ended(hears, 1.5)).status == "completed"
     assert (await site.view(forks)).status == "running"
     assert (await site.ended(forks, 8)).status == "completed"
 
 
-async def test_only_ids_that_may_come_again_are_remembered(site: Site) -> None:
-    """An author's own, and one that a sink may send back; an id of ours is published by one commit."""
+async def test_only_event_ids_that_may_repeat_are_remembered(site: Site) -> None:
+    """An author's own, and one that a sink may return; a generated id is published by one commit."""
     ours, own, back = emit(), emit(id="order-1"), emit("test.back")
     await site.publish(workflow("says", {"a": ours}, {"b": own}, {"c": back}))
     url = "http://127.0.0.1:9/events"

@@ -1,4 +1,4 @@
-"""What workers do when processes die, freeze or are told to end."""
+"""Workers whose processes die, freeze or are told to end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def assert_each_call_once_but_in_flight(server: CountingServer, uids: list[str])
 
 @pytest.mark.timeout(60)
 async def test_killed_workers_lose_no_run_and_repeat_no_committed_call(site: Site) -> None:
-    """SIGKILL at random points under load; a parent that buries stands in for the supervisor."""
+    """SIGKILL at random times under load; a recovering parent replaces the supervisor."""
     seed = random.randrange(1 << 30)
     print("seed", seed)
     chance = random.Random(seed)
@@ -63,14 +63,14 @@ async def test_killed_workers_lose_no_run_and_repeat_no_committed_call(site: Sit
         assert_each_call_once_but_in_flight(server, uids)
 
 
-async def test_a_faulted_run_leaves_a_line_in_the_log(site: Site) -> None:
+async def test_a_faulted_run_is_logged(site: Site) -> None:
     error = {"type": "https://example.com/sold-out", "status": 409, "title": "Sold out", "detail": "A-1"}
     await site.publish(workflow("fails", {"check": {"raise": {"error": error}}}))
     worker = await site.worker(log_format="json")
     uid = await site.call("fails")
     assert (await site.ended(uid)).status == "faulted"
-    await until(lambda: '"run.faulted"' in worker.said())
-    (line,) = [json.loads(each) for each in worker.said().splitlines() if '"run.faulted"' in each]
+    await until(lambda: '"run.faulted"' in worker.log_text())
+    (line,) = [json.loads(each) for each in worker.log_text().splitlines() if '"run.faulted"' in each]
     del line["time"], line["logger"]
     assert line == {
         "level": "warning",
@@ -105,7 +105,7 @@ async def test_frozen_worker_writes_nothing_after_its_lease(site: Site) -> None:
         ]
         assert {task.name: task.count for task in run.tasks} == {"first": 2, "second": 1}
         frozen.signal(signal.SIGCONT)
-        await until(lambda: "lease.lost" in frozen.said(), what="a lost lease")
+        await until(lambda: "lease.lost" in frozen.log_text(), name="a lost lease")
         after = await site.view(uid)
         assert after == run
         assert len(server.calls[uid]) == calls
@@ -114,7 +114,7 @@ async def test_frozen_worker_writes_nothing_after_its_lease(site: Site) -> None:
         assert_each_call_once_but_in_flight(server, [uid])
 
 
-async def test_call_that_may_happen_once_only_is_not_sent_again(site: Site) -> None:
+async def test_at_most_once_call_is_not_repeated(site: Site) -> None:
     async with CountingServer(delay_s=30) as server:
         task = {**post(server, "/first"), "metadata": {"iogate": {"atMostOnce": True}}}
         await site.publish(workflow("once", {"first": task}))
@@ -130,14 +130,14 @@ async def test_call_that_may_happen_once_only_is_not_sent_again(site: Site) -> N
         assert len(server.calls[uid]) == 1
 
 
-async def test_sigterm_finishes_what_runs_and_takes_nothing_more(site: Site) -> None:
+async def test_sigterm_finishes_current_effects_and_takes_no_more_runs(site: Site) -> None:
     async with CountingServer(delay_s=0.5) as server:
         await site.publish(workflow("one-call", {"first": post(server, "/first")}), NOOP)
         worker = await site.worker()
         uid = await site.call("one-call")
         await until(lambda: uid in server.calls)
         worker.signal(signal.SIGTERM)
-        await until(lambda: "worker.stopping" in worker.said())
+        await until(lambda: "worker.stopping" in worker.log_text())
         later = await site.call()
         assert await worker.wait() == 0
         assert (await site.view(uid)).status == "completed"
@@ -145,7 +145,7 @@ async def test_sigterm_finishes_what_runs_and_takes_nothing_more(site: Site) -> 
         assert (await site.view(later)).status == "pending"
 
 
-async def test_sigterm_hands_back_before_the_next_effect_and_another_goes_on(site: Site) -> None:
+async def test_sigterm_releases_a_run_before_its_next_effect(site: Site) -> None:
     async with CountingServer(delay_s=0.5) as server:
         await site.publish(two_calls(server))
         first = await site.worker()
@@ -161,8 +161,8 @@ async def test_sigterm_hands_back_before_the_next_effect_and_another_goes_on(sit
         assert [call.path for call in server.calls[uid]] == ["/first", "/second"]
 
 
-async def test_sigterm_does_itself_what_may_happen_once_only(site: Site) -> None:
-    """To another worker its outcome would be unknown, though it never began."""
+async def test_sigterm_completes_an_at_most_once_effect(site: Site) -> None:
+    """For another worker its outcome would be unknown, though it never began."""
     async with CountingServer(delay_s=0.5) as server:
         once = {**post(server, "/second"), "metadata": {"iogate": {"atMostOnce": True}}}
         await site.publish(workflow("then-once", {"first": post(server, "/first")}, {"second": once}))
@@ -175,7 +175,7 @@ async def test_sigterm_does_itself_what_may_happen_once_only(site: Site) -> None
         assert [call.path for call in server.calls[uid]] == ["/first", "/second"]
 
 
-async def test_sigterm_while_a_worker_begins_is_not_lost(site: Site) -> None:
+async def test_sigterm_during_the_start_of_a_worker_is_not_lost(site: Site) -> None:
     """Between its connection and its first take."""
     worker = await site.worker(ready=False)
     while f"name={worker.name} ".encode() not in await site.store.call("CLIENT", "LIST"):
@@ -184,7 +184,7 @@ async def test_sigterm_while_a_worker_begins_is_not_lost(site: Site) -> None:
     assert await worker.wait() == 0
 
 
-async def test_second_sigterm_hands_back_at_once(site: Site) -> None:
+async def test_second_sigterm_releases_runs_at_once(site: Site) -> None:
     async with CountingServer(delay_s=30) as server:
         await site.publish(two_calls(server))
         worker = await site.worker()
@@ -235,8 +235,8 @@ async def test_run_deadline_faults_with_a_timeout(site: Site) -> None:
 
 
 @pytest.mark.timeout(60)
-async def test_worker_goes_on_by_itself_when_redis_comes_back(tmp_path: Path) -> None:
-    """A call that is under way when the store dies is not made again."""
+async def test_worker_continues_when_redis_is_reachable_again(tmp_path: Path) -> None:
+    """A call that is under way during the outage is not repeated."""
     embedded = start_embedded(tmp_path)
     store = await open_store(embedded.url, client_name="test", keyring=RING)
     settings = Settings(redis_url=embedded.url, log_format="json", link_key=LINK_KEY)
@@ -250,7 +250,7 @@ async def test_worker_goes_on_by_itself_when_redis_comes_back(tmp_path: Path) ->
             with contextlib.suppress(ProcessLookupError):
                 os.kill(embedded.pid, signal.SIGKILL)
             await until(lambda: not embedded.alive)
-            await until(lambda: "store.lost" in worker.said(), 5, "a lost store")
+            await until(lambda: "store.lost" in worker.log_text(), 5, "a lost store")
             embedded = start_embedded(tmp_path)
             run = await site.ended(uid, 10)
             assert run.status == "completed"

@@ -1,4 +1,4 @@
-"""Log lines: text for people, JSON for machines, secrets for nobody."""
+"""Log lines: text for people, JSON for machines, never secrets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def written(form: str | None) -> tuple[logging.Logger, io.StringIO]:
     return logging.getLogger("iogate.test"), stream
 
 
-def test_json_line_carries_action_and_facts() -> None:
+def test_json_line_contains_action_and_fields() -> None:
     log, stream = written("json")
     log.warning("run %s faulted", 7, extra={"action": "run.faulted", "uid": "7"})
     line = json.loads(stream.getvalue())
@@ -50,14 +50,14 @@ def test_form_is_json_away_from_a_terminal() -> None:
     assert json.loads(stream.getvalue())["message"] == "here"
 
 
-def test_text_line_reads_from_left_to_right() -> None:
+def test_text_line_has_level_message_and_fields() -> None:
     log, stream = written("text")
     log.info("worker started", extra={"action": "worker.started"})
     assert stream.getvalue().split(maxsplit=1)[1] == "info    worker started  action=worker.started\n"
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_no_line_holds_a_hidden_text_not_even_a_traceback(form: str) -> None:
+def test_no_line_and_no_traceback_contains_a_secret(form: str) -> None:
     log, stream = written(form)
     logs.hide(["correct-horse", 'quote"d'])
     try:

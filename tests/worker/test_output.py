@@ -1,4 +1,4 @@
-"""What a process writes stands in its run's journal: while it runs, bounded, and without secrets."""
+"""Output of processes in the journal of their run: live, bounded, and without secrets."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_output_is_in_the_journal_while_the_process_runs(
     async def shown() -> bool:
         return bool(await output_of(site, uid))
 
-    await until(shown, what="the first line")
+    await until(shown, name="the first line")
     assert await output_of(site, uid) == [{"stream": "stdout", "text": "first [redacted]\n"}]
     assert (await site.view(uid)).status == "running"
     go.touch()
@@ -48,7 +48,7 @@ async def test_output_is_in_the_journal_while_the_process_runs(
     ]
 
 
-def test_a_process_that_writes_much_adds_little() -> None:
+def test_large_output_adds_a_bounded_amount() -> None:
     output = ProcessOutput(Redactor)
     entries = []
     for number in range(400):
@@ -68,7 +68,7 @@ def test_a_process_that_writes_much_adds_little() -> None:
     assert last[1]["text"].endswith("399\n")
 
 
-def test_no_part_of_a_secret_is_shown_wherever_a_chunk_or_a_cut_divides_it() -> None:
+def test_no_part_of_a_divided_secret_is_shown() -> None:
     secret = "correct-horse-battery-staple"
     for length in (1, 3, 10_000, 30_011):
         for size in (1 if length < 100 else 997, 4_096):
@@ -84,7 +84,7 @@ def test_no_part_of_a_secret_is_shown_wherever_a_chunk_or_a_cut_divides_it() -> 
             assert "[redacted]" in shown
 
 
-def test_characters_of_several_bytes_survive_the_border_of_a_chunk() -> None:
+def test_multibyte_characters_survive_chunk_borders() -> None:
     output = ProcessOutput(Redactor)
     for byte in "grüße ☃\n".encode():
         output.wrote("stdout", bytes([byte]))

@@ -1,4 +1,4 @@
-"""What leaves a worker: neither too much nor too little where runs change their mind or workers end."""
+"""Effects happen neither too often nor too rarely if runs change course or workers end."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def appending(file: Path) -> dict[str, object]:
     return {"run": {"shell": {"command": f"echo line >> {file}"}, "await": False}}
 
 
-async def test_a_call_of_a_branch_that_was_given_up_meanwhile_is_not_made(site: Site) -> None:
-    """The branch beside it fails slices later, and before the first commit."""
+async def test_a_call_of_a_branch_that_was_cancelled_in_time_is_not_made(site: Site) -> None:
+    """The other branch fails slices later, and before the first commit."""
     async with CountingServer() as server:
         call = {
             "call": "http",
@@ -33,7 +33,7 @@ async def test_a_call_of_a_branch_that_was_given_up_meanwhile_is_not_made(site: 
         assert not server.calls
 
 
-async def test_what_nobody_waits_for_happens_once_where_a_drain_hands_the_run_back(site: Site) -> None:
+async def test_an_effect_that_is_not_awaited_happens_once_despite_a_drain(site: Site) -> None:
     file = site.folder / "lines"
     loop = {"for": {"in": "${ [range(60000)] }"}, "do": [{"turn": {"set": {"n": "${ .n + 1 }"}}}]}
     await site.publish(workflow("detached", {"start": appending(file)}, {"loop": loop}))
@@ -47,11 +47,11 @@ async def test_what_nobody_waits_for_happens_once_where_a_drain_hands_the_run_ba
     assert (await site.view(uid)).state == "queue"
     await site.worker()
     assert (await site.ended(uid, 40)).status == "completed"
-    await until(file.exists, what="the line")
+    await until(file.exists, name="the line")
     assert file.read_text() == "line\n"
 
 
-async def test_a_function_that_must_not_be_repeated_is_not(site: Site) -> None:
+async def test_a_function_that_is_not_idempotent_is_not_repeated(site: Site) -> None:
     mark = site.folder / "called"
     (site.folder / "acme_once.py").write_text(
         "import time\n\nimport iogate\n\n\n"
@@ -64,7 +64,7 @@ async def test_a_function_that_must_not_be_repeated_is_not(site: Site) -> None:
     await site.publish(workflow("charge", {"charge": {"call": "charge:1.0.0@default"}}))
     worker = await site.worker(functions=("acme_once",))
     uid = await site.call("charge")
-    await until(mark.exists, what="the call")
+    await until(mark.exists, name="the call")
     worker.signal(signal.SIGKILL)
     await worker.wait()
     assert await site.store.leases.recover(worker.name) == 1
@@ -76,18 +76,18 @@ async def test_a_function_that_must_not_be_repeated_is_not(site: Site) -> None:
     assert mark.read_text() == "x"
 
 
-async def test_a_drain_waits_for_what_nobody_waits_for_and_a_second_signal_ends_it(site: Site) -> None:
+async def test_a_drain_waits_for_effects_that_are_not_awaited_until_a_second_signal(site: Site) -> None:
     file = site.folder / "pid"
     task = {"run": {"shell": {"command": f"echo $$ > {file}; exec sleep 300"}, "await": False}}
     await site.publish(workflow("daemon", {"start": task}))
     worker = await site.worker()
     assert (await site.ended(await site.call("daemon"))).status == "completed"
-    await until(lambda: file.exists() and file.read_text().endswith("\n"), what="the process")
+    await until(lambda: file.exists() and file.read_text().endswith("\n"), name="the process")
     pid = int(file.read_text())
     assert alive(pid)
     worker.signal(signal.SIGTERM)
-    await until(lambda: "worker.stopping" in worker.said())
+    await until(lambda: "worker.stopping" in worker.log_text())
     assert alive(pid)
     worker.signal(signal.SIGTERM)
     assert await worker.wait() == 0
-    await until(lambda: not alive(pid), what="the end of the process")
+    await until(lambda: not alive(pid), name="the end of the process")

@@ -1,4 +1,4 @@
-"""The supervising parent: runs of a dead worker go on soon, and a run that kills workers ends alone."""
+"""The supervising parent: runs of dead workers continue soon, and a run that kills workers runs alone."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def parent(
             await asyncio.gather(watch, return_exceptions=True)
 
 
-async def test_runs_of_a_killed_worker_go_on_within_seconds(
+async def test_runs_of_a_killed_worker_continue_within_seconds(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with CountingServer(delay_s=0.3) as server, parent(site, monkeypatch) as supervisor:
@@ -84,10 +84,10 @@ async def test_runs_of_a_killed_worker_go_on_within_seconds(
         assert not server.repeated_after_commit()
 
 
-async def test_new_parent_goes_on_with_the_runs_of_a_parent_that_was_killed(
+async def test_new_parent_continues_the_runs_of_a_killed_parent(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It does not wait for leases to end: the workers of the old one are seen to be dead."""
+    """It does not wait for leases to expire: it finds the workers of the old one dead."""
     async with CountingServer(delay_s=0.5) as server:
         await site.publish(two_calls(server))
         orphan = await site.worker()
@@ -102,7 +102,7 @@ async def test_new_parent_goes_on_with_the_runs_of_a_parent_that_was_killed(
 
 
 @pytest.mark.timeout(60)
-async def test_run_that_kills_its_worker_is_poisoned_and_its_neighbours_complete(
+async def test_run_that_kills_its_worker_is_poisoned_and_others_complete(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (site.folder / "deadly.py").write_text(DEADLY)
@@ -122,7 +122,7 @@ async def test_run_that_kills_its_worker_is_poisoned_and_its_neighbours_complete
 
 @pytest.fixture
 def memory() -> Iterator[None]:
-    """Processes started meanwhile may have 1 GiB each."""
+    """Limit the memory of processes started meanwhile to 1 GiB each."""
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, hard))
     yield
@@ -131,14 +131,14 @@ def memory() -> Iterator[None]:
 
 @pytest.mark.timeout(120)
 @pytest.mark.usefixtures("memory")
-async def test_runaway_expressions_end_alone_and_cost_their_neighbours_no_attempt(
+async def test_runaway_expressions_cost_other_runs_no_attempt(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neighbours are in the middle of their calls when the worker stalls or dies; they go on in another."""
+    """Other runs are in the middle of their calls when the worker stalls or dies; they continue."""
     async with CountingServer(delay_s=1.0) as server, parent(site, monkeypatch, tick_s=1.5):
         await site.publish(two_calls(server), STUCK, GREEDY, DEEP)
         neighbours = [await site.call("two-calls") for _ in range(3)]
-        await until(lambda: len(server.calls) == 3, what="calls under way")
+        await until(lambda: len(server.calls) == 3, name="calls under way")
         runaways = [await site.call(name) for name in ("stuck", "greedy", "deep")]
         others = await site.all_ended(neighbours, 40)
         assert [(each.status, each.attempt, each.deaths) for each in others] == [("completed", 1, 0)] * 3
@@ -152,10 +152,10 @@ async def test_runaway_expressions_end_alone_and_cost_their_neighbours_no_attemp
 
 
 @pytest.mark.timeout(150)
-async def test_the_error_of_poison_names_the_task_that_does_not_end_and_what_to_do(
+async def test_the_error_of_a_poisoned_run_names_task_and_remedy(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one after the task whose answer is not committed yet, too."""
+    """Also for the task after the one whose result is not committed yet."""
     async with CountingServer() as server, parent(site, monkeypatch, tick_s=1.5):
         asks = {"asks": post(server, "/asks")}
         await site.publish(DEFINITE, workflow("after", asks, {"big": {"set": RUNAWAY}}))
@@ -176,10 +176,10 @@ async def test_the_error_of_poison_names_the_task_that_does_not_end_and_what_to_
 
 
 @pytest.mark.timeout(60)
-async def test_new_runs_go_on_beside_an_expression_that_does_not_end(
+async def test_new_runs_are_executed_beside_a_blocked_worker(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The only worker is blocked, and not killed meanwhile; the standby worker ends once all workers tick."""
+    """The only worker is blocked, not killed; the standby worker ends once all workers tick."""
     caplog.set_level(logging.INFO, "iogate.supervision.supervisor")
     monkeypatch.setattr(standby, "CALM_S", 0.0)
     async with parent(site, monkeypatch, tick_s=600, grace_s=3) as supervisor:
@@ -198,7 +198,7 @@ async def test_new_runs_go_on_beside_an_expression_that_does_not_end(
 
 
 @pytest.mark.usefixtures("memory")
-async def test_script_that_eats_memory_faults_its_run_and_the_worker_lives_on(site: Site) -> None:
+async def test_script_over_its_memory_limit_faults_its_run_and_not_the_worker(site: Site) -> None:
     script = {"run": {"script": {"language": "python", "code": EATER}}}
     await site.publish(workflow("eats", {"eats": script}), SLOW)
     worker = await site.worker()

@@ -1,4 +1,4 @@
-"""What RQ's own tools see of a worker, and what they can tell it."""
+"""RQ's own tools: their view of a worker, and their commands to it."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def workers(redis: Redis) -> list[BaseWorker]:
     return BaseWorker.all(connection=redis)
 
 
-async def test_rq_sees_the_worker_from_its_birth_to_its_death(site: Site, redis: Redis) -> None:
+async def test_rq_shows_the_worker_from_start_to_end(site: Site, redis: Redis) -> None:
     worker = await site.worker()
-    await until(lambda: len(workers(redis)) == 1, what="a registered worker")
+    await until(lambda: len(workers(redis)) == 1, name="a registered worker")
     (seen,) = workers(redis)
     assert (seen.name, seen.pid, seen.queue_names()) == (worker.name, worker.pid, ["iogate"])
     assert [each.name for each in BaseWorker.all(queue=Queue("iogate", connection=redis))] == [worker.name]
@@ -63,11 +63,11 @@ async def test_rq_stop_job_cancels_the_run(site: Site, redis: Redis) -> None:
         assert Job.fetch(uid, connection=redis, serializer=JSONSerializer).get_status() == "canceled"
 
 
-async def test_rq_suspend_stops_taking_and_resume_goes_on(site: Site, redis: Redis) -> None:
+async def test_rq_suspend_stops_taking_until_resume(site: Site, redis: Redis) -> None:
     await site.publish(NOOP)
     worker = await site.worker()
     suspend(redis)
-    await until(lambda: "worker.suspended" in worker.said())
+    await until(lambda: "worker.suspended" in worker.log_text())
     uid = await site.call()
     await until(lambda: [each.get_state() for each in workers(redis)] == ["suspended"], 10)
     assert (await site.view(uid)).status == "pending"
@@ -75,25 +75,25 @@ async def test_rq_suspend_stops_taking_and_resume_goes_on(site: Site, redis: Red
     assert (await site.ended(uid, 5)).status == "completed"
 
 
-async def test_rq_shutdown_ends_the_worker_in_good_order(site: Site, redis: Redis) -> None:
+async def test_rq_shutdown_ends_the_worker_gracefully(site: Site, redis: Redis) -> None:
     worker = await site.worker()
     await until(lambda: len(workers(redis)) == 1)
     send_shutdown_command(redis, worker.name)
     assert await worker.wait(10) == 0
 
 
-async def test_the_worker_leaves_rq_at_once_though_it_waits_for_a_command(
+async def test_the_worker_leaves_rq_at_once_while_it_waits_for_a_command(
     redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_of_rq, "LISTEN_S", 60.0)
     redis.flushall()
     worker = worker_of_rq.WorkflowWorker("prompt", redis_url)
-    heard: list[str] = []
-    worker.start_listening(lambda kind, _: heard.append(kind))
+    commands: list[str] = []
+    worker.start_listening(lambda kind, _: commands.append(kind))
     await until(lambda: [each.get_state() for each in workers(redis)] == ["idle"])
     await worker.leave()
     assert workers(redis) == []
-    assert not heard
+    assert not commands
 
 
 def test_rq_job_refuses_to_run_outside_of_iogate() -> None:

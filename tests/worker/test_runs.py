@@ -1,4 +1,4 @@
-"""Runs go from the queue to their end in a real worker process."""
+"""Runs from the queue to their end in a real worker process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def test_run_completes_in_one_commit(site: Site) -> None:
     ]
 
 
-async def test_run_calls_http_with_a_key_of_its_own(site: Site) -> None:
+async def test_run_calls_http_with_its_own_idempotency_key(site: Site) -> None:
     async with CountingServer() as server:
         post = {"method": "post", "endpoint": f"{server.url}/first", "body": {"uid": "${ $workflow.id }"}}
         await site.publish(workflow("http", {"call": {"call": "http", "with": post}}))
@@ -53,7 +53,7 @@ async def test_run_calls_a_function_of_the_project(site: Site) -> None:
     assert decoded(run.output) == {"text": "Hello, Ada", "run": uid}, run.error
 
 
-async def test_run_with_big_data_goes_on_in_another_worker(site: Site) -> None:
+async def test_run_with_big_data_continues_in_another_worker(site: Site) -> None:
     big = workflow(
         "big",
         {"make": {"set": {"words": "${ [range(30000) | tostring] }"}}},
@@ -67,7 +67,7 @@ async def test_run_with_big_data_goes_on_in_another_worker(site: Site) -> None:
     async def parked() -> bool:
         return (await site.view(uid)).state == "timer"
 
-    await until(parked, what="a parked run")
+    await until(parked, name="a parked run")
     assert await site.store.call("HLEN", f"iogate:values:{uid}") == 1
     first.signal(signal.SIGKILL)
     await first.wait()
@@ -75,8 +75,8 @@ async def test_run_with_big_data_goes_on_in_another_worker(site: Site) -> None:
     assert decoded((await site.ended(uid)).output) == {"count": 30000}
 
 
-async def test_many_runs_at_once_wait_for_each_other_in_no_way(site: Site) -> None:
-    """A hundred calls of half a second each end in less than a few seconds."""
+async def test_many_concurrent_runs_do_not_wait_for_each_other(site: Site) -> None:
+    """A hundred calls of half a second each end in a few seconds."""
     async with CountingServer(delay_s=0.5) as server:
         post = {"method": "post", "endpoint": f"{server.url}/first", "body": {"uid": "${ $workflow.id }"}}
         await site.publish(workflow("http", {"call": {"call": "http", "with": post}}))

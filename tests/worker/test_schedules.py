@@ -1,4 +1,4 @@
-"""Schedules with real workers: one run a tick, whatever the number of workers and however they end."""
+"""Schedules with real workers: one run per tick, with any number of workers, however they end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FAULTY = workflow(
 
 
 async def publish(site: Site, definition: dict[str, Any], *, version: str = "1.0.0", **schedule: Any) -> None:
-    """One scheduled workflow; without a schedule, one that is not."""
+    """Publish one scheduled workflow; without a schedule, one that is not."""
     program = digest_of(definition)
     programs = {program: canonical(definition)}
     given = {"program": program} | schedule
@@ -52,19 +52,19 @@ async def now_ms(site: Site) -> int:
 
 
 async def overdue(site: Site, by_ms: int) -> None:
-    """As if no worker had been there for that long."""
+    """Simulate that no worker ran for that long."""
     await site.store.call("ZADD", keys.TICKS, await now_ms(site) - by_ms, ID)
 
 
-async def test_two_workers_one_of_them_killed_start_one_run_for_each_of_200_ticks(site: Site) -> None:
-    """Counted exactly: once all workers are stopped, what is due next says how many ticks there were."""
+async def test_two_workers_start_one_run_per_tick_though_one_is_killed(site: Site) -> None:
+    """Counted exactly: after all workers stop, the next due time gives the number of ticks."""
     killed, other = await asyncio.gather(site.worker(), site.worker())
     await publish(site, TICK, kind="every", milliseconds=20, missed="all")
     began_ms = await next_ms(site)
-    await until(lambda: came(site, began_ms + 20 * 60), what="60 ticks")
+    await until(lambda: came(site, began_ms + 20 * 60), name="60 ticks")
     killed.signal(signal.SIGKILL)
     third = await site.worker()
-    await until(lambda: came(site, began_ms + 20 * 199), what="200 ticks")
+    await until(lambda: came(site, began_ms + 20 * 199), name="200 ticks")
     for worker in (other, third):
         worker.signal(signal.SIGTERM)
         assert await worker.wait() == 0
@@ -78,11 +78,11 @@ async def came(site: Site, moment_ms: int) -> bool:
     return await next_ms(site) > moment_ms
 
 
-async def test_a_tick_comes_within_a_second_of_its_moment(site: Site) -> None:
+async def test_a_tick_fires_within_a_second_of_its_time(site: Site) -> None:
     await site.worker()
     await publish(site, TICK, kind="every", milliseconds=700)
     due_ms = await next_ms(site)
-    await until(lambda: came(site, due_ms), what="the tick")
+    await until(lambda: came(site, due_ms), name="the tick")
     (run,) = await runs(site)
     assert due_ms <= run.created_at_ms < due_ms + 1_000
     assert (run.api, run.caller, run.workflow) == (ID, "schedule", "test/noop:1.0.0")
@@ -90,12 +90,12 @@ async def test_a_tick_comes_within_a_second_of_its_moment(site: Site) -> None:
     assert ended.status == "completed"
 
 
-async def test_a_cron_expression_ticks_on_its_second(site: Site) -> None:
+async def test_a_cron_expression_fires_on_its_second(site: Site) -> None:
     await site.worker()
     await publish(site, TICK, kind="cron", cron="*/2 * * * * *", zone="Europe/Berlin")
     due_ms = await next_ms(site)
     assert due_ms % 2_000 == 0
-    await until(lambda: came(site, due_ms), what="the tick")
+    await until(lambda: came(site, due_ms), name="the tick")
     (run,) = await runs(site)
     assert due_ms <= run.created_at_ms < due_ms + 1_000
     assert await next_ms(site) == due_ms + 2_000
@@ -104,34 +104,34 @@ async def test_a_cron_expression_ticks_on_its_second(site: Site) -> None:
 @pytest.mark.parametrize(
     ("missed", "started"), [("once", 1), ("skip", 0), ("all", 5)], ids=["once", "skip", "all"]
 )
-async def test_what_was_missed_goes_by_the_policy(site: Site, missed: Missed, started: int) -> None:
+async def test_missed_ticks_follow_the_policy(site: Site, missed: Missed, started: int) -> None:
     await publish(site, TICK, kind="every", milliseconds=3_600_000, missed=missed)
     await overdue(site, 4 * 3_600_000 + LATE_MS + 1_000)
     before_ms = await now_ms(site)
     await site.worker()
-    await until(lambda: came(site, before_ms), what="the tick to be taken")
+    await until(lambda: came(site, before_ms), name="the tick to be taken")
     assert len(await runs(site)) == started
     # The phase is kept: the next tick is where it would have been.
     assert before_ms < await next_ms(site) <= before_ms + 3_600_000 - LATE_MS
 
 
-async def test_of_a_long_absence_the_newest_ticks_count(site: Site) -> None:
+async def test_after_a_long_outage_the_newest_ticks_count(site: Site) -> None:
     await publish(site, TICK, kind="every", milliseconds=60_000, missed="all")
     await overdue(site, 1_000 * 60_000)
     before_ms = await now_ms(site)
     await site.worker()
-    await until(lambda: came(site, before_ms), what="the tick to be taken")
+    await until(lambda: came(site, before_ms), name="the tick to be taken")
     assert len(await runs(site)) == MOST
 
 
-async def test_after_runs_one_after_the_other_even_where_they_fault(site: Site) -> None:
+async def test_after_runs_sequentially_also_if_runs_fault(site: Site) -> None:
     await site.worker()
     await publish(site, FAULTY, kind="after", milliseconds=30)
 
     async def three() -> bool:
         return len([run for run in await runs(site) if run.ended]) >= 3
 
-    await until(three, what="three runs")
+    await until(three, name="three runs")
     await publish(site, FAULTY)
     found = sorted(await runs(site), key=lambda run: run.created_at_ms)
     for before, after in itertools.pairwise(found):
@@ -140,7 +140,7 @@ async def test_after_runs_one_after_the_other_even_where_they_fault(site: Site) 
     assert {run.status for run in found if run.ended} == {"faulted"}
 
 
-async def test_a_broken_schedule_disturbs_no_other(site: Site) -> None:
+async def test_a_broken_schedule_affects_no_other(site: Site) -> None:
     await publish(site, TICK, kind="every", milliseconds=100)
     await site.store.call("HSET", keys.SCHEDULES, "schedule:a/broken", b"\x93\xa5every\xa1p\xa2{}")
     await site.store.call("HSET", keys.SCHEDULES, "schedule:a/torn", b"\xc1")
@@ -152,8 +152,8 @@ async def test_a_broken_schedule_disturbs_no_other(site: Site) -> None:
     async def two() -> bool:
         return len(await runs(site)) >= 2
 
-    await until(two, what="two ticks")
-    assert worker.said().count("schedule:a/broken: ValidationError") == 1
+    await until(two, name="two ticks")
+    assert worker.log_text().count("schedule:a/broken: ValidationError") == 1
 
 
 ON = workflow("noop", {"keep": {"set": "${ . }"}}) | {
@@ -174,20 +174,20 @@ async def listen(site: Site, definition: dict[str, Any] = ON, **more: Any) -> No
     async def listens() -> bool:
         return any(run.status == "waiting" for run in await runs(site))
 
-    await until(listens, what="a standing run")
+    await until(listens, name="a standing run")
 
 
 async def started(site: Site, count: int, status: str = "completed") -> list[RunView]:
-    """The runs that events started, once there are so many."""
+    """Return the runs that events started, once there are so many."""
 
     async def enough() -> bool:
         return len([run for run in await runs(site) if run.status == status]) >= count
 
-    await until(enough, what=f"{count} runs")
+    await until(enough, name=f"{count} runs")
     return [run for run in await runs(site) if run.status == status]
 
 
-async def test_events_start_a_run_each_and_the_standing_run_ends_with_its_schedule(site: Site) -> None:
+async def test_each_event_starts_a_run_and_the_standing_run_ends_with_its_schedule(site: Site) -> None:
     await site.worker()
     await listen(site)
     for number in range(20):
@@ -200,7 +200,7 @@ async def test_events_start_a_run_each_and_the_standing_run_ends_with_its_schedu
     async def gone() -> bool:
         return not any(run.status == "waiting" for run in await runs(site))
 
-    await until(gone, what="the end of the standing run")
+    await until(gone, name="the end of the standing run")
 
 
 async def test_an_apply_of_another_version_loses_no_event(site: Site) -> None:
@@ -218,7 +218,7 @@ async def test_an_apply_of_another_version_loses_no_event(site: Site) -> None:
     assert last.workflow == "test/noop:1.1.0"
 
 
-async def test_the_fault_of_a_run_is_no_fault_of_what_started_it(site: Site) -> None:
+async def test_a_fault_of_a_started_run_does_not_fault_the_standing_run(site: Site) -> None:
     await site.worker()
     await listen(site, FAULTY | {"schedule": ON["schedule"]})
     await site.store.events.publish([event(1)])
@@ -228,7 +228,7 @@ async def test_the_fault_of_a_run_is_no_fault_of_what_started_it(site: Site) -> 
     assert sorted(decoded(run.input)[0]["data"] for run in found) == [1, 2]
 
 
-async def test_a_standing_run_that_someone_cancels_is_started_again(site: Site) -> None:
+async def test_a_cancelled_standing_run_is_restarted(site: Site) -> None:
     await site.worker()
     await listen(site)
     (standing_run,) = await runs(site)
@@ -239,8 +239,8 @@ async def test_a_standing_run_that_someone_cancels_is_started_again(site: Site) 
     await started(site, 1)
 
 
-async def test_sinks_are_told_of_the_runs_that_events_start_and_not_of_the_standing_one(site: Site) -> None:
-    """Neither by a worker nor, where it is suspended, resumed or cancelled, by the store."""
+async def test_sinks_receive_events_of_started_runs_and_not_of_the_standing_run(site: Site) -> None:
+    """Neither from a worker nor, if it is suspended, resumed or cancelled, from the store."""
     async with SinkServer() as sink:
         await site.worker(**sinks(all=sink.setting(lifecycle=True)))
         await listen(site)
@@ -252,11 +252,11 @@ async def test_sinks_are_told_of_the_runs_that_events_start_and_not_of_the_stand
         await listen(site)
         await site.store.events.publish([event(1)])
         (run,) = await started(site, 1)
-        await until(lambda: any("workflow.completed" in each["type"] for each in sink.taken), what="its end")
+        await until(lambda: any("workflow.completed" in each["type"] for each in sink.taken), name="its end")
         assert {each["subject"] for each in sink.taken} == {f"noop-{run.uid}.test"}
 
 
-async def test_all_of_a_strategy_are_gathered_by_what_they_have_in_common(site: Site) -> None:
+async def test_events_of_all_are_collected_by_correlation(site: Site) -> None:
     both = [
         {"with": {"type": kind}, "correlate": {"order": {"from": ".data.order"}}}
         for kind in ("paid", "packed")

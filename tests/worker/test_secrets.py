@@ -1,4 +1,4 @@
-"""Secrets reach the workflows that declare them, and nothing that people read."""
+"""Secrets reach the workflows that declare them, and no text that people read."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SECRET = "s3cr3t/pass+wörd&1"
         "s3cr3t/pass+w\\u00f6rd&1",
     ],
 )
-def test_redaction_finds_a_secret_in_each_disguise(form: str) -> None:
+def test_redaction_finds_a_secret_in_each_encoding(form: str) -> None:
     redaction = Redaction([SECRET])
     scrubbed = redaction.scrub({"detail": [f"before {form} after"]})
     assert form not in scrubbed["detail"][0]
@@ -50,8 +50,8 @@ def test_redaction_finds_a_secret_in_each_disguise(form: str) -> None:
     assert form not in str(error.to_json())
 
 
-def test_redaction_leaves_the_authors_words_the_authors() -> None:
-    """The engine says before the others which task they are of."""
+def test_redaction_keeps_the_type_of_an_error() -> None:
+    """The engine names the task in errors, except in those that an author raises."""
     redaction = Redaction([SECRET])
     for kind in (WorkflowError, RaisedError):
         assert type(redaction.error(kind("runtime", detail=SECRET))) is kind
@@ -72,14 +72,14 @@ def test_redaction_hides_every_text_in_an_object() -> None:
     assert redaction.text("alice-in-chains hunter22 1234567") == "[redacted] [redacted] [redacted]"
 
 
-def test_redaction_leaves_numbers_and_structure_alone() -> None:
+def test_redaction_keeps_numbers_and_structure() -> None:
     assert Redaction(["12"]).scrub({"at": 1234, "a": [True, None, 1.5]}) == {
         "at": 1234,
         "a": [True, None, 1.5],
     }
 
 
-def test_a_worker_announces_names_of_its_secrets_and_why_others_are_missing(
+def test_a_worker_reports_names_of_its_secrets_and_why_others_are_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEST_KEY", SECRET)
@@ -97,7 +97,7 @@ def leaky(name: str) -> dict[str, object]:
     return workflow(name, {"leak": {"raise": {"error": error}}}, use={"secrets": ["db"]})
 
 
-async def test_secret_in_an_error_is_hidden_everywhere(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_secret_in_an_error_is_redacted_everywhere(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_DB", SECRET)
     await site.publish(leaky("leak"))
     worker = await site.worker(secrets={"db": {"env": "TEST_DB"}})
@@ -108,16 +108,16 @@ async def test_secret_in_an_error_is_hidden_everywhere(site: Site, monkeypatch: 
         418,
         "[redacted]",
     )
-    written = b"\n".join(await site.store.runs.journal(uid)).decode() + worker.said()
+    written = b"\n".join(await site.store.runs.journal(uid)).decode() + worker.log_text()
     assert SECRET not in written
     assert "[redacted]" in written
 
 
-async def test_missing_secret_is_an_authorization_error_of_the_run_alone(site: Site) -> None:
+async def test_missing_secret_is_an_authorization_error_of_its_run_only(site: Site) -> None:
     await site.publish(leaky("leak"))
     worker = await site.worker(secrets={"db": {"env": "TEST_DB_THAT_IS_NOT_SET"}})
     run = await site.ended(await site.call("leak"))
     error = decoded(run.error)
     assert (run.status, error["status"]) == ("faulted", 403)
     assert error["type"].endswith("/authorization")
-    assert "environment variable TEST_DB_THAT_IS_NOT_SET is not set" in worker.said()
+    assert "environment variable TEST_DB_THAT_IS_NOT_SET is not set" in worker.log_text()

@@ -1,4 +1,4 @@
-"""The supervisor keeps children: real processes, no store."""
+"""The supervisor of child processes, with real processes and without a store."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def exits() -> list[Exit]:
 
 @pytest.fixture
 async def supervisor(exits: list[Exit]) -> AsyncIterator[Supervisor]:
-    async def exited(gone: Exit) -> None:
-        exits.append(gone)
+    async def exited(left: Exit) -> None:
+        exits.append(left)
 
     async with Supervisor(exited=exited) as kept:
         yield kept
@@ -71,7 +71,7 @@ async def test_supervisor_restarts_a_killed_child_with_a_new_identity(
     os.kill(first, signal.SIGKILL)
     await until(lambda: supervisor.pids().get("sleeper", first) != first)
     await supervisor.remove("sleeper")
-    assert [(gone.reason, gone.code) for gone in exits] == [("exited", -9), ("stopped", -15)]
+    assert [(left.reason, left.code) for left in exits] == [("exited", -9), ("stopped", -15)]
     assert exits[0].identity != exits[1].identity
 
 
@@ -110,7 +110,7 @@ async def test_supervisor_never_restarts_a_child_with_once(
     await until(lambda: "once" in supervisor.pids())
     os.kill(supervisor.pids()["once"], signal.SIGKILL)
     await until(lambda: not supervisor._kept)
-    assert [(gone.reason, gone.code) for gone in exits] == [("exited", -9)]
+    assert [(left.reason, left.code) for left in exits] == [("exited", -9)]
     assert "once was killed by signal 9" in caplog.messages
 
 
@@ -121,7 +121,7 @@ async def test_supervisor_kills_a_child_that_ignores_sigterm_after_its_grace(
     supervisor.add(Child(name="stubborn", command=(*STUBBORN, str(deaf)), grace_s=0.2))
     await until(deaf.exists)
     await supervisor.remove("stubborn")
-    assert [gone.code for gone in exits] == [-9]
+    assert [left.code for left in exits] == [-9]
 
 
 async def test_supervisor_scales_named_children_up_and_down(supervisor: Supervisor) -> None:
@@ -151,7 +151,7 @@ async def test_supervisor_stops_higher_stages_first(supervisor: Supervisor, exit
     supervisor.add(Child(name="worker", command=SLEEP, stage=1))
     await until(lambda: len(supervisor.pids()) == 3)
     await supervisor.stop()
-    assert [gone.name for gone in exits] == ["gateway", "worker", "store"]
+    assert [left.name for left in exits] == ["gateway", "worker", "store"]
 
 
 async def test_supervisor_reports_a_command_that_does_not_exist(
@@ -196,7 +196,7 @@ async def test_supervisor_leaves_no_orphans(number: signal.Signals) -> None:
 
 
 async def test_one_request_that_arrives_twice_is_not_a_second_signal() -> None:
-    """`make` passes on the signal that its whole group got: children still end in their own time."""
+    """`make` passes on the signal that its whole group received: children still end gracefully."""
     parent = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PARENT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -204,13 +204,13 @@ async def test_one_request_that_arrives_twice_is_not_a_second_signal() -> None:
     await parent.stdout.readline()
     parent.send_signal(signal.SIGTERM)
     parent.send_signal(signal.SIGTERM)
-    _, said = await parent.communicate()
+    _, errors = await parent.communicate()
     assert parent.returncode == 0
-    assert b"second signal" not in said
+    assert b"second signal" not in errors
 
 
 async def test_an_echo_of_the_signal_after_the_end_of_the_children_is_ignored() -> None:
-    """It comes as late as it may: when the process has nothing left to do but to end."""
+    """At the last moment: when the process has only to exit."""
     parent = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",

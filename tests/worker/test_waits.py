@@ -1,4 +1,4 @@
-"""Waits: short ones stay in the worker, longer ones survive it."""
+"""Waits: short ones stay in the worker, longer ones are parked."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def test_short_wait_is_one_commit(site: Site) -> None:
     assert run.ended_at_ms - run.started_at_ms >= 300
 
 
-async def test_long_wait_parks_and_another_worker_goes_on(site: Site) -> None:
+async def test_long_wait_is_parked_and_continued_by_another_worker(site: Site) -> None:
     await site.publish(waits(3000))
     first = await site.worker()
     uid = await site.call("waits")
@@ -38,7 +38,7 @@ async def test_long_wait_parks_and_another_worker_goes_on(site: Site) -> None:
     async def parked() -> bool:
         return (await site.view(uid)).state == "timer"
 
-    await until(parked, what="a parked run")
+    await until(parked, name="a parked run")
     view = await site.view(uid)
     assert view.status == "waiting"
     waiting = decoded(view.waiting_for)
@@ -64,13 +64,13 @@ async def test_cancel_ends_a_parked_run(site: Site) -> None:
     async def parked() -> bool:
         return (await site.view(uid)).state == "timer"
 
-    await until(parked, what="a parked run")
+    await until(parked, name="a parked run")
     await site.store.runs.cancel(uid, "enough")
     run = await site.ended(uid, 5)
     assert (run.status, run.cancel_reason) == ("cancelled", "enough")
 
 
-async def test_run_deadline_strikes_while_it_is_parked(site: Site) -> None:
+async def test_deadline_of_a_run_expires_while_it_is_parked(site: Site) -> None:
     await site.publish(waits(60_000), timeout_s=1.5)
     await site.worker()
     uid = await site.call("waits")

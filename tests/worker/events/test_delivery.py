@@ -1,4 +1,4 @@
-"""What workflows emit reaches the sinks: in order, at least once, and whatever a sink makes of it."""
+"""Delivery of emitted events to sinks: in order, at least once, with any response of a sink."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def test_sink_gets_each_emitted_event_in_structured_mode_and_in_order(site
         await site.publish(says())
         await site.worker(**sinks(audit=sink.setting(headers={"X-Team": "blue"})))
         uid = await site.call("says")
-        await until(lambda: len(sink.got) == 3, what="three events")
+        await until(lambda: len(sink.got) == 3, name="three events")
         first = sink.got[0]
         assert [each["data"] for each in sink.taken] == [0, 1, 2]
         assert first.headers["content-type"] == "application/cloudevents+json; charset=utf-8"
@@ -42,47 +42,45 @@ async def test_sink_gets_each_emitted_event_in_structured_mode_and_in_order(site
 
 
 @pytest.mark.parametrize("answer", [500, 503, 408, 429, 301, 0])
-async def test_event_that_a_sink_could_not_take_is_sent_again_before_the_next(
-    site: Site, answer: int
-) -> None:
+async def test_failed_delivery_is_retried_before_the_next_event(site: Site, answer: int) -> None:
     async with SinkServer(deque([answer])) as sink:
         await site.publish(says())
         worker = await site.worker(**sinks(audit=sink.setting()))
         uid = await site.call("says")
         assert (await site.ended(uid)).status == "completed"
-        await until(lambda: len(sink.got) == 4, what="four requests")
+        await until(lambda: len(sink.got) == 4, name="four requests")
         assert [each["data"] for each in sink.taken] == [0, 0, 1, 2]
-        assert "event.postponed" in worker.said()
+        assert "event.postponed" in worker.log_text()
 
 
-async def test_event_that_a_sink_refuses_is_dropped_and_the_log_says_so(site: Site) -> None:
+async def test_event_that_a_sink_refuses_is_dropped_and_logged(site: Site) -> None:
     async with SinkServer(deque([400, 410])) as sink:
         await site.publish(says())
         worker = await site.worker(**sinks(audit=sink.setting()))
         await site.call("says")
-        await until(lambda: len(sink.got) == 3, what="three events")
+        await until(lambda: len(sink.got) == 3, name="three events")
         assert [each["data"] for each in sink.taken] == [0, 1, 2]
-        assert "sink audit refused event" in worker.said()
-        assert "so it was dropped" in worker.said()
+        assert "sink audit refused event" in worker.log_text()
+        assert "so it was dropped" in worker.log_text()
 
 
-async def test_sink_that_is_down_holds_up_neither_runs_nor_other_sinks(site: Site) -> None:
+async def test_unreachable_sink_delays_neither_runs_nor_other_sinks(site: Site) -> None:
     async with SinkServer() as sink:
         await site.publish(says())
         gone = {**sink.setting(), "url": "http://127.0.0.1:9/"}
         await site.worker(**sinks(gone=gone, audit=sink.setting()))
         assert (await site.ended(await site.call("says"), 5)).status == "completed"
-        await until(lambda: len(sink.got) == 3, what="three events")
+        await until(lambda: len(sink.got) == 3, name="three events")
         waiting = {each.name: each.waiting for each in await site.store.outbox.sinks()}
         assert waiting["gone"] == 3
 
 
-async def test_attempts_at_a_sink_come_at_growing_distances(site: Site) -> None:
+async def test_attempts_at_a_sink_back_off(site: Site) -> None:
     async with SinkServer(deque([500] * 3)) as sink:
         await site.publish(says(1))
         await site.worker(**sinks(audit=sink.setting()))
         await site.call("says")
-        await until(lambda: len(sink.got) == 4, 15, what="four attempts")
+        await until(lambda: len(sink.got) == 4, 15, name="four attempts")
         moments = [each.at_s for each in sink.got]
         apart = [later - sooner for sooner, later in itertools.pairwise(moments)]
         assert apart[0] >= 0.5
@@ -90,24 +88,24 @@ async def test_attempts_at_a_sink_come_at_growing_distances(site: Site) -> None:
         assert apart[2] >= 2.0
 
 
-async def test_sink_that_fails_now_and_then_is_not_waited_for_longer_each_time(site: Site) -> None:
-    """Each failure is another event's first: in between, the sink takes what it is given."""
+async def test_backoff_restarts_after_a_success(site: Site) -> None:
+    """Each failure is the first of another event: in between, the sink accepts events."""
     answers = [503 if number % 4 == 3 else 200 for number in range(19)]
     async with SinkServer(deque(answers)) as sink:
         await site.publish(says(15))
         await site.worker(**sinks(audit=sink.setting()))
         await site.call("says")
-        await until(lambda: len(sink.got) == 19, 8, what="fifteen events, four of them twice")
+        await until(lambda: len(sink.got) == 19, 8, name="fifteen events, four of them twice")
         moments = [each.at_s for each in sink.got]
         assert max(later - sooner for sooner, later in itertools.pairwise(moments)) < 2
 
 
-async def test_outbox_of_a_killed_worker_is_emptied_by_another(site: Site) -> None:
+async def test_outbox_of_a_killed_worker_is_delivered_by_another(site: Site) -> None:
     async with SinkServer(deque([500] * 100)) as sink:
         await site.publish(says())
         first = await site.worker(**sinks(audit=sink.setting()))
         await site.ended(await site.call("says"))
-        await until(lambda: len(sink.got) >= 1, what="an attempt")
+        await until(lambda: len(sink.got) >= 1, name="an attempt")
         first.signal(signal.SIGKILL)
         await first.wait()
         sink.answers.clear()
@@ -115,29 +113,29 @@ async def test_outbox_of_a_killed_worker_is_emptied_by_another(site: Site) -> No
         # What the end of its hold on the outbox does, without the wait for it.
         await site.store.call("HDEL", "iogate:sink:audit", "owner", "until")
         await site.worker(**sinks(audit=sink.setting()))
-        await until(lambda: len(sink.got) == 3, 20, what="three events")
+        await until(lambda: len(sink.got) == 3, 20, name="three events")
         assert [each["data"] for each in sink.taken] == [0, 1, 2]
 
 
-async def test_sink_gets_only_the_types_it_asks_for(site: Site) -> None:
+async def test_sink_gets_only_its_configured_types(site: Site) -> None:
     async with SinkServer() as sink:
         kinds = [{str(n): emit(kind)} for n, kind in enumerate(("shop.paid", "shop.sent", "other.paid"))]
         await site.publish(workflow("says", *kinds))
         await site.worker(**sinks(audit=sink.setting(types=[r"shop\..*"])))
         await site.ended(await site.call("says"))
-        await until(lambda: len(sink.got) == 2, what="two events")
+        await until(lambda: len(sink.got) == 2, name="two events")
         assert [each["type"] for each in sink.taken] == ["shop.paid", "shop.sent"]
 
 
-async def test_secret_of_a_sink_is_sent_and_said_nowhere(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_secret_of_a_sink_is_sent_and_never_shown(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SINK_TOKEN", "hush-hush-token")
     async with SinkServer(deque([500])) as sink:
         await site.publish(says(1))
         worker = await site.worker(**sinks(audit=sink.setting(headers={"X-Token": {"env": "SINK_TOKEN"}})))
         await site.ended(await site.call("says"))
-        await until(lambda: len(sink.got) == 2, what="two attempts")
+        await until(lambda: len(sink.got) == 2, name="two attempts")
         assert [each.headers["x-token"] for each in sink.got] == ["hush-hush-token"] * 2
-        assert "hush-hush-token" not in worker.said()
+        assert "hush-hush-token" not in worker.log_text()
 
 
 async def test_sink_whose_secret_is_missing_gets_nothing_and_loses_nothing(site: Site) -> None:
@@ -146,7 +144,7 @@ async def test_sink_whose_secret_is_missing_gets_nothing_and_loses_nothing(site:
         setting = sink.setting(headers={"X-Token": {"env": "NOBODY_SETS_THIS"}})
         worker = await site.worker(**sinks(audit=setting))
         await site.ended(await site.call("says"))
-        await until(lambda: "a secret of its headers is missing" in worker.said(), what="a warning")
-        assert "header X-Token of sink audit" in worker.said()
+        await until(lambda: "a secret of its headers is missing" in worker.log_text(), name="a warning")
+        assert "header X-Token of sink audit" in worker.log_text()
         assert not sink.got
         assert [each.waiting for each in await site.store.outbox.sinks()] == [1]

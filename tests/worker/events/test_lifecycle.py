@@ -1,4 +1,4 @@
-"""Sinks that want them are told what becomes of workflows and tasks, in the standard's events."""
+"""Lifecycle events of workflows and tasks, for the sinks that subscribe to them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def types(sink: SinkServer) -> list[str]:
     return [each["type"].removeprefix(PREFIX).removesuffix(".v1") for each in sink.taken]
 
 
-async def told(sink: SinkServer, last: str) -> None:
-    await until(lambda: last in types(sink), what=last)
+async def until_received(sink: SinkServer, last: str) -> None:
+    await until(lambda: last in types(sink), name=last)
 
 
 def only(sink: SinkServer, kind: str) -> dict[str, Any]:
@@ -39,14 +39,14 @@ def only(sink: SinkServer, kind: str) -> dict[str, Any]:
     return found
 
 
-async def test_run_is_told_of_from_start_to_end(site: Site) -> None:
+async def test_run_is_reported_from_start_to_end(site: Site) -> None:
     async with SinkServer() as sink:
         await site.publish(
             workflow("tells", {"makes": {"set": {"n": 1}}}, {"not": {"if": "${ false }", "set": {"n": 2}}})
         )
         await site.worker(**sinks(audit=sink.setting(lifecycle=True)))
         uid = await site.call("tells")
-        await told(sink, "workflow.completed")
+        await until_received(sink, "workflow.completed")
         assert types(sink) == [
             *("workflow.started", "task.created", "task.started", "task.completed", "workflow.completed"),
         ]
@@ -65,7 +65,7 @@ async def test_run_is_told_of_from_start_to_end(site: Site) -> None:
         assert max(Counter(each["id"] for each in sink.taken).values()) == 1
 
 
-async def test_fault_is_told_of_with_its_error_and_without_secrets(
+async def test_fault_is_reported_with_its_error_and_without_secrets(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIN", "hush-hush-1234")
@@ -77,24 +77,24 @@ async def test_fault_is_told_of_with_its_error_and_without_secrets(
         changes = sinks(audit=sink.setting(lifecycle=True))
         worker = await site.worker(secrets={"pin": {"env": "PIN"}}, **changes)
         await site.call("fails")
-        await told(sink, "workflow.faulted")
+        await until_received(sink, "workflow.faulted")
         fault = only(sink, "task.faulted")["data"]
         assert (fault["task"], fault["error"]["status"]) == ("/do/0/stops", 418)
         assert only(sink, "workflow.faulted")["data"]["error"] == fault["error"]
-        assert "hush-hush" not in f"{sink.taken}{worker.said()}"
+        assert "hush-hush" not in f"{sink.taken}{worker.log_text()}"
 
 
-async def test_correlation_and_cancellation_are_told_of(site: Site) -> None:
+async def test_correlation_and_cancellation_are_reported(site: Site) -> None:
     branches = [{"hears": listen("test.paid")}, {"sleeps": {"run": {"shell": {"command": "sleep 30"}}}}]
     async with SinkServer() as sink:
         await site.publish(workflow("hears", {"both": {"fork": {"branches": branches}}}))
         await site.worker(**sinks(audit=sink.setting(lifecycle=True)))
         uid = await site.call("hears")
-        await told(sink, "workflow.correlation-started")
+        await until_received(sink, "workflow.correlation-started")
         await site.store.events.publish([cloud_event(1)])
-        await told(sink, "workflow.correlation-completed")
+        await until_received(sink, "workflow.correlation-completed")
         await site.store.runs.cancel(uid)
-        await told(sink, "workflow.cancelled")
+        await until_received(sink, "workflow.cancelled")
         assert [
             each["data"]["task"] for each in sink.taken if each["type"].endswith("task.cancelled.v1")
         ] == [
@@ -103,8 +103,8 @@ async def test_correlation_and_cancellation_are_told_of(site: Site) -> None:
         ]
 
 
-async def test_lifecycle_is_told_to_those_who_want_it_only_and_never_to_who_listens(site: Site) -> None:
-    """A listener of every event hears what workflows emit and nothing of what becomes of them."""
+async def test_lifecycle_events_reach_subscribed_sinks_and_no_listeners(site: Site) -> None:
+    """A listener for all events receives those of workflows and no lifecycle events."""
     async with SinkServer() as all_of_it, SinkServer() as emitted:
         anything = {"listen": {"to": {"any": [], "until": "${ length == 1 }"}, "read": "envelope"}}
         await site.publish(workflow("hears", {"any": anything}), workflow("says", {"one": emit()}))
@@ -116,7 +116,7 @@ async def test_lifecycle_is_told_to_those_who_want_it_only_and_never_to_who_list
         await site.call("says")
         run = await site.ended(uid)
         assert run.status == "completed"
-        await until(lambda: types(all_of_it).count("workflow.completed") == 2, what="both ends")
+        await until(lambda: types(all_of_it).count("workflow.completed") == 2, name="both ends")
         assert types(emitted) == ["test.paid"]
         assert "test.paid" not in types(all_of_it)
 
@@ -125,19 +125,19 @@ def waits(name: str = "waits") -> dict[str, Any]:
     return workflow(name, {"outer": {"do": [{"inner": {"wait": "PT1H"}}]}})
 
 
-async def test_run_that_is_suspended_and_resumed_is_told_of_with_its_tasks(site: Site) -> None:
-    """Set aside while nobody runs it, and while its worker does."""
+async def test_suspension_and_resumption_are_reported_with_the_tasks(site: Site) -> None:
+    """Suspended while no worker runs it, and by its worker."""
     async with SinkServer() as sink:
         await site.publish(waits())
         await site.worker(**sinks(audit=sink.setting(lifecycle=True)))
         uid = await site.call("waits")
-        await until(lambda: parked(site, uid), what="a parked run")
+        await until(lambda: parked(site, uid), name="a parked run")
         await site.store.runs.suspend(uid)
-        await told(sink, "workflow.suspended")
+        await until_received(sink, "workflow.suspended")
         await site.store.runs.resume(uid)
-        await told(sink, "workflow.resumed")
+        await until_received(sink, "workflow.resumed")
         await site.store.runs.cancel(uid)
-        await told(sink, "workflow.cancelled")
+        await until_received(sink, "workflow.cancelled")
         begins = types(sink).index("task.suspended")
         assert types(sink)[begins:] == [
             *("task.suspended", "task.suspended", "workflow.suspended"),
@@ -153,28 +153,28 @@ async def test_run_that_is_suspended_and_resumed_is_told_of_with_its_tasks(site:
         assert max(Counter(each["id"] for each in sink.taken).values()) == 1
 
 
-async def test_run_that_its_worker_sets_aside_is_told_of_in_its_order(site: Site) -> None:
+async def test_suspension_by_the_worker_is_reported_in_order(site: Site) -> None:
     async with SinkServer() as sink:
         slow = {"slow": {"run": {"shell": {"command": "sleep 1"}}}}
         await site.publish(workflow("works", slow, {"waits": {"wait": "PT1H"}}))
         await site.worker(**sinks(audit=sink.setting(lifecycle=True)))
         uid = await site.call("works")
-        await told(sink, "task.started")
+        await until_received(sink, "task.started")
         assert await site.store.runs.suspend(uid) == "asked"
-        await told(sink, "workflow.suspended")
+        await until_received(sink, "workflow.suspended")
         assert types(sink)[3:] == [
             *("task.completed", "task.created", "task.started", "task.suspended", "workflow.suspended"),
         ]
         assert await site.store.runs.resume(uid) == "resumed"
-        await told(sink, "task.resumed")
+        await until_received(sink, "task.resumed")
 
 
-async def test_what_becomes_of_a_run_without_a_worker_is_told_by_the_next_one_and_once(site: Site) -> None:
-    """A sink is known from the first worker that names it; the same event sent again has the same id."""
+async def test_changes_without_a_worker_are_reported_once_by_the_next_one(site: Site) -> None:
+    """A sink is known from the first worker that names it; a repeated event has the same id."""
     async with SinkServer(deque([204, 204, 500])) as sink:
         await site.publish(waits())
         first = await site.worker(**sinks(audit=sink.setting(lifecycle=True)))
-        await until(lambda: named(site), what="a named sink")
+        await until(lambda: named(site), name="a named sink")
         first.signal(signal.SIGTERM)
         await first.wait()
         uids = [await site.call("waits") for _ in range(2)]
@@ -183,7 +183,7 @@ async def test_what_becomes_of_a_run_without_a_worker_is_told_by_the_next_one_an
             assert await site.store.runs.cancel(uid) == "cancelled"
         assert sink.taken == []
         await site.worker(**sinks(audit=sink.setting(lifecycle=True)))
-        await until(lambda: len(sink.got) == 4, what="four requests")
+        await until(lambda: len(sink.got) == 4, name="four requests")
         assert types(sink) == ["workflow.suspended", *["workflow.cancelled"] * 3]
         ids = [each["id"] for each in sink.taken]
         assert (ids[2], len(set(ids))) == (ids[3], 3)
@@ -197,18 +197,18 @@ async def named(site: Site) -> bool:
     return bool(await site.store.outbox.sinks())
 
 
-async def test_changes_of_status_are_told_to_sinks_whose_types_say_so(site: Site) -> None:
+async def test_changes_of_status_reach_sinks_with_these_types(site: Site) -> None:
     async with SinkServer() as statuses, SinkServer() as rest:
         await site.publish(waits())
         only_statuses = statuses.setting(lifecycle=True, types=[r".*\.status-changed\.v1"])
         await site.worker(**sinks(statuses=only_statuses, rest=rest.setting(lifecycle=True)))
         uid = await site.call("waits")
-        await until(lambda: parked(site, uid), what="a parked run")
+        await until(lambda: parked(site, uid), name="a parked run")
         await site.store.runs.suspend(uid)
         await site.store.runs.resume(uid)
         await site.store.runs.cancel(uid)
-        await told(rest, "workflow.cancelled")
-        await until(lambda: phases(statuses, "name")[-1:] == ["cancelled"], what="the last status")
+        await until_received(rest, "workflow.cancelled")
+        await until(lambda: phases(statuses, "name")[-1:] == ["cancelled"], name="the last status")
         assert phases(statuses, "name") == ["running", "waiting", "suspended", "waiting", "cancelled"]
         assert phases(statuses, "task", "/do/0/outer/do/0/inner") == [
             *("pending", "running", "waiting", "suspended", "waiting", "cancelled")
@@ -223,25 +223,25 @@ def phases(sink: SinkServer, member: str, value: str = "") -> list[str]:
     return [data["status"] for data in found if data[member].endswith(value)]
 
 
-async def test_sink_that_leaves_the_settings_is_said_in_the_log(site: Site) -> None:
+async def test_sink_removed_from_the_settings_is_logged(site: Site) -> None:
     async with SinkServer() as sink:
         await site.publish(waits())
         first = await site.worker(**sinks(audit=sink.setting(lifecycle=True)))
-        await until(lambda: named(site), what="a named sink")
+        await until(lambda: named(site), name="a named sink")
         first.signal(signal.SIGTERM)
         await first.wait()
         await site.store.runs.cancel(await site.call("waits"))
         await site.store.call("HSET", keys.SINK + "audit", "named", 1)
         second = await site.worker()
-        await until(lambda: "sink.unnamed" in second.said(), what="a line of the log")
+        await until(lambda: "sink.unnamed" in second.log_text(), name="a line of the log")
         assert (
             "sink audit is in no worker's settings: 1 events for it are dropped in 24 h, unless it comes back"
-            in second.said()
+            in second.log_text()
         )
 
 
-def test_what_the_store_did_has_one_id_a_line_and_its_error_no_secrets() -> None:
-    """As of a run whose worker died too often; each attempt that begins anew has ids of its own."""
+def test_changes_by_the_store_have_one_id_per_entry_and_no_secrets() -> None:
+    """For example of a poisoned run; each later attempt has its own ids."""
     error = {"title": "poisoned", "detail": "hush-hush", "process": {"code": 1, "stderr": "for operators"}}
     line = {"at": 5, "kind": "workflow.faulted", "detail": {"error": error}}
 

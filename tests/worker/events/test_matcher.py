@@ -1,4 +1,4 @@
-"""The matcher: quick, one at a time, and stopped by nothing that anybody publishes or listens for."""
+"""The matcher: fast, one at a time, robust against invalid events and subscriptions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LISTENERS = 200
 
 
 def correlated(kind: str = "test.paid") -> dict[str, Any]:
-    """Listens for the one event whose order is the run's."""
+    """Return a workflow that listens for the one event with its order."""
     order = {"from": "${ .data.order }", "expect": "${ .order }"}
     return {"listen": {"to": {"one": {"with": {"type": kind}, "correlate": {"order": order}}}}}
 
@@ -35,7 +35,7 @@ async def parked(site: Site, count: int) -> None:
 
 @pytest.mark.timeout(60)
 async def test_event_wakes_a_parked_run_in_well_under_a_second(site: Site) -> None:
-    """From before publishing until the run's end, over 200 parked listeners of which each event has one."""
+    """From the publication to the end of the run, over 200 parked listeners with one event each."""
     await site.publish(workflow("hears", {"paid": correlated()}))
     await site.worker()
     uids = [await site.call("hears", {"order": n}) for n in range(LISTENERS)]
@@ -54,8 +54,8 @@ async def test_event_wakes_a_parked_run_in_well_under_a_second(site: Site) -> No
     assert p99 < 1000
 
 
-async def test_what_cannot_be_read_stops_no_matcher(site: Site) -> None:
-    """Rubbish among the events and the subscriptions; who listens is served all the same."""
+async def test_invalid_data_stops_no_matcher(site: Site) -> None:
+    """Invalid events and subscriptions; valid listeners are served."""
     await site.publish(workflow("hears", {"paid": listen()}))
     worker = await site.worker()
     uid = await site.call("hears")
@@ -77,7 +77,7 @@ async def test_what_cannot_be_read_stops_no_matcher(site: Site) -> None:
     assert worker.process.poll() is None
 
 
-async def test_another_worker_matches_once_the_matcher_is_buried(site: Site) -> None:
+async def test_another_worker_matches_after_the_recovery_of_the_matcher(site: Site) -> None:
     await site.publish(workflow("hears", {"paid": listen()}))
     first = await site.worker()
     uid = await site.call("hears")
@@ -90,8 +90,8 @@ async def test_another_worker_matches_once_the_matcher_is_buried(site: Site) -> 
     assert (await site.ended(uid, 10)).status == "completed"
 
 
-async def test_event_is_heard_once_by_each_who_listens_and_by_none_twice(site: Site) -> None:
-    """Two workers, many listeners of the same type, each counting what it hears until the last."""
+async def test_each_listener_receives_each_event_exactly_once(site: Site) -> None:
+    """Two workers, many listeners of the same type, each counting events until the last."""
     counts = {
         "listen": {
             "to": {"any": [{"with": {"type": "test.paid"}}], "until": "${ any(.[]; .data.last) }"},
@@ -110,8 +110,8 @@ async def test_event_is_heard_once_by_each_who_listens_and_by_none_twice(site: S
         assert decoded(run.output) == wanted, run.error
 
 
-async def test_more_messages_than_one_reading_gives_are_all_heard(site: Site) -> None:
-    """They wait in the inbox while nobody works; whoever takes the run gets the first of them only."""
+async def test_messages_beyond_one_read_are_all_processed(site: Site) -> None:
+    """They wait in the inbox while no worker runs; a claim contains only the first of them."""
     everything = {
         "listen": {"to": {"any": [{"with": {"type": "test.paid"}}], "until": "${ length == 600 }"}},
         "output": {"as": "${ length }"},

@@ -1,4 +1,4 @@
-"""Whom an event meets: looking up finds just what going through all subscriptions would."""
+"""Index of subscriptions: a look-up finds the same as a scan of all subscriptions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def subscription(number: int, filters: Any) -> Subscription:
 
 @settings(max_examples=examples(300))
 @given(wants=st.lists(st.lists(FILTERS, min_size=1, max_size=3), max_size=8), event=EVENTS)
-def test_looking_up_finds_what_going_through_all_finds(wants: list[Any], event: dict[str, Any]) -> None:
+def test_a_look_up_finds_the_same_as_a_scan(wants: list[Any], event: dict[str, Any]) -> None:
     index = SubscriptionIndex()
     for number, filters in enumerate(wants):
         index.add(subscription(number, filters))
@@ -52,8 +52,8 @@ def test_looking_up_finds_what_going_through_all_finds(wants: list[Any], event: 
     assert found == expected
 
 
-def test_an_event_meets_its_own_among_ten_thousand() -> None:
-    """By counting judgements: only the entry whose key it carries is judged."""
+def test_an_event_finds_its_subscription_among_ten_thousand() -> None:
+    """By counting evaluations: only the entry with the key of the event is evaluated."""
     index = SubscriptionIndex()
     for number in range(10_000):
         index.add(
@@ -63,7 +63,7 @@ def test_an_event_meets_its_own_among_ten_thousand() -> None:
     assert [entry.subscription.uid for entry in index.candidates(event)] == ["77"]
 
 
-def test_what_cannot_be_read_is_met_by_every_event() -> None:
+def test_an_unreadable_subscription_is_a_candidate_for_every_event() -> None:
     index = SubscriptionIndex()
     index.add(Subscription(uid="1", frame=1, filters=b"rubbish"))
     index.add(Subscription(uid="2", frame=1, filters=b'[{"match": 7, "correlate": null}]'))

@@ -1,4 +1,4 @@
-"""What a dead worker left word of becomes words for people: which task, how it ended, what to do."""
+"""Crash reports: the task that a dead worker recorded, its exit, and advice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BOUND = "Bound it, or move the work to a script, which has limits of its own"
 BIG = CrashNote(uid="42", pointer="/do/1/big", name="big")
 
 
-def gone(**members: object) -> Exit:
+def exited(**members: object) -> Exit:
     facts = {
         "name": "solitary-1",
         "identity": "h.s.1",
@@ -35,61 +35,61 @@ def gone(**members: object) -> Exit:
     ("left", "how", "words"),
     [
         (
-            gone(reason="hung", silent_s=10.0),
+            exited(reason="hung", silent_s=10.0),
             ", the last time because it did not respond for 10 s",
             "an expression that does not end",
         ),
         (
-            gone(),
+            exited(),
             ", the last time by signal 9",
             "an expression that takes more memory than a worker may have",
         ),
         (
-            gone(code=-6),
+            exited(code=-6),
             ", the last time by signal 6",
             "an expression that takes more memory than a worker may have",
         ),
         (
-            gone(code=-11),
+            exited(code=-11),
             ", the last time by signal 11",
             "an expression that does not end, or takes more memory than a worker may have",
         ),
         (
-            gone(code=1),
+            exited(code=1),
             ", the last time with code 1",
             "an expression that does not end, or takes more memory than a worker may have",
         ),
         (
-            gone(reason="stopped"),
+            exited(reason="stopped"),
             "",
             "an expression that does not end, or takes more memory than a worker may have",
         ),
         (None, "", "an expression that does not end, or takes more memory than a worker may have"),
     ],
 )
-def test_the_error_names_the_task_how_it_went_and_what_to_do(left: Exit | None, how: str, words: str) -> None:
+def test_the_error_names_task_exit_and_remedy(left: Exit | None, how: str, words: str) -> None:
     error = json.loads(describe_crash(BIG, left, "open-workflow"))
     assert (error["title"], error["status"], error["instance"]) == ("poisoned", 500, "/do/1/big")
     assert error["detail"] == f'task "big": {DIED}{how}: most likely {words}. {BOUND}'
 
 
-def test_of_what_a_task_calls_no_expression_is_blamed() -> None:
+def test_a_task_with_a_call_does_not_blame_an_expression() -> None:
     note = CrashNote(uid="42", pointer="/do/0/f", name="f", calls=True)
-    error = json.loads(describe_crash(note, gone(code=-11), "open-workflow"))
+    error = json.loads(describe_crash(note, exited(code=-11), "open-workflow"))
     assert error["detail"] == (
         f'task "f": {DIED}, the last time by signal 11: most likely a call of the task ended or '
         "blocked the worker: a Python function shares the process of the worker, a script has its own"
     )
 
 
-def test_where_nobody_can_tell_the_task_none_is_named() -> None:
+def test_an_unknown_task_is_not_named() -> None:
     error = json.loads(describe_crash(CrashNote(uid="42"), None, "serverless-workflow"))
     assert "instance" not in error
     assert error["detail"].startswith(f"{DIED}: most likely an expression")
     assert error["type"] == f"{ERROR_FAMILIES['serverless-workflow']}runtime"
 
 
-def test_word_is_left_of_what_comes_and_holds_no_data() -> None:
+def test_the_next_task_is_recorded_without_data() -> None:
     words: list[bytes] = []
     recorder = TaskRecorder("42", load(NOOP), words.append)
     assert recorder.before(State(), (), 1) == 0
@@ -100,5 +100,5 @@ def test_word_is_left_of_what_comes_and_holds_no_data() -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"uid": 1}'])
-def test_what_is_no_note_says_nothing(text: bytes) -> None:
+def test_an_invalid_note_is_ignored(text: bytes) -> None:
     assert decode_note(text) is None

@@ -1,4 +1,4 @@
-"""Which workers died without a word can be told from their locks, by anyone who has the folder."""
+"""Workers that died are found by the locks of their heartbeat files, by any process with the folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def holder(folder: Path, worker: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_the_dead_are_told_from_the_living_until_they_are_forgotten(tmp_path: Path) -> None:
+def test_dead_workers_are_found_until_they_are_removed(tmp_path: Path) -> None:
     with holder(tmp_path, "host.worker-1.a") as dead, holder(tmp_path, "host.worker-2.b") as alive:
         assert heartbeat_files.find_abandoned(tmp_path) == []
         dead.kill()
@@ -37,14 +37,14 @@ def test_the_dead_are_told_from_the_living_until_they_are_forgotten(tmp_path: Pa
         assert heartbeat_files.find_abandoned(tmp_path) == ["host.worker-2.b"]
 
 
-def test_who_ends_by_itself_leaves_nothing(tmp_path: Path) -> None:
+def test_a_clean_exit_leaves_no_file(tmp_path: Path) -> None:
     with heartbeat_files.hold(tmp_path, "host.worker-1.a"):
         assert [path.name for path in (tmp_path / heartbeat_files.FOLDER).iterdir()] == ["host.worker-1.a"]
         assert heartbeat_files.find_abandoned(tmp_path) == []
     assert list((tmp_path / heartbeat_files.FOLDER).iterdir()) == []
 
 
-def test_the_last_word_of_the_dead_is_read_and_the_longer_one_before_it_is_not(tmp_path: Path) -> None:
+def test_a_shorter_record_replaces_a_longer_one(tmp_path: Path) -> None:
     assert heartbeat_files.read_progress(tmp_path, "host.worker-1.a") == b""
     with heartbeat_files.hold(tmp_path, "host.worker-1.a") as heartbeat:
         assert heartbeat_files.read_progress(tmp_path, "host.worker-1.a") == b""
@@ -53,7 +53,7 @@ def test_the_last_word_of_the_dead_is_read_and_the_longer_one_before_it_is_not(t
         assert heartbeat_files.read_progress(tmp_path, "host.worker-1.a") == b"short"
 
 
-def test_a_folder_that_cannot_be_written_hinders_nobody(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with heartbeat_files.hold(tmp_path / "file", "host.worker-1.a") as heartbeat:
         heartbeat.record_progress(b"unheard")

@@ -1,4 +1,4 @@
-"""A standby worker is there for who is silent, not for who starts, and no longer than needed and a while."""
+"""A standby worker runs while another is silent, not while one starts, and a while longer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Clock:
         return self.now_s
 
 
-def test_who_is_only_starting_needs_no_standby_worker_and_does_not_send_one_away() -> None:
+def test_a_starting_worker_neither_starts_nor_ends_a_standby_worker() -> None:
     clock = Clock()
     extra = Standby("worker-", clock=clock)
     assert not extra.needed([None, 0.5])
@@ -42,7 +42,7 @@ def test_who_is_only_starting_needs_no_standby_worker_and_does_not_send_one_away
     assert not extra.needed([0.5, 0.5])
 
 
-def test_it_stays_until_all_have_ticked_for_a_while() -> None:
+def test_a_standby_worker_stays_until_all_workers_tick_for_a_while() -> None:
     clock = Clock()
     extra = Standby("worker-", clock=clock)
     assert extra.needed([SILENT_S])
@@ -59,7 +59,7 @@ def child(name: str) -> Child:
 
 @pytest.fixture
 async def supervisor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Supervisor]:
-    """With one worker, which is silent while it is stopped."""
+    """Start a supervisor with one worker, which is silent while it is stopped."""
     monkeypatch.setattr(standby, "SILENT_S", 0.5)
     ticker = (*TICKER, str(tmp_path / "never"))
     async with Supervisor() as kept:
@@ -68,8 +68,8 @@ async def supervisor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIt
         yield kept
 
 
-async def test_there_is_one_at_a_time_and_the_next_has_another_name(supervisor: Supervisor) -> None:
-    """The one that is let go may still drain; and one that cannot live is not started over and over."""
+async def test_standby_workers_run_one_at_a_time_with_different_names(supervisor: Supervisor) -> None:
+    """The last one may still drain; and one that cannot live is not restarted repeatedly."""
 
     async def worker(number: signal.Signals) -> None:
         os.kill(supervisor.pids()["worker-1"], number)
@@ -108,7 +108,7 @@ async def test_there_is_one_at_a_time_and_the_next_has_another_name(supervisor: 
     await extra.close()
 
 
-async def test_none_begins_while_the_parent_ends(supervisor: Supervisor) -> None:
+async def test_no_standby_worker_starts_while_the_parent_ends(supervisor: Supervisor) -> None:
     extra = Standby("worker-", clock=Clock())
     assert extra.needed([SILENT_S])
     await supervisor.stop()

@@ -155,5 +155,5 @@ async def test_child_that_nobody_waits_for_and_that_is_not_there_is_told_of_in_t
     worker = await site.worker()
     run = await site.ended(await site.call("parent"))
     assert decoded(run.output) == {"ok": True}
-    await until(lambda: "child.unawaited" in worker.said(), what="a line in the log")
-    assert "there is no workflow test/gone; there is test/parent" in worker.said()
+    await until(lambda: "child.unawaited" in worker.log_text(), name="a line in the log")
+    assert "there is no workflow test/gone; there is test/parent" in worker.log_text()
