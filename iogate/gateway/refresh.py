@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -76,7 +75,7 @@ class Refresher:
         self.tried = asyncio.Event()
         """Set after the first attempt to load the revision."""
         self._started_at_ms = int(time.time() * 1000)
-        self.id = ticks.identity() or f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
+        self.id = ticks.identity("gateway")
 
     async def run(self) -> None:
         """Follow the store until cancelled."""

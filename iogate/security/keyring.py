@@ -12,7 +12,6 @@ with `publishers` accepts no other signature of a revision. Only then is the pac
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 import hmac
@@ -21,6 +20,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from iogate.errors import Misused
+from iogate.security import base64url
 
 Purpose = Literal["revision", "run", "state", "end", "event"]
 PURPOSES: Final[tuple[Purpose, ...]] = ("revision", "run", "state", "end", "event")
@@ -70,10 +70,6 @@ class Mac:
     def seal(self, message: bytes) -> bytes:
         """Return the first 128 bits of the HMAC in unpadded base64."""
         return binascii.b2a_base64(self.digest(message)[:_SEAL_BYTES], newline=False)[:SEAL_CHARACTERS]
-
-
-def _text(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
 def _message(parts: Sequence[bytes]) -> bytes:
@@ -148,7 +144,7 @@ class Keyring:
             )
         if self._private is not None:
             name, key = self._private
-            return f"ed25519:{name}:{_text(key.sign(_message(parts)))}"
+            return f"ed25519:{name}:{base64url.encode(key.sign(_message(parts)))}"
         seal = self.sign("revision", *parts)
         return f"hmac:{self.ids[0]}:{seal.decode()}"
 
@@ -206,7 +202,7 @@ def generate_pair() -> tuple[str, str]:
     """
     module = _ed25519()
     private = module.Ed25519PrivateKey.generate()
-    return PRIVATE_PREFIX + _text(private.private_bytes_raw()), PUBLIC_PREFIX + _text(
+    return PRIVATE_PREFIX + base64url.encode(private.private_bytes_raw()), PUBLIC_PREFIX + base64url.encode(
         private.public_key().public_bytes_raw()
     )
 
@@ -226,7 +222,7 @@ def _ed25519() -> Any:
 def _raw(text: str, prefix: str, setting: str) -> bytes:
     encoded = text.strip().removeprefix(prefix)
     try:
-        data = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+        data = base64url.decode(encoded)
     except ValueError:
         data = b""
     if not text.strip().startswith(prefix) or len(data) != 32:
@@ -260,8 +256,7 @@ def _signed(key: Any, signature: str, message: bytes) -> bool:
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - an optional extra
 
     try:
-        raw = base64.b64decode(signature + "=" * (-len(signature) % 4), altchars=b"-_", validate=True)
-        key.verify(raw, message)
+        key.verify(base64url.decode(signature), message)
     except (InvalidSignature, ValueError):
         return False
     return True

@@ -19,7 +19,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import socket
 import sys
@@ -31,7 +30,7 @@ from typing import Literal, Self
 
 from iogate.supervision import handover
 from iogate.supervision.termination import Termination
-from iogate.supervision.ticks import IDENTITY, TICK_FD
+from iogate.supervision.ticks import IDENTITY, TICK_FD, new_identity
 from iogate.timing.backoff import Backoff
 
 log = logging.getLogger(__name__)
@@ -257,7 +256,7 @@ class Supervisor:
         """Run a child once, from its start to its exit."""
         child = kept.child
         started = time.monotonic()
-        kept.identity = f"{socket.gethostname()}.{child.name}.{secrets.token_hex(4)}"
+        kept.identity = new_identity(child.name)
         kept.hung_s, kept.ticked_at = 0.0, None
         environment = {**handover.minimal(os.environ), **child.environment, IDENTITY: kept.identity}
         read_fd, write_fd = os.pipe() if child.ticks else (-1, -1)

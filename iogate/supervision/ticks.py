@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
+import socket
 
 IDENTITY = "IOGATE_CHILD"
 """Environment variable with the identity of the child, unique to each process."""
@@ -16,9 +18,14 @@ TICK_FD = "IOGATE_TICK_FD"
 """Environment variable that names the inherited file descriptor of the pipe for ticks."""
 
 
-def identity() -> str | None:
-    """Return the identity that the supervisor gave to this process; None without a supervisor."""
-    return os.environ.get(IDENTITY)
+def identity(name: str) -> str:
+    """Return the identity that the supervisor gave to this process; without a supervisor, a new one."""
+    return os.environ.get(IDENTITY) or new_identity(name)
+
+
+def new_identity(name: str) -> str:
+    """Return an identity that no other process has: `HOST.NAME.RANDOM`."""
+    return f"{socket.gethostname()}.{name}.{secrets.token_hex(4)}"
 
 
 def tick() -> None:

@@ -10,10 +10,7 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
-import secrets
 import signal
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,7 +45,7 @@ RETRY_S = 0.5
 
 def new_name() -> str:
     """Return the name that the supervisor gave this process, or else a new one."""
-    return ticks.identity() or f"{socket.gethostname()}.worker.{os.getpid()}.{secrets.token_hex(2)}"
+    return ticks.identity("worker")
 
 
 async def work(

@@ -11,8 +11,8 @@ from functools import partial
 import pytest
 
 from iogate.compiler.revision import Limits
+from iogate.security.keyring import digest
 from iogate.store import keys
-from iogate.store.integrity.seals import digest
 from iogate.store.runs.leases import Leases, TaskRow
 from iogate.store.store import Store
 from tests.keys import RING

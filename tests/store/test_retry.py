@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from iogate.security.keyring import digest
 from iogate.store import keys
-from iogate.store.integrity.seals import digest
 from iogate.store.runs.leases import Claim, TaskRow
 from iogate.store.runs.retry import RetryRequest
 from iogate.store.store import Store

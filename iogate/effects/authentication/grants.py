@@ -25,6 +25,7 @@ import iogate
 from iogate import json_values
 from iogate.effects.authentication.policies import EXCHANGE, Client, OAuth
 from iogate.effects.http.request import Request
+from iogate.security import base64url
 
 ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFETIME_S: Final = 60
@@ -138,15 +139,11 @@ def _sign(client: Client, audience: str) -> str:
     }
     signed = f"{_encoded({'alg': 'HS256', 'typ': 'JWT'})}.{_encoded(claims)}"
     digest = hmac.new(client.secret.encode(), signed.encode(), hashlib.sha256).digest()
-    return f"{signed}.{_base64url(digest)}"
+    return f"{signed}.{base64url.encode(digest)}"
 
 
 def _encoded(value: Mapping[str, Any]) -> str:
-    return _base64url(json.dumps(value, separators=(",", ":")).encode())
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return base64url.encode(json.dumps(value, separators=(",", ":")).encode())
 
 
 # Responses
@@ -172,7 +169,7 @@ def read_issuer(answer: Mapping[str, Any]) -> str | None:
         if len(parts) != 3:
             continue
         try:
-            claims = json_values.parse(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+            claims = json_values.parse(base64url.decode(parts[1]))
         except ValueError:
             continue
         if isinstance(claims, Mapping) and isinstance(claims.get("iss"), str):

@@ -17,7 +17,7 @@ import iogate
 from iogate import json_values
 from iogate.effects.http import multipart, urls
 from iogate.errors import WorkflowError
-from iogate.http_syntax import is_token
+from iogate.http_syntax import is_token, media_type
 from iogate.security.redaction_patterns import may_be_secret, redact_query
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _encode_body(call: CallHttp) -> tuple[bytes | None, str | None]:
     if not call.has_body:
         return None, None
     declared = next((v for n, v in call.headers.items() if n.lower() == "content-type"), "")
-    kind = declared.partition(";")[0].strip().lower()
+    kind = media_type(declared)
     if isinstance(call.body, bytes):
         return call.body, "application/octet-stream"
     if isinstance(call.body, str):

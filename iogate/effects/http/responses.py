@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from iogate import json_values
 from iogate.errors import RESPONSE_HEADERS
+from iogate.http_syntax import media_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,7 +118,7 @@ def _redact_error_body(response: Response, redactor: Redactor) -> Any:
 
 
 def _is_text(response: Response) -> bool:
-    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    kind = media_type(response.headers.get("Content-Type", ""))
     if not kind:
         return b"\0" not in response.body
     return _is_json(kind) or kind.startswith("text/") or kind.endswith("+xml") or kind in TEXTUAL
@@ -210,7 +211,7 @@ def decode_body(response: Response) -> Any:
     body = response.body
     if not body:
         return None
-    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    kind = media_type(response.headers.get("Content-Type", ""))
     if _is_json(kind):
         try:
             return json_values.parse(_to_utf8(body, response.charset))

@@ -12,6 +12,7 @@ from iogate.compiler.openapi import Body
 from iogate.effects.http import multipart
 from iogate.effects.http.responses import TEXTUAL
 from iogate.errors import WorkflowError
+from iogate.http_syntax import media_type
 from iogate.json_values import to_json, to_text
 
 
@@ -27,7 +28,7 @@ def encode_body(body: Body, value: Any) -> tuple[Any, str]:
 
 
 def _encoded(body: Body, value: Any) -> tuple[Any, str]:
-    kind = body.media.partition(";")[0].strip().lower()
+    kind = media_type(body.media)
     if kind == "application/json" or kind.endswith("+json"):
         return (to_json(value) if isinstance(value, str) else value), body.media
     if kind == multipart.MEDIA_TYPE:

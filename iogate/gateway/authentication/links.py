@@ -5,11 +5,11 @@ Pure. Invariant: a signature is valid for one uid, one expiry and one scope, and
 
 from __future__ import annotations
 
-import base64
 import hmac
 from collections.abc import Sequence
 from typing import Literal
 
+from iogate.security import base64url
 from iogate.security.keyring import Mac
 
 Scope = Literal["read", "cancel"]
@@ -42,15 +42,15 @@ class Links:
         if not self._macs:
             return b"/v1/runs/" + uid.encode()
         expiry = int(expires_s).to_bytes(_EXPIRY, "big")
-        signature = base64.urlsafe_b64encode(expiry + _sign(self._macs[0][scope], uid, expiry)).rstrip(b"=")
-        return b"/v1/runs/" + uid.encode() + b"?sig=" + signature
+        signature = base64url.encode(expiry + _sign(self._macs[0][scope], uid, expiry))
+        return f"/v1/runs/{uid}?sig={signature}".encode()
 
     def scope(self, uid: str, signature: str, now_s: float) -> Scope | None:
         """Return the scope of a signature for a run; None if the signature is invalid or has expired."""
         if not self._macs:
             return None
         try:
-            decoded = base64.b64decode(signature + "=" * (-len(signature) % 4), altchars=b"-_", validate=True)
+            decoded = base64url.decode(signature)
         except ValueError:
             return None
         expiry, mac = decoded[:_EXPIRY], decoded[_EXPIRY:]

@@ -20,14 +20,14 @@ from typing import Any
 import msgspec
 
 from iogate.engine.event_prefilter import event_type
-from iogate.security.keyring import Keyring
+from iogate.security.keyring import Keyring, digest
 from iogate.store import keys
 from iogate.store.connection.connection import CommandFailed, Connection, StoreFull
 from iogate.store.connection.memory import Memory
 from iogate.store.connection.packing import encode, text
 from iogate.store.connection.pubsub import Doorbell, PubSub
 from iogate.store.integrity.refusals import Refusals
-from iogate.store.integrity.seals import digest, open_event, seal_event
+from iogate.store.integrity.seals import open_event, seal_event
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from iogate.security.keyring import SEAL_CHARACTERS
+from iogate.security.keyring import SEAL_CHARACTERS, digest
 from iogate.store import keys
 from iogate.store.connection.connection import CommandFailed, pairs
 from iogate.store.connection.packing import bytes_of, encode, flat
@@ -175,7 +175,7 @@ class _Adoption:
         head = frames.get("head")
         if head is None:
             return None
-        digests = {name: seals.digest(frame) for name, frame in frames.items() if name != "head"}
+        digests = {name: digest(frame) for name, frame in frames.items() if name != "head"}
         return seals.seal_state(self._ring, uid, head, seals.manifest(digests))
 
     def _event(self, stored: bytes) -> bytes:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import msgspec
 
 from iogate.errors import WorkflowError
-from iogate.security.keyring import SEAL_CHARACTERS, Keyring
+from iogate.security.keyring import SEAL_CHARACTERS, Keyring, digest
 from iogate.store.runs.compression import inflate
 
 STATE: str = "seal"
@@ -71,11 +71,6 @@ def verify_facts(ring: Keyring, uid: bytes, api: bytes, packed: bytes, data: byt
         and body.endswith(_EMPTY)
         and ring.verify("run", packed[cut : cut + SEAL_CHARACTERS], uid, api, body, data)
     )
-
-
-def digest(data: bytes) -> bytes:
-    """Return the digest of a frame for `manifest`."""
-    return hashlib.sha256(data).digest()
 
 
 def manifest(digests: Mapping[str, bytes]) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from iogate.security.keyring import Keyring
+from iogate.security.keyring import Keyring, digest
 from iogate.store.connection.packing import flat, text
 from iogate.store.events.bus import fingerprint, types_of
 from iogate.store.integrity import seals
@@ -129,7 +129,7 @@ def pack_commit(c: Commit, ring: Keyring) -> dict[str, Any]:
         fields["head"] = text(c.head)
         digests = c.digests
         if digests is None:
-            digests = {name: seals.digest(frame) for name, frame in c.frames.items()}
+            digests = {name: digest(frame) for name, frame in c.frames.items()}
         seal = seals.seal_state(ring, c.uid, c.head, seals.manifest(digests))
         fields["frames"] = flat({**c.frames, seals.STATE: seal})
     elif c.frames:

@@ -11,7 +11,7 @@ from typing import Literal, cast
 import msgspec
 
 from iogate.errors import Refused
-from iogate.security.keyring import Keyring
+from iogate.security.keyring import Keyring, digest
 from iogate.store.connection.connection import Connection, pairs
 from iogate.store.connection.packing import encode, flat, text
 from iogate.store.integrity import seals
@@ -114,7 +114,7 @@ async def retry(
     """
     packed = b""
     if replaces and start.head is not None:
-        listed = seals.manifest({name: seals.digest(frame) for name, frame in start.frames.items()})
+        listed = seals.manifest({name: digest(frame) for name, frame in start.frames.items()})
         seal = seals.seal_state(ring, start.uid, start.head, listed)
         frames = flat({**start.frames, seals.STATE: seal})
         packed = encode((text(start.head), frames, flat(deflate_all(start.values))))

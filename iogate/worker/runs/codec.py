@@ -23,7 +23,7 @@ import msgspec
 from iogate.engine.state.frame import Frame, frame_to_json
 from iogate.engine.state.run_state import State, diff_frames, head_to_json, state_from_json
 from iogate.errors import WorkflowError
-from iogate.store.integrity.seals import digest as digest_of
+from iogate.security.keyring import digest as digest_of
 
 BIG = 64 * 1024
 """Size of JSON in bytes above which a value is stored separately."""

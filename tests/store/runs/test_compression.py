@@ -10,9 +10,9 @@ import zlib
 
 import pytest
 
+from iogate.security.keyring import digest
 from iogate.store import keys
 from iogate.store.integrity.adoption import adopt
-from iogate.store.integrity.seals import digest
 from iogate.store.runs.compression import COMPRESSED_MOST, LARGE, deflate, inflate
 from iogate.store.store import Store
 from tests.store.builders import accepted, commit, publish
