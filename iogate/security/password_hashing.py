@@ -134,7 +134,7 @@ class Hashing:
         self._failures[key] = (count + 1, now)
 
     def succeeded(self, address: str) -> None:
-        """Uncount the last attempt of an address, whose credentials were right."""
+        """Uncount the last attempt of an address that sent correct credentials."""
         if address and (found := self._failures.get(key := network(address))):
             self._failures[key] = (max(0.0, found[0] - 1), found[1])
 

@@ -1,4 +1,4 @@
-"""The harness: a run in a test is a run of production, but for the outside and the clock."""
+"""The harness: a run in a test equals a run in production, except for effects and the clock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from iogate.testing import FakeClock, Harness, Mock, Unmocked
 
 
 def project(root: Path, do: str, *, use: str = "", **settings: Any) -> Harness:
-    """Make a project with one workflow `t/w` of these tasks."""
+    """Create a project with one workflow `t/w` of these tasks."""
     (root / "workflows.d").mkdir(exist_ok=True)
     head = 'document: {dsl: 1.0.3, namespace: t, name: w, version: "VERSION"}\n' + use + "do:\n"
     for version in ("1.0.0", "1.10.0", "1.9.0"):
@@ -41,7 +41,7 @@ async def test_waits_take_no_time(tmp_path: Path) -> None:
     assert clock.now == datetime(2026, 5, 4, tzinfo=UTC)
 
 
-async def test_the_newest_version_runs_unless_one_is_named(tmp_path: Path) -> None:
+async def test_the_newest_version_runs_by_default(tmp_path: Path) -> None:
     harness = project(tmp_path, "- say: {set: {version: $VERSION}}\n")
     assert (await harness.run("t/w")).output == {"version": "1.10.0"}
     assert (await harness.run("t/w:1.9.0")).output == {"version": "1.9.0"}
@@ -49,7 +49,7 @@ async def test_the_newest_version_runs_unless_one_is_named(tmp_path: Path) -> No
         await harness.run("t/x")
 
 
-async def test_a_mock_stands_in_and_is_remembered(tmp_path: Path) -> None:
+async def test_a_mock_replaces_a_call_and_is_recorded(tmp_path: Path) -> None:
     harness = project(tmp_path, CALL)
     outcome = await harness.run("t/w", mocks={"/do/0/call": Mock(output={"paid": True})})
     assert outcome.output == {"paid": True}
@@ -67,14 +67,14 @@ async def test_a_mocked_error_is_the_tasks_error(tmp_path: Path) -> None:
     assert outcome.error["instance"] == "/do/0/call"
 
 
-async def test_a_call_that_nothing_stands_in_for_ends_the_test(tmp_path: Path) -> None:
+async def test_a_call_without_a_mock_ends_the_test(tmp_path: Path) -> None:
     with pytest.raises(Unmocked) as caught:
         await project(tmp_path, CALL).run("t/w")
     assert caught.value.message == "/do/0/call calls out, and nothing stands in for it"
     assert "mocks: {/do/0/call: {output: …}}" in caught.value.hint
 
 
-async def test_what_an_extension_calls_has_one_mock_wherever_it_is_called_from(tmp_path: Path) -> None:
+async def test_a_call_of_an_extension_has_one_mock_for_all_tasks(tmp_path: Path) -> None:
     """Its key is the reference that `runs show` prints."""
     use = (
         "use:\n  extensions:\n    - tell:\n        extend: set\n        before:\n"
@@ -89,7 +89,7 @@ async def test_what_an_extension_calls_has_one_mock_wherever_it_is_called_from(t
     assert (outcome.output, len(outcome.calls)) == ({"n": 2}, 2)
 
 
-async def test_a_token_that_nothing_stands_in_for_ends_the_test(tmp_path: Path) -> None:
+async def test_a_token_request_without_a_mock_ends_the_test(tmp_path: Path) -> None:
     policy = "{oauth2: {authority: 'https://login.example', grant: client_credentials}}"
     call = (
         "{call: http, with: {method: get, endpoint: "
@@ -102,7 +102,7 @@ async def test_a_token_that_nothing_stands_in_for_ends_the_test(tmp_path: Path) 
     assert caught.value.message == said
 
 
-async def test_endpoints_let_calls_out_to_a_test_host(tmp_path: Path) -> None:
+async def test_endpoints_allow_calls_to_a_test_host(tmp_path: Path) -> None:
     harness = project(tmp_path, CALL, endpoints={"https://api.example.com": "http://127.0.0.1:1"})
     outcome = await harness.run("t/w")
     assert outcome.error is not None
@@ -118,7 +118,7 @@ async def test_endpoints_let_calls_out_to_a_test_host(tmp_path: Path) -> None:
     assert "127.0.0.1" not in repr(outcome.output), "a workflow may give an error as its output"
 
 
-async def test_a_mock_may_answer_each_turn_of_a_loop(tmp_path: Path) -> None:
+async def test_a_mock_can_answer_each_iteration_of_a_loop(tmp_path: Path) -> None:
     harness = project(
         tmp_path,
         """
@@ -157,12 +157,12 @@ async def test_declared_secrets_have_placeholders_unless_given(tmp_path: Path) -
     assert (await harness.run("t/w")).output == {"key": "k"}
 
 
-async def test_a_run_that_does_not_end_is_given_up(tmp_path: Path) -> None:
+async def test_a_run_that_does_not_end_is_aborted(tmp_path: Path) -> None:
     harness = project(tmp_path, "- again: {set: {a: 1}, then: again}\n")
     with pytest.raises(StillRunning, match=r"^t/w is still running after 0\.05 s$"):
         await harness.run("t/w", limit_s=0.05)
 
 
-def test_files_that_do_not_hold_are_refused_with_their_places(tmp_path: Path) -> None:
+def test_invalid_files_are_refused_with_their_positions(tmp_path: Path) -> None:
     with pytest.raises(InvalidFiles, match=r"workflows\.d/w1\.0\.0\.yaml:3:\d+: error"):
         project(tmp_path, "- say: {sett: {}}\n")

@@ -1,4 +1,4 @@
-"""Debug cases offline: judged by the gateway's rules, held against what they expect."""
+"""Debug cases offline: validated by the rules of the gateway, compared with their expectations."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def run(harness: Harness, **case: Any) -> Replayed:
     return await replay(harness, "t/echo", DebugCase.model_validate({"name": "case", **case}))
 
 
-async def test_a_case_that_holds_has_no_failures(harness: Harness) -> None:
+async def test_a_passing_case_has_no_failures(harness: Harness) -> None:
     expect = {"http": 202, "status": "completed", "output": {"n": 1}}
     replayed = await run(harness, body={"n": 1, "more": 2}, expect=expect)
     assert (replayed.http, replayed.failures) == (202, ())
@@ -55,16 +55,16 @@ async def test_a_query_is_coerced_by_the_schema(harness: Harness) -> None:
     assert (replayed.sent.query, replayed.failures) == ("n=5", ())
 
 
-async def test_a_body_file_is_sent_as_it_is(harness: Harness) -> None:
+async def test_a_body_file_is_sent_unchanged(harness: Harness) -> None:
     assert (await run(harness, body_file="body.json", expect={"output": {"n": 7}})).failures == ()
 
 
-async def test_each_difference_is_said(harness: Harness) -> None:
+async def test_each_difference_is_reported(harness: Harness) -> None:
     replayed = await run(harness, body={"n": 1}, expect={"output": {"n": 2, "m": 3}})
     assert replayed.failures == ("output.n: expected 2, got 1", "output.m: expected 3, it is missing")
 
 
-async def test_an_unexpected_status_says_why(harness: Harness) -> None:
+async def test_an_unexpected_status_is_explained(harness: Harness) -> None:
     replayed = await run(harness, body={"n": 1}, expect={"status": "faulted"})
     assert replayed.failures == ("status: expected faulted, got completed",)
 
@@ -73,7 +73,7 @@ async def test_an_unexpected_status_says_why(harness: Harness) -> None:
     ("case", "http"),
     [({"body": {"n": "x"}}, 400), ({"body": {"n": 1, "x": "x" * 2000}}, 413), ({"body": {}}, 400)],
 )
-async def test_a_refusal_is_judged_like_the_gateways(
+async def test_a_refusal_equals_that_of_the_gateway(
     harness: Harness, case: dict[str, Any], http: int
 ) -> None:
     replayed = await run(harness, **case, expect={"http": http})
@@ -87,7 +87,7 @@ async def test_an_unknown_api_is_named(harness: Harness) -> None:
         await replay(harness, "t/x", DebugCase.model_validate({"name": "case"}))
 
 
-def test_a_form_is_sent_as_it_is_written(harness: Harness, tmp_path: Path) -> None:
+def test_a_form_is_sent_as_written(harness: Harness, tmp_path: Path) -> None:
     api = harness.bundle.revision.apis["t/echo"]
     headers = {"content-type": "application/x-www-form-urlencoded"}
     case = DebugCase.model_validate({"name": "form", "body": "n=1", "headers": headers})
@@ -108,7 +108,7 @@ def test_a_form_is_sent_as_it_is_written(harness: Harness, tmp_path: Path) -> No
         (None, {}, ("output: expected null, got {}",)),
     ],
 )
-def test_objects_match_by_the_keys_given_and_all_else_exactly(
+def test_objects_match_by_given_keys_and_other_values_exactly(
     expected: Any, actual: Any, said: tuple[str, ...]
 ) -> None:
     assert differences(expected, actual) == said

@@ -1,4 +1,4 @@
-"""Debug cases of schedules: a tick at its moment, events that start a run, mocks, expectations."""
+"""Debug cases of schedules: ticks, events that start a run, mocks, expectations."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def tick(harness: Harness, name: str, **case: Any) -> Ticked:
         ("beat", None, "2026-01-01T00:00:00.000Z"),
     ],
 )
-async def test_a_tick_starts_the_workflow_at_its_moment_without_input(
+async def test_a_tick_starts_the_workflow_at_its_time_without_input(
     harness: Harness, name: str, at: str | None, moment: str
 ) -> None:
     given = {} if at is None else {"at": at}
@@ -73,7 +73,7 @@ async def test_a_tick_starts_the_workflow_at_its_moment_without_input(
     assert ticked.failures == ()
 
 
-async def test_mocks_and_expectations_are_those_of_other_cases(harness: Harness) -> None:
+async def test_mocks_and_expectations_work_as_in_other_cases(harness: Harness) -> None:
     paid = {"/do/0/pay": {"output": {"paid": True}, "expectRequest": {"path": "/x"}}}
     assert (await tick(harness, "chain", mocks=paid, expect={"output": {"paid": True}})).failures == ()
     paid["/do/0/pay"]["expectRequest"] = {"path": "/y"}
@@ -95,7 +95,7 @@ def event(kind: str, identity: int, n: int = 1, **more: Any) -> dict[str, Any]:
 
 
 async def test_events_start_the_run_by_the_filters_of_the_schedule(harness: Harness) -> None:
-    """Two orders whose events cross: the one whose events are all there is started, with its own."""
+    """Two orders with interleaved events: the complete one is started, with its own events."""
     events = [
         event("placed", 1),
         event("placed", 2, n=0),
@@ -109,7 +109,7 @@ async def test_events_start_the_run_by_the_filters_of_the_schedule(harness: Harn
     assert ticked.failures == ()
 
 
-async def test_events_that_are_left_come_once_the_run_waits_for_them(harness: Harness) -> None:
+async def test_remaining_events_arrive_when_the_run_waits_for_them(harness: Harness) -> None:
     events = [event("placed", 7), event("paid", 7), event("sent", 7, n=3)]
     ticked = await tick(harness, "order", events=events, expect={"output": {"ids": [7, 7], "sent": 3}})
     assert ticked.failures == ()
@@ -117,7 +117,7 @@ async def test_events_that_are_left_come_once_the_run_waits_for_them(harness: Ha
     assert ticked.failures == ()
 
 
-async def test_the_input_is_read_as_the_schedule_says(harness: Harness) -> None:
+async def test_the_schedule_selects_the_form_of_the_input(harness: Harness) -> None:
     expect = {"output": {"input": [{"id": 1, "n": 1}], "at": "2026-04-01T12:00:00.000Z"}}
     ticked = await tick(harness, "raw", at="2026-04-01T12:00:00Z", events=[event("placed", 1)], expect=expect)
     assert ticked.failures == ()
@@ -138,7 +138,7 @@ async def test_events_that_start_no_run_fail_the_case(
     assert (ticked.outcome, ticked.failures) == (None, (f"no run is started: {why}",))
 
 
-async def test_what_cannot_be_replayed_is_said(harness: Harness) -> None:
+async def test_cases_that_cannot_be_replayed_are_refused(harness: Harness) -> None:
     with pytest.raises(NotFound, match=r"^no schedule of t/none; there are: t/beat, t/chain"):
         await tick(harness, "none")
     with pytest.raises(ExpectationFailed, match=r"^event 2 of the case is no CloudEvent: "):

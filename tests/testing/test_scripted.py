@@ -1,4 +1,4 @@
-"""Debug cases that script the outside: an answer for each attempt, what was sent, an error, files."""
+"""Debug cases with mocked effects: a result for each attempt, the sent request, an error, files."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_the_error_of_a_mocked_call_is_a_communication_error_with_its_stat
     assert (await pay(harness, down, error={"type": "communication", "status": 422})).failures == ()
 
 
-async def test_a_list_answers_each_attempt_in_turn(harness: Harness) -> None:
+async def test_a_list_of_mocks_answers_each_attempt_in_turn(harness: Harness) -> None:
     assert (await pay(harness, [DOWN, DOWN, PAID], output={"paid": True})).failures == ()
     assert (await pay(harness, [DOWN, PAID, PAID])).failures == (f"{CALL}: 1 of 3 mocks were not used",)
     short = await pay(harness, [DOWN, DOWN], status="faulted")
@@ -106,7 +106,7 @@ do:
         ({"process": {"stderr": "no paper"}}, {"status": 500, "process": {"code": 1, "stderr": "no paper"}}),
     ],
 )
-async def test_response_and_process_of_an_error_reach_catch_as_those_of_a_real_one(
+async def test_response_and_process_of_a_mocked_error_equal_real_ones_in_catch(
     tmp_path: Path, error: dict[str, Any], caught: dict[str, Any]
 ) -> None:
     for name, text in (
@@ -120,7 +120,7 @@ async def test_response_and_process_of_an_error_reach_catch_as_those_of_a_real_o
     assert (await replay(Harness.load(tmp_path), "t/caught", DebugCase.model_validate(case))).failures == ()
 
 
-async def test_a_case_says_with_which_error_a_run_ends(harness: Harness) -> None:
+async def test_a_case_can_expect_an_error(harness: Harness) -> None:
     refused = {"error": {"type": "communication", "status": 422, "title": "No", "detail": "closed"}}
     right = {"type": "communication", "status": 422, "instance": CALL}
     assert (await pay(harness, refused, error=right)).failures == ()
@@ -132,7 +132,7 @@ async def test_a_case_says_with_which_error_a_run_ends(harness: Harness) -> None
     assert (await pay(harness, PAID, error=right)).failures == ("status: expected faulted, got completed",)
 
 
-async def test_what_was_sent_can_fail_a_case(harness: Harness) -> None:
+async def test_an_unexpected_request_fails_a_case(harness: Harness) -> None:
     whole = {
         "method": "post",
         "url": "https://pay.example.com/v2/charges/c%207",
@@ -159,7 +159,7 @@ async def test_what_was_sent_can_fail_a_case(harness: Harness) -> None:
     assert second.failures == (f'{CALL}[1]: request.method: expected "GET", got "POST"',)
 
 
-async def test_a_request_that_is_expected_and_not_sent_fails_a_case(harness: Harness) -> None:
+async def test_an_expected_request_that_is_not_sent_fails_a_case(harness: Harness) -> None:
     mocks = {"/do/0/say": {"output": 1, "expectRequest": {"method": "GET"}}}
     case = DebugCase.model_validate({"name": "case", "body": {}, "mocks": mocks})
     assert (await replay(harness, "t/upload", case)).failures == (
@@ -199,13 +199,13 @@ async def test_a_form_with_files_is_sent_as_multipart(harness: Harness) -> None:
         {"expect": {"http": 301, "error": {"status": 1}}},
     ],
 )
-def test_what_contradicts_itself_is_no_case(case: dict[str, Any]) -> None:
+def test_a_contradictory_case_is_refused(case: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         DebugCase.model_validate({"name": "case", **case})
 
 
 @pytest.mark.parametrize("mocks", [PAID, [DOWN, {**PAID, "expectRequest": {"path": "/x"}}]])
-def test_editors_know_both_forms_of_a_mock(mocks: Any) -> None:
+def test_the_editor_schema_has_both_forms_of_a_mock(mocks: Any) -> None:
     method = {
         "workflow": "t/pay",
         "debug": [{"name": "n", "mocks": {CALL: mocks}, "multipart": {"a": {"file": "x"}}}],

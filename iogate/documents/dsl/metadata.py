@@ -1,4 +1,4 @@
-"""Models of `document.metadata`: free, except for `iogate`, whose keys are fixed.
+"""Models of `document.metadata`: free, except for the fixed keys of `iogate`.
 
 The DSL gives metadata no meaning, so a workflow with these keys runs unchanged on another runtime.
 """

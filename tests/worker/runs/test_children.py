@@ -1,4 +1,4 @@
-"""Which workflow a child is: of the revision that its parent was accepted with, else of the live one."""
+"""Resolution of a child workflow: in the revision of its parent, else in the live one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def says(version: str) -> dict[str, Any]:
 
 
 async def publish(site: Site, parent: dict[str, Any], *others: dict[str, Any]) -> None:
-    """One API, for the parent; any number of versions of others."""
+    """Publish one API for the parent, and any number of versions of other workflows."""
     every = (parent, *others)
     names = {f"test/{d['document']['name']}:{d['document']['version']}": digest_of(d) for d in every}
     api = Api(
@@ -74,7 +74,7 @@ async def test_latest_is_the_highest_by_precedence(site: Site, asked: str, got: 
         ),
     ],
 )
-async def test_child_that_is_not_there_is_a_configuration_error_that_names_what_is(
+async def test_missing_child_is_a_configuration_error_that_lists_the_others(
     site: Site, asked: str, name: str, detail: str
 ) -> None:
     await publish(site, parent(asked, name), says("1.10.0"), says("1.2.0"))
@@ -86,8 +86,8 @@ async def test_child_that_is_not_there_is_a_configuration_error_that_names_what_
     assert error["detail"] == f'task "asks": {detail}'
 
 
-async def test_child_is_of_the_revision_that_its_parent_was_accepted_with(site: Site) -> None:
-    """Until that is no longer kept: then it is of the live one."""
+async def test_child_is_of_the_revision_of_its_parent(site: Site) -> None:
+    """Until this revision is no longer kept: then it is of the live one."""
     definition = parent("latest")
     await publish(site, definition, says("1.0.0"))
     await site.worker()
@@ -113,7 +113,7 @@ async def test_child_is_of_the_revision_that_its_parent_was_accepted_with(site: 
 
 
 @pytest.mark.timeout(60)
-async def test_workflow_that_starts_itself_comes_to_an_end(site: Site) -> None:
+async def test_recursive_workflow_ends(site: Site) -> None:
     itself = workflow("parent", {"asks": run_workflow("parent")})
     await publish(site, itself)
     await site.worker()
@@ -125,8 +125,8 @@ async def test_workflow_that_starts_itself_comes_to_an_end(site: Site) -> None:
 
 
 @pytest.mark.timeout(40)
-async def test_workflows_that_start_themselves_twice_each_come_to_an_end(site: Site) -> None:
-    """Of 2**33 runs. The family is made to look nearly as large as it may be."""
+async def test_doubly_recursive_workflow_ends(site: Site) -> None:
+    """Of 2**33 runs. The family is set to almost its maximum size."""
     starts = {"run": {**run_workflow("bomb")["run"], "await": False}}
     await site.publish(workflow("bomb", {"one": starts}, {"two": starts}), NOOP)
     first = await site.call("bomb")
@@ -148,7 +148,7 @@ async def test_workflows_that_start_themselves_twice_each_come_to_an_end(site: S
     assert "one run may have at most 10000 descendants at once" in error["detail"]
 
 
-async def test_child_that_nobody_waits_for_and_that_is_not_there_is_told_of_in_the_log(site: Site) -> None:
+async def test_missing_child_that_is_not_awaited_is_logged(site: Site) -> None:
     child = {"namespace": "test", "name": "gone", "version": "1.0.0"}
     asks = {"run": {"workflow": child, "await": False}}
     await publish(site, workflow("parent", {"asks": asks}, {"done": {"set": {"ok": True}}}))

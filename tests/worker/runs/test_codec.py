@@ -1,4 +1,4 @@
-"""The codec writes what changed, big values once, and reads back what it wrote."""
+"""The codec writes changes only, stores big values once, and reads what it wrote."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_any_json_value_survives(value: object, context: object) -> None:
     assert stored.load() == before
 
 
-def test_the_input_is_no_value_of_the_state_again() -> None:
+def test_the_input_is_not_stored_again_in_the_state() -> None:
     """The store has it beside the state."""
     value = {"lines": ["x" * 100] * 1_000}
     given = msgspec.json.encode(value)
@@ -63,7 +63,7 @@ def test_big_integers_stay_exact(number: int) -> None:
 
 
 @pytest.mark.parametrize("ahead", ["", "x" * 2 * BIG])
-def test_data_is_stored_up_to_a_depth_that_each_python_can_read(ahead: str) -> None:
+def test_data_is_stored_up_to_a_depth_that_every_python_can_read(ahead: str) -> None:
     def nested(levels: int) -> list[Any]:
         value: list[Any] = []
         for level in range(levels - 1):
@@ -111,7 +111,7 @@ def test_only_changed_frames_are_written() -> None:
     assert codec.delta(state(still)).frames_gone == ["2"]
 
 
-def test_big_value_is_written_once_however_many_frames_hold_it() -> None:
+def test_big_value_is_written_once_for_all_frames() -> None:
     big = ["x" * BIG]
     codec, stored = Codec(), StoredRun()
     first = codec.delta(state(Frame(id=1, kind="task", items=big), Frame(id=2, kind="scope", value=big)))
@@ -126,7 +126,7 @@ def test_big_value_is_written_once_however_many_frames_hold_it() -> None:
     assert stored.load().frames[2].value == big
 
 
-def test_big_value_that_nothing_holds_any_more_goes() -> None:
+def test_unreferenced_big_value_is_deleted() -> None:
     big = "x" * BIG
     codec, stored = Codec(), StoredRun()
     stored.apply(codec.delta(state(Frame(id=1, kind="scope", value=big))))
@@ -136,7 +136,7 @@ def test_big_value_that_nothing_holds_any_more_goes() -> None:
     assert stored.load().frames[1].value == big
 
 
-def test_loaded_codec_goes_on_where_the_store_is() -> None:
+def test_loaded_codec_continues_from_the_stored_state() -> None:
     big = "x" * BIG
     codec, stored = Codec(), StoredRun()
     stored.apply(codec.delta(state(Frame(id=1, kind="task", input=big), Frame(id=2, kind="scope"))))
@@ -150,7 +150,7 @@ def test_loaded_codec_goes_on_where_the_store_is() -> None:
     assert stored.load().frames[3].value == big
 
 
-def test_data_cannot_pass_for_a_reference() -> None:
+def test_data_cannot_imitate_a_reference() -> None:
     sly = {"$values": {"input": "0"}, "$value": "0"}
     before = state(Frame(id=1, kind="scope", value=sly))
     stored = StoredRun()

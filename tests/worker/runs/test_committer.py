@@ -1,4 +1,4 @@
-"""Committer of many runs go to the store in batches, and no API's herd keeps another's waiting."""
+"""Commits of many runs are sent in batches, and no API delays those of another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from iogate.worker.runs.committer import BATCH, Committer
 
 @dataclass
 class Store:
-    """A store that notes the batches it is sent; the first one is answered when `go` is set."""
+    """A store that records its batches; the first one is answered when `go` is set."""
 
     batches: list[list[str]] = field(default_factory=list)
     go: asyncio.Event = field(default_factory=asyncio.Event)
@@ -29,7 +29,7 @@ def run(api: str) -> Any:
     return SimpleNamespace(api=api, gone=False)
 
 
-async def test_one_commit_does_not_wait_for_a_herd_of_another_apis() -> None:
+async def test_one_commit_does_not_wait_for_many_of_another_api() -> None:
     store = Store()
     settled: list[str] = []
     committer = Committer(cast("Any", store), StoreClock())

@@ -1,4 +1,4 @@
-"""What a run is pinned to: its program and the files that this names, whatever has become of the revision."""
+"""Programs and files that a run is pinned to, independent of its revision."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from iogate.store import keys
 from tests.worker.site import Site, decoded, workflow
 
 
-async def test_a_script_is_found_by_its_digest_though_its_revision_is_gone(site: Site) -> None:
+async def test_a_script_is_found_by_its_digest_without_its_revision(site: Site) -> None:
     script = b"print('pinned', end='')"
     digest = hashlib.sha256(script).hexdigest()
     uri = resource_uri("scripts/a b.py", digest)
@@ -42,7 +42,7 @@ async def test_a_script_is_found_by_its_digest_though_its_revision_is_gone(site:
     assert (run.status, decoded(run.output)) == ("completed", "pinned"), run.error
 
 
-async def test_a_script_that_the_store_has_lost_faults_the_run_and_says_so(site: Site) -> None:
+async def test_a_missing_script_faults_the_run_with_a_reason(site: Site) -> None:
     uri = resource_uri("scripts/lost.py", hashlib.sha256(b"").hexdigest())
     await site.publish(
         workflow("lost", {"one": {"run": {"script": {"language": "python", "source": {"endpoint": uri}}}}})

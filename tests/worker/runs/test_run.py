@@ -79,7 +79,7 @@ def perform(frame: int, *, awaited: bool = True) -> Perform:
 
 
 def phase(run: Run) -> Phase:
-    """Return the phase, which a type checker would take to be what it was before."""
+    """Return the phase, without the type checker's assumption that it is unchanged."""
     return run.phase
 
 
@@ -91,7 +91,7 @@ def advance(run: Run, **more: Any) -> Advance:
     return advanced
 
 
-def test_a_slice_gets_what_happened_once_and_in_order() -> None:
+def test_a_slice_gets_each_event_once_and_in_order() -> None:
     run = new()
     event = Arrived(frame=3, number=7, event={})
     assert run.hear([(7, event)], more=False)
@@ -104,7 +104,7 @@ def test_a_slice_gets_what_happened_once_and_in_order() -> None:
     assert run.begin_slice(0) == []
 
 
-def test_a_restored_run_resumes_and_hears_only_what_its_state_has_not_taken_in() -> None:
+def test_a_restored_run_resumes_and_gets_only_unprocessed_messages() -> None:
     run = new(left="worker-1")
     run.restore({}, State(inbox_done=5))
     old, fresh = Arrived(frame=1, number=5, event={}), Arrived(frame=1, number=6, event={})
@@ -158,7 +158,7 @@ def test_a_refused_commit_gives_its_sequence_number_back() -> None:
     assert run.commit("end", None, NO_SECRETS).seq == 1
 
 
-async def test_leaving_cancels_timer_and_effects_and_nothing_happens_afterwards() -> None:
+async def test_leaving_cancels_timer_and_effects() -> None:
     run = new()
     advance(run, performs=(perform(1), perform(2, awaited=False)))
     timer = asyncio.get_running_loop().call_later(60, lambda: None)
@@ -175,7 +175,7 @@ async def test_leaving_cancels_timer_and_effects_and_nothing_happens_afterwards(
     assert not run.effect_ended(1, effect, Cancelled())
 
 
-def test_an_outcome_counts_only_while_the_run_waits_for_it() -> None:
+def test_a_result_counts_only_while_the_run_waits_for_it() -> None:
     run = new()
     task: Any = object()
     run.effect_started(1, task)
@@ -240,8 +240,8 @@ STEPS = ("slice", "resolve", "resolved", "rest", "commit", "committed", "refused
 
 
 @given(st.lists(st.sampled_from(STEPS), max_size=40))
-def test_in_any_order_of_events_the_invariants_hold(steps: list[str]) -> None:
-    """A run that is gone never changes; sequence numbers rise by one with each commit that is not refused."""
+def test_invariants_hold_in_any_order_of_events(steps: list[str]) -> None:
+    """A run that is gone never changes; sequence numbers rise by one with each accepted commit."""
     run, number, commits = new(), 0, 0
     for step in steps:
         before = (run.phase, run.seq)
