@@ -8,7 +8,7 @@ that only needs a store takes `store` (empty, on the bundled server); a test of 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -33,6 +33,7 @@ def _kinds() -> dict[str, servers.Server]:
 
 
 KINDS = _kinds()
+Servers = dict[str, EmbeddedServer]
 
 
 @pytest.fixture(scope="session")
@@ -70,20 +71,25 @@ def each_redis(request: pytest.FixtureRequest, redis_servers: dict[str, Embedded
     return found
 
 
-@pytest.fixture
-async def store(redis_url: str) -> AsyncIterator[Store]:
-    """An empty store."""
+@asynccontextmanager
+async def opened_store(url: str) -> AsyncIterator[Store]:
+    """Open an empty store on a server."""
     # Not `open_store`: an earlier test may have left what that refuses.
-    opened = Store(redis_url, client_name="test", keyring=RING)
+    opened = Store(url, client_name="test", keyring=RING)
     await opened.call("FLUSHALL")
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[Store]:
+    """An empty store."""
+    async with opened_store(redis_url) as opened:
+        yield opened
 
 
 @pytest.fixture
 async def each_store(each_redis: EmbeddedServer) -> AsyncIterator[Store]:
     """An empty store on each server in turn."""
-    opened = Store(each_redis.url, client_name="test", keyring=RING)
-    await opened.call("FLUSHALL")
-    yield opened
-    await opened.close()
+    async with opened_store(each_redis.url) as opened:
+        yield opened

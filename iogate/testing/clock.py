@@ -1,8 +1,15 @@
-"""Fake clock, advanced by a test or by a run that only waits."""
+"""Clocks of a test: one that the test advances, and the worker's view of it."""
 
 from __future__ import annotations
 
+import heapq
+import itertools
+import math
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
+
+TICK_S = 0.0001
 
 
 class FakeClock:
@@ -22,3 +29,61 @@ class FakeClock:
     def move_to(self, now_ms: int) -> None:
         """Advance the clock to a time; a time in the past has no effect."""
         self.now_ms = max(self.now_ms, now_ms)
+
+
+class VirtualTimer:
+    """A callback that is due at a time."""
+
+    def __init__(self, due_ms: int, callback: Callable[[], object]) -> None:
+        self.due_ms = due_ms
+        self.callback: Callable[[], object] | None = callback
+
+    def cancel(self) -> None:
+        """Drop the callback."""
+        self.callback = None
+
+
+class VirtualClock:
+    """Clock of an executor, whose time passes only when it is moved.
+
+    `monotonic` moves on by a tick with each look, so that a run that does not end does not hold the event
+    loop, and the slices of a test are the same each time.
+    """
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self._ticks_s = 0.0
+        self._numbers = itertools.count()
+        self._timers: list[tuple[int, int, VirtualTimer]] = []
+
+    def now_ms(self) -> int:
+        """Return the time in milliseconds since 1970."""
+        return self._clock.now_ms
+
+    def monotonic(self) -> float:
+        """Return seconds since an arbitrary moment."""
+        self._ticks_s += TICK_S
+        return self._clock.now_ms / 1000 + self._ticks_s
+
+    def call_later(self, delay_s: float, callback: Callable[..., object], *arguments: Any) -> VirtualTimer:
+        """Call back when the clock is moved to the end of the delay or beyond."""
+        # A delay that was computed from milliseconds is not rounded up to the next one.
+        due_ms = self._clock.now_ms + math.ceil(delay_s * 1000 - 1e-6)
+        timer = VirtualTimer(due_ms, lambda: callback(*arguments))
+        heapq.heappush(self._timers, (due_ms, next(self._numbers), timer))
+        return timer
+
+    @property
+    def due_ms(self) -> int | None:
+        """The time of the next callback."""
+        while self._timers and self._timers[0][2].callback is None:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def move_to(self, now_ms: int) -> None:
+        """Advance to a time and call back what is due then."""
+        self._clock.move_to(now_ms)
+        while (due_ms := self.due_ms) is not None and due_ms <= self._clock.now_ms:
+            _, _, timer = heapq.heappop(self._timers)
+            if timer.callback is not None:
+                timer.callback()

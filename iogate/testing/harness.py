@@ -24,13 +24,19 @@ from iogate.compiler.resources import lock
 from iogate.compiler.revision import Bundle
 from iogate.compiler.workflows import precedence
 from iogate.documents.problems import render_all
-from iogate.effects import EffectContext, Effects
+from iogate.effects import Effects
 from iogate.effects.document_fetcher import make_fetcher
 from iogate.errors import InvalidFiles, NotFound, StillRunning
 from iogate.settings import Settings
+from iogate.store.runs.intake import AcceptRequest
 from iogate.testing.clock import FakeClock
+from iogate.testing.memory_store import MemoryRevisions
 from iogate.testing.outcome import Arrival, Mocks, Outcome
-from iogate.testing.stage import Cast, Stage
+from iogate.testing.simulation import Simulation
+from iogate.testing.surroundings import GivenSecrets
+from iogate.worker.runs.children import ChildResolver
+from iogate.worker.runs.codec import encode_data
+from iogate.worker.runs.programs import Programs
 
 NO_INPUT: Any = {}
 """Input of a call without a body."""
@@ -47,7 +53,11 @@ class Harness:
     secrets: Mapping[str, Any] | None = None
     """Values of `use.secrets`; None gives each one a placeholder."""
     root: Path = Path()
-    _programs: dict[str, Program] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        revisions = MemoryRevisions(self.bundle)
+        self._loaded = Programs(revisions)
+        self._children = ChildResolver(revisions)
 
     @classmethod
     def load(cls, root: Path, *, settings: Settings | None = None) -> Self:
@@ -87,41 +97,47 @@ class Harness:
 
         Raises Unmocked, NotFound for an unknown workflow, and StillRunning after `limit_s` of real time.
         """
+        name, digest = self._find(workflow)
+        request = AcceptRequest(
+            uid=uid,
+            api="test",
+            digest="",
+            revision=1,
+            workflow=name,
+            program=digest,
+            input=encode_data(input, "the input"),
+        )
         async with Effects(
-            settings=self.settings, resources=self._resource, functions=self.functions
+            settings=self.settings, resources=self._loaded.resource, functions=self.functions
         ) as effects:
-            stage = Stage(
+            simulation = Simulation(
+                programs=self._loaded,
+                children=self._children,
                 effects=effects,
-                cast=self._cast,
                 mocks=mocks or {},
                 clock=clock or FakeClock(),
                 offline=offline,
-                secrets=self.secrets,
-                error_types=self.settings.error_types,
-                events=events,
+                secrets=self.given_secrets(),
             )
             try:
                 async with asyncio.timeout(limit_s):
-                    return await stage.play(workflow, uid, input)
+                    return await simulation.play(request, events)
             except TimeoutError:
                 raise StillRunning(f"{workflow} is still running after {limit_s:g} s") from None
 
-    def _cast(self, workflow: str) -> Cast:
-        digest = self._digest(workflow)
-        return Cast(digest=digest, program=self.program(digest))
-
-    def _digest(self, workflow: str) -> str:
+    def _find(self, workflow: str) -> tuple[str, str]:
+        """Return full name and program of a workflow; without a version, of the newest one."""
         known = self.bundle.revision.workflows
         named = [name for name in known if name == workflow or name.startswith(workflow + ":")]
         if not named:
             raise NotFound(f"no workflow {workflow}; there are: {', '.join(sorted(known)) or 'none'}")
-        return known[max(named, key=lambda name: precedence(name.rpartition(":")[2]))].program
+        found = max(named, key=lambda name: precedence(name.rpartition(":")[2]))
+        return found, known[found].program
+
+    def given_secrets(self) -> GivenSecrets:
+        """Return the secrets of the runs."""
+        return GivenSecrets(values=self.secrets, error_types=self.settings.error_types)
 
     def program(self, digest: str) -> Program:
-        """Return the loaded program of a digest."""
-        if digest not in self._programs:
-            self._programs[digest] = programs.load(json.loads(self.bundle.programs[digest]))
-        return self._programs[digest]
-
-    async def _resource(self, _: EffectContext, uri: str) -> bytes:
-        return self.bundle.contents[self.bundle.revision.resources[uri]]
+        """Return the program of a digest."""
+        return programs.load(json.loads(self.bundle.programs[digest]))

@@ -1,6 +1,6 @@
 """Inputs of a test run (mocks and events) and its outcome.
 
-Created by projects' tests and by `stage`; read by both.
+Created by projects' tests and by `simulation`; read by both.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Outcome:
     output: Any
     error: Mapping[str, Any] | None
     notes: tuple[Note, ...]
-    """The journal."""
+    """The journal, of which the store keeps the last 1,000 entries."""
     calls: tuple[Called, ...]
     waiting_for: WaitingFor | None
     elapsed_s: float

@@ -19,7 +19,7 @@ from iogate.testing.clock import FakeClock
 from iogate.testing.harness import NO_INPUT, UID, Harness
 from iogate.testing.replay import run_failures
 from iogate.testing.scripted_mock import scripted
-from iogate.testing.surroundings import envelope_of, environment_of
+from iogate.testing.surroundings import envelope_of
 
 if TYPE_CHECKING:
     from iogate.compiler.program import Program
@@ -61,9 +61,7 @@ async def replay_schedule(harness: Harness, workflow: str, case: ScheduleCase) -
     given = NO_INPUT
     if schedule.kind == "on":
         program = harness.program(schedule.program)
-        listening = _Listening(
-            program, environment_of(program, harness.secrets, harness.settings.error_types), clock.now_ms
-        )
+        listening = _Listening(program, harness.given_secrets().environment(program.secrets), clock.now_ms)
         taken = listening.take(events)
         if taken == 0:
             why = "more events are needed" if listening.gathers else "no event fits"

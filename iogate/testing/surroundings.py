@@ -1,24 +1,35 @@
 """Secrets and events of a run in a test, where the author of the test leaves something open.
 
-Used by `stage` and `schedules`.
+Used by `harness`, `simulation` and `schedules`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from iogate.compiler.program import Program
-from iogate.engine.advance import Environment
+from iogate.engine.scope import Environment
 from iogate.engine.tasks.emit import envelope
 from iogate.errors import ExpectationFailed, WorkflowError
+from iogate.worker.secrets.redaction import Redaction
 
 
-def environment_of(program: Program, secrets: Mapping[str, Any] | None, error_types: str) -> Environment:
-    """Return the surroundings of a run; without secrets, each one that it declares is a placeholder."""
-    if secrets is None:
-        secrets = {name: f"secret {name}" for name in program.secrets}
-    return Environment(secrets=secrets, error_types=error_types)
+@dataclass(frozen=True, kw_only=True)
+class GivenSecrets:
+    """Secrets of a test; nothing is redacted, so that a test sees what its workflow does with them."""
+
+    values: Mapping[str, Any] | None
+    """None gives each declared secret a placeholder."""
+    error_types: str
+    redaction: Redaction = field(default_factory=Redaction)
+
+    def environment(self, names: tuple[str, ...]) -> Environment:
+        """Return the engine environment for workflows that declare these secrets."""
+        values = self.values
+        if values is None:
+            values = {name: f"secret {name}" for name in names}
+        return Environment(secrets=values, error_types=self.error_types)
 
 
 def envelope_of(event: Mapping[str, Any], index: int, now_ms: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from iogate.compiler.revision import Revision
 from iogate.effects.dispatcher import EffectContext
 from iogate.engine.commands import Perform, Performed, StartChild
 from iogate.engine.scope import Environment
+from iogate.store.events.bus import Batch, Delivery
 from iogate.store.runs.claims import Claim, Message
 from iogate.store.runs.commits import Commit
 from iogate.store.runs.leases import CommitResult
@@ -38,6 +39,18 @@ class Leases(Protocol):
 
         Raises Unreachable or CommandFailed.
         """
+        ...
+
+
+class Events(Protocol):
+    """Event bus, as a matcher reads it."""
+
+    async def take(self, owner: str, limit: int = ..., /) -> Batch:
+        """Return the next events and candidate subscriptions, if this owner is or becomes the matcher."""
+        ...
+
+    async def deliver(self, owner: str, upto: int, deliveries: Sequence[Delivery], /) -> bool:
+        """Deliver events, then remove those up to the number `upto`; return False for another matcher."""
         ...
 
 

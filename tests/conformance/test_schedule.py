@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from iogate.compiler.program import trigger
+from iogate.compiler.revision import canonical
+from iogate.compiler.schedules import STANDING
 from iogate.testing import Outcome
 from tests.conformance.running import DOCUMENT, Case, harness
 
@@ -27,11 +28,11 @@ async def started(schedule: dict[str, Any], root: Path, *events: dict[str, Any])
     revision = made.bundle.revision
     (standing,) = (msgspec.structs.replace(each, program="standing") for each in revision.workflows.values())
     workflows = {**revision.workflows, "conformance/standing:1.0.0": standing}
-    made.bundle = msgspec.structs.replace(
-        made.bundle, revision=msgspec.structs.replace(revision, workflows=workflows)
+    programs = {**made.bundle.programs, "standing": canonical({STANDING: workflow})}
+    bundle = msgspec.structs.replace(
+        made.bundle, revision=msgspec.structs.replace(revision, workflows=workflows), programs=programs
     )
-    made._programs["standing"] = trigger(json.loads(json.dumps(workflow)))
-    outcome: Outcome = await made.run("conformance/standing", {}, events=events)
+    outcome: Outcome = await replace(made, bundle=bundle).run("conformance/standing", {}, events=events)
     assert outcome.status == "waiting", outcome.error
     assert all(child.output == {"first": child.input[0]} for child in outcome.children)
     return [child.input for child in outcome.children]

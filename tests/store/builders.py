@@ -14,7 +14,10 @@ from iogate.store.connection import scripts
 from iogate.store.runs.intake import Accepted, AcceptRequest, Intake
 from iogate.store.runs.leases import Claim, Commit
 from iogate.store.store import Store
+from iogate.testing.memory_store import MemoryIntake, MemoryStore
 
+RunStore = Store | MemoryStore
+"""A store of runs, on a server or in memory."""
 PROGRAM = digest_of({})
 ORDERS = Api(id="orders/submit", workflow="shop/orders:1", program=PROGRAM, auth=NoAuth(), enabled=True)
 
@@ -34,11 +37,11 @@ def bundle(*apis: Api) -> Bundle:
     return Bundle(revision=Revision(apis={a.id: a for a in apis}, workflows={}), programs={PROGRAM: b"{}"})
 
 
-async def publish(store: Store, *apis: Api) -> int:
+async def publish(store: RunStore, *apis: Api) -> int:
     return await store.revisions.publish(bundle(*(apis or (ORDERS,))))
 
 
-def request(intake: Intake, of: Api = ORDERS, **changes: Any) -> AcceptRequest:
+def request(intake: Intake | MemoryIntake, of: Api = ORDERS, **changes: Any) -> AcceptRequest:
     given: dict[str, Any] = {
         "uid": intake.uid(),
         "api": of.id,
@@ -52,7 +55,7 @@ def request(intake: Intake, of: Api = ORDERS, **changes: Any) -> AcceptRequest:
     return AcceptRequest(**(given | changes))
 
 
-async def accepted(intake: Intake, of: Api = ORDERS, **changes: Any) -> str:
+async def accepted(intake: Intake | MemoryIntake, of: Api = ORDERS, **changes: Any) -> str:
     outcome = await intake.accept(request(intake, of, **changes))
     assert isinstance(outcome, Accepted), outcome
     return outcome.uid
@@ -79,7 +82,14 @@ async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float = 5.0
         await asyncio.sleep(0.005)
 
 
-async def state_of(store: Store, uid: str) -> str:
+async def keys_like(store: RunStore, pattern: str) -> list[str]:
+    """Return the keys of the server that match a pattern; a store in memory has none."""
+    if isinstance(store, MemoryStore):
+        return []
+    return [key.decode() for key in await store.call("KEYS", pattern)]
+
+
+async def state_of(store: RunStore, uid: str) -> str:
     view = await store.runs.show(uid)
     assert view is not None
     return view.state

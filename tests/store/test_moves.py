@@ -16,23 +16,23 @@ from iogate.store import keys
 from iogate.store.runs.leases import Leases, TaskRow
 from iogate.store.store import Store
 from tests.keys import RING
-from tests.store.builders import PROGRAM, accepted, api, commit, publish, state_of, until
+from tests.store.builders import PROGRAM, RunStore, accepted, api, commit, publish, state_of, until
 
 WORKER = "worker-1"
 
 
-async def now_ms(store: Store) -> int:
+async def now_ms(store: RunStore) -> int:
     return (await store.leases.take("nobody", 0)).now_ms
 
 
-async def test_a_run_moves_from_queue_to_lease_to_end(each_store: Store) -> None:
-    await publish(each_store)
-    uid = await accepted(each_store.intake(), input=b'{"n":1}', caller="shop")
-    view = await each_store.runs.show(uid)
+async def test_a_run_moves_from_queue_to_lease_to_end(run_store: RunStore) -> None:
+    await publish(run_store)
+    uid = await accepted(run_store.intake(), input=b'{"n":1}', caller="shop")
+    view = await run_store.runs.show(uid)
     assert view is not None
     assert (view.status, view.state, view.started_at_ms) == ("pending", "queue", None)
 
-    (claim,) = (await each_store.leases.take(WORKER, 10)).claims
+    (claim,) = (await run_store.leases.take(WORKER, 10)).claims
     assert (claim.uid, claim.token, claim.seq, claim.attempt, claim.deaths) == (uid, 1, 0, 1, 0)
     assert (claim.input, claim.caller, claim.workflow, claim.program) == (
         b'{"n":1}',
@@ -40,13 +40,13 @@ async def test_a_run_moves_from_queue_to_lease_to_end(each_store: Store) -> None
         "shop/orders:1",
         PROGRAM,
     )
-    view = await each_store.runs.show(uid)
+    view = await run_store.runs.show(uid)
     assert view is not None
     assert (view.status, view.state, view.worker) == ("running", "lease", WORKER)
 
-    (verdict,) = await each_store.leases.commit([commit(claim, output=b'{"ok":true}')])
+    (verdict,) = await run_store.leases.commit([commit(claim, output=b'{"ok":true}')])
     assert verdict.applied
-    view = await each_store.runs.show(uid)
+    view = await run_store.runs.show(uid)
     assert view is not None
     assert (view.status, view.state, view.output, view.input) == (
         "completed",
@@ -57,11 +57,11 @@ async def test_a_run_moves_from_queue_to_lease_to_end(each_store: Store) -> None
     assert view.created_at_ms <= (view.started_at_ms or 0) <= (view.ended_at_ms or 0)
 
 
-async def test_progress_survives_between_leases(each_store: Store) -> None:
+async def test_progress_survives_between_leases(run_store: RunStore) -> None:
     """Head, frames and values are read as committed, and only changes are written."""
-    await publish(each_store)
-    await accepted(each_store.intake())
-    (claim,) = (await each_store.leases.take(WORKER, 1)).claims
+    await publish(run_store)
+    await accepted(run_store.intake())
+    (claim,) = (await run_store.leases.take(WORKER, 1)).claims
     sha = hashlib.sha256(b"v" * 70_000).hexdigest()[:32]
     named = b'{"$values":{"output":"%b"}}' % sha.encode()
     kept = {"1": digest(b"\x00\xff"), "3": digest(b"three"), "4": digest(named)}
@@ -72,7 +72,7 @@ async def test_progress_survives_between_leases(each_store: Store) -> None:
         frames={"1": b"\x00\xff", "2": b"two", "4": named},
         values={sha: b"v" * 70_000},
     )
-    await each_store.leases.commit([first])
+    await run_store.leases.commit([first])
     second = commit(
         claim,
         "queue",
@@ -83,57 +83,57 @@ async def test_progress_survives_between_leases(each_store: Store) -> None:
         digests=kept,
         deadline_ms=99,
     )
-    await each_store.leases.commit([second])
-    (again,) = (await each_store.leases.take("worker-2", 1)).claims
+    await run_store.leases.commit([second])
+    (again,) = (await run_store.leases.take("worker-2", 1)).claims
     assert (again.token, again.seq, again.head, again.deadline_ms) == (2, 2, b"h2", 99)
     assert again.frames == {"1": b"\x00\xff", "3": b"three", "4": named}
     assert again.values == {sha: b"v" * 70_000}
 
 
-async def test_a_due_parked_run_is_queued_behind_other_runs(each_store: Store) -> None:
-    await publish(each_store)
-    intake = each_store.intake()
+async def test_a_due_parked_run_is_queued_behind_other_runs(run_store: RunStore) -> None:
+    await publish(run_store)
+    intake = run_store.intake()
     uid = await accepted(intake)
-    (claim,) = (await each_store.leases.take(WORKER, 1)).claims
+    (claim,) = (await run_store.leases.take(WORKER, 1)).claims
     waiting = b'{"kind":"timer","task":"/do/0/nap","until":1}'
-    due = await now_ms(each_store) + 60
-    await each_store.leases.commit([commit(claim, "park", due_ms=due, waiting_for=waiting)])
-    view = await each_store.runs.show(uid)
+    due = await now_ms(run_store) + 60
+    await run_store.leases.commit([commit(claim, "park", due_ms=due, waiting_for=waiting)])
+    view = await run_store.runs.show(uid)
     assert view is not None
     assert (view.status, view.state, view.waiting_for) == ("waiting", "timer", waiting)
     fresh = await accepted(intake)
-    assert [c.uid for c in (await each_store.leases.take(WORKER, 0)).claims] == []
+    assert [c.uid for c in (await run_store.leases.take(WORKER, 0)).claims] == []
 
     async def woken() -> bool:
-        await each_store.leases.take(WORKER, 0)
-        return await state_of(each_store, uid) == "queue"
+        await run_store.leases.take(WORKER, 0)
+        return await state_of(run_store, uid) == "queue"
 
     await until(woken)
-    assert await now_ms(each_store) >= due
-    assert [c.uid for c in (await each_store.leases.take(WORKER, 9)).claims] == [fresh, uid]
+    assert await now_ms(run_store) >= due
+    assert [c.uid for c in (await run_store.leases.take(WORKER, 9)).claims] == [fresh, uid]
 
 
-async def test_woken_runs_continue_in_the_order_of_their_wake_up(each_store: Store) -> None:
-    await publish(each_store)
-    intake = each_store.intake()
+async def test_woken_runs_continue_in_the_order_of_their_wake_up(run_store: RunStore) -> None:
+    await publish(run_store)
+    intake = run_store.intake()
     uids = [await accepted(intake) for _ in range(4)]
-    claims = {claim.uid: claim for claim in (await each_store.leases.take(WORKER, 4)).claims}
+    claims = {claim.uid: claim for claim in (await run_store.leases.take(WORKER, 4)).claims}
     fresh = await accepted(intake)
     for uid in uids[:3]:  # due already: each wakes with its commit
-        await each_store.leases.commit([commit(claims[uid], "park", due_ms=1)])
-    (first,) = (await each_store.leases.take(WORKER, 1)).claims
-    await each_store.leases.commit([commit(claims[uids[3]], "park", due_ms=1)])
-    rest = (await each_store.leases.take(WORKER, 9)).claims
+        await run_store.leases.commit([commit(claims[uid], "park", due_ms=1)])
+    (first,) = (await run_store.leases.take(WORKER, 1)).claims
+    await run_store.leases.commit([commit(claims[uids[3]], "park", due_ms=1)])
+    rest = (await run_store.leases.take(WORKER, 9)).claims
     assert [first.uid, *(claim.uid for claim in rest)] == [fresh, *uids]
 
 
-async def test_a_timer_that_is_due_already_is_queued_by_the_same_commit(each_store: Store) -> None:
-    await publish(each_store)
-    uid = await accepted(each_store.intake())
-    (claim,) = (await each_store.leases.take(WORKER, 1)).claims
-    (verdict,) = await each_store.leases.commit([commit(claim, "park", due_ms=1)])
+async def test_a_timer_that_is_due_already_is_queued_by_the_same_commit(run_store: RunStore) -> None:
+    await publish(run_store)
+    uid = await accepted(run_store.intake())
+    (claim,) = (await run_store.leases.take(WORKER, 1)).claims
+    (verdict,) = await run_store.leases.commit([commit(claim, "park", due_ms=1)])
     assert (verdict.applied, verdict.woken) == (True, True)
-    assert await state_of(each_store, uid) == "queue"
+    assert await state_of(run_store, uid) == "queue"
 
 
 async def test_a_burst_of_due_timers_is_leased_over_several_takes(each_store: Store) -> None:
@@ -196,15 +196,15 @@ async def test_woken_runs_of_an_api_precede_its_new_ones_in_order(
     assert taken == [first, second, *fresh]
 
 
-async def test_released_runs_are_queued_as_before_the_take(each_store: Store) -> None:
-    await publish(each_store)
-    uid = await accepted(each_store.intake())
-    (claim,) = (await each_store.leases.take(WORKER, 1)).claims
-    await each_store.leases.release(WORKER, {uid: claim.token})
-    view = await each_store.runs.show(uid)
+async def test_released_runs_are_queued_as_before_the_take(run_store: RunStore) -> None:
+    await publish(run_store)
+    uid = await accepted(run_store.intake())
+    (claim,) = (await run_store.leases.take(WORKER, 1)).claims
+    await run_store.leases.release(WORKER, {uid: claim.token})
+    view = await run_store.runs.show(uid)
     assert view is not None
     assert (view.status, view.state, view.started_at_ms, view.deaths) == ("pending", "queue", None, 0)
-    assert (await each_store.runs.counts())["pending"] == 1
+    assert (await run_store.runs.counts())["pending"] == 1
 
 
 async def test_an_api_has_at_most_64_queued_runs_and_delays_no_other(each_store: Store) -> None:
@@ -254,36 +254,36 @@ async def test_a_lowered_limit_applies_to_queued_runs(each_store: Store) -> None
     assert len((await each_store.leases.take(WORKER, 10)).claims) == 2
 
 
-async def test_cancel_ends_unstarted_runs_and_notifies_the_worker_of_others(each_store: Store) -> None:
-    await publish(each_store)
-    intake = each_store.intake()
+async def test_cancel_ends_unstarted_runs_and_notifies_the_worker_of_others(run_store: RunStore) -> None:
+    await publish(run_store)
+    intake = run_store.intake()
     running, parked, queued = [await accepted(intake) for _ in range(3)]
-    first, second = (await each_store.leases.take(WORKER, 2)).claims
-    await each_store.leases.commit([commit(second, "park", due_ms=await now_ms(each_store) + 60_000)])
+    first, second = (await run_store.leases.take(WORKER, 2)).claims
+    await run_store.leases.commit([commit(second, "park", due_ms=await now_ms(run_store) + 60_000)])
 
-    assert await each_store.runs.cancel(queued, "why not") == "cancelled"
-    assert await each_store.runs.cancel(parked, "late") == "asked"
-    assert await each_store.runs.cancel(running, "stop") == "asked"
-    assert await each_store.runs.cancel(queued) == "ended"
-    assert await each_store.runs.cancel("1") == "unknown"
+    assert await run_store.runs.cancel(queued, "why not") == "cancelled"
+    assert await run_store.runs.cancel(parked, "late") == "asked"
+    assert await run_store.runs.cancel(running, "stop") == "asked"
+    assert await run_store.runs.cancel(queued) == "ended"
+    assert await run_store.runs.cancel("1") == "unknown"
 
-    view = await each_store.runs.show(queued)
+    view = await run_store.runs.show(queued)
     assert view is not None
     assert (view.status, view.cancel_reason, view.started_at_ms) == ("cancelled", "why not", None)
-    renewed = await each_store.leases.renew(WORKER, {running: first.token})
+    renewed = await run_store.leases.renew(WORKER, {running: first.token})
     assert (renewed.cancelled, renewed.lost) == (frozenset({running}), frozenset())
-    (verdict,) = await each_store.leases.commit(
-        [commit(first, "park", due_ms=await now_ms(each_store) + 60_000)]
+    (verdict,) = await run_store.leases.commit(
+        [commit(first, "park", due_ms=await now_ms(run_store) + 60_000)]
     )
     assert (verdict.applied, verdict.cancelled, verdict.woken) == (True, True, True)
-    claims = (await each_store.leases.take(WORKER, 5)).claims
+    claims = (await run_store.leases.take(WORKER, 5)).claims
     assert {(c.uid, c.cancelled, c.reason) for c in claims} == {
         (running, True, "stop"),
         (parked, True, "late"),
     }
 
 
-async def test_tasks_have_one_row_per_reference_in_the_order_of_their_start(each_store: Store) -> None:
+async def test_tasks_have_one_row_per_reference_in_the_order_of_their_start(run_store: RunStore) -> None:
     def row(reference: str, status: str, at: int, count: int = 1) -> TaskRow:
         return TaskRow(
             reference=reference,
@@ -294,14 +294,14 @@ async def test_tasks_have_one_row_per_reference_in_the_order_of_their_start(each
             count=count,
         )
 
-    await publish(each_store)
-    uid = await accepted(each_store.intake())
-    (claim,) = (await each_store.leases.take(WORKER, 1)).claims
+    await publish(run_store)
+    uid = await accepted(run_store.intake())
+    (claim,) = (await run_store.leases.take(WORKER, 1)).claims
     rows = [row("/do/1/b", "completed", 5), row("/do/0/a", "completed", 6)]
-    await each_store.leases.commit([commit(claim, "keep", tasks=rows, journal=[b'{"n":1}'])])
+    await run_store.leases.commit([commit(claim, "keep", tasks=rows, journal=[b'{"n":1}'])])
     more = [row("/do/1/b", "faulted", 7, count=3), row("/do/2/c", "completed", 8)]
-    await each_store.leases.commit([commit(claim, seq=2, tasks=more, journal=[b'{"n":2}'])])
-    view = await each_store.runs.show(uid)
+    await run_store.leases.commit([commit(claim, seq=2, tasks=more, journal=[b'{"n":2}'])])
+    view = await run_store.runs.show(uid)
     assert view is not None
     shown = [(t.reference, t.status, t.started_at_ms, t.ended_at_ms, t.count) for t in view.tasks]
     assert shown == [
@@ -309,50 +309,50 @@ async def test_tasks_have_one_row_per_reference_in_the_order_of_their_start(each
         ("/do/0/a", "completed", 6, 7, 1),
         ("/do/2/c", "completed", 8, 9, 1),
     ]
-    assert await each_store.runs.journal(uid) == [b'{"n":1}', b'{"n":2}']
+    assert await run_store.runs.journal(uid) == [b'{"n":1}', b'{"n":2}']
 
 
-async def test_a_loop_of_many_references_keeps_at_most_a_thousand_rows(store: Store) -> None:
-    await publish(store)
-    uid = await accepted(store.intake())
-    (claim,) = (await store.leases.take(WORKER, 1)).claims
+async def test_a_loop_of_many_references_keeps_at_most_a_thousand_rows(run_store: RunStore) -> None:
+    await publish(run_store)
+    uid = await accepted(run_store.intake())
+    (claim,) = (await run_store.leases.take(WORKER, 1)).claims
     for seq in range(1, 4):
         rows = [
             TaskRow(reference=f"/do/{seq}/{n}", name="x", status="completed", started_at_ms=n)
             for n in range(500)
         ]
         lines = [b'{"n":%d}' % n for n in range(500)]
-        await store.leases.commit([commit(claim, "keep", seq=seq, tasks=rows, journal=lines)])
-    await store.leases.commit([commit(claim, seq=4)])
-    view = await store.runs.show(uid)
+        await run_store.leases.commit([commit(claim, "keep", seq=seq, tasks=rows, journal=lines)])
+    await run_store.leases.commit([commit(claim, seq=4)])
+    view = await run_store.runs.show(uid)
     assert view is not None
     assert len(view.tasks) == keys.TASK_ROWS
-    assert len(await store.runs.journal(uid)) == keys.JOURNAL_ENTRIES
+    assert len(await run_store.runs.journal(uid)) == keys.JOURNAL_ENTRIES
 
 
-async def test_a_run_of_one_commit_keeps_at_most_a_thousand_rows(store: Store) -> None:
-    await publish(store)
-    uid = await accepted(store.intake())
-    (claim,) = (await store.leases.take(WORKER, 1)).claims
+async def test_a_run_of_one_commit_keeps_at_most_a_thousand_rows(run_store: RunStore) -> None:
+    await publish(run_store)
+    uid = await accepted(run_store.intake())
+    (claim,) = (await run_store.leases.take(WORKER, 1)).claims
     rows = [
         TaskRow(reference=f"/do/{n}", name="x", status="completed", started_at_ms=n) for n in range(10_000)
     ]
-    await store.leases.commit([commit(claim, tasks=rows)])
-    view = await store.runs.show(uid)
+    await run_store.leases.commit([commit(claim, tasks=rows)])
+    view = await run_store.runs.show(uid)
     assert view is not None
     assert [task.reference for task in view.tasks] == [row.reference for row in rows[: keys.TASK_ROWS]]
 
 
-async def test_large_parts_of_an_ended_run_are_read_completely(each_store: Store) -> None:
-    await publish(each_store)
+async def test_large_parts_of_an_ended_run_are_read_completely(run_store: RunStore) -> None:
+    await publish(run_store)
     big = b'"' + b"x" * 100_000 + b'"'
-    uid = await accepted(each_store.intake(), input=big)
-    (claim,) = (await each_store.leases.take(WORKER, 1)).claims
-    await each_store.leases.commit([commit(claim, output=big, journal=[b'{"n":1}'])])
-    view = await each_store.runs.show(uid)
+    uid = await accepted(run_store.intake(), input=big)
+    (claim,) = (await run_store.leases.take(WORKER, 1)).claims
+    await run_store.leases.commit([commit(claim, output=big, journal=[b'{"n":1}'])])
+    view = await run_store.runs.show(uid)
     assert view is not None
     assert (view.input, view.output) == (big, big)
-    assert await each_store.runs.journal(uid) == [b'{"n":1}']
+    assert await run_store.runs.journal(uid) == [b'{"n":1}']
 
 
 async def test_the_doorbell_rings_for_a_run_in_an_empty_queue(store: Store) -> None:
@@ -414,11 +414,11 @@ async def test_two_workers_never_get_the_same_run(store: Store) -> None:
     assert sorted(taken) == sorted(uids)
 
 
-async def test_concurrent_takes_of_one_worker_share_no_run(each_store: Store) -> None:
-    await publish(each_store)
-    intake = each_store.intake()
+async def test_concurrent_takes_of_one_worker_share_no_run(run_store: RunStore) -> None:
+    await publish(run_store)
+    intake = run_store.intake()
     uids = await asyncio.gather(*(accepted(intake) for _ in range(20)))
-    found = await asyncio.gather(*(each_store.leases.take(WORKER, 5) for _ in range(4)))
+    found = await asyncio.gather(*(run_store.leases.take(WORKER, 5) for _ in range(4)))
     assert sorted(c.uid for taken in found for c in taken.claims) == sorted(uids)
 
 

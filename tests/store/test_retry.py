@@ -13,7 +13,16 @@ from iogate.store import keys
 from iogate.store.runs.leases import Claim, TaskRow
 from iogate.store.runs.retry import RetryRequest
 from iogate.store.store import Store
-from tests.store.builders import PROGRAM, accepted, commit, publish, recovered_twice, scripted, state_of
+from tests.store.builders import (
+    PROGRAM,
+    RunStore,
+    accepted,
+    commit,
+    publish,
+    recovered_twice,
+    scripted,
+    state_of,
+)
 from tests.store.events.test_bus import event, listening, matched, wanting
 
 V = hashlib.sha256(b"v").hexdigest()[:32]
@@ -24,13 +33,13 @@ KEPT = {"2": digest(NAMES_V)}
 ROW = TaskRow(reference="/do/0/pay", name="pay", status="faulted", started_at_ms=5, ended_at_ms=6)
 
 
-async def claimed(store: Store, **changes: Any) -> Claim:
+async def claimed(store: RunStore, **changes: Any) -> Claim:
     await accepted(store.intake(), **changes)
     (claim,) = (await store.leases.take("w", 1)).claims
     return claim
 
 
-async def taken(store: Store) -> Claim:
+async def taken(store: RunStore) -> Claim:
     (claim,) = (await store.leases.take("w", 5)).claims
     return claim
 
@@ -230,63 +239,64 @@ async def test_a_suspended_wait_does_not_end_until_it_is_resumed(each_store: Sto
     assert (await taken(each_store)).uid == claim.uid
 
 
-async def test_a_suspended_run_keeps_its_events(each_store: Store) -> None:
-    await publish(each_store)
-    claim = await listening(each_store, {1: wanting()})
-    await each_store.runs.suspend(claim.uid)
-    await each_store.events.publish([event()])
-    await matched(each_store)
-    assert await state_of(each_store, claim.uid) == "suspended"
-    await each_store.runs.resume(claim.uid)
-    assert [message.data for message in (await taken(each_store)).inbox] == [event()]
+async def test_a_suspended_run_keeps_its_events(run_store: RunStore) -> None:
+    await publish(run_store)
+    claim = await listening(run_store, {1: wanting()})
+    await run_store.runs.suspend(claim.uid)
+    await run_store.events.publish([event()])
+    await matched(run_store)
+    assert await state_of(run_store, claim.uid) == "suspended"
+    await run_store.runs.resume(claim.uid)
+    assert [message.data for message in (await taken(run_store)).inbox] == [event()]
 
 
 @pytest.mark.parametrize("move", ["park", "queue"])
-async def test_a_running_run_is_suspended_when_it_next_waits(each_store: Store, move: str) -> None:
-    await publish(each_store)
-    claim = await claimed(each_store)
-    assert await each_store.runs.suspend(claim.uid) == "asked"
-    assert (await each_store.leases.renew("w", {claim.uid: claim.token})).suspended == {claim.uid}
-    (verdict,) = await each_store.leases.commit([commit(claim, "keep", head=b"h")])
+async def test_a_running_run_is_suspended_when_it_next_waits(run_store: RunStore, move: str) -> None:
+    await publish(run_store)
+    claim = await claimed(run_store)
+    assert await run_store.runs.suspend(claim.uid) == "asked"
+    assert (await run_store.leases.renew("w", {claim.uid: claim.token})).suspended == {claim.uid}
+    (verdict,) = await run_store.leases.commit([commit(claim, "keep", head=b"h")])
     assert verdict.suspended
-    await each_store.leases.commit([commit(claim, move, seq=2)])
-    assert await state_of(each_store, claim.uid) == "suspended"
-    await each_store.runs.resume(claim.uid)
-    assert await state_of(each_store, claim.uid) == ("timer" if move == "park" else "queue")
-    assert (await each_store.runs.counts())["suspended"] == 0
+    await run_store.leases.commit([commit(claim, move, seq=2)])
+    assert await state_of(run_store, claim.uid) == "suspended"
+    await run_store.runs.resume(claim.uid)
+    assert await state_of(run_store, claim.uid) == ("timer" if move == "park" else "queue")
+    assert (await run_store.runs.counts())["suspended"] == 0
 
 
-async def test_an_unstarted_run_is_suspended_and_starts_when_resumed(each_store: Store) -> None:
-    await publish(each_store)
-    uid = await accepted(each_store.intake())
-    assert await each_store.runs.suspend(uid) == "suspended"
-    assert (await each_store.leases.take("w", 5)).claims == ()
-    assert (await each_store.gates.states())["orders/submit"].queued == 0
-    assert await each_store.runs.resume(uid) == "resumed"
-    assert (await taken(each_store)).uid == uid
-    assert await each_store.runs.suspend(uid) == "asked"
-    await each_store.leases.release("w", {uid: 1})
-    assert await state_of(each_store, uid) == "suspended"
+async def test_an_unstarted_run_is_suspended_and_starts_when_resumed(run_store: RunStore) -> None:
+    await publish(run_store)
+    uid = await accepted(run_store.intake())
+    assert await run_store.runs.suspend(uid) == "suspended"
+    assert (await run_store.leases.take("w", 5)).claims == ()
+    if isinstance(run_store, Store):
+        assert (await run_store.gates.states())["orders/submit"].queued == 0
+    assert await run_store.runs.resume(uid) == "resumed"
+    assert (await taken(run_store)).uid == uid
+    assert await run_store.runs.suspend(uid) == "asked"
+    await run_store.leases.release("w", {uid: 1})
+    assert await state_of(run_store, uid) == "suspended"
 
 
 @pytest.mark.parametrize("state", ["begun", "new"])
-async def test_a_suspended_run_can_be_cancelled(each_store: Store, state: str) -> None:
-    await publish(each_store)
+async def test_a_suspended_run_can_be_cancelled(run_store: RunStore, state: str) -> None:
+    await publish(run_store)
     begun = state == "begun"
     if begun:
-        claim = await claimed(each_store)
-        await each_store.leases.commit([commit(claim, "park", head=b"h")])
+        claim = await claimed(run_store)
+        await run_store.leases.commit([commit(claim, "park", head=b"h")])
         uid = claim.uid
     else:
-        uid = await accepted(each_store.intake())
-    assert await each_store.runs.suspend(uid) == "suspended"
-    assert await each_store.runs.cancel(uid, "enough") == ("asked" if begun else "cancelled")
+        uid = await accepted(run_store.intake())
+    assert await run_store.runs.suspend(uid) == "suspended"
+    assert await run_store.runs.cancel(uid, "enough") == ("asked" if begun else "cancelled")
     if begun:
-        again = await taken(each_store)
+        again = await taken(run_store)
         assert again.cancelled
-        assert await each_store.runs.suspend(uid) == "cancelled"
-        await each_store.leases.commit([commit(again, "end", "cancelled")])
-    assert await each_store.runs.suspend(uid) == "ended"
-    assert await each_store.runs.resume(uid) == "ended"
-    assert await each_store.runs.resume("1") == await each_store.runs.suspend("1") == "unknown"
-    assert (await each_store.runs.counts())["cancelled"] == 1
+        assert await run_store.runs.suspend(uid) == "cancelled"
+        await run_store.leases.commit([commit(again, "end", "cancelled")])
+    assert await run_store.runs.suspend(uid) == "ended"
+    assert await run_store.runs.resume(uid) == "ended"
+    assert await run_store.runs.resume("1") == await run_store.runs.suspend("1") == "unknown"
+    assert (await run_store.runs.counts())["cancelled"] == 1

@@ -1,6 +1,7 @@
 """Matcher of published events with the subscriptions of runs.
 
-Started by `process` in each worker; a lease in the store makes one of them active. Invariant: no event and no
+Started by `process` in each worker; a lease in the store makes one of them active. The simulation of a test
+matches with the same function. Invariant: no event and no
 subscription stops it. If the prefilter cannot decide, the matcher delivers the event, and the engine of the
 run decides.
 """
@@ -18,6 +19,7 @@ from iogate.errors import Unreachable
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.events.bus import Batch, Delivery, EventBus
 from iogate.worker.events.subscriptions import SubscriptionIndex
+from iogate.worker.ports import Events
 from iogate.worker.runs.codec import decode
 
 log = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ class Matcher:
         async with wired:
             while True:
                 try:
-                    more = await self._iterate()
+                    more = await match_next(self._events, self._owner)
                 except (Unreachable, CommandFailed) as error:
                     log.debug("matcher: %s", error, extra={"action": "matcher.postponed"})
                     more = False
@@ -54,13 +56,14 @@ class Matcher:
                 if not more:
                     await bell.wait(POLL_S)
 
-    async def _iterate(self) -> bool:
-        """Match one batch; tell whether there may be more events."""
-        batch = await self._events.take(self._owner)
-        if not batch.events:
-            return False
-        upto, deliveries = await _match(batch)
-        return await self._events.deliver(self._owner, upto, deliveries)
+
+async def match_next(events: Events, owner: str) -> bool:
+    """Match and deliver one batch as its matcher; tell whether there may be more events."""
+    batch = await events.take(owner)
+    if not batch.events:
+        return False
+    upto, deliveries = await _match(batch)
+    return await events.deliver(owner, upto, deliveries)
 
 
 async def _match(batch: Batch) -> tuple[int, list[Delivery]]:
@@ -82,9 +85,9 @@ async def _match(batch: Batch) -> tuple[int, list[Delivery]]:
         event = _event(number, data)
         if event is None:
             continue
-        found: set[tuple[str, int]] = set()
+        found: dict[tuple[str, int], None] = {}
         for entry in index.candidates(event):
-            found.add((entry.subscription.uid, entry.subscription.frame))
+            found[entry.subscription.uid, entry.subscription.frame] = None
             checked += 1
             if checked % SLICE == 0:
                 await asyncio.sleep(0)

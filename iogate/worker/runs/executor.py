@@ -144,6 +144,11 @@ class Executor:
         return self._effects.detached
 
     @property
+    def busy(self) -> bool:
+        """Whether a run has something to compute, to store or to read, and does not only wait."""
+        return bool(self._tasks) or self._inboxes.reading or any(run.busy for run in self._runs.values())
+
+    @property
     def idle(self) -> bool:
         return not self._runs and not self.loader.waiting and not self.detached_effects
 

@@ -46,6 +46,11 @@ class InboxReader:
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
 
+    @property
+    def reading(self) -> bool:
+        """Whether a read is under way."""
+        return bool(self._reading)
+
     def look(self, run: Run) -> None:
         """Read the run's inbox soon; a read that fails is repeated when the lease is renewed."""
         if run.gone:

@@ -164,6 +164,11 @@ class Run:
         return self._recorder is not None
 
     @property
+    def busy(self) -> bool:
+        """Whether it goes on by itself, and does not only wait for a result, a message or its time."""
+        return self.pace.queued or not isinstance(self._phase, Resting)
+
+    @property
     def has_performs(self) -> bool:
         """Whether effects wait for the next commit."""
         return bool(self._performs)

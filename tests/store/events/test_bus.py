@@ -12,7 +12,7 @@ from iogate.store.connection.connection import StoreFull
 from iogate.store.events.bus import Batch, Delivery
 from iogate.store.runs.leases import Claim
 from iogate.store.store import Store
-from tests.store.builders import accepted, commit, publish, state_of
+from tests.store.builders import RunStore, accepted, commit, keys_like, publish, state_of, until
 
 MATCHER = "matcher-1"
 
@@ -28,7 +28,7 @@ def wanting(type_: str | None = "order.paid") -> bytes:
     return json.dumps([{"match": match, "correlate": []}]).encode()
 
 
-async def listening(store: Store, wants: dict[int, bytes], move: str = "park") -> Claim:
+async def listening(store: RunStore, wants: dict[int, bytes], move: str = "park") -> Claim:
     """Return a parked run with these subscriptions."""
     await accepted(store.intake())
     (claim,) = (await store.leases.take("w", 1)).claims
@@ -43,7 +43,7 @@ def everything(batch: Batch) -> list[Delivery]:
     ]
 
 
-async def matched(store: Store, owner: str = MATCHER) -> Batch:
+async def matched(store: RunStore, owner: str = MATCHER) -> Batch:
     """Run one iteration of a matcher for which every candidate matches."""
     batch = await store.events.take(owner)
     if batch.events:
@@ -51,49 +51,52 @@ async def matched(store: Store, owner: str = MATCHER) -> Batch:
     return batch
 
 
-async def test_an_event_wakes_its_subscriber_and_is_in_its_claim(each_store: Store) -> None:
-    await publish(each_store)
-    claim = await listening(each_store, {3: wanting()})
-    assert await state_of(each_store, claim.uid) == "timer"
-    assert await each_store.events.publish([event()]) == 1
-    await matched(each_store)
-    (again,) = (await each_store.leases.take("w", 5)).claims
+async def test_an_event_wakes_its_subscriber_and_is_in_its_claim(run_store: RunStore) -> None:
+    await publish(run_store)
+    claim = await listening(run_store, {3: wanting()})
+    assert await state_of(run_store, claim.uid) == "timer"
+    assert await run_store.events.publish([event()]) == 1
+    await matched(run_store)
+    (again,) = (await run_store.leases.take("w", 5)).claims
     assert again.uid == claim.uid
     (message,) = again.inbox
     assert (message.number, message.frame, message.kind, message.data) == (1, 3, "event", event())
     done = commit(again, "park", inbox_done=1)
-    (verdict,) = await each_store.leases.commit([done])
+    (verdict,) = await run_store.leases.commit([done])
     assert not verdict.woken
-    assert await each_store.call("EXISTS", keys.INBOX + claim.uid) == 0
+    assert await keys_like(run_store, keys.INBOX + claim.uid) == []
 
 
-async def test_a_run_that_parks_with_unread_messages_is_woken_at_once(each_store: Store) -> None:
-    await publish(each_store)
-    claim = await listening(each_store, {1: wanting()}, move="keep")
-    await each_store.events.publish([event(1), event(2)])
-    await matched(each_store)
-    first, second = await each_store.leases.inbox(claim.uid, claim.token)
+async def test_a_run_that_parks_with_unread_messages_is_woken_at_once(run_store: RunStore) -> None:
+    await publish(run_store)
+    claim = await listening(run_store, {1: wanting()}, move="keep")
+    await run_store.events.publish([event(1), event(2)])
+    await matched(run_store)
+    first, second = await run_store.leases.inbox(claim.uid, claim.token)
     assert (first.number, second.number) == (1, 2)
-    (verdict,) = await each_store.leases.commit([commit(claim, "park", seq=2, inbox_done=1)])
+    (verdict,) = await run_store.leases.commit([commit(claim, "park", seq=2, inbox_done=1)])
     assert verdict.woken
-    (again,) = (await each_store.leases.take("w", 1)).claims
+    (again,) = (await run_store.leases.take("w", 1)).claims
     assert [message.data for message in again.inbox] == [event(2)]
 
 
-async def test_the_worker_of_a_leased_run_is_notified_of_messages(each_store: Store) -> None:
-    await publish(each_store)
-    claim = await listening(each_store, {1: wanting()}, move="keep")
+async def test_the_worker_of_a_leased_run_is_notified_of_messages(run_store: RunStore) -> None:
+    await publish(run_store)
+    claim = await listening(run_store, {1: wanting()}, move="keep")
     received: list[str] = []
-    assert (await each_store.leases.renew("w", {claim.uid: claim.token})).woken == frozenset()
-    async with each_store.leases.inbox_changes(received.append):
-        await each_store.events.publish([event()])
-        await matched(each_store)
-        while not received:
-            await each_store.check_server()
+
+    async def arrived() -> bool:
+        return bool(received)
+
+    assert (await run_store.leases.renew("w", {claim.uid: claim.token})).woken == frozenset()
+    async with run_store.leases.inbox_changes(received.append):
+        await run_store.events.publish([event()])
+        await matched(run_store)
+        await until(arrived)
     assert received == [claim.uid]
-    assert (await each_store.leases.renew("w", {claim.uid: claim.token})).woken == {claim.uid}
-    assert len(await each_store.leases.inbox(claim.uid, claim.token)) == 1
-    assert await each_store.leases.inbox(claim.uid, claim.token + 1) == ()
+    assert (await run_store.leases.renew("w", {claim.uid: claim.token})).woken == {claim.uid}
+    assert len(await run_store.leases.inbox(claim.uid, claim.token)) == 1
+    assert await run_store.leases.inbox(claim.uid, claim.token + 1) == ()
 
 
 async def test_the_inbox_of_a_run_that_consumes_nothing_is_bounded(
@@ -118,12 +121,12 @@ async def test_the_inbox_of_a_run_that_consumes_nothing_is_bounded(
     assert await each_store.events.waiting() == 0
 
 
-async def test_an_event_is_published_once_by_source_and_id(each_store: Store) -> None:
-    await publish(each_store)
-    await listening(each_store, {1: wanting()})
-    assert await each_store.events.publish([event(1), event(1), event(2)]) == 2
-    assert await each_store.events.publish([event(2), event(2, source="/other")]) == 1
-    assert await each_store.events.waiting() == 3
+async def test_an_event_is_published_once_by_source_and_id(run_store: RunStore) -> None:
+    await publish(run_store)
+    await listening(run_store, {1: wanting()})
+    assert await run_store.events.publish([event(1), event(1), event(2)]) == 2
+    assert await run_store.events.publish([event(2), event(2, source="/other")]) == 1
+    assert await run_store.events.waiting() == 3
 
 
 async def test_an_event_without_fingerprint_is_published_and_not_remembered(each_store: Store) -> None:
@@ -137,50 +140,50 @@ async def test_an_event_without_fingerprint_is_published_and_not_remembered(each
     assert len(await each_store.call("KEYS", f"{keys.SEEN}*")) == 1
 
 
-async def test_an_event_without_subscriptions_is_not_kept(each_store: Store) -> None:
-    await publish(each_store)
-    await listening(each_store, {1: wanting("a.b")})
-    assert await each_store.events.publish([event(1, "c.d"), event(2, "a.b")]) == 2
-    assert await each_store.events.waiting() == 1
-    await listening(each_store, {1: wanting("a.*")})
-    assert await each_store.events.publish([event(3, "c.d")]) == 1
-    assert await each_store.events.waiting() == 2
-    batch = await matched(each_store)
+async def test_an_event_without_subscriptions_is_not_kept(run_store: RunStore) -> None:
+    await publish(run_store)
+    await listening(run_store, {1: wanting("a.b")})
+    assert await run_store.events.publish([event(1, "c.d"), event(2, "a.b")]) == 2
+    assert await run_store.events.waiting() == 1
+    await listening(run_store, {1: wanting("a.*")})
+    assert await run_store.events.publish([event(3, "c.d")]) == 1
+    assert await run_store.events.waiting() == 2
+    batch = await matched(run_store)
     assert [data for _, data in batch.events] == [event(2, "a.b"), event(3, "c.d")]
-    assert await each_store.events.waiting() == 0
+    assert await run_store.events.waiting() == 0
 
 
-async def test_a_subscription_gets_no_earlier_events(each_store: Store) -> None:
+async def test_a_subscription_gets_no_earlier_events(run_store: RunStore) -> None:
     """Also of an event that no matcher has looked at; and all that its own commit emits."""
-    await publish(each_store)
-    await listening(each_store, {1: wanting()})
-    await each_store.events.publish([event(1)])
-    late = await listening(each_store, {1: wanting()}, move="keep")
+    await publish(run_store)
+    await listening(run_store, {1: wanting()})
+    await run_store.events.publish([event(1)])
+    late = await listening(run_store, {1: wanting()}, move="keep")
     own = commit(late, "park", seq=2, wants={2: wanting()}, emits=[event(2)])
-    await each_store.leases.commit([own])
-    await matched(each_store)
-    claims = {claim.uid: claim for claim in (await each_store.leases.take("w", 5)).claims}
+    await run_store.leases.commit([own])
+    await matched(run_store)
+    claims = {claim.uid: claim for claim in (await run_store.leases.take("w", 5)).claims}
     assert [(m.frame, m.data) for m in claims[late.uid].inbox] == [(1, event(2)), (2, event(2))]
     assert len(claims) == 2
 
 
-async def test_events_are_delivered_in_the_order_of_publishing(each_store: Store) -> None:
-    await publish(each_store)
-    claim = await listening(each_store, {1: wanting()})
+async def test_events_are_delivered_in_the_order_of_publishing(run_store: RunStore) -> None:
+    await publish(run_store)
+    claim = await listening(run_store, {1: wanting()})
     sent = [event(number) for number in range(700)]
-    assert await each_store.events.publish(sent) == 700
+    assert await run_store.events.publish(sent) == 700
     sizes = []
-    while (batch := await matched(each_store)).events:
+    while (batch := await matched(run_store)).events:
         sizes.append((len(batch.events), batch.more))
     assert sizes == [(256, True), (256, True), (188, False)]
     received: list[bytes] = []
     seq = claim.seq + 1
-    while claims := (await each_store.leases.take("w", 1)).claims:
+    while claims := (await run_store.leases.take("w", 1)).claims:
         seq += 1
         received += [message.data for message in claims[0].inbox]
         assert len(claims[0].inbox) <= keys.INBOX_READ
         done = commit(claims[0], "park", inbox_done=claims[0].inbox[-1].number)
-        await each_store.leases.commit([done])
+        await run_store.leases.commit([done])
     assert received == sent
 
 
@@ -206,20 +209,20 @@ async def test_there_is_one_matcher_and_a_lost_lease_delivers_nothing(each_store
     assert await state_of(each_store, claim.uid) == "queue"
 
 
-async def test_a_repeated_delivery_changes_nothing(each_store: Store) -> None:
+async def test_a_repeated_delivery_changes_nothing(run_store: RunStore) -> None:
     """After a lost reply, or after the matcher died and another one started again."""
-    await publish(each_store)
-    claim = await listening(each_store, {1: wanting(), 2: wanting()})
-    await each_store.events.publish([event(1), event(2)])
-    batch = await each_store.events.take(MATCHER)
+    await publish(run_store)
+    claim = await listening(run_store, {1: wanting(), 2: wanting()})
+    await run_store.events.publish([event(1), event(2)])
+    batch = await run_store.events.take(MATCHER)
     all_of_it = everything(batch)
-    assert await each_store.events.deliver(MATCHER, 0, all_of_it[:3])
-    assert (await each_store.events.take(MATCHER)).events == batch.events
+    assert await run_store.events.deliver(MATCHER, 0, all_of_it[:3])
+    assert (await run_store.events.take(MATCHER)).events == batch.events
     for _ in range(2):
-        assert await each_store.events.deliver(MATCHER, 2, all_of_it)
-    await each_store.events.publish([event(3)])
-    assert [number for number, _ in (await each_store.events.take(MATCHER)).events] == [3]
-    (again,) = (await each_store.leases.take("w", 1)).claims
+        assert await run_store.events.deliver(MATCHER, 2, all_of_it)
+    await run_store.events.publish([event(3)])
+    assert [number for number, _ in (await run_store.events.take(MATCHER)).events] == [3]
+    (again,) = (await run_store.leases.take("w", 1)).claims
     assert again.uid == claim.uid
     assert [(m.number, m.frame, m.data) for m in again.inbox] == [
         (1, 1, event(1)), (2, 2, event(1)), (3, 1, event(2)), (4, 2, event(2)),
@@ -227,32 +230,33 @@ async def test_a_repeated_delivery_changes_nothing(each_store: Store) -> None:
 
 
 async def test_a_changed_subscription_keeps_its_position_and_a_removed_one_gets_nothing(
-    each_store: Store,
+    run_store: RunStore,
 ) -> None:
-    await publish(each_store)
-    claim = await listening(each_store, {1: wanting("a"), 2: wanting("a")}, move="keep")
-    await each_store.events.publish([event(1, "a"), event(2, "b")])
-    await each_store.leases.commit([commit(claim, "keep", seq=2, wants={1: wanting("b")}, wants_gone=[2])])
-    assert await each_store.call("EXISTS", keys.WANTS + "a") == 0
-    await each_store.events.publish([event(3, "b"), event(4, "a")])
-    batch = await matched(each_store)
+    await publish(run_store)
+    claim = await listening(run_store, {1: wanting("a"), 2: wanting("a")}, move="keep")
+    await run_store.events.publish([event(1, "a"), event(2, "b")])
+    await run_store.leases.commit([commit(claim, "keep", seq=2, wants={1: wanting("b")}, wants_gone=[2])])
+    assert await keys_like(run_store, keys.WANTS + "a") == []
+    await run_store.events.publish([event(3, "b"), event(4, "a")])
+    batch = await matched(run_store)
     assert [s.filters for s in batch.subscriptions] == [wanting("b")]
-    inbox = await each_store.leases.inbox(claim.uid, claim.token)
+    inbox = await run_store.leases.inbox(claim.uid, claim.token)
     assert {message.frame for message in inbox} == {1}
 
 
 @pytest.mark.parametrize("status", ["completed", "faulted", "cancelled"])
-async def test_the_end_of_a_run_ends_its_subscriptions_and_its_inbox(each_store: Store, status: str) -> None:
-    await publish(each_store)
-    claim = await listening(each_store, {1: wanting(), 2: wanting(None)}, move="keep")
-    await each_store.events.publish([event()])
-    await matched(each_store)
-    await each_store.leases.commit([commit(claim, "end", status, seq=2)])
-    left = [key.decode() for key in await each_store.call("KEYS", "iogate:*want*")]
-    left += [key.decode() for key in await each_store.call("KEYS", "iogate:inbox*")]
-    assert left == []
-    assert await each_store.events.publish([event(2)]) == 1
-    assert await each_store.events.waiting() == 0
+async def test_the_end_of_a_run_ends_its_subscriptions_and_its_inbox(
+    run_store: RunStore, status: str
+) -> None:
+    await publish(run_store)
+    claim = await listening(run_store, {1: wanting(), 2: wanting(None)}, move="keep")
+    await run_store.events.publish([event()])
+    await matched(run_store)
+    await run_store.leases.commit([commit(claim, "end", status, seq=2)])
+    assert await keys_like(run_store, "iogate:*want*") == []
+    assert await keys_like(run_store, "iogate:inbox*") == []
+    assert await run_store.events.publish([event(2)]) == 1
+    assert await run_store.events.waiting() == 0
 
 
 async def test_a_store_above_the_watermark_refuses_events(each_store: Store) -> None:
@@ -264,15 +268,15 @@ async def test_a_store_above_the_watermark_refuses_events(each_store: Store) -> 
 
 
 async def test_a_large_delivery_is_split_and_each_subscription_gets_it_once(
-    each_store: Store, monkeypatch: pytest.MonkeyPatch
+    run_store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("iogate.store.events.bus.DELIVERIES", 3)
-    await publish(each_store)
-    uids = {(await listening(each_store, {1: wanting()})).uid for _ in range(10)}
-    await each_store.events.publish([event()])
-    batch = await matched(each_store)
+    await publish(run_store)
+    uids = {(await listening(run_store, {1: wanting()})).uid for _ in range(10)}
+    await run_store.events.publish([event()])
+    batch = await matched(run_store)
     assert {s.uid for s in batch.subscriptions} == uids
-    claims = (await each_store.leases.take("w", 50)).claims
+    claims = (await run_store.leases.take("w", 50)).claims
     assert {claim.uid for claim in claims} == uids
     assert {len(claim.inbox) for claim in claims} == {1}
 

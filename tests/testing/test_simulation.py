@@ -1,15 +1,18 @@
-"""The stage: children run in the test, events arrive as someone waits for them, mocks stand for either."""
+"""Simulation: children run in the test, events arrive when a run waits for them, mocks stand for either."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent, indent
 from typing import Any
 
+import pytest
+
 from iogate.documents.api import DebugCase
 from iogate.engine.commands import StartChild
 from iogate.settings import Settings
-from iogate.testing import Arrival, Harness, Mock, replay
+from iogate.testing import Arrival, FakeClock, Harness, Mock, replay
 
 PARENT = """
     - pay: {run: {workflow: {namespace: t, name: pay, version: latest, input: {n: '${ .n }'}}}}
@@ -35,7 +38,7 @@ def project(root: Path, /, **workflows: str) -> Harness:
     for name, do in workflows.items():
         head = f"document: {{dsl: 1.0.3, namespace: t, name: {name}, version: 1.0.0}}\ndo:\n"
         (root / "workflows.d" / f"{name}.yaml").write_text(head + indent(dedent(do), "  "))
-    return Harness.load(root, settings=Settings())
+    return Harness.load(root, settings=Settings(allow_run=("shell",)))
 
 
 async def test_a_mock_stands_for_a_whole_child(tmp_path: Path) -> None:
@@ -113,3 +116,77 @@ async def test_a_debug_case_brings_its_events(tmp_path: Path) -> None:
     case = {"name": "c", "events": [{"type": "a", "data": 1}, {"type": "b"}], "expect": {"output": [1, None]}}
     replayed = await replay(project(tmp_path, w=LISTEN), "t/w", DebugCase.model_validate(case))
     assert replayed.failures == ()
+
+
+async def test_an_error_of_a_mock_ends_the_test_and_not_the_run(tmp_path: Path) -> None:
+    caught = """
+        - t:
+            try:
+              - call: {call: http, with: {method: get, endpoint: "https://api.example.com"}}
+              - pay: {run: {workflow: {namespace: t, name: pay, version: latest}}}
+            catch: {do: [{say: {set: {caught: true}}}]}
+    """
+    harness = project(tmp_path, w=caught, pay=PAY)
+
+    def fails(_: Any) -> Mock:
+        raise KeyError("the author's own")
+
+    for name in ("call", "pay"):
+        call = {"/do/0/t/try/0/call": Mock(output=None)} if name == "pay" else {}
+        number = ("call", "pay").index(name)
+        with pytest.raises(KeyError, match="the author's own"):
+            await harness.run("t/w", mocks={**call, f"/do/0/t/try/{number}/{name}": fails})
+
+
+async def test_a_run_keeps_its_lease_while_the_clock_jumps(tmp_path: Path) -> None:
+    """A child has an effect under way, while a mock moves the clock beyond the end of its lease."""
+    do = """
+        - both:
+            fork:
+              branches:
+                - slow: {run: {workflow: {namespace: t, name: slow, version: latest}}}
+                - then:
+                    do:
+                      - nap: {wait: {milliseconds: 50}}
+                      - call: {call: http, with: {method: get, endpoint: "https://api.example.com"}}
+                      - quick: {run: {workflow: {namespace: t, name: quick, version: latest}}}
+    """
+    slow = "- shell: {run: {shell: {command: 'sleep 0.3; echo done'}}}"
+    harness = project(tmp_path, w=do, slow=slow, quick="- say: {set: {ok: true}}")
+    clock = FakeClock()
+
+    def passes(_: Any) -> Mock:
+        clock.advance(3_600)
+        return Mock(output=None)
+
+    mocks = {"/do/0/both/fork/branches/1/then/do/1/call": passes}
+    outcome = await harness.run("t/w", mocks=mocks, clock=clock)
+    assert (outcome.status, outcome.elapsed_s) == ("completed", 3_600.05), outcome.error
+    (child,) = (each for each in outcome.children if each.workflow == "t/slow:1.0.0")
+    assert child.output == "done\n"
+    kinds = [note.kind for note in child.notes if note.name == "shell"]
+    assert kinds == ["task.started", "process.output", "task.completed"]
+
+
+async def test_equal_runs_give_equal_outcomes(tmp_path: Path) -> None:
+    """With children, events, forks and timers: also the order of all entries is the same."""
+    do = """
+        - both:
+            fork:
+              branches:
+                - first: {run: {workflow: {namespace: t, name: child, version: latest, input: {n: 1}}}}
+                - second: {run: {workflow: {namespace: t, name: child, version: latest, input: {n: 2}}}}
+                - hears: {listen: {to: {any: [], until: length == 2}}}
+                - nap: {wait: PT0.5S}
+    """
+    child = """
+        - nap: {wait: PT2S}
+        - say: {emit: {event: {with: {source: /t, type: said, data: '${ .n }'}}}}
+    """
+    harness = project(tmp_path, w=do, child=child)
+    first, second = [await harness.run("t/w", {}) for _ in range(2)]
+    assert (first.status, first.elapsed_s) == ("completed", 2.0), first.error
+    assert [note.kind for note in first.notes] == [note.kind for note in second.notes]
+    assert [replace(each, emitted=(), children=()) for each in (first, *first.children)] == [
+        replace(each, emitted=(), children=()) for each in (second, *second.children)
+    ]

@@ -1,0 +1,215 @@
+"""Mocks of a test in front of the effects and the child workflows of its runs.
+
+Used by `simulation`. Invariant: a call that leaves the machine without a mock or a test host ends the test
+and not the run, so that no `try` can hide it; so does an error of a mock itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import msgspec
+
+from iogate.compiler.revision import resource_name
+from iogate.effects import EffectContext, Effects
+from iogate.engine.commands import (
+    Authentication,
+    CallFunction,
+    CallHttp,
+    CallOpenApi,
+    ChildEnded,
+    Effect,
+    Perform,
+    Performed,
+    StartChild,
+)
+from iogate.engine.errors import RaisedError
+from iogate.errors import WorkflowError
+from iogate.store.runs.claims import Claim
+from iogate.testing.outcome import Called, Mock, Mocks, Unmocked
+from iogate.worker.ports import Children
+from iogate.worker.runs.children import ResolvedChildren
+
+_TURN = re.compile(r"/(for|foreach)/\d+/do(?=/)")
+
+
+@dataclass(eq=False, kw_only=True)
+class Family:
+    """The runs of a test: the requested one and its descendants, as mocks and outcomes name them."""
+
+    mocks: Mocks
+    failure: asyncio.Future[None]
+    """Gets the error that ends the test."""
+    paths: dict[str, str] = field(default_factory=dict)
+    """Per run the references of the tasks that led to it, outermost first."""
+    children: dict[str, list[str]] = field(default_factory=dict)
+    """Per run the runs that it started, in their order."""
+
+    def mock(self, uid: str, reference: str, *pointers: str) -> Any:
+        """Find a mock for one turn of a loop, for the task, or for the call of the function it is in."""
+        path = self.paths.get(uid, "")
+        caller = reference.partition("/use/functions/")[0]
+        for name in (reference, *pointers, caller):
+            for known in (path + name, static(path + name)):
+                if known in self.mocks:
+                    return self.mocks[known]
+        return None
+
+    def result(self, mock: Any, asked: Perform | StartChild) -> Mock:
+        """Return the result of a mock, which may be a function of what is asked."""
+        answer: Mock = mock(asked) if callable(mock) else mock
+        return answer
+
+    def add(self, parent: str, uid: str, reference: str) -> None:
+        """Remember a run that a task started."""
+        self.paths[uid] = self.paths.get(parent, "") + reference
+        self.children.setdefault(parent, []).append(uid)
+
+    async def fail(self, error: Exception) -> NoReturn:
+        """End the test with an error; never returns, so that the run does not go on."""
+        if not self.failure.done():
+            self.failure.set_exception(error)
+        while True:
+            await asyncio.Event().wait()
+
+
+class MockedEffects:
+    """Effects of a test: mocks, and the real effects for tasks without one."""
+
+    def __init__(
+        self, effects: Effects, family: Family, *, offline: bool, pointer: Callable[[str, int], str | None]
+    ) -> None:
+        """`pointer` returns the static pointer of a frame; `offline` forbids calls to the network."""
+        self._effects = effects
+        self._family = family
+        self._offline = offline
+        self._pointer = pointer
+        self.calls: dict[str, list[Called]] = {}
+        """Per run the effects that it has waited for, in the order of their ends."""
+
+    async def perform(self, perform: Perform, *, run: EffectContext) -> Performed:
+        """Return the result of a mock, or perform the effect."""
+        try:
+            mock, answer = self._answer(perform, run.uid)
+        except Exception as error:  # noqa: BLE001 - an error of the test, not of the run
+            await self._family.fail(error)
+        performed = answer or await self._effects.perform(perform, run=run)
+        if perform.await_result:
+            called = Called(perform=perform, performed=performed, mocked=mock)
+            self.calls.setdefault(run.uid, []).append(called)
+        return performed
+
+    def _answer(self, perform: Perform, uid: str) -> tuple[bool, Performed | None]:
+        pointer = self._pointer(uid, perform.frame) or perform.reference
+        mock = self._family.mock(uid, perform.reference, pointer)
+        if mock is not None:
+            return True, _performed(perform, self._family.result(mock, perform))
+        if self._offline:
+            self._check_covered(perform, self._family.paths.get(uid, "") + pointer)
+        return False, None
+
+    def _check_covered(self, perform: Perform, pointer: str) -> None:
+        """Raise Unmocked for a call that leaves; a mock of `pointer` stands in wherever it is made from."""
+        reference = static(pointer)
+        hint = f"mock it: mocks: {{{reference}: {{output: …}}}}, or name a test host in `endpoints`"
+        address = _address(perform.effect)
+        if address is not None and not self._effects.covers(address):
+            raise Unmocked(f"{reference} calls out, and nothing stands in for it", hint=hint)
+        for authority in _authorities(perform.effect):
+            if not self._effects.covers(authority):
+                said = f"{reference} asks for a token, and nothing stands in for who gives it"
+                raise Unmocked(said, hint=hint)
+
+
+class MockedChildren:
+    """Child workflows of a test: mocks for whole children, and runs for the others."""
+
+    def __init__(self, resolver: Children, family: Family) -> None:
+        self._resolver = resolver
+        self._family = family
+        self._count = 0
+
+    async def resolve(self, claim: Claim, starts: Sequence[StartChild]) -> ResolvedChildren:
+        """Return the children to start, and the results of those that are not started."""
+        references: dict[int, str] = {}
+        unmocked: list[StartChild] = []
+        ended: list[ChildEnded] = []
+        for start in starts:
+            mock = self._family.mock(claim.uid, start.reference)
+            if mock is None:
+                unmocked.append(start)
+                references[start.frame] = start.reference
+                continue
+            try:
+                answer = self._family.result(mock, start)
+            except Exception as error:  # noqa: BLE001 - an error of the test, not of the run
+                await self._family.fail(error)
+            if start.awaits:
+                status = "completed" if answer.error is None else "faulted"
+                ended.append(_ended(start, status, answer))
+        resolved = await self._resolver.resolve(claim, unmocked)
+        children = []
+        for child in resolved.children:
+            self._count += 1
+            # The same in each test, and not drawn.
+            uid = f"{claim.uid.partition('.')[0]}.{self._count}"
+            children.append(msgspec.structs.replace(child, uid=uid))
+            self._family.add(claim.uid, uid, references[child.frame])
+        return ResolvedChildren(children=children, ended=[*ended, *resolved.ended])
+
+
+def static(reference: str) -> str:
+    """Return the reference without the turns of loops."""
+    return _TURN.sub(r"/\1/do", reference)
+
+
+def _ended(start: StartChild, status: Any, answer: Mock) -> ChildEnded:
+    return ChildEnded(frame=start.frame, number=0, status=status, output=answer.output, error=answer.error)
+
+
+def _address(effect: Effect) -> str | None:
+    """Return the address that the effect calls; None if it stays on this machine."""
+    match effect:
+        case CallHttp(url=url):
+            return url
+        case CallOpenApi(operation=operation, document=document):
+            # The calls of a stored document most often go to where the document came from.
+            return (resource_name(document) or document) if operation is None else operation.url
+        case _:
+            return None
+
+
+def _authorities(effect: Effect) -> Iterator[str]:
+    """Yield the addresses of the call's token endpoints."""
+    match effect:
+        case (
+            CallHttp(authentication=Authentication() as policy)
+            | CallOpenApi(authentication=Authentication() as policy)
+        ):
+            paths = policy.parameters.get("endpoints") or {}
+            for address in (policy.parameters.get("authority"), *paths.values()):
+                if isinstance(address, str) and "://" in address:
+                    yield address
+
+
+def _performed(perform: Perform, mock: Mock) -> Performed:
+    """Return the result of an effect that a mock stands in for."""
+    if mock.error is None:
+        return Performed(frame=perform.frame, output=mock.output)
+    known = dict(mock.error)
+    # A mock of a function raises as the function would; other mocks fail as their effect does.
+    kind = RaisedError if isinstance(perform.effect, CallFunction) else WorkflowError
+    usual = "communication" if isinstance(perform.effect, CallHttp | CallOpenApi) else "runtime"
+    error = kind(
+        known.get("type", usual),
+        status=known.get("status"),
+        title=known.get("title"),
+        detail=known.get("detail"),
+        response=known.get("response"),
+        process=known.get("process"),
+    )
+    return Performed(frame=perform.frame, error=error)

@@ -1,0 +1,218 @@
+"""Simulation of a worker for one test: the executor of production, a store in memory, virtual time.
+
+Used by `harness`. It takes the place of the worker's loop and of its event matcher. Invariant: the clock
+advances only if no run can proceed and no effect is under way that a run waits for; such an effect takes its
+real time, and what is due meanwhile happens meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from iogate.effects import Effects
+from iogate.engine.commands import Note
+from iogate.engine.state.run_state import WaitingFor
+from iogate.store.runs.intake import AcceptRequest
+from iogate.testing.clock import FakeClock, VirtualClock
+from iogate.testing.memory_runs import Record
+from iogate.testing.memory_store import MemoryStore
+from iogate.testing.mocks import Family, MockedChildren, MockedEffects
+from iogate.testing.outcome import Arrival, Mocks, Outcome
+from iogate.testing.surroundings import envelope_of
+from iogate.worker.events.matcher import match_next
+from iogate.worker.events.sinks import Sinks
+from iogate.worker.ports import Children, Secrets
+from iogate.worker.runs.codec import decode, encode
+from iogate.worker.runs.executor import Executor
+from iogate.worker.runs.loader import Loader
+from iogate.worker.runs.programs import Programs
+
+WORKER = "test"
+TAKEN = 50
+"""Runs of one take."""
+
+
+class Simulation:
+    """One run, its children, and the outside that sends it events."""
+
+    def __init__(
+        self,
+        *,
+        programs: Programs,
+        children: Children,
+        effects: Effects,
+        mocks: Mocks,
+        clock: FakeClock,
+        offline: bool,
+        secrets: Secrets,
+    ) -> None:
+        self._given_clock = clock
+        self._clock = VirtualClock(clock)
+        self._began_ms = clock.now_ms
+        self._coming: deque[tuple[float | None, bytes]] = deque()
+        self._family = Family(mocks=mocks, failure=asyncio.get_running_loop().create_future())
+        self._store = MemoryStore(self._clock.now_ms)
+        self._effects = MockedEffects(effects, self._family, offline=offline, pointer=self._pointer)
+        self._executor = Executor(
+            leases=self._store.leases,
+            effects=self._effects,
+            clock=self._clock,
+            secrets=secrets,
+            loader=Loader(programs, secrets, Sinks(), self._clock, record_progress=None),
+            children=MockedChildren(children, self._family),
+            released=lambda: None,
+        )
+
+    async def play(self, request: AcceptRequest, events: Sequence[Mapping[str, Any] | Arrival]) -> Outcome:
+        """Execute a run until it has ended, or nothing more can happen.
+
+        Raises Unmocked, ExpectationFailed for an event that is no CloudEvent, and the error of a mock.
+        """
+        self._coming.extend(self._arrivals(events))
+        await self._store.intake().accept(request)
+        leases, executor = self._store.leases, self._executor
+        self._settling = asyncio.create_task(executor.settle_commits())
+        try:
+            async with leases.cancellations(executor.cancel), leases.inbox_changes(executor.read_inbox):
+                root = self._store.records[request.uid]
+                while await self._settle() and root.ended_ms is None and await self._time_passes():
+                    pass
+            return self._outcome(root)
+        finally:
+            self._settling.cancel()
+            executor.abandon()
+            await executor.end()
+            if not self._family.failure.cancel():
+                # Retrieved, if another error has ended the test before.
+                self._family.failure.exception()
+
+    def _arrivals(
+        self, events: Sequence[Mapping[str, Any] | Arrival]
+    ) -> Iterator[tuple[float | None, bytes]]:
+        for index, each in enumerate(events):
+            arrival = each if isinstance(each, Arrival) else Arrival(event=each)
+            yield arrival.after_s, encode(envelope_of(arrival.event, index, self._began_ms))
+
+    def _pointer(self, uid: str, frame: int) -> str | None:
+        """Return the static pointer of a frame, None if the run has left it."""
+        run = self._executor.runs.get(uid)
+        found = None if run is None else run.state.frames.get(frame)
+        return None if found is None else found.pointer
+
+    # Without time passing.
+
+    async def _settle(self) -> bool:
+        """Let all runs go on until they only wait for time or events; always true."""
+        while True:
+            await self._proceed()
+            under_way = [task for run in self._executor.runs.values() for task in run.effects.values()]
+            if not under_way:
+                return True
+            due_ms = self._due_ms()
+            # A real effect may end after a time that is due before.
+            left_s = None if due_ms is None else max(due_ms - self._clock.now_ms(), 0) / 1000
+            done, _ = await asyncio.wait(
+                [*under_way, self._family.failure], timeout=left_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done and due_ms is not None:
+                self._clock.move_to(due_ms)
+
+    async def _proceed(self) -> None:
+        """Let all runs compute, commit, start children and get events, until none of them can."""
+        while True:
+            # Effects that were started last begin here, and their first steps may end the test.
+            await asyncio.sleep(0)
+            for failed in (self._family.failure, self._settling):
+                if failed.done():
+                    failed.result()
+            if self._executor.busy:
+                continue
+            if not await self._take() and not await self._match() and not self._executor.busy:
+                return
+
+    async def _take(self) -> bool:
+        """Take the runs that are queued; tell whether there were any."""
+        leases, executor = self._store.leases, self._executor
+        # The clock may have jumped beyond the end of a lease that is still held.
+        await leases.renew(WORKER, {uid: run.claim.token for uid, run in executor.runs.items()})
+        taken = await leases.take(WORKER, TAKEN)
+        for claim in taken.claims:
+            executor.begin(claim, math.inf)
+        return bool(taken.claims)
+
+    async def _match(self) -> bool:
+        """Deliver the published events; tell whether there were any."""
+        return await match_next(self._store.events, WORKER)
+
+    # Time and events.
+
+    async def _time_passes(self) -> bool:
+        """Deliver the next event, or advance to the next due time; return False if there is neither."""
+        due_ms = self._due_ms()
+        after_s, event = self._coming[0] if self._coming else (None, None)
+        if event is not None and after_s is None and self._listening:
+            self._coming.popleft()
+            await self._store.events.publish([event])
+            return True
+        arrival_ms = None if after_s is None else self._began_ms + round(after_s * 1000)
+        if event is not None and arrival_ms is not None and (due_ms is None or arrival_ms <= due_ms):
+            self._coming.popleft()
+            # Delivered before the timers of the same time.
+            await self._store.events.publish([event])
+            await self._match()
+            self._given_clock.move_to(arrival_ms)
+            return True
+        if due_ms is None:
+            return False
+        self._clock.move_to(due_ms)
+        return True
+
+    @property
+    def _listening(self) -> bool:
+        return any(record.wants for record in self._store.records.values())
+
+    def _due_ms(self) -> int | None:
+        """Return the earliest due time of all runs, here and in the store."""
+        timer_ms = self._clock.due_ms
+        due = [] if timer_ms is None else [timer_ms]
+        due += [record.due_ms for record in self._store.records.values() if record.state == "timer"]
+        return min(filter(None, due), default=None)
+
+    # The outcome.
+
+    def _outcome(self, record: Record) -> Outcome:
+        ended_ms = self._clock.now_ms() if record.ended_ms is None else record.ended_ms
+        waiting = None if record.waiting_for is None else decode(record.waiting_for)
+        children = [self._store.records.get(uid) for uid in self._family.children.get(record.uid, ())]
+        return Outcome(
+            uid=record.uid,
+            status=record.status,
+            output=None if record.output is None else decode(record.output),
+            error=None if record.error is None else decode(record.error),
+            notes=tuple(_notes(record)),
+            calls=tuple(self._effects.calls.get(record.uid, ())),
+            waiting_for=None if waiting is None or record.ended_ms is not None else WaitingFor(**waiting),
+            elapsed_s=(ended_ms - record.started_ms) / 1000,
+            workflow=record.workflow,
+            input=decode(record.input),
+            emitted=tuple(decode(event) for event in record.emitted),
+            children=tuple(self._outcome(child) for child in children if child is not None),
+        )
+
+
+def _notes(record: Record) -> Iterator[Note]:
+    """Yield the journal as the engine wrote it."""
+    for line in record.journal:
+        entry = decode(line)
+        if entry["kind"] != "task.created":
+            yield Note(
+                kind=entry["kind"],
+                at_ms=entry["at"],
+                reference=entry.get("reference", ""),
+                name=entry.get("name", ""),
+                detail=entry.get("detail") or {},
+            )
