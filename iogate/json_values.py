@@ -19,6 +19,10 @@ MAX_DEPTH: Final = 256
 """Maximum nesting: deeper values would exhaust the stack of recursive code."""
 
 
+class InvalidNumber(ValueError):
+    """A number that JSON does not have, such as NaN, or that no float can hold."""
+
+
 def parse(data: str | bytes) -> Any:
     """Parse strict JSON: without NaN, Infinity and numbers that no float can hold.
 
@@ -77,13 +81,13 @@ def _check_text(text: str) -> None:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
+    raise InvalidNumber(f"{name} is not a JSON number")
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if not isfinite(number):
-        raise ValueError("a number is out of range")
+        raise InvalidNumber("a number is out of range")
     return number
 
 

@@ -222,9 +222,9 @@ def test_functions_that_lead_to_ever_more_functions_come_to_an_end(tmp_path: Pat
 @pytest.mark.parametrize(
     ("page", "why"),
     [
-        ('{"x": NaN}', "holds NaN, which is no number of JSON"),
-        ('{"x": [-Infinity]}', "holds -Infinity, which is no number of JSON"),
-        ('{"x": 1e999}', "holds 1e999, which is no number of JSON"),
+        ('{"x": NaN}', "NaN is not a JSON number"),
+        ('{"x": [-Infinity]}', "-Infinity is not a JSON number"),
+        ('{"x": 1e999}', "a number is out of range"),
         ('{"x": "\\ud800"}', ":1:10: the YAML does not hold: found invalid Unicode"),
     ],
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import unquote
 
+from iogate import json_pointer
 from iogate.documents.problems import quoted
 from iogate.json_values import JsonObject
 
@@ -45,16 +45,10 @@ class References:
         return value
 
     def _at(self, reference: str) -> Any:
-        value: Any = self.document
-        for token in reference.removeprefix("#").split("/")[1:]:
-            step = unquote(token).replace("~1", "/").replace("~0", "~")
-            if isinstance(value, Mapping) and step in value:
-                value = value[step]
-            elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
-                value = value[int(step)]
-            else:
-                raise Unusable(f"its reference {quoted(reference)} leads nowhere")
-        return value
+        try:
+            return json_pointer.resolve_fragment(self.document, reference)
+        except LookupError:
+            raise Unusable(f"its reference {quoted(reference)} leads nowhere") from None
 
 
 def mapping(value: Any) -> JsonObject:

@@ -6,15 +6,14 @@ as long as one compilation, so that a document named twice is one document.
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import PurePosixPath
-from typing import Any, Final, Never, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
+from iogate import json_values
 from iogate.compiler.resources.addresses import REMOTE, is_computed
 from iogate.documents.problems import quoted
 from iogate.documents.yaml.reader import read_text
@@ -196,27 +195,13 @@ def plain_data(text: str, name: str, *, code: str = "IOG307") -> Any:
     """
     if text.lstrip().startswith(("{", "[")):
         try:
-            data = json.loads(text, parse_constant=_no_number, parse_float=_number)
-            json.dumps(data, ensure_ascii=False).encode()  # half a surrogate pair can be stored nowhere
-        except OverflowError as fault:
-            raise Unreadable(code, f"{name} holds {fault}, which is no number of JSON") from None
-        except (ValueError, RecursionError):
+            return json_values.parse(text)
+        except json_values.InvalidNumber as fault:
+            raise Unreadable(code, f"{name}: {fault}") from None
+        except ValueError:
             pass  # perhaps YAML in flow style, and if not, YAML's message has a place
-        else:
-            return data
     reading = read_text(text, name)
     if reading.problems:
         first = reading.problems[0]
         raise Unreadable(code, f"{name}:{first.line}:{first.column}: {first.message}")
     return reading.data
-
-
-def _no_number(name: str) -> Never:
-    raise OverflowError(name)
-
-
-def _number(digits: str) -> float:
-    number = float(digits)
-    if not isfinite(number):
-        raise OverflowError(digits[:40])
-    return number
