@@ -32,9 +32,11 @@ def codes() -> set[str]:
     """What the sources name, and what documents make of the digits that models give."""
     named = set(re.findall(r"\bIOG\d{3}\b", "\n".join(SOURCES.values())))
     for name, text in SOURCES.items():
-        if name.startswith("documents/"):
+        if name.startswith(("documents/", "auth/")):
             digits = {int(found) for found in re.findall(r"code=(\d+)\b", text)}
-            families = "1" if "/api/" in name else "2" if "/dsl/" in name else "12"
+            families = (
+                "1" if "/api/" in name or name.startswith("auth/") else "2" if "/dsl/" in name else "12"
+            )
             named |= {f"IOG{family}{digit:02}" for family in families for digit in digits}
     return named | {f"IOG{family}{digit:02}" for family in "12" for digit in (*range(1, 7), 10)}
 

@@ -27,6 +27,7 @@ from iogate.security.redaction_patterns import redact_url
 from iogate.settings import FILE_NAME, Settings
 
 if TYPE_CHECKING:
+    from iogate.documents.yaml.nodes import Node
     from iogate.documents.yaml.reader import Reading
     from iogate.store.store import Store
 
@@ -110,26 +111,26 @@ def read_project_settings(flags: dict[str, Any] | None = None) -> Settings:
     Raises:
         InvalidFiles: the file, the environment or the flags have an invalid setting.
     """
-    file, lines = _settings_file(Path(FILE_NAME))
-    return settings_module.read(file, os.environ, flags, lines=lines)
+    root = _settings_file(Path(FILE_NAME))
+    if root is None:
+        return settings_module.read({}, os.environ, flags)
+    return settings_module.read(root.value, os.environ, flags, line_of=lambda path: root.place(path).line)
 
 
-def _settings_file(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    """Return the mapping in `iogate.yaml` and the line of each key; both are empty without the file."""
+def _settings_file(path: Path) -> Node | None:
+    """Return the mapping in `iogate.yaml` with its positions; None without settings in it."""
     reading = read_settings_file(path)
     if reading is None:
-        return {}, {}
+        return None
     from iogate.documents.problems import render_all
 
     problems = [each for each in reading.problems if each.code != "IOG129"]  # an empty file is fine here
     if problems:
         rendered = render_all(problems, {FILE_NAME: reading.source})
         raise InvalidFiles(rendered.rstrip("\n"), code=problems[0].code)
-    if reading.root is None:
-        return {}, {}
-    if reading.root.entries is None:
+    if reading.root is not None and reading.root.entries is None:
         raise InvalidFiles(f"{FILE_NAME}: expected a map of settings", code=settings_module.WRONG_SETTING)
-    return reading.data, {name: span.line for name, (span, _) in reading.root.entries.items()}
+    return reading.root
 
 
 def read_settings_file(path: Path) -> Reading | None:

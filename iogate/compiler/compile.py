@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from iogate.auth.stored import stored
 from iogate.compiler import features, schedules
-from iogate.compiler.auth import Reader
 from iogate.compiler.broken_files import BrokenFiles
 from iogate.compiler.checks import (
     authentications,
@@ -42,6 +42,7 @@ from iogate.compiler.checks import (
 from iogate.compiler.definition import Definition
 from iogate.compiler.definition import read as read_definition
 from iogate.compiler.faults import Placed, Purpose, Surroundings
+from iogate.compiler.features import unexecuted
 from iogate.compiler.resources import collector
 from iogate.compiler.resources.sources import MAX_BYTES, Fetch, Sources
 from iogate.compiler.revision import (
@@ -286,11 +287,14 @@ class _Compiler:
         if given is not None:
             self.problems.extend(schemas.faults(document, (*at, "input", "schema"), given))
         schema = given if given is not None or resolved is None else self._input_schema(resolved)
-        reader = Reader(document, self.surroundings, identity)
         assert method.auth is not None  # a document without is not handed over
-        auth = reader.read(method.auth, _auth_pointer(document, name, at))
-        self.problems.extend(reader.problems)
-        if resolved is None or auth is None:
+        at_auth = _auth_pointer(document, name, at)
+        self.problems.extend(
+            unexecuted(document, (*at_auth, *path), form.code, form.name, self.surroundings)
+            for path, form in method.auth.refused
+        )
+        accepted = method.auth.accepted
+        if resolved is None or accepted is None:
             return None
         limits, idempotency = method.limits, method.idempotency
         return Api(
@@ -300,7 +304,7 @@ class _Compiler:
             workflow=resolved,
             program=workflows[resolved][0].program,
             enabled=method.enabled,
-            auth=auth,
+            auth=stored(accepted, place=identity),
             input_from=input_.from_ if input_ is not None else "body",
             input_schema=schema,
             limits=Limits(**limits.model_dump()) if limits is not None else Limits(),

@@ -13,53 +13,13 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from iogate.auth.model import StoredAuth
 from iogate.compiler.schedules import Schedule
 
 Verb = Literal["GET", "POST"]
 
 RETENTION_S = 604_800.0
 """How long a finished run is kept where its API does not say: seven days."""
-
-
-class EnvSecret(msgspec.Struct, frozen=True, kw_only=True, tag="env"):
-    name: str
-
-
-class FileSecret(msgspec.Struct, frozen=True, kw_only=True, tag="file"):
-    path: str
-
-
-class HashedSecret(msgspec.Struct, frozen=True, kw_only=True, tag="hash"):
-    """`sha256:HEX` for tokens, `$argon2id$…` for passwords."""
-
-    value: str
-
-
-Secret = EnvSecret | FileSecret | HashedSecret
-
-
-class NoAuth(msgspec.Struct, frozen=True, kw_only=True, tag="none"):
-    pass
-
-
-class TokenAuth(msgspec.Struct, frozen=True, kw_only=True, tag="token"):
-    """Name of the caller to the secrets that open the door for it: two while one is rotated out.
-
-    `{token: SECRET}` compiles to the one name `token`.
-    """
-
-    tokens: dict[str, tuple[Secret, ...]]
-
-
-class UserAuth(msgspec.Struct, frozen=True, kw_only=True, tag="user"):
-    users: dict[str, tuple[Secret, ...]]
-
-
-class AnyAuth(msgspec.Struct, frozen=True, kw_only=True, tag="any"):
-    any: tuple[NoAuth | TokenAuth | UserAuth, ...]
-
-
-Auth = NoAuth | TokenAuth | UserAuth | AnyAuth
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +53,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     """Digest of the workflow's definition: what a run of this API is pinned to."""
     enabled: bool | None = None
     """What git says; None leaves it to `iogate enable`, starting disabled."""
-    auth: Auth
+    auth: StoredAuth
     input_from: Literal["body", "request"] = "body"
     input_schema: Any = None
     """JSON Schema 2020-12 that the gateway judges the input by; None: anything goes."""

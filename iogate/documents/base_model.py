@@ -6,7 +6,7 @@ with the data that a message needs (allowed keys, the likely key). `validation_m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Self, TypeVar
 
@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from iogate.documents.problems import nearest
+from iogate.value_types.faults import type_hint, type_name
 
 UNKNOWN: Final = "iogate_unknown"
 MISSING: Final = "iogate_missing"
@@ -33,7 +34,6 @@ RULE: Final = "iogate_rule"
 
 _MAX_ERRORS = 200
 _MAX_SUGGESTIONS = 20
-_YAML_1_1: Final = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 T = TypeVar("T")
 
@@ -50,41 +50,11 @@ def rule_error(
     return field_error(RULE, message=message, hint=hint, code=code, key=key)
 
 
-def type_name(value: object) -> str:
-    """Return the type of a YAML value in plain words."""
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return f"the boolean {str(value).lower()}"
-        case int() | float():
-            return "a number"
-        case str():
-            return "text"
-        case list():
-            return "a list"
-        case dict():
-            return "a mapping"
-        case _:
-            return type(value).__name__
-
-
 def type_error(expected: str, value: object) -> PydanticCustomError:
     """Return the error of a value that has not the expected YAML type."""
     if value is None:
         return field_error(NULL, expected=expected)
-    return field_error(TYPE, expected=expected, got=type_name(value), hint=_hint(expected, value))
-
-
-def _hint(expected: str, value: object) -> str:
-    if expected == "text" and not isinstance(value, list | dict):
-        return "put it in quotes"
-    if expected == "true or false" and isinstance(value, str):
-        meant = _YAML_1_1.get(value.lower())
-        return f"YAML 1.2 reads {value} as text: write {meant}" if meant else ""
-    if expected == "a list":
-        return 'start each item with "- "' if isinstance(value, dict) else "put it in brackets: [ … ]"
-    return ""
+    return field_error(TYPE, expected=expected, got=type_name(value), hint=type_hint(expected, value))
 
 
 def _reject_null(value: Any) -> Any:
@@ -166,7 +136,8 @@ def _rewrite_errors(
     own = [item for item in errors if len(item["loc"]) == 1]
     unknown = [str(item["loc"][0]) for item in own if item["type"] == "extra_forbidden"]
     free = [key for key in model.key_names() if key not in data]
-    meant = dict(_suggest_keys(model, unknown[:_MAX_SUGGESTIONS], free))
+    misplaced = model.elsewhere
+    meant = suggest_keys([key for key in unknown if key not in misplaced], free, model.near)
     rewritten: list[InitErrorDetails] = []
     for item in errors:
         loc, kind = item["loc"], item["type"]
@@ -208,14 +179,10 @@ def _copy_error(item: Any) -> InitErrorDetails:
     return {"type": item["type"], "loc": item["loc"], "input": item["input"], "ctx": context}
 
 
-def _suggest_keys(
-    model: type[StrictModel], unknown: Iterable[str], free: Iterable[str]
-) -> Iterable[tuple[str, str]]:
-    free = list(free)
-    for word in unknown:
-        if word in model.elsewhere:
-            continue
-        known = model.near.get(word)
-        meant = known if known in free else nearest(word, free)
-        if meant:
-            yield word, meant
+def suggest_keys(unknown: Sequence[str], free: Sequence[str], near: Mapping[str, str]) -> dict[str, str]:
+    """Return the free key that each of the unknown keys probably means; `near` has common words for keys."""
+    found = {
+        word: near[word] if near.get(word) in free else nearest(word, free)
+        for word in unknown[:_MAX_SUGGESTIONS]
+    }
+    return {word: key for word, key in found.items() if key}

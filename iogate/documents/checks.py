@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from iogate.auth.reader import literals
 from iogate.documents.dsl.workflow import Workflow
 from iogate.documents.problems import Problem, nearest, printable, quoted
 
@@ -23,7 +24,7 @@ _CASES = ("document", "metadata", "iogate", "debug")
 
 def check_api(data: dict[str, Any], root: Node, path: str) -> Iterator[Problem]:
     """Check that authentication is given and debug cases have unique names; warn of literal secrets."""
-    yield from _literal_secrets(data.get("auth"), ("auth",), root, path)
+    yield from _literal_secrets(data, (), root, path)
     methods = data.get("methods")
     if not isinstance(methods, dict):
         return
@@ -42,7 +43,7 @@ def check_api(data: dict[str, Any], root: Node, path: str) -> Iterator[Problem]:
                 at,
                 hint='add "auth", here or on the module; "auth: none" opens it to everyone',
             )
-        yield from _literal_secrets(method.get("auth"), (*at, "auth"), root, path)
+        yield from _literal_secrets(method, at, root, path)
         yield from _repeated_cases(method.get("debug"), (*at, "debug"), root, path)
         if "timeout" not in data and "timeout" not in method:
             yield _problem(
@@ -77,30 +78,11 @@ def _below(value: Any, *keys: str) -> Any:
     return value
 
 
-def _literal_secrets(auth: Any, at: Pointer, root: Node, path: str) -> Iterator[Problem]:
-    if not isinstance(auth, dict):
-        return
-    for key in ("token", "password", "secret"):
-        yield from _literals(auth.get(key), (*at, key), root, path)
-    for key in ("tokens", "users"):
-        named = auth.get(key)
-        for name, secret in named.items() if isinstance(named, dict) else ():
-            yield from _literals(secret, (*at, key, name), root, path)
-    for key in ("signature", "jwt"):
-        yield from _literal_secrets(auth.get(key), (*at, key), root, path)
-    several = auth.get("any")
-    for number, one in enumerate(several if isinstance(several, list) else ()):
-        yield from _literal_secrets(one, (*at, "any", number), root, path)
-
-
-def _literals(secret: Any, at: Pointer, root: Node, path: str) -> Iterator[Problem]:
-    if isinstance(secret, list):
-        for number, one in enumerate(secret):
-            yield from _literals(one, (*at, number), root, path)
-    elif isinstance(secret, str) and secret:
+def _literal_secrets(holder: dict[str, Any], at: Pointer, root: Node, path: str) -> Iterator[Problem]:
+    for found in literals(holder.get("auth")):
         message = "a secret stands in the file in clear"
         hint = "use {env: NAME}, {file: PATH} or {hash: …}"
-        yield _problem("IOG501", message, root, path, at, hint=hint, severity="warning")
+        yield _problem("IOG501", message, root, path, (*at, "auth", *found), hint=hint, severity="warning")
 
 
 def _repeated_cases(cases: Any, at: Pointer, root: Node, path: str) -> Iterator[Problem]:

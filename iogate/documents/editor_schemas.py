@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
+from iogate.auth.reader import DEFINITIONS
 from iogate.documents.api import ApiModule
 from iogate.documents.dsl import Workflow
+from iogate.value_types.structures import with_definitions
 
 Kind = Literal["api", "workflow"]
 
@@ -19,8 +21,10 @@ _TITLES: Final = {"api": "iogate API document", "workflow": "Open Workflow DSL d
 
 def schema(kind: Kind) -> dict[str, Any]:
     """Return the JSON Schema 2020-12 of one kind of document."""
-    model = ApiModule if kind == "api" else Workflow
-    made = _plain(model.model_json_schema(by_alias=True))
+    if kind == "api":
+        made = with_definitions(_plain(ApiModule.model_json_schema(by_alias=True)), DEFINITIONS)
+    else:
+        made = _plain(Workflow.model_json_schema(by_alias=True))
     return {"$schema": _DIALECT, **made, "title": _TITLES[kind]}
 
 

@@ -13,10 +13,12 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from iogate import sizes
-from iogate.documents.base_model import FORMAT, TYPE, field_error, type_error, type_name
-from iogate.timing.durations import FORMS, InvalidDuration, parse_duration
+from iogate.documents.base_model import FORMAT, field_error, type_error
+from iogate.documents.plain_types import validator
+from iogate.value_types.scalars import interval
 
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?/ ?(s|m|h|d)")
+_INTERVAL: Final = interval()
 _RATE_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _RATE_FORMS: Final = "a rate such as 50/s, 100/m or 1000/h"
 
@@ -79,21 +81,6 @@ TextMap = Annotated[dict[str, Text], IsMapping]
 TextList = Annotated[list[Text], IsList]
 
 
-def _seconds(value: Any) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise field_error(TYPE, expected=FORMS, got=type_name(value), hint=f"{value} seconds are {value}s")
-    if not isinstance(value, str):
-        raise type_error(FORMS, value)
-    try:
-        seconds = parse_duration(value).seconds
-    except InvalidDuration as error:
-        expected = FORMS if str(error).startswith("expected") else f"{FORMS} ({error})"
-        raise field_error(FORMAT, expected=expected, got=value) from None
-    if seconds <= 0:
-        raise field_error(FORMAT, expected="longer than nothing", got=value)
-    return seconds
-
-
 def _size(value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
@@ -123,8 +110,8 @@ def _positive(value: int) -> int:
 
 Seconds = Annotated[
     float,
-    BeforeValidator(_seconds),
-    WithJsonSchema({"type": "string", "examples": ["5m", "1h30m", "7d", "PT5M"]}),
+    BeforeValidator(validator(_INTERVAL)),
+    WithJsonSchema(dict(_INTERVAL.schema())),
 ]
 Size = Annotated[
     int,

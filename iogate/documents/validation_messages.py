@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from iogate.documents import base_model
 from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.value_types.faults import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -103,7 +104,7 @@ def _describe(item: Any, pointer: Pointer, root: Node, family: Family) -> _Descr
             if given is None:
                 return 10, f"{subject} has no value", f"give it {listed(choices)}", pointer, True
             if not isinstance(given, str):
-                message = f"{subject} must be {listed(choices)}, not {base_model.type_name(given)}"
+                message = f"{subject} must be {listed(choices)}, not {type_name(given)}"
                 return 3, message, "", pointer, False
             meant = nearest(given, choices)
             hint = f'did you mean "{meant}"?' if meant else ""

@@ -20,7 +20,6 @@ from iogate.errors import IogateError, Unreachable
 from iogate.gateway import app, process, sockets
 from iogate.gateway.authentication.links import Links
 from iogate.gateway.calls.call_handler import CallHandler
-from iogate.gateway.events import senders
 from iogate.gateway.http.access_log import AccessLog
 from iogate.gateway.http.body import Bodies
 from iogate.gateway.http.hosts import Hosts
@@ -30,6 +29,7 @@ from iogate.gateway.observability.shared_metrics import SharedMetrics
 from iogate.gateway.refresh import Refresher
 from iogate.gateway.runs.run_stream import Streams
 from iogate.security.keyring import missing
+from iogate.settings.events import senders
 from iogate.settings.urls import is_loopback
 from iogate.store.integrity import trust
 from iogate.store.runs.uids import UidSource
@@ -83,7 +83,7 @@ async def run(chosen: Settings) -> None:
         bodies=Bodies(chosen.body_budget),
         root=Path.cwd(),
         streams=Streams(chosen.streams),
-        senders=senders.auth(chosen.events.get("auth")),
+        senders=senders(chosen.events),
     )
     ring = trust.keyring(chosen, Path.cwd())
     refresher = Refresher(live, lambda: find_store(chosen), ring, replicas=chosen.confirming)

@@ -27,7 +27,7 @@ from iogate.timing.clock import StoreClock
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from iogate.compiler.revision import Auth
+    from iogate.auth.model import StoredAuth
     from iogate.gateway.authentication.links import Links
     from iogate.gateway.calls.routes import Table
     from iogate.gateway.observability.metrics import Counts
@@ -62,7 +62,7 @@ class Live:
     """None until a revision is loaded."""
     streams: Streams = field(default_factory=lambda: Streams(Settings.streams))
     counts: dict[str, Counts] = field(default_factory=dict)
-    senders: Auth | None = None
+    senders: StoredAuth | None = None
     """Credentials that may send events; None: the path is closed."""
     events: EventCounts = field(default_factory=EventCounts)
     shared: SharedMetrics | None = None

@@ -1,7 +1,7 @@
 """Settings of a project: their names, types and defaults, and how they are read.
 
-`table` lists the settings, `kinds` the types of their values, `reader` merges the sources. No module here
-reads a file, a secret or the store.
+`table` declares the settings, `setting_types` the types that only settings have, `reader` merges the sources.
+No module here reads a file, a secret or the store.
 """
 
 from __future__ import annotations

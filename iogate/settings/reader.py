@@ -1,4 +1,4 @@
-"""Reading of settings, in order of precedence: flags, environment, `iogate.yaml`, deerrors.
+"""Reading of settings, in order of precedence: flags, environment, `iogate.yaml`, defaults.
 
 The command line reads the file and passes its mapping; child processes get the result in one variable.
 Invariant: no message shows the value of a setting that may contain a secret.
@@ -10,16 +10,18 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
 from iogate.errors import InvalidFiles
-from iogate.settings import kinds
-from iogate.settings.table import KINDS, NAMES, OWN_GATEWAY, SENSITIVE, Settings
+from iogate.settings.setting_types import OWN_GATEWAY
+from iogate.settings.table import NAMES, SETTINGS, Settings
 from iogate.settings.urls import gateway_url
 from iogate.supervision import handover
+from iogate.value_types.faults import Fault, InvalidValue, ValuePath, type_name, wrong_form
+from iogate.value_types.structures import Form, with_definitions
 
 FILE_NAME = "iogate.yaml"
 PREFIX = "IOGATE_"
@@ -56,9 +58,11 @@ def read(
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
     *,
-    lines: Mapping[str, int] | None = None,
+    line_of: Callable[[ValuePath], int] | None = None,
 ) -> Settings:
     """Merge the three sources; an absent flag is None, an empty variable counts as unset.
+
+    `line_of` returns the line of a value of the file.
 
     Raises InvalidFiles with one line per error: the place, the expected form, and the value.
     """
@@ -66,29 +70,34 @@ def read(
     errors: list[str] = []
     code = WRONG_SETTING
 
-    def take(name: str, value: Any, where: str) -> None:
+    def take(name: str, value: Any, where: str, locate: Callable[[ValuePath], str] = lambda _: "") -> None:
         try:
-            values[name] = KINDS[name].read(value)
-        except kinds.InvalidValue as invalid:
-            errors.append(f"{where}: expected {invalid}, got {_shown(name, value)}")
+            values[name] = SETTINGS[name].type.read(value)
+        except InvalidValue as invalid:
+            errors.extend(
+                locate((name, *fault.path)) + _describe(fault, name, value, where) for fault in invalid.faults
+            )
+
+    def in_file(path: ValuePath) -> str:
+        return FILE_NAME + (f":{line_of(path)}: " if line_of is not None else ": ")
 
     for name, value in (file or {}).items():
-        place = FILE_NAME + (f":{lines[name]}" if lines and name in lines else "")
-        if name not in KINDS:
+        if name not in SETTINGS:
             code = UNKNOWN_SETTING
-            errors.append(f"{place}: unknown setting {json.dumps(str(name))}{_did_you_mean(str(name))}")
+            meant = _did_you_mean(str(name), NAMES, "settings")
+            errors.append(f"{in_file((name,))}unknown setting {json.dumps(str(name))}{meant}")
         elif value is not None:
-            take(name, value, f"{place}: {name}")
+            take(name, value, name, in_file)
     for name in NAMES:
-        text = (environment or {}).get(variable(name), "")
-        if text:
+        given = (environment or {}).get(variable(name), "")
+        if given:
             where = variable(name)
-            if name == "port" and text.startswith("tcp://"):
+            if name == "port" and given.startswith("tcp://"):
                 where += " (from a Kubernetes Service of this name? enableServiceLinks: false stops that)"
             try:
-                take(name, _from_text(KINDS[name].form, text), where)
-            except kinds.InvalidValue as invalid:
-                errors.append(f"{where}: expected {invalid}, got {_shown(name, text)}")
+                take(name, _from_text(SETTINGS[name].type.form, given), where)
+            except InvalidValue as invalid:
+                errors.extend(_describe(fault, name, given, where) for fault in invalid.faults)
     for name, value in (flags or {}).items():
         if value is not None:
             take(name, value, flag(name))
@@ -164,16 +173,32 @@ def _headers(sink: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of `iogate.yaml` for editors."""
-    return {
+    from iogate.auth.reader import DEFINITIONS  # noqa: PLC0415 - as the type of `events`
+
+    found = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Settings of iogate",
         "type": "object",
-        "properties": {name: dict(kind.schema) for name, kind in KINDS.items()},
+        "properties": {
+            each.name: {
+                **SETTINGS[each.name].type.schema(),
+                "description": SETTINGS[each.name].description,
+                **_default(each.default),
+            }
+            for each in fields(Settings)
+        },
         "additionalProperties": False,
     }
+    return with_definitions(found, DEFINITIONS)
 
 
-def _from_text(form: kinds.Form, text: str) -> Any:
+def _default(value: Any) -> dict[str, Any]:
+    if value is MISSING or value is None:
+        return {}
+    return {"default": str(value) if isinstance(value, Path) else value}
+
+
+def _from_text(form: Form, text: str) -> Any:
     match form:
         case "text":
             return text
@@ -185,18 +210,53 @@ def _from_text(form: kinds.Form, text: str) -> Any:
             try:
                 return json.loads(text)
             except ValueError:
-                raise kinds.InvalidValue(f"a {form} in JSON") from None
+                raise wrong_form(f"a {form} in JSON") from None
+
+
+def _describe(fault: Fault, name: str, value: Any, where: str) -> str:
+    """Return place and text of an error in the value of a setting; `where` is the place of the value."""
+    *above, last = fault.path or ("",)
+    match fault.kind:
+        case "missing":
+            return f"{_join(where, above)}: missing key {json.dumps(last)}"
+        case "unknown":
+            meant = _did_you_mean(str(last), fault.choices, "keys")
+            return f"{_join(where, above)}: unknown key {json.dumps(last)}{meant}"
+        case "rule":
+            hint = f"; {fault.hint}" if fault.hint else ""
+            return f"{_join(where, fault.path)}: {fault.message}{hint}"
+        case "empty":
+            return f"{_join(where, fault.path)}: the list is empty"
+        case _:
+            form = fault.expected or ("one of " + ", ".join(fault.choices) if fault.choices else "a value")
+            if fault.on_key:
+                return f"{_join(where, above)}: expected each name to be {form}"
+            return (
+                f"{_join(where, fault.path)}: expected {form}, got {_shown(name, _below(value, fault.path))}"
+            )
+
+
+def _join(where: str, path: Iterable[str | int]) -> str:
+    """Return the place of a part of a setting, such as `events.auth.any[0]`."""
+    return where + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+
+
+def _below(value: Any, path: ValuePath) -> Any:
+    for step in path:
+        value = value[step]
+    return value
 
 
 def _shown(name: str, value: Any) -> str:
-    if name in SENSITIVE:
-        return f"a value of {len(value)} characters" if isinstance(value, str) else "something else"
+    if SETTINGS[name].sensitive:
+        return f"a value of {len(value)} characters" if isinstance(value, str) else type_name(value)
     shown = json.dumps(value, ensure_ascii=False, default=str)
     return shown if len(shown) <= 80 else shown[:77] + "…"
 
 
-def _did_you_mean(name: str) -> str:
-    near = difflib.get_close_matches(name, NAMES, 1)
+def _did_you_mean(name: str, choices: Iterable[str], what: str) -> str:
+    choices = tuple(choices)
+    near = difflib.get_close_matches(name, choices, 1)
     if not near:
-        return "; settings are " + ", ".join(NAMES)
+        return f"; {what} are " + ", ".join(choices)
     return f'; did you mean "{near[0]}"?'

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from iogate import settings
 from iogate.settings import NAMES, Settings
-from iogate.settings.table import KINDS
+from iogate.settings.table import SETTINGS
 from iogate.store.embedded.server import start_embedded
 from tests.cli.conftest import Cli
 
@@ -35,10 +36,42 @@ def test_documented_defaults_are_the_real_ones() -> None:
             assert text == str(field.default) or _read(field.name, text) == field.default, field.name
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_documented_meaning_starts_with_the_description_in_the_schema(name: str) -> None:
+    description = settings.schema()["properties"][name]["description"]
+    assert _plain(_row(name)[2]).startswith(description.rstrip("."))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_documented_type_is_that_of_the_schema(name: str) -> None:
+    told = _plain(_row(name)[0])
+    match settings.schema()["properties"][name]:
+        case {"enum": words} if name != "error_types":
+            assert told == ", ".join(words)
+        case {"minimum": low, "maximum": high}:
+            assert told.split("\N{EN DASH}") == [str(low), str(high)]
+        case {"type": "array"}:
+            assert told == "list"
+        case {"type": "object"} if name != "publish_key":
+            assert told == "map"
+
+
+def _row(name: str) -> tuple[str, str, str]:
+    """Return type, default and meaning of a setting on the reference page."""
+    text = (REFERENCE / "settings.md").read_text(encoding="utf-8")
+    found = re.search(rf"(?m)^\| `{name}` \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", text)
+    assert found is not None
+    return found[1], found[2], found[3]
+
+
+def _plain(markdown: str) -> str:
+    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown).replace("`", "")
+
+
 def _read(name: str, text: str) -> object:
     """Return the value that a documented default such as `64MiB` stands for."""
-    kind = KINDS[name]
-    return kind.read(json.loads(text) if kind.form in {"number", "boolean"} else text)
+    type_ = SETTINGS[name].type
+    return type_.read(json.loads(text) if type_.form in {"number", "boolean"} else text)
 
 
 def test_every_command_is_documented(cli: Cli) -> None:

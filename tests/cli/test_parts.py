@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from iogate.auth.model import Auth, Secret
+from iogate.auth.reader import AUTH
 from iogate.cli import options
 from iogate.cli.apis import credentials
 from iogate.cli.apis.api_commands import reachable_url
@@ -21,9 +23,16 @@ from iogate.cli.processes import banner
 from iogate.cli.processes.banner import Row
 from iogate.cli.render import Screen, Table
 from iogate.cli.revisions.publication import stamp
-from iogate.compiler.revision import AnyAuth, EnvSecret, FileSecret, HashedSecret, NoAuth, TokenAuth, UserAuth
 from iogate.errors import IogateError, Misused
 from iogate.security.secrets import Unset
+
+HASH = "sha256:" + "0" * 64
+
+
+def read_auth(given: Any) -> Auth[Secret]:
+    auth = AUTH.read(given).accepted
+    assert auth is not None
+    return auth
 
 
 def row(
@@ -31,7 +40,15 @@ def row(
 ) -> Row:
     body = '{"a": 1}' if "POST" in verbs else None
     example = Example(verb=verbs[0], body=body)
-    return Row(api="m/x", verbs=verbs, auth="", enabled=enabled, unset=unset, auth_data=auth, example=example)
+    return Row(
+        api="m/x",
+        verbs=verbs,
+        auth="",
+        enabled=enabled,
+        unset=unset,
+        credentials=read_auth(auth),
+        example=example,
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,8 +56,8 @@ def row(
     [
         ("none", ""),
         ({"token": {"env": "T"}}, '-H "token: $T" '),
-        ({"token": [{"hash": "sha256:0"}, {"file": "t.txt"}]}, '-H "token: $(cat t.txt)" '),
-        ({"tokens": {"a": {"hash": "x"}, "b": {"env": "B"}}}, '-H "token: $B" '),
+        ({"token": [{"hash": HASH}, {"file": "t.txt"}]}, '-H "token: $(cat t.txt)" '),
+        ({"tokens": {"a": {"hash": HASH}, "b": {"env": "B"}}}, '-H "token: $B" '),
         ({"user": "u", "password": {"env": "P"}}, "-H 'user: u' -H \"password: $P\" "),
         ({"any": [{"token": "clear"}, {"users": {"u": {"env": "P"}}}]}, "-H 'user: u' -H \"password: $P\" "),
     ],
@@ -75,34 +92,22 @@ def test_credentials_take_the_first_secret_at_hand(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("OLD", raising=False)
     monkeypatch.setenv("NEW", "n")
     (tmp_path / "p").write_text("word\n")
-    assert credentials.headers({"token": [{"env": "OLD"}, {"env": "NEW"}]}, api="m/x") == {"token": "n"}
-    assert credentials.headers({"users": {"u": {"file": "p"}}}, api="m/x") == {
-        "user": "u",
-        "password": "word",
-    }
-    assert credentials.headers({"any": [{"token": {"env": "OLD"}}, "none"]}, api="m/x") == {}
+    for given, sent in (
+        ({"token": [{"env": "OLD"}, {"env": "NEW"}]}, {"token": "n"}),
+        ({"token": "literal"}, {"token": "literal"}),
+        ({"users": {"u": {"file": "p"}}}, {"user": "u", "password": "word"}),
+        ({"any": [{"token": {"env": "OLD"}}, "none"]}, {}),
+    ):
+        assert credentials.headers(read_auth(given), api="m/x") == sent
     with pytest.raises(Unset, match="environment variable OLD is not set"):
-        credentials.headers({"token": {"env": "OLD"}}, api="m/x")
-    with pytest.raises(Misused, match="m/x: iogate cannot create credentials for this kind of auth"):
-        credentials.headers({"jwt": {}}, api="m/x")
+        credentials.headers(read_auth({"token": {"env": "OLD"}}), api="m/x")
+    with pytest.raises(Misused, match="m/x: only a hash of the secret is available"):
+        credentials.headers(read_auth({"token": {"hash": HASH}}), api="m/x")
 
 
-def test_a_compiled_auth_reads_like_a_document() -> None:
-    compiled = AnyAuth(
-        any=(
-            NoAuth(),
-            TokenAuth(tokens={"token": (EnvSecret(name="T"), HashedSecret(value="sha256:0"))}),
-            UserAuth(users={"u": (FileSecret(path="p"),)}),
-        )
-    )
-    assert credentials.to_document(compiled) == {
-        "any": [
-            "none",
-            {"tokens": {"token": [{"env": "T"}, {"hash": "sha256:0"}]}},
-            {"users": {"u": [{"file": "p"}]}},
-        ]
-    }
-    assert credentials.describe(compiled) == "none or token or user/password"
+def test_the_kinds_of_an_auth_are_described() -> None:
+    given = {"any": ["none", {"token": {"env": "T"}}, {"users": {"u": {"file": "p"}}}, {"token": "x"}]}
+    assert credentials.describe(read_auth(given)) == "none or token or user/password"
 
 
 @pytest.mark.parametrize(

@@ -64,18 +64,26 @@ def test_an_empty_variable_counts_as_unset() -> None:
     ("sources", "message"),
     [
         (
-            {"file": {"port": "80x"}, "lines": {"port": 7}},
+            {"file": {"port": "80x"}, "line_of": lambda _: 7},
             'iogate.yaml:7: port: expected a whole number from 1 to 65535, got "80x"',
         ),
         (
             {"file": {"process_limits": {"memory": "1KiB"}}},
-            "iogate.yaml: process_limits: expected memory to be a size such as 1MiB, 64KiB or 500kB,"
-            ' at least 16777216 bytes, got {"memory": "1KiB"}',
+            "iogate.yaml: process_limits.memory: expected a size such as 1MiB, 64KiB or 500kB,"
+            ' at least 16777216 bytes, got "1KiB"',
         ),
         (
             {"file": {"process_limits": {"disk": 1}}},
-            "iogate.yaml: process_limits: expected {memory: SIZE, cpu: TIME, file: SIZE, processes: NUMBER},"
-            ' with no other key, got {"disk": 1}',
+            'iogate.yaml: process_limits: unknown key "disk"; keys are memory, cpu, file, processes',
+        ),
+        (
+            {"file": {"secrets": {"db": "hunter2", "api": {"env": "A", "file": "b"}}}},
+            "iogate.yaml: secrets.db: expected {env: NAME} or {file: PATH}, got a value of 7 characters\n"
+            "iogate.yaml: secrets.api: expected {env: NAME} or {file: PATH}, got a mapping",
+        ),
+        (
+            {"environment": {"IOGATE_SECRETS": '["db"]'}},
+            "IOGATE_SECRETS: expected a map of name to {env: NAME} or {file: PATH}, got a list",
         ),
         (
             {"file": {"process_environment": ["A B"]}},

@@ -9,7 +9,7 @@ import pytest
 
 from iogate import settings
 from iogate.errors import InvalidFiles
-from iogate.settings import events as eventing
+from iogate.settings.events import has_literal
 
 AUTHS: list[Any] = [
     "none",
@@ -24,9 +24,9 @@ AUTHS: list[Any] = [
 
 def fault(events: Any) -> str:
     with pytest.raises(InvalidFiles) as raised:
-        settings.read({"events": events}, lines={"events": 3})
+        settings.read({"events": events}, line_of=lambda _: 3)
     assert raised.value.code == "IOG191"
-    return raised.value.message.removeprefix("iogate.yaml:3: events: expected ")
+    return raised.value.message.removeprefix("iogate.yaml:3: events")
 
 
 @pytest.mark.parametrize("auth", AUTHS)
@@ -48,64 +48,108 @@ def test_a_literal_is_in_no_representation() -> None:
 
 
 def test_a_secret_in_clear_is_known_and_a_reference_is_none() -> None:
-    in_clear = [eventing.has_literal(auth) for auth in AUTHS]
+    in_clear = [has_literal({"auth": auth}) for auth in AUTHS]
     assert in_clear == [False, False, False, True, False, False, True]
 
 
-FORM = "none, or one of {token}, {tokens}, {user, password}, {users} and {any: [ … ]}"
-SECRET = "{env: NAME}, {file: PATH}, {hash: …} or a text"
+FORM = "none, or a mapping with token, tokens, user, users, signature, jwt or any"
+SECRET = "{env: NAME}, {file: PATH}, {hash: …} or a literal text"
+JWT = {"jwt": {"issuer": "https://id.example.com", "audience": "iogate"}}
 
 
 @pytest.mark.parametrize(
-    ("events", "expected"),
+    ("events", "message"),
     [
-        ([], "{auth: AUTH, sinks: {NAME: SINK}}, with no other key"),
-        ({"token": "hunter2"}, "{auth: AUTH, sinks: {NAME: SINK}}, with no other key"),
-        ({"auth": "all"}, f"auth to be {FORM}"),
-        ({"auth": {"tokn": "hunter2"}}, f"auth to be {FORM}"),
-        ({"auth": {"user": "bot"}}, f"auth to be {FORM}"),
-        ({"auth": {"any": []}}, f"auth to be {FORM}"),
-        ({"auth": {"any": ["none", {"x": 1}]}}, f"auth.any[1] to be {FORM}"),
-        ({"auth": {"any": [{"any": ["none"]}]}}, "auth.any to list forms other than any"),
+        ([], ": expected a mapping, got a list"),
+        ({"token": "hunter2"}, ': unknown key "token"; keys are auth, sinks'),
+        ({"auth": "all"}, f".auth: expected {FORM}, got a value of 3 characters"),
         (
-            {"auth": {"jwt": {}}},
-            f"auth to be {FORM}: signatures and JWT are not executed by this release",
+            {"auth": {"tokn": "hunter2"}},
+            '.auth: unknown key "tokn"; did you mean "token"?',
         ),
+        ({"auth": {"user": "bot"}}, '.auth: missing key "password"'),
+        ({"auth": {"any": []}}, ".auth.any: the list is empty"),
+        (
+            {"auth": {"any": ["none", 1]}},
+            f".auth.any[1]: expected {FORM}, got a number",
+        ),
+        (
+            {"auth": {"any": [{"any": ["none"]}]}},
+            '.auth.any[0]: "any" stands inside of "any"; list its forms here',
+        ),
+        ({"auth": JWT}, ".auth.jwt: authentication by JWT is not executed by this release"),
         (
             {"auth": {"token": 123456}},
-            "auth.token to be a text in quotes: a YAML number loses leading zeros and signs",
+            ".auth.token: a secret must be text, not a number;"
+            " quote it: a YAML number loses leading zeros and signs",
         ),
-        ({"auth": {"token": ""}}, f"auth.token to be {SECRET}"),
-        ({"auth": {"token": {"env": "A B"}}}, f"auth.token to be {SECRET}"),
-        ({"auth": {"token": {"hash": "md5:1"}}}, f"auth.token to be {SECRET}"),
-        ({"auth": {"token": ["a"]}}, "auth.token to list two secrets, the old one and the new one"),
-        ({"auth": {"tokens": {"a b": "x"}}}, "the names in auth.tokens to be text without spaces and colons"),
-        ({"sinks": []}, "sinks to be a map of name to {url: URL}"),
-        ({"sinks": {"a b": {}}}, "the names in sinks to be text without spaces and colons"),
-        ({"sinks": {"a": {}}}, "sinks.a to be a map with a url"),
+        ({"auth": {"token": ""}}, f".auth.token: the secret is empty; give {SECRET}"),
+        (
+            {"auth": {"token": {"env": "A B"}}},
+            ".auth.token.env: expected the name of a variable, got a value of 3 characters",
+        ),
+        (
+            {"auth": {"token": {"hash": "md5:1"}}},
+            ".auth.token.hash: expected sha256: and 64 hex digits, or $argon2id$…, as `iogate secret hash`"
+            " writes it, got a value of 5 characters",
+        ),
+        (
+            {"auth": {"token": ["a"]}},
+            ".auth.token: a list of secrets holds two: the old one and the new one",
+        ),
+        (
+            {"auth": {"tokens": {"a b": "x"}}},
+            ".auth.tokens: expected each name to be a name without spaces and colons",
+        ),
+        ({"sinks": []}, ".sinks: expected a map of name to {url: URL}, got a list"),
+        (
+            {"sinks": {"a b": {"url": "https://h"}}},
+            ".sinks: expected each name to be up to 64 letters, digits, dots, dashes and underscores",
+        ),
+        ({"sinks": {"a": {}}}, '.sinks.a: missing key "url"'),
         (
             {"sinks": {"a": {"url": "https://h", "type": 1}}},
-            "sinks.a to have no key 'type'; its keys are url, headers, emitted, lifecycle, types",
+            '.sinks.a: unknown key "type"; did you mean "types"?',
         ),
-        ({"sinks": {"a": {"url": "ftp://h"}}}, "sinks.a.url to be a URL with http:// or https://"),
+        (
+            {"sinks": {"a": {"url": "ftp://h"}}},
+            ".sinks.a.url: expected a URL with http:// or https://, got a value of 7 characters",
+        ),
         (
             {"sinks": {"a": {"url": "https://h", "headers": {"x": {"hash": "y"}}}}},
-            "sinks.a.headers.x to be a text of one line, {env: NAME} or {file: PATH}",
+            ".sinks.a.headers.x: expected a text of one line, {env: NAME} or {file: PATH}, got a mapping",
         ),
         (
             {"sinks": {"a": {"url": "https://h", "headers": {"content-type": "x"}}}},
-            "sinks.a.headers to name headers; those of the body are set by iogate",
+            ".sinks.a.headers: expected each name to be the name of a header that iogate does not set",
         ),
-        ({"sinks": {"a": {"url": "https://h", "emitted": "yes"}}}, "sinks.a.emitted to be true or false"),
+        (
+            {"sinks": {"a": {"url": "https://h", "emitted": "yes"}}},
+            ".sinks.a.emitted: expected true or false, got a value of 3 characters",
+        ),
         (
             {"sinks": {"a": {"url": "https://h", "types": ["("]}}},
-            "sinks.a.types to be regular expressions; one does not compile",
+            ".sinks.a.types: expected regular expressions; one does not compile, got a list",
         ),
         (
             {"sinks": {"a": {"url": "https://h", "types": "x"}}},
-            "sinks.a.types to be a list of regular expressions of event types",
+            ".sinks.a.types: expected a list of regular expressions of event types,"
+            " got a value of 1 characters",
         ),
     ],
 )
-def test_an_invalid_value_is_reported_by_position_and_never_shown(events: Any, expected: str) -> None:
-    assert fault(events) == f"{expected}, got something else"
+def test_an_invalid_value_is_reported_by_position_and_never_shown(events: Any, message: str) -> None:
+    assert fault(events) == message
+
+
+def test_all_errors_of_the_setting_are_reported_each_with_its_line() -> None:
+    lines: dict[tuple[str | int, ...], int] = {
+        ("events", "auth", "token"): 3,
+        ("events", "sinks", "a", "url"): 6,
+    }
+    with pytest.raises(InvalidFiles) as raised:
+        settings.read(
+            {"events": {"auth": {"token": 1}, "sinks": {"a": {"url": "x"}}}}, line_of=lines.__getitem__
+        )
+    places = [line.split(": ")[0:2] for line in raised.value.message.splitlines()]
+    assert places == [["iogate.yaml:3", "events.auth.token"], ["iogate.yaml:6", "events.sinks.a.url"]]

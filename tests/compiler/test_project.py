@@ -7,17 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from iogate.auth.model import AnyAuth, EnvSecret, FileSecret, HashedSecret, NoAuth, TokenAuth, UserAuth
 from iogate.compiler.compile import compile_documents
 from iogate.compiler.faults import Purpose
-from iogate.compiler.revision import (
-    AnyAuth,
-    EnvSecret,
-    FileSecret,
-    HashedSecret,
-    NoAuth,
-    TokenAuth,
-    UserAuth,
-)
 from iogate.documents import load
 from iogate.security import secrets
 from iogate.settings import Settings

@@ -17,17 +17,8 @@ from typing import Any
 
 import httpx
 
-from iogate.compiler.revision import (
-    Api,
-    Auth,
-    Bundle,
-    HashedSecret,
-    NoAuth,
-    Revision,
-    TokenAuth,
-    UserAuth,
-    Workflow,
-)
+from iogate.auth.model import HashedSecret, NoAuth, StoredAuth, TokenAuth, UserAuth
+from iogate.compiler.revision import Api, Bundle, Revision, Workflow
 from iogate.gateway import app, sockets
 from iogate.gateway.app import Application
 from iogate.gateway.authentication.links import Links
@@ -48,7 +39,7 @@ USER = UserAuth(
 )
 
 
-def api(name: str, auth: Auth | None = None, **more: Any) -> Api:
+def api(name: str, auth: StoredAuth | None = None, **more: Any) -> Api:
     given: dict[str, Any] = {"verbs": ("GET", "POST"), "enabled": True} | more
     return Api(id=name, workflow="test/echo:1", program="p1", auth=auth or NoAuth(), **given)
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from iogate.compiler.revision import Auth
+from iogate.auth.model import StoredAuth
 from iogate.gateway import app
 from iogate.gateway.calls.call_handler import CallHandler
 from iogate.store import keys
@@ -21,7 +21,7 @@ STRUCTURED = {"content-type": "application/cloudevents+json"}
 BATCH = {"content-type": "application/cloudevents-batch+json"}
 
 
-def open_to(world: World, auth: Auth | None) -> World:
+def open_to(world: World, auth: StoredAuth | None) -> World:
     """The same gateway, with the setting `events.auth`."""
     world.live.senders = auth
     world.application = app.build(world.live, CallHandler(world.live, world.refresher, UidSource()))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from iogate.compiler.revision import EnvSecret, FileSecret, TokenAuth
+from iogate.auth.model import EnvSecret, FileSecret, TokenAuth
 from iogate.gateway.refresh import Refresher
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.maintenance.presence import Presence, Process

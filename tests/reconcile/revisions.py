@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from iogate.compiler.revision import Api, Bundle, NoAuth, Revision, Workflow, canonical, digest_of
+from iogate.auth.model import NoAuth
+from iogate.compiler.revision import Api, Bundle, Revision, Workflow, canonical, digest_of
 
 
 def api(identity: str = "orders/submit", **fields: Any) -> Api:

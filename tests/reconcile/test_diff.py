@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iogate.compiler.revision import EnvSecret, Revision, TokenAuth, Workflow
+from iogate.auth.model import EnvSecret, TokenAuth
+from iogate.compiler.revision import Revision, Workflow
 from iogate.compiler.schedules import Schedule
 from iogate.reconcile.diff import ChangedField, difference
 from tests.reconcile.revisions import api, revision

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 import pytest
 
+from iogate.auth.model import NoAuth
 from iogate.compiler import revision as compiled
-from iogate.compiler.revision import Api, Bundle, NoAuth, Revision, Workflow, canonical, digest_of
+from iogate.compiler.revision import Api, Bundle, Revision, Workflow, canonical, digest_of
 from iogate.security.keyring import Keyring, generate_pair
 from iogate.store import keys
 from iogate.store.revisions.revisions import NotAuthentic

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from argon2.low_level import Type, hash_secret
 
-from iogate.compiler.revision import AnyAuth, Auth, HashedSecret, NoAuth, TokenAuth, UserAuth
+from iogate.auth.model import AnyAuth, HashedSecret, NoAuth, StoredAuth, TokenAuth, UserAuth
 from iogate.security import secrets
 from iogate.security.password_hashing import FAILURES, Parameters, parameters
 from iogate.store.connection.connection import Argument, Connection
@@ -97,7 +97,12 @@ def spent(world: World, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 async def test_wrong_credentials_cost_and_count_the_same_whether_there_is_a_run_or_not(
     world: World, spent: list[int]
 ) -> None:
-    apis: dict[str, Auth] = {"a/cheap": CHEAP, "a/costly": COSTLY, "a/slow": SLOW_TOKEN, "a/token": TOKEN}
+    apis: dict[str, StoredAuth] = {
+        "a/cheap": CHEAP,
+        "a/costly": COSTLY,
+        "a/slow": SLOW_TOKEN,
+        "a/token": TOKEN,
+    }
     await world.publish(*(api(name, auth) for name, auth in apis.items()))
     right = {
         "a/cheap": {"user": "ann", "password": "right"},

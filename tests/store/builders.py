@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from iogate.compiler.revision import Api, Bundle, Limits, NoAuth, Revision, digest_of
+from iogate.auth.model import NoAuth
+from iogate.compiler.revision import Api, Bundle, Limits, Revision, digest_of
 from iogate.store import keys
 from iogate.store.connection import scripts
 from iogate.store.runs.intake import Accepted, AcceptRequest, Intake

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from iogate.compiler.revision import Api, Bundle, Limits, NoAuth, Revision, Workflow, canonical, digest_of
+from iogate.auth.model import NoAuth
+from iogate.compiler.revision import Api, Bundle, Limits, Revision, Workflow, canonical, digest_of
 from iogate.settings import Settings, to_environment
 from iogate.store.runs.intake import Accepted, AcceptRequest, Intake
 from iogate.supervision.ticks import IDENTITY

@@ -22,6 +22,7 @@ from iogate.cli.session import Session, command
 from iogate.errors import Misused, NotFound, Refused, Unreachable
 
 if TYPE_CHECKING:
+    from iogate.auth.model import Auth, Secret
     from iogate.compiler.revision import Api, Revision
     from iogate.effects.gateway_client import Response
     from iogate.settings import Settings
@@ -170,17 +171,14 @@ def add_credentials(api: Api, given: Mapping[str, str]) -> dict[str, str]:
     """Return the given headers, with the API's own credentials if they contain none."""
     if {name.lower() for name in given} & {"token", "user", "password", "authorization"}:
         return dict(given)
-    return credentials.headers(auth_definition(api), api=api.id) | dict(given)
+    return credentials.headers(local_auth(Path.cwd(), api) or api.auth, api=api.id) | dict(given)
 
 
-def auth_definition(api: Api) -> Any:
-    """Return `auth` of an API from its local document, else from the live revision."""
-    return local_auth(Path.cwd(), api) or credentials.to_document(api.auth)
-
-
-def local_auth(root: Path, api: Api) -> Any:
-    """Return `auth` from the local document that declares the API; None if there is no such file."""
+def local_auth(root: Path, api: Api) -> Auth[Secret] | None:
+    """Return `auth` from the local document that declares the API; None if there is no valid one."""
+    from iogate.auth.reader import AUTH
     from iogate.documents.yaml.reader import read_file
+    from iogate.value_types.faults import InvalidValue
 
     path = root / api.source
     if not api.source or not path.is_file():
@@ -190,7 +188,11 @@ def local_auth(root: Path, api: Api) -> Any:
     if not isinstance(data, dict) or data.get("module") != module:
         return None
     own = (data.get("methods") or {}).get(method)
-    return (own.get("auth") if isinstance(own, dict) else None) or data.get("auth")
+    given = (own.get("auth") if isinstance(own, dict) else None) or data.get("auth")
+    try:
+        return AUTH.read(given).accepted
+    except InvalidValue:
+        return None
 
 
 async def live_gateway_url(store: Store, settings: Settings) -> str:

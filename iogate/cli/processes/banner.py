@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from iogate.cli.render import Table
 from iogate.security.redaction_patterns import redact_url
 
 if TYPE_CHECKING:
+    from iogate.auth.model import Auth, Secret
     from iogate.cli.documents.bundle import CheckResult
     from iogate.store.store import Store
 
@@ -29,8 +30,8 @@ class Row:
     enabled: bool
     unset: tuple[str, ...] = ()
     """Messages about its unset secrets."""
-    auth_data: Any = None
-    """`auth` in the form of documents."""
+    credentials: Auth[Secret] | None = None
+    """Credentials that it accepts, with literal secrets if its document is here."""
     example: Example | None = None
     """Call that the API accepts; None if none could be generated."""
 
@@ -73,7 +74,7 @@ async def live_rows(store: Store, number: int | None, checked: CheckResult | Non
             auth=credentials.describe(api.auth),
             enabled=api.id in gates and gates[api.id].enabled,
             unset=tuple(each.message for each in credentials.unset_secrets(api.auth)),
-            auth_data=local_auth(Path.cwd(), api) or credentials.to_document(api.auth),
+            credentials=local_auth(Path.cwd(), api) or api.auth,
             example=examples.example_for(api, cases.get(api.id, ())),
         )
         for _, api in sorted(revision.apis.items())
@@ -122,8 +123,11 @@ def easiest_call(rows: Iterable[Row], url: str) -> str | None:
 
 def _by_ease(rows: Iterable[Row]) -> list[Row]:
     """Sort rows without unset secrets: enabled APIs first, then those without credentials."""
+    from iogate.auth.model import NoAuth
+
     return sorted(
-        (row for row in rows if not row.unset), key=lambda row: (not row.enabled, row.auth_data != "none")
+        (row for row in rows if not row.unset),
+        key=lambda row: (not row.enabled, not isinstance(row.credentials, NoAuth)),
     )
 
 
@@ -132,7 +136,8 @@ def curl_line(row: Row, url: str) -> str | None:
 
     None without an example call, or if the command would contain a secret in clear text.
     """
-    headers, example = _headers(row.auth_data), row.example
+    example = row.example
+    headers = None if row.credentials is None else _headers(row.credentials)
     if headers is None or example is None:
         return None
     address = url.removeprefix("http://") + row.path
@@ -149,34 +154,25 @@ def curl_line(row: Row, url: str) -> str | None:
     return call if row.enabled else f"iogate enable {row.api} && {call}"
 
 
-def _headers(auth: Any) -> str | None:
+def _headers(auth: Auth[Secret]) -> str | None:
     """Return curl options that read each secret from its source; None if that is impossible."""
-    match auth:
-        case "none":
-            return ""
-        case {"token": secret}:
-            return _header("token", secret)
-        case {"tokens": Mapping() as tokens}:
-            return next((made for each in tokens.values() if (made := _header("token", each))), None)
-        case {"user": str(user), "password": secret}:
-            return _user(user, secret)
-        case {"users": Mapping() as users}:
-            return next((made for user, each in users.items() if (made := _user(user, each))), None)
-        case {"any": list() as forms}:
-            return next((made for form in forms if (made := _headers(form)) is not None), None)
+    for attempt in credentials.candidates(auth):
+        options = [_option(name, value) for name, value in attempt.items()]
+        found = [each for each in options if each is not None]
+        if len(found) == len(options):
+            return "".join(found)
     return None
 
 
-def _user(user: str, secret: Any) -> str | None:
-    password = _header("password", secret)
-    return f"-H {shlex.quote('user: ' + user)} {password}" if password else None
+def _option(name: str, value: str | Secret) -> str | None:
+    from iogate.auth.model import EnvSecret, FileSecret
 
-
-def _header(name: str, secret: Any) -> str | None:
-    for each in secret if isinstance(secret, list) else [secret]:
-        match each:
-            case {"env": str(variable)}:
-                return f'-H "{name}: ${variable}" '
-            case {"file": str(path)}:
-                return f'-H "{name}: $(cat {shlex.quote(path)})" '
-    return None
+    match value:
+        case str():
+            return f"-H {shlex.quote(f'{name}: {value}')} "
+        case EnvSecret(name=variable):
+            return f'-H "{name}: ${variable}" '
+        case FileSecret(path=path):
+            return f'-H "{name}: $(cat {shlex.quote(path)})" '
+        case _:
+            return None

@@ -181,9 +181,8 @@ def check_files(checked: CheckResult) -> Iterator[Finding]:
 
 def check_secrets(settings: Settings, checked: CheckResult | None) -> Iterator[Finding]:
     """Check that this shell can resolve all secrets; `check_processes` reports those of gateways."""
-    from iogate.gateway.events.senders import auth
     from iogate.security.secrets import Unset, resolve
-    from iogate.settings.events import has_literal
+    from iogate.settings.events import has_literal, senders
 
     missing = 0
     sinks = {
@@ -202,8 +201,8 @@ def check_secrets(settings: Settings, checked: CheckResult | None) -> Iterator[F
             yield Finding(about="secrets", verdict="warning", message=message, hint=error.hint)
     bundle = checked.bundle if checked is not None else None
     guarded = {api.id: api.auth for api in (bundle.revision.apis.values() if bundle is not None else ())}
-    if (senders := auth(settings.events.get("auth"))) is not None:
-        guarded["events"] = senders
+    if (accepted := senders(settings.events)) is not None:
+        guarded["events"] = accepted
     for name, given in guarded.items():
         for lack in credentials.unset_secrets(given):
             missing += 1
@@ -213,7 +212,7 @@ def check_secrets(settings: Settings, checked: CheckResult | None) -> Iterator[F
                 message=f"{name}: {_in_this_shell(lack)}",
                 hint="a gateway started from this shell responds with 503",
             )
-    if has_literal(settings.events.get("auth")):
+    if has_literal(settings.events):
         yield Finding(
             about="secrets",
             verdict="warning",

@@ -129,7 +129,8 @@ def _single_workflow_bundle(checked: CheckResult, file: Path) -> tuple[Bundle, A
     """Return a bundle with the workflow of the file, and the API that starts it."""
     import msgspec
 
-    from iogate.compiler.revision import Api, Bundle, NoAuth, Revision
+    from iogate.auth.model import NoAuth
+    from iogate.compiler.revision import Api, Bundle, Revision
 
     bundle = checked.bundle
     assert bundle is not None, "compile_or_fail() raises without a bundle"

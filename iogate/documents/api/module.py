@@ -9,9 +9,9 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
-from iogate.documents.api.auth import Auth
+from iogate.auth.reader import AUTH, DeclaredAuth
 from iogate.documents.api.debug import DebugCase
 from iogate.documents.base_model import Maybe, StrictModel, rule_error, type_error
 from iogate.documents.field_types import (
@@ -28,6 +28,7 @@ from iogate.documents.field_types import (
     matching,
 )
 from iogate.documents.json_schema import reject_bare_schema
+from iogate.documents.plain_types import validator
 from iogate.documents.problems import quoted
 
 _ROUTE_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
@@ -48,6 +49,7 @@ WorkflowName = Annotated[
     ),
     WithJsonSchema({"type": "string", "pattern": f"^{_LABEL}/{_LABEL}(:{_VERSION})?$"}),
 ]
+Auth = Annotated[DeclaredAuth, PlainValidator(validator(AUTH)), WithJsonSchema(dict(AUTH.schema()))]
 _HeaderName = Annotated[
     Text, AfterValidator(matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", "the name of a header"))
 ]

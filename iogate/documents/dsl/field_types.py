@@ -16,11 +16,11 @@ from iogate.documents.base_model import (
     field_error,
     rule_error,
     type_error,
-    type_name,
 )
 from iogate.documents.dsl.base_model import DslModel
 from iogate.documents.field_types import Text, Whole, matching
 from iogate.timing.durations import InvalidDuration, format_iso, parse_duration
+from iogate.value_types.faults import type_name
 
 _EXPRESSION: Final = r"\s*\$\{.+\}\s*"
 _URI: Final = r"(?!\s*\$\{)(?=\S)(([^:/?#]+):)?(//([^/?#\s]*))?([^?#\s]*)(\?([^#\s]*))?(#(\S*))?"

@@ -12,14 +12,22 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, assert_never
 
-from iogate.compiler.revision import AnyAuth, EnvSecret, FileSecret, HashedSecret, NoAuth, TokenAuth, UserAuth
+from iogate.auth.model import (
+    EnvSecret,
+    FileSecret,
+    HashedSecret,
+    NoAuth,
+    TokenAuth,
+    UserAuth,
+    alternatives,
+)
 from iogate.gateway.http.responses import UNCONFIGURED, ErrorResponse, HTTPError, invalid, too_many
 from iogate.security import secrets
 from iogate.security.password_hashing import Busy
 from iogate.security.secrets import Presented, Verifier
 
 if TYPE_CHECKING:
-    from iogate.compiler.revision import Auth, Secret
+    from iogate.auth.model import StoredAuth, StoredSecret
     from iogate.security.password_hashing import Hashing, Parameters
 
 RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
@@ -83,7 +91,7 @@ def read_credentials(headers: Mapping[bytes, bytes], repeated: frozenset[bytes])
 class Authenticator:
     """Checks the credentials of requests to one API."""
 
-    def __init__(self, auth: Auth, *, root: Path | None = None, hashing: Hashing | None = None) -> None:
+    def __init__(self, auth: StoredAuth, *, root: Path | None = None, hashing: Hashing | None = None) -> None:
         self.unset: tuple[str, ...] = ()
         """Messages about missing secrets, of callers that have no other secret on this machine."""
         self.spare: tuple[str, ...] = ()
@@ -95,7 +103,7 @@ class Authenticator:
         self._user: Verifier | None = None
         tokens: dict[str, list[str]] = {}
         users: dict[str, list[str]] = {}
-        for part in _parts(auth):
+        for part in alternatives(auth):
             match part:
                 case NoAuth():
                     self.opens_to_all = True
@@ -128,7 +136,7 @@ class Authenticator:
         """Headers that are never part of the input of a run."""
 
     def _resolve(
-        self, named: Mapping[str, tuple[Secret, ...]], into: dict[str, list[str]], root: Path | None
+        self, named: Mapping[str, tuple[StoredSecret, ...]], into: dict[str, list[str]], root: Path | None
     ) -> None:
         for name, values in named.items():
             accepted: list[str] = []
@@ -316,11 +324,7 @@ def _text(value: bytes) -> str:
         return value.decode("latin-1")
 
 
-def _parts(auth: Auth) -> tuple[NoAuth | TokenAuth | UserAuth, ...]:
-    return auth.any if isinstance(auth, AnyAuth) else (auth,)
-
-
-def _resolve(secret: Secret, root: Path | None) -> str:
+def _resolve(secret: StoredSecret, root: Path | None) -> str:
     match secret:
         case EnvSecret():
             return secrets.resolve("env", secret.name)

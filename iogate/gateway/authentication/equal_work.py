@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from iogate.compiler.revision import AnyAuth, HashedSecret, TokenAuth, UserAuth
+from iogate.auth.model import AnyAuth, HashedSecret, TokenAuth, UserAuth
 from iogate.gateway.authentication import authenticator
 from iogate.gateway.http.responses import HTTPError
 from iogate.security import secrets

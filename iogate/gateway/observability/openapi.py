@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
 
-from iogate.compiler.revision import AnyAuth, NoAuth, TokenAuth, UserAuth
+from iogate.auth.model import AnyAuth, NoAuth, TokenAuth, UserAuth
 from iogate.gateway.events.cloudevents import BATCHED, MAX_EVENTS, STRUCTURED
 
 if TYPE_CHECKING:
-    from iogate.compiler.revision import Api, Auth, Revision
+    from iogate.auth.model import StoredAuth
+    from iogate.compiler.revision import Api, Revision
 
 _ERROR = {"$ref": "#/components/responses/Error"}
 _UID = {"type": "string", "pattern": "^[0-9]{1,19}$"}
@@ -32,7 +33,7 @@ SCHEMES: dict[str, Any] = {
 }
 
 
-def document(revision: Revision, *, number: int, server: str, senders: Auth | None = None) -> bytes:
+def document(revision: Revision, *, number: int, server: str, senders: StoredAuth | None = None) -> bytes:
     """Return the encoded document; `senders` are the credentials that may send events."""
     paths: dict[str, Any] = {}
     for name, api in sorted(revision.apis.items()):
@@ -112,7 +113,7 @@ def _query(schema: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def security(auth: NoAuth | TokenAuth | UserAuth | AnyAuth) -> list[dict[str, list[str]]]:
+def security(auth: StoredAuth) -> list[dict[str, list[str]]]:
     """Return the security requirements of an API, one per accepted kind of credentials."""
     match auth:
         case NoAuth():
@@ -177,7 +178,7 @@ def _run_paths() -> dict[str, Any]:
     }
 
 
-def _sending(senders: Auth) -> dict[str, Any]:
+def _sending(senders: StoredAuth) -> dict[str, Any]:
     event = {
         "type": "object",
         "required": ["id", "source", "specversion", "type"],

@@ -11,10 +11,11 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from iogate.auth.model import NoAuth
 from iogate.cli.apis import examples
 from iogate.cli.processes import banner
 from iogate.cli.processes.banner import Row
-from iogate.compiler.revision import Api, NoAuth, Verb
+from iogate.compiler.revision import Api, Verb
 from iogate.documents.api import DebugCase
 from tests.cli.place import WORKFLOW, up
 
@@ -73,7 +74,7 @@ def api(verbs: tuple[Verb, ...] = ("POST",), schema: Any = None) -> Api:
 
 def line(api_: Api, *cases: dict[str, Any]) -> str | None:
     example = examples.example_for(api_, [DebugCase.model_validate({"name": "n", **case}) for case in cases])
-    row = Row(api=api_.id, verbs=api_.verbs, auth="", enabled=True, auth_data="none", example=example)
+    row = Row(api=api_.id, verbs=api_.verbs, auth="", enabled=True, credentials=NoAuth(), example=example)
     return banner.curl_line(row, "http://h:1")
 
 

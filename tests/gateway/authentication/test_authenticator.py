@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from iogate.compiler.revision import (
+from iogate.auth.model import (
     AnyAuth,
-    Auth,
     EnvSecret,
     FileSecret,
     HashedSecret,
     NoAuth,
+    StoredAuth,
     TokenAuth,
     UserAuth,
 )
@@ -40,7 +40,7 @@ def basic(text: str) -> bytes:
     return b"Basic " + base64.b64encode(text.encode())
 
 
-async def authenticate(how: Auth, *headers: tuple[bytes, bytes]) -> str:
+async def authenticate(how: StoredAuth, *headers: tuple[bytes, bytes]) -> str:
     return await Authenticator(how).authenticate(*index_headers(headers))
 
 
@@ -71,7 +71,7 @@ async def authenticate(how: Auth, *headers: tuple[bytes, bytes]) -> str:
     ],
 )
 async def test_right_credentials_name_their_caller(
-    how: Auth, headers: list[tuple[bytes, bytes]], caller: str
+    how: StoredAuth, headers: list[tuple[bytes, bytes]], caller: str
 ) -> None:
     assert await authenticate(how, *headers) == caller
 
@@ -94,7 +94,7 @@ async def test_right_credentials_name_their_caller(
     ],
 )
 async def test_missing_credentials_are_a_401_with_a_challenge(
-    how: Auth, headers: list[tuple[bytes, bytes]], message: str
+    how: StoredAuth, headers: list[tuple[bytes, bytes]], message: str
 ) -> None:
     with pytest.raises(MissingCredentials) as caught:
         await authenticate(how, *headers)
@@ -121,7 +121,7 @@ async def test_missing_credentials_are_a_401_with_a_challenge(
     ],
 )
 async def test_wrong_credentials_are_a_401(
-    how: Auth, headers: list[tuple[bytes, bytes]], message: str
+    how: StoredAuth, headers: list[tuple[bytes, bytes]], message: str
 ) -> None:
     with pytest.raises(InvalidCredentials) as caught:
         await authenticate(how, *headers)
@@ -156,7 +156,7 @@ async def test_wrong_credentials_are_a_401(
     ],
 )
 async def test_credentials_that_contradict_are_an_error(
-    how: Auth, headers: list[tuple[bytes, bytes]], message: str
+    how: StoredAuth, headers: list[tuple[bytes, bytes]], message: str
 ) -> None:
     with pytest.raises(HTTPError) as caught:
         await authenticate(how, *headers)
@@ -201,7 +201,7 @@ async def test_secrets_come_from_the_environment_and_from_files(
 ) -> None:
     monkeypatch.setenv("ORDERS_TOKEN", "from env")
     (tmp_path / "token").write_text("from file\n")
-    how = TokenAuth(tokens={"a": (EnvSecret(name="ORDERS_TOKEN"), FileSecret(path="token"))})
+    how: StoredAuth = TokenAuth(tokens={"a": (EnvSecret(name="ORDERS_TOKEN"), FileSecret(path="token"))})
     authenticator = Authenticator(how, root=tmp_path)
     for token in (b"from env", b"from file"):
         assert await authenticator.authenticate({b"token": token}, frozenset()) == "a"

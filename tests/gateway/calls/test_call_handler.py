@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from iogate.compiler.revision import EnvSecret, Idempotency, Limits, TokenAuth
+from iogate.auth.model import EnvSecret, TokenAuth
+from iogate.compiler.revision import Idempotency, Limits
 from iogate.store.store import Store
 from tests.gateway.driver import TOKEN, USER, World, api, publish
 

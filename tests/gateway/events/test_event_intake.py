@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from iogate.compiler.revision import NoAuth
+from iogate.auth.model import NoAuth
 from iogate.store import keys
 from tests.gateway.driver import World
 from tests.gateway.sending import BATCH, BINARY, EVENT, STRUCTURED, open_to, send, stored

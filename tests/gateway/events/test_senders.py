@@ -8,10 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from iogate.compiler.revision import AnyAuth, Auth, FileSecret, HashedSecret, NoAuth, TokenAuth, UserAuth
-from iogate.gateway.events import senders
+from iogate.auth.model import AnyAuth, FileSecret, HashedSecret, NoAuth, StoredAuth, TokenAuth, UserAuth
 from iogate.security import secrets
-from iogate.settings import events
+from iogate.settings.events import senders
 from iogate.store import keys
 from iogate.store.store import Store
 from tests.gateway.driver import TOKEN, USER, World, api, listening, spawn
@@ -58,7 +57,7 @@ async def test_the_path_is_closed_until_a_setting_opens_it(world: World) -> None
     ],
 )
 async def test_senders_are_authenticated_like_callers(
-    world: World, auth: Auth, absent: str, wrong: dict[str, str], right: dict[str, str]
+    world: World, auth: StoredAuth, absent: str, wrong: dict[str, str], right: dict[str, str]
 ) -> None:
     open_to(world, auth)
     reply = await send(world, EVENT)
@@ -165,10 +164,9 @@ async def test_a_real_gateway_takes_events_by_its_settings(
 
 
 def test_a_literal_of_the_setting_is_kept_as_its_hash() -> None:
-    setting = events.read({"auth": {"any": [{"token": "s3cret"}, {"users": {"bot": "pass"}}]}})["auth"]
-    compiled = senders.auth(setting)
+    compiled = senders({"auth": {"any": [{"token": "s3cret"}, {"users": {"bot": "pass"}}]}})
     assert isinstance(compiled, AnyAuth)
     assert compiled.any[0] == TokenAuth(tokens={"token": (HashedSecret(value=secrets.hash_token("s3cret")),)})
     assert "pass" not in repr(compiled)
-    assert senders.auth(None) is None
-    assert senders.auth("none") == NoAuth()
+    assert senders({}) is None
+    assert senders({"auth": "none"}) == NoAuth()

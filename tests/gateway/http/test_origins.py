@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from iogate.compiler.revision import NoAuth
+from iogate.auth.model import NoAuth
 from iogate.gateway import app
 from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.http.hosts import Hosts

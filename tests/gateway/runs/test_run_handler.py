@@ -10,7 +10,8 @@ from typing import Literal
 
 import pytest
 
-from iogate.compiler.revision import AnyAuth, Auth, Limits, NoAuth
+from iogate.auth.model import AnyAuth, NoAuth, StoredAuth
+from iogate.compiler.revision import Limits
 from iogate.gateway.authentication.links import Links
 from iogate.store.runs import presentation
 from iogate.store.runs.leases import Commit, TaskRow
@@ -125,7 +126,7 @@ async def test_a_run_is_visible_only_with_credentials_of_its_api_or_its_link(wor
 
 
 @pytest.mark.parametrize("auth", [NoAuth(), TOKEN])
-async def test_a_link_cancels_only_if_its_call_asked_for_that(public_world: World, auth: Auth) -> None:
+async def test_a_link_cancels_only_if_its_call_asked_for_that(public_world: World, auth: StoredAuth) -> None:
     await public_world.publish(api("a/b", auth))
     for prefer in ("", "wait=5", "link=read", "link=cancelled", "nolink=cancel"):
         started = await public_world.call("a/b", prefer=prefer, **RIGHT)

@@ -73,7 +73,7 @@ async def test_a_value_that_takes_too_long_is_a_400_and_the_next_call_is_validat
 
 
 async def test_a_batch_of_events_is_validated_beside_the_loop(world: World) -> None:
-    from iogate.compiler.revision import NoAuth
+    from iogate.auth.model import NoAuth
     from tests.gateway.sending import BATCH, EVENT, open_to, send
 
     open_to(world, NoAuth())
@@ -153,7 +153,7 @@ async def test_more_slow_numbers_than_a_body_may_have_are_a_400(world: World) ->
 
 
 async def test_events_with_slow_numbers_are_decoded_beside_the_loop(world: World) -> None:
-    from iogate.compiler.revision import NoAuth
+    from iogate.auth.model import NoAuth
     from tests.gateway.sending import EVENT, open_to, send
 
     open_to(world, NoAuth())

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from iogate.compiler.revision import Api, Bundle, NoAuth, Revision, Workflow, canonical, digest_of
+from iogate.auth.model import NoAuth
+from iogate.compiler.revision import Api, Bundle, Revision, Workflow, canonical, digest_of
 from iogate.store import keys
 from tests.worker.site import NOOP, decoded, until, workflow
 from tests.worker.test_events import cloud_event, listen, listening, run_workflow

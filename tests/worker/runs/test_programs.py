@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from iogate.compiler.revision import (
-    Api,
-    Bundle,
-    NoAuth,
-    Revision,
-    Workflow,
-    canonical,
-    digest_of,
-    resource_uri,
-)
+from iogate.auth.model import NoAuth
+from iogate.compiler.revision import Api, Bundle, Revision, Workflow, canonical, digest_of, resource_uri
 from iogate.store import keys
 from tests.worker.site import Site, decoded, workflow
 

@@ -1,0 +1,63 @@
+"""Stored form of `auth`: each literal secret is replaced by its hash.
+
+Called by the compiler for APIs and by `settings` for event senders. Invariant: the result contains no
+secret in clear text, and equal files give equal results, because the salt of a password follows from the
+place and the user.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import assert_never
+
+from iogate.auth.model import (
+    AnyAuth,
+    Auth,
+    Form,
+    HashedSecret,
+    LiteralSecret,
+    NoAuth,
+    Secret,
+    StoredAuth,
+    StoredSecret,
+    TokenAuth,
+    UserAuth,
+)
+from iogate.security import secrets
+
+
+def stored(auth: Auth[Secret], *, place: str) -> StoredAuth:
+    """Return `auth` without literal secrets; `place` is the id of the API or `events`."""
+    if isinstance(auth, AnyAuth):
+        return AnyAuth(any=tuple(_form(form, place) for form in auth.any))
+    return _form(auth, place)
+
+
+def _form(form: Form[Secret], place: str) -> Form[StoredSecret]:
+    match form:
+        case NoAuth():
+            return form
+        case TokenAuth(tokens=tokens):
+            return TokenAuth(tokens={name: tuple(map(_token, given)) for name, given in tokens.items()})
+        case UserAuth(users=users):
+            return UserAuth(users=_passwords(users, place))
+        case _:
+            assert_never(form)
+
+
+def _token(secret: Secret) -> StoredSecret:
+    if isinstance(secret, LiteralSecret):
+        return HashedSecret(value=secrets.hash_token(secret.text))
+    return secret
+
+
+def _passwords(users: Mapping[str, tuple[Secret, ...]], place: str) -> dict[str, tuple[StoredSecret, ...]]:
+    return {user: tuple(_password(each, place, user) for each in given) for user, given in users.items()}
+
+
+def _password(secret: Secret, place: str, user: str) -> StoredSecret:
+    if not isinstance(secret, LiteralSecret):
+        return secret
+    salt = hashlib.sha256(f"{place}\0{user}".encode()).digest()[:16]
+    return HashedSecret(value=secrets.hash_password(secret.text, salt=salt))

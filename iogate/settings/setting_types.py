@@ -1,0 +1,112 @@
+"""Types that only settings have: hosts, origins, endpoints, references to secrets, process limits.
+
+Used by `table` and `events`. Pure.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from iogate.value_types.faults import wrong_form
+from iogate.value_types.scalars import duration, number, pattern, size
+from iogate.value_types.structures import Key, ValueType, distinct, record
+
+OWN_GATEWAY: Final = "gateway"
+"""Target in `endpoints` that means the gateway of the same settings."""
+PROCESS_LIMITS: Final[Mapping[str, Any]] = {
+    "memory": 1024**3,
+    "cpu": 600.0,
+    "file": 1024**3,
+    "processes": 256,
+}
+"""Default limits: memory in bytes, processor time in seconds, file size in bytes, number of processes."""
+
+URL_PATTERN: Final = r"https?://[^\s/?#]+[^\s?#]*"
+_HOST: Final = r"[^\s/:]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?|[0-9A-Fa-f.:]+/\d{1,3}"
+
+
+def _read_reference(value: Any) -> dict[str, str]:
+    match value:
+        case {"env": str(variable)} if len(value) == 1 and re.fullmatch(r"[^\s=\0]+", variable):
+            return {"env": variable}
+        case {"file": str(path)} if len(value) == 1 and path and "\0" not in path:
+            return {"file": path}
+    raise wrong_form("{env: NAME} or {file: PATH}")
+
+
+def _read_endpoints(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise wrong_form("a map of URL prefix to URL prefix")
+    for prefix, target in value.items():
+        for each in (prefix,) if target == OWN_GATEWAY else (prefix, target):
+            if not isinstance(each, str) or not re.fullmatch(URL_PATTERN, each):
+                raise wrong_form(
+                    "a map of URL prefix to URL prefix, each with http:// or https://, or to gateway"
+                )
+    return dict(value)
+
+
+def _read_host(value: Any) -> str:
+    found = pattern("a host", _HOST).read(value)
+    if "/" in found:
+        try:
+            ipaddress.ip_network(found)
+        except ValueError:
+            raise wrong_form("a network") from None
+    return found
+
+
+def _read_origins(value: Any) -> tuple[str, ...]:
+    return _ORIGINS.read(["*"] if value == "*" else value)
+
+
+REFERENCE: Final = ValueType(
+    read=_read_reference,
+    schema=lambda: {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "properties": {"env": {"type": "string"}, "file": {"type": "string"}},
+        "additionalProperties": False,
+    },
+)
+"""Source of a secret, which stays a reference."""
+ENDPOINTS: Final = ValueType(
+    read=_read_endpoints,
+    schema=lambda: {
+        "type": "object",
+        "additionalProperties": {
+            "anyOf": [{"const": OWN_GATEWAY}, {"type": "string", "pattern": URL_PATTERN}]
+        },
+    },
+)
+HOST: Final = ValueType(
+    read=_read_host, form="text", schema=lambda: {"type": "string", "pattern": f"^(?:{_HOST})$"}
+)
+_ORIGINS: Final = distinct(
+    pattern("an origin", r"\*|https?://[^\s/?#]+"),
+    "a list of origins, each http://HOST or https://HOST, or *",
+)
+ORIGINS: Final = ValueType(
+    read=_read_origins, form="list", schema=lambda: {"anyOf": [{"const": "*"}, _ORIGINS.schema()]}
+)
+LIMITS: Final[ValueType[Mapping[str, Any]]] = record(
+    {
+        "memory": Key(type=size(low=16 * 1024**2), required=False),
+        "cpu": Key(type=duration(1, 366 * 86_400), required=False),
+        "file": Key(type=size(low=4096), required=False),
+        "processes": Key(type=number(1, 100_000), required=False),
+    },
+    lambda **given: {**PROCESS_LIMITS, **given},
+    null_is_absent=True,
+)
+LINK_KEY: Final = pattern("text of at least 32 characters", r"(?s).{32,}")
+TEXT: Final = pattern("text that is not empty", r"(?s).*\S.*")
+URL: Final = pattern("a URL with http:// or https://", URL_PATTERN)
+VARIABLES: Final = distinct(
+    pattern("a name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*\*?"),
+    "a list of names of environment variables, such as AWS_REGION or AWS_*",
+)
