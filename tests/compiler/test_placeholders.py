@@ -1,4 +1,4 @@
-"""What stands beside a mistake is judged in the same pass, and a mistake has no echo."""
+"""Invalid documents: all their errors are reported in one pass, and each error once."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def codes(text: str, *, partial: bool = True) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=lambda seed: seed.name.replace(" ", "-"))
-def test_a_mistake_is_told_once_and_nothing_follows_from_it(seed: Seed) -> None:
+def test_a_mistake_is_reported_once_without_consequential_errors(seed: Seed) -> None:
     text, line, column = seed.planted()
     errors = compiled(text).errors
-    told = [(problem.line, problem.column, problem.code) for problem in errors]
-    assert told == [(line, column, seed.code)], render_all(errors, {})
+    found = [(problem.line, problem.column, problem.code) for problem in errors]
+    assert found == [(line, column, seed.code)], render_all(errors, {})
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def test_a_mistake_is_told_once_and_nothing_follows_from_it(seed: Seed) -> None:
         ("- a: {raise: {error: gone}}\n- b: {wait: P1X}", ["IOG313", "IOG205"]),
     ],
 )
-def test_beside_a_task_at_fault_the_rest_is_judged(tasks: str, expected: list[str]) -> None:
+def test_the_rest_of_a_workflow_with_an_invalid_task_is_checked(tasks: str, expected: list[str]) -> None:
     assert codes(f"{HEAD}do:\n{tasks}\n") == expected
 
 
-def test_a_function_at_fault_is_still_there_for_who_calls_it() -> None:
+def test_an_invalid_function_still_exists_for_its_callers() -> None:
     use = "use: {functions: {slow: {wait: P1X}}}\n"
     assert codes(f"{HEAD}{use}do:\n- a: {{call: slow}}\n- b: {{set: '${{ ) }}'}}\n") == ["IOG205", "IOG314"]
 
@@ -67,11 +67,11 @@ def test_a_function_at_fault_is_still_there_for_who_calls_it() -> None:
         (f"{HEAD}output: {{like: .a}}\n", "IOG201"),
     ],
 )
-def test_beside_a_fault_at_the_top_the_tasks_are_judged(head: str, code: str) -> None:
+def test_tasks_are_checked_despite_an_error_at_the_top(head: str, code: str) -> None:
     assert codes(f"{head}do:\n- a: {{set: '${{ .x + }}'}}\n") == [code, "IOG314"]
 
 
-def test_where_too_much_would_follow_from_a_fault_nothing_is_said_of_it() -> None:
+def test_an_error_with_too_many_consequences_stops_the_checks() -> None:
     assert codes(f"{HEAD}use: {{retries: {{often: {{delay: P1X}}}}}}\ndo:\n- a: {{set: '${{ ) }}'}}\n") == [
         "IOG205"
     ]
@@ -80,14 +80,14 @@ def test_where_too_much_would_follow_from_a_fault_nothing_is_said_of_it() -> Non
     ]
 
 
-def test_warnings_wait_until_a_workflow_holds() -> None:
+def test_warnings_are_withheld_from_an_invalid_workflow() -> None:
     end = "- a: {set: {x: 1}, then: end}\n- b: {set: {x: 2}}\n"
     assert [problem.code for problem in compiled(f"{HEAD}do:\n{end}").problems] == ["IOG507"]
     broken = compiled(f"{HEAD}do:\n{end}- c: {{wait: P1X}}\n")
     assert [problem.code for problem in broken.problems] == ["IOG205"]
 
 
-def test_what_apply_would_refuse_does_not_wait() -> None:
+def test_refusals_of_apply_are_not_withheld() -> None:
     tasks = "- a: {wait: P1X}\n- b: {run: {shell: {command: ls}}}\n"
     read = load_text(f"{HEAD}do:\n{tasks}", "a.yaml")
     made = compile_documents(
@@ -99,7 +99,7 @@ def test_what_apply_would_refuse_does_not_wait() -> None:
     ]
 
 
-def test_beside_a_method_at_fault_the_others_are_judged() -> None:
+def test_other_methods_than_an_invalid_one_are_checked() -> None:
     api = (
         "module: orders\ntimeout: 1m\nmethods:\n"
         "  one: {auth: none, workflow: shop/fulfil, methods: [POST]}\n"
@@ -121,7 +121,7 @@ def test_beside_a_method_at_fault_the_others_are_judged() -> None:
         ("verbs: [PUT]\n", ["IOG104", "IOG303"]),  # which verbs are meant is not known
     ],
 )
-def test_beside_a_fault_of_a_module_its_methods_are_judged(head: str, expected: list[str]) -> None:
+def test_methods_of_an_invalid_module_are_checked(head: str, expected: list[str]) -> None:
     case = "debug: [{name: a, verb: GET}]"
     api = f"module: orders\n{head}methods:\n  one: {{auth: none, timeout: 1m, workflow: shop/gone, {case}}}\n"
     assert codes(api, partial=False) == expected
@@ -173,16 +173,16 @@ def test_an_error_in_one_file_hides_no_reference_of_another(
 ) -> None:
     write(tmp_path, {**PROJECT, "workflows.d/broken.yaml": broken})
     made = compile_documents(load(tmp_path), Settings(allow_run=("script",)), root=tmp_path)
-    told = [(problem.path, problem.line, problem.code) for problem in made.errors]
-    assert [each for each in told if each[0] != "workflows.d/broken.yaml"] == [
+    found = [(problem.path, problem.line, problem.code) for problem in made.errors]
+    assert [each for each in found if each[0] != "workflows.d/broken.yaml"] == [
         ("apis.d/orders.yaml", 6, "IOG303"),
         ("apis.d/orders.yaml", 8, "IOG318"),
         ("workflows.d/parent.yaml", 4, "IOG303"),
     ]
-    assert sorted(code for path, _, code in told if path == "workflows.d/broken.yaml") == expected
+    assert sorted(code for path, _, code in found if path == "workflows.d/broken.yaml") == expected
 
 
-def test_a_file_of_which_not_even_the_text_is_known_may_hold_any_workflow(tmp_path: Path) -> None:
+def test_an_unreadable_file_may_contain_any_workflow(tmp_path: Path) -> None:
     write(
         tmp_path,
         {"apis.d/orders.yaml": "module: m\ntimeout: 1m\nauth: none\nmethods: {a: {workflow: s/w}}\n"},

@@ -1,4 +1,4 @@
-"""The standard's schema and examples, which lie beside the repository and are no part of it."""
+"""The standard's schema and examples, which are stored beside the repository."""
 
 from __future__ import annotations
 

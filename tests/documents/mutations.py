@@ -1,4 +1,4 @@
-"""Systematic mutations of a document: at each place, each way of getting it wrong."""
+"""Systematic mutations of a document: at each position, each kind of error."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - the text replaced and its replacement are easier to compare unbroken
-"""Sixty-odd mistakes as people make them, each in a document that holds without it.
+"""Over sixty typical mistakes, each in a document that is valid without it.
 
 `⟦` in the replacement marks where the mistake is, as a person would point at it; the mark is taken out
 before the document is read.

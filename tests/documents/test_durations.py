@@ -1,4 +1,4 @@
-"""Lengths of time: every way of writing them, and what a calendar makes of them."""
+"""Durations: all notations, and calendar arithmetic."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def instant(text: str) -> int:
         ("P1W2DT3H", 788_400),
     ],
 )
-def test_a_duration_reads_as_its_seconds(text: str, seconds: float) -> None:
+def test_a_duration_is_parsed_to_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text).seconds == seconds
 
 
@@ -74,7 +74,7 @@ def test_a_duration_reads_as_its_seconds(text: str, seconds: float) -> None:
         "five",
     ],
 )
-def test_what_is_no_duration_is_refused_with_the_forms_that_are(text: str) -> None:
+def test_an_invalid_duration_is_refused_with_the_valid_forms(text: str) -> None:
     with pytest.raises(InvalidDuration, match=r"expected .*duration such as .*PT5M"):
         parse_duration(text)
 
@@ -90,7 +90,7 @@ def test_a_duration_beyond_all_calendars_is_refused() -> None:
             parse_duration(text)
 
 
-def test_an_object_adds_up_its_parts() -> None:
+def test_an_object_is_the_sum_of_its_parts() -> None:
     assert from_object({"days": 1, "hours": 2, "minutes": 3, "seconds": 4, "milliseconds": 5}) == Duration(
         milliseconds=93_784_005
     )
@@ -101,7 +101,7 @@ def test_an_object_adds_up_its_parts() -> None:
         from_object({"seconds": "5"})
 
 
-def test_text_and_objects_are_durations_and_nothing_else_is() -> None:
+def test_only_text_and_objects_are_durations() -> None:
     assert read_duration("5m") == read_duration({"minutes": 5}) == Duration(milliseconds=300_000)
     others: list[object] = [5, None, [], True]
     for value in others:
@@ -131,7 +131,7 @@ def test_milliseconds_survive_a_calendar_step() -> None:
     )
 
 
-def test_months_have_no_seconds_of_their_own() -> None:
+def test_months_have_no_fixed_number_of_seconds() -> None:
     with pytest.raises(InvalidDuration, match="P1Y2M has no fixed length; use days"):
         _ = parse_duration("P14M").seconds
 
@@ -144,18 +144,18 @@ def test_a_step_beyond_the_calendar_is_refused() -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0s"), (0.25, "250ms"), (90, "1m30s"), (5400, "1h30m"), (604_800, "7d")]
 )
-def test_seconds_are_shown_as_people_write_them(seconds: float, text: str) -> None:
+def test_seconds_are_formatted_in_the_short_form(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text
 
 
 @given(months=st.integers(0, 1_200), milliseconds=st.integers(0, 10**12))
-def test_what_is_formatted_reads_back_as_it_was(months: int, milliseconds: int) -> None:
+def test_a_formatted_duration_is_parsed_to_the_same(months: int, milliseconds: int) -> None:
     duration = Duration(months=months, milliseconds=milliseconds)
     assert parse_duration(format_duration(duration)) == duration
 
 
 @given(st.text("PTYMWDHS0123456789.smhdw", max_size=12))
-def test_any_text_is_a_duration_or_is_refused(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
     try:
         duration = parse_duration(text)
     except InvalidDuration:
@@ -175,9 +175,7 @@ def test_any_text_is_a_duration_or_is_refused(text: str) -> None:
         ("0s", "PT0S"),
     ],
 )
-def test_each_place_of_ours_takes_both_forms_and_a_workflow_is_told_the_iso_form(
-    short: str, iso: str
-) -> None:
+def test_api_documents_accept_both_forms_and_workflows_suggest_iso(short: str, iso: str) -> None:
     from iogate.cli.options import parse_seconds
     from iogate.documents.api import ApiModule
     from iogate.settings import read
@@ -196,6 +194,6 @@ def test_each_place_of_ours_takes_both_forms_and_a_workflow_is_told_the_iso_form
 
 
 @given(months=st.integers(0, 2000), milliseconds=st.integers(0, 10**12))
-def test_iso_reads_back_as_the_same_duration(months: int, milliseconds: int) -> None:
+def test_iso_is_parsed_to_the_same_duration(months: int, milliseconds: int) -> None:
     length = Duration(months=months, milliseconds=milliseconds)
     assert parse_iso(format_iso(length)) == length

@@ -1,4 +1,4 @@
-"""Every code of documents is explained, and what the explanations show is true."""
+"""Every code of documents is explained, and the examples of the explanations are correct."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXAMPLES = {
 }
 
 
-def test_every_code_that_documents_raise_is_explained() -> None:
+def test_every_code_of_documents_is_explained() -> None:
     """Read from the sources: literal codes, and the last digits that models give."""
     text = "".join(file.read_text(encoding="utf-8") for file in (PACKAGE / "documents").rglob("*.py"))
     raised = set(re.findall(r"\"(IOG\d{3})\"", text))
@@ -36,7 +36,7 @@ def test_every_code_that_documents_raise_is_explained() -> None:
 
 
 @pytest.mark.parametrize("code", EXAMPLES)
-def test_the_first_example_has_the_problem_and_the_second_has_not(code: str) -> None:
+def test_only_the_first_example_has_the_problem(code: str) -> None:
     wrong, right = EXAMPLES[code]
     assert code in {problem.code for problem in load_text(wrong).problems}
     assert code not in {problem.code for problem in load_text(right).problems}

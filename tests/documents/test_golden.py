@@ -1,4 +1,4 @@
-"""Golden pairs: a document and what is said about it, to the letter.
+"""Golden pairs: a document and the exact text of its problems.
 
 To accept new words, run with the environment variable IOGATE_GOLDEN=write, then read the difference.
 """
@@ -18,20 +18,20 @@ OK = sorted((GOLDEN / "ok").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", ERR, ids=lambda path: path.stem)
-def test_a_document_that_does_not_hold_is_told_so_in_these_words(path: Path) -> None:
+def test_an_invalid_document_has_these_problems(path: Path) -> None:
     documents = load(path.parent, [path])
-    told = render_all(documents.problems, documents.sources)
+    rendered = render_all(documents.problems, documents.sources)
     expected = path.with_suffix(".out")
     if os.environ.get("IOGATE_GOLDEN") == "write":
-        expected.write_text(told, encoding="utf-8")
-    assert told == expected.read_text(encoding="utf-8")
+        expected.write_text(rendered, encoding="utf-8")
+    assert rendered == expected.read_text(encoding="utf-8")
     assert documents.errors
     assert not documents.apis
     assert not documents.workflows
 
 
 @pytest.mark.parametrize("path", OK, ids=lambda path: path.stem)
-def test_a_document_that_holds_has_no_problem(path: Path) -> None:
+def test_a_valid_document_has_no_problem(path: Path) -> None:
     documents = load(path.parent, [path])
     assert render_all(documents.problems, documents.sources) == ""
     assert len(documents.apis) + len(documents.workflows) == 1

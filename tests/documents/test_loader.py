@@ -1,4 +1,4 @@
-"""Projects: which files are read, what each is, and that no file hides another's problems."""
+"""Loading of projects: selection and kind of files, and all problems of all files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write(root: Path, path: str, text: str) -> Path:
     return file
 
 
-def test_both_folders_are_read_with_subfolders_and_both_suffixes_and_without_hidden_files(
+def test_folders_are_read_with_subfolders_and_without_hidden_files(
     tmp_path: Path,
 ) -> None:
     write(tmp_path, "apis.d/a.yaml", API.format(module="a"))
@@ -42,7 +42,7 @@ def test_an_empty_project_has_no_documents_and_no_problems(tmp_path: Path) -> No
     assert (documents.apis, documents.workflows, documents.problems) == ((), (), ())
 
 
-def test_a_document_is_known_by_its_content_wherever_it_lies(tmp_path: Path) -> None:
+def test_the_content_determines_the_kind_of_a_document(tmp_path: Path) -> None:
     write(tmp_path, "apis.d/w.yaml", WORKFLOW)
     write(tmp_path, "workflows.d/a.yaml", API.format(module="a"))
     documents = load(tmp_path)
@@ -56,7 +56,7 @@ def test_named_files_and_folders_are_read_once_each(tmp_path: Path) -> None:
     assert [api.path for api in documents.apis] == ["somewhere/a.txt", "somewhere/b.yaml"]
 
 
-def test_all_problems_of_all_files_come_in_one_pass_in_order(tmp_path: Path) -> None:
+def test_all_problems_of_all_files_are_reported_in_order(tmp_path: Path) -> None:
     write(tmp_path, "apis.d/b.yaml", API.format(module="b").replace("timeout: 5m", "timeout: 5"))
     write(tmp_path, "apis.d/a.yaml", "module: a\nmethods: [\n")
     write(tmp_path, "workflows.d/w.yaml", WORKFLOW.replace("set", "sett"))
@@ -71,7 +71,7 @@ def test_all_problems_of_all_files_come_in_one_pass_in_order(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_what_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_a_problem(tmp_path: Path) -> None:
     write(tmp_path, "apis.d/a.yaml", "").chmod(0)
     assert [problem.code for problem in load(tmp_path).problems] == ["IOG134"]
 
@@ -89,7 +89,7 @@ def test_a_missing_file_and_a_broken_link_are_problems_and_a_pipe_in_a_folder_do
     ]
 
 
-def test_a_method_inherits_from_its_module_and_from_our_defaults() -> None:
+def test_a_method_inherits_from_its_module_and_from_the_defaults() -> None:
     text = """\
 module: orders
 auth: {token: {env: T}}
@@ -134,7 +134,7 @@ def limits_of(method: Method) -> tuple[int, float | None, int, int | None]:
     ("text", "size"),
     [("512", 512), ("1KiB", 1024), ("1.5MiB", 1_572_864), ("500kB", 500_000), ("2 GB", 2 * 10**9)],
 )
-def test_sizes_read_as_bytes(text: str, size: int) -> None:
+def test_sizes_are_parsed_to_bytes(text: str, size: int) -> None:
     documents = load_text(API.format(module="a") + f"limits: {{body: {text}}}\n")
     limits = documents.apis[0].model.methods["run"].limits
     assert limits is not None
@@ -142,14 +142,14 @@ def test_sizes_read_as_bytes(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize(("text", "rate"), [("50/s", 50.0), ("90/m", 1.5), ("3600/h", 1.0), ("0.5/s", 0.5)])
-def test_rates_read_as_calls_a_second(text: str, rate: float) -> None:
+def test_rates_are_parsed_to_calls_per_second(text: str, rate: float) -> None:
     documents = load_text(API.format(module="a") + f"limits: {{rate: {text}}}\n")
     limits = documents.apis[0].model.methods["run"].limits
     assert limits is not None
     assert limits.rate == rate
 
 
-def test_a_document_places_later_problems() -> None:
+def test_a_document_locates_later_problems() -> None:
     (workflow,) = load_text(WORKFLOW, "w.yaml").workflows
     span = workflow.at(("do", 0, "x"), key=True)
     problem = Problem.at(span, path=workflow.path, code="IOG301", message="no such thing", hint="try y")
@@ -159,7 +159,7 @@ def test_a_document_places_later_problems() -> None:
     )
 
 
-def test_a_literal_secret_is_a_warning_and_is_masked_wherever_its_line_is_shown() -> None:
+def test_a_literal_secret_is_a_warning_and_masked_in_snippets() -> None:
     text = API.format(module="a").replace("none", "{user: ann, password: hush-hush}") + "zzz: 1\n"
     documents = load_text(
         text + "auth2: {secret: 'hush-hush\n  hush-hush', tokens: {a: hush-hush}}\n", "a.yaml"
@@ -170,7 +170,7 @@ def test_a_literal_secret_is_a_warning_and_is_masked_wherever_its_line_is_shown(
     assert "hush" not in render_all(documents.problems, documents.sources)
 
 
-def test_a_long_line_is_shown_around_the_fault_and_nothing_acts_on_the_terminal() -> None:
+def test_a_long_line_is_cut_around_the_error_without_control_characters() -> None:
     source = Source(path="a.yaml", text="x" * 1_000 + "\u4e16\t\x1b[31m!")
     shown = render(
         Problem(code="IOG101", message="m", path="a\x1b.yaml", line=1, column=1_001, length=1), source
@@ -181,7 +181,7 @@ def test_a_long_line_is_shown_around_the_fault_and_nothing_acts_on_the_terminal(
     assert caret == "    | " + " " * 80 + "^^", "a wide character is underlined by two"
 
 
-def test_a_problem_without_a_source_line_still_gives_its_hint() -> None:
+def test_a_problem_without_a_source_line_shows_its_hint() -> None:
     problem = Problem(code="IOG134", message="cannot read", path="a.yaml", line=1, column=1, hint="look")
     assert render(problem, None) == "a.yaml:1:1: error IOG134: cannot read\n  look"
 
@@ -206,7 +206,7 @@ def test_a_problem_without_a_source_line_still_gives_its_hint() -> None:
         "{tokens: {ann: @hush}}",
     ],
 )
-def test_no_secret_is_shown_however_its_document_is_broken(auth: str) -> None:
+def test_no_secret_of_a_broken_document_is_shown(auth: str) -> None:
     documents = load_text(f"module: a\nauth: {auth}\nmethods: {{run: {{workflow: a/b}}}}\n", "a.yaml")
     told = render_all(documents.problems, documents.sources)
     assert documents.problems

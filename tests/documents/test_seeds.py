@@ -1,4 +1,4 @@
-"""A mistake is reported where a person would point, and as one mistake."""
+"""A typical mistake is reported once, at the position where it was made."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.documents.seeds import API, SEEDS, WORKFLOW, Seed
 def test_a_seeded_mistake_is_found_at_its_line_and_column(seed: Seed) -> None:
     text, line, column = seed.planted()
     documents = load_text(text, "seed.yaml")
-    told = [(problem.line, problem.column, problem.code) for problem in documents.errors]
-    assert told == [(line, column, seed.code)], render_all(documents.errors, documents.sources)
+    found = [(problem.line, problem.column, problem.code) for problem in documents.errors]
+    assert found == [(line, column, seed.code)], render_all(documents.errors, documents.sources)
 
 
-def test_there_are_at_least_sixty_seeds_in_documents_that_hold_without_them() -> None:
+def test_at_least_sixty_seeds_break_documents_that_are_valid_without_them() -> None:
     assert len(SEEDS) >= 60
     assert len({seed.name for seed in SEEDS}) == len(SEEDS)
     for text in (API, WORKFLOW):

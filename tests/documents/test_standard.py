@@ -1,4 +1,4 @@
-"""Our verdict on workflows is the official schema's: on each example, and on what goes wrong in them."""
+"""The models accept the same workflows as the official schema: its examples, and mutations of them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_there_are_68_examples() -> None:
 @needs_standard
 @pytest.mark.parametrize("part", range(8))
 def test_verdicts_agree_on_mutations_of_the_examples(part: int) -> None:
-    """Tens of thousands of mutations; every fifth by turns, which is some ten thousand a run."""
+    """Every fifth of tens of thousands of mutations."""
     judge, count, disagreements = official(), 0, []
     for path in EXAMPLES[part::8]:
         for number, (what, mutated) in enumerate(mutations(data_of(path))):
@@ -77,7 +77,7 @@ def test_verdicts_agree_on_mutations_of_a_workflow_with_every_key() -> None:
     assert deviations == 5
 
 
-def test_an_empty_shell_command_is_refused_though_the_schema_takes_it() -> None:
+def test_an_empty_shell_command_is_refused_unlike_in_the_schema() -> None:
     document = {
         "document": {"dsl": "1.0.0", "namespace": "a", "name": "b", "version": "1.0.0"},
         "do": [{"tell": {"run": {"shell": {"command": "true"}}}}],
@@ -87,7 +87,7 @@ def test_an_empty_shell_command_is_refused_though_the_schema_takes_it() -> None:
     assert not holds(document)
 
 
-def test_a_policy_of_two_kinds_is_refused_though_the_schema_overlooks_a_broken_second_one() -> None:
+def test_a_policy_of_two_kinds_is_refused_unlike_in_the_schema() -> None:
     """The other deliberate deviation: `basic` beside an invalid `bearer` passes the schema."""
     document = data_of(RICH)
     document["use"]["authentications"]["k"]["bearer"] = 3
