@@ -1,4 +1,4 @@
-"""The virtual clock of an executor: time passes when it is moved, and callbacks come in order."""
+"""The virtual clock of an executor: time passes only when it is moved, and callbacks run in order."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from iogate.testing import FakeClock
 from iogate.testing.clock import VirtualClock
 
 
-def test_callbacks_come_in_the_order_of_their_times_and_not_before() -> None:
+def test_callbacks_run_in_the_order_of_their_times_and_not_before() -> None:
     clock, called = VirtualClock(FakeClock()), list[str]()
     start = clock.now_ms()
     clock.call_later(2, called.append, "second")
@@ -26,7 +26,7 @@ def test_callbacks_come_in_the_order_of_their_times_and_not_before() -> None:
     assert clock.now_ms() == start + 5_000
 
 
-def test_a_delay_in_whole_milliseconds_is_met_exactly_and_another_one_not_early() -> None:
+def test_whole_milliseconds_are_exact_and_other_delays_not_early() -> None:
     clock = VirtualClock(FakeClock())
     for ms in range(1, 2_000):
         timer = clock.call_later(ms / 1000, print)
@@ -36,7 +36,7 @@ def test_a_delay_in_whole_milliseconds_is_met_exactly_and_another_one_not_early(
     assert clock.due_ms == clock.now_ms() + 11
 
 
-def test_seconds_pass_with_the_clock_and_a_little_with_each_look() -> None:
+def test_seconds_pass_with_the_clock_and_slightly_with_each_reading() -> None:
     fake = FakeClock()
     clock = VirtualClock(fake)
     before = clock.monotonic()

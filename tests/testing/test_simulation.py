@@ -1,4 +1,4 @@
-"""Simulation: children run in the test, events arrive when a run waits for them, mocks stand for either."""
+"""Simulation: child runs, events for waiting runs, and mocks of either."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def project(root: Path, /, **workflows: str) -> Harness:
     return Harness.load(root, settings=Settings(allow_run=("shell",)))
 
 
-async def test_a_mock_stands_for_a_whole_child(tmp_path: Path) -> None:
+async def test_a_mock_replaces_a_whole_child(tmp_path: Path) -> None:
     harness = project(tmp_path, w=PARENT, pay=PAY)
     asked: list[Any] = []
 
@@ -70,20 +70,20 @@ async def test_a_task_of_a_child_is_mocked_below_the_task_that_runs_it(tmp_path:
     assert child.uid != outcome.uid
 
 
-async def test_events_arrive_one_by_one_as_someone_listens(tmp_path: Path) -> None:
+async def test_events_arrive_one_by_one_when_a_run_listens(tmp_path: Path) -> None:
     harness = project(tmp_path, w=NAP + LISTEN)
     outcome = await harness.run("t/w", events=[{"type": "a", "data": 1}, {"type": "b", "data": 2}])
     assert (outcome.output, outcome.elapsed_s) == ([1, 2], 3600)
 
 
-async def test_an_event_may_come_at_its_own_time(tmp_path: Path) -> None:
+async def test_an_event_can_arrive_at_a_given_time(tmp_path: Path) -> None:
     harness = project(tmp_path, w=LISTEN)
     events: list[dict[str, Any] | Arrival] = [{"type": "a"}, Arrival(event={"type": "b"}, after_s=90.5)]
     outcome = await harness.run("t/w", events=events)
     assert (outcome.status, outcome.elapsed_s) == ("completed", 90.5)
 
 
-async def test_an_event_that_comes_before_anyone_listens_is_lost(tmp_path: Path) -> None:
+async def test_an_event_before_any_listener_is_lost(tmp_path: Path) -> None:
     harness = project(tmp_path, w=NAP + LISTEN)
     events: list[dict[str, Any] | Arrival] = [
         Arrival(event={"type": "a", "data": 1}, after_s=10),
@@ -93,14 +93,14 @@ async def test_an_event_that_comes_before_anyone_listens_is_lost(tmp_path: Path)
     assert (await harness.run("t/w", events=events)).output == [None, None]
 
 
-async def test_a_listener_without_events_is_left_waiting(tmp_path: Path) -> None:
+async def test_a_listener_without_events_stays_waiting(tmp_path: Path) -> None:
     outcome = await project(tmp_path, w=LISTEN).run("t/w", events=[{"type": "a"}])
     assert outcome.status == "waiting"
     assert outcome.waiting_for is not None
     assert outcome.waiting_for.task == "/do/0/l"
 
 
-async def test_what_runs_emit_is_told(tmp_path: Path) -> None:
+async def test_emitted_events_are_recorded(tmp_path: Path) -> None:
     emit = "- e: {emit: {event: {with: {type: a, data: '${ .n }'}}}, output: {as: .data}}"
     outcome = await project(tmp_path, w=PARENT, pay=emit).run("t/w", {"n": 5})
     assert (outcome.output, outcome.emitted) == (5, ())
@@ -108,7 +108,7 @@ async def test_what_runs_emit_is_told(tmp_path: Path) -> None:
     assert [event["data"] for event in child.emitted] == [5]
 
 
-async def test_a_debug_case_brings_its_events(tmp_path: Path) -> None:
+async def test_a_debug_case_provides_its_events(tmp_path: Path) -> None:
     (tmp_path / "apis.d").mkdir()
     (tmp_path / "apis.d" / "t.yaml").write_text(
         "module: t\nauth: none\ntimeout: 1m\nmethods: {w: {workflow: t/w, verbs: [POST]}}\n"
@@ -168,7 +168,7 @@ async def test_a_run_keeps_its_lease_while_the_clock_jumps(tmp_path: Path) -> No
     assert kinds == ["task.started", "process.output", "task.completed"]
 
 
-async def test_equal_runs_give_equal_outcomes(tmp_path: Path) -> None:
+async def test_equal_runs_have_equal_outcomes(tmp_path: Path) -> None:
     """With children, events, forks and timers: also the order of all entries is the same."""
     do = """
         - both:
