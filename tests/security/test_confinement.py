@@ -74,7 +74,8 @@ async def test_ten_thousand_processes_are_ended_at_the_limit(tmp_path: Path) -> 
     said = "the shell had more than 40 processes (process_limits.processes) and was killed"
     assert failure(performed)[2].startswith(said)
     started = pids(file)
-    assert 40 <= len(started) < 10_000
+    # The shell is one of the 40, and is killed before it has written the numbers of the last ones.
+    assert 30 <= len(started) < 10_000
     assert not any(map(alive, started))
 
 
