@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hiredis
-from redis import Redis
-from redis.sentinel import Sentinel
 
 from iogate.errors import Misused
 from iogate.settings import redis_url
 from iogate.settings.redis_url import Host, Sentinels
 from iogate.store.connection.failures import StoreUnavailable
 from iogate.store.connection.socket import KEEPALIVE, Socket, address_of, open_socket, options_of, pack
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 ASK_S = 0.5
 """Timeout of one sentinel; a slower one is ignored."""
@@ -175,6 +176,9 @@ class Endpoint:
 
 def blocking_client(url: str, **options: Any) -> Redis:
     """Return a synchronous redis-py client; with sentinels, it asks them at each connect."""
+    from redis import Redis  # noqa: PLC0415 - slow to import, and only for a connection
+    from redis.sentinel import Sentinel  # noqa: PLC0415 - as above
+
     sentinels = redis_url.sentinels(url)
     if not url.startswith("unix:"):
         options |= {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}

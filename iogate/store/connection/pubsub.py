@@ -11,19 +11,17 @@ import contextlib
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
-from typing import Any
-
-from redis.asyncio import Redis
-from redis.asyncio.client import PubSub as RedisPubSub
-from redis.exceptions import RedisError
+from typing import TYPE_CHECKING, Any
 
 from iogate.errors import Unreachable
 from iogate.store.connection.endpoint import Endpoint
 from iogate.store.connection.socket import KEEPALIVE
 
+if TYPE_CHECKING:
+    from redis.asyncio.client import PubSub as RedisPubSub
+
 Listener = Callable[[str], None]
 
-BROKEN = (RedisError, OSError, TimeoutError, Unreachable)
 CONNECT_S = 1.0
 _KEEPALIVE = {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
 PING_S = 5.0
@@ -63,7 +61,7 @@ class PubSub:
             if self._task is None:
                 self._task = asyncio.create_task(self._listen(), name="store pubsub")
             elif new and self._subscription is not None:
-                with contextlib.suppress(*BROKEN):
+                with contextlib.suppress(*_broken()):
                     await self._subscription.subscribe(channel)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CONNECT_S):
@@ -78,7 +76,7 @@ class PubSub:
                 del self._listeners[channel]
                 self._subscribed.pop(channel, None)
                 if self._subscription is not None:
-                    with contextlib.suppress(*BROKEN):
+                    with contextlib.suppress(*_broken()):
                         await self._subscription.unsubscribe(channel)
 
     async def close(self) -> None:
@@ -90,12 +88,14 @@ class PubSub:
 
     async def _listen(self) -> None:
         while True:
-            with contextlib.suppress(*BROKEN):
+            with contextlib.suppress(*_broken()):
                 await self._session()
             await asyncio.sleep(0.2)
 
     async def _session(self) -> None:
         """Listen until the connection is dead or its server is no longer the primary."""
+        from redis.asyncio import Redis  # noqa: PLC0415 - slow to import, and only for a connection
+
         url = self._endpoint.current or (await self._endpoint.urls())[0]
         tcp: dict[str, Any] = {} if url.startswith("unix:") else _KEEPALIVE
         client = Redis.from_url(
@@ -136,6 +136,13 @@ class PubSub:
         elif message["type"] == "message":
             for listener in tuple(self._listeners[channel]):
                 listener(_text(message["data"]))
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """Return the errors of a connection that broke."""
+    from redis.exceptions import RedisError  # noqa: PLC0415 - slow to import, and only for a connection
+
+    return RedisError, OSError, TimeoutError, Unreachable
 
 
 def _text(value: bytes | str) -> str:

@@ -14,7 +14,6 @@ from collections import deque
 from typing import Any, cast
 
 import hiredis
-from redis.connection import parse_url
 
 from iogate.store.connection.failures import StoreUnavailable
 
@@ -109,6 +108,8 @@ def options_of(url: str) -> dict[str, Any]:
 
     Raises ValueError for a URL that is not a Redis address.
     """
+    from redis.connection import parse_url  # noqa: PLC0415 - slow to import, and only for a connection
+
     return dict(parse_url(url))  # type: ignore[no-untyped-call] # redis-py's own
 
 
