@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
+from iogate.messages import shorten
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -91,8 +93,7 @@ def render_all(problems: Iterable[Problem], sources: Mapping[str, Source]) -> st
 
 def quoted(text: object) -> str:
     """Return a name from a file in double quotes, cut if it is long, and safe for a terminal."""
-    shown = str(text)
-    return printable(json.dumps(shown if len(shown) <= 80 else shown[:77] + "…", ensure_ascii=False))
+    return printable(json.dumps(shorten(str(text), 80), ensure_ascii=False))
 
 
 def listed(names: Iterable[str]) -> str:

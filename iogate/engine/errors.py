@@ -14,6 +14,7 @@ from iogate.engine.scope import Scope
 from iogate.engine.state.frame import Frame
 from iogate.errors import WorkflowError
 from iogate.json_values import to_json, to_text, type_name
+from iogate.messages import shorten
 from iogate.security import redaction_patterns
 
 EXCERPT: Final = 1_000
@@ -112,7 +113,7 @@ def _excerpt(body: Any, redact: Callable[[str], str]) -> str:
         text = redaction_patterns.redact_text(redact(body))
     else:
         text = redact(to_json(redaction_patterns.redact(body)))
-    return text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…"
+    return shorten(text, EXCERPT)
 
 
 def strip_extensions(error: Mapping[str, Any]) -> dict[str, Any]:

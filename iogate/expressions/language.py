@@ -24,6 +24,7 @@ import jq
 from iogate.errors import WorkflowError
 from iogate.expressions import paths
 from iogate.expressions.arguments import Arguments
+from iogate.messages import shorten
 
 _RESULTS = 1_000_000
 """Maximum number of results, so that `repeat(1)` does not exhaust the memory."""
@@ -112,8 +113,9 @@ class Expression:
         return arguments[name]
 
     def _failure(self, why: str) -> WorkflowError:
-        text = self.text if len(self.text) <= 120 else self.text[:119] + "…"
-        return WorkflowError("expression", detail=f"expression ${{ {text} }} failed: {why}")
+        return WorkflowError(
+            "expression", detail=f"expression ${{ {shorten(self.text, 120)} }} failed: {why}"
+        )
 
 
 @lru_cache(maxsize=4096)
@@ -199,4 +201,4 @@ def _without_data(message: str, text: str) -> str:
         message = _QUOTE.sub(lambda quote: quote[0] if quote[1] in text else "…", message)
     if message.startswith("Cannot "):
         message = f"c{message[1:]}"
-    return message if len(message) <= 200 else message[:199] + "…"
+    return shorten(message, 200)

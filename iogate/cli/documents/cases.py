@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from iogate import messages
 from iogate.cli.documents.bundle import CheckResult
 from iogate.cli.messages import counted, did_you_mean
 from iogate.cli.render import Screen, Table, result_stream
@@ -221,8 +222,4 @@ def _joined(parts: Iterable[str]) -> str:
 def shorten(value: Any) -> str:
     """Return the value as JSON, cut for a terminal; a pipe gets all of it."""
     text = json.dumps(value, ensure_ascii=False)
-    return (
-        text
-        if len(text) <= MAX_VALUE_LENGTH or not result_stream().isatty()
-        else text[: MAX_VALUE_LENGTH - 1] + "…"
-    )
+    return messages.shorten(text, MAX_VALUE_LENGTH) if result_stream().isatty() else text

@@ -12,6 +12,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from iogate import messages
 from iogate.cli.render import STYLES, Screen, Table, console, is_colour_terminal
 from iogate.store.keys import ENDED
 
@@ -62,7 +63,7 @@ def _message(error: Run | None) -> str | None:
     if error is None:
         return None
     text = " ".join(str(error["message"]).split())
-    return text if len(text) <= MAX_MESSAGE_LENGTH else f"{text[: MAX_MESSAGE_LENGTH - 1]}…"
+    return messages.shorten(text, MAX_MESSAGE_LENGTH)
 
 
 def format_duration(timed: Run) -> str:

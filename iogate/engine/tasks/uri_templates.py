@@ -16,6 +16,7 @@ from iogate.engine.scope import Scope
 from iogate.errors import WorkflowError
 from iogate.expressions import Template
 from iogate.json_values import scalar_to_text, type_name
+from iogate.messages import shorten
 
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
 _CLIMBING = frozenset({".", ".."})
@@ -72,7 +73,7 @@ def _given(source: Template, value: Any) -> str:
         value = value["uri"]
     if value is None:
         text = str(getattr(source, "text", ""))
-        shown = text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
+        shown = shorten(text, _LONGEST_SHOWN)
         why = "; expressions see no environment variables" if _ENVIRONMENT.search(text) else ""
         raise WorkflowError("expression", detail=f"expression ${{ {shown} }} in the endpoint gives null{why}")
     return scalar_text(value, "the endpoint")

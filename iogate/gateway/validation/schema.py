@@ -20,6 +20,7 @@ from iogate.gateway.http.decoding import File
 from iogate.gateway.http.responses import HTTPError, invalid
 from iogate.gateway.validation import schema_cost
 from iogate.json_values import type_name
+from iogate.messages import shorten
 
 MAX_ERRORS = 5
 MAX_ERROR_CHARACTERS = 300
@@ -164,9 +165,8 @@ class Schema:
 
 
 def _described(error: jsonschema_rs.ValidationError) -> str:
-    text = error.message
-    text = text if len(text) <= MAX_ERROR_CHARACTERS else text[:MAX_ERROR_CHARACTERS] + "…"
-    return f"{json_pointer.join(error.instance_path) or 'its root'}: {text}"
+    where = json_pointer.join(error.instance_path) or "its root"
+    return f"{where}: {shorten(error.message, MAX_ERROR_CHARACTERS)}"
 
 
 def _refuse(uri: str) -> Any:
