@@ -11,6 +11,6 @@ It authenticates and validates a call, and stores it durably before it responds.
     events            intake of CloudEvents
     authentication    credentials, and signed links
     validation        inputs against JSON Schemas, on the loop or beside it
-    http              bodies, JSON, hosts, origins, responses, access log
+    http              requests, bodies, JSON, hosts, origins, responses, access log
     observability     health, metrics, OpenAPI
 """

@@ -8,15 +8,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from litestar import Litestar, Request, Response
+import litestar
+from litestar import Litestar
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 
-from iogate.gateway.authentication import authenticator
 from iogate.gateway.events import event_intake
 from iogate.gateway.events.event_intake import EventIntake
 from iogate.gateway.http import responses
 from iogate.gateway.http.litestar_responses import to_litestar
+from iogate.gateway.http.request import from_scope
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, not_allowed
 from iogate.gateway.observability import endpoints
 from iogate.gateway.runs import run_handler
@@ -51,34 +52,35 @@ class Application:
         if scope["type"] != ScopeType.HTTP:
             await self._others(scope, receive, send)
             return
-        headers, repeated = authenticator.index_headers(scope["headers"])
-        if b"host" in repeated:
-            await responses.TWO_HOSTS.send(self._log.logging_send(scope, send))
+        request = from_scope(scope, receive)
+        headers = request.headers
+        if b"host" in request.repeated:
+            await responses.TWO_HOSTS.send(self._log.logging_send(request, send))
             return
         if not self._hosts.serves(host := headers.get(b"host")):
-            await responses.misdirected(host).send(self._log.logging_send(scope, send))
+            await responses.misdirected(host).send(self._log.logging_send(request, send))
             return
         if self._origins.any and (origin := headers.get(b"origin")) and self._origins.allows(origin):
-            if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
-                await self._origins.preflight(headers).send(send)
+            if request.method == "OPTIONS" and b"access-control-request-method" in headers:
+                await self._origins.preflight(request).send(send)
                 return
             send = self._origins.permitting(send, origin)
-        path = scope["raw_path"]
+        path = request.raw_path
         if path.startswith(_CALLS):
-            await self._calls.respond(scope, receive, send, headers, repeated)
+            await self._calls.respond(request, send)
         elif path == event_intake.PATH:
-            await self._events.respond(scope, receive, send, headers, repeated)
+            await self._events.respond(request, send)
         elif b"%" in path or path.endswith(b"/") or b"//" in path:
             # Litestar would decode and trim the path, and so bypass rules of a proxy for the plain form.
-            await responses.NO_PATH.send(self._log.logging_send(scope, send))
+            await responses.NO_PATH.send(self._log.logging_send(request, send))
         else:
-            await self._others(scope, receive, self._log.logging_send(scope, send))
+            await self._others(scope, receive, self._log.logging_send(request, send))
 
 
 def build(live: Live, calls: CallHandler) -> Application:
     """Build the application of one gateway process."""
 
-    def last(response: Response[Any]) -> Response[Any]:
+    def last(response: litestar.Response[Any]) -> litestar.Response[Any]:
         if live.draining.is_set():
             response.headers["connection"] = "close"
         return response
@@ -95,11 +97,11 @@ def build(live: Live, calls: CallHandler) -> Application:
     return Application(live, calls, EventIntake(live), others)
 
 
-def _on_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def _on_error(request: litestar.Request[Any, Any, Any], error: Exception) -> litestar.Response[bytes]:
     return to_litestar(_response_to(request, error))
 
 
-def _response_to(request: Request[Any, Any, Any], error: Exception) -> ErrorResponse:
+def _response_to(request: litestar.Request[Any, Any, Any], error: Exception) -> ErrorResponse:
     match error:
         case HTTPError():
             return error.response

@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 from iogate.errors import NotFound, for_operators, same_type
 from iogate.gateway.calls.routes import Route
+from iogate.gateway.http.request import Request
 from iogate.gateway.http.responses import HTTPError, not_allowed, too_large
 from iogate.gateway.observability.metrics import Counts
 from iogate.gateway.validation import call_input as content
@@ -122,10 +123,11 @@ def _input(api: Api, sent: Sent, root: Path) -> Any:
     raw = [
         (name.lower().encode(), value.encode("latin-1", "replace")) for name, value in sent.headers.items()
     ]
-    # An ASGI scope, as far as its judge looks at it.
-    scope: Any = {"method": sent.verb, "query_string": sent.query.encode(), "headers": raw}
+    request = Request(
+        method=sent.verb, query=sent.query.encode(), raw_headers=raw, headers=dict(raw), body=body
+    )
     route = Route(api, counts=Counts(), root=root)
-    return content.value(content.sent(route, scope, dict(raw), body), route.schema)
+    return content.value(content.sent(route, request), route.schema)
 
 
 def failures(case: DebugCase, http: int, message: str, outcome: Outcome | None) -> list[str]:

@@ -23,6 +23,7 @@ from iogate.gateway import app, sockets
 from iogate.gateway.app import Application
 from iogate.gateway.authentication.links import Links
 from iogate.gateway.calls.call_handler import CallHandler
+from iogate.gateway.http.request import Request, from_scope
 from iogate.gateway.live import Live
 from iogate.gateway.refresh import Refresher
 from iogate.security import secrets
@@ -42,6 +43,32 @@ USER = UserAuth(
 def api(name: str, auth: StoredAuth | None = None, **more: Any) -> Api:
     given: dict[str, Any] = {"verbs": ("GET", "POST"), "enabled": True} | more
     return Api(id=name, workflow="test/echo:1", program="p1", auth=auth or NoAuth(), **given)
+
+
+def request(
+    *headers: tuple[bytes, bytes],
+    method: str = "POST",
+    path: str = "/",
+    client: tuple[str, int] | None = ("127.0.0.1", 50_000),
+    chunks: Iterable[bytes] = (),
+) -> Request:
+    """A request as `app` builds it; its client sends `chunks` and then waits for the response."""
+    left = list(chunks)
+
+    async def receive() -> Any:
+        if left:
+            return {"type": "http.request", "body": left.pop(0), "more_body": True}
+        return await asyncio.Event().wait()
+
+    target, _, query = path.partition("?")
+    scope: dict[str, Any] = {
+        "method": method,
+        "raw_path": target.encode(),
+        "query_string": query.encode(),
+        "headers": list(headers),
+        "client": client,
+    }
+    return from_scope(scope, receive)  # type: ignore[arg-type]  # a plain mapping is a scope
 
 
 async def publish(store: Store, *apis: Api) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, assert_never
 
@@ -28,10 +28,8 @@ from iogate.security.secrets import Presented, Verifier
 
 if TYPE_CHECKING:
     from iogate.auth.model import StoredAuth, StoredSecret
+    from iogate.gateway.http.request import Request
     from iogate.security.password_hashing import Hashing, Parameters
-
-RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
-Client: TypeAlias = tuple[str, int] | None
 
 ANONYMOUS = ""
 """The caller of an API without credentials."""
@@ -54,18 +52,6 @@ class InvalidCredentials(HTTPError):
     """The credentials are not valid for the API."""
 
 
-def index_headers(headers: RawHeaders) -> tuple[dict[bytes, bytes], frozenset[bytes]]:
-    """Return the headers by name, and the names that appear more than once."""
-    found = dict(headers)
-    if isinstance(headers, list) and len(found) == len(headers):
-        return found, frozenset()
-    seen: set[bytes] = set()
-    repeated: set[bytes] = set()
-    for name, _ in headers:
-        (repeated if name in seen else seen).add(name)
-    return found, frozenset(repeated)
-
-
 class Credentials(NamedTuple):
     """The credentials of a request, of each kind that an API may accept."""
 
@@ -73,10 +59,11 @@ class Credentials(NamedTuple):
     user: Presented | None = None
 
 
-def read_credentials(headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> Credentials:
+def read_credentials(request: Request) -> Credentials:
     """Return the credentials of a request; empty if they contradict each other."""
-    if repeated & _CREDENTIALS:
+    if request.repeated & _CREDENTIALS:
         return Credentials()
+    headers = request.headers
     bearer, basic = _authorization(headers)
     try:
         token, user = _one_token(headers, bearer), _one_user(headers, basic)
@@ -164,29 +151,26 @@ class Authenticator:
         """Return a new authenticator of the same API with its secrets read again."""
         return Authenticator(self._auth, root=self._root, hashing=self._hashing)
 
-    def authenticate_now(self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> str | None:
+    def authenticate_now(self, request: Request) -> str | None:
         """Return the caller of a request whose only credential is the header `token`, else None.
 
         After None, `authenticate` has to decide. Most calls are of this kind; it takes a third of the time.
         """
-        if self._token is None or self._user is not None or repeated or b"authorization" in headers:
+        headers = request.headers
+        if self._token is None or self._user is not None or request.repeated or b"authorization" in headers:
             return None
         token = headers.get(b"token")
         return self._token.quick_token(token) if token else None
 
-    async def authenticate(
-        self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes], client: Client = None
-    ) -> str:
-        """Return the name of the caller; `client` is the peer's address and port, as in an ASGI scope.
+    async def authenticate(self, request: Request) -> str:
+        """Return the name of the caller.
 
         Raises MissingCredentials, InvalidCredentials, or HTTPError: the 400 for credentials that contradict
         each other, the 429 for too many wrong ones, the 503 if the secrets are missing on this machine.
         """
-        return (await self.identify(headers, repeated, client))[1]
+        return (await self.identify(request))[1]
 
-    async def identify(
-        self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes], client: Client = None
-    ) -> tuple[str, str]:
+    async def identify(self, request: Request) -> tuple[str, str]:
         """Return kind and name of the credential: a token and a user of one name are two identities.
 
         Both are empty without a credential. Raises as `authenticate` does.
@@ -195,10 +179,10 @@ class Authenticator:
             if self.unset:
                 raise HTTPError(UNCONFIGURED)
             return ANONYMOUS, ANONYMOUS
-        if repeated and (twice := sorted(repeated & _CREDENTIALS)):
+        if request.repeated and (twice := sorted(request.repeated & _CREDENTIALS)):
             raise invalid(f"The header {twice[0].decode()} is given more than once")
         try:
-            return await self._authenticate(headers, client[0] if client else "")
+            return await self._authenticate(request)
         except Busy as busy:
             raise too_many_attempts(busy) from None
         except (MissingCredentials, InvalidCredentials):
@@ -238,12 +222,12 @@ class Authenticator:
         """Hashes to compute for a wrong password."""
         return self._user.password_work if self._user is not None else []
 
-    def work(self, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> list[Parameters]:
-        """Return the hashes to compute for these credentials if they are wrong."""
-        if repeated & _CREDENTIALS:
+    def work(self, request: Request) -> list[Parameters]:
+        """Return the hashes to compute for the credentials of a request if they are wrong."""
+        if request.repeated & _CREDENTIALS:
             return []
         try:
-            token, user = self._presented(headers)
+            token, user = self._presented(request.headers)
         except HTTPError:
             return []
         return self.token_work if token else self.password_work if user else []
@@ -257,8 +241,9 @@ class Authenticator:
             raise invalid("Credentials are given as a token and as user and password; send one of them")
         return token, user
 
-    async def _authenticate(self, headers: Mapping[bytes, bytes], address: str) -> tuple[str, str]:
-        token, user = self._presented(headers)
+    async def _authenticate(self, request: Request) -> tuple[str, str]:
+        token, user = self._presented(request.headers)
+        address = request.address
         if token:
             assert self._token is not None
             caller = await self._token.token(_text(token), address=address)

@@ -8,7 +8,7 @@ as a failure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from iogate.auth.model import AnyAuth, HashedSecret, TokenAuth, UserAuth
@@ -18,7 +18,8 @@ from iogate.security import secrets
 from iogate.security.password_hashing import Busy, cost, missing
 
 if TYPE_CHECKING:
-    from iogate.gateway.authentication.authenticator import Authenticator, Client
+    from iogate.gateway.authentication.authenticator import Authenticator
+    from iogate.gateway.http.request import Request
     from iogate.security.password_hashing import Hashing, Parameters
 
 
@@ -32,11 +33,9 @@ _CLOSED = authenticator.Authenticator(
 async def authenticate(
     own: Authenticator | None,
     authenticators: Sequence[Authenticator],
-    headers: Mapping[bytes, bytes],
-    repeated: frozenset[bytes],
+    request: Request,
     *,
     hashing: Hashing,
-    client: Client,
 ) -> str | None:
     """Return the caller that the authenticator `own` of the run's API accepts, None if it accepts none.
 
@@ -44,7 +43,7 @@ async def authenticate(
     HTTPError: the 429 for too many wrong credentials.
     """
     own = own or _CLOSED
-    credentials = authenticator.read_credentials(headers, repeated)
+    credentials = authenticator.read_credentials(request)
     if (found := own.known_caller(credentials)) is not None:
         return found
     # No early exit: the time must not reveal which authenticator knows them.
@@ -56,13 +55,13 @@ async def authenticate(
     if known_by:
         return await _authenticate_known(own, authenticators, credentials)
     try:
-        return await own.authenticate(headers, repeated, client)
+        return await own.authenticate(request)
     except HTTPError as failed:
         if failed.response.status == 429:
             raise
         # The reason is not reported: it would reveal that the run exists.
-    work = costliest_work(authenticators, headers)
-    await spend(work, own.work(headers, repeated), hashing=hashing, client=client)
+    work = costliest_work(authenticators, request)
+    await spend(work, own.work(request), hashing=hashing, address=request.address)
     return None
 
 
@@ -85,10 +84,9 @@ async def _authenticate_known(
     return authenticator.ANONYMOUS if own.opens_to_all and not own.unset else None
 
 
-def costliest_work(
-    authenticators: Iterable[Authenticator], headers: Mapping[bytes, bytes]
-) -> list[Parameters]:
+def costliest_work(authenticators: Iterable[Authenticator], request: Request) -> list[Parameters]:
     """Return the most expensive list of hashes that an API computes for credentials of these kinds."""
+    headers = request.headers
     scheme = headers.get(b"authorization", b"")[:6].lower()
     has_token = bool(headers.get(b"token")) or scheme == b"bearer"
     has_password = bool(headers.get(b"user") and headers.get(b"password")) or scheme == b"basic "
@@ -102,7 +100,7 @@ def costliest_work(
 
 
 async def spend(
-    work: Sequence[Parameters], spent: Sequence[Parameters], *, hashing: Hashing, client: Client
+    work: Sequence[Parameters], spent: Sequence[Parameters], *, hashing: Hashing, address: str
 ) -> None:
     """Compute the hashes of `work` that `spent` lacks; count a failure if `spent` is empty.
 
@@ -110,7 +108,7 @@ async def spend(
     """
     try:
         if work and not spent:
-            hashing.count_attempt(client[0] if client else "")
+            hashing.count_attempt(address)
         for each in missing(work, spent):
             await hashing.run(each.spend, b"")
     except Busy as busy:

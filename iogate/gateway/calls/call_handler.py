@@ -5,42 +5,40 @@ determines the response:
 
     route → enabled → verb → origin → rate → credentials → size, type → content → store (one script)
 
-Invariant: a 202 is sent only after the store has confirmed that the run is stored.
+`admit` makes the checks up to the credentials. If the API has changed by the time the run is stored, all
+checks are made once more, by the new revision. Invariant: a 202 is sent only after the store has confirmed
+that the run is stored.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 import time
-from typing import TYPE_CHECKING, TypeAlias, assert_never
+from typing import TYPE_CHECKING, assert_never
+
+import msgspec
 
 from iogate.errors import IogateError, Unreachable
-from iogate.gateway.http import body, responses
-from iogate.gateway.http.origins import CROSS_ORIGIN, has_only_ambient_credentials
-from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response
+from iogate.gateway.calls.routes import Route, Table
+from iogate.gateway.http import responses
+from iogate.gateway.http.exchange import Exchange
+from iogate.gateway.http.origins import CROSS_ORIGIN
+from iogate.gateway.http.responses import ErrorResponse, Response
 from iogate.gateway.runs.completion import sync_response
 from iogate.gateway.validation import call_input
 from iogate.store.runs.intake import Accepted, AcceptRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable
 
-    from litestar.types import HTTPScope, Receive, Send
+    from litestar.types import Send
 
-    from iogate.gateway.calls.routes import Route, Table
+    from iogate.gateway.http.request import Request
     from iogate.gateway.live import Live
     from iogate.gateway.refresh import Refresher
-    from iogate.gateway.validation.call_input import Input
     from iogate.store.runs.intake import Refusal
     from iogate.store.runs.uids import UidSource
 
-    Stored: TypeAlias = tuple[Accepted, Table, Route]
-    """A stored call, and the table and route that accepted it."""
-
-log = logging.getLogger(__name__)
-
-MAX_HEADERS = 32_768
 SYNC_S = 30.0
 SYNC_MOST_S = 300.0
 
@@ -49,164 +47,109 @@ _PREFER_CANCEL = re.compile(rb"(?:^|[,;\s])link\s*=\s*\"?cancel(?![\w-])", re.IG
 _REPLAYED = (b"idempotent-replayed", b"true")
 
 
+class Admitted(msgspec.Struct, frozen=True):
+    """A call that has passed the checks of `admit`, with the table that it was checked by."""
+
+    table: Table
+    route: Route
+    caller: str
+    sync: bool
+    """Whether the caller waits for the end of the run."""
+
+
 class CallHandler:
     """Handler of calls: checks, validates and stores them."""
 
     def __init__(self, live: Live, refresher: Refresher, uids: UidSource) -> None:
         self._live = live
+        self._exchange = Exchange(live, failure="call.failed")
         self._refresher = refresher
         self._uids = uids
 
-    async def respond(
-        self,
-        scope: HTTPScope,
-        receive: Receive,
-        send: Send,
-        headers: Mapping[bytes, bytes],
-        repeated: frozenset[bytes],
-    ) -> None:
-        """Handle one call; `headers` and `repeated` are those of `authenticator.index_headers`."""
-        started = time.perf_counter()
+    def respond(self, request: Request, send: Send) -> Awaitable[None]:
+        """Handle one call."""
         live = self._live
         table = live.table
         if table is None:
-            await responses.NO_REVISION.send(live.access_log.logging_send(scope, send))
-            return
-        found = table.paths.get(scope["raw_path"])
+            return responses.NO_REVISION.send(live.access_log.logging_send(request, send))
+        found = table.paths.get(request.raw_path)
         if found is None:
-            await responses.NO_ROUTE.send(live.access_log.logging_send(scope, send))
-            return
-        route, sync = found
-        unread = True
-        try:
-            if route.enabled or await self._refresher.is_enabled(route):
-                response = self._refusal(route, scope, headers)
-            else:
-                response = responses.NOT_ENABLED
-            if response is None:
-                caller = route.authenticator.authenticate_now(headers, repeated)
-                if caller is None:
-                    caller = await route.authenticator.authenticate(headers, repeated, scope["client"])
-                sent = await self._read(route, receive, headers) if scope["method"] == "POST" else b""
-                unread = False
-                try:
-                    stored = await self._store(table, route, scope, receive, headers, repeated, sent, caller)
-                finally:
-                    live.bodies.release(len(sent))
-                    # The response to /sync waits for the end of the run, which no longer needs this copy of
-                    # the input.
-                    del sent
-                if isinstance(stored, Response):
-                    response = stored
-                else:
-                    # Measured before a call to /sync waits for the end of its run.
-                    route.counts.observe(time.perf_counter() - started)
-                    response = await self._accepted(stored, headers, sync=sync)
-        except HTTPError as failed:
-            response = failed.response
-        except Exception:
-            log.exception("%s %s failed", scope["method"], scope["path"], extra={"action": "call.failed"})
-            response = responses.CRASHED
-        if isinstance(response, ErrorResponse):
-            route.counts.refuse(response.code)
-            live.access_log.note(
-                scope, response.status, code=response.code, api=route.api.id, started_s=started
-            )
-            if unread:
-                await body.drain_before_error(response, scope, receive)
-        elif live.access_log.all:
-            live.access_log.note(scope, response.status, api=route.api.id, started_s=started)
-        if live.draining.is_set():
-            await response.send_last(send)
-        else:
-            await response.send(send)
+            return responses.NO_ROUTE.send(live.access_log.logging_send(request, send))
+        route, _ = found
+        handled = self._handle(request, table)
+        return self._exchange.respond(request, send, handled, route.counts, route.api.id)
 
-    def _refusal(self, route: Route, scope: HTTPScope, headers: Mapping[bytes, bytes]) -> Response | None:
-        """Return the response to a request that is refused before its credentials are checked, else None."""
-        verb = scope["method"]
-        if verb not in route.verbs:
-            return route.refuse_verb(verb)
-        if sum(map(len, headers)) + sum(map(len, headers.values())) > MAX_HEADERS:
+    async def _handle(self, request: Request, table: Table) -> Response:
+        admitted = await self.admit(request, table)
+        if isinstance(admitted, Response):
+            return admitted
+        bodies = self._live.bodies
+        if request.method == "POST":
+            call_input.check_encoding(request)
+            await bodies.read(request, limit=admitted.route.api.limits.body)
+        try:
+            verdict = await self._store(request, admitted)
+            if verdict is responses.STALE:
+                verdict, admitted = await self._store_by_newer(request, admitted)
+        finally:
+            # The response to /sync waits for the end of the run, which does not need this copy of the input.
+            bodies.release(request)
+        if isinstance(verdict, Response):
+            return verdict
+        # Measured before a call to /sync waits for the end of its run.
+        admitted.route.counts.observe(time.perf_counter() - request.started_s)
+        return await self._accepted(request, admitted, verdict)
+
+    async def admit(self, request: Request, table: Table) -> Admitted | Response:
+        """Check a call by a revision as far as its credentials; return the response to a refused call.
+
+        Counts nothing towards the rate limit, so that a call may be checked by two revisions. Raises
+        HTTPError as `Authenticator.authenticate` does.
+        """
+        found = table.paths.get(request.raw_path)
+        if found is None:
+            return responses.NO_ROUTE
+        route, sync = found
+        if not (route.enabled or await self._refresher.is_enabled(route)):
+            return responses.NOT_ENABLED
+        if request.method not in route.verbs:
+            return route.refuse_verb(request.method)
+        if request.has_large_headers():
             return responses.HEADERS_TOO_LARGE
-        if self._live.origins.is_cross_origin(headers) and has_only_ambient_credentials(
-            headers, open_to_all=route.authenticator.opens_to_all
-        ):
+        if self._live.origins.forbids(request, open_to_all=route.authenticator.opens_to_all):
             return CROSS_ORIGIN
         # Before the credentials are checked, since that may take 30 ms of processor time.
-        return route.check_rate()
+        if (too_many := route.check_rate()) is not None:
+            return too_many
+        caller = route.authenticator.authenticate_now(request)
+        if caller is None:
+            caller = await route.authenticator.authenticate(request)
+        return Admitted(table, route, caller, sync)
 
-    def _read(self, route: Route, receive: Receive, headers: Mapping[bytes, bytes]) -> Awaitable[bytes]:
-        call_input.check_encoding(headers)
-        return self._live.bodies.read(receive, limit=route.api.limits.body, length=body.length(headers))
+    async def _store(self, request: Request, admitted: Admitted) -> Accepted | Response:
+        """Validate a call and store its run; return STALE if the store has a newer revision of the API.
 
-    async def _store(
-        self,
-        table: Table,
-        route: Route,
-        scope: HTTPScope,
-        receive: Receive,
-        headers: Mapping[bytes, bytes],
-        repeated: frozenset[bytes],
-        sent: bytes,
-        caller: str,
-    ) -> Response | Stored:
-        """Validate and store an authenticated call, by a newer revision if one has gone live meanwhile.
-
-        Raises HTTPError as the checks do.
+        Raises HTTPError: the 4xx or 503 of the validation.
         """
-        verb, validation = scope["method"], self._live.validation
-        for attempt in (1, 2):
-            key = call_input.check_key(route.idempotency_header, headers, repeated)
-            given = call_input.sent(route, scope, headers, sent)
-            value = validation.input_now(route, given, fingerprint=key is not None)
-            if value is None:
-                value = await validation.input(
-                    route, given, fingerprint=key is not None, client=scope["client"], receive=receive
-                )
-            accepted = await self._accept(table, route, caller, value, key)
-            if isinstance(accepted, Accepted):
-                return accepted, table, route
-            if accepted is not responses.STALE or attempt == 2:
-                return accepted
-            # The revision changed while this call was validated: validate it again by the new revision.
-            newer = await self._newer()
-            if newer is None or newer is table:
-                return responses.STALE
-            table = newer
-            found = table.paths.get(scope["raw_path"])
-            if found is None:
-                return responses.NO_ROUTE
-            route, _ = found
-            if verb not in route.verbs:
-                return route.refuse_verb(verb)
-            caller = await route.authenticator.authenticate(headers, repeated, scope["client"])
-            if len(sent) > route.api.limits.body:
-                raise responses.too_large(route.api.limits.body)
-        raise AssertionError("the second attempt always returns")
-
-    async def _newer(self) -> Table | None:
-        try:
-            await self._refresher.reload()
-        except (IogateError, TimeoutError):
-            return None
-        return self._live.table
-
-    async def _accept(
-        self, table: Table, route: Route, caller: str, value: Input, key: str | None
-    ) -> Accepted | Response:
+        route, validation = admitted.route, self._live.validation
+        key = call_input.check_key(route.idempotency_header, request)
+        sent = call_input.sent(route, request)
+        value = validation.input_now(route, sent, fingerprint=key is not None)
+        if value is None:
+            value = await validation.input(route, sent, request, fingerprint=key is not None)
         api = route.api
         intake = self._live.intake
         if intake is None:
             return responses.STORE_DOWN
-        request = AcceptRequest(
+        run = AcceptRequest(
             uid=self._uids.next(),
             api=api.id,
             digest=route.digest,
-            revision=table.number,
+            revision=admitted.table.number,
             workflow=api.workflow,
             program=api.program,
             input=value.json,
-            caller=caller,
+            caller=admitted.caller,
             retention_s=api.retention_s,
             timeout_s=api.timeout_s,
             idempotency_key=key,
@@ -214,7 +157,7 @@ class CallHandler:
             fingerprint=value.fingerprint,
         )
         try:
-            verdict = await intake.accept(request)
+            verdict = await intake.accept(run)
         except Unreachable as error:
             return responses.store_error(error)
         if isinstance(verdict, Accepted):
@@ -226,18 +169,39 @@ class CallHandler:
             return verdict
         return _refused(route, verdict)
 
-    async def _accepted(self, stored: Stored, headers: Mapping[bytes, bytes], *, sync: bool) -> Response:
-        accepted, table, route = stored
-        uid = accepted.uid
-        links, preferred = self._live.links, headers.get(b"prefer", b"")
-        expires_s = self._live.clock.now_ms() / 1000 + route.api.retention_s + (route.api.timeout_s or 0.0)
+    async def _store_by_newer(
+        self, request: Request, stale: Admitted
+    ) -> tuple[Accepted | Response, Admitted]:
+        """Reload the live revision, and admit and store by it a call that an older one had admitted.
+
+        Return the result, and the call as last admitted. Raises HTTPError as the checks do.
+        """
+        try:
+            await self._refresher.reload()
+        except (IogateError, TimeoutError):
+            return responses.STALE, stale
+        newer = self._live.table
+        if newer is None or newer is stale.table:
+            return responses.STALE, stale
+        admitted = await self.admit(request, newer)
+        if isinstance(admitted, Response):
+            return admitted, stale
+        limit = admitted.route.api.limits.body
+        if len(request.body) > limit:
+            raise responses.too_large(limit)
+        return await self._store(request, admitted), admitted
+
+    async def _accepted(self, request: Request, admitted: Admitted, accepted: Accepted) -> Response:
+        uid, api, sync = accepted.uid, admitted.route.api, admitted.sync
+        links, preferred = self._live.links, request.headers.get(b"prefer", b"")
+        expires_s = self._live.clock.now_ms() / 1000 + api.retention_s + (api.timeout_s or 0.0)
         applied = []
         if preferred and _PREFER_CANCEL.search(preferred):
             location = links.location(uid, expires_s, "cancel")
             applied.append(b"link=cancel")
         else:
             location = links.location(uid, expires_s)
-        more = [(b"location", location), table.header]
+        more = [(b"location", location), admitted.table.header]
         if accepted.replayed:
             more.append(_REPLAYED)
         limit_s = SYNC_S

@@ -16,25 +16,26 @@ from typing import TYPE_CHECKING
 
 from iogate.errors import Unreachable
 from iogate.gateway.authentication.authenticator import Authenticator
-from iogate.gateway.http import body, responses
-from iogate.gateway.http.origins import CROSS_ORIGIN, has_only_ambient_credentials
+from iogate.gateway.http import responses
+from iogate.gateway.http.exchange import Exchange
+from iogate.gateway.http.origins import CROSS_ORIGIN
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response
 from iogate.gateway.live import STORE_TIMEOUT_S
 from iogate.gateway.validation import call_input
 from iogate.store.connection.connection import StoreFull
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable
 
-    from litestar.types import HTTPScope, Receive, Send
+    from litestar.types import Send
 
+    from iogate.gateway.http.request import Request
     from iogate.gateway.live import Live
 
 log = logging.getLogger(__name__)
 
 PATH = b"/v1/events"
 MAX_BODY = 1024 * 1024
-MAX_HEADERS = 32_768
 LOOK_S = 1.0
 """Interval between checks of the secret files, which may have been replaced."""
 EVENT_S = 0.004
@@ -54,77 +55,49 @@ class EventIntake:
 
     def __init__(self, live: Live) -> None:
         self._live = live
+        self._exchange = Exchange(live, failure="events.failed")
         self._lacks: tuple[str, ...] = ()
         self._authenticator = self._make()
         self._looked_s = time.monotonic()
 
-    async def respond(
-        self,
-        scope: HTTPScope,
-        receive: Receive,
-        send: Send,
-        headers: Mapping[bytes, bytes],
-        repeated: frozenset[bytes],
-    ) -> None:
-        """Handle one request; `headers` and `repeated` are those of `authenticator.index_headers`."""
-        live = self._live
-        unread = True
-        try:
-            response, sender = await self._admit(scope, headers, repeated)
-            if response is None:
-                call_input.check_encoding(headers)
-                sent = await live.bodies.read(receive, limit=MAX_BODY, length=body.length(headers))
-                unread = False
-                try:
-                    events = await live.validation.events(
-                        headers, repeated, sent, client=scope["client"], receive=receive
-                    )
-                    stored = await self._store(events, sender)
-                finally:
-                    live.bodies.release(len(sent))
-                live.events.accepted += stored
-                live.events.repeated += len(events) - stored
-                response = responses.json_response({"events": stored}, 202)
-        except HTTPError as failed:
-            response = failed.response
-        except Exception:
-            log.exception("%s %s failed", scope["method"], scope["path"], extra={"action": "events.failed"})
-            response = responses.CRASHED
-        if isinstance(response, ErrorResponse):
-            live.events.refuse(response.code)
-            live.access_log.note(scope, response.status, code=response.code)
-            if unread:
-                await body.drain_before_error(response, scope, receive)
-        else:
-            live.access_log.note(scope, response.status)
-        if live.draining.is_set():
-            await response.send_last(send)
-        else:
-            await response.send(send)
+    def respond(self, request: Request, send: Send) -> Awaitable[None]:
+        """Handle one request."""
+        return self._exchange.respond(request, send, self._handle(request), self._live.events)
 
-    async def _admit(
-        self, scope: HTTPScope, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]
-    ) -> tuple[Response | None, str]:
-        """Return the response to a request that is refused before its body is read, else None and the sender.
+    async def _handle(self, request: Request) -> Response:
+        live = self._live
+        sender = await self._admit(request)
+        if isinstance(sender, Response):
+            return sender
+        call_input.check_encoding(request)
+        await live.bodies.read(request, limit=MAX_BODY)
+        try:
+            events = await live.validation.events(request)
+            stored = await self._store(events, sender)
+        finally:
+            live.bodies.release(request)
+        live.events.accepted += stored
+        live.events.repeated += len(events) - stored
+        return responses.json_response({"events": stored}, 202)
+
+    async def _admit(self, request: Request) -> str | Response:
+        """Check a request as far as its credentials; return the sender, or the response to a refused request.
 
         Raises HTTPError as `Authenticator.identify` does.
         """
         authenticator = self._ready()
         if authenticator is None:
-            return CLOSED, ""
-        verb = scope["method"]
-        if verb == "OPTIONS":
-            return _OPTIONS, ""
-        if verb != "POST":
-            return responses.not_allowed(verb[:20], "POST"), ""
-        if sum(map(len, headers)) + sum(map(len, headers.values())) > MAX_HEADERS:
-            return responses.HEADERS_TOO_LARGE, ""
-        if self._live.origins.is_cross_origin(headers) and has_only_ambient_credentials(
-            headers, open_to_all=authenticator.opens_to_all
-        ):
-            return CROSS_ORIGIN, ""
-        kind, name = await authenticator.identify(headers, repeated, scope["client"])
-        return None, f"{kind} {name}"
+            return CLOSED
+        if request.method == "OPTIONS":
+            return _OPTIONS
+        if request.method != "POST":
+            return responses.not_allowed(request.method[:20], "POST")
+        if request.has_large_headers():
+            return responses.HEADERS_TOO_LARGE
+        if self._live.origins.forbids(request, open_to_all=authenticator.opens_to_all):
+            return CROSS_ORIGIN
+        kind, name = await authenticator.identify(request)
+        return f"{kind} {name}"
 
     def _make(self) -> Authenticator | None:
         senders = self._live.senders

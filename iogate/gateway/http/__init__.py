@@ -1,1 +1,1 @@
-"""HTTP of the gateway: bodies, JSON and forms, hosts and origins, responses."""
+"""HTTP of the gateway: requests, bodies, JSON and forms, hosts and origins, responses."""

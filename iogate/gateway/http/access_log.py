@@ -1,6 +1,6 @@
 """The access log: one line for each refused request, or for every request, as the setting `access_log` says.
 
-Used by `app`, `call_handler` and `event_intake`. Invariants: no line contains a query string, a header, a
+Used by `app` and `exchange`. Invariants: no line contains a query string, a header, a
 body or a long path segment, which may be a misplaced secret; lines about refused requests are
 limited in number, so that a flood of requests does not fill the disk.
 """
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from iogate.logs import Throttle
 
 if TYPE_CHECKING:
-    from litestar.types import HTTPScope, Send
+    from litestar.types import Send
+
+    from iogate.gateway.http.request import Request
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +36,7 @@ class AccessLog:
         self.off = level == "off"
         self._throttle = Throttle()
 
-    def note(
-        self, scope: HTTPScope, status: int, *, code: str = "", api: str = "", started_s: float | None = None
-    ) -> None:
+    def note(self, request: Request, status: int, *, code: str = "", api: str = "") -> None:
         """Log a response if the level includes it."""
         refused = status >= 400
         if self.off or not (refused or self.all):
@@ -48,23 +48,22 @@ class AccessLog:
             facts["code"] = code
         if api:
             facts["api"] = api
-        if client := scope["client"]:
-            facts["address"] = client[0]
-        if started_s is not None:
-            facts["ms"] = round((time.perf_counter() - started_s) * 1000, 1)
+        if request.address:
+            facts["address"] = request.address
+        facts["ms"] = round((time.perf_counter() - request.started_s) * 1000, 1)
         if refused and (left_out := self._throttle.left_out()):
             facts["left_out"] = left_out
         level = logging.WARNING if status >= 500 else logging.INFO
-        log.log(level, "%s %s %d", scope["method"][:20], _path(scope["raw_path"]), status, extra=facts)
+        log.log(level, "%s %s %d", request.method[:20], _path(request.raw_path), status, extra=facts)
 
-    def logging_send(self, scope: HTTPScope, send: Send) -> Send:
+    def logging_send(self, request: Request, send: Send) -> Send:
         """Return a `send` that also logs the response."""
         if self.off:
             return send
 
         async def sending(message: Any) -> None:
             if message["type"] == "http.response.start":
-                self.note(scope, message["status"])
+                self.note(request, message["status"])
             await send(message)
 
         return sending

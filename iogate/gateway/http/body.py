@@ -1,13 +1,13 @@
 """Reading of request bodies under a size limit, a deadline, and a memory budget of the process.
 
-Used by `call_handler` and `event_intake`. Invariants: a body never takes more than its limit and one chunk,
-all bodies together take no more than the budget, and reading ends at most `LOOK_S` after the deadline.
+Used by `call_handler`, `event_intake` and `exchange`. Invariants: a body never takes more than its limit and
+one chunk, all bodies together take no more than the budget, and reading ends at most `LOOK_S` after the
+deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from iogate.gateway.http.responses import (
@@ -21,7 +21,9 @@ from iogate.gateway.http.responses import (
 )
 
 if TYPE_CHECKING:
-    from litestar.types import HTTPScope, Receive
+    from collections.abc import Mapping
+
+    from iogate.gateway.http.request import Request
 
 DEADLINE_S = 20.0
 """For a whole body; each MiB of the limit adds a second."""
@@ -43,7 +45,7 @@ class _Reading:
         self.task = task
 
     def give_up(self, response: ErrorResponse) -> None:
-        """Make the reader of this body respond with `answer`."""
+        """Make the reader of this body respond with `response`."""
         if self.given_up is None and self.task is not None and self.task.cancel():
             self.given_up = response
 
@@ -96,9 +98,10 @@ class Bodies:
             oldest.give_up(OVER_BUDGET)
             self._forget(oldest)
 
-    def release(self, size: int) -> None:
-        """Return the bytes of a body that `read` returned to the budget."""
-        self._held -= size
+    def release(self, request: Request) -> None:
+        """Drop the body of a request, if it was read, and return its bytes to the budget."""
+        self._held -= len(request.body)
+        request.body = b""
 
     def _forget(self, reading: _Reading) -> None:
         self._held -= reading.held
@@ -119,18 +122,19 @@ class Bodies:
         if self._looking:
             loop.call_later(LOOK_S, self._look, loop)
 
-    async def read(
-        self, receive: Receive, *, limit: int, length: int | None, deadline_s: float = DEADLINE_S
-    ) -> bytes:
-        """Return the whole body; it counts towards the budget until `release`.
+    async def read(self, request: Request, *, limit: int, deadline_s: float = DEADLINE_S) -> None:
+        """Read the whole body of a request into it; the body counts towards the budget until `release`.
 
-        `length` is the value of Content-Length, None without one. Raises HTTPError: 400, 408, 413 or 503.
+        Raises HTTPError: 400, 408, 413 or 503.
         """
+        length = content_length(request.headers)
         if length == 0:
-            return b""
+            request.is_read = True
+            return
         if length is not None and length > limit:
             raise too_large(limit)
         reading = self._begin(deadline_s + limit / 1_048_576)
+        receive = request.receive
         chunks: list[bytes] = []
         size = 0
         try:
@@ -148,10 +152,11 @@ class Bodies:
                     self._make_room(reading)
                 # The server sets `more_body` after the last byte, too: the length saves an iteration.
                 if size == length or not message.get("more_body"):
-                    if not chunks:
-                        return chunk
-                    chunks.append(chunk)
-                    return b"".join(chunks)
+                    if chunks:
+                        chunks.append(chunk)
+                        chunk = b"".join(chunks)
+                    request.body, request.is_read = chunk, True
+                    return
                 chunks.append(chunk)
         except asyncio.CancelledError:
             self._forget(reading)
@@ -166,7 +171,7 @@ class Bodies:
             del self._readings[reading]
 
 
-def length(headers: Mapping[bytes, bytes]) -> int | None:
+def content_length(headers: Mapping[bytes, bytes]) -> int | None:
     """Return the value of Content-Length, None without one."""
     value = headers.get(b"content-length")
     if value is None or b"transfer-encoding" in headers:
@@ -174,26 +179,27 @@ def length(headers: Mapping[bytes, bytes]) -> int | None:
     return int(value) if value.isdigit() and len(value) < 19 else None
 
 
-async def drain_before_error(response: ErrorResponse, scope: HTTPScope, receive: Receive) -> None:
+async def drain_before_error(request: Request, response: ErrorResponse) -> None:
     """Drain the unread body of a request before its error response, unless that closes the connection."""
-    if scope["method"] != "GET" and CLOSE not in response.headers:
-        await drain(receive, dict(scope["headers"]))
+    if not request.is_read and request.method != "GET" and CLOSE not in response.headers:
+        await _drain(request)
 
 
-async def drain(receive: Receive, headers: Mapping[bytes, bytes]) -> None:
+async def _drain(request: Request) -> None:
     """Read and discard a bounded part of a refused body.
 
     A client that sends its whole body before it reads loses the response if the connection closes meanwhile.
     A client that waits for `100 Continue` has sent nothing.
     """
-    left = length(headers)
+    headers = request.headers
+    left = content_length(headers)
     if left == 0 or b"expect" in headers or (left is None and b"transfer-encoding" not in headers):
         return
     left = DRAINED if left is None else min(left, DRAINED)
     try:
         async with asyncio.timeout(DRAIN_S):
             while left > 0:
-                message = await receive()
+                message = await request.receive()
                 if message["type"] != "http.request" or not message.get("more_body"):
                     return
                 left -= len(message.get("body", b""))

@@ -17,6 +17,8 @@ from iogate.gateway.http.responses import ErrorResponse, Response
 if TYPE_CHECKING:
     from litestar.types import Send
 
+    from iogate.gateway.http.request import Request
+
 CROSS_ORIGIN: Final = ErrorResponse(
     403,
     "requestError.forbidden",
@@ -27,6 +29,8 @@ _READABLE: Final = (
 )
 _PREFLIGHT_S: Final = b"600"
 _NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, \t-]{0,2000}")
+_MARKS: Final = frozenset({b"sec-fetch-site", b"origin", b"referer"})
+"""Headers by which a browser names the page that made it send a request."""
 _OWN_SITES: Final = (b"same-origin", b"none")
 
 
@@ -44,7 +48,19 @@ class Origins:
     def allows(self, origin: bytes) -> bool:
         return self._all or origin.lower() in self._allowed
 
-    def is_cross_origin(self, headers: Mapping[bytes, bytes]) -> bool:
+    def forbids(self, request: Request, *, open_to_all: bool) -> bool:
+        """Tell whether a page of an origin that is not allowed sent this request without own credentials.
+
+        `open_to_all`: the route accepts requests without credentials.
+        """
+        headers = request.headers
+        if _MARKS.isdisjoint(headers):
+            return False
+        return self._is_cross_origin(headers) and _has_only_ambient_credentials(
+            headers, open_to_all=open_to_all
+        )
+
+    def _is_cross_origin(self, headers: Mapping[bytes, bytes]) -> bool:
         """Tell whether a page of an origin that is not allowed made the browser send this request."""
         site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
         if site is None and origin is None:
@@ -61,8 +77,9 @@ class Origins:
         host = _host(url)
         return bool(host) and host in (headers.get(b"host", b"").lower(), self._public)
 
-    def preflight(self, headers: Mapping[bytes, bytes]) -> Response:
+    def preflight(self, request: Request) -> Response:
         """Return the response to a preflight request for a page of an allowed origin."""
+        headers = request.headers
         asked = headers.get(b"access-control-request-headers", b"")
         granted = [
             *self.permission(headers[b"origin"]),
@@ -97,7 +114,7 @@ class Origins:
         return sending
 
 
-def has_only_ambient_credentials(headers: Mapping[bytes, bytes], *, open_to_all: bool) -> bool:
+def _has_only_ambient_credentials(headers: Mapping[bytes, bytes], *, open_to_all: bool) -> bool:
     """Tell whether a request has no credentials except those that a browser adds by itself."""
     scheme = headers.get(b"authorization", b"")[:6].lower()
     if scheme == b"basic ":
@@ -105,8 +122,9 @@ def has_only_ambient_credentials(headers: Mapping[bytes, bytes], *, open_to_all:
     return open_to_all and not scheme and b"token" not in headers and b"user" not in headers
 
 
-def is_navigation(headers: Mapping[bytes, bytes]) -> bool:
+def is_navigation(request: Request) -> bool:
     """Tell whether the browser navigates to the response as a page of its own, as for a link."""
+    headers = request.headers
     return headers.get(b"sec-fetch-dest") == b"document" and headers.get(b"sec-fetch-mode") == b"navigate"
 
 

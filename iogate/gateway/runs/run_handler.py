@@ -11,13 +11,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from litestar import HttpMethod, Request, Response, post, route
+import litestar
+from litestar import HttpMethod, Response, post, route
 from litestar.response import Stream
 
 from iogate.errors import Unreachable
 from iogate.gateway.authentication import authenticator, equal_work
 from iogate.gateway.http.litestar_responses import to_litestar
-from iogate.gateway.http.origins import CROSS_ORIGIN, has_only_ambient_credentials, is_navigation
+from iogate.gateway.http.origins import CROSS_ORIGIN, is_navigation
+from iogate.gateway.http.request import from_scope
 from iogate.gateway.http.responses import (
     NO_REVISION,
     NO_RUN,
@@ -31,11 +33,10 @@ from iogate.gateway.runs import completion
 from iogate.store.runs import presentation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from litestar.handlers import HTTPRouteHandler
 
     from iogate.gateway.authentication.links import Scope
+    from iogate.gateway.http.request import Request
     from iogate.gateway.live import Live
     from iogate.store.runs.operations import RunView
 
@@ -54,8 +55,9 @@ _BAD_WAIT = f"The query parameter wait must be a whole number of seconds from 0 
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """A run, and the caller's permissions for it."""
+    """A request for a run, the run, and the caller's permissions for it."""
 
+    request: Request
     run: RunView
     whole: bool
     link: Scope | None = None
@@ -66,7 +68,7 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
     """Return the routes of this module for one gateway process."""
 
     @route("/v1/runs/{uid:str}", http_method=_READ)
-    async def show(request: Request[Any, Any, Any]) -> Response[bytes]:
+    async def show(request: litestar.Request[Any, Any, Any]) -> Response[bytes]:
         uid = str(request.path_params["uid"])
         access = await _authorize(live, request, uid)
         run = access.run
@@ -76,15 +78,13 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
             return to_litestar(json_response(presentation.public_status(run)))
         shown = None
         if run.input:
-            shown = await live.validation.redacted(
-                run.input, client=request.scope["client"], receive=request.receive
-            )
+            shown = await live.validation.redacted(run.input, access.request)
         return to_litestar(
             json_response(presentation.describe(run, limited=_limited(live, run), shown_input=shown))
         )
 
     @route("/v1/runs/{uid:str}/events", http_method=_READ)
-    async def follow(request: Request[Any, Any, Any]) -> Response[Any]:
+    async def follow(request: litestar.Request[Any, Any, Any]) -> Response[Any]:
         """Respond with the event stream of a run. Raises HTTPError: a 401, 403, 404, 429 or 503."""
         uid = str(request.path_params["uid"])
         access = await _authorize(live, request, uid)
@@ -97,25 +97,24 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
             # A stream without a body would stay open as long as one with a body.
             return Response(b"", media_type="text/event-stream", headers=headers)
         after = request.headers.get("last-event-id", "")
-        client = request.scope["client"]
         events = await live.streams.open(
             live,
             live.store,
             uid,
             after=int(after) if _UID.fullmatch(after) else 0,
-            address=client[0] if client else "",
+            address=access.request.address,
         )
         return Stream(events, media_type="text/event-stream", headers=headers)
 
     @post("/v1/runs/{uid:str}/cancel", status_code=202)
-    async def cancel(request: Request[Any, Any, Any]) -> Response[bytes]:
+    async def cancel(request: litestar.Request[Any, Any, Any]) -> Response[bytes]:
         """Cancel a run. Raises HTTPError: a 401, 403, 404, 409 or 503."""
         uid = str(request.path_params["uid"])
         access = await _authorize(live, request, uid)
         if not access.whole:
             raise HTTPError(NO_RUN)
         run = access.run
-        if access.link == "read" and not await _may_cancel(live, request, run):
+        if access.link == "read" and not await _may_cancel(live, access):
             raise HTTPError(_READ_ONLY)
         if run.status in ("completed", "faulted"):
             raise HTTPError(
@@ -130,10 +129,11 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
     return found
 
 
-async def _authorize(live: Live, request: Request[Any, Any, Any], uid: str) -> Access:
+async def _authorize(live: Live, asked: litestar.Request[Any, Any, Any], uid: str) -> Access:
     """Return the run and the permissions of the caller. Raises HTTPError if the caller may not see it."""
-    signature = request.query_params.get("sig")
-    _check_origin(live, request.method, dict(request.scope["headers"]), signature)
+    request = from_scope(asked.scope, asked.receive)
+    signature = asked.query_params.get("sig")
+    _check_origin(live, request, signature)
     if not _UID.fullmatch(uid):
         raise HTTPError(NO_RUN)
     link: Scope | None = None
@@ -157,45 +157,38 @@ async def _authorize(live: Live, request: Request[Any, Any, Any], uid: str) -> A
         run = await store.runs.show(uid)
     if run is None or (signature is None and run.api != api):
         raise HTTPError(NO_RUN)
-    return Access(
-        run=run, whole=signature is not None or live.loopback or caller != authenticator.ANONYMOUS, link=link
-    )
+    whole = signature is not None or live.loopback or caller != authenticator.ANONYMOUS
+    return Access(request=request, run=run, whole=whole, link=link)
 
 
-async def _may_cancel(live: Live, request: Request[Any, Any, Any], run: RunView) -> bool:
+async def _may_cancel(live: Live, access: Access) -> bool:
     """Tell whether the credentials of a request allow cancelling the run."""
-    caller = await _caller(live, request, run.api)
+    caller = await _caller(live, access.request, access.run.api)
     return caller is not None and (live.loopback or caller != authenticator.ANONYMOUS)
 
 
-async def _caller(live: Live, request: Request[Any, Any, Any], api: str | None) -> str | None:
+async def _caller(live: Live, request: Request, api: str | None) -> str | None:
     """Return the caller of a request for a run of `api`; None if its credentials are not valid for it."""
     table = live.table
     if table is None:
         return None
     started_by = table.routes.get(api) if api is not None else None
-    headers, repeated = authenticator.index_headers(request.scope["headers"])
     return await equal_work.authenticate(
         started_by.authenticator if started_by is not None else None,
         [route.authenticator for route in table.routes.values()],
-        headers,
-        repeated,
+        request,
         hashing=live.hashing,
-        client=request.scope["client"],
     )
 
 
-def _check_origin(live: Live, method: str, headers: Mapping[bytes, bytes], signature: str | None) -> None:
+def _check_origin(live: Live, request: Request, signature: str | None) -> None:
     """Raise HTTPError, a 403, for a request that a page of another origin made a browser send.
 
     A user may follow a link to a run, and a page that has the signed link may show the run.
     """
-    if not live.origins.is_cross_origin(headers):
+    if request.method in ("GET", "HEAD") and (signature is not None or is_navigation(request)):
         return
-    reads = method in ("GET", "HEAD")
-    if reads and (signature is not None or is_navigation(headers)):
-        return
-    if has_only_ambient_credentials(headers, open_to_all=True):
+    if live.origins.forbids(request, open_to_all=True):
         raise HTTPError(CROSS_ORIGIN)
 
 
@@ -213,7 +206,7 @@ async def _wait(live: Live, uid: str, limit_s: float) -> RunView | None:
         raise HTTPError(STORE_DOWN) from None
 
 
-def _wait_s(request: Request[Any, Any, Any]) -> int:
+def _wait_s(request: litestar.Request[Any, Any, Any]) -> int:
     text = request.query_params.get("wait")
     if text is None:
         return 0

@@ -17,10 +17,8 @@ from iogate.gateway.validation.schema import IN_PROCESS, Describing, Schema, pla
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from litestar.types import HTTPScope
-
-    from iogate.gateway.authentication.authenticator import RawHeaders
     from iogate.gateway.calls.routes import Route
+    from iogate.gateway.http.request import RawHeaders, Request
 
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
@@ -51,23 +49,23 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, tag="input"):
 _JSON_LABELS = (b"", b"application/json")
 
 
-def check_encoding(headers: Mapping[bytes, bytes]) -> None:
+def check_encoding(request: Request) -> None:
     """Raise HTTPError, a 415, for a compressed body: its size does not bound the decompressed size."""
-    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
-    if encoding not in (b"identity", b""):
+    encoding = request.headers.get(b"content-encoding")
+    if encoding is not None and (encoding := encoding.strip().lower()) not in (b"identity", b""):
         name = encoding.decode("latin-1")[:40]
         raise unsupported(f"The content encoding {name} is not supported; expected none")
 
 
-def sent(route: Route, scope: HTTPScope, headers: Mapping[bytes, bytes], body: bytes) -> Sent:
+def sent(route: Route, request: Request) -> Sent:
     """Return the parts of a request that the input of `route` is built from."""
     whole = route.api.input_from == "request"
     return Sent(
-        method=scope["method"],
-        query=scope["query_string"],
-        content_type=headers.get(b"content-type", b""),
-        body=body,
-        headers=_headers(scope["headers"], route.authenticator.stripped) if whole else None,
+        method=request.method,
+        query=request.query,
+        content_type=request.headers.get(b"content-type", b""),
+        body=request.body,
+        headers=_headers(request.raw_headers, route.authenticator.stripped) if whole else None,
     )
 
 
@@ -135,12 +133,15 @@ def _headers(raw: RawHeaders, stripped: frozenset[bytes]) -> dict[str, str]:
     return headers
 
 
-def check_key(name: bytes, headers: Mapping[bytes, bytes], repeated: frozenset[bytes]) -> str | None:
-    """Return the idempotency key of a call, None without one. Raises HTTPError: a 400 for an invalid key."""
-    key = headers.get(name)
+def check_key(name: bytes, request: Request) -> str | None:
+    """Return the idempotency key of a call, which is the header `name`; None without one.
+
+    Raises HTTPError: a 400 for an invalid key.
+    """
+    key = request.headers.get(name)
     if key is None:
         return None
-    if name in repeated:
+    if name in request.repeated:
         raise invalid(f"The header {name.decode()} is given more than once")
     if not 1 <= len(key) <= 255:
         raise invalid(f"The header {name.decode()} has {len(key)} characters; expected 1 to 255")

@@ -15,7 +15,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,7 +25,7 @@ from iogate.gateway.http import decoding, responses
 from iogate.gateway.http.responses import CLOSE, ErrorResponse, HTTPError
 from iogate.gateway.validation import call_input
 from iogate.gateway.validation.call_input import Input, Sent
-from iogate.gateway.validation.fair_queue import FairQueue, Sharer, sharer_of
+from iogate.gateway.validation.fair_queue import FairQueue, sharer_of
 from iogate.gateway.validation.process import (
     LENGTH,
     SCHEMAS,
@@ -47,10 +46,8 @@ from iogate.gateway.validation.schema import ON_LOOP, Undescribed
 from iogate.store.runs import presentation
 
 if TYPE_CHECKING:
-    from litestar.types import Receive
-
-    from iogate.gateway.authentication.authenticator import Client
     from iogate.gateway.calls.routes import Route
+    from iogate.gateway.http.request import Request
 
 log = logging.getLogger(__name__)
 
@@ -153,10 +150,6 @@ class _Waiting:
             self.outcome.set_exception(error)
 
 
-def _sharer(client: Client, interface: str) -> Sharer:
-    return sharer_of(client[0] if client else "", interface)
-
-
 def _is_decoded_quickly(body: bytes) -> bool:
     """Tell whether a body of at most ON_LOOP_BYTES is decoded within about a millisecond."""
     return (
@@ -165,13 +158,13 @@ def _is_decoded_quickly(body: bytes) -> bool:
     )
 
 
-async def _wait_until_left(receive: Receive) -> None:
+async def _wait_until_left(request: Request) -> None:
     """Return when the caller has closed the connection of a request whose body was read.
 
     Never returns if the caller sent further bytes after the request: the server then stops reading until the
     response. The queue's limit per address bounds such jobs.
     """
-    while (await receive())["type"] != "http.disconnect":
+    while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
@@ -207,47 +200,36 @@ class Validation:
             # The process has more time to describe the errors.
             return None
 
-    async def input(
-        self, route: Route, sent: Sent, *, fingerprint: bool, client: Client, receive: Receive
-    ) -> Input:
-        """Return the input of a call, validated in the process.
+    async def input(self, route: Route, sent: Sent, request: Request, *, fingerprint: bool) -> Input:
+        """Return the input of a call, validated in the process; `sent` are the parts of `request`.
 
-        `client` is the peer's address and port, `receive` that of a request whose body was read. Raises
-        HTTPError: the 4xx that describes the error, the 429 for too many requests of one address, or a 503.
+        Raises HTTPError: the 4xx that describes the error, the 429 for too many requests of one address, or a
+        503.
         """
         job = CallJob(sent=sent, digest=route.digest, schema=None, fingerprint=fingerprint)
-        outcome = await self._perform(job, route, sent.size, _sharer(client, route.api.id), receive)
+        outcome = await self._perform(job, route, sent.size, route.api.id, request)
         assert isinstance(outcome, Input)
         return outcome
 
-    async def events(
-        self,
-        headers: Mapping[bytes, bytes],
-        repeated: frozenset[bytes],
-        body: bytes,
-        *,
-        client: Client,
-        receive: Receive,
-    ) -> list[bytes]:
-        """Return the events of a request, each as JSON. Raises as `input` does."""
+    async def events(self, request: Request) -> list[bytes]:
+        """Return the events of a request whose body was read, each as JSON. Raises as `input` does."""
+        body = request.body
         if len(body) <= ON_LOOP_BYTES and _is_decoded_quickly(body):
-            return cloudevents.read(headers, repeated, body)
-        job = EventsJob(headers=dict(headers), repeated=repeated, body=body)
-        outcome = await self._perform(job, None, len(body), _sharer(client, "events"), receive)
+            return cloudevents.read(request.headers, request.repeated, body)
+        job = EventsJob(headers=dict(request.headers), repeated=request.repeated, body=body)
+        outcome = await self._perform(job, None, len(body), "events", request)
         assert isinstance(outcome, Events)
         return outcome.events
 
-    async def redacted(self, stored: bytes, *, client: Client, receive: Receive) -> bytes:
-        """Return a stored input as JSON without secrets.
+    async def redacted(self, stored: bytes, request: Request) -> bytes:
+        """Return a stored input, which `request` asks for, as JSON without secrets.
 
         Raises HTTPError: a 429, a 503, or the 500 of a defect.
         """
         if len(stored) <= REDACTED_ON_LOOP and decoding.count_slow_numbers(stored) <= SLOW_NUMBERS:
             return presentation.redacted(stored)
         try:
-            outcome = await self._perform(
-                RedactJob(input=stored), None, len(stored), _sharer(client, "runs"), receive
-            )
+            outcome = await self._perform(RedactJob(input=stored), None, len(stored), "runs", request)
         except HTTPError as failed:
             if failed.response.status != TOO_COSTLY[0]:
                 raise
@@ -266,9 +248,10 @@ class Validation:
         await self._end()
 
     async def _perform(
-        self, job: Job, route: Route | None, size: int, sharer: Sharer, receive: Receive
+        self, job: Job, route: Route | None, size: int, interface: str, request: Request
     ) -> Input | Events | Redacted:
         loop = asyncio.get_running_loop()
+        sharer = sharer_of(request.address, interface)
         waiting = _Waiting(job=job, route=route, outcome=loop.create_future())
         for displaced, is_own in self._queue.push(waiting, sharer, size, loop.time()):
             refusal = HTTPError(OWN_BUSY if is_own else BUSY)
@@ -278,7 +261,7 @@ class Validation:
         if self._serving is None or self._serving.done():
             # A separate task, so that a caller that disconnects does not leave half a message in the pipe.
             self._serving = asyncio.create_task(self._serve(), name="validation")
-        left = asyncio.create_task(_wait_until_left(receive), name="left")
+        left = asyncio.create_task(_wait_until_left(request), name="left")
         try:
             ends: list[asyncio.Future[Any]] = [waiting.outcome, left]
             await asyncio.wait(ends, timeout=WAIT_S, return_when=asyncio.FIRST_COMPLETED)

@@ -22,12 +22,11 @@ from iogate.gateway.authentication.authenticator import (
     Authenticator,
     InvalidCredentials,
     MissingCredentials,
-    index_headers,
 )
 from iogate.gateway.http.responses import HTTPError
 from iogate.security import secrets
 from iogate.security.password_hashing import FAILURES
-from tests.gateway.driver import USER, World, api
+from tests.gateway.driver import USER, World, api, request
 
 TOKEN = HashedSecret(value=secrets.hash_token("123456"))
 ARGON = HashedSecret(value=secrets.hash_password("123456", salt=b"0123456789abcdef"))
@@ -41,7 +40,7 @@ def basic(text: str) -> bytes:
 
 
 async def authenticate(how: StoredAuth, *headers: tuple[bytes, bytes]) -> str:
-    return await Authenticator(how).authenticate(*index_headers(headers))
+    return await Authenticator(how).authenticate(request(*headers))
 
 
 @pytest.mark.parametrize(
@@ -168,10 +167,10 @@ async def test_an_unset_secret_closes_its_api_to_its_own_caller_without_naming_i
 ) -> None:
     monkeypatch.delenv("ORDERS_TOKEN", raising=False)
     authenticator = Authenticator(TokenAuth(tokens={"a": (TOKEN,), "b": (EnvSecret(name="ORDERS_TOKEN"),)}))
-    assert await authenticator.authenticate({b"token": b"123456"}, frozenset()) == "a"
-    for headers in ({b"token": b"of b, perhaps"}, {}):
+    assert await authenticator.authenticate(request((b"token", b"123456"))) == "a"
+    for headers in ([(b"token", b"of b, perhaps")], []):
         with pytest.raises(HTTPError) as caught:
-            await authenticator.authenticate(headers, frozenset())
+            await authenticator.authenticate(request(*headers))
         assert caught.value.response.status == 503
         assert b"ORDERS" not in caught.value.response.content
     assert authenticator.unset == ("environment variable ORDERS_TOKEN is not set",)
@@ -181,7 +180,7 @@ async def test_an_unset_secret_closes_its_api_to_its_own_caller_without_naming_i
     )
     for authenticator in (alone, either):
         with pytest.raises(HTTPError) as caught:
-            await authenticator.authenticate({}, frozenset())
+            await authenticator.authenticate(request())
         assert caught.value.response.status == 503
 
 
@@ -190,9 +189,9 @@ async def test_one_usable_secret_of_a_caller_is_enough(tmp_path: Path) -> None:
     authenticator = Authenticator(
         TokenAuth(tokens={"token": (FileSecret(path="old"), FileSecret(path="new"))}), root=tmp_path
     )
-    assert await authenticator.authenticate({b"token": b"s3cret"}, frozenset()) == "token"
+    assert await authenticator.authenticate(request((b"token", b"s3cret"))) == "token"
     with pytest.raises(InvalidCredentials):
-        await authenticator.authenticate({b"token": b"wrong"}, frozenset())
+        await authenticator.authenticate(request((b"token", b"wrong")))
     assert (authenticator.unset, authenticator.spare) == ((), ("secret file new does not exist",))
 
 
@@ -204,7 +203,7 @@ async def test_secrets_come_from_the_environment_and_from_files(
     how: StoredAuth = TokenAuth(tokens={"a": (EnvSecret(name="ORDERS_TOKEN"), FileSecret(path="token"))})
     authenticator = Authenticator(how, root=tmp_path)
     for token in (b"from env", b"from file"):
-        assert await authenticator.authenticate({b"token": token}, frozenset()) == "a"
+        assert await authenticator.authenticate(request((b"token", token))) == "a"
 
 
 def test_headers_with_credentials_never_reach_a_run() -> None:

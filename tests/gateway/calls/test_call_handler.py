@@ -10,8 +10,11 @@ import pytest
 
 from iogate.auth.model import EnvSecret, TokenAuth
 from iogate.compiler.revision import Idempotency, Limits
+from iogate.gateway.calls.call_handler import Admitted, CallHandler
+from iogate.gateway.http.responses import Response
+from iogate.store.runs.uids import UidSource
 from iogate.store.store import Store
-from tests.gateway.driver import TOKEN, USER, World, api, publish
+from tests.gateway.driver import TOKEN, USER, World, api, publish, request
 
 SCHEMA = {
     "type": "object",
@@ -304,6 +307,92 @@ async def test_a_call_of_a_stale_revision_is_validated_again_by_the_live_one(wor
     reply = await world.call("a/b")
     assert (reply.status, reply.message) == (401, "Token is required")
     assert (await world.call("gone/x")).status == 404
+
+
+RIGHT = {"token": "123456"}
+CHECKED: list[tuple[dict[str, Any], dict[str, str], bytes, int, str]] = [
+    # Changes of the API, headers and body of the call, response: each call breaks all checks from its own on.
+    (
+        {"verbs": ("GET",), "limits": Limits(body=10), "input_schema": SCHEMA},
+        {"token": "123"},
+        b'{"sku":12345}',
+        405,
+        "requestError.methodNotAllowed",
+    ),
+    (
+        {"limits": Limits(body=10), "input_schema": SCHEMA},
+        {"token": "123"},
+        b'{"sku":12345}',
+        401,
+        "requestError.unauthorized",
+    ),
+    (
+        {"limits": Limits(body=10), "input_schema": SCHEMA},
+        RIGHT,
+        b'{"sku":12345}',
+        413,
+        "requestError.tooLarge",
+    ),
+    ({"input_schema": SCHEMA}, RIGHT, b'{"sku":12345}', 400, "requestError.invalidParams"),
+]
+
+
+@pytest.mark.parametrize(("changed", "headers", "sent", "status", "code"), CHECKED)
+async def test_the_checks_by_a_newer_revision_have_the_same_order(
+    world: World, changed: dict[str, Any], headers: dict[str, str], sent: bytes, status: int, code: str
+) -> None:
+    before = await world.publish(api("a/b"))
+    await publish(world.store, api("a/b", TOKEN, **changed))
+    reply = await world.call("a/b", sent, **headers)
+    assert (reply.status, reply.code) == (status, code)
+    assert world.live.table is not None
+    assert world.live.table.number > before
+    # A call that finds the new revision loaded gets the same response.
+    again = await world.call("a/b", sent, **headers)
+    assert (again.status, again.code) == (status, code)
+    assert world.live.counts["a/b"].refused == {code: 2}
+    assert sum((await world.store.runs.counts()).values()) == 0
+
+
+async def test_a_call_that_is_checked_twice_counts_once_towards_the_rate(world: World) -> None:
+    limits = Limits(rate=0.001, burst=2)
+    await world.publish(api("a/b", limits=limits))
+    await publish(world.store, api("a/b", TOKEN, limits=limits))
+    replies = [await world.call("a/b", **RIGHT) for _ in range(3)]
+    assert [reply.status for reply in replies] == [202, 202, 429]
+    counts = world.live.counts["a/b"]
+    assert (counts.accepted, counts.refused) == (2, {"requestError.tooManyRequests": 1})
+
+
+async def test_admission_takes_nothing_from_the_rate(world: World) -> None:
+    await world.publish(api("a/b", TOKEN, limits=Limits(rate=0.001, burst=1)))
+    handler, table = CallHandler(world.live, world.refresher, UidSource()), world.live.table
+    assert table is not None
+    asked = request((b"token", b"123456"), path="/v1/api/a/b/async")
+    for _ in range(3):
+        admitted = await handler.admit(asked, table)
+        assert isinstance(admitted, Admitted)
+        assert (admitted.table, admitted.route.api.id, admitted.caller, admitted.sync) == (
+            table,
+            "a/b",
+            "token",
+            False,
+        )
+    assert (await world.call("a/b", **RIGHT)).status == 202
+    refused = await handler.admit(asked, table)
+    assert isinstance(refused, Response)
+    assert refused.status == 429
+
+
+async def test_a_call_is_accepted_by_the_newer_revision_that_it_was_checked_by(world: World) -> None:
+    await world.publish(api("a/b"))
+    number = await publish(world.store, api("a/b", TOKEN, input_schema=SCHEMA))
+    reply = await world.call("a/b", b'{"sku":"1"}', **RIGHT)
+    assert reply.headers["x-iogate-revision"] == str(number)
+    run = await world.store.runs.show(reply.uid)
+    assert run is not None
+    assert (run.caller, json.loads(run.input)) == ("token", {"sku": "1"})
+    assert world.live.bodies.held == 0
 
 
 async def test_a_gateway_that_is_behind_does_not_accept_calls_of_a_deleted_api(world: World) -> None:

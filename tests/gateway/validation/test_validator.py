@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from iogate.gateway.http.request import Receive, Request
 from iogate.gateway.http.responses import HTTPError
 from iogate.gateway.validation import schema_cost
 from iogate.gateway.validation.call_input import Sent
@@ -220,20 +221,25 @@ async def _stays() -> Any:
     await asyncio.Event().wait()
 
 
+def asking(address: str, receive: Receive = _stays) -> Request:
+    """A request whose client waits for the response."""
+    return Request(method="GET", address=address, receive=receive)
+
+
 async def test_a_job_of_a_disconnected_caller_is_not_started(world: World) -> None:
     validation = world.live.validation
 
     async def leaves() -> Any:
         return {"type": "http.disconnect"}
 
-    first = asyncio.create_task(validation.redacted(ONES, client=("10.0.0.1", 1), receive=_stays))
+    first = asyncio.create_task(validation.redacted(ONES, asking("10.0.0.1")))
     await asyncio.sleep(0)
     with pytest.raises(HTTPError) as failed:
-        await validation.redacted(ONES, client=("10.0.0.2", 1), receive=leaves)
+        await validation.redacted(ONES, asking("10.0.0.2", leaves))
     assert (failed.value.response.status, failed.value.response.code) == (408, "requestError.timeout")
     assert not first.done()
     assert len(validation._queue) == 0
-    cancelled = asyncio.create_task(validation.redacted(ONES, client=("10.0.0.2", 1), receive=_stays))
+    cancelled = asyncio.create_task(validation.redacted(ONES, asking("10.0.0.2")))
     await asyncio.sleep(0)
     assert len(validation._queue) == 1
     cancelled.cancel()
@@ -278,7 +284,7 @@ async def test_a_full_queue_is_a_503_for_the_networks_with_the_most_jobs(
 
     def redact(size: int, host: int) -> asyncio.Task[bytes]:
         stored = b'["' + b"x" * size + b'"]'
-        return asyncio.create_task(validation.redacted(stored, client=(f"10.0.0.{host}", 1), receive=_stays))
+        return asyncio.create_task(validation.redacted(stored, asking(f"10.0.0.{host}")))
 
     served = redact(6000, 1)
     displaced = redact(5000, 2)
@@ -302,7 +308,7 @@ async def test_a_schema_that_the_process_has_dropped_is_sent_again(world: World)
     async def validate(number: int) -> None:
         schema = {"type": "object", "required": ["a"]}
         route: Any = SimpleNamespace(digest=f"d{number}", api=SimpleNamespace(id="a/b", input_schema=schema))
-        found = await validation.input(route, sent, fingerprint=False, client=("10.0.0.1", 1), receive=_stays)
+        found = await validation.input(route, sent, asking("10.0.0.1"), fingerprint=False)
         assert json.loads(found.json) == {"a": 1}
 
     await validate(0)
