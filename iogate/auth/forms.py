@@ -20,7 +20,7 @@ from iogate.auth.model import (
     UserAuth,
 )
 from iogate.value_types.faults import broken_rule, type_name, wrong_type
-from iogate.value_types.scalars import choice, interval, named, text
+from iogate.value_types.scalars import choice, interval, matching_text, text
 from iogate.value_types.structures import Key, Schema, ValueType, list_of, map_of, record
 
 _SOURCES: Final = "{env: NAME}, {file: PATH}, {hash: …} or a literal text"
@@ -32,7 +32,7 @@ SOURCES: Final[Mapping[str, ValueType[Secret]]] = {
     "env": record(
         {
             "env": Key(
-                type=named("the name of a variable", r"[A-Za-z_][A-Za-z0-9_]*"),
+                type=matching_text("the name of a variable", r"[A-Za-z_][A-Za-z0-9_]*"),
                 description="The environment variable that holds the secret.",
             )
         },
@@ -41,7 +41,7 @@ SOURCES: Final[Mapping[str, ValueType[Secret]]] = {
     "file": record(
         {
             "file": Key(
-                type=named("the path of a file", r"(?s)[^\0]+"),
+                type=matching_text("the path of a file", r"(?s)[^\0]+"),
                 description="The file that holds the secret; its trailing line break does not count.",
             )
         },
@@ -50,7 +50,7 @@ SOURCES: Final[Mapping[str, ValueType[Secret]]] = {
     "hash": record(
         {
             "hash": Key(
-                type=named(
+                type=matching_text(
                     "sha256: and 64 hex digits, or $argon2id$…, as `iogate secret hash` writes it", _HASH
                 ),
                 description="The secret's hash, as `iogate secret hash` prints it.",
@@ -129,7 +129,7 @@ SECRETS: Final = ValueType(read=_read_secrets, schema=_secrets_schema)
 """One secret, or two during a rotation."""
 CLEAR_SECRETS: Final = ValueType(read=_read_clear, schema=_secrets_schema)
 """Secrets of which a hash does not suffice."""
-CALLER: Final = named("a name without spaces and colons", r"[^\s:\x00-\x1f\x7f]{1,128}")
+CALLER: Final = matching_text("a name without spaces and colons", r"[^\s:\x00-\x1f\x7f]{1,128}")
 NAMED_SECRETS: Final = ValueType(
     read=_read_named, schema=lambda: {"type": "object", "additionalProperties": SECRETS.schema()}
 )

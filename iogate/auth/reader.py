@@ -130,11 +130,13 @@ def _read_executed(value: Any) -> DeclaredAuth:
     if declared.refused:
         raise InvalidValue(
             *(
-                fault
+                Fault(
+                    kind="rule",
+                    message=f"{why.name} is not executed by this release",
+                    path=path,
+                    on_key=True,
+                )
                 for path, why in declared.refused
-                for fault in broken_rule(
-                    f"{why.name} is not executed by this release", code=5, path=path, on_key=True
-                ).faults
             )
         )
     return declared

@@ -12,13 +12,13 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from iogate import sizes
 from iogate.documents.base_model import FORMAT, field_error, type_error
 from iogate.documents.plain_types import validator
-from iogate.value_types.scalars import interval
+from iogate.value_types.scalars import interval, size
 
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?/ ?(s|m|h|d)")
 _INTERVAL: Final = interval()
+_SIZE: Final = size()
 _RATE_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _RATE_FORMS: Final = "a rate such as 50/s, 100/m or 1000/h"
 
@@ -81,17 +81,6 @@ TextMap = Annotated[dict[str, Text], IsMapping]
 TextList = Annotated[list[Text], IsList]
 
 
-def _size(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str):
-        raise type_error(sizes.FORMS, value)
-    size = sizes.parse_size(value)
-    if not size:
-        raise field_error(FORMAT, expected=sizes.FORMS, got=value)
-    return size
-
-
 def _rate(value: Any) -> float:
     if not isinstance(value, str):
         raise type_error(_RATE_FORMS, value)
@@ -115,8 +104,8 @@ Seconds = Annotated[
 ]
 Size = Annotated[
     int,
-    BeforeValidator(_size),
-    WithJsonSchema({"type": ["string", "integer"], "pattern": f"^{sizes.PATTERN}$", "examples": ["1MiB"]}),
+    BeforeValidator(validator(_SIZE)),
+    WithJsonSchema(dict(_SIZE.schema())),
 ]
 Rate = Annotated[
     float,

@@ -116,24 +116,6 @@ def hash_password(text: str, *, salt: bytes | None = None) -> str:
     ).decode("ascii")
 
 
-def hash_fault(text: str) -> str | None:
-    """Return the error in the text of `{hash: …}`; None if it is valid."""
-    if text.startswith("$argon2id$"):
-        try:
-            verify_secret(text.encode("ascii"), b"", Type.ID)
-        except (InvalidHashError, UnicodeEncodeError):
-            return "not a complete argon2id hash"
-        except VerificationError as error:
-            # For a well-formed hash the error is "does not match"; for a broken one, why it cannot be read.
-            return None if "match" in str(error) else "not a complete argon2id hash"
-        return None
-    if _SHA256.fullmatch(text):
-        return None
-    if text.startswith("sha256:"):
-        return '"sha256:" must be followed by 64 lower-case hexadecimal digits'
-    return 'expected "sha256:…" or "$argon2id$…"'
-
-
 def generate_token() -> str:
     """Generate a token: a prefix that repository scanners recognise, 178 random bits, and a checksum."""
     body = "".join(entropy.choice(_ALPHABET) for _ in range(_BODY))

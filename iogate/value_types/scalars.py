@@ -24,8 +24,8 @@ def text() -> ValueType[str]:
     return ValueType(read=_read, form="text", schema=lambda: {"type": "string"})
 
 
-def named(expected: str, pattern: str) -> ValueType[str]:
-    """Return the type of text that matches a regular expression as a whole; errors repeat the text."""
+def matching_text(expected: str, pattern: str) -> ValueType[str]:
+    """Return the type of text that matches a regular expression; another type of value is another error."""
     plain = text()
 
     def _read(value: Any) -> str:
@@ -37,7 +37,7 @@ def named(expected: str, pattern: str) -> ValueType[str]:
 
 
 def pattern(expected: str, pattern: str) -> ValueType[str]:
-    """Return the type of text that matches a regular expression as a whole."""
+    """Return the type of values that are text and match a regular expression as a whole."""
 
     def _read(value: Any) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
@@ -88,16 +88,22 @@ def size(low: int = 1) -> ValueType[int]:
     """Return the type of a size in bytes, at least `low`: `64MiB` or a whole number of bytes."""
 
     def _read(value: Any) -> int:
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        found = sizes.parse_size(str(value)) if whole or isinstance(value, str) else None
+        expected = sizes.FORMS + (f", at least {low} bytes" if low > 1 else "")
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise wrong_type(expected, value)
+        found = sizes.parse_size(str(value))
         if found is None or found < low:
-            raise wrong_form(sizes.FORMS + (f", at least {low} bytes" if low > 1 else ""))
+            raise wrong_form(expected, str(value))
         return found
 
     return ValueType(
         read=_read,
         form="text",
-        schema=lambda: {"type": ["string", "integer"], "pattern": f"^{sizes.PATTERN}$"},
+        schema=lambda: {
+            "type": ["string", "integer"],
+            "pattern": f"^{sizes.PATTERN}$",
+            "examples": ["1MiB"],
+        },
     )
 
 

@@ -23,6 +23,7 @@ from iogate.auth.model import (
 )
 from iogate.auth.reader import AUTH, EXECUTED_AUTH, DeclaredAuth, literals
 from iogate.documents.yaml.masking import hides, mask_by_shape, room_below
+from iogate.security import secrets
 from iogate.value_types.faults import InvalidValue
 
 HASH = "sha256:" + "0" * 64
@@ -106,6 +107,13 @@ def test_no_error_contains_a_secret() -> None:
 )
 def test_literal_secrets_are_found_even_in_an_invalid_auth(given: Any, found: list[Any]) -> None:
     assert list(literals(given)) == found
+
+
+def test_hashes_that_iogate_prints_are_valid() -> None:
+    for given in (secrets.hash_token("x"), secrets.hash_password("x")):
+        assert AUTH.read({"token": {"hash": given}}).accepted == TokenAuth(
+            tokens={"token": (HashedSecret(value=given),)}
+        )
 
 
 def test_no_snippet_shows_a_secret_of_any_form() -> None:

@@ -56,6 +56,12 @@ def test_the_documented_type_is_that_of_the_schema(name: str) -> None:
             assert told == "map"
 
 
+def test_the_settings_that_no_message_repeats_are_listed() -> None:
+    text = (REFERENCE / "settings.md").read_text(encoding="utf-8")
+    listed = text.partition("iogate never prints a secret: messages omit")[2]
+    assert set(re.findall(r"`(\w+)`", listed)) == {name for name, each in SETTINGS.items() if each.sensitive}
+
+
 def _row(name: str) -> tuple[str, str, str]:
     """Return type, default and meaning of a setting on the reference page."""
     text = (REFERENCE / "settings.md").read_text(encoding="utf-8")
