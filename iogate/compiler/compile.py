@@ -41,7 +41,7 @@ from iogate.compiler.checks import (
 )
 from iogate.compiler.definition import Definition
 from iogate.compiler.definition import read as read_definition
-from iogate.compiler.faults import Placed, Purpose, Surroundings
+from iogate.compiler.diagnostics import CheckContext, Document, Purpose
 from iogate.compiler.features import unexecuted
 from iogate.compiler.resources import collector
 from iogate.compiler.resources.sources import MAX_BYTES, Fetch, Sources
@@ -68,7 +68,7 @@ from iogate.settings import Settings
 
 
 class _Check(Protocol):
-    def __call__(self, definition: Definition, surroundings: Surroundings, /) -> Iterator[Problem]: ...
+    def __call__(self, definition: Definition, context: CheckContext, /) -> Iterator[Problem]: ...
 
 
 WORKFLOW_CHECKS: tuple[_Check, ...] = (
@@ -125,27 +125,27 @@ def compile_documents(
     not among them is no error. `allow_unsupported` makes warnings of the errors about what this release does
     not execute or the settings do not allow.
     """
-    surroundings = Surroundings(
+    context = CheckContext(
         settings=settings,
         purpose=purpose,
         functions=functions,
         unsupported="warning" if allow_unsupported else "error",
     )
-    return _Compiler(documents, surroundings, root, partial=partial, fetch=fetch).compile()
+    return _Compiler(documents, context, root, partial=partial, fetch=fetch).compile()
 
 
 class _Compiler:
     def __init__(
         self,
         documents: Documents,
-        surroundings: Surroundings,
+        context: CheckContext,
         root: Path,
         *,
         partial: bool,
         fetch: Fetch | None,
     ) -> None:
         self.documents = documents
-        self.surroundings = surroundings
+        self.context = context
         self.root = root.resolve()
         self.partial = partial
         self.problems: list[Problem] = list(documents.problems)
@@ -153,7 +153,7 @@ class _Compiler:
         self.problems.extend(self.workflows.problems)
         self.broken = BrokenFiles(documents)
         self.taken = collector.Taken()
-        self.sources = Sources(self._read, fetch, needed=surroundings.purpose != "validate")
+        self.sources = Sources(self._read, fetch, needed=context.purpose != "validate")
         self._read_definitions: dict[WorkflowDocument, Definition] = {}
         self.definitions: dict[str, Definition] = {}
         """By `namespace/name:version`."""
@@ -206,7 +206,7 @@ class _Compiler:
                 definition = self._check(document)
                 # Of files alone: a document that is not compiled is no reason to ask the network.
                 local = Sources(self._read, None, needed=False)
-                origins = self.surroundings.settings.function_origins
+                origins = self.context.settings.function_origins
                 self.problems += collector.take(definition, local, collector.Taken(), self._judge, origins)[1]
         found, self.problems = self.problems, before
         return [problem for problem in found if problem.severity == "error" or problem.code in REFUSED]
@@ -225,7 +225,7 @@ class _Compiler:
                 self.sources,
                 self.taken,
                 self._judge,
-                self.surroundings.settings.function_origins,
+                self.context.settings.function_origins,
             )
             self.problems.extend(problems)
             self.programs[name] = program = schedules.without_cases(program)
@@ -285,12 +285,12 @@ class _Compiler:
         input_ = method.input
         given = input_.schema_ if input_ is not None else None
         if given is not None:
-            self.problems.extend(schemas.faults(document, (*at, "input", "schema"), given))
+            self.problems.extend(schemas.problems(document, (*at, "input", "schema"), given))
         schema = given if given is not None or resolved is None else self._input_schema(resolved)
         assert method.auth is not None  # a document without is not handed over
         at_auth = _auth_pointer(document, name, at)
         self.problems.extend(
-            unexecuted(document, (*at_auth, *path), form.code, form.name, self.surroundings)
+            unexecuted(document, (*at_auth, *path), form.code, form.name, self.context)
             for path, form in method.auth.refused
         )
         accepted = method.auth.accepted
@@ -326,12 +326,12 @@ class _Compiler:
 
     def _judge(self, definition: Definition) -> Iterator[Problem]:
         for check in WORKFLOW_CHECKS:
-            yield from check(definition, self.surroundings)
+            yield from check(definition, self.context)
 
-    def _workflow_of(self, document: Placed, pointer: Pointer, reference: str) -> str | None:
+    def _workflow_of(self, document: Document, pointer: Pointer, reference: str) -> str | None:
         resolved = self.workflows.resolve(reference)
         # Who runs a file gave all the workflows that it needs.
-        runs = self.surroundings.purpose == "run" and isinstance(document, WorkflowDocument)
+        runs = self.context.purpose == "run" and isinstance(document, WorkflowDocument)
         if resolved is None and (runs or not self.partial) and not self.broken.may_hold(reference):
             self.problems.append(self.workflows.unknown(document, pointer, reference))
         return resolved

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from iogate.compiler import program
-from iogate.compiler.faults import Placed
+from iogate.compiler.diagnostics import Document
 from iogate.compiler.program import Program
 from iogate.compiler.reader.index import Index
 from iogate.json_values import JsonObject
@@ -13,7 +13,7 @@ from iogate.json_values import JsonObject
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    document: Placed
+    document: Document
     program: Program
     index: Index
 
@@ -32,7 +32,7 @@ class Definition:
         return self.document.data.get("evaluate") or {}
 
 
-def read(document: Placed) -> Definition:
+def read(document: Document) -> Definition:
     """Read the definition in a document that is valid by its models."""
     found, index = program.read(document.data)
     return Definition(document, found, index)

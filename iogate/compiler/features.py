@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import Placed, Surroundings, fault
+from iogate.compiler.diagnostics import CheckContext, Document, problem_at
 from iogate.compiler.resources.addresses import is_computed
 from iogate.compiler.tasks import Process, Unsupported
 from iogate.documents.problems import Problem
@@ -28,24 +28,22 @@ class Feature:
     found: Finder
 
 
-def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
+def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
     """Report each use of a feature of the table."""
     for feature in FEATURES:
         for pointer in feature.found(definition):
-            yield unexecuted(definition.document, pointer, feature.code, feature.name, surroundings)
+            yield unexecuted(definition.document, pointer, feature.code, feature.name, context)
 
 
-def unexecuted(
-    document: Placed, pointer: Pointer, code: str, name: str, surroundings: Surroundings
-) -> Problem:
+def unexecuted(document: Document, pointer: Pointer, code: str, name: str, context: CheckContext) -> Problem:
     """Return the problem of a use of a feature, of the DSL or of API documents."""
-    return fault(
+    return problem_at(
         document,
         pointer,
         code,
         f"{name} is valid, but this release does not execute it",
         key=True,
-        severity=surroundings.unsupported,
+        severity=context.unsupported,
     )
 
 

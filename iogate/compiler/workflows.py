@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import Placed, did_you_mean, fault
+from iogate.compiler.diagnostics import Document, did_you_mean, problem_at
 from iogate.compiler.tasks import Child, Task
 from iogate.documents.problems import Problem, listed, nearest, quoted
 from iogate.json_pointer import Pointer
 
-_Document = TypeVar("_Document", bound=Placed)
+_Document = TypeVar("_Document", bound=Document)
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-([^+]+))?(?:\+.*)?")
 
@@ -50,7 +50,7 @@ class Workflows(Generic[_Document]):
         name, _, version = resolved.partition(":")
         return self._versions[name][version]
 
-    def unknown(self, user: Placed, pointer: Pointer, reference: str) -> Problem:
+    def unknown(self, user: Document, pointer: Pointer, reference: str) -> Problem:
         """The problem of a reference that does not resolve."""
         name, _, version = reference.partition(":")
         versions = self._versions.get(name)
@@ -68,10 +68,10 @@ class Workflows(Generic[_Document]):
                 message += f"; there is {listed(sorted(self._versions)[:8])}"
         else:
             message, near = f"no workflow {quoted(reference)}; there is none at all in workflows.d", None
-        return fault(user, pointer, "IOG303", message, hint=did_you_mean(near))
+        return problem_at(user, pointer, "IOG303", message, hint=did_you_mean(near))
 
 
-def name_of(document: Placed) -> tuple[str, str]:
+def name_of(document: Document) -> tuple[str, str]:
     """`namespace/name` and version of a workflow's document."""
     head = document.data["document"]
     return f"{head['namespace']}/{head['name']}", str(head["version"])
@@ -98,10 +98,10 @@ def precedence(version: str) -> tuple[tuple[int, ...], bool, tuple[tuple[bool, i
     return numbers, not before, before, version
 
 
-def _twice(document: Placed, first: Placed) -> Problem:
+def _twice(document: Document, first: Document) -> Problem:
     name, version = name_of(document)
     line = first.at(("document", "name"), key=True).line
-    return fault(
+    return problem_at(
         document,
         ("document", "name"),
         "IOG302",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from iogate.compiler.compile import Compiled, compile_documents
-from iogate.compiler.faults import Purpose
+from iogate.compiler.diagnostics import Purpose
 from iogate.compiler.revision import Bundle
 from iogate.documents import load
 from iogate.settings import Settings

@@ -11,7 +11,7 @@ import pytest
 from iogate.compiler import program
 from iogate.compiler.compile import WORKFLOW_CHECKS
 from iogate.compiler.definition import read as definition_of
-from iogate.compiler.faults import Surroundings
+from iogate.compiler.diagnostics import CheckContext
 from iogate.compiler.resources import collector
 from iogate.compiler.resources.sources import Sources
 from iogate.compiler.tasks import Raise, Unresolved, Unsupported
@@ -42,11 +42,9 @@ def absent(folder: str, path: str) -> bytes:
 
 def problems(definition: Mapping[str, Any]) -> Iterator[Problem]:
     read = definition_of(Unplaced(definition))
-    surroundings = Surroundings(
-        settings=Settings(allow_run=("script", "shell", "container")), purpose="apply"
-    )
+    context = CheckContext(settings=Settings(allow_run=("script", "shell", "container")), purpose="apply")
     for check in WORKFLOW_CHECKS:
-        yield from check(read, surroundings)
+        yield from check(read, context)
     yield from collector.take(read, Sources(absent), collector.Taken(), lambda _: ())[1]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from iogate.auth.model import AnyAuth, EnvSecret, FileSecret, HashedSecret, NoAuth, TokenAuth, UserAuth
 from iogate.compiler.compile import compile_documents
-from iogate.compiler.faults import Purpose
+from iogate.compiler.diagnostics import Purpose
 from iogate.documents import load
 from iogate.security import secrets
 from iogate.settings import Settings

@@ -11,7 +11,7 @@ import pytest
 
 from iogate.compiler.checks import origins
 from iogate.compiler.compile import Compiled, compile_documents
-from iogate.compiler.faults import Purpose
+from iogate.compiler.diagnostics import Purpose
 from iogate.compiler.program import load as load_program
 from iogate.compiler.references import KEY
 from iogate.compiler.resources import addresses

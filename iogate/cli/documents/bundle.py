@@ -14,7 +14,7 @@ from iogate.errors import InvalidFiles, NotFound, Refused
 
 if TYPE_CHECKING:
     from iogate.cli.render import Screen
-    from iogate.compiler.faults import Purpose
+    from iogate.compiler.diagnostics import Purpose
     from iogate.compiler.resources.lock import Lock, Mode
     from iogate.compiler.revision import Bundle
     from iogate.documents import Documents

@@ -43,7 +43,7 @@ def containers() -> Tool:
 def missing_tools(documents: Documents) -> Iterator[Problem]:
     """Yield a warning for each task that needs a program that is not installed here."""
     from iogate.compiler.definition import read
-    from iogate.compiler.faults import warning
+    from iogate.compiler.diagnostics import warning_at
     from iogate.compiler.tasks import Container, Process
     from iogate.effects.processes.interpreters import JAVASCRIPT
 
@@ -58,7 +58,7 @@ def missing_tools(documents: Documents) -> Iterator[Problem]:
                 case _:
                     continue
             if tool is not None:
-                yield warning(
+                yield warning_at(
                     document,
                     (*task.location, "run", kind),
                     "IOG512",

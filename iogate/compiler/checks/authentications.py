@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import Placed, Surroundings, fault
+from iogate.compiler.diagnostics import CheckContext, Document, problem_at
 from iogate.documents.problems import Problem, quoted
 from iogate.expressions import Template
 from iogate.expressions.templates import member, plain_text
@@ -20,8 +20,8 @@ _SUBJECT = {
 }
 
 
-def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
-    del surroundings
+def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
+    del context
     for policy in definition.index.policies:
         scheme, members = policy.element.scheme, policy.element.members
         if scheme in ("oauth2", "oidc") and members is not None:
@@ -30,10 +30,10 @@ def check(definition: Definition, surroundings: Surroundings) -> Iterator[Proble
             yield from _client(definition.document, (*at, "client"), members)
 
 
-def _grant(document: Placed, pointer: Pointer, members: Template) -> Iterator[Problem]:
+def _grant(document: Document, pointer: Pointer, members: Template) -> Iterator[Problem]:
     grant = plain_text(member(members, "grant"))
     if grant == "authorization_code":
-        yield fault(
+        yield problem_at(
             document,
             (*pointer, "grant"),
             "IOG360",
@@ -48,7 +48,7 @@ def _grant(document: Placed, pointer: Pointer, members: Template) -> Iterator[Pr
         yield _lacks(document, (*pointer, "grant"), "the grant", grant, f'"subject": {_SUBJECT[grant]}')
 
 
-def _client(document: Placed, pointer: Pointer, members: Template) -> Iterator[Problem]:
+def _client(document: Document, pointer: Pointer, members: Template) -> Iterator[Problem]:
     method = plain_text(member(members, "client", "authentication"))
     at = (*pointer, "authentication")
     has_id, has_secret, signed = (
@@ -69,5 +69,5 @@ def _client(document: Placed, pointer: Pointer, members: Template) -> Iterator[P
         yield _lacks(document, at, "the client's authentication", method, '"secret"')
 
 
-def _lacks(document: Placed, pointer: Pointer, what: str, name: str, missing: str) -> Problem:
-    return fault(document, pointer, "IOG361", f"{what} {quoted(name)} needs {missing}")
+def _lacks(document: Document, pointer: Pointer, what: str, name: str, missing: str) -> Problem:
+    return problem_at(document, pointer, "IOG361", f"{what} {quoted(name)} needs {missing}")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, warning
+from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, problem_at, warning_at
 from iogate.compiler.resources.addresses import as_template
 from iogate.compiler.tasks import Http
 from iogate.documents.problems import Problem, listed, nearest, quoted
@@ -21,7 +21,7 @@ _ABSOLUTE = re.compile(r"https?://[^/?#\s]", re.IGNORECASE)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 
-def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
+def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
     document = definition.document
     for task in definition.index.tasks:
         if not isinstance(call := task.body, Http):
@@ -34,14 +34,16 @@ def check(definition: Definition, surroundings: Surroundings) -> Iterator[Proble
         if method is not None:
             yield from _method(document, (*at, "method"), method)
         yield from _address(definition, place, address)
-        yield from _host(document, place, address, surroundings.settings)
+        yield from _host(document, place, address, context.settings)
 
 
-def _method(document: Placed, pointer: Pointer, method: str) -> Iterator[Problem]:
+def _method(document: Document, pointer: Pointer, method: str) -> Iterator[Problem]:
     if method.upper() == "CONNECT":
-        yield fault(document, pointer, "IOG362", "CONNECT asks a proxy for a tunnel, which no call can use")
+        yield problem_at(
+            document, pointer, "IOG362", "CONNECT asks a proxy for a tunnel, which no call can use"
+        )
     elif method.upper() not in METHODS:
-        yield warning(
+        yield warning_at(
             document,
             pointer,
             "IOG509",
@@ -50,7 +52,7 @@ def _method(document: Placed, pointer: Pointer, method: str) -> Iterator[Problem
         )
 
 
-def _host(document: Placed, pointer: Pointer, address: str, settings: Settings) -> Iterator[Problem]:
+def _host(document: Document, pointer: Pointer, address: str, settings: Settings) -> Iterator[Problem]:
     """Warn of a constant host within an expression, where a reviewer may overlook it."""
     template = as_template(address)
     host = template.split("/")[2] if template else ""
@@ -59,7 +61,7 @@ def _host(document: Placed, pointer: Pointer, address: str, settings: Settings) 
         and not settings.allow_hosts
         and not any(template.startswith(each) for each in settings.endpoints)
     ):
-        yield warning(
+        yield warning_at(
             document,
             pointer,
             "IOG513",
@@ -78,7 +80,7 @@ def _address(definition: Definition, pointer: Pointer, address: str) -> Iterator
     if scheme and "://" in address:
         name = nearest(scheme[1], ("http", "https"))
         near = f"{name}{address[scheme.end() - 1 :]}" if name else None
-    yield fault(
+    yield problem_at(
         definition.document,
         pointer,
         "IOG320",

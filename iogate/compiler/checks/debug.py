@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from iogate.compiler import schedules
 from iogate.compiler.checks import mocks
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import Placed, did_you_mean, fault
+from iogate.compiler.diagnostics import Document, did_you_mean, problem_at
 from iogate.documents import WorkflowDocument
 from iogate.documents.api import DebugCase, Method
 from iogate.documents.dsl.metadata import ScheduleCase
@@ -20,7 +20,7 @@ CASES: Pointer = ("document", "metadata", "iogate", "debug")
 
 
 def check(
-    document: Placed,
+    document: Document,
     pointer: Pointer,
     method: Method,
     definition: Definition | None,
@@ -37,7 +37,7 @@ def check(
         yield from _request(document, at, case, method)
         for keys, path in case.files:
             if not exists(path):
-                yield fault(
+                yield problem_at(
                     document,
                     (*at, *keys),
                     "IOG306",
@@ -57,7 +57,7 @@ def check_schedule(
         return
     schedule = document.data.get("schedule") or {}
     if not schedule:
-        yield fault(
+        yield problem_at(
             document,
             CASES,
             "IOG317",
@@ -71,13 +71,13 @@ def check_schedule(
         at = (*CASES, index)
         if "on" in schedule and not case.events:
             message = "the schedule waits for events, and the case has none"
-            yield fault(document, at, "IOG317", message, hint='write "events"')
+            yield problem_at(document, at, "IOG317", message, hint='write "events"')
         if "cron" in schedule:
             yield from _tick(document, at, case)
         yield from mocks.check(document, at, case.mocks or {}, known, "this workflow")
 
 
-def _tick(document: Placed, at: Pointer, case: ScheduleCase) -> Iterator[Problem]:
+def _tick(document: Document, at: Pointer, case: ScheduleCase) -> Iterator[Problem]:
     """Check that the schedule has a tick at the moment of the case."""
     _, zone = schedules.zone_of(document.data)
     if case.at is None:
@@ -91,13 +91,13 @@ def _tick(document: Placed, at: Pointer, case: ScheduleCase) -> Iterator[Problem
     if following_ms != case.at:
         message = "the schedule has no tick at this moment"
         hint = f"the next one is {schedules.moment_text(following_ms, str(zone))}"
-        yield fault(document, (*at, "at"), "IOG317", message, hint=hint)
+        yield problem_at(document, (*at, "at"), "IOG317", message, hint=hint)
 
 
-def _request(document: Placed, at: Pointer, case: DebugCase, method: Method) -> Iterator[Problem]:
+def _request(document: Document, at: Pointer, case: DebugCase, method: Method) -> Iterator[Problem]:
     verbs = method.verbs or ["POST"]
     if case.verb is not None and case.verb not in verbs:
-        yield fault(
+        yield problem_at(
             document,
             (*at, "verb"),
             "IOG317",
@@ -105,7 +105,7 @@ def _request(document: Placed, at: Pointer, case: DebugCase, method: Method) -> 
             hint=did_you_mean(verbs[0]),
         )
     elif case.sends_body and (case.verb == "GET" or verbs == ["GET"]):
-        yield fault(
+        yield problem_at(
             document,
             (*at, next(key for key in ("body", "body_file", "multipart") if key in case.model_fields_set)),
             "IOG317",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import Placed, Surroundings, did_you_mean, warning
+from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, warning_at
 from iogate.documents.problems import Problem, quoted
 from iogate.json_pointer import Pointer
 from iogate.json_values import JsonObject
@@ -35,19 +35,19 @@ _EXTENSIONS: Final = frozenset(
 )
 
 
-def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
-    del surroundings
+def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
+    del context
     for attributes in definition.index.events:
         yield from _misspelt(definition.document, attributes.pointer, attributes.element)
 
 
-def _misspelt(document: Placed, pointer: Pointer, given: JsonObject) -> Iterator[Problem]:
+def _misspelt(document: Document, pointer: Pointer, given: JsonObject) -> Iterator[Problem]:
     free = [name for name in _ATTRIBUTES if name not in given and len(name) >= _SHORTEST]
     for name in given:
         if name in _ATTRIBUTES or name in _EXTENSIONS:
             continue
         for meant in difflib.get_close_matches(name.lower(), free, 1, _NEAR):
-            yield warning(
+            yield warning_at(
                 document,
                 (*pointer, name),
                 "IOG520",

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from iogate import expressions as language
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import Surroundings, did_you_mean, fault
+from iogate.compiler.diagnostics import CheckContext, did_you_mean, problem_at
 from iogate.documents.problems import Problem, nearest
 from iogate.expressions.templates import whole
 from iogate.json_pointer import Pointer
@@ -30,15 +30,15 @@ class Found:
     """The whole string where the expression is only a part of it."""
 
 
-def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
-    del surroundings
+def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
+    del context
     if definition.language != "jq" or definition.loose:
         return  # in mode `loose`, what does not compile is text
     document, unclosed = definition.document, dict(_unclosed(definition))
     for found in expressions(definition):
         why = _verdict(found.text, found.variables)
         if why is not None and found.pointer not in unclosed:
-            yield fault(
+            yield problem_at(
                 document,
                 found.pointer,
                 "IOG314",
@@ -46,7 +46,7 @@ def check(definition: Definition, surroundings: Surroundings) -> Iterator[Proble
                 hint=_hint(found, why),
             )
     for pointer, text in unclosed.items():
-        yield fault(
+        yield problem_at(
             document,
             pointer,
             "IOG314",

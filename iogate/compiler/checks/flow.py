@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import Surroundings, did_you_mean, fault
+from iogate.compiler.diagnostics import CheckContext, did_you_mean, problem_at
 from iogate.compiler.reader.index import Directive
 from iogate.documents.problems import Problem, listed, nearest, quoted
 
 DIRECTIVES = ("continue", "exit", "end")
 
 
-def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
-    del surroundings
+def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
+    del context
     for directive in definition.index.directives:
         if not is_known(directive):
             yield _unknown(definition, directive)
     for case in definition.index.defaults:
-        yield fault(
+        yield problem_at(
             definition.document,
             case.pointer,
             "IOG323",
@@ -38,7 +38,7 @@ def _unknown(definition: Definition, directive: Directive) -> Problem:
         where = f"no task of this list; its tasks are {listed(reachable)}"
     else:
         where = "not possible here, where no list goes on"
-    return fault(
+    return problem_at(
         definition.document,
         directive.pointer,
         "IOG311",

@@ -7,9 +7,9 @@ from typing import Any, Never
 
 import jsonschema_rs
 
-from iogate.compiler.checks.schemas import first_fault
+from iogate.compiler.checks.schemas import first_error
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault
+from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, problem_at
 from iogate.compiler.resources.catalogs import CATALOGED
 from iogate.compiler.tasks import Function as RegisteredCall
 from iogate.compiler.tasks import Task, Unresolved
@@ -20,8 +20,8 @@ from iogate.expressions.templates import Literal, member, names_of
 from iogate.functions import Function, Registry
 
 
-def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
-    document, registry = definition.document, surroundings.functions
+def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
+    document, registry = definition.document, context.functions
     catalogs = {str(each.pointer[-1]) for each in definition.index.resources_of("catalog")}
     for task in definition.index.tasks:
         match task.body:
@@ -39,7 +39,7 @@ def check(definition: Definition, surroundings: Surroundings) -> Iterator[Proble
                 if cataloged is None:
                     yield _unknown(definition, task, call)
                 elif cataloged["catalog"] not in catalogs:
-                    yield fault(
+                    yield problem_at(
                         document,
                         (*task.location, "call"),
                         "IOG315",
@@ -53,7 +53,7 @@ def check(definition: Definition, surroundings: Surroundings) -> Iterator[Proble
 def _unknown(definition: Definition, task: Task, call: str) -> Problem:
     name, colon, version = call.partition(":")
     reusable = (definition.document.data.get("use") or {}).get("functions") or ()
-    return fault(
+    return problem_at(
         definition.document,
         (*task.location, "call"),
         "IOG315",
@@ -65,7 +65,7 @@ def _unknown(definition: Definition, task: Task, call: str) -> Problem:
     )
 
 
-def _unregistered(document: Placed, task: Task, name: str, version: str, registry: Registry) -> Problem:
+def _unregistered(document: Document, task: Task, name: str, version: str, registry: Registry) -> Problem:
     versions = registry.versions(name)
     if versions:
         message = f"function {quoted(name)} has no version {quoted(version)}; it has {listed(versions)}"
@@ -83,7 +83,7 @@ def _unregistered(document: Placed, task: Task, name: str, version: str, registr
         message = (
             f"function {quoted(name)} cannot be found without running the modules of the setting functions"
         )
-        return fault(
+        return problem_at(
             document,
             (*task.location, "call"),
             "IOG315",
@@ -91,10 +91,12 @@ def _unregistered(document: Placed, task: Task, name: str, version: str, registr
             severity="warning",
             hint="iogate apply imports them, and tells for certain",
         )
-    return fault(document, (*task.location, "call"), "IOG315", message, hint=did_you_mean(choice or None))
+    return problem_at(
+        document, (*task.location, "call"), "IOG315", message, hint=did_you_mean(choice or None)
+    )
 
 
-def _arguments(document: Placed, task: Task, given: Template, function: Function) -> Iterator[Problem]:
+def _arguments(document: Document, task: Task, given: Template, function: Function) -> Iterator[Problem]:
     names, at = names_of(given), (*task.location, "with")
     for name in names:
         value = member(given, name)
@@ -102,7 +104,7 @@ def _arguments(document: Placed, task: Task, given: Template, function: Function
             if not function.open:
                 known = tuple(function.parameters)
                 takes = f"it takes {listed(known)}" if known else "it takes none"
-                yield fault(
+                yield problem_at(
                     document,
                     (*at, name),
                     "IOG319",
@@ -118,7 +120,7 @@ def _arguments(document: Placed, task: Task, given: Template, function: Function
             validator = jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
             error = next(iter(validator.iter_errors(value.value)), None)
             if error is not None:
-                yield fault(
+                yield problem_at(
                     document,
                     (*at, name, *error.instance_path),
                     "IOG319",
@@ -126,7 +128,7 @@ def _arguments(document: Placed, task: Task, given: Template, function: Function
                 )
     missing = [name for name in function.input_schema["required"] if name not in names]
     if missing:
-        yield fault(
+        yield problem_at(
             document,
             at if names else (*task.location, "call"),
             "IOG319",
@@ -135,14 +137,14 @@ def _arguments(document: Placed, task: Task, given: Template, function: Function
         )
 
 
-def literals(document: Placed, task: Task, given: Template, schema: Any) -> Iterator[Problem]:
+def literals(document: Document, task: Task, given: Template, schema: Any) -> Iterator[Problem]:
     """Check that arguments without expressions fit the schema of a function that is a task, if it has one."""
-    if schema is None or not isinstance(given, Literal) or first_fault(schema) is not None:
+    if schema is None or not isinstance(given, Literal) or first_error(schema) is not None:
         return  # an invalid schema is reported where it is
     validator = jsonschema_rs.validator_for(schema, retriever=_nothing, validate_formats=True)
     error = next(iter(validator.iter_errors(given.value)), None)
     if error is not None:
-        yield fault(
+        yield problem_at(
             document,
             (*task.location, "with", *error.instance_path) if given.value else (*task.location, "call"),
             "IOG319",

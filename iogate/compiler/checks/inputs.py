@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import jsonschema_rs
 
-from iogate.compiler.checks.schemas import first_fault
+from iogate.compiler.checks.schemas import first_error
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import fault
+from iogate.compiler.diagnostics import problem_at
 from iogate.compiler.tasks import Child, Task
 from iogate.documents.problems import Problem, listed
 from iogate.expressions.templates import Literal, names_of
@@ -17,7 +17,7 @@ from iogate.expressions.templates import Literal, names_of
 def check(definition: Definition, task: Task, body: Child, child: Definition) -> Iterator[Problem]:
     """Check a task that runs `child`, unless the schema is invalid or in a document of its own."""
     accepted = child.program.flow.input_schema
-    if accepted is None or accepted.missing or first_fault(accepted.document) is not None:
+    if accepted is None or accepted.missing or first_error(accepted.document) is not None:
         return
     schema, names = accepted.document, names_of(body.input)
     at = (*task.location, "run", "workflow", "input" if names else "name")
@@ -34,4 +34,4 @@ def check(definition: Definition, task: Task, body: Child, child: Definition) ->
         return  # an expression on the whole: only a run knows its result
     if why is not None:
         message = f"the input of workflow {child.program.name} does not fit its schema: {why}"
-        yield fault(definition.document, at, "IOG319", message)
+        yield problem_at(definition.document, at, "IOG319", message)

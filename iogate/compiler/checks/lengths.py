@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import Placed, Surroundings, warning
+from iogate.compiler.diagnostics import CheckContext, Document, warning_at
 from iogate.compiler.tasks import Retry
 from iogate.documents.problems import Problem, quoted
 from iogate.expressions import Template
@@ -19,22 +19,22 @@ _EPOCH_MS: Final = 0
 """What ends beyond the calendar from here does so from any moment that a run may have."""
 
 
-def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
-    del surroundings
+def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
+    del context
     for policy in definition.index.retries:
         yield from _retry(definition.document, policy.pointer, policy.element)
     for duration in definition.index.durations:
         yield from _length(definition.document, duration.pointer, duration.element)
 
 
-def _retry(document: Placed, pointer: Pointer, policy: Retry) -> Iterator[Problem]:
+def _retry(document: Document, pointer: Pointer, policy: Retry) -> Iterator[Problem]:
     if policy.count is not None and policy.count < 0:
         at = (*pointer, "limit", "attempt", "count")
         message = f'"count" is {policy.count}, so nothing is tried again'
-        yield warning(document, at, _CODE, message, hint="it counts the attempts after the first")
+        yield warning_at(document, at, _CODE, message, hint="it counts the attempts after the first")
     shortest, longest = _milliseconds(policy.jitter_from), _milliseconds(policy.jitter_to)
     if shortest is not None and longest is not None and shortest > longest:
-        yield warning(
+        yield warning_at(
             document,
             (*pointer, "jitter", "from"),
             _CODE,
@@ -51,16 +51,16 @@ def _milliseconds(duration: Template | None) -> int | None:
         return None
 
 
-def _length(document: Placed, pointer: Pointer, value: object) -> Iterator[Problem]:
+def _length(document: Document, pointer: Pointer, value: object) -> Iterator[Problem]:
     if isinstance(value, Mapping):
         for name, part in value.items():
             if isinstance(part, int | float) and part < 0:
                 message = f"{quoted(name)} of a duration is {part}, and no time is negative"
-                yield warning(document, (*pointer, name), _CODE, message)
+                yield warning_at(document, (*pointer, name), _CODE, message)
     try:
         read_duration(value).after_ms(_EPOCH_MS)
     except TooLong as error:
-        yield warning(
+        yield warning_at(
             document, pointer, _CODE, f"a run that comes here faults: {error}", hint="a calendar ends in 9999"
         )
     except InvalidDuration:

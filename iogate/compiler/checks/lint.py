@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from iogate.compiler.checks.expressions import expressions, holds_expression
 from iogate.compiler.checks.flow import is_known
 from iogate.compiler.definition import Definition
+from iogate.compiler.diagnostics import CheckContext, did_you_mean, mask_value, warning_at
 from iogate.compiler.endpoints import Policy
-from iogate.compiler.faults import Surroundings, conceal, did_you_mean, warning
 from iogate.compiler.reader.index import Listing
 from iogate.compiler.tasks import Http, Raise, Retry, Switch, Target, Task, Try
 from iogate.documents.problems import Problem, nearest, quoted
@@ -33,8 +33,8 @@ _SECRET_MEMBERS = (
 """Of authentication policies."""
 
 
-def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
-    del surroundings
+def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
+    del context
     yield from _shell(definition)
     yield from _copied_secrets(definition)
     yield from _literal_secrets(definition)
@@ -49,7 +49,7 @@ def check(definition: Definition, surroundings: Surroundings) -> Iterator[Proble
 def _shell(definition: Definition) -> Iterator[Problem]:
     for found in expressions(definition):
         if found.pointer[-2:] == ("shell", "command"):
-            yield warning(
+            yield warning_at(
                 definition.document,
                 found.pointer,
                 "IOG504",
@@ -61,7 +61,7 @@ def _shell(definition: Definition) -> Iterator[Problem]:
 def _copied_secrets(definition: Definition) -> Iterator[Problem]:
     for found in expressions(definition):
         if _SECRETS.search(found.text) and _kept(found.pointer):
-            yield warning(
+            yield warning_at(
                 definition.document,
                 found.pointer,
                 "IOG506",
@@ -78,8 +78,8 @@ def _literal_secrets(definition: Definition) -> Iterator[Problem]:
     ]
     places += [place for task in definition.index.tasks for place in _of_headers(task)]
     for pointer in places:
-        conceal(definition.document, pointer)
-        yield warning(
+        mask_value(definition.document, pointer)
+        yield warning_at(
             definition.document,
             pointer,
             "IOG501",
@@ -123,7 +123,7 @@ def _unreachable(definition: Definition, listing: Listing) -> Iterator[Problem]:
     targets = {target for task in listing.tasks for target in _targets(task)}
     for index, (before, task) in enumerate(zip(listing.tasks, listing.tasks[1:], strict=False), 1):
         if _always_leaves(before) and index not in targets:
-            yield warning(
+            yield warning_at(
                 definition.document,
                 task.location,
                 "IOG507",
@@ -163,7 +163,7 @@ def _endless(definition: Definition, task: Task, retry: Retry | None) -> Iterato
     """Warn of retries without a limit."""
     if retry is None or retry.missing or retry.ends or task.timeout or definition.program.timeout:
         return
-    yield warning(
+    yield warning_at(
         definition.document,
         (*task.location, "catch", "retry"),
         "IOG514",
@@ -189,4 +189,4 @@ def _blind_filters(definition: Definition, task: Task, body: Try) -> Iterator[Pr
         else:
             continue
         at = (*task.location, "catch", "errors", "with", name)
-        yield warning(definition.document, at, "IOG515", message, key=key, hint=hint)
+        yield warning_at(definition.document, at, "IOG515", message, key=key, hint=hint)

@@ -13,7 +13,7 @@ from typing import Final
 from iogate import expressions as language
 from iogate.compiler.checks.expressions import literals
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import Surroundings, warning
+from iogate.compiler.diagnostics import CheckContext, warning_at
 from iogate.documents.problems import Problem, quoted
 from iogate.json_pointer import Pointer
 
@@ -36,14 +36,14 @@ _OF_FILES: Final = frozenset(
 _LONGEST: Final = 200
 
 
-def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
-    del surroundings
+def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
+    del context
     if definition.language != "jq" or definition.loose:
         return
     for pointer, text, variables in literals(definition):
         meant = None if len(text) > _LONGEST else _meant(pointer, text.strip(), variables)
         if meant is not None:
-            yield warning(
+            yield warning_at(
                 definition.document,
                 pointer,
                 "IOG521",

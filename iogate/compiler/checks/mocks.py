@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import Placed, did_you_mean, fault, warning
+from iogate.compiler.diagnostics import Document, did_you_mean, problem_at, warning_at
 from iogate.compiler.tasks import Child, Function, Inline, Task, Unresolved
 from iogate.documents.debug_cases import Mock
 from iogate.documents.problems import Problem, listed, nearest, quoted
@@ -49,7 +49,7 @@ def references(definition: Definition, child: Definitions) -> References:
 
 
 def check(
-    document: Placed, at: Pointer, mocks: Mapping[str, Sequence[Mock]], known: References, where: str
+    document: Document, at: Pointer, mocks: Mapping[str, Sequence[Mock]], known: References, where: str
 ) -> Iterator[Problem]:
     """Check the mocks of the case at `at`; `where` names the workflow in messages."""
     for reference, answers in mocks.items():
@@ -58,14 +58,14 @@ def check(
         if not known.has(reference):
             message = f"no task at {quoted(reference)} in {where}; it has {_some(known)}"
             hint = did_you_mean(_meant(reference, known))
-            yield fault(document, place, "IOG318", message, key=True, hint=hint)
+            yield problem_at(document, place, "IOG318", message, key=True, hint=hint)
         elif task is not None and task.kind not in REACHING_OUT:
             message = (
                 f"the mock of {reference} is never used: only tasks that call or run something ask for one"
             )
             inside = [each for each in known.reaching_out if each.startswith(f"{reference}/")]
             hint = did_you_mean(inside[0]) if len(inside) == 1 else "remove it"
-            yield warning(document, place, "IOG318", message, key=True, hint=hint)
+            yield warning_at(document, place, "IOG318", message, key=True, hint=hint)
         elif task is not None:
             listed_ = isinstance(value_at(document.data, place), list)
             for index, answer in enumerate(answers):
@@ -73,7 +73,7 @@ def check(
                 yield from _error(document, error_at, answer, task)
 
 
-def _error(document: Placed, at: Pointer, mock: Mock, task: Task) -> Iterator[Problem]:
+def _error(document: Document, at: Pointer, mock: Mock, task: Task) -> Iterator[Problem]:
     """Check the type of a mock's error; functions and workflows may raise types of their own."""
     word = None if mock.error is None else mock.error.type
     if word is None or word in STANDARD_STATUS or ":" in word or "/" in word:
@@ -83,7 +83,7 @@ def _error(document: Placed, at: Pointer, mock: Mock, task: Task) -> Iterator[Pr
     if meant or not own:
         expected = f"a URI or one of the standard's types: {listed(sorted(STANDARD_STATUS))}"
         message = f'"type" of the error of a mock must be {expected}, not {quoted(word)}'
-        yield fault(document, (*at, "type"), "IOG318", message, hint=did_you_mean(meant))
+        yield problem_at(document, (*at, "type"), "IOG318", message, hint=did_you_mean(meant))
 
 
 def _meant(reference: str, known: References) -> str | None:

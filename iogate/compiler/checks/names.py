@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import Surroundings, fault
+from iogate.compiler.diagnostics import CheckContext, problem_at
 from iogate.compiler.reader.index import Listing
 from iogate.compiler.tasks import Task
 from iogate.documents.problems import Problem, quoted
 
 
-def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
-    del surroundings
+def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
+    del context
     for listing in definition.index.listings:
         yield from _repeated(definition, listing)
         if not listing.tasks and not _may_be_empty(listing):
-            yield fault(
+            yield problem_at(
                 definition.document,
                 listing.pointer,
                 "IOG312",
@@ -31,7 +31,7 @@ def _repeated(definition: Definition, listing: Listing) -> Iterator[Problem]:
         first = seen.setdefault(task.name, task)
         if first is not task:
             line = definition.document.at(first.location, key=True).line
-            yield fault(
+            yield problem_at(
                 definition.document,
                 task.location,
                 "IOG310",

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from iogate.compiler.faults import Placed, did_you_mean, fault
+from iogate.compiler.diagnostics import Document, did_you_mean, problem_at
 from iogate.compiler.openapi import Operation
 from iogate.compiler.tasks import OpenApi, Task
 from iogate.documents.problems import Problem, listed, nearest, quoted
 from iogate.expressions.templates import names_of
 
 
-def check(document: Placed, task: Task, body: OpenApi, operation: Operation) -> Iterator[Problem]:
+def check(document: Document, task: Task, body: OpenApi, operation: Operation) -> Iterator[Problem]:
     """Report unknown and missing parameters."""
     given, at = names_of(body.parameters), (*task.location, "with", "parameters")
     if operation.body is None:
         for name in given:
             if name not in operation.names:
                 takes = f"it takes {listed(operation.names)}" if operation.names else "it takes none"
-                yield fault(
+                yield problem_at(
                     document,
                     (*at, name),
                     "IOG319",
@@ -34,7 +34,7 @@ def check(document: Placed, task: Task, body: OpenApi, operation: Operation) -> 
         if content.required and not content.needed and not set(given) - own:
             wanting.append(quoted(content.alias or "body"))
     if wanting:
-        yield fault(
+        yield problem_at(
             document,
             at if given else (*task.location, "with", "operationId"),
             "IOG319",

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from iogate.compiler.checks.processes import kind_of as process_kind
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import Surroundings, fault
+from iogate.compiler.diagnostics import CheckContext, problem_at
 from iogate.compiler.resources.addresses import below, is_computed, raw
 from iogate.compiler.tasks import Unresolved
 from iogate.documents.problems import Problem, quoted
@@ -31,9 +31,9 @@ _REFERENCE = (
 _PINNED = re.compile(r"[0-9a-f]{7,64}|refs/tags/.*|v?[0-9]+(\.[0-9]+)*([-+.][0-9A-Za-z.-]+)?")
 
 
-def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
+def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
     """Warn of addresses that anybody on the way can change, and of those that change by themselves."""
-    del surroundings
+    del context
     document = definition.document
     for pointer, uri in _addresses(definition):
         try:
@@ -41,7 +41,7 @@ def check(definition: Definition, surroundings: Surroundings) -> Iterator[Proble
         except ValueError:
             continue  # whatever fetches it says so
         if parts.scheme == "http" and not _LOOPBACK.fullmatch(parts.hostname or ""):
-            yield fault(
+            yield problem_at(
                 document,
                 pointer,
                 PLAIN_HTTP,
@@ -52,7 +52,7 @@ def check(definition: Definition, surroundings: Surroundings) -> Iterator[Proble
         read = below(uri, "x") if pointer[:2] == ("use", "catalogs") else raw(uri)
         ref = next((found["ref"] for each in _REFERENCE if (found := each.match(read))), None)
         if ref is not None and not _PINNED.fullmatch(ref):
-            yield fault(
+            yield problem_at(
                 document,
                 pointer,
                 UNPINNED,
@@ -79,7 +79,7 @@ def running(function: Definition, url: str, origins: Sequence[str]) -> Iterator[
         return
     for task in function.index.tasks:
         if kind := process_kind(task):
-            yield fault(
+            yield problem_at(
                 function.document,
                 (*task.location, "run"),
                 NOT_NAMED,

@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import Surroundings, fault
+from iogate.compiler.diagnostics import CheckContext, problem_at
 from iogate.compiler.tasks import Child, Container, Process, Task
 from iogate.documents.problems import Problem
 
 CODE = "IOG316"
 
 
-def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
-    if surroundings.purpose == "run":
+def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
+    if context.purpose == "run":
         return
-    allowed = surroundings.settings.allow_run
+    allowed = context.settings.allow_run
     for task in definition.index.tasks:
         kind = kind_of(task)
         if kind in ("", "workflow", *allowed):
             continue
         wanted = ", ".join((*allowed, kind))
-        yield fault(
+        yield problem_at(
             definition.document,
             (*task.location, "run", kind),
             CODE,
             f'running a {kind} is not allowed by the setting "allow_run"',
             key=True,
-            severity=surroundings.unsupported,
+            severity=context.unsupported,
             hint=f"if it may, write allow_run: [{wanted}] in iogate.yaml",
         )
 

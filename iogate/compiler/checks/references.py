@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from iogate.compiler.checks.expressions import expressions
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import Surroundings, did_you_mean, fault, warning
+from iogate.compiler.diagnostics import CheckContext, did_you_mean, problem_at, warning_at
 from iogate.compiler.reader.index import Reference, Section
 from iogate.documents.problems import Problem, listed, nearest, quoted
 from iogate.timing.durations import InvalidDuration, format_iso, parse_duration
@@ -25,15 +25,15 @@ _NOUNS: dict[Section, str] = {
 }
 
 
-def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
+def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
     use = definition.document.data.get("use") or {}
     for reference in (*definition.index.references, *_of_expressions(definition)):
         known: Iterable[str] = use.get(reference.section) or ()
         if reference.name not in known:
             yield _unknown(definition, reference, tuple(known))
     for index, name in enumerate(definition.program.secrets):
-        if name not in surroundings.settings.secrets:
-            yield warning(
+        if name not in context.settings.secrets:
+            yield warning_at(
                 definition.document,
                 ("use", "secrets", index),
                 "IOG321",
@@ -52,7 +52,7 @@ def _of_expressions(definition: Definition) -> Iterator[Reference]:
 def _unknown(definition: Definition, reference: Reference, known: tuple[str, ...]) -> Problem:
     section, name = reference.section, reference.name
     there = f"it has {listed(sorted(known))}" if known else "there is none"
-    return fault(
+    return problem_at(
         definition.document,
         reference.pointer,
         "IOG313",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from iogate.compiler.faults import Placed, warning
+from iogate.compiler.diagnostics import Document, warning_at
 from iogate.documents.problems import Problem
 from iogate.timing.durations import format_seconds
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from iogate.json_pointer import Pointer
 
 
-def check(document: Placed, pointer: Pointer, method: Method) -> Iterator[Problem]:
+def check(document: Document, pointer: Pointer, method: Method) -> Iterator[Problem]:
     """Warn if runs of the method at `pointer` are deleted while their idempotency keys are in force."""
     retention_s, idempotency = method.retention, method.idempotency
     if retention_s is None or idempotency is None or retention_s >= idempotency.ttl:
@@ -29,7 +29,7 @@ def check(document: Placed, pointer: Pointer, method: Method) -> Iterator[Proble
         ),
         pointer,
     )
-    yield warning(
+    yield warning_at(
         document,
         at,
         "IOG522",

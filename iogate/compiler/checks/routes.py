@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iogate.compiler.faults import Placed, fault
+from iogate.compiler.diagnostics import Document, problem_at
 from iogate.documents.problems import Problem
 from iogate.json_pointer import Pointer
 
@@ -11,9 +11,9 @@ class Routes:
     """The ids seen so far. Two ids that differ in case only are one to a person, so they are refused."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[str, Placed, Pointer]] = {}
+        self._seen: dict[str, tuple[str, Document, Pointer]] = {}
 
-    def enter(self, identity: str, document: Placed, pointer: Pointer) -> Problem | None:
+    def enter(self, identity: str, document: Document, pointer: Pointer) -> Problem | None:
         """Note an API; a problem where its path is taken."""
         first = self._seen.setdefault(identity.lower(), (identity, document, pointer))
         if first == (identity, document, pointer):
@@ -25,4 +25,6 @@ class Routes:
             if other == identity
             else f"API {identity} differs only in case from {other} in {where}"
         )
-        return fault(document, pointer, "IOG301", message, key=True, hint="give one of them another name")
+        return problem_at(
+            document, pointer, "IOG301", message, key=True, hint="give one of them another name"
+        )

@@ -8,9 +8,9 @@ from typing import get_args
 import jsonschema_rs
 
 from iogate.compiler import schedules
-from iogate.compiler.checks.schemas import first_fault
+from iogate.compiler.checks.schemas import first_error
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, warning
+from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, problem_at, warning_at
 from iogate.documents.problems import Problem, listed, nearest, quoted
 from iogate.timing import crontab
 
@@ -19,7 +19,7 @@ _MISSED = get_args(schedules.Missed)
 _METADATA = ("document", "metadata", "iogate")
 
 
-def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
+def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
     document = definition.document
     given = document.data.get("schedule")
     if given is None:
@@ -28,7 +28,7 @@ def check(definition: Definition, surroundings: Surroundings) -> Iterator[Proble
     if len(kinds) != 1:
         has = f"this one has {' and '.join(kinds)}" if kinds else "this one has none of them"
         message = f"a schedule has one of every, cron, after or on; {has}"
-        yield fault(document, ("schedule",), "IOG334", message, key=True)
+        yield problem_at(document, ("schedule",), "IOG334", message, key=True)
         return
     yield from _length(document, kinds[0], given[kinds[0]])
     yield from _missed(document)
@@ -38,45 +38,47 @@ def check(definition: Definition, surroundings: Surroundings) -> Iterator[Proble
         try:
             crontab.Cron(given["cron"], zone)
         except crontab.InvalidCron as invalid:
-            yield fault(document, ("schedule", "cron"), "IOG330", str(invalid))
-    if surroundings.purpose == "run":
+            yield problem_at(document, ("schedule", "cron"), "IOG330", str(invalid))
+    if context.purpose == "run":
         return  # once, here and now, with the input that is given
     if kinds != ["on"]:
         yield from _input(definition)
     if "timeout" not in document.data:
         message = "the runs of this schedule may last for ever"
-        yield warning(document, ("schedule",), "IOG502", message, key=True, hint="add timeout: {after: PT5M}")
+        yield warning_at(
+            document, ("schedule",), "IOG502", message, key=True, hint="add timeout: {after: PT5M}"
+        )
 
 
-def _length(document: Placed, kind: str, value: object) -> Iterator[Problem]:
+def _length(document: Document, kind: str, value: object) -> Iterator[Problem]:
     if kind not in ("every", "after"):
         return
     pointer = ("schedule", kind)
     if isinstance(value, str) and "${" in value:
         message = f'"{kind}" of a schedule is no expression: there is no run yet that has data'
-        yield fault(document, pointer, "IOG331", message)
+        yield problem_at(document, pointer, "IOG331", message)
     elif schedules.is_endless(value):
         message = f'"{kind}" of a schedule is longer than every calendar, which ends in 9999'
-        yield fault(document, pointer, "IOG331", message)
+        yield problem_at(document, pointer, "IOG331", message)
     elif kind == "every" and schedules.is_zero(value):
-        yield fault(document, pointer, "IOG331", '"every" of a schedule is longer than nothing')
+        yield problem_at(document, pointer, "IOG331", '"every" of a schedule is longer than nothing')
 
 
-def _missed(document: Placed) -> Iterator[Problem]:
+def _missed(document: Document) -> Iterator[Problem]:
     policy = schedules.settings_of(document.data).get("missed", "once")
     if policy in _MISSED and isinstance(policy, str):
         return
     message = f"no policy {quoted(str(policy))} for missed ticks; there is {listed(_MISSED)}"
     hint = did_you_mean(nearest(str(policy), _MISSED))
-    yield fault(document, (*_METADATA, "missed"), "IOG333", message, hint=hint)
+    yield problem_at(document, (*_METADATA, "missed"), "IOG333", message, hint=hint)
 
 
-def _zone(document: Placed) -> tuple[str, list[Problem]]:
+def _zone(document: Document) -> tuple[str, list[Problem]]:
     pointer, name = schedules.zone_of(document.data)
     try:
         crontab.zone(name if isinstance(name, str) else str(name))
     except crontab.UnknownZone as unknown:
-        return "UTC", [fault(document, pointer, "IOG332", str(unknown))]
+        return "UTC", [problem_at(document, pointer, "IOG332", str(unknown))]
     return str(name), []
 
 
@@ -84,11 +86,11 @@ def _input(definition: Definition) -> Iterator[Problem]:
     """Report required inputs of a scheduled workflow: a tick has no input."""
     accepted = definition.program.flow.input_schema
     schema = None if accepted is None else accepted.document
-    if not isinstance(schema, dict) or first_fault(schema) is not None:
+    if not isinstance(schema, dict) or first_error(schema) is not None:
         return
     refused = next(iter(jsonschema_rs.validator_for(schema, validate_formats=True).iter_errors({})), None)
     if refused is not None:
-        yield warning(
+        yield warning_at(
             definition.document,
             ("input", "schema"),
             "IOG510",
@@ -97,8 +99,8 @@ def _input(definition: Definition) -> Iterator[Problem]:
         )
 
 
-def replaced(document: Placed, name: str, newest: str) -> Iterator[Problem]:
+def replaced(document: Document, name: str, newest: str) -> Iterator[Problem]:
     """A warning where another version of this workflow is the one that is scheduled."""
     if document.data.get("schedule") and name != newest:
         message = f"this schedule has no effect: {newest} is the version that is scheduled, if it says so"
-        yield warning(document, ("schedule",), "IOG511", message, key=True)
+        yield warning_at(document, ("schedule",), "IOG511", message, key=True)

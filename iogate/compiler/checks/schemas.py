@@ -9,7 +9,7 @@ import jsonschema_rs
 
 from iogate import json_pointer
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import Placed, Surroundings, did_you_mean, fault, warning
+from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, problem_at, warning_at
 from iogate.documents.problems import Problem, listed, nearest, quoted
 from iogate.json_pointer import Pointer
 
@@ -45,28 +45,30 @@ _KEYWORDS = frozenset(
 )
 
 
-def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
+def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
     """Check every inline schema of a workflow. External ones are checked where they are read."""
-    del surroundings
+    del context
     for schema in definition.index.schemas:
         if schema.element.inline and schema.element.is_json:
             at = (*schema.pointer, "document")
-            yield from faults(definition.document, at, schema.element.document)
+            yield from problems(definition.document, at, schema.element.document)
 
 
-def faults(document: Placed, pointer: Pointer, schema: object) -> Iterator[Problem]:
+def problems(document: Document, pointer: Pointer, schema: object) -> Iterator[Problem]:
     """Report the errors of the schema at `pointer`."""
-    found = first_fault(schema)
+    found = first_error(schema)
     if found is None:
         yield from _strangers(document, pointer, schema)
         return
     path, why = found
     value = json_pointer.value_at(schema, path)
     near = nearest(value, _TYPES) if path[-1:] == ("type",) and isinstance(value, str) else None
-    yield fault(document, (*pointer, *path), "IOG304", f"not a JSON Schema: {why}", hint=did_you_mean(near))
+    yield problem_at(
+        document, (*pointer, *path), "IOG304", f"not a JSON Schema: {why}", hint=did_you_mean(near)
+    )
 
 
-def first_fault(schema: Any) -> tuple[Pointer, str] | None:
+def first_error(schema: Any) -> tuple[Pointer, str] | None:
     """Where and why `schema` is none; None: it is one."""
     try:
         # By the dialect that `$schema` names, as the engine does; 2020-12 where it names none.
@@ -120,7 +122,7 @@ def _nothing(uri: str) -> Never:
     raise ValueError(f"references are not fetched: {uri}")
 
 
-def _strangers(document: Placed, pointer: Pointer, schema: object) -> Iterator[Problem]:
+def _strangers(document: Document, pointer: Pointer, schema: object) -> Iterator[Problem]:
     """Keywords that the standard ignores in silence, and that look like ones it knows."""
     if not isinstance(schema, Mapping):
         return
@@ -128,7 +130,7 @@ def _strangers(document: Placed, pointer: Pointer, schema: object) -> Iterator[P
         if key not in _KEYWORDS:
             near = nearest(key, _KEYWORDS)
             if near is not None and not key.startswith("x-"):
-                yield warning(
+                yield warning_at(
                     document,
                     (*pointer, key),
                     "IOG505",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from iogate.compiler.definition import Definition
-from iogate.compiler.faults import Surroundings, warning
+from iogate.compiler.diagnostics import CheckContext, warning_at
 from iogate.compiler.tasks import For, Listen, Task, Try
 from iogate.compiler.tasks import Iterator as EventIterator
 from iogate.documents.problems import Problem, quoted
@@ -16,8 +16,8 @@ _NAME: Final = re.compile(r"(?!(?:ENV|__loc__)\Z)[A-Za-z_][A-Za-z0-9_]*", re.ASC
 """What jq reads behind a `$`; two of them are its own."""
 
 
-def check(definition: Definition, surroundings: Surroundings) -> Iterator[Problem]:
-    del surroundings
+def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
+    del context
     document = definition.document
     for task in definition.index.tasks:
         holder, names = _declared(task)
@@ -26,7 +26,7 @@ def check(definition: Definition, surroundings: Surroundings) -> Iterator[Proble
             if _NAME.fullmatch(name):
                 continue
             bare = name.removeprefix("$")
-            yield warning(
+            yield warning_at(
                 document,
                 (*pointer, key),
                 "IOG516",
@@ -34,7 +34,7 @@ def check(definition: Definition, surroundings: Surroundings) -> Iterator[Proble
                 hint=f"write {bare}" if _NAME.fullmatch(bare) else 'use ASCII letters, digits and "_"',
             )
         if len(names) > len(set(names.values())):
-            yield warning(
+            yield warning_at(
                 document,
                 (*pointer, "at"),
                 "IOG516",

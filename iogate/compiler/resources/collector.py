@@ -22,7 +22,7 @@ from iogate.compiler.checks.expressions import expressions
 from iogate.compiler.checks.functions import literals as check_literals
 from iogate.compiler.definition import Definition
 from iogate.compiler.definition import read as read_definition
-from iogate.compiler.faults import Placed, did_you_mean, fault
+from iogate.compiler.diagnostics import Document, did_you_mean, problem_at
 from iogate.compiler.openapi import Unusable, find
 from iogate.compiler.reader.index import Located, Resource
 from iogate.compiler.references import References, join
@@ -116,12 +116,12 @@ class _Collector:
         return made
 
     @contextmanager
-    def _reporting(self, document: Placed, caller: Pointer | None, at: Pointer) -> Iterator[None]:
+    def _reporting(self, document: Document, caller: Pointer | None, at: Pointer) -> Iterator[None]:
         """Report a document that cannot be read at the pointer that names it."""
         try:
             yield
         except Unreadable as unreadable:
-            problem = fault(document, at, unreadable.code, unreadable.reason, hint=unreadable.hint)
+            problem = problem_at(document, at, unreadable.code, unreadable.reason, hint=unreadable.hint)
             self._report(problem, caller)
 
     def _report(self, problem: Problem, caller: Pointer | None) -> None:
@@ -131,7 +131,7 @@ class _Collector:
         elif problem.severity == "error":
             place = f"{problem.path}:{problem.line}:{problem.column}"
             message = f"{place}: {problem.message} ({problem.code})"
-            self.problems.append(fault(self.document, caller, "IOG309", message, hint=problem.hint))
+            self.problems.append(problem_at(self.document, caller, "IOG309", message, hint=problem.hint))
 
     def _include(
         self,
@@ -151,7 +151,7 @@ class _Collector:
             holder["source"] = {"endpoint": self.taken.keep(place.name, text.encode())}
             return
         schema = plain_data(text, place.name, code=code_of(place))
-        invalid = schemas.first_fault(schema)
+        invalid = schemas.first_error(schema)
         if invalid is not None:
             path, why = invalid
             where = "/".join(map(str, path))
@@ -186,7 +186,9 @@ class _Collector:
         except Unusable as why:
             at = (*task.location, "with", "operationId")
             message = f"{place.name}: {why.reason}"
-            self._report(fault(document, at, "IOG308", message, hint=did_you_mean(why.near or None)), caller)
+            self._report(
+                problem_at(document, at, "IOG308", message, hint=did_you_mean(why.near or None)), caller
+            )
             return
         for problem in operations.check(document, task, body, operation):
             self._report(problem, caller)
@@ -194,7 +196,7 @@ class _Collector:
 
     def _function(
         self,
-        document: Placed,
+        document: Document,
         caller: Pointer | None,
         task: Task,
         body: Unresolved | Function,
@@ -224,7 +226,9 @@ class _Collector:
         for problem in check_literals(document, task, body.arguments, schema.get("document")):
             self._report(problem, caller)
 
-    def _fetched(self, document: Placed, place: Place, authentication: Any, at: Pointer) -> Definition | None:
+    def _fetched(
+        self, document: Document, place: Place, authentication: Any, at: Pointer
+    ) -> Definition | None:
         """Return a function from elsewhere, checked; None if it is invalid."""
         text = self.sources.text(place, _policy(authentication, document.data))
         read, problems = read_function(text, place.name, place.name)
@@ -237,11 +241,13 @@ class _Collector:
             self._report(problem, at)
         for problem in origins.running(function, place.url, self.trusted) if place.url else ():
             # Not as one in the function: the setting that permits it is the project's.
-            self.problems.append(fault(self.document, at, problem.code, problem.message, hint=problem.hint))
+            self.problems.append(
+                problem_at(self.document, at, problem.code, problem.message, hint=problem.hint)
+            )
         return function
 
     def _locate(
-        self, resource: Resource, document: Placed, origin: Origin, caller: Pointer | None
+        self, resource: Resource, document: Document, origin: Origin, caller: Pointer | None
     ) -> tuple[Place | None, JsonObject | None]:
         policy = _policy(resource.authentication, document.data)
         if caller is not None and _tells_secrets(policy):
@@ -275,7 +281,7 @@ def _secrets(function: Definition) -> Iterable[Problem]:
     document = function.document
     found = [each.pointer for each in expressions(function) if _SECRETS.search(each.text)]
     for pointer in dict.fromkeys([*found, *_naming_secrets(document.data, ())]):
-        yield fault(
+        yield problem_at(
             document,
             pointer,
             "IOG309",

@@ -1,4 +1,4 @@
-"""Problems that the compiler finds, put where they stand in their document."""
+"""Problems that the compiler finds, each at a place of its document, and the context in which checks run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Purpose = Literal["validate", "apply", "run"]
 refuse what the settings forbid, `run` allows it; `validate` uses no network."""
 
 
-class Placed(Protocol):
+class Document(Protocol):
     """A document, as far as problems need it."""
 
     @property
@@ -33,7 +33,7 @@ class Placed(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class CheckContext:
     """Context of a check: the project around a document."""
 
     settings: Settings
@@ -44,8 +44,8 @@ class Surroundings:
     """Severity of what is valid, but not executed by this release or not allowed by the settings."""
 
 
-def fault(
-    document: Placed,
+def problem_at(
+    document: Document,
     pointer: Pointer,
     code: str,
     message: str,
@@ -59,13 +59,13 @@ def fault(
     return Problem.at(span, path=document.path, code=code, message=message, hint=hint, severity=severity)
 
 
-def warning(
-    document: Placed, pointer: Pointer, code: str, message: str, *, key: bool = False, hint: str = ""
+def warning_at(
+    document: Document, pointer: Pointer, code: str, message: str, *, key: bool = False, hint: str = ""
 ) -> Problem:
-    return fault(document, pointer, code, message, key=key, hint=hint, severity="warning")
+    return problem_at(document, pointer, code, message, key=key, hint=hint, severity="warning")
 
 
-def conceal(document: Placed, pointer: Pointer) -> None:
+def mask_value(document: Document, pointer: Pointer) -> None:
     """Mask the value at `pointer`, a secret, in every rendered line."""
     span = document.at(pointer)
     mask = (span.line, span.column - 1, span.column - 1 + span.length)
