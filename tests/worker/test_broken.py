@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from iogate.store.integrity.adoption import adopt
 from tests.faults.counting import CountingServer
 from tests.worker.site import NOOP, decoded, until, workflow
-from tests.worker.test_faults import two_calls
+from tests.worker.test_faults import begin_first_call, two_calls
 
 if TYPE_CHECKING:
     from tests.worker.site import Site
@@ -107,10 +107,7 @@ async def test_too_deeply_nested_data_faults_its_run(site: Site) -> None:
 
 async def test_run_continues_after_a_full_store_has_room_again(site: Site) -> None:
     async with CountingServer(delay_s=0.5) as server:
-        await site.publish(two_calls(server))
-        worker = await site.worker()
-        uid = await site.call("two-calls")
-        await until(lambda: uid in server.calls)
+        worker, uid = await begin_first_call(site, server)
         await site.store.call("CONFIG", "SET", "maxmemory", "1")
         try:
             await until(lambda: "store.full" in worker.log_text(), 5, "a full store")

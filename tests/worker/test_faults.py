@@ -18,7 +18,7 @@ from iogate.store.embedded.server import start_embedded
 from iogate.store.store import open_store
 from tests.faults.counting import CountingServer
 from tests.keys import LINK_KEY, RING
-from tests.worker.site import NOOP, Site, decoded, until, workflow
+from tests.worker.site import NOOP, Site, Worker, decoded, until, workflow
 
 
 def post(server: CountingServer, path: str) -> dict[str, Any]:
@@ -28,6 +28,15 @@ def post(server: CountingServer, path: str) -> dict[str, Any]:
 
 def two_calls(server: CountingServer) -> dict[str, Any]:
     return workflow("two-calls", {"first": post(server, "/first")}, {"second": post(server, "/second")})
+
+
+async def begin_first_call(site: Site, server: CountingServer) -> tuple[Worker, str]:
+    """Start a worker and a run; return the worker and the uid once the first of two calls is under way."""
+    await site.publish(two_calls(server))
+    worker = await site.worker()
+    uid = await site.call("two-calls")
+    await until(lambda: uid in server.calls)
+    return worker, uid
 
 
 def assert_each_call_once_but_in_flight(server: CountingServer, uids: list[str]) -> None:
@@ -88,10 +97,7 @@ async def test_a_faulted_run_is_logged(site: Site) -> None:
 @pytest.mark.timeout(60)
 async def test_frozen_worker_writes_nothing_after_its_lease(site: Site) -> None:
     async with CountingServer(delay_s=0.5) as server:
-        await site.publish(two_calls(server))
-        frozen = await site.worker()
-        uid = await site.call("two-calls")
-        await until(lambda: uid in server.calls)
+        frozen, uid = await begin_first_call(site, server)
         frozen.signal(signal.SIGSTOP)
         # What the end of its lease does, without the wait for it.
         assert await site.store.leases.recover(frozen.name) == 1
@@ -147,10 +153,7 @@ async def test_sigterm_finishes_current_effects_and_takes_no_more_runs(site: Sit
 
 async def test_sigterm_releases_a_run_before_its_next_effect(site: Site) -> None:
     async with CountingServer(delay_s=0.5) as server:
-        await site.publish(two_calls(server))
-        first = await site.worker()
-        uid = await site.call("two-calls")
-        await until(lambda: uid in server.calls)
+        first, uid = await begin_first_call(site, server)
         first.signal(signal.SIGTERM)
         assert await first.wait() == 0
         view = await site.view(uid)
@@ -186,10 +189,7 @@ async def test_sigterm_during_the_start_of_a_worker_is_not_lost(site: Site) -> N
 
 async def test_second_sigterm_releases_runs_at_once(site: Site) -> None:
     async with CountingServer(delay_s=30) as server:
-        await site.publish(two_calls(server))
-        worker = await site.worker()
-        uid = await site.call("two-calls")
-        await until(lambda: uid in server.calls)
+        worker, uid = await begin_first_call(site, server)
         worker.signal(signal.SIGTERM)
         worker.signal(signal.SIGINT)
         assert await worker.wait(5) == 0
@@ -199,10 +199,7 @@ async def test_second_sigterm_releases_runs_at_once(site: Site) -> None:
 
 async def test_cancel_closes_a_call_under_way(site: Site) -> None:
     async with CountingServer(delay_s=30) as server:
-        await site.publish(two_calls(server))
-        await site.worker()
-        uid = await site.call("two-calls")
-        await until(lambda: uid in server.calls)
+        _, uid = await begin_first_call(site, server)
         assert await site.store.runs.cancel(uid, "changed my mind") == "asked"
         run = await site.ended(uid, 5)
         assert (run.status, run.cancel_reason) == ("cancelled", "changed my mind")
@@ -243,10 +240,7 @@ async def test_worker_continues_when_redis_is_reachable_again(tmp_path: Path) ->
     site = Site(store=store, intake=store.intake(), settings=settings, folder=tmp_path)
     try:
         async with CountingServer(delay_s=1.5) as server:
-            await site.publish(two_calls(server))
-            worker = await site.worker()
-            uid = await site.call("two-calls")
-            await until(lambda: uid in server.calls)
+            worker, uid = await begin_first_call(site, server)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(embedded.pid, signal.SIGKILL)
             await until(lambda: not embedded.alive)

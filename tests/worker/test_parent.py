@@ -19,7 +19,7 @@ from iogate.worker.pool import standby
 from iogate.worker.pool.pool import Pool
 from tests.faults.counting import CountingServer
 from tests.worker.site import NOOP, ROOT, decoded, until, workflow
-from tests.worker.test_faults import post, two_calls
+from tests.worker.test_faults import begin_first_call, post, two_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -89,10 +89,7 @@ async def test_new_parent_continues_the_runs_of_a_killed_parent(
 ) -> None:
     """It does not wait for leases to expire: it finds the workers of the old one dead."""
     async with CountingServer(delay_s=0.5) as server:
-        await site.publish(two_calls(server))
-        orphan = await site.worker()
-        uid = await site.call("two-calls")
-        await until(lambda: uid in server.calls)
+        orphan, uid = await begin_first_call(site, server)
         orphan.signal(signal.SIGKILL)
         await orphan.wait()
         killed_at = time.monotonic()

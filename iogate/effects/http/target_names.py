@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from yarl import URL
 
+from iogate.messages import shorten
+
 MAX_LENGTH: Final = 120
 """Maximum length of a shown expression."""
 
@@ -45,7 +47,7 @@ def name_target(method: str, address: str, written: URL, sent: URL) -> TargetNam
     place = str(written.origin())
     if "${" in address:
         text = redact_address(" ".join(address.split()))
-        place += f" (from {text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 1] + '…'})"
+        place += f" (from {shorten(text, MAX_LENGTH)})"
     elif address:
         place += _SEGMENT.sub(_redact_key, _path_of(address))
     return TargetName(f"{method} {place}", _rewritten_origin(written, sent))
