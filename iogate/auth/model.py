@@ -70,10 +70,10 @@ Form: TypeAlias = NoAuth | TokenAuth[S_co] | UserAuth[S_co]
 class AnyAuth(msgspec.Struct, Generic[S_co], frozen=True, kw_only=True, tag="any"):
     """Credentials for one of the forms are enough."""
 
-    any: tuple[NoAuth | TokenAuth[S_co] | UserAuth[S_co], ...]
+    any: tuple[Form[S_co], ...]
 
 
-Auth: TypeAlias = NoAuth | TokenAuth[S_co] | UserAuth[S_co] | AnyAuth[S_co]
+Auth: TypeAlias = Form[S_co] | AnyAuth[S_co]
 StoredAuth: TypeAlias = Auth[StoredSecret]
 
 
