@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncGenerator
+from collections import deque
 from dataclasses import dataclass
 
 from iogate.errors import Unreachable
@@ -58,20 +58,44 @@ class Committer:
         self._clock = clock
         self._waiting: Lane[tuple[Run, Commit]] = Lane()
         self._arrived = asyncio.Event()
+        self._unsettled: deque[list[tuple[Run, Commit]]] = deque()
+        """Batches to send again, before newer ones."""
+        self._backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
 
     def add(self, run: Run, commit: Commit) -> None:
         """Send the commit with the next batch."""
         self._waiting.append(run.api, (run, commit))
         self._arrived.set()
 
-    async def outcomes(self) -> AsyncGenerator[tuple[Run, Outcome], None]:
-        """Send batches until closed; yield the outcome of each commit."""
-        while True:
-            await self._arrived.wait()
-            while self._waiting:
-                async for outcome in self._send(self._batch()):
-                    yield outcome
+    async def next_outcomes(self) -> list[tuple[Run, Outcome]]:
+        """Send one batch, as soon as there is one; return the outcomes of its commits that are known."""
+        batch = self._unsettled.popleft() if self._unsettled else await self._next_batch()
+        try:
+            results = await self._leases.commit([commit for _, commit in batch])
+        except StoreFull as error:
+            log.warning("%s", error, extra={"action": "store.full"})
+            return await self._postpone(batch, str(error))
+        except Unreachable as error:
+            return await self._postpone(batch, str(error))
+        except CommandFailed as error:
+            reason = str(error)
+            if FULL.search(reason):
+                log.warning("the store is full: %s", reason, extra={"action": "store.full"})
+                return await self._postpone(batch, reason)
+            if len(batch) == 1:
+                self._backoff.reset()
+                return [(batch[0][0], Refused(reason))]
+            # The store cannot accept one of them; the others must not wait for it.
+            self._unsettled.extendleft([entry] for entry in reversed(batch))
+            return []
+        self._backoff.reset()
+        return [(run, result) for (run, _), result in zip(batch, results, strict=True)]
+
+    async def _next_batch(self) -> list[tuple[Run, Commit]]:
+        while not (batch := self._batch()):
             self._arrived.clear()
+            await self._arrived.wait()
+        return batch
 
     def _batch(self) -> list[tuple[Run, Commit]]:
         batch: list[tuple[Run, Commit]] = []
@@ -84,35 +108,12 @@ class Committer:
             batch.append((run, commit))
         return batch
 
-    async def _send(self, batch: list[tuple[Run, Commit]]) -> AsyncGenerator[tuple[Run, Outcome], None]:
-        backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
-        while batch:
-            try:
-                results = await self._leases.commit([commit for _, commit in batch])
-            except StoreFull as error:
-                reason = str(error)
-                log.warning("%s", error, extra={"action": "store.full"})
-            except Unreachable as error:
-                reason = str(error)
-            except CommandFailed as error:
-                reason = str(error)
-                if not FULL.search(reason):
-                    if len(batch) == 1:
-                        yield batch[0][0], Refused(reason)
-                        return
-                    # The store cannot accept one of them; the others must not wait for it.
-                    for entry in batch:
-                        async for outcome in self._send([entry]):
-                            yield outcome
-                    return
-                log.warning("the store is full: %s", reason, extra={"action": "store.full"})
-            else:
-                for (run, _), result in zip(batch, results, strict=True):
-                    yield run, result
-                return
-            await asyncio.sleep(backoff.next_s())
-            now = self._clock.monotonic()
-            for run, _ in batch:
-                if not run.gone and run.is_presumed_lost(now):
-                    yield run, Lost(reason)
-            batch = [(run, commit) for run, commit in batch if not run.gone]
+    async def _postpone(self, batch: list[tuple[Run, Commit]], reason: str) -> list[tuple[Run, Outcome]]:
+        """Wait before the batch is sent again; return the outcomes of runs that are presumed lost then."""
+        await asyncio.sleep(self._backoff.next_s())
+        now = self._clock.monotonic()
+        lost = [run for run, _ in batch if not run.gone and run.is_presumed_lost(now)]
+        kept = [(run, commit) for run, commit in batch if not run.gone and run not in lost]
+        if kept:
+            self._unsettled.appendleft(kept)
+        return [(run, Lost(reason)) for run in lost]

@@ -4,13 +4,13 @@ Used by `loop`, which takes runs and renews leases, and by the test harness. Cal
 run; only effects have tasks. Invariants: an effect starts only after the commit that records it was applied
 under a valid lease, and a result is stored before any consequence of it becomes visible.
 
-    take ──▶ step ──▶ slice: advance the engine, then decide
-                 ├── children: look up their workflows ──▶ step
-                 ├── more to compute: step, or commit keep after a second ──▶ step
-                 ├── effects to start: commit keep ──▶ start them ──▶ a result ──▶ step …
-                 ├── waits, due within a second: timer ──▶ step
-                 ├── waits longer: commit park ──▶ let go
-                 └── ended: commit end ──▶ let go
+    begin ──▶ queue ──▶ slice: advance the engine, then decide
+                  ├── children: look up their workflows ──▶ queue
+                  ├── more to compute: queue, or commit keep after a second ──▶ queue
+                  ├── effects to start: commit keep ──▶ start them ──▶ a result ──▶ queue …
+                  ├── waits, due within a second: timer ──▶ queue
+                  ├── waits longer: commit park ──▶ let go
+                  └── ended: commit end ──▶ let go
 """
 
 from __future__ import annotations
@@ -61,8 +61,10 @@ class Executor:
         self._clock = clock
         self._released = released
         self._scheduler = Scheduler(self._slice, clock=clock.monotonic)
-        self._effects = EffectRunner(effects, secrets, clock, performed=self.step, released=released)
-        self._inboxes = InboxReader(leases, self.step)
+        self._effects = EffectRunner(
+            effects, secrets, clock, performed=self._scheduler.add, released=released
+        )
+        self._inboxes = InboxReader(leases, self._scheduler.add)
         self._committer = Committer(leases, clock)
         self._log = RunLog()
         self._runs: dict[str, Run] = {}
@@ -79,13 +81,14 @@ class Executor:
         if known is not None:
             # The store leased the run to this worker again, so the old lease is void.
             self._let_go(known)
-        if not self.loader.has_program(claim):
+        loaded = self.loader.load(claim, held_until)
+        if loaded is None:
             self._spawn(self._begin_loaded(self.loader.fetch(claim), claim, held_until))
             return
-        run, fault = self.loader.load(claim, held_until)
+        run, fault = loaded
         self._runs[claim.uid] = run
         if fault is None:
-            self.step(run)
+            self._scheduler.add(run)
         else:
             self._fault(run, fault)
 
@@ -93,7 +96,7 @@ class Executor:
         """Cancel a run; the store has recorded the cancellation."""
         run = self._runs.get(uid)
         if run is not None and run.cancel():
-            self.step(run)
+            self._scheduler.add(run)
 
     def read_inbox(self, uid: str) -> None:
         """Read the inbox of a run, which may have got messages."""
@@ -154,10 +157,6 @@ class Executor:
 
     # Slices.
 
-    def step(self, run: Run) -> None:
-        """Queue the run for a slice."""
-        self._scheduler.add(run)
-
     def _slice(self, run: Run) -> None:
         now_ms = self._clock.now_ms()
         happened = run.begin_slice(now_ms)
@@ -184,21 +183,23 @@ class Executor:
     def _go_on(self, run: Run, decision: Decision) -> None:
         match decision:
             case Continue():
-                self.step(run)
+                self._scheduler.add(run)
             case Resolve(children):
                 run.resolve()
                 self._spawn(self._resolve(run, children))
             case Store(move, due_ms):
                 self._commit(run, move, due_ms)
             case Rest(delay_s):
-                run.rest(None if delay_s is None else self._clock.call_later(delay_s, self.step, run))
+                run.rest(
+                    None if delay_s is None else self._clock.call_later(delay_s, self._scheduler.add, run)
+                )
             case never:
                 assert_never(never)
 
     def _wake_early(self, run: Run) -> None:
         """Give a slice to a run that only waits for its timer, so that it leaves."""
         if isinstance(run.phase, Resting) and run.phase.timer is not None and not run.effects:
-            self.step(run)
+            self._scheduler.add(run)
 
     # Reads of the store.
 
@@ -210,7 +211,7 @@ class Executor:
     async def _resolve(self, run: Run, starts: Sequence[StartChild]) -> None:
         resolved = await self._children.resolve(run.claim, starts)
         run.resolved(resolved.children, resolved.ended)
-        self.step(run)
+        self._scheduler.add(run)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -238,9 +239,10 @@ class Executor:
 
     async def settle_commits(self) -> None:
         """Send commits, and go on with each run after the outcome of its commit, until cancelled."""
-        async for run, outcome in self._committer.outcomes():
-            if not run.gone:
-                self._settle(run, outcome)
+        while True:
+            for run, outcome in await self._committer.next_outcomes():
+                if not run.gone:
+                    self._settle(run, outcome)
 
     def _settle(self, run: Run, outcome: Outcome) -> None:
         match outcome:
@@ -282,7 +284,7 @@ class Executor:
         for perform in performs:
             self._effects.start(run, perform)
         if run.has_work:
-            self.step(run)
+            self._scheduler.add(run)
         else:
             self._go_on(run, rest(run, now=self._clock.monotonic(), now_ms=self._clock.now_ms()))
 

@@ -41,10 +41,6 @@ class Loader:
         self.waiting: dict[str, Claim] = {}
         """Claims that wait for their program, by uid."""
 
-    def has_program(self, claim: Claim) -> bool:
-        """Tell whether the run of a claim can be created now; the program of a forged run is not loaded."""
-        return bool(claim.forged) or self._programs.get(claim.program) is not None
-
     def fetch(self, claim: Claim) -> Awaitable[bool]:
         """Let a claim wait for its program; the result is whether the worker still wants the run then."""
         self.waiting[claim.uid] = claim
@@ -57,13 +53,16 @@ class Loader:
         del self.waiting[claim.uid]
         return True
 
-    def load(self, claim: Claim, held_until: float) -> tuple[Run, RunFault | None]:
-        """Create the run of a claim with its input, state and inbox; `has_program` must hold.
+    def load(self, claim: Claim, held_until: float) -> tuple[Run, RunFault | None] | None:
+        """Create the run of a claim with its input, state and inbox; return None without its program.
 
         The fault is that of a run that is forged, or whose program or state cannot be loaded.
         """
+        # The program that a forged run names is not loaded.
         found = Unloadable(reason="") if claim.forged else self._programs.get(claim.program)
-        program = None if found is None or isinstance(found, Unloadable) else found
+        if found is None:
+            return None
+        program = None if isinstance(found, Unloadable) else found
         run = Run(
             claim=claim,
             program=program,
