@@ -33,7 +33,7 @@ def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
 
 
 def kind_of(task: Task) -> str:
-    """Return what a task runs: shell, script, container or workflow; an empty text for any other task."""
+    """Return the kind of process of a task: shell, script, container or workflow; else an empty text."""
     match task.body:
         case Process(kind=kind):
             return kind

@@ -100,7 +100,7 @@ def fork(reader: Reader, place: Place, pointer: str, source: JsonObject) -> Fork
 
 
 def error(reader: Reader, place: Place, source: str | JsonObject) -> Raise:
-    """Return the body of a `raise`, whose error is inline or named in `use.errors`."""
+    """Return the body of a `raise`; its error is inline or named in `use.errors`."""
     reader.note(place, source, INSIDE)
     if not isinstance(source, str):
         return Raise(reader.value(source))

@@ -91,7 +91,7 @@ class DefinitionReader(Reader):
             self.lists[pointer] = TaskList(pointer, (task,))
 
     def _read_use(self) -> None:
-        """Read what tasks refer to; extensions before all tasks, since their own tasks are not extended."""
+        """Read `use`, extensions before all other tasks: their own tasks are not extended."""
         for name, source in self._section("authentications"):
             at = Place(("use", "authentications", name))
             self.note(at, source)

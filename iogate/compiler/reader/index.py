@@ -1,4 +1,4 @@
-"""Index of a definition: what checks ask for, each element with its pointer in the file.
+"""Index of a definition: its elements by kind, each with its pointer in the file.
 
 Filled by the reader on its one pass over a definition, read by the checks and by the collector of resources.
 Workers drop it.

@@ -1,4 +1,4 @@
-"""What the families of tasks share: the tasks so far, names of `use`, timeouts, and texts with expressions.
+"""Base of the reader: tasks read so far, references to `use`, timeouts, and texts with expressions.
 
 What only a check would refuse (an unknown name) becomes a mark in the program, and what the standard knows in
 two spellings becomes one.
