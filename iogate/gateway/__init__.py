@@ -5,7 +5,7 @@ It authenticates and validates a call, and stores it durably before it responds.
     __main__ process  one gateway process: settings, sockets, signals, exit
     sockets           the listening socket that gateways share
     app               the Litestar application
-    live refresh      the live revision, and how a new one is taken
+    state refresh     state of the process; the live revision, and how a new one is taken
     calls             the accept path: routes and the handler of `/async` and `/sync`
     runs              show, wait, follow and cancel runs
     events            intake of CloudEvents

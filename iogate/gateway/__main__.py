@@ -24,10 +24,10 @@ from iogate.gateway.http.access_log import AccessLog
 from iogate.gateway.http.body import Bodies
 from iogate.gateway.http.hosts import Hosts
 from iogate.gateway.http.origins import Origins
-from iogate.gateway.live import Live
 from iogate.gateway.observability.shared_metrics import SharedMetrics
 from iogate.gateway.refresh import Refresher
 from iogate.gateway.runs.run_stream import Streams
+from iogate.gateway.state import GatewayState
 from iogate.security.keyring import missing
 from iogate.settings.events import senders
 from iogate.settings.urls import is_loopback
@@ -68,7 +68,7 @@ async def run(chosen: Settings) -> None:
     key = trust.link_key(chosen)
     if key is None:
         raise missing("a gateway signs the runs that it accepts")
-    live = Live(
+    state = GatewayState(
         links=Links(key, chosen.previous_link_keys),
         loopback=is_loopback(chosen.host),
         public_url=chosen.public_url or f"http://{bracketed}:{chosen.port}",
@@ -86,15 +86,15 @@ async def run(chosen: Settings) -> None:
         senders=senders(chosen.events),
     )
     ring = trust.keyring(chosen, Path.cwd())
-    refresher = Refresher(live, lambda: find_store(chosen), ring, replicas=chosen.confirming)
+    refresher = Refresher(state, lambda: find_store(chosen), ring, replicas=chosen.confirming)
     listening = sockets.inherited_or_own(chosen.host, chosen.port)
     sockets.limit_writes(listening, chosen.write_timeout)
-    application = app.build(live, CallHandler(live, refresher, UidSource()))
+    application = app.build(state, CallHandler(state, refresher, UidSource()))
     background = [asyncio.create_task(refresher.run(), name="refresh")]
     if chosen.gateways > 1:
         folder = chosen.data_dir / "metrics" / str(listening.getsockname()[1])
-        live.shared = SharedMetrics(folder, live.snapshot)
-        background.append(asyncio.create_task(live.shared.run(), name="metrics"))
+        state.shared = SharedMetrics(folder, state.snapshot)
+        background.append(asyncio.create_task(state.shared.run(), name="metrics"))
     # Other gateways share the port: one that accepts calls before it has the revision would refuse them.
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(refresher.tried.wait(), FIRST_S)
@@ -106,14 +106,14 @@ async def run(chosen: Settings) -> None:
     )
     try:
         await process.serve(
-            application, listening, live.drain, grace_s=chosen.drain_timeout, background=background
+            application, listening, state.drain, grace_s=chosen.drain_timeout, background=background
         )
     finally:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         await refresher.close()
-        await live.validation.close()
+        await state.validation.close()
 
 
 def main() -> int:

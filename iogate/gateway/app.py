@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
     from iogate.gateway.calls.call_handler import CallHandler
-    from iogate.gateway.live import Live
+    from iogate.gateway.state import GatewayState
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +40,12 @@ class Application:
     origin, and the form of its path.
     """
 
-    def __init__(self, live: Live, calls: CallHandler, events: EventIntake, others: Litestar) -> None:
-        self._log = live.access_log
-        self._hosts = live.hosts
-        self._origins = live.origins
+    def __init__(
+        self, state: GatewayState, calls: CallHandler, events: EventIntake, others: Litestar
+    ) -> None:
+        self._log = state.access_log
+        self._hosts = state.hosts
+        self._origins = state.origins
         self._calls = calls
         self._events = events
         self._others = others
@@ -77,16 +79,16 @@ class Application:
             await self._others(scope, receive, self._log.logging_send(request, send))
 
 
-def build(live: Live, calls: CallHandler) -> Application:
+def build(state: GatewayState, calls: CallHandler) -> Application:
     """Build the application of one gateway process."""
 
     def last(response: litestar.Response[Any]) -> litestar.Response[Any]:
-        if live.draining.is_set():
+        if state.draining.is_set():
             response.headers["connection"] = "close"
         return response
 
     others = Litestar(
-        route_handlers=[*run_handler.handlers(live), *endpoints.handlers(live)],
+        route_handlers=[*run_handler.handlers(state), *endpoints.handlers(state)],
         after_request=last,
         exception_handlers={Exception: _on_error},
         response_headers={"cache-control": "no-store"},
@@ -94,7 +96,7 @@ def build(live: Live, calls: CallHandler) -> Application:
         logging_config=None,
         debug=False,
     )
-    return Application(live, calls, EventIntake(live), others)
+    return Application(state, calls, EventIntake(state), others)
 
 
 def _on_error(request: litestar.Request[Any, Any, Any], error: Exception) -> litestar.Response[bytes]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from iogate.errors import IogateError, WrongStore
 from iogate.gateway.calls import routes
-from iogate.gateway.live import STORE_TIMEOUT_S
+from iogate.gateway.state import STORE_TIMEOUT_S
 from iogate.store.connection.connection import CommandFailed
 from iogate.store.maintenance.presence import GATEWAY, UNSET, Process
 from iogate.store.store import open_store
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from iogate.compiler.revision import Revision
     from iogate.gateway.calls.routes import Route
-    from iogate.gateway.live import Live
+    from iogate.gateway.state import GatewayState
     from iogate.security.keyring import Keyring
     from iogate.store.revisions.gates import Gate
     from iogate.store.store import Store
@@ -59,12 +59,12 @@ def _mismatch(gate: Gate, table: routes.Table) -> str:
 
 
 class Refresher:
-    """Background task that keeps `live.table`, `live.store` and `live.intake` current."""
+    """Background task that keeps `state.table`, `state.store` and `state.intake` current."""
 
     def __init__(
-        self, live: Live, find_store: Callable[[], str], keyring: Keyring, *, replicas: int = 0
+        self, state: GatewayState, find_store: Callable[[], str], keyring: Keyring, *, replicas: int = 0
     ) -> None:
-        self._live = live
+        self._state = state
         self._keyring = keyring
         self._find_store = find_store
         self._replicas = replicas
@@ -93,7 +93,7 @@ class Refresher:
 
     async def close(self) -> None:
         """Remove this process from the store's list of processes, and close the connection."""
-        store, self._live.intake = self._live.store, None
+        store, self._state.intake = self._state.store, None
         if store is None:
             return
         with contextlib.suppress(*BROKEN):
@@ -103,7 +103,7 @@ class Refresher:
         await store.close()
 
     async def _connect(self) -> Store:
-        if self._live.store is None:
+        if self._state.store is None:
             url = await asyncio.to_thread(self._find_store)
             async with asyncio.timeout(2):
                 name = f"iogate-gateway-{os.getpid()}"
@@ -111,9 +111,9 @@ class Refresher:
                     url, client_name=name, keyring=self._keyring, replicas=self._replicas
                 )
             await self._read_clock(store)
-            self._live.intake = store.intake()
-            self._live.store = store
-        return self._live.store
+            self._state.intake = store.intake()
+            self._state.store = store
+        return self._state.store
 
     async def _watch(self, store: Store) -> None:
         async for _ in store.gates.watch():
@@ -139,19 +139,19 @@ class Refresher:
         await asyncio.shield(self._reading)
 
     async def _read(self) -> None:
-        live, store = self._live, self._live.store
+        state, store = self._state, self._state.store
         if store is None:
             raise TimeoutError
         async with asyncio.timeout(STORE_TIMEOUT_S * 2):
             current = await store.revisions.live()
-            table = live.table
+            table = state.table
             if current is None:
                 self._lose(table)
             elif table is None or (table.number, table.digest) != current:
                 revision = await store.revisions.load(current[0])
                 table = self._build(*current, revision)
                 await self._set_enabled(store, table)
-                live.table = table
+                state.table = table
                 self._log_taken(table)
                 await self._announce(store)
             else:
@@ -161,7 +161,7 @@ class Refresher:
         """Serve nothing while the store has no revision: an emptied store has neither gates nor runs."""
         if table is None:
             return
-        self._live.table = None
+        self._state.table = None
         log.error(
             "the store has lost its revision: it was emptied, or started without its files; "
             "calls get 503 until a revision is applied",
@@ -169,20 +169,20 @@ class Refresher:
         )
 
     def _build(self, number: int, digest: str, revision: Revision) -> routes.Table:
-        live = self._live
+        state = self._state
         try:
             return routes.build(
                 number,
                 digest,
                 revision,
-                counts=live.counts,
-                before=live.table,
-                root=live.root,
-                hashing=live.hashing,
+                counts=state.counts,
+                before=state.table,
+                root=state.root,
+                hashing=state.hashing,
             )
         except ValueError as error:
             # Revisions of this release's compiler always build; another release may have compiled this one.
-            served = f"{live.table.number} stays live" if live.table is not None else "no revision is live"
+            served = f"{state.table.number} stays live" if state.table is not None else "no revision is live"
             raise WrongStore(
                 f"revision {number} cannot be used, {served}: {str(error).splitlines()[0]}"
             ) from error
@@ -218,7 +218,7 @@ class Refresher:
         return route.enabled
 
     async def _ask_gate(self, route: Route) -> None:
-        store = self._live.store
+        store = self._state.store
         if store is None:
             return
         with contextlib.suppress(*BROKEN):
@@ -229,7 +229,7 @@ class Refresher:
         """Reload the secrets of an API when one of its secret files has changed."""
         while True:
             await asyncio.sleep(LOOK_S)
-            table = self._live.table
+            table = self._state.table
             if table is None:
                 continue
             for route in await asyncio.to_thread(_changed, list(table.routes.values())):
@@ -247,7 +247,7 @@ class Refresher:
         """Load the revision of a store that was emptied and refilled between two reads of its changes."""
         while True:
             await asyncio.sleep(EMPTY_S)
-            if self._live.table is None:
+            if self._state.table is None:
                 with contextlib.suppress(*BROKEN):
                     await self.reload()
 
@@ -261,11 +261,11 @@ class Refresher:
         """Update the offset to the store's clock; keep the last one if the clock cannot be read."""
         with contextlib.suppress(*BROKEN):
             async with asyncio.timeout(STORE_TIMEOUT_S):
-                self._live.clock.observe(await store.now_ms())
+                self._state.clock.observe(await store.now_ms())
 
     async def _announce(self, store: Store) -> None:
         await store.refusals.flush()
-        table = self._live.table
+        table = self._state.table
         unset = table.unset if table is not None else {}
         await store.presence.announce(
             Process(
@@ -275,7 +275,7 @@ class Refresher:
                 host=socket.gethostname(),
                 started_at_ms=self._started_at_ms,
                 revision=table.number if table is not None else 0,
-                detail={"url": self._live.public_url}
+                detail={"url": self._state.public_url}
                 | {UNSET + name: "; ".join(lacks) for name, lacks in unset.items()},
             )
         )

@@ -24,8 +24,8 @@ from iogate.gateway.app import Application
 from iogate.gateway.authentication.links import Links
 from iogate.gateway.calls.call_handler import CallHandler
 from iogate.gateway.http.request import Request, from_scope
-from iogate.gateway.live import Live
 from iogate.gateway.refresh import Refresher
+from iogate.gateway.state import GatewayState
 from iogate.security import secrets
 from iogate.store.runs.leases import Claim, Commit
 from iogate.store.runs.uids import UidSource
@@ -110,7 +110,7 @@ class World:
     """A gateway in this process."""
 
     store: Store
-    live: Live
+    live: GatewayState
     refresher: Refresher
     application: Application
     sent: list[bytes] = field(default_factory=list)
@@ -195,7 +195,7 @@ class World:
 @asynccontextmanager
 async def opened(store: Store, *, loopback: bool = True, root: Path | None = None) -> AsyncIterator[World]:
     """A gateway in this process on the given store; nothing refreshes it but `reload`."""
-    live = Live(links=Links(LINK_KEY), loopback=loopback, public_url="http://gateway.test", root=root)
+    live = GatewayState(links=Links(LINK_KEY), loopback=loopback, public_url="http://gateway.test", root=root)
     live.store, live.intake = store, store.intake()
     refresher = Refresher(live, lambda: store.url, RING)
     application = app.build(live, CallHandler(live, refresher, UidSource()))

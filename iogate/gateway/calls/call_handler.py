@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from litestar.types import Send
 
     from iogate.gateway.http.request import Request
-    from iogate.gateway.live import Live
     from iogate.gateway.refresh import Refresher
+    from iogate.gateway.state import GatewayState
     from iogate.store.runs.intake import Refusal
     from iogate.store.runs.uids import UidSource
 
@@ -60,21 +60,21 @@ class Admitted(msgspec.Struct, frozen=True):
 class CallHandler:
     """Handler of calls: checks, validates and stores them."""
 
-    def __init__(self, live: Live, refresher: Refresher, uids: UidSource) -> None:
-        self._live = live
-        self._exchange = Exchange(live, failure="call.failed")
+    def __init__(self, state: GatewayState, refresher: Refresher, uids: UidSource) -> None:
+        self._state = state
+        self._exchange = Exchange(state, failure="call.failed")
         self._refresher = refresher
         self._uids = uids
 
     def respond(self, request: Request, send: Send) -> Awaitable[None]:
         """Handle one call."""
-        live = self._live
-        table = live.table
+        state = self._state
+        table = state.table
         if table is None:
-            return responses.NO_REVISION.send(live.access_log.logging_send(request, send))
+            return responses.NO_REVISION.send(state.access_log.logging_send(request, send))
         found = table.paths.get(request.raw_path)
         if found is None:
-            return responses.NO_ROUTE.send(live.access_log.logging_send(request, send))
+            return responses.NO_ROUTE.send(state.access_log.logging_send(request, send))
         route, _ = found
         handled = self._handle(request, table)
         return self._exchange.respond(request, send, handled, route.counts, route.api.id)
@@ -83,7 +83,7 @@ class CallHandler:
         admitted = await self.admit(request, table)
         if isinstance(admitted, Response):
             return admitted
-        bodies = self._live.bodies
+        bodies = self._state.bodies
         if request.method == "POST":
             call_input.check_encoding(request)
             await bodies.read(request, limit=admitted.route.api.limits.body)
@@ -116,7 +116,7 @@ class CallHandler:
             return route.refuse_verb(request.method)
         if request.has_large_headers():
             return responses.HEADERS_TOO_LARGE
-        if self._live.origins.forbids(request, open_to_all=route.authenticator.opens_to_all):
+        if self._state.origins.forbids(request, open_to_all=route.authenticator.opens_to_all):
             return CROSS_ORIGIN
         # Before the credentials are checked, since that may take 30 ms of processor time.
         if (too_many := route.check_rate()) is not None:
@@ -131,14 +131,14 @@ class CallHandler:
 
         Raises HTTPError: the 4xx or 503 of the validation.
         """
-        route, validation = admitted.route, self._live.validation
+        route, validation = admitted.route, self._state.validation
         key = call_input.check_key(route.idempotency_header, request)
         sent = call_input.sent(route, request)
         value = validation.input_now(route, sent, fingerprint=key is not None)
         if value is None:
             value = await validation.input(route, sent, request, fingerprint=key is not None)
         api = route.api
-        intake = self._live.intake
+        intake = self._state.intake
         if intake is None:
             return responses.STORE_DOWN
         run = AcceptRequest(
@@ -180,7 +180,7 @@ class CallHandler:
             await self._refresher.reload()
         except (IogateError, TimeoutError):
             return responses.STALE, stale
-        newer = self._live.table
+        newer = self._state.table
         if newer is None or newer is stale.table:
             return responses.STALE, stale
         admitted = await self.admit(request, newer)
@@ -193,8 +193,8 @@ class CallHandler:
 
     async def _accepted(self, request: Request, admitted: Admitted, accepted: Accepted) -> Response:
         uid, api, sync = accepted.uid, admitted.route.api, admitted.sync
-        links, preferred = self._live.links, request.headers.get(b"prefer", b"")
-        expires_s = self._live.clock.now_ms() / 1000 + api.retention_s + (api.timeout_s or 0.0)
+        links, preferred = self._state.links, request.headers.get(b"prefer", b"")
+        expires_s = self._state.clock.now_ms() / 1000 + api.retention_s + (api.timeout_s or 0.0)
         applied = []
         if preferred and _PREFER_CANCEL.search(preferred):
             location = links.location(uid, expires_s, "cancel")
@@ -210,8 +210,8 @@ class CallHandler:
             applied.append(b"wait=%d" % int(limit_s))
         if applied:
             more.append((b"preference-applied", b", ".join(applied)))
-        if sync and (store := self._live.store) is not None:
-            response = await sync_response(self._live, store, uid, limit_s, more)
+        if sync and (store := self._state.store) is not None:
+            response = await sync_response(self._state, store, uid, limit_s, more)
             if response is not None:
                 return response
         return Response(202, b'{"response":{"uid":"%s"}}' % uid.encode(), more)

@@ -20,7 +20,7 @@ from iogate.gateway.http import responses
 from iogate.gateway.http.exchange import Exchange
 from iogate.gateway.http.origins import CROSS_ORIGIN
 from iogate.gateway.http.responses import ErrorResponse, HTTPError, Response
-from iogate.gateway.live import STORE_TIMEOUT_S
+from iogate.gateway.state import STORE_TIMEOUT_S
 from iogate.gateway.validation import call_input
 from iogate.store.connection.connection import StoreFull
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from litestar.types import Send
 
     from iogate.gateway.http.request import Request
-    from iogate.gateway.live import Live
+    from iogate.gateway.state import GatewayState
 
 log = logging.getLogger(__name__)
 
@@ -53,31 +53,31 @@ _OPTIONS = Response(204, b"", [(b"allow", b"POST, OPTIONS")])
 class EventIntake:
     """Handler of requests that send CloudEvents."""
 
-    def __init__(self, live: Live) -> None:
-        self._live = live
-        self._exchange = Exchange(live, failure="events.failed")
+    def __init__(self, state: GatewayState) -> None:
+        self._state = state
+        self._exchange = Exchange(state, failure="events.failed")
         self._lacks: tuple[str, ...] = ()
         self._authenticator = self._make()
         self._looked_s = time.monotonic()
 
     def respond(self, request: Request, send: Send) -> Awaitable[None]:
         """Handle one request."""
-        return self._exchange.respond(request, send, self._handle(request), self._live.events)
+        return self._exchange.respond(request, send, self._handle(request), self._state.events)
 
     async def _handle(self, request: Request) -> Response:
-        live = self._live
+        state = self._state
         sender = await self._admit(request)
         if isinstance(sender, Response):
             return sender
         call_input.check_encoding(request)
-        await live.bodies.read(request, limit=MAX_BODY)
+        await state.bodies.read(request, limit=MAX_BODY)
         try:
-            events = await live.validation.events(request)
+            events = await state.validation.events(request)
             stored = await self._store(events, sender)
         finally:
-            live.bodies.release(request)
-        live.events.accepted += stored
-        live.events.repeated += len(events) - stored
+            state.bodies.release(request)
+        state.events.accepted += stored
+        state.events.repeated += len(events) - stored
         return responses.json_response({"events": stored}, 202)
 
     async def _admit(self, request: Request) -> str | Response:
@@ -94,17 +94,17 @@ class EventIntake:
             return responses.not_allowed(request.method[:20], "POST")
         if request.has_large_headers():
             return responses.HEADERS_TOO_LARGE
-        if self._live.origins.forbids(request, open_to_all=authenticator.opens_to_all):
+        if self._state.origins.forbids(request, open_to_all=authenticator.opens_to_all):
             return CROSS_ORIGIN
         kind, name = await authenticator.identify(request)
         return f"{kind} {name}"
 
     def _make(self) -> Authenticator | None:
-        senders = self._live.senders
+        senders = self._state.senders
         authenticator = (
             None
             if senders is None
-            else Authenticator(senders, root=self._live.root, hashing=self._live.hashing)
+            else Authenticator(senders, root=self._state.root, hashing=self._state.hashing)
         )
         lacks = () if authenticator is None else authenticator.unset
         if lacks != self._lacks:
@@ -127,7 +127,7 @@ class EventIntake:
         return self._authenticator
 
     async def _store(self, events: list[bytes], sender: str) -> int:
-        store = self._live.store
+        store = self._state.store
         if store is None:
             raise HTTPError(responses.STORE_DOWN)
         try:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from iogate.gateway.http.request import Request
     from iogate.gateway.http.responses import Response
-    from iogate.gateway.live import Live
     from iogate.gateway.observability.metrics import Counts, EventCounts
+    from iogate.gateway.state import GatewayState
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 class Exchange:
     """Frame of one handler; `failure` is the action of the log records about its defects."""
 
-    def __init__(self, live: Live, *, failure: str) -> None:
-        self._live = live
+    def __init__(self, state: GatewayState, *, failure: str) -> None:
+        self._state = state
         self._failure = failure
 
     async def respond(
@@ -44,7 +44,7 @@ class Exchange:
 
         `counts` counts a refusal; `api` is the id of the called API, for the access log.
         """
-        live = self._live
+        state = self._state
         try:
             response = await handled
         except HTTPError as failed:
@@ -55,11 +55,11 @@ class Exchange:
             response = responses.CRASHED
         if isinstance(response, ErrorResponse):
             counts.refuse(response.code)
-            live.access_log.note(request, response.status, code=response.code, api=api)
+            state.access_log.note(request, response.status, code=response.code, api=api)
             await body.drain_before_error(request, response)
-        elif live.access_log.all:
-            live.access_log.note(request, response.status, api=api)
-        if live.draining.is_set():
+        elif state.access_log.all:
+            state.access_log.note(request, response.status, api=api)
+        if state.draining.is_set():
             await response.send_last(send)
         else:
             await response.send(send)

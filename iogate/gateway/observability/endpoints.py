@@ -17,7 +17,7 @@ from iogate.gateway.observability import metrics, openapi
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
-    from iogate.gateway.live import Live
+    from iogate.gateway.state import GatewayState
 
 _READ = [HttpMethod.GET, HttpMethod.HEAD]
 _LIVE = json_response({"status": "live"})
@@ -25,7 +25,7 @@ _READY = json_response({"status": "ready"})
 _ENDING = unavailable("This gateway is about to end")
 
 
-def handlers(live: Live) -> list[HTTPRouteHandler]:
+def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
     """Return the routes of this module for one gateway process."""
     described: dict[int, responses.Response] = {}
 
@@ -35,11 +35,11 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
 
     @route("/health/ready", http_method=_READ)
     async def is_ready() -> Response[bytes]:
-        if live.draining.is_set():
+        if state.draining.is_set():
             return to_litestar(_ENDING)
-        async with live.reach() as store:
+        async with state.reach() as store:
             await store.ready()
-        return to_litestar(_READY if live.table is not None else NO_REVISION)
+        return to_litestar(_READY if state.table is not None else NO_REVISION)
 
     @route("/metrics", http_method=_READ)
     async def measured() -> Response[bytes]:
@@ -47,16 +47,16 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
         forged: dict[str, int] = {}
         queued: int | None = None
         try:
-            async with live.reach() as store:
+            async with state.reach() as store:
                 runs = await store.runs.counts()
                 queued = (await store.runs.queue()).depth
                 forged = await store.refusals.counts()
         except HTTPError:
             pass  # while the store is unreachable, the counts of this process matter most
-        processes = live.snapshot()
-        if live.shared is not None:
+        processes = state.snapshot()
+        if state.shared is not None:
             # `others` is a separate snapshot: adding to `processes` would change the live counts.
-            others = await live.shared.others()
+            others = await state.shared.others()
             others.add(processes)
             processes = others
         text = metrics.exposition(processes, runs=runs, queued=queued, forged=forged)
@@ -65,13 +65,13 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
     @route("/openapi.json", http_method=_READ, sync_to_thread=False)
     def interfaces() -> Response[bytes]:
         """Respond with the OpenAPI document. Raises HTTPError: a 503 without a revision."""
-        table = live.table
+        table = state.table
         if table is None:
             raise HTTPError(NO_REVISION)
         if table.number not in described:
             described.clear()
             text = openapi.document(
-                table.revision, number=table.number, server=live.public_url, senders=live.senders
+                table.revision, number=table.number, server=state.public_url, senders=state.senders
             )
             described[table.number] = responses.Response(200, text)
         return to_litestar(described[table.number])

@@ -15,17 +15,17 @@ from iogate.store.runs import presentation
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from iogate.gateway.live import Live
+    from iogate.gateway.state import GatewayState
     from iogate.store.runs.operations import RunView
     from iogate.store.store import Store
 
 
-async def until_end(live: Live, store: Store, uid: str, limit_s: float) -> RunView | None:
+async def until_end(state: GatewayState, store: Store, uid: str, limit_s: float) -> RunView | None:
     """Wait for the end of a run or the limit, and return the run; None if the process is about to end.
 
     Raises Unreachable if the store cannot be reached.
     """
-    drained = asyncio.ensure_future(live.draining.wait())
+    drained = asyncio.ensure_future(state.draining.wait())
     waited = asyncio.ensure_future(store.runs.wait(uid, limit_s))
     try:
         await asyncio.wait({drained, waited}, return_when=asyncio.FIRST_COMPLETED)
@@ -37,11 +37,11 @@ async def until_end(live: Live, store: Store, uid: str, limit_s: float) -> RunVi
 
 
 async def sync_response(
-    live: Live, store: Store, uid: str, limit_s: float, headers: Iterable[tuple[bytes, bytes]]
+    state: GatewayState, store: Store, uid: str, limit_s: float, headers: Iterable[tuple[bytes, bytes]]
 ) -> Response | None:
     """Return the response of `/sync` to a call whose run has ended; None if the call gets a 202."""
     try:
-        run = await until_end(live, store, uid, limit_s)
+        run = await until_end(state, store, uid, limit_s)
         # After a failover that loses this end, the run could end differently.
         await store.confirm()
     except Unreachable:

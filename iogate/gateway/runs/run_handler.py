@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from iogate.gateway.authentication.links import Scope
     from iogate.gateway.http.request import Request
-    from iogate.gateway.live import Live
+    from iogate.gateway.state import GatewayState
     from iogate.store.runs.operations import RunView
 
 WAIT_MOST_S = 60
@@ -64,42 +64,42 @@ class Access:
     """Scope of the signed link in the request."""
 
 
-def handlers(live: Live) -> list[HTTPRouteHandler]:
+def handlers(state: GatewayState) -> list[HTTPRouteHandler]:
     """Return the routes of this module for one gateway process."""
 
     @route("/v1/runs/{uid:str}", http_method=_READ)
     async def show(request: litestar.Request[Any, Any, Any]) -> Response[bytes]:
         uid = str(request.path_params["uid"])
-        access = await _authorize(live, request, uid)
+        access = await _authorize(state, request, uid)
         run = access.run
         if (limit_s := _wait_s(request)) and not run.ended:
-            run = await _wait(live, uid, limit_s) or run
+            run = await _wait(state, uid, limit_s) or run
         if not access.whole:
             return to_litestar(json_response(presentation.public_status(run)))
         shown = None
         if run.input:
-            shown = await live.validation.redacted(run.input, access.request)
+            shown = await state.validation.redacted(run.input, access.request)
         return to_litestar(
-            json_response(presentation.describe(run, limited=_limited(live, run), shown_input=shown))
+            json_response(presentation.describe(run, limited=_limited(state, run), shown_input=shown))
         )
 
     @route("/v1/runs/{uid:str}/events", http_method=_READ)
     async def follow(request: litestar.Request[Any, Any, Any]) -> Response[Any]:
         """Respond with the event stream of a run. Raises HTTPError: a 401, 403, 404, 429 or 503."""
         uid = str(request.path_params["uid"])
-        access = await _authorize(live, request, uid)
+        access = await _authorize(state, request, uid)
         if not access.whole:
             raise HTTPError(NO_RUN)
-        if live.store is None:
+        if state.store is None:
             raise HTTPError(STORE_DOWN)
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         if request.method == "HEAD":
             # A stream without a body would stay open as long as one with a body.
             return Response(b"", media_type="text/event-stream", headers=headers)
         after = request.headers.get("last-event-id", "")
-        events = await live.streams.open(
-            live,
-            live.store,
+        events = await state.streams.open(
+            state,
+            state.store,
             uid,
             after=int(after) if _UID.fullmatch(after) else 0,
             address=access.request.address,
@@ -110,18 +110,18 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
     async def cancel(request: litestar.Request[Any, Any, Any]) -> Response[bytes]:
         """Cancel a run. Raises HTTPError: a 401, 403, 404, 409 or 503."""
         uid = str(request.path_params["uid"])
-        access = await _authorize(live, request, uid)
+        access = await _authorize(state, request, uid)
         if not access.whole:
             raise HTTPError(NO_RUN)
         run = access.run
-        if access.link == "read" and not await _may_cancel(live, access):
+        if access.link == "read" and not await _may_cancel(state, access):
             raise HTTPError(_READ_ONLY)
         if run.status in ("completed", "faulted"):
             raise HTTPError(
                 ErrorResponse(409, "requestError.conflict", f"The run has ended: it is {run.status}")
             )
         if run.status != "cancelled":
-            async with live.reach() as store:
+            async with state.reach() as store:
                 await store.runs.cancel(uid, "its caller asked for it")
         return to_litestar(json_response({"uid": uid}, 202))
 
@@ -129,47 +129,47 @@ def handlers(live: Live) -> list[HTTPRouteHandler]:
     return found
 
 
-async def _authorize(live: Live, asked: litestar.Request[Any, Any, Any], uid: str) -> Access:
+async def _authorize(state: GatewayState, asked: litestar.Request[Any, Any, Any], uid: str) -> Access:
     """Return the run and the permissions of the caller. Raises HTTPError if the caller may not see it."""
     request = from_scope(asked.scope, asked.receive)
     signature = asked.query_params.get("sig")
-    _check_origin(live, request, signature)
+    _check_origin(state, request, signature)
     if not _UID.fullmatch(uid):
         raise HTTPError(NO_RUN)
     link: Scope | None = None
     if signature is not None:
-        link = live.links.scope(uid, signature, live.clock.now_ms() / 1000)
+        link = state.links.scope(uid, signature, state.clock.now_ms() / 1000)
         if link is None:
             raise HTTPError(_BAD_LINK)
-    table = live.table
+    table = state.table
     if table is None and signature is None:
         raise HTTPError(NO_REVISION)
     caller: str | None = None
     api: str | None = None
     if signature is None:
         # Before the run is read, since the time of a read depends on the size of the run.
-        async with live.reach() as store:
+        async with state.reach() as store:
             api = await store.runs.api_of(uid)
-        caller = await _caller(live, request, api)
+        caller = await _caller(state, request, api)
         if caller is None:
             raise HTTPError(NO_RUN)
-    async with live.reach() as store:
+    async with state.reach() as store:
         run = await store.runs.show(uid)
     if run is None or (signature is None and run.api != api):
         raise HTTPError(NO_RUN)
-    whole = signature is not None or live.loopback or caller != authenticator.ANONYMOUS
+    whole = signature is not None or state.loopback or caller != authenticator.ANONYMOUS
     return Access(request=request, run=run, whole=whole, link=link)
 
 
-async def _may_cancel(live: Live, access: Access) -> bool:
+async def _may_cancel(state: GatewayState, access: Access) -> bool:
     """Tell whether the credentials of a request allow cancelling the run."""
-    caller = await _caller(live, access.request, access.run.api)
-    return caller is not None and (live.loopback or caller != authenticator.ANONYMOUS)
+    caller = await _caller(state, access.request, access.run.api)
+    return caller is not None and (state.loopback or caller != authenticator.ANONYMOUS)
 
 
-async def _caller(live: Live, request: Request, api: str | None) -> str | None:
+async def _caller(state: GatewayState, request: Request, api: str | None) -> str | None:
     """Return the caller of a request for a run of `api`; None if its credentials are not valid for it."""
-    table = live.table
+    table = state.table
     if table is None:
         return None
     started_by = table.routes.get(api) if api is not None else None
@@ -177,31 +177,31 @@ async def _caller(live: Live, request: Request, api: str | None) -> str | None:
         started_by.authenticator if started_by is not None else None,
         [route.authenticator for route in table.routes.values()],
         request,
-        hashing=live.hashing,
+        hashing=state.hashing,
     )
 
 
-def _check_origin(live: Live, request: Request, signature: str | None) -> None:
+def _check_origin(state: GatewayState, request: Request, signature: str | None) -> None:
     """Raise HTTPError, a 403, for a request that a page of another origin made a browser send.
 
     A user may follow a link to a run, and a page that has the signed link may show the run.
     """
     if request.method in ("GET", "HEAD") and (signature is not None or is_navigation(request)):
         return
-    if live.origins.forbids(request, open_to_all=True):
+    if state.origins.forbids(request, open_to_all=True):
         raise HTTPError(CROSS_ORIGIN)
 
 
-def _limited(live: Live, run: RunView) -> bool:
-    started_by = live.table.routes.get(run.api) if live.table is not None else None
+def _limited(state: GatewayState, run: RunView) -> bool:
+    started_by = state.table.routes.get(run.api) if state.table is not None else None
     return started_by is not None and started_by.api.limits.running is not None
 
 
-async def _wait(live: Live, uid: str, limit_s: float) -> RunView | None:
-    if live.store is None:
+async def _wait(state: GatewayState, uid: str, limit_s: float) -> RunView | None:
+    if state.store is None:
         raise HTTPError(STORE_DOWN)
     try:
-        return await completion.until_end(live, live.store, uid, limit_s)
+        return await completion.until_end(state, state.store, uid, limit_s)
     except Unreachable:
         raise HTTPError(STORE_DOWN) from None
 

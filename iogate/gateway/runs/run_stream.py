@@ -22,7 +22,7 @@ from iogate.security.password_hashing import network
 from iogate.store.runs import presentation
 
 if TYPE_CHECKING:
-    from iogate.gateway.live import Live
+    from iogate.gateway.state import GatewayState
     from iogate.store.store import Store
 
 BEAT_S = 15.0
@@ -73,7 +73,7 @@ class Streams:
     def __len__(self) -> int:
         return len(self._open)
 
-    async def open(self, live: Live, store: Store, uid: str, *, after: int, address: str) -> Stream:
+    async def open(self, state: GatewayState, store: Store, uid: str, *, after: int, address: str) -> Stream:
         """Return the stream of a run's events after number `after`, for a client at an address.
 
         Raises HTTPError at the limit of streams: a 429 if the address has its share, a 503 if no address
@@ -86,7 +86,7 @@ class Streams:
             self._make_room(owner)
         slot = _Slot(owner)
         self._open[slot] = None
-        stream = self._counted(slot, _stream(live, store, uid, after=after, slot=slot))
+        stream = self._counted(slot, _stream(state, store, uid, after=after, slot=slot))
         # If the client disconnects before the first event, the generator never runs.
         weakref.finalize(stream, self._open.pop, slot, None)
         return stream
@@ -147,9 +147,9 @@ class Streams:
             await events.aclose()
 
 
-async def _stream(live: Live, store: Store, uid: str, *, after: int, slot: _Slot) -> Stream:
+async def _stream(state: GatewayState, store: Store, uid: str, *, after: int, slot: _Slot) -> Stream:
     pages = store.runs.followers.pages(uid, after)
-    drained = asyncio.ensure_future(live.draining.wait())
+    drained = asyncio.ensure_future(state.draining.wait())
     following = asyncio.ensure_future(anext(pages, None))
     try:
         while True:

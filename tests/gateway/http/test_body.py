@@ -12,7 +12,7 @@ from iogate.gateway.calls.routes import Bucket
 from iogate.gateway.http import body
 from iogate.gateway.http.request import Request
 from iogate.gateway.http.responses import HTTPError
-from iogate.gateway.live import Live
+from iogate.gateway.state import GatewayState
 
 
 def sending(*messages: dict[str, Any], length: int | None = None) -> Request:
@@ -68,8 +68,8 @@ async def test_a_body_ends_with_its_length_or_its_last_chunk(
 
 
 async def test_a_process_that_ends_shortens_the_deadlines_of_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iogate.gateway.live.LAST_BODY_S", 0.0)
-    live = Live(links=Links(None), loopback=True, public_url="")
+    monkeypatch.setattr("iogate.gateway.state.LAST_BODY_S", 0.0)
+    live = GatewayState(links=Links(None), loopback=True, public_url="")
     reading = asyncio.create_task(live.bodies.read(sending(chunk(b"{"), length=2), limit=10, deadline_s=100))
     await asyncio.sleep(0)
     live.drain()

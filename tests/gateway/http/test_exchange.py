@@ -12,8 +12,8 @@ from iogate.gateway.http import responses
 from iogate.gateway.http.exchange import Exchange
 from iogate.gateway.http.request import Request
 from iogate.gateway.http.responses import CLOSE, ErrorResponse, HTTPError, Response
-from iogate.gateway.live import Live
 from iogate.gateway.observability.metrics import Counts
+from iogate.gateway.state import GatewayState
 from tests.gateway.driver import request
 
 CHUNKS = [b"123", b"456"]
@@ -23,11 +23,13 @@ CLOSING = ErrorResponse(408, "requestError.timeout", "too late", [CLOSE])
 
 
 @pytest.fixture
-def live() -> Live:
-    return Live(links=Links(None), loopback=True, public_url="")
+def live() -> GatewayState:
+    return GatewayState(links=Links(None), loopback=True, public_url="")
 
 
-async def exchanged(live: Live, asked: Request, outcome: Response | Exception, counts: Counts) -> list[Any]:
+async def exchanged(
+    live: GatewayState, asked: Request, outcome: Response | Exception, counts: Counts
+) -> list[Any]:
     """The messages that are sent if the handler of a request ends so."""
     messages: list[Any] = []
 
@@ -45,7 +47,7 @@ async def exchanged(live: Live, asked: Request, outcome: Response | Exception, c
 
 @pytest.mark.parametrize("outcome", [REFUSAL, HTTPError(REFUSAL)])
 async def test_a_refusal_is_sent_counted_and_logged_once(
-    live: Live, outcome: Response | Exception, caplog: pytest.LogCaptureFixture
+    live: GatewayState, outcome: Response | Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "iogate.gateway.http")
     counts = Counts()
@@ -65,7 +67,7 @@ async def test_a_refusal_is_sent_counted_and_logged_once(
 
 
 async def test_a_defect_is_a_500_and_logged_with_its_action(
-    live: Live, caplog: pytest.LogCaptureFixture
+    live: GatewayState, caplog: pytest.LogCaptureFixture
 ) -> None:
     counts = Counts()
     start, _ = await exchanged(live, request(path="/v1/x"), KeyError("defect"), counts)
@@ -86,7 +88,7 @@ async def test_a_defect_is_a_500_and_logged_with_its_action(
     ],
 )
 async def test_the_unread_body_of_a_refused_request_is_drained(
-    live: Live, monkeypatch: pytest.MonkeyPatch, asked: Request, outcome: Any, *, drained: bool
+    live: GatewayState, monkeypatch: pytest.MonkeyPatch, asked: Request, outcome: Any, *, drained: bool
 ) -> None:
     monkeypatch.setattr("iogate.gateway.http.body.DRAIN_S", 0.1)
     received = 0
@@ -103,7 +105,7 @@ async def test_the_unread_body_of_a_refused_request_is_drained(
     assert received == (6 if drained else 0)
 
 
-async def test_a_body_that_was_read_is_not_drained(live: Live) -> None:
+async def test_a_body_that_was_read_is_not_drained(live: GatewayState) -> None:
     asked = request(LENGTH, chunks=CHUNKS)
     await live.bodies.read(asked, limit=10)
     live.bodies.release(asked)
@@ -117,7 +119,7 @@ async def test_a_body_that_was_read_is_not_drained(live: Live) -> None:
 
 
 @pytest.mark.parametrize("draining", [False, True])
-async def test_a_process_that_drains_closes_the_connection(live: Live, *, draining: bool) -> None:
+async def test_a_process_that_drains_closes_the_connection(live: GatewayState, *, draining: bool) -> None:
     if draining:
         live.drain()
     start, _ = await exchanged(live, request(), Response(202, b"{}"), Counts())

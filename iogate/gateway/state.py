@@ -41,7 +41,7 @@ STORE_TIMEOUT_S = 0.9
 
 
 @dataclass(kw_only=True)
-class Live:
+class GatewayState:
     """State that all routes of the process share."""
 
     links: Links
