@@ -12,7 +12,7 @@ import json
 import os
 import random
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -65,11 +65,12 @@ TOGETHER = [case for case in DRAWN if not alone(case)]
 BY_GATEWAY = TOGETHER if ALL else TOGETHER[:80]
 
 
-def prepared(root: Path, remote: Remote) -> None:
+def prepared(root: Path, remote: Remote, cases: Sequence[Case]) -> None:
     """A project's settings: where the outside is, and the functions that cases call."""
     settings = {
         "endpoints": remote.endpoints,
         "functions": ["registered"],
+        "function_origins": sorted({origin for case in cases for origin in case.function_origins}),
         "allow_run": ["script", "shell"],
         # `run FILE` takes an empty list for all hosts
         "allow_hosts": ["none.invalid"],
@@ -96,7 +97,7 @@ def wrong(
 @pytest.mark.parametrize("case", BY_COMMAND, ids=lambda case: case.property)
 async def test_the_command_ends_alike(case: Case, tmp_path: Path) -> None:
     async with serving(case.site) as remote:
-        prepared(tmp_path, remote)
+        prepared(tmp_path, remote, [case])
         for path, text in case.files.items():
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path).write_text(text, encoding="utf-8")
@@ -121,7 +122,7 @@ async def test_the_command_ends_alike(case: Case, tmp_path: Path) -> None:
 @asynccontextmanager
 async def applied(root: Path, remote: Remote, cases: list[Case]) -> AsyncIterator[str]:
     """All cases behind one gateway: the URL of their APIs, `URL/0/sync` of the first."""
-    prepared(root, remote)
+    prepared(root, remote, cases)
     (root / "workflows.d").mkdir()
     (root / "apis.d").mkdir()
     methods = {}
