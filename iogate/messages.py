@@ -1,8 +1,48 @@
-"""Texts in messages for people. Pure."""
+"""Texts in messages for people: names that are quoted, listed, cut, and suggested. Pure."""
 
 from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from functools import lru_cache
 
 
 def shorten(text: str, most: int) -> str:
     """Return at most `most` characters of a text; a text that is cut ends with an ellipsis."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def quoted(text: object) -> str:
+    """Return a name from a file in double quotes, cut if it is long, and safe for a terminal."""
+    return printable(json.dumps(shorten(str(text), 80), ensure_ascii=False))
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return the names as `a, b or c`."""
+    *rest, last = names
+    return f"{', '.join(rest)} or {last}" if rest else last
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """Return the choice that most resembles `word`; None if no choice is near."""
+    return _nearest(word, tuple(choices)) if 2 <= len(word) <= 60 else None
+
+
+@lru_cache(maxsize=4096)
+def _nearest(word: str, choices: tuple[str, ...]) -> str | None:
+    by_lower = {choice.lower(): choice for choice in choices}
+    lower = word.lower()
+    if lower in by_lower:
+        return by_lower[lower]
+    found = difflib.get_close_matches(lower, by_lower, n=1, cutoff=0.66)
+    return by_lower[found[0]] if found else None
+
+
+def printable(text: str) -> str:
+    """Return the text without characters that a terminal would interpret."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text
+    )

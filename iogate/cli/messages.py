@@ -12,7 +12,7 @@ def counted(number: int, noun: str, nouns: str = "") -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a hint with the nearest known name; empty if none is near."""
-    from iogate.documents.problems import nearest
+    from iogate.messages import nearest
 
     near = nearest(name, known)
     return f'; did you mean "{near}"?' if near else ""

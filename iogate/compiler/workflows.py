@@ -12,8 +12,9 @@ from typing import Generic, TypeVar
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import Document, did_you_mean, problem_at
 from iogate.compiler.tasks import Child, Task
-from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.documents.problems import Problem
 from iogate.json_pointer import Pointer
+from iogate.messages import listed, nearest, quoted
 
 _Document = TypeVar("_Document", bound=Document)
 

@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from iogate.documents.problems import nearest
+from iogate.messages import nearest
 from iogate.value_types.faults import type_hint, type_name
 
 UNKNOWN: Final = "iogate_unknown"

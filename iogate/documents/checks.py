@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from iogate.auth.reader import literals
 from iogate.documents.dsl.workflow import Workflow
-from iogate.documents.problems import Problem, nearest, printable, quoted
+from iogate.documents.problems import Problem
+from iogate.messages import nearest, printable, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

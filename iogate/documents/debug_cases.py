@@ -12,8 +12,8 @@ from pydantic_core import CoreSchema
 
 from iogate.documents.base_model import FORMAT, UNKNOWN, Maybe, StrictModel, field_error, rule_error
 from iogate.documents.field_types import FreeMap, IsList, IsMapping, Text, TextMap, Whole
-from iogate.documents.problems import nearest
 from iogate.errors import RESPONSE_HEADERS
+from iogate.messages import nearest
 
 
 def _status(value: int) -> int:

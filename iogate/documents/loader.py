@@ -17,9 +17,10 @@ from iogate.documents.api import ApiModule
 from iogate.documents.checks import check_api, check_workflow
 from iogate.documents.dsl import Workflow
 from iogate.documents.placeholders import make_api_placeholder, make_workflow_placeholder
-from iogate.documents.problems import Problem, in_order, nearest, quoted
+from iogate.documents.problems import Problem, in_order
 from iogate.documents.validation_messages import to_problems
 from iogate.documents.yaml.reader import MAX_PROBLEMS, Reading, read_file, read_text
+from iogate.messages import nearest, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -6,14 +6,11 @@ data and never contains a secret.
 
 from __future__ import annotations
 
-import difflib
-import json
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
-from iogate.messages import shorten
+from iogate.messages import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -89,41 +86,6 @@ def render(problem: Problem, source: Source | None) -> str:
 def render_all(problems: Iterable[Problem], sources: Mapping[str, Source]) -> str:
     """Return all problems in order as text, with a line break after each; empty if there are none."""
     return "".join(f"{render(problem, sources.get(problem.path))}\n" for problem in in_order(problems))
-
-
-def quoted(text: object) -> str:
-    """Return a name from a file in double quotes, cut if it is long, and safe for a terminal."""
-    return printable(json.dumps(shorten(str(text), 80), ensure_ascii=False))
-
-
-def listed(names: Iterable[str]) -> str:
-    """Return the names as `a, b or c`."""
-    *rest, last = names
-    return f"{', '.join(rest)} or {last}" if rest else last
-
-
-def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """Return the choice that most resembles `word`; None if no choice is near."""
-    return _nearest(word, tuple(choices)) if 2 <= len(word) <= 60 else None
-
-
-@lru_cache(maxsize=4096)
-def _nearest(word: str, choices: tuple[str, ...]) -> str | None:
-    by_lower = {choice.lower(): choice for choice in choices}
-    lower = word.lower()
-    if lower in by_lower:
-        return by_lower[lower]
-    found = difflib.get_close_matches(lower, by_lower, n=1, cutoff=0.66)
-    return by_lower[found[0]] if found else None
-
-
-def printable(text: str) -> str:
-    """Return the text without characters that a terminal would interpret."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text
-    )
 
 
 def _width(char: str) -> int:

@@ -10,7 +10,8 @@ import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from iogate.documents import base_model
-from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.documents.problems import Problem
+from iogate.messages import listed, nearest, quoted
 from iogate.value_types.faults import type_name
 
 if TYPE_CHECKING:

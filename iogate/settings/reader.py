@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from iogate.errors import InvalidFiles
+from iogate.messages import nearest, shorten
 from iogate.settings.setting_types import OWN_GATEWAY
 from iogate.settings.table import NAMES, SETTINGS, Settings
 from iogate.settings.urls import gateway_url
@@ -250,13 +251,10 @@ def _below(value: Any, path: ValuePath) -> Any:
 def _shown(name: str, value: Any) -> str:
     if SETTINGS[name].sensitive:
         return f"a value of {len(value)} characters" if isinstance(value, str) else type_name(value)
-    shown = json.dumps(value, ensure_ascii=False, default=str)
-    return shown if len(shown) <= 80 else shown[:77] + "…"
+    return shorten(json.dumps(value, ensure_ascii=False, default=str), 80)
 
 
 def _did_you_mean(name: str, choices: Iterable[str], what: str) -> str:
     choices = tuple(choices)
-    near = difflib.get_close_matches(name, choices, 1)
-    if not near:
-        return f"; {what} are " + ", ".join(choices)
-    return f'; did you mean "{near[0]}"?'
+    near = nearest(name, choices)
+    return f'; did you mean "{near}"?' if near else f"; {what} are {', '.join(choices)}"

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, problem_at
-from iogate.documents.problems import Problem, quoted
+from iogate.documents.problems import Problem
 from iogate.expressions import Template
 from iogate.expressions.templates import member, plain_text
 from iogate.json_pointer import Pointer
+from iogate.messages import quoted
 
 _SUBJECT = {
     "refresh_token": 'the refresh token, as "token" with its "type"',

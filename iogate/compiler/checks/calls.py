@@ -9,10 +9,11 @@ from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, problem_at, warning_at
 from iogate.compiler.resources.addresses import as_template
 from iogate.compiler.tasks import Http
-from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.documents.problems import Problem
 from iogate.expressions import compiles
 from iogate.expressions.templates import plain_text
 from iogate.json_pointer import Pointer
+from iogate.messages import listed, nearest, quoted
 from iogate.settings import Settings
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

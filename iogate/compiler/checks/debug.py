@@ -11,8 +11,9 @@ from iogate.compiler.diagnostics import Document, did_you_mean, problem_at
 from iogate.documents import WorkflowDocument
 from iogate.documents.api import DebugCase, Method
 from iogate.documents.dsl.metadata import ScheduleCase
-from iogate.documents.problems import Problem, listed
+from iogate.documents.problems import Problem
 from iogate.json_pointer import Pointer
+from iogate.messages import listed
 from iogate.timing.crontab import InvalidCron, UnknownZone, cron
 
 CASES: Pointer = ("document", "metadata", "iogate", "debug")

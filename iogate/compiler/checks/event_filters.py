@@ -11,9 +11,10 @@ from typing import Final
 
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, warning_at
-from iogate.documents.problems import Problem, quoted
+from iogate.documents.problems import Problem
 from iogate.json_pointer import Pointer
 from iogate.json_values import JsonObject
+from iogate.messages import quoted
 
 _ATTRIBUTES: Final = (
     "id",

@@ -10,9 +10,10 @@ from functools import lru_cache
 from iogate import expressions as language
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, did_you_mean, problem_at
-from iogate.documents.problems import Problem, nearest
+from iogate.documents.problems import Problem
 from iogate.expressions.templates import whole
 from iogate.json_pointer import Pointer
+from iogate.messages import nearest
 
 _LONGEST_EXAMPLE = 60
 _NO_FUNCTION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)/(\d+) is not defined")

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, did_you_mean, problem_at
 from iogate.compiler.reader.index import Directive
-from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.documents.problems import Problem
+from iogate.messages import listed, nearest, quoted
 
 DIRECTIVES = ("continue", "exit", "end")
 

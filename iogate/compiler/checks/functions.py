@@ -13,11 +13,12 @@ from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, pr
 from iogate.compiler.resources.catalogs import CATALOGED
 from iogate.compiler.tasks import Function as RegisteredCall
 from iogate.compiler.tasks import Task, Unresolved
-from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.documents.problems import Problem
 from iogate.documents.task_kinds import CALLS
 from iogate.expressions import Template
 from iogate.expressions.templates import Literal, member, names_of
 from iogate.functions import Function, Registry
+from iogate.messages import listed, nearest, quoted
 
 
 def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:

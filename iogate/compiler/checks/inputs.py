@@ -10,8 +10,9 @@ from iogate.compiler.checks.schemas import first_error
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import problem_at
 from iogate.compiler.tasks import Child, Task
-from iogate.documents.problems import Problem, listed
+from iogate.documents.problems import Problem
 from iogate.expressions.templates import Literal, names_of
+from iogate.messages import listed
 
 
 def check(definition: Definition, task: Task, body: Child, child: Definition) -> Iterator[Problem]:

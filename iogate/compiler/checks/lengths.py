@@ -8,10 +8,11 @@ from typing import Final
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, warning_at
 from iogate.compiler.tasks import Retry
-from iogate.documents.problems import Problem, quoted
+from iogate.documents.problems import Problem
 from iogate.expressions import Template
 from iogate.expressions.templates import Literal
 from iogate.json_pointer import Pointer
+from iogate.messages import quoted
 from iogate.timing.durations import InvalidDuration, TooLong, read_duration
 
 _CODE: Final = "IOG517"

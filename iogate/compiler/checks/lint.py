@@ -12,10 +12,11 @@ from iogate.compiler.diagnostics import CheckContext, did_you_mean, mask_value, 
 from iogate.compiler.endpoints import Policy
 from iogate.compiler.reader.index import Listing
 from iogate.compiler.tasks import Http, Raise, Retry, Switch, Target, Task, Try
-from iogate.documents.problems import Problem, nearest, quoted
+from iogate.documents.problems import Problem
 from iogate.errors import STANDARD_STATUS
 from iogate.expressions.templates import member, names_of, plain_text
 from iogate.json_pointer import Pointer
+from iogate.messages import nearest, quoted
 
 _SECRETS = re.compile(r"\$secrets\b")
 _KEEPING = frozenset({"set", "output", "export", "input", "raise", "emit"})

@@ -14,8 +14,9 @@ from iogate import expressions as language
 from iogate.compiler.checks.expressions import literals
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, warning_at
-from iogate.documents.problems import Problem, quoted
+from iogate.documents.problems import Problem
 from iogate.json_pointer import Pointer
+from iogate.messages import quoted
 
 _PATH: Final = re.compile(
     r"\.[A-Za-z_]\w*(?:\[\d*\])*(?:\.[A-Za-z_]\w*(?:\[\d*\])*)*(?P<more>\s*(?:\||//|==|!=|>=|<=|[<>+*-]).*)?"

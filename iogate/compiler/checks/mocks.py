@@ -12,9 +12,10 @@ from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import Document, did_you_mean, problem_at, warning_at
 from iogate.compiler.tasks import Child, Function, Inline, Task, Unresolved
 from iogate.documents.debug_cases import Mock
-from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.documents.problems import Problem
 from iogate.errors import STANDARD_STATUS
 from iogate.json_pointer import Pointer, value_at
+from iogate.messages import listed, nearest, quoted
 
 MOST_NAMED = 8
 REACHING_OUT = frozenset({"call", "run"})

@@ -8,7 +8,8 @@ from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, problem_at
 from iogate.compiler.reader.index import Listing
 from iogate.compiler.tasks import Task
-from iogate.documents.problems import Problem, quoted
+from iogate.documents.problems import Problem
+from iogate.messages import quoted
 
 
 def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from iogate.compiler.diagnostics import Document, did_you_mean, problem_at
 from iogate.compiler.openapi import Operation
 from iogate.compiler.tasks import OpenApi, Task
-from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.documents.problems import Problem
 from iogate.expressions.templates import names_of
+from iogate.messages import listed, nearest, quoted
 
 
 def check(document: Document, task: Task, body: OpenApi, operation: Operation) -> Iterator[Problem]:

@@ -15,8 +15,9 @@ from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, problem_at
 from iogate.compiler.resources.addresses import below, is_computed, raw
 from iogate.compiler.tasks import Unresolved
-from iogate.documents.problems import Problem, quoted
+from iogate.documents.problems import Problem
 from iogate.json_pointer import Pointer
+from iogate.messages import quoted
 
 NOT_NAMED: Final = "IOG324"
 PLAIN_HTTP: Final = "IOG518"

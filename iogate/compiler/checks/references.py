@@ -9,7 +9,8 @@ from iogate.compiler.checks.expressions import expressions
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, did_you_mean, problem_at, warning_at
 from iogate.compiler.reader.index import Reference, Section
-from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.documents.problems import Problem
+from iogate.messages import listed, nearest, quoted
 from iogate.timing.durations import InvalidDuration, format_iso, parse_duration
 
 _SECRET = re.compile(

@@ -11,7 +11,8 @@ from iogate.compiler import schedules
 from iogate.compiler.checks.schemas import first_error
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, problem_at, warning_at
-from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.documents.problems import Problem
+from iogate.messages import listed, nearest, quoted
 from iogate.timing import crontab
 
 _KINDS = get_args(schedules.Kind)

@@ -10,8 +10,9 @@ import jsonschema_rs
 from iogate import json_pointer
 from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, Document, did_you_mean, problem_at, warning_at
-from iogate.documents.problems import Problem, listed, nearest, quoted
+from iogate.documents.problems import Problem
 from iogate.json_pointer import Pointer
+from iogate.messages import listed, nearest, quoted
 
 _NO_DIALECT = "Unknown meta-schema"
 _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")

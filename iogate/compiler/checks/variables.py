@@ -10,7 +10,8 @@ from iogate.compiler.definition import Definition
 from iogate.compiler.diagnostics import CheckContext, warning_at
 from iogate.compiler.tasks import For, Listen, Task, Try
 from iogate.compiler.tasks import Iterator as EventIterator
-from iogate.documents.problems import Problem, quoted
+from iogate.documents.problems import Problem
+from iogate.messages import quoted
 
 _NAME: Final = re.compile(r"(?!(?:ENV|__loc__)\Z)[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 """What jq reads behind a `$`; two of them are its own."""

@@ -15,8 +15,8 @@ from iogate.compiler.openapi import version2
 from iogate.compiler.openapi.media import accepted, is_form, preferred
 from iogate.compiler.openapi.operation import Body, Operation, Parameter, Place, Style
 from iogate.compiler.openapi.references import References, Unusable, mapping, sequence
-from iogate.documents.problems import listed, nearest, quoted
 from iogate.json_values import JsonObject
+from iogate.messages import listed, nearest, quoted
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 _PLACES = ("path", "query", "header", "cookie")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from iogate import json_pointer
-from iogate.documents.problems import quoted
 from iogate.json_values import JsonObject
+from iogate.messages import quoted
 
 MAX_STEPS: Final = 32
 """References that lead to references: followed for each path of a document, long ways take for ever."""

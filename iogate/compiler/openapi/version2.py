@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from iogate.compiler.openapi.media import preferred
 from iogate.compiler.openapi.operation import Body, Parameter, Place, Style
 from iogate.compiler.openapi.references import Unusable, sequence
-from iogate.documents.problems import quoted
 from iogate.json_values import JsonObject
+from iogate.messages import quoted
 
 _PLACES = {"path", "query", "header"}
 

@@ -15,9 +15,9 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from iogate import json_values
 from iogate.compiler.resources.addresses import REMOTE, is_computed
-from iogate.documents.problems import quoted
 from iogate.documents.yaml.reader import read_text
 from iogate.json_values import JsonObject
+from iogate.messages import quoted
 
 MAX_BYTES: Final = 5 * 1024 * 1024
 

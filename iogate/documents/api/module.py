@@ -29,7 +29,7 @@ from iogate.documents.field_types import (
 )
 from iogate.documents.json_schema import reject_bare_schema
 from iogate.documents.plain_types import validator
-from iogate.documents.problems import quoted
+from iogate.messages import quoted
 
 _ROUTE_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"

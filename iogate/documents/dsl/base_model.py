@@ -8,7 +8,7 @@ from pydantic import ConfigDict
 from pydantic.alias_generators import to_camel
 
 from iogate.documents.base_model import StrictModel, rule_error, type_error
-from iogate.documents.problems import listed, nearest, quoted
+from iogate.messages import listed, nearest, quoted
 
 
 def _key(name: str) -> str:

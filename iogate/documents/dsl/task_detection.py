@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from iogate.documents.base_model import rule_error, tag_name, type_error
-from iogate.documents.problems import nearest, quoted
 from iogate.documents.task_kinds import CALLS, KINDS, kinds_of
+from iogate.messages import nearest, quoted
 
 SHARED: Final = ("if", "input", "output", "export", "timeout", "then", "metadata")
 

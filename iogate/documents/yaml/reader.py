@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from iogate.documents.problems import Problem, quoted
+from iogate.documents.problems import Problem
 from iogate.documents.yaml.masking import hides, room_below
 from iogate.documents.yaml.nodes import Node
 from iogate.documents.yaml.scalars import BOOLEANS, NULLS, UnfitNumber, resolve
 from iogate.documents.yaml.source import Source, Span
 from iogate.documents.yaml.syntax_errors import syntax_problem
+from iogate.messages import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from iogate.documents.problems import Problem, quoted
+from iogate.documents.problems import Problem
 from iogate.documents.yaml.source import Span
+from iogate.messages import quoted
 
 if TYPE_CHECKING:
     from iogate.documents.yaml.source import Source
