@@ -1,7 +1,11 @@
-"""Each workflow of `golden/` gives exactly the problems in the `.out` beside it, caret and all."""
+"""Each workflow of `golden/` gives exactly the problems in the `.out` beside it, caret and all.
+
+To accept new ones, run with the environment variable IOGATE_GOLDEN=write, then read the difference.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -36,5 +40,7 @@ def problems_of(file: Path) -> str:
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in GOLDEN.glob("*.yaml")))
 def test_a_workflow_gives_exactly_its_problems(name: str) -> None:
-    expected = (GOLDEN / f"{name}.out").read_text(encoding="utf-8")
-    assert problems_of(GOLDEN / f"{name}.yaml") == expected
+    found, expected = problems_of(GOLDEN / f"{name}.yaml"), GOLDEN / f"{name}.out"
+    if os.environ.get("IOGATE_GOLDEN") == "write":
+        expected.write_text(found, encoding="utf-8")
+    assert found == expected.read_text(encoding="utf-8")

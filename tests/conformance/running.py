@@ -51,6 +51,8 @@ class Case:
     """More workflows of the project, by name; each is complete but for its document."""
     function_origins: Sequence[str] = ()
     """The setting of that name."""
+    withheld: Sequence[str] = ()
+    """Members of `fails` that operators see and callers do not."""
 
 
 RESULTS = frozenset(
@@ -71,7 +73,7 @@ def _case(source: dict[str, Any]) -> Case:
     rest = dict(source)
     result = {key: rest.pop(key) for key in list(rest) if key in RESULTS}
     assert result, f"{source['property']}: it expects nothing"
-    own = ("property", "site", "files", "secrets", "events", "others", "function_origins")
+    own = ("property", "site", "files", "secrets", "events", "others", "function_origins", "withheld")
     given: dict[str, Any] = {key: rest.pop(key) for key in own if key in rest}
     if "given" in rest:
         given["input"] = rest.pop("given")

@@ -2,7 +2,7 @@
 
 A sample, drawn the same way each time; `make parity` takes all that need no time and nothing of their own.
 What differs by design: a gateway answers 400 itself where the workflow's `input.schema` does not take the
-input.
+input, and withholds from callers what a process printed and where a call was sent.
 """
 
 from __future__ import annotations
@@ -84,13 +84,23 @@ def environment() -> dict[str, str]:
 
 
 def wrong(
-    case: Case, remote: Remote, *, status: str, output: Any, error: Mapping[str, Any] | None
+    case: Case,
+    remote: Remote,
+    *,
+    status: str,
+    output: Any,
+    error: Mapping[str, Any] | None,
+    for_callers: bool = False,
 ) -> list[str]:
-    """What differs from what the case says."""
+    """Return each difference from the result that the case expects."""
     outcome = Outcome(
         uid="", status=status, output=output, error=error, notes=(), calls=(), waiting_for=None, elapsed_s=0
     )
     expected = {name: value for name, value in case.result.items() if name in JUDGED}
+    if for_callers and case.withheld:
+        fails = case.result["fails"]
+        expected["fails"] = {name: value for name, value in fails.items() if name not in case.withheld}
+        assert fails["says"] not in json.dumps(error), f"{case.property}: callers see {fails['says']!r}"
     return [f"{case.property}: {each} ({status}, {error})" for each in judge(expected, outcome, remote)]
 
 
@@ -186,7 +196,7 @@ async def test_the_gateway_answers_alike(tmp_path: Path) -> None:
                 case 500:
                     error = response["error"]
                     assert (response["code"], response["data"]) == (error["status"], None)
-                    found += wrong(case, remote, status="faulted", output=None, error=error)
+                    found += wrong(case, remote, status="faulted", output=None, error=error, for_callers=True)
                 case 400 if "schema" in (case.workflow.get("input") or {}):
                     assert case.result["fails"]["type"] == "validation"
                 case status:

@@ -1,4 +1,4 @@
-"""Models of `document.metadata`: free, except for the fixed keys of `iogate`.
+"""Models of `metadata`, of a document and of a task: free, except for the fixed keys of `iogate`.
 
 The DSL gives metadata no meaning, so a workflow with these keys runs unchanged on another runtime.
 """
@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from iogate.documents.base_model import FORMAT, Maybe, field_error, type_error
 from iogate.documents.debug_cases import Events, Mocks, RunExpectation
 from iogate.documents.dsl.base_model import DslModel, OpenDslModel
-from iogate.documents.field_types import IsList, Text
+from iogate.documents.field_types import Flag, IsList, Text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9900, 1, 1, tzinfo=UTC)
@@ -81,3 +81,18 @@ class Iogate(DslModel):
 
 class Metadata(OpenDslModel):
     iogate: Maybe[Iogate] = None
+
+
+class TaskIogate(DslModel):
+    """Keys of iogate in the metadata of a task."""
+
+    elsewhere: ClassVar = dict.fromkeys(
+        ("timezone", "missed", "debug"), "it belongs in the metadata of the document"
+    )
+
+    at_most_once: Maybe[Flag] = None
+    """Never perform the effect of the task again if its result is unknown."""
+
+
+class TaskMetadata(OpenDslModel):
+    iogate: Maybe[TaskIogate] = None

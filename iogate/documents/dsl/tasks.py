@@ -32,6 +32,7 @@ from iogate.documents.dsl.data_flow import (
 from iogate.documents.dsl.errors import CaughtErrors, ErrorOrName, Retry
 from iogate.documents.dsl.events import EmittedProperties, EventStrategy
 from iogate.documents.dsl.field_types import Duration, Expression
+from iogate.documents.dsl.metadata import TaskMetadata
 from iogate.documents.dsl.processes import Process
 from iogate.documents.dsl.task_detection import check_entry, check_kind, tag_of_task
 from iogate.documents.field_types import Flag, FreeMap, IsList, Text
@@ -55,7 +56,7 @@ class Task(DslModel):
     export: Maybe[Export] = None
     timeout: Maybe[Timeout] = None
     then: Maybe[Text] = None
-    metadata: Maybe[FreeMap] = None
+    metadata: Maybe[TaskMetadata] = None
 
 
 class HttpCall(Task):

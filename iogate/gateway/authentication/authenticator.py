@@ -176,7 +176,8 @@ class Authenticator:
         Both are empty without a credential. Raises as `authenticate` does.
         """
         if self._token is None and self._user is None:
-            if self.unset:
+            if not self.opens_to_all or self.unset:
+                # Also of an authentication without a secret: only `none` opens an API to all.
                 raise HTTPError(UNCONFIGURED)
             return ANONYMOUS, ANONYMOUS
         if request.repeated and (twice := sorted(request.repeated & _CREDENTIALS)):

@@ -184,6 +184,14 @@ async def test_an_unset_secret_closes_its_api_to_its_own_caller_without_naming_i
         assert caught.value.response.status == 503
 
 
+async def test_only_the_form_none_opens_an_api_to_all() -> None:
+    """An authentication without any secret is not open, whatever its form."""
+    with pytest.raises(HTTPError) as refused:
+        await Authenticator(TokenAuth(tokens={})).authenticate(request())
+    assert refused.value.response.status == 503
+    assert await Authenticator(NoAuth()).authenticate(request()) == ""
+
+
 async def test_one_usable_secret_of_a_caller_is_enough(tmp_path: Path) -> None:
     (tmp_path / "old").write_text("s3cret\n")
     authenticator = Authenticator(
