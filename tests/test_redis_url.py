@@ -38,6 +38,15 @@ def test_passwords_are_known_and_masked() -> None:
     assert redis_url.passwords("unix:///tmp/a@b:c/s") == []
 
 
+def test_a_password_ends_at_the_last_at_sign() -> None:
+    url = "redis://:p@SEKRET@127.0.0.1:7463/0"
+    assert redact_url(url) == "redis://:[redacted]@127.0.0.1:7463/0"
+    assert redis_url.passwords(url) == ["p@SEKRET"]
+    assert redact_url(f"{url} refused mail@example.com") == (
+        "redis://:[redacted]@127.0.0.1:7463/0 refused mail@example.com"
+    )
+
+
 def test_users_and_hosts_are_read() -> None:
     assert redis_url.username(LONG) == "app"
     assert redis_url.username("redis://:secret@h") == "default"

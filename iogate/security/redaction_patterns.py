@@ -30,7 +30,8 @@ _WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[-.\s]+")
 _SECRET_PART: Final = re.compile(
     r"auth|cookie|token|secret|passw|signature|credential|session|api.?key", re.IGNORECASE
 )
-_URL_PASSWORD: Final = re.compile(r"(//[^/@:]*:)[^@/]*(?=@)|(password=)[^&]*", re.IGNORECASE)
+_URL_PASSWORD: Final = re.compile(r"(//[^/@:\s]*:)[^/\s]*(?=@)|(password=)[^&]*", re.IGNORECASE)
+"""A password ends at the last `@` before the path, as clients read it."""
 
 
 def is_secret(name: str) -> bool:

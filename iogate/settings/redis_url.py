@@ -111,7 +111,7 @@ def hosts(url: str) -> list[Host]:
 def passwords(url: str) -> list[str]:
     """Return each password of a URL, encoded and decoded."""
     found = sentinels(url)
-    given = re.search(r"//[^/@:]*:([^@/]*)@", url)
+    given = re.search(r"//[^/@:]*:([^/]*)@", url)
     texts = [given[1], unquote(given[1])] if given else []
     if found is not None and found.password:
         texts += [found.password, quote(found.password, safe="")]
@@ -120,5 +120,5 @@ def passwords(url: str) -> list[str]:
 
 def username(url: str) -> str:
     """Return the user name in a URL; `default` if there is none."""
-    given = re.search(r"//([^/@:]*)(?::[^@/]*)?@", url)
+    given = re.search(r"//([^/@:]*)(?::[^/]*)?@", url)
     return unquote(given[1]) if given and given[1] else "default"

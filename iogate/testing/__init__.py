@@ -9,12 +9,17 @@ Public: `iogate test` is built on it, and a project's own tests may use it, with
 Invariant: no HTTP call leaves a test unless the setting `endpoints` covers it or the test says so.
 """
 
+import logging
+
 from iogate.testing.clock import FakeClock
 from iogate.testing.comparison import differences
 from iogate.testing.harness import Harness
 from iogate.testing.outcome import Arrival, Called, Mock, Outcome, Unmocked
 from iogate.testing.replay import Replayed, Sent, failures, replay, request_of
 from iogate.testing.schedules import Ticked, replay_schedule
+
+# Outcomes tell how runs ended; log records are shown only if a test configures a handler.
+logging.getLogger("iogate").addHandler(logging.NullHandler())
 
 __all__ = [
     "Arrival",

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from iogate import json_values
 from iogate.compiler.revision import resource_name
 from iogate.effects import EffectContext, Effects
 from iogate.engine.commands import (
@@ -60,8 +61,12 @@ class Family:
         return None
 
     def result(self, mock: Any, asked: Perform | StartChild) -> Mock:
-        """Return the result of a mock, which may be a function of what is asked."""
+        """Return the result of a mock, which may be a function of what is asked.
+
+        Raises ValueError for an output that is not JSON, and the error of such a function.
+        """
         answer: Mock = mock(asked) if callable(mock) else mock
+        json_values.check(answer.output)
         return answer
 
     def add(self, parent: str, uid: str, reference: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import dedent, indent
@@ -72,6 +75,29 @@ async def test_a_call_without_a_mock_ends_the_test(tmp_path: Path) -> None:
         await project(tmp_path, CALL).run("t/w")
     assert caught.value.message == "/do/0/call calls out, and nothing stands in for it"
     assert "mocks: {/do/0/call: {output: …}}" in caught.value.hint
+
+
+async def test_an_output_of_a_mock_that_is_not_json_ends_the_test(tmp_path: Path) -> None:
+    call = "{call: http, with: {method: get, endpoint: 'https://a.example'}}"
+    harness = project(tmp_path, f"- t: {{try: [{{call: {call}}}], catch: {{}}}}\n")
+    with pytest.raises(ValueError, match="object is not a JSON type"):
+        await harness.run("t/w", mocks={"/do/0/t/try/0/call": Mock(output={"a": object()})})
+
+
+async def test_a_run_that_faults_writes_no_log_record_to_standard_error(tmp_path: Path) -> None:
+    script = f"""
+import asyncio, pathlib
+from iogate.testing import Harness, Mock
+harness = Harness.load(pathlib.Path({str(tmp_path)!r}))
+mocks = {{"/do/0/call": Mock(error={{"type": "https://a/b", "status": 500}})}}
+outcome = asyncio.run(harness.run("t/w", mocks=mocks))
+print(outcome.status)
+"""
+    project(tmp_path, CALL)
+    ran = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", script], capture_output=True, text=True, timeout=50
+    )
+    assert (ran.stdout, ran.stderr) == ("faulted\n", "")
 
 
 async def test_a_call_of_an_extension_has_one_mock_for_all_tasks(tmp_path: Path) -> None:

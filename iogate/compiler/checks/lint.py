@@ -115,8 +115,8 @@ def _kept(pointer: Pointer) -> bool:
 
 def _unreachable(definition: Definition, listing: Listing) -> Iterator[Problem]:
     """Warn of tasks that no other one leads to."""
-    if not listing.sequential:
-        return
+    if not listing.sequential or len(set(listing.names)) < len(listing.names):
+        return  # tasks of one name are an error
     depth = len(listing.pointer)
     for directive in definition.index.directives:
         if directive.pointer[:depth] == listing.pointer and not is_known(directive):

@@ -121,5 +121,5 @@ def _collect(
 
 
 def _order(task: Task) -> list[tuple[int, str]]:
-    """Return a key that puts tasks in the order of their lists, outer ones first."""
-    return [(step, "") if isinstance(step, int) else (0, step) for step in task.location]
+    """Return a key that puts tasks in the order of their lists, outer ones first, `try` before `catch`."""
+    return [(step, "") if isinstance(step, int) else (step == "catch", step) for step in task.location]

@@ -101,8 +101,9 @@ def iterator(reader: Reader, place: Place, pointer: str, source: JsonObject) -> 
 def child(reader: Reader, place: Place, run: JsonObject) -> Child:
     """Return the body of `run: workflow`."""
     source = run["workflow"]
+    for name, value in source.items():
+        reader.note(place.at("workflow", name), value)
     given = source.get("input") or {}
-    reader.note(place.at("workflow", "input"), given)
     return Child(
         namespace=source["namespace"],
         name=source["name"],

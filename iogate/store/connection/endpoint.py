@@ -55,11 +55,13 @@ class Endpoint:
         self.user = redis_url.username(url)
         try:
             self._options = options_of(self._first)
-        except ValueError as error:
+        except ValueError:
+            # Without the reason, which may quote a password with a character that is not encoded.
             raise Misused(
-                f"redis_url is not a Redis address: {error}",
+                "redis_url is not a Redis address",
                 code="IOG611",
-                hint="redis://HOST:PORT/DB, rediss://… or unix:///PATH",
+                hint="redis://HOST:PORT/DB, rediss://… or unix:///PATH; "
+                "write / ? # @ in a password as %2F %3F %23 %40",
             ) from None
 
     @property

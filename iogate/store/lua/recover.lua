@@ -5,18 +5,16 @@
 --   RQ text, '1' if a living parent saw the worker die by itself, lease end to start from ('-inf': all)
 -- returns: {number of leases ended in this call, lease end from which the next call continues; '' if it is done}
 -- invariant: idempotent; each call but the last one ends a lease or advances.
--- include: time index queue rq room states record inbox outbox journal outcome finish suspect
+-- include: spent time index queue rq room states record inbox outbox journal outcome finish suspect
 local worker, from = ARGV[1], ARGV[8]
-
--- A script blocks the server, so the next call continues.
-local began = os.clock()
 local count, others, at, unfinished = 0, 0, from, false
 repeat
   local page = redis.call('ZRANGEBYSCORE', $leases, from, '+inf', 'WITHSCORES', 'LIMIT', others, 256)
   for i = 1, #page, 2 do
     local uid, lease_end = page[i], page[i + 1]
-    -- The next call starts with all leases that end at the same time as the last one.
-    if (count > 0 or at ~= from and lease_end ~= at) and (os.clock() - began) * 1000 > $recover_ms then
+    -- A script blocks the server, so the next call continues. It starts with all leases that end at the same time as
+    -- the last one.
+    if (count > 0 or at ~= from and lease_end ~= at) and spent_ms() > $recover_ms then
       unfinished = true
       break
     end

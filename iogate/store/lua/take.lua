@@ -9,15 +9,9 @@
 -- invariant: a run is leased only from the queue or the suspects, with a token one higher than before; a repeated
 --   take id returns the same claims and leases nothing more. An error of one run, whose keys another program has
 --   overwritten, affects that run only (`pcall`).
--- include: drained time index queue rq room states record inbox outbox journal outcome finish suspect
+-- include: spent drained time index queue rq room states record inbox outbox journal outcome finish suspect
 local worker, limit, lease_ms, solitary = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local take_id, poison, exc = ARGV[5], ARGV[6], ARGV[7]
-
--- A script blocks the server, so the next take continues.
-local began = os.clock()
-local function spent_ms()
-  return (os.clock() - began) * 1000
-end
 
 -- Deletes a key that another program has overwritten; the audit restores it.
 local function delete_if_invalid(key, answer)

@@ -79,7 +79,16 @@ async def test_a_wrong_password_is_reported_without_showing_it(each_redis: Embed
 async def test_an_address_of_another_protocol_is_reported() -> None:
     with pytest.raises(Misused, match="redis_url is not a Redis address") as caught:
         await open_store("http://localhost", keyring=RING)
-    assert caught.value.hint == "redis://HOST:PORT/DB, rediss://… or unix:///PATH"
+    assert caught.value.hint == (
+        "redis://HOST:PORT/DB, rediss://… or unix:///PATH; write / ? # @ in a password as %2F %3F %23 %40"
+    )
+
+
+@pytest.mark.parametrize("url", ["redis://:SEKRETa/bc@h:1", "redis://:SEKRETa#bc@h:1", "redis://:SEKRET"])
+async def test_an_address_that_cannot_be_read_is_reported_without_its_password(url: str) -> None:
+    with pytest.raises(Misused) as caught:
+        await open_store(url, keyring=RING)
+    assert "SEKRET" not in f"{caught.value.message} {caught.value.hint}"
 
 
 def test_versions_before_6_2_are_too_old() -> None:
