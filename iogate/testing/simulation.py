@@ -112,14 +112,14 @@ class Simulation:
             under_way = [task for run in self._executor.runs.values() for task in run.effects.values()]
             if not under_way:
                 return True
-            due_ms = self._due_ms()
+            next_ms = min((ms for ms in (self._due_ms(), self._arrival_ms) if ms is not None), default=None)
             # A real effect may end after a time that is due before.
-            left_s = None if due_ms is None else max(due_ms - self._clock.now_ms(), 0) / 1000
+            left_s = None if next_ms is None else max(next_ms - self._clock.now_ms(), 0) / 1000
             done, _ = await asyncio.wait(
                 [*under_way, self._family.failure], timeout=left_s, return_when=asyncio.FIRST_COMPLETED
             )
-            if not done and due_ms is not None:
-                self._clock.move_to(due_ms)
+            if not done:
+                await self._advance()
 
     async def _proceed(self) -> None:
         """Let all runs compute, commit, start children and get events, until none of them can."""
@@ -152,17 +152,17 @@ class Simulation:
 
     async def _time_passes(self) -> bool:
         """Deliver the next event, or advance to the next due time; return False if there is neither."""
-        due_ms = self._due_ms()
-        after_s, event = self._coming[0] if self._coming else (None, None)
-        if event is not None and after_s is None and self._listening:
-            self._coming.popleft()
-            await self._store.events.publish([event])
+        if self._coming and self._coming[0][0] is None and self._listening:
+            await self._publish_next()
             return True
-        arrival_ms = None if after_s is None else self._began_ms + round(after_s * 1000)
-        if event is not None and arrival_ms is not None and (due_ms is None or arrival_ms <= due_ms):
-            self._coming.popleft()
+        return await self._advance()
+
+    async def _advance(self) -> bool:
+        """Advance to the next due time or to the time of the next event; return False if there is neither."""
+        due_ms, arrival_ms = self._due_ms(), self._arrival_ms
+        if arrival_ms is not None and (due_ms is None or arrival_ms <= due_ms):
             # Delivered before the timers of the same time.
-            await self._store.events.publish([event])
+            await self._publish_next()
             await self._match()
             self._given_clock.move_to(arrival_ms)
             return True
@@ -170,6 +170,16 @@ class Simulation:
             return False
         self._clock.move_to(due_ms)
         return True
+
+    async def _publish_next(self) -> None:
+        _, event = self._coming.popleft()
+        await self._store.events.publish([event])
+
+    @property
+    def _arrival_ms(self) -> int | None:
+        """Time of the next event, None if there is none or it waits for a run that listens."""
+        after_s = self._coming[0][0] if self._coming else None
+        return None if after_s is None else self._began_ms + round(after_s * 1000)
 
     @property
     def _listening(self) -> bool:

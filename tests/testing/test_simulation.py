@@ -190,3 +190,19 @@ async def test_equal_runs_have_equal_outcomes(tmp_path: Path) -> None:
     assert [replace(each, emitted=(), children=()) for each in (first, *first.children)] == [
         replace(each, emitted=(), children=()) for each in (second, *second.children)
     ]
+
+
+async def test_an_event_arrives_at_its_time_while_a_real_effect_is_under_way(tmp_path: Path) -> None:
+    """The listening task would time out before the script ends."""
+    both = """
+        - both:
+            fork:
+              branches:
+                - slow: {run: {shell: {command: sleep 1.5}}}
+                - heard:
+                    listen: {to: {one: {with: {type: go}}}}
+                    timeout: {after: PT1S}
+    """
+    arrival = Arrival(event={"type": "go"}, after_s=0.2)
+    outcome = await project(tmp_path, both=both).run("t/both", events=[arrival])
+    assert (outcome.status, outcome.error) == ("completed", None)
