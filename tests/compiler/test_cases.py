@@ -96,7 +96,7 @@ ORDERS = "{on: {one: {with: {type: placed}}}}"
         ),
     ],
 )
-def test_a_case_of_a_schedule_is_checked_where_it_stands(
+def test_a_case_of_a_schedule_is_checked_at_its_place(
     tmp_path: Path, case: str, schedule: str, expected: str | None
 ) -> None:
     files = {"workflows.d/order.yaml": HEAD.format(case=case, schedule=schedule)}
@@ -107,7 +107,7 @@ def test_a_case_of_a_schedule_is_checked_where_it_stands(
     assert found == ([] if expected is None else [expected])
 
 
-def test_cases_without_a_schedule_say_where_those_of_an_api_stand(tmp_path: Path) -> None:
+def test_cases_without_a_schedule_are_reported_with_the_place_for_apis(tmp_path: Path) -> None:
     text = HEAD.format(case="{name: a}", schedule=DAILY).replace(f"schedule: {DAILY}\n", "")
     (problem,) = compiled(tmp_path, {"workflows.d/order.yaml": text}).problems
     assert (problem.code, problem.line, problem.column) == ("IOG317", 9, 7)

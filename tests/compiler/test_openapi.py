@@ -61,7 +61,7 @@ OLD: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("style", [{"x": 1}, ["form"], 7, "wavy"])
-def test_a_style_that_is_none_is_that_of_its_place(style: Any) -> None:
+def test_an_invalid_style_falls_back_to_the_default_of_its_location(style: Any) -> None:
     changed = copy.deepcopy(NEW)
     changed["paths"]["/orders/{id}"]["put"]["parameters"][0] = {"name": "dry", "in": "query", "style": style}
     found = find(changed, "change", url=None)
@@ -147,7 +147,9 @@ def test_an_operation_travels_with_the_program_unchanged(document: dict[str, Any
         ),
     ],
 )
-def test_a_document_that_does_not_serve_says_why(change: dict[str, Any], reason: str) -> None:
+def test_an_unusable_openapi_document_is_reported_with_the_reason(
+    change: dict[str, Any], reason: str
+) -> None:
     with pytest.raises(Unusable) as raised:
         find({**NEW, **change}, "change", url=None)
     assert reason in raised.value.reason

@@ -90,7 +90,7 @@ def test_without_a_version_the_highest_release_is_meant(tmp_path: Path) -> None:
         ("x/unlike", 'no workflow "x/unlike"; there is shop/order', ""),
     ],
 )
-def test_a_missing_workflow_is_told_where_it_is_named(
+def test_a_missing_workflow_is_reported_at_its_name(
     tmp_path: Path, reference: str, expected: str, hint: str
 ) -> None:
     result = compiled(tmp_path, {**PATHS, "apis.d/orders.yaml": api(workflow=reference)})
@@ -112,7 +112,7 @@ def test_without_any_workflow_the_folder_is_named(tmp_path: Path) -> None:
     ]
 
 
-def test_a_route_stands_once_over_all_files_whatever_its_case(tmp_path: Path) -> None:
+def test_a_route_is_unique_over_all_files_regardless_of_case(tmp_path: Path) -> None:
     result = compiled(
         tmp_path,
         {**PATHS, "apis.d/more/again.yaml": api(), "apis.d/zed.yaml": api(module="Orders", method="Submit")},
@@ -125,12 +125,12 @@ def test_a_route_stands_once_over_all_files_whatever_its_case(tmp_path: Path) ->
     ]
 
 
-def test_a_module_may_stand_in_two_files(tmp_path: Path) -> None:
+def test_a_module_may_be_split_over_two_files(tmp_path: Path) -> None:
     made = bundle(tmp_path, {**PATHS, "apis.d/more.yaml": api(method="cancel")})
     assert sorted(made.revision.apis) == ["orders/cancel", "orders/submit"]
 
 
-def test_a_workflow_stands_once(tmp_path: Path) -> None:
+def test_a_workflow_is_declared_once(tmp_path: Path) -> None:
     result = compiled(tmp_path, {**PATHS, "workflows.d/z.yaml": workflow()})
     assert told(result) == [
         "workflows.d/z.yaml:1:49 IOG302 workflow shop/order:1.0.0 is declared twice: "
@@ -138,7 +138,7 @@ def test_a_workflow_stands_once(tmp_path: Path) -> None:
     ]
 
 
-def test_the_workflows_schema_is_the_apis_where_it_has_none(tmp_path: Path) -> None:
+def test_an_api_without_a_schema_has_that_of_its_workflow(tmp_path: Path) -> None:
     with_schema = workflow() + "input: {schema: {document: {type: object, required: [sku]}}}\n"
     files = {
         "workflows.d/order.yaml": with_schema,
@@ -318,7 +318,7 @@ def test_the_input_of_a_child_fits_its_schema(
     assert told(result) == ([] if place is None else [f"workflows.d/a.yaml:{place} {said}"])
 
 
-def test_of_some_files_of_a_project_children_may_be_elsewhere(tmp_path: Path) -> None:
+def test_children_may_be_missing_if_only_some_files_are_given(tmp_path: Path) -> None:
     write(tmp_path, {"workflows.d/a.yaml": runs("a", "b")})
     made = compile_documents(load(tmp_path), Settings(), root=tmp_path, partial=True)
     assert made.problems == ()

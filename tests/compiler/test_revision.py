@@ -55,7 +55,7 @@ def test_comments_and_the_order_of_keys_do_not_matter(tmp_path: Path) -> None:
     assert first.revision.digest == second.revision.digest
 
 
-def test_a_gateway_judges_an_api_anew_only_where_it_differs(tmp_path: Path) -> None:
+def test_the_digest_of_an_api_changes_only_with_the_api(tmp_path: Path) -> None:
     first = bundle(tmp_path / "a", FILES).revision
     moved = dict(FILES)
     moved["apis.d/elsewhere/a.yml"] = moved.pop("apis.d/a.yaml")

@@ -40,7 +40,7 @@ def test_a_daily_tick_keeps_its_wall_clock_over_both_changes_of_the_clock() -> N
     assert autumn == ["10-24 06:00 +0200", "10-25 06:00 +0100", "10-26 06:00 +0100"]
 
 
-def test_a_tick_in_the_hour_that_is_skipped_comes_as_the_clock_jumps() -> None:
+def test_a_tick_in_a_skipped_hour_is_due_when_the_clock_jumps() -> None:
     found = following("30 2 * * *", BERLIN, "2026-03-28T00:00", 3)
     assert found == ["03-28 02:30 +0100", "03-29 03:00 +0200", "03-30 02:30 +0200"]
     assert following("*/20 2 * * *", BERLIN, "2026-03-29T00:00", 2) == [
@@ -49,12 +49,12 @@ def test_a_tick_in_the_hour_that_is_skipped_comes_as_the_clock_jumps() -> None:
     ]
 
 
-def test_a_tick_in_the_hour_that_comes_twice_comes_the_first_time() -> None:
+def test_a_tick_in_a_repeated_hour_is_due_the_first_time() -> None:
     found = following("30 2 * * *", BERLIN, "2026-10-25T00:00", 2)
     assert found == ["10-25 02:30 +0200", "10-26 02:30 +0100"]
 
 
-def test_what_comes_every_hour_goes_by_elapsed_time() -> None:
+def test_hourly_ticks_follow_elapsed_time() -> None:
     spring = following("*/30 * * * *", BERLIN, "2026-03-29T01:15", 3)
     assert spring == ["03-29 01:30 +0100", "03-29 03:00 +0200", "03-29 03:30 +0200"]
     autumn = following("0 * * * *", BERLIN, "2026-10-25T01:30", 4)
@@ -118,14 +118,14 @@ FIELDS = "expected 5 fields (minute, hour, day of month, month, day of week), or
         ("", f"{FIELDS}; got 0"),
     ],
 )
-def test_what_is_no_cron_expression_is_told_by_its_field(text: str, why: str) -> None:
+def test_an_invalid_cron_expression_is_reported_by_field(text: str, why: str) -> None:
     with pytest.raises(InvalidCron) as raised:
         Cron(text)
     assert str(raised.value) == why
 
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "", "../etc/passwd", "Europe", "Europe/Berlin\0"])
-def test_an_unknown_zone_is_told_with_an_example(name: str) -> None:
+def test_an_unknown_zone_is_reported_with_an_example(name: str) -> None:
     with pytest.raises(UnknownZone, match="expected an IANA name such as Europe/Berlin"):
         Cron("* * * * *", name)
 
@@ -177,7 +177,7 @@ def test_ends_bring_the_ticks_of_after_and_on() -> None:
     assert Schedule(kind="after", program="p", months=1).again_ms(ms("2026-02-01T00:00")) == 28 * 86_400_000
 
 
-def test_the_phase_is_what_makes_moments_and_not_what_runs() -> None:
+def test_the_phase_depends_on_due_times_and_not_on_the_program() -> None:
     assert every().phase == Schedule(kind="every", program="other", milliseconds=60_000, missed="all").phase
     assert every().phase != every(30_000).phase
     on = Schedule(kind="on", program="p")
@@ -209,7 +209,7 @@ def compiled(folder: Path, *texts: str) -> Compiled:
     return compile_documents(load(folder), Settings(), root=folder)
 
 
-def test_the_revision_says_when_its_workflows_run(tmp_path: Path) -> None:
+def test_a_revision_contains_the_schedules_of_its_workflows(tmp_path: Path) -> None:
     said = ", metadata: {iogate: {timezone: Europe/Berlin, missed: all}}"
     text = HEAD % ("1.0.0", said) + TIMED + "schedule: {cron: '0  6 * * *'}\n"
     found = compiled(tmp_path, text)
@@ -246,7 +246,7 @@ def test_the_zone_is_that_of_iogate_or_else_that_of_all(tmp_path: Path) -> None:
         ("{cron: '* * 30 2 *'}", "IOG330", '"* * 30 2 *" never fires'),
     ],
 )
-def test_what_cannot_be_kept_is_said(tmp_path: Path, schedule: str, code: str, message: str) -> None:
+def test_impossible_schedules_are_reported(tmp_path: Path, schedule: str, code: str, message: str) -> None:
     found = compiled(tmp_path, HEAD % ("1.0.0", "") + TIMED + f"schedule: {schedule}\n")
     assert [(problem.code, problem.message) for problem in found.errors] == [(code, message)]
 
@@ -265,7 +265,7 @@ def test_the_highest_version_is_the_one_that_is_scheduled(tmp_path: Path) -> Non
     )
 
 
-def test_what_stands_for_events_outlives_changes_of_what_it_starts(tmp_path: Path) -> None:
+def test_a_standing_run_survives_changes_of_the_workflow_that_it_starts(tmp_path: Path) -> None:
     text = HEAD % ("1.0.0", "") + TIMED + "schedule: {on: {one: {with: {type: a}}}}\n"
     found = compiled(tmp_path, text)
     assert found.bundle is not None

@@ -25,7 +25,7 @@ def test_an_example_has_no_error(file: Path) -> None:
     assert made.bundle is not None
 
 
-def test_apply_refuses_exactly_what_a_lenient_validate_warns_of_as_not_executed() -> None:
+def test_apply_refuses_exactly_the_unexecuted_features_that_a_lenient_validate_warns_of() -> None:
     codes = {feature.code for feature in FEATURES}
     for file in EXAMPLES:
         documents = load(file.parent, [file])
@@ -45,7 +45,7 @@ def test_apply_refuses_exactly_what_a_lenient_validate_warns_of_as_not_executed(
         assert all(severity == "warning" for _, _, severity in warned)
 
 
-def test_examples_that_share_a_name_are_told_apart_in_one_project() -> None:
+def test_examples_that_share_a_name_conflict_in_one_project() -> None:
     documents = load(EXAMPLES[0].parent, EXAMPLES)
     made = compile_documents(
         documents,

@@ -45,7 +45,7 @@ async def run(
 
 
 @pytest.mark.parametrize("name", THROUGH_THE_COMMAND)
-async def test_a_scenario_of_the_kit_ends_alike(name: str, tmp_path: Path) -> None:
+async def test_a_scenario_of_the_conformance_kit_has_its_result(name: str, tmp_path: Path) -> None:
     case: Case = KIT[name]
     fails = case.result.get("fails")
     async with serving(case.site) as remote:
@@ -120,7 +120,7 @@ async def test_a_run_that_outlives_its_patience_is_shown_as_it_is(tmp_path: Path
     assert (shown["schema"], shown["status"], shown["error"]) == ("iogate.run/v1", "waiting", None)
 
 
-async def test_a_workflow_that_does_not_hold_is_refused_before_it_runs(tmp_path: Path) -> None:
+async def test_an_invalid_workflow_is_refused_before_it_runs(tmp_path: Path) -> None:
     async with serving() as remote:
         shown = await run({"document": DOCUMENT, "do": []}, {}, tmp_path, remote, code=3)
     assert shown == {}

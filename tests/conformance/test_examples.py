@@ -55,7 +55,7 @@ async def _run(file: Path, said: Mapping[str, Any], root: Path) -> tuple[str, ..
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
-async def test_an_example_runs_as_it_says(file: Path, tmp_path: Path) -> None:
+async def test_an_example_has_its_expected_result(file: Path, tmp_path: Path) -> None:
     wrong = await _run(file, EXPECTED.get(file.stem, {}), tmp_path)
     if isinstance(wrong, str):
         codes = set(re.findall(r"IOG\d+", wrong))
@@ -66,7 +66,7 @@ async def test_an_example_runs_as_it_says(file: Path, tmp_path: Path) -> None:
     assert wrong == ()
 
 
-async def test_the_first_example_ends_where_its_condition_says(tmp_path: Path) -> None:
+async def test_the_first_example_ends_at_its_condition(tmp_path: Path) -> None:
     (file,) = [each for each in EXAMPLES if each.stem == "conditional-task"]
     said = {"given": {"customer": {"age": 17}}, "fails": {"title": "Access Forbidden"}, "requests": 0}
     assert await _run(file, said, tmp_path) == ()

@@ -48,19 +48,19 @@ async def test_an_event_carries_the_rows_of_its_table(kind: str, tmp_path: Path)
     assert rows(kind) - OPTIONAL <= data(kind, outcome.notes).keys()
 
 
-def test_a_cancelled_workflow_is_told_of() -> None:
+def test_a_cancelled_workflow_emits_a_lifecycle_event() -> None:
     note = Note(kind="workflow.cancelled", at_ms=0, detail={"reason": "its caller asked for it"})
     assert rows("workflow.cancelled") <= data("workflow.cancelled", [note]).keys()
 
 
 @pytest.mark.parametrize("kind", get_args(Aside))
-def test_what_is_suspended_and_resumed_is_told_of(kind: Aside) -> None:
+def test_suspended_and_resumed_workflows_emit_lifecycle_events(kind: Aside) -> None:
     note = Note(kind=kind, at_ms=0, reference="/do/0/a", name="a")
     assert rows(kind) == data(kind, [note]).keys()
 
 
 @pytest.mark.parametrize("kind", ["workflow.status-changed", "task.status-changed"])
-def test_changes_of_status_are_told_of_too(kind: str) -> None:
+def test_changes_of_status_emit_lifecycle_events(kind: str) -> None:
     notes = [
         Note(kind="workflow.started", at_ms=0),
         Note(kind="task.started", at_ms=0, reference="/do/0/a", name="a"),

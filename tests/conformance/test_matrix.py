@@ -16,13 +16,13 @@ REFERENCES = [
 ]
 
 
-def test_the_page_is_what_the_cases_prove() -> None:
+def test_the_page_lists_exactly_the_proven_rows() -> None:
     assert matrix.PAGE.read_text(encoding="utf-8") == matrix.page(), (
         "python -m tests.conformance.matrix --write"
     )
 
 
-def test_each_row_is_proven_or_says_why_not() -> None:
+def test_each_row_has_a_proof_or_a_reason() -> None:
     assert matrix.faults() == []
 
 

@@ -105,7 +105,7 @@ def wrong(
 
 
 @pytest.mark.parametrize("case", BY_COMMAND, ids=lambda case: case.property)
-async def test_the_command_ends_alike(case: Case, tmp_path: Path) -> None:
+async def test_the_command_has_the_results_of_the_harness(case: Case, tmp_path: Path) -> None:
     async with serving(case.site) as remote:
         prepared(tmp_path, remote, [case])
         for path, text in case.files.items():
@@ -176,7 +176,7 @@ async def _ready(url: str, process: fork_server.Process, log: Path) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_the_gateway_answers_alike(tmp_path: Path) -> None:
+async def test_the_gateway_has_the_results_of_the_harness(tmp_path: Path) -> None:
     found: list[str] = []
     async with (
         serving() as remote,

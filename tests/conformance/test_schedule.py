@@ -57,6 +57,8 @@ async def test_all_starts_a_run_once_each_of_its_events_has_come(tmp_path: Path)
 @pytest.mark.parametrize(
     ("read", "given"), [("data", {"n": 1}), ("envelope", A), ("raw", '{"n":1}'), (None, A)], ids=str
 )
-async def test_events_are_read_as_schedule_says(read: str | None, given: Any, tmp_path: Path) -> None:
+async def test_events_are_read_in_the_form_that_the_schedule_names(
+    read: str | None, given: Any, tmp_path: Path
+) -> None:
     schedule = {"on": ONE} if read is None else {"on": ONE, "read": read}
     assert await started(schedule, tmp_path, A) == [[given]]

@@ -64,7 +64,7 @@ def test_a_section_has_an_example(name: str) -> None:
     assert re.search(rf"(?m)^    iogate (-C shop )?{name}\b", documented()[name])
 
 
-def test_options_that_stand_everywhere_are_told_once() -> None:
+def test_common_options_are_documented_once() -> None:
     assert listed(sections(PAGE)["Commands"]) == EVERYWHERE
 
 

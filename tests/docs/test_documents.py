@@ -63,7 +63,7 @@ def test_every_model_of_api_documents_is_in_a_table() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_auth_is_told_with_its_keys(form: str) -> None:
+def test_every_form_of_auth_is_documented_with_its_keys(form: str) -> None:
     told = [row for row in first_column(sections(PAGE)["Authentication"]) if row.startswith("{" + form + ":")]
     (row,) = told
     (keys_of_form,) = [each.keys for key, each in FORMS.items() if key == form]
@@ -71,7 +71,7 @@ def test_every_form_of_auth_is_told_with_its_keys(form: str) -> None:
     assert {*keys_of_form, *nested} <= set(re.findall(r"[a-z]+", row))
 
 
-def test_any_is_told_and_no_form_that_does_not_exist() -> None:
+def test_any_and_only_existing_forms_are_documented() -> None:
     told = [re.match(r"\{?(\w+)", row) for row in first_column(sections(PAGE)["Authentication"])]
     assert [each[1] for each in told if each] == ["none", "token", "tokens", "user", "users", "any"] + [
         form for form in FORMS if form in {"signature", "jwt"}
@@ -79,7 +79,7 @@ def test_any_is_told_and_no_form_that_does_not_exist() -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_every_form_of_a_secret_is_told(source: str) -> None:
+def test_every_form_of_a_secret_is_documented(source: str) -> None:
     forms = " ".join(first_column(sections(PAGE)["Secrets"]))
     assert source in re.findall(r"[a-z]+", forms)
 
@@ -117,7 +117,7 @@ def test_defaults_are_those_of_the_models(heading: str, key: str, default: str) 
         assert whole == stated
 
 
-def test_what_is_not_executed_is_said() -> None:
+def test_unexecuted_features_are_documented() -> None:
     """A word of each feature that `apply` refuses stands in the paragraph about them."""
     section = " ".join(sections(DOCS / "reference" / "workflows.md")["Workflows"].split()).lower()
     paragraph = section[section.index("does not yet execute") :]

@@ -17,12 +17,12 @@ PAGE = DOCS / "reference" / "http.md"
 CODE = re.compile(r"\b(?:requestError|serverError)\.\w+")
 
 
-def test_every_error_code_of_the_gateway_is_told_and_no_other() -> None:
+def test_exactly_the_error_codes_of_the_gateway_are_documented() -> None:
     sources = "\n".join(path.read_text() for path in sorted((ROOT / "iogate" / "gateway").rglob("*.py")))
     assert set(CODE.findall(sections(PAGE)["Errors"])) == set(CODE.findall(sources))
 
 
-def test_codes_stand_beside_the_status_that_they_come_with() -> None:
+def test_codes_are_documented_with_their_status() -> None:
     sources = "\n".join(path.read_text() for path in sorted((ROOT / "iogate" / "gateway").rglob("*.py")))
     sent = {code: status for status, code in re.findall(r'\(\s*(\d{3}),\s*"(\w+\.\w+)"', sources)}
     sent |= {"requestError.invalidParams": "400"}
@@ -31,7 +31,7 @@ def test_codes_stand_beside_the_status_that_they_come_with() -> None:
         assert cells[1] in {sent[code], "401"}, cells
 
 
-def test_every_route_is_told_and_no_other() -> None:
+def test_exactly_the_routes_are_documented() -> None:
     listening: Any = SimpleNamespace(
         draining=SimpleNamespace(is_set=lambda: False),
         senders=None,
@@ -47,14 +47,14 @@ def test_every_route_is_told_and_no_other() -> None:
     assert told - calls == {path for path in served if not path.startswith("/v1/api")}
 
 
-def test_every_metric_is_told_and_no_other() -> None:
+def test_exactly_the_metrics_are_documented() -> None:
     processes = metrics.Snapshot(apis={"a/b": metrics.Counts()}, revision=1)
     text = metrics.exposition(processes, runs={"running": 1}, queued=0).decode()
     told = set(re.findall(r"`(iogate_\w+)`", sections(PAGE)["Observing"]))
     assert told == set(re.findall(r"(?m)^# TYPE (\w+) ", text))
 
 
-def test_every_key_of_the_store_is_told_and_no_other() -> None:
+def test_exactly_the_keys_of_the_store_are_documented() -> None:
     told = {
         name
         for cells in rows(sections(DOCS / "how-it-works.md")["What is stored"])

@@ -67,7 +67,7 @@ def smoke_test(environment: Path, folder: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_the_wheel_holds_all_that_a_project_needs(wheel: Path, tmp_path: Path) -> None:
+def test_the_wheel_contains_every_file_that_a_project_needs(wheel: Path, tmp_path: Path) -> None:
     """In a new virtual environment, which borrows the dependencies from the one of the tests."""
     environment = tmp_path / "venv"
     ran(sys.executable, "-m", "venv", "--without-pip", str(environment), cwd=tmp_path)

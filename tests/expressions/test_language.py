@@ -80,7 +80,7 @@ def test_nothing_of_the_process_is_in_reach(text: str, expected: Any) -> None:
 @pytest.mark.parametrize(
     "name", ["input", "inputs", "halt", "halt_error", "halt_error(1)", '"a" | modulemeta']
 )
-def test_what_has_no_meaning_in_workflows_says_so(name: str) -> None:
+def test_functions_without_meaning_in_workflows_raise_an_error(name: str) -> None:
     assert "is not available in workflows" in failure(name)
 
 
@@ -114,14 +114,14 @@ def test_no_text_reaches_out_of_its_wrapping(text: str) -> None:
         ("$__loc__", "$__loc__ is not available in workflows"),
     ],
 )
-def test_check_says_why_a_text_does_not_compile(text: str, why: str) -> None:
+def test_check_returns_the_reason_why_a_text_does_not_compile(text: str, why: str) -> None:
     assert check(text, ["input", "context"]) == why
 
 
 @pytest.mark.parametrize(
     "text", [".", ".a", "$input", "$input + 1", "1", '"x"', "now", ". as $x | $x", "env"]
 )
-def test_check_passes_what_runs(text: str) -> None:
+def test_check_accepts_expressions_that_run(text: str) -> None:
     assert check(text, ["input"]) is None
 
 
@@ -158,7 +158,7 @@ def test_a_failure_shows_the_text_and_not_the_data(text: str) -> None:
     assert "hush" not in detail.split("failed: ", 1)[1]
 
 
-def test_what_the_author_says_by_error_stays() -> None:
+def test_error_raised_by_the_author_keeps_its_message() -> None:
     assert failure('error("no stock")') == 'expression ${ error("no stock") } failed: no stock'
 
 
@@ -251,7 +251,7 @@ def by_jq(text: str, value: Any) -> tuple[bool, Any]:
 
 @settings(max_examples=examples(300))
 @given(text=PATHS, value=JSON)
-def test_plain_paths_and_literals_give_what_jq_gives(text: str, value: Any) -> None:
+def test_plain_paths_and_literals_have_the_results_of_jq(text: str, value: Any) -> None:
     before = copy.deepcopy(value)
     valid, expected = by_jq(text, value)
     if not valid:
@@ -265,7 +265,7 @@ def test_plain_paths_and_literals_give_what_jq_gives(text: str, value: Any) -> N
 
 @settings(max_examples=examples(100))
 @given(text=st.text(alphabet='.$a[]"0-1 x_\\()|', max_size=8), value=JSON)
-def test_what_is_taken_natively_is_valid_jq(text: str, value: Any) -> None:
+def test_natively_evaluated_expressions_are_valid_jq(text: str, value: Any) -> None:
     if parse(text) is None:
         return
     expression_ = Expression(text)

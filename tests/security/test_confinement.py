@@ -132,7 +132,7 @@ async def test_a_process_that_leaves_its_session_and_environment_is_killed(tmp_p
         assert not any(map(alive, pids(file)))
 
 
-async def test_what_a_task_started_ends_with_it(tmp_path: Path) -> None:
+async def test_processes_end_with_the_task_that_started_them(tmp_path: Path) -> None:
     file = tmp_path / "pids"
     async with confined() as effects:
         performed = await do(effects, shell(f"env -i setsid sleep 300 & echo $! > {file}; echo done"))

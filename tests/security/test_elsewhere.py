@@ -41,7 +41,7 @@ def calling(function: dict[str, Any], home: str = HOME, **more: Any) -> Program:
     ],
 )
 @pytest.mark.parametrize("mode", ["strict", "loose"])
-def test_no_secret_of_the_caller_is_in_reach_whatever_the_checks_took_its_text_for(
+def test_no_expression_of_an_external_function_reaches_secrets_of_its_caller(
     function: dict[str, Any], mode: str
 ) -> None:
     run = Run(calling(function, evaluate={"mode": mode}), environment=SECRETS)
@@ -78,7 +78,7 @@ def test_a_host_that_only_a_fetched_function_names_is_trusted_as_a_redirection_i
 
 
 @pytest.mark.parametrize("scheme", ["oauth2", "oidc"])
-async def test_no_token_is_asked_for_where_only_a_fetched_function_leads(scheme: str) -> None:
+async def test_no_token_is_requested_at_a_host_that_only_an_external_function_names(scheme: str) -> None:
     login = Authentication(
         scheme=scheme,
         parameters={"authority": "http://127.0.0.1:9/", "grant": "client_credentials"},

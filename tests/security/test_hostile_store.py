@@ -119,7 +119,7 @@ ATTACKS: dict[str, Attack] = {
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-async def test_a_worker_survives_what_it_finds_and_others_runs_go_on(site: Site, name: str) -> None:
+async def test_a_worker_survives_forged_objects_and_other_runs_continue(site: Site, name: str) -> None:
     await site.publish(NOOP)
     worker = await site.worker()
     await site.store.call("SET", keys.RQ_SUSPENDED, "1")

@@ -55,7 +55,7 @@ def hkdf(key: str, info: str) -> bytes:
     return hmac.new(extracted, info.encode() + b"\x01", hashlib.sha256).digest()
 
 
-def test_a_seal_holds_for_its_purpose_and_parts_alone() -> None:
+def test_a_seal_is_valid_for_its_purpose_and_parts_only() -> None:
     seal = RING.sign("run", b"1", b"23")
     assert RING.verify("run", seal, b"1", b"23")
     for parts in ((b"12", b"3"), (b"123",), (b"1", b"23", b""), (b"", b"1", b"23"), (b"1", b"24"), ()):
@@ -152,7 +152,7 @@ def test_a_revision_that_the_own_publishers_would_refuse_is_not_signed() -> None
     assert both.revision_fault(both.sign_revision(b"1", b"data"), b"1", b"data") is None
 
 
-def test_processes_without_the_package_say_what_to_install(tmp_path: Path) -> None:
+def test_processes_without_the_package_name_the_package_to_install(tmp_path: Path) -> None:
     """In processes in which `cryptography` cannot be imported; one that sets neither key needs it not."""
     (tmp_path / "cryptography.py").write_text("raise ImportError('not here')\n")
     environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": "/usr/bin:/bin", "IOGATE_LINK_KEY": LINK_KEY}

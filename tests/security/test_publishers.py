@@ -173,7 +173,9 @@ def test_apply_with_a_pair_needs_no_link_key_and_generates_none(cli: Cli, redis_
     assert "[IOG675]" in ran.err
 
 
-def test_commands_without_the_package_say_what_to_install(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_without_the_package_name_the_package_to_install(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     private = generate_pair()[0]
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
     cli.write("apis.d/test.yaml", API)

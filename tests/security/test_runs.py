@@ -175,7 +175,7 @@ async def test_one_password_at_two_apis_opens_the_runs_of_both(world: World) -> 
     assert (await world.ask(f"/v1/runs/{open_to_all}", headers=ann)).status == 200
 
 
-async def test_no_more_of_a_run_is_read_for_wrong_credentials_than_of_none(
+async def test_wrong_credentials_read_no_more_of_a_run_than_missing_ones(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.publish(api("a/token", TOKEN))

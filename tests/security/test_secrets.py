@@ -83,7 +83,7 @@ def test_small_members_beside_a_secret_are_no_secrets() -> None:
     assert redaction.text(f"with {SECRET}") == "with [redacted]"
 
 
-def test_the_standards_error_types_stay_what_catch_compares() -> None:
+def test_error_types_of_the_standard_are_not_redacted() -> None:
     error = Redaction(["runtime", "open-workflow"]).error(WorkflowError("runtime", detail="in runtime"))
     assert error.type == WorkflowError("runtime").type
     assert error.detail == "in [redacted]"

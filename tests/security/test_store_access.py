@@ -79,7 +79,7 @@ def denials(own: Server) -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("user", SCRIPTS)
-def test_each_list_has_what_its_scripts_use(user: str) -> None:
+def test_each_access_list_covers_its_scripts(user: str) -> None:
     """A script that uses another command belongs into the list of the page, too."""
     used: set[str] = set()
     for name in SCRIPTS[user]:

@@ -59,7 +59,7 @@ def test_an_external_schema_becomes_part_of_the_program_and_of_the_api(tmp_path:
         ('{"type": 1}', "IOG304 workflows.d/order.schema.json is not a JSON Schema: 1 is no type"),
     ],
 )
-def test_a_schema_that_cannot_be_used_is_told(tmp_path: Path, content: str | None, expected: str) -> None:
+def test_an_unusable_schema_is_reported(tmp_path: Path, content: str | None, expected: str) -> None:
     files = {"workflows.d/order.yaml": SCHEMA}
     if content is not None:
         files["workflows.d/order.schema.json"] = content
@@ -92,7 +92,7 @@ def test_a_folder_of_workflows_may_be_a_link(tmp_path: Path) -> None:
     assert problem.endswith("IOG306 workflows.d/a b.py cannot be read: a link leads out of the project")
 
 
-def test_a_file_from_elsewhere_brings_its_own_folder(tmp_path: Path) -> None:
+def test_a_file_outside_the_project_brings_its_own_folder(tmp_path: Path) -> None:
     """`iogate run ../other/flow.yaml` finds the script beside it."""
     elsewhere, root = tmp_path / "other", tmp_path / "project"
     write(elsewhere, {"flow.yaml": SCRIPT.replace("../scripts/", ""), "a b.py": "print(1)"})
