@@ -180,6 +180,7 @@ class Settings:
         ),
         "Public keys.",
         default=(),
+        sensitive=True,  # somebody may enter the private key, which no message may show
     )
     function_origins: tuple[str, ...] = _setting(
         distinct(

@@ -142,6 +142,7 @@ def test_all_errors_are_reported_together() -> None:
     [
         {"secrets": {"db": "hunter2-hunter2"}},
         {"link_key": "hunter2-hunter2"},
+        {"publishers": ["ed25519-private:hunter2-hunter2"]},
         {"redis_url": "http://u:hunter2-hunter2@h"},
         {"events": {"token": "hunter2-hunter2"}},
     ],
