@@ -1,4 +1,4 @@
-"""Forms of authentication: who may call an API or send events, and the sources of their secrets.
+"""Forms of authentication of callers and event senders, and the sources of their secrets.
 
 One model for every place with an `auth`: API documents, the setting `events`, revisions, gateways and the
 command line. Two sets of secrets: a file may contain a literal one (`Secret`), a revision may not

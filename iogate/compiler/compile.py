@@ -255,7 +255,7 @@ class _Compiler:
         return definition
 
     def _scheduled(self, name: str, workflow: Workflow, programs: dict[str, bytes]) -> Workflow:
-        """Return the workflow with its schedule, whose standing run may add a program."""
+        """Return the workflow with its schedule; add the program of a standing run."""
         definition = self.programs[name]
         if not definition.get("schedule") or self.workflows.resolve(name.partition(":")[0]) != name:
             return workflow

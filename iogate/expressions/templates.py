@@ -132,7 +132,7 @@ def member(tree: Template, *names: str) -> Template | None:
 
 
 def names_of(tree: Template) -> tuple[str, ...]:
-    """Return the names of the members of an object; none of any other tree."""
+    """Return the names of the members of an object; an empty tuple for any other tree."""
     match tree:
         case Literal(Mapping() as source):
             return tuple(source)

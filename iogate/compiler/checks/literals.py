@@ -1,4 +1,4 @@
-"""Text that is sent as it stands and looks like an expression whose `${ }` was forgotten.
+"""Check of plain text that looks like an expression without its `${ }`.
 
 A guess, and so a warning: it is made only where an expression may stand, of text that is a path or a
 variable from its first character to its last, and that jq compiles.
