@@ -105,8 +105,6 @@ def types_of(filters: bytes) -> list[str]:
 class EventBus:
     """Client of the scripts that publish, match and deliver events."""
 
-    """Client of the scripts that publish, match and deliver events."""
-
     def __init__(
         self, connection: Connection, pubsub: PubSub, memory: Memory, ring: Keyring, refusals: Refusals
     ) -> None:

@@ -21,8 +21,6 @@ from iogate.store.connection.pubsub import Doorbell, PubSub
 class Sink(msgspec.Struct, frozen=True, kw_only=True):
     """Sink with the state of its outbox."""
 
-    """Sink with the state of its outbox."""
-
     name: str
     waiting: int
     """Number of entries to deliver."""
@@ -51,8 +49,6 @@ class UnusedSink(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outbox:
-    """Client of the scripts that deliver the outboxes."""
-
     """Client of the scripts that deliver the outboxes."""
 
     def __init__(self, connection: Connection, pubsub: PubSub) -> None:

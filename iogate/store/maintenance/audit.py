@@ -26,8 +26,6 @@ BLOB_GRACE_S = 3_600
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers of repairs of one audit."""
 
-    """Numbers of repairs of one audit."""
-
     restored: int
     """Runs that were missing in the list or set of their state."""
     recounted: int

@@ -20,8 +20,6 @@ _REPLICA = re.compile(r"(?:slave|replica)\d+:ip=(?P<ip>[^,]*),port=(?P<port>\d+)
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Unsafe setting, with a hint."""
 
-    """Unsafe setting, with a hint."""
-
     level: Literal["error", "warning"]
     setting: str
     message: str

@@ -27,8 +27,6 @@ SETTLE_S = 20.0
 class Drain(msgspec.Struct, frozen=True, kw_only=True):
     """Author and times of a drain."""
 
-    """Author and times of a drain."""
-
     by: str
     at_ms: int
     until_ms: int
@@ -43,8 +41,6 @@ class Replication(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Drains:
-    """Control of the drain: start, end and check."""
-
     """Control of the drain: start, end and check."""
 
     def __init__(self, connection: Connection) -> None:

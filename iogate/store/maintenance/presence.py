@@ -26,8 +26,6 @@ SECRETS: Final = "secrets"
 class Process(msgspec.Struct, frozen=True, kw_only=True):
     """Announcement of a gateway or worker."""
 
-    """Announcement of a gateway or worker."""
-
     kind: Kind
     id: str
     pid: int
@@ -44,13 +42,10 @@ _decoder = msgspec.json.Decoder(Process)
 class Presence:
     """Registry of running processes."""
 
-    """Registry of running processes."""
-
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def announce(self, process: Process) -> None:
-        """Announce a process for the next PROCESS_S."""
         """Announce a process for the next PROCESS_S."""
         index = keys.PROCESSES + process.kind
         await self._connection.calls(

@@ -24,8 +24,6 @@ POLL_S = 1.0
 class Override(msgspec.Struct, frozen=True, kw_only=True):
     """Switch of an API that differs from git, or that expires."""
 
-    """Switch of an API that differs from git, or that expires."""
-
     enabled: bool
     author: str
     reason: str
@@ -34,8 +32,6 @@ class Override(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """State of one API: switch and load."""
-
     """State of one API: switch and load."""
 
     api: str
@@ -51,8 +47,6 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """Version of revision and gates, to detect changes."""
 
-    """Version of revision and gates, to detect changes."""
-
     revision: int
     changes: int
     """Counter of changes of revision or gates."""
@@ -61,8 +55,6 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gates:
-    """Client of the gates of all APIs."""
-
     """Client of the gates of all APIs."""
 
     def __init__(self, connection: Connection, pubsub: PubSub) -> None:
