@@ -16,7 +16,7 @@ under a valid lease, and a result is stored before any consequence of it becomes
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, assert_never
 
 from iogate.engine.advance import advance
@@ -83,7 +83,7 @@ class Executor:
             self._let_go(known)
         loaded = self.loader.load(claim, held_until)
         if loaded is None:
-            self._spawn(self._begin_loaded(self.loader.fetch(claim), claim, held_until))
+            self.loader.fetch(claim, lambda: self.begin(claim, held_until))
             return
         run, fault = loaded
         self._runs[claim.uid] = run
@@ -149,7 +149,8 @@ class Executor:
     @property
     def busy(self) -> bool:
         """Whether a run has something to compute, to store or to read, and does not only wait."""
-        return bool(self._tasks) or self._inboxes.reading or any(run.busy for run in self._runs.values())
+        reading = bool(self.loader.waiting or self._tasks) or self._inboxes.reading
+        return reading or any(run.busy for run in self._runs.values())
 
     @property
     def idle(self) -> bool:
@@ -202,11 +203,6 @@ class Executor:
             self._scheduler.add(run)
 
     # Reads of the store.
-
-    async def _begin_loaded(self, wanted: Awaitable[bool], claim: Claim, held_until: float) -> None:
-        """Begin a run when its program is loaded, if the worker still holds the claim."""
-        if await wanted:
-            self.begin(claim, held_until)
 
     async def _resolve(self, run: Run, starts: Sequence[StartChild]) -> None:
         resolved = await self._children.resolve(run.claim, starts)

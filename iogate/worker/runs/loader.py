@@ -6,7 +6,7 @@ run that cannot be loaded has a fault and affects no other run.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from iogate.compiler.program import Program
 from iogate.store.runs.claims import Claim
@@ -41,17 +41,16 @@ class Loader:
         self.waiting: dict[str, Claim] = {}
         """Claims that wait for their program, by uid."""
 
-    def fetch(self, claim: Claim) -> Awaitable[bool]:
-        """Let a claim wait for its program; the result is whether the worker still wants the run then."""
+    def fetch(self, claim: Claim, begin: Callable[[], None]) -> None:
+        """Let a claim wait for its program; `begin` is called then, if the worker still wants the run."""
         self.waiting[claim.uid] = claim
-        return self._fetch(claim)
 
-    async def _fetch(self, claim: Claim) -> bool:
-        await self._programs.fetch(claim.program)
-        if self.waiting.get(claim.uid) is not claim:
-            return False
-        del self.waiting[claim.uid]
-        return True
+        def cached() -> None:
+            if self.waiting.get(claim.uid) is claim:
+                del self.waiting[claim.uid]
+                begin()
+
+        self._programs.fetch(claim.program, cached)
 
     def load(self, claim: Claim, held_until: float) -> tuple[Run, RunFault | None] | None:
         """Create the run of a claim with its input, state and inbox; return None without its program.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from iogate.compiler.program import Program, load, trigger
@@ -40,19 +41,22 @@ class Programs:
     def __init__(self, revisions: Revisions) -> None:
         self._revisions = revisions
         self._kept: OrderedDict[str, Program | Unloadable] = OrderedDict()
-        self._loading: dict[str, asyncio.Task[None]] = {}
+        self._waiting: dict[str, list[Callable[[], None]]] = {}
+        """Calls to make when a program is cached, by its digest."""
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def get(self, digest: str) -> Program | Unloadable | None:
         """Return the program if it is cached."""
         return self._kept.get(digest)
 
-    async def fetch(self, digest: str) -> None:
-        """Load a program into the cache, once for all who wait; retry if the store is unreachable."""
-        task = self._loading.get(digest)
-        if task is None:
-            task = self._loading[digest] = asyncio.create_task(self._fetch(digest))
-            task.add_done_callback(lambda _: self._loading.pop(digest))
-        await asyncio.shield(task)
+    def fetch(self, digest: str, cached: Callable[[], None]) -> None:
+        """Load a program once for all who wait, then call `cached`; retry if the store is unreachable."""
+        waiting = self._waiting.setdefault(digest, [])
+        waiting.append(cached)
+        if len(waiting) == 1:
+            task = asyncio.create_task(self._fetch(digest))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def resource(self, _: EffectContext, uri: str) -> bytes:
         """Return the content of a file that a workflow names.
@@ -80,6 +84,8 @@ class Programs:
         self._kept[digest] = loaded
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
+        for cached in self._waiting.pop(digest):
+            asyncio.get_running_loop().call_soon(cached)
 
 
 def _load(digest: str, data: bytes) -> Program | Unloadable:
