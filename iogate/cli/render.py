@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -47,9 +47,19 @@ STYLES: Mapping[str, str] = {
 
 
 class Output(StrEnum):
+    """Format of a result. The first three fit every command; a command declares others with `formats`."""
+
     TEXT = "text"
     JSON = "json"
     YAML = "yaml"
+    MARKDOWN = "markdown"
+    GITHUB = "github"
+    SARIF = "sarif"
+    JUNIT = "junit"
+
+
+COMMON_FORMATS = (Output.TEXT, Output.JSON, Output.YAML)
+"""Formats that every command accepts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,17 +78,31 @@ class Screen:
     output: Output = Output.TEXT
     quiet: bool = False
 
-    def data(self, schema: str, value: Mapping[str, Any], text: Iterable[Table | str] = ()) -> None:
-        """Print the result of the command: `value` as JSON or YAML, else `text`."""
+    def data(
+        self,
+        schema: str,
+        value: Mapping[str, Any],
+        text: Iterable[Table | str] = (),
+        formats: Mapping[Output, Callable[[], str]] | None = None,
+    ) -> None:
+        """Print the result of the command: `value` as JSON or YAML, else `text`.
+
+        `formats` makes the whole output in the formats that the command declared beyond the common ones.
+        """
         match self.output:
             case Output.JSON:
-                document = {"schema": f"iogate.{schema}/v1", **value}
-                write_stdout(json.dumps(document, ensure_ascii=False, indent=2))
+                named = {"schema": f"iogate.{schema}/v1", **value}
+                write_stdout(json.dumps(named, ensure_ascii=False, indent=2))
             case Output.YAML:
                 write_stdout(to_yaml({"schema": f"iogate.{schema}/v1", **value}).rstrip("\n"))
             case Output.TEXT:
                 for part in text:
                     self.show(part)
+            case special:
+                assert formats is not None, f"the command declares {special} and does not make it"
+                document = formats[special]().rstrip("\n")
+                if document:
+                    write_stdout(document)
 
     def show(self, part: Table | str) -> None:
         """Print one part of a text result on stdout."""

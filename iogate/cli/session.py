@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iogate import settings as settings_module
-from iogate.cli.render import Output, Screen, write_stderr
+from iogate.cli.render import COMMON_FORMATS, Output, Screen, write_stderr
 from iogate.errors import InvalidFiles, Misused, Unreachable
+from iogate.messages import listed
 from iogate.security.redaction_patterns import redact_url
 from iogate.settings import FILE_NAME, Settings
 
@@ -41,12 +42,23 @@ DirectoryOption = Annotated[
         "-C", metavar="DIR", help="Run as if started in this folder.", rich_help_panel=GLOBAL_OPTIONS
     ),
 ]
-OutputOption = Annotated[
-    Output | None,
-    typer.Option(
-        "-o", "--output", help="Format of the result; default: text.", rich_help_panel=GLOBAL_OPTIONS
-    ),
-]
+
+
+def output_option(formats: tuple[Output, ...] = (), metavar: str = "") -> Any:
+    """Return the option `-o` of a command that accepts `formats` beyond the common ones."""
+    return Annotated[
+        Output | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar=metavar or "|".join((*COMMON_FORMATS, *formats)),
+            help="Format of the result; default: text.",
+            rich_help_panel=GLOBAL_OPTIONS,
+        ),
+    ]
+
+
+OutputOption = output_option(metavar="FORMAT")
 QuietOption = Annotated[
     bool,
     typer.Option("-q", "--quiet", help="Print no notes on stderr.", rich_help_panel=GLOBAL_OPTIONS),
@@ -142,13 +154,20 @@ def read_settings_file(path: Path) -> Reading | None:
     return read_file(path, FILE_NAME)
 
 
+_commands_by_format: dict[Output, list[str]] = {}
+"""Names of the commands that accept each format beyond the common ones."""
+
+
 def command(
-    group: typer.Typer, name: str, **options: Any
+    group: typer.Typer, name: str, *, formats: tuple[Output, ...] = (), **options: Any
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function, plain or async, that takes the session as its first argument.
 
-    Its docstring up to `Raises` is the help text of the command.
+    `formats` names the output formats beyond text, JSON and YAML that the function makes. The docstring up
+    to `Raises` is the help text of the command.
     """
+    for each in formats:
+        _commands_by_format.setdefault(each, []).append(name)
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -161,7 +180,10 @@ def command(
         ) -> None:
             first: GlobalOptions = ctx.find_root().obj or GlobalOptions()
             change_directory(directory)
-            screen = Screen(output=output or first.output or Output.TEXT, quiet=quiet or first.quiet)
+            chosen = output or first.output or Output.TEXT
+            if chosen not in (*COMMON_FORMATS, *formats):
+                raise _unfit_format(chosen, ctx.command_path, formats)
+            screen = Screen(output=chosen, quiet=quiet or first.quiet)
             result = function(Session(screen=screen), **arguments)
             if inspect.iscoroutine(result):
                 asyncio.run(result)
@@ -173,7 +195,7 @@ def command(
                 _parameter("ctx", typer.Context, inspect.Parameter.empty),
                 *(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own),
                 _parameter("directory", DirectoryOption, None),
-                _parameter("output", OutputOption, None),
+                _parameter("output", output_option(formats), None),
                 _parameter("quiet", QuietOption, False),
             ]
         )
@@ -186,6 +208,15 @@ def command(
         return function
 
     return register
+
+
+def _unfit_format(chosen: Output, path: str, formats: tuple[Output, ...]) -> Misused:
+    """Return the error of a format that the command at `path` does not have."""
+    have = [f'"iogate {each}"' for each in _commands_by_format.get(chosen, ())]
+    return Misused(
+        f'-o {chosen}: "{path}" does not have this format; it has {listed((*COMMON_FORMATS, *formats))}',
+        hint=f"commands with -o {chosen}: {', '.join(have)}" if have else "",
+    )
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from iogate import messages
 from iogate.cli.documents.bundle import CheckResult
 from iogate.cli.messages import counted, did_you_mean
-from iogate.cli.render import Screen, Table, result_stream
+from iogate.cli.render import Output, Screen, Table, result_stream
+from iogate.cli.reports import junit
 from iogate.errors import ExpectationFailed, NotFound
+from iogate.security.redaction_patterns import REDACTED, is_secret, redact_text
 
 if TYPE_CHECKING:
     from iogate.compiler.revision import Api, Revision
@@ -34,6 +37,10 @@ class ApiCase:
         return self.api.id
 
     @property
+    def file(self) -> str:
+        return self.api.source
+
+    @property
     def label(self) -> str:
         return f"{self.id}: {self.stored.name}"
 
@@ -47,6 +54,7 @@ class TickCase:
     workflow: str
     """`namespace/name`."""
     stored: ScheduleCase
+    file: str
 
     @property
     def label(self) -> str:
@@ -109,7 +117,7 @@ def schedule_cases(checked: CheckResult) -> list[TickCase]:
         workflow = scheduled.get(f"{head.namespace}/{head.name}:{head.version}")
         if workflow is not None:
             found += [
-                TickCase(id=PREFIX + workflow, workflow=workflow, stored=stored)
+                TickCase(id=PREFIX + workflow, workflow=workflow, stored=stored, file=document.path)
                 for stored in document.model.cases
             ]
     return found
@@ -188,10 +196,42 @@ def report_results(screen: Screen, schema: str, results: list[Result]) -> None:
             "cases": [each.to_json() for each in results],
         },
         [table, *failures],
+        {Output.JUNIT: lambda: junit.render(f"iogate {schema}", _suites(results))},
     )
     if failed:
         raise ExpectationFailed(f"{counted(len(failed), 'case')} of {len(results)} failed")
     screen.note(f"{counted(len(results), 'case')} passed", style="green")
+
+
+def _suites(results: Sequence[Result]) -> list[junit.TestSuite]:
+    """Return one suite for each API and schedule."""
+    by_id: dict[str, list[Result]] = {}
+    for each in results:
+        by_id.setdefault(each.case.id, []).append(each)
+    return [
+        junit.TestSuite(
+            name=name,
+            cases=[
+                junit.TestCase(
+                    name=each.case.stored.name,
+                    took_s=each.took_s,
+                    file=each.case.file,
+                    failures=[_redacted(failure) for failure in each.failures],
+                    kind="ExpectationFailed",
+                )
+                for each in group
+            ],
+        )
+        for name, group in by_id.items()
+    ]
+
+
+def _redacted(failure: str) -> str:
+    """Return a difference without the values of members named like secrets: CI systems keep reports."""
+    place, colon, _ = failure.partition(": ")
+    if colon and any(is_secret(part) for part in re.split(r"[.\[\]]", place)):
+        return f"{place}: {REDACTED}"
+    return redact_text(failure)
 
 
 def _expected(case: Case) -> str:

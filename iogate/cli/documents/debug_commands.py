@@ -21,7 +21,7 @@ from iogate.cli.documents import cases
 from iogate.cli.documents.bundle import compile_or_fail
 from iogate.cli.documents.cases import ApiCase, Case, Result
 from iogate.cli.options import HeaderOption, parse_pair, parse_seconds
-from iogate.cli.render import Screen, prints_to_stderr, write_stderr
+from iogate.cli.render import Output, Screen, prints_to_stderr, write_stderr
 from iogate.cli.runs.run_display import LiveDisplay
 from iogate.cli.session import Session, command
 from iogate.errors import IogateError, Misused, Refused, Unreachable
@@ -40,8 +40,8 @@ LONG_POLL_S = 20.0
 
 
 def register(app: typer.Typer) -> None:
-    command(app, "debug", rich_help_panel=PANEL)(debug)
-    command(app, "test", rich_help_panel=PANEL)(replay_offline)
+    command(app, "debug", formats=(Output.JUNIT,), rich_help_panel=PANEL)(debug)
+    command(app, "test", formats=(Output.JUNIT,), rich_help_panel=PANEL)(replay_offline)
 
 
 async def debug(

@@ -1,0 +1,1 @@
+"""Report formats for continuous integration: JUnit XML, SARIF, GitHub annotations."""
