@@ -19,6 +19,7 @@ from iogate.compiler.revision import Bundle, Revision
 from iogate.errors import NotTaken, Refused, WrongStore
 from iogate.reconcile import guard
 from iogate.reconcile.diff import Difference, difference
+from iogate.store.revisions.origin import Origin
 from iogate.store.revisions.revisions import Conflict
 from iogate.store.store import Store
 
@@ -77,13 +78,15 @@ async def apply(
     expected: int | None = None,
     allow_empty: bool = False,
     wait_s: float = WAIT_S,
+    origin: Origin | None = None,
 ) -> Applied:
     """Make the bundle live and wait up to `wait_s` until every running gateway has loaded it.
 
-    With `expected`, only that revision is replaced (0: there must be none). Raises Refused (guard, stale
-    `expected`), LateGateways, StoreUnavailable.
+    `origin` is stored with a new revision, together with a summary of its changes. With `expected`, only that
+    revision is replaced (0: there must be none). Raises Refused (guard, stale `expected`), LateGateways,
+    StoreUnavailable.
     """
-    applied = await _publish(store, bundle, expected=expected, allow_empty=allow_empty)
+    applied = await _publish(store, bundle, expected=expected, allow_empty=allow_empty, origin=origin)
     late = await store.revisions.wait_taken(applied.number, wait_s)
     if late:
         raise LateGateways(applied, tuple(late), wait_s)
@@ -109,7 +112,9 @@ async def live(store: Store) -> tuple[int, Revision] | None:
         ) from error
 
 
-async def _publish(store: Store, bundle: Bundle, *, expected: int | None, allow_empty: bool) -> Applied:
+async def _publish(
+    store: Store, bundle: Bundle, *, expected: int | None, allow_empty: bool, origin: Origin | None
+) -> Applied:
     conflict: Conflict | None = None
     for _ in range(ATTEMPTS):
         before = await live(store)
@@ -117,8 +122,10 @@ async def _publish(store: Store, bundle: Bundle, *, expected: int | None, allow_
         if expected is not None and number != expected:
             raise Conflict(number, expected)
         guard.check(revision, bundle.revision, allow_empty=allow_empty)
+        changes = difference(revision, bundle.revision)
+        described = None if origin is None else msgspec.structs.replace(origin, changes=changes.summary())
         try:
-            published = await store.revisions.publish(bundle, expected=number)
+            published = await store.revisions.publish(bundle, expected=number, origin=described)
         except Conflict as error:
             conflict = error
             continue
@@ -126,7 +133,7 @@ async def _publish(store: Store, bundle: Bundle, *, expected: int | None, allow_
             number=published,
             digest=bundle.revision.digest,
             previous=number or None,
-            difference=difference(revision, bundle.revision),
+            difference=changes,
         )
     raise Refused(
         f"the live revision changed {ATTEMPTS} times while this apply was under way",

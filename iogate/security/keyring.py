@@ -115,6 +115,11 @@ class Keyring:
         """True with a key for signing revisions."""
         return self._private is not None or self.can_sign
 
+    @property
+    def signs_programs(self) -> bool:
+        """True with `publish_key`."""
+        return self._private is not None
+
     def sign(self, purpose: Purpose, *parts: bytes) -> bytes:
         """Return the seal of `parts`: SEAL_CHARACTERS characters of unpadded base64.
 
@@ -131,7 +136,7 @@ class Keyring:
         return any(hmac.compare_digest(mac.seal(message), seal) for mac in self._macs[purpose])
 
     def sign_revision(self, *parts: bytes) -> str:
-        """Return the signature of a revision: `ed25519:KEY:SIGNATURE`, or `hmac:KEY:SEAL`.
+        """Return the signature of the parts of a revision: `ed25519:KEY:SIGNATURE`, or `hmac:KEY:SEAL`.
 
         Raises Misused without a key, or if `publishers` would refuse the signature.
         """

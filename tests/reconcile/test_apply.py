@@ -10,6 +10,7 @@ import pytest
 from iogate.errors import NotTaken, Refused
 from iogate.reconcile.apply import ATTEMPTS, LateGateways, apply, live
 from iogate.store.maintenance.presence import Process
+from iogate.store.revisions.origin import Origin
 from iogate.store.revisions.revisions import Conflict
 from iogate.store.store import Store
 from tests.reconcile.revisions import api, bundle
@@ -83,10 +84,10 @@ async def test_the_guard_checks_the_revision_that_is_replaced(
     await apply(store, bundle(api("a/b")))
     publish = store.revisions.publish
 
-    async def race(made: Any, expected: int | None = None) -> int:
+    async def race(made: Any, expected: int | None = None, **more: Any) -> int:
         monkeypatch.setattr(store.revisions, "publish", publish)
         await publish(bundle(api("a/b"), api("a/protected", protect=True)))
-        return await publish(made, expected)
+        return await publish(made, expected, **more)
 
     monkeypatch.setattr(store.revisions, "publish", race)
     with pytest.raises(Refused, match="a/protected is protected and would be deleted"):
@@ -96,7 +97,7 @@ async def test_the_guard_checks_the_revision_that_is_replaced(
 async def test_apply_fails_after_repeated_conflicts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     tries = 0
 
-    async def always_moved(made: Any, expected: int | None = None) -> int:
+    async def always_moved(made: Any, expected: int | None = None, **_: Any) -> int:
         nonlocal tries
         tries += 1
         raise Conflict(9, expected or 0)
@@ -105,3 +106,12 @@ async def test_apply_fails_after_repeated_conflicts(store: Store, monkeypatch: p
     with pytest.raises(Refused, match=r"the live revision changed 5 times while this apply was under way"):
         await apply(store, bundle(api()))
     assert tries == ATTEMPTS
+
+
+async def test_a_new_revision_has_its_origin_and_a_summary_of_its_changes(store: Store) -> None:
+    await apply(store, bundle(api()), origin=Origin(author="ann", message="first"))
+    await apply(store, bundle(api(), api("a/b")), origin=Origin(author="bob"))
+    await apply(store, bundle(api(), api("a/b")), origin=Origin(author="eve"))
+    newest, first = await store.revisions.history()
+    assert first.origin == Origin(author="ann", message="first", changes="1 API added; 1 workflow added")
+    assert newest.origin == Origin(author="bob", changes="1 API added")

@@ -15,6 +15,7 @@ import pytest
 from iogate.compiler.revision import canonical, digest_of
 from iogate.security.keyring import Keyring, generate_pair
 from iogate.store import keys
+from iogate.store.revisions.origin import signed_parts
 from iogate.store.runs.intake import Accepted, AcceptRequest
 from tests.cli.conftest import Cli, cli
 from tests.security.test_forged_revisions import (
@@ -162,10 +163,10 @@ def test_apply_with_a_pair_needs_no_link_key_and_generates_none(cli: Cli, redis_
     asyncio.run(empty(redis_url))
     cli("apply")
     assert not (cli.root / ".iogate/link_key").exists()
-    data, signature = asyncio.run(stored(redis_url))
+    data, origin, signature = asyncio.run(stored(redis_url))
     assert signature.startswith("ed25519:")
     ring = Keyring(("k" * 40,), publishers=[pair["public"]])
-    assert ring.revision_fault(signature, b"1", data) is None
+    assert ring.revision_fault(signature, *signed_parts(b"1", data, origin)) is None
     # Where publishers are set, nothing is published that they refuse.
     cli.write("iogate.yaml", f"redis_url: {redis_url}\npublishers: ['{pair['public']}']\n")
     ran = cli("apply", code=64)
@@ -214,10 +215,10 @@ async def empty(url: str) -> None:
     await store.close()
 
 
-async def stored(url: str) -> tuple[bytes, str]:
+async def stored(url: str) -> tuple[bytes, bytes, str]:
     from iogate.store.store import Store
 
     store = Store(url, client_name="test", keyring=Keyring())
-    data, signature = await store.call("HMGET", f"{keys.REVISION}1", "data", "sig")
+    data, origin, signature = await store.call("HMGET", f"{keys.REVISION}1", "data", "origin", "sig")
     await store.close()
-    return data, signature.decode()
+    return data, origin, signature.decode()

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iogate.cli.documents.bundle import compile_or_fail, save_lock
-from iogate.errors import IogateError
+from iogate.errors import IogateError, Misused
+from iogate.version import __version__
 
 if TYPE_CHECKING:
     from iogate.cli.documents.bundle import CheckResult
     from iogate.cli.render import Screen
     from iogate.reconcile.apply import Applied
     from iogate.settings import Settings
+    from iogate.store.revisions.origin import Origin
     from iogate.store.store import Store
 
+MESSAGE_CHARACTERS = 1000
 POLL_S = 0.5
 IGNORED_FOLDERS = frozenset({"node_modules", "__pycache__", "venv"})
 MAX_FILES = 20_000
@@ -27,13 +30,38 @@ Stamp = frozenset[tuple[str, int, int]]
 
 
 async def publish(
-    store: Store, checked: CheckResult, *, allow_empty: bool = False, wait_s: float = 5.0
+    store: Store,
+    checked: CheckResult,
+    *,
+    origin: Origin,
+    allow_empty: bool = False,
+    wait_s: float = 5.0,
 ) -> Applied:
     """Publish compiled documents as the live revision; raise as `iogate.reconcile.apply.apply` does."""
     from iogate.reconcile.apply import apply
 
     assert checked.bundle is not None, "compile_or_fail() raises without a bundle"
-    return await apply(store, checked.bundle, allow_empty=allow_empty, wait_s=wait_s)
+    return await apply(store, checked.bundle, allow_empty=allow_empty, wait_s=wait_s, origin=origin)
+
+
+def read_origin(settings: Settings, message: str = "") -> Origin:
+    """Return the origin of a revision of the current folder: author, commit and release.
+
+    Raises Misused for a message that is too long.
+    """
+    from iogate.cli.revisions import git_state
+    from iogate.cli.session import author
+    from iogate.store.revisions.origin import Origin
+
+    if len(message) > MESSAGE_CHARACTERS:
+        raise Misused(
+            f"--message: expected at most {MESSAGE_CHARACTERS} characters, got {len(message)}",
+            hint="put the rest into the commit",
+        )
+    git = git_state.read(Path.cwd(), settings.data_dir)
+    return Origin(
+        author=author(), commit=git.commit, dirty=git.dirty, message=message.strip(), version=__version__
+    )
 
 
 def summarize(applied: Applied) -> str:
@@ -63,7 +91,8 @@ async def watch(
                 screen.warn("the settings have changed: restart to apply them")
             checked = await asyncio.to_thread(compile_or_fail, settings, purpose="apply")
             save_lock(screen, checked)
-            applied = await publish(store, checked)
+            origin = await asyncio.to_thread(read_origin, settings)
+            applied = await publish(store, checked, origin=origin)
         except IogateError as error:
             screen.warn(f"{error.message}; the live revision is unchanged")
             continue

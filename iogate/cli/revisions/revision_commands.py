@@ -28,6 +28,9 @@ async def apply(
     wait: Annotated[
         str, typer.Option("--wait", metavar="TIME", help="Longest time to wait for the gateways.")
     ] = "5s",
+    message: Annotated[
+        str, typer.Option("--message", "-m", metavar="TEXT", help="Note for the history of revisions.")
+    ] = "",
     update_lock: Annotated[
         bool,
         typer.Option("--update-lock", help="Accept fetched documents that differ from iogate.lock."),
@@ -44,13 +47,14 @@ async def apply(
         LateGateways: the revision is live, but not every gateway has loaded it in time.
     """
     from iogate.cli.documents.bundle import compile_or_fail, save_lock
-    from iogate.cli.revisions.publication import publish, summarize
+    from iogate.cli.revisions.publication import publish, read_origin, summarize
     from iogate.reconcile.apply import LateGateways
 
     settings = session.settings()
     wait_s = parse_seconds(wait, "--wait")
     if update_lock and locked:
         raise Misused("--update-lock and --locked cannot be combined")
+    origin = read_origin(settings, message)
     checked = compile_or_fail(
         settings, purpose="apply", mode="update" if update_lock else "frozen" if locked else "add"
     )
@@ -59,7 +63,9 @@ async def apply(
     async with session.store(settings, changes=True, publishes=True) as store:
         late: LateGateways | None = None
         try:
-            applied = await publish(store, checked, allow_empty=allow_empty, wait_s=wait_s or 0)
+            applied = await publish(
+                store, checked, origin=origin, allow_empty=allow_empty, wait_s=wait_s or 0
+            )
         except LateGateways as error:
             late, applied = error, error.applied
         gates = await store.gates.states()

@@ -17,6 +17,7 @@ from iogate.store import keys
 from iogate.store.connection.connection import CommandFailed, pairs
 from iogate.store.connection.packing import bytes_of, encode, flat
 from iogate.store.integrity import seals
+from iogate.store.revisions.origin import signed_parts
 from iogate.store.runs import views
 from iogate.store.store import Store
 
@@ -92,9 +93,9 @@ class _Adoption:
             await self._events()
 
     async def _revision(self, number: str) -> None:
-        data = await self._store.call("HGET", keys.REVISION + number, "data")
+        data, packed = await self._store.call("HMGET", keys.REVISION + number, "data", "origin")
         if data is not None:
-            signature = self._ring.sign_revision(number.encode(), data)
+            signature = self._ring.sign_revision(*signed_parts(number.encode(), data, packed))
             await self._store.call("HSET", keys.REVISION + number, "sig", signature)
             self._found.revisions += 1
 

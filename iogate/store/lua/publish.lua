@@ -3,8 +3,8 @@
 --   all keys of standing runs
 -- args: expected number, digest, revision, MessagePack list of [api, digest, git's enabled ('' none,
 --   '0', '1'), queued, GCRA interval ms or '', slack ms, running or ''], how many revisions are kept,
---   MessagePack list of schedules as [pseudo API, kind, phase, JSON, first due ms, queued], signature of number
---   and revision
+--   MessagePack list of schedules as [pseudo API, kind, phase, JSON, first due ms, queued], signature,
+--   origin ('' none)
 -- returns: {'ok', number} | {'conflict', live number}
 -- invariant: programs and contents are stored before; all gates of a revision change in one step, and wider limits
 --   admit waiting runs; a deleted API that returns is disabled until it is enabled. A schedule with the same phase
@@ -18,6 +18,7 @@ if tonumber(ARGV[1]) ~= number then return {'conflict', number} end
 if number == 0 then redis.call('SET', $format, $format_number) end
 number = number + 1
 redis.call('HSET', $revision .. number, 'digest', ARGV[2], 'data', ARGV[3], 'at', now_ms, 'sig', ARGV[7])
+if ARGV[8] ~= '' then redis.call('HSET', $revision .. number, 'origin', ARGV[8]) end
 redis.call('LPUSH', $revisions, number)
 local kept = tonumber(ARGV[5])
 for _, old in ipairs(redis.call('LRANGE', $revisions, kept, -1)) do redis.call('DEL', $revision .. old) end

@@ -6,6 +6,7 @@ that is not signed for its number, and a program or content with another digest;
 rejects a program that none of them has signed, by itself or in a kept revision.
 
     iogate:program:DIGEST = definition in JSON | signature of a publisher, space, definition in JSON
+    signature of a revision: its number, its digest and its origin; without an origin, its number and its JSON
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from iogate.store import keys
 from iogate.store.connection.connection import Connection, time_ms
 from iogate.store.integrity.refusals import Refusals
 from iogate.store.maintenance.presence import GATEWAY, Presence
+from iogate.store.revisions import origin as origins
 from iogate.store.revisions import schedules
+from iogate.store.revisions.origin import Origin, Published, signed_parts
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -55,14 +58,6 @@ class NotAuthentic(Refused):
         )
 
 
-class Published(msgspec.Struct, frozen=True, kw_only=True):
-    """Entry of the history of revisions."""
-
-    number: int
-    digest: str
-    published_at_ms: int
-
-
 class Revisions:
     """Client of the published revisions, programs and contents."""
 
@@ -71,7 +66,9 @@ class Revisions:
         self._ring = ring
         self._refusals = refusals
 
-    async def publish(self, bundle: Bundle, expected: int | None = None) -> int:
+    async def publish(
+        self, bundle: Bundle, expected: int | None = None, *, origin: Origin | None = None
+    ) -> int:
         """Make a bundle live and return its revision number, which is unchanged if the digest is the same.
 
         Raises Conflict if the live revision is not `expected` (0: none yet; None: any), Misused if there is
@@ -80,22 +77,15 @@ class Revisions:
         while expected is None:
             live = await self.live()
             with contextlib.suppress(Conflict):
-                return await self._publish(bundle, 0 if live is None else live[0])
-        return await self._publish(bundle, expected)
+                return await self._publish(bundle, 0 if live is None else live[0], origin)
+        return await self._publish(bundle, expected, origin)
 
-    async def _publish(self, bundle: Bundle, expected: int) -> int:
+    async def _publish(self, bundle: Bundle, expected: int, origin: Origin | None) -> int:
         revision = bundle.revision
-        blobs = {
-            keys.PROGRAM + digest: self._signed(digest, data) for digest, data in bundle.programs.items()
-        }
-        blobs |= {keys.CONTENT + digest: data for digest, data in bundle.contents.items()}
         data = compiled.encode(revision)
-        signature = self._ring.sign_revision(str(expected + 1).encode(), data)
-        now = int(time.time())
-        commands: list[tuple[bytes | str | int, ...]] = [("SET", key, data) for key, data in blobs.items()]
-        *_, clock = await self._connection.calls(
-            [*commands, *(("ZADD", keys.BLOBS, now, key) for key in blobs), ("TIME",)]
-        )
+        packed = None if origin is None else origins.encode(origin)
+        signature = self._ring.sign_revision(*signed_parts(str(expected + 1).encode(), data, packed))
+        now_ms = await self._store_blobs(bundle)
         code, number = await self._connection.run(
             "publish",
             expected,
@@ -103,16 +93,53 @@ class Revisions:
             data,
             _encoder.encode([_gate(api) for api in revision.apis.values()]),
             keys.REVISIONS_KEPT,
-            _encoder.encode(schedules.publish_arguments(revision, time_ms(clock))),
+            _encoder.encode(schedules.publish_arguments(revision, now_ms)),
             signature,
+            packed or b"",
         )
         if code == b"conflict":
             raise Conflict(number, expected)
         if number == expected:
-            # Same files: sign the live revision again, since the key may have been rotated.
-            again = self._ring.sign_revision(str(number).encode(), data)
-            await self._connection.call("HSET", f"{keys.REVISION}{number}", "sig", again)
+            await self._sign_again(number, data)
         return int(number)
+
+    async def _store_blobs(self, bundle: Bundle) -> int:
+        """Store programs and contents, and return the time of the store.
+
+        A process without `publish_key` keeps the signatures that publishers gave to stored programs.
+        """
+        programs = bundle.programs
+        names = [
+            *(keys.PROGRAM + digest for digest in programs),
+            *(keys.CONTENT + d for d in bundle.contents),
+        ]
+        now = int(time.time())
+        kept: list[bytes | None] = [None] * len(programs)
+        if names:
+            await self._connection.calls([("ZADD", keys.BLOBS, now, name) for name in names])
+        if programs and not self._ring.signs_programs:
+            kept = await self._connection.calls([("GET", keys.PROGRAM + digest) for digest in programs])
+        commands: list[tuple[bytes | str | int, ...]] = [
+            ("SET", keys.PROGRAM + digest, self._signed(digest, data))
+            for (digest, data), stored in zip(programs.items(), kept, strict=True)
+            if stored is None or _split_program(stored)[1] != data
+        ]
+        commands += [("SET", keys.CONTENT + digest, data) for digest, data in bundle.contents.items()]
+        *_, clock = await self._connection.calls([*commands, ("TIME",)])
+        return time_ms(clock)
+
+    async def _sign_again(self, number: int, data: bytes) -> None:
+        """Sign the live revision again after an apply of the same files: the key may have been rotated.
+
+        An origin that is not authentic is removed, not signed.
+        """
+        key = f"{keys.REVISION}{number}"
+        packed, signature = await self._connection.call("HMGET", key, "origin", "sig")
+        if packed is not None and self._fault(str(number).encode(), data, packed, signature) is not None:
+            await self._connection.call("HDEL", key, "origin")
+            packed = None
+        again = self._ring.sign_revision(*signed_parts(str(number).encode(), data, packed))
+        await self._connection.call("HSET", key, "sig", again)
 
     async def live(self) -> tuple[int, str] | None:
         """Return number and digest of the live revision, None if there is none.
@@ -133,30 +160,115 @@ class Revisions:
 
         Raises NotFound if it never existed or is no longer kept, NotAuthentic if it is forged.
         """
-        data, signature = await self._connection.call("HMGET", f"{keys.REVISION}{number}", "data", "sig")
+        data, packed, signature = await self._connection.call(
+            "HMGET", f"{keys.REVISION}{number}", "data", "origin", "sig"
+        )
         if data is None:
-            raise NotFound(
-                f"there is no revision {number}", code="IOG614", hint="`iogate status` shows the live one"
-            )
-        if self._ring.verifies_revisions:
-            signed = (signature or b"").decode("utf-8", "replace")
-            fault = self._ring.revision_fault(signed, str(number).encode(), data)
-            if fault is not None:
-                self._refusals.note("revision", str(number), fault)
-                raise NotAuthentic(f"revision {number}", fault)
+            raise await self._unknown(number)
+        self._verify(number, data, packed, signature)
         return compiled.decode(data)
 
-    async def history(self) -> list[Published]:
-        """Return the kept revisions, newest first."""
-        numbers = await self._connection.call("LRANGE", keys.REVISIONS, 0, -1)
-        rows = await self._connection.calls(
-            [("HMGET", keys.REVISION + number.decode(), "digest", "at") for number in numbers]
+    async def bundle(self, number: int) -> Bundle:
+        """Return a kept revision with its programs and contents, which can be published again.
+
+        Raises NotFound if the revision or one of its blobs is not kept, NotAuthentic if one is forged.
+        """
+        revision = await self.load(number)
+        programs, contents = sorted(revision.programs), sorted(set(revision.resources.values()))
+        return Bundle(
+            revision=revision,
+            programs=dict(zip(programs, await asyncio.gather(*map(self.program, programs)), strict=True)),
+            contents=dict(zip(contents, await asyncio.gather(*map(self.content, contents)), strict=True)),
         )
+
+    async def history(self) -> list[Published]:
+        """Return the kept revisions, newest first; an origin that is not authentic is left out."""
+        numbers = await self._connection.call("LRANGE", keys.REVISIONS, 0, -1)
+        rows = await self._connection.calls([_entry_command(number.decode()) for number in numbers])
         return [
-            Published(number=int(number), digest=digest.decode(), published_at_ms=int(at))
-            for number, (digest, at) in zip(numbers, rows, strict=True)
-            if digest is not None
+            self._entry(int(number), row)
+            for number, row in zip(numbers, rows, strict=True)
+            if row[0] is not None
         ]
+
+    async def published(self, number: int) -> Published:
+        """Return the entry of one revision in the history.
+
+        Raises NotFound if the revision is not kept, NotAuthentic if its origin is forged.
+        """
+        row = await self._connection.call(*_entry_command(str(number)))
+        if row[0] is None:
+            raise await self._unknown(number)
+        entry = self._entry(number, row)
+        if entry.fault is not None:
+            raise NotAuthentic(f"the origin of revision {number}", entry.fault)
+        return entry
+
+    async def origin(self, number: int) -> Origin | None:
+        """Return the origin of a revision; None for one of an earlier release.
+
+        Raises NotFound and NotAuthentic as `published` does.
+        """
+        return (await self.published(number)).origin
+
+    def _entry(self, number: int, row: list[Any]) -> Published:
+        digest, at, packed, signature = row
+        fault: str | None = None
+        origin: Origin | None = None
+        if packed is not None:
+            try:
+                origin = origins.decode(packed)
+                fault = self._origin_fault(str(number).encode(), digest, packed, signature)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                fault = "it is not readable"
+        if fault is not None:
+            self._refusals.note("revision", str(number), fault)
+        return Published(
+            number=number,
+            digest=digest.decode("utf-8", "replace"),
+            published_at_ms=int(at or 0),
+            origin=origin if fault is None else None,
+            fault=fault,
+        )
+
+    async def _unknown(self, number: int) -> NotFound:
+        """Return the error of a revision that does not exist, or is no longer kept."""
+        numbers = await self._connection.call("LRANGE", keys.REVISIONS, 0, -1)
+        live = await self._connection.call("HGET", keys.LIVE, "number")
+        if not numbers or live is None:
+            return NotFound(
+                f"there is no revision {number}: none was ever applied",
+                code="IOG614",
+                hint="`iogate apply` publishes the first one",
+            )
+        return NotFound(
+            f"there is no revision {number}: the oldest that the store keeps is {int(numbers[-1])}, "
+            f"and {int(live)} is live",
+            code="IOG614",
+            hint="`iogate status` shows the live one",
+        )
+
+    def _verify(self, number: int, data: bytes, packed: bytes | None, signature: bytes | None) -> None:
+        fault = self._fault(str(number).encode(), data, packed, signature)
+        if fault is not None:
+            self._refusals.note("revision", str(number), fault)
+            raise NotAuthentic(f"revision {number}", fault)
+
+    def _fault(self, number: bytes, data: bytes, packed: bytes | None, signature: bytes | None) -> str | None:
+        """Return why a stored revision is not accepted; None if it is, or if this process has no key."""
+        if not self._ring.verifies_revisions:
+            return None
+        signed = (signature or b"").decode("utf-8", "replace")
+        return self._ring.revision_fault(signed, *signed_parts(number, data, packed))
+
+    def _origin_fault(
+        self, number: bytes, digest: bytes, packed: bytes, signature: bytes | None
+    ) -> str | None:
+        """Return `_fault` of a revision with an origin, of which only the digest was read."""
+        if not self._ring.verifies_revisions:
+            return None
+        signed = (signature or b"").decode("utf-8", "replace")
+        return self._ring.revision_fault(signed, number, digest, packed)
 
     async def program(self, digest: str) -> bytes:
         """Return the JSON of a workflow's definition.
@@ -189,11 +301,10 @@ class Revisions:
         Programs that an earlier release stored, or a process without the publish key, carry no signature.
         """
         for number in await self._connection.call("LRANGE", keys.REVISIONS, 0, -1):
-            data, signature = await self._connection.call(
-                "HMGET", keys.REVISION.encode() + number, "data", "sig"
+            data, packed, signature = await self._connection.call(
+                "HMGET", keys.REVISION.encode() + number, "data", "origin", "sig"
             )
-            signed = (signature or b"").decode("utf-8", "replace")
-            if data is None or self._ring.revision_fault(signed, number, data) is not None:
+            if data is None or self._fault(number, data, packed, signature) is not None:
                 continue
             with contextlib.suppress(msgspec.MsgspecError):  # of a newer release
                 if digest in compiled.decode(data).programs:
@@ -225,6 +336,10 @@ class Revisions:
         if data is None:
             raise NotFound(f"there is no {noun} {digest[:12]}… in the store", code="IOG615")
         return data
+
+
+def _entry_command(number: str) -> tuple[str, ...]:
+    return "HMGET", keys.REVISION + number, "digest", "at", "origin", "sig"
 
 
 def _split_program(stored: bytes) -> tuple[str, bytes]:

@@ -1,0 +1,69 @@
+"""Origin of a revision: who published it, from which commit, and why.
+
+Given by the commands that publish, stored and signed with the revision, shown by `history` and `show`.
+Invariants: the store knows the time of a revision, so an origin has none; a revision of an earlier release
+has no origin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, Literal
+
+import msgspec
+
+DEFAULT_PROJECT: Final = "default"
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Metadata of a revision, stored as JSON."""
+
+    project: str = DEFAULT_PROJECT
+    author: str = ""
+    """`user@host` of the person or pipeline that published it."""
+    commit: str = ""
+    """Git commit of the project's folder; empty outside a repository."""
+    dirty: bool = False
+    """Whether the folder had changes that the commit lacks."""
+    message: str = ""
+    version: str = ""
+    """Release of iogate that compiled it."""
+    action: Literal["apply", "rollback"] = "apply"
+    restores: int | None = None
+    """Revision whose content a rollback published again."""
+    changes: str = ""
+    """One-line summary of the difference from the revision before."""
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """Entry of the history of revisions."""
+
+    number: int
+    digest: str
+    published_at_ms: int
+    origin: Origin | None = None
+    """None for a revision of an earlier release, and if the stored origin is not authentic."""
+    fault: str | None = None
+    """Reason why the stored origin is not authentic."""
+
+
+encode = msgspec.json.Encoder(order="deterministic").encode
+_decoder = msgspec.json.Decoder(Origin)
+
+
+def decode(data: bytes) -> Origin:
+    """Decode a stored origin.
+
+    Raises msgspec.ValidationError or msgspec.DecodeError for data that iogate did not write.
+    """
+    return _decoder.decode(data)
+
+
+def signed_parts(number: bytes, data: bytes, packed: bytes | None) -> tuple[bytes, ...]:
+    """Return the parts of a revision that its signature covers.
+
+    With an origin, the digest stands for the JSON, so that a history is verified without reading all of it.
+    """
+    if packed is None:
+        return number, data
+    return number, hashlib.sha256(data).hexdigest().encode(), packed
