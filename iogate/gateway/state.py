@@ -16,7 +16,7 @@ from iogate.gateway.http.access_log import AccessLog
 from iogate.gateway.http.body import Bodies
 from iogate.gateway.http.hosts import Hosts
 from iogate.gateway.http.origins import Origins
-from iogate.gateway.http.responses import STORE_DOWN, HTTPError, store_error
+from iogate.gateway.http.responses import STORE_DOWN, STORE_SLOW, HTTPError, store_error
 from iogate.gateway.observability.metrics import EventCounts, Snapshot
 from iogate.gateway.runs.run_stream import Streams
 from iogate.gateway.validation.validator import Validation
@@ -98,4 +98,4 @@ class GatewayState:
             async with asyncio.timeout(STORE_TIMEOUT_S):
                 yield self.store
         except (TimeoutError, Unreachable) as error:
-            raise HTTPError(store_error(error)) from None
+            raise HTTPError(store_error(error, STORE_SLOW)) from None

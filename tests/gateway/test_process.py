@@ -259,6 +259,7 @@ async def test_a_lost_store_is_a_503_within_a_second_and_comes_back(
                 await until(lambda: accepts(client))
                 uid = (await client.post("/v1/api/a/b/async")).json()["response"]["uid"]
                 os.kill(own_redis.pid, signal.SIGSTOP)
+                messages: list[str] = []
                 try:
                     for path, method in (
                         ("/v1/api/a/b/async", "POST"),
@@ -270,12 +271,19 @@ async def test_a_lost_store_is_a_503_within_a_second_and_comes_back(
                         started = time.monotonic()
                         reply = await client.request(method, path)
                         assert (reply.status_code, reply.headers["retry-after"]) == (503, "1"), path
+                        messages.append(reply.json()["response"]["error"]["message"])
                         # A second, and what a busy machine adds; the connection's own deadline is 5 s.
                         assert time.monotonic() - started < 3, path
                     assert (await client.get("/health/live")).status_code == 200
                 finally:
                     os.kill(own_redis.pid, signal.SIGCONT)
                 await until(lambda: accepts(client))
+                assert messages[:3] == [
+                    "The store did not answer in time, so that the call may or may not have been accepted; "
+                    "repeat it with the same idempotency key",
+                    "The store did not answer in time; repeat the request",
+                    "The store did not answer in time; repeat the request",
+                ]
         finally:
             await store.close()
             gateway.stop()

@@ -159,7 +159,7 @@ class CallHandler:
         try:
             verdict = await intake.accept(run)
         except Unreachable as error:
-            return responses.store_error(error)
+            return responses.store_error(error, responses.UNANSWERED)
         if isinstance(verdict, Accepted):
             if verdict.replayed:
                 route.counts.replayed += 1

@@ -136,4 +136,4 @@ class EventIntake:
         except StoreFull:
             raise HTTPError(responses.STORE_FULL) from None
         except (TimeoutError, Unreachable) as error:
-            raise HTTPError(responses.store_error(error)) from None
+            raise HTTPError(responses.store_error(error, responses.EVENTS_UNANSWERED)) from None

@@ -15,7 +15,7 @@ import msgspec
 if TYPE_CHECKING:
     from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, Send
 
-from iogate.store.connection.failures import Drained, StoreFull, Unconfirmed
+from iogate.store.connection.failures import Drained, StoreFull, Unanswered, Unconfirmed
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -154,8 +154,8 @@ def unavailable(message: str, retry_after_s: float = 1.0) -> ErrorResponse:
     return ErrorResponse(503, "serverError.unavailable", message, [(b"retry-after", seconds)])
 
 
-def store_error(error: BaseException) -> ErrorResponse:
-    """Return the 503 for an error of the store, which may or may not have stored the call."""
+def store_error(error: BaseException, unanswered: ErrorResponse) -> ErrorResponse:
+    """Return the 503 for an error of the store; `unanswered` if the request may have been executed."""
     match error:
         case Drained():
             # A failover takes seconds; the operator usually opens the store before the limit.
@@ -164,6 +164,8 @@ def store_error(error: BaseException) -> ErrorResponse:
             return UNCONFIRMED
         case StoreFull():
             return STORE_FULL
+        case Unanswered() | TimeoutError():
+            return unanswered
         case _:
             return STORE_DOWN
 
@@ -193,6 +195,15 @@ OVER_BUDGET = ErrorResponse(
     [(b"retry-after", b"1"), CLOSE],
 )
 STORE_DOWN = unavailable("The store is out of reach; nothing was accepted")
+STORE_SLOW = unavailable("The store did not answer in time; repeat the request")
+UNANSWERED = unavailable(
+    "The store did not answer in time, so that the call may or may not have been accepted; "
+    "repeat it with the same idempotency key"
+)
+EVENTS_UNANSWERED = unavailable(
+    "The store did not answer in time, so that the events may or may not have been accepted; "
+    "repeat them with the same ids"
+)
 UNCONFIRMED = unavailable(
     "Too few replicas have confirmed the call, so that it may or may not have been accepted; "
     "repeat it with the same idempotency key"

@@ -28,6 +28,7 @@ from iogate.store.connection.failures import (
     NotPrimary,
     StoreFull,
     StoreUnavailable,
+    Unanswered,
     Unconfirmed,
     failure,
 )
@@ -166,7 +167,7 @@ class Connection:
     async def send(self, packed: bytes, count: int, *, timeout_s: float | None = None) -> list[Any]:
         """Write packed commands and return `count` replies; error replies are returned, not raised.
 
-        Raises StoreUnavailable if the replies do not arrive in time.
+        Raises Unanswered if the replies do not arrive in time, StoreUnavailable if nothing was sent.
         """
         limit = self._timeout_s if timeout_s is None else timeout_s
         socket = None
@@ -178,9 +179,11 @@ class Connection:
                     bound.reschedule(at + socket.owed / SLOWEST)
                 return await replies
         except TimeoutError:
-            if socket is not None:
-                socket.close("no answer in time")
-            raise StoreUnavailable(f"{self.address} gave no answer within {limit:g} s") from None
+            late = f"{self.address} gave no answer within {limit:g} s"
+            if socket is None:
+                raise StoreUnavailable(late) from None
+            socket.close("no answer in time")
+            raise Unanswered(late) from None
 
     async def load(self) -> None:
         """Load every script into the server."""

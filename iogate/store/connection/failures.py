@@ -26,10 +26,14 @@ class CommandFailed(Exception):
 
 
 class StoreUnavailable(Unreachable):
-    """Error of a store that did not answer; the command may have been executed."""
+    """Error of a store that cannot be used now; unless it is Unanswered, the command was not executed."""
 
     def __init__(self, detail: str, *, code: str = "IOG610", hint: str = AWAY) -> None:
         super().__init__(f"the store is out of reach: {detail}", code=code, hint=hint)
+
+
+class Unanswered(StoreUnavailable):
+    """Error of a command that was sent and got no reply: it may be executed, also later."""
 
 
 class StoreFull(Unreachable):

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import hiredis
 
-from iogate.store.connection.failures import StoreUnavailable
+from iogate.store.connection.failures import StoreUnavailable, Unanswered
 
 Argument = bytes | str | int | float
 
@@ -86,7 +86,7 @@ class Socket(asyncio.Protocol):
         while self._asked:
             answer, *_ = self._asked.popleft()
             if not answer.done():
-                answer.set_exception(StoreUnavailable(why))
+                answer.set_exception(Unanswered(why))
 
 
 def pack(*arguments: Argument) -> bytes:

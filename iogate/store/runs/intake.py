@@ -23,7 +23,7 @@ from iogate.security.keyring import Keyring
 from iogate.store import keys
 from iogate.store.connection import scripts
 from iogate.store.connection.connection import Connection, is_missing_script, pack
-from iogate.store.connection.failures import Drained, NotPermitted, StoreUnavailable, Unconfirmed
+from iogate.store.connection.failures import Drained, NotPermitted, StoreUnavailable, Unanswered, Unconfirmed
 from iogate.store.connection.memory import Memory
 from iogate.store.integrity.seals import Facts, seal_facts
 from iogate.store.runs.compression import LARGE, deflate
@@ -79,7 +79,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _PendingAccept:
-    __slots__ = ("answer", "deadline", "packed", "request", "tries")
+    __slots__ = ("answer", "deadline", "packed", "request", "sent", "tries")
 
     def __init__(
         self,
@@ -92,6 +92,8 @@ class _PendingAccept:
         self.packed = packed
         self.deadline = deadline
         self.tries = 0
+        self.sent = False
+        """True after an attempt without a reply: the store may have the run."""
         self.answer = answer
 
 
@@ -117,7 +119,8 @@ class Intake:
     async def accept(self, request: AcceptRequest) -> Accepted | Refusal:
         """Store a run, or return the reason why it was refused.
 
-        Raises StoreUnavailable if the store does not answer in time (the outcome is unknown), or is drained.
+        Raises Unanswered if the store does not answer in time, so that the outcome is unknown, and
+        StoreUnavailable if the run was not stored, because the store is out of reach or drained.
         """
         deadline = time.monotonic() + DEADLINE_S
         if len(request.input) >= LARGE:
@@ -188,17 +191,21 @@ class Intake:
         group = [pending for pending in group if not self._expired(pending, now)]
         if not group:
             return
+        sending = False
         try:
             # A store that does not answer must not delay a caller beyond its deadline.
             size = sum(len(pending.packed) for pending in group)
             await self._memory.check(group[0].deadline - now, size=size)
             now = time.monotonic()
+            sending = True
             replies = await self._transact(group, group[0].deadline - now)
         except Unconfirmed as error:
             # The rest of the deadline was spent on waiting for the replicas.
             self._fail(group, error)
             return
         except StoreUnavailable as error:
+            for pending in group:
+                pending.sent |= sending and isinstance(error, Unanswered)
             self._retry(group, error)
             return
         missing = False
@@ -280,7 +287,7 @@ class Intake:
         for pending in reversed(group):
             pending.tries += 1
             if pending.tries > TRIES:
-                self._fail([pending], error)
+                self._fail([pending], Unanswered("connection lost") if pending.sent else error)
             elif not self._expired(pending, now):
                 self._queue.appendleft(pending)
 
@@ -289,9 +296,8 @@ class Intake:
             return True
         if now < pending.deadline:
             return False
-        self._fail(
-            [pending], StoreUnavailable(f"{self._connection.address} gave no answer within {DEADLINE_S:g} s")
-        )
+        late = f"{self._connection.address} gave no answer within {DEADLINE_S:g} s"
+        self._fail([pending], Unanswered(late) if pending.sent else StoreUnavailable(late))
         return True
 
     @staticmethod

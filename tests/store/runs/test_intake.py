@@ -14,6 +14,7 @@ import pytest
 
 from iogate.compiler.revision import Limits
 from iogate.store import keys
+from iogate.store.connection.failures import Unanswered
 from iogate.store.embedded.server import EmbeddedServer, start_embedded, temporary_server
 from iogate.store.runs.intake import GROUP, Accepted, Refusal
 from iogate.store.store import Store, StoreUnavailable, open_store
@@ -241,16 +242,25 @@ async def test_a_hanging_server_is_unavailable_within_a_second_and_recovers(
         await publish(store)
         intake = store.intake()
         await accepted(intake)
+        refused: dict[str, StoreUnavailable] = {}
         with stopped(own.pid):
             for _ in range(2):
                 begun = time.monotonic()
-                outcomes = await asyncio.gather(
-                    *(intake.accept(request(intake)) for _ in range(100)), return_exceptions=True
-                )
+                requests = [request(intake) for _ in range(100)]
+                outcomes = await asyncio.gather(*map(intake.accept, requests), return_exceptions=True)
                 assert all(isinstance(o, StoreUnavailable) for o in outcomes)
+                refused |= {
+                    each.uid: outcome
+                    for each, outcome in zip(requests, outcomes, strict=True)
+                    if isinstance(outcome, StoreUnavailable)
+                }
                 # One second plus the delay of a busy machine; the timeout of a connection is 5 s.
                 assert time.monotonic() - begun < 3
         await accepted(intake)
+        # What was sent is executed when the server continues; nothing else is.
+        unanswered = {uid for uid, error in refused.items() if isinstance(error, Unanswered)}
+        stored = {uid for uid in refused if await store.call("EXISTS", keys.RUN + uid)}
+        assert stored == unanswered != set()
         await store.close()
 
 
