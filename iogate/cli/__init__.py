@@ -10,7 +10,7 @@ Composes the layers below; holds no logic that another program would need.
     messages    phrases that messages share
     completion  completion by the shell
     documents   `validate`, `explain`, `debug`, `test`
-    revisions   `apply`, `enable`, `disable`, `override`, `status`
+    revisions   `apply`, `enable`, `disable`, `override`, `history`, `show`, `status`
     apis        `api`, `workflow`
     run         `run FILE`
     runs        `runs`

@@ -21,7 +21,7 @@ from iogate.cli.documents import debug_commands, document_commands
 from iogate.cli.processes import doctor_command, process_commands, store_commands
 from iogate.cli.project import project_commands, secret_commands
 from iogate.cli.render import write_stderr, write_stdout
-from iogate.cli.revisions import gate_commands, revision_commands, status_command
+from iogate.cli.revisions import gate_commands, history_commands, revision_commands, status_command
 from iogate.cli.run import run_command
 from iogate.cli.runs import run_commands
 from iogate.cli.session import DirectoryOption, GlobalOptions, OutputOption, QuietOption, change_directory
@@ -71,6 +71,7 @@ for module in (
     secret_commands,
     debug_commands,
     revision_commands,
+    history_commands,
     gate_commands,
     api_commands,
     workflow_commands,

@@ -1,8 +1,8 @@
-"""Shell completion of arguments: ids of APIs and workflows, uids of runs, error codes.
+"""Shell completion of arguments: ids of APIs and workflows, uids of runs, numbers of revisions, error codes.
 
 Invoked by the shell on Tab. Invariant: a completer returns within about a second and prints nothing; after
-any error it suggests nothing. Ids come from the files, without a store; uids come from the store, if it can
-be reached.
+any error it suggests nothing. Ids come from the files, without a store; uids and revisions come from the
+store, if it can be reached.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from iogate.store.store import Store
 
 Completer = Callable[[typer.Context, str], list[tuple[str, str]]]
 
@@ -126,12 +129,33 @@ def uids(incomplete: str) -> Iterator[tuple[str, str]]:
     yield from asyncio.run(asyncio.wait_for(_newest_runs(), BUDGET_S))
 
 
-async def _newest_runs() -> list[tuple[str, str]]:
-    from iogate.cli.session import Session, read_project_settings
-    from iogate.store.store import open_store
+@_completer
+def revisions(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Suggest numbers of the revisions that the store keeps, newest first."""
+    del incomplete
+    yield from asyncio.run(asyncio.wait_for(_kept_revisions(), BUDGET_S))
 
-    store = await open_store(Session().store_url(read_project_settings()), client_name="iogate-completion")
+
+async def _kept_revisions() -> list[tuple[str, str]]:
+    store = await _open_store()
+    try:
+        entries = await store.revisions.history()
+    finally:
+        await store.close()
+    texts = ("" if each.origin is None else each.origin.message or each.origin.changes for each in entries)
+    return [(str(each.number), text.partition("\n")[0]) for each, text in zip(entries, texts, strict=True)]
+
+
+async def _newest_runs() -> list[tuple[str, str]]:
+    store = await _open_store()
     try:
         return [(run.uid, f"{run.status} {run.api}") for run in await store.runs.list(limit=MAX_RUNS)]
     finally:
         await store.close()
+
+
+async def _open_store() -> Store:
+    from iogate.cli.session import Session, read_project_settings
+    from iogate.store.store import open_store
+
+    return await open_store(Session().store_url(read_project_settings()), client_name="iogate-completion")

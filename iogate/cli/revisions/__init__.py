@@ -1,1 +1,1 @@
-"""`iogate apply`, `enable`, `disable`, `override`, `status`: commands for the live revision."""
+"""Commands for revisions and the switches of APIs: `apply`, `history`, `show`, `enable`, `status`."""

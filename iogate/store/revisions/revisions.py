@@ -245,7 +245,7 @@ class Revisions:
             f"there is no revision {number}: the oldest that the store keeps is {int(numbers[-1])}, "
             f"and {int(live)} is live",
             code="IOG614",
-            hint="`iogate status` shows the live one",
+            hint="`iogate history` lists them",
         )
 
     def _verify(self, number: int, data: bytes, packed: bytes | None, signature: bytes | None) -> None:

@@ -1,0 +1,211 @@
+"""`iogate history` and `show`: the published revisions and their content."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from iogate.cli import completion
+from iogate.cli.apis import credentials
+from iogate.cli.apis.api_commands import PANEL, api_details_json
+from iogate.cli.render import Table
+from iogate.cli.session import Session, command
+from iogate.errors import NotFound
+
+if TYPE_CHECKING:
+    from iogate.compiler.revision import Revision
+    from iogate.store.revisions.origin import Published
+
+COMMIT_CHARACTERS = 12
+DIGEST_CHARACTERS = 12
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "history", rich_help_panel=PANEL)(history)
+    command(app, "show", rich_help_panel=PANEL)(show)
+
+
+async def history(
+    session: Session,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most N revisions.")] = 20,
+) -> None:
+    """List the revisions that the store keeps, newest first, with author, commit and changes."""
+    async with session.store(session.settings()) as store:
+        live = await store.revisions.live()
+        entries = (await store.revisions.history())[:limit]
+    rows = [entry_json(entry, live=live is not None and live[0] == entry.number) for entry in entries]
+    table = Table(
+        columns=("revision", "live", "time", "author", "commit", "action", "changes", "message"),
+        rows=[
+            (
+                row["revision"],
+                "live" if row["live"] else None,
+                row["publishedAt"],
+                row["author"] or None,
+                _commit(row) or None,
+                _action(row),
+                row["changes"] or None,
+                row["message"] or None,
+            )
+            for row in rows
+        ],
+        numbers=frozenset({"revision"}),
+    )
+    session.screen.data("history", {"revisions": rows}, [table] if rows else [])
+    if not rows:
+        session.screen.note('no revision was applied yet: publish one with "iogate apply"')
+
+
+async def show(
+    session: Session,
+    revision: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="[N]",
+            min=1,
+            help="Number of the revision; default: the live one.",
+            autocompletion=completion.revisions,
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Show one revision: its origin, APIs, workflows, schedules and digests.
+
+    Raises:
+        NotFound: the store does not keep the revision, or none was applied yet.
+        NotAuthentic: the revision was not signed with the key.
+    """
+    async with session.store(session.settings()) as store:
+        live = await store.revisions.live()
+        if revision is None and live is None:
+            raise NotFound("no revision was applied yet", hint='publish one with "iogate apply"')
+        number = revision if revision is not None or live is None else live[0]
+        assert number is not None
+        content = await store.revisions.load(number)
+        entry = await store.revisions.published(number)
+    value = {
+        **entry_json(entry, live=live is not None and live[0] == number),
+        **_content_json(content),
+    }
+    session.screen.data("show", value, _text(value))
+
+
+def entry_json(entry: Published, *, live: bool) -> dict[str, Any]:
+    """Return an entry of the history as JSON."""
+    from iogate.store.revisions.origin import Origin
+    from iogate.store.runs.presentation import rfc3339
+
+    origin = entry.origin or Origin()
+    return {
+        "revision": entry.number,
+        "live": live,
+        "digest": entry.digest,
+        "publishedAt": rfc3339(entry.published_at_ms),
+        "project": origin.project,
+        "author": origin.author,
+        "commit": origin.commit,
+        "dirty": origin.dirty,
+        "action": origin.action,
+        "restores": origin.restores,
+        "changes": origin.changes,
+        "message": origin.message,
+        "version": origin.version,
+        "fault": entry.fault,
+    }
+
+
+def _commit(row: dict[str, Any]) -> str:
+    """Return the shortened commit, with `*` if the folder had other changes."""
+    return f"{row['commit'][:COMMIT_CHARACTERS]}{'*' if row['dirty'] else ''}"
+
+
+def _action(row: dict[str, Any]) -> str:
+    if row["fault"] is not None:
+        return "not authentic"
+    return f"{row['action']} to {row['restores']}" if row["restores"] is not None else str(row["action"])
+
+
+def _content_json(revision: Revision) -> dict[str, Any]:
+    return {
+        "apis": [
+            {
+                "api": api.id,
+                "verbs": list(api.verbs),
+                "auth": credentials.describe(api.auth),
+                "enabled": api.enabled,
+                "workflow": api.workflow,
+                "description": api.description,
+                "tags": list(api.tags),
+                "digest": api.digest,
+                "source": api.source,
+                **api_details_json(api),
+            }
+            for _, api in sorted(revision.apis.items())
+        ],
+        "workflows": [
+            {
+                "workflow": name,
+                "title": workflow.title,
+                "summary": workflow.summary,
+                "program": workflow.program,
+                "source": workflow.source,
+            }
+            for name, workflow in sorted(revision.workflows.items())
+        ],
+        "schedules": [
+            {"workflow": name, "when": str(schedule), "missed": schedule.missed}
+            for _, (name, schedule) in sorted(revision.scheduled.items())
+        ],
+        "resources": dict(sorted(revision.resources.items())),
+    }
+
+
+def _text(value: dict[str, Any]) -> list[Table | str]:
+    head = {
+        "revision": f"{value['revision']}{', live' if value['live'] else ''}",
+        "digest": value["digest"],
+        "published": value["publishedAt"],
+        "author": value["author"],
+        "commit": value["commit"] + (" and other changes of the folder" if value["dirty"] else ""),
+        "action": _action(value),
+        "changes": value["changes"],
+        "message": value["message"],
+        "iogate": value["version"],
+    }
+    parts: list[Table | str] = ["\n".join(f"{name:<10} {text}" for name, text in head.items() if text)]
+    enabled = {True: "enabled", False: "disabled", None: "by command"}
+    for columns, rows in (
+        (
+            ("api", "verbs", "auth", "git says", "workflow", "digest"),
+            [
+                (
+                    each["api"],
+                    ", ".join(each["verbs"]),
+                    each["auth"],
+                    enabled[each["enabled"]],
+                    each["workflow"],
+                    each["digest"][:DIGEST_CHARACTERS],
+                )
+                for each in value["apis"]
+            ],
+        ),
+        (
+            ("workflow", "program", "title", "source"),
+            [
+                (each["workflow"], each["program"][:DIGEST_CHARACTERS], each["title"] or None, each["source"])
+                for each in value["workflows"]
+            ],
+        ),
+        (("scheduled", "when"), [(each["workflow"], each["when"]) for each in value["schedules"]]),
+        (
+            ("resource", "digest"),
+            [
+                (uri.removeprefix("project:///").partition("#")[0], digest[:DIGEST_CHARACTERS])
+                for uri, digest in value["resources"].items()
+            ],
+        ),
+    ):
+        if rows:
+            parts += ["", Table(columns=columns, rows=rows)]
+    return parts
