@@ -4,6 +4,7 @@ Composes the layers below; holds no logic that another program would need.
 
     app         the `iogate` command and the end of every failure
     session     directory, settings, output format and store of a command
+    settings_files  `iogate.yaml` and the file of an environment
     options     options that commands share
     render      tables, JSON and YAML
     console     Rich, with control characters escaped

@@ -24,7 +24,14 @@ from iogate.cli.render import write_stderr, write_stdout
 from iogate.cli.revisions import gate_commands, history_commands, revision_commands, status_command
 from iogate.cli.run import run_command
 from iogate.cli.runs import run_commands
-from iogate.cli.session import DirectoryOption, GlobalOptions, OutputOption, QuietOption, change_directory
+from iogate.cli.session import (
+    DirectoryOption,
+    EnvironmentOption,
+    GlobalOptions,
+    OutputOption,
+    QuietOption,
+    change_directory,
+)
 from iogate.errors import IogateError, Misused
 
 INTERRUPTED = 130
@@ -55,12 +62,13 @@ def root(
     directory: DirectoryOption = None,
     output: OutputOption = None,
     quiet: QuietOption = False,
+    environment: EnvironmentOption = None,
     version: Annotated[  # noqa: ARG001 — used by its callback
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)
     ] = False,
 ) -> None:
     change_directory(directory)
-    ctx.obj = GlobalOptions(output=output, quiet=quiet)
+    ctx.obj = GlobalOptions(output=output, quiet=quiet, environment=environment)
     if ctx.invoked_subcommand is None:
         write_stdout(ctx.get_help())
 

@@ -22,14 +22,13 @@ import typer
 
 from iogate import settings as settings_module
 from iogate.cli.render import COMMON_FORMATS, Output, Screen, write_stderr
-from iogate.errors import InvalidFiles, Misused, Unreachable
+from iogate.cli.settings_files import read_files
+from iogate.errors import Misused, Unreachable
 from iogate.messages import listed
 from iogate.security.redaction_patterns import redact_url
-from iogate.settings import FILE_NAME, Settings
+from iogate.settings import Settings, environments
 
 if TYPE_CHECKING:
-    from iogate.documents.yaml.nodes import Node
-    from iogate.documents.yaml.reader import Reading
     from iogate.store.store import Store
 
 NO_STORE = 'no store: set redis_url, or start one with "iogate up"'
@@ -63,6 +62,15 @@ QuietOption = Annotated[
     bool,
     typer.Option("-q", "--quiet", help="Print no notes on stderr.", rich_help_panel=GLOBAL_OPTIONS),
 ]
+EnvironmentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--env",
+        metavar="NAME",
+        help="Environment: read iogate.NAME.yaml on top of iogate.yaml.",
+        rich_help_panel=GLOBAL_OPTIONS,
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +78,23 @@ class Session:
     """Context of one command in the project folder."""
 
     screen: Screen = field(default_factory=Screen)
+    environment: str | None = None
+    """Value of `--env`: the environment whose settings apply."""
 
     def settings(self, flags: dict[str, Any] | None = None) -> Settings:
-        """Read the project's settings, and warn about misspelt environment variables.
+        """Read the project's settings, and warn about misspelt environment variables and unusual `vars`.
 
-        Raises InvalidFiles as `read_project_settings` does.
+        Raises:
+            InvalidFiles: a file, the environment variables or the flags have an invalid setting.
+            Misused: the environment cannot have this name.
         """
+        files = read_files(self.environment or os.environ.get(environments.VARIABLE))
         for line in settings_module.misspelt(os.environ):
             self.screen.warn(line)
-        return read_project_settings(flags)
+        settings = settings_module.read(files.values, os.environ, flags, place_of=files.place)
+        for line in files.warnings():
+            self.screen.warn(line)
+        return settings
 
     def store_url(self, settings: Settings) -> str:
         """Return the URL of the store: `redis_url`, else that of a running embedded store.
@@ -118,40 +134,12 @@ class Session:
 
 
 def read_project_settings(flags: dict[str, Any] | None = None) -> Settings:
-    """Read the settings of the current folder.
+    """Read the settings of the current folder, in the environment that IOGATE_ENV names.
 
-    Raises:
-        InvalidFiles: the file, the environment or the flags have an invalid setting.
+    Raises InvalidFiles and Misused as `Session.settings` does.
     """
-    root = _settings_file(Path(FILE_NAME))
-    if root is None:
-        return settings_module.read({}, os.environ, flags)
-    return settings_module.read(root.value, os.environ, flags, line_of=lambda path: root.place(path).line)
-
-
-def _settings_file(path: Path) -> Node | None:
-    """Return the mapping in `iogate.yaml` with its positions; None without settings in it."""
-    reading = read_settings_file(path)
-    if reading is None:
-        return None
-    from iogate.documents.problems import render_all
-
-    problems = [each for each in reading.problems if each.code != "IOG129"]  # an empty file is fine here
-    if problems:
-        rendered = render_all(problems, {FILE_NAME: reading.source})
-        raise InvalidFiles(rendered.rstrip("\n"), code=problems[0].code)
-    if reading.root is not None and reading.root.entries is None:
-        raise InvalidFiles(f"{FILE_NAME}: expected a map of settings", code=settings_module.WRONG_SETTING)
-    return reading.root
-
-
-def read_settings_file(path: Path) -> Reading | None:
-    """Read `iogate.yaml` with source positions; None if the file does not exist."""
-    if not path.exists():
-        return None
-    from iogate.documents.yaml.reader import read_file
-
-    return read_file(path, FILE_NAME)
+    files = read_files(os.environ.get(environments.VARIABLE))
+    return settings_module.read(files.values, os.environ, flags, place_of=files.place)
 
 
 _commands_by_format: dict[Output, list[str]] = {}
@@ -176,6 +164,7 @@ def command(
             directory: Path | None = None,
             output: Output | None = None,
             quiet: bool = False,
+            environment: str | None = None,
             **arguments: Any,
         ) -> None:
             first: GlobalOptions = ctx.find_root().obj or GlobalOptions()
@@ -184,7 +173,8 @@ def command(
             if chosen not in (*COMMON_FORMATS, *formats):
                 raise _unfit_format(chosen, ctx.command_path, formats)
             screen = Screen(output=chosen, quiet=quiet or first.quiet)
-            result = function(Session(screen=screen), **arguments)
+            session = Session(screen=screen, environment=environment or first.environment)
+            result = function(session, **arguments)
             if inspect.iscoroutine(result):
                 asyncio.run(result)
 
@@ -197,6 +187,7 @@ def command(
                 _parameter("directory", DirectoryOption, None),
                 _parameter("output", output_option(formats), None),
                 _parameter("quiet", QuietOption, False),
+                _parameter("environment", EnvironmentOption, None),
             ]
         )
         run.__annotations__ = {
@@ -239,6 +230,7 @@ class GlobalOptions:
 
     output: Output | None = None
     quiet: bool = False
+    environment: str | None = None
 
 
 def change_directory(directory: Path | None) -> None:

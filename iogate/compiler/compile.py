@@ -35,6 +35,7 @@ from iogate.compiler.checks import (
     references,
     retention,
     routes,
+    runtime_variables,
     schedule,
     schemas,
     variables,
@@ -56,6 +57,7 @@ from iogate.compiler.revision import (
     canonical,
     digest_of,
 )
+from iogate.compiler.variables import embed
 from iogate.compiler.workflows import Workflows, children
 from iogate.documents import ApiDocument, Documents, WorkflowDocument
 from iogate.documents.api import Method
@@ -84,6 +86,7 @@ WORKFLOW_CHECKS: tuple[_Check, ...] = (
     schemas.check,
     schedule.check,
     variables.check,
+    runtime_variables.check,
     lengths.check,
     lint.check,
     literals.check,
@@ -228,7 +231,8 @@ class _Compiler:
                 self.context.settings.function_origins,
             )
             self.problems.extend(problems)
-            self.programs[name] = program = schedules.without_cases(program)
+            program = embed(schedules.without_cases(program), self.context.settings.vars)
+            self.programs[name] = program
             head = program["document"]
             compiled[name] = (
                 Workflow(

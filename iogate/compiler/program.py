@@ -33,6 +33,8 @@ class Program:
     """Names that `use.secrets` declares."""
     foreign: JsonObject = field(default_factory=dict)
     """Definitions of functions from elsewhere, by their pointers: `/use/functions/NAME`."""
+    variables: JsonObject | None = None
+    """Values of `$runtime.vars`; None: no expression of the workflow reads them."""
 
     @property
     def name(self) -> str:
@@ -82,4 +84,5 @@ def _program(reader: DefinitionReader) -> Program:
         lists=reader.lists,
         secrets=tuple(reader.use.get("secrets") or ()),
         foreign={f"{FUNCTIONS}{escape(name)}": function for name, function in foreign.items()},
+        variables=reader.references.variables,
     )

@@ -8,13 +8,11 @@ name that no workflow can have, so that a run pinned to its program is pinned to
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from iogate.compiler.openapi import Operation
+from iogate.compiler.variables import KEY
 from iogate.json_values import JsonObject
-
-KEY: Final = "$bound"
-"""Part of the stored format."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,6 +27,8 @@ class References:
     """The function that a task calls: a name in `functions`."""
     functions: dict[str, Any] = field(default_factory=dict)
     """Address of a function to its definition, a task."""
+    variables: dict[str, Any] | None = None
+    """Values of the variables that the workflow reads as `$runtime.vars`; None: it reads none."""
 
 
 def join(definition: JsonObject, references: References) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from iogate.compiler import variables
 from iogate.json_values import JsonObject
 from iogate.timing import crontab
 from iogate.timing.durations import Duration, InvalidDuration, TooLong, format_duration, read_duration
@@ -179,7 +180,8 @@ def standing(definition: JsonObject) -> dict[str, Any]:
     # Which version is started, the revision says that is live by then.
     document = {"dsl": head["dsl"], "namespace": head["namespace"], "name": head["name"], "version": "latest"}
     kept = {"document": document, "schedule": definition["schedule"]}
-    return {STANDING: kept | ({"use": definition["use"]} if definition.get("use") else {})}
+    kept |= {"use": definition["use"]} if definition.get("use") else {}
+    return {STANDING: variables.embed(kept, variables.embedded(definition))}
 
 
 STANDING: Final = "standing"

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
-from iogate.compiler import program
+from iogate.compiler import program, variables
 from iogate.compiler.checks import origins
 from iogate.compiler.resources.sources import MAX_BYTES, Fetch, FetchFailed
 from iogate.effects.http.failures import CallFailed
@@ -44,7 +44,7 @@ def make_fetcher(settings: Settings, root: Path, *, values: Mapping[str, Any] | 
 
     def fetch(uri: str, policy: Mapping[str, Any] | None, *, foreign: bool) -> bytes:
         known = _resolve_secrets(settings, root) if values is None else values
-        call = replace(_build_call(uri, policy, known), foreign=foreign)
+        call = replace(_build_call(uri, policy, known, settings.vars), foreign=foreign)
         may_follow = partial(origins.is_named, origins=settings.function_origins)
         # A redirect of a trusted server to another one does not transfer the trust.
         trusted = may_follow if may_follow(uri) else None
@@ -53,10 +53,13 @@ def make_fetcher(settings: Settings, root: Path, *, values: Mapping[str, Any] | 
     return fetch
 
 
-def _build_call(uri: str, policy: Mapping[str, Any] | None, known: Mapping[str, Any]) -> CallHttp:
+def _build_call(
+    uri: str, policy: Mapping[str, Any] | None, known: Mapping[str, Any], declared: Mapping[str, Any]
+) -> CallHttp:
     endpoint = {"uri": uri, **({"authentication": policy} if policy else {})}
     task = {"fetch": {"call": "http", "with": {"method": "get", "endpoint": endpoint, "redirect": True}}}
     definition = {"document": _HEAD, "use": {"secrets": list(known)}, "do": [task]}
+    definition = variables.embed(definition, declared)
     facts = RunFacts(uid="fetch", started_at_ms=0, input={})
     now_ms = int(time.time() * 1000)  # a client assertion carries it
     step = advance(program.load(definition), State(), (), now_ms, facts, Environment(secrets=known))

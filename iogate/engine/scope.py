@@ -184,6 +184,8 @@ class Scope:
 
     def _runtime(self) -> dict[str, Any]:
         runtime = dict(self.environment.runtime)
+        if self.program.variables is not None and self._function() is None:
+            runtime["vars"] = self.program.variables
         if self.idempotency_key is not None:
             runtime["metadata"] = {**(runtime.get("metadata") or {}), "idempotencyKey": self.idempotency_key}
         return runtime

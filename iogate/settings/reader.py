@@ -17,6 +17,7 @@ from typing import Any
 
 from iogate.errors import InvalidFiles
 from iogate.messages import nearest, shorten
+from iogate.settings import environments
 from iogate.settings.setting_types import OWN_GATEWAY
 from iogate.settings.table import NAMES, SETTINGS, Settings
 from iogate.settings.urls import gateway_url
@@ -59,11 +60,11 @@ def read(
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
     *,
-    line_of: Callable[[ValuePath], int] | None = None,
+    place_of: Callable[[ValuePath], str] | None = None,
 ) -> Settings:
     """Merge the three sources; an absent flag is None, an empty variable counts as unset.
 
-    `line_of` returns the line of a value of the file.
+    `place_of` returns the place of a value of the file, such as `iogate.yaml:9`.
 
     Raises InvalidFiles with one line per error: the place, the expected form, and the value.
     """
@@ -80,7 +81,7 @@ def read(
             )
 
     def in_file(path: ValuePath) -> str:
-        return FILE_NAME + (f":{line_of(path)}: " if line_of is not None else ": ")
+        return (FILE_NAME if place_of is None else place_of(path)) + ": "
 
     for name, value in (file or {}).items():
         if name not in SETTINGS:
@@ -125,7 +126,7 @@ def misspelt(environment: Mapping[str, str]) -> list[str]:
 
     Other variables with the prefix are ignored: a secret of the project may have such a name.
     """
-    known = {variable(name) for name in NAMES} | {HANDOVER} | _INTERNAL
+    known = {variable(name) for name in NAMES} | {HANDOVER, environments.VARIABLE} | _INTERNAL
     return [
         f'{name}: no such setting; did you mean "{variable(meant)}"?'
         for name in sorted(environment)

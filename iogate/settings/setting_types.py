@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from iogate.value_types.faults import wrong_form
+from iogate import json_values
+from iogate.value_types.faults import Fault, InvalidValue, wrong_form
 from iogate.value_types.scalars import duration, number, pattern, size
 from iogate.value_types.structures import Key, ValueType, distinct, record
 
@@ -25,6 +26,7 @@ PROCESS_LIMITS: Final[Mapping[str, Any]] = {
 """Default limits: memory in bytes, processor time in seconds, file size in bytes, number of processes."""
 
 URL_PATTERN: Final = r"https?://[^\s/?#]+[^\s?#]*"
+_VARIABLE_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 _HOST: Final = r"[^\s/:]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?|[0-9A-Fa-f.:]+/\d{1,3}"
 
 
@@ -61,6 +63,23 @@ def _read_host(value: Any) -> str:
 
 def _read_origins(value: Any) -> tuple[str, ...]:
     return _ORIGINS.read(["*"] if value == "*" else value)
+
+
+def _read_variables(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise wrong_form("a map of name to value")
+    faults: list[Fault] = []
+    for name, each in value.items():
+        if not isinstance(name, str) or not re.fullmatch(_VARIABLE_NAME, name):
+            expected = "letters, digits and _, as in $runtime.vars.NAME"
+            faults.append(Fault(kind="format", path=(name,), on_key=True, expected=expected))
+        try:
+            json_values.check(each)
+        except ValueError as error:
+            faults.append(Fault(kind="rule", path=(name,), message=f"no JSON value: {error}"))
+    if faults:
+        raise InvalidValue(*faults)
+    return dict(value)
 
 
 REFERENCE: Final = ValueType(
@@ -103,6 +122,11 @@ LIMITS: Final[ValueType[Mapping[str, Any]]] = record(
     lambda **given: {**PROCESS_LIMITS, **given},
     null_is_absent=True,
 )
+VARS: Final[ValueType[Mapping[str, Any]]] = ValueType(
+    read=_read_variables,
+    schema=lambda: {"type": "object", "propertyNames": {"pattern": f"^{_VARIABLE_NAME}$"}},
+)
+"""Values for expressions: any JSON, by name."""
 LINK_KEY: Final = pattern("text of at least 32 characters", r"(?s).{32,}")
 TEXT: Final = pattern("text that is not empty", r"(?s).*\S.*")
 URL: Final = pattern("a URL with http:// or https://", URL_PATTERN)

@@ -25,6 +25,7 @@ from iogate.settings.setting_types import (
     TEXT,
     URL,
     VARIABLES,
+    VARS,
 )
 from iogate.value_types.scalars import choice, duration, number, pattern, size, size_or_share, text
 from iogate.value_types.structures import ValueType, deferred, distinct, map_of
@@ -129,6 +130,9 @@ class Settings:
         "Sources of the names in use.secrets of a workflow.",
         make=dict,
         sensitive=True,
+    )
+    vars: Mapping[str, Any] = _setting(
+        VARS, "Values that expressions read as $runtime.vars.NAME.", make=dict, sensitive=True
     )
     allow_run: tuple[Runnable, ...] = _setting(
         distinct(choice("script", "shell", "container"), "a list of script, shell, container"),

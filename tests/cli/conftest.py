@@ -62,7 +62,7 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 SECRETIVE = """\
 document: {dsl: '1.0.3', namespace: shop, name: secretive, version: 1.0.0}
 use: {secrets: [nobody_has]}
-do: [{stop: {set: {n: 1}}}]
+do: [{stop: {set: {region: '${ $runtime.vars.region }'}}}]
 """
 
 
@@ -72,7 +72,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     root = tmp_path_factory.mktemp("shop")
     write_project(root)
     (root / "workflows.d/secretive.yaml").write_text(SECRETIVE)
-    (root / "iogate.yaml").write_text("secrets: {nobody_has: {env: NOBODY_HAS_THIS}}\n")
+    (root / "iogate.yaml").write_text("secrets: {nobody_has: {env: NOBODY_HAS_THIS}}\nvars: {region: eu}\n")
     with up(root) as place:
         yield place
 

@@ -485,6 +485,9 @@ def test_workflows_are_listed_and_shown(live: Cli) -> None:
     assert rows["shop/buy:1.0.0"]["apis"] == ["shop/buy", "shop/guarded", "shop/hashed", "shop/lacking"]
     definition = live("workflow", "show", "shop/buy", "-o", "json").json["definition"]
     assert definition["do"] == [{"buy": {"set": {"bought": "${ .sku }"}}}]
+    # Its program has a variable beside the document that its author wrote.
+    definition = live("workflow", "show", "shop/secretive", "-o", "json").json["definition"]
+    assert definition.keys() == {"document", "use", "do"}
     assert live("workflow", "show", "nothing", code=8).err.startswith("iogate: no live workflow nothing\n")
 
 

@@ -64,7 +64,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
     ("sources", "message"),
     [
         (
-            {"file": {"port": "80x"}, "line_of": lambda _: 7},
+            {"file": {"port": "80x"}, "place_of": lambda _: "iogate.yaml:7"},
             'iogate.yaml:7: port: expected a whole number from 1 to 65535, got "80x"',
         ),
         (

@@ -24,7 +24,7 @@ AUTHS: list[Any] = [
 
 def fault(events: Any) -> str:
     with pytest.raises(InvalidFiles) as raised:
-        settings.read({"events": events}, line_of=lambda _: 3)
+        settings.read({"events": events}, place_of=lambda _: "iogate.yaml:3")
     assert raised.value.code == "IOG191"
     return raised.value.message.removeprefix("iogate.yaml:3: events")
 
@@ -143,13 +143,13 @@ def test_an_invalid_value_is_reported_by_position_and_never_shown(events: Any, m
 
 
 def test_all_errors_of_the_setting_are_reported_each_with_its_line() -> None:
-    lines: dict[tuple[str | int, ...], int] = {
-        ("events", "auth", "token"): 3,
-        ("events", "sinks", "a", "url"): 6,
+    places_of: dict[tuple[str | int, ...], str] = {
+        ("events", "auth", "token"): "iogate.yaml:3",
+        ("events", "sinks", "a", "url"): "iogate.yaml:6",
     }
     with pytest.raises(InvalidFiles) as raised:
         settings.read(
-            {"events": {"auth": {"token": 1}, "sinks": {"a": {"url": "x"}}}}, line_of=lines.__getitem__
+            {"events": {"auth": {"token": 1}, "sinks": {"a": {"url": "x"}}}}, place_of=places_of.__getitem__
         )
     places = [line.split(": ")[0:2] for line in raised.value.message.splitlines()]
     assert places == [["iogate.yaml:3", "events.auth.token"], ["iogate.yaml:6", "events.sinks.a.url"]]

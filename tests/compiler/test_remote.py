@@ -13,10 +13,10 @@ from iogate.compiler.checks import origins
 from iogate.compiler.compile import Compiled, compile_documents
 from iogate.compiler.diagnostics import Purpose
 from iogate.compiler.program import load as load_program
-from iogate.compiler.references import KEY
 from iogate.compiler.resources import addresses
 from iogate.compiler.resources.sources import FetchFailed
 from iogate.compiler.tasks import Inline, OpenApi
+from iogate.compiler.variables import KEY
 from iogate.documents import load
 from iogate.settings import Settings
 from tests.compiler.projects import told, write

@@ -14,7 +14,7 @@ from iogate.cli.app import INTERRUPTED, app
 from tests.docs.pages import DOCS, names, rows, sections
 
 PAGE = DOCS / "reference" / "commands.md"
-EVERYWHERE = {"-C", "-o", "--output", "-q", "--quiet", "-h", "--help"}
+EVERYWHERE = {"-C", "-o", "--output", "-q", "--quiet", "--env", "-h", "--help"}
 HEADING = re.compile(r"`iogate ([a-z]+(?: [a-z]+)?)(?: .*)?`")
 
 

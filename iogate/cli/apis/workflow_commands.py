@@ -69,6 +69,7 @@ async def show(
         NotFound: no live workflow has this name.
     """
     from iogate.cli.render import to_yaml
+    from iogate.compiler import references
 
     async with session.store(session.settings()) as store:
         number, revision = await live_revision(store)
@@ -82,8 +83,9 @@ async def show(
                 hint='list them with "iogate workflow list"',
             )
         name = names[-1]
-        stored = json.loads(await store.revisions.program(revision.workflows[name].program))
+        program = json.loads(await store.revisions.program(revision.workflows[name].program))
         schedule = schedules_json((await store.schedules.upcoming()).values()).get(name)
+    stored, _ = references.split(program)
     # The stored definition is sorted by name: restore the order of documents, from the head to the tasks.
     head = {key: stored[key] for key in ("document", "input", "use") if key in stored}
     definition = head | {key: value for key, value in stored.items() if key not in {*head, "do"}}

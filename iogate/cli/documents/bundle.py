@@ -42,7 +42,7 @@ class CheckResult:
         return sum(problem.severity == "error" for problem in self.problems)
 
 
-SETTINGS_CODES = frozenset({"IOG316", "IOG321", "IOG324", "IOG513", "IOG518", "IOG519"})
+SETTINGS_CODES = frozenset({"IOG316", "IOG321", "IOG324", "IOG364", "IOG513", "IOG518", "IOG519"})
 """Codes of problems that depend on settings; not reported if the settings cannot be read."""
 
 

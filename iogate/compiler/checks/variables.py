@@ -44,6 +44,11 @@ def check(definition: Definition, context: CheckContext) -> Iterator[Problem]:
             )
 
 
+def declared_names(task: Task) -> tuple[str, ...]:
+    """Return the names of the variables that a task declares for the tasks in it."""
+    return tuple(_declared(task)[1].values())
+
+
 def _declared(task: Task) -> tuple[str, dict[str, str]]:
     """Return the key of the task that declares variables, and their names by the keys below it."""
     match task.body:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from iogate import json_pointer
+from iogate.compiler import variables
 from iogate.compiler.checks import operations, origins, schemas
 from iogate.compiler.checks.expressions import expressions
 from iogate.compiler.checks.functions import literals as check_literals
@@ -237,7 +238,7 @@ class _Collector:
         if read is None:
             return None
         function = read_definition(read)
-        for problem in (*self.judge(function), *_secrets(function)):
+        for problem in (*self.judge(function), *_secrets(function), *_variables(function)):
             self._report(problem, at)
         for problem in origins.running(function, place.url, self.trusted) if place.url else ():
             # Not as one in the function: the setting that permits it is the project's.
@@ -287,6 +288,18 @@ def _secrets(function: Definition) -> Iterable[Problem]:
             "IOG309",
             'an external function cannot read $secrets; let its caller pass them in "with"',
         )
+
+
+def _variables(function: Definition) -> Iterable[Problem]:
+    """Report expressions on the project's variables, which are for its own workflows."""
+    for found in expressions(function):
+        if variables.reads(found.text).explicit:
+            yield problem_at(
+                function.document,
+                found.pointer,
+                "IOG309",
+                'an external function cannot read $runtime.vars; let its caller pass them in "with"',
+            )
 
 
 def _naming_secrets(data: object, at: Pointer) -> Iterator[Pointer]:

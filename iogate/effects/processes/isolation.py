@@ -139,6 +139,7 @@ class Isolation:
         """Yield the paths that no process may see: store, settings, and files named in the settings."""
         yield str((directory / self._settings.data_dir).resolve())
         yield str(directory / FILE_NAME)
+        yield from map(str, sorted(directory.glob("iogate.*.yaml")))
         for file in _referenced_files(
             [getattr(self._settings, field.name) for field in dataclasses.fields(self._settings)]
         ):

@@ -6,8 +6,9 @@ import hashlib
 
 from iogate.auth.model import NoAuth
 from iogate.compiler.revision import Api, Bundle, Revision, Workflow, canonical, digest_of, resource_uri
+from iogate.compiler.variables import embed
 from iogate.store import keys
-from tests.worker.site import Site, decoded, workflow
+from tests.worker.site import Site, decoded, until, workflow
 
 
 async def test_a_script_is_found_by_its_digest_without_its_revision(site: Site) -> None:
@@ -47,3 +48,27 @@ async def test_a_missing_script_faults_the_run_with_a_reason(site: Site) -> None
     assert (
         error["detail"] == f'task "one": {uri} is not stored with this workflow\'s revision; apply it again'
     )
+
+
+async def test_a_run_keeps_the_variables_of_its_revision(site: Site) -> None:
+    definition = workflow(
+        "pinned",
+        {"wait": {"listen": {"to": {"one": {"with": {"type": "go"}}}}}},
+        {"read": {"set": "${ $runtime.vars }"}},
+    )
+    go = workflow("go", {"say": {"emit": {"event": {"with": {"source": "/t", "type": "go"}}}}})
+    await site.publish(embed(definition, {"region": "eu"}), go)
+    await site.worker()
+    first = await site.call("pinned")
+    await until(lambda: is_waiting(site, first))
+    await site.publish(embed(definition, {"region": "us"}), go)
+    second = await site.call("pinned")
+    await until(lambda: is_waiting(site, second))
+    await site.worker()
+    await site.call("go")
+    outputs = [decoded((await site.ended(uid)).output) for uid in (first, second)]
+    assert outputs == [{"region": "eu"}, {"region": "us"}]
+
+
+async def is_waiting(site: Site, uid: str) -> bool:
+    return (await site.view(uid)).status == "waiting"
