@@ -317,6 +317,7 @@ class _Compiler:
             else Idempotency(),
             timeout_s=method.timeout,
             retention_s=method.retention if method.retention is not None else RETENTION_S,
+            record=msgspec.UNSET if method.record is None or method.record == "errors" else method.record,
             protect=bool(method.protect),
             tags=tuple(method.tags or ()),
             metadata=method.metadata or {},

@@ -17,6 +17,8 @@ from iogate.auth.model import StoredAuth
 from iogate.compiler.schedules import Schedule
 
 Verb = Literal["GET", "POST"]
+Record = Literal["errors", "all", "none"]
+"""Tasks whose input and output the journal of a run keeps."""
 
 RETENTION_S = 604_800.0
 """How long a finished run is kept where its API does not say: seven days."""
@@ -61,6 +63,8 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     idempotency: Idempotency = Idempotency()
     timeout_s: float | None = None
     retention_s: float = RETENTION_S
+    record: Literal["all", "none"] | msgspec.UnsetType = msgspec.UNSET
+    """Absent: `errors`, so that the digests of earlier releases stay valid."""
     protect: bool = False
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = {}
@@ -68,9 +72,14 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     """File that declares it, relative to the project; not part of the digest."""
 
     @property
+    def records(self) -> Record:
+        """The value of `record`, with its default."""
+        return "errors" if isinstance(self.record, msgspec.UnsetType) else self.record
+
+    @property
     def digest(self) -> str:
         """Digest of all parts of an API that a gateway applies to a call; the store refuses a stale one."""
-        return digest_of(msgspec.structs.replace(self, source=""))
+        return digest_of(msgspec.structs.replace(self, source="", record=msgspec.UNSET))
 
 
 class Workflow(msgspec.Struct, frozen=True, kw_only=True):

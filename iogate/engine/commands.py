@@ -254,6 +254,7 @@ class Note:
         "task.restarted",
         "task.interrupted",
         "process.output",
+        "task.recorded",
     ]
     at_ms: int
     reference: str = ""

@@ -13,6 +13,7 @@ loads them, so that both languages share one definition.
     iogate:end:UID             string  the whole record of an ended run, packed       retention
     iogate:big:UID             hash    its large parts                                retention
     iogate:runs:STATUS         zset    uid by creation time, for lists and counts     as the run; audit
+    iogate:recorded:UID        list    results of tasks, for replays (`record: all`)  retention
     iogate:backlog:API         list    new runs above the limits of the RQ queue      until promoted
     iogate:woken:API           list    woken runs, likewise, ahead of new ones        until promoted
     iogate:inbox:UID           list    messages that no commit has consumed           until it ends
@@ -96,6 +97,10 @@ RECOVER_MS: Final = 10
 """CPU time of one call of `recover`, after which the next call continues."""
 JOURNAL_ENTRIES: Final = 1_000
 TASK_ROWS: Final = 1_000
+RECORDED_BYTES: Final = 1024**2
+"""Maximum size of the recorded results of one run."""
+RECORDED_FULL: Final = "full"
+"""Entry in place of the first result beyond that size; the later ones are left out."""
 DEATHS: Final = 3
 """Deaths of a solitary worker after which a run is poisoned."""
 UNSEEN_LOSSES: Final = 5
@@ -147,6 +152,7 @@ TASKS: Final = "iogate:tasks:"
 JOURNAL: Final = "iogate:journal:"
 END: Final = "iogate:end:"
 BIG: Final = "iogate:big:"
+RECORDED: Final = "iogate:recorded:"
 INDEX: Final = "iogate:runs:"
 BACKLOG: Final = "iogate:backlog:"
 WOKEN: Final = "iogate:woken:"

@@ -77,6 +77,7 @@ class Record:
     error: bytes | None = None
     tasks: dict[str, TaskView] = field(default_factory=dict)
     journal: list[bytes] = field(default_factory=list)
+    recorded: list[bytes] = field(default_factory=list)
     emitted: list[bytes] = field(default_factory=list)
     posted: int = 0
     inbox: list[Message] = field(default_factory=list)
@@ -225,6 +226,7 @@ class MemoryRuns:
             known = record.tasks.get(row.reference)
             if known is not None or len(record.tasks) < keys.TASK_ROWS:
                 record.tasks[row.reference] = _merge(known, row)
+        record.recorded += _within_limit(record.recorded, commit.recorded)
         record.journal = [*record.journal, *commit.journal][-keys.JOURNAL_ENTRIES :]
 
     def _reach(self, record: Record, commit: Commit) -> None:
@@ -337,6 +339,20 @@ class MemoryRuns:
             if known == number:
                 wanted.since = number
                 self._post(record, frame, "event", event)
+
+
+def _within_limit(kept: Sequence[bytes], entries: Sequence[bytes]) -> list[bytes]:
+    """Return the entries to keep, with a mark in place of those beyond the limit of a run."""
+    mark = keys.RECORDED_FULL.encode()
+    if kept and kept[-1] == mark:
+        return []
+    size, within = sum(map(len, kept)), []
+    for entry in entries:
+        size += len(entry)
+        within.append(entry if size <= keys.RECORDED_BYTES else mark)
+        if size > keys.RECORDED_BYTES:
+            break
+    return within
 
 
 def _update(stored: dict[str, bytes], changed: Mapping[str, bytes], gone: Sequence[str]) -> None:

@@ -181,6 +181,10 @@ class MemoryOperations:
         """Return the kept entries of the journal."""
         return list(self._state.records[uid].journal)
 
+    async def recorded(self, uid: str) -> list[bytes]:
+        """Return the recorded results of the tasks of a run."""
+        return list(self._state.records[uid].recorded)
+
     async def children(self, uid: str) -> list[str]:
         """Return the uids of the child runs that it waits for."""
         return sorted(self._state.records[uid].children.values(), key=int)

@@ -62,7 +62,7 @@ class Simulation:
             effects=self._effects,
             clock=self._clock,
             secrets=secrets,
-            loader=Loader(programs, secrets, Sinks(), self._clock, record_progress=None),
+            loader=Loader(programs, secrets, Sinks(), self._clock, modes=None, record_progress=None),
             children=MockedChildren(children, self._family),
             released=lambda: None,
         )

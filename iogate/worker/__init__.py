@@ -6,6 +6,7 @@ May import the store, the engine and effects. Only the engine interprets workflo
     __main__ process  one worker process, from its settings to its exit
     loop              takes runs, renews leases, hands runs back
     runs              execution of a run, from its claim to its last commit
+    recording         input and output of tasks, for journals and replays
     ports             protocols of what the runs need: leases, effects, clock
     events            event matching, delivery to sinks, and schedules
     secrets           resolved secrets of workflows, and redaction

@@ -31,6 +31,7 @@ from iogate.worker.events.schedules import ScheduleRunner
 from iogate.worker.events.sinks import read_sinks
 from iogate.worker.loop import Loop
 from iogate.worker.maintenance import Maintenance
+from iogate.worker.recording.modes import RecordModes
 from iogate.worker.rq_worker import WorkflowWorker
 from iogate.worker.runs.children import ChildResolver
 from iogate.worker.runs.executor import Executor
@@ -84,7 +85,14 @@ async def work(
     programs = Programs(store.revisions)
     sinks = read_sinks(settings)
     clock = StoreClock()
-    loader = Loader(programs, secrets, sinks, clock, record_progress=record_progress if solitary else None)
+    loader = Loader(
+        programs,
+        secrets,
+        sinks,
+        clock,
+        modes=RecordModes(store.revisions),
+        record_progress=record_progress if solitary else None,
+    )
     try:
         async with Effects(
             settings=settings,

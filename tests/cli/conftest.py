@@ -66,13 +66,30 @@ do: [{stop: {set: {region: '${ $runtime.vars.region }'}}}]
 """
 
 
+RECORDED = """\
+document: {dsl: '1.0.3', namespace: shop, name: recorded, version: 1.0.0}
+do: [{hello: {run: {shell: {command: 'echo hello', environment: {API_TOKEN: tok-1}}}}}]
+"""
+RECORDED_API = """\
+module: tape
+auth: none
+record: all
+timeout: 5m
+methods: {hello: {workflow: shop/recorded, enabled: true}}
+"""
+
+
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """One project, served by `iogate up` for the whole session."""
     root = tmp_path_factory.mktemp("shop")
     write_project(root)
     (root / "workflows.d/secretive.yaml").write_text(SECRETIVE)
-    (root / "iogate.yaml").write_text("secrets: {nobody_has: {env: NOBODY_HAS_THIS}}\nvars: {region: eu}\n")
+    (root / "workflows.d/recorded.yaml").write_text(RECORDED)
+    (root / "apis.d/recorded.yaml").write_text(RECORDED_API)
+    (root / "iogate.yaml").write_text(
+        "allow_run: [shell]\nsecrets: {nobody_has: {env: NOBODY_HAS_THIS}}\nvars: {region: eu}\n"
+    )
     with up(root) as place:
         yield place
 

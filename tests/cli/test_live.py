@@ -272,6 +272,30 @@ def test_a_followed_journal_is_documents_that_a_program_can_read(live: Cli, shop
     live("runs", "cancel", asleep, "-q")
 
 
+def test_recorded_input_and_output_are_shown_with_data(live: Cli) -> None:
+    uid = live("api", "call", "tape/hello", "--wait", "-o", "json").json["uid"]
+    assert "task.recorded" not in live("runs", "logs", uid).out + live("runs", "logs", uid, "-f").out
+    lines = live("runs", "logs", uid, "--data").out.splitlines()
+    (at,) = [number for number, line in enumerate(lines) if "task.recorded" in line]
+    assert lines[at].endswith("/do/0/hello")
+    assert lines[at + 1 : at + 3] == [
+        '  input  | {"run": "shell", "code": "echo hello", "environment": {"API_TOKEN": "[redacted]"}}',
+        '  output | "hello\\n"',
+    ]
+    assert "\n  output | " in live("runs", "logs", uid, "-f", "--data").out
+    shown = live("runs", "show", uid, "--data")
+    assert shown.out.splitlines()[-1] == lines[at + 2]
+    (task,) = live("runs", "show", uid, "--data", "-o", "json").json["recorded"]
+    assert (task["reference"], task["output"]) == ("/do/0/hello", "hello\n")
+    assert "recorded" not in live("runs", "show", uid, "-o", "json").json
+    assert live("api", "show", "tape/hello", "-o", "json").json["record"] == "all"
+    assert "no input or output of a task was recorded" in live("runs", "show", live_uid(live), "--data").out
+
+
+def live_uid(live: Cli) -> str:
+    return str(live("api", "call", "shop/buy", "--wait", "-o", "json").json["uid"])
+
+
 def test_an_empty_list_is_noted(live: Cli) -> None:
     assert live("runs", "list", "--api", "shop/lacking").err == "no run matches the filters\n"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,3 +79,20 @@ def test_no_literal_secret_is_in_a_bundle(tmp_path: Path) -> None:
         tmp_path, {**FILES, "apis.d/b.yaml": api("b", auth='{tokens: {x: "tok-s3cret", y: "t2-s3cret"}}')}
     )
     assert b"s3cret" not in encode(made.revision)
+
+
+@pytest.mark.parametrize("record", ["errors", "all", "none"])
+def test_what_is_recorded_is_part_of_the_revision_and_not_of_the_digest_of_the_api(
+    tmp_path: Path, record: str
+) -> None:
+    """Gateways apply the parts of the digest; the default is absent, as in revisions of earlier releases."""
+    files = {"workflows.d/order.yaml": workflow(), "apis.d/a.yaml": api("a")}
+    plain = bundle(tmp_path / "plain", files).revision
+    stated = bundle(
+        tmp_path / "stated", {**files, "apis.d/a.yaml": api("a") + f"    record: {record}\n"}
+    ).revision
+    assert stated.apis["a/submit"].records == record
+    assert stated.apis["a/submit"].digest == plain.apis["a/submit"].digest
+    assert (stated.digest == plain.digest) == (record == "errors")
+    assert (b'"record"' in encode(stated)) == (record != "errors")
+    assert decode(encode(stated)) == stated

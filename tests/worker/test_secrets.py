@@ -121,3 +121,27 @@ async def test_missing_secret_is_an_authorization_error_of_its_run_only(site: Si
     assert (run.status, error["status"]) == ("faulted", 403)
     assert error["type"].endswith("/authorization")
     assert "environment variable TEST_DB_THAT_IS_NOT_SET is not set" in worker.log_text()
+
+
+async def test_recorded_tasks_are_kept_without_secrets(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_DB", SECRET)
+    shell = {
+        "command": "echo id-7 $PART $DB_TOKEN",
+        "environment": {"DB_TOKEN": "${ $secrets.db }", "PART": "a"},
+    }
+    await site.publish(
+        workflow("kept", {"say": {"run": {"shell": shell}}}, use={"secrets": ["db"]}), record="all"
+    )
+    await site.worker(secrets={"db": {"env": "TEST_DB"}})
+    uid = await site.call("kept")
+    run = await site.ended(uid)
+    assert run.status == "completed", run.error
+    (kept,) = [decoded(entry) for entry in await site.store.runs.recorded(uid)]
+    assert (kept["reference"], kept["output"], kept["redacted"]) == ("/do/0/say", "id-7 a [redacted]\n", True)
+    (shown,) = [
+        entry["detail"]
+        for entry in map(decoded, await site.store.runs.journal(uid))
+        if entry["kind"] == "task.recorded"
+    ]
+    assert shown["input"]["environment"] == {"DB_TOKEN": "[redacted]", "PART": "a"}
+    assert shown["output"] == "id-7 a [redacted]\n"

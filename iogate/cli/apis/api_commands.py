@@ -308,6 +308,7 @@ def api_details_json(api: Api) -> dict[str, Any]:
         "idempotency": {"header": api.idempotency.header, "ttlS": api.idempotency.ttl_s},
         "timeoutS": api.timeout_s,
         "retentionS": api.retention_s,
+        "record": api.records,
         "protect": api.protect,
         "metadata": api.metadata,
         "source": api.source,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +22,7 @@ from iogate.cli.options import (
 from iogate.cli.render import write_stdout
 from iogate.cli.runs import prune
 from iogate.cli.runs.bulk import Selection, change_runs, require_known_api
-from iogate.cli.runs.run_display import format_entry, run_details, run_table
+from iogate.cli.runs.run_display import format_entry, is_recorded, run_details, run_table
 from iogate.cli.runs.run_outcome import (
     find_run,
     is_limited,
@@ -34,6 +34,9 @@ from iogate.cli.session import Session, author, command
 from iogate.errors import Misused, Refused
 from iogate.store.keys import NOT_ENDED
 
+if TYPE_CHECKING:
+    from iogate.store.store import Store
+
 Uids = Annotated[
     list[str], typer.Argument(metavar="UID...", help="Ids of the runs.", autocompletion=completion.uids)
 ]
@@ -41,6 +44,11 @@ OptionalUids = Annotated[
     list[str] | None,
     typer.Argument(metavar="[UID]...", help="Ids of the runs.", autocompletion=completion.uids),
 ]
+
+DataOption = Annotated[
+    bool, typer.Option("--data", help="Show the recorded input and output of tasks (`record` of the API).")
+]
+NOTHING_RECORDED = "no input or output of a task was recorded (`record` of the API says which are)"
 
 group = typer.Typer(
     help="List, show, wait for, follow, cancel, retry, suspend, resume and delete runs.",
@@ -99,7 +107,7 @@ async def list_(
 
 
 @command(group, "show")
-async def show(session: Session, uid: UidArgument) -> None:
+async def show(session: Session, uid: UidArgument, data: DataOption = False) -> None:
     """Show one run with its data, error and tasks.
 
     Raises NotFound if there is no such run.
@@ -108,7 +116,12 @@ async def show(session: Session, uid: UidArgument) -> None:
         view = await find_run(store, uid)
         children = await store.runs.children(uid)
         run = run_json(view, limited=await is_limited(store, view), children=children)
-    session.screen.data("runs.show", run, run_details(run))
+        text = run_details(run)
+        if data:
+            recorded = [each for each in await _journal(store, uid) if is_recorded(each)]
+            run["recorded"] = [{**each.pop("detail", {}), **each} for each in map(dict, recorded)]
+            text += ["", *(map(format_entry, recorded) if recorded else [NOTHING_RECORDED])]
+    session.screen.data("runs.show", run, text)
 
 
 @command(group, "wait")
@@ -139,6 +152,7 @@ async def logs(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Print new entries until the run ends.")
     ] = False,
+    data: DataOption = False,
 ) -> None:
     """Print the journal of a run, with the output of its processes.
 
@@ -150,13 +164,15 @@ async def logs(
     async with session.store(session.settings()) as store:
         await find_run(store, uid)
         if not follow:
-            entries = [journal_entry(raw) for raw in await store.runs.journal(uid)]
+            entries = [each for each in await _journal(store, uid) if data or not is_recorded(each)]
             session.screen.data(
                 "runs.logs", {"uid": uid, "entries": entries}, [format_entry(each) for each in entries]
             )
             return
         async for _, raw in store.runs.follow(uid):
             shown = journal_entry(raw)
+            if is_recorded(shown) and not data:
+                continue
             # A stream is a sequence of documents: one line each in JSON, separated by `---` in YAML.
             match session.screen.output:
                 case Output.TEXT:
@@ -165,6 +181,12 @@ async def logs(
                     write_stdout(json.dumps(shown, ensure_ascii=False))
                 case Output.YAML:
                     write_stdout(f"---\n{to_yaml(shown)}", end="")
+
+
+async def _journal(store: Store, uid: str) -> list[dict[str, Any]]:
+    from iogate.store.runs.presentation import journal_entry
+
+    return [journal_entry(raw) for raw in await store.runs.journal(uid)]
 
 
 @command(group, "cancel")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -141,6 +141,8 @@ def format_entry(entry: dict[str, Any]) -> str:
         if detail.get("omitted"):
             shown.insert(0, f"({detail['omitted']} characters omitted)")
         return "\n".join(["  ".join(parts), *(f"  {detail['stream']} | {each}" for each in shown)])
+    if is_recorded(entry) and detail:
+        return "\n".join(_recorded(parts, detail))
     if entry["kind"] == "task.interrupted" and detail:
         return "  ".join([*parts, f"its worker {detail['worker']} ended; the task runs at most once"])
     if entry["kind"] == "task.restarted" and detail:
@@ -148,6 +150,23 @@ def format_entry(entry: dict[str, Any]) -> str:
     if detail:
         parts.append(json.dumps(detail, ensure_ascii=False))
     return "  ".join(part for part in parts if part).rstrip()
+
+
+def is_recorded(entry: Mapping[str, Any]) -> bool:
+    """Tell whether a journal entry shows recorded input and output of a task."""
+    return bool(entry["kind"] == "task.recorded")
+
+
+def _recorded(parts: list[str], detail: Mapping[str, Any]) -> Iterator[str]:
+    yield "  ".join([*parts, str(detail.get("iteration", ""))]).rstrip()
+    truncated = detail.get("truncated") or {}
+    for side in ("input", "output", "error"):
+        if side in detail:
+            value = detail[side]
+            cut = f"… ({truncated[side]:,} bytes)" if side in truncated else ""
+            text = value if cut else json.dumps(value, ensure_ascii=False)
+            # JSON has no line breaks, so that data cannot imitate a journal entry.
+            yield f"  {side:<6} | {text}{cut}"
 
 
 class LiveDisplay:

@@ -156,6 +156,8 @@ class Method(StrictModel):
     """Of the whole run."""
     retention: Maybe[Seconds] = None
     """Of finished runs; default 7d."""
+    record: Maybe[Literal["errors", "all", "none"]] = None
+    """Task input and output that the journal keeps; default errors."""
     protect: Maybe[Flag] = None
     """Never deleted by an apply."""
     tags: Maybe[TextList] = None
@@ -170,6 +172,7 @@ _INHERITED: Final = (
     "idempotency",
     "timeout",
     "retention",
+    "record",
     "protect",
     "tags",
     "metadata",
@@ -209,6 +212,7 @@ class ApiModule(StrictModel):
     idempotency: Maybe[Idempotency] = None
     timeout: Maybe[Seconds] = None
     retention: Maybe[Seconds] = None
+    record: Maybe[Literal["errors", "all", "none"]] = None
     protect: Maybe[Flag] = None
     tags: Maybe[TextList] = None
     metadata: Maybe[FreeMap] = None
@@ -231,7 +235,7 @@ class ApiModule(StrictModel):
         filled["verbs"] = method.verbs or self.verbs or ["POST"]
         filled["input"] = method.input or Input()
         filled["retention"] = method.retention or self.retention or _RETENTION_S
-        for name, default in (("protect", False), ("tags", []), ("debug", [])):
+        for name, default in (("protect", False), ("tags", []), ("debug", []), ("record", "errors")):
             if getattr(method, name) is None:
                 filled[name] = filled.get(name) or default
         return method.model_copy(update=filled)

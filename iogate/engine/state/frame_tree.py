@@ -245,7 +245,7 @@ class FrameTree:
         The last part of the key counts the branch's definite answers: it stays while an effect is under way,
         also after a crash, and differs when `then` leads to the same task again.
         """
-        reference = self._path(scope) + task.pointer[len(scope.pointer) :]
+        reference = _path(self._frames, scope) + task.pointer[len(scope.pointer) :]
         numbers = [*self._attempts(scope), self.context_owner(scope).calls]
         return reference, uid + reference + "".join(f"/{number}" for number in numbers)
 
@@ -258,21 +258,33 @@ class FrameTree:
             scope = self.parent(task)
         return attempts[::-1]
 
-    def _path(self, scope: Frame) -> str:
-        """Return the pointer of a scope with the index of each iteration around it: `/do/0/loop/for/3/do`."""
-        parts: list[str] = []
-        while (task := self.parent(scope)).parent is not None:
-            if scope.turn is not None:  # a loop's /for/do, or /foreach/do
-                loop = scope.pointer[len(task.pointer) :].removesuffix("/do")
-                parts.append(f"{loop}/{scope.turn}/do")
-            elif is_function(scope.pointer) or task.extension is not None:
-                parts.append(scope.pointer)
-            else:
-                parts.append(scope.pointer[len(task.pointer) :])
-            scope = self.parent(task)
-            parts.append(task.pointer[len(scope.pointer) :])
-        parts.append(scope.pointer)
-        return "".join(reversed(parts))
+
+def reference_of(frames: Mapping[int, Frame], frame: Frame) -> str:
+    """Return the pointer of the task of a frame with the index of each iteration around it."""
+    scope = _parent(frames, frame)
+    return _path(frames, scope) + frame.pointer[len(scope.pointer) :]
+
+
+def _path(frames: Mapping[int, Frame], scope: Frame) -> str:
+    """Return the pointer of a scope with the index of each iteration around it: `/do/0/loop/for/3/do`."""
+    parts: list[str] = []
+    while (task := _parent(frames, scope)).parent is not None:
+        if scope.turn is not None:  # a loop's /for/do, or /foreach/do
+            loop = scope.pointer[len(task.pointer) :].removesuffix("/do")
+            parts.append(f"{loop}/{scope.turn}/do")
+        elif is_function(scope.pointer) or task.extension is not None:
+            parts.append(scope.pointer)
+        else:
+            parts.append(scope.pointer[len(task.pointer) :])
+        scope = _parent(frames, task)
+        parts.append(task.pointer[len(scope.pointer) :])
+    parts.append(scope.pointer)
+    return "".join(reversed(parts))
+
+
+def _parent(frames: Mapping[int, Frame], frame: Frame) -> Frame:
+    assert frame.parent is not None
+    return frames[frame.parent]
 
 
 def is_function(pointer: str) -> bool:

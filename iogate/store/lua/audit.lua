@@ -110,7 +110,7 @@ for i = 2, #ARGV, 2 do
       index(uid, e and tonumber(e.created), status, e and e.status)
       if not e and not is_live(uid) then
         end_relations(uid)
-        redis.call('DEL', $frames .. uid, $values .. uid, $tasks .. uid, $journal .. uid)
+        redis.call('DEL', $frames .. uid, $values .. uid, $tasks .. uid, $journal .. uid, $recorded .. uid)
       end
     end
   end

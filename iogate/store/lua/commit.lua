@@ -1,5 +1,5 @@
 -- Applies commits of a worker, each fenced by token and sequence number.
--- keys: per run: run, frames, values, tasks, journal, end, big, inbox, wanted, children, RQ's; those of its
+-- keys: per run: run, frames, values, tasks, journal, recorded, end, big, inbox, wanted, children, RQ's; those of its
 --   parent and children; leases, timers, gates, index, events, wants, outboxes
 -- args: lease ms, MessagePack list of commits: maps of `commits.pack_commit`, without absent values
 -- returns: {now ms, result…}: bits 1 applied, 2 cancelled, 4 woken, 8 to be suspended, 16 a child was not started,
@@ -35,6 +35,20 @@ end
 local function save_rows(uid, c)
   if c.tasks then merge_tasks(uid, c.seq, c.tasks) end
   if c.journal then write_entries(uid, c.journal) end
+end
+
+-- Keeps results for replays up to $recorded_bytes a run; a mark takes the place of the rest.
+local function save_recorded(uid, r, entries)
+  local size = tonumber(redis.call('HGET', $run .. uid, 'rec')) or 0
+  local kept = {}
+  for _, entry in ipairs(entries) do
+    if size > $recorded_bytes then break end
+    size = size + #entry
+    kept[#kept + 1] = size > $recorded_bytes and $recorded_full or entry
+  end
+  each_slice(kept, 1000, function(...) redis.call('RPUSH', $recorded .. uid, ...) end)
+  redis.call('HSET', $run .. uid, 'rec', size, 'ext', 1)
+  r.reaches = '1'
 end
 
 local function save_state(uid, c)
@@ -163,6 +177,7 @@ for i, c in ipairs(cmsgpack.unpack(ARGV[2])) do
     index(uid, r.created, r.status, c.status)
     r.status = c.status
     if c.reach then apply_reach(uid, r, c.reach) end
+    if c.recorded then save_recorded(uid, r, c.recorded) end
     if c.move == 'end' then
       end_run(uid, c, r)
       result = 1

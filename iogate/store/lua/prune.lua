@@ -1,5 +1,5 @@
 -- Deletes ended runs before their retention has passed.
--- keys: per run: end, big, frames, values, RQ's job and results; index
+-- keys: per run: end, big, frames, values, recorded, RQ's job and results; index
 -- args: ms, uid…
 -- returns: number of deleted runs
 -- invariant: only runs that ended before that time are deleted, so that it is idempotent; it only deletes, so that
@@ -10,7 +10,8 @@ local before, count = tonumber(ARGV[1]), 0
 local function prune(uid)
   local e = ended_record(uid)
   if not e or tonumber(e.ended) >= before then return end
-  redis.call('DEL', $end .. uid, $big .. uid, $frames .. uid, $values .. uid, $rq_job .. uid, $rq_results .. uid)
+  redis.call('DEL', $end .. uid, $big .. uid, $frames .. uid, $values .. uid, $recorded .. uid, $rq_job .. uid,
+    $rq_results .. uid)
   redis.call('ZREM', $index .. e.status, uid)
   count = count + 1
 end

@@ -1,5 +1,5 @@
 -- Starts another attempt of a faulted run, queued like a woken one.
--- keys: end, big, run, frames, values, tasks, journal, index, gate, RQ's, woken, operation
+-- keys: end, big, recorded, run, frames, values, tasks, journal, index, gate, RQ's, woken, operation
 -- args: uid, attempt that faulted, facts, MessagePack of {head, {frame, bytes…}, {digest, value…}} or '' for
 --   the stored state, detail of the journal entry in JSON, key of the operation or ''
 -- returns: 'retried' | 'unknown' | 'running' | 'completed' | 'cancelled' | 'changed' | 'lost' (its state is gone)
@@ -58,7 +58,8 @@ set('jdr', e.dropped)
 local timeout_s = tonumber(cjson.decode(ARGV[3])[5])
 if timeout_s then set('ddl', now_ms + math.floor(timeout_s * 1000)) end
 redis.call('HSET', $run .. uid, unpack(fields))
-redis.call('DEL', $end .. uid, $big .. uid)
+-- A replay could not tell the attempts apart.
+redis.call('DEL', $end .. uid, $big .. uid, $recorded .. uid)
 -- Not sent to sinks, because the DSL has no such event.
 write_entries(uid, {journal_entry('workflow.retried', nil, ARGV[5])})
 index(uid, e.created, e.status, 'pending')

@@ -71,6 +71,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     values_gone: Sequence[str] = ()
     tasks: Sequence[TaskRow] = ()
     journal: Sequence[bytes] = ()
+    recorded: Sequence[bytes] = ()
+    """Results of tasks in JSON, for replays."""
     output: bytes | None = None
     error: bytes | None = None
     has_parent: bool = False
@@ -102,6 +104,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
             self.values.values(),
             (child.input for child in self.children),
             self.emits,
+            self.recorded,
             *self.outbox.values(),
         )
         return len(self.output or b"") + sum(map(len, parts))
@@ -147,6 +150,8 @@ def pack_commit(c: Commit, ring: Keyring) -> dict[str, Any]:
         ]
     if c.journal:
         fields["journal"] = [text(line) for line in c.journal]
+    if c.recorded:
+        fields["recorded"] = [text(entry) for entry in c.recorded]
     if c.output:
         fields["output"] = text(c.output if c.has_parent else deflate(c.output))
     if c.error:

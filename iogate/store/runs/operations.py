@@ -176,6 +176,11 @@ class RunOperations:
         """Return the kept entries of the journal."""
         return (await read_page(self._connection, uid, 0, keys.JOURNAL_ENTRIES)).entries
 
+    async def recorded(self, uid: str) -> Lines:
+        """Return the recorded results of the tasks of a run, in their order; none without `record: all`."""
+        found: Lines = await self._connection.call("LRANGE", keys.RECORDED + uid, 0, -1)
+        return found
+
     async def follow(self, uid: str, after: int = 0) -> AsyncGenerator[tuple[int, bytes], None]:
         """Yield number and text of each journal entry after number `after`, until the run ends.
 

@@ -137,7 +137,7 @@ def journal_entry(stored: bytes) -> dict[str, Any]:
 def public_entry(entry: dict[str, Any]) -> dict[str, Any] | None:
     """Return a journal entry as callers may see it; None if it is for operators only."""
     match entry:
-        case {"kind": "process.output"}:
+        case {"kind": "process.output" | "task.recorded"}:
             return None
         case {"kind": "task.restarted" | "task.interrupted"}:
             # The detail is the name of a worker.

@@ -63,6 +63,7 @@ def build(run: Run, move: Move, due_ms: int | None, redaction: Redaction) -> tup
         values_gone=delta.values_gone,
         tasks=rows,
         journal=encode_entries(notes, redaction),
+        recorded=run.outgoing.recorded,
         output=encode_data(state.output, "the output of the workflow")
         if ended and state.status == "completed"
         else None,

@@ -15,6 +15,7 @@ from iogate.effects.processes.process_output import EVERY_S, ProcessOutput
 from iogate.engine.commands import Note, Perform, Performed, RunContainer, RunProcess
 from iogate.errors import WorkflowError
 from iogate.worker.ports import Clock, Effects, Secrets
+from iogate.worker.recording.recorder import record_effect
 from iogate.worker.runs.run import Run
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class EffectRunner:
         self._released()
 
     async def _perform(self, run: Run, perform: Perform) -> None:
-        claim = run.claim
+        claim, began_ms = run.claim, self._clock.now_ms()
         output = looking = None
         if perform.await_result and isinstance(perform.effect, RunProcess | RunContainer):
             output = ProcessOutput(lambda: self._secrets.redaction)
@@ -100,8 +101,13 @@ class EffectRunner:
                 looking.cancel()
             if output is not None:
                 self._note_output(run, perform, output, ended=True)
-        outcome = self._secrets.redaction.outcome(perform, performed)
-        if run.effect_ended(perform.frame, asyncio.current_task(), outcome):
+        redaction = self._secrets.redaction
+        outcome = redaction.outcome(perform, performed)
+        ended = run.effect_ended(perform.frame, asyncio.current_task(), outcome)
+        recorded = run.record == "all" or (outcome.error is not None and run.record != "none")
+        if recorded and (ended or not (perform.await_result or run.gone)):
+            record_effect(run, perform, outcome, redaction, began_ms=began_ms, at_ms=self._clock.now_ms())
+        if ended:
             self._performed(run)
 
     async def _show_output(self, run: Run, perform: Perform, output: ProcessOutput) -> None:

@@ -27,6 +27,7 @@ from iogate.store.runs.claims import Claim
 from iogate.store.runs.commits import Move
 from iogate.store.runs.leases import CommitResult
 from iogate.worker.ports import Children, Clock, Effects, Leases, Secrets
+from iogate.worker.recording.recorder import record_slice
 from iogate.worker.runs.committer import Committer, Lost, Outcome, Refused
 from iogate.worker.runs.decision import Continue, Decision, Resolve, Rest, Store, decide, rest
 from iogate.worker.runs.effects import EffectRunner
@@ -177,6 +178,8 @@ class Executor:
         except Exception as error:  # noqa: BLE001 - a defect of iogate faults one run, not the worker
             self._fault(run, fault_from(run, "the engine failed", error))
             return
+        if run.record == "all" or (happened and run.record != "none"):
+            record_slice(run, happened, advanced, self._secrets.redaction, now_ms)
         run.apply(advanced)
         leaves = self.draining or run.suspended
         self._go_on(run, decide(run, advanced, leaves=leaves, now=self._clock.monotonic(), now_ms=now_ms))

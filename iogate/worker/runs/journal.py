@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from iogate.engine.commands import Emit, Note
+from iogate.store import keys
 from iogate.store.runs.commits import Child, TaskRow
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.secrets.redaction import Redaction
@@ -94,7 +95,7 @@ def update_rows(rows: dict[str, TaskRow], notes: list[Note]) -> None:
 class Outgoing:
     """Buffer of one run, which `clear` empties."""
 
-    __slots__ = ("_counted", "_notes", "_rows", "_sinks", "children", "emits")
+    __slots__ = ("_counted", "_notes", "_rows", "_sinks", "children", "emits", "recorded")
 
     def __init__(self, sinks: Sinks) -> None:
         self._sinks = sinks
@@ -108,12 +109,19 @@ class Outgoing:
         self._rows: dict[str, TaskRow] = {}
         self.emits: list[Emit] = []
         self.children: list[Child] = []
+        self.recorded: list[bytes] = []
+        """Results of tasks, for replays."""
 
     @property
     def full(self) -> bool:
         """Whether the buffer should be committed before the run continues."""
         reported = len(self._notes) if self._sinks.lifecycle else 0
         return len(self.emits) + len(self.children) >= MOST_LEAVING or reported >= KEPT
+
+    def keep(self, recorded: bytes) -> None:
+        """Add the result of a task; without a commit in between, no more than a run may have."""
+        if sum(map(len, self.recorded)) <= keys.RECORDED_BYTES:
+            self.recorded.append(recorded)
 
     def note(self, notes: Sequence[Note]) -> None:
         self._notes.extend(notes)

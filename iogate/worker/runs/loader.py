@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from iogate.compiler.program import Program
+from iogate.compiler.revision import Record
 from iogate.store.runs.claims import Claim
 from iogate.worker.events.sinks import Sinks
 from iogate.worker.pool.crash_report import TaskRecorder
 from iogate.worker.ports import Clock, Secrets
+from iogate.worker.recording.modes import RecordModes
 from iogate.worker.runs.codec import decode
 from iogate.worker.runs.faults import RunFault, fault_from
 from iogate.worker.runs.inbox import deliver
@@ -30,19 +32,27 @@ class Loader:
         sinks: Sinks,
         clock: Clock,
         *,
+        modes: RecordModes | None,
         record_progress: Callable[[bytes], None] | None,
     ) -> None:
-        """A solitary worker passes `record_progress`, which keeps a line for crash recovery."""
+        """Without `modes`, no task is recorded.
+
+        A solitary worker passes `record_progress`, which keeps a line for crash recovery.
+        """
         self._programs = programs
         self._secrets = secrets
         self._sinks = sinks
         self._clock = clock
+        self._modes = modes
         self._record_progress = record_progress
         self.waiting: dict[str, Claim] = {}
         """Claims that wait for their program, by uid."""
 
     def fetch(self, claim: Claim, begin: Callable[[], None]) -> None:
-        """Let a claim wait for its program; `begin` is called then, if the worker still wants the run."""
+        """Let a claim wait for its revision and its program, which `begin` looks for again.
+
+        `begin` is called if the worker still wants the run then.
+        """
         self.waiting[claim.uid] = claim
 
         def cached() -> None:
@@ -50,16 +60,20 @@ class Loader:
                 del self.waiting[claim.uid]
                 begin()
 
-        self._programs.fetch(claim.program, cached)
+        if self._modes is not None and self._mode_of(claim) is None:
+            self._modes.fetch(claim.revision, cached)
+        else:
+            self._programs.fetch(claim.program, cached)
 
     def load(self, claim: Claim, held_until: float) -> tuple[Run, RunFault | None] | None:
-        """Create the run of a claim with its input, state and inbox; return None without its program.
+        """Create the run of a claim with its input, state and inbox; return None if `fetch` must load more.
 
         The fault is that of a run that is forged, or whose program or state cannot be loaded.
         """
         # The program that a forged run names is not loaded.
         found = Unloadable(reason="") if claim.forged else self._programs.get(claim.program)
-        if found is None:
+        record = self._mode_of(claim)
+        if found is None or record is None:
             return None
         program = None if isinstance(found, Unloadable) else found
         run = Run(
@@ -69,6 +83,7 @@ class Loader:
             held_until=held_until,
             now=self._clock.monotonic(),
             sinks=self._sinks,
+            record=record,
             recorder=self._make_recorder(claim, program),
         )
         if claim.forged:
@@ -88,6 +103,12 @@ class Loader:
         if claim.cancelled:
             run.cancel(claim.reason)
         return run, None
+
+    def _mode_of(self, claim: Claim) -> Record | None:
+        """Return which tasks to record; None if the revision is not loaded."""
+        if self._modes is None or claim.forged:
+            return "none"
+        return self._modes.get(claim.revision, claim.api)
 
     def _make_recorder(self, claim: Claim, program: Program | None) -> TaskRecorder | None:
         if self._record_progress is None or program is None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, assert_never
 
 from iogate.compiler.program import Program
+from iogate.compiler.revision import Record
 from iogate.engine.advance import Advance
 from iogate.engine.commands import Cancelled, EngineEvent, Expired, Note, Perform, Resumed
 from iogate.engine.scope import Environment, RunFacts
@@ -70,6 +71,7 @@ class Run:
         "outgoing",
         "pace",
         "program",
+        "record",
         "refused",
         "seq",
         "sinks",
@@ -87,6 +89,7 @@ class Run:
         held_until: float,
         now: float,
         sinks: Sinks,
+        record: Record,
         recorder: TaskRecorder | None,
     ) -> None:
         """`program` is None if it cannot be loaded; `held_until` and `now` are times of the loop's clock.
@@ -103,6 +106,8 @@ class Run:
         self.codec = Codec(input=claim.input)
         self.seq = claim.seq
         self.sinks = sinks
+        self.record = record
+        """Tasks whose input and output are recorded."""
         self.outgoing = Outgoing(sinks)
         self.pace = Pace()
         self.held_until = held_until

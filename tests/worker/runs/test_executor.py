@@ -24,6 +24,7 @@ from iogate.testing.memory_runs import Record
 from iogate.testing.memory_store import MemoryRevisions, MemoryStore
 from iogate.testing.surroundings import GivenSecrets
 from iogate.worker.events.sinks import Sinks
+from iogate.worker.recording.modes import RecordModes
 from iogate.worker.runs.children import ChildResolver
 from iogate.worker.runs.executor import Executor
 from iogate.worker.runs.loader import Loader
@@ -46,6 +47,7 @@ class World:
     definition: dict[str, Any]
     clock: VirtualClock = field(default_factory=lambda: VirtualClock(FakeClock()))
     before_commit: BeforeCommit | None = None
+    modes: RecordModes | None = None
     performed: list[Perform] = field(default_factory=list)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -60,7 +62,9 @@ class World:
             effects=self,
             clock=self.clock,
             secrets=secrets,
-            loader=Loader(Programs(revisions), secrets, Sinks(), self.clock, record_progress=None),
+            loader=Loader(
+                Programs(revisions), secrets, Sinks(), self.clock, modes=self.modes, record_progress=None
+            ),
             children=ChildResolver(revisions),
             released=lambda: None,
         )

@@ -61,6 +61,7 @@ def new(**more: Any) -> Run:
         held_until=10.0,
         now=0.0,
         sinks=Sinks(),
+        record="errors",
         recorder=None,
     )
     run.restore({}, None)

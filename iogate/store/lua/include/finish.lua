@@ -94,7 +94,10 @@ local function finish(uid, r, status, output, err, tasks, journal, seal)
   if own[6] and redis.call('HINCRBY', $families, own[6], -1) % $family_closed == 0 then
     redis.call('HDEL', $families, own[6])
   end
-  if r.reaches then end_relations(uid) end
+  if r.reaches then
+    end_relations(uid)
+    redis.call('PEXPIRE', $recorded .. uid, r.retention)
+  end
   if own[5] then tick_again(uid, own[5]) end
   if own[3] then notify_parent(uid, own[3], own[4], status, output, err, seal) end
 end

@@ -1,0 +1,1 @@
+"""Recording of tasks: what reached the outside and came back, in the journal and for replays."""

@@ -1,0 +1,70 @@
+"""Cache of what `record` of each API says, by the revision that a run is pinned to.
+
+Used by `loader`, which gives each run its mode. Invariant: after the first run of a revision, a lookup costs
+one access to a mapping; only APIs that say something else than `errors` take memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+
+from iogate.compiler.revision import Record
+from iogate.errors import NotFound, Unreachable
+from iogate.store.connection.connection import CommandFailed
+from iogate.store.revisions.revisions import NotAuthentic
+from iogate.store.revisions.schedules import LIVE_REVISION
+from iogate.worker.ports import Revisions
+
+KEPT = 64
+"""Number of revisions in memory."""
+RETRY_S = 0.5
+
+
+class RecordModes:
+    """Modes of the APIs of the revisions that a worker executes."""
+
+    def __init__(self, revisions: Revisions) -> None:
+        self._revisions = revisions
+        self._kept: OrderedDict[int, Mapping[str, Record]] = OrderedDict()
+        self._waiting: dict[int, list[Callable[[], None]]] = {}
+        """Calls to make when a revision is cached, by its number."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def get(self, revision: int, api: str) -> Record | None:
+        """Return the mode of an API; None if the revision is not cached."""
+        if revision == LIVE_REVISION:  # of standing runs, which are no runs of an API
+            return "errors"
+        modes = self._kept.get(revision)
+        return None if modes is None else modes.get(api, "errors")
+
+    def fetch(self, revision: int, cached: Callable[[], None]) -> None:
+        """Load a revision once for all who wait, then call `cached`; retry if the store is unreachable.
+
+        The APIs of a revision that was removed have the default.
+        """
+        waiting = self._waiting.setdefault(revision, [])
+        waiting.append(cached)
+        if len(waiting) == 1:
+            task = asyncio.create_task(self._fetch(revision))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _fetch(self, revision: int) -> None:
+        while True:
+            try:
+                loaded = await self._revisions.load(revision)
+            except (NotFound, NotAuthentic):
+                modes: dict[str, Record] = {}
+                break
+            except (Unreachable, CommandFailed):
+                await asyncio.sleep(RETRY_S)
+            else:
+                modes = {name: api.records for name, api in loaded.apis.items() if api.records != "errors"}
+                break
+        self._kept[revision] = modes
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        for cached in self._waiting.pop(revision):
+            asyncio.get_running_loop().call_soon(cached)
